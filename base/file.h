@@ -1,0 +1,27 @@
+/* Whole small files and directories, durably. Blocking: never on a loop thread. */
+#ifndef KLUIS_BASE_FILE_H
+#define KLUIS_BASE_FILE_H
+
+#include <sys/types.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+
+/* Appends the file's bytes; KLUIS_ETOOLARGE beyond max. */
+KLUIS_MUST_CHECK int file_read(const char *path, size_t max, struct buf *to, struct err *e);
+/* Temporary file, fsync, rename, fsync of the directory: after a crash either the old or the new
+ * bytes are there. */
+KLUIS_MUST_CHECK int file_write(const char *path, struct bytes bytes, mode_t mode, struct err *e);
+/* As file_write(), but KLUIS_EEXIST when the path exists. */
+KLUIS_MUST_CHECK int file_create(const char *path, struct bytes bytes, mode_t mode, struct err *e);
+/* fsync of a directory, so that names in it survive a power cut. */
+KLUIS_MUST_CHECK int file_sync_dir(const char *path, struct err *e);
+/* All missing parts of the path; an existing directory is success. */
+KLUIS_MUST_CHECK int file_make_dirs(const char *path, mode_t mode, struct err *e);
+/* The directory and all below it, without following links; a missing one is success. */
+KLUIS_MUST_CHECK int file_remove_tree(const char *path, struct err *e);
+/* write(2) or pwrite(2) until all is written; errno on failure. */
+KLUIS_MUST_CHECK int file_write_all(int fd, struct bytes bytes);
+bool file_exists(const char *path);
+
+#endif
