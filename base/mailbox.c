@@ -33,7 +33,8 @@ static void mailbox_deliver(struct mailbox *mailbox)
 
 static void mailbox_async_cb(uv_async_t *async)
 {
-	mailbox_deliver(async->data);
+	/* One batch a turn: what these deliveries send is handled in the next, so that I/O is never starved. */
+	mailbox_deliver_all(mailbox_take(async->data));
 }
 
 int mailbox_init(struct mailbox *mailbox, uv_loop_t *loop)
@@ -69,8 +70,8 @@ static void mailbox_closed_cb(uv_handle_t *handle)
 void mailbox_close(struct mailbox *mailbox, void (*closed_cb)(struct mailbox *mailbox))
 {
 	assert(!mailbox->closing);
-	while (mailbox->head != NULL) {
-		mailbox_deliver(mailbox);
+	for (struct mail *mail = mailbox_take(mailbox); mail != NULL; mail = mailbox_take(mailbox)) {
+		mailbox_deliver_all(mail);
 	}
 	mailbox->closing = true;
 	mailbox->closed_cb = closed_cb;

@@ -1,0 +1,163 @@
+/* op, pool and mailbox together: steps on the loop, work on a pool, wake-ups from callbacks. */
+#include "tests/lib/test.h"
+
+#include "base/err.h"
+#include "base/op.h"
+
+enum { COUNT_WORK, COUNT_CHECK, COUNT_AGAIN, COUNT_DONE };
+
+struct loop_fixture {
+	uv_loop_t loop;
+	struct mailbox home;
+	struct op_queue queue;
+	struct pool *pool;
+	unsigned done;
+};
+
+struct count {
+	struct op op;
+	struct loop_fixture *fixture;
+	unsigned worked, rounds;
+};
+
+static int count_work_fn(struct op *op)
+{
+	OP_OF(op, struct count)->worked++;
+	return 0;
+}
+
+static unsigned count_work(struct op *op)
+{
+	return op_work(op, OP_OF(op, struct count)->fixture->pool, count_work_fn, COUNT_CHECK);
+}
+
+static unsigned count_check(struct op *op)
+{
+	struct count *c = OP_OF(op, struct count);
+
+	assert_int_equal(op->rc, 0);
+	return ++c->rounds < 10 ? COUNT_AGAIN : COUNT_DONE;
+}
+
+static unsigned count_again(struct op *op)
+{
+	op_wake(op, 0);
+	return op_wait(op, COUNT_WORK);
+}
+
+static const struct op_step count_steps[] = {
+	[COUNT_WORK] = {"work", count_work, BIT(COUNT_CHECK)},
+	[COUNT_CHECK] = {"check", count_check, BIT(COUNT_AGAIN) | BIT(COUNT_DONE)},
+	[COUNT_AGAIN] = {"again", count_again, BIT(COUNT_WORK)},
+};
+static const struct op_def count_def = {"count", COUNT_DONE, count_steps};
+
+static void idle_closed_cb(uv_handle_t *handle)
+{
+	(void)handle;
+}
+
+static void count_done(struct op *op)
+{
+	struct loop_fixture *f = OP_OF(op, struct count)->fixture;
+
+	f->done++;
+	if (f->queue.running == 0) {
+		mailbox_close(&f->home, NULL);
+		op_queue_close(&f->queue, idle_closed_cb);
+	}
+}
+
+static void test_many_ops_share_a_pool(void **state)
+{
+	enum { OPS = 200 };
+	struct loop_fixture f = {0};
+	struct count *counts = x_calloc(OPS, sizeof *counts);
+
+	(void)state;
+	assert_int_equal(uv_loop_init(&f.loop), 0);
+	assert_int_equal(mailbox_init(&f.home, &f.loop), 0);
+	assert_int_equal(op_queue_init(&f.queue, &f.loop, &f.home), 0);
+	f.pool = pool_new("test", 3, OPS);
+	for (unsigned i = 0; i < OPS; i++) {
+		counts[i].fixture = &f;
+		op_start(&counts[i].op, &count_def, &f.queue, count_done);
+	}
+	assert_int_equal(f.done, 0); /* Nothing runs before the loop does. */
+	assert_int_equal(uv_run(&f.loop, UV_RUN_DEFAULT), 0);
+	assert_int_equal(f.done, OPS);
+	for (unsigned i = 0; i < OPS; i++) {
+		assert_int_equal(counts[i].worked, 10);
+	}
+	pool_free(f.pool);
+	assert_int_equal(uv_loop_close(&f.loop), 0);
+	free(counts);
+}
+
+struct gate {
+	struct pool_work work;
+	pthread_mutex_t *lock;
+	unsigned *done;
+	struct mailbox *home;
+};
+
+static int gate_fn(struct pool_work *work)
+{
+	struct gate *g = CONTAINER_OF(work, struct gate, work);
+
+	(void)pthread_mutex_lock(g->lock);
+	(void)pthread_mutex_unlock(g->lock);
+	return KLUIS_EIO;
+}
+
+static void gate_done_cb(struct pool_work *work, int rc)
+{
+	struct gate *g = CONTAINER_OF(work, struct gate, work);
+
+	assert_int_equal(rc, KLUIS_EIO);
+	if (++*g->done == 3) {
+		mailbox_close(g->home, NULL);
+	}
+}
+
+static void test_pool_refuses_beyond_its_bound(void **state)
+{
+	pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+	struct gate gates[4];
+	struct mailbox home;
+	uv_loop_t loop;
+	struct pool *pool = pool_new("bound", 1, 2);
+	unsigned done = 0, busy = 0;
+
+	(void)state;
+	assert_int_equal(uv_loop_init(&loop), 0);
+	assert_int_equal(mailbox_init(&home, &loop), 0);
+	(void)pthread_mutex_lock(&lock); /* The first work blocks until we let go. */
+	for (unsigned i = 0; i < 4; i++) {
+		gates[i] = (struct gate){.lock = &lock, .done = &done, .home = &home};
+		if (i == 1) {
+			while (pool_waiting(pool) != 0) {
+				(void)sched_yield(); /* Until the thread holds the first. */
+			}
+		}
+		if (pool_submit(pool, &gates[i].work, &home, gate_fn, gate_done_cb) != 0) {
+			busy++;
+		}
+	}
+	assert_int_equal(busy, 1);
+	(void)pthread_mutex_unlock(&lock);
+	assert_int_equal(uv_run(&loop, UV_RUN_DEFAULT), 0);
+	assert_int_equal(done, 3);
+	pool_free(pool);
+	assert_int_equal(uv_loop_close(&loop), 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_many_ops_share_a_pool),
+		cmocka_unit_test(test_pool_refuses_beyond_its_bound),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
