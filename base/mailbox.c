@@ -17,12 +17,8 @@ static struct mail *mailbox_take(struct mailbox *mailbox)
 	return batch;
 }
 
-static void mailbox_deliver(struct mailbox *mailbox)
+static void mailbox_deliver_all(struct mail *mail)
 {
-	/* One batch a turn: what these deliveries send is handled in the next, so that I/O is never
-	 * starved. */
-	struct mail *mail = mailbox_take(mailbox);
-
 	while (mail != NULL) {
 		struct mail *next = mail->next;
 
@@ -33,7 +29,8 @@ static void mailbox_deliver(struct mailbox *mailbox)
 
 static void mailbox_async_cb(uv_async_t *async)
 {
-	/* One batch a turn: what these deliveries send is handled in the next, so that I/O is never starved. */
+	/* One batch a turn: what these deliveries send is handled in the next, so that I/O is never
+	 * starved. */
 	mailbox_deliver_all(mailbox_take(async->data));
 }
 
@@ -70,7 +67,8 @@ static void mailbox_closed_cb(uv_handle_t *handle)
 void mailbox_close(struct mailbox *mailbox, void (*closed_cb)(struct mailbox *mailbox))
 {
 	assert(!mailbox->closing);
-	for (struct mail *mail = mailbox_take(mailbox); mail != NULL; mail = mailbox_take(mailbox)) {
+	for (struct mail *mail = mailbox_take(mailbox); mail != NULL;
+		mail = mailbox_take(mailbox)) {
 		mailbox_deliver_all(mail);
 	}
 	mailbox->closing = true;
