@@ -1,0 +1,404 @@
+#include "node/config.h"
+
+#include <assert.h>
+#include <ini.h>
+#include <stddef.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/file.h"
+#include "base/text.h"
+
+enum config_type {
+	CONFIG_TEXT,	/* char *, copied */
+	CONFIG_PATH,	/* char *, made absolute by the file's directory */
+	CONFIG_NAME,	/* char[NODE_NAME_BYTES_MAX + 1] */
+	CONFIG_NUMBER,	/* uint64_t within low..high */
+	CONFIG_HEX16,	/* uint8_t[16] */
+	CONFIG_ADDRESS, /* struct config_address */
+	CONFIG_LEVEL,	/* enum log_level */
+	CONFIG_ROLE,	/* bool: standby */
+};
+
+struct config_key {
+	const char *section, *name;
+	enum config_type type;
+	size_t offset;
+	bool required;
+	uint64_t low, high;
+};
+
+#define KEY(section, name, type, member, required)                                   \
+	{                                                                            \
+		section, name, type, offsetof(struct config, member), required, 0, 0 \
+	}
+#define NUMBER(section, name, member, required, low, high)                                         \
+	{                                                                                          \
+		section, name, CONFIG_NUMBER, offsetof(struct config, member), required, low, high \
+	}
+#define SITE(name, type, member, required)                                               \
+	{                                                                                \
+		"site", name, type, offsetof(struct config_site, member), required, 0, 0 \
+	}
+
+static const struct config_key config_keys[] = {
+	NUMBER("node", "id", id, true, 1, UINT32_MAX),
+	KEY("node", "site", CONFIG_NAME, site, true),
+	KEY("node", "data", CONFIG_PATH, data_dir, true),
+	KEY("node", "secrets", CONFIG_PATH, secrets_file, true),
+	KEY("node", "log_level", CONFIG_LEVEL, log_level, false),
+	KEY("cluster", "id", CONFIG_HEX16, cluster_id, true),
+	KEY("cluster", "restore_key", CONFIG_PATH, restore_key_file, false),
+	KEY("api", "listen", CONFIG_ADDRESS, api_listen, true),
+	KEY("api", "certificate", CONFIG_PATH, api_certificate_file, true),
+	KEY("api", "key", CONFIG_PATH, api_key_file, true),
+	KEY("api", "ca", CONFIG_PATH, api_ca_file, true),
+	KEY("link", "listen", CONFIG_ADDRESS, link_listen, true),
+	KEY("link", "certificate", CONFIG_PATH, link_certificate_file, true),
+	KEY("link", "key", CONFIG_PATH, link_key_file, true),
+	KEY("link", "ca", CONFIG_PATH, link_ca_file, true),
+	KEY("admin", "socket", CONFIG_PATH, admin_socket, true),
+	NUMBER("storage", "write_buffer_mib", write_buffer_mib, false, 8, 4096),
+	NUMBER("storage", "cache_mib", cache_mib, false, 8, 65536),
+	NUMBER("storage", "disk_floor_mib", disk_floor_mib, false, 64, 1 << 20),
+	NUMBER("storage", "disk_floor_percent", disk_floor_percent, false, 0, 50),
+	KEY("backup", "public_key", CONFIG_PATH, backup_public_key_file, false),
+	KEY("backup", "sign_key", CONFIG_PATH, backup_sign_key_file, false),
+	KEY("backup", "ssh_key", CONFIG_PATH, backup_ssh_key_file, false),
+	KEY("backup", "spool", CONFIG_PATH, backup_spool_dir, false),
+	KEY("backup", "repository", CONFIG_PATH, backup_repository_dir, false),
+	KEY("backup", "drop", CONFIG_PATH, backup_drop_dir, false),
+	NUMBER("backup", "copies", backup_copies, false, 1, SITES_MAX),
+	NUMBER("backup", "bandwidth_kib", backup_bandwidth_kib, false, 0, 1 << 30),
+	{"site", "id", CONFIG_NUMBER, offsetof(struct config_site, id), true, 1, UINT32_MAX},
+	SITE("link", CONFIG_ADDRESS, link, true),
+	SITE("role", CONFIG_ROLE, standby, false),
+	SITE("url", CONFIG_TEXT, url, false),
+	SITE("ssh", CONFIG_ADDRESS, ssh, false),
+	SITE("ssh_user", CONFIG_TEXT, ssh_user, false),
+	SITE("ssh_host_key", CONFIG_TEXT, ssh_host_key, false),
+	SITE("ssh_path", CONFIG_TEXT, ssh_path, false),
+	SITE("backup_key", CONFIG_TEXT, backup_key, false),
+};
+enum { CONFIG_KEYS = ARRAY_SIZE(config_keys) };
+
+/* What is carried through the parser. */
+struct config_read {
+	struct config *config;
+	const char *path;
+	struct err *e;
+	bool failed;
+	bool seen[SITES_MAX + 1][CONFIG_KEYS]; /* Row 0: the plain sections; then one a site. */
+};
+
+int config_address_parse(const char *text, struct config_address *ret_address)
+{
+	struct config_address address = {0};
+	const char *colon = strrchr(text, ':');
+	const char *host = text;
+	size_t len;
+	uint64_t port;
+
+	if (colon == NULL || colon == text) {
+		return KLUIS_EINVAL;
+	}
+	len = (size_t)(colon - text);
+	if (host[0] == '[' && host[len - 1] == ']') {
+		host++;
+		len -= 2;
+	} else if (memchr(host, ':', len) != NULL) {
+		return KLUIS_EINVAL; /* A bare IPv6 address: where does it end? */
+	}
+	if (len == 0 || len > CONFIG_ADDRESS_BYTES_MAX ||
+		u64_parse(bytes_str(colon + 1), UINT16_MAX, &port) != 0) {
+		return KLUIS_EINVAL;
+	}
+	memcpy(address.host, host, len);
+	address.port = (uint16_t)port;
+	*ret_address = address;
+	return 0;
+}
+
+static bool config_name_valid(const char *name)
+{
+	size_t len = strlen(name);
+
+	return len > 0 && len <= NODE_NAME_BYTES_MAX &&
+	       strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-") == len && name[0] != '-';
+}
+
+static int config_level_parse(const char *value, enum log_level *ret_level)
+{
+	static const struct {
+		const char *name;
+		enum log_level level;
+	} rows[] = {{"err", LOG_LEVEL_ERR}, {"warn", LOG_LEVEL_WARN}, {"info", LOG_LEVEL_INFO},
+		{"debug", LOG_LEVEL_DEBUG}};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		if (strcmp(value, rows[i].name) == 0) {
+			*ret_level = rows[i].level;
+			return 0;
+		}
+	}
+	return KLUIS_EINVAL;
+}
+
+static void config_set_text(char **to, char *value)
+{
+	free(*to);
+	*to = value;
+}
+
+/* What the value must be, or NULL when it was taken. */
+static const char *config_store(
+	const struct config *config, const struct config_key *key, void *to, const char *value)
+{
+	switch (key->type) {
+	case CONFIG_TEXT:
+		config_set_text(to, x_strdup(value));
+		return value[0] != 0 ? NULL : "must not be empty";
+	case CONFIG_PATH:
+		config_set_text(to,
+			value[0] == '/' ? x_strdup(value) : x_asprintf("%s%s", config->dir, value));
+		return value[0] != 0 ? NULL : "must not be empty";
+	case CONFIG_NAME:
+		if (!config_name_valid(value)) {
+			return "must be 1 to 63 characters of a-z, 0-9 and '-'";
+		}
+		memcpy(to, value, strlen(value) + 1);
+		return NULL;
+	case CONFIG_NUMBER:
+		return u64_parse(bytes_str(value), key->high, to) == 0 &&
+				       *(uint64_t *)to >= key->low
+			       ? NULL
+			       : "is out of range";
+	case CONFIG_HEX16:
+		return hex_decode(value, to, 16) == 0 ? NULL : "must be 32 hex digits";
+	case CONFIG_ADDRESS:
+		return config_address_parse(value, to) == 0 ? NULL : "must be host:port";
+	case CONFIG_LEVEL:
+		return config_level_parse(value, to) == 0 ? NULL
+							  : "must be err, warn, info or debug";
+	case CONFIG_ROLE:
+		*(bool *)to = strcmp(value, "standby") == 0;
+		return *(bool *)to || strcmp(value, "voter") == 0 ? NULL
+								  : "must be voter or standby";
+	}
+	return "is of no known type";
+}
+
+/* The row of `name`, made if new; SIZE_MAX when there is no room or the name is bad. */
+static size_t config_site_of(struct config *config, const char *name)
+{
+	size_t i;
+
+	for (i = 0; i < config->n_sites; i++) {
+		if (strcmp(config->sites[i].name, name) == 0) {
+			return i;
+		}
+	}
+	if (config->n_sites == SITES_MAX || !config_name_valid(name)) {
+		return SIZE_MAX;
+	}
+	memcpy(config->sites[i].name, name, strlen(name) + 1);
+	config->n_sites++;
+	return i;
+}
+
+static const char *config_take(
+	struct config_read *read, const char *section, const char *name, const char *value)
+{
+	bool in_site = strncmp(section, "site ", 5) == 0;
+	size_t site = in_site ? config_site_of(read->config, section + 5) : 0;
+	char *base = (char *)read->config;
+
+	if (site == SIZE_MAX) {
+		return "is a site too many, or one with a name that is not a-z, 0-9 and '-'";
+	}
+	if (in_site) {
+		base = (char *)&read->config->sites[site];
+		section = "site";
+	}
+	for (size_t i = 0; i < CONFIG_KEYS; i++) {
+		const struct config_key *key = &config_keys[i];
+		bool *seen = &read->seen[in_site ? site + 1 : 0][i];
+
+		if (strcmp(key->section, section) == 0 && strcmp(key->name, name) == 0) {
+			if (*seen) {
+				return "stands twice";
+			}
+			*seen = true;
+			return config_store(read->config, key, base + key->offset, value);
+		}
+	}
+	return "is not a setting";
+}
+
+static int config_handle(void *user, const char *section, const char *name, const char *value)
+{
+	struct config_read *read = user;
+	const char *complaint;
+
+	if (read->failed) {
+		return 0;
+	}
+	complaint = config_take(read, section, name, value);
+	if (complaint != NULL) {
+		read->failed = true;
+		(void)err_set(read->e, KLUIS_EINVAL, "'%s': [%.70s] '%.40s' %s", read->path,
+			section, name, complaint);
+		return 0;
+	}
+	return 1;
+}
+
+static int config_check_required(const struct config_read *read)
+{
+	for (size_t row = 0; row <= read->config->n_sites; row++) {
+		for (size_t i = 0; i < CONFIG_KEYS; i++) {
+			bool of_site = strcmp(config_keys[i].section, "site") == 0;
+
+			if (of_site != (row > 0) || !config_keys[i].required ||
+				read->seen[row][i]) {
+				continue;
+			}
+			return err_set(read->e, KLUIS_EINVAL, "'%s': [%s%s%s] '%s' is missing",
+				read->path, config_keys[i].section, row > 0 ? " " : "",
+				row > 0 ? read->config->sites[row - 1].name : "",
+				config_keys[i].name);
+		}
+	}
+	return 0;
+}
+
+const struct config_site *config_self(const struct config *config)
+{
+	for (size_t i = 0; i < config->n_sites; i++) {
+		if (config->sites[i].id == config->id) {
+			return &config->sites[i];
+		}
+	}
+	return NULL;
+}
+
+static int config_check_sites(const struct config *config, const char *path, struct err *e)
+{
+	const struct config_site *self = config_self(config);
+	size_t voters = 0;
+
+	for (size_t i = 0; i < config->n_sites; i++) {
+		voters += config->sites[i].standby ? 0 : 1;
+		for (size_t k = 0; k < i; k++) {
+			if (config->sites[i].id == config->sites[k].id) {
+				return err_set(e, KLUIS_EINVAL,
+					"'%s': sites '%s' and '%s' have the same id", path,
+					config->sites[k].name, config->sites[i].name);
+			}
+		}
+	}
+	if (self == NULL || strcmp(self->name, config->site) != 0) {
+		return err_set(e, KLUIS_EINVAL, "'%s': no [site %s] with id %llu, this node's own",
+			path, config->site, (unsigned long long)config->id);
+	}
+	if (voters != 1 && voters < VOTERS_MIN) {
+		return err_set(e, KLUIS_EINVAL,
+			"'%s': %zu voters: it takes at least %d (or one alone)", path, voters,
+			VOTERS_MIN);
+	}
+	return 0;
+}
+
+static int config_check_backup(const struct config *config, const char *path, struct err *e)
+{
+	if (config->backup_public_key_file == NULL) {
+		return 0;
+	}
+	if (config->backup_sign_key_file == NULL || config->backup_spool_dir == NULL ||
+		config->backup_repository_dir == NULL || config->backup_drop_dir == NULL ||
+		config->backup_ssh_key_file == NULL) {
+		return err_set(e, KLUIS_EINVAL,
+			"'%s': [backup] 'public_key' needs sign_key, ssh_key, spool, repository "
+			"and drop",
+			path);
+	}
+	return 0;
+}
+
+static struct config *config_new(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	struct config *config = x_calloc(1, sizeof *config);
+
+	config->dir =
+		slash == NULL ? x_strdup("./") : x_asprintf("%.*s", (int)(slash - path + 1), path);
+	config->log_level = LOG_LEVEL_INFO;
+	config->write_buffer_mib = 192;
+	config->cache_mib = 256;
+	config->disk_floor_mib = 2048;
+	config->disk_floor_percent = 10;
+	config->backup_copies = 3;
+	return config;
+}
+
+static void config_freep(struct config **config)
+{
+	config_free(*config);
+}
+
+int config_load(struct config **ret_config, const char *path, struct err *e)
+{
+	_cleanup_(config_freep) struct config *config = config_new(path);
+	_cleanup_(buf_release) struct buf text = BUF_INIT;
+	_cleanup_(x_freep) struct config_read *read = x_calloc(1, sizeof *read);
+	int rc = file_read(path, CONFIG_BYTES_MAX, &text, e);
+	int line;
+
+	if (rc != 0) {
+		return rc;
+	}
+	if (!utf8_valid(buf_bytes(&text))) {
+		return err_set(e, KLUIS_EINVAL, "'%s' is not UTF-8 text", path);
+	}
+	*read = (struct config_read){.config = config, .path = path, .e = e};
+	line = ini_parse_string(buf_str(&text), config_handle, read);
+	if (read->failed) {
+		return err_wrap(e, KLUIS_EINVAL, "line %d", line);
+	}
+	if (line != 0) {
+		return err_set(e, KLUIS_EINVAL, "'%s': line %d is not 'key = value'", path, line);
+	}
+	rc = config_check_required(read);
+	rc = rc != 0 ? rc : config_check_sites(config, path, e);
+	rc = rc != 0 ? rc : config_check_backup(config, path, e);
+	if (rc == 0) {
+		*ret_config = config;
+		config = NULL;
+	}
+	return rc;
+}
+
+static void config_free_texts(char *base, bool of_site)
+{
+	for (size_t i = 0; i < CONFIG_KEYS; i++) {
+		const struct config_key *key = &config_keys[i];
+
+		if ((strcmp(key->section, "site") == 0) == of_site &&
+			(key->type == CONFIG_TEXT || key->type == CONFIG_PATH)) {
+			x_freep(base + key->offset);
+		}
+	}
+}
+
+void config_free(struct config *config)
+{
+	if (config == NULL) {
+		return;
+	}
+	for (size_t i = 0; i < config->n_sites; i++) {
+		config_free_texts((char *)&config->sites[i], true);
+	}
+	config_free_texts((char *)config, false);
+	free(config->dir);
+	free(config);
+}

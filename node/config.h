@@ -1,0 +1,73 @@
+/* The settings of one node: an INI file, every key checked, relative paths taken from the file's
+ * own directory. */
+#ifndef KLUIS_NODE_CONFIG_H
+#define KLUIS_NODE_CONFIG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/limits.h"
+#include "base/log.h"
+
+enum { CONFIG_BYTES_MAX = 256 * 1024, CONFIG_ADDRESS_BYTES_MAX = 255 };
+
+/* "host:port", "[v6]:port". */
+struct config_address {
+	char host[CONFIG_ADDRESS_BYTES_MAX + 1];
+	uint16_t port;
+};
+
+/* One [site NAME] section: every member of the cluster, this node's own site too. */
+struct config_site {
+	char name[NODE_NAME_BYTES_MAX + 1];
+	uint64_t id;
+	struct config_address link;
+	bool standby;		   /* role = voter | standby, as the cluster is first made */
+	char *url;		   /* https://host:port of its API, told to clients; NULL: none */
+	struct config_address ssh; /* Its backup receiver; port 0: none */
+	char *ssh_user;
+	char *ssh_host_key; /* "ssh-ed25519 AAAA...", pinned */
+	char *ssh_path;	    /* The drop directory as that SFTP server shows it */
+	char *backup_key;   /* Hex of its public Ed25519 backup key (64 digits) */
+};
+
+struct config {
+	/* [node] */
+	uint64_t id;
+	char site[NODE_NAME_BYTES_MAX + 1];
+	char *data_dir, *secrets_file;
+	enum log_level log_level;
+	/* [cluster] */
+	uint8_t cluster_id[16];
+	char *restore_key_file; /* Operator restore public key, PEM */
+	/* [api] */
+	struct config_address api_listen;
+	char *api_certificate_file, *api_key_file, *api_ca_file;
+	/* [link] */
+	struct config_address link_listen;
+	char *link_certificate_file, *link_key_file, *link_ca_file;
+	/* [admin] */
+	char *admin_socket;
+	/* [storage] */
+	uint64_t write_buffer_mib, cache_mib, disk_floor_mib, disk_floor_percent;
+	/* [backup]; public_key_file NULL: this node takes no snapshots */
+	char *backup_public_key_file, *backup_sign_key_file, *backup_ssh_key_file;
+	char *backup_spool_dir, *backup_repository_dir, *backup_drop_dir;
+	uint64_t backup_copies, backup_bandwidth_kib;
+
+	struct config_site sites[SITES_MAX];
+	size_t n_sites;
+	char *dir; /* Of the file, with "/" */
+};
+
+/* Reads and checks; on failure e->text names file, line, key and limit, and *ret_config is
+ * untouched. Blocking. */
+KLUIS_MUST_CHECK int config_load(struct config **ret_config, const char *path, struct err *e);
+void config_free(struct config *config); /* NULL is fine. */
+/* This node's own row of sites. */
+const struct config_site *config_self(const struct config *config);
+/* "host:port" or "[v6]:port". KLUIS_EINVAL otherwise. */
+KLUIS_MUST_CHECK int config_address_parse(const char *text, struct config_address *ret_address);
+
+#endif

@@ -1,0 +1,104 @@
+#include "tests/lib/test.h"
+
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/file.h"
+#include "node/config.h"
+
+static const char config_good[] =
+	"[node]\nid = 2\nsite = rtd\ndata = data\nsecrets = /etc/kluis/secrets\n"
+	"[cluster]\nid = 000102030405060708090a0b0c0d0e0f\n"
+	"[api]\nlisten = 127.0.0.1:7002\ncertificate = a.pem\nkey = a.key\nca = ca.pem\n"
+	"[link]\nlisten = [::1]:7102\ncertificate = l.pem\nkey = l.key\nca = nca.pem\n"
+	"[admin]\nsocket = admin.sock\n"
+	"[storage]\ncache_mib = 64\n"
+	"[site ams]\nid = 1\nlink = a.example:7101\n"
+	"[site rtd]\nid = 2\nlink = b.example:7102\nssh = b.example:22\nssh_user = bk\n"
+	"[site utr]\nid = 3\nlink = c.example:7103\n"
+	"[site gro]\nid = 4\nlink = d.example:7104\nrole = standby\n";
+
+static int load(const char *text, struct config **ret_config, struct err *e)
+{
+	char *dir = scratch_new("config");
+	_cleanup_(x_freep) char *path = x_asprintf("%s/kluisd.ini", dir);
+	int rc;
+
+	assert_int_equal(file_write(path, bytes_str(text), 0600, e), 0);
+	rc = config_load(ret_config, path, e);
+	scratch_free(dir);
+	return rc;
+}
+
+static void test_good(void **state)
+{
+	struct config *config = NULL;
+	struct err e = {0};
+
+	(void)state;
+	assert_int_equal(load(config_good, &config, &e), 0);
+	assert_int_equal(config->n_sites, 4);
+	assert_string_equal(config_self(config)->ssh_user, "bk");
+	assert_true(config->sites[3].standby);
+	assert_string_equal(config->link_listen.host, "::1");
+	assert_int_equal(config->link_listen.port, 7102);
+	assert_int_equal(config->cluster_id[15], 15);
+	assert_string_equal(config->secrets_file, "/etc/kluis/secrets");
+	assert_string_equal(config->data_dir + strlen(config->dir), "data");
+	assert_int_equal(config->cache_mib, 64);
+	assert_int_equal(config->backup_copies, 3);
+	config_free(config);
+}
+
+/* Each row replaces one piece of the good file and must be refused with a text that names the
+ * thing. */
+static void test_bad(void **state)
+{
+	static const struct {
+		const char *from, *to, *said;
+	} rows[] = {
+		{"id = 2\nsite", "id = 0\nsite", "'id' is out of range"},
+		{"id = 2\nsite", "id = 9\nsite", "[site rtd] with id 9"},
+		{"site = rtd", "site = R_D", "'site' must be 1 to 63"},
+		{"listen = 127.0.0.1:7002", "listen = 127.0.0.1", "'listen' must be host:port"},
+		{"listen = 127.0.0.1:7002", "listen = ::1:7002", "'listen' must be host:port"},
+		{"listen = 127.0.0.1:7002", "listen = h:70000", "'listen' must be host:port"},
+		{"0e0f", "0e", "'id' must be 32 hex digits"},
+		{"[storage]\ncache_mib", "[storage]\ncash", "'cash' is not a setting"},
+		{"cache_mib = 64", "cache_mib = 1", "'cache_mib' is out of range"},
+		{"key = a.key\n", "", "[api] 'key' is missing"},
+		{"link = a.example:7101\n", "", "[site ams] 'link' is missing"},
+		{"[site utr]\nid = 3", "[site utr]\nid = 1", "'ams' and 'utr' have the same id"},
+		{"role = standby", "role = king", "'role' must be voter or standby"},
+		{"[site utr]\nid = 3", "[site UTR]\nid = 3", "a site too many"},
+		{"ca = ca.pem", "ca = ca.pem\nca = b.pem", "'ca' stands twice"},
+		{"[storage]", "[storage]\nrubbish", "is not 'key = value'"},
+		{"[site utr]\nid = 3\nlink = c.example:7103\n", "", "2 voters"},
+		{"[storage]", "[backup]\npublic_key = p\n[storage]", "needs sign_key"},
+		{"site = rtd", "site = \xff\xfe", "not UTF-8"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		_cleanup_(buf_release) struct buf text = BUF_INIT;
+		const char *at = strstr(config_good, rows[i].from);
+		struct config *config = NULL;
+		struct err e = {0};
+
+		assert_non_null(at);
+		buf_append(&text, config_good, (size_t)(at - config_good));
+		buf_printf(&text, "%s%s", rows[i].to, at + strlen(rows[i].from));
+		assert_int_equal(load(buf_str(&text), &config, &e), KLUIS_EINVAL);
+		assert_null(config);
+		if (strstr(e.text, rows[i].said) == NULL) {
+			fail_msg("row %zu: '%s' does not say '%s'", i, e.text, rows[i].said);
+		}
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_good), cmocka_unit_test(test_bad)};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
