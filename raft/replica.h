@@ -1,0 +1,161 @@
+/* One node's replica: the core loop thread that joins the raft driver, the log, the links to the
+ * other nodes and the apply thread. Everything that changes the store goes through it (propose.h);
+ * linearizable reads ask it for an index (read_index.h). */
+#ifndef KLUIS_RAFT_REPLICA_H
+#define KLUIS_RAFT_REPLICA_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/limits.h"
+#include "base/mailbox.h"
+#include "base/random.h"
+
+struct fsm;
+struct kv;
+struct replica;
+
+enum replica_role { REPLICA_FOLLOWER, REPLICA_CANDIDATE, REPLICA_LEADER };
+enum replica_vote { REPLICA_STANDBY, REPLICA_VOTER, REPLICA_SPARE };
+
+enum { REPLICA_ADDRESS_BYTES_MAX = 255, REPLICA_ID_BYTES = 16 };
+
+/* One node of the cluster as the replicated configuration knows it. */
+struct replica_server {
+	uint64_t id;				     /* From 1. */
+	char address[REPLICA_ADDRESS_BYTES_MAX + 1]; /* "host:port" of its links. */
+	enum replica_vote vote;
+};
+
+struct replica_config {
+	const char *dir; /* Holds log/, db/ and what catch-up fetches. Must exist; 0700. */
+	uint64_t node_id;
+	const char *site; /* Short name, for logs and status: "ams". */
+	uint8_t cluster_id[REPLICA_ID_BYTES], lineage[REPLICA_ID_BYTES];
+	uint32_t feature_level; /* What this binary can do; told to the peers. */
+
+	const char *listen; /* "address:port" for the links of the others; port 0: any. */
+	const char *ca_path, *cert_path, *key_path; /* PEM: the node CA, our chain, our key. */
+
+	/* Where the others are, before the replicated configuration says so: all that the operator
+	 * configured, this node included or not. */
+	const struct replica_server *servers;
+	unsigned n_servers;
+
+	/* New writes are refused while fewer bytes are free than the smaller of the two. */
+	unsigned floor_percent; /* 0: REPLICA_FLOOR_PERCENT. */
+	uint64_t floor_bytes;	/* 0: REPLICA_FLOOR_BYTES. */
+
+	unsigned election_timeout_ms, heartbeat_ms; /* 0: the limits.h values. */
+	size_t store_cache_bytes;  /* RocksDB's block and blob cache; 0: its default. */
+	const struct clock *clock; /* NULL: clock_system. */
+	struct random *random;	   /* NULL: random_system. */
+};
+
+/* Writes the first log of a new cluster: term 1, one entry with the configuration. The same servers
+ * in the same order give the same bytes, so that all voters of a new cluster may be bootstrapped
+ * each on its own; a standby or a node that joins later starts with no log and is not bootstrapped.
+ * `dir` must exist. KLUIS_EEXIST when there is a log already. Blocking. */
+KLUIS_MUST_CHECK int replica_bootstrap(const char *dir, uint64_t node_id,
+	const struct replica_server *servers, unsigned n_servers, struct err *e);
+
+/* Opens log and store, checks that they belong together, starts the core and apply threads and the
+ * links, and returns; an election may take some time more. Blocking (reads the whole log). On
+ * failure nothing is left running and *ret_replica is untouched: KLUIS_ECORRUPT names file, offset
+ * and what to do; KLUIS_EBUSY: another process has the directory. config's strings are copied.
+ * From here on a failed write or fsync, or a command this binary does not know, ends the process
+ * (fail_stop.h). */
+KLUIS_MUST_CHECK int replica_start(
+	const struct replica_config *config, struct replica **ret_replica, struct err *e);
+
+/* Stops the threads, closes log and store, frees the replica. With hand_over_ms > 0 a leader first
+ * hands leadership to another voter and waits for that at most so long. Proposals, reads and waits
+ * still open end (KLUIS_EUNKNOWN_OUTCOME or KLUIS_ECLOSED) through their mailboxes, which must
+ * outlive this call. Blocking; from any thread but those of the replica or of such a mailbox. NULL
+ * is fine. */
+void replica_stop(struct replica *replica, unsigned hand_over_ms);
+
+/* The port that the links listen on. Any thread. */
+unsigned replica_port(const struct replica *replica);
+uint64_t replica_node_id(const struct replica *replica);
+
+/* The store for reading. Between begin and end the store stays open: catch-up, which replaces it
+ * as a whole, waits for all readers, so keep it short (one request) and never hold it across a wait
+ * for a client. KLUIS_EBEHIND: it is being replaced right now. Any thread; never blocks. */
+KLUIS_MUST_CHECK int replica_read_begin(struct replica *replica, struct kv **ret_kv);
+void replica_read_end(struct replica *replica);
+
+struct replica_peer_status {
+	uint64_t id;
+	char address[REPLICA_ADDRESS_BYTES_MAX + 1];
+	enum replica_vote vote;
+	bool connected;		 /* The link to it is up, both directions known good. */
+	uint64_t match_index;	 /* Known to be on its disk; 0 unless this node leads. */
+	uint64_t last_heard_ms;	 /* Monotonic; 0: never since start. */
+	uint64_t wall_offset_ms; /* |its wall clock - ours| at the last exchange. */
+	uint32_t feature_level;	 /* 0: never told. */
+};
+
+struct replica_status {
+	uint64_t node_id;
+	enum replica_role role;
+	enum replica_vote vote;	  /* Of this node, in the configuration it knows. */
+	uint64_t term, leader_id; /* leader_id 0: none known. */
+	uint64_t commit_index, applied_index, stored_index, last_index, first_index;
+	uint64_t applied_term;
+	uint64_t lag; /* Committed, as far as this node knows, and not applied here. */
+	uint64_t cluster_time_ms;
+	uint8_t state_hash[32]; /* At state_hash_index. */
+	uint64_t state_hash_index;
+	bool quarantined; /* A majority disagrees with our state: rebuild from a peer. */
+	bool read_only;	  /* Below the disk floor. */
+	bool ready;	  /* A leader is known and this node has applied what that leader had
+			   * committed when it was last heard. */
+	uint64_t free_bytes, floor_bytes, log_bytes;
+	uint64_t proposals_waiting, proposal_bytes_waiting;
+	uint64_t catching_up_bytes, catching_up_total; /* total 0: not fetching a checkpoint. */
+	unsigned n_peers;
+	struct replica_peer_status peers[SITES_MAX];
+};
+
+/* A recent copy (at most HEARTBEAT_MS old). Any thread; never blocks for long. */
+void replica_status(struct replica *replica, struct replica_status *ret_status);
+
+/* Leadership transfer; the memory lives until cb. */
+struct replica_transfer {
+	struct replica *replica;
+	struct mailbox *home;
+	uint64_t to;
+	uint64_t deadline_ms;
+	void (*cb)(struct replica_transfer *req, int rc);
+	struct mail mail;
+	struct replica_transfer *next;
+	int rc;
+};
+
+/* Asks this node, which must lead, to hand over to voter `to` (0: the best placed one). cb on
+ * home's loop, never before this returns: 0 once another leader is known; KLUIS_ENOTLEADER;
+ * KLUIS_EINVAL: `to` is no other voter; KLUIS_ETIMEOUT. Any thread. */
+void replica_transfer_start(struct replica_transfer *req, struct replica *replica,
+	struct mailbox *home, uint64_t to, uint64_t deadline_ms,
+	void (*cb)(struct replica_transfer *req, int rc));
+
+/* Runs fn on the apply thread, between two batches, with the store as of all batches before it:
+ * where checkpoints are made. The memory lives until cb (on home's loop). Any thread. */
+struct replica_work {
+	struct replica *replica;
+	struct mailbox *home;
+	int (*fn)(struct replica_work *work, struct fsm *fsm);
+	void (*cb)(struct replica_work *work, int rc);
+	struct mail mail;
+	struct replica_work *next;
+	uint64_t index, term; /* Set before fn: what the store has applied. */
+	int rc;
+};
+void replica_work_start(struct replica_work *work, struct replica *replica, struct mailbox *home,
+	int (*fn)(struct replica_work *work, struct fsm *fsm),
+	void (*cb)(struct replica_work *work, int rc));
+
+#endif
