@@ -20,10 +20,37 @@ enum {
 	PROPOSALS_MAX = 4096,
 	SEGMENT_BYTES = 16 << 20,
 	LOG_CACHE_BYTES_MAX = 32 << 20,
-	LINK_FRAME_BYTES_MAX = MESSAGE_BYTES_MAX + 64 * 1024,
+	LINK_MESSAGE_BYTES_MAX = MESSAGE_BYTES_MAX + 64 * 1024,
 	LINK_QUEUE_BYTES_MAX = 16 << 20, /* Unsent per stream of a link. */
 	LINK_FILE_CHUNK_BYTES = 256 * 1024,
 	SNAPSHOT_TRAILING_ENTRIES = 1024,
+};
+
+/* Streams (crypto/tls_stream). */
+enum {
+	TLS_STREAM_HIGH_BYTES = 256 * 1024,  /* Unsent bytes above which it is not writable. */
+	TLS_STREAM_LOW_BYTES = 64 * 1024,    /* drain_cb comes at or below this. */
+	TLS_STREAM_TURN_BYTES = 1024 * 1024, /* Written in one loop turn; others wait, too. */
+	TLS_STREAM_READ_BYTES = 64 * 1024,   /* One read of the socket. */
+	TLS_STREAM_RECORD_BYTES = 16 * 1024, /* Plaintext of a full TLS record (RFC 8446, 5.1). */
+	TLS_STREAM_LINGER_MS = 3000,	     /* A graceful close waits this long for the peer. */
+	TLS_STREAM_LINGER_BYTES_MAX = 16 << 20, /* And drops this much. */
+	TLS_STREAM_ADDRESS_MAX = 64,
+};
+
+/* Links between nodes. */
+enum {
+	LINK_FRAME_PAYLOAD_BYTES_MAX = 64 * 1024, /* Streams take turns at this grain. */
+	LINK_MESSAGES_MAX = 4096,		  /* Unsent per stream. */
+	LINK_FILE_WINDOW_BYTES = 2 << 20,   /* File bytes sent ahead of the receiver's disk. */
+	LINK_KERNEL_BYTES_MAX = 128 * 1024, /* Unsent in the kernel: a heartbeat waits behind it. */
+	LINK_HANDSHAKE_MS = 5000,	    /* Dial to ack, accept to hello. */
+	LINK_HANDSHAKES_MAX = 64,	    /* Accepted, not yet known who. */
+	LINK_PING_MS = 500,
+	LINK_DEAD_MS = 3000, /* Nothing heard for this long. */
+	LINK_BACKOFF_MIN_MS = 50,
+	LINK_BACKOFF_MAX_MS = 1000,
+	LINK_ADDRESS_BYTES_MAX = 255,
 };
 
 /* Vaults (API section 1). */
