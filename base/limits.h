@@ -9,6 +9,7 @@ enum {
 	ELECTION_TIMEOUT_MS = 1000,
 	HEARTBEAT_MS = 150,
 	NODE_NAME_BYTES_MAX = 63,
+	MEMBER_ADDRESS_BYTES_MAX = 255,
 };
 
 /* Log, links, proposals. */
@@ -24,6 +25,23 @@ enum {
 	LINK_QUEUE_BYTES_MAX = 16 << 20, /* Unsent per stream of a link. */
 	LINK_FILE_CHUNK_BYTES = 256 * 1024,
 	SNAPSHOT_TRAILING_ENTRIES = 1024,
+	SNAPSHOT_PINNED_ENTRIES_MAX = 1 << 18, /* Kept for a peer that fetches a snapshot. */
+	SNAPSHOT_RESEND_MS = 5000,
+	MANIFEST_BYTES_MAX = 1 << 20,
+	INFLIGHT_ENTRIES_MAX = 256,    /* Sent to a peer and not yet answered. */
+	UNSTORED_BYTES_MAX = 32 << 20, /* Taken from a leader and not yet on our disk. */
+	APPLY_ENTRIES_MAX = 256,       /* Given to the state machine and not yet applied. */
+	APPLY_BYTES_MAX = 8 << 20,
+	APPLY_LAG_ENTRIES_MAX = 4096, /* Committed and not yet applied: no more proposals. */
+	LOG_READ_ENTRIES_MAX = 256,
+	LOG_READ_BYTES_MAX = 4 << 20,
+	PEER_HELD_BYTES_MAX = 8 << 20, /* Messages that wait for a log read. */
+	PEER_HELD_MAX = 1024,
+	PROPOSALS_PER_MESSAGE_MAX = 1024,
+	READS_WAITING_MAX = 16384,
+	READ_ROUND_RESEND_MS = 100,
+	READ_INDEX_MS = 3000,	      /* A forwarded read-index that got no answer. */
+	CHANGE_LAG_ENTRIES_MAX = 256, /* Behind by more: not caught up. */
 };
 
 /* Streams (crypto/tls_stream). */
