@@ -1,0 +1,253 @@
+/* Commands of the state machine as they stand in the log: versioned, exact to the byte
+ * (docs/format-commands.md). Pure: no clock, no I/O. */
+#ifndef KLUIS_RAFT_COMMAND_H
+#define KLUIS_RAFT_COMMAND_H
+
+#include "base/limits.h"
+#include "base/wire.h"
+#include "storage/cluster_store.h"
+#include "storage/snapshot_store.h"
+
+/* X(symbol, value, name, member of struct command, lowest feature level). Values are in logs:
+ * append only. */
+#define COMMANDS(X)                                                              \
+	X(COMMAND_CLUSTER_INIT, 1, "cluster_init", cluster_init, 1)              \
+	X(COMMAND_NODE_ANNOUNCE, 2, "node_announce", node_announce, 1)           \
+	X(COMMAND_READONLY, 3, "readonly", readonly, 1)                          \
+	X(COMMAND_TIME_JUMP, 4, "time_jump", time_jump, 1)                       \
+	X(COMMAND_HASH_REPORT, 5, "hash_report", hash_report, 1)                 \
+	X(COMMAND_EXPIRE, 6, "expire", expire, 1)                                \
+	X(COMMAND_SERVICE_CREATE, 16, "service_create", service_create, 1)       \
+	X(COMMAND_SERVICE_ENROL, 17, "service_enrol", service_enrol, 1)          \
+	X(COMMAND_SERVICE_DISABLE, 18, "service_disable", service_disable, 1)    \
+	X(COMMAND_SESSION_CREATE, 19, "session_create", session_create, 1)       \
+	X(COMMAND_SESSION_END, 20, "session_end", session_end, 1)                \
+	X(COMMAND_IDENTITY_APPEND, 21, "identity_append", identity_append, 1)    \
+	X(COMMAND_VAULT_CREATE, 32, "vault_create", vault_create, 1)             \
+	X(COMMAND_VAULT_PATCH, 33, "vault_patch", vault_patch, 1)                \
+	X(COMMAND_VAULT_DELETE, 34, "vault_delete", vault_delete, 1)             \
+	X(COMMAND_STAGE_PAGE, 35, "stage_page", stage_page, 1)                   \
+	X(COMMAND_COMMIT, 36, "commit", commit, 1)                               \
+	X(COMMAND_SNAPSHOT_CLAIM, 48, "snapshot_claim", snapshot_claim, 1)       \
+	X(COMMAND_SNAPSHOT_RECORD, 49, "snapshot_record", snapshot_record, 1)    \
+	X(COMMAND_SNAPSHOT_CONFIRM, 50, "snapshot_confirm", snapshot_confirm, 1) \
+	X(COMMAND_SNAPSHOT_FAIL, 51, "snapshot_fail", snapshot_fail, 1)          \
+	X(COMMAND_SNAPSHOT_PIN, 52, "snapshot_pin", snapshot_pin, 1)
+
+enum command_type {
+#define X(symbol, value, name, member, level) symbol = value,
+	COMMANDS(X)
+#undef X
+};
+
+enum {
+	COMMAND_VERSION = 1,
+	FEATURE_LEVEL = 1, /* The newest that this binary can apply. */
+	COMMAND_BYTES_MAX = ENTRY_BYTES_MAX - 64,
+	COMMAND_ACTOR_BYTES_MAX = 64,
+	IDEMPOTENCY_KEY_BYTES_MAX = 128,
+	TIME_READINGS_MAX = SITES_MAX,
+	TIME_AGREE_MS = 30000,
+	ENROL_TOKEN_MS = 3600 * 1000,
+	SESSION_MS_MAX = 24 * 86400 * 1000, /* 24 days: below 2^31 ms. */
+};
+
+/* Who asks, over a session: checked again in apply at the entry's own cluster time. */
+struct command_session {
+	uint8_t token_hash[32]; /* SHA-256 of the bearer token. */
+};
+
+/* Idempotency of a creating request: key empty means none. Kept per (principal, route, key). */
+struct command_once {
+	struct bytes key;
+	uint8_t body_hash[32];
+};
+
+struct command_cluster_init {
+	uint8_t cluster_id[16], lineage[16];
+	uint8_t n_nodes; /* 1 .. SITES_MAX, ids strictly ascending. */
+	uint64_t node[SITES_MAX];
+};
+/* A node speaks of itself, whenever one of these changed and at every start. */
+struct command_node_announce {
+	uint64_t node;
+	uint32_t feature_level; /* At least 1. */
+	struct bytes site, version, api, link, ssh;
+	struct bytes ssh_host_key; /* At most NODE_KEY_BYTES_MAX, may be empty. */
+	uint8_t backup_key[32];
+};
+struct command_readonly {
+	uint64_t node; /* 0: the whole cluster, by an operator. */
+	bool on;
+	struct bytes actor;
+};
+/* Wall clocks as the proposing leader last heard them. */
+struct command_time_jump {
+	uint8_t n_readings;
+	struct time_reading {
+		uint64_t node, wall_ms;
+	} reading[TIME_READINGS_MAX]; /* Nodes strictly ascending. */
+};
+struct command_hash_report {
+	uint64_t node, index;
+	uint8_t hash[32];
+};
+struct command_expire {
+	uint32_t max_rows; /* 1 .. EXPIRE_ROWS_MAX */
+};
+
+struct command_service_create {
+	struct bytes actor, name;
+	uint8_t enrol_hash[32]; /* SHA-256 of the token. */
+	struct command_once once;
+};
+struct command_service_enrol {
+	struct bytes name;
+	uint8_t enrol_hash[32];
+	struct bytes identity, device; /* Statements; signatures and proof were checked on entry. */
+};
+struct command_service_disable {
+	struct bytes actor, name;
+};
+struct command_session_create {
+	uint8_t user_id[16], device_id[16], token_hash[32];
+	uint8_t level;
+	uint32_t ttl_ms; /* 1 .. SESSION_MS_MAX */
+};
+enum { SESSION_END_ONE = 0, SESSION_END_OTHERS = 1, SESSION_END_ALL = 2 };
+struct command_session_end {
+	struct command_session session;
+	uint8_t which;
+	uint8_t session_id[16]; /* For SESSION_END_ONE; else zero. */
+};
+struct command_identity_append {
+	struct command_session session;
+	struct bytes statement; /* Its signature was checked on entry. */
+};
+
+struct command_vault_create {
+	struct command_session session;
+	struct command_once once;
+	struct bytes create, head, label;
+};
+struct command_vault_patch {
+	struct command_session session;
+	uint8_t vault_id[16];
+	uint64_t revision; /* The one that If-Match named. */
+	struct bytes label;
+};
+struct command_vault_delete {
+	struct command_session session;
+	uint8_t vault_id[16];
+	uint64_t revision;
+};
+struct command_stage_page {
+	struct command_session session;
+	uint8_t vault_id[16], hash[32];
+	struct bytes page;
+};
+enum { COMMIT_INLINE = 0, COMMIT_STAGED = 1 };
+/* An entry as in the body of POST .../commits: u64 page_no | u64 revision | u8 how | lp32 bytes. */
+struct commit_entry {
+	uint64_t page_no, revision;
+	uint8_t how;
+	struct bytes bytes; /* The page, or the 32 bytes of its SHA-256. */
+};
+struct command_commit {
+	struct command_session session;
+	uint8_t vault_id[16];
+	bool purge;
+	struct bytes head;    /* With signature. */
+	struct bytes entries; /* To be walked by commit_entry_next(). */
+	uint32_t n_entries;   /* Set by command_decode(), ignored by command_encode(). */
+};
+
+struct command_snapshot_claim {
+	uint64_t node;
+	uint8_t kind;	    /* SNAPSHOT_INCREMENT (made a full one where it must be) or _MANUAL. */
+	uint64_t slot;	    /* Unix ms of the cycle; 0 for a manual one. */
+	uint32_t ttl_ms;    /* Others may take over after that. */
+	struct bytes actor; /* Empty, or the operator. */
+	struct command_once once; /* Manual ones. */
+};
+struct command_snapshot_record {
+	uint64_t id, node, index, term, objects, bytes;
+	uint8_t manifest_hash[32], state_root[32];
+};
+struct command_snapshot_confirm {
+	uint64_t id, node; /* node: the receiving site's. */
+	uint8_t manifest_hash[32];
+	uint8_t needed; /* k: from the setting, 1 .. SITES_MAX. */
+};
+struct command_snapshot_fail {
+	uint64_t id, node;
+	struct bytes error;
+};
+struct command_snapshot_pin {
+	uint64_t id;
+	bool on;
+	struct bytes actor;
+};
+
+/* One command; runs of bytes point into what was decoded (or is to be encoded). */
+struct command {
+	enum command_type type;
+	union {
+#define X(symbol, value, name, member, level) struct command_##member member;
+		COMMANDS(X)
+#undef X
+	};
+};
+
+/* Appends `u8 version | u8 type | body`. Asserts on lengths beyond the limits: the caller checked
+ * them when it read the request. Any thread. */
+void command_encode(const struct command *command, struct buf *to);
+/* KLUIS_EVERSION: a version or type this binary does not know (a node must stop); KLUIS_EINVAL: of
+ * a known one, but malformed, too long or with bytes left (refused, the same on all nodes). */
+KLUIS_MUST_CHECK int command_decode(struct bytes bytes, struct command *ret_command, struct err *e);
+const char *command_name(unsigned type); /* "commit"; "?" when unknown. */
+/* Takes the next entry off *entries. False at the end and on malformed bytes: then *entries is not
+ * empty. */
+bool commit_entry_next(struct bytes *entries, struct commit_entry *ret_entry);
+void commit_entry_append(struct buf *entries, const struct commit_entry *entry);
+/* Checks order, forms and limits of all entries; KLUIS_EINVAL, KLUIS_ETOOLARGE. */
+KLUIS_MUST_CHECK int commit_entries_check(struct bytes entries, uint32_t *ret_n, struct err *e);
+
+/* What a command answers when it succeeds, in one form for all (unused fields zero):
+ * service_create: number = expires_ms of the token. service_enrol: id user, second_id device.
+ * session_create: id session, number expires_ms. vault_create: id vault, number seq, hash
+ * head_hash. vault_patch: number new revision. commit: number seq, hash head_hash.
+ * snapshot_claim: number = snapshot id. identity_append: number = chain seq, hash statement hash.
+ * expire: number = rows dropped. */
+struct command_reply {
+	uint8_t id[16], second_id[16];
+	uint64_t number;
+	uint8_t hash[32];
+};
+enum { COMMAND_REPLY_BYTES = 1 + 16 + 16 + 8 + 32 };
+void command_reply_encode(const struct command_reply *reply, struct buf *to);
+KLUIS_MUST_CHECK int command_reply_decode(struct bytes bytes, struct command_reply *ret_reply);
+
+/* The data of a raft entry of type ENTRY_COMMAND:
+ * u8 1 | u64 cluster_time_ms | u16 n | n x { u64 origin | u64 boot nonce | u64 seq | lp32 command
+ * }.
+ */
+struct payload_item {
+	uint64_t origin, nonce, seq; /* Whose waiter it completes. */
+	struct bytes command;
+};
+enum { PAYLOAD_HEAD_BYTES = 1 + 8 + 2, PAYLOAD_ITEM_BYTES = 3 * 8 + 4, PAYLOAD_ITEMS_MAX = 65535 };
+/* An empty payload; then payload_add() at most PAYLOAD_ITEMS_MAX times. The whole stays within
+ * ENTRY_BYTES_MAX: the caller's bound. */
+void payload_begin(struct buf *payload, uint64_t cluster_time_ms);
+void payload_add(struct buf *payload, const struct payload_item *item);
+struct payload {
+	uint64_t cluster_time_ms;
+	uint16_t n;
+	struct wire rest;
+};
+/* KLUIS_EVERSION, KLUIS_EINVAL. Checks the whole, so that payload_next() cannot fail. */
+KLUIS_MUST_CHECK int payload_decode(struct bytes bytes, struct payload *ret_payload);
+bool payload_next(struct payload *payload, struct payload_item *ret_item);
+
+#endif

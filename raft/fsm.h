@@ -1,0 +1,73 @@
+/* The replicated state machine: applies committed entries to the store, the same on every node to
+ * the byte. No clock, no randomness, no thread of its own. */
+#ifndef KLUIS_RAFT_FSM_H
+#define KLUIS_RAFT_FSM_H
+
+#include "raft/command.h"
+#include "raft/entry.h"
+#include "storage/kv.h"
+#include "storage/position.h"
+
+struct fsm;
+
+enum {
+	EXPIRE_ROWS_MAX = 512,	     /* Of one expire command. */
+	EXPIRE_INTERVAL_MS = 250,    /* Between two that do something: purges are rate-limited. */
+	HASH_REPORT_COMMANDS = 1000, /* A report is due each time so many more are applied. */
+	HASH_REPORTS_KEPT = 16,	     /* Indexes whose reports are remembered. */
+};
+#define PURGE_HOLD_JUMP_MS (10ULL * 60 * 1000)	 /* A jump ahead by more than this ... */
+#define PURGE_HOLD_MS	   (24ULL * 3600 * 1000) /* ... holds the purge of versions so long. */
+
+/* What one command gave. */
+struct fsm_result {
+	uint64_t index;		     /* Of its entry. */
+	uint32_t ordinal;	     /* Its place there. */
+	uint64_t origin, nonce, seq; /* Whose waiter it completes. */
+	int rc;			     /* 0 or the refusal. */
+	size_t reply_at, reply_len;  /* In fsm_results.replies. */
+};
+/* A hash to report to the others: propose a hash_report with it. */
+struct fsm_report {
+	uint64_t index;
+	uint8_t hash[32];
+};
+/* Zero it before the first use; fsm_apply() empties it and keeps the memory. */
+struct fsm_results {
+	struct fsm_result *result;
+	size_t n, cap;
+	struct buf replies;
+	bool report_due; /* The newest one due, if any. */
+	struct fsm_report report;
+	bool quarantined; /* A majority disagrees with this node's state. */
+};
+struct bytes fsm_results_reply(const struct fsm_results *results, const struct fsm_result *result);
+void fsm_results_release(struct fsm_results *results);
+
+/* Over a store that stays the caller's and that nobody else writes. node: this node's id, used for
+ * nothing but fsm_results.quarantined. KLUIS_ECORRUPT. */
+KLUIS_MUST_CHECK int fsm_new(struct kv *kv, uint64_t node, struct fsm **ret_fsm, struct err *e);
+void fsm_free(struct fsm *fsm); /* NULL is allowed. */
+
+/* Applies n consecutive entries as ONE atomic batch of the store, with their position and state
+ * hash. Entries up to the stored index are skipped (after a restart raft replays from there), a gap
+ * is KLUIS_EINTERNAL. Entries without a command only move the position. A command that is refused
+ * changes nothing and says so in its result. < 0: nothing was stored and the process must end:
+ * KLUIS_EVERSION (a command of a newer version: never skipped), KLUIS_EIO, KLUIS_ENOSPACE,
+ * KLUIS_ECORRUPT. The thread that owns the fsm. */
+KLUIS_MUST_CHECK int fsm_apply(struct fsm *fsm, struct entry *const *entries, size_t n,
+	struct fsm_results *results, struct err *e);
+
+/* Where it stands, as stored. Valid until the next fsm_apply(). */
+const struct position *fsm_position(const struct fsm *fsm);
+struct kv *fsm_kv(const struct fsm *fsm);
+
+/* Makes all applied durable; *ret_index is then safe to truncate the log to. Blocking; the thread
+ * that owns the fsm. */
+KLUIS_MUST_CHECK int fsm_flush(struct fsm *fsm, uint64_t *ret_index, struct err *e);
+/* A checkpoint of the store in the new directory `dir`, standing at *ret_index and *ret_term;
+ * durable on return. Blocking; the thread that owns the fsm. */
+KLUIS_MUST_CHECK int fsm_checkpoint(
+	struct fsm *fsm, const char *dir, uint64_t *ret_index, uint64_t *ret_term, struct err *e);
+
+#endif

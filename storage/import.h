@@ -1,0 +1,36 @@
+/* Filling a fresh store from a backup: rows come in any order, the newest modification of a key
+ * wins, and the last step makes the store one that a new cluster can begin with. */
+#ifndef KLUIS_STORAGE_IMPORT_H
+#define KLUIS_STORAGE_IMPORT_H
+
+#include "storage/index_store.h"
+#include "storage/position.h"
+
+struct import;
+
+/* kv must be empty (KLUIS_EEXIST) and stays the caller's. One thread. */
+KLUIS_MUST_CHECK int import_new(struct kv *kv, struct import **ret_import, struct err *e);
+void import_free(struct import *import); /* NULL is allowed. */
+
+/* One row as a pack carries it; key and value are copied. value is not looked at when
+ * row->deleted. Applying a row twice, or an older one after a newer one, changes nothing.
+ * KLUIS_EVERIFY: the value's SHA-256 is not row->hash; KLUIS_EINVAL: no key of a row. */
+KLUIS_MUST_CHECK int import_put(
+	struct import *import, const struct index_row *row, struct bytes value, struct err *e);
+
+struct import_end {
+	uint64_t index, term;	  /* S and its term: the new log begins at S + 1. */
+	uint64_t cluster_time_ms; /* Of the snapshot. */
+	uint8_t cluster_id[16];	  /* As it was. */
+	uint8_t lineage[16];	  /* The new one. */
+	uint8_t state_root[32];	  /* What the manifest says: compared before anything is dropped. */
+	const uint8_t (*ledger)[16]; /* Vaults deleted after S, from the deletion journal. */
+	size_t n_ledger;
+};
+/* Compares the state root (KLUIS_EVERIFY when it differs), drops sessions, idempotency rows, hash
+ * reports and node rows, puts vaults of the ledger to deletion, sets the new lineage and the
+ * position, and flushes. Deterministic: every node of the new cluster ends with the same bytes. */
+KLUIS_MUST_CHECK int import_finish(
+	struct import *import, const struct import_end *end, struct err *e);
+
+#endif

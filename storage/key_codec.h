@@ -1,0 +1,76 @@
+/* Keys of the store: a family byte, then fixed-width big-endian fields, so that memcmp order is the
+ * order of the fields. docs/format-storage.md lists every row. */
+#ifndef KLUIS_STORAGE_KEY_CODEC_H
+#define KLUIS_STORAGE_KEY_CODEC_H
+
+#include "base/buf.h"
+#include "storage/kv.h"
+
+/* X(symbol, first byte, name). Families from 0xf0 on are derived and never replicated by name:
+ * they are no rows of by_index, of the state hash or of a backup. */
+#define KEY_FAMILIES(X)                                   \
+	X(KEY_CLUSTER, 0x01, "cluster")                   \
+	X(KEY_SNAPSHOT_STATE, 0x02, "snapshot_state")     \
+	X(KEY_EXPIRE_STATE, 0x03, "expire_state")         \
+	X(KEY_AUDIT_STATE, 0x04, "audit_state")           \
+	X(KEY_ACCOUNT, 0x10, "account")                   \
+	X(KEY_USER, 0x11, "user")                         \
+	X(KEY_STATEMENT, 0x12, "statement")               \
+	X(KEY_DEVICE, 0x13, "device")                     \
+	X(KEY_SESSION, 0x14, "session")                   \
+	X(KEY_USER_SESSION, 0x15, "user_session")         \
+	X(KEY_VAULT, 0x20, "vault")                       \
+	X(KEY_MEMBER, 0x21, "member")                     \
+	X(KEY_USER_VAULT, 0x22, "user_vault")             \
+	X(KEY_MEMBER_STATEMENT, 0x23, "member_statement") \
+	X(KEY_HEAD, 0x24, "head")                         \
+	X(KEY_PAGE, 0x25, "page")                         \
+	X(KEY_VERSION, 0x26, "version")                   \
+	X(KEY_BYTES, 0x27, "bytes")                       \
+	X(KEY_REFS, 0x28, "refs")                         \
+	X(KEY_STAGED, 0x29, "staged")                     \
+	X(KEY_IDEMPOTENCY, 0x30, "idempotency")           \
+	X(KEY_EXPIRY, 0x31, "expiry")                     \
+	X(KEY_WORK, 0x32, "work")                         \
+	X(KEY_SNAPSHOT, 0x40, "snapshot")                 \
+	X(KEY_CYCLE, 0x41, "cycle")                       \
+	X(KEY_NODE, 0x42, "node")                         \
+	X(KEY_HASH_REPORT, 0x43, "hash_report")           \
+	X(KEY_LEDGER, 0x50, "ledger")                     \
+	X(KEY_AUDIT, 0x51, "audit")                       \
+	X(KEY_POSITION, 0xf0, "position")                 \
+	X(KEY_BY_INDEX, 0xf1, "by_index")                 \
+	X(KEY_INDEX_OF, 0xf2, "index_of")
+
+enum key_family {
+#define X(symbol, value, name) symbol = value,
+	KEY_FAMILIES(X)
+#undef X
+};
+enum { KEY_DERIVED_FIRST = 0xf0, KEY_SLICES = 42 };
+
+/* A key being put together; no allocation. */
+struct key {
+	uint8_t data[KV_KEY_BYTES_MAX];
+	size_t len;
+};
+
+struct key key_begin(enum key_family family);
+void key_put_u8(struct key *key, uint8_t value);
+void key_put_u32(struct key *key, uint32_t value);
+void key_put_u64(struct key *key, uint64_t value);
+void key_put_id(struct key *key, const uint8_t id[16]);
+void key_put_hash(struct key *key, const uint8_t hash[32]);
+/* Raw bytes, only as a key's last field (they carry no length). */
+void key_put_tail(struct key *key, struct bytes tail);
+struct bytes key_bytes(const struct key *key);
+/* The smallest key that is behind all keys beginning with this one. */
+struct key key_after_prefix(const struct key *key);
+/* "page", for logs and tools; "?" when unknown. */
+const char *key_family_name(uint8_t family);
+/* Whether a row with this key is replicated data: part of by_index, state hash and backups. */
+bool key_is_row(struct bytes key);
+/* First four bytes of SHA-256(key) mod KEY_SLICES (docs/format-backup.md). */
+unsigned key_slice(struct bytes key);
+
+#endif

@@ -1,0 +1,48 @@
+/* The state machine's working copy: reads go through what is written but not stored yet; commands
+ * are undone when they are refused; at the end everything becomes one atomic batch. Keeps the
+ * modification index and the rolling state hash. */
+#ifndef KLUIS_STORAGE_TXN_H
+#define KLUIS_STORAGE_TXN_H
+
+#include "storage/index_store.h"
+#include "storage/kv.h"
+#include "storage/position.h"
+
+struct txn;
+
+/* Over the store as it is; *position is where it stands. One thread. */
+struct txn *txn_new(struct kv *kv, const struct position *position);
+void txn_free(struct txn *txn); /* Drops what was not stored. NULL is allowed. */
+
+/* What the state machine reads: the store with everything put so far. Owned by the txn; values and
+ * iterators are valid until the next change. */
+const struct kv_view *txn_view(const struct txn *txn);
+
+/* One raft entry, then its commands. ordinals count from 0 within an entry. */
+void txn_entry_begin(struct txn *txn, uint64_t index, uint64_t term);
+void txn_command_begin(struct txn *txn);
+/* Gives each row that the command changed its modification index, in key order, and moves the state
+ * hash: H' = SHA-256("kluis/v1/state" | H | u64 index | n x { lp32 key | u8 deleted | value hash
+ * }). A command without changes leaves it alone. KLUIS_ECORRUPT, KLUIS_EIO: end the process. */
+KLUIS_MUST_CHECK int txn_command_commit(struct txn *txn, struct err *e);
+/* As if the command had never come. */
+void txn_command_abort(struct txn *txn);
+
+/* Key and value are copied. Only rows (key_is_row()). Putting what is there already changes
+ * nothing and is no change. */
+KLUIS_MUST_CHECK int txn_put(struct txn *txn, struct bytes key, struct bytes value, struct err *e);
+/* As txn_put() for a row that is written once, whose value's SHA-256 the caller knows: spares a
+ * pass over large bytes. */
+void txn_put_hashed(struct txn *txn, struct bytes key, struct bytes value, const uint8_t hash[32]);
+/* Deleting what is not there is no change. */
+KLUIS_MUST_CHECK int txn_delete(struct txn *txn, struct bytes key, struct err *e);
+/* Drops a tombstone of by_index for good (see fsm_expire); touches no row and no state hash. */
+void txn_forget(struct txn *txn, const struct modification *at, struct bytes key);
+
+/* The position after what was committed; cluster time and counters are the caller's to move. */
+struct position *txn_position(struct txn *txn);
+
+/* One batch: rows, by_index, index_of, position. The txn is empty afterwards and may go on. */
+KLUIS_MUST_CHECK int txn_store(struct txn *txn, struct err *e);
+
+#endif
