@@ -103,4 +103,30 @@ enum {
 	JSON_DEPTH_MAX = 16,
 };
 
+/* Backup (docs/format-backup.md). */
+enum {
+	BACKUP_SLICES = 42,	 /* Cycles until every row was written again: seven days. */
+	BACKUP_CYCLES_KEPT = 83, /* The oldest of 42 points needs the 42 that end there. */
+	BACKUP_KEY_BYTES_MAX = 1024,
+	BACKUP_VALUE_BYTES_MAX = 4 << 20,
+	BACKUP_SEGMENT_BYTES = 1 << 20,
+	BACKUP_PLAINTEXT_BYTES_MAX = 63 << 20, /* Of one object. */
+	BACKUP_OBJECT_BYTES_MAX = 64 << 20,
+	BACKUP_MANIFEST_BYTES_MAX = 4 << 20,
+	BACKUP_OBJECTS_MAX = 100000,	/* In one snapshot. */
+	BACKUP_SNAPSHOTS_MAX = 16384,	/* In one repository. */
+	BACKUP_DROP_FILES_MAX = 200000, /* Looked at in one scan of a drop. */
+	BACKUP_SORT_BYTES = 32 << 20,	/* Of records sorted in memory before they go to disk. */
+	SFTP_WINDOW_BYTES = 2 << 20,	/* In flight to one site. */
+	SFTP_TIMEOUT_MS = 30000,	/* One call of libssh2 that moves nothing. */
+	SFTP_CONNECT_MS = 10000,
+	SHIP_ATTEMPTS_MAX = 8,	/* Connections to one site for one snapshot. */
+	SHIP_NAMES_MAX = 100,	/* Names tried for one object. */
+	SHIP_BACKOFF_MS = 1000, /* Before the second; doubled each time. */
+	SHIP_BACKOFF_MS_MAX = 60000,
+};
+#define BACKUP_KEPT_MS	   (14ULL * 24 * 3600 * 1000) /* Receiver's clock. */
+#define BACKUP_FRESH_MS	   (8ULL * 3600 * 1000)	 /* Older newest snapshot: nothing is pruned. */
+#define BACKUP_LEFTOVER_MS (24ULL * 3600 * 1000) /* Incomplete uploads are removed after. */
+
 #endif

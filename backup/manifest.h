@@ -1,0 +1,51 @@
+/* A snapshot's manifest: what it is, which objects it has, its state root, signed by the node that
+ * took it (docs/format-backup.md section 4). Pure. */
+#ifndef KLUIS_BACKUP_MANIFEST_H
+#define KLUIS_BACKUP_MANIFEST_H
+
+#include <stdbool.h>
+
+#include "backup/keys.h"
+
+enum manifest_type { MANIFEST_FULL = 1, MANIFEST_INCREMENT = 2 };
+enum { SLICE_NONE = 255, MANIFEST_HEADER_BYTES = 240, MANIFEST_OBJECT_BYTES = 40 };
+
+struct manifest_object {
+	uint8_t hash[32];
+	uint64_t bytes;
+};
+
+struct manifest {
+	enum manifest_type type;
+	bool manual;
+	unsigned slice;
+	uint8_t cluster_id[16], lineage[16];
+	uint64_t index, term, from; /* S, its term, S' */
+	uint32_t cycle;
+	uint8_t base[32]; /* Manifest hash of the snapshot of S'. */
+	uint8_t state_root[32], state_hash[32];
+	uint64_t cluster_time_ms, wall_ms;
+	uint64_t live, tombstones, value_bytes;
+	uint64_t node;
+	uint8_t kid[16]; /* Of the backup public key. */
+	uint32_t n_index, n_packs;
+	struct manifest_object *objects; /* n_index, then n_packs. */
+};
+
+void manifest_release(struct manifest *manifest); /* Frees objects; for _cleanup_. */
+
+/* Appends the signed bytes; ret_hash is the manifest hash. The manifest must hold the rules that
+ * manifest_parse() checks (asserted). */
+KLUIS_MUST_CHECK int manifest_encode(const struct manifest *manifest,
+	const struct backup_signer *signer, struct buf *to, uint8_t ret_hash[32], struct err *e);
+/* Every rule of the format but the signature. KLUIS_EVERSION for a version or type of a later
+ * format, KLUIS_ECORRUPT for anything else. Release *ret_manifest. */
+KLUIS_MUST_CHECK int manifest_parse(
+	struct bytes bytes, struct manifest *ret_manifest, uint8_t ret_hash[32], struct err *e);
+/* As manifest_parse(), after the signature of a node in `trust` was checked (KLUIS_EVERIFY). */
+KLUIS_MUST_CHECK int manifest_open(struct bytes bytes, const struct backup_trust *trust,
+	struct manifest *ret_manifest, uint8_t ret_hash[32], struct err *e);
+/* Of all objects; a parsed manifest's sum cannot overflow. */
+uint64_t manifest_bytes(const struct manifest *manifest);
+
+#endif

@@ -1,0 +1,49 @@
+/* The receiving side: looks through the append-only drop of one sender, believes nothing it finds,
+ * copies whole snapshots into this site's repository, signs a receipt for each and cleans up.
+ * Blocking, one thread. */
+#ifndef KLUIS_BACKUP_RECEIVE_H
+#define KLUIS_BACKUP_RECEIVE_H
+
+#include "backup/repository.h"
+
+struct receive_config {
+	struct repository *repository; /* Opened for writing. */
+	const struct backup_trust *trust;
+	const struct backup_signer *signer;  /* This node's. */
+	uint64_t node;			     /* This node's id, in trust with signer's key. */
+	uint8_t cluster_id[16], lineage[16]; /* Nothing else is accepted. */
+	uint64_t quota_bytes; /* Of one drop; beyond it only whole snapshots are looked at. */
+};
+
+struct receive_accepted {
+	uint8_t manifest_hash[32];
+	uint64_t index;
+	uint32_t cycle;
+	bool manual;
+	uint8_t receipt[RECEIPT_BYTES];
+};
+
+struct receive_report {
+	unsigned n_accepted;
+	struct receive_accepted *accepted; /* The caller frees. Also those found whole before. */
+	unsigned refused; /* Manifests or objects that are wrong, and were removed. */
+	unsigned foreign; /* Names that are none of ours: left alone, reported. */
+	unsigned waiting; /* Manifests whose objects are not all here yet. */
+	uint64_t bytes;	  /* In the drop after the scan. */
+	bool over_quota;
+	char reason[160]; /* Of the last refusal. */
+};
+
+/* One scan of the drop of node `sender` at wall_ms of this site. Whatever a sender put there ends
+ * in the report; a failure is one of our own disk. */
+KLUIS_MUST_CHECK int receive_scan(const struct receive_config *config, const char *drop,
+	uint64_t sender, uint64_t wall_ms, struct receive_report *ret_report, struct err *e);
+void receive_report_release(struct receive_report *report);
+
+/* Applies retention to the repository by the times of this site's own receipts. pins: manifest
+ * hashes whose points stay. */
+KLUIS_MUST_CHECK int receive_prune(const struct receive_config *config, const uint8_t (*pins)[32],
+	size_t n_pins, uint64_t wall_ms, const struct retention_rules *rules, unsigned *ret_pruned,
+	struct err *e);
+
+#endif

@@ -1,0 +1,34 @@
+/* What a repository may forget (docs/format-backup.md section 4, chain). Pure: no clock, no files.
+ */
+#ifndef KLUIS_BACKUP_RETENTION_H
+#define KLUIS_BACKUP_RETENTION_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct retention_snapshot {
+	uint8_t lineage[16];
+	uint64_t index;
+	uint32_t cycle;
+	bool full, manual;
+	bool pinned;	      /* Its point must stay restorable. */
+	uint64_t received_ms; /* By this site's clock, when it was complete here. */
+	bool prune;	      /* Result. */
+};
+
+struct retention_rules {
+	uint64_t kept_ms;  /* Younger ones stay. */
+	uint64_t fresh_ms; /* Nothing is pruned when the newest is older. */
+	uint32_t cycles_kept;
+};
+extern const struct retention_rules retention_default;
+
+/* Sets prune in each of n snapshots, in any order. Nothing is pruned when the newest is older than
+ * fresh_ms (somebody may keep new ones away until the old ones are gone), or when its time lies
+ * ahead of now_ms. A snapshot with a cycle stays while fewer than cycles_kept newer ones with a
+ * cycle are here, or when a pinned point's chain needs it. */
+void retention_plan(struct retention_snapshot *snapshots, size_t n, uint64_t now_ms,
+	const struct retention_rules *rules);
+
+#endif

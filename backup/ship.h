@@ -1,0 +1,23 @@
+/* Bringing one snapshot of a repository to one site's drop: what is complete there is skipped, the
+ * manifest goes last, a lost connection is taken up again with back-off. Blocking; one call per
+ * site, each on a thread of its own, so that a slow site delays nobody. */
+#ifndef KLUIS_BACKUP_SHIP_H
+#define KLUIS_BACKUP_SHIP_H
+
+#include "backup/repository.h"
+#include "backup/sftp.h"
+
+struct ship_report {
+	unsigned objects, objects_skipped, connections;
+	uint64_t bytes; /* Sent, repeated ones too. */
+};
+
+/* Ships manifest and objects of the snapshot. The repository handle is used by this call alone. e
+ * names the site. KLUIS_EPIN, KLUIS_EUNAUTHENTICATED, KLUIS_EFORBIDDEN and KLUIS_ENOSPACE end it at
+ * once (an operator must look); other failures after SHIP_ATTEMPTS_MAX connections without
+ * progress. *ret_report is set in every case. */
+KLUIS_MUST_CHECK int ship_snapshot(struct repository *repository, const uint8_t manifest_hash[32],
+	const char *site, const struct sftp_target *target, struct ship_report *ret_report,
+	struct err *e);
+
+#endif

@@ -1,0 +1,26 @@
+/* Is this snapshot what its manifest says? Level 1: signature and object sizes; 2: SHA-256 of all
+ * ciphertext, without any key; 3: decrypt, row hashes, index rules, state root of the whole point.
+ * Blocking. */
+#ifndef KLUIS_BACKUP_VERIFY_H
+#define KLUIS_BACKUP_VERIFY_H
+
+#include "backup/point.h"
+
+struct verify_report {
+	unsigned level;		 /* The highest that passed; 0: none. */
+	unsigned snapshots;	 /* In the point. */
+	uint64_t objects, bytes; /* Looked at. */
+	uint64_t rows;		 /* Live in the point, level 3. */
+};
+
+/* Levels 1 and 2 look at this snapshot alone, level 3 at its point. key: for level 3, else NULL.
+ * KLUIS_EVERIFY, KLUIS_ECORRUPT or KLUIS_ENOTFOUND with the object named in e; *ret_report is set
+ * in every case. */
+KLUIS_MUST_CHECK int verify_snapshot(struct repository *repository, const uint8_t manifest_hash[32],
+	const struct backup_trust *trust, unsigned level, const struct backup_private *key,
+	const char *scratch, struct verify_report *ret_report, struct err *e);
+/* Levels 1 and 2 of every object of a manifest that is checked already. */
+KLUIS_MUST_CHECK int verify_objects(struct repository *repository, const struct manifest *manifest,
+	unsigned level, struct verify_report *report, struct err *e);
+
+#endif
