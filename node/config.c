@@ -15,6 +15,7 @@ enum config_type {
 	CONFIG_NAME,	/* char[NODE_NAME_BYTES_MAX + 1] */
 	CONFIG_NUMBER,	/* uint64_t within low..high */
 	CONFIG_HEX16,	/* uint8_t[16] */
+	CONFIG_HEX32,	/* uint8_t[32] */
 	CONFIG_ADDRESS, /* struct config_address */
 	CONFIG_LEVEL,	/* enum log_level */
 	CONFIG_ROLE,	/* bool: standby */
@@ -78,7 +79,7 @@ static const struct config_key config_keys[] = {
 	SITE("ssh_user", CONFIG_TEXT, ssh_user, false),
 	SITE("ssh_host_key", CONFIG_TEXT, ssh_host_key, false),
 	SITE("ssh_path", CONFIG_TEXT, ssh_path, false),
-	SITE("backup_key", CONFIG_TEXT, backup_key, false),
+	SITE("backup_key", CONFIG_HEX32, backup_key, false),
 };
 enum { CONFIG_KEYS = ARRAY_SIZE(config_keys) };
 
@@ -116,6 +117,50 @@ int config_address_parse(const char *text, struct config_address *ret_address)
 	memcpy(address.host, host, len);
 	address.port = (uint16_t)port;
 	*ret_address = address;
+	return 0;
+}
+
+void config_address_format(const struct config_address *address, char to[CONFIG_ADDRESS_TEXT_BYTES])
+{
+	bool v6 = strchr(address->host, ':') != NULL;
+
+	(void)snprintf(to, CONFIG_ADDRESS_TEXT_BYTES, "%s%s%s:%u", v6 ? "[" : "", address->host,
+		v6 ? "]" : "", (unsigned)address->port);
+}
+
+/* SSH writes base64 with '+' and '/' and padding (RFC 4253 section 6.6 keys in RFC 4648 section 4
+ * text). */
+static void config_ssh_to_url(char *text)
+{
+	for (; *text != 0; text++) {
+		if (*text == '+') {
+			*text = '-';
+		} else if (*text == '/') {
+			*text = '_';
+		} else if (*text == '=' || *text == ' ') {
+			*text = 0; /* Padding, or a comment behind the key. */
+			return;
+		}
+	}
+}
+
+int config_ssh_key_parse(const char *text, uint8_t ret_wire[CONFIG_SSH_KEY_BYTES])
+{
+	static const char kind[] = "ssh-ed25519 ";
+	static const uint8_t head[] = "\0\0\0\x0bssh-ed25519\0\0\0\x20";
+	_cleanup_(x_freep) char *copy = NULL;
+	uint8_t wire[CONFIG_SSH_KEY_BYTES];
+
+	if (strncmp(text, kind, sizeof kind - 1) != 0) {
+		return KLUIS_EINVAL;
+	}
+	copy = x_strdup(text + sizeof kind - 1);
+	config_ssh_to_url(copy);
+	if (base64_decode_exact(bytes_str(copy), wire, sizeof wire) != 0 ||
+		memcmp(wire, head, sizeof head - 1) != 0) {
+		return KLUIS_EINVAL;
+	}
+	memcpy(ret_wire, wire, sizeof wire);
 	return 0;
 }
 
@@ -175,6 +220,8 @@ static const char *config_store(
 			       : "is out of range";
 	case CONFIG_HEX16:
 		return hex_decode(value, to, 16) == 0 ? NULL : "must be 32 hex digits";
+	case CONFIG_HEX32:
+		return hex_decode(value, to, 32) == 0 ? NULL : "must be 64 hex digits";
 	case CONFIG_ADDRESS:
 		return config_address_parse(value, to) == 0 ? NULL : "must be host:port";
 	case CONFIG_LEVEL:
@@ -282,12 +329,20 @@ const struct config_site *config_self(const struct config *config)
 	return NULL;
 }
 
-static int config_check_sites(const struct config *config, const char *path, struct err *e)
+static int config_check_sites(struct config *config, const char *path, struct err *e)
 {
 	const struct config_site *self = config_self(config);
 	size_t voters = 0;
 
 	for (size_t i = 0; i < config->n_sites; i++) {
+		struct config_site *site = &config->sites[i];
+
+		if (site->ssh_host_key != NULL &&
+			config_ssh_key_parse(site->ssh_host_key, site->ssh_host_key_wire) != 0) {
+			return err_set(e, KLUIS_EINVAL,
+				"'%s': [site %s] 'ssh_host_key' is no ssh-ed25519 key", path,
+				site->name);
+		}
 		voters += config->sites[i].standby ? 0 : 1;
 		for (size_t k = 0; k < i; k++) {
 			if (config->sites[i].id == config->sites[k].id) {

@@ -10,7 +10,12 @@
 #include "base/limits.h"
 #include "base/log.h"
 
-enum { CONFIG_BYTES_MAX = 256 * 1024, CONFIG_ADDRESS_BYTES_MAX = 255 };
+enum {
+	CONFIG_BYTES_MAX = 256 * 1024,
+	CONFIG_ADDRESS_BYTES_MAX = 255,
+	CONFIG_ADDRESS_TEXT_BYTES = CONFIG_ADDRESS_BYTES_MAX + 9,
+	CONFIG_SSH_KEY_BYTES = 51, /* lp32 "ssh-ed25519" | lp32 key32 (RFC 8709). */
+};
 
 /* "host:port", "[v6]:port". */
 struct config_address {
@@ -27,9 +32,10 @@ struct config_site {
 	char *url;		   /* https://host:port of its API, told to clients; NULL: none */
 	struct config_address ssh; /* Its backup receiver; port 0: none */
 	char *ssh_user;
-	char *ssh_host_key; /* "ssh-ed25519 AAAA...", pinned */
-	char *ssh_path;	    /* The drop directory as that SFTP server shows it */
-	char *backup_key;   /* Hex of its public Ed25519 backup key (64 digits) */
+	char *ssh_host_key;				 /* "ssh-ed25519 AAAA...", pinned */
+	uint8_t ssh_host_key_wire[CONFIG_SSH_KEY_BYTES]; /* The same, as SSH sends it; zero: none */
+	char *ssh_path; /* Holds a drop directory per sending site, as that SFTP server shows it */
+	uint8_t backup_key[32]; /* Its public Ed25519 backup key (64 hex digits); zero: none */
 };
 
 struct config {
@@ -69,5 +75,9 @@ void config_free(struct config *config); /* NULL is fine. */
 const struct config_site *config_self(const struct config *config);
 /* "host:port" or "[v6]:port". KLUIS_EINVAL otherwise. */
 KLUIS_MUST_CHECK int config_address_parse(const char *text, struct config_address *ret_address);
+void config_address_format(
+	const struct config_address *address, char to[CONFIG_ADDRESS_TEXT_BYTES]);
+/* The wire form of "ssh-ed25519 AAAA... [comment]". KLUIS_EINVAL for any other key. */
+KLUIS_MUST_CHECK int config_ssh_key_parse(const char *text, uint8_t ret_wire[CONFIG_SSH_KEY_BYTES]);
 
 #endif

@@ -15,6 +15,8 @@ static const char config_good[] =
 	"[storage]\ncache_mib = 64\n"
 	"[site ams]\nid = 1\nlink = a.example:7101\n"
 	"[site rtd]\nid = 2\nlink = b.example:7102\nssh = b.example:22\nssh_user = bk\n"
+	"ssh_host_key = ssh-ed25519 "
+	"AAAAC3NzaC1lZDI1NTE5AAAAIHk0rP/+0dNyuIDWQfG2lS7bT+8qzV5mZC3eBvQWqXfF c\n"
 	"[site utr]\nid = 3\nlink = c.example:7103\n"
 	"[site gro]\nid = 4\nlink = d.example:7104\nrole = standby\n";
 
@@ -32,6 +34,7 @@ static int load(const char *text, struct config **ret_config, struct err *e)
 
 static void test_good(void **state)
 {
+	char address[CONFIG_ADDRESS_TEXT_BYTES];
 	struct config *config = NULL;
 	struct err e = {0};
 
@@ -39,6 +42,9 @@ static void test_good(void **state)
 	assert_int_equal(load(config_good, &config, &e), 0);
 	assert_int_equal(config->n_sites, 4);
 	assert_string_equal(config_self(config)->ssh_user, "bk");
+	assert_int_equal(config_self(config)->ssh_host_key_wire[19], 0x79);
+	config_address_format(&config->link_listen, address);
+	assert_string_equal(address, "[::1]:7102");
 	assert_true(config->sites[3].standby);
 	assert_string_equal(config->link_listen.host, "::1");
 	assert_int_equal(config->link_listen.port, 7102);
@@ -75,6 +81,10 @@ static void test_bad(void **state)
 		{"[storage]", "[storage]\nrubbish", "is not 'key = value'"},
 		{"[site utr]\nid = 3\nlink = c.example:7103\n", "", "2 voters"},
 		{"[storage]", "[backup]\npublic_key = p\n[storage]", "needs sign_key"},
+		{"ssh-ed25519", "ssh-rsa", "'ssh_host_key' is no ssh-ed25519 key"},
+		{"AAAAC3Nz", "AAAAC3Nx", "'ssh_host_key' is no ssh-ed25519 key"},
+		{"AAAAC3Nz", "AAAAAC3Nz", "'ssh_host_key' is no ssh-ed25519 key"},
+		{"ssh_user = bk", "backup_key = 00", "'backup_key' must be 64 hex digits"},
 		{"site = rtd", "site = \xff\xfe", "not UTF-8"},
 	};
 
