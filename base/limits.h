@@ -53,6 +53,9 @@ enum {
 	TLS_STREAM_RECORD_BYTES = 16 * 1024, /* Plaintext of a full TLS record (RFC 8446, 5.1). */
 	TLS_STREAM_LINGER_MS = 3000,	     /* A graceful close waits this long for the peer. */
 	TLS_STREAM_LINGER_BYTES_MAX = 16 << 20, /* And drops this much. */
+	TLS_STREAM_CLOSE_MS = 30000,		/* And this long until the last byte has left. */
+	TLS_CHUNK_BYTES = 64 * 1024,		/* One allocation of unsent bytes. */
+	TLS_WRITE_CHUNKS_MAX = 16,		/* In one write. */
 	TLS_STREAM_ADDRESS_MAX = 64,
 };
 

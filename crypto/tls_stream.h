@@ -27,6 +27,7 @@
 #include "base/err.h"
 #include "base/limits.h"
 #include "crypto/tls_ctx.h"
+#include "crypto/tls_peer.h"
 
 struct tls_stream;
 
@@ -85,9 +86,10 @@ size_t tls_stream_unsent(const struct tls_stream *stream); /* Bytes not yet give
  * not far behind; 0 is the kernel's default. TCP only, else nothing happens. */
 void tls_stream_limit_kernel(struct tls_stream *stream, unsigned bytes);
 
-/* Stops read_cb after the current call, without giving bytes back; also before ready_cb. */
+/* Only after ready_cb. Stops read_cb after the current call, without giving bytes back. */
 void tls_stream_pause(struct tls_stream *stream);
-/* Goes on after a pause of either kind, in the next turn of the loop. */
+/* Goes on after a pause of either kind, in the next turn of the loop. After read_cb has returned:
+ * before, there is no pause yet and nothing happens. */
 void tls_stream_resume(struct tls_stream *stream);
 
 /* Graceful: sends what was written, close_notify and the end of our side, drops what still comes
@@ -110,15 +112,6 @@ const char *tls_stream_host(const struct tls_stream *stream);
 /* Who is at the other end of a Unix-domain socket (SO_PEERCRED); KLUIS_EINVAL on TCP. */
 KLUIS_MUST_CHECK int tls_stream_peer_uid(const struct tls_stream *stream, uid_t *ret_uid);
 
-/* What the peer's verified certificate says (zero without one). */
-struct tls_peer {
-	bool verified; /* It showed a certificate and a CA of the context signed it. */
-	bool is_node;  /* Exactly one URI SAN, of the form kluis://<cluster>/node/<id>. */
-	uint8_t cluster_id[16];
-	uint64_t node_id;
-	uint64_t not_after_ms; /* Unix. */
-	uint8_t spki_sha256[32];
-};
 /* Valid after ready_cb, as long as the stream. */
 const struct tls_peer *tls_stream_peer(const struct tls_stream *stream);
 
