@@ -8,10 +8,14 @@
 enum {
 	HASH_BYTES = 32,
 	HMAC_BYTES = 32,
+	HASH_BYTES_MAX = 48, /* SHA-384, inside DHKEM(P-384) alone. */
 	HKDF_BYTES_MAX = 255 * HASH_BYTES,
 	ID_BYTES = 16,	/* User, device, vault, object and cluster ids. */
 	KID_BYTES = 16, /* Key ids. */
 };
+
+enum hash_alg { HASH_SHA256, HASH_SHA384, HASH_ALGS };
+size_t hash_alg_bytes(enum hash_alg alg); /* 32, 48. */
 
 /* SHA-256 of one run (FIPS 180-4). `ret` may lie inside the run. Any thread. */
 void hash_sha256(struct bytes bytes, uint8_t ret[HASH_BYTES]);
@@ -50,5 +54,11 @@ void hkdf_expand(const uint8_t prk[HASH_BYTES], const struct bytes *info, size_t
 /* Extract, then expand: HKDF(salt, ikm, info, len) of the formats. */
 void hkdf(struct bytes salt, struct bytes ikm, const struct bytes *info, size_t count, uint8_t *ret,
 	size_t len);
+/* The same with either hash: prk and an empty salt are hash_alg_bytes() long, len at most 255 times
+ * that; the input keying material, too, is the concatenation of count runs. */
+void hkdf_extract_alg(enum hash_alg alg, struct bytes salt, const struct bytes *ikm, size_t count,
+	uint8_t *ret_prk);
+void hkdf_expand_alg(enum hash_alg alg, const uint8_t *prk, const struct bytes *info, size_t count,
+	uint8_t *ret, size_t len);
 
 #endif

@@ -37,6 +37,12 @@ struct hpke_keys {
 void hpke_schedule(unsigned kem, unsigned aead, struct bytes shared, struct bytes info,
 	struct hpke_keys *ret_keys);
 void hpke_keys_release(struct hpke_keys *keys);
+/* The one message of a schedule: appends ciphertext | tag (plaintext at most
+ * HPKE_MESSAGE_BYTES_MAX); opens it, KLUIS_EVERIFY when the tag is wrong. */
+void hpke_seal_with(const struct hpke_keys *keys, struct bytes aad, struct bytes plaintext,
+	struct buf *ret_ciphertext);
+KLUIS_MUST_CHECK int hpke_open_with(const struct hpke_keys *keys, struct bytes aad,
+	struct bytes ciphertext, struct secret *ret_plaintext, struct err *e);
 
 /* Appends the encapsulated key to ret_enc and ciphertext | tag to ret_ciphertext; on failure both
  * are as before. pub: an EC kem key. KLUIS_ESUITE for another kem or aead, KLUIS_ETOOLARGE. Any

@@ -28,7 +28,8 @@ enum {
 
 /* A checked public key. Immutable: any number of threads may use one at once. */
 struct key_pub;
-/* A private key with its public half. Immutable as well; secret memory where OpenSSL allows. */
+/* A private key with its public half. Immutable as well. Its memory is OpenSSL's: cleared when
+ * freed, but not locked; the encodings that pass through here lie in struct secret. */
 struct key;
 
 /* Refuses every encoding but the one above, points off the curve, RSA sizes and exponents that are

@@ -26,7 +26,6 @@ struct member {
 	uint8_t id[ID_BYTES];
 	uint8_t kind;
 	uint16_t role;
-	bool firm; /* Admin by statements that rest on no revoked device. */
 };
 
 /* What a chain proves. Read the fields, change them only by members_append(). */
