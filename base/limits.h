@@ -103,6 +103,12 @@ enum {
 	HTTP_IDLE_MS = 60000,
 	HTTP_BODY_STALL_MS = 30000,
 	HTTP_BODY_BYTES_PER_SECOND_MIN = 16 * 1024,
+	HTTP_BODIES_BYTES_MAX = 256 << 20,	  /* Request bodies in memory, all connections. */
+	HTTP_CONNECTION_HELD_BYTES_MAX = 8 << 20, /* Being worked on; beyond it no new window. */
+	HTTP_STREAM_WINDOW_BYTES = 256 * 1024,
+	HTTP_CONNECTION_WINDOW_BYTES = 1 << 20,
+	HTTP_LISTENERS_MAX = 8,
+	HTTP_ACCEPT_RETRY_MS = 100,
 	JSON_DEPTH_MAX = 16,
 };
 
