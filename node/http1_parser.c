@@ -134,6 +134,14 @@ static int headers_complete_cb(http_parser *hp)
 	return 1; /* The body is read here, not there. */
 }
 
+/* `method SP target SP version` and nothing more (RFC 9112 section 3): http-parser skips spaces. */
+static bool line_exact(const http_parser *hp, const struct http1_head *head, struct bytes block)
+{
+	size_t method_len = strlen(http_method_str((enum http_method)hp->method));
+
+	return line_next(&block).len == method_len + 1 + head->target.len + strlen(" HTTP/1.1");
+}
+
 static int head_read_line(struct http1_head *head, struct bytes block)
 {
 	struct line_reader reader = {.head = head};
@@ -148,6 +156,9 @@ static int head_read_line(struct http1_head *head, struct bytes block)
 	(void)http_parser_execute(&hp, &settings, (const char *)block.data, block.len);
 	if (HTTP_PARSER_ERRNO(&hp) != HPE_OK || !reader.complete || hp.http_major != 1 ||
 		hp.http_minor > 1) {
+		return KLUIS_EINVAL;
+	}
+	if (!line_exact(&hp, head, block)) {
 		return KLUIS_EINVAL;
 	}
 	head->minor = hp.http_minor;
