@@ -1,0 +1,191 @@
+/* Inside of the driver: what its files share. Only they include this, and only here and in them
+ * stands raft.h. */
+#ifndef KLUIS_RAFT_DRIVER_IMPL_H
+#define KLUIS_RAFT_DRIVER_IMPL_H
+
+#include <raft.h>
+
+#include "raft/driver.h"
+#include "raft/tail.h"
+
+enum {
+	DRIVER_PEERS_MAX = SITES_MAX * 2, /* Members, and some that joined or left. */
+	TIMER_MS_MIN = 10,
+};
+
+/* An append or install that the disk has not reported yet. */
+struct driver_write {
+	uint64_t seq, first, last;
+	size_t bytes;
+};
+
+/* Given to the state machine and not yet applied. */
+struct driver_batch {
+	uint64_t last;
+	size_t bytes;
+};
+
+/* A message that waits until the entries of one before it are read from the log. */
+struct driver_held {
+	struct buf header; /* n == 0: these bytes. */
+	uint64_t term, prev_index, prev_term, commit;
+	unsigned n; /* > 0: an append of so many entries. */
+	struct driver_held *next;
+};
+
+struct driver_peer {
+	uint64_t id, connection; /* The newest one that brought something. */
+	char address[24];	 /* For libraft only. */
+	uint64_t heard_ms;	 /* Last answer to us as leader of this term; 0: none. */
+	struct driver_held *held, **held_tail;
+	unsigned held_n;
+	size_t held_bytes;
+	uint64_t read_token;	    /* Of the log read that held[0] waits for; 0: none. */
+	uint64_t manifest_asked_ms; /* 0: none asked. */
+	uint64_t pinned;	    /* Index of the snapshot it was offered; 0: none. */
+	bool round_confirmed;	    /* In the running read round. */
+};
+
+/* A read that waits for a round (leader) or for the leader's answer (follower). */
+struct driver_reader {
+	uint64_t peer;	/* 0: this node's own. */
+	uint64_t token; /* Own: the caller's; else the peer's request. */
+};
+
+struct driver_readers {
+	struct driver_reader *reader;
+	unsigned n, capacity;
+};
+
+struct driver_reads {
+	struct driver_readers waiting, running;
+	bool round_open; /* running waits for a quorum (leader) or the leader (follower). */
+	uint64_t round;	 /* Number of the round or request; rises, never reused. */
+	uint64_t index;	 /* Leader: the commit index when the round began. */
+	uint64_t leader; /* Follower: who was asked. */
+	uint64_t begun_ms, sent_ms;
+};
+
+enum driver_fetch_state { FETCH_NONE, FETCH_RUNNING, FETCH_READY };
+
+struct driver_fetch {
+	enum driver_fetch_state state;
+	uint64_t source, term; /* Of the offer. */
+	struct driver_snapshot snapshot;
+	struct buf manifest;
+};
+
+struct driver {
+	struct driver_options options;
+	struct driver_io io;
+	void *ctx;
+	struct raft raft;
+	bool started, busy, dead;
+	struct err error;
+	uint64_t now_ms, deadline_ms;
+	bool barrier_due;
+	bool was_leader;
+
+	struct tail tail;
+	struct driver_write *writes; /* Ring of the unfinished ones, oldest first. */
+	size_t writes_capacity, writes_head, writes_n;
+	size_t unstored_bytes;
+	uint64_t write_seq;
+	size_t inflight_bytes;
+	uint64_t inflight_commit; /* inflight_bytes counts entries above this. */
+
+	uint64_t applied, apply_issued, apply_token;
+	struct driver_batch batch[APPLY_ENTRIES_MAX];
+	unsigned batch_head, batch_n;
+	size_t apply_bytes;
+	unsigned apply_entries;
+
+	struct driver_peer peer[DRIVER_PEERS_MAX];
+	unsigned peers_n;
+	uint64_t token; /* Last one given to a log read. */
+
+	struct driver_snapshot snapshot;
+	bool installing;
+	struct driver_fetch fetch;
+	struct driver_reads reads;
+	struct driver_counters counters;
+	struct buf scratch;		 /* Header of the message being sent. */
+	struct raft_entry *raft_entries; /* ENTRIES_PER_MESSAGE_MAX, for one step. */
+};
+
+/* What a step's effects need to know about its event. */
+struct driver_step_input {
+	struct entry *const *entries; /* Those of the event, entries[0]->index is `first`. */
+	uint64_t first;
+	unsigned n;
+	bool stale; /* The event is an append of an older term. */
+};
+
+bool driver_guard_on(const struct driver *driver, enum driver_guard guard);
+/* Every event function begins with one and, if it gave true, ends with the other. */
+KLUIS_MUST_CHECK bool driver_enter(struct driver *driver);
+void driver_leave(struct driver *driver);
+void driver_die(struct driver *driver, int rc, const char *what);
+/* One raft_step() with all its effects. 0 or, for submit and transfer alone, RAFT_*. */
+int driver_step(
+	struct driver *driver, struct raft_event *event, const struct driver_step_input *input);
+/* What follows from the last steps: barrier, committed configurations, apply, reads. */
+void driver_settle(struct driver *driver);
+/* Term of the entry at index; 0: neither in the log nor the snapshot's last. */
+uint64_t driver_term_of(const struct driver *driver, uint64_t index);
+uint64_t driver_last_index(const struct driver *driver);
+bool driver_is_leader(const struct driver *driver);
+/* Leader with an entry of its own term committed. */
+bool driver_is_ready(const struct driver *driver);
+/* Submits one entry (borrowed); 0 or RAFT_*. */
+int driver_append_own(struct driver *driver, struct entry *entry);
+
+/* driver_write.c */
+/* Into memory and onto the disk's queue, cutting what lies from `first` on. */
+void write_append(struct driver *driver, uint64_t first, struct entry *const *entries, unsigned n);
+
+/* driver_convert.c: between our configuration and libraft's, whose address field carries "site
+ * address". */
+struct raft_configuration convert_to_raft(const struct configuration *configuration);
+void convert_from_raft(
+	const struct raft_configuration *raft, struct configuration *ret_configuration);
+struct raft_configuration convert_copy(const struct raft_configuration *raft);
+struct raft_snapshot_metadata convert_snapshot(const struct driver_snapshot *snapshot);
+/* Fills to[] for libraft from entries[0 .. n-1]: commands without their data, which it never looks
+ * at. Returns the batch that all share (raft_malloc). */
+void *convert_entries(struct entry *const *entries, unsigned n, struct raft_entry *to);
+
+/* driver_peer.c */
+struct driver_peer *peer_find(const struct driver *driver, uint64_t id);
+struct driver_peer *peer_get(struct driver *driver, uint64_t id); /* Makes one if need be. */
+void peer_send(struct driver *driver, uint64_t id, const struct message *message);
+void peer_send_append(struct driver *driver, uint64_t id, const struct raft_append_entries *append);
+void peer_want_manifest(struct driver *driver, uint64_t id, uint64_t min_index);
+/* The read that the first held message waited for is there. */
+void peer_read_done(struct driver *driver, struct driver_peer *peer, int rc, struct entry **entries,
+	unsigned n);
+void peer_drop_held(struct driver_peer *peer);
+/* Forgets what belongs to being leader (of one term). */
+void peers_reset(struct driver *driver);
+/* The lowest index that a peer still needs entries after; UINT64_MAX: none. */
+uint64_t peers_pinned(const struct driver *driver);
+
+/* driver_apply.c */
+/* Gives committed entries to the state machine; true if it did a step. */
+bool apply_issue(struct driver *driver);
+void apply_read_done(struct driver *driver, int rc, struct entry **entries, unsigned n);
+void apply_reset(struct driver *driver, uint64_t index);
+
+/* driver_snapshot.c */
+void snapshot_offered(struct driver *driver, uint64_t peer, const struct message *message);
+/* The core took the offer that was fed to it: put the fetched data in place. */
+void snapshot_install(struct driver *driver);
+
+/* driver_read.c */
+void reads_lost(struct driver *driver, int rc);
+void reads_progress(struct driver *driver);
+void reads_receive(struct driver *driver, uint64_t peer, const struct message *message);
+uint64_t reads_deadline(const struct driver *driver);
+void reads_release(struct driver_reads *reads);
+
+#endif

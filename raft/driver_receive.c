@@ -1,0 +1,257 @@
+/* What comes from a peer: decoded, filtered by the guards, then to the core. */
+#include <assert.h>
+
+#include "raft/driver_impl.h"
+
+enum { RAFT_FEATURES = 1 /* The peer reports its capacity: always 0. */ };
+
+static void receive_step(struct driver *driver, struct driver_peer *peer,
+	struct raft_message *message, const struct driver_step_input *input)
+{
+	struct raft_event event = {.type = RAFT_RECEIVE};
+
+	message->server_id = peer->id;
+	message->server_address = peer->address;
+	event.receive.message = message;
+	(void)driver_step(driver, &event, input); /* Ends in driver_die() on failure. */
+}
+
+/* --- append --- */
+
+/* A leader proposes a second configuration only when the first is committed, so the second's
+ * arrival behind the first commits the first. libraft keeps one open configuration and on a cut
+ * would fall back to the one before both. */
+static void append_chain(struct driver *driver, const struct message *message, unsigned at)
+{
+	struct raft_event event = {.type = RAFT_CONFIGURATION};
+	const struct message_append *append = &message->append;
+	uint64_t open = driver->raft.configuration_uncommitted_index;
+	uint64_t prev_index = append->prev_index + at;
+	uint64_t prev_term = at == 0 ? append->prev_term : append->entries[at - 1]->term;
+
+	if (open == 0 || open > prev_index || message->term < driver->raft.current_term ||
+		driver_term_of(driver, prev_index) != prev_term || driver_is_leader(driver) ||
+		!driver_guard_on(driver, GUARD_CHAIN)) {
+		return;
+	}
+	event.configuration.index = open;
+	event.configuration.conf = convert_copy(&driver->raft.configuration);
+	(void)driver_step(driver, &event, NULL); /* Ends in driver_die() on failure. */
+}
+
+/* Entries from .. to-1 of the message as an append of their own. */
+static void append_part(struct driver *driver, struct driver_peer *peer,
+	const struct message *message, unsigned from, unsigned to)
+{
+	const struct message_append *append = &message->append;
+	struct raft_message raft = {.type = RAFT_APPEND_ENTRIES};
+	struct driver_step_input input = {.entries = append->entries + from,
+		.first = append->prev_index + from + 1,
+		.n = to - from,
+		.stale = message->term < driver->raft.current_term};
+
+	raft.append_entries = (struct raft_append_entries){.term = message->term,
+		.prev_log_index = append->prev_index + from,
+		.prev_log_term = from == 0 ? append->prev_term : append->entries[from - 1]->term,
+		.leader_commit = append->commit,
+		.n_entries = to - from};
+	if (to > from) {
+		/* libraft frees the batch, or gives it back in the update. */
+		(void)convert_entries(append->entries + from, to - from, driver->raft_entries);
+		raft.append_entries.entries = driver->raft_entries;
+	}
+	receive_step(driver, peer, &raft, &input);
+}
+
+/* libraft records a configuration at the index of its step's first new entry: one that is not first
+ * would never be closed nor rolled back. */
+static void receive_append(
+	struct driver *driver, struct driver_peer *peer, const struct message *message)
+{
+	const struct message_append *append = &message->append;
+	unsigned from = 0;
+
+	if (append->n > 0 && driver->unstored_bytes > UNSTORED_BYTES_MAX &&
+		message->term >= driver->raft.current_term) {
+		return; /* Our disk is behind: the leader sends it again. */
+	}
+	for (unsigned i = 0; i < append->n && !driver->dead; i++) {
+		if (append->entries[i]->type != ENTRY_CONFIGURATION) {
+			continue;
+		}
+		if (i > from && driver_guard_on(driver, GUARD_SPLIT)) {
+			driver->counters.splits++;
+			append_part(driver, peer, message, from, i);
+			from = i;
+		}
+		if (!driver->dead) {
+			append_chain(driver, message, i);
+		}
+	}
+	if (!driver->dead) {
+		append_part(driver, peer, message, from, append->n);
+	}
+}
+
+static void receive_append_result(
+	struct driver *driver, struct driver_peer *peer, const struct message *message)
+{
+	struct raft_message raft = {.type = RAFT_APPEND_ENTRIES_RESULT};
+	uint64_t rejected = message->append_result.rejected;
+	raft_index match = 0;
+
+	if (driver_is_leader(driver) && message->term == driver->raft.current_term &&
+		raft_match_index(&driver->raft, peer->id, &match) == 0) {
+		peer->heard_ms = driver->now_ms == 0 ? 1 : driver->now_ms;
+		/* A late rejection would set the next index at or below the match: "in flight"
+		 * wraps to a huge number and the peer gets empty heartbeats for ever. */
+		if (rejected > 0 &&
+			(rejected <= match || message->append_result.last_index < match) &&
+			driver_guard_on(driver, GUARD_REJECTION)) {
+			driver->counters.dropped_rejections++;
+			return;
+		}
+	}
+	raft.append_entries_result = (struct raft_append_entries_result){.term = message->term,
+		.rejected = rejected,
+		.last_log_index = message->append_result.last_index,
+		.features = RAFT_FEATURES};
+	receive_step(driver, peer, &raft, NULL);
+}
+
+/* --- the rest --- */
+
+static void receive_vote(
+	struct driver *driver, struct driver_peer *peer, const struct message *message)
+{
+	struct raft_message raft = {.type = RAFT_REQUEST_VOTE};
+
+	raft.request_vote = (struct raft_request_vote){.term = message->term,
+		.candidate_id = peer->id,
+		.last_log_index = message->vote.last_index,
+		.last_log_term = message->vote.last_term,
+		.disrupt_leader = message->vote.disrupt};
+	receive_step(driver, peer, &raft, NULL);
+}
+
+static void receive_vote_result(
+	struct driver *driver, struct driver_peer *peer, const struct message *message)
+{
+	struct raft_message raft = {.type = RAFT_REQUEST_VOTE_RESULT};
+
+	/* libraft looks into the candidate's half of a union before it asks whether it is one. */
+	if (driver->raft.state != RAFT_CANDIDATE && driver_guard_on(driver, GUARD_VOTE_RESULT)) {
+		driver->counters.dropped_votes++;
+		return;
+	}
+	raft.request_vote_result =
+		(struct raft_request_vote_result){.version = 2, /* Says whether it is a pre-vote. */
+			.term = message->term,
+			.vote_granted = message->vote_result.granted,
+			.features = RAFT_FEATURES};
+	receive_step(driver, peer, &raft, NULL);
+}
+
+static void receive_timeout_now(
+	struct driver *driver, struct driver_peer *peer, const struct message *message)
+{
+	struct raft_message raft = {.type = RAFT_TIMEOUT_NOW};
+
+	raft.timeout_now = (struct raft_timeout_now){.term = message->term,
+		.last_log_index = message->timeout_now.last_index,
+		.last_log_term = message->timeout_now.last_term};
+	receive_step(driver, peer, &raft, NULL);
+}
+
+static void receive_dispatch(
+	struct driver *driver, struct driver_peer *peer, const struct message *message)
+{
+	switch (message->type) {
+	case MESSAGE_APPEND:
+		receive_append(driver, peer, message);
+		break;
+	case MESSAGE_APPEND_RESULT:
+		receive_append_result(driver, peer, message);
+		break;
+	case MESSAGE_VOTE:
+		receive_vote(driver, peer, message);
+		break;
+	case MESSAGE_VOTE_RESULT:
+		receive_vote_result(driver, peer, message);
+		break;
+	case MESSAGE_SNAPSHOT:
+		snapshot_offered(driver, peer->id, message);
+		break;
+	case MESSAGE_TIMEOUT_NOW:
+		receive_timeout_now(driver, peer, message);
+		break;
+	case MESSAGE_READ_ROUND:
+	case MESSAGE_READ_ROUND_RESULT:
+	case MESSAGE_READ_INDEX:
+	case MESSAGE_READ_INDEX_RESULT:
+		reads_receive(driver, peer->id, message);
+		break;
+	case MESSAGE_PROPOSE:
+	case MESSAGE_PROPOSE_RESULT:
+		driver->io.proposed(driver->ctx, peer->id, message);
+		break;
+	}
+}
+
+/* What the decoder cannot know: the bytes of configurations. The core is built without its asserts
+ * and believes everything. */
+static bool receive_valid(const struct driver *driver, const struct message *message)
+{
+	struct configuration configuration;
+
+	if (message->type != MESSAGE_APPEND || !driver_guard_on(driver, GUARD_VALIDATE)) {
+		return true;
+	}
+	for (unsigned i = 0; i < message->append.n; i++) {
+		const struct entry *entry = message->append.entries[i];
+
+		if (entry->type == ENTRY_CONFIGURATION &&
+			configuration_decode(entry_bytes(entry), &configuration, NULL) != 0) {
+			return false;
+		}
+		if (entry->type == ENTRY_BARRIER && entry->len != 0) {
+			return false;
+		}
+	}
+	return true;
+}
+
+int driver_receive(struct driver *driver, uint64_t peer, uint64_t connection, struct bytes bytes)
+{
+	struct driver_peer *known;
+	struct message message;
+	int rc;
+
+	if (peer == 0 || peer == driver->options.id) {
+		return KLUIS_EPROTO;
+	}
+	if (!driver_enter(driver)) {
+		return KLUIS_ECLOSED;
+	}
+	driver->counters.received++;
+	known = peer_get(driver, peer);
+	if (connection < known->connection && driver_guard_on(driver, GUARD_FIFO)) {
+		driver->counters.dropped_old_connection++;
+		driver_leave(driver);
+		return 0;
+	}
+	known->connection = connection;
+	rc = message_decode(bytes, &message, NULL);
+	if (rc == 0 && !receive_valid(driver, &message)) {
+		message_release(&message);
+		rc = KLUIS_EPROTO;
+	}
+	if (rc == 0) {
+		receive_dispatch(driver, known, &message);
+		message_release(&message);
+	} else {
+		driver->counters.malformed++;
+	}
+	driver_leave(driver);
+	return rc == 0 ? 0 : KLUIS_EPROTO;
+}
