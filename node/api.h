@@ -1,0 +1,90 @@
+/* The node's API: HTTPS for clients, the Unix socket for operators, on one loop thread of its own
+ * ("api"). docs/openapi.yaml is the contract. */
+#ifndef KLUIS_NODE_API_H
+#define KLUIS_NODE_API_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/limits.h"
+#include "base/pool.h"
+#include "base/random.h"
+#include "node/api_backend.h"
+
+struct api;
+
+/* What a check of a snapshot's copy on this node found. */
+struct api_verify {
+	bool ok;
+	uint64_t objects, bytes;
+	char text[256]; /* What is wrong. */
+};
+
+/* What other parts of the node do for operators; any may be NULL (then the call is refused with a
+ * sentence). data is passed to each. */
+struct api_hooks {
+	void *data;
+	/* A manual snapshot was claimed by this node: begin it. On the api thread; must not block.
+	 */
+	void (*snapshot_claimed)(void *data, uint64_t snapshot_id);
+	/* Blocking, on pool_ship. level 1 or 2. KLUIS_ENOTFOUND: no copy here. */
+	int (*snapshot_verify)(void *data, const uint8_t manifest_hash[32], unsigned level,
+		struct api_verify *ret_verify, struct err *e);
+	/* Reads the node's own (link) certificates again. Blocking, on pool_db. */
+	int (*reload)(void *data, struct err *e);
+};
+
+/* One name and value of the settings in force, for `kluisctl` to show. */
+struct api_setting {
+	const char *name, *value;
+};
+
+struct api_config {
+	struct api_backend *backend; /* Outlives the api. */
+	struct pool *pool_db;	     /* Reads that may block, signature checks. */
+	struct pool *pool_ship;	     /* snapshot_verify; may be NULL. */
+	const struct clock *clock;   /* NULL: clock_system. */
+	struct random *random;	     /* NULL: random_system. */
+
+	uint64_t node_id;
+	const char *site;
+	uint8_t cluster_id[16], lineage[16];
+	const char *url; /* "https://host:port" of this node, until it has announced itself. */
+
+	const char *listen_host;		    /* NULL: no client port. */
+	unsigned listen_port;			    /* 0: any. */
+	const char *cert_path, *key_path, *ca_path; /* PEM; ca: what clients pin. */
+	const char *admin_path;			    /* Unix socket; NULL: none. */
+	gid_t admin_group;			    /* (gid_t)-1: as created. */
+
+	struct bytes restore_key;	     /* SEC1 point, or empty. */
+	const struct bytes *restore_records; /* Each RESTORE_RECORD_BYTES, oldest first. */
+	size_t n_restore_records;
+	unsigned backup_copies; /* k: sites that must confirm a snapshot. */
+	const struct api_setting *settings;
+	size_t n_settings;
+
+	uint64_t session_ms;			   /* How long a session lives; 0: a day. */
+	uint64_t stale_ms;			   /* Bound of stale reads; 0: 10 s. */
+	unsigned login_rate, request_rate;	   /* Per second and address; 0: the defaults. */
+	unsigned connections_max, per_address_max; /* 0: limits.h. */
+	struct api_hooks hooks;
+};
+
+/* Starts the thread and listens. Everything in config is copied but backend, pools, clock, random
+ * and the hooks' data. On failure nothing is left running; e names what to do. Blocking. */
+KLUIS_MUST_CHECK int api_start(
+	const struct api_config *config, struct api **ret_api, struct err *e);
+/* No new connections; running requests get at most drain_ms; then everything is closed, the thread
+ * joined, the api freed. Blocking, from any other thread, before the backend and the pools are
+ * stopped. NULL is fine. */
+void api_stop(struct api *api, unsigned drain_ms);
+/* Which port the clients' listener got. Any thread. */
+unsigned api_port(const struct api *api);
+/* Reads certificate, key and CA files again, for connections from now on; a bad file keeps what is
+ * there. Blocking; any thread but the api's own. */
+KLUIS_MUST_CHECK int api_reload(struct api *api, struct err *e);
+
+#endif
