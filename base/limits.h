@@ -35,7 +35,8 @@ enum {
 	APPLY_LAG_ENTRIES_MAX = 4096, /* Committed and not yet applied: no more proposals. */
 	LOG_READ_ENTRIES_MAX = 256,
 	LOG_READ_BYTES_MAX = 4 << 20,
-	PEER_HELD_BYTES_MAX = 8 << 20, /* Messages that wait for a log read. */
+	LOG_SNAPSHOT_BYTES_MAX = 64 * 1024, /* The record of a snapshot beside the log. */
+	PEER_HELD_BYTES_MAX = 8 << 20,	    /* Messages that wait for a log read. */
 	PEER_HELD_MAX = 1024,
 	PROPOSALS_PER_MESSAGE_MAX = 1024,
 	READS_WAITING_MAX = 16384,
