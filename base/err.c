@@ -114,6 +114,7 @@ int err_set_errno(struct err *e, int errnum, const char *fmt, ...)
 int err_wrap(struct err *e, int code, const char *fmt, ...)
 {
 	char head[256], tail[256];
+	size_t n, len;
 	va_list args;
 
 	if (e == NULL) {
@@ -127,6 +128,10 @@ int err_wrap(struct err *e, int code, const char *fmt, ...)
 	(void)vsnprintf(head, sizeof head, fmt, args);
 	va_end(args);
 	memcpy(tail, e->text, sizeof tail);
-	(void)snprintf(e->text, sizeof e->text, "%.120s: %.130s", head, tail);
+	/* The tail says what went wrong: it gets all the room that the head leaves. */
+	n = (size_t)snprintf(e->text, sizeof e->text, "%.120s: ", head);
+	len = strnlen(tail, sizeof e->text - n - 1);
+	memcpy(e->text + n, tail, len);
+	e->text[n + len] = 0;
 	return e->code;
 }

@@ -95,8 +95,8 @@ static int log_check_new(struct entry_log *log, struct err *e)
 
 	if (file_exists(first) || file_exists(snapshot)) {
 		return err_set(e, KLUIS_ECORRUPT,
-			"'%s/state' is missing, but the log is not new: remove this node from the "
-			"cluster and add it again under a new id with an empty directory",
+			"'%s/state' is missing, but the log is not new: rebuild this node (new id, "
+			"empty directory)",
 			log->dir);
 	}
 	return 0;
@@ -132,8 +132,7 @@ static int log_open_state(
 	rc = vote_file_open(&log->vote, vote_path, ret_state->log_id, e);
 	return rc == KLUIS_ENOTFOUND ? err_set(e, KLUIS_ECORRUPT,
 					       "'%s' is missing: without it this node could vote "
-					       "twice; remove it from the cluster and add it again "
-					       "under a new id with an empty directory",
+					       "twice; rebuild this node (new id, empty directory)",
 					       vote_path)
 				     : rc;
 }
@@ -154,8 +153,7 @@ static int log_check_vote(const struct entry_log *log, struct err *e)
 	if (log->index.n > 0 && log_index_at(&log->index, last)->term > log->vote.term) {
 		return err_set(e, KLUIS_ECORRUPT,
 			"'%s/vote' says term %" PRIu64 ", but the log has entries of term %" PRIu64
-			": that file is an old copy; remove this node from the cluster and add it "
-			"again under a new id with an empty directory",
+			": that file is an old copy; rebuild this node (new id, empty directory)",
 			log->dir, log->vote.term, log_index_at(&log->index, last)->term);
 	}
 	return 0;
@@ -499,8 +497,7 @@ static int log_read_place(
 		record.index != index || record.term != slot->term || record.type != slot->type) {
 		return err_set(e, KLUIS_ECORRUPT,
 			"'%s': the record at offset %" PRIu32 " (index %" PRIu64
-			") is damaged: remove this node from the cluster and add it again under a "
-			"new id with an empty directory",
+			") is damaged: rebuild this node (new id, empty directory)",
 			slot->segment->path, slot->offset, index);
 	}
 	*ret_entry = entry_copy(index, record.term, (enum entry_type)record.type, record.data);

@@ -15,9 +15,8 @@
 #include "raft/fail_stop.h"
 #include "raft/log_parts.h"
 
-#define LOG_REBUILD                                                                               \
-	"this node's log cannot be trusted: keep the directory to look at, remove the node from " \
-	"the cluster and add it again under a new id with an empty directory"
+/* An error's text is short: docs/format-log.md says it in full. */
+#define LOG_REBUILD "rebuild this node (new id, empty directory)"
 
 struct log_loader {
 	struct segment_pool *pool;

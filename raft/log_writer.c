@@ -156,8 +156,8 @@ static void writer_make_room(struct log_writer *w, size_t len)
 }
 
 /* Stages one record, whose data must stay until the next sync; returns where it stands. */
-static uint32_t writer_add(struct log_writer *w, enum segment_record_type type, uint64_t index,
-	uint64_t term, struct bytes data)
+static uint32_t writer_add(
+	struct log_writer *w, uint8_t type, uint64_t index, uint64_t term, struct bytes data)
 {
 	size_t pad = segment_record_bytes(data.len) - SEGMENT_RECORD_HEAD_BYTES - data.len;
 	uint8_t head[SEGMENT_RECORD_HEAD_BYTES];
@@ -191,8 +191,8 @@ static void writer_append(struct log_writer *w, struct log_op *op)
 		struct entry *entry = op->entries[i];
 
 		assert(w->active == NULL ? true : entry->index == w->last_index + 1);
-		op->places[i].offset = writer_add(w, (enum segment_record_type)entry->type,
-			entry->index, entry->term, entry_bytes(entry));
+		op->places[i].offset =
+			writer_add(w, entry->type, entry->index, entry->term, entry_bytes(entry));
 		op->places[i].segment = w->active;
 		w->last_index = entry->index;
 	}

@@ -79,9 +79,8 @@ static uint32_t segment_record_crc(
 	return crc32c(crc32c(crc, data), bytes_of(zeros, pad));
 }
 
-uint32_t segment_record_encode(const struct segment_head *head, enum segment_record_type type,
-	uint32_t batch, uint64_t index, uint64_t term, struct bytes data,
-	uint8_t to[SEGMENT_RECORD_HEAD_BYTES])
+uint32_t segment_record_encode(const struct segment_head *head, uint8_t type, uint32_t batch,
+	uint64_t index, uint64_t term, struct bytes data, uint8_t to[SEGMENT_RECORD_HEAD_BYTES])
 {
 	uint32_t crc;
 
@@ -89,7 +88,7 @@ uint32_t segment_record_encode(const struct segment_head *head, enum segment_rec
 	memset(to, 0, SEGMENT_RECORD_HEAD_BYTES);
 	store_u32(to + 4, (uint32_t)data.len);
 	store_u32(to + 8, head->salt);
-	to[12] = (uint8_t)type;
+	to[12] = type;
 	store_u32(to + 16, batch);
 	store_u64(to + 24, index);
 	store_u64(to + 32, term);

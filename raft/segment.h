@@ -50,9 +50,8 @@ struct segment_record {
 /* Head, data and padding of a record with len bytes of data. */
 size_t segment_record_bytes(size_t len);
 /* The record's head; its data and zeros up to segment_record_bytes() follow it. Returns the crc. */
-uint32_t segment_record_encode(const struct segment_head *head, enum segment_record_type type,
-	uint32_t batch, uint64_t index, uint64_t term, struct bytes data,
-	uint8_t to[SEGMENT_RECORD_HEAD_BYTES]);
+uint32_t segment_record_encode(const struct segment_head *head, uint8_t type, uint32_t batch,
+	uint64_t index, uint64_t term, struct bytes data, uint8_t to[SEGMENT_RECORD_HEAD_BYTES]);
 /* What stands at offset `at` of these bytes of a segment. KLUIS_ENOTFOUND: nothing of this life
  * begins there; KLUIS_ECORRUPT: a record that is torn or damaged. */
 KLUIS_MUST_CHECK int segment_record_decode(const struct segment_head *head, struct bytes bytes,
