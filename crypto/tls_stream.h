@@ -5,7 +5,8 @@
  * Life: tls_stream_accept() or tls_stream_dial() -> ready_cb -> read_cb ... drain_cb ... ->
  * end_cb (at most once) -> tls_stream_close() or _abort() -> closed_cb, after which the memory is
  * gone. end_cb does not close: the user does, always. There are no timers for handshake and idle
- * here: the user sweeps its connections (tls_stream_ready(), tls_stream_counters()).
+ * here: the user sweeps its connections (tls_stream_ready(), tls_stream_counters()). The program
+ * ignores SIGPIPE (libuv writes without MSG_NOSIGNAL).
  *
  * Writing never blocks and takes everything: a producer asks tls_stream_writable() before each
  * piece; "false" is a promise of one drain_cb, also when the flush that follows sends all:
