@@ -51,6 +51,12 @@ KLUIS_MUST_CHECK int keypacket_verify(
  * before expires_ms (keypacket_fresh()). */
 KLUIS_MUST_CHECK int keypacket_open(const struct keypacket *packet, const uint8_t rcpt_id[ID_BYTES],
 	const struct key *rcpt, struct secret *ret_secret, struct err *e);
+/* The two steps inside keypacket_open(), for tests and for who caches the key: the shared secret of
+ * the packet's kem, and the schedule that opens its ciphertext. */
+KLUIS_MUST_CHECK int keypacket_shared(const struct keypacket *packet, const struct key *rcpt,
+	struct secret *ret_shared, struct err *e);
+void keypacket_keys(
+	const struct keypacket *packet, struct bytes shared, struct hpke_keys *ret_keys);
 /* expires_ms > now; and for purposes other than 2 and 6, epoch not among held[]: KLUIS_EVERIFY.
  * *ret_current: the epoch lies above all held. */
 KLUIS_MUST_CHECK int keypacket_fresh(const struct keypacket *packet, uint64_t now_ms,
