@@ -8,7 +8,7 @@
 #include "backup/keys.h"
 
 enum manifest_type { MANIFEST_FULL = 1, MANIFEST_INCREMENT = 2 };
-enum { SLICE_NONE = 255, MANIFEST_HEADER_BYTES = 240, MANIFEST_OBJECT_BYTES = 40 };
+enum { SLICE_NONE = 255, MANIFEST_HEADER_BYTES = 248, MANIFEST_OBJECT_BYTES = 40 };
 
 struct manifest_object {
 	uint8_t hash[32];
@@ -21,12 +21,13 @@ struct manifest {
 	unsigned slice;
 	uint8_t cluster_id[16], lineage[16];
 	uint64_t index, term, from; /* S, its term, S' */
-	uint32_t cycle;
-	uint8_t base[32]; /* Manifest hash of the snapshot of S'. */
+	uint32_t cycle;		    /* 0: a manual full. */
+	uint8_t base[32];	    /* Manifest hash of the snapshot of S'. */
 	uint8_t state_root[32], state_hash[32];
 	uint64_t cluster_time_ms, wall_ms;
 	uint64_t live, tombstones, value_bytes;
 	uint64_t node;
+	uint64_t id;	 /* Raft index of the entry that began it. */
 	uint8_t kid[16]; /* Of the backup public key. */
 	uint32_t n_index, n_packs;
 	struct manifest_object *objects; /* n_index, then n_packs. */
@@ -34,10 +35,10 @@ struct manifest {
 
 void manifest_release(struct manifest *manifest); /* Frees objects; for _cleanup_. */
 
-/* Appends the signed bytes; ret_hash is the manifest hash. The manifest must hold the rules that
- * manifest_parse() checks (asserted). */
-KLUIS_MUST_CHECK int manifest_encode(const struct manifest *manifest,
-	const struct backup_signer *signer, struct buf *to, uint8_t ret_hash[32], struct err *e);
+/* Appends the signed bytes; ret_hash is the manifest hash. signer: KEY_ED25519. The manifest must
+ * hold the rules that manifest_parse() checks (KLUIS_EINVAL). */
+KLUIS_MUST_CHECK int manifest_encode(const struct manifest *manifest, const struct key *signer,
+	struct buf *to, uint8_t ret_hash[32], struct err *e);
 /* Every rule of the format but the signature. KLUIS_EVERSION for a version or type of a later
  * format, KLUIS_ECORRUPT for anything else. Release *ret_manifest. */
 KLUIS_MUST_CHECK int manifest_parse(

@@ -4,7 +4,7 @@
 #define KLUIS_BACKUP_POINT_H
 
 #include "backup/repository.h"
-#include "backup/state_root.h"
+#include "backup/index.h"
 
 struct point {
 	struct repository *repository;
@@ -28,8 +28,8 @@ struct point_rows;
 
 /* Reads and checks all indexes first. scratch: an existing directory for sort files, used (and left
  * empty) only when the rows' sort keys pass BACKUP_SORT_BYTES. */
-KLUIS_MUST_CHECK int point_rows_new(struct point *point, const struct backup_private *key,
-	const char *scratch, struct point_rows **ret_rows, struct err *e);
+KLUIS_MUST_CHECK int point_rows_new(struct point *point, const struct key *key, const char *scratch,
+	struct point_rows **ret_rows, struct err *e);
 /* 1: a row: at, key (lives until the next call), value hash; 0: the end, and the state root is the
  * manifest's; KLUIS_EVERIFY at the end when it is not. */
 KLUIS_MUST_CHECK int point_rows_next(

@@ -17,8 +17,8 @@ struct receipt {
 /* Receipt of this manifest at `node`, received_ms by that node's clock. */
 struct receipt receipt_of(const struct manifest *manifest, const uint8_t manifest_hash[32],
 	uint64_t node, uint64_t received_ms);
-KLUIS_MUST_CHECK int receipt_encode(const struct receipt *receipt,
-	const struct backup_signer *signer, uint8_t ret_bytes[RECEIPT_BYTES], struct err *e);
+KLUIS_MUST_CHECK int receipt_encode(const struct receipt *receipt, const struct key *signer,
+	uint8_t ret_bytes[RECEIPT_BYTES], struct err *e);
 /* KLUIS_ECORRUPT: malformed; KLUIS_EVERIFY: not signed by the node it names, or not trusted. */
 KLUIS_MUST_CHECK int receipt_open(struct bytes bytes, const struct backup_trust *trust,
 	struct receipt *ret_receipt, struct err *e);

@@ -9,15 +9,15 @@
 struct receive_config {
 	struct repository *repository; /* Opened for writing. */
 	const struct backup_trust *trust;
-	const struct backup_signer *signer;  /* This node's. */
+	const struct key *signer;	     /* This node's. */
 	uint64_t node;			     /* This node's id, in trust with signer's key. */
 	uint8_t cluster_id[16], lineage[16]; /* Nothing else is accepted. */
-	uint64_t quota_bytes; /* Of one drop; beyond it only whole snapshots are looked at. */
+	uint64_t quota_bytes; /* Of one drop; 0: none. Beyond it leftovers are removed sooner. */
 };
 
 struct receive_accepted {
 	uint8_t manifest_hash[32];
-	uint64_t index;
+	uint64_t id, index;
 	uint32_t cycle;
 	bool manual;
 	uint8_t receipt[RECEIPT_BYTES];
@@ -26,10 +26,11 @@ struct receive_accepted {
 struct receive_report {
 	unsigned n_accepted;
 	struct receive_accepted *accepted; /* The caller frees. Also those found whole before. */
-	unsigned refused; /* Manifests or objects that are wrong, and were removed. */
-	unsigned foreign; /* Names that are none of ours: left alone, reported. */
-	unsigned waiting; /* Manifests whose objects are not all here yet. */
-	uint64_t bytes;	  /* In the drop after the scan. */
+	unsigned refused;   /* Manifests or objects that are wrong, and were removed. */
+	unsigned leftovers; /* Cut or never asked for, too old: removed. */
+	unsigned foreign;   /* Names that are none of ours: left alone, reported. */
+	unsigned waiting;   /* Manifests whose objects are not all here yet. */
+	uint64_t bytes;	    /* In the drop after the scan. */
 	bool over_quota;
 	char reason[160]; /* Of the last refusal. */
 };

@@ -1,6 +1,6 @@
 /* A site's backup repository on its own disk: objects, manifests, receipts under strict names, each
- * there by rename after its fsync (docs/format-backup.md section 6). Blocking; one writer process,
- * any number of readers; one thread at a time per handle. */
+ * there by rename after its fsync (docs/format-backup.md section 6). Blocking; one writer process
+ * and any number of readers; any threads on one handle. */
 #ifndef KLUIS_BACKUP_REPOSITORY_H
 #define KLUIS_BACKUP_REPOSITORY_H
 
@@ -20,6 +20,9 @@ KLUIS_MUST_CHECK int repository_open_writer(
 	const char *path, struct repository **ret_repository, struct err *e);
 void repository_close(struct repository *repository); /* NULL is fine. */
 const char *repository_path(const struct repository *repository);
+/* Held by what checks that objects are here and relies on it, and by what removes objects. */
+void repository_lock(struct repository *repository);
+void repository_unlock(struct repository *repository);
 
 /* A new file in tmp/ (0600), open for reading and writing. It is then either published or
  * discarded, which frees it. */
@@ -49,6 +52,10 @@ KLUIS_MUST_CHECK int repository_open_object(struct repository *repository, const
 /* Appends the manifest's bytes as they are on disk; name as listed. */
 KLUIS_MUST_CHECK int repository_get_manifest(struct repository *repository,
 	const struct manifest_name *name, struct buf *to, struct err *e);
+
+/* Read-only descriptor of it, the caller's to close. */
+KLUIS_MUST_CHECK int repository_open_manifest(struct repository *repository,
+	const struct manifest_name *name, int *ret_fd, struct err *e);
 
 /* All manifests by lineage, then index. Foreign names are skipped and counted in ret_foreign (may
  * be NULL); more than BACKUP_SNAPSHOTS_MAX is KLUIS_ETOOLARGE. *ret_names is the caller's to free.

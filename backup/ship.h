@@ -12,7 +12,7 @@ struct ship_report {
 	uint64_t bytes; /* Sent, repeated ones too. */
 };
 
-/* Ships manifest and objects of the snapshot. The repository handle is used by this call alone. e
+/* Ships manifest and objects of the snapshot. e
  * names the site. KLUIS_EPIN, KLUIS_EUNAUTHENTICATED, KLUIS_EFORBIDDEN and KLUIS_ENOSPACE end it at
  * once (an operator must look); other failures after SHIP_ATTEMPTS_MAX connections without
  * progress. *ret_report is set in every case. */

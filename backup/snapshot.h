@@ -4,7 +4,7 @@
 #define KLUIS_BACKUP_SNAPSHOT_H
 
 #include "backup/repository.h"
-#include "backup/state_root.h"
+#include "backup/index.h"
 
 /* What a log entry fixed about the snapshot before it was begun, and what the checkpoint says. */
 struct snapshot_plan {
@@ -22,21 +22,20 @@ struct snapshot_plan {
 struct snapshot_writer;
 
 KLUIS_MUST_CHECK int snapshot_writer_new(struct repository *repository,
-	const struct snapshot_plan *plan, const struct backup_public *key,
+	const struct snapshot_plan *plan, const struct key_pub *key,
 	struct snapshot_writer **ret_writer, struct err *e);
 /* Every live row and tombstone of the store, ascending by modification index; the writer chooses
  * what belongs into this snapshot and makes the state root of all. *ret_value: the row's value must
  * follow by snapshot_writer_value(). */
-KLUIS_MUST_CHECK int snapshot_writer_row(struct snapshot_writer *writer, bool tombstone,
-	struct row_index at, struct bytes key, const uint8_t value_hash[32], bool *ret_value,
-	struct err *e);
+KLUIS_MUST_CHECK int snapshot_writer_row(struct snapshot_writer *writer,
+	const struct index_row *row, bool *ret_value, struct err *e);
 /* KLUIS_ECORRUPT when it does not hash to the row's value_hash: a node does not back up what it
  * cannot vouch for. */
 KLUIS_MUST_CHECK int snapshot_writer_value(
 	struct snapshot_writer *writer, struct bytes value, struct err *e);
 /* Closes the objects and publishes the signed manifest. */
 KLUIS_MUST_CHECK int snapshot_writer_finish(struct snapshot_writer *writer,
-	const struct backup_signer *signer, uint8_t ret_manifest_hash[32], struct err *e);
+	const struct key *signer, uint8_t ret_manifest_hash[32], struct err *e);
 /* What was published without a manifest is removed by a later prune. NULL is fine. */
 void snapshot_writer_free(struct snapshot_writer *writer);
 

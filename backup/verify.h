@@ -17,7 +17,7 @@ struct verify_report {
  * KLUIS_EVERIFY, KLUIS_ECORRUPT or KLUIS_ENOTFOUND with the object named in e; *ret_report is set
  * in every case. */
 KLUIS_MUST_CHECK int verify_snapshot(struct repository *repository, const uint8_t manifest_hash[32],
-	const struct backup_trust *trust, unsigned level, const struct backup_private *key,
+	const struct backup_trust *trust, unsigned level, const struct key *key,
 	const char *scratch, struct verify_report *ret_report, struct err *e);
 /* Levels 1 and 2 of every object of a manifest that is checked already. */
 KLUIS_MUST_CHECK int verify_objects(struct repository *repository, const struct manifest *manifest,

@@ -135,8 +135,9 @@ enum {
 	SHIP_BACKOFF_MS = 1000, /* Before the second; doubled each time. */
 	SHIP_BACKOFF_MS_MAX = 60000,
 };
-#define BACKUP_KEPT_MS	   (14ULL * 24 * 3600 * 1000) /* Receiver's clock. */
-#define BACKUP_FRESH_MS	   (8ULL * 3600 * 1000)	 /* Older newest snapshot: nothing is pruned. */
-#define BACKUP_LEFTOVER_MS (24ULL * 3600 * 1000) /* Incomplete uploads are removed after. */
+#define BACKUP_KEPT_MS		(14ULL * 24 * 3600 * 1000) /* Receiver's clock. */
+#define BACKUP_FRESH_MS		(8ULL * 3600 * 1000) /* Older newest snapshot: nothing is pruned. */
+#define BACKUP_LEFTOVER_FULL_MS (3600ULL * 1000)     /* The same when a drop is over its quota. */
+#define BACKUP_LEFTOVER_MS	(24ULL * 3600 * 1000) /* Incomplete uploads are removed after. */
 
 #endif

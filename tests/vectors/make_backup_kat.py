@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, x25519
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 SEGMENT = 1 << 20
-P256, X25519, ED25519 = 0x0010, 0x0020, 0x00ED
+P256, X25519, ED25519 = 0x0010, 0x0020, 0x0100
 RAW = (serialization.Encoding.Raw, serialization.PublicFormat.Raw)
 
 
@@ -99,11 +99,11 @@ def entry(kind, index, ordinal, key, pack=0, offset=0, value=None):
     return u8(kind) + u64(index) + u32(ordinal) + lp16(key) + tail
 
 
-def manifest(node, kind, flags, slice_, index, term, since, cycle, base, root, state, times, counts, node_id, backup, indexes, packs):
+def manifest(node, kind, flags, slice_, index, term, since, cycle, base, root, state, times, counts, node_id, claim, backup, indexes, packs):
     body = (b"KBM1" + u8(1) + u8(kind) + u8(flags) + u8(slice_) + CLUSTER + LINEAGE + u64(index) + u64(term) + u64(since)
             + u32(cycle) + u32(0) + base + root + state + u64(times[0]) + u64(times[1]) + b"".join(u64(c) for c in counts)
-            + u64(node_id) + kid(backup.kem, backup.public) + u32(len(indexes)) + u32(len(packs)))
-    assert len(body) == 240
+            + u64(node_id) + u64(claim) + kid(backup.kem, backup.public) + u32(len(indexes)) + u32(len(packs)))
+    assert len(body) == 248
     body += b"".join(sha(o) + u64(len(o)) for o in indexes + packs)
     return body, body + node.sign(th(b"kluis/v1/backup-manifest", body))
 
@@ -136,8 +136,8 @@ def make():
                      "offset": offset, "slice": int.from_bytes(sha(key)[:4], "big") % 42})
         offset += len(value)
     entries += entry(2, index, 0xFFFFFFFF, b"gone")
-    root = th(b"kluis/v1/state-root", *[u64(r["index"]) + u32(r["ordinal"]) + bytes.fromhex(r["key"])
-                                       + bytes.fromhex(r["value_hash"]) for r in rows])
+    root = sha(*[u64(r["index"]) + u32(r["ordinal"]) + lp32(bytes.fromhex(r["key"])) + bytes.fromhex(r["value_hash"])
+                 for r in rows])
 
     idx = object_file(2, 0, index, x_key, x_eph, data_key, entries)
     pack = object_file(1, 1, index, p_key, p_eph, data_key, b"".join(values))
@@ -153,10 +153,10 @@ def make():
         large.append({"plaintext_bytes": size, "bytes": len(data), "header": data[:head].hex(), "hash": sha(data).hex()})
 
     full, full_signed = manifest(node, 1, 0, 255, index, 4, 0, 1, bytes(32), root, sha(b"state"),
-                                 (1790000000000, 1790000000123), (3, 1, offset), 3, x_key, [idx], [pack_x])
+                                 (1790000000000, 1790000000123), (3, 0, offset), 3, index - 1, x_key, [idx], [pack_x])
     full_hash = th(b"kluis/v1/backup-manifest-hash", full)
     inc, inc_signed = manifest(node, 2, 0, 2, index + 1000, 4, index, 2, full_hash, root, sha(b"state 2"),
-                               (1790000000000, 1790000000124), (3, 1, offset), 3, x_key, [idx], [])
+                               (1790000000000, 1790000000124), (3, 1, offset), 3, index + 999, x_key, [idx], [pack_x])
     receipt = (b"KBR1" + u8(1) + bytes(3) + CLUSTER + LINEAGE + full_hash + u64(index) + u32(1) + u32(0) + u64(3)
                + u64(1790000005000) + u64(len(idx) + len(pack_x)))
     assert len(receipt) == 112
@@ -187,18 +187,23 @@ def make():
         bad("full with a base", full_signed, put(72, b"\x01")),
         bad("full with S'", full_signed, put(63, b"\x01")),
         bad("cycle 0", full_signed, put(67, b"\x00")),
-        bad("manual full", full_signed, put(6, b"\x01")),
+        bad("manual full with a cycle", full_signed, put(6, b"\x01")),
         bad("increment without base", inc_signed, put(72, bytes(32))),
         bad("S' not below S", inc_signed, put(56, u64(index + 1000))),
         bad("S zero", full_signed, put(40, u64(0))),
         bad("reserved", full_signed, put(68, b"\x01")),
         bad("node 0", full_signed, put(208, u64(0))),
-        bad("no index", full_signed, put(232, u32(0) + u32(2))),
-        bad("huge count", full_signed, put(232, u32(0xFFFFFFFF))),
-        bad("count one too many", full_signed, put(236, u32(2))),
-        bad("object twice", full_signed, put(280, sha(idx))),
-        bad("object size 0", full_signed, put(272, u64(0))),
-        bad("object too large", full_signed, put(272, u64((64 << 20) + 1))),
+        bad("id 0", full_signed, put(216, u64(0))),
+        bad("id behind S", full_signed, put(216, u64(index + 1))),
+        bad("id not behind S'", inc_signed, put(216, u64(index))),
+        bad("tombstones in a full", full_signed, put(192, u64(1))),
+        bad("packs without rows", inc_signed, put(184, u64(0))),
+        bad("no index", full_signed, put(240, u32(0) + u32(2))),
+        bad("huge count", full_signed, put(240, u32(0xFFFFFFFF))),
+        bad("count one too many", full_signed, put(244, u32(2))),
+        bad("object twice", full_signed, put(288, sha(idx))),
+        bad("object size 0", full_signed, put(280, u64(0))),
+        bad("object too large", full_signed, put(280, u64((64 << 20) + 1))),
         bad("trailing byte", full_signed, lambda body: body.append(0)),
     ]
     return {
@@ -218,7 +223,7 @@ def make():
         "trust_line": f"kluis-node 1 3 ams {node_public.hex()}\n",
         "data_key": data_key.hex(),
         "rows": rows, "tombstone": {"index": index, "ordinal": 0xFFFFFFFF, "key": b"gone".hex()},
-        "state_root": root.hex(), "state_root_empty": th(b"kluis/v1/state-root").hex(),
+        "state_root": root.hex(), "state_root_empty": sha().hex(),
         "objects": objects, "large_objects": large,
         "manifests": manifests, "manifests_refused": refused,
         "receipt": {"file": receipt.hex()},

@@ -1,0 +1,154 @@
+#include "backup/drop.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static int drop_entry_order(const struct drop_name *a, const struct drop_name *b)
+{
+	int order = memcmp(a->hash, b->hash, sizeof a->hash);
+
+	if (a->manifest != b->manifest) {
+		return a->manifest ? 1 : -1;
+	}
+	return order;
+}
+
+static int drop_entry_compare(const void *left, const void *right)
+{
+	const struct drop_entry *a = left, *b = right;
+	int order = drop_entry_order(&a->name, &b->name);
+
+	if (order != 0) {
+		return order;
+	}
+	return a->name.attempt < b->name.attempt ? -1 : a->name.attempt > b->name.attempt;
+}
+
+static void drop_add(struct drop *drop, const char *text)
+{
+	struct drop_entry entry = {0};
+	struct stat st;
+
+	if (strcmp(text, ".") == 0 || strcmp(text, "..") == 0) {
+		return;
+	}
+	if (!drop_name_parse(text, &entry.name) ||
+		fstatat(drop->fd, text, &st, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISREG(st.st_mode)) {
+		drop->foreign++;
+		return;
+	}
+	entry.bytes = (uint64_t)st.st_size;
+	entry.modified_ms = (uint64_t)st.st_mtim.tv_sec * 1000;
+	if ((drop->n & (drop->n - 1)) == 0) {
+		size_t room = drop->n == 0 ? 1 : 2 * drop->n;
+
+		drop->entries = x_realloc(drop->entries, room * sizeof *drop->entries);
+	}
+	drop->entries[drop->n++] = entry;
+}
+
+int drop_scan(const char *path, struct drop *ret_drop, struct err *e)
+{
+	struct drop drop = {.fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
+	struct dirent *entry;
+	DIR *dir;
+
+	if (drop.fd < 0) {
+		return err_set_errno(e, errno, "open drop '%s'", path);
+	}
+	dir = opendir(path);
+	if (dir == NULL) {
+		int rc = err_set_errno(e, errno, "read drop '%s'", path);
+
+		(void)close(drop.fd);
+		return rc;
+	}
+	while (drop.n < BACKUP_DROP_FILES_MAX && (entry = readdir(dir)) != NULL) {
+		drop_add(&drop, entry->d_name);
+	}
+	(void)closedir(dir); /* Only read. */
+	if (drop.n > 0) {
+		qsort(drop.entries, drop.n, sizeof *drop.entries, drop_entry_compare);
+	}
+	*ret_drop = drop;
+	return 0;
+}
+
+void drop_release(struct drop *drop)
+{
+	(void)close(drop->fd); /* A directory. */
+	free(drop->entries);
+	*drop = (struct drop){.fd = -1};
+}
+
+size_t drop_find(const struct drop *drop, bool manifest, const uint8_t hash[32])
+{
+	struct drop_name wanted = {.manifest = manifest};
+	size_t low = 0, high = drop->n;
+
+	memcpy(wanted.hash, hash, sizeof wanted.hash);
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (drop_entry_order(&drop->entries[middle].name, &wanted) < 0) {
+			low = middle + 1;
+		} else {
+			high = middle;
+		}
+	}
+	return low;
+}
+
+bool drop_is(const struct drop *drop, size_t at, bool manifest, const uint8_t hash[32])
+{
+	const struct drop_name *name = &drop->entries[at].name;
+
+	return at < drop->n && name->manifest == manifest &&
+	       memcmp(name->hash, hash, sizeof name->hash) == 0;
+}
+
+int drop_open(const struct drop *drop, const struct drop_entry *entry, int *ret_fd, struct err *e)
+{
+	char text[DROP_NAME_BYTES];
+	struct stat st;
+	int fd;
+
+	drop_name_format(&entry->name, text);
+	/* Not blocking: somebody may have put a FIFO there since the scan. */
+	fd = openat(drop->fd, text, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	if (fd < 0) {
+		return err_set_errno(e, errno, "open '%s'", text);
+	}
+	if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) {
+		(void)close(fd);
+		return err_set(e, KLUIS_ECORRUPT, "'%s' is no regular file", text);
+	}
+	*ret_fd = fd;
+	return 0;
+}
+
+int drop_remove(struct drop *drop, struct drop_entry *entry, struct err *e)
+{
+	char text[DROP_NAME_BYTES];
+
+	drop_name_format(&entry->name, text);
+	if (unlinkat(drop->fd, text, 0) != 0 && errno != ENOENT) {
+		return err_set_errno(e, errno, "remove '%s' from the drop", text);
+	}
+	entry->gone = true;
+	return 0;
+}
+
+uint64_t drop_bytes(const struct drop *drop)
+{
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < drop->n; i++) {
+		sum += drop->entries[i].gone ? 0 : drop->entries[i].bytes;
+	}
+	return sum;
+}

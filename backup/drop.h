@@ -1,0 +1,38 @@
+/* One sender's append-only drop as the receiver sees it: names of ours, opened without following
+ * anything. Blocking, one thread. */
+#ifndef KLUIS_BACKUP_DROP_H
+#define KLUIS_BACKUP_DROP_H
+
+#include "backup/names.h"
+#include "base/err.h"
+#include "base/limits.h"
+
+struct drop_entry {
+	struct drop_name name;
+	uint64_t bytes, modified_ms; /* By this host's clock: a sender cannot set it. */
+	bool gone;		     /* Removed by drop_remove(). */
+};
+
+struct drop {
+	int fd;
+	struct drop_entry *entries; /* By kind, hash, attempt: a hash's attempts stand together. */
+	size_t n;
+	unsigned foreign; /* Names that are none of ours, links, directories: never opened. */
+};
+
+/* Reads the directory; more than BACKUP_DROP_FILES_MAX of our names: the rest waits for another
+ * scan. KLUIS_ENOTFOUND. Release it. */
+KLUIS_MUST_CHECK int drop_scan(const char *path, struct drop *ret_drop, struct err *e);
+void drop_release(struct drop *drop);
+/* The first entry of this hash, else the place where it would stand; walk on while the hash is the
+ * same. */
+size_t drop_find(const struct drop *drop, bool manifest, const uint8_t hash[32]);
+bool drop_is(const struct drop *drop, size_t at, bool manifest, const uint8_t hash[32]);
+/* Read-only, the caller's to close. KLUIS_ECORRUPT: no regular file any more. */
+KLUIS_MUST_CHECK int drop_open(
+	const struct drop *drop, const struct drop_entry *entry, int *ret_fd, struct err *e);
+KLUIS_MUST_CHECK int drop_remove(struct drop *drop, struct drop_entry *entry, struct err *e);
+/* Of all entries that are not gone. */
+uint64_t drop_bytes(const struct drop *drop);
+
+#endif

@@ -1,0 +1,156 @@
+/* Forgetting: repository_prune(). The order makes it safe to stop anywhere: a manifest goes,
+ * durably, before the first of its objects. */
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "backup/repository.h"
+#include "base/file.h"
+#include "base/text.h"
+
+/* Hashes of all objects that some manifest names, sorted. */
+struct prune_keep {
+	uint8_t (*hashes)[32];
+	size_t n;
+};
+
+static int prune_hash_compare(const void *a, const void *b)
+{
+	return memcmp(a, b, 32);
+}
+
+static int prune_keep_add(struct repository *r, const struct manifest_name *name,
+	struct prune_keep *keep, struct err *e)
+{
+	_cleanup_(buf_release) struct buf bytes = BUF_INIT;
+	_cleanup_(manifest_release) struct manifest m = {0};
+	uint8_t hash[32];
+	int rc = repository_get_manifest(r, name, &bytes, e);
+
+	if (rc == 0) {
+		rc = manifest_parse(buf_bytes(&bytes), &m, hash, e);
+	}
+	if (rc != 0) {
+		/* Its objects are unknown: nothing can be called unused. */
+		return err_wrap(e, rc, "manifest of index %llu", (unsigned long long)name->index);
+	}
+	keep->hashes =
+		x_realloc(keep->hashes, (keep->n + m.n_index + m.n_packs) * sizeof *keep->hashes);
+	for (uint32_t i = 0; i < m.n_index + m.n_packs; i++) {
+		memcpy(keep->hashes[keep->n++], m.objects[i].hash, 32);
+	}
+	return 0;
+}
+
+static int prune_keep_load(struct repository *r, struct prune_keep *keep, struct err *e)
+{
+	_cleanup_(x_freep) struct manifest_name *names = NULL;
+	size_t n = 0;
+	int rc = repository_list(r, &names, &n, NULL, e);
+
+	for (size_t i = 0; rc == 0 && i < n; i++) {
+		rc = prune_keep_add(r, &names[i], keep, e);
+	}
+	if (keep->n > 0) {
+		qsort(keep->hashes, keep->n, sizeof *keep->hashes, prune_hash_compare);
+	}
+	return rc;
+}
+
+static int prune_manifest(struct repository *r, const struct manifest_name *name, struct err *e)
+{
+	_cleanup_(x_freep) char *path = NULL;
+	char text[MANIFEST_NAME_BYTES];
+
+	manifest_name_format(name, text);
+	path = x_asprintf("%s/manifests/%s", repository_path(r), text);
+	if (unlink(path) != 0 && errno != ENOENT) {
+		return err_set_errno(e, errno, "remove '%s'", path);
+	}
+	return 0;
+}
+
+/* One file below objects/: removed when no manifest names it and it is no upload in progress. */
+static int prune_object(const char *path, const char *name, const struct prune_keep *keep,
+	uint64_t older_than_ms, uint64_t *freed, struct err *e)
+{
+	uint8_t hash[32];
+	struct stat st;
+
+	if (hex_decode(name, hash, sizeof hash) != 0 ||
+		(keep->n > 0 && bsearch(hash, keep->hashes, keep->n, sizeof hash,
+					prune_hash_compare) != NULL)) {
+		return 0;
+	}
+	if (lstat(path, &st) != 0 || !S_ISREG(st.st_mode) ||
+		(uint64_t)st.st_mtim.tv_sec * 1000 >= older_than_ms) {
+		return 0;
+	}
+	if (unlink(path) != 0) {
+		return err_set_errno(e, errno, "remove '%s'", path);
+	}
+	*freed += (uint64_t)st.st_size;
+	return 0;
+}
+
+static int prune_directory(const char *path, const struct prune_keep *keep, uint64_t older_than_ms,
+	uint64_t *freed, struct err *e)
+{
+	struct dirent *entry;
+	DIR *dir = opendir(path);
+	int rc = 0;
+
+	if (dir == NULL) {
+		return errno == ENOENT ? 0 : err_set_errno(e, errno, "open directory '%s'", path);
+	}
+	while (rc == 0 && (entry = readdir(dir)) != NULL) {
+		_cleanup_(x_freep) char *file = x_asprintf("%s/%s", path, entry->d_name);
+
+		rc = prune_object(file, entry->d_name, keep, older_than_ms, freed, e);
+	}
+	(void)closedir(dir); /* Only read. */
+	return rc;
+}
+
+static int prune_objects(
+	struct repository *r, uint64_t older_than_ms, uint64_t *freed, struct err *e)
+{
+	struct prune_keep keep = {0};
+	int rc = prune_keep_load(r, &keep, e);
+
+	for (unsigned i = 0; rc == 0 && i < 256; i++) {
+		_cleanup_(x_freep) char *path =
+			x_asprintf("%s/objects/%02x", repository_path(r), i);
+
+		rc = prune_directory(path, &keep, older_than_ms, freed, e);
+	}
+	free(keep.hashes);
+	return rc;
+}
+
+int repository_prune(struct repository *r, const struct manifest_name *names, size_t n,
+	uint64_t wall_ms, uint64_t leftover_ms, uint64_t *ret_bytes_freed, struct err *e)
+{
+	_cleanup_(x_freep) char *manifests = x_asprintf("%s/manifests", repository_path(r));
+	uint64_t freed = 0;
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && i < n; i++) {
+		rc = prune_manifest(r, &names[i], e);
+	}
+	if (rc == 0 && n > 0) {
+		rc = file_sync_dir(manifests, e);
+	}
+	if (rc == 0) {
+		repository_lock(r);
+		rc = prune_objects(r, wall_ms < leftover_ms ? 0 : wall_ms - leftover_ms, &freed, e);
+		repository_unlock(r);
+	}
+	if (rc == 0) {
+		*ret_bytes_freed = freed;
+	}
+	return rc;
+}

@@ -1,0 +1,418 @@
+#include "backup/receive.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "backup/drop.h"
+#include "base/file.h"
+#include "base/text.h"
+
+enum { COPY_BYTES = 256 * 1024 };
+
+struct receive {
+	const struct receive_config *config;
+	struct drop drop;
+	uint64_t sender, wall_ms, leftover_ms;
+	uint32_t newest_cycle; /* Held, of our lineage. */
+	struct receive_report *report;
+	bool *wanted; /* By drop entry: a checked manifest that still waits names it. */
+};
+
+static void receive_refuse(struct receive *rx, const struct err *why)
+{
+	rx->report->refused++;
+	(void)snprintf(rx->report->reason, sizeof rx->report->reason, "%.*s",
+		(int)sizeof rx->report->reason - 1, why->text); /* Cut text is still text. */
+}
+
+static bool receive_old(const struct receive *rx, const struct drop_entry *entry)
+{
+	return entry->modified_ms + rx->leftover_ms < rx->wall_ms;
+}
+
+static int receive_read_manifest(
+	struct receive *rx, const struct drop_entry *entry, struct buf *to, struct err *e)
+{
+	_cleanup_(x_closep) int fd = -1;
+	int rc = drop_open(&rx->drop, entry, &fd, e);
+	size_t room = BACKUP_MANIFEST_BYTES_MAX + 1;
+
+	while (rc == 0 && to->len < room) {
+		size_t before = to->len,
+		       want = room - before < COPY_BYTES ? room - before : COPY_BYTES;
+		ssize_t n = read(fd, buf_extend(to, want), want);
+
+		to->len = before + (n > 0 ? (size_t)n : 0);
+		if (n < 0 && errno != EINTR) {
+			return err_set_errno(e, errno, "read a manifest of the drop");
+		}
+		if (n == 0) {
+			break;
+		}
+	}
+	return rc;
+}
+
+/* Everything that the manifest alone can tell. KLUIS_EAGAIN: it may still be on its way. */
+static int receive_check_manifest(struct receive *rx, const struct drop_entry *entry,
+	struct bytes bytes, struct manifest *ret_manifest, uint8_t ret_hash[32], struct err *e)
+{
+	const struct receive_config *c = rx->config;
+	struct manifest *m = ret_manifest;
+	int rc = manifest_open(bytes, c->trust, m, ret_hash, e);
+
+	if (rc == KLUIS_ECORRUPT || rc == KLUIS_EVERSION) {
+		return receive_old(rx, entry) ? rc : KLUIS_EAGAIN;
+	}
+	if (rc != 0) {
+		return rc;
+	}
+	if (memcmp(ret_hash, entry->name.hash, HASH_BYTES) != 0) {
+		return err_set(e, KLUIS_EVERIFY, "a manifest under another one's name");
+	}
+	if (m->node != rx->sender) {
+		return err_set(e, KLUIS_EVERIFY, "a manifest of node %llu in the drop of node %llu",
+			(unsigned long long)m->node, (unsigned long long)rx->sender);
+	}
+	if (memcmp(m->cluster_id, c->cluster_id, ID_BYTES) != 0 ||
+		memcmp(m->lineage, c->lineage, ID_BYTES) != 0) {
+		return err_set(e, KLUIS_ELINEAGE, "a manifest of another cluster or lineage");
+	}
+	if (!m->manual && m->cycle + (uint64_t)BACKUP_CYCLES_KEPT < rx->newest_cycle) {
+		return err_set(e, KLUIS_EGONE, "an old manifest again: cycle %u, the newest is %u",
+			m->cycle, rx->newest_cycle);
+	}
+	return 0;
+}
+
+static int receive_copy(int from, uint64_t bytes, struct repository_file *to,
+	uint8_t ret_hash[HASH_BYTES], struct err *e)
+{
+	_cleanup_(x_freep) uint8_t *chunk = x_malloc(COPY_BYTES);
+	_cleanup_(hash_release) struct hash hash = {NULL};
+	uint64_t done = 0;
+
+	hash_init(&hash);
+	for (;;) {
+		ssize_t n = read(from, chunk, COPY_BYTES);
+
+		if (n < 0 && errno == EINTR) {
+			continue;
+		}
+		if (n < 0) {
+			return err_set_errno(e, errno, "read from the drop");
+		}
+		done += (uint64_t)n;
+		if (n == 0 || done > bytes) {
+			break;
+		}
+		hash_update(&hash, bytes_of(chunk, (size_t)n));
+		if (file_write_all(repository_file_fd(to), bytes_of(chunk, (size_t)n)) != 0) {
+			return err_set_errno(e, errno, "write to the repository");
+		}
+	}
+	hash_final(&hash, ret_hash);
+	return 0;
+}
+
+/* Copies one upload and believes only what it copied: the sender may still hold the file open.
+ * KLUIS_EVERIFY: not what its name says. */
+static int receive_take(struct receive *rx, const struct drop_entry *entry, struct err *e)
+{
+	_cleanup_(x_closep) int fd = -1;
+	struct repository_file *file = NULL;
+	uint8_t hash[HASH_BYTES];
+	int rc = drop_open(&rx->drop, entry, &fd, e);
+
+	if (rc == 0) {
+		rc = repository_file_new(rx->config->repository, &file, e);
+	}
+	if (rc == 0) {
+		rc = receive_copy(fd, entry->bytes, file, hash, e);
+	}
+	if (rc == 0 && memcmp(hash, entry->name.hash, HASH_BYTES) != 0) {
+		rc = err_set(e, KLUIS_EVERIFY, "an object whose bytes are not what its name says");
+	}
+	if (rc != 0) {
+		repository_file_discard(file);
+		return rc;
+	}
+	return repository_publish_object(file, hash, e);
+}
+
+static bool receive_held(struct receive *rx, const struct manifest_object *object)
+{
+	_cleanup_(x_closep) int fd = -1;
+	uint64_t bytes = 0;
+
+	return repository_open_object(rx->config->repository, object->hash, &fd, &bytes, NULL) ==
+		       0 &&
+	       bytes == object->bytes;
+}
+
+/* An upload of this object with the right size; n: none. */
+static size_t receive_find(const struct receive *rx, const struct manifest_object *object)
+{
+	size_t at = drop_find(&rx->drop, false, object->hash);
+
+	for (; at < rx->drop.n && drop_is(&rx->drop, at, false, object->hash); at++) {
+		if (!rx->drop.entries[at].gone && rx->drop.entries[at].bytes == object->bytes) {
+			return at;
+		}
+	}
+	return rx->drop.n;
+}
+
+/* Marks what the manifest needs. KLUIS_EAGAIN: something is missing yet. */
+static int receive_look(struct receive *rx, const struct manifest *m)
+{
+	int rc = 0;
+
+	for (uint32_t i = 0; i < m->n_index + m->n_packs; i++) {
+		size_t at = receive_find(rx, &m->objects[i]);
+
+		if (at < rx->drop.n) {
+			rx->wanted[at] = true;
+		} else if (!receive_held(rx, &m->objects[i])) {
+			rc = KLUIS_EAGAIN;
+		}
+	}
+	return rc;
+}
+
+static int receive_take_object(
+	struct receive *rx, const struct manifest_object *object, struct err *e)
+{
+	while (!receive_held(rx, object)) {
+		size_t at = receive_find(rx, object);
+		int rc;
+
+		if (at == rx->drop.n) {
+			return KLUIS_EAGAIN;
+		}
+		rc = receive_take(rx, &rx->drop.entries[at], e);
+		if (rc == KLUIS_EVERIFY || rc == KLUIS_ECORRUPT) {
+			receive_refuse(rx, e);
+			rc = drop_remove(&rx->drop, &rx->drop.entries[at], e);
+		}
+		if (rc != 0) {
+			return rc;
+		}
+	}
+	return 0;
+}
+
+/* Every upload of the manifest's objects, and the manifest, are done with. */
+static int receive_clear(struct receive *rx, const struct manifest *m, struct err *e)
+{
+	for (uint32_t i = 0; i < m->n_index + m->n_packs; i++) {
+		size_t at = drop_find(&rx->drop, false, m->objects[i].hash);
+
+		for (; at < rx->drop.n && drop_is(&rx->drop, at, false, m->objects[i].hash); at++) {
+			int rc = drop_remove(&rx->drop, &rx->drop.entries[at], e);
+
+			if (rc != 0) {
+				return rc;
+			}
+		}
+	}
+	return 0;
+}
+
+static void receive_report_add(struct receive *rx, const struct manifest *m, const uint8_t hash[32],
+	const uint8_t receipt[RECEIPT_BYTES])
+{
+	struct receive_report *report = rx->report;
+	struct receive_accepted *row;
+
+	report->accepted =
+		x_realloc(report->accepted, (report->n_accepted + 1) * sizeof *report->accepted);
+	row = &report->accepted[report->n_accepted++];
+	*row = (struct receive_accepted){
+		.id = m->id, .index = m->index, .cycle = m->cycle, .manual = m->manual};
+	memcpy(row->manifest_hash, hash, HASH_BYTES);
+	memcpy(row->receipt, receipt, RECEIPT_BYTES);
+}
+
+/* Ours from an earlier scan, else a new one with the time of now. */
+static int receive_receipt(struct receive *rx, const struct manifest *m, const uint8_t hash[32],
+	uint8_t ret_receipt[RECEIPT_BYTES], struct err *e)
+{
+	_cleanup_(buf_release) struct buf old = BUF_INIT;
+	struct receipt receipt = receipt_of(m, hash, rx->config->node, rx->wall_ms);
+	int rc = repository_get_receipt(rx->config->repository, hash, rx->config->node, &old, NULL);
+
+	if (rc == 0 && old.len == RECEIPT_BYTES) {
+		memcpy(ret_receipt, old.data, RECEIPT_BYTES);
+		return 0;
+	}
+	rc = receipt_encode(&receipt, rx->config->signer, ret_receipt, e);
+	if (rc != 0) {
+		return rc;
+	}
+	return repository_put_receipt(
+		rx->config->repository, &receipt, bytes_of(ret_receipt, RECEIPT_BYTES), e);
+}
+
+static int receive_promote(struct receive *rx, const struct manifest *m, const uint8_t hash[32],
+	struct bytes bytes, struct err *e)
+{
+	uint8_t receipt[RECEIPT_BYTES];
+	int rc = 0;
+
+	for (uint32_t i = 0; rc == 0 && i < m->n_index + m->n_packs; i++) {
+		rc = receive_take_object(rx, &m->objects[i], e);
+	}
+	if (rc == 0) {
+		rc = repository_put_manifest(rx->config->repository, bytes, e);
+	}
+	if (rc == 0) {
+		rc = receive_receipt(rx, m, hash, receipt, e);
+	}
+	if (rc != 0) {
+		return rc;
+	}
+	receive_report_add(rx, m, hash, receipt);
+	if (!m->manual && m->cycle > rx->newest_cycle) {
+		rx->newest_cycle = m->cycle;
+	}
+	return receive_clear(rx, m, e);
+}
+
+static bool receive_ours_to_report(int rc)
+{
+	return rc != KLUIS_EVERIFY && rc != KLUIS_ECORRUPT && rc != KLUIS_EVERSION &&
+	       rc != KLUIS_ELINEAGE && rc != KLUIS_EGONE;
+}
+
+static int receive_manifest(struct receive *rx, struct drop_entry *entry, struct err *e)
+{
+	_cleanup_(buf_release) struct buf bytes = BUF_INIT;
+	_cleanup_(manifest_release) struct manifest m = {0};
+	uint8_t hash[HASH_BYTES];
+	int rc = receive_read_manifest(rx, entry, &bytes, e);
+
+	if (rc == 0) {
+		rc = receive_check_manifest(rx, entry, buf_bytes(&bytes), &m, hash, e);
+	}
+	if (rc == 0) {
+		rc = receive_look(rx, &m);
+		if (rc == 0) {
+			rc = receive_promote(rx, &m, hash, buf_bytes(&bytes), e);
+		}
+		if (rc == KLUIS_EAGAIN && receive_old(rx, entry)) {
+			rc = err_set(e, KLUIS_ECORRUPT, "objects of cycle %u never came", m.cycle);
+		}
+	}
+	if (rc == KLUIS_EAGAIN) {
+		rx->report->waiting++;
+		return 0;
+	}
+	if (rc != 0 && receive_ours_to_report(rc)) {
+		return rc;
+	}
+	if (rc != 0) {
+		receive_refuse(rx, e);
+	}
+	return drop_remove(&rx->drop, entry, e);
+}
+
+/* Uploads that nothing asks for and that are too old to be on their way. */
+static int receive_leftovers(struct receive *rx, struct err *e)
+{
+	for (size_t i = 0; i < rx->drop.n; i++) {
+		struct drop_entry *entry = &rx->drop.entries[i];
+
+		if (entry->gone || entry->name.manifest || rx->wanted[i] ||
+			!receive_old(rx, entry)) {
+			continue;
+		}
+		rx->report->leftovers++;
+		if (drop_remove(&rx->drop, entry, e) != 0) {
+			return e->code;
+		}
+	}
+	return 0;
+}
+
+static int receive_newest(struct receive *rx, struct err *e)
+{
+	_cleanup_(x_freep) struct manifest_name *names = NULL;
+	size_t n = 0;
+	int rc = repository_list(rx->config->repository, &names, &n, NULL, e);
+
+	/* Ascending within a lineage: the last one with a cycle is the newest. */
+	for (size_t i = n; rc == 0 && i > 0; i--) {
+		_cleanup_(buf_release) struct buf bytes = BUF_INIT;
+		_cleanup_(manifest_release) struct manifest m = {0};
+		uint8_t hash[HASH_BYTES];
+
+		if (memcmp(names[i - 1].lineage, rx->config->lineage, ID_BYTES) != 0) {
+			continue;
+		}
+		rc = repository_get_manifest(rx->config->repository, &names[i - 1], &bytes, e);
+		if (rc == 0) {
+			rc = manifest_parse(buf_bytes(&bytes), &m, hash, e);
+		}
+		if (rc == 0 && !m.manual) {
+			rx->newest_cycle = m.cycle;
+			break;
+		}
+	}
+	return rc;
+}
+
+static int receive_run(struct receive *rx, struct err *e)
+{
+	int rc = receive_newest(rx, e);
+
+	rx->report->foreign = rx->drop.foreign;
+	rx->report->over_quota =
+		rx->config->quota_bytes != 0 && drop_bytes(&rx->drop) > rx->config->quota_bytes;
+	rx->leftover_ms = rx->report->over_quota ? BACKUP_LEFTOVER_FULL_MS : BACKUP_LEFTOVER_MS;
+	for (size_t i = 0; rc == 0 && i < rx->drop.n; i++) {
+		if (rx->drop.entries[i].name.manifest) {
+			rc = receive_manifest(rx, &rx->drop.entries[i], e);
+		}
+	}
+	if (rc == 0) {
+		rc = receive_leftovers(rx, e);
+	}
+	rx->report->bytes = drop_bytes(&rx->drop);
+	return rc;
+}
+
+int receive_scan(const struct receive_config *config, const char *drop, uint64_t sender,
+	uint64_t wall_ms, struct receive_report *ret_report, struct err *e)
+{
+	struct receive rx = {.config = config, .sender = sender, .wall_ms = wall_ms};
+	struct err why = {0}; /* receive_refuse() reads it, so it may not be NULL. */
+	int rc;
+
+	assert(sender != 0 && sender != config->node);
+	memset(ret_report, 0, sizeof *ret_report);
+	rx.report = ret_report;
+	rc = drop_scan(drop, &rx.drop, e);
+	if (rc != 0) {
+		return rc;
+	}
+	rx.wanted = x_calloc(rx.drop.n + 1, sizeof *rx.wanted);
+	rc = receive_run(&rx, &why);
+	free(rx.wanted);
+	drop_release(&rx.drop);
+	if (rc != 0) {
+		receive_report_release(ret_report);
+		return err_set(e, rc, "drop '%s': %s", drop, why.text);
+	}
+	return 0;
+}
+
+void receive_report_release(struct receive_report *report)
+{
+	free(report->accepted);
+	report->accepted = NULL;
+	report->n_accepted = 0;
+}

@@ -1,0 +1,243 @@
+#include "backup/ship.h"
+
+#include <assert.h>
+#include <poll.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+
+enum { SHIP_PAUSE_MS = 100 }; /* Between two looks at `cancel` during a back-off. */
+
+struct ship {
+	struct repository *repository;
+	const char *site;
+	const struct sftp_target *target;
+	struct buf manifest_bytes;
+	struct manifest manifest;
+	uint8_t hash[HASH_BYTES];
+	struct ship_report *report;
+	unsigned done; /* Objects known to be complete there, in the manifest's order. */
+	bool hopeless; /* Trying again cannot help. */
+};
+
+/* What lies in the drop, by name. */
+struct ship_drop {
+	struct sftp_entry *entries;
+	size_t n;
+};
+
+static int ship_entry_compare(const void *a, const void *b)
+{
+	return strcmp(((const struct sftp_entry *)a)->name, ((const struct sftp_entry *)b)->name);
+}
+
+static int ship_name_compare(const void *name, const void *entry)
+{
+	return strcmp(name, ((const struct sftp_entry *)entry)->name);
+}
+
+/* The first name that is free or has the right size: *ret_there. A file of another size is an
+ * upload that was cut; it can be neither resumed nor replaced. */
+static int ship_name(const struct ship_drop *drop, bool manifest, const uint8_t hash[HASH_BYTES],
+	uint64_t bytes, char ret_name[DROP_NAME_BYTES], bool *ret_there, struct err *e)
+{
+	struct drop_name name = {.manifest = manifest};
+	const struct sftp_entry *entry;
+
+	memcpy(name.hash, hash, HASH_BYTES);
+	for (; name.attempt < SHIP_NAMES_MAX; name.attempt++) {
+		drop_name_format(&name, ret_name);
+		entry = drop->n == 0 ? NULL
+				     : bsearch(ret_name, drop->entries, drop->n,
+					       sizeof *drop->entries, ship_name_compare);
+		if (entry == NULL || entry->bytes == bytes) {
+			*ret_there = entry != NULL;
+			return 0;
+		}
+	}
+	return err_set(e, KLUIS_EQUOTA, "%d cut uploads of '%s'", SHIP_NAMES_MAX, ret_name);
+}
+
+static int ship_object(
+	struct ship *ship, struct sftp *sftp, const struct ship_drop *drop, struct err *e)
+{
+	const struct manifest_object *object = &ship->manifest.objects[ship->done];
+	_cleanup_(x_closep) int fd = -1;
+	char name[DROP_NAME_BYTES];
+	uint64_t bytes = 0;
+	bool there = false;
+	int rc = ship_name(drop, false, object->hash, object->bytes, name, &there, e);
+
+	if (rc == 0 && there) {
+		ship->report->objects_skipped++;
+		return 0;
+	}
+	if (rc == 0) {
+		rc = repository_open_object(ship->repository, object->hash, &fd, &bytes, e);
+	}
+	if (rc == 0 && bytes != object->bytes) {
+		rc = err_set(e, KLUIS_ECORRUPT, "our copy of '%s' has another size", name);
+	}
+	if (rc != 0) {
+		ship->hopeless = true;
+		return rc;
+	}
+	rc = sftp_put(sftp, name, fd, e);
+	if (rc == 0) {
+		ship->report->objects++;
+	}
+	return rc;
+}
+
+/* Last: what it names is all there. */
+static int ship_manifest(
+	struct ship *ship, struct sftp *sftp, const struct ship_drop *drop, struct err *e)
+{
+	_cleanup_(x_freep) char *path = NULL;
+	_cleanup_(x_closep) int fd = -1;
+	struct manifest_name from = {.index = ship->manifest.index};
+	char name[DROP_NAME_BYTES], text[MANIFEST_NAME_BYTES];
+	bool there = false;
+	int rc = ship_name(drop, true, ship->hash, ship->manifest_bytes.len, name, &there, e);
+
+	if (rc != 0 || there) {
+		return rc;
+	}
+	memcpy(from.lineage, ship->manifest.lineage, ID_BYTES);
+	memcpy(from.hash, ship->hash, HASH_BYTES);
+	manifest_name_format(&from, text);
+	rc = repository_open_manifest(ship->repository, &from, &fd, e);
+	if (rc != 0) {
+		ship->hopeless = true;
+		return rc;
+	}
+	return sftp_put(sftp, name, fd, e);
+}
+
+static int ship_all(
+	struct ship *ship, struct sftp *sftp, const struct ship_drop *drop, struct err *e)
+{
+	while (ship->done < ship->manifest.n_index + ship->manifest.n_packs) {
+		int rc = ship_object(ship, sftp, drop, e);
+
+		if (rc != 0) {
+			return rc;
+		}
+		ship->done++;
+	}
+	return ship_manifest(ship, sftp, drop, e);
+}
+
+static int ship_once(struct ship *ship, struct err *e)
+{
+	struct ship_drop drop = {0};
+	struct sftp *sftp = NULL;
+	int rc;
+
+	ship->report->connections++;
+	rc = sftp_open(ship->target, &sftp, e);
+	if (rc != 0) {
+		return rc;
+	}
+	rc = sftp_list(sftp, &drop.entries, &drop.n, e);
+	if (rc == 0) {
+		if (drop.n > 0) {
+			qsort(drop.entries, drop.n, sizeof *drop.entries, ship_entry_compare);
+		}
+		rc = ship_all(ship, sftp, &drop, e);
+	}
+	ship->report->bytes += sftp_bytes_sent(sftp);
+	free(drop.entries);
+	sftp_close(sftp);
+	return rc;
+}
+
+static bool ship_final(const struct ship *ship, int rc)
+{
+	static const int final[] = {0, KLUIS_EPIN, KLUIS_EUNAUTHENTICATED, KLUIS_EFORBIDDEN,
+		KLUIS_ENOSPACE, KLUIS_EQUOTA, KLUIS_ECLOSED, KLUIS_EINVAL, KLUIS_EINTERNAL,
+		KLUIS_ETOOLARGE, KLUIS_ENOTFOUND};
+
+	for (size_t i = 0; i < ARRAY_SIZE(final); i++) {
+		if (rc == final[i]) {
+			return true;
+		}
+	}
+	return ship->hopeless;
+}
+
+/* false: cancelled. */
+static bool ship_pause(const struct ship *ship, unsigned failures)
+{
+	uint64_t wait_ms = SHIP_BACKOFF_MS;
+
+	for (unsigned i = 1; i < failures && wait_ms < SHIP_BACKOFF_MS_MAX; i++) {
+		wait_ms *= 2;
+	}
+	for (uint64_t at = 0; at < wait_ms; at += SHIP_PAUSE_MS) {
+		if (ship->target->cancel != NULL && atomic_load(ship->target->cancel)) {
+			return false;
+		}
+		(void)poll(NULL, 0, SHIP_PAUSE_MS);
+	}
+	return true;
+}
+
+static int ship_run(struct ship *ship, struct err *e)
+{
+	unsigned failures = 0, done;
+	int rc;
+
+	for (;;) {
+		done = ship->done;
+		rc = ship_once(ship, e);
+		if (ship_final(ship, rc)) {
+			return rc;
+		}
+		failures = ship->done > done ? 1 : failures + 1;
+		if (failures >= SHIP_ATTEMPTS_MAX) {
+			return rc;
+		}
+		log_warn("op=backup_ship site=%s rc=%s done=%u attempt=%u, retrying", ship->site,
+			err_name(rc), ship->done, failures);
+		if (!ship_pause(ship, failures)) {
+			return err_set(e, KLUIS_ECLOSED, "stopped");
+		}
+	}
+}
+
+static int ship_load(struct ship *ship, const uint8_t manifest_hash[32], struct err *e)
+{
+	struct manifest_name name;
+	int rc = repository_find(ship->repository, manifest_hash, &name, e);
+
+	if (rc == 0) {
+		rc = repository_get_manifest(ship->repository, &name, &ship->manifest_bytes, e);
+	}
+	if (rc == 0) {
+		rc = manifest_parse(
+			buf_bytes(&ship->manifest_bytes), &ship->manifest, ship->hash, e);
+	}
+	if (rc == 0 && memcmp(ship->hash, manifest_hash, HASH_BYTES) != 0) {
+		rc = err_set(e, KLUIS_ECORRUPT, "our copy of the manifest was changed");
+	}
+	return rc;
+}
+
+int ship_snapshot(struct repository *repository, const uint8_t manifest_hash[32], const char *site,
+	const struct sftp_target *target, struct ship_report *ret_report, struct err *e)
+{
+	struct ship ship = {
+		.repository = repository, .site = site, .target = target, .report = ret_report};
+	int rc;
+
+	memset(ret_report, 0, sizeof *ret_report);
+	rc = ship_load(&ship, manifest_hash, e);
+	if (rc == 0) {
+		rc = ship_run(&ship, e);
+	}
+	manifest_release(&ship.manifest);
+	buf_release(&ship.manifest_bytes);
+	return rc == 0 ? 0 : err_wrap(e, rc, "ship to site '%s'", site);
+}
