@@ -6,18 +6,21 @@
 
 #include "crypto/evp.h"
 
-/* The label is taken over by ctx. */
 static EVP_PKEY_CTX *oaep_ctx_new(EVP_PKEY *pkey, struct bytes label, int (*init)(EVP_PKEY_CTX *))
 {
 	EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(NULL, pkey, NULL);
-	void *copy = OPENSSL_memdup(label.data, label.len);
 
-	assert(label.len > 0 && label.len <= KEY_PUB_BYTES_MAX);
-	evp_must(ctx != NULL && copy != NULL && init(ctx) == 1 &&
+	assert(label.len <= OAEP_LABEL_BYTES_MAX);
+	evp_must(ctx != NULL && init(ctx) == 1 &&
 		 EVP_PKEY_CTX_set_rsa_padding(ctx, RSA_PKCS1_OAEP_PADDING) == 1 &&
 		 EVP_PKEY_CTX_set_rsa_oaep_md(ctx, evp_algs()->sha256) == 1 &&
-		 EVP_PKEY_CTX_set_rsa_mgf1_md(ctx, evp_algs()->sha256) == 1 &&
-		 EVP_PKEY_CTX_set0_rsa_oaep_label(ctx, copy, (int)label.len) == 1);
+		 EVP_PKEY_CTX_set_rsa_mgf1_md(ctx, evp_algs()->sha256) == 1);
+	if (label.len > 0) {
+		void *copy = OPENSSL_memdup(label.data, label.len);
+
+		evp_must(copy != NULL &&
+			 EVP_PKEY_CTX_set0_rsa_oaep_label(ctx, copy, (int)label.len) == 1);
+	}
 	return ctx;
 }
 

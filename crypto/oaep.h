@@ -4,7 +4,11 @@
 
 #include "crypto/key.h"
 
-enum { OAEP_BYTES = 512, OAEP_MESSAGE_BYTES_MAX = OAEP_BYTES - 2 * HASH_BYTES - 2 };
+enum {
+	OAEP_BYTES = 512,
+	OAEP_MESSAGE_BYTES_MAX = OAEP_BYTES - 2 * HASH_BYTES - 2,
+	OAEP_LABEL_BYTES_MAX = 4096,
+};
 
 /* Appends OAEP_BYTES. message.len <= OAEP_MESSAGE_BYTES_MAX (asserted). */
 KLUIS_MUST_CHECK int oaep_seal(const struct key_pub *pub, struct bytes label, struct bytes message,
