@@ -61,6 +61,13 @@ struct replica_config {
 KLUIS_MUST_CHECK int replica_bootstrap(const char *dir, uint64_t node_id,
 	const struct replica_server *servers, unsigned n_servers, struct err *e);
 
+/* Begins a new cluster behind a restored store: dir/db holds the store as of some index S, the same
+ * at every server; the log begins empty at S + 1, with a snapshot record {S, its term, these
+ * servers} and term S's. Every server of the new cluster does this, a standby too. KLUIS_ENOTFOUND
+ * when there is no store, KLUIS_EEXIST when there is a log. Blocking. */
+KLUIS_MUST_CHECK int replica_bootstrap_restored(const char *dir, uint64_t node_id,
+	const struct replica_server *servers, unsigned n_servers, struct err *e);
+
 /* Opens log and store, checks that they belong together, starts the core and apply threads and the
  * links, and returns; an election may take some time more. Blocking (reads the whole log). On
  * failure nothing is left running and *ret_replica is untouched: KLUIS_ECORRUPT names file, offset

@@ -1,0 +1,363 @@
+#include "node/daemon.h"
+
+#include <assert.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <systemd/sd-daemon.h>
+#include <uv.h>
+
+#include "base/file.h"
+#include "base/log.h"
+#include "crypto/pem.h"
+#include "crypto/pki.h"
+#include "crypto/restore_record.h"
+#include "node/api.h"
+#include "node/identity.h"
+#include "node/keeper.h"
+#include "node/preflight.h"
+#include "node/secrets.h"
+#include "raft/fsm.h"
+#include "raft/replica.h"
+
+enum { DAEMON_SETTINGS_MAX = 32 };
+
+struct daemon {
+	const struct config *config;
+	const char *config_path;
+	struct identity identity;
+	struct secrets secrets;
+	uv_loop_t loop; /* The main thread's: signals, keeper, watchdog. */
+	struct mailbox home;
+	uv_signal_t on_term, on_int, on_hup;
+	uv_timer_t watchdog;
+	struct pool *pool_db, *pool_ship;
+	struct replica *replica;
+	struct api_backend_replica backend;
+	struct api *api;
+	struct keeper keeper;
+	struct api_setting settings[DAEMON_SETTINGS_MAX];
+	size_t n_settings;
+	bool stopping;
+};
+
+/* --- what the API shows ---------------------------------------------------------------------- */
+
+static void daemon_setting(struct daemon *d, const char *name, char *value)
+{
+	assert(d->n_settings < DAEMON_SETTINGS_MAX);
+	d->settings[d->n_settings++] = (struct api_setting){name, value};
+}
+
+static char *daemon_address_text(const struct config_address *address)
+{
+	char text[CONFIG_ADDRESS_TEXT_BYTES];
+
+	config_address_format(address, text);
+	return x_strdup(text);
+}
+
+static char *daemon_number_text(uint64_t number)
+{
+	return x_asprintf("%llu", (unsigned long long)number);
+}
+
+/* The settings in force, without secrets; file names are none. */
+static void daemon_collect_settings(struct daemon *d)
+{
+	const struct config *c = d->config;
+
+	daemon_setting(d, "node.id", daemon_number_text(c->id));
+	daemon_setting(d, "node.site", x_strdup(c->site));
+	daemon_setting(d, "node.data", x_strdup(c->data_dir));
+	daemon_setting(d, "api.listen", daemon_address_text(&c->api_listen));
+	daemon_setting(d, "link.listen", daemon_address_text(&c->link_listen));
+	daemon_setting(d, "admin.socket", x_strdup(c->admin_socket));
+	daemon_setting(d, "storage.write_buffer_mib", daemon_number_text(c->write_buffer_mib));
+	daemon_setting(d, "storage.cache_mib", daemon_number_text(c->cache_mib));
+	daemon_setting(d, "storage.disk_floor_mib", daemon_number_text(c->disk_floor_mib));
+	daemon_setting(d, "storage.disk_floor_percent", daemon_number_text(c->disk_floor_percent));
+	daemon_setting(d, "backup.copies", daemon_number_text(c->backup_copies));
+	daemon_setting(d, "backup.bandwidth_kib", daemon_number_text(c->backup_bandwidth_kib));
+}
+
+static void daemon_release_settings(struct daemon *d)
+{
+	for (size_t i = 0; i < d->n_settings; i++) {
+		char *value;
+
+		memcpy(&value, &d->settings[i].value,
+			sizeof value); /* Ours, const only to the API. */
+		free(value);
+	}
+	d->n_settings = 0;
+}
+
+/* --- parts ----------------------------------------------------------------------------------- */
+
+static int daemon_start_replica(struct daemon *d, struct err *e)
+{
+	const struct config *c = d->config;
+	struct replica_server servers[SITES_MAX];
+	_cleanup_(x_freep) char *listen = daemon_address_text(&c->link_listen);
+	struct replica_config config = {.dir = c->data_dir,
+		.node_id = c->id,
+		.site = c->site,
+		.feature_level = FEATURE_LEVEL,
+		.listen = listen,
+		.ca_path = c->link_ca_file,
+		.cert_path = c->link_certificate_file,
+		.key_path = c->link_key_file,
+		.servers = servers,
+		.n_servers = (unsigned)c->n_sites,
+		.floor_percent = (unsigned)c->disk_floor_percent,
+		.floor_bytes = c->disk_floor_mib << 20,
+		.store_cache_bytes = (size_t)c->cache_mib << 20};
+
+	memcpy(config.cluster_id, d->identity.cluster_id, sizeof config.cluster_id);
+	memcpy(config.lineage, d->identity.lineage, sizeof config.lineage);
+	for (size_t i = 0; i < c->n_sites; i++) {
+		servers[i] = (struct replica_server){.id = c->sites[i].id,
+			.vote = c->sites[i].standby ? REPLICA_STANDBY : REPLICA_VOTER};
+		config_address_format(&c->sites[i].link, servers[i].address);
+	}
+	return replica_start(&config, &d->replica, e);
+}
+
+/* The public half of the operator restore key as clients get it: an uncompressed point. */
+static int daemon_restore_key(const struct config *c, struct buf *to, struct err *e)
+{
+	_cleanup_(buf_release) struct buf pem = BUF_INIT;
+	_cleanup_(key_pub_freep) struct key_pub *pub = NULL;
+	int rc;
+
+	if (c->restore_key_file == NULL) {
+		return 0;
+	}
+	rc = file_read(c->restore_key_file, PKI_PEM_BYTES_MAX, &pem, e);
+	rc = rc != 0 ? rc : pem_public_key(buf_bytes(&pem), KEY_ECDSA_P256, &pub, e);
+	if (rc != 0) {
+		return err_wrap(e, rc, "operator restore key '%s'", c->restore_key_file);
+	}
+	buf_append_bytes(to, key_pub_bytes(pub));
+	return 0;
+}
+
+/* The signed records of the restores this directory's store went through, oldest first. */
+static int daemon_restore_records(const struct config *c, struct buf *to, struct err *e)
+{
+	_cleanup_(x_freep) char *path = x_asprintf("%s/restore-records", c->data_dir);
+	int rc = file_read(path, RESTORE_RECORD_BYTES * DAEMON_RESTORE_RECORDS_MAX, to, e);
+
+	if (rc == KLUIS_ENOTFOUND) {
+		return 0;
+	}
+	if (rc == 0 && to->len % RESTORE_RECORD_BYTES != 0) {
+		rc = err_set(e, KLUIS_ECORRUPT, "'%s' is not a row of %d-byte records", path,
+			RESTORE_RECORD_BYTES);
+	}
+	return rc;
+}
+
+static int daemon_start_api(struct daemon *d, struct err *e)
+{
+	const struct config *c = d->config;
+	const struct config_site *self = config_self(c);
+	_cleanup_(buf_release) struct buf restore_key = BUF_INIT;
+	_cleanup_(buf_release) struct buf records = BUF_INIT;
+	struct bytes record[DAEMON_RESTORE_RECORDS_MAX];
+	struct api_config config = {.backend = &d->backend.backend,
+		.pool_db = d->pool_db,
+		.pool_ship = d->pool_ship,
+		.node_id = c->id,
+		.site = c->site,
+		.url = self->url,
+		.listen_host = c->api_listen.host,
+		.listen_port = c->api_listen.port,
+		.cert_path = c->api_certificate_file,
+		.key_path = c->api_key_file,
+		.ca_path = c->api_ca_file,
+		.admin_path = c->admin_socket,
+		.admin_group = (gid_t)-1,
+		.restore_records = record,
+		.backup_copies = (unsigned)c->backup_copies,
+		.settings = d->settings,
+		.n_settings = d->n_settings};
+	int rc = daemon_restore_key(c, &restore_key, e);
+
+	rc = rc != 0 ? rc : daemon_restore_records(c, &records, e);
+	if (rc != 0) {
+		return rc;
+	}
+	memcpy(config.cluster_id, d->identity.cluster_id, sizeof config.cluster_id);
+	memcpy(config.lineage, d->identity.lineage, sizeof config.lineage);
+	config.restore_key = buf_bytes(&restore_key);
+	for (size_t at = 0; at < records.len; at += RESTORE_RECORD_BYTES) {
+		record[config.n_restore_records++] =
+			bytes_of(records.data + at, RESTORE_RECORD_BYTES);
+	}
+	api_backend_replica_init(&d->backend, d->replica);
+	return api_start(&config, &d->api, e);
+}
+
+/* --- signals --------------------------------------------------------------------------------- */
+
+static void daemon_keeper_closed_cb(struct keeper *keeper)
+{
+	uv_stop(CONTAINER_OF(keeper, struct daemon, keeper)->home.async.loop);
+}
+
+static void daemon_stop_cb(uv_signal_t *handle, int signal_number)
+{
+	struct daemon *d = handle->data;
+
+	if (d->stopping) {
+		return;
+	}
+	d->stopping = true;
+	log_info("op=daemon state=stopping signal=%d", signal_number);
+	(void)sd_notify(0, "STOPPING=1"); /* No supervisor, nobody to tell. */
+	keeper_close(&d->keeper, daemon_keeper_closed_cb);
+}
+
+/* What may change while running: the log level, the API's certificate. The rest needs a restart and
+ * is said. */
+static void daemon_reload_cb(uv_signal_t *handle, int signal_number)
+{
+	struct daemon *d = handle->data;
+	struct config *fresh = NULL;
+	struct err e = {0};
+	int rc;
+
+	(void)signal_number;
+	(void)sd_notify(0, "RELOADING=1"); /* As above. */
+	rc = config_load(&fresh, d->config_path, &e);
+	if (rc == 0) {
+		log_set_level(fresh->log_level);
+		rc = api_reload(d->api, &e);
+	}
+	config_free(fresh);
+	if (rc != 0) {
+		log_err("op=reload rc=%s error=\"%s\", keeping what is in force", err_name(rc),
+			e.text);
+	} else {
+		log_info("op=reload state=done");
+	}
+	(void)sd_notify(0, "READY=1"); /* As above. */
+}
+
+static void daemon_watchdog_cb(uv_timer_t *timer)
+{
+	(void)timer;
+	(void)sd_notify(0, "WATCHDOG=1"); /* As above. */
+}
+
+static void daemon_signal(struct daemon *d, uv_signal_t *handle, int number, uv_signal_cb cb)
+{
+	int rv = uv_signal_init(&d->loop, handle);
+
+	handle->data = d;
+	rv = rv != 0 ? rv : uv_signal_start(handle, cb, number);
+	assert(rv == 0); /* Valid signal numbers on a new loop. */
+}
+
+static int daemon_open_loop(struct daemon *d, struct err *e)
+{
+	uint64_t watchdog_us = 0;
+
+	if (uv_loop_init(&d->loop) != 0 || mailbox_init(&d->home, &d->loop) != 0 ||
+		uv_timer_init(&d->loop, &d->watchdog) != 0) {
+		return err_set(e, KLUIS_EIO, "cannot make an event loop");
+	}
+	d->watchdog.data = d;
+	if (sd_watchdog_enabled(0, &watchdog_us) > 0) {
+		(void)uv_timer_start(&d->watchdog, daemon_watchdog_cb, 0, watchdog_us / 3000);
+	}
+	(void)signal(
+		SIGPIPE, SIG_IGN); /* A peer that goes away is an error of write(2), not our end. */
+	daemon_signal(d, &d->on_term, SIGTERM, daemon_stop_cb);
+	daemon_signal(d, &d->on_int, SIGINT, daemon_stop_cb);
+	daemon_signal(d, &d->on_hup, SIGHUP, daemon_reload_cb);
+	return 0;
+}
+
+static void daemon_close_loop(struct daemon *d)
+{
+	int rv;
+
+	uv_close((uv_handle_t *)&d->on_term, NULL);
+	uv_close((uv_handle_t *)&d->on_int, NULL);
+	uv_close((uv_handle_t *)&d->on_hup, NULL);
+	uv_close((uv_handle_t *)&d->watchdog, NULL);
+	mailbox_close(&d->home, NULL);
+	rv = uv_run(&d->loop, UV_RUN_DEFAULT);
+	assert(rv == 0);
+	rv = uv_loop_close(&d->loop);
+	assert(rv == 0);
+}
+
+/* --- life ------------------------------------------------------------------------------------ */
+
+static int daemon_prepare(struct daemon *d, struct err *e)
+{
+	const struct config *c = d->config;
+	int rc = preflight_config(c, clock_wall_ms(&clock_system), e);
+
+	rc = rc != 0 ? rc : preflight_identity(c, &d->identity, e);
+	rc = rc != 0 ? rc : secrets_read(c->secrets_file, c->cluster_id, &d->secrets, e);
+	if (rc == 0 && !secret_locked()) {
+		log_warn("op=daemon secrets=not_locked reason=\"RLIMIT_MEMLOCK is too low\"");
+	}
+	return rc;
+}
+
+static int daemon_serve(struct daemon *d, struct err *e)
+{
+	const struct config *c = d->config;
+	int rc = daemon_start_replica(d, e);
+
+	rc = rc != 0 ? rc : daemon_start_api(d, e);
+	if (rc != 0) {
+		return rc;
+	}
+	if (keeper_start(&d->keeper, &d->loop, &d->home, d->replica, c, &d->identity) != 0) {
+		return err_set(e, KLUIS_EIO, "cannot start a timer");
+	}
+	log_info("op=daemon state=running version=%s api_port=%u link_port=%u", KLUIS_VERSION,
+		api_port(d->api), replica_port(d->replica));
+	(void)sd_notify(0, "READY=1");		/* As above. */
+	(void)uv_run(&d->loop, UV_RUN_DEFAULT); /* Until uv_stop(): handles are open still. */
+	return 0;
+}
+
+int daemon_run(const struct config *config, const char *config_path, struct err *e)
+{
+	struct daemon d = {.config = config, .config_path = config_path};
+	int rc;
+
+	log_init(config->site, config->log_level);
+	rc = daemon_prepare(&d, e);
+	if (rc != 0) {
+		return rc;
+	}
+	rc = daemon_open_loop(&d, e);
+	if (rc != 0) {
+		secrets_release(&d.secrets);
+		return rc;
+	}
+	d.pool_db = pool_new("db", DAEMON_POOL_DB_THREADS, DAEMON_POOL_DB_QUEUE_MAX);
+	d.pool_ship = pool_new("ship", DAEMON_POOL_SHIP_THREADS, DAEMON_POOL_SHIP_QUEUE_MAX);
+	daemon_collect_settings(&d);
+	rc = daemon_serve(&d, e);
+	api_stop(d.api, DAEMON_DRAIN_MS);
+	replica_stop(d.replica, DAEMON_HAND_OVER_MS);
+	pool_free(d.pool_ship);
+	pool_free(d.pool_db);
+	daemon_close_loop(&d);
+	daemon_release_settings(&d);
+	secrets_release(&d.secrets);
+	if (rc == 0) {
+		log_info("op=daemon state=stopped");
+	}
+	return rc;
+}

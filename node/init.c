@@ -1,0 +1,144 @@
+#include "node/init.h"
+
+#include <string.h>
+
+#include "base/file.h"
+#include "crypto/hash.h"
+#include "crypto/pki.h"
+#include "node/identity.h"
+#include "node/preflight.h"
+#include "node/secrets.h"
+#include "raft/replica.h"
+#include "storage/cluster_store.h"
+
+static int init_secrets_from(const struct config *config, const char *sealed_file,
+	struct secrets *ret_secrets, struct err *e)
+{
+	_cleanup_(buf_release) struct buf text = BUF_INIT;
+	_cleanup_(secret_buf_release) struct buf key = BUF_INIT;
+	int rc = file_read(sealed_file, 2 * SECRETS_SEALED_BYTES_MAX, &text, e);
+
+	rc = rc != 0 ? rc : file_read(config->link_key_file, PKI_PEM_BYTES_MAX, &key, e);
+	rc = rc != 0 ? rc : secrets_open(buf_bytes(&text), buf_bytes(&key), ret_secrets, e);
+	if (rc == 0 &&
+		memcmp(ret_secrets->cluster_id, config->cluster_id, SECRETS_CLUSTER_BYTES) != 0) {
+		secrets_release(ret_secrets);
+		rc = err_set(
+			e, KLUIS_EINVAL, "'%s' holds the secrets of another cluster", sealed_file);
+	}
+	return rc;
+}
+
+/* Sees to it that the secrets file stands and can be read. */
+static int init_secrets(
+	const struct config *config, const struct init_options *options, struct err *e)
+{
+	struct secrets secrets;
+	int rc = 0;
+
+	if (options->new_secrets) {
+		secrets_make(config->cluster_id, &random_system, &secrets);
+	} else if (options->sealed_file != NULL) {
+		rc = init_secrets_from(config, options->sealed_file, &secrets, e);
+	} else {
+		rc = secrets_read(config->secrets_file, config->cluster_id, &secrets, e);
+		if (rc == KLUIS_ENOTFOUND) {
+			return err_set(e, rc,
+				"no secrets at '%s': --new-secrets at the cluster's first site, "
+				"--secrets FILE elsewhere",
+				config->secrets_file);
+		}
+	}
+	if (rc == 0) {
+		if (options->new_secrets || options->sealed_file != NULL) {
+			rc = secrets_write(&secrets, config->secrets_file, e);
+		}
+		secrets_release(&secrets);
+	}
+	return rc;
+}
+
+static void init_servers(const struct config *config, struct replica_server servers[SITES_MAX])
+{
+	for (size_t i = 0; i < config->n_sites; i++) {
+		const struct config_site *site = &config->sites[i];
+
+		servers[i] = (struct replica_server){
+			.id = site->id, .vote = site->standby ? REPLICA_STANDBY : REPLICA_VOTER};
+		config_address_format(&site->link, servers[i].address);
+	}
+}
+
+/* The lineage that the restored store carries. */
+static int init_restored_lineage(
+	const struct config *config, uint8_t ret_lineage[IDENTITY_ID_BYTES], struct err *e)
+{
+	_cleanup_(x_freep) char *dir = x_asprintf("%s/db", config->data_dir);
+	const struct kv_options options = {.read_only = true};
+	struct cluster_row row;
+	struct kv_view *view;
+	struct kv *kv;
+	int rc = kv_rocksdb_open(dir, &options, &kv, e);
+
+	if (rc != 0) {
+		return err_wrap(e, rc, "no restored store in '%s'", config->data_dir);
+	}
+	view = kv_view_new(kv);
+	rc = cluster_store_get(view, &row, e);
+	kv_view_free(view);
+	kv_close(kv);
+	if (rc == 0 && memcmp(row.cluster_id, config->cluster_id, sizeof row.cluster_id) != 0) {
+		rc = err_set(e, KLUIS_EINVAL, "the restored store in '%s' is of another cluster",
+			config->data_dir);
+	}
+	if (rc == 0) {
+		memcpy(ret_lineage, row.lineage, IDENTITY_ID_BYTES);
+	}
+	return rc;
+}
+
+/* The log that the node begins with. */
+static int init_log(const struct config *config, const struct init_options *options, struct err *e)
+{
+	struct replica_server servers[SITES_MAX];
+	_cleanup_(x_freep) char *log_dir = x_asprintf("%s/log", config->data_dir);
+	int rc = file_remove_tree(
+		log_dir, e); /* Of an init that did not end: there is no identity yet. */
+
+	init_servers(config, servers);
+	if (rc != 0) {
+		return rc;
+	}
+	if (options->restored) {
+		return replica_bootstrap_restored(
+			config->data_dir, config->id, servers, (unsigned)config->n_sites, e);
+	}
+	return config_self(config)->standby ? 0
+					    : replica_bootstrap(config->data_dir, config->id,
+						      servers, (unsigned)config->n_sites, e);
+}
+
+int init_run(const struct config *config, const struct init_options *options, struct err *e)
+{
+	struct identity identity = {.node_id = config->id, .development = options->development};
+	struct identity old;
+	uint8_t first[HASH_BYTES];
+	int rc = identity_read(config->data_dir, &old, NULL);
+
+	if (rc != KLUIS_ENOTFOUND) {
+		return err_set(e, rc == 0 ? KLUIS_EEXIST : rc,
+			"'%s' is a node's data directory already", config->data_dir);
+	}
+	rc = options->development ? preflight_loopback(config, e) : 0;
+	rc = rc != 0 ? rc : file_make_dirs(config->data_dir, 0700, e);
+	rc = rc != 0 ? rc : init_secrets(config, options, e);
+	memcpy(identity.cluster_id, config->cluster_id, IDENTITY_ID_BYTES);
+	/* All first sites make the same one by themselves; a restore brings a random one. */
+	HASH_TH(first, "kluis/v1/first-lineage", bytes_of(config->cluster_id, IDENTITY_ID_BYTES));
+	memcpy(identity.lineage, first, IDENTITY_ID_BYTES);
+	if (rc == 0 && options->restored) {
+		rc = init_restored_lineage(config, identity.lineage, e);
+	}
+	rc = rc != 0 ? rc : init_log(config, options, e);
+	return rc != 0 ? rc : identity_write(config->data_dir, &identity, e);
+}

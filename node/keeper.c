@@ -1,0 +1,233 @@
+#include "node/keeper.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "raft/fsm.h"
+#include "storage/position.h"
+#include "storage/upkeep_store.h"
+
+static void keeper_cluster_init(const struct keeper_self *self, struct command *ret_command)
+{
+	struct command_cluster_init *init = &ret_command->cluster_init;
+
+	ret_command->type = COMMAND_CLUSTER_INIT;
+	memcpy(init->cluster_id, self->identity->cluster_id, sizeof init->cluster_id);
+	memcpy(init->lineage, self->identity->lineage, sizeof init->lineage);
+	for (size_t i = 0; i < self->config->n_sites; i++) {
+		uint64_t id = self->config->sites[i].id;
+		unsigned at = init->n_nodes++;
+
+		for (; at > 0 && init->node[at - 1] > id;
+			at--) { /* The command wants them ascending. */
+			init->node[at] = init->node[at - 1];
+		}
+		init->node[at] = id;
+	}
+}
+
+static bool keeper_bytes_are(struct bytes bytes, const char *text)
+{
+	return bytes_equal(bytes, bytes_str(text));
+}
+
+static bool keeper_announced(const struct node_row *row, const struct command_node_announce *a)
+{
+	return row->feature_level == a->feature_level && keeper_bytes_are(a->site, row->site) &&
+	       keeper_bytes_are(a->version, row->version) && keeper_bytes_are(a->api, row->api) &&
+	       keeper_bytes_are(a->link, row->link) && keeper_bytes_are(a->ssh, row->ssh) &&
+	       bytes_equal(a->ssh_host_key, bytes_of(row->ssh_host_key, row->ssh_host_key_bytes)) &&
+	       memcmp(a->backup_key, row->backup_key, sizeof a->backup_key) == 0;
+}
+
+static struct bytes keeper_text(const char *text)
+{
+	return text == NULL ? bytes_of(NULL, 0) : bytes_str(text);
+}
+
+/* Fills in the announcement; true when it differs from what the cluster knows. */
+static bool keeper_announce(const struct keeper_facts *facts, const struct keeper_self *self,
+	struct command *ret_command)
+{
+	const struct config_site *site = config_self(self->config);
+	struct command_node_announce *a = &ret_command->node_announce;
+
+	assert(site != NULL); /* config_load() checked it. */
+	ret_command->type = COMMAND_NODE_ANNOUNCE;
+	a->node = self->config->id;
+	a->feature_level = FEATURE_LEVEL;
+	a->site = bytes_str(site->name);
+	a->version = bytes_str(KLUIS_VERSION);
+	a->api = keeper_text(site->url);
+	a->link = bytes_str(self->link);
+	a->ssh = bytes_str(self->ssh);
+	a->ssh_host_key = site->ssh_host_key == NULL
+				  ? bytes_of(NULL, 0)
+				  : bytes_of(site->ssh_host_key_wire, CONFIG_SSH_KEY_BYTES);
+	memcpy(a->backup_key, site->backup_key, sizeof a->backup_key);
+	return !keeper_announced(&facts->row, a);
+}
+
+void keeper_self_init(
+	struct keeper_self *self, const struct config *config, const struct identity *identity)
+{
+	const struct config_site *site = config_self(config);
+
+	*self = (struct keeper_self){.config = config, .identity = identity};
+	config_address_format(&site->link, self->link);
+	if (site->ssh.port != 0) {
+		config_address_format(&site->ssh, self->ssh);
+	}
+}
+
+bool keeper_decide(const struct keeper_facts *facts, const struct keeper_self *self,
+	struct command *ret_command)
+{
+	struct command command = {0};
+	bool due = false;
+
+	if (!facts->ready || (!facts->have_cluster && !facts->leads)) {
+		return false;
+	}
+	if (!facts->have_cluster) {
+		keeper_cluster_init(self, &command);
+		due = true;
+	} else if (keeper_announce(facts, self, &command)) {
+		due = true;
+	} else if (facts->row.read_only != facts->short_of_disk) {
+		command = (struct command){.type = COMMAND_READONLY,
+			.readonly = {.node = self->config->id,
+				.on = facts->short_of_disk,
+				.actor = bytes_str("node")}};
+		due = true;
+	} else if (facts->leads && facts->expire_due) {
+		command = (struct command){
+			.type = COMMAND_EXPIRE, .expire = {.max_rows = EXPIRE_ROWS_MAX}};
+		due = true;
+	}
+	if (due) {
+		*ret_command = command;
+	}
+	return due;
+}
+
+static int keeper_read(
+	struct keeper *keeper, struct kv *kv, struct keeper_facts *facts, struct err *e)
+{
+	struct kv_view *view = kv_view_new(kv);
+	struct cluster_row cluster;
+	struct position position;
+	int rc = cluster_store_get(view, &cluster, e);
+
+	facts->have_cluster = rc == 0;
+	if (rc == 0) {
+		rc = node_store_get(view, keeper->self.config->id, &facts->row, e);
+	}
+	if (rc == 0 || rc == KLUIS_ENOTFOUND) {
+		rc = position_get(view, &position, e);
+	}
+	if (rc == 0 && facts->leads) {
+		rc = upkeep_store_due(view, position.cluster_time_ms, &facts->expire_due, e);
+	}
+	kv_view_free(view);
+	return rc == KLUIS_ENOTFOUND ? 0 : rc;
+}
+
+static int keeper_gather(struct keeper *keeper, struct keeper_facts *facts)
+{
+	struct replica_status status;
+	struct err e = {0};
+	struct kv *kv;
+	int rc;
+
+	replica_status(keeper->replica, &status);
+	*facts = (struct keeper_facts){.leads = status.role == REPLICA_LEADER,
+		.ready = status.ready,
+		.short_of_disk = status.read_only};
+	if (!facts->ready) {
+		return 0;
+	}
+	rc = replica_read_begin(keeper->replica, &kv);
+	if (rc == 0) {
+		rc = keeper_read(keeper, kv, facts, &e);
+		replica_read_end(keeper->replica);
+	}
+	if (rc != 0 && rc != KLUIS_EBEHIND) {
+		log_err("op=keeper state=read rc=%s error=\"%s\", retrying", err_name(rc), e.text);
+	}
+	return rc;
+}
+
+static void keeper_finish_close(struct keeper *keeper);
+static void keeper_tick(uv_timer_t *timer);
+
+static void keeper_proposed_cb(struct propose *req, int rc)
+{
+	struct keeper *keeper = CONTAINER_OF(req, struct keeper, propose);
+
+	keeper->waiting = false;
+	if (rc != 0) {
+		log_info("op=keeper command=%s rc=%s, retrying", command_name(keeper->proposed),
+			err_name(rc));
+	}
+	if (keeper->closing) {
+		keeper_finish_close(keeper);
+	} else if (rc == 0) {
+		keeper_tick(&keeper->timer); /* Perhaps there is more to do at once. */
+	}
+}
+
+static void keeper_tick(uv_timer_t *timer)
+{
+	struct keeper *keeper = timer->data;
+	struct keeper_facts facts;
+	struct command command;
+	struct buf bytes = BUF_INIT;
+
+	if (keeper->waiting || keeper->closing || keeper_gather(keeper, &facts) != 0 ||
+		!keeper_decide(&facts, &keeper->self, &command)) {
+		return;
+	}
+	command_encode(&command, &bytes);
+	keeper->proposed = command.type;
+	keeper->waiting = true;
+	propose_start(&keeper->propose, keeper->replica, keeper->home, &bytes,
+		clock_monotonic_ms(&clock_system) + KEEPER_PROPOSE_MS, keeper_proposed_cb);
+}
+
+int keeper_start(struct keeper *keeper, uv_loop_t *loop, struct mailbox *home,
+	struct replica *replica, const struct config *config, const struct identity *identity)
+{
+	int rv;
+
+	*keeper = (struct keeper){.replica = replica, .home = home};
+	keeper_self_init(&keeper->self, config, identity);
+	rv = uv_timer_init(loop, &keeper->timer);
+	keeper->timer.data = keeper;
+	return rv != 0 ? rv : uv_timer_start(&keeper->timer, keeper_tick, 50, KEEPER_TICK_MS);
+}
+
+static void keeper_timer_closed_cb(uv_handle_t *handle)
+{
+	struct keeper *keeper = handle->data;
+
+	keeper->closed_cb(keeper);
+}
+
+static void keeper_finish_close(struct keeper *keeper)
+{
+	uv_close((uv_handle_t *)&keeper->timer, keeper_timer_closed_cb);
+}
+
+void keeper_close(struct keeper *keeper, void (*closed_cb)(struct keeper *keeper))
+{
+	assert(!keeper->closing);
+	keeper->closing = true;
+	keeper->closed_cb = closed_cb;
+	if (!keeper->waiting) {
+		keeper_finish_close(keeper);
+	}
+}

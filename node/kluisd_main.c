@@ -1,0 +1,171 @@
+/* kluisd: one node of a cluster, and the few things that are done to a node before it runs. */
+#include <argp.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/fault.h"
+#include "crypto/pki.h"
+#include "node/config.h"
+#include "node/daemon.h"
+#include "node/init.h"
+#include "node/preflight.h"
+#include "node/secrets.h"
+
+enum { OPT_NEW_SECRETS = 256, OPT_SECRETS, OPT_RESTORED, OPT_DEVELOPMENT, OPT_FOR };
+
+struct kluisd_args {
+	const char *command; /* NULL: run. */
+	const char *config_path, *certificate;
+	struct init_options init;
+};
+
+const char *argp_program_version = "kluisd " KLUIS_VERSION;
+
+static const struct argp_option kluisd_options[] = {
+	{"config", 'c', "FILE", 0, "settings of this node (default /etc/kluis/kluisd.ini)", 0},
+	{"new-secrets", OPT_NEW_SECRETS, NULL, 0,
+		"init: make the cluster's secrets (at its first site)", 1},
+	{"secrets", OPT_SECRETS, "FILE", 0, "init: take the secrets that seal-secrets printed", 1},
+	{"restored", OPT_RESTORED, NULL, 0, "init: begin with the store that kluisctl restore made",
+		1},
+	{"development", OPT_DEVELOPMENT, NULL, 0,
+		"init: a directory that only ever serves on loopback", 1},
+	{"for", OPT_FOR, "CERT", 0, "seal-secrets: the link certificate of the node they are for",
+		2},
+	{0},
+};
+
+static error_t kluisd_parse(int key, char *arg, struct argp_state *state)
+{
+	struct kluisd_args *args = state->input;
+
+	switch (key) {
+	case 'c':
+		args->config_path = arg;
+		return 0;
+	case OPT_NEW_SECRETS:
+		args->init.new_secrets = true;
+		return 0;
+	case OPT_SECRETS:
+		args->init.sealed_file = arg;
+		return 0;
+	case OPT_RESTORED:
+		args->init.restored = true;
+		return 0;
+	case OPT_DEVELOPMENT:
+		args->init.development = true;
+		return 0;
+	case OPT_FOR:
+		args->certificate = arg;
+		return 0;
+	case ARGP_KEY_ARG:
+		if (args->command != NULL) {
+			argp_error(
+				state, "one command at a time: '%s' and '%s'", args->command, arg);
+		}
+		args->command = arg;
+		return 0;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+}
+
+static const struct argp kluisd_argp = {kluisd_options, kluisd_parse, "[COMMAND]",
+	"Run one node of a Kluis cluster, or prepare it.\v"
+	"Commands:\n"
+	"  (none)         run until SIGTERM (hands leadership over); SIGHUP reloads certificates "
+	"and log level\n"
+	"  init           make the data directory this node's\n"
+	"  check-config   say whether the configuration would work\n"
+	"  seal-secrets   print the cluster's secrets, sealed to another node's certificate\n\n"
+	"Exit status: 0 done, 1 failed, 2 usage, 70 a write to disk failed.",
+	NULL, NULL, NULL};
+
+/* No core dumps and no reading by others of our user: secrets are in this memory. */
+static void kluisd_harden(void)
+{
+	const struct rlimit none = {0, 0};
+
+	(void)umask(0077);
+	(void)setrlimit(RLIMIT_CORE, &none);	  /* Lowering cannot fail. */
+	(void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0); /* Nor can this. */
+}
+
+static int kluisd_check(const struct config *config, struct err *e)
+{
+	int rc = preflight_config(config, clock_wall_ms(&clock_system), e);
+
+	if (rc == 0) {
+		(void)printf("configuration of node %llu '%s': ok\n",
+			(unsigned long long)config->id, config->site);
+	}
+	return rc;
+}
+
+static int kluisd_seal_secrets(const struct config *config, const char *certificate, struct err *e)
+{
+	_cleanup_(buf_release) struct buf cert = BUF_INIT;
+	_cleanup_(buf_release) struct buf text = BUF_INIT;
+	struct secrets secrets;
+	int rc;
+
+	if (certificate == NULL) {
+		return err_set(e, KLUIS_EINVAL, "seal-secrets needs --for CERT");
+	}
+	rc = secrets_read(config->secrets_file, config->cluster_id, &secrets, e);
+	if (rc != 0) {
+		return rc;
+	}
+	rc = file_read(certificate, PKI_PEM_BYTES_MAX, &cert, e);
+	rc = rc != 0 ? rc : secrets_seal(&secrets, buf_bytes(&cert), &random_system, &text, e);
+	secrets_release(&secrets);
+	if (rc == 0 && fputs(buf_str(&text), stdout) == EOF) {
+		rc = err_set(e, KLUIS_EIO, "cannot write to standard output");
+	}
+	return rc;
+}
+
+static int kluisd_dispatch(
+	const struct kluisd_args *args, const struct config *config, struct err *e)
+{
+	if (args->command == NULL) {
+		return daemon_run(config, args->config_path, e);
+	}
+	if (strcmp(args->command, "init") == 0) {
+		int rc = preflight_config(config, clock_wall_ms(&clock_system), e);
+
+		return rc != 0 ? rc : init_run(config, &args->init, e);
+	}
+	if (strcmp(args->command, "check-config") == 0) {
+		return kluisd_check(config, e);
+	}
+	if (strcmp(args->command, "seal-secrets") == 0) {
+		return kluisd_seal_secrets(config, args->certificate, e);
+	}
+	return err_set(e, KLUIS_EINVAL, "no command '%s': kluisd --help", args->command);
+}
+
+int main(int argc, char **argv)
+{
+	struct kluisd_args args = {.config_path = "/etc/kluis/kluisd.ini"};
+	struct config *config = NULL;
+	struct err e = {0};
+	int rc;
+
+	argp_err_exit_status = err_exit_code(KLUIS_EINVAL);
+	(void)argp_parse(&kluisd_argp, argc, argv, 0, NULL, &args); /* Exits on a usage error. */
+	kluisd_harden();
+	rc = config_load(&config, args.config_path, &e);
+	rc = rc != 0 ? rc : kluisd_dispatch(&args, config, &e);
+	config_free(config);
+	if (rc != 0) {
+		(void)fprintf(stderr, "kluisd: %s\n", e.text);
+	}
+	return err_exit_code(rc) == 0 ? 0 : err_exit_code(rc) == 2 ? 2 : 1;
+}

@@ -1,0 +1,19 @@
+/* What can be said about a configuration before anything is started: files that are there, keys
+ * that belong to their certificates, certificates that are this node's and valid, directories that
+ * can be used. */
+#ifndef KLUIS_NODE_PREFLIGHT_H
+#define KLUIS_NODE_PREFLIGHT_H
+
+#include "node/config.h"
+#include "node/identity.h"
+
+/* All that does not need the data directory. e names file and reason. Blocking. */
+KLUIS_MUST_CHECK int preflight_config(const struct config *config, uint64_t wall_ms, struct err *e);
+/* The data directory is this node's: its identity is read and compared; one made for development
+ * listens on loopback only. Blocking. */
+KLUIS_MUST_CHECK int preflight_identity(
+	const struct config *config, struct identity *ret_identity, struct err *e);
+/* Development clusters stay on this machine. */
+KLUIS_MUST_CHECK int preflight_loopback(const struct config *config, struct err *e);
+
+#endif
