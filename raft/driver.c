@@ -5,8 +5,6 @@
 
 #include "raft/driver_impl.h"
 
-enum { INSTALL_SNAPSHOT_MS = 60000 };
-
 static const char *const guard_names[] = {
 #define X(sym, name) [sym] = name,
 	DRIVER_GUARDS(X)
@@ -61,7 +59,8 @@ struct driver *driver_new(
 	raft_seed(&driver->raft, options->seed);
 	raft_set_election_timeout(&driver->raft, options->election_timeout_ms);
 	raft_set_heartbeat_timeout(&driver->raft, options->heartbeat_ms);
-	raft_set_install_snapshot_timeout(&driver->raft, INSTALL_SNAPSHOT_MS);
+	/* Then the core looks again where the peer stands, and we whether it still fetches. */
+	raft_set_install_snapshot_timeout(&driver->raft, SNAPSHOT_RESEND_MS);
 	raft_set_max_inflight_entries(&driver->raft, options->inflight_entries);
 	/* A pre-vote can wedge a 3/3 split for ever: terms never rise. */
 	raft_set_pre_vote(&driver->raft, false);
@@ -70,6 +69,8 @@ struct driver *driver_new(
 		&driver->raft, driver_guard_on(driver, GUARD_CAPACITY) ? 0 : UINT16_MAX);
 	driver->raft_entries = x_malloc(ENTRIES_PER_MESSAGE_MAX * sizeof *driver->raft_entries);
 	tail_init(&driver->tail, 1);
+	/* Answers to what an earlier process of this node asked must not match. */
+	driver->reads.round = (uint64_t)options->seed << 32;
 	return driver;
 }
 

@@ -110,7 +110,8 @@ struct driver_io {
 	X(GUARD_TIMER, "timer")			  /* Never due in less than TIMER_MS_MIN. */     \
 	X(GUARD_CAPACITY, "capacity")		  /* libraft's capacity threshold stays 0. */    \
 	X(GUARD_PREFETCH, "prefetch")		  /* Fetch before the core sees the offer. */    \
-	X(GUARD_REOFFER, "reoffer") /* The offer being fetched is not begun again. */            \
+	X(GUARD_REOFFER, "reoffer")	/* The offer being fetched is not begun again. */        \
+	X(GUARD_INSTALLED, "installed") /* Go on behind an older offer installed. */             \
 	X(GUARD_PROPOSAL_BYTES, "proposal-bytes") /* Bound what is in flight. */                 \
 	X(GUARD_SNAPSHOT, "snapshot")		  /* None over an open configuration. */         \
 	X(GUARD_TRUNCATED, "truncated")		  /* Count no write that a queued cut covers. */ \

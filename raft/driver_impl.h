@@ -43,6 +43,7 @@ struct driver_peer {
 	uint64_t read_token;	    /* Of the log read that held[0] waits for; 0: none. */
 	uint64_t manifest_asked_ms; /* 0: none asked. */
 	uint64_t pinned;	    /* Index of the snapshot it was offered; 0: none. */
+	uint64_t core_snapshot;	    /* Index that the core waits for it to install; 0: none. */
 	bool round_confirmed;	    /* In the running read round. */
 };
 

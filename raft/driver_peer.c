@@ -73,7 +73,7 @@ void peers_reset(struct driver *driver)
 		peer_drop_held(peer);
 		peer->heard_ms = 0;
 		peer->manifest_asked_ms = 0;
-		peer->pinned = 0;
+		peer->pinned = peer->core_snapshot = 0;
 		peer->round_confirmed = false;
 	}
 }
@@ -326,12 +326,16 @@ void peer_want_manifest(struct driver *driver, uint64_t id, uint64_t min_index)
 	struct driver_peer *peer = peer_get(driver, id);
 	int rc;
 
+	peer->core_snapshot = min_index;
 	/* libraft offers again at each rejected heartbeat. */
 	if (peer->manifest_asked_ms != 0 &&
 		driver->now_ms - peer->manifest_asked_ms < SNAPSHOT_RESEND_MS) {
 		return;
 	}
 	peer->manifest_asked_ms = driver->now_ms == 0 ? 1 : driver->now_ms;
+	if (peer->pinned != 0 && driver_term_of(driver, peer->pinned) != 0) {
+		min_index = peer->pinned; /* What it may be fetching is still good. */
+	}
 	rc = driver->io.manifest(driver->ctx, id, min_index);
 	if (rc != 0) {
 		driver_die(driver, rc, "make a snapshot for a peer");
@@ -366,9 +370,7 @@ void driver_manifest(struct driver *driver, uint64_t peer, int rc,
 		known->manifest_asked_ms = 0;
 		assert(manifest.len <= MANIFEST_BYTES_MAX);
 		/* What follows it must still be in our log, or the peer could not go on from it. */
-		if (snapshot->index >= driver->raft.trail.snapshot.index &&
-			snapshot->index >= driver->raft.trail.offset &&
-			driver_term_of(driver, snapshot->index) == snapshot->term) {
+		if (driver_term_of(driver, snapshot->index) == snapshot->term) {
 			manifest_send(driver, known, snapshot, manifest);
 		}
 	}

@@ -93,6 +93,29 @@ static void receive_append(
 	}
 }
 
+/* The core waits for the newest snapshot that it named; the peer was offered one when it asked
+ * first and has installed that one now. Told that the newest does not match, the core goes on from
+ * there. */
+static void receive_installed(struct driver *driver, struct driver_peer *peer, uint64_t last_index)
+{
+	struct raft_message raft = {.type = RAFT_APPEND_ENTRIES_RESULT};
+	uint64_t waited = peer->core_snapshot;
+
+	if (driver->dead || !driver_is_leader(driver) || peer->pinned == 0 ||
+		last_index < peer->pinned) {
+		return;
+	}
+	peer->pinned = peer->core_snapshot = 0;
+	if (last_index < waited && driver_guard_on(driver, GUARD_INSTALLED)) {
+		raft.append_entries_result =
+			(struct raft_append_entries_result){.term = driver->raft.current_term,
+				.rejected = waited,
+				.last_log_index = last_index,
+				.features = RAFT_FEATURES};
+		receive_step(driver, peer, &raft, NULL);
+	}
+}
+
 static void receive_append_result(
 	struct driver *driver, struct driver_peer *peer, const struct message *message)
 {
@@ -117,6 +140,9 @@ static void receive_append_result(
 		.last_log_index = message->append_result.last_index,
 		.features = RAFT_FEATURES};
 	receive_step(driver, peer, &raft, NULL);
+	if (rejected == 0 && message->term == driver->raft.current_term) {
+		receive_installed(driver, peer, message->append_result.last_index);
+	}
 }
 
 /* --- the rest --- */

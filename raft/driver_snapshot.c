@@ -187,8 +187,8 @@ static unsigned snapshot_trailing(const struct driver *driver, uint64_t index)
 	uint64_t pinned = peers_pinned(driver);
 	uint64_t trailing = driver->options.trailing_entries;
 
-	if (pinned < index && index - pinned > trailing) {
-		trailing = index - pinned;
+	if (pinned <= index && index - pinned + 1 > trailing) {
+		trailing = index - pinned + 1; /* Its own entry, too: the core asks for its term. */
 	}
 	return trailing < SNAPSHOT_PINNED_ENTRIES_MAX ? (unsigned)trailing
 						      : SNAPSHOT_PINNED_ENTRIES_MAX;

@@ -1,0 +1,214 @@
+#include <stdio.h>
+#include <string.h>
+
+#include "tests/sim/sim.h"
+
+struct sim_node *fault_leader(struct sim *sim)
+{
+	struct sim_node *leader = NULL;
+	uint64_t term = 0;
+
+	for (unsigned i = 1; i <= SIM_NODES; i++) {
+		struct sim_node *node = sim->node[i];
+
+		if (node->up) {
+			struct driver_status status = driver_status(node->driver);
+
+			if (status.role == DRIVER_LEADER && status.term > term) {
+				leader = node;
+				term = status.term;
+			}
+		}
+	}
+	return leader;
+}
+
+static struct sim_node *fault_victim(struct sim *sim)
+{
+	struct sim_node *leader = fault_leader(sim);
+	struct sim_node *any = sim->node[1 + sim_random(sim, SIM_NODES)];
+
+	return leader != NULL && sim_chance(sim, 300) ? leader : any;
+}
+
+static void fault_crash(struct sim *sim)
+{
+	struct sim_node *node = fault_victim(sim);
+	enum crash_point point = (enum crash_point)sim_random(sim, FAIL_SYNC + 1);
+
+	if (!node->up) {
+		return;
+	}
+	if (point == CRASH_NEVER) {
+		node_crash(node);
+	} else {
+		node->crash = point;
+		node->crash_after = point == CRASH_AT_SEND ? (unsigned)sim_random(sim, 12) : 0;
+	}
+}
+
+static void fault_all_crash(struct sim *sim)
+{
+	for (unsigned i = 1; i <= SIM_NODES; i++) {
+		if (sim->node[i]->up && !sim_chance(sim, 200)) {
+			node_crash(sim->node[i]);
+		}
+	}
+}
+
+/* Two sides that do not hear each other. */
+static void fault_split(struct sim *sim)
+{
+	uint64_t side = sim_random(sim, 1U << SIM_NODES);
+
+	sim_say(sim, "split %llx", (unsigned long long)side);
+	for (unsigned i = 1; i <= SIM_NODES; i++) {
+		for (unsigned k = 1; k <= SIM_NODES; k++) {
+			sim->link[i][k].blocked = ((side >> (i - 1)) ^ (side >> (k - 1))) & 1;
+		}
+	}
+}
+
+/* The leader hears nobody, and perhaps nobody hears it. */
+static void fault_isolate(struct sim *sim)
+{
+	struct sim_node *leader = fault_leader(sim);
+	bool deaf = sim_chance(sim, 300), mute = !deaf || sim_chance(sim, 500);
+
+	if (leader == NULL) {
+		return;
+	}
+	sim_say(sim, "isolate %u", leader->id);
+	for (unsigned k = 1; k <= SIM_NODES; k++) {
+		sim->link[leader->id][k].blocked |= mute;
+		sim->link[k][leader->id].blocked |= deaf || sim_chance(sim, 700);
+	}
+}
+
+static void fault_one_way(struct sim *sim)
+{
+	sim->link[1 + sim_random(sim, SIM_NODES)][1 + sim_random(sim, SIM_NODES)].blocked = true;
+}
+
+static void fault_join(struct sim *sim)
+{
+	for (unsigned i = 1; i <= SIM_NODES; i++) {
+		for (unsigned k = 1; k <= SIM_NODES; k++) {
+			sim->link[i][k].blocked = false;
+		}
+	}
+}
+
+static void fault_weather(struct sim *sim)
+{
+	sim->loss = sim_chance(sim, 300) ? 0 : (unsigned)sim_random(sim, 150);
+	sim->reconnect = (unsigned)sim_random(sim, 30);
+	sim->jitter_ms = 2 + (unsigned)sim_random(sim, sim_chance(sim, 700) ? 20 : 300);
+}
+
+static void fault_disk(struct sim *sim)
+{
+	fault_victim(sim)->disk.latency_ms =
+		1 + (unsigned)sim_random(sim, sim_chance(sim, 700) ? 10 : 150);
+}
+
+static void fault_transfer(struct sim *sim)
+{
+	struct sim_node *leader = fault_leader(sim);
+	uint64_t to = sim_chance(sim, 500) ? 0 : 1 + sim_random(sim, SIM_NODES);
+
+	if (leader != NULL && to != leader->id) {
+		leader->inside = true;
+		if (driver_transfer(leader->driver, to) == 0) {
+			sim->stats.transfers++;
+		}
+		node_after(leader);
+	}
+}
+
+/* Moves one member by one step, if the leader's guards let it. */
+static void fault_change(struct sim *sim)
+{
+	struct sim_node *leader = fault_leader(sim);
+	struct configuration next;
+	struct member *member;
+	unsigned id = 1 + (unsigned)sim_random(sim, SIM_NODES);
+	char site[16], address[32];
+	int rc = 0;
+
+	if (leader == NULL || !sim->changes) {
+		return;
+	}
+	driver_configuration(leader->driver, &next);
+	member = configuration_find(&next, id);
+	leader->inside = true;
+	if (member == NULL) {
+		(void)snprintf(site, sizeof site, "s%u", id);
+		(void)snprintf(address, sizeof address, "127.0.0.1:%u", 7000 + id);
+		rc = configuration_add(&next, id, MEMBER_STANDBY, site, address);
+	} else if (member->role == MEMBER_VOTER) {
+		member->role = MEMBER_STANDBY;
+	} else if (sim_chance(sim, 200)) {
+		(void)configuration_remove(&next, id);
+	} else if (driver_catch_up_state(leader->driver, id) != CATCH_UP_FINISHED) {
+		/* Then a later fault promotes it. */
+		rc = driver_catch_up(leader->driver, id) == 0 ? KLUIS_EAGAIN : KLUIS_EBUSY;
+	} else {
+		member->role = MEMBER_VOTER;
+	}
+	if (rc == 0 && driver_change(leader->driver, &next, NULL) == 0) {
+		sim->stats.changes++;
+		sim_say(sim, "node %u changes member %u", leader->id, id);
+	}
+	node_after(leader);
+}
+
+static const struct fault {
+	void (*run)(struct sim *sim);
+	unsigned weight;
+} faults[] = {
+	{fault_crash, 4},
+	{fault_all_crash, 1},
+	{fault_split, 2},
+	{fault_isolate, 2},
+	{fault_one_way, 2},
+	{fault_join, 5},
+	{fault_weather, 1},
+	{fault_disk, 1},
+	{fault_transfer, 1},
+	{fault_change, 6},
+};
+
+void fault_event(struct sim *sim)
+{
+	unsigned total = 0, at;
+
+	if (sim->healed) {
+		return;
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(faults); i++) {
+		total += faults[i].weight;
+	}
+	at = (unsigned)sim_random(sim, total);
+	for (size_t i = 0; i < ARRAY_SIZE(faults); i++) {
+		if (at < faults[i].weight) {
+			faults[i].run(sim);
+			break;
+		}
+		at -= faults[i].weight;
+	}
+	sim_push(sim, 20 + sim_random(sim, sim->election_ms), EVENT_FAULT, NULL, 0, NULL);
+}
+
+void fault_heal(struct sim *sim)
+{
+	sim_say(sim, "all faults end");
+	sim->healed = true;
+	fault_join(sim);
+	sim->loss = sim->reconnect = 0;
+	sim->jitter_ms = 10;
+	for (unsigned i = 1; i <= SIM_NODES; i++) {
+		sim->node[i]->crash = CRASH_NEVER;
+		sim->node[i]->disk.latency_ms = 5;
+	}
+}

@@ -1,0 +1,43 @@
+/* The state machine of a simulated node, and the commands that its clients send. */
+#ifndef KLUIS_TESTS_SIM_MACHINE_H
+#define KLUIS_TESTS_SIM_MACHINE_H
+
+#include "base/random.h"
+#include "raft/entry.h"
+
+struct machine;
+
+/* One command of an entry was applied. */
+struct machine_done {
+	uint64_t index; /* Of the entry. */
+	uint64_t origin, boot, seq;
+};
+
+struct machine *machine_new(uint64_t node);
+void machine_free(struct machine *machine); /* NULL is allowed. */
+/* A state of its own, equal now; for node. */
+struct machine *machine_clone(const struct machine *machine, uint64_t node);
+uint64_t machine_index(const struct machine *machine); /* Of the last entry applied. */
+uint64_t machine_term(const struct machine *machine);
+uint64_t machine_hash(const struct machine *machine);
+
+/* Applies n consecutive entries as one batch and appends what was done to `done` (an array of
+ * struct machine_done). < 0: KLUIS_E*. */
+KLUIS_MUST_CHECK int machine_apply(
+	struct machine *machine, struct entry *const *entries, unsigned n, struct buf *done);
+
+/* Bytes of a new client command. */
+void machine_command(struct random *random, uint64_t id, struct buf *to);
+
+/* The envelope of an entry: one item each time, after machine_envelope_begin(); `n` items. */
+void machine_envelope_begin(struct buf *to, uint64_t cluster_time_ms, unsigned n);
+void machine_envelope_add(
+	struct buf *to, uint64_t origin, uint64_t boot, uint64_t seq, struct bytes command);
+
+/* Planted bug: forgets that it has the last entry (by -1), or believes that it has the next (by 1,
+ * if that is at most `last`). */
+void machine_shift(struct machine *machine, int by, uint64_t last);
+/* Planted bug: mixes in what differs between nodes. */
+void machine_set_impure(struct machine *machine, bool on);
+
+#endif

@@ -1,0 +1,672 @@
+#include <assert.h>
+#include <string.h>
+
+#include "tests/sim/sim.h"
+
+/* --- driver_io --- */
+
+static uint64_t io_now_ms(void *ctx)
+{
+	struct sim_node *node = ctx;
+
+	return node->sim->now_ms;
+}
+
+/* The process ends here: nothing of this call leaves it any more. */
+static bool io_crash(struct sim_node *node, enum crash_point point)
+{
+	if (!node->doomed && node->crash == point) {
+		if (node->crash_after == 0) {
+			node->doomed = true;
+		} else {
+			node->crash_after--;
+		}
+	}
+	return node->doomed;
+}
+
+static void io_send(
+	void *ctx, uint64_t peer, struct bytes header, struct entry *const *entries, unsigned n)
+{
+	struct sim_node *node = ctx;
+
+	if (!io_crash(node, CRASH_AT_SEND)) {
+		net_send(node->sim, node->id, (unsigned)peer, header, entries, n);
+	}
+}
+
+static void io_proposed(void *ctx, uint64_t peer, const struct message *message)
+{
+	client_proposed(ctx, peer, message);
+}
+
+static int io_store_vote(void *ctx, uint64_t term, uint64_t vote)
+{
+	struct sim_node *node = ctx;
+	struct sim *sim = node->sim;
+
+	if (io_crash(node, CRASH_BEFORE_VOTE)) {
+		return 0;
+	}
+	if (node->crash == FAIL_VOTE) {
+		node->failing = true;
+		return KLUIS_EIO;
+	}
+	if (sim->options.bug == BUG_VOTE_BEFORE_SYNC) {
+		struct disk_op *op = disk_op_new(DISK_VOTE, 0);
+
+		op->term = term;
+		op->vote = vote;
+		disk_push(node, op);
+	} else if (sim->options.bug != BUG_TERM_NOT_STORED) {
+		if (term < node->disk.term) {
+			sim_violate(sim, "node %u goes back to term %llu", node->id,
+				(unsigned long long)term);
+		}
+		node->disk.term = term;
+		node->disk.vote = sim->options.bug == BUG_VOTE_NOT_STORED ? 0 : vote;
+	}
+	oracle_vote(sim, node->id, term, vote);
+	(void)io_crash(node, CRASH_AFTER_VOTE);
+	return 0;
+}
+
+static int io_append(void *ctx, uint64_t seq, struct entry *const *entries, unsigned n)
+{
+	struct sim_node *node = ctx;
+	struct disk_op *op;
+
+	if (node->doomed) {
+		return 0;
+	}
+	if (node->crash == FAIL_APPEND) {
+		node->failing = true;
+		return KLUIS_EIO;
+	}
+	op = disk_op_new(DISK_APPEND, seq);
+	op->n = n;
+	op->entry = x_malloc(n * sizeof *op->entry);
+	for (unsigned i = 0; i < n; i++) {
+		op->entry[i] = entry_ref(entries[i]);
+	}
+	disk_push(node, op);
+	(void)io_crash(node, CRASH_AT_APPEND);
+	return 0;
+}
+
+static int io_read(void *ctx, uint64_t token, uint64_t first, unsigned n)
+{
+	struct sim_node *node = ctx;
+	struct sim_log_read *read = x_malloc(sizeof *read);
+
+	*read = (struct sim_log_read){token, first, n};
+	node->sim->stats.log_reads++;
+	sim_push(node->sim, sim_random(node->sim, 4), EVENT_READ, node, 0, read);
+	return 0;
+}
+
+static int io_snapshot_record(void *ctx, const struct driver_snapshot *snapshot, uint64_t discard)
+{
+	struct sim_node *node = ctx;
+	struct disk_op *op = disk_op_new(DISK_RECORD, 0);
+
+	op->snapshot = *snapshot;
+	op->discard = discard;
+	disk_push(node, op);
+	return 0;
+}
+
+static int io_apply(void *ctx, struct entry *const *entries, unsigned n)
+{
+	struct sim_node *node = ctx;
+	struct sim_batch *batch = x_calloc(1, sizeof *batch);
+
+	batch->n = n;
+	batch->entry = x_malloc(n * sizeof *batch->entry);
+	for (unsigned i = 0; i < n; i++) {
+		oracle_applied(node->sim, node->id, entries[i]);
+		batch->entry[i] = entry_ref(entries[i]);
+	}
+	*node->batches_tail = batch;
+	node->batches_tail = &batch->next;
+	if (!node->applying) {
+		node->applying = true;
+		sim_push(node->sim, sim_random(node->sim, 4), EVENT_APPLY, node, 0, NULL);
+	}
+	return 0;
+}
+
+static int io_manifest(void *ctx, uint64_t peer, uint64_t min_index)
+{
+	struct sim_node *node = ctx;
+
+	sim_push(node->sim, 1 + sim_random(node->sim, 50), EVENT_MANIFEST, node,
+		min_index << 8 | peer, NULL);
+	return 0;
+}
+
+static int io_fetch(
+	void *ctx, uint64_t peer, const struct driver_snapshot *snapshot, struct bytes manifest)
+{
+	struct sim_node *node = ctx;
+
+	memcpy(&node->fetch_id, manifest.data, sizeof node->fetch_id);
+	node->fetch_gen++;
+	node->fetch_from = (unsigned)peer;
+	sim_say(node->sim, "node %u fetches %llu from %llu", node->id,
+		(unsigned long long)snapshot->index, (unsigned long long)peer);
+	sim_push(node->sim, 20 + sim_random(node->sim, 1500), EVENT_FETCH, node, node->fetch_gen,
+		NULL);
+	return 0;
+}
+
+static int io_install(void *ctx, uint64_t seq, const struct driver_snapshot *snapshot)
+{
+	struct sim_node *node = ctx;
+	struct disk_op *op = disk_op_new(DISK_INSTALL, seq);
+
+	assert(node->staged != NULL);
+	op->snapshot = *snapshot;
+	op->machine = machine_clone(node->staged, node->id);
+	disk_push(node, op);
+	return 0;
+}
+
+static void io_read_ready(void *ctx, uint64_t token, int rc, uint64_t index)
+{
+	client_read_ready(ctx, token, rc, index);
+}
+
+static void io_fatal(void *ctx, const struct err *e)
+{
+	struct sim_node *node = ctx;
+
+	if (!node->failing) {
+		sim_violate(node->sim, "node %u: %s", node->id, e->text);
+	}
+	node->doomed = true;
+}
+
+static const struct driver_io node_io = {
+	.now_ms = io_now_ms,
+	.send = io_send,
+	.proposed = io_proposed,
+	.store_vote = io_store_vote,
+	.append = io_append,
+	.read = io_read,
+	.snapshot_record = io_snapshot_record,
+	.apply = io_apply,
+	.manifest = io_manifest,
+	.fetch = io_fetch,
+	.install = io_install,
+	.read_ready = io_read_ready,
+	.fatal = io_fatal,
+};
+
+/* --- life --- */
+
+struct sim_node *node_new(struct sim *sim, unsigned id)
+{
+	struct sim_node *node = x_calloc(1, sizeof *node);
+
+	node->sim = sim;
+	node->id = id;
+	disk_init(&node->disk, machine_new(id));
+	node->batches_tail = &node->batches;
+	node->proposals_tail = &node->proposals;
+	return node;
+}
+
+static void node_drop_batches(struct sim_node *node)
+{
+	while (node->batches != NULL) {
+		struct sim_batch *batch = node->batches;
+
+		node->batches = batch->next;
+		for (unsigned i = 0; i < batch->n; i++) {
+			entry_unref(batch->entry[i]);
+		}
+		free(batch->entry);
+		free(batch);
+	}
+	node->batches_tail = &node->batches;
+}
+
+static void node_drop_volatile(struct sim_node *node)
+{
+	node_drop_batches(node);
+	client_crash(node);
+	driver_free(node->driver);
+	machine_free(node->machine);
+	machine_free(node->flushing);
+	machine_free(node->offered);
+	machine_free(node->staged);
+	node->driver = NULL;
+	node->machine = node->flushing = node->offered = node->staged = NULL;
+	node->applying = node->installed_due = node->inside = node->doomed = node->failing = false;
+	node->crash = CRASH_NEVER;
+	node->timer_at = 0;
+}
+
+void node_free(struct sim_node *node)
+{
+	if (node != NULL) {
+		node_drop_volatile(node);
+		disk_release(&node->disk);
+		buf_release(&node->proposal_answers);
+		free(node);
+	}
+}
+
+void node_bootstrap(struct sim_node *node, const struct configuration *configuration)
+{
+	struct entry *entry = driver_bootstrap(configuration);
+
+	disk_bootstrap(&node->disk, entry);
+	entry_unref(entry);
+}
+
+static void node_driver_start(struct sim_node *node)
+{
+	const struct sim_disk *disk = &node->disk;
+	struct driver_log_entry *entries = x_calloc(disk->n + 1, sizeof *entries);
+	struct driver_start start = {.term = disk->term,
+		.vote = disk->vote,
+		.snapshot = disk->has_snapshot ? &disk->snapshot : NULL,
+		.first_index = disk->first,
+		.n = disk->n,
+		.entries = entries,
+		.applied = machine_index(node->machine)};
+	struct err e = {0};
+
+	for (size_t i = 0; i < disk->n; i++) {
+		entries[i] = (struct driver_log_entry){.term = disk->entry[i]->term,
+			.type = disk->entry[i]->type,
+			.entry = disk->entry[i]->type == ENTRY_CONFIGURATION ? disk->entry[i]
+									     : NULL};
+	}
+	if (driver_start(node->driver, &start, &e) != 0) {
+		sim_violate(node->sim, "node %u does not start: %s", node->id, e.text);
+	}
+	free(entries);
+}
+
+void node_start(struct sim_node *node)
+{
+	struct sim *sim = node->sim;
+	struct driver_options options =
+		driver_options_default(node->id, (uint32_t)sim_random(sim, UINT32_MAX));
+
+	options.election_timeout_ms = sim->election_ms;
+	options.heartbeat_ms = sim->heartbeat_ms;
+	options.trailing_entries = sim->trailing;
+	options.inflight_entries = 16;
+	options.cache_bytes = sim->cache_bytes;
+	options.guards_off = sim->options.guards_off;
+	node->up = true;
+	node->epoch++;
+	node->boot = sim_random(sim, UINT64_MAX);
+	node->disk.latency_ms =
+		sim->healed || sim_chance(sim, 700) ? 5 : 1 + (unsigned)sim_random(sim, 60);
+	node->machine = machine_clone(node->disk.machine, node->id);
+	if (sim->options.bug == BUG_IMPURE) {
+		machine_set_impure(node->machine, true);
+	}
+	if (sim->options.bug == BUG_APPLY_TWICE || sim->options.bug == BUG_APPLY_SKIP) {
+		machine_shift(node->machine, sim->options.bug == BUG_APPLY_TWICE ? -1 : 1,
+			disk_last(&node->disk));
+	}
+	node->driver = driver_new(&options, &node_io, node);
+	node->inside = true;
+	node_driver_start(node);
+	sim_say(sim, "node %u starts: term %llu, log %llu..%llu, applied %llu", node->id,
+		(unsigned long long)node->disk.term, (unsigned long long)node->disk.first,
+		(unsigned long long)disk_last(&node->disk),
+		(unsigned long long)machine_index(node->machine));
+	if (!sim->violated) {
+		node_after(node);
+	}
+}
+
+void node_crash(struct sim_node *node)
+{
+	struct sim *sim = node->sim;
+
+	assert(node->up);
+	sim_say(sim, "node %u ends%s", node->id, node->failing ? " on an error" : "");
+	if (node->failing) {
+		sim->stats.io_errors++;
+	} else {
+		sim->stats.crashes++;
+	}
+	disk_crash(node);
+	sim->stats.steps += driver_counters(node->driver)->steps;
+	sim->stats.truncations += driver_counters(node->driver)->truncations;
+	sim->stats.stale_dropped += driver_counters(node->driver)->dropped_old_connection;
+	sim->stats.elections += driver_counters(node->driver)->elections;
+	sim->stats.installs += driver_counters(node->driver)->installs;
+	sim->stats.read_rounds += driver_counters(node->driver)->read_rounds;
+	node_drop_volatile(node);
+	node->up = false;
+	node->epoch++;
+	for (unsigned i = 1; i <= SIM_NODES; i++) {
+		if (i != node->id) {
+			net_reconnect(sim, node->id, i);
+			net_reconnect(sim, i, node->id);
+		}
+	}
+	sim_push(sim, 50 + sim_random(sim, 2500), EVENT_RESTART, node, 0, NULL);
+}
+
+/* --- after each driver call --- */
+
+static void node_arm(struct sim_node *node)
+{
+	uint64_t due = driver_deadline_ms(node->driver);
+	uint64_t now = node->sim->now_ms;
+
+	if (node->timer_at == 0 || due < node->timer_at) {
+		/* A timer that is due later than the deadline finds that out when it fires. */
+		node->timer_at = due < now ? now : due;
+		sim_push(node->sim, node->timer_at - now, EVENT_TIMER, node, ++node->timer_gen,
+			NULL);
+	}
+}
+
+static void node_leader(struct sim_node *node)
+{
+	struct driver_status status = driver_status(node->driver);
+
+	sim_mix(node->sim, status.commit << 8 | status.term);
+	if (status.role == DRIVER_LEADER && status.term != node->last_leader_term) {
+		node->last_leader_term = status.term;
+		oracle_leader(node->sim, node->id, status.term);
+		sim_say(node->sim, "node %u leads term %llu", node->id,
+			(unsigned long long)status.term);
+	}
+}
+
+bool node_survives(struct sim_node *node)
+{
+	node->inside = false;
+	if (node->doomed) {
+		node_crash(node);
+		return false;
+	}
+	node_leader(node);
+	return true;
+}
+
+void node_after(struct sim_node *node)
+{
+	if (node_survives(node)) {
+		client_progress(node);
+	}
+	if (node->up) {
+		node_arm(node);
+	}
+}
+
+/* --- events --- */
+
+static void node_timer(struct sim_node *node, uint64_t gen)
+{
+	uint64_t due;
+
+	if (gen != node->timer_gen) {
+		return;
+	}
+	node->timer_at = 0;
+	due = driver_deadline_ms(node->driver);
+	if (due <= node->sim->now_ms) {
+		node->inside = true;
+		driver_tick(node->driver);
+		node_after(node);
+	} else {
+		node_arm(node);
+	}
+}
+
+static void node_read(struct sim_node *node, const struct sim_log_read *read)
+{
+	struct entry *entries[LOG_READ_ENTRIES_MAX];
+	unsigned n = 0;
+
+	while (n < read->n && n < 8) { /* Short reads are legal. */
+		struct entry *entry = disk_entry(&node->disk, read->first + n);
+
+		if (entry == NULL) {
+			break;
+		}
+		entries[n++] = entry_ref(entry);
+	}
+	node->inside = true;
+	driver_read_done(node->driver, read->token, n == 0 ? KLUIS_ENOTFOUND : 0, entries, n);
+	node_after(node);
+}
+
+static void node_applied(struct sim_node *node, struct entry *const *entries, unsigned n)
+{
+	_cleanup_(buf_release) struct buf done = BUF_INIT;
+	const struct machine_done *item;
+	int rc;
+
+	rc = machine_apply(node->machine, entries, n, &done);
+	if (rc != 0) {
+		sim_violate(node->sim, "node %u: apply: %s", node->id, err_text(rc));
+		return;
+	}
+	oracle_state(
+		node->sim, node->id, machine_index(node->machine), machine_hash(node->machine));
+	item = (const struct machine_done *)(const void *)done.data;
+	for (size_t i = 0; i < done.len / sizeof *item; i++) {
+		client_applied(node, &item[i]);
+	}
+}
+
+static void node_flush(struct sim_node *node)
+{
+	const struct sim_disk *disk = &node->disk;
+	uint64_t since = disk->has_snapshot ? disk->snapshot.index : 0;
+
+	if (node->flushing == NULL &&
+		machine_index(node->machine) >= since + node->sim->snapshot_every) {
+		node->flushing = machine_clone(node->machine, node->id);
+		sim_push(node->sim, 1 + sim_random(node->sim, 200), EVENT_FLUSH, node, 0, NULL);
+	}
+}
+
+/* Planted bug: the first two change places. */
+static void node_swap(struct sim_batch *batch)
+{
+	struct entry *first = batch->entry[0], *second = batch->entry[1];
+
+	batch->entry[0] = entry_copy(
+		first->index, second->term, (enum entry_type)second->type, entry_bytes(second));
+	batch->entry[1] = entry_copy(
+		second->index, first->term, (enum entry_type)first->type, entry_bytes(first));
+	entry_unref(first);
+	entry_unref(second);
+}
+
+/* Applies one entry or the whole batch at once: the state must not depend on it. */
+static void node_apply_batch(struct sim_node *node, struct sim_batch *batch)
+{
+	struct sim *sim = node->sim;
+	unsigned at = 0;
+
+	if (sim->options.bug == BUG_APPLY_ORDER && batch->n > 1 && sim_chance(sim, 20)) {
+		node_swap(batch);
+	}
+	while (at < batch->n && !sim->violated) {
+		unsigned n = batch->n - at;
+
+		if (sim_chance(sim, 300)) {
+			n = 1;
+		}
+		node_applied(node, batch->entry + at, n);
+		at += n;
+	}
+}
+
+static void node_apply(struct sim_node *node)
+{
+	struct sim_batch *batch = node->batches;
+	uint64_t last;
+
+	node->applying = false;
+	if (batch == NULL) {
+		return;
+	}
+	node->batches = batch->next;
+	if (node->batches == NULL) {
+		node->batches_tail = &node->batches;
+	} else {
+		node->applying = true;
+		sim_push(node->sim, sim_random(node->sim, 4), EVENT_APPLY, node, 0, NULL);
+	}
+	node_apply_batch(node, batch);
+	last = batch->entry[batch->n - 1]->index;
+	for (unsigned i = 0; i < batch->n; i++) {
+		entry_unref(batch->entry[i]);
+	}
+	free(batch->entry);
+	free(batch);
+	client_reads_serve(node);
+	node_flush(node);
+	node->inside = true;
+	driver_applied(node->driver, last, 0);
+	node_after(node);
+}
+
+static void node_flushed(struct sim_node *node)
+{
+	struct sim *sim = node->sim;
+	struct machine *flushed = node->flushing;
+	uint64_t index = machine_index(flushed);
+
+	node->flushing = NULL;
+	if (index > machine_index(node->disk.machine) && sim->options.bug != BUG_LOST_FLUSH) {
+		machine_free(node->disk.machine);
+		node->disk.machine = flushed;
+	} else {
+		machine_free(flushed);
+	}
+	node->inside = true;
+	if (driver_snapshot_taken(node->driver, index) == 0) {
+		sim->stats.snapshots++;
+	}
+	node_after(node);
+}
+
+/* A checkpoint stays pinned until another one is made for a peer that needs a newer one. */
+static void node_manifest(struct sim_node *node, uint64_t peer, uint64_t min_index)
+{
+	struct driver_snapshot snapshot;
+	uint64_t index = machine_index(node->machine);
+	int rc = driver_snapshot_at(node->driver, index, &snapshot);
+
+	if (node->offered != NULL && node->offered_snapshot.index >= min_index &&
+		sim_chance(node->sim, 980)) {
+		rc = 0;
+	} else if (rc == 0) {
+		machine_free(node->offered);
+		node->offered = machine_clone(node->machine, node->id);
+		node->offered_snapshot = snapshot;
+		node->offered_id = ++node->sim->checkpoint_id;
+	}
+	if (rc == 0) {
+		snapshot = node->offered_snapshot;
+		if (node->sim->options.bug == BUG_SNAPSHOT_AHEAD) {
+			rc = driver_snapshot_at(node->driver, index, &snapshot);
+		}
+	}
+	node->inside = true;
+	driver_manifest(node->driver, peer, rc, &snapshot,
+		bytes_of(&node->offered_id, sizeof node->offered_id));
+	node_after(node);
+}
+
+static void node_fetched(struct sim_node *node, uint64_t gen)
+{
+	struct sim *sim = node->sim;
+	struct sim_node *from = sim->node[node->fetch_from];
+	int rc = 0;
+
+	if (gen != node->fetch_gen) {
+		return;
+	}
+	if (!from->up || from->offered == NULL || from->offered_id != node->fetch_id ||
+		net_cut(sim, from->id, node->id) || net_cut(sim, node->id, from->id) ||
+		sim_chance(sim, sim->loss)) {
+		rc = KLUIS_EIO;
+	} else {
+		machine_free(node->staged);
+		node->staged = machine_clone(from->offered, node->id);
+	}
+	node->inside = true;
+	driver_fetched(node->driver, rc);
+	node_after(node);
+}
+
+static void node_installed(struct sim_node *node)
+{
+	node->installed_due = false;
+	node_drop_batches(node);
+	machine_free(node->machine);
+	machine_free(node->flushing);
+	node->flushing = NULL;
+	node->machine = node->staged;
+	node->staged = NULL;
+	sim_say(node->sim, "node %u installed %llu", node->id,
+		(unsigned long long)machine_index(node->machine));
+	oracle_state(
+		node->sim, node->id, machine_index(node->machine), machine_hash(node->machine));
+	client_reads_serve(node);
+	node->inside = true;
+	driver_installed(node->driver, 0);
+	node_after(node);
+}
+
+void node_event(struct sim_node *node, const struct sim_event *event)
+{
+	bool current = event->epoch == node->epoch;
+
+	if (current && event->kind == EVENT_RESTART && !node->up) {
+		node_start(node);
+	} else if (current && node->up) {
+		switch (event->kind) {
+		case EVENT_DISK:
+			disk_done(node);
+			if (node->installed_due) {
+				node_installed(node);
+			}
+			break;
+		case EVENT_TIMER:
+			node_timer(node, event->arg);
+			break;
+		case EVENT_APPLY:
+			node_apply(node);
+			break;
+		case EVENT_READ:
+			node_read(node, event->ptr);
+			break;
+		case EVENT_FLUSH:
+			if (node->flushing != NULL) {
+				node_flushed(node);
+			}
+			break;
+		case EVENT_MANIFEST:
+			node_manifest(node, event->arg & 0xff, event->arg >> 8);
+			break;
+		case EVENT_FETCH:
+			node_fetched(node, event->arg);
+			break;
+		default:
+			break;
+		}
+	}
+	if (event->kind == EVENT_READ) {
+		free(event->ptr);
+	}
+}

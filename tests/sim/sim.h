@@ -1,0 +1,328 @@
+/* Six nodes in one thread on virtual time: the real driver, the real state machine, the real
+ * message bytes; network, disks, clients and faults are seeded (docs/simulator.md). */
+#ifndef KLUIS_TESTS_SIM_SIM_H
+#define KLUIS_TESTS_SIM_SIM_H
+
+#include "base/random.h"
+#include "raft/driver.h"
+#include "tests/sim/machine.h"
+
+enum {
+	SIM_NODES = 6,
+	SIM_PAYLOAD_MAX = 2048,
+	SIM_LOAD_AFTER_MS = 2000, /* Clients go on so long after the first write in the calm. */
+	SIM_LIVENESS_MS = 30000,  /* A write commits so long after all faults end, at the latest. */
+};
+
+/* Bugs that a planted run has; X(symbol, name). */
+#define SIM_BUGS(X)                                                                               \
+	X(BUG_NONE, "none")                                                                       \
+	X(BUG_VOTE_BEFORE_SYNC, "vote-before-sync") /* The vote is written behind the message. */ \
+	X(BUG_VOTE_NOT_STORED, "vote-not-stored")   /* Only the term is. */                       \
+	X(BUG_TERM_NOT_STORED, "term-not-stored")   /* Neither is. */                             \
+	X(BUG_ACK_BEFORE_DURABLE,                                                                 \
+		"ack-before-durable") /* A write is reported before it is one. */                 \
+	X(BUG_ACK_BEFORE_QUORUM,                                                                  \
+		"ack-before-quorum")		/* The client hears ok from the leader's log. */  \
+	X(BUG_CARRY_ON, "carry-on-after-error") /* A failed write is taken for a good one. */     \
+	X(BUG_STALE_LEADER_READ, "stale-leader-read") /* A leader reads without a round. */       \
+	X(BUG_FOLLOWER_READ, "follower-read")	      /* A follower reads what it has. */         \
+	X(BUG_READ_BEFORE_APPLY,                                                                  \
+		"read-before-apply")		  /* Does not wait for the index it was given. */ \
+	X(BUG_TORN_TAIL, "torn-tail-accepted")	  /* A record with a wrong CRC is taken. */       \
+	X(BUG_LOST_TRUNCATION, "lost-truncation") /* The disk keeps what a cut should remove. */  \
+	X(BUG_APPLY_ORDER, "apply-out-of-order")  /* Two entries change places. */                \
+	X(BUG_APPLY_TWICE, "apply-twice")	  /* After a restart the last one again. */       \
+	X(BUG_APPLY_SKIP, "apply-skip")		  /* After a restart one is left out. */          \
+	X(BUG_IMPURE, "fsm-impure")		  /* The state depends on the node. */            \
+	X(BUG_SNAPSHOT_AHEAD, "snapshot-ahead")	  /* A snapshot says more than it holds. */       \
+	X(BUG_LOST_FLUSH, "log-cut-before-flush") /* The log forgets what was not flushed. */
+
+enum sim_bug {
+#define X(sym, name) sym,
+	SIM_BUGS(X)
+#undef X
+		SIM_BUG_MAX
+};
+
+struct sim_options {
+	uint64_t seed;
+	uint32_t guards_off;
+	enum sim_bug bug;
+	bool verbose;
+};
+
+struct sim_stats {
+	uint64_t events, steps, elections, crashes, io_errors, snapshots, installs, transfers,
+		changes, acked, unknown, reads, stale_dropped, truncations, log_reads, packets,
+		read_rounds;
+};
+
+struct sim;
+struct sim_node;
+
+/* --- core: events, chance, verdict --- */
+
+enum sim_event_kind {
+	EVENT_PACKET,
+	EVENT_DISK,
+	EVENT_TIMER,
+	EVENT_APPLY,
+	EVENT_READ,
+	EVENT_FLUSH,
+	EVENT_MANIFEST,
+	EVENT_FETCH,
+	EVENT_RESTART,
+	EVENT_CLIENT,
+	EVENT_FAULT,
+};
+
+struct sim_event {
+	uint64_t at, seq; /* Due time; order among equals. */
+	enum sim_event_kind kind;
+	unsigned node;	/* 0: of none. */
+	uint64_t epoch; /* The node's when it was made: another one drops it. */
+	uint64_t arg;
+	void *ptr; /* EVENT_PACKET, EVENT_READ: owned. */
+};
+
+struct sim_heap {
+	struct sim_event *event;
+	size_t n, capacity;
+	uint64_t seq;
+};
+
+/* What must hold, over the whole run. */
+struct sim_oracle {
+	struct sim_fact {
+		uint64_t entry, hash, acked; /* Of the entry, of the state behind it; 0: unknown. */
+	} * fact;
+	size_t facts;
+	uint64_t *leader; /* By term. */
+	size_t leaders;
+	uint64_t *vote[SIM_NODES + 1]; /* By node, by term. */
+	size_t votes[SIM_NODES + 1];
+	uint64_t acked_max;   /* Highest index that a client was told. */
+	uint64_t visible_max; /* ... or that a read has shown. */
+	uint64_t acked_n;
+};
+
+struct sim_link {
+	uint64_t connection;
+	uint64_t last_at; /* FIFO: nothing of this connection arrives before. */
+	bool blocked;
+};
+
+struct sim {
+	struct sim_options options;
+	struct random_seeded random;
+	uint64_t now_ms, digest;
+	struct sim_heap heap;
+	struct sim_node *node[SIM_NODES + 1];
+	struct sim_link link[SIM_NODES + 1][SIM_NODES + 1];
+	struct sim_oracle oracle;
+	struct sim_stats stats;
+
+	/* How this seed is. */
+	unsigned election_ms, heartbeat_ms, client_gap_ms, voters;
+	unsigned snapshot_every, trailing;
+	size_t cache_bytes;
+	bool changes; /* Membership moves. */
+	unsigned loss, reconnect, jitter_ms, big_percent;
+
+	uint64_t faults_end_ms, end_ms;
+	bool healed, progressed;
+	uint64_t command_id, checkpoint_id;
+	uint64_t progressed_ms;
+	bool violated;
+	char why[256];
+};
+
+uint64_t sim_random(struct sim *sim, uint64_t bound); /* 0 .. bound - 1 */
+bool sim_chance(struct sim *sim, unsigned per_thousand);
+void sim_push(struct sim *sim, uint64_t after_ms, enum sim_event_kind kind, struct sim_node *node,
+	uint64_t arg, void *ptr);
+bool sim_pop(struct sim *sim, struct sim_event *ret_event);
+void sim_mix(struct sim *sim, uint64_t value);
+uint64_t sim_hash(uint64_t seed, struct bytes bytes);
+/* The first one counts. */
+void sim_violate(struct sim *sim, const char *fmt, ...) KLUIS_PRINTF(2, 3);
+void sim_say(struct sim *sim, const char *fmt, ...) KLUIS_PRINTF(2, 3); /* When verbose. */
+/* Runs one seed to its end; false on a violation, which is in why. */
+struct sim *sim_run(const struct sim_options *options);
+void sim_free(struct sim *sim);
+
+/* --- oracle --- */
+
+void oracle_vote(struct sim *sim, uint64_t node, uint64_t term, uint64_t vote);
+void oracle_leader(struct sim *sim, uint64_t node, uint64_t term);
+void oracle_applied(struct sim *sim, uint64_t node, const struct entry *entry);
+void oracle_state(struct sim *sim, uint64_t node, uint64_t index, uint64_t hash);
+void oracle_acked(struct sim *sim, uint64_t index, uint64_t entry_hash);
+void oracle_read(struct sim *sim, uint64_t node, uint64_t visible_at_start, uint64_t served);
+uint64_t oracle_entry_hash(const struct entry *entry);
+/* After the calm: everybody has everything. */
+bool oracle_converged(struct sim *sim);
+void oracle_end(struct sim *sim);
+void oracle_release(struct sim_oracle *oracle);
+
+/* --- network --- */
+
+struct sim_packet {
+	unsigned from, to;
+	uint64_t connection;
+	struct buf bytes;
+};
+void net_send(struct sim *sim, unsigned from, unsigned to, struct bytes header,
+	struct entry *const *entries, unsigned n);
+void net_deliver(struct sim *sim, struct sim_packet *packet); /* Takes packet. */
+void net_packet_free(struct sim_packet *packet);
+/* The connection ends: what is under way may be lost, late, or sent again on the next. */
+void net_reconnect(struct sim *sim, unsigned from, unsigned to);
+bool net_cut(const struct sim *sim, unsigned from, unsigned to);
+
+/* --- disk of a node --- */
+
+enum disk_op_kind { DISK_APPEND, DISK_RECORD, DISK_INSTALL, DISK_VOTE };
+
+struct disk_op {
+	enum disk_op_kind kind;
+	uint64_t seq;
+	struct entry **entry;
+	unsigned n;
+	struct driver_snapshot snapshot;
+	uint64_t discard, term, vote;
+	struct machine *machine;
+	struct disk_op *next;
+};
+
+struct sim_disk {
+	uint64_t term, vote; /* Durable, as all below but the queue. */
+	struct entry **entry;
+	size_t n, capacity;
+	uint64_t first;
+	bool has_snapshot;
+	struct driver_snapshot snapshot;
+	struct machine *machine; /* As last flushed. */
+
+	struct disk_op *queue, **queue_tail; /* Not yet synced. */
+	unsigned queued, syncing;
+	unsigned latency_ms;
+};
+
+void disk_init(struct sim_disk *disk, struct machine *machine);
+void disk_release(struct sim_disk *disk);
+/* As replica_bootstrap() does, written and synced before the first start. */
+void disk_bootstrap(struct sim_disk *disk, struct entry *entry);
+struct disk_op *disk_op_new(enum disk_op_kind kind, uint64_t seq);
+void disk_push(struct sim_node *node, struct disk_op *op);
+void disk_done(struct sim_node *node); /* EVENT_DISK */
+/* What was not synced is lost but for a prefix, whose last record may be torn. */
+void disk_crash(struct sim_node *node);
+struct entry *disk_entry(const struct sim_disk *disk, uint64_t index);
+uint64_t disk_last(const struct sim_disk *disk);
+
+/* --- node --- */
+
+enum crash_point {
+	CRASH_NEVER,
+	CRASH_BEFORE_VOTE,
+	CRASH_AFTER_VOTE,
+	CRASH_AT_APPEND,
+	CRASH_AT_SEND,
+	FAIL_VOTE,
+	FAIL_APPEND,
+	FAIL_SYNC,
+};
+
+struct sim_batch {
+	struct entry **entry;
+	unsigned n;
+	struct sim_batch *next;
+};
+
+struct sim_proposal {
+	uint64_t origin, boot, seq;
+	struct buf command;
+	struct sim_proposal *next;
+};
+
+struct sim_waiter {
+	uint64_t seq, since_ms;
+	struct sim_waiter *next;
+};
+
+struct sim_read {
+	uint64_t token, visible; /* visible: what it must show at least. */
+	uint64_t index, since_ms;
+	bool ready;
+	struct sim_read *next;
+};
+
+struct sim_log_read {
+	uint64_t token, first;
+	unsigned n;
+};
+
+struct sim_node {
+	struct sim *sim;
+	unsigned id;
+	bool up, doomed, failing; /* failing: an injected error may end it. */
+	uint64_t epoch, boot, seq;
+	struct driver *driver;
+	struct sim_disk disk;
+	struct machine *machine;
+	uint64_t timer_at, timer_gen;
+	enum crash_point crash;
+	unsigned crash_after;
+	bool inside; /* In a driver call. */
+
+	struct sim_batch *batches, **batches_tail;
+	bool applying;
+	struct sim_proposal *proposals, **proposals_tail;
+	struct buf proposal_answers;
+	struct sim_waiter *waiters;
+	struct sim_read *reads;
+	uint64_t read_token;
+
+	struct machine *flushing; /* State whose flush is under way. */
+	struct machine *offered;  /* Checkpoint pinned for peers. */
+	struct driver_snapshot offered_snapshot;
+	struct machine *staged; /* Fetched, not yet in place. */
+	unsigned fetch_from;
+	uint64_t fetch_gen, fetch_id, offered_id; /* *_id: which checkpoint. */
+	bool installed_due;
+	uint64_t last_leader_term;
+};
+
+struct sim_node *node_new(struct sim *sim, unsigned id);
+void node_free(struct sim_node *node);
+/* The first log of the cluster. */
+void node_bootstrap(struct sim_node *node, const struct configuration *configuration);
+void node_start(struct sim_node *node);
+void node_crash(struct sim_node *node);
+/* After every driver call: crashes that are due, the timer, what the io functions put aside. */
+void node_after(struct sim_node *node);
+void node_event(struct sim_node *node, const struct sim_event *event);
+/* Ends a driver call in the middle of something; false if the node ended with it. */
+bool node_survives(struct sim_node *node);
+
+/* --- clients --- */
+
+void client_event(struct sim *sim); /* EVENT_CLIENT */
+void client_propose(struct sim_node *node);
+void client_read(struct sim_node *node);
+void client_proposed(struct sim_node *node, uint64_t peer, const struct message *message);
+void client_progress(struct sim_node *node);
+void client_applied(struct sim_node *node, const struct machine_done *done);
+void client_read_ready(struct sim_node *node, uint64_t token, int rc, uint64_t index);
+void client_reads_serve(struct sim_node *node);
+void client_crash(struct sim_node *node);
+
+/* --- faults --- */
+
+void fault_event(struct sim *sim); /* EVENT_FAULT */
+void fault_heal(struct sim *sim);
+struct sim_node *fault_leader(struct sim *sim);
+
+#endif
