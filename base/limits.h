@@ -84,6 +84,7 @@ enum {
 	REQUEST_BODY_BYTES_MAX = 1 << 20,
 	PAGES_GET_MAX = 64,
 	PAGE_VERSIONS_MAX = 10,
+	VAULT_PAGES_MAX = 1 << 24, /* Page numbers of one vault: 4 TiB of chunks. */
 	LIST_LIMIT_DEFAULT = 100,
 	LIST_LIMIT_MAX = 500,
 };

@@ -5,6 +5,7 @@
 
 #include "base/limits.h"
 #include "base/wire.h"
+#include "storage/account_store.h"
 #include "storage/cluster_store.h"
 #include "storage/snapshot_store.h"
 
@@ -46,6 +47,7 @@ enum {
 	COMMAND_BYTES_MAX = ENTRY_BYTES_MAX - 64,
 	COMMAND_ACTOR_BYTES_MAX = 64,
 	IDEMPOTENCY_KEY_BYTES_MAX = 128,
+	EXPIRE_ROWS_MAX = 512, /* Of one expire command. */
 	TIME_READINGS_MAX = SITES_MAX,
 	TIME_AGREE_MS = 30000,
 	ENROL_TOKEN_MS = 3600 * 1000,

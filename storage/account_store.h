@@ -2,12 +2,12 @@
 #ifndef KLUIS_STORAGE_ACCOUNT_STORE_H
 #define KLUIS_STORAGE_ACCOUNT_STORE_H
 
+#include "crypto/statement.h"
 #include "storage/kv.h"
 #include "storage/txn.h"
 
 enum {
 	ACCOUNT_NAME_BYTES_MAX = 64,
-	STATEMENT_BYTES_MAX = 16 * 1024,
 	STATEMENTS_PER_USER_MAX = 4096,
 	DEVICE_KEY_BYTES_MAX = 97,
 	DEVICE_NAME_BYTES_MAX = 64,
@@ -32,8 +32,7 @@ KLUIS_MUST_CHECK int account_store_get(
 /* Up to max accounts with a name behind `after` ("": from the first), ascending. */
 KLUIS_MUST_CHECK int account_store_list(const struct kv_view *view, const char *after,
 	struct account_row *ret_rows, size_t max, size_t *ret_n, struct err *e);
-KLUIS_MUST_CHECK int account_store_put(
-	struct txn *txn, const struct account_row *row, struct err *e);
+void account_store_put(struct txn *txn, const struct account_row *row);
 
 /* A user: the last statement of the identity chain, and whether the account may act. */
 struct user_row {
@@ -49,14 +48,14 @@ KLUIS_MUST_CHECK int user_row_decode(
 	struct bytes key, struct bytes value, struct user_row *ret_row, struct err *e);
 KLUIS_MUST_CHECK int user_store_get(const struct kv_view *view, const uint8_t user_id[16],
 	struct user_row *ret_row, struct err *e);
-KLUIS_MUST_CHECK int user_store_put(struct txn *txn, const struct user_row *row, struct err *e);
+void user_store_put(struct txn *txn, const struct user_row *row);
 
 /* Appends statement seq (from 1) of the user's chain to `to`, byte for byte as the client signed
  * it. KLUIS_ENOTFOUND. */
 KLUIS_MUST_CHECK int statement_store_get(const struct kv_view *view, const uint8_t user_id[16],
 	uint64_t seq, struct buf *to, struct err *e);
-KLUIS_MUST_CHECK int statement_store_put(struct txn *txn, const uint8_t user_id[16], uint64_t seq,
-	struct bytes statement, struct err *e);
+void statement_store_put(
+	struct txn *txn, const uint8_t user_id[16], uint64_t seq, struct bytes statement);
 
 struct device_row {
 	uint8_t user_id[16], device_id[16];
@@ -77,6 +76,6 @@ KLUIS_MUST_CHECK int device_store_get(const struct kv_view *view, const uint8_t 
 KLUIS_MUST_CHECK int device_store_list(const struct kv_view *view, const uint8_t user_id[16],
 	const uint8_t *after, struct device_row *ret_rows, size_t max, size_t *ret_n,
 	struct err *e);
-KLUIS_MUST_CHECK int device_store_put(struct txn *txn, const struct device_row *row, struct err *e);
+void device_store_put(struct txn *txn, const struct device_row *row);
 
 #endif

@@ -21,8 +21,7 @@ KLUIS_MUST_CHECK int cluster_row_decode(
 /* KLUIS_ENOTFOUND before cluster_init was applied. */
 KLUIS_MUST_CHECK int cluster_store_get(
 	const struct kv_view *view, struct cluster_row *ret_row, struct err *e);
-KLUIS_MUST_CHECK int cluster_store_put(
-	struct txn *txn, const struct cluster_row *row, struct err *e);
+void cluster_store_put(struct txn *txn, const struct cluster_row *row);
 
 enum { NODE_TEXT_BYTES_MAX = 255, NODE_KEY_BYTES_MAX = 128 };
 /* One node as it announced itself; texts are NUL-terminated, empty when never announced. */
@@ -49,7 +48,7 @@ KLUIS_MUST_CHECK int node_store_get(
 /* Up to max nodes with an id above `after`, ascending. */
 KLUIS_MUST_CHECK int node_store_list(const struct kv_view *view, uint64_t after,
 	struct node_row *ret_rows, size_t max, size_t *ret_n, struct err *e);
-KLUIS_MUST_CHECK int node_store_put(struct txn *txn, const struct node_row *row, struct err *e);
+void node_store_put(struct txn *txn, const struct node_row *row);
 /* Whether new writes are refused in apply: an operator's word, or as many nodes short of space as
  * leave no majority that could go on. */
 KLUIS_MUST_CHECK int cluster_store_read_only(

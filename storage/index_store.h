@@ -27,10 +27,16 @@ void index_row_encode(const struct index_row *row, struct buf *to);
 KLUIS_MUST_CHECK int index_row_decode(
 	struct bytes key, struct bytes value, struct index_row *ret_row, struct err *e);
 
-/* The modification of a row or of its tombstone. KLUIS_ENOTFOUND when it never was or the tombstone
- * was forgotten. */
-KLUIS_MUST_CHECK int index_store_of(const struct kv_view *view, struct bytes key,
-	struct modification *ret_at, bool *ret_deleted, struct err *e);
+/* When a row was changed last and how: at, deleted and hash; ret_row->key is `key`. KLUIS_ENOTFOUND
+ * when it never was there or its tombstone was forgotten. */
+KLUIS_MUST_CHECK int index_store_of(
+	const struct kv_view *view, struct bytes key, struct index_row *ret_row, struct err *e);
+/* Keys and value of the two rows that say the same: by_index finds it by time, index_of by key. */
+struct key index_by_key(const struct modification *at);
+struct key index_of_key(struct bytes key);
+void index_of_encode(const struct index_row *row, struct buf *to);
+KLUIS_MUST_CHECK int index_of_decode(
+	struct bytes key, struct bytes value, struct index_row *ret_row, struct err *e);
 
 /* Rows changed with after < raft index <= upto, tombstones among them, in order. */
 struct index_iter;
@@ -39,6 +45,16 @@ struct index_iter *index_iter_new(const struct kv_view *view, uint64_t after, ui
 bool index_iter_next(struct index_iter *iter, struct index_row *ret_row);
 KLUIS_MUST_CHECK int index_iter_status(const struct index_iter *iter, struct err *e);
 void index_iter_free(struct index_iter *iter); /* NULL is allowed. */
+
+/* A row that is gone, with a key of its own. */
+struct index_tombstone {
+	struct modification at;
+	struct key key;
+};
+/* Looks at no more than max rows behind *cursor with a raft index <= upto, gives the tombstones
+ * among them and moves the cursor to the last one looked at. */
+KLUIS_MUST_CHECK int index_store_tombstones(const struct kv_view *view, struct modification *cursor,
+	uint64_t upto, struct index_tombstone *ret_rows, size_t max, size_t *ret_n, struct err *e);
 
 /* SHA-256 over { u64 index | u32 ordinal | lp32 key | value hash } of all LIVE rows in by_index
  * order (tombstones may be forgotten at different times after a restore, live rows may not differ):

@@ -47,7 +47,12 @@ enum key_family {
 	KEY_FAMILIES(X)
 #undef X
 };
-enum { KEY_DERIVED_FIRST = 0xf0, KEY_SLICES = 42 };
+enum {
+	KEY_DERIVED_FIRST = 0xf0,
+	KEY_SLICES = 42,
+	KEY_ROW_BYTES_MAX =
+		255, /* So that index_of can carry a whole key behind its family byte. */
+};
 
 /* A key being put together; no allocation. */
 struct key {

@@ -7,6 +7,7 @@
 #include "base/limits.h"
 #include "storage/kv.h"
 #include "storage/txn.h"
+#include "storage/upkeep_store.h"
 
 /* What is known of one revision of a page without its bytes. */
 struct page_row {
@@ -45,6 +46,10 @@ KLUIS_MUST_CHECK int page_store_staged(const struct kv_view *view, const uint8_t
 KLUIS_MUST_CHECK int page_store_refs(const struct kv_view *view, const uint8_t vault_id[16],
 	const uint8_t hash[32], uint64_t *ret_refs, struct err *e);
 
+/* The rows of the expiry queue that belong to a staged page and to an older revision. */
+struct expiry_row page_staged_expiry(const uint8_t vault_id[16], const struct page_row *row);
+struct expiry_row page_version_expiry(const uint8_t vault_id[16], const struct page_row *row);
+
 /* --- the state machine's side; rows must be checked already --- */
 
 /* Stages page (whose row this is): bytes and a reference if it is new, a later expiry if not. */
@@ -59,6 +64,9 @@ KLUIS_MUST_CHECK int page_store_commit(struct txn *txn, const uint8_t vault_id[1
 /* One older revision or staged page less; its bytes go with the last reference. */
 KLUIS_MUST_CHECK int page_store_drop_version(struct txn *txn, const uint8_t vault_id[16],
 	uint64_t page_no, uint64_t revision, struct err *e);
+/* Keeps an older revision (as page_store_revision() gave it) until another time. */
+void page_store_keep_version(struct txn *txn, const uint8_t vault_id[16],
+	const struct page_row *row, uint64_t expires_ms);
 KLUIS_MUST_CHECK int page_store_drop_staged(
 	struct txn *txn, const uint8_t vault_id[16], const uint8_t hash[32], struct err *e);
 

@@ -36,9 +36,7 @@ KLUIS_MUST_CHECK int session_store_find(const struct kv_view *view, const uint8_
 KLUIS_MUST_CHECK int session_store_list(const struct kv_view *view, const uint8_t user_id[16],
 	const uint8_t *after, struct session_row *ret_rows, size_t max, size_t *ret_n,
 	struct err *e);
-KLUIS_MUST_CHECK int session_store_put(
-	struct txn *txn, const struct session_row *row, struct err *e);
-KLUIS_MUST_CHECK int session_store_delete(
-	struct txn *txn, const struct session_row *row, struct err *e);
+void session_store_put(struct txn *txn, const struct session_row *row);
+void session_store_delete(struct txn *txn, const struct session_row *row);
 
 #endif

@@ -52,7 +52,9 @@ KLUIS_MUST_CHECK int snapshot_store_get(
 /* Up to max records with an id above `after`, ascending. */
 KLUIS_MUST_CHECK int snapshot_store_list(const struct kv_view *view, uint64_t after,
 	struct snapshot_row *ret_rows, size_t max, size_t *ret_n, struct err *e);
-KLUIS_MUST_CHECK int snapshot_store_put(
+void snapshot_store_put(struct txn *txn, const struct snapshot_row *row);
+/* The record, and its place as the confirmed one of its cycle. */
+KLUIS_MUST_CHECK int snapshot_store_delete(
 	struct txn *txn, const struct snapshot_row *row, struct err *e);
 /* The confirmed snapshot of a cycle. KLUIS_ENOTFOUND. */
 KLUIS_MUST_CHECK int snapshot_store_cycle(
@@ -73,7 +75,6 @@ KLUIS_MUST_CHECK int snapshot_state_decode(
 /* All zero before the first claim. */
 KLUIS_MUST_CHECK int snapshot_store_state(
 	const struct kv_view *view, struct snapshot_state_row *ret_row, struct err *e);
-KLUIS_MUST_CHECK int snapshot_store_put_state(
-	struct txn *txn, const struct snapshot_state_row *row, struct err *e);
+void snapshot_store_put_state(struct txn *txn, const struct snapshot_state_row *row);
 
 #endif

@@ -28,14 +28,13 @@ KLUIS_MUST_CHECK int txn_command_commit(struct txn *txn, struct err *e);
 /* As if the command had never come. */
 void txn_command_abort(struct txn *txn);
 
-/* Key and value are copied. Only rows (key_is_row()). Putting what is there already changes
- * nothing and is no change. */
-KLUIS_MUST_CHECK int txn_put(struct txn *txn, struct bytes key, struct bytes value, struct err *e);
-/* As txn_put() for a row that is written once, whose value's SHA-256 the caller knows: spares a
- * pass over large bytes. */
+/* Key and value are copied. Only rows (key_is_row()), only between txn_command_begin() and its end.
+ * A row that ends a command as it began it has not changed. */
+void txn_put(struct txn *txn, struct bytes key, struct bytes value);
+/* As txn_put() when the value's SHA-256 is known: spares a pass over large bytes. */
 void txn_put_hashed(struct txn *txn, struct bytes key, struct bytes value, const uint8_t hash[32]);
 /* Deleting what is not there is no change. */
-KLUIS_MUST_CHECK int txn_delete(struct txn *txn, struct bytes key, struct err *e);
+void txn_delete(struct txn *txn, struct bytes key);
 /* Drops a tombstone of by_index for good (see fsm_expire); touches no row and no state hash. */
 void txn_forget(struct txn *txn, const struct modification *at, struct bytes key);
 

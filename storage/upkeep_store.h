@@ -22,11 +22,12 @@ KLUIS_MUST_CHECK int idempotency_row_decode(
 void idempotency_id(struct bytes principal, unsigned route, struct bytes key, uint8_t ret_id[32]);
 KLUIS_MUST_CHECK int idempotency_store_get(const struct kv_view *view, const uint8_t id[32],
 	struct buf *value, struct idempotency_row *ret_row, struct err *e);
-KLUIS_MUST_CHECK int idempotency_store_put(
-	struct txn *txn, const uint8_t id[32], const struct idempotency_row *row, struct err *e);
+void idempotency_store_put(
+	struct txn *txn, const uint8_t id[32], const struct idempotency_row *row);
+void idempotency_store_delete(struct txn *txn, const uint8_t id[32], uint64_t expires_ms);
 
-/* What a row of the expiry queue speaks of. The queue may hold stale rows: whoever takes one looks
- * at the subject's own expiry. */
+/* What a row of the expiry queue speaks of. A row stands as long as its subject
+ * does: whoever deletes or extends that moves the row, too. */
 enum expiry_kind {
 	EXPIRY_SESSION = 1,	/* subject: token hash */
 	EXPIRY_STAGED = 2,	/* vault id | SHA-256 */
@@ -43,9 +44,8 @@ struct expiry_row {
 };
 KLUIS_MUST_CHECK int expiry_row_decode(
 	struct bytes key, struct bytes value, struct expiry_row *ret_row, struct err *e);
-KLUIS_MUST_CHECK int expiry_store_put(struct txn *txn, const struct expiry_row *row, struct err *e);
-KLUIS_MUST_CHECK int expiry_store_delete(
-	struct txn *txn, const struct expiry_row *row, struct err *e);
+void expiry_store_put(struct txn *txn, const struct expiry_row *row);
+void expiry_store_delete(struct txn *txn, const struct expiry_row *row);
 /* Up to max rows due at now_ms, in order of time. */
 KLUIS_MUST_CHECK int expiry_store_due(const struct kv_view *view, uint64_t now_ms,
 	struct expiry_row *ret_rows, size_t max, size_t *ret_n, struct err *e);
@@ -62,12 +62,11 @@ KLUIS_MUST_CHECK int expire_state_decode(
 	struct bytes value, struct expire_state_row *ret_row, struct err *e);
 KLUIS_MUST_CHECK int expire_store_get(
 	const struct kv_view *view, struct expire_state_row *ret_row, struct err *e);
-KLUIS_MUST_CHECK int expire_store_put(
-	struct txn *txn, const struct expire_state_row *row, struct err *e);
+void expire_store_put(struct txn *txn, const struct expire_state_row *row);
 
 /* Vaults whose rows are being deleted. */
-KLUIS_MUST_CHECK int work_store_put(struct txn *txn, const uint8_t vault_id[16], struct err *e);
-KLUIS_MUST_CHECK int work_store_delete(struct txn *txn, const uint8_t vault_id[16], struct err *e);
+void work_store_put(struct txn *txn, const uint8_t vault_id[16]);
+void work_store_delete(struct txn *txn, const uint8_t vault_id[16]);
 /* The first one. KLUIS_ENOTFOUND. */
 KLUIS_MUST_CHECK int work_store_first(
 	const struct kv_view *view, uint8_t ret_vault_id[16], struct err *e);
@@ -81,7 +80,7 @@ struct ledger_row {
 void ledger_row_encode(const struct ledger_row *row, struct buf *to);
 KLUIS_MUST_CHECK int ledger_row_decode(
 	struct bytes key, struct bytes value, struct ledger_row *ret_row, struct err *e);
-KLUIS_MUST_CHECK int ledger_store_put(struct txn *txn, const struct ledger_row *row, struct err *e);
+void ledger_store_put(struct txn *txn, const struct ledger_row *row);
 /* Up to max rows behind *after (its index and vault id; NULL: from the first), ascending. */
 KLUIS_MUST_CHECK int ledger_store_list(const struct kv_view *view, const struct ledger_row *after,
 	struct ledger_row *ret_rows, size_t max, size_t *ret_n, struct err *e);

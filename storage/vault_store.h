@@ -33,13 +33,22 @@ KLUIS_MUST_CHECK int vault_store_get(const struct kv_view *view, const uint8_t v
 KLUIS_MUST_CHECK int vault_store_check(const struct kv_view *view, const uint8_t vault_id[16],
 	const uint8_t user_id[16], unsigned role_min, struct vault_row *ret_row, unsigned *ret_role,
 	struct err *e);
-KLUIS_MUST_CHECK int vault_store_put(struct txn *txn, const struct vault_row *row, struct err *e);
+void vault_store_put(struct txn *txn, const struct vault_row *row);
+
+/* One bounded step of deleting what a vault held: at most max rows of heads, pages, bytes, staged
+ * pages and their expiry; the vault's row, its members and its create statement stay.
+ * *ret_n 0: nothing was left. */
+KLUIS_MUST_CHECK int vault_store_purge(
+	struct txn *txn, const uint8_t vault_id[16], size_t max, size_t *ret_n, struct err *e);
+/* Takes the vault out of its members' lists. */
+KLUIS_MUST_CHECK int member_store_unlist(
+	struct txn *txn, const uint8_t vault_id[16], struct err *e);
 
 /* Role of a user in a vault, as the membership chain gives it; KLUIS_ENOTFOUND. */
 KLUIS_MUST_CHECK int member_store_get(const struct kv_view *view, const uint8_t vault_id[16],
 	const uint8_t user_id[16], unsigned *ret_role, struct err *e);
-KLUIS_MUST_CHECK int member_store_put(struct txn *txn, const uint8_t vault_id[16],
-	const uint8_t user_id[16], unsigned role, struct err *e);
+void member_store_put(
+	struct txn *txn, const uint8_t vault_id[16], const uint8_t user_id[16], unsigned role);
 /* Up to max vault ids in which the user has a role, behind `after` (NULL: from the first),
  * ascending; with the role of each. Deleted ones are not among them. */
 struct member_vault {
@@ -52,8 +61,8 @@ KLUIS_MUST_CHECK int member_store_vaults(const struct kv_view *view, const uint8
 /* Appends membership statement seq (from 1; 1 is the create statement). */
 KLUIS_MUST_CHECK int member_statement_get(const struct kv_view *view, const uint8_t vault_id[16],
 	uint64_t seq, struct buf *to, struct err *e);
-KLUIS_MUST_CHECK int member_statement_put(struct txn *txn, const uint8_t vault_id[16], uint64_t seq,
-	struct bytes statement, struct err *e);
+void member_statement_put(
+	struct txn *txn, const uint8_t vault_id[16], uint64_t seq, struct bytes statement);
 
 /* One page of a commit, as the head row lists it. */
 struct head_page {
@@ -81,8 +90,7 @@ struct head_page head_row_page(const struct head_row *row, uint32_t i);
 /* The row of head seq; value holds the bytes that *ret_row points into. KLUIS_ENOTFOUND. */
 KLUIS_MUST_CHECK int head_store_get(const struct kv_view *view, const uint8_t vault_id[16],
 	uint64_t seq, struct buf *value, struct head_row *ret_row, struct err *e);
-KLUIS_MUST_CHECK int head_store_put(
-	struct txn *txn, const uint8_t vault_id[16], const struct head_row *row, struct err *e);
+void head_store_put(struct txn *txn, const uint8_t vault_id[16], const struct head_row *row);
 
 /* Walks the heads with a seq above since, ascending. The view outlives it. */
 struct head_iter;

@@ -1,0 +1,153 @@
+#include "raft/command.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "crypto/hash.h"
+#include "raft/command_body.h"
+
+const char *command_name(unsigned type)
+{
+	switch (type) {
+#define X(symbol, value, name, member, level) \
+	case symbol:                          \
+		return name;
+		COMMANDS(X)
+#undef X
+	default:
+		return "?";
+	}
+}
+
+/* Reads or writes the body, by what codec is. False: no command of this type is known. */
+static bool command_body(struct codec *codec, struct command *command)
+{
+	switch (command->type) {
+#define X(symbol, value, name, member, level)           \
+	case symbol:                                    \
+		body_##member(codec, &command->member); \
+		return true;
+		COMMANDS(X)
+#undef X
+	default:
+		return false;
+	}
+}
+
+void command_encode(const struct command *command, struct buf *to)
+{
+	struct command copy = *command;
+	struct codec codec = {.out = to};
+	size_t before = to->len;
+	bool known;
+
+	buf_put_u8(to, COMMAND_VERSION);
+	buf_put_u8(to, (unsigned)command->type);
+	known = command_body(&codec, &copy);
+	assert(known && to->len - before <= COMMAND_BYTES_MAX);
+	(void)known;
+	(void)before;
+}
+
+int command_decode(struct bytes bytes, struct command *ret_command, struct err *e)
+{
+	struct codec codec = {.in = wire_of(bytes)};
+	struct command command;
+	unsigned version = wire_u8(&codec.in);
+
+	if (bytes.len < 2 || bytes.len > COMMAND_BYTES_MAX) {
+		return err_set(e, KLUIS_EINVAL, "command of %zu bytes", bytes.len);
+	}
+	if (version != COMMAND_VERSION) {
+		return err_set(e, KLUIS_EVERSION, "command of version %u", version);
+	}
+	memset(&command, 0, sizeof command);
+	command.type = (enum command_type)wire_u8(&codec.in);
+	if (!command_body(&codec, &command)) {
+		return err_set(
+			e, KLUIS_EVERSION, "command of unknown type %u", (unsigned)command.type);
+	}
+	if (!wire_end(&codec.in)) {
+		return err_set(e, KLUIS_EINVAL, "malformed command '%s'",
+			command_name((unsigned)command.type));
+	}
+	*ret_command = command;
+	return 0;
+}
+
+bool commit_entry_next(struct bytes *entries, struct commit_entry *ret_entry)
+{
+	struct wire w = wire_of(*entries);
+	struct commit_entry entry;
+
+	entry.page_no = wire_u64(&w);
+	entry.revision = wire_u64(&w);
+	entry.how = wire_u8(&w);
+	entry.bytes = wire_lp32(&w, PAGE_BYTES_MAX);
+	if (!wire_ok(&w) || entry.how > COMMIT_STAGED ||
+		(entry.how == COMMIT_STAGED && entry.bytes.len != HASH_BYTES)) {
+		return false;
+	}
+	*entries = wire_rest(&w);
+	*ret_entry = entry;
+	return true;
+}
+
+void commit_entry_append(struct buf *entries, const struct commit_entry *entry)
+{
+	buf_put_u64(entries, entry->page_no);
+	buf_put_u64(entries, entry->revision);
+	buf_put_u8(entries, entry->how);
+	buf_put_lp32(entries, entry->bytes);
+}
+
+int commit_entries_check(struct bytes entries, uint32_t *ret_n, struct err *e)
+{
+	struct commit_entry entry;
+	uint64_t last = 0;
+	size_t inline_bytes = 0;
+	uint32_t n = 0;
+
+	for (; commit_entry_next(&entries, &entry); last = entry.page_no) {
+		if (n > 0 && entry.page_no <= last) {
+			return err_set(e, KLUIS_EINVAL, "pages of a commit must ascend");
+		}
+		inline_bytes += entry.how == COMMIT_INLINE ? entry.bytes.len : 0;
+		if (++n > COMMIT_ENTRIES_MAX || inline_bytes > COMMIT_INLINE_BYTES_MAX) {
+			return err_set(e, KLUIS_ETOOLARGE, "commit of too many pages or bytes");
+		}
+	}
+	if (entries.len > 0) {
+		return err_set(e, KLUIS_EINVAL, "malformed entry %u of a commit", n);
+	}
+	*ret_n = n;
+	return 0;
+}
+
+void command_reply_encode(const struct command_reply *reply, struct buf *to)
+{
+	buf_put_u8(to, COMMAND_VERSION);
+	buf_append(to, reply->id, sizeof reply->id);
+	buf_append(to, reply->second_id, sizeof reply->second_id);
+	buf_put_u64(to, reply->number);
+	buf_append(to, reply->hash, sizeof reply->hash);
+}
+
+int command_reply_decode(struct bytes bytes, struct command_reply *ret_reply)
+{
+	struct wire w = wire_of(bytes);
+	struct command_reply reply;
+
+	if (wire_u8(&w) != COMMAND_VERSION) {
+		return KLUIS_EINVAL;
+	}
+	wire_copy(&w, reply.id, sizeof reply.id);
+	wire_copy(&w, reply.second_id, sizeof reply.second_id);
+	reply.number = wire_u64(&w);
+	wire_copy(&w, reply.hash, sizeof reply.hash);
+	if (!wire_end(&w)) {
+		return KLUIS_EINVAL;
+	}
+	*ret_reply = reply;
+	return 0;
+}

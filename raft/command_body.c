@@ -1,0 +1,287 @@
+#include "raft/command_body.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "base/text.h"
+#include "crypto/identity.h"
+#include "crypto/statement.h"
+#include "storage/session_store.h"
+#include "storage/vault_store.h"
+
+/* Our own values obey the rule that foreign ones are refused by. */
+static void codec_need(struct codec *c, bool held)
+{
+	assert(c->out == NULL || held);
+	if (!held) {
+		wire_fail(&c->in);
+	}
+}
+
+static void codec_u8(struct codec *c, uint8_t *value, unsigned min, unsigned max)
+{
+	if (c->out != NULL) {
+		buf_put_u8(c->out, *value);
+	} else {
+		*value = wire_u8(&c->in);
+	}
+	codec_need(c, *value >= min && *value <= max);
+}
+
+static void codec_bool(struct codec *c, bool *value)
+{
+	uint8_t byte = *value;
+
+	codec_u8(c, &byte, 0, 1);
+	*value = byte == 1;
+}
+
+static void codec_u32(struct codec *c, uint32_t *value, uint32_t min, uint32_t max)
+{
+	if (c->out != NULL) {
+		buf_put_u32(c->out, *value);
+	} else {
+		*value = wire_u32(&c->in);
+	}
+	codec_need(c, *value >= min && *value <= max);
+}
+
+static void codec_u64(struct codec *c, uint64_t *value, uint64_t min)
+{
+	if (c->out != NULL) {
+		buf_put_u64(c->out, *value);
+	} else {
+		*value = wire_u64(&c->in);
+	}
+	codec_need(c, *value >= min);
+}
+
+/* Node ids in a list: from 1, strictly ascending. */
+static void codec_next_node(struct codec *c, uint64_t *value, uint64_t before)
+{
+	codec_u64(c, value, 1);
+	codec_need(c, *value > before);
+}
+
+static void codec_fixed(struct codec *c, uint8_t *bytes, size_t len)
+{
+	if (c->out != NULL) {
+		buf_append(c->out, bytes, len);
+	} else {
+		wire_copy(&c->in, bytes, len);
+	}
+}
+
+static void codec_run(struct codec *c, struct bytes *run, size_t min, size_t max)
+{
+	if (c->out != NULL) {
+		buf_put_lp32(c->out, *run);
+	} else {
+		*run = wire_lp32(&c->in, max);
+	}
+	codec_need(c, run->len >= min && run->len <= max);
+}
+
+static void codec_text(struct codec *c, struct bytes *text, size_t max)
+{
+	codec_run(c, text, 0, max);
+	codec_need(c, utf8_valid(*text));
+}
+
+static void codec_name(struct codec *c, struct bytes *name)
+{
+	codec_run(c, name, 1, ACCOUNT_NAME_BYTES_MAX);
+	codec_need(c, identity_name_valid(*name));
+}
+
+static void codec_once(struct codec *c, struct command_once *once)
+{
+	codec_run(c, &once->key, 0, IDEMPOTENCY_KEY_BYTES_MAX);
+	codec_fixed(c, once->body_hash, sizeof once->body_hash);
+}
+
+static void codec_session(struct codec *c, struct command_session *session)
+{
+	codec_fixed(c, session->token_hash, sizeof session->token_hash);
+}
+
+void body_cluster_init(struct codec *c, struct command_cluster_init *body)
+{
+	codec_fixed(c, body->cluster_id, sizeof body->cluster_id);
+	codec_fixed(c, body->lineage, sizeof body->lineage);
+	codec_u8(c, &body->n_nodes, 1, SITES_MAX);
+	for (unsigned i = 0; i < body->n_nodes && i < SITES_MAX; i++) {
+		codec_next_node(c, &body->node[i], i == 0 ? 0 : body->node[i - 1]);
+	}
+}
+
+void body_node_announce(struct codec *c, struct command_node_announce *body)
+{
+	codec_u64(c, &body->node, 1);
+	codec_u32(c, &body->feature_level, 1, UINT32_MAX);
+	codec_text(c, &body->site, NODE_NAME_BYTES_MAX);
+	codec_text(c, &body->version, NODE_NAME_BYTES_MAX);
+	codec_text(c, &body->api, NODE_TEXT_BYTES_MAX);
+	codec_text(c, &body->link, NODE_TEXT_BYTES_MAX);
+	codec_text(c, &body->ssh, NODE_TEXT_BYTES_MAX);
+	codec_run(c, &body->ssh_host_key, 0, NODE_KEY_BYTES_MAX);
+	codec_fixed(c, body->backup_key, sizeof body->backup_key);
+}
+
+void body_readonly(struct codec *c, struct command_readonly *body)
+{
+	codec_u64(c, &body->node, 0);
+	codec_bool(c, &body->on);
+	codec_text(c, &body->actor, COMMAND_ACTOR_BYTES_MAX);
+}
+
+void body_time_jump(struct codec *c, struct command_time_jump *body)
+{
+	codec_u8(c, &body->n_readings, 1, TIME_READINGS_MAX);
+	for (unsigned i = 0; i < body->n_readings && i < TIME_READINGS_MAX; i++) {
+		codec_next_node(c, &body->reading[i].node, i == 0 ? 0 : body->reading[i - 1].node);
+		codec_u64(c, &body->reading[i].wall_ms, 0);
+	}
+}
+
+void body_hash_report(struct codec *c, struct command_hash_report *body)
+{
+	codec_u64(c, &body->node, 1);
+	codec_u64(c, &body->index, 1);
+	codec_fixed(c, body->hash, sizeof body->hash);
+}
+
+void body_expire(struct codec *c, struct command_expire *body)
+{
+	codec_u32(c, &body->max_rows, 1, EXPIRE_ROWS_MAX);
+}
+
+void body_service_create(struct codec *c, struct command_service_create *body)
+{
+	codec_text(c, &body->actor, COMMAND_ACTOR_BYTES_MAX);
+	codec_name(c, &body->name);
+	codec_fixed(c, body->enrol_hash, sizeof body->enrol_hash);
+	codec_once(c, &body->once);
+}
+
+void body_service_enrol(struct codec *c, struct command_service_enrol *body)
+{
+	codec_name(c, &body->name);
+	codec_fixed(c, body->enrol_hash, sizeof body->enrol_hash);
+	codec_run(c, &body->identity, 1, STATEMENT_BYTES_MAX);
+	codec_run(c, &body->device, 1, STATEMENT_BYTES_MAX);
+}
+
+void body_service_disable(struct codec *c, struct command_service_disable *body)
+{
+	codec_text(c, &body->actor, COMMAND_ACTOR_BYTES_MAX);
+	codec_name(c, &body->name);
+}
+
+void body_session_create(struct codec *c, struct command_session_create *body)
+{
+	codec_fixed(c, body->user_id, sizeof body->user_id);
+	codec_fixed(c, body->device_id, sizeof body->device_id);
+	codec_fixed(c, body->token_hash, sizeof body->token_hash);
+	codec_u8(c, &body->level, SESSION_LOGIN, SESSION_FULL);
+	codec_u32(c, &body->ttl_ms, 1, SESSION_MS_MAX);
+}
+
+void body_session_end(struct codec *c, struct command_session_end *body)
+{
+	codec_session(c, &body->session);
+	codec_u8(c, &body->which, SESSION_END_ONE, SESSION_END_ALL);
+	codec_fixed(c, body->session_id, sizeof body->session_id);
+}
+
+void body_identity_append(struct codec *c, struct command_identity_append *body)
+{
+	codec_session(c, &body->session);
+	codec_run(c, &body->statement, 1, STATEMENT_BYTES_MAX);
+}
+
+void body_vault_create(struct codec *c, struct command_vault_create *body)
+{
+	codec_session(c, &body->session);
+	codec_once(c, &body->once);
+	codec_run(c, &body->create, 1, STATEMENT_BYTES_MAX);
+	codec_run(c, &body->head, 1, HEAD_SIGNED_BYTES_MAX);
+	codec_run(c, &body->label, 0, VAULT_LABEL_BYTES_MAX);
+}
+
+void body_vault_patch(struct codec *c, struct command_vault_patch *body)
+{
+	codec_session(c, &body->session);
+	codec_fixed(c, body->vault_id, sizeof body->vault_id);
+	codec_u64(c, &body->revision, 1);
+	codec_run(c, &body->label, 0, VAULT_LABEL_BYTES_MAX);
+}
+
+void body_vault_delete(struct codec *c, struct command_vault_delete *body)
+{
+	codec_session(c, &body->session);
+	codec_fixed(c, body->vault_id, sizeof body->vault_id);
+	codec_u64(c, &body->revision, 1);
+}
+
+void body_stage_page(struct codec *c, struct command_stage_page *body)
+{
+	codec_session(c, &body->session);
+	codec_fixed(c, body->vault_id, sizeof body->vault_id);
+	codec_fixed(c, body->hash, sizeof body->hash);
+	codec_run(c, &body->page, 1, PAGE_BYTES_MAX);
+}
+
+void body_commit(struct codec *c, struct command_commit *body)
+{
+	codec_session(c, &body->session);
+	codec_fixed(c, body->vault_id, sizeof body->vault_id);
+	codec_bool(c, &body->purge);
+	codec_run(c, &body->head, 1, HEAD_SIGNED_BYTES_MAX);
+	codec_run(c, &body->entries, 0, COMMAND_BYTES_MAX);
+	codec_need(c, commit_entries_check(body->entries, &body->n_entries, NULL) == 0);
+}
+
+void body_snapshot_claim(struct codec *c, struct command_snapshot_claim *body)
+{
+	codec_u64(c, &body->node, 1);
+	codec_u8(c, &body->kind, SNAPSHOT_INCREMENT, SNAPSHOT_MANUAL);
+	codec_u64(c, &body->slot, 0);
+	codec_u32(c, &body->ttl_ms, 1, UINT32_MAX);
+	codec_text(c, &body->actor, COMMAND_ACTOR_BYTES_MAX);
+	codec_once(c, &body->once);
+}
+
+void body_snapshot_record(struct codec *c, struct command_snapshot_record *body)
+{
+	codec_u64(c, &body->id, 1);
+	codec_u64(c, &body->node, 1);
+	codec_u64(c, &body->index, 1);
+	codec_u64(c, &body->term, 0);
+	codec_u64(c, &body->objects, 0);
+	codec_u64(c, &body->bytes, 0);
+	codec_fixed(c, body->manifest_hash, sizeof body->manifest_hash);
+	codec_fixed(c, body->state_root, sizeof body->state_root);
+}
+
+void body_snapshot_confirm(struct codec *c, struct command_snapshot_confirm *body)
+{
+	codec_u64(c, &body->id, 1);
+	codec_u64(c, &body->node, 1);
+	codec_fixed(c, body->manifest_hash, sizeof body->manifest_hash);
+	codec_u8(c, &body->needed, 1, SITES_MAX);
+}
+
+void body_snapshot_fail(struct codec *c, struct command_snapshot_fail *body)
+{
+	codec_u64(c, &body->id, 1);
+	codec_u64(c, &body->node, 1);
+	codec_text(c, &body->error, SNAPSHOT_ERROR_BYTES_MAX);
+}
+
+void body_snapshot_pin(struct codec *c, struct command_snapshot_pin *body)
+{
+	codec_u64(c, &body->id, 1);
+	codec_bool(c, &body->on);
+	codec_text(c, &body->actor, COMMAND_ACTOR_BYTES_MAX);
+}

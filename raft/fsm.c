@@ -1,0 +1,309 @@
+#include "raft/fsm.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "raft/fsm_apply.h"
+
+struct fsm {
+	struct kv *kv;
+	struct txn *txn;
+	uint64_t node;
+	struct position position; /* As stored. */
+	bool quarantined;
+};
+
+struct bytes fsm_results_reply(const struct fsm_results *results, const struct fsm_result *result)
+{
+	assert(result->reply_at + result->reply_len <= results->replies.len);
+	return bytes_of(results->replies.data + result->reply_at, result->reply_len);
+}
+
+void fsm_results_release(struct fsm_results *results)
+{
+	free(results->result);
+	buf_release(&results->replies);
+	*results = (struct fsm_results){0};
+}
+
+static void fsm_results_clear(struct fsm_results *results)
+{
+	results->n = 0;
+	buf_clear(&results->replies);
+	results->report_due = false;
+}
+
+static struct fsm_result *fsm_results_add(struct fsm_results *results)
+{
+	if (results->n == results->cap) {
+		results->cap = results->cap == 0 ? 64 : 2 * results->cap;
+		results->result =
+			x_realloc(results->result, results->cap * sizeof *results->result);
+	}
+	results->result[results->n] = (struct fsm_result){.reply_at = results->replies.len};
+	return &results->result[results->n++];
+}
+
+static int fsm_read_quarantine(struct fsm *fsm, struct err *e)
+{
+	struct node_row row;
+	int rc = node_store_get(txn_view(fsm->txn), fsm->node, &row, e);
+
+	if (rc == 0 || rc == KLUIS_ENOTFOUND) {
+		fsm->quarantined = rc == 0 && row.quarantined;
+		return 0;
+	}
+	return rc;
+}
+
+int fsm_new(struct kv *kv, uint64_t node, struct fsm **ret_fsm, struct err *e)
+{
+	struct fsm *fsm = x_calloc(1, sizeof *fsm);
+	struct kv_view *view = kv_view_new(kv);
+	int rc = position_get(view, &fsm->position, e);
+
+	kv_view_free(view);
+	fsm->kv = kv;
+	fsm->node = node;
+	if (rc == 0) {
+		fsm->txn = txn_new(kv, &fsm->position);
+		rc = fsm_read_quarantine(fsm, e);
+	}
+	if (rc != 0) {
+		fsm_free(fsm);
+		return rc;
+	}
+	*ret_fsm = fsm;
+	return 0;
+}
+
+void fsm_free(struct fsm *fsm)
+{
+	if (fsm != NULL) {
+		txn_free(fsm->txn);
+		free(fsm);
+	}
+}
+
+const struct position *fsm_position(const struct fsm *fsm)
+{
+	return &fsm->position;
+}
+
+struct kv *fsm_kv(const struct fsm *fsm)
+{
+	return fsm->kv;
+}
+
+bool apply_is_fatal(int rc)
+{
+	return rc == KLUIS_EIO || rc == KLUIS_ECORRUPT || rc == KLUIS_ENOSPACE ||
+	       rc == KLUIS_EINTERNAL || rc == KLUIS_EAGAIN;
+}
+
+static uint32_t fsm_command_level(enum command_type type)
+{
+	switch (type) {
+#define X(symbol, value, name, member, level) \
+	case symbol:                          \
+		return level;
+		COMMANDS(X)
+#undef X
+	}
+	return UINT32_MAX;
+}
+
+static int fsm_dispatch(struct apply *a, const struct command *command)
+{
+	switch (command->type) {
+#define X(symbol, value, name, member, level) \
+	case symbol:                          \
+		return apply_##member(a, &command->member);
+		COMMANDS(X)
+#undef X
+	}
+	return KLUIS_EINVAL;
+}
+
+/* What holds for every command, then the command's own handler. */
+static int fsm_handle(struct apply *a, const struct command *command)
+{
+	int rc = cluster_store_get(a->view, &a->cluster, a->e);
+
+	if (rc == KLUIS_ENOTFOUND && command->type != COMMAND_CLUSTER_INIT) {
+		return err_set(a->e, KLUIS_ECONFLICT, "the cluster is not initialised");
+	}
+	if (rc != 0 && rc != KLUIS_ENOTFOUND) {
+		return rc;
+	}
+	if (rc == 0 && fsm_command_level(command->type) > a->cluster.feature_level) {
+		return err_set(a->e, KLUIS_ECONFLICT, "not all nodes know this command");
+	}
+	return fsm_dispatch(a, command);
+}
+
+/* Returns < 0 only when the process must end; a refusal is in result->rc. */
+static int fsm_apply_command(struct fsm *fsm, const struct command *command,
+	struct fsm_result *result, struct buf *replies, struct err *e)
+{
+	struct err refusal = {0};
+	struct apply a = {.txn = fsm->txn,
+		.view = txn_view(fsm->txn),
+		.e = &refusal,
+		.index = result->index,
+		.now_ms = txn_position(fsm->txn)->cluster_time_ms};
+	int rc;
+
+	txn_command_begin(fsm->txn);
+	rc = fsm_handle(&a, command);
+	if (rc != 0) {
+		txn_command_abort(fsm->txn);
+		result->rc = rc;
+		if (apply_is_fatal(rc)) {
+			return err_set(e, rc, "%s", refusal.text);
+		}
+		return 0;
+	}
+	rc = txn_command_commit(fsm->txn, e);
+	if (rc == 0) {
+		command_reply_encode(&a.reply, replies);
+		result->reply_len = replies->len - result->reply_at;
+	}
+	return rc;
+}
+
+/* One command of an entry: what cannot be decoded is refused alike on all nodes, but a command of a
+ * later version stops the node: skipping it would make its state another one. */
+static int fsm_apply_item(struct fsm *fsm, const struct payload_item *item,
+	struct fsm_result *result, struct buf *replies, bool *ret_more_than_report, struct err *e)
+{
+	struct command command;
+	int rc = command_decode(item->command, &command, e);
+
+	result->origin = item->origin;
+	result->nonce = item->nonce;
+	result->seq = item->seq;
+	if (rc == KLUIS_EVERSION) {
+		return err_wrap(e, rc, "entry %llu", (unsigned long long)result->index);
+	}
+	if (rc != 0) {
+		result->rc = rc;
+		return 0;
+	}
+	*ret_more_than_report |= command.type != COMMAND_HASH_REPORT;
+	rc = fsm_apply_command(fsm, &command, result, replies, e);
+	if (rc == 0 && command.type == COMMAND_HASH_REPORT) {
+		rc = fsm_read_quarantine(fsm, e);
+	}
+	return rc;
+}
+
+static void fsm_note_report(
+	struct fsm *fsm, uint64_t commands_before, bool more, struct fsm_results *results)
+{
+	struct position *p = txn_position(fsm->txn);
+
+	if (more && p->commands > commands_before) {
+		p->report_index = p->index;
+		memcpy(p->report_hash, p->state_hash, sizeof p->report_hash);
+	}
+	if (p->commands / HASH_REPORT_COMMANDS > commands_before / HASH_REPORT_COMMANDS) {
+		results->report_due = true;
+		results->report.index = p->index;
+		memcpy(results->report.hash, p->state_hash, sizeof results->report.hash);
+	}
+}
+
+static int fsm_apply_entry(
+	struct fsm *fsm, const struct entry *entry, struct fsm_results *results, struct err *e)
+{
+	struct position *p = txn_position(fsm->txn);
+	uint64_t commands = p->commands;
+	struct payload payload;
+	struct payload_item item;
+	bool more = false;
+	int rc;
+
+	txn_entry_begin(fsm->txn, entry->index, entry->term);
+	if (entry->type != ENTRY_COMMAND) {
+		return 0;
+	}
+	rc = payload_decode(entry_bytes(entry), &payload);
+	if (rc == KLUIS_EVERSION) {
+		return err_set(e, rc, "entry %llu is of a newer version",
+			(unsigned long long)entry->index);
+	}
+	if (rc != 0) {
+		log_err("op=apply index=%llu state=malformed, ignoring",
+			(unsigned long long)entry->index);
+		return 0;
+	}
+	if (payload.cluster_time_ms > p->cluster_time_ms &&
+		payload.cluster_time_ms <= CLUSTER_TIME_MAX_MS) {
+		p->cluster_time_ms = payload.cluster_time_ms;
+	}
+	for (uint32_t i = 0; rc == 0 && payload_next(&payload, &item); i++) {
+		struct fsm_result *result = fsm_results_add(results);
+
+		result->index = entry->index;
+		result->ordinal = i;
+		rc = fsm_apply_item(fsm, &item, result, &results->replies, &more, e);
+	}
+	if (rc == 0) {
+		fsm_note_report(fsm, commands, more, results);
+	}
+	return rc;
+}
+
+int fsm_apply(struct fsm *fsm, struct entry *const *entries, size_t n, struct fsm_results *results,
+	struct err *e)
+{
+	uint64_t stored = fsm->position.index;
+	int rc = 0;
+
+	fsm_results_clear(results);
+	for (size_t i = 0; rc == 0 && i < n; i++) {
+		uint64_t applied = txn_position(fsm->txn)->index;
+
+		if (entries[i]->index <= applied) {
+			continue; /* Replayed after a restart. */
+		}
+		if (entries[i]->index != applied + 1) {
+			return err_set(e, KLUIS_EINTERNAL, "entry %llu comes behind %llu",
+				(unsigned long long)entries[i]->index, (unsigned long long)applied);
+		}
+		rc = fsm_apply_entry(fsm, entries[i], results, e);
+	}
+	if (rc == 0 && txn_position(fsm->txn)->index > stored) {
+		rc = txn_store(fsm->txn, e);
+	}
+	if (rc != 0) {
+		return rc;
+	}
+	fsm->position = *txn_position(fsm->txn);
+	results->quarantined = fsm->quarantined;
+	return 0;
+}
+
+int fsm_flush(struct fsm *fsm, uint64_t *ret_index, struct err *e)
+{
+	int rc = kv_flush(fsm->kv, e);
+
+	if (rc == 0) {
+		*ret_index = fsm->position.index;
+	}
+	return rc;
+}
+
+int fsm_checkpoint(
+	struct fsm *fsm, const char *dir, uint64_t *ret_index, uint64_t *ret_term, struct err *e)
+{
+	int rc = kv_checkpoint(fsm->kv, dir, e);
+
+	if (rc == 0) {
+		*ret_index = fsm->position.index;
+		*ret_term = fsm->position.term;
+	}
+	return rc;
+}

@@ -1,0 +1,289 @@
+#include <assert.h>
+#include <string.h>
+
+#include "crypto/head.h"
+#include "crypto/member.h"
+#include "crypto/page.h"
+#include "raft/fsm_apply.h"
+#include "storage/page_store.h"
+#include "storage/vault_store.h"
+
+/* The row of a page from its own bytes: header fields, hash and leaf. */
+static int page_row_of(struct apply *a, struct bytes page, struct page_row *ret_row,
+	struct page_header *ret_header)
+{
+	struct page_header h;
+	int rc = page_parse(page, &h, a->e);
+
+	if (rc != 0) {
+		return apply_refusal(rc);
+	}
+	*ret_row = (struct page_row){.page_no = h.place.page_no,
+		.revision = h.place.revision,
+		.key_epoch = h.place.key_epoch,
+		.flags = h.flags,
+		.kind = h.kind,
+		.sym = h.sym,
+		.bucket = h.bucket,
+		.bytes = (uint32_t)page.len};
+	hash_sha256(page, ret_row->hash);
+	page_leaf(&h.place, ret_row->hash, ret_row->leaf);
+	memcpy(ret_row->device_id, h.device_id, 16);
+	*ret_header = h;
+	return 0;
+}
+
+int apply_stage_page(struct apply *a, const struct command_stage_page *c)
+{
+	struct session_row session;
+	struct vault_row vault;
+	struct page_header header;
+	struct page_row row;
+	unsigned role;
+	int rc = apply_session(a, &c->session, &session);
+
+	if (rc == 0) {
+		rc = vault_store_check(
+			a->view, c->vault_id, session.user_id, MEMBER_WRITE, &vault, &role, a->e);
+	}
+	if (rc == 0) {
+		rc = apply_writable(a);
+	}
+	if (rc == 0) {
+		rc = page_row_of(a, c->page, &row, &header);
+	}
+	if (rc != 0) {
+		return rc;
+	}
+	if (memcmp(row.hash, c->hash, 32) != 0 ||
+		memcmp(header.place.vault_id, c->vault_id, 16) != 0 ||
+		memcmp(header.device_id, session.device_id, 16) != 0 ||
+		row.page_no >= VAULT_PAGES_MAX) {
+		return err_set(a->e, KLUIS_EINVAL, "the page is not what the request says");
+	}
+	row.committed_ms = a->now_ms;
+	row.expires_ms = a->now_ms + STAGED_KEPT_MS;
+	memcpy(a->reply.hash, row.hash, 32);
+	return page_store_stage(a->txn, c->vault_id, &row, c->page, a->e);
+}
+
+/* A commit on its way: what its entries are held against. */
+struct commit {
+	const struct command_commit *c;
+	struct session_row session;
+	struct vault_row vault;
+	struct head head;
+	struct buf pages; /* The head row's list. */
+};
+
+static int commit_begin(struct apply *a, struct commit *m)
+{
+	unsigned role;
+	int rc = apply_session(a, &m->c->session, &m->session);
+
+	if (rc == 0) {
+		rc = vault_store_check(a->view, m->c->vault_id, m->session.user_id, MEMBER_WRITE,
+			&m->vault, &role, a->e);
+	}
+	if (rc != 0) {
+		return rc;
+	}
+	rc = head_parse(m->c->head, &m->head, a->e);
+	if (rc != 0) {
+		return apply_refusal(rc);
+	}
+	if (memcmp(m->head.vault_id, m->c->vault_id, 16) != 0) {
+		return err_set(a->e, KLUIS_EINVAL, "the head is of another vault");
+	}
+	if (memcmp(m->head.user_id, m->session.user_id, 16) != 0 ||
+		memcmp(m->head.device_id, m->session.device_id, 16) != 0) {
+		return err_set(a->e, KLUIS_EFORBIDDEN, "the head is by another device");
+	}
+	return 0;
+}
+
+/* 1: this very head is stored already and the first answer stands. 0: it is not. */
+static int commit_is_retry(struct apply *a, const struct commit *m)
+{
+	_cleanup_(buf_release) struct buf value = BUF_INIT;
+	struct head_row row;
+	int rc;
+
+	if (m->head.seq > m->vault.seq) {
+		return 0;
+	}
+	rc = head_store_get(a->view, m->c->vault_id, m->head.seq, &value, &row, a->e);
+	if (rc != 0) {
+		return rc == KLUIS_ENOTFOUND ? err_set(a->e, KLUIS_ECORRUPT, "a head is missing")
+					     : rc;
+	}
+	return memcmp(row.hash, m->head.hash, 32) == 0;
+}
+
+static int commit_check_head(struct apply *a, const struct commit *m)
+{
+	static const struct bytes nothing;
+	const struct head *head = &m->head;
+	uint8_t empty[HASH_BYTES];
+
+	if (head->seq != m->vault.seq + 1 || memcmp(head->prev_hash, m->vault.head_hash, 32) != 0) {
+		return err_set(a->e, KLUIS_EPRECONDITION, "the vault's head moved");
+	}
+	if (head->members_rev != m->vault.members_rev ||
+		memcmp(head->members_hash, m->vault.members_hash, 32) != 0) {
+		return err_set(a->e, KLUIS_EPRECONDITION, "the vault's members changed");
+	}
+	/* One epoch at a time: a writer could burn them all at once. */
+	if (head->key_epoch < m->vault.key_epoch || head->key_epoch - m->vault.key_epoch > 1) {
+		return err_set(a->e, KLUIS_EINVAL, "key epoch out of order");
+	}
+	if (head->page_count < m->vault.page_count || head->page_count > VAULT_PAGES_MAX) {
+		return err_set(a->e, KLUIS_EINVAL, "page count out of range");
+	}
+	hash_sha256(nothing, empty);
+	if (head->page_count == 0 && memcmp(head->merkle_root, empty, 32) != 0) {
+		return err_set(a->e, KLUIS_EINVAL, "the root of no pages is another one");
+	}
+	return 0;
+}
+
+/* While new writes are refused, tombstones go on: they are how room is made. */
+static int commit_check_writable(struct apply *a, const struct commit *m)
+{
+	struct bytes entries = m->c->entries;
+	struct commit_entry entry;
+	bool only_tombstones = m->c->n_entries > 0;
+
+	while (commit_entry_next(&entries, &entry)) {
+		only_tombstones &=
+			entry.how == COMMIT_INLINE && entry.bytes.len == PAGE_TOMBSTONE_BYTES;
+	}
+	return only_tombstones ? 0 : apply_writable(a);
+}
+
+static int commit_staged_row(struct apply *a, const struct commit *m,
+	const struct commit_entry *entry, struct page_row *ret_row)
+{
+	int rc = page_store_staged(
+		a->view, m->c->vault_id, entry->bytes.data, a->now_ms, ret_row, a->e);
+
+	return rc == KLUIS_ENOTFOUND ? err_set(a->e, rc, "page %llu is not staged",
+					       (unsigned long long)entry->page_no)
+				     : rc;
+}
+
+static int commit_inline_row(struct apply *a, const struct commit *m,
+	const struct commit_entry *entry, struct page_row *ret_row)
+{
+	struct page_header header;
+	int rc = page_row_of(a, entry->bytes, ret_row, &header);
+
+	if (rc == 0 && memcmp(header.place.vault_id, m->c->vault_id, 16) != 0) {
+		rc = err_set(a->e, KLUIS_EINVAL, "a page of another vault");
+	}
+	return rc;
+}
+
+static int commit_check_page(struct apply *a, const struct commit *m,
+	const struct commit_entry *entry, const struct page_row *row)
+{
+	struct page_row current = {.revision = 0};
+	int rc = page_store_get(a->view, m->c->vault_id, entry->page_no, &current, a->e);
+
+	if (rc != 0 && rc != KLUIS_ENOTFOUND) {
+		return rc;
+	}
+	if (row->page_no != entry->page_no || row->revision != entry->revision ||
+		row->key_epoch != m->head.key_epoch ||
+		memcmp(row->device_id, m->head.device_id, 16) != 0 ||
+		entry->page_no >= m->head.page_count) {
+		return err_set(a->e, KLUIS_EINVAL, "page %llu is not what the commit says",
+			(unsigned long long)entry->page_no);
+	}
+	if (entry->revision != current.revision + 1) {
+		return err_set(a->e, KLUIS_ECONFLICT, "page %llu has another revision",
+			(unsigned long long)entry->page_no);
+	}
+	return 0;
+}
+
+static int commit_page(struct apply *a, struct commit *m, const struct commit_entry *entry)
+{
+	bool staged = entry->how == COMMIT_STAGED;
+	struct head_page listed;
+	struct page_row row;
+	int rc = staged ? commit_staged_row(a, m, entry, &row)
+			: commit_inline_row(a, m, entry, &row);
+
+	if (rc == 0) {
+		rc = commit_check_page(a, m, entry, &row);
+	}
+	if (rc != 0) {
+		return rc;
+	}
+	row.seq = m->head.seq;
+	row.committed_ms = a->now_ms;
+	row.expires_ms = 0;
+	listed = (struct head_page){
+		.page_no = row.page_no, .revision = row.revision, .key_epoch = row.key_epoch};
+	memcpy(listed.leaf, row.leaf, 32);
+	head_page_encode(&listed, &m->pages);
+	return page_store_commit(a->txn, m->c->vault_id, &row,
+		staged ? bytes_of(NULL, 0) : entry->bytes, a->now_ms + VERSIONS_KEPT_MS,
+		m->c->purge, a->e);
+}
+
+static void commit_move_head(struct apply *a, struct commit *m)
+{
+	struct head_row row = {.seq = m->head.seq,
+		.committed_ms = a->now_ms,
+		.signed_head = m->c->head,
+		.n_pages = m->c->n_entries,
+		.pages = buf_bytes(&m->pages)};
+
+	memcpy(row.hash, m->head.hash, 32);
+	head_store_put(a->txn, m->c->vault_id, &row);
+	m->vault.seq = m->head.seq;
+	m->vault.key_epoch = m->head.key_epoch;
+	m->vault.page_count = m->head.page_count;
+	memcpy(m->vault.head_hash, m->head.hash, 32);
+	vault_store_put(a->txn, &m->vault);
+}
+
+static int commit_run(struct apply *a, struct commit *m)
+{
+	struct bytes entries = m->c->entries;
+	struct commit_entry entry;
+	int rc = commit_begin(a, m);
+
+	if (rc == 0) {
+		rc = commit_is_retry(a, m);
+	}
+	if (rc != 0) {
+		return rc > 0 ? 0 : rc;
+	}
+	rc = commit_check_head(a, m);
+	if (rc == 0) {
+		rc = commit_check_writable(a, m);
+	}
+	while (rc == 0 && commit_entry_next(&entries, &entry)) {
+		rc = commit_page(a, m, &entry);
+	}
+	if (rc == 0) {
+		commit_move_head(a, m);
+	}
+	return rc;
+}
+
+int apply_commit(struct apply *a, const struct command_commit *c)
+{
+	struct commit m = {.c = c};
+	int rc = commit_run(a, &m);
+
+	if (rc == 0) {
+		a->reply.number = m.head.seq;
+		memcpy(a->reply.hash, m.head.hash, 32);
+	}
+	buf_release(&m.pages);
+	return rc;
+}

@@ -1,0 +1,190 @@
+#include <assert.h>
+#include <string.h>
+
+#include "raft/fsm_apply.h"
+#include "storage/page_store.h"
+#include "storage/upkeep_store.h"
+#include "storage/vault_store.h"
+
+/* Clean-up by cluster time, in bounded steps: the same rows on every node, however late a node is.
+ */
+static int expire_session(struct apply *a, const struct expiry_row *row)
+{
+	struct session_row session;
+	int rc = session_store_get(a->view, row->subject, &session, a->e);
+
+	if (rc == 0) {
+		apply_delete_session(a, &session);
+	}
+	return rc;
+}
+
+static int expire_version(struct apply *a, const struct expiry_row *row)
+{
+	uint64_t page_no = load_u64(row->subject + 16), revision = load_u64(row->subject + 24);
+	struct page_row page;
+	int rc;
+
+	if (a->cluster.purge_from_ms <= a->now_ms) {
+		return page_store_drop_version(a->txn, row->subject, page_no, revision, a->e);
+	}
+	/* Purging is on hold after a jump of the clock: it comes again when that is over. */
+	rc = page_store_revision(a->view, row->subject, page_no, revision, &page, a->e);
+	if (rc == 0) {
+		page_store_keep_version(a->txn, row->subject, &page, a->cluster.purge_from_ms);
+	}
+	return rc;
+}
+
+static int expire_idempotency(struct apply *a, const struct expiry_row *row)
+{
+	idempotency_store_delete(a->txn, row->subject, row->expires_ms);
+	return 0;
+}
+
+/* An enrolment token nobody used: the account stays, pending, for another one. */
+static int expire_enrol(struct apply *a, const struct expiry_row *row)
+{
+	char name[ACCOUNT_NAME_BYTES_MAX + 1] = "";
+	struct account_row account;
+	int rc;
+
+	memcpy(name, row->subject, row->subject_bytes);
+	rc = account_store_get(a->view, name, &account, a->e);
+	if (rc == 0) {
+		account.enrol_expires_ms = 0;
+		memset(account.enrol_hash, 0, sizeof account.enrol_hash);
+		account_store_put(a->txn, &account);
+		expiry_store_delete(a->txn, row);
+	}
+	return rc;
+}
+
+static int expire_one(struct apply *a, const struct expiry_row *row)
+{
+	static const size_t subject_bytes[] = {[EXPIRY_SESSION] = 32,
+		[EXPIRY_STAGED] = 48,
+		[EXPIRY_VERSION] = 32,
+		[EXPIRY_IDEMPOTENCY] = 32};
+	int rc = KLUIS_ENOTFOUND;
+
+	if (row->kind != EXPIRY_ENROL && row->subject_bytes != subject_bytes[row->kind]) {
+		return err_set(a->e, KLUIS_ECORRUPT, "damaged row of the expiry queue");
+	}
+	switch ((enum expiry_kind)row->kind) {
+	case EXPIRY_SESSION:
+		rc = expire_session(a, row);
+		break;
+	case EXPIRY_STAGED:
+		rc = page_store_drop_staged(a->txn, row->subject, row->subject + 16, a->e);
+		break;
+	case EXPIRY_VERSION:
+		rc = expire_version(a, row);
+		break;
+	case EXPIRY_IDEMPOTENCY:
+		rc = expire_idempotency(a, row);
+		break;
+	case EXPIRY_ENROL:
+		rc = expire_enrol(a, row);
+		break;
+	}
+	/* The queue and what it speaks of are written together. */
+	return rc == KLUIS_ENOTFOUND
+		       ? err_set(a->e, KLUIS_ECORRUPT, "the expiry queue names what is not there")
+		       : rc;
+}
+
+static int expire_due(struct apply *a, size_t max, size_t *done)
+{
+	_cleanup_(x_freep) struct expiry_row *rows = x_calloc(EXPIRE_ROWS_MAX, sizeof *rows);
+	size_t n = 0;
+	int rc = expiry_store_due(a->view, a->now_ms, rows, max, &n, a->e);
+
+	for (size_t i = 0; rc == 0 && i < n; i++) {
+		rc = expire_one(a, &rows[i]);
+	}
+	*done += n;
+	return rc;
+}
+
+static int expire_vaults(struct apply *a, size_t max, size_t *done)
+{
+	struct vault_row vault;
+	uint8_t vault_id[16];
+	size_t n = 0;
+	int rc;
+
+	if (*done >= max) {
+		return 0;
+	}
+	rc = work_store_first(a->view, vault_id, a->e);
+	if (rc != 0) {
+		return rc == KLUIS_ENOTFOUND ? 0 : rc;
+	}
+	rc = vault_store_purge(a->txn, vault_id, max - *done, &n, a->e);
+	if (rc != 0 || n > 0) {
+		*done += n;
+		return rc;
+	}
+	rc = vault_store_get(a->view, vault_id, &vault, a->e);
+	if (rc != 0) {
+		return err_set(a->e, KLUIS_ECORRUPT, "a vault being deleted is missing");
+	}
+	vault.state = VAULT_GONE;
+	vault_store_put(a->txn, &vault);
+	work_store_delete(a->txn, vault_id);
+	*done += 1;
+	return 0;
+}
+
+/* One window of by_index behind the cursor: its tombstones are forgotten. Whatever is newer than
+ * the oldest increment still kept must stay, or a restore would bring deleted rows back. */
+static int expire_tombstones(struct apply *a, size_t max, size_t *done, struct modification *cursor)
+{
+	_cleanup_(x_freep) struct index_tombstone *rows = x_calloc(EXPIRE_ROWS_MAX, sizeof *rows);
+	struct snapshot_state_row state;
+	size_t n = 0;
+	int rc = snapshot_store_state(a->view, &state, a->e);
+
+	if (rc != 0 || *done >= max) {
+		return rc;
+	}
+	rc = index_store_tombstones(
+		a->view, cursor, state.tombstones_upto, rows, max - *done, &n, a->e);
+	for (size_t i = 0; rc == 0 && i < n; i++) {
+		txn_forget(a->txn, &rows[i].at, key_bytes(&rows[i].key));
+	}
+	*done += n;
+	return rc;
+}
+
+int apply_expire(struct apply *a, const struct command_expire *c)
+{
+	struct expire_state_row state;
+	struct modification cursor;
+	size_t done = 0, max = c->max_rows;
+	int rc = expire_store_get(a->view, &state, a->e);
+
+	assert(max <= EXPIRE_ROWS_MAX);
+	if (rc != 0) {
+		return rc;
+	}
+	if (state.last_ms != 0 && a->now_ms < state.last_ms + EXPIRE_INTERVAL_MS) {
+		return err_set(a->e, KLUIS_ERATE, "the last clean-up was just now");
+	}
+	cursor = state.tombstones_done;
+	rc = expire_due(a, max, &done);
+	if (rc == 0) {
+		rc = expire_vaults(a, max, &done);
+	}
+	if (rc == 0) {
+		rc = expire_tombstones(a, max, &done, &cursor);
+	}
+	if (rc == 0 && (done > 0 || modification_compare(&cursor, &state.tombstones_done) != 0)) {
+		state.last_ms = a->now_ms;
+		state.tombstones_done = cursor;
+		expire_store_put(a->txn, &state);
+	}
+	a->reply.number = done;
+	return rc;
+}

@@ -1,0 +1,279 @@
+#include <assert.h>
+#include <string.h>
+
+#include "raft/fsm_apply.h"
+#include "storage/snapshot_store.h"
+
+static void snapshot_error(struct snapshot_row *row, struct bytes error)
+{
+	size_t len = error.len < SNAPSHOT_ERROR_BYTES_MAX ? error.len : SNAPSHOT_ERROR_BYTES_MAX;
+
+	memset(row->error, 0, sizeof row->error);
+	if (len > 0) {
+		memcpy(row->error, error.data, len);
+	}
+}
+
+/* Whether this slot may be claimed now; what was claimed and given up is marked as failed. Exactly
+ * one taker per slot: only entries decide, never somebody's clock. */
+static int claim_cycle_check(
+	struct apply *a, const struct command_snapshot_claim *c, struct snapshot_state_row *state)
+{
+	struct snapshot_row old;
+	bool running, again;
+	int rc;
+
+	if (c->slot > a->now_ms + SNAPSHOT_EARLY_MS) {
+		return err_set(a->e, KLUIS_EINVAL, "that cycle has not come yet");
+	}
+	if (c->slot < state->last_slot) {
+		return err_set(a->e, KLUIS_ECONFLICT, "a later cycle was claimed");
+	}
+	if (state->claimed_id == 0) {
+		return c->slot > state->last_slot || state->last_slot == 0
+			       ? 0
+			       : err_set(a->e, KLUIS_ECONFLICT, "the cycle is done");
+	}
+	rc = snapshot_store_get(a->view, state->claimed_id, &old, a->e);
+	if (rc != 0) {
+		return err_set(a->e, KLUIS_ECORRUPT, "the claimed snapshot is missing");
+	}
+	again = old.node == c->node && c->slot == state->last_slot;
+	running = old.state == SNAPSHOT_RUNNING && a->now_ms < old.claim_expires_ms;
+	if (running && !again) {
+		return err_set(a->e, KLUIS_ECONFLICT, "node %llu takes the snapshot",
+			(unsigned long long)old.node);
+	}
+	if (old.state == SNAPSHOT_SHIPPED && c->slot == state->last_slot) {
+		return err_set(a->e, KLUIS_ECONFLICT, "the cycle's snapshot is shipped");
+	}
+	if (old.state == SNAPSHOT_RUNNING) {
+		old.state = SNAPSHOT_FAILED;
+		snapshot_error(&old, bytes_str(again ? "begun anew" : "its claim expired"));
+		snapshot_store_put(a->txn, &old);
+	}
+	return 0;
+}
+
+/* Records beyond SNAPSHOTS_KEPT go, oldest first; pinned ones stay. */
+static int claim_trim(struct apply *a)
+{
+	_cleanup_(x_freep) struct snapshot_row *rows = x_calloc(SNAPSHOTS_KEPT + 1, sizeof *rows);
+	size_t n = 0;
+	int rc = snapshot_store_list(a->view, 0, rows, SNAPSHOTS_KEPT + 1, &n, a->e);
+
+	for (size_t i = 0; rc == 0 && n > SNAPSHOTS_KEPT && i < n; i++) {
+		if (!rows[i].pinned) {
+			return snapshot_store_delete(a->txn, &rows[i], a->e);
+		}
+	}
+	return rc;
+}
+
+static int claim_write(
+	struct apply *a, const struct command_snapshot_claim *c, struct snapshot_state_row *state)
+{
+	struct snapshot_row row = {.id = a->index,
+		.kind = c->kind,
+		.state = SNAPSHOT_RUNNING,
+		.node = c->node,
+		.slot = c->kind == SNAPSHOT_MANUAL ? a->now_ms : c->slot,
+		.created_ms = a->now_ms,
+		.claim_expires_ms = a->now_ms + c->ttl_ms};
+
+	if (c->kind == SNAPSHOT_INCREMENT) {
+		row.kind = state->confirmed_cycle == 0 ? SNAPSHOT_FULL : SNAPSHOT_INCREMENT;
+		row.cycle = state->confirmed_cycle + 1;
+		row.base_id = state->confirmed_id;
+		row.base_index = state->confirmed_index;
+		state->claimed_id = row.id;
+		state->last_slot = c->slot;
+		snapshot_store_put_state(a->txn, state);
+	}
+	snapshot_store_put(a->txn, &row);
+	a->reply.number = row.id;
+	return claim_trim(a);
+}
+
+static int claim_run(struct apply *a, const struct command_snapshot_claim *c)
+{
+	struct snapshot_state_row state;
+	struct snapshot_row same;
+	struct node_row node;
+	int rc = node_store_get(a->view, c->node, &node, a->e);
+
+	if (rc == 0) {
+		rc = snapshot_store_get(a->view, a->index, &same, a->e);
+		rc = rc == 0 ? err_set(a->e, KLUIS_ECONFLICT, "one claim in an entry")
+			     : (rc == KLUIS_ENOTFOUND ? 0 : rc);
+	}
+	if (rc == 0) {
+		rc = snapshot_store_state(a->view, &state, a->e);
+	}
+	if (rc == 0 && c->kind == SNAPSHOT_INCREMENT) {
+		rc = claim_cycle_check(a, c, &state);
+	}
+	if (rc == 0) {
+		rc = claim_write(a, c, &state);
+	}
+	return rc;
+}
+
+int apply_snapshot_claim(struct apply *a, const struct command_snapshot_claim *c)
+{
+	int rc = apply_once_begin(a, c->actor, COMMAND_SNAPSHOT_CLAIM, &c->once);
+
+	if (rc != 0 || a->replayed) {
+		return rc;
+	}
+	rc = claim_run(a, c);
+	if (rc == 0) {
+		apply_once_end(a, c->actor, COMMAND_SNAPSHOT_CLAIM, &c->once, false);
+	}
+	if (rc == 0 && c->kind == SNAPSHOT_MANUAL) {
+		rc = apply_audit(a, COMMAND_SNAPSHOT_CLAIM, c->actor, bytes_str("manual snapshot"));
+	}
+	return rc;
+}
+
+int apply_snapshot_record(struct apply *a, const struct command_snapshot_record *c)
+{
+	struct snapshot_row row;
+	int rc = snapshot_store_get(a->view, c->id, &row, a->e);
+
+	if (rc != 0) {
+		return rc;
+	}
+	a->reply.number = row.id;
+	if (row.node != c->node) {
+		return err_set(a->e, KLUIS_ECONFLICT, "another node takes this snapshot");
+	}
+	if (row.state != SNAPSHOT_RUNNING) {
+		return row.state != SNAPSHOT_FAILED &&
+				       memcmp(row.manifest_hash, c->manifest_hash, 32) == 0
+			       ? 0
+			       : err_set(a->e, KLUIS_ECONFLICT, "the snapshot is not running");
+	}
+	if (c->index < row.id || c->index >= a->index) {
+		return err_set(a->e, KLUIS_EINVAL, "a snapshot is taken behind its claim");
+	}
+	row.state = SNAPSHOT_SHIPPED;
+	row.index = c->index;
+	row.term = c->term;
+	row.objects = c->objects;
+	row.bytes = c->bytes;
+	memcpy(row.manifest_hash, c->manifest_hash, 32);
+	memcpy(row.state_root, c->state_root, 32);
+	snapshot_store_put(a->txn, &row);
+	return 0;
+}
+
+/* The newest confirmed cycle is what the next increment is taken against. */
+static int confirm_cycle(struct apply *a, const struct snapshot_row *row)
+{
+	struct snapshot_state_row state;
+	struct snapshot_row oldest;
+	int rc = snapshot_store_state(a->view, &state, a->e);
+
+	if (rc != 0 || row->cycle == 0 || row->index <= state.confirmed_index) {
+		return rc;
+	}
+	state.confirmed_id = row->id;
+	state.confirmed_cycle = row->cycle;
+	state.confirmed_index = row->index;
+	if (state.claimed_id == row->id) {
+		state.claimed_id = 0;
+	}
+	if (row->cycle > SNAPSHOT_CYCLES_KEPT) {
+		rc = snapshot_store_cycle(
+			a->view, row->cycle - SNAPSHOT_CYCLES_KEPT, &oldest, a->e);
+		if (rc == 0) {
+			state.tombstones_upto = oldest.index;
+		} else if (rc == KLUIS_ENOTFOUND) {
+			rc = 0;
+		}
+	}
+	snapshot_store_put_state(a->txn, &state);
+	return rc;
+}
+
+static bool confirm_has(const struct snapshot_row *row, uint64_t node)
+{
+	for (unsigned i = 0; i < row->n_confirmations; i++) {
+		if (row->confirmation[i].node == node) {
+			return true;
+		}
+	}
+	return false;
+}
+
+int apply_snapshot_confirm(struct apply *a, const struct command_snapshot_confirm *c)
+{
+	struct snapshot_row row;
+	struct node_row node;
+	int rc = snapshot_store_get(a->view, c->id, &row, a->e);
+
+	if (rc == 0) {
+		rc = node_store_get(a->view, c->node, &node, a->e);
+	}
+	if (rc != 0) {
+		return rc;
+	}
+	a->reply.number = row.id;
+	if (c->node == row.node ||
+		(row.state != SNAPSHOT_SHIPPED && row.state != SNAPSHOT_CONFIRMED) ||
+		memcmp(row.manifest_hash, c->manifest_hash, 32) != 0) {
+		return err_set(a->e, KLUIS_ECONFLICT, "no such snapshot to confirm");
+	}
+	if (confirm_has(&row, c->node)) {
+		return 0;
+	}
+	if (row.n_confirmations >= SITES_MAX) {
+		return err_set(a->e, KLUIS_EQUOTA, "too many confirmations");
+	}
+	row.confirmation[row.n_confirmations++] =
+		(struct snapshot_confirmation){c->node, a->now_ms};
+	if (row.state == SNAPSHOT_SHIPPED && row.n_confirmations >= c->needed) {
+		row.state = SNAPSHOT_CONFIRMED;
+		row.confirmed_ms = a->now_ms;
+		rc = confirm_cycle(a, &row);
+	}
+	snapshot_store_put(a->txn, &row);
+	return rc;
+}
+
+int apply_snapshot_fail(struct apply *a, const struct command_snapshot_fail *c)
+{
+	struct snapshot_row row;
+	int rc = snapshot_store_get(a->view, c->id, &row, a->e);
+
+	if (rc != 0) {
+		return rc;
+	}
+	a->reply.number = row.id;
+	if (row.state == SNAPSHOT_FAILED) {
+		return 0;
+	}
+	if (row.node != c->node || row.state == SNAPSHOT_CONFIRMED) {
+		return err_set(a->e, KLUIS_ECONFLICT, "no running snapshot of this node");
+	}
+	row.state = SNAPSHOT_FAILED;
+	snapshot_error(&row, c->error);
+	snapshot_store_put(a->txn, &row);
+	return 0;
+}
+
+int apply_snapshot_pin(struct apply *a, const struct command_snapshot_pin *c)
+{
+	struct snapshot_row row;
+	uint8_t id[8];
+	int rc = snapshot_store_get(a->view, c->id, &row, a->e);
+
+	if (rc != 0 || row.pinned == c->on) {
+		return rc;
+	}
+	row.pinned = c->on;
+	snapshot_store_put(a->txn, &row);
+	store_u64(id, row.id);
+	return apply_audit(a, COMMAND_SNAPSHOT_PIN, c->actor, bytes_of(id, sizeof id));
+}

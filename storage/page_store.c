@@ -1,0 +1,441 @@
+#include "storage/page_store.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "storage/row.h"
+#include "storage/upkeep_store.h"
+
+static struct key page_key(enum key_family family, const uint8_t vault_id[16])
+{
+	struct key key = key_begin(family);
+
+	key_put_id(&key, vault_id);
+	return key;
+}
+
+static struct key page_number_key(const uint8_t vault_id[16], uint64_t page_no)
+{
+	struct key key = page_key(KEY_PAGE, vault_id);
+
+	key_put_u64(&key, page_no);
+	return key;
+}
+
+static struct key version_key(const uint8_t vault_id[16], uint64_t page_no, uint64_t revision)
+{
+	struct key key = page_key(KEY_VERSION, vault_id);
+
+	key_put_u64(&key, page_no);
+	key_put_u64(&key, revision);
+	return key;
+}
+
+static struct key page_hash_key(
+	enum key_family family, const uint8_t vault_id[16], const uint8_t hash[32])
+{
+	struct key key = page_key(family, vault_id);
+
+	key_put_hash(&key, hash);
+	return key;
+}
+
+void page_row_encode(const struct page_row *row, struct buf *to)
+{
+	buf_put_u8(to, ROW_FORMAT);
+	buf_put_u64(to, row->page_no);
+	buf_put_u64(to, row->revision);
+	buf_put_u32(to, row->key_epoch);
+	buf_put_u8(to, row->flags);
+	buf_put_u8(to, row->kind);
+	buf_put_u8(to, row->sym);
+	buf_put_u8(to, row->bucket);
+	buf_put_u32(to, row->bytes);
+	buf_append(to, row->hash, 32);
+	buf_append(to, row->leaf, 32);
+	buf_append(to, row->device_id, 16);
+	buf_put_u64(to, row->seq);
+	buf_put_u64(to, row->committed_ms);
+	buf_put_u64(to, row->expires_ms);
+}
+
+int page_row_decode(struct bytes value, struct page_row *ret_row, struct err *e)
+{
+	struct wire w = row_wire(value);
+	struct page_row row;
+	int rc;
+
+	row.page_no = wire_u64(&w);
+	row.revision = wire_u64(&w);
+	row.key_epoch = wire_u32(&w);
+	row.flags = wire_u8(&w);
+	row.kind = wire_u8(&w);
+	row.sym = wire_u8(&w);
+	row.bucket = wire_u8(&w);
+	row.bytes = wire_u32(&w);
+	wire_copy(&w, row.hash, 32);
+	wire_copy(&w, row.leaf, 32);
+	wire_copy(&w, row.device_id, 16);
+	row.seq = wire_u64(&w);
+	row.committed_ms = wire_u64(&w);
+	row.expires_ms = wire_u64(&w);
+	rc = row_end(NULL, &w, KEY_PAGE, e);
+	if (rc == 0) {
+		*ret_row = row;
+	}
+	return rc;
+}
+
+static int page_row_get(
+	const struct kv_view *view, const struct key *key, struct page_row *ret_row, struct err *e)
+{
+	_cleanup_(buf_release) struct buf value = BUF_INIT;
+	int rc = row_get(view, key, &value, e);
+
+	return rc == 0 ? page_row_decode(buf_bytes(&value), ret_row, e) : rc;
+}
+
+int page_store_get(const struct kv_view *view, const uint8_t vault_id[16], uint64_t page_no,
+	struct page_row *ret_row, struct err *e)
+{
+	struct key key = page_number_key(vault_id, page_no);
+
+	return page_row_get(view, &key, ret_row, e);
+}
+
+int page_store_revision(const struct kv_view *view, const uint8_t vault_id[16], uint64_t page_no,
+	uint64_t revision, struct page_row *ret_row, struct err *e)
+{
+	struct key key = version_key(vault_id, page_no, revision);
+	struct page_row row;
+	int rc = page_store_get(view, vault_id, page_no, &row, e);
+
+	if (rc == 0 && row.revision != revision) {
+		return page_row_get(view, &key, ret_row, e);
+	}
+	if (rc == 0) {
+		*ret_row = row;
+	}
+	return rc;
+}
+
+static int version_list_decode(struct bytes key, struct bytes value, void *to, struct err *e)
+{
+	(void)key;
+	return page_row_decode(value, to, e);
+}
+
+/* The older revisions, ascending. */
+static int version_list(const struct kv_view *view, const uint8_t vault_id[16], uint64_t page_no,
+	struct page_row rows[PAGE_VERSIONS_MAX + 1], size_t *ret_n, struct err *e)
+{
+	struct row_list list = {.prefix = page_key(KEY_VERSION, vault_id),
+		.max = PAGE_VERSIONS_MAX + 1,
+		.decode = version_list_decode,
+		.stride = sizeof *rows};
+
+	key_put_u64(&list.prefix, page_no);
+	return row_list(view, &list, rows, ret_n, e);
+}
+
+int page_store_versions(const struct kv_view *view, const uint8_t vault_id[16], uint64_t page_no,
+	struct page_row ret_rows[PAGE_VERSIONS_MAX + 1], size_t *ret_n, struct err *e)
+{
+	struct page_row older[PAGE_VERSIONS_MAX + 1], current;
+	size_t n = 0;
+	int rc = page_store_get(view, vault_id, page_no, &current, e);
+
+	if (rc == 0) {
+		rc = version_list(view, vault_id, page_no, older, &n, e);
+	}
+	if (rc == 0 && n > PAGE_VERSIONS_MAX) {
+		rc = err_set(e, KLUIS_ECORRUPT, "a page has too many revisions");
+	}
+	if (rc != 0) {
+		return rc;
+	}
+	ret_rows[0] = current;
+	for (size_t i = 0; i < n; i++) {
+		ret_rows[1 + i] = older[n - 1 - i];
+	}
+	*ret_n = n + 1;
+	return 0;
+}
+
+int page_store_bytes(const struct kv_view *view, const uint8_t vault_id[16],
+	const struct page_row *row, struct buf *to, struct err *e)
+{
+	struct key key = page_hash_key(KEY_BYTES, vault_id, row->hash);
+	size_t before = to->len;
+	int rc = row_get(view, &key, to, e);
+
+	if (rc == KLUIS_ENOTFOUND || (rc == 0 && to->len - before != row->bytes)) {
+		to->len = before;
+		rc = err_set(e, KLUIS_ECORRUPT, "the bytes of a page are missing");
+	}
+	return rc;
+}
+
+static int staged_get(const struct kv_view *view, const uint8_t vault_id[16],
+	const uint8_t hash[32], struct page_row *ret_row, struct err *e)
+{
+	struct key key = page_hash_key(KEY_STAGED, vault_id, hash);
+
+	return page_row_get(view, &key, ret_row, e);
+}
+
+int page_store_staged(const struct kv_view *view, const uint8_t vault_id[16],
+	const uint8_t hash[32], uint64_t now_ms, struct page_row *ret_row, struct err *e)
+{
+	struct page_row row;
+	int rc = staged_get(view, vault_id, hash, &row, e);
+
+	if (rc == 0 && now_ms >= row.expires_ms) {
+		return err_set(e, KLUIS_ENOTFOUND, "the staged page has expired");
+	}
+	if (rc == 0) {
+		*ret_row = row;
+	}
+	return rc;
+}
+
+int page_store_refs(const struct kv_view *view, const uint8_t vault_id[16], const uint8_t hash[32],
+	uint64_t *ret_refs, struct err *e)
+{
+	_cleanup_(buf_release) struct buf value = BUF_INIT;
+	struct key key = page_hash_key(KEY_REFS, vault_id, hash);
+	struct wire w;
+	uint64_t refs;
+	int rc = row_get(view, &key, &value, e);
+
+	if (rc == KLUIS_ENOTFOUND) {
+		*ret_refs = 0;
+		return 0;
+	}
+	if (rc != 0) {
+		return rc;
+	}
+	w = row_wire(buf_bytes(&value));
+	refs = wire_u64(&w);
+	if (refs == 0) {
+		wire_fail(&w); /* A count of none is no row. */
+	}
+	rc = row_end(NULL, &w, KEY_REFS, e);
+	if (rc == 0) {
+		*ret_refs = refs;
+	}
+	return rc;
+}
+
+static void page_put_refs(
+	struct txn *txn, const uint8_t vault_id[16], const uint8_t hash[32], uint64_t refs)
+{
+	struct key key = page_hash_key(KEY_REFS, vault_id, hash);
+	struct buf value = row_begin();
+
+	buf_put_u64(&value, refs);
+	row_put(txn, &key, &value);
+}
+
+/* One reference more; the bytes come with the first. */
+static int page_ref(struct txn *txn, const uint8_t vault_id[16], const uint8_t hash[32],
+	struct bytes page, struct err *e)
+{
+	struct key key = page_hash_key(KEY_BYTES, vault_id, hash);
+	uint64_t refs;
+	int rc = page_store_refs(txn_view(txn), vault_id, hash, &refs, e);
+
+	if (rc != 0) {
+		return rc;
+	}
+	if (refs == 0) {
+		txn_put_hashed(txn, key_bytes(&key), page, hash);
+	}
+	page_put_refs(txn, vault_id, hash, refs + 1);
+	return 0;
+}
+
+/* One reference less; the bytes go with the last. */
+static int page_unref(
+	struct txn *txn, const uint8_t vault_id[16], const uint8_t hash[32], struct err *e)
+{
+	struct key bytes_key = page_hash_key(KEY_BYTES, vault_id, hash);
+	struct key refs_key = page_hash_key(KEY_REFS, vault_id, hash);
+	uint64_t refs;
+	int rc = page_store_refs(txn_view(txn), vault_id, hash, &refs, e);
+
+	if (rc == 0 && refs == 0) {
+		rc = err_set(e, KLUIS_ECORRUPT, "a page's bytes are counted too low");
+	}
+	if (rc != 0) {
+		return rc;
+	}
+	if (refs > 1) {
+		page_put_refs(txn, vault_id, hash, refs - 1);
+	} else {
+		row_delete(txn, &bytes_key);
+		row_delete(txn, &refs_key);
+	}
+	return 0;
+}
+
+struct expiry_row page_staged_expiry(const uint8_t vault_id[16], const struct page_row *row)
+{
+	struct expiry_row expiry = {.expires_ms = row->expires_ms, .kind = EXPIRY_STAGED};
+
+	memcpy(expiry.subject, vault_id, 16);
+	memcpy(expiry.subject + 16, row->hash, 32);
+	expiry.subject_bytes = 48;
+	return expiry;
+}
+
+struct expiry_row page_version_expiry(const uint8_t vault_id[16], const struct page_row *row)
+{
+	struct expiry_row expiry = {.expires_ms = row->expires_ms, .kind = EXPIRY_VERSION};
+
+	memcpy(expiry.subject, vault_id, 16);
+	store_u64(expiry.subject + 16, row->page_no);
+	store_u64(expiry.subject + 24, row->revision);
+	expiry.subject_bytes = 32;
+	return expiry;
+}
+
+static void page_put(struct txn *txn, const struct key *key, const struct page_row *row)
+{
+	struct buf value = BUF_INIT;
+
+	page_row_encode(row, &value);
+	row_put(txn, key, &value);
+}
+
+int page_store_stage(struct txn *txn, const uint8_t vault_id[16], const struct page_row *row,
+	struct bytes page, struct err *e)
+{
+	struct key key = page_hash_key(KEY_STAGED, vault_id, row->hash);
+	struct expiry_row expiry;
+	struct page_row old;
+	int rc = staged_get(txn_view(txn), vault_id, row->hash, &old, e);
+
+	if (rc == 0) {
+		expiry = page_staged_expiry(vault_id, &old);
+		expiry_store_delete(txn, &expiry);
+	} else if (rc == KLUIS_ENOTFOUND) {
+		rc = page_ref(txn, vault_id, row->hash, page, e);
+	}
+	if (rc != 0) {
+		return rc;
+	}
+	page_put(txn, &key, row);
+	expiry = page_staged_expiry(vault_id, row);
+	expiry_store_put(txn, &expiry);
+	return 0;
+}
+
+/* The staged row goes, its reference stays: for whoever takes it over. */
+static int staged_take(
+	struct txn *txn, const uint8_t vault_id[16], const uint8_t hash[32], struct err *e)
+{
+	struct key key = page_hash_key(KEY_STAGED, vault_id, hash);
+	struct expiry_row expiry;
+	struct page_row row;
+	int rc = staged_get(txn_view(txn), vault_id, hash, &row, e);
+
+	if (rc == KLUIS_ENOTFOUND) {
+		return err_set(e, KLUIS_ECORRUPT, "a staged page is missing");
+	}
+	if (rc == 0) {
+		expiry = page_staged_expiry(vault_id, &row);
+		expiry_store_delete(txn, &expiry);
+		row_delete(txn, &key);
+	}
+	return rc;
+}
+
+int page_store_drop_staged(
+	struct txn *txn, const uint8_t vault_id[16], const uint8_t hash[32], struct err *e)
+{
+	int rc = staged_take(txn, vault_id, hash, e);
+
+	return rc == 0 ? page_unref(txn, vault_id, hash, e) : rc;
+}
+
+static int version_drop(
+	struct txn *txn, const uint8_t vault_id[16], const struct page_row *row, struct err *e)
+{
+	struct key key = version_key(vault_id, row->page_no, row->revision);
+	struct expiry_row expiry = page_version_expiry(vault_id, row);
+
+	expiry_store_delete(txn, &expiry);
+	row_delete(txn, &key);
+	return page_unref(txn, vault_id, row->hash, e);
+}
+
+int page_store_drop_version(struct txn *txn, const uint8_t vault_id[16], uint64_t page_no,
+	uint64_t revision, struct err *e)
+{
+	struct key key = version_key(vault_id, page_no, revision);
+	struct page_row row;
+	int rc = page_row_get(txn_view(txn), &key, &row, e);
+
+	return rc == 0 ? version_drop(txn, vault_id, &row, e) : rc;
+}
+
+/* Older revisions go: all of them with `purge`, else what falls out of the last ones kept. */
+static int version_trim(
+	struct txn *txn, const uint8_t vault_id[16], uint64_t page_no, bool purge, struct err *e)
+{
+	struct page_row rows[PAGE_VERSIONS_MAX + 1];
+	size_t n = 0, keep = purge ? 0 : PAGE_VERSIONS_MAX;
+	int rc = version_list(txn_view(txn), vault_id, page_no, rows, &n, e);
+
+	for (size_t i = 0; rc == 0 && i + keep < n; i++) {
+		rc = version_drop(txn, vault_id, &rows[i], e);
+	}
+	return rc;
+}
+
+static void version_keep(struct txn *txn, const uint8_t vault_id[16], const struct page_row *row)
+{
+	struct key key = version_key(vault_id, row->page_no, row->revision);
+	struct expiry_row expiry = page_version_expiry(vault_id, row);
+
+	page_put(txn, &key, row);
+	expiry_store_put(txn, &expiry);
+}
+
+int page_store_commit(struct txn *txn, const uint8_t vault_id[16], const struct page_row *row,
+	struct bytes page, uint64_t versions_expire_ms, bool purge, struct err *e)
+{
+	struct key key = page_number_key(vault_id, row->page_no);
+	struct page_row old;
+	bool had_old;
+	int rc = page_store_get(txn_view(txn), vault_id, row->page_no, &old, e);
+
+	had_old = rc == 0;
+	if (rc == 0 || rc == KLUIS_ENOTFOUND) {
+		rc = page.len == 0 ? staged_take(txn, vault_id, row->hash, e)
+				   : page_ref(txn, vault_id, row->hash, page, e);
+	}
+	if (rc != 0) {
+		return rc;
+	}
+	assert(had_old ? row->revision == old.revision + 1 : row->revision == 1);
+	page_put(txn, &key, row);
+	if (!had_old) {
+		return 0;
+	}
+	old.expires_ms = versions_expire_ms;
+	version_keep(txn, vault_id, &old);
+	return version_trim(txn, vault_id, row->page_no, purge, e);
+}
+
+void page_store_keep_version(struct txn *txn, const uint8_t vault_id[16],
+	const struct page_row *row, uint64_t expires_ms)
+{
+	struct expiry_row expiry = page_version_expiry(vault_id, row);
+	struct page_row later = *row;
+
+	expiry_store_delete(txn, &expiry);
+	later.expires_ms = expires_ms;
+	version_keep(txn, vault_id, &later);
+}
