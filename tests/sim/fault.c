@@ -99,17 +99,24 @@ static void fault_join(struct sim *sim)
 	}
 }
 
+/* Mostly small, sometimes longer than an election. */
+static unsigned fault_scale(struct sim *sim, unsigned small, unsigned big, unsigned huge)
+{
+	unsigned dice = (unsigned)sim_random(sim, 100);
+
+	return (unsigned)sim_random(sim, dice < 70 ? small : dice < 90 ? big : huge);
+}
+
 static void fault_weather(struct sim *sim)
 {
 	sim->loss = sim_chance(sim, 300) ? 0 : (unsigned)sim_random(sim, 150);
 	sim->reconnect = (unsigned)sim_random(sim, 30);
-	sim->jitter_ms = 2 + (unsigned)sim_random(sim, sim_chance(sim, 700) ? 20 : 300);
+	sim->jitter_ms = 2 + fault_scale(sim, 20, 300, 1500);
 }
 
 static void fault_disk(struct sim *sim)
 {
-	fault_victim(sim)->disk.latency_ms =
-		1 + (unsigned)sim_random(sim, sim_chance(sim, 700) ? 10 : 150);
+	fault_victim(sim)->disk.latency_ms = 1 + fault_scale(sim, 10, 150, 2500);
 }
 
 static void fault_transfer(struct sim *sim)

@@ -83,6 +83,10 @@ static int io_append(void *ctx, uint64_t seq, struct entry *const *entries, unsi
 		node->failing = true;
 		return KLUIS_EIO;
 	}
+	if (node->sim->options.bug == BUG_ACK_BEFORE_DURABLE) {
+		sim_push(node->sim, 0, EVENT_EARLY, node, seq, NULL);
+		seq = 0;
+	}
 	op = disk_op_new(DISK_APPEND, seq);
 	op->n = n;
 	op->entry = x_malloc(n * sizeof *op->entry);
@@ -641,6 +645,11 @@ void node_event(struct sim_node *node, const struct sim_event *event)
 			if (node->installed_due) {
 				node_installed(node);
 			}
+			break;
+		case EVENT_EARLY:
+			node->inside = true;
+			driver_persisted(node->driver, event->arg, 0);
+			node_after(node);
 			break;
 		case EVENT_TIMER:
 			node_timer(node, event->arg);

@@ -66,6 +66,7 @@ struct sim_node;
 enum sim_event_kind {
 	EVENT_PACKET,
 	EVENT_DISK,
+	EVENT_EARLY, /* Planted bug: a write is reported that is not one yet. */
 	EVENT_TIMER,
 	EVENT_APPLY,
 	EVENT_READ,
