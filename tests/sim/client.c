@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/wire.h"
+#include "raft/command.h"
 #include "tests/sim/sim.h"
 
 enum {
@@ -124,7 +125,7 @@ void client_propose(struct sim_node *node)
 	struct sim_waiter *waiter;
 	uint64_t leader = driver_leader(node->driver), seq = ++node->seq;
 
-	machine_command(&sim->random.random, ++sim->command_id, &command);
+	machine_command(&sim->random.random, node->machine, ++sim->command_id, &command);
 	if (sim_random(sim, 100) < sim->big_percent) {
 		buf_put_zeros(&command, (size_t)sim_random(sim, 20000));
 	}
@@ -154,11 +155,13 @@ static unsigned client_envelope(struct sim_node *node, struct buf *to)
 		proposal = proposal->next;
 		n++;
 	}
-	machine_envelope_begin(to, node->sim->now_ms, n);
+	payload_begin(to, node->sim->now_ms);
 	proposal = node->proposals;
 	for (unsigned i = 0; i < n; i++) {
-		machine_envelope_add(to, proposal->origin, proposal->boot, proposal->seq,
-			buf_bytes(&proposal->command));
+		struct payload_item item = {proposal->origin, proposal->boot, proposal->seq,
+			buf_bytes(&proposal->command)};
+
+		payload_add(to, &item);
 		proposal = proposal->next;
 	}
 	return n;

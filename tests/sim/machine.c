@@ -1,118 +1,144 @@
+/* The real state machine over the in-memory store: a clone is what a flush, a checkpoint or a crash
+ * leaves. */
 #include "tests/sim/machine.h"
 
 #include <assert.h>
+#include <stdio.h>
+#include <string.h>
 
-#include "base/err.h"
 #include "base/limits.h"
-#include "base/wire.h"
-
-enum { ENVELOPE_VERSION = 1 };
+#include "raft/fsm.h"
+#include "storage/key_codec.h"
 
 struct machine {
-	uint64_t node, index, term, hash;
+	uint64_t node;
+	struct kv *kv;
+	struct fsm *fsm;
+	struct fsm_results results;
 	bool impure;
 };
 
-struct machine *machine_new(uint64_t node)
+static struct machine *machine_over(struct kv *kv, uint64_t node)
 {
 	struct machine *machine = x_calloc(1, sizeof *machine);
+	int rc;
 
 	machine->node = node;
+	machine->kv = kv;
+	rc = fsm_new(kv, node, &machine->fsm, NULL);
+	assert(rc == 0);
 	return machine;
+}
+
+struct machine *machine_new(uint64_t node)
+{
+	return machine_over(kv_memory_new(), node);
 }
 
 void machine_free(struct machine *machine)
 {
-	free(machine);
+	if (machine != NULL) {
+		fsm_free(machine->fsm);
+		kv_close(machine->kv);
+		fsm_results_release(&machine->results);
+		free(machine);
+	}
 }
 
 struct machine *machine_clone(const struct machine *machine, uint64_t node)
 {
-	struct machine *clone = x_memdup(machine, sizeof *machine);
-
-	clone->node = node;
-	return clone;
+	return machine_over(kv_memory_clone(machine->kv), node);
 }
 
 uint64_t machine_index(const struct machine *machine)
 {
-	return machine->index;
+	return fsm_position(machine->fsm)->index;
 }
 
 uint64_t machine_term(const struct machine *machine)
 {
-	return machine->term;
+	return fsm_position(machine->fsm)->term;
 }
 
 uint64_t machine_hash(const struct machine *machine)
 {
-	return machine->hash;
+	const struct position *position = fsm_position(machine->fsm);
+	uint64_t hash;
+
+	memcpy(&hash, position->state_hash, sizeof hash);
+	return hash ^ position->cluster_time_ms ^ position->commands << 32;
 }
 
-static void machine_mix(struct machine *machine, struct bytes bytes)
+/* Planted bug: one row too much, another at each node. */
+static int machine_stain(struct machine *machine, uint64_t index)
 {
-	for (size_t i = 0; i < bytes.len; i++) {
-		machine->hash = (machine->hash ^ bytes.data[i]) * 0x100000001b3U;
-	}
-	machine->hash ^= machine->hash >> 31;
+	struct entry *entry;
+	_cleanup_(buf_release) struct buf payload = BUF_INIT, command = BUF_INIT;
+	struct fsm_results results = {0};
+	int rc;
+
+	machine_command_of(machine->node, index, &command);
+	payload_begin(&payload, 0);
+	payload_add(&payload, &(struct payload_item){.command = buf_bytes(&command)});
+	entry = entry_copy(index, machine_term(machine), ENTRY_COMMAND, buf_bytes(&payload));
+	rc = fsm_apply(machine->fsm, &entry, 1, &results, NULL);
+	fsm_results_release(&results);
+	entry_unref(entry);
+	return rc;
 }
 
-static int machine_apply_one(struct machine *machine, const struct entry *entry, struct buf *done)
+static int machine_run(
+	struct machine *machine, struct entry *const *entries, unsigned n, struct buf *done)
 {
-	struct wire w = wire_of(entry_bytes(entry));
-	unsigned n;
+	int rc = fsm_apply(machine->fsm, entries, n, &machine->results, NULL);
 
-	if (entry->index != machine->index + 1) {
-		return KLUIS_EINTERNAL;
-	}
-	machine->index = entry->index;
-	machine->term = entry->term;
-	if (entry->type != ENTRY_COMMAND) {
-		return 0;
-	}
-	if (wire_u8(&w) != ENVELOPE_VERSION) {
-		return KLUIS_EVERSION;
-	}
-	(void)wire_u64(&w);
-	n = wire_u16(&w);
-	for (unsigned i = 0; i < n; i++) {
-		struct machine_done item = {.index = entry->index};
-		struct bytes command;
+	for (size_t i = 0; rc == 0 && i < machine->results.n; i++) {
+		const struct fsm_result *result = &machine->results.result[i];
+		struct machine_done item = {.index = result->index,
+			.origin = result->origin,
+			.boot = result->nonce,
+			.seq = result->seq,
+			.rc = result->rc};
 
-		item.origin = wire_u64(&w);
-		item.boot = wire_u64(&w);
-		item.seq = wire_u64(&w);
-		command = wire_lp32(&w, ENTRY_BYTES_MAX);
-		if (!wire_ok(&w)) {
-			return KLUIS_ECORRUPT;
-		}
-		machine_mix(machine, command);
-		if (machine->impure) {
-			machine->hash += machine->node;
-		}
 		buf_append(done, &item, sizeof item);
 	}
-	return wire_end(&w) ? 0 : KLUIS_ECORRUPT;
+	return rc;
 }
 
 int machine_apply(
 	struct machine *machine, struct entry *const *entries, unsigned n, struct buf *done)
 {
-	int rc = 0;
-
-	for (unsigned i = 0; i < n && rc == 0; i++) {
-		rc = machine_apply_one(machine, entries[i], done);
+	if (machine->impure && n == 1 && entries[0]->type == ENTRY_BARRIER) {
+		return machine_stain(machine, entries[0]->index);
 	}
-	return rc;
+	return machine_run(machine, entries, n, done);
 }
 
+bool machine_quarantined(const struct machine *machine)
+{
+	return machine->results.quarantined;
+}
+
+/* The position's row says something else than the rows beside it. */
 void machine_shift(struct machine *machine, int by, uint64_t last)
 {
-	if (by < 0 && machine->index > 0) {
-		machine->index--;
-	} else if (by > 0 && machine->index < last) {
-		machine->index++;
+	struct position position = *fsm_position(machine->fsm);
+	_cleanup_(buf_release) struct buf value = BUF_INIT;
+	struct key key = key_begin(KEY_POSITION);
+	struct kv_change change;
+	int rc;
+
+	if ((by < 0 && position.index < 3) || (by > 0 && position.index >= last)) {
+		return;
 	}
+	position.index = by < 0 ? position.index - 1 : position.index + 1;
+	position_encode(&position, &value);
+	change = (struct kv_change){.key = key_bytes(&key), .value = buf_bytes(&value)};
+	rc = kv_write(machine->kv, &change, 1, NULL);
+	assert(rc == 0);
+	fsm_free(machine->fsm);
+	rc = fsm_new(machine->kv, machine->node, &machine->fsm, NULL);
+	assert(rc == 0);
 }
 
 void machine_set_impure(struct machine *machine, bool on)
@@ -120,25 +146,83 @@ void machine_set_impure(struct machine *machine, bool on)
 	machine->impure = on;
 }
 
-void machine_command(struct random *random, uint64_t id, struct buf *to)
+/* --- commands --- */
+
+static void command_init(struct command *command)
 {
-	buf_put_u64(to, id);
-	buf_put_zeros(to, (size_t)random_below(random, 40));
+	*command = (struct command){.type = COMMAND_CLUSTER_INIT};
+	command->cluster_init.n_nodes = 6;
+	memset(command->cluster_init.cluster_id, 0xc1, 16);
+	memset(command->cluster_init.lineage, 0x11, 16);
+	for (unsigned i = 0; i < 6; i++) {
+		command->cluster_init.node[i] = i + 1;
+	}
 }
 
-void machine_envelope_begin(struct buf *to, uint64_t cluster_time_ms, unsigned n)
+static void command_account(struct command *command, uint64_t id, uint64_t salt, const char *name)
 {
-	assert(n > 0 && n <= UINT16_MAX);
-	buf_put_u8(to, ENVELOPE_VERSION);
-	buf_put_u64(to, cluster_time_ms);
-	buf_put_u16(to, n);
+	*command = (struct command){.type = COMMAND_SERVICE_CREATE};
+	command->service_create.actor = bytes_str("sim");
+	command->service_create.name = bytes_str(name);
+	memcpy(command->service_create.enrol_hash, &id, sizeof id);
+	memcpy(command->service_create.enrol_hash + 8, &salt, sizeof salt);
+	if (salt % 2 == 0) {
+		command->service_create.once.key = bytes_str(name);
+		memcpy(command->service_create.once.body_hash, &id, sizeof id);
+	}
 }
 
-void machine_envelope_add(
-	struct buf *to, uint64_t origin, uint64_t boot, uint64_t seq, struct bytes command)
+void machine_command_of(uint64_t node, uint64_t id, struct buf *to)
 {
-	buf_put_u64(to, origin);
-	buf_put_u64(to, boot);
-	buf_put_u64(to, seq);
-	buf_put_lp32(to, command);
+	struct command command;
+	char name[32];
+
+	(void)snprintf(name, sizeof name, "n%llu", (unsigned long long)node);
+	command_account(&command, id, 1, name);
+	command_encode(&command, to);
+}
+
+void machine_report(const struct machine *machine, struct buf *to)
+{
+	const struct position *position = fsm_position(machine->fsm);
+	struct command command = {.type = COMMAND_HASH_REPORT};
+
+	command.hash_report.node = machine->node;
+	command.hash_report.index = position->report_index;
+	memcpy(command.hash_report.hash, position->report_hash, 32);
+	command_encode(&command, to);
+}
+
+/* Never twice the same bytes, but sometimes the same idempotency key. */
+void machine_command(
+	struct random *random, const struct machine *machine, uint64_t id, struct buf *to)
+{
+	struct command command;
+	char name[32];
+	uint64_t dice = random_below(random, 100);
+
+	(void)snprintf(name, sizeof name, "a%llu", (unsigned long long)random_below(random, 24));
+	if (id <= 2 || dice < 2) {
+		command_init(&command);
+	} else if (dice < 60) {
+		command_account(&command, id, random_below(random, 64), name);
+	} else if (dice < 75) {
+		command = (struct command){.type = COMMAND_SERVICE_DISABLE};
+		command.service_disable.actor = bytes_str("sim");
+		command.service_disable.name = bytes_str(name);
+	} else if (dice < 85) {
+		command = (struct command){.type = COMMAND_NODE_ANNOUNCE};
+		command.node_announce.node = 1 + random_below(random, 6);
+		command.node_announce.feature_level = 1;
+		command.node_announce.site = command.node_announce.version = bytes_str(name);
+	} else if (dice < 90) {
+		command = (struct command){.type = COMMAND_EXPIRE};
+		command.expire.max_rows = 8;
+	} else if (machine_index(machine) > 0 && fsm_position(machine->fsm)->report_index > 0) {
+		machine_report(machine, to);
+		return;
+	} else {
+		command_init(&command);
+	}
+	command_encode(&command, to);
 }

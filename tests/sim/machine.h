@@ -11,6 +11,7 @@ struct machine;
 struct machine_done {
 	uint64_t index; /* Of the entry. */
 	uint64_t origin, boot, seq;
+	int rc; /* 0 or the refusal, the same at every node. */
 };
 
 struct machine *machine_new(uint64_t node);
@@ -26,13 +27,15 @@ uint64_t machine_hash(const struct machine *machine);
 KLUIS_MUST_CHECK int machine_apply(
 	struct machine *machine, struct entry *const *entries, unsigned n, struct buf *done);
 
-/* Bytes of a new client command. */
-void machine_command(struct random *random, uint64_t id, struct buf *to);
-
-/* The envelope of an entry: one item each time, after machine_envelope_begin(); `n` items. */
-void machine_envelope_begin(struct buf *to, uint64_t cluster_time_ms, unsigned n);
-void machine_envelope_add(
-	struct buf *to, uint64_t origin, uint64_t boot, uint64_t seq, struct bytes command);
+/* Bytes of a new client command, sent by the node that has this state. */
+void machine_command(
+	struct random *random, const struct machine *machine, uint64_t id, struct buf *to);
+/* A command that another node would not send. */
+void machine_command_of(uint64_t node, uint64_t id, struct buf *to);
+/* A hash report of what the machine has. */
+void machine_report(const struct machine *machine, struct buf *to);
+/* A majority reported another state than this node's. */
+bool machine_quarantined(const struct machine *machine);
 
 /* Planted bug: forgets that it has the last entry (by -1), or believes that it has the next (by 1,
  * if that is at most `last`). */
