@@ -120,7 +120,7 @@ bool machine_quarantined(const struct machine *machine)
 }
 
 /* The position's row says something else than the rows beside it. */
-void machine_shift(struct machine *machine, int by, uint64_t last)
+void machine_shift(struct machine *machine, int by, uint64_t first, uint64_t last)
 {
 	struct position position = *fsm_position(machine->fsm);
 	_cleanup_(buf_release) struct buf value = BUF_INIT;
@@ -128,7 +128,7 @@ void machine_shift(struct machine *machine, int by, uint64_t last)
 	struct kv_change change;
 	int rc;
 
-	if ((by < 0 && position.index < 3) || (by > 0 && position.index >= last)) {
+	if ((by < 0 && position.index <= first) || (by > 0 && position.index >= last)) {
 		return;
 	}
 	position.index = by < 0 ? position.index - 1 : position.index + 1;

@@ -37,9 +37,9 @@ void machine_report(const struct machine *machine, struct buf *to);
 /* A majority reported another state than this node's. */
 bool machine_quarantined(const struct machine *machine);
 
-/* Planted bug: forgets that it has the last entry (by -1), or believes that it has the next (by 1,
- * if that is at most `last`). */
-void machine_shift(struct machine *machine, int by, uint64_t last);
+/* Planted bug: forgets that it has the last entry (by -1) or believes that it has the next (by 1),
+ * within first .. last. */
+void machine_shift(struct machine *machine, int by, uint64_t first, uint64_t last);
 /* Planted bug: mixes in what differs between nodes. */
 void machine_set_impure(struct machine *machine, bool on);
 

@@ -318,6 +318,7 @@ void node_start(struct sim_node *node)
 	}
 	if (sim->options.bug == BUG_APPLY_TWICE || sim->options.bug == BUG_APPLY_SKIP) {
 		machine_shift(node->machine, sim->options.bug == BUG_APPLY_TWICE ? -1 : 1,
+			node->disk.has_snapshot ? node->disk.snapshot.index : 1,
 			disk_last(&node->disk));
 	}
 	node->driver = driver_new(&options, &node_io, node);
