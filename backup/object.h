@@ -15,7 +15,7 @@ struct object_place {
 	enum object_kind kind;
 	uint8_t cluster_id[ID_BYTES], lineage[ID_BYTES];
 	uint64_t index;	 /* S */
-	uint32_t number; /* In the snapshot. */
+	uint32_t number; /* Among those of its kind in the snapshot. */
 };
 
 struct object_writer;

@@ -3,40 +3,49 @@
 #ifndef KLUIS_BACKUP_POINT_H
 #define KLUIS_BACKUP_POINT_H
 
-#include "backup/repository.h"
 #include "backup/index.h"
+#include "backup/repository.h"
+
+struct point_snapshot {
+	struct manifest manifest;
+	uint8_t hash[HASH_BYTES];
+};
+enum { POINT_SNAPSHOTS_MAX = BACKUP_SLICES + 1 }; /* A manual one may stand before the 42. */
 
 struct point {
 	struct repository *repository;
 	unsigned n;
-	struct point_snapshot {
-		struct manifest manifest;
-		uint8_t hash[32];
-	} snapshots[BACKUP_SLICES + 1]; /* Newest first; a manual one may stand before the 42. */
-	uint64_t bytes;			/* Of all their objects. */
+	struct point_snapshot snapshots[POINT_SNAPSHOTS_MAX]; /* Newest first. */
 };
 
 /* Follows `base` from the snapshot with this manifest hash down to the nearest full or 42 cycles,
- * with every signature, link, cluster and lineage checked. KLUIS_ENOTFOUND names what is missing.
- * The repository must outlive the point. */
-KLUIS_MUST_CHECK int point_open(struct repository *repository, const uint8_t manifest_hash[32],
-	const struct backup_trust *trust, struct point **ret_point, struct err *e);
-void point_free(struct point *point); /* NULL is fine. */
+ * with every signature, link, cluster and lineage checked. KLUIS_ENOTFOUND: one is missing. The
+ * repository must outlive the point. */
+KLUIS_MUST_CHECK int point_open(struct repository *repository,
+	const uint8_t manifest_hash[HASH_BYTES], const struct backup_trust *trust,
+	struct point **ret_point, struct err *e);
+void point_free(struct point *point);		 /* NULL is fine. */
+uint64_t point_bytes(const struct point *point); /* Of all its objects. */
+
+/* One manifest by its hash: found, signature checked. Release *ret_manifest. */
+KLUIS_MUST_CHECK int point_manifest(struct repository *repository,
+	const uint8_t manifest_hash[HASH_BYTES], const struct backup_trust *trust,
+	struct manifest *ret_manifest, struct err *e);
 
 /* The point's live rows, ascending by modification index. */
 struct point_rows;
 
-/* Reads and checks all indexes first. scratch: an existing directory for sort files, used (and left
- * empty) only when the rows' sort keys pass BACKUP_SORT_BYTES. */
-KLUIS_MUST_CHECK int point_rows_new(struct point *point, const struct key *key, const char *scratch,
-	struct point_rows **ret_rows, struct err *e);
-/* 1: a row: at, key (lives until the next call), value hash; 0: the end, and the state root is the
- * manifest's; KLUIS_EVERIFY at the end when it is not. */
+/* Reads and checks all indexes first. point and key outlive it. scratch: an existing directory for
+ * sort files without names, written to only when the rows' sort records pass BACKUP_SORT_BYTES. */
+KLUIS_MUST_CHECK int point_rows_new(const struct point *point, const struct key *key,
+	const char *scratch, struct point_rows **ret_rows, struct err *e);
+/* *ret_more true: *ret_entry is the next row, its key valid until the next call. False: the end,
+ * and the state root is the manifest's; KLUIS_EVERIFY there when it is not. */
 KLUIS_MUST_CHECK int point_rows_next(
-	struct point_rows *rows, struct index_entry *ret_entry, struct err *e);
-/* The value of the row last given, checked against its hash; appends. */
+	struct point_rows *rows, struct index_entry *ret_entry, bool *ret_more, struct err *e);
+/* The value of the row last given, checked against its hash (KLUIS_EVERIFY); appends. */
 KLUIS_MUST_CHECK int point_rows_value(struct point_rows *rows, struct buf *to, struct err *e);
-uint64_t point_rows_live(const struct point_rows *rows); /* How many there will be. */
-void point_rows_free(struct point_rows *rows);
+uint64_t point_rows_live(const struct point_rows *rows); /* How many there are. */
+void point_rows_free(struct point_rows *rows);		 /* NULL is fine. */
 
 #endif

@@ -3,40 +3,58 @@
 #ifndef KLUIS_BACKUP_SNAPSHOT_H
 #define KLUIS_BACKUP_SNAPSHOT_H
 
-#include "backup/repository.h"
+#include <stdatomic.h>
+
 #include "backup/index.h"
+#include "backup/repository.h"
+#include "storage/index_store.h"
 
 /* What a log entry fixed about the snapshot before it was begun, and what the checkpoint says. */
 struct snapshot_plan {
-	uint8_t cluster_id[16], lineage[16];
+	uint8_t cluster_id[ID_BYTES], lineage[ID_BYTES];
 	bool full, manual;
-	uint32_t cycle;
-	uint64_t from; /* S'; 0 for a full. */
-	uint8_t base[32];
+	uint32_t cycle; /* 0 for a manual full. */
+	uint64_t id;	/* Raft index of the entry that began it. */
+	uint64_t from;	/* S'; 0 for a full. */
+	uint8_t base[HASH_BYTES];
 	uint64_t index, term; /* S */
-	uint8_t state_hash[32];
+	uint8_t state_hash[HASH_BYTES];
 	uint64_t cluster_time_ms, wall_ms;
 	uint64_t node;
 };
 
 struct snapshot_writer;
 
+/* pub: the backup public key; repository and pub outlive the writer. */
 KLUIS_MUST_CHECK int snapshot_writer_new(struct repository *repository,
-	const struct snapshot_plan *plan, const struct key_pub *key,
+	const struct snapshot_plan *plan, const struct key_pub *pub,
 	struct snapshot_writer **ret_writer, struct err *e);
-/* Every live row and tombstone of the store, ascending by modification index; the writer chooses
+/* Every live row and tombstone of the store, ascending by modification index: the writer chooses
  * what belongs into this snapshot and makes the state root of all. *ret_value: the row's value must
- * follow by snapshot_writer_value(). */
+ * follow by snapshot_writer_value(). KLUIS_ECORRUPT: out of order or beyond S. */
 KLUIS_MUST_CHECK int snapshot_writer_row(struct snapshot_writer *writer,
 	const struct index_row *row, bool *ret_value, struct err *e);
-/* KLUIS_ECORRUPT when it does not hash to the row's value_hash: a node does not back up what it
+/* KLUIS_ECORRUPT when it does not hash to the row's value hash: a node does not back up what it
  * cannot vouch for. */
 KLUIS_MUST_CHECK int snapshot_writer_value(
 	struct snapshot_writer *writer, struct bytes value, struct err *e);
-/* Closes the objects and publishes the signed manifest. */
+/* What the snapshot came to; manifest released with the writer. */
+struct snapshot_result {
+	uint8_t manifest_hash[HASH_BYTES];
+	const struct manifest *manifest;
+};
+/* Closes the objects and publishes the signed manifest. Then only free is left. */
 KLUIS_MUST_CHECK int snapshot_writer_finish(struct snapshot_writer *writer,
-	const struct key *signer, uint8_t ret_manifest_hash[32], struct err *e);
+	const struct key *signer, struct snapshot_result *ret_result, struct err *e);
 /* What was published without a manifest is removed by a later prune. NULL is fine. */
 void snapshot_writer_free(struct snapshot_writer *writer);
+
+/* All of it from a store (a checkpoint opened read-only, or a live one): the rows as they are at
+ * plan->index, which must be the view's position. cancel may be NULL; set, it ends the call with
+ * KLUIS_ECLOSED. Release *ret_manifest. */
+KLUIS_MUST_CHECK int snapshot_take(struct repository *repository, const struct snapshot_plan *plan,
+	const struct kv_view *view, const struct key_pub *pub, const struct key *signer,
+	const atomic_bool *cancel, struct manifest *ret_manifest, uint8_t ret_hash[HASH_BYTES],
+	struct err *e);
 
 #endif

@@ -8,19 +8,18 @@
 
 struct verify_report {
 	unsigned level;		 /* The highest that passed; 0: none. */
-	unsigned snapshots;	 /* In the point. */
-	uint64_t objects, bytes; /* Looked at. */
-	uint64_t rows;		 /* Live in the point, level 3. */
+	unsigned snapshots;	 /* Of the point; level 3. */
+	uint64_t objects, bytes; /* Of this snapshot, found or read. */
+	uint64_t rows;		 /* Live in the point; level 3. */
 };
 
-/* Levels 1 and 2 look at this snapshot alone, level 3 at its point. key: for level 3, else NULL.
- * KLUIS_EVERIFY, KLUIS_ECORRUPT or KLUIS_ENOTFOUND with the object named in e; *ret_report is set
- * in every case. */
-KLUIS_MUST_CHECK int verify_snapshot(struct repository *repository, const uint8_t manifest_hash[32],
-	const struct backup_trust *trust, unsigned level, const struct key *key,
-	const char *scratch, struct verify_report *ret_report, struct err *e);
-/* Levels 1 and 2 of every object of a manifest that is checked already. */
-KLUIS_MUST_CHECK int verify_objects(struct repository *repository, const struct manifest *manifest,
-	unsigned level, struct verify_report *report, struct err *e);
+/* Levels 1 and 2 look at this snapshot alone, level 3 at the point it makes with its chain. key:
+ * for level 3, else NULL. Every level includes those below it. KLUIS_EVERIFY, KLUIS_ECORRUPT or
+ * KLUIS_ENOTFOUND with the object named in e; *ret_report is set in every case. scratch: see
+ * point_rows_new(). */
+KLUIS_MUST_CHECK int verify_snapshot(struct repository *repository,
+	const uint8_t manifest_hash[HASH_BYTES], const struct backup_trust *trust, unsigned level,
+	const struct key *key, const char *scratch, struct verify_report *ret_report,
+	struct err *e);
 
 #endif

@@ -140,8 +140,8 @@ def make():
                  for r in rows])
 
     idx = object_file(2, 0, index, x_key, x_eph, data_key, entries)
-    pack = object_file(1, 1, index, p_key, p_eph, data_key, b"".join(values))
-    pack_x = object_file(1, 1, index, x_key, x_eph, data_key, b"".join(values))
+    pack = object_file(1, 0, index, p_key, p_eph, data_key, b"".join(values))
+    pack_x = object_file(1, 0, index, x_key, x_eph, data_key, b"".join(values))
     objects = []
     for name, kem, data in [("index", "x25519", idx), ("pack", "p256", pack), ("pack", "x25519", pack_x)]:
         objects.append({"what": name, "kem": kem, "file": data.hex(), "hash": sha(data).hex(),

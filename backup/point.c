@@ -1,0 +1,114 @@
+#include "backup/point.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "base/text.h"
+
+int point_manifest(struct repository *repository, const uint8_t manifest_hash[HASH_BYTES],
+	const struct backup_trust *trust, struct manifest *ret_manifest, struct err *e)
+{
+	_cleanup_(buf_release) struct buf bytes = BUF_INIT;
+	_cleanup_(manifest_release) struct manifest m = {0};
+	struct manifest_name name;
+	uint8_t hash[HASH_BYTES];
+	int rc = repository_find(repository, manifest_hash, &name, e);
+
+	if (rc == 0) {
+		rc = repository_get_manifest(repository, &name, &bytes, e);
+	}
+	if (rc == 0) {
+		rc = manifest_open(buf_bytes(&bytes), trust, &m, hash, e);
+	}
+	if (rc == 0 && (memcmp(hash, manifest_hash, HASH_BYTES) != 0 || m.index != name.index ||
+			       memcmp(m.lineage, name.lineage, ID_BYTES) != 0)) {
+		rc = err_set(e, KLUIS_EVERIFY, "a manifest under another one's name");
+	}
+	if (rc != 0) {
+		return rc;
+	}
+	*ret_manifest = m;
+	m.objects = NULL;
+	return 0;
+}
+
+/* below is what above says it is built on. */
+static int point_link(const struct manifest *above, const struct manifest *below, struct err *e)
+{
+	uint32_t cycle = above->manual ? above->cycle : above->cycle - 1;
+
+	if (memcmp(above->cluster_id, below->cluster_id, ID_BYTES) != 0 ||
+		memcmp(above->lineage, below->lineage, ID_BYTES) != 0 ||
+		above->from != below->index || below->manual || below->cycle != cycle) {
+		return err_set(e, KLUIS_EVERIFY,
+			"the snapshot of index %llu does not continue the one of index %llu",
+			(unsigned long long)above->index, (unsigned long long)below->index);
+	}
+	return 0;
+}
+
+static int point_add(struct point *point, const uint8_t hash[HASH_BYTES],
+	const struct backup_trust *trust, struct err *e)
+{
+	struct point_snapshot *row = &point->snapshots[point->n];
+	int rc;
+
+	assert(point->n < POINT_SNAPSHOTS_MAX);
+	rc = point_manifest(point->repository, hash, trust, &row->manifest, e);
+	if (rc != 0) {
+		return rc;
+	}
+	memcpy(row->hash, hash, HASH_BYTES);
+	point->n++;
+	return point->n == 1
+		       ? 0
+		       : point_link(&point->snapshots[point->n - 2].manifest, &row->manifest, e);
+}
+
+int point_open(struct repository *repository, const uint8_t manifest_hash[HASH_BYTES],
+	const struct backup_trust *trust, struct point **ret_point, struct err *e)
+{
+	struct point *point = x_calloc(1, sizeof *point);
+	const struct manifest *last;
+	unsigned cycles = 0;
+	int rc;
+
+	point->repository = repository;
+	rc = point_add(point, manifest_hash, trust, e);
+	while (rc == 0) {
+		last = &point->snapshots[point->n - 1].manifest;
+		cycles += !last->manual;
+		if (last->type == MANIFEST_FULL || cycles == BACKUP_SLICES) {
+			break;
+		}
+		rc = point_add(point, last->base, trust, e);
+	}
+	if (rc != 0) {
+		unsigned at = point->n;
+
+		point_free(point);
+		return err_wrap(e, rc, "snapshot %u of the chain", at);
+	}
+	*ret_point = point;
+	return 0;
+}
+
+void point_free(struct point *point)
+{
+	if (point != NULL) {
+		for (unsigned i = 0; i < point->n; i++) {
+			manifest_release(&point->snapshots[i].manifest);
+		}
+		free(point);
+	}
+}
+
+uint64_t point_bytes(const struct point *point)
+{
+	uint64_t sum = 0;
+
+	for (unsigned i = 0; i < point->n; i++) {
+		sum += manifest_bytes(&point->snapshots[i].manifest);
+	}
+	return sum;
+}

@@ -1,0 +1,133 @@
+#include "backup/verify.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/text.h"
+
+enum { VERIFY_CHUNK_BYTES = 1 << 20 };
+
+static int verify_hash(int fd, uint8_t ret_hash[HASH_BYTES], struct err *e)
+{
+	_cleanup_(x_freep) uint8_t *chunk = x_malloc(VERIFY_CHUNK_BYTES);
+	_cleanup_(hash_release) struct hash hash = {NULL};
+
+	hash_init(&hash);
+	for (;;) {
+		ssize_t n = read(fd, chunk, VERIFY_CHUNK_BYTES);
+
+		if (n < 0 && errno == EINTR) {
+			continue;
+		}
+		if (n < 0) {
+			return err_set_errno(e, errno, "read");
+		}
+		if (n == 0) {
+			break;
+		}
+		hash_update(&hash, bytes_of(chunk, (size_t)n));
+	}
+	hash_final(&hash, ret_hash);
+	return 0;
+}
+
+static int verify_object(struct repository *repository, const struct manifest_object *object,
+	unsigned level, struct err *e)
+{
+	_cleanup_(x_closep) int fd = -1;
+	uint8_t hash[HASH_BYTES];
+	uint64_t bytes = 0;
+	int rc = repository_open_object(repository, object->hash, &fd, &bytes, e);
+
+	if (rc == 0 && bytes != object->bytes) {
+		rc = err_set(e, KLUIS_EVERIFY, "%llu bytes, the manifest says %llu",
+			(unsigned long long)bytes, (unsigned long long)object->bytes);
+	}
+	if (rc == 0 && level >= 2) {
+		rc = verify_hash(fd, hash, e);
+		if (rc == 0 && memcmp(hash, object->hash, HASH_BYTES) != 0) {
+			rc = err_set(e, KLUIS_EVERIFY, "its bytes were changed");
+		}
+	}
+	return rc;
+}
+
+static int verify_objects(struct repository *repository, const struct manifest *m, unsigned level,
+	struct verify_report *report, struct err *e)
+{
+	report->objects = report->bytes = 0;
+	for (uint32_t i = 0; i < m->n_index + m->n_packs; i++) {
+		int rc = verify_object(repository, &m->objects[i], level, e);
+
+		if (rc != 0) {
+			char name[HEX_LEN(HASH_BYTES) + 1];
+
+			hex_encode(bytes_of(m->objects[i].hash, HASH_BYTES), name);
+			return err_wrap(e, rc, "object '%.16s...'", name);
+		}
+		report->objects++;
+		report->bytes += m->objects[i].bytes;
+	}
+	return 0;
+}
+
+static int verify_rows(struct point *point, const struct key *key, const char *scratch,
+	struct verify_report *report, struct err *e)
+{
+	_cleanup_(buf_release) struct buf value = BUF_INIT;
+	struct point_rows *rows = NULL;
+	struct index_entry entry;
+	bool more = true;
+	int rc = point_rows_new(point, key, scratch, &rows, e);
+
+	while (rc == 0) {
+		rc = point_rows_next(rows, &entry, &more, e);
+		if (rc != 0 || !more) {
+			break;
+		}
+		buf_clear(&value);
+		rc = point_rows_value(rows, &value, e);
+		report->rows++;
+	}
+	point_rows_free(rows);
+	return rc;
+}
+
+static int verify_point(struct repository *repository, const uint8_t manifest_hash[HASH_BYTES],
+	const struct backup_trust *trust, const struct key *key, const char *scratch,
+	struct verify_report *report, struct err *e)
+{
+	struct point *point = NULL;
+	int rc = point_open(repository, manifest_hash, trust, &point, e);
+
+	if (rc != 0) {
+		return rc;
+	}
+	report->snapshots = point->n;
+	rc = verify_rows(point, key, scratch, report, e);
+	point_free(point);
+	return rc;
+}
+
+int verify_snapshot(struct repository *repository, const uint8_t manifest_hash[HASH_BYTES],
+	const struct backup_trust *trust, unsigned level, const struct key *key,
+	const char *scratch, struct verify_report *ret_report, struct err *e)
+{
+	_cleanup_(manifest_release) struct manifest m = {0};
+	int rc;
+
+	assert(level >= 1 && level <= 3 && (level < 3 || key != NULL));
+	memset(ret_report, 0, sizeof *ret_report);
+	rc = point_manifest(repository, manifest_hash, trust, &m, e);
+	for (unsigned at = 1; rc == 0 && at <= level; at++) {
+		rc = at < 3 ? verify_objects(repository, &m, at, ret_report, e)
+			    : verify_point(repository, manifest_hash, trust, key, scratch,
+				      ret_report, e);
+		if (rc == 0) {
+			ret_report->level = at;
+		}
+	}
+	return rc == 0 ? 0 : err_wrap(e, rc, "level %u", ret_report->level + 1);
+}
