@@ -254,7 +254,8 @@ static int sftp_handshake(struct sftp *s, struct err *e)
 	}
 	libssh2_session_flag(s->session, LIBSSH2_FLAG_SIGPIPE, 0);
 	libssh2_session_set_blocking(s->session, 1);
-	libssh2_session_set_timeout(s->session, SFTP_TIMEOUT_MS);
+	libssh2_session_set_timeout(s->session,
+		s->target->timeout_ms == 0 ? SFTP_TIMEOUT_MS : (long)s->target->timeout_ms);
 	rc = sftp_methods_ask(s, e);
 	if (rc != 0) {
 		return rc;

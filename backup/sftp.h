@@ -21,6 +21,7 @@ struct sftp_target {
 	const char *key_path; /* Our private Ed25519 key, OpenSSH format, no passphrase. */
 	const char *path;     /* Directory to add files to, as the server shows it. */
 	uint64_t bytes_per_second; /* 0: no limit. */
+	unsigned timeout_ms;	   /* One call that moves nothing; 0: SFTP_TIMEOUT_MS. */
 	const struct clock *clock; /* NULL: clock_system. */
 	const atomic_bool *cancel; /* NULL, or: true ends the session with KLUIS_ECLOSED. */
 };

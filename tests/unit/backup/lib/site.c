@@ -1,0 +1,194 @@
+#include "tests/unit/backup/lib/site.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "tests/lib/test.h"
+
+void backup_sites_init(struct backup_sites *sites, unsigned kem)
+{
+	static const char *const names[] = {"ams", "ber", "cph"};
+
+	memset(sites, 0, sizeof *sites);
+	sites->dir = scratch_new("backup");
+	random_fill(&random_system, sites->cluster_id, ID_BYTES);
+	random_fill(&random_system, sites->lineage, ID_BYTES);
+	assert_int_equal(key_generate(kem, 0, &sites->backup_key, NULL), 0);
+	for (unsigned i = 0; i < BACKUP_SITES; i++) {
+		_cleanup_(x_freep) char *path =
+			x_asprintf("%s/repository%u", sites->dir, i + 1);
+		struct key_pub *pub;
+
+		assert_int_equal(key_generate(KEY_ED25519, 0, &sites->signer[i], NULL), 0);
+		pub = key_pub_ref((struct key_pub *)(uintptr_t)key_public(sites->signer[i]));
+		assert_int_equal(backup_trust_add(&sites->trust, i + 1, names[i], pub, NULL), 0);
+		key_pub_free(pub);
+		assert_int_equal(
+			repository_open_writer(path, &sites->repository[i], NULL), 0);
+	}
+}
+
+void backup_sites_release(struct backup_sites *sites)
+{
+	for (unsigned i = 0; i < BACKUP_SITES; i++) {
+		key_free(sites->signer[i]);
+		repository_close(sites->repository[i]);
+	}
+	backup_trust_release(&sites->trust);
+	key_free(sites->backup_key);
+	scratch_free(sites->dir);
+}
+
+void backup_model_init(struct backup_model *model, uint64_t seed)
+{
+	memset(model, 0, sizeof *model);
+	random_seeded_init(&model->random, seed);
+	model->rows = x_calloc(BACKUP_ROWS_MAX, sizeof *model->rows);
+	model->index = 10;
+}
+
+void backup_model_release(struct backup_model *model)
+{
+	for (size_t i = 0; i < model->n; i++) {
+		buf_release(&model->rows[i].value);
+	}
+	free(model->rows);
+}
+
+/* Takes the key's row out of the order, if it is there. */
+static void model_drop(struct backup_model *model, const char *key)
+{
+	for (size_t i = 0; i < model->n; i++) {
+		if (strcmp(model->rows[i].key, key) == 0) {
+			buf_release(&model->rows[i].value);
+			model->n--;
+			memmove(&model->rows[i], &model->rows[i + 1],
+				(model->n - i) * sizeof *model->rows);
+			return;
+		}
+	}
+}
+
+void backup_model_change(
+	struct backup_model *model, unsigned changes, unsigned keys, size_t value_max)
+{
+	struct random *random = &model->random.random;
+
+	for (unsigned i = 0; i < changes; i++) {
+		struct backup_row row = {.value = BUF_INIT};
+		size_t len = (size_t)random_below(random, value_max + 1);
+
+		if (random_below(random, 3) == 0) {
+			model->index += 1 + random_below(random, 5);
+		}
+		(void)snprintf(row.key, sizeof row.key, "\x25key-%llu",
+			(unsigned long long)random_below(random, keys)); /* Fits. */
+		model_drop(model, row.key);
+		assert_true(model->n < BACKUP_ROWS_MAX);
+		row.index = model->index;
+		row.ordinal = i;
+		row.deleted = random_below(random, 5) == 0;
+		if (!row.deleted) {
+			random_fill(random, buf_extend(&row.value, len), len);
+		}
+		model->rows[model->n++] = row;
+	}
+	model->index++;
+}
+
+static struct snapshot_plan model_plan(
+	struct backup_model *model, struct backup_sites *sites, unsigned node, bool manual)
+{
+	struct snapshot_plan plan = {.full = model->last.index == 0,
+		.manual = manual,
+		.cycle = model->last.cycle + !manual,
+		.id = model->index,
+		.from = model->last.index,
+		.index = model->index,
+		.term = 3,
+		.cluster_time_ms = 1000 * model->index,
+		.wall_ms = clock_wall_ms(&clock_system),
+		.node = node};
+
+	memcpy(plan.cluster_id, sites->cluster_id, ID_BYTES);
+	memcpy(plan.lineage, sites->lineage, ID_BYTES);
+	memcpy(plan.base, model->last_hash, HASH_BYTES);
+	return plan;
+}
+
+void backup_model_snapshot(struct backup_model *model, struct backup_sites *sites, unsigned node,
+	bool manual, uint8_t ret_hash[HASH_BYTES])
+{
+	struct snapshot_plan plan = model_plan(model, sites, node, manual);
+	struct snapshot_writer *writer = NULL;
+	struct snapshot_result result;
+
+	assert_int_equal(snapshot_writer_new(sites->repository[node - 1], &plan,
+				 key_public(sites->backup_key), &writer, NULL),
+		0);
+	for (size_t i = 0; i < model->n; i++) {
+		struct backup_row *from = &model->rows[i];
+		struct index_row row = {.at = {.index = from->index, .ordinal = from->ordinal},
+			.deleted = from->deleted,
+			.key = bytes_str(from->key)};
+		bool wanted = false;
+
+		if (!from->deleted) {
+			hash_sha256(buf_bytes(&from->value), row.hash);
+		}
+		assert_int_equal(snapshot_writer_row(writer, &row, &wanted, NULL), 0);
+		if (wanted) {
+			assert_int_equal(
+				snapshot_writer_value(writer, buf_bytes(&from->value), NULL), 0);
+		}
+	}
+	assert_int_equal(
+		snapshot_writer_finish(writer, sites->signer[node - 1], &result, NULL), 0);
+	memcpy(ret_hash, result.manifest_hash, HASH_BYTES);
+	snapshot_writer_free(writer);
+	if (!manual) {
+		model->last = plan;
+		memcpy(model->last_hash, ret_hash, HASH_BYTES);
+	}
+}
+
+void backup_model_assert(struct backup_model *model, struct backup_sites *sites,
+	struct repository *repository, const uint8_t hash[HASH_BYTES])
+{
+	_cleanup_(buf_release) struct buf value = BUF_INIT;
+	struct point *point = NULL;
+	struct point_rows *rows = NULL;
+	struct index_entry entry;
+	struct err e = {0};
+	bool more = true;
+	int rc = point_open(repository, hash, &sites->trust, &point, &e);
+
+	if (rc == 0) {
+		rc = point_rows_new(point, sites->backup_key, sites->dir, &rows, &e);
+	}
+	for (size_t i = 0; rc == 0 && i < model->n; i++) {
+		const struct backup_row *row = &model->rows[i];
+
+		if (row->deleted) {
+			continue;
+		}
+		rc = point_rows_next(rows, &entry, &more, &e);
+		if (rc == 0) {
+			assert_true(more);
+			assert_true(bytes_equal(entry.key, bytes_str(row->key)));
+			assert_true(entry.index == row->index && entry.ordinal == row->ordinal);
+			buf_clear(&value);
+			rc = point_rows_value(rows, &value, &e);
+			assert_true(rc != 0 || bytes_equal(buf_bytes(&value), buf_bytes(&row->value)));
+		}
+	}
+	if (rc == 0) {
+		rc = point_rows_next(rows, &entry, &more, &e);
+	}
+	if (rc != 0) {
+		fail_msg("%s", e.text);
+	}
+	assert_false(more);
+	point_rows_free(rows);
+	point_free(point);
+}

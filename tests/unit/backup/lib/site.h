@@ -1,0 +1,54 @@
+/* For tests of backups: a model of a store's rows in memory, sites with keys that trust each other,
+ * and snapshots taken of the model into a site's repository. */
+#ifndef KLUIS_TESTS_UNIT_BACKUP_LIB_SITE_H
+#define KLUIS_TESTS_UNIT_BACKUP_LIB_SITE_H
+
+#include "backup/point.h"
+#include "backup/repository.h"
+#include "backup/snapshot.h"
+#include "base/random.h"
+
+enum { BACKUP_ROWS_MAX = 20000, BACKUP_SITES = 3 };
+
+struct backup_row {
+	char key[24];
+	struct buf value;
+	uint64_t index;
+	uint32_t ordinal;
+	bool deleted;
+};
+
+/* What a store at index `index` holds; by_index order is the order of the array. */
+struct backup_model {
+	struct random_seeded random;
+	struct backup_row *rows;
+	size_t n;
+	uint64_t index;
+	struct snapshot_plan last; /* Of the newest snapshot with a cycle; index 0: none. */
+	uint8_t last_hash[HASH_BYTES];
+};
+
+struct backup_sites {
+	char *dir;
+	uint8_t cluster_id[ID_BYTES], lineage[ID_BYTES];
+	struct key *backup_key, *signer[BACKUP_SITES];
+	struct backup_trust trust;		       /* Nodes 1 .. BACKUP_SITES. */
+	struct repository *repository[BACKUP_SITES]; /* <dir>/repository<node> */
+};
+
+void backup_sites_init(struct backup_sites *sites, unsigned kem);
+void backup_sites_release(struct backup_sites *sites);
+
+void backup_model_init(struct backup_model *model, uint64_t seed);
+void backup_model_release(struct backup_model *model);
+/* changes rows put or deleted, over keys 0 .. keys - 1, values up to value_max bytes. */
+void backup_model_change(
+	struct backup_model *model, unsigned changes, unsigned keys, size_t value_max);
+/* A snapshot by node 1 .. BACKUP_SITES: the first with a cycle is a full. */
+void backup_model_snapshot(struct backup_model *model, struct backup_sites *sites, unsigned node,
+	bool manual, uint8_t ret_hash[HASH_BYTES]);
+/* The point restores to exactly the model's live rows. */
+void backup_model_assert(struct backup_model *model, struct backup_sites *sites,
+	struct repository *repository, const uint8_t hash[HASH_BYTES]);
+
+#endif
