@@ -131,9 +131,9 @@ enum {
 	SFTP_WINDOW_BYTES = 2 << 20,	/* In flight to one site. */
 	SFTP_TIMEOUT_MS = 30000,	/* One call of libssh2 that moves nothing. */
 	SFTP_CONNECT_MS = 10000,
-	SHIP_ATTEMPTS_MAX = 8,	/* Connections to one site for one snapshot. */
+	SHIP_ATTEMPTS_MAX = 10, /* Connections to one site for one snapshot. */
 	SHIP_NAMES_MAX = 100,	/* Names tried for one object. */
-	SHIP_BACKOFF_MS = 1000, /* Before the second; doubled each time. */
+	SHIP_BACKOFF_MS = 250,	/* Before the second; doubled each time. */
 	SHIP_BACKOFF_MS_MAX = 60000,
 };
 #define BACKUP_KEPT_MS		(14ULL * 24 * 3600 * 1000) /* Receiver's clock. */

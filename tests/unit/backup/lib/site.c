@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "tests/lib/test.h"
 
 void backup_sites_init(struct backup_sites *sites, unsigned kem)
@@ -15,16 +16,14 @@ void backup_sites_init(struct backup_sites *sites, unsigned kem)
 	random_fill(&random_system, sites->lineage, ID_BYTES);
 	assert_int_equal(key_generate(kem, 0, &sites->backup_key, NULL), 0);
 	for (unsigned i = 0; i < BACKUP_SITES; i++) {
-		_cleanup_(x_freep) char *path =
-			x_asprintf("%s/repository%u", sites->dir, i + 1);
+		_cleanup_(x_freep) char *path = x_asprintf("%s/repository%u", sites->dir, i + 1);
 		struct key_pub *pub;
 
 		assert_int_equal(key_generate(KEY_ED25519, 0, &sites->signer[i], NULL), 0);
 		pub = key_pub_ref((struct key_pub *)(uintptr_t)key_public(sites->signer[i]));
 		assert_int_equal(backup_trust_add(&sites->trust, i + 1, names[i], pub, NULL), 0);
 		key_pub_free(pub);
-		assert_int_equal(
-			repository_open_writer(path, &sites->repository[i], NULL), 0);
+		assert_int_equal(repository_open_writer(path, &sites->repository[i], NULL), 0);
 	}
 }
 
@@ -74,6 +73,7 @@ void backup_model_change(
 {
 	struct random *random = &model->random.random;
 
+	model->index++; /* A snapshot may have been taken of this index. */
 	for (unsigned i = 0; i < changes; i++) {
 		struct backup_row row = {.value = BUF_INIT};
 		size_t len = (size_t)random_below(random, value_max + 1);
@@ -81,7 +81,7 @@ void backup_model_change(
 		if (random_below(random, 3) == 0) {
 			model->index += 1 + random_below(random, 5);
 		}
-		(void)snprintf(row.key, sizeof row.key, "\x25key-%llu",
+		(void)snprintf(row.key, sizeof row.key, "key-%llu",
 			(unsigned long long)random_below(random, keys)); /* Fits. */
 		model_drop(model, row.key);
 		assert_true(model->n < BACKUP_ROWS_MAX);
@@ -142,8 +142,7 @@ void backup_model_snapshot(struct backup_model *model, struct backup_sites *site
 				snapshot_writer_value(writer, buf_bytes(&from->value), NULL), 0);
 		}
 	}
-	assert_int_equal(
-		snapshot_writer_finish(writer, sites->signer[node - 1], &result, NULL), 0);
+	assert_int_equal(snapshot_writer_finish(writer, sites->signer[node - 1], &result, NULL), 0);
 	memcpy(ret_hash, result.manifest_hash, HASH_BYTES);
 	snapshot_writer_free(writer);
 	if (!manual) {
@@ -179,7 +178,8 @@ void backup_model_assert(struct backup_model *model, struct backup_sites *sites,
 			assert_true(entry.index == row->index && entry.ordinal == row->ordinal);
 			buf_clear(&value);
 			rc = point_rows_value(rows, &value, &e);
-			assert_true(rc != 0 || bytes_equal(buf_bytes(&value), buf_bytes(&row->value)));
+			assert_true(
+				rc != 0 || bytes_equal(buf_bytes(&value), buf_bytes(&row->value)));
 		}
 	}
 	if (rc == 0) {

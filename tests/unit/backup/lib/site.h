@@ -32,7 +32,7 @@ struct backup_sites {
 	char *dir;
 	uint8_t cluster_id[ID_BYTES], lineage[ID_BYTES];
 	struct key *backup_key, *signer[BACKUP_SITES];
-	struct backup_trust trust;		       /* Nodes 1 .. BACKUP_SITES. */
+	struct backup_trust trust;		     /* Nodes 1 .. BACKUP_SITES. */
 	struct repository *repository[BACKUP_SITES]; /* <dir>/repository<node> */
 };
 

@@ -1,0 +1,139 @@
+/* What may be forgotten: pure rules, and a long run of cycles. */
+#include "tests/lib/test.h"
+
+#include <string.h>
+
+#include "backup/retention.h"
+#include "base/limits.h"
+
+enum { DAY_MS = 24 * 3600 * 1000, CYCLE_MS = 4 * 3600 * 1000, ROWS = 200 };
+
+/* n cycles, the newest received at n * CYCLE_MS. */
+static size_t cycles(struct retention_snapshot rows[ROWS], size_t n)
+{
+	memset(rows, 0, ROWS * sizeof *rows);
+	for (size_t i = 0; i < n; i++) {
+		rows[i].index = 1000 * (i + 1);
+		rows[i].cycle = (uint32_t)i + 1;
+		rows[i].received_ms = (i + 1) * (uint64_t)CYCLE_MS;
+		rows[i].full = i == 0;
+	}
+	return n;
+}
+
+static size_t pruned(struct retention_snapshot *rows, size_t n, uint64_t now_ms)
+{
+	size_t count = 0;
+
+	retention_plan(rows, n, now_ms, &retention_default);
+	for (size_t i = 0; i < n; i++) {
+		count += rows[i].prune;
+	}
+	return count;
+}
+
+static void test_by_age_and_count(void **state)
+{
+	struct retention_snapshot rows[ROWS];
+
+	(void)state;
+	for (size_t n = 1; n < 150; n++) {
+		uint64_t now = n * (uint64_t)CYCLE_MS + 1;
+		size_t count = pruned(rows, cycles(rows, n), now);
+
+		/* 84 cycles are 14 days: older ones go, and the 83 newest never. */
+		assert_int_equal(count, n > 84 ? n - 84 - 1 + 1 : 0);
+		for (size_t i = 0; i < n; i++) {
+			assert_true(!rows[i].prune || i < n - 83);
+		}
+	}
+}
+
+/* Days without a new one: whatever is there stays, however old. */
+static void test_nothing_when_stale(void **state)
+{
+	struct retention_snapshot rows[ROWS];
+	size_t n = cycles(rows, 150);
+	uint64_t newest = n * (uint64_t)CYCLE_MS;
+
+	(void)state;
+	assert_true(pruned(rows, n, newest + BACKUP_FRESH_MS) > 0);
+	assert_int_equal(pruned(rows, n, newest + BACKUP_FRESH_MS + 1), 0);
+	assert_int_equal(pruned(rows, n, newest + 365ULL * DAY_MS), 0);
+	assert_int_equal(pruned(rows, n, newest - 1), 0); /* Our clock went back. */
+}
+
+/* A year passes between two cycles: age says all, the count says no. */
+static void test_count_holds_after_a_pause(void **state)
+{
+	struct retention_snapshot rows[ROWS];
+	size_t n = cycles(rows, 60);
+
+	(void)state;
+	rows[59].received_ms += 365ULL * DAY_MS;
+	assert_int_equal(pruned(rows, n, rows[59].received_ms + 1), 0);
+}
+
+static void test_pins_hold_their_point(void **state)
+{
+	struct retention_snapshot rows[ROWS];
+	size_t n = cycles(rows, 190);
+	uint64_t now = n * (uint64_t)CYCLE_MS + 1;
+
+	(void)state;
+	rows[79].pinned = true; /* Cycle 80 needs 39 .. 80. */
+	(void)pruned(rows, n, now);
+	for (size_t i = 0; i < n; i++) {
+		bool needed = i + 1 >= 39 && i + 1 <= 80;
+
+		assert_int_equal(rows[i].prune, !needed && i < n - 84);
+	}
+}
+
+/* Manual ones count for nothing: they do not keep cycles back, nor let them go. */
+static void test_manual(void **state)
+{
+	struct retention_snapshot rows[ROWS];
+	size_t n = cycles(rows, 90);
+	uint64_t now = n * (uint64_t)CYCLE_MS + 1;
+	size_t before = pruned(rows, n, now);
+
+	(void)state;
+	for (size_t i = n; i < ROWS; i++) {
+		rows[i] = (struct retention_snapshot){
+			.index = 1500 + i, .cycle = 1, .manual = true, .received_ms = CYCLE_MS + i};
+	}
+	assert_int_equal(pruned(rows, ROWS, now), before + ROWS - n);
+	rows[ROWS - 1].pinned = true;
+	assert_int_equal(pruned(rows, ROWS, now), before - 1 + ROWS - n - 1);
+	assert_false(rows[0].prune); /* The base of the pinned one. */
+}
+
+/* A new lineage's snapshots let the old one's go by our own clock, whatever their indexes say. */
+static void test_lineages(void **state)
+{
+	struct retention_snapshot rows[ROWS];
+	size_t n = cycles(rows, 180);
+
+	(void)state;
+	for (size_t i = 90; i < n; i++) {
+		rows[i].lineage[0] = 1;
+		rows[i].index = 5 + i;
+		rows[i].cycle = (uint32_t)i - 89;
+	}
+	assert_int_equal(pruned(rows, n, n * (uint64_t)CYCLE_MS + 1), n - 84);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_by_age_and_count),
+		cmocka_unit_test(test_nothing_when_stale),
+		cmocka_unit_test(test_count_holds_after_a_pause),
+		cmocka_unit_test(test_pins_hold_their_point),
+		cmocka_unit_test(test_manual),
+		cmocka_unit_test(test_lineages),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
