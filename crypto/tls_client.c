@@ -436,7 +436,7 @@ short tls_client_events(const struct tls_client *client)
 
 bool tls_client_pending(const struct tls_client *client)
 {
-	return client->ssl != NULL && SSL_has_pending(client->ssl) == 1;
+	return client->ssl != NULL && SSL_pending(client->ssl) > 0;
 }
 
 struct bytes tls_client_alpn(const struct tls_client *client)
