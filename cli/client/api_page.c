@@ -1,0 +1,308 @@
+/* Calls about heads, pages and commits. */
+#include <assert.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/text.h"
+#include "base/wire.h"
+#include "cli/client/api.h"
+#include "cli/client/json_reader.h"
+
+enum { PAGE_TARGET_MAX = 512 };
+static const char page_type[] = "application/octet-stream";
+
+static void page_target(char to[PAGE_TARGET_MAX], const uint8_t vault_id[ID_BYTES], const char *fmt,
+	...) KLUIS_PRINTF(3, 4);
+static void page_target(
+	char to[PAGE_TARGET_MAX], const uint8_t vault_id[ID_BYTES], const char *fmt, ...)
+{
+	char id[HEX_LEN(ID_BYTES) + 1];
+	va_list args;
+	int len;
+
+	hex_encode(bytes_of(vault_id, ID_BYTES), id);
+	len = snprintf(to, PAGE_TARGET_MAX, "/v1/vaults/%s/", id);
+	va_start(args, fmt);
+	(void)vsnprintf(to + len, PAGE_TARGET_MAX - (size_t)len, fmt, args);
+	va_end(args);
+}
+
+static int page_json(struct client *client, const char *target, json_t **ret_object, struct err *e)
+{
+	return api_json(client, "GET", target, NULL, CLIENT_AUTH, ret_object, e);
+}
+
+/* Appends the answer's body to `to`. */
+static int page_octets(
+	struct client *client, const struct client_request *request, struct buf *to, struct err *e)
+{
+	_cleanup_(http_answer_release) struct http_answer answer = {0};
+	int rc = client_call(client, request, &answer, e);
+
+	if (rc == 0 && to != NULL) {
+		buf_append_bytes(to, buf_bytes(&answer.body));
+	}
+	return rc;
+}
+
+int api_head(struct client *client, const uint8_t vault_id[ID_BYTES], uint8_t ret_head[HEAD_BYTES],
+	struct err *e)
+{
+	char target[PAGE_TARGET_MAX];
+	uint8_t head[HEAD_BYTES];
+	struct json_reader r;
+	json_t *object;
+	int rc;
+
+	page_target(target, vault_id, "head");
+	rc = page_json(client, target, &object, e);
+	if (rc != 0) {
+		return rc;
+	}
+	r = json_reader_of(object);
+	json_reader_base64_exact(&r, "head", head, HEAD_BYTES);
+	rc = json_reader_end(&r, "head", e);
+	json_decref(object);
+	if (rc == 0) {
+		memcpy(ret_head, head, HEAD_BYTES);
+	}
+	return rc;
+}
+
+int api_heads(struct client *client, const uint8_t vault_id[ID_BYTES], uint64_t since,
+	struct buf *ret_heads, bool *ret_done, struct err *e)
+{
+	char target[PAGE_TARGET_MAX];
+	struct json_reader r;
+	json_t *object;
+	const json_t *items;
+	size_t before = ret_heads->len;
+	int rc;
+
+	page_target(target, vault_id, "heads?since=%" PRIu64 "&limit=%d", since, LIST_LIMIT_MAX);
+	rc = page_json(client, target, &object, e);
+	if (rc != 0) {
+		return rc;
+	}
+	r = json_reader_of(object);
+	items = json_reader_array(&r, "items");
+	for (size_t i = 0; i < json_array_size(items) && r.failed == NULL; i++) {
+		struct json_reader item = json_reader_of(json_array_get(items, i));
+
+		json_reader_base64_exact(
+			&item, "head", buf_extend(ret_heads, HEAD_BYTES), HEAD_BYTES);
+		r.failed = item.failed;
+	}
+	*ret_done = json_reader_bool(&r, "done");
+	rc = json_reader_end(&r, "heads", e);
+	json_decref(object);
+	if (rc != 0) {
+		ret_heads->len = before;
+	}
+	return rc;
+}
+
+static int change_parse(const json_t *object, struct api_change *to)
+{
+	struct json_reader r = json_reader_of(object);
+	uint64_t epoch;
+
+	to->seq = json_reader_u64(&r, "seq");
+	to->page_no = json_reader_u64(&r, "page");
+	to->revision = json_reader_u64(&r, "revision");
+	epoch = json_reader_u64(&r, "epoch");
+	to->epoch = (uint32_t)epoch;
+	json_reader_hex(&r, "leaf", to->leaf, HASH_BYTES);
+	return r.failed == NULL && epoch <= UINT32_MAX ? 0 : KLUIS_EPROTO;
+}
+
+int api_changes(struct client *client, const uint8_t vault_id[ID_BYTES], const char *cursor,
+	struct api_change **ret_changes, size_t *ret_n, char **ret_next, bool *ret_done,
+	struct err *e)
+{
+	char target[PAGE_TARGET_MAX];
+	struct api_change *changes;
+	struct json_reader r;
+	const json_t *items;
+	const char *next;
+	json_t *object;
+	size_t n;
+	int rc;
+
+	page_target(target, vault_id, "changes?since=%.128s&limit=%d", cursor, LIST_LIMIT_MAX);
+	rc = page_json(client, target, &object, e);
+	if (rc != 0) {
+		return rc;
+	}
+	r = json_reader_of(object);
+	items = json_reader_array(&r, "items");
+	next = json_reader_string(&r, "next");
+	n = json_array_size(items);
+	changes = x_calloc(n + 1, sizeof *changes);
+	for (size_t i = 0; i < n; i++) {
+		if (change_parse(json_array_get(items, i), &changes[i]) != 0) {
+			r.failed = "items";
+		}
+	}
+	/* It goes back into a target. */
+	if (strlen(next) > 128 || strspn(next, "0123456789abcdefABCDEFGHIJKLMNOPQRSTUVWXYZghijklmn"
+					       "opqrstuvwxyz:-_.") != strlen(next)) {
+		r.failed = "next";
+	}
+	*ret_done = json_reader_bool(&r, "done");
+	rc = json_reader_end(&r, "changes", e);
+	if (rc == 0) {
+		*ret_next = x_strdup(next);
+		*ret_changes = changes;
+		*ret_n = n;
+		changes = NULL;
+	}
+	free(changes);
+	json_decref(object);
+	return rc;
+}
+
+int api_page(struct client *client, const uint8_t vault_id[ID_BYTES], uint64_t page_no,
+	struct buf *ret_page, struct err *e)
+{
+	char target[PAGE_TARGET_MAX];
+	struct client_request request = {.method = "GET",
+		.target = target,
+		.flags = CLIENT_AUTH,
+		.answer_max = PAGE_BYTES_MAX};
+
+	page_target(target, vault_id, "pages/%" PRIu64, page_no);
+	return page_octets(client, &request, ret_page, e);
+}
+
+int api_version(struct client *client, const uint8_t vault_id[ID_BYTES], uint64_t page_no,
+	uint64_t revision, struct buf *ret_page, struct err *e)
+{
+	char target[PAGE_TARGET_MAX];
+	struct client_request request = {.method = "GET",
+		.target = target,
+		.flags = CLIENT_AUTH,
+		.answer_max = PAGE_BYTES_MAX};
+
+	page_target(target, vault_id, "pages/%" PRIu64 "/versions/%" PRIu64, page_no, revision);
+	return page_octets(client, &request, ret_page, e);
+}
+
+static int pages_split(struct bytes body, size_t n, struct bytes *ret_pages, struct err *e)
+{
+	struct wire w = wire_of(body);
+
+	for (size_t i = 0; i < n; i++) {
+		ret_pages[i] = wire_lp32(&w, PAGE_BYTES_MAX);
+	}
+	return wire_end(&w) ? 0 : err_set(e, KLUIS_EPROTO, "pages: malformed answer");
+}
+
+int api_pages(struct client *client, const uint8_t vault_id[ID_BYTES], const uint64_t *page_nos,
+	size_t n, struct buf *ret_body, struct bytes *ret_pages, struct err *e)
+{
+	_cleanup_(buf_release) struct buf body = BUF_INIT;
+	_cleanup_(http_answer_release) struct http_answer answer = {0};
+	char target[PAGE_TARGET_MAX];
+	struct client_request request = {.method = "POST",
+		.target = target,
+		.type = "application/json",
+		.flags = CLIENT_AUTH,
+		.answer_max = n * (PAGE_BYTES_MAX + 4)};
+	int rc;
+
+	assert(n > 0 && n <= PAGES_GET_MAX);
+	buf_printf(&body, "{\"pages\":[");
+	for (size_t i = 0; i < n; i++) {
+		buf_printf(&body, "%s%" PRIu64, i == 0 ? "" : ",", page_nos[i]);
+	}
+	buf_printf(&body, "]}");
+	request.body = buf_bytes(&body);
+	page_target(target, vault_id, "pages:get");
+	rc = client_call(client, &request, &answer, e);
+	if (rc != 0) {
+		return rc;
+	}
+	rc = pages_split(buf_bytes(&answer.body), n, ret_pages, e);
+	if (rc == 0) { /* Taken as it is: the runs point into it. */
+		buf_release(ret_body);
+		*ret_body = answer.body;
+		answer.body = BUF_INIT;
+	}
+	return rc;
+}
+
+int api_page_put(struct client *client, const uint8_t vault_id[ID_BYTES], uint64_t page_no,
+	struct bytes page, struct bytes head, const char *etag, struct err *e)
+{
+	char target[PAGE_TARGET_MAX], head_text[BASE64_LEN(HEAD_BYTES) + 1];
+	struct client_request request = {.method = "PUT",
+		.target = target,
+		.type = page_type,
+		.body = page,
+		.flags = CLIENT_AUTH,
+		.fields = {{"Kluis-Head", head_text},
+			{etag == NULL ? "If-None-Match" : "If-Match", etag == NULL ? "*" : etag}}};
+
+	assert(head.len == HEAD_BYTES);
+	base64_encode(head, head_text);
+	page_target(target, vault_id, "pages/%" PRIu64, page_no);
+	return page_octets(client, &request, NULL, e);
+}
+
+static void staged_target(char target[PAGE_TARGET_MAX], const uint8_t vault_id[ID_BYTES],
+	const uint8_t sha256[HASH_BYTES])
+{
+	char name[HEX_LEN(HASH_BYTES) + 1];
+
+	hex_encode(bytes_of(sha256, HASH_BYTES), name);
+	page_target(target, vault_id, "staged/%s", name);
+}
+
+int api_staged_put(struct client *client, const uint8_t vault_id[ID_BYTES],
+	const uint8_t sha256[HASH_BYTES], struct bytes page, struct err *e)
+{
+	char target[PAGE_TARGET_MAX];
+	struct client_request request = {.method = "PUT",
+		.target = target,
+		.type = page_type,
+		.body = page,
+		.flags = CLIENT_AUTH};
+
+	staged_target(target, vault_id, sha256);
+	return page_octets(client, &request, NULL, e);
+}
+
+int api_staged_there(struct client *client, const uint8_t vault_id[ID_BYTES],
+	const uint8_t sha256[HASH_BYTES], bool *ret_there, struct err *e)
+{
+	char target[PAGE_TARGET_MAX];
+	struct client_request request = {.method = "HEAD", .target = target, .flags = CLIENT_AUTH};
+	struct err local = {0};
+	int rc;
+
+	staged_target(target, vault_id, sha256);
+	rc = page_octets(client, &request, NULL, &local);
+	if (rc != 0 && rc != KLUIS_ENOTFOUND) {
+		*e = local;
+		return rc;
+	}
+	*ret_there = rc == 0;
+	return 0;
+}
+
+int api_commit(
+	struct client *client, const uint8_t vault_id[ID_BYTES], struct bytes body, struct err *e)
+{
+	char target[PAGE_TARGET_MAX];
+	struct client_request request = {.method = "POST",
+		.target = target,
+		.type = page_type,
+		.body = body,
+		.flags = CLIENT_AUTH};
+
+	page_target(target, vault_id, "commits");
+	return page_octets(client, &request, NULL, e);
+}

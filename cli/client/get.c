@@ -1,0 +1,264 @@
+#include "cli/client/get.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "cli/client/download.h"
+
+/* A page that is not the pinned leaf: a newer head explains it, or nothing does. */
+static int get_moved(struct vault *vault, bool *ret_moved, struct err *e)
+{
+	struct err synced = {0};
+	uint64_t seq = vault->head.seq;
+	int rc = vault_sync(vault, &synced);
+
+	if (rc != 0) {
+		*e = synced;
+		return rc;
+	}
+	if (vault->head.seq == seq) {
+		return KLUIS_EVERIFY;
+	}
+	*ret_moved = true;
+	return err_set(e, KLUIS_ECONFLICT, "vault '%s' changed while it was read", vault->name);
+}
+
+static int get_chunk(struct vault *vault, uint64_t page_no, struct bytes page, size_t wanted,
+	struct buf *content, bool *ret_moved, struct err *e)
+{
+	int rc;
+
+	buf_clear(content);
+	if (vault_check_page(vault, page_no, page, e) != 0) {
+		return get_moved(vault, ret_moved, e);
+	}
+	rc = vault_open_page(vault, page_no, page, content, e);
+	if (rc == 0 && content->len != wanted) {
+		return err_set(
+			e, KLUIS_EVERIFY, "page %" PRIu64 " is no chunk of this file", page_no);
+	}
+	return rc;
+}
+
+static size_t chunk_bytes(const struct tree_file *file, size_t chunk)
+{
+	uint64_t left = file->size - (uint64_t)chunk * PAGE_CONTENT_BYTES_MAX;
+
+	return left < PAGE_CONTENT_BYTES_MAX ? (size_t)left : PAGE_CONTENT_BYTES_MAX;
+}
+
+static int get_chunks(struct vault *vault, const struct tree_file *file,
+	const struct get_config *config, struct hash *hash, bool *ret_moved, struct err *e)
+{
+	struct download *download = download_new(vault, file->pages, file->n_pages);
+	_cleanup_(secret_buf_release) struct buf content = BUF_INIT;
+	int rc = 0;
+
+	buf_reserve(&content, PAGE_CONTENT_BYTES_MAX + 4);
+	for (size_t i = 0; i < file->n_pages && rc == 0; i++) {
+		struct bytes page;
+
+		rc = download_next(download, &page, e);
+		rc = rc != 0 ? rc
+			     : get_chunk(vault, file->pages[i], page, chunk_bytes(file, i),
+				       &content, ret_moved, e);
+		if (rc == 0) {
+			hash_update(hash, buf_bytes(&content));
+			rc = config->write == NULL
+				     ? 0
+				     : config->write(config->arg, buf_bytes(&content), e);
+		}
+		if (rc == 0 && config->progress != NULL) {
+			config->progress(config->arg, content.len);
+		}
+	}
+	download_free(download);
+	return rc;
+}
+
+int get_file(struct tree *tree, const struct tree_item *item, const struct get_config *config,
+	bool *ret_moved, struct err *e)
+{
+	struct tree_file file;
+	struct hash hash;
+	uint8_t sha256[HASH_BYTES];
+	int rc;
+
+	*ret_moved = false;
+	rc = tree_file_of(tree, item, &file, e);
+	if (rc != 0) {
+		return rc;
+	}
+	hash_init(&hash);
+	rc = get_chunks(tree->vault, &file, config, &hash, ret_moved, e);
+	hash_final(&hash, sha256);
+	hash_release(&hash);
+	if (rc == 0 && memcmp(sha256, file.sha256, HASH_BYTES) != 0) {
+		rc = err_set(e, KLUIS_EVERIFY, "its SHA-256 is not the one its item names");
+	}
+	tree_file_release(&file);
+	return rc == 0 ? 0 : err_wrap(e, rc, "'%s'", item->name);
+}
+
+struct get_target {
+	const struct get_config *config;
+	const char *path;
+	int fd;
+};
+
+static int target_write(void *arg, struct bytes bytes, struct err *e)
+{
+	struct get_target *target = arg;
+
+	return file_write_all(target->fd, bytes) == 0
+		       ? 0
+		       : err_set_errno(e, errno, "write '%s'", target->path);
+}
+
+static void target_progress(void *arg, uint64_t bytes)
+{
+	struct get_target *target = arg;
+
+	if (target->config->progress != NULL) {
+		target->config->progress(target->config->arg, bytes);
+	}
+}
+
+static int target_finish(struct get_target *target, const struct tree_item *item,
+	const char *local_path, struct err *e)
+{
+	struct tree_file stat;
+	struct timespec times[2] = {{.tv_nsec = UTIME_NOW}, {.tv_nsec = UTIME_NOW}};
+	int rc = tree_file_stat(item, &stat, e);
+
+	if (rc != 0) {
+		return rc;
+	}
+	if (stat.mtime_ms != 0) {
+		times[1].tv_sec = (time_t)(stat.mtime_ms / 1000);
+		times[1].tv_nsec = (long)(stat.mtime_ms % 1000) * 1000000;
+	}
+	if (stat.mode != 0 && fchmod(target->fd, stat.mode) != 0) {
+		return err_set_errno(e, errno, "permissions of '%s'", target->path);
+	}
+	if (futimens(target->fd, times) != 0 || fsync(target->fd) != 0) {
+		return err_set_errno(e, errno, "sync '%s'", target->path);
+	}
+	if (rename(target->path, local_path) != 0) {
+		return err_set_errno(e, errno, "rename to '%s'", local_path);
+	}
+	return 0;
+}
+
+int get_file_to(struct tree *tree, const struct tree_item *item, const char *local_path,
+	const struct get_config *config, bool *ret_moved, struct err *e)
+{
+	_cleanup_(x_freep) char *path = x_asprintf("%s.kluis-%ld", local_path, (long)getpid());
+	struct get_target target = {.config = config, .path = path};
+	struct get_config inner = {target_write, target_progress, &target};
+	int rc;
+
+	*ret_moved = false;
+	(void)unlink(path); /* Left by a run that was killed. */
+	target.fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (target.fd < 0) {
+		return err_set_errno(e, errno, "create '%s'", path);
+	}
+	rc = get_file(tree, item, &inner, ret_moved, e);
+	rc = rc != 0 ? rc : target_finish(&target, item, local_path, e);
+	(void)close(target.fd); /* Synced, or given up. */
+	if (rc != 0) {
+		(void)unlink(path); /* What could not be verified stays nowhere. */
+	}
+	return rc;
+}
+
+static int verify_files(struct tree *tree, const struct get_config *config, uint8_t *seen,
+	struct get_report *report, bool *ret_moved, struct err *e)
+{
+	const struct get_config quiet = {NULL, config->progress, config->arg};
+
+	for (size_t i = 0; i < tree->n_items; i++) {
+		const struct tree_item *item = tree->items[i];
+		struct tree_file file;
+		int rc;
+
+		if (item->type != ITEM_FILE || item->name == NULL) {
+			continue;
+		}
+		rc = get_file(tree, item, &quiet, ret_moved, e);
+		rc = rc != 0 ? rc : tree_file_of(tree, item, &file, e);
+		if (rc != 0) {
+			return rc;
+		}
+		for (size_t k = 0; k < file.n_pages; k++) {
+			seen[file.pages[k]] = 1;
+		}
+		report->files++;
+		report->pages += file.n_pages;
+		report->bytes += file.size;
+		tree_file_release(&file);
+	}
+	return 0;
+}
+
+/* What no file names: item pages, parts, tombstones, and chunks of uploads never finished. */
+static int verify_others(struct tree *tree, const uint8_t *seen, struct get_report *report,
+	bool *ret_moved, struct err *e)
+{
+	struct vault *vault = tree->vault;
+	uint64_t count = vault->head.page_count;
+	_cleanup_(x_freep) uint64_t *page_nos = x_calloc((size_t)count + 1, sizeof *page_nos);
+	struct download *download;
+	size_t n = 0;
+	int rc = 0;
+
+	for (uint64_t i = 0; i < count; i++) {
+		if (!seen[i] && vault_page_written(vault, i)) {
+			page_nos[n++] = i;
+		}
+	}
+	download = download_new(vault, page_nos, n);
+	for (size_t i = 0; i < n && rc == 0; i++) {
+		_cleanup_(secret_buf_release) struct buf content = BUF_INIT;
+		struct page_header header;
+		struct bytes page;
+
+		rc = download_next(download, &page, e);
+		if (rc == 0 && vault_check_page(vault, page_nos[i], page, e) != 0) {
+			rc = get_moved(vault, ret_moved, e);
+		}
+		rc = rc != 0 ? rc : vault_open_page(vault, page_nos[i], page, &content, e);
+		rc = rc != 0 ? rc : page_parse(page, &header, e);
+		if (rc == 0) {
+			report->pages++;
+			report->orphans += header.kind == PAGE_CHUNK;
+		}
+	}
+	download_free(download);
+	return rc;
+}
+
+int get_verify_all(struct tree *tree, const struct get_config *config,
+	struct get_report *ret_report, bool *ret_moved, struct err *e)
+{
+	uint64_t count = tree->vault->head.page_count;
+	_cleanup_(x_freep) uint8_t *seen = x_calloc((size_t)count + 1, 1);
+	struct get_report report = {.malformed = tree->malformed};
+	int rc;
+
+	*ret_moved = false;
+	rc = verify_files(tree, config, seen, &report, ret_moved, e);
+	rc = rc != 0 ? rc : verify_others(tree, seen, &report, ret_moved, e);
+	if (rc == 0) {
+		*ret_report = report;
+	}
+	return rc;
+}

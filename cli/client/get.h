@@ -1,0 +1,33 @@
+/* Files out of a vault, every page checked against the signed head and every file against its
+ * SHA-256. */
+#ifndef KLUIS_CLI_CLIENT_GET_H
+#define KLUIS_CLI_CLIENT_GET_H
+
+#include "cli/client/tree.h"
+
+struct get_config {
+	/* Takes the file's bytes in order; KLUIS_E* ends the get. NULL: only verified. */
+	int (*write)(void *arg, struct bytes bytes, struct err *e);
+	/* Called after each chunk with its bytes; may be NULL. */
+	void (*progress)(void *arg, uint64_t bytes);
+	void *arg;
+};
+
+/* *ret_moved: another writer changed the vault meanwhile (KLUIS_ECONFLICT): load the tree anew and
+ * try again, if nothing was written yet. KLUIS_EVERIFY; KLUIS_EPIN; what write() returned. */
+KLUIS_MUST_CHECK int get_file(struct tree *tree, const struct tree_item *item,
+	const struct get_config *config, bool *ret_moved, struct err *e);
+/* Into a file: written beside it and put in its place once all was verified, with its permission
+ * bits and time. config->write is ignored. */
+KLUIS_MUST_CHECK int get_file_to(struct tree *tree, const struct tree_item *item,
+	const char *local_path, const struct get_config *config, bool *ret_moved, struct err *e);
+
+struct get_report {
+	uint64_t files, pages, bytes, orphans; /* orphans: pages that no item names. */
+	uint64_t malformed;		       /* Items that have no place in the tree. */
+};
+/* Every page and every file of the vault. */
+KLUIS_MUST_CHECK int get_verify_all(struct tree *tree, const struct get_config *config,
+	struct get_report *ret_report, bool *ret_moved, struct err *e);
+
+#endif

@@ -1,0 +1,23 @@
+/* Who talks: enrolment of a service account, and sessions from a challenge that the device key
+ * signs. */
+#ifndef KLUIS_CLI_CLIENT_SESSION_H
+#define KLUIS_CLI_CLIENT_SESSION_H
+
+#include "cli/client/profile.h"
+
+/* A client that trusts the profile's CA alone, watches its lineage, signs in with its device key
+ * when it must, and keeps the token in the profile. The profile must outlive the client. give_up_ms
+ * 0: CLIENT_GIVE_UP_MS. */
+KLUIS_MUST_CHECK int session_client(
+	struct profile *profile, uint64_t give_up_ms, struct client **ret_client, struct err *e);
+
+/* Enrols the account that an operator made: token is worth one enrolment. The profile is saved
+ * before the request leaves, so that an answer lost on the way loses no keys: enrolling the same
+ * profile again with the same token is answered as the first time. */
+KLUIS_MUST_CHECK int session_enrol(
+	struct profile *profile, struct client *client, const char *token, struct err *e);
+
+/* Ends the session at the cluster and forgets the token. */
+KLUIS_MUST_CHECK int session_end(struct profile *profile, struct client *client, struct err *e);
+
+#endif

@@ -1,0 +1,117 @@
+/* Files and folders inside a vault: the items of its item pages (docs/format-items.md), read
+ * through a verified vault, changed in memory, and turned into pages for a commit. One thread. */
+#ifndef KLUIS_CLI_CLIENT_TREE_H
+#define KLUIS_CLI_CLIENT_TREE_H
+
+#include <jansson.h>
+
+#include "cli/client/vault.h"
+
+enum {
+	ITEM_FILE = 3,
+	ITEM_FOLDER = 4,
+	ITEM_INDEX = 16, /* In page 0: which other pages hold items. */
+	ITEM_PART = 17,	 /* Further chunk numbers of a large file. */
+	ITEM_NAME_BYTES_MAX = 255,
+	TREE_PATH_BYTES_MAX = 4096,
+	TREE_DEPTH_MAX = 64,
+	TREE_PAGE_FILL_BYTES = 64 * 1024, /* Items beyond this begin another page. */
+	TREE_ITEMS_MAX = 1 << 22,
+	TREE_PAGES_MAX = 1 << 16,
+	TREE_PART_CHUNKS = 65536, /* Chunk numbers in one item. */
+};
+#define TREE_NO_PAGE UINT64_MAX
+
+struct tree_item {
+	uint8_t id[ID_BYTES], parent[ID_BYTES]; /* Root: zero. */
+	uint64_t rev;
+	uint16_t type;
+	const char *name; /* NULL for what has no place in the tree of names. */
+	json_t *body;	  /* NULL when it is no JSON object: kept as raw. */
+	struct buf raw;	  /* Bytes as stored. */
+	size_t page;	  /* Index into the tree's pages. */
+	bool gone;
+};
+
+struct tree_page {
+	uint64_t page_no; /* TREE_NO_PAGE: not numbered yet. */
+	size_t bytes;	  /* Of content. */
+	bool dirty;
+	struct tree_item *part_of; /* A page of further chunk numbers of this file; else NULL. */
+};
+
+/* Read the fields, change them by functions alone. */
+struct tree {
+	struct vault *vault;
+	struct tree_item **items;
+	size_t n_items, items_cap;
+	struct tree_page *pages; /* pages[0] is page 0. */
+	size_t n_pages;
+	void *by_name;	  /* tsearch: (parent, name) -> item. */
+	void *by_id;	  /* tsearch: id -> item. */
+	uint64_t *doomed; /* Pages to be made tombstones. */
+	size_t n_doomed;
+	size_t malformed; /* Items and names that were refused. */
+};
+
+/* What a file item says. */
+struct tree_file {
+	uint64_t size, mtime_ms;
+	unsigned mode; /* Permission bits; 0 when unknown. */
+	uint8_t sha256[HASH_BYTES];
+	uint64_t *pages; /* Chunk numbers, in order. */
+	size_t n_pages;
+};
+void tree_file_release(struct tree_file *file);
+
+/* All items, verified; of a vault that was synced. Follows a head that moves meanwhile. */
+KLUIS_MUST_CHECK int tree_load(struct vault *vault, struct tree **ret_tree, struct err *e);
+void tree_free(struct tree *tree); /* NULL is fine. */
+
+/* A path is "/a/b"; "/" is the root, which has no item: *ret_item NULL. KLUIS_ENOTFOUND;
+ * KLUIS_EINVAL for a malformed path. */
+KLUIS_MUST_CHECK int tree_find(
+	const struct tree *tree, const char *path, struct tree_item **ret_item, struct err *e);
+/* The child of a folder (NULL: the root), or NULL. */
+struct tree_item *tree_child(
+	const struct tree *tree, const struct tree_item *folder, const char *name);
+/* Children in order of name, in a new array; folder NULL: the root's. */
+struct tree_item **tree_children(
+	const struct tree *tree, const struct tree_item *folder, size_t *ret_n);
+bool tree_name_valid(const char *name);
+
+/* Size and so on, with all chunk numbers (parts are fetched). KLUIS_EVERIFY when the item is not
+ * what a writer makes. */
+KLUIS_MUST_CHECK int tree_file_of(
+	struct tree *tree, const struct tree_item *item, struct tree_file *ret_file, struct err *e);
+/* Without the chunk numbers and without fetching anything. */
+KLUIS_MUST_CHECK int tree_file_stat(
+	const struct tree_item *item, struct tree_file *ret_file, struct err *e);
+
+/* Makes the folders of a path that are missing; *ret_item as tree_find(). KLUIS_ECONFLICT when a
+ * file is in the way. */
+KLUIS_MUST_CHECK int tree_make_folders(
+	struct tree *tree, const char *path, struct tree_item **ret_item, struct err *e);
+/* Puts a file at `path`, whose folders are made; a file that was there goes, its chunks are doomed.
+ * mime may be NULL. KLUIS_ECONFLICT when a folder is there. */
+KLUIS_MUST_CHECK int tree_put_file(struct tree *tree, const char *path, const char *mime,
+	const struct tree_file *file, struct err *e);
+/* Removes a file, or a folder without children; chunks are doomed. KLUIS_ECONFLICT. */
+KLUIS_MUST_CHECK int tree_remove(struct tree *tree, struct tree_item *item, struct err *e);
+
+/* For a commit. Numbers the new pages from *next_page on and moves that; the index follows. Call
+ * once before tree_page_content(). In an empty vault page 0 becomes dirty. */
+void tree_number_pages(struct tree *tree, uint64_t *next_page);
+/* Appends the content of pages[index]. */
+void tree_page_content(const struct tree *tree, size_t index, struct buf *ret_content);
+/* The commit was taken: nothing is dirty, and the first n of the doomed pages are done with. */
+void tree_committed(struct tree *tree, size_t doomed_done);
+/* Marks a page to be made a tombstone with the next commit. */
+void tree_doom(struct tree *tree, uint64_t page_no);
+
+/* For the files of this module. */
+void tree_add_item(struct tree *tree, struct tree_item *item);
+int tree_compare_names(const void *a, const void *b);
+int tree_compare_ids(const void *a, const void *b);
+
+#endif

@@ -1,0 +1,148 @@
+/* A vault as its client sees it: every head is verified from the one pinned in the profile, every
+ * page is the leaf that the head names, and what is committed can be sent again byte for byte after
+ * a crash. One thread, but for vault_open_page(). */
+#ifndef KLUIS_CLI_CLIENT_VAULT_H
+#define KLUIS_CLI_CLIENT_VAULT_H
+
+#include "cli/client/api.h"
+#include "cli/client/profile.h"
+#include "crypto/head.h"
+#include "crypto/merkle.h"
+#include "crypto/page.h"
+
+enum {
+	VAULT_EPOCHS_MAX = 256,
+	VAULT_NAME_BYTES_MAX = 255,
+	VAULT_FETCH_TRIES = 4, /* Times a page may move under a reader. */
+	VAULT_HEADS_PER_SYNC_MAX = 1 << 20,
+};
+
+struct vault_key {
+	uint32_t epoch;
+	struct secret vk;
+};
+
+/* What is known of a written page beside its leaf. */
+struct vault_leaf {
+	uint64_t revision;
+	uint32_t epoch;
+};
+
+/* Read the fields, change them by functions alone. */
+struct vault {
+	struct profile *profile;
+	struct client *client;
+	uint8_t id[ID_BYTES];
+	char name[VAULT_NAME_BYTES_MAX + 1];
+	uint32_t members_rev;
+	uint8_t members_hash[HASH_BYTES];
+	struct vault_key keys[VAULT_EPOCHS_MAX]; /* Ascending; the last is current. */
+	size_t n_keys;
+	struct buf create; /* The create statement. */
+	/* The pin: the newest head this profile has verified. */
+	struct head head;
+	uint8_t head_bytes[HEAD_BYTES];
+	/* The pages that head names; NULL until loaded. */
+	struct merkle *tree;
+	struct vault_leaf *leaves;
+	size_t leaves_cap;
+	bool leaves_dirty; /* The cached table is older. */
+};
+
+/* A page of a commit. */
+struct vault_entry {
+	uint64_t page_no, revision;
+	uint32_t epoch;
+	bool staged;
+	uint8_t page_hash[HASH_BYTES];
+	struct bytes page; /* Not staged: the page. Borrowed. */
+};
+
+/* Names may be any UTF-8 of 1..255 bytes without '/', ':' and control bytes. */
+bool vault_name_valid(const char *name);
+
+/* Makes a vault: keys and statements are on disk before the request leaves; after a lost answer
+ * vault_finish_creating() ends it. KLUIS_EEXIST when the profile has one of that name. */
+KLUIS_MUST_CHECK int vault_create(struct profile *profile, struct client *client, const char *name,
+	uint8_t ret_id[ID_BYTES], struct err *e);
+/* Resends what vault_create() could not finish, for all vaults of the profile; drops those that the
+ * cluster refuses for good. */
+KLUIS_MUST_CHECK int vault_finish_creating(
+	struct profile *profile, struct client *client, struct err *e);
+
+/* name: of this profile, or 32 hex digits. Both must outlive the vault. KLUIS_ENOTFOUND. */
+KLUIS_MUST_CHECK int vault_open(struct profile *profile, struct client *client, const char *name,
+	struct vault **ret_vault, struct err *e);
+/* Stores the leaf table if it changed; NULL is fine. */
+void vault_close(struct vault *vault);
+/* The ids of all vaults whose key the profile has, in a new array. */
+KLUIS_MUST_CHECK int vault_local_ids(
+	const struct profile *profile, uint8_t (**ret_ids)[ID_BYTES], size_t *ret_n, struct err *e);
+/* Name under the label that the cluster keeps; KLUIS_EVERIFY when it is not of this vault. */
+KLUIS_MUST_CHECK int vault_label_open(
+	const struct vault *vault, struct bytes label, struct buf *ret_name, struct err *e);
+
+/* Brings the pin to the cluster's head. A commit that was sent but never answered is sent again
+ * first, byte for byte. KLUIS_EPIN: the cluster shows an older head, or another one, than the
+ * profile has seen (rollback, fork). KLUIS_EVERIFY: a head, a signature or the page table is not
+ * what a valid writer made. In both cases the profile stays as it was. */
+KLUIS_MUST_CHECK int vault_sync(struct vault *vault, struct err *e);
+
+/* Whether this page was ever written, and its state. page_no < head.page_count. */
+bool vault_page_written(const struct vault *vault, uint64_t page_no);
+/* KLUIS_EVERIFY unless `page` is the leaf that the pinned head names. Any thread, while nobody
+ * changes the vault. */
+KLUIS_MUST_CHECK int vault_check_page(
+	const struct vault *vault, uint64_t page_no, struct bytes page, struct err *e);
+/* vault_check_page(), then opened; the content is appended. Any thread, likewise. */
+KLUIS_MUST_CHECK int vault_open_page(const struct vault *vault, uint64_t page_no, struct bytes page,
+	struct buf *ret_content, struct err *e);
+/* Fetches (or takes from the profile's cache of ciphertext, when `cached`) and opens. Follows the
+ * head when a writer moved the page meanwhile: *ret_moved then, and nothing is appended. */
+KLUIS_MUST_CHECK int vault_read_page(struct vault *vault, uint64_t page_no, bool cached,
+	struct buf *ret_content, bool *ret_moved, struct err *e);
+
+/* Seals a page under the current epoch with a salt that depends on place and content, so that an
+ * upload that goes on after a crash makes the same bytes. plain_hash: SHA-256 of content. Appends
+ * to ret_page. Any thread, while nobody changes the vault. */
+KLUIS_MUST_CHECK int vault_seal_page(const struct vault *vault, uint64_t page_no, uint64_t revision,
+	unsigned kind, unsigned flags, struct bytes content, const uint8_t plain_hash[HASH_BYTES],
+	struct buf *ret_page, struct err *e);
+/* The revision that a new version of this page must have. */
+uint64_t vault_next_revision(const struct vault *vault, uint64_t page_no);
+
+/* Commits entries (page_no strictly ascending, at most COMMIT_ENTRIES_MAX, inline bytes within
+ * COMMIT_INLINE_BYTES_MAX; all staged pages there) under a new head, which is on disk before it is
+ * sent. KLUIS_ECONFLICT: another writer was first; the vault is synced, build the entries anew.
+ * Any other error: the commit may or may not have happened; the next vault_sync() finds out. */
+KLUIS_MUST_CHECK int vault_commit(
+	struct vault *vault, const struct vault_entry *entries, size_t n, struct err *e);
+
+/* After KLUIS_ELINEAGE. What the operator's record says, checked against the pinned restore key:
+ * an unbroken run of records from the pinned lineage to the cluster's. */
+struct vault_restore {
+	struct restore_record records[API_RECORDS_MAX];
+	size_t n;
+	uint8_t lineage[ID_BYTES]; /* The cluster's now. */
+};
+/* KLUIS_EPIN: no record, or none by the pinned key, explains the new lineage. */
+KLUIS_MUST_CHECK int vault_restore_check(struct profile *profile, struct client *client,
+	struct vault_restore *ret_restore, struct err *e);
+/* The user accepted: takes the new lineage, and lets each vault's pin move to what the restored
+ * cluster has (at the next sync; a head this profile has seen before must be the same). */
+KLUIS_MUST_CHECK int vault_restore_accept(struct profile *profile, struct client *client,
+	const struct vault_restore *restore, struct err *e);
+
+/* For the files of this module. */
+char *vault_file(const struct vault *vault, const char *name);
+KLUIS_MUST_CHECK int vault_store_pin(struct vault *vault, struct err *e);
+KLUIS_MUST_CHECK int vault_load_leaves(struct vault *vault, struct err *e);
+KLUIS_MUST_CHECK int vault_settle_pending(struct vault *vault, struct err *e);
+void vault_set_leaf(struct vault *vault, uint64_t page_no, struct vault_leaf state,
+	const uint8_t leaf[HASH_BYTES]);
+void vault_drop_leaves(struct vault *vault);
+void vault_set_head(struct vault *vault, const struct head *head, const uint8_t *bytes);
+/* Hash of the head with this seq that the profile once verified; false when it does not know. */
+bool vault_seen_head(const struct vault *vault, uint64_t seq, uint8_t ret_hash[HASH_BYTES]);
+
+#endif

@@ -1,0 +1,426 @@
+/* Following a vault's heads from the pinned one, and what that proves about its pages. */
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "base/text.h"
+#include "base/wire.h"
+#include "cli/client/vault.h"
+
+/* The pin of a profile whose cluster was restored: it may move back, but only to what it was. */
+static bool vault_rebasing(const struct vault *vault)
+{
+	_cleanup_(x_freep) char *name = vault_file(vault, "restored");
+	_cleanup_(x_freep) char *path = profile_path(vault->profile, name);
+
+	return file_exists(path);
+}
+
+static int sync_head_parse(
+	const struct vault *vault, const uint8_t *bytes, struct head *ret_head, struct err *e)
+{
+	int rc = head_parse(bytes_of(bytes, HEAD_BYTES), ret_head, e);
+
+	if (rc != 0) {
+		return err_set(e, KLUIS_EVERIFY, "vault '%s': malformed head", vault->name);
+	}
+	if (memcmp(ret_head->vault_id, vault->id, ID_BYTES) != 0) {
+		return err_set(
+			e, KLUIS_EVERIFY, "vault '%s': the head of another vault", vault->name);
+	}
+	if (ret_head->members_rev != vault->members_rev ||
+		memcmp(ret_head->members_hash, vault->members_hash, HASH_BYTES) != 0) {
+		return err_set(e, KLUIS_EVERIFY,
+			"vault '%s': its head names members this profile does not know",
+			vault->name);
+	}
+	return 0;
+}
+
+/* All heads after `since` up to that of `newest`, HEAD_BYTES each. */
+static int sync_fetch_heads(struct vault *vault, uint64_t since, const struct head *newest,
+	struct buf *ret_heads, struct err *e)
+{
+	bool done = false;
+
+	while (!done && ret_heads->len / HEAD_BYTES < newest->seq - since) {
+		size_t before = ret_heads->len;
+		int rc = api_heads(
+			vault->client, vault->id, since + before / HEAD_BYTES, ret_heads, &done, e);
+
+		if (rc != 0) {
+			return rc;
+		}
+		if (ret_heads->len == before ||
+			ret_heads->len / HEAD_BYTES > VAULT_HEADS_PER_SYNC_MAX) {
+			break;
+		}
+	}
+	if (ret_heads->len / HEAD_BYTES < newest->seq - since) {
+		return err_set(
+			e, KLUIS_EVERIFY, "vault '%s': the cluster withholds heads", vault->name);
+	}
+	ret_heads->len = (size_t)(newest->seq - since) * HEAD_BYTES;
+	return 0;
+}
+
+/* The run is by devices of this account, each head on the one before it. */
+static int sync_verify_heads(const struct vault *vault, struct bytes heads, uint64_t seq,
+	const uint8_t *prev_hash, struct head *ret_last, struct err *e)
+{
+	const struct identity *me = &vault->profile->identity;
+	_cleanup_(x_freep) struct bytes *run = NULL;
+	size_t n = heads.len / HEAD_BYTES;
+	struct signer_identities signers;
+	struct head head;
+	int rc = 0;
+
+	run = x_calloc(n, sizeof *run);
+	for (size_t i = 0; i < n && rc == 0; i++) {
+		run[i] = bytes_of(heads.data + i * HEAD_BYTES, HEAD_BYTES);
+		rc = sync_head_parse(vault, run[i].data, &head, e);
+		if (rc == 0 && i == 0 && prev_hash != NULL &&
+			head_follows(&head, seq, prev_hash, NULL) != 0) {
+			rc = err_set(e, KLUIS_EPIN,
+				"vault '%s': the cluster shows another history than this profile "
+				"has seen (fork after head %" PRIu64 ")",
+				vault->name, seq);
+		}
+	}
+	if (rc != 0) {
+		return rc;
+	}
+	signer_identities_init(&signers, &me, 1);
+	rc = head_verify_run(run, n, &signers.table, ret_last, e);
+	return rc == 0 ? 0 : err_wrap(e, rc, "vault '%s'", vault->name);
+}
+
+/* One answer's changes into the table. Those of heads behind `last` wait for the next sync. */
+static int sync_apply(struct vault *vault, const struct head *last,
+	const struct api_change *changes, size_t n, struct err *e)
+{
+	uint8_t leaf[HASH_BYTES];
+
+	for (size_t i = 0; i < n; i++) {
+		const struct api_change *c = &changes[i];
+
+		if (c->seq > last->seq) {
+			continue;
+		}
+		if (c->page_no >= last->page_count) {
+			return err_set(e, KLUIS_EVERIFY,
+				"vault '%s': a page beyond what its head names", vault->name);
+		}
+		while (merkle_count(vault->tree) < c->page_no) {
+			uint64_t gap = merkle_count(vault->tree);
+
+			page_leaf_unwritten(vault->id, gap, leaf);
+			vault_set_leaf(vault, gap, (struct vault_leaf){0}, leaf);
+		}
+		vault_set_leaf(
+			vault, c->page_no, (struct vault_leaf){c->revision, c->epoch}, c->leaf);
+	}
+	return 0;
+}
+
+static int sync_changes(struct vault *vault, uint64_t since, const struct head *last, struct err *e)
+{
+	char lineage[HEX_LEN(ID_BYTES) + 1];
+	char *cursor;
+	bool done = false;
+	int rc = 0;
+
+	hex_encode(bytes_of(vault->profile->lineage, ID_BYTES), lineage);
+	cursor = x_asprintf("%s:%" PRIu64, lineage, since);
+	while (rc == 0 && !done) {
+		struct api_change *changes = NULL;
+		char *next = NULL;
+		size_t n = 0;
+
+		rc = api_changes(vault->client, vault->id, cursor, &changes, &n, &next, &done, e);
+		rc = rc != 0 ? rc : sync_apply(vault, last, changes, n, e);
+		if (rc == 0 && !done && (n == 0 || strcmp(next, cursor) == 0)) {
+			rc = err_set(e, KLUIS_EPROTO, "changes: no progress");
+		}
+		free(changes);
+		free(cursor);
+		cursor = next;
+	}
+	free(cursor);
+	return rc;
+}
+
+/* The table is that of `last`, or KLUIS_EVERIFY. */
+static int sync_check_root(struct vault *vault, const struct head *last, struct err *e)
+{
+	uint8_t leaf[HASH_BYTES], root[HASH_BYTES];
+
+	while (merkle_count(vault->tree) < last->page_count) {
+		uint64_t gap = merkle_count(vault->tree);
+
+		if (gap >= MERKLE_LEAVES_MAX || (gap > 1 << 20 && gap > 2 * vault->leaves_cap)) {
+			return err_set(e, KLUIS_EVERIFY, "vault '%s': page count", vault->name);
+		}
+		page_leaf_unwritten(vault->id, gap, leaf);
+		vault_set_leaf(vault, gap, (struct vault_leaf){0}, leaf);
+	}
+	merkle_root(vault->tree, root);
+	if (memcmp(root, last->merkle_root, HASH_BYTES) != 0) {
+		return err_set(e, KLUIS_EVERIFY,
+			"vault '%s': the cluster's table of pages is not the one its head names "
+			"(a page was withheld, swapped or changed)",
+			vault->name);
+	}
+	return 0;
+}
+
+/* Loads or extends the table to `last`. On failure the table is dropped: it may be half new. */
+static int sync_table(struct vault *vault, const struct head *last, struct err *e)
+{
+	uint64_t since = vault->head.seq;
+	struct err why = {0};
+	int rc;
+
+	if (vault_load_leaves(vault, &why) != 0) {
+		vault->tree = merkle_new();
+		since = 0;
+	}
+	rc = since == last->seq ? 0 : sync_changes(vault, since, last, e);
+	rc = rc != 0 ? rc : sync_check_root(vault, last, e);
+	if (rc != 0) {
+		vault_drop_leaves(vault);
+	}
+	return rc;
+}
+
+static int sync_forward(struct vault *vault, const struct head *newest, struct err *e)
+{
+	_cleanup_(buf_release) struct buf heads = BUF_INIT;
+	struct head last;
+	int rc = sync_fetch_heads(vault, vault->head.seq, newest, &heads, e);
+
+	rc = rc != 0 ? rc
+		     : sync_verify_heads(vault, buf_bytes(&heads), vault->head.seq,
+			       vault->head.hash, &last, e);
+	rc = rc != 0 ? rc : sync_table(vault, &last, e);
+	if (rc != 0) {
+		return rc;
+	}
+	vault_set_head(vault, &last, heads.data + heads.len - HEAD_BYTES);
+	return vault_store_pin(vault, e);
+}
+
+/* After a restore that the user accepted: the whole chain from its first head, which must pass
+ * through what this profile once saw. */
+static int sync_rebase(struct vault *vault, const struct head *newest, struct err *e)
+{
+	_cleanup_(buf_release) struct buf heads = BUF_INIT;
+	_cleanup_(x_freep) char *name = vault_file(vault, "restored");
+	uint8_t seen[HASH_BYTES];
+	struct head last;
+	int rc;
+
+	if (vault_seen_head(vault, newest->seq, seen) &&
+		memcmp(seen, newest->hash, HASH_BYTES) != 0) {
+		return err_set(e, KLUIS_EPIN,
+			"vault '%s': the restored cluster shows another head %" PRIu64
+			" than this profile has seen",
+			vault->name, newest->seq);
+	}
+	rc = sync_fetch_heads(vault, 0, newest, &heads, e);
+	rc = rc != 0 ? rc : sync_verify_heads(vault, buf_bytes(&heads), 0, NULL, &last, e);
+	if (rc != 0) {
+		return rc;
+	}
+	if (newest->seq > vault->head.seq) { /* Nothing of ours was lost: it must be in there. */
+		struct head at;
+
+		rc = sync_head_parse(
+			vault, heads.data + (vault->head.seq - 1) * HEAD_BYTES, &at, e);
+		if (rc == 0 && memcmp(at.hash, vault->head.hash, HASH_BYTES) != 0) {
+			rc = err_set(e, KLUIS_EPIN,
+				"vault '%s': the restored cluster's history is not the one this "
+				"profile has seen",
+				vault->name);
+		}
+	}
+	if (rc != 0) {
+		return rc;
+	}
+	vault_drop_leaves(vault);
+	vault->tree = merkle_new();
+	rc = sync_changes(vault, 0, &last, e);
+	rc = rc != 0 ? rc : sync_check_root(vault, &last, e);
+	if (rc != 0) {
+		vault_drop_leaves(vault);
+		return rc;
+	}
+	vault_set_head(vault, &last, heads.data + heads.len - HEAD_BYTES);
+	rc = vault_store_pin(vault, e);
+	return rc != 0 ? rc : profile_remove(vault->profile, name, e);
+}
+
+/* The cluster's newest head is the pinned one, or an older or another one: say which. */
+static int sync_same_seq(struct vault *vault, const struct head *newest, struct err *e)
+{
+	if (newest->seq < vault->head.seq) {
+		return err_set(e, KLUIS_EPIN,
+			"vault '%s': the cluster shows head %" PRIu64
+			", but this profile has seen head %" PRIu64
+			": it was rolled back, or this is not the cluster you wrote to",
+			vault->name, newest->seq, vault->head.seq);
+	}
+	if (memcmp(newest->hash, vault->head.hash, HASH_BYTES) != 0) {
+		return err_set(e, KLUIS_EPIN,
+			"vault '%s': the cluster shows another head %" PRIu64
+			" than this profile has seen (fork)",
+			vault->name, newest->seq);
+	}
+	return sync_table(vault, &vault->head, e);
+}
+
+int vault_sync(struct vault *vault, struct err *e)
+{
+	uint8_t bytes[HEAD_BYTES];
+	struct head newest;
+	int rc = vault_settle_pending(vault, e);
+
+	rc = rc != 0 ? rc : api_head(vault->client, vault->id, bytes, e);
+	rc = rc != 0 ? rc : sync_head_parse(vault, bytes, &newest, e);
+	if (rc != 0) {
+		return rc;
+	}
+	if (vault_rebasing(vault)) {
+		return sync_rebase(vault, &newest, e);
+	}
+	return newest.seq > vault->head.seq ? sync_forward(vault, &newest, e)
+					    : sync_same_seq(vault, &newest, e);
+}
+
+bool vault_page_written(const struct vault *vault, uint64_t page_no)
+{
+	assert(page_no < vault->head.page_count);
+	return vault->leaves[page_no].revision != 0;
+}
+
+uint64_t vault_next_revision(const struct vault *vault, uint64_t page_no)
+{
+	return page_no < merkle_count(vault->tree) ? vault->leaves[page_no].revision + 1 : 1;
+}
+
+int vault_check_page(const struct vault *vault, uint64_t page_no, struct bytes page, struct err *e)
+{
+	uint8_t hash[HASH_BYTES], leaf[HASH_BYTES];
+	struct page_header header;
+
+	if (page_no >= merkle_count(vault->tree)) {
+		return err_set(e, KLUIS_EVERIFY, "vault '%s': page %" PRIu64 " does not exist",
+			vault->name, page_no);
+	}
+	if (page_parse(page, &header, NULL) == 0 && header.place.page_no == page_no &&
+		memcmp(header.place.vault_id, vault->id, ID_BYTES) == 0) {
+		hash_sha256(page, hash);
+		page_leaf(&header.place, hash, leaf);
+		if (memcmp(leaf, merkle_leaf(vault->tree, page_no), HASH_BYTES) == 0) {
+			return 0;
+		}
+	}
+	return err_set(e, KLUIS_EVERIFY,
+		"vault '%s': page %" PRIu64
+		" is not the one its signed head names (swapped, changed or rolled back)",
+		vault->name, page_no);
+}
+
+int vault_open_page(const struct vault *vault, uint64_t page_no, struct bytes page,
+	struct buf *ret_content, struct err *e)
+{
+	struct page_header header;
+	int rc = vault_check_page(vault, page_no, page, e);
+
+	if (rc != 0) {
+		return rc;
+	}
+	rc = page_parse(page, &header, e);
+	for (size_t i = 0; rc == 0 && i < vault->n_keys; i++) {
+		if (vault->keys[i].epoch == header.place.key_epoch) {
+			return page_open(secret_bytes(&vault->keys[i].vk), page, &header.place,
+				ret_content, e);
+		}
+	}
+	return rc != 0 ? rc
+		       : err_set(e, KLUIS_EFORBIDDEN,
+				 "vault '%s': page %" PRIu64 " is of epoch %" PRIu32
+				 ", whose key this profile has not",
+				 vault->name, page_no, header.place.key_epoch);
+}
+
+/* The page from the cache of ciphertext; KLUIS_EAGAIN when it is not there or an older one. */
+static int page_cached(
+	const struct vault *vault, uint64_t page_no, struct buf *ret_page, struct err *e)
+{
+	char number[32];
+	_cleanup_(x_freep) char *name = NULL;
+	_cleanup_(x_freep) char *path = NULL;
+	int rc;
+
+	(void)snprintf(number, sizeof number, "page-%" PRIu64, page_no);
+	name = vault_file(vault, number);
+	path = profile_path(vault->profile, name);
+	rc = file_read(path, PAGE_BYTES_MAX, ret_page, e);
+	if (rc == 0 && vault_check_page(vault, page_no, buf_bytes(ret_page), e) != 0) {
+		buf_clear(ret_page);
+		rc = KLUIS_EAGAIN;
+	}
+	return rc == 0 ? 0 : KLUIS_EAGAIN;
+}
+
+static void page_cache(const struct vault *vault, uint64_t page_no, struct bytes page)
+{
+	char number[32];
+	_cleanup_(x_freep) char *name = NULL;
+	_cleanup_(x_freep) char *path = NULL;
+	struct err ignored = {0};
+
+	(void)snprintf(number, sizeof number, "page-%" PRIu64, page_no);
+	name = vault_file(vault, number);
+	path = profile_path(vault->profile, name);
+	if (file_write(path, page, 0600, &ignored) != 0) {
+		return; /* Only a cache. */
+	}
+}
+
+int vault_read_page(struct vault *vault, uint64_t page_no, bool cached, struct buf *ret_content,
+	bool *ret_moved, struct err *e)
+{
+	_cleanup_(buf_release) struct buf page = BUF_INIT;
+	struct err why = {0};
+	uint64_t seq = vault->head.seq;
+	int rc;
+
+	*ret_moved = false;
+	if (cached && page_cached(vault, page_no, &page, &why) == 0) {
+		return vault_open_page(vault, page_no, buf_bytes(&page), ret_content, e);
+	}
+	rc = api_page(vault->client, vault->id, page_no, &page, e);
+	if (rc != 0) {
+		return rc;
+	}
+	if (vault_check_page(vault, page_no, buf_bytes(&page), e) != 0) {
+		struct err synced = {0};
+
+		/* An honest writer may have been here: then a newer head says so. */
+		rc = vault_sync(vault, &synced);
+		if (rc != 0) {
+			*e = synced;
+			return rc;
+		}
+		*ret_moved = vault->head.seq != seq;
+		return *ret_moved ? 0 : KLUIS_EVERIFY;
+	}
+	if (cached) {
+		page_cache(vault, page_no, buf_bytes(&page));
+	}
+	return vault_open_page(vault, page_no, buf_bytes(&page), ret_content, e);
+}

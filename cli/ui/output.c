@@ -1,0 +1,249 @@
+#include "cli/ui/output.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/clock.h"
+
+/* Printable as it is, but for bytes that a terminal would act on (C0, DEL, and C1 in UTF-8). */
+static void output_text(struct buf *to, const char *text)
+{
+	for (const unsigned char *at = (const unsigned char *)text; *at != 0; at++) {
+		if (*at < 0x20 || *at == 0x7f) {
+			buf_printf(to, "\\x%02x", *at);
+		} else if (*at == 0xc2 && at[1] >= 0x80 && at[1] < 0xa0) {
+			buf_printf(to, "\\u%04x", at[1]);
+			at++;
+		} else {
+			buf_append(to, at, 1);
+		}
+	}
+}
+
+static void output_scaled(struct buf *to, json_int_t value)
+{
+	static const char *const units[] = {"KiB", "MiB", "GiB", "TiB", "PiB"};
+	double scaled = (double)value / 1024;
+	size_t unit = 0;
+
+	if (value < 1024) {
+		buf_printf(to, "%" JSON_INTEGER_FORMAT " B", value);
+		return;
+	}
+	while (scaled >= 1024 && unit + 1 < ARRAY_SIZE(units)) {
+		scaled /= 1024;
+		unit++;
+	}
+	buf_printf(to, "%.1f %s", scaled, units[unit]);
+}
+
+static void output_duration(struct buf *to, json_int_t ms)
+{
+	if (ms < 1000) {
+		buf_printf(to, "%" JSON_INTEGER_FORMAT " ms", ms);
+	} else if (ms < 120 * 1000) {
+		buf_printf(to, "%.1f s", (double)ms / 1000);
+	} else if (ms < 7200 * 1000) {
+		buf_printf(to, "%.1f min", (double)ms / 60000);
+	} else {
+		buf_printf(to, "%.1f h", (double)ms / 3600000);
+	}
+}
+
+static void output_integer(struct buf *to, json_int_t value, enum output_kind kind)
+{
+	char time[21];
+
+	switch (value < 0 ? OUTPUT_TEXT : kind) {
+	case OUTPUT_BYTES:
+		output_scaled(to, value);
+		break;
+	case OUTPUT_TIME:
+		clock_format((uint64_t)value, time);
+		buf_printf(to, "%s", time);
+		break;
+	case OUTPUT_MS:
+		output_duration(to, value);
+		break;
+	case OUTPUT_TEXT:
+	default:
+		buf_printf(to, "%" JSON_INTEGER_FORMAT, value);
+	}
+}
+
+static void output_list(struct buf *to, const json_t *list)
+{
+	for (size_t i = 0; i < json_array_size(list); i++) {
+		const json_t *item = json_array_get(list, i);
+
+		buf_printf(to, "%s", i == 0 ? "" : ",");
+		if (json_is_string(item)) {
+			output_text(to, json_string_value(item));
+		} else if (json_is_integer(item)) {
+			buf_printf(to, "%" JSON_INTEGER_FORMAT, json_integer_value(item));
+		}
+	}
+}
+
+static void output_cell(struct buf *to, const json_t *value, enum output_kind kind)
+{
+	size_t before = to->len;
+
+	if (json_is_string(value)) {
+		output_text(to, json_string_value(value));
+	} else if (json_is_integer(value)) {
+		output_integer(to, json_integer_value(value), kind);
+	} else if (json_is_real(value)) {
+		buf_printf(to, "%.1f", json_real_value(value));
+	} else if (json_is_boolean(value)) {
+		buf_printf(to, "%s", json_is_true(value) ? "yes" : "no");
+	} else if (json_is_array(value)) {
+		output_list(to, value);
+	}
+	if (to->len == before) {
+		buf_printf(to, "-");
+	}
+}
+
+/* Code points, which is the width for all but wide scripts; bytes would misalign any accent. */
+static size_t output_width(const struct buf *cell)
+{
+	size_t width = 0;
+
+	for (size_t i = 0; i < cell->len; i++) {
+		width += (cell->data[i] & 0xc0) != 0x80;
+	}
+	return width;
+}
+
+static void output_json(FILE *to, const json_t *value)
+{
+	(void)json_dumpf(value, to, JSON_INDENT(2)); /* A closed pipe shows at the final flush. */
+	(void)fputc('\n', to);
+}
+
+static void output_line(FILE *to, const struct buf *cells, const size_t *widths, size_t n_columns)
+{
+	for (size_t i = 0; i < n_columns; i++) {
+		size_t pad = i + 1 == n_columns ? 0 : widths[i] - output_width(&cells[i]) + 2;
+
+		(void)fwrite(cells[i].data, 1, cells[i].len, to);
+		(void)fprintf(to, "%*s", (int)pad, "");
+	}
+	(void)fputc('\n', to);
+}
+
+static void output_table(
+	FILE *to, const struct output_column *columns, size_t n_columns, const json_t *rows)
+{
+	size_t n_rows = json_array_size(rows), n_cells = (n_rows + 1) * n_columns;
+	struct buf *cells = x_calloc(n_cells, sizeof *cells);
+	size_t *widths = x_calloc(n_columns, sizeof *widths);
+
+	for (size_t i = 0; i < n_cells; i++) {
+		const struct output_column *column = &columns[i % n_columns];
+		const json_t *row = i < n_columns ? NULL : json_array_get(rows, i / n_columns - 1);
+		size_t width;
+
+		if (row == NULL) {
+			buf_printf(&cells[i], "%s", column->title);
+		} else {
+			output_cell(&cells[i], json_object_get(row, column->key), column->kind);
+		}
+		width = output_width(&cells[i]);
+		widths[i % n_columns] =
+			width > widths[i % n_columns] ? width : widths[i % n_columns];
+	}
+	for (size_t r = 0; r <= n_rows; r++) {
+		output_line(to, cells + r * n_columns, widths, n_columns);
+	}
+	for (size_t i = 0; i < n_cells; i++) {
+		buf_release(&cells[i]);
+	}
+	free(cells);
+	free(widths);
+}
+
+void output_rows(const struct output *o, const struct output_column *columns, size_t n_columns,
+	const json_t *rows)
+{
+	assert(n_columns > 0);
+	assert(json_is_array(rows));
+	if (o->format == OUTPUT_JSON) {
+		json_t *whole = json_pack("{s:O}", "items", rows);
+
+		output_json(o->data, whole);
+		json_decref(whole);
+		return;
+	}
+	output_table(o->data, columns, n_columns, rows);
+}
+
+void output_record(const struct output *o, const struct output_column *columns, size_t n_columns,
+	const json_t *record)
+{
+	size_t widest = 0;
+
+	assert(json_is_object(record));
+	if (o->format == OUTPUT_JSON) {
+		output_json(o->data, record);
+		return;
+	}
+	for (size_t i = 0; i < n_columns; i++) {
+		size_t width = strlen(columns[i].title);
+
+		widest = width > widest ? width : widest;
+	}
+	for (size_t i = 0; i < n_columns; i++) {
+		_cleanup_(buf_release) struct buf cell = BUF_INIT;
+
+		output_cell(&cell, json_object_get(record, columns[i].key), columns[i].kind);
+		(void)fprintf(o->data, "%s:%*s %s\n", columns[i].title,
+			(int)(widest - strlen(columns[i].title)), "", buf_str(&cell));
+	}
+}
+
+void output_error(const struct output *o, const char *program, const struct err *e)
+{
+	_cleanup_(buf_release) struct buf text = BUF_INIT;
+
+	if (o->format == OUTPUT_JSON) {
+		json_t *whole = json_pack("{s:{s:s, s:s, s:s%, s:i, s:b}}", "error", "code",
+			err_api_code(e->code), "name", err_name(e->code), "message", e->text,
+			strlen(e->text), "exit", err_exit_code(e->code), "retryable",
+			err_retryable(e->code));
+
+		if (whole == NULL) { /* Text that is not UTF-8: a file's name, cut. */
+			whole = json_pack("{s:{s:s, s:s, s:s, s:i, s:b}}", "error", "code",
+				err_api_code(e->code), "name", err_name(e->code), "message",
+				err_text(e->code), "exit", err_exit_code(e->code), "retryable",
+				err_retryable(e->code));
+		}
+		output_json(o->notes, whole);
+		json_decref(whole);
+		return;
+	}
+	output_text(&text, e->text[0] == 0 ? err_text(e->code) : e->text);
+	(void)fprintf(o->notes, "%s: %s\n", program, buf_str(&text));
+}
+
+void output_note(const struct output *o, const char *fmt, ...)
+{
+	_cleanup_(buf_release) struct buf text = BUF_INIT;
+	_cleanup_(x_freep) char *raw = NULL;
+	va_list args;
+
+	if (o->quiet || o->format == OUTPUT_JSON) {
+		return;
+	}
+	va_start(args, fmt);
+	if (vasprintf(&raw, fmt, args) < 0) {
+		raw = NULL;
+	}
+	va_end(args);
+	output_text(&text, raw == NULL ? fmt : raw);
+	(void)fprintf(o->notes, "%s\n", buf_str(&text));
+}

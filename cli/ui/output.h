@@ -1,0 +1,48 @@
+/* The one renderer of both programs: rows, single records and errors, as a table or as JSON.
+ * Data goes to stdout and nothing else does; everything a person is told goes to stderr. */
+#ifndef KLUIS_CLI_UI_OUTPUT_H
+#define KLUIS_CLI_UI_OUTPUT_H
+
+#include <stdbool.h>
+#include <stdio.h>
+
+#include <jansson.h>
+
+#include "base/err.h"
+
+enum output_format { OUTPUT_TABLE, OUTPUT_JSON };
+
+struct output {
+	enum output_format format;
+	bool quiet; /* No notes and no progress; data and errors still come. */
+	FILE *data, *notes;
+};
+
+/* How a column's value is shown in a table; in JSON it always stays what it is. */
+enum output_kind {
+	OUTPUT_TEXT,  /* Control bytes shown as \xNN: a stored name must not move the cursor. */
+	OUTPUT_BYTES, /* 1234567 -> 1.2 MiB */
+	OUTPUT_TIME,  /* Unix milliseconds -> 2026-11-21T23:34:00Z */
+	OUTPUT_MS,    /* A duration: 15 ms, 3.2 s, 4.0 h */
+};
+
+struct output_column {
+	const char *key;   /* Member of each row. */
+	const char *title; /* Head of the column, upper case. */
+	enum output_kind kind;
+};
+
+/* Rows: a JSON array of objects (borrowed). JSON: {"items": rows}. Table: a head line and one line
+ * a row, "-" where a member is missing or null. */
+void output_rows(const struct output *o, const struct output_column *columns, size_t n_columns,
+	const json_t *rows);
+/* One object (borrowed). JSON: the object. Table: one "Title: value" line a column. */
+void output_record(const struct output *o, const struct output_column *columns, size_t n_columns,
+	const json_t *record);
+/* An error, always: JSON {"error": {code, message, exit, retryable}} or "NAME: message", on
+ * stderr in both formats, so that stdout holds data only. */
+void output_error(const struct output *o, const char *program, const struct err *e);
+/* A sentence for a person, to stderr; nothing when quiet or in JSON. */
+void output_note(const struct output *o, const char *fmt, ...) KLUIS_PRINTF(2, 3);
+
+#endif

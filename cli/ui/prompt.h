@@ -1,0 +1,22 @@
+/* Questions at the terminal, and secrets from a prompt, a file or a descriptor: never from argv
+ * or the environment, which other processes can read. */
+#ifndef KLUIS_CLI_UI_PROMPT_H
+#define KLUIS_CLI_UI_PROMPT_H
+
+#include "base/buf.h"
+#include "base/err.h"
+
+/* 0 when a person at /dev/tty typed "yes"; KLUIS_EFORBIDDEN when the answer was another,
+ * KLUIS_EINVAL when there is no terminal. */
+KLUIS_MUST_CHECK int prompt_yes(const char *question, struct err *e);
+
+/* One line of at most max bytes without its end: from `file` ("-" = stdin) when given, else from
+ * descriptor `fd` (decimal text) when given, else typed at /dev/tty without echo. Appended to
+ * `to`, which the caller clears: text_clear() below. */
+KLUIS_MUST_CHECK int prompt_secret(const char *question, const char *file, const char *fd,
+	size_t max, struct buf *to, struct err *e);
+
+/* Overwrites and frees. For _cleanup_. */
+void prompt_secret_release(struct buf *secret);
+
+#endif

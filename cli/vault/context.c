@@ -1,0 +1,167 @@
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/text.h"
+#include "cli/client/vault.h"
+#include "cli/vault/kluis.h"
+
+enum { TIMEOUT_SECONDS_MAX = 86400 };
+
+char *kluis_profile_dir(struct invocation *inv)
+{
+	const char *dir = invocation_value(inv, "profile");
+	const char *data = getenv("XDG_DATA_HOME"), *home = getenv("HOME");
+
+	if (dir == NULL) {
+		dir = getenv("KLUIS_PROFILE");
+	}
+	if (dir != NULL && dir[0] != 0) {
+		return x_strdup(dir);
+	}
+	if (data != NULL && data[0] == '/') {
+		return x_asprintf("%s/kluis", data);
+	}
+	if (home != NULL && home[0] == '/') {
+		return x_asprintf("%s/.local/share/kluis", home);
+	}
+	(void)err_set(&inv->err, KLUIS_EINVAL, "no home directory: give --profile");
+	return NULL;
+}
+
+bool kluis_is_remote(const char *text)
+{
+	const char *colon = strchr(text, ':');
+
+	return colon != NULL && colon != text && (colon[1] == '/' || colon[1] == 0) &&
+	       memchr(text, '/', (size_t)(colon - text)) == NULL;
+}
+
+int kluis_split(struct invocation *inv, const char *text, char **ret_vault, char **ret_path)
+{
+	const char *colon = strchr(text, ':');
+
+	if (!kluis_is_remote(text)) {
+		return err_set(&inv->err, KLUIS_EINVAL,
+			"'%s' names no place in a vault: VAULT:/PATH does", text);
+	}
+	*ret_vault = strndup(text, (size_t)(colon - text));
+	*ret_path = x_strdup(colon[1] == 0 ? "/" : colon + 1);
+	return 0;
+}
+
+char *kluis_join(const char *folder, const char *name)
+{
+	size_t len = strlen(folder);
+
+	while (len > 0 && folder[len - 1] == '/') {
+		len--;
+	}
+	return x_asprintf("%.*s/%s", (int)len, folder, name);
+}
+
+const char *kluis_base_name(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return slash == NULL ? path : slash + 1;
+}
+
+int kluis_open_vault(struct kluis *k, const char *name, struct vault **ret_vault)
+{
+	struct vault *vault;
+	int rc = vault_open(k->profile, k->client, name, &vault, &k->inv->err);
+
+	if (rc != 0) {
+		return rc;
+	}
+	rc = vault_sync(vault, &k->inv->err);
+	if (rc != 0) {
+		vault_close(vault);
+		return rc;
+	}
+	*ret_vault = vault;
+	return 0;
+}
+
+static int kluis_open(struct kluis *k)
+{
+	struct invocation *inv = k->inv;
+	_cleanup_(x_freep) char *dir = kluis_profile_dir(inv);
+	uint64_t seconds;
+	int rc;
+
+	if (dir == NULL) {
+		return KLUIS_EINVAL;
+	}
+	rc = invocation_number(inv, "timeout", 0, TIMEOUT_SECONDS_MAX, &seconds);
+	rc = rc != 0 ? rc : profile_open(dir, &k->profile, &inv->err);
+	if (rc == 0 && !k->profile->enrolled) {
+		rc = err_set(&inv->err, KLUIS_EUNAUTHENTICATED,
+			"the enrolment of '%s' was not finished: run 'kluis enrol' again",
+			k->profile->account);
+	}
+	return rc != 0 ? rc : session_client(k->profile, seconds * 1000, &k->client, &inv->err);
+}
+
+/* What the operator signed, for a person to judge. */
+static void restore_show(const struct kluis *k, const struct vault_restore *restore)
+{
+	for (size_t i = 0; i < restore->n; i++) {
+		const struct restore_record *r = &restore->records[i];
+		char old_lineage[HEX_LEN(ID_BYTES) + 1], new_lineage[HEX_LEN(ID_BYTES) + 1];
+		char manifest[HEX_LEN(HASH_BYTES) + 1], time[21];
+
+		hex_encode(bytes_of(r->old_lineage, ID_BYTES), old_lineage);
+		hex_encode(bytes_of(r->new_lineage, ID_BYTES), new_lineage);
+		hex_encode(bytes_of(r->manifest_hash, HASH_BYTES), manifest);
+		clock_format(r->unix_ms, time);
+		(void)fprintf(k->inv->out.notes,
+			"The operator restored this cluster from a snapshot, and signed it:\n"
+			"  signed          %s\n  snapshot index  %llu\n  manifest        %s\n"
+			"  lineage         %s -> %s\n",
+			time, (unsigned long long)r->raft_index, manifest, old_lineage,
+			new_lineage);
+	}
+	(void)fprintf(k->inv->out.notes,
+		"The signature is by the operator restore key pinned in this profile. What was "
+		"stored after that snapshot is gone from the cluster.\n");
+}
+
+static int kluis_restored(struct kluis *k)
+{
+	struct invocation *inv = k->inv;
+	struct err lineage = inv->err;
+	struct vault_restore restore;
+	int rc = vault_restore_check(k->profile, k->client, &restore, &inv->err);
+
+	if (rc != 0) {
+		return rc;
+	}
+	restore_show(k, &restore);
+	if (invocation_value(inv, "accept-restore") == NULL &&
+		!invocation_confirm(inv, "Go on with the restored cluster?")) {
+		inv->err = lineage;
+		return err_wrap(&inv->err, KLUIS_ELINEAGE,
+			"the restore was not accepted (--accept-restore does)");
+	}
+	return vault_restore_accept(k->profile, k->client, &restore, &inv->err);
+}
+
+int kluis_run(struct invocation *inv, int (*body)(struct kluis *k))
+{
+	struct kluis k = {.inv = inv};
+	int rc = kluis_open(&k);
+
+	for (unsigned turn = 0; rc == 0 && turn < 2; turn++) {
+		rc = vault_finish_creating(k.profile, k.client, &inv->err);
+		rc = rc != 0 ? rc : body(&k);
+		if (rc != KLUIS_ELINEAGE || turn == 1) {
+			break;
+		}
+		rc = kluis_restored(&k);
+	}
+	client_free(k.client);
+	profile_close(k.profile);
+	return rc;
+}

@@ -1,0 +1,88 @@
+/* The table of commands: help, completion and docs/cli-kluis.md are made from it. */
+#include "cli/vault/kluis.h"
+
+static const struct command_option enrol_options[] = {
+	{"endpoint", 'e', "URL", "https://host:port of a site; may be given several times"},
+	{"ca", 0, "FILE", "The provider CA (PEM) to trust, got from the operator"},
+	{"ca-pin", 0, "PIN",
+		"Instead: the CA's pin (base64url SHA-256 of its public key) that must match"},
+	{"token-file", 0, "FILE", "File with the one-time enrolment token; - for stdin"},
+	{"token-fd", 0, "N", "Descriptor to read the token from; without either it is asked for"},
+	{"device", 0, "NAME", "Name of this device (default: the host's)"},
+	{NULL, 0, NULL, NULL},
+};
+
+static const struct command_option put_options[] = {
+	{"recursive", 'r', NULL, "Folders, with all that is in them"},
+	{"force", 'f', NULL, "Store also what is there with the same content"},
+	{NULL, 0, NULL, NULL},
+};
+
+static const struct command_option get_options[] = {
+	{"recursive", 'r', NULL, "Folders, with all that is in them"},
+	{NULL, 0, NULL, NULL},
+};
+
+static const struct command_option ls_options[] = {
+	{"recursive", 'r', NULL, "All that is below, too"},
+	{NULL, 0, NULL, NULL},
+};
+
+static const struct command_option rm_options[] = {
+	{"recursive", 'r', NULL, "Folders, with all that is in them"},
+	{NULL, 0, NULL, NULL},
+};
+
+static const struct command_option help_options[] = {
+	{"markdown", 0, NULL, "The reference page of all commands"},
+	{NULL, 0, NULL, NULL},
+};
+
+static const struct command kluis_commands[] = {
+	{"enrol", "ACCOUNT", "Enrol this device for a service account",
+		"Makes the account's keys in a new profile, pins the cluster's CA and operator "
+		"restore key, and spends\nthe one-time token that 'kluisctl service create' gave. "
+		"Without --ca or --ca-pin the CA's pin is shown\nand you are asked whether it is "
+		"the right one. Run it again with the same token if the answer was lost.",
+		enrol_options, 1, 1, kluis_enrol},
+	{"logout", NULL, "End this device's session on all sites", NULL, NULL, 0, 0, kluis_logout},
+	{"vault create", "NAME", "Make a vault", NULL, NULL, 1, 1, kluis_vault_create},
+	{"vault list", NULL, "List the account's vaults", NULL, NULL, 0, 0, kluis_vault_list},
+	{"put", "SOURCE... VAULT:/PATH", "Store files",
+		"SOURCE - is stdin. A PATH that ends in '/', is the root, or is a folder takes the "
+		"sources under their own\nnames; else the one source gets PATH as its name. With "
+		"-r a folder becomes PATH, and its content goes\ninto the root when PATH is '/'. "
+		"What is there with the same content is left alone. An interrupted put\ngoes on "
+		"where it was when it is run again. Links and devices are not stored: exit 3 says "
+		"so.",
+		put_options, 2, 100000, kluis_put},
+	{"get", "VAULT:/PATH... DESTINATION", "Fetch files, verified",
+		"Nothing takes a file's place before all of it was verified. With -r a folder "
+		"becomes DESTINATION, or a\nfolder in it when it exists.",
+		get_options, 2, 100000, kluis_get},
+	{"cat", "VAULT:/PATH...", "Write files to stdout", NULL, NULL, 1, 100000, kluis_cat},
+	{"ls", "VAULT[:/PATH]", "List a folder", NULL, ls_options, 1, 1, kluis_ls},
+	{"rm", "VAULT:/PATH...", "Remove files", NULL, rm_options, 1, 100000, kluis_rm},
+	{"verify", "VAULT...", "Check every page and every file of vaults",
+		"Fetches everything, checks it against the signed head and this profile's pin, and "
+		"opens it.",
+		NULL, 1, 1000, kluis_verify},
+	{"version", NULL, "Show the version", NULL, NULL, 0, 0, command_run_version},
+	{"completion", "SHELL", "Print a completion script (bash)", NULL, NULL, 1, 1,
+		command_run_completion},
+	{"help", "[COMMAND]", "Show help", NULL, help_options, 0, 2, command_run_help},
+	{NULL, NULL, NULL, NULL, NULL, 0, 0, NULL},
+};
+
+static const struct command_option kluis_options[] = {
+	{"profile", 'p', "DIR", "Profile directory (default: KLUIS_PROFILE, else in your home)"},
+	{"timeout", 0, "SECONDS", "Give up on an unreachable cluster after this long (20)"},
+	{"accept-restore", 0, NULL,
+		"Follow a cluster restore that the pinned operator key signed, without asking"},
+	{NULL, 0, NULL, NULL},
+};
+
+const struct program kluis_program = {.name = "kluis",
+	.summary = "Store files in vaults that only their owners can read",
+	.commands = kluis_commands,
+	.options = kluis_options};
