@@ -63,16 +63,21 @@ enum {
 /* Links between nodes. */
 enum {
 	LINK_FRAME_PAYLOAD_BYTES_MAX = 64 * 1024, /* Streams take turns at this grain. */
-	LINK_MESSAGES_MAX = 4096,		  /* Unsent per stream. */
+	LINK_FRAME_PIECES_MAX = 64,
+	LINK_MESSAGES_MAX = 4096, /* Unsent per stream. */
+	LINK_FILE_MESSAGE_BYTES_MAX = LINK_FILE_CHUNK_BYTES + 64 * 1024,
 	LINK_FILE_WINDOW_BYTES = 2 << 20,   /* File bytes sent ahead of the receiver's disk. */
-	LINK_KERNEL_BYTES_MAX = 128 * 1024, /* Unsent in the kernel: a heartbeat waits behind it. */
+	LINK_FILE_CREDIT_BYTES = 64 * 1024, /* Credit is told from this much on. */
+	LINK_UNSENT_BYTES_MAX = 64 * 1024,  /* Taken from the queues ahead of the kernel. */
+	LINK_KERNEL_BYTES_MAX = 128 * 1024, /* Unsent there: a heartbeat waits behind it. */
 	LINK_HANDSHAKE_MS = 5000,	    /* Dial to ack, accept to hello. */
 	LINK_HANDSHAKES_MAX = 64,	    /* Accepted, not yet known who. */
+	LINK_SWEEP_MS = 50,
 	LINK_PING_MS = 500,
 	LINK_DEAD_MS = 3000, /* Nothing heard for this long. */
 	LINK_BACKOFF_MIN_MS = 50,
 	LINK_BACKOFF_MAX_MS = 1000,
-	LINK_ADDRESS_BYTES_MAX = 255,
+	LINK_LOG_MS = 30000, /* The same trouble is logged again after this. */
 };
 
 /* Vaults (API section 1). */

@@ -178,6 +178,8 @@ static struct tls_stream *tls_stream_new(
 	s->handler = handler;
 	s->data = data;
 	s->bio.out = &s->out;
+	s->high_bytes = TLS_STREAM_HIGH_BYTES;
+	s->low_bytes = TLS_STREAM_LOW_BYTES;
 	if (ctx != NULL) {
 		BIO *bio = tls_bio_new(&s->bio);
 

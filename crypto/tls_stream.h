@@ -83,6 +83,8 @@ void tls_stream_flush(struct tls_stream *stream);
 /* False promises a drain_cb (unless the stream ends or closes first). */
 bool tls_stream_writable(struct tls_stream *stream);
 size_t tls_stream_unsent(const struct tls_stream *stream); /* Bytes not yet given to the kernel. */
+/* Other marks than TLS_STREAM_HIGH_BYTES and TLS_STREAM_LOW_BYTES, low below high. */
+void tls_stream_set_marks(struct tls_stream *stream, size_t high_bytes, size_t low_bytes);
 /* At most this many bytes wait in the kernel (TCP_NOTSENT_LOWAT), so that what is written next is
  * not far behind; 0 is the kernel's default. TCP only, else nothing happens. */
 void tls_stream_limit_kernel(struct tls_stream *stream, unsigned bytes);

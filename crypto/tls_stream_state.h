@@ -39,7 +39,8 @@ struct tls_stream {
 	size_t record_len;
 	struct tls_output out;
 	size_t write_bytes; /* In the uv_write() under way; 0: none. */
-	size_t turn_bytes;  /* Taken since the last turn of the loop. */
+	size_t high_bytes, low_bytes;
+	size_t turn_bytes; /* Taken since the last turn of the loop. */
 
 	bool connected;	 /* The socket is. */
 	bool ready;	 /* And the handshake is done; ready_cb was called. */

@@ -170,6 +170,13 @@ size_t tls_stream_unsent(const struct tls_stream *s)
 	return s->out.len + s->record_len;
 }
 
+void tls_stream_set_marks(struct tls_stream *s, size_t high_bytes, size_t low_bytes)
+{
+	assert(low_bytes < high_bytes);
+	s->high_bytes = high_bytes;
+	s->low_bytes = low_bytes;
+}
+
 bool tls_stream_dead(const struct tls_stream *s)
 {
 	return s->closing || s->broken || (s->end_due && s->end_rc != 0);
@@ -177,7 +184,7 @@ bool tls_stream_dead(const struct tls_stream *s)
 
 bool tls_stream_writable(struct tls_stream *s)
 {
-	if (s->ready && !tls_stream_dead(s) && tls_stream_unsent(s) < TLS_STREAM_HIGH_BYTES &&
+	if (s->ready && !tls_stream_dead(s) && tls_stream_unsent(s) < s->high_bytes &&
 		s->turn_bytes < TLS_STREAM_TURN_BYTES) {
 		return true;
 	}
@@ -189,7 +196,7 @@ bool tls_stream_writable(struct tls_stream *s)
 bool tls_stream_drain_due(const struct tls_stream *s)
 {
 	return s->want_drain && s->ready && !tls_stream_dead(s) &&
-	       tls_stream_unsent(s) <= TLS_STREAM_LOW_BYTES;
+	       tls_stream_unsent(s) <= s->low_bytes;
 }
 
 void tls_stream_drain(struct tls_stream *s)

@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <uv.h>
 
+#include "base/address.h"
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/err.h"
@@ -62,7 +63,7 @@ struct links_config {
 	struct tls_ctx *ctx; /* tls_ctx_new_link(); referenced. */
 	uint8_t cluster_id[16], lineage[16];
 	uint64_t node_id;
-	uint16_t feature_level;
+	uint32_t feature_level;
 	const struct link_handler *handler; /* Must outlive the links. */
 	void *data;
 };
@@ -79,8 +80,8 @@ KLUIS_MUST_CHECK int links_new(const struct links_config *config, const char *li
 unsigned links_port(const struct links *links);
 
 /* The peers (never ourselves) there are from now on, at most SITES_MAX - 1: new ones are dialled,
- * changed addresses are dialled anew, connections of ones gone are closed. KLUIS_EINVAL on a bad
- * or doubled row, then nothing changed. */
+ * changed addresses are dialled anew, connections of ones gone are closed (no down_cb for those).
+ * KLUIS_EINVAL on a bad or doubled row, then nothing changed. */
 KLUIS_MUST_CHECK int links_set_peers(
 	struct links *links, const struct link_peer *peers, size_t n, struct err *e);
 /* New certificates or CAs: for connections from now on. reconnect: existing ones are closed and
@@ -88,14 +89,14 @@ KLUIS_MUST_CHECK int links_set_peers(
 void links_set_ctx(struct links *links, struct tls_ctx *ctx, bool reconnect);
 /* What our hello says from now on (a restore changes the lineage, an upgrade the level). */
 void links_set_lineage(struct links *links, const uint8_t lineage[16]);
-void links_set_feature_level(struct links *links, uint16_t level);
+void links_set_feature_level(struct links *links, uint32_t level);
 
 /* Queues one message: header (copied), then the data of the n entries in order (referenced until
- * encrypted, not copied). In all 1 .. LINK_MESSAGE_BYTES_MAX bytes, n at most
- * ENTRIES_PER_MESSAGE_MAX. It leaves at the latest when this turn of the loop ends.
- * KLUIS_ENOTFOUND no such peer; KLUIS_ECONNECT the link is down; KLUIS_EBUSY the stream's queue is
- * full; KLUIS_EAGAIN LINK_FILE only: more than the receiver's credit. In all these cases nothing
- * was queued. */
+ * encrypted, not copied). In all 1 .. LINK_MESSAGE_BYTES_MAX bytes (LINK_FILE:
+ * LINK_FILE_MESSAGE_BYTES_MAX), n at most ENTRIES_PER_MESSAGE_MAX. It leaves at the latest when
+ * this turn of the loop ends. KLUIS_ENOTFOUND no such peer; KLUIS_ECONNECT the link is down;
+ * KLUIS_EBUSY the stream's queue is full; KLUIS_EAGAIN LINK_FILE only: more than the receiver's
+ * credit. In all these cases nothing was queued. */
 KLUIS_MUST_CHECK int links_send(struct links *links, uint64_t peer, enum link_stream stream,
 	struct bytes header, struct entry *const *entries, size_t n);
 /* The receiver of LINK_FILE messages is done with `bytes` of them: the peer may send as much more.
@@ -104,14 +105,14 @@ void links_credit(struct links *links, uint64_t peer, size_t bytes);
 
 struct link_status {
 	uint64_t peer;
-	char address[LINK_ADDRESS_BYTES_MAX + 1];
+	char address[ADDRESS_TEXT_BYTES_MAX + 1];
 	bool up;			/* The dialled connection: we can send. */
 	bool accepted;			/* Its connection to us stands. */
 	uint64_t up_since_ms, heard_ms; /* Monotonic; 0 never. */
 	uint32_t rtt_us;		/* Smoothed (RFC 6298: 1/8 of each new one); 0 unknown. */
 	bool wall_known;		/* The peer's clock was read on this connection. */
 	int64_t wall_offset_ms;		/* Its wall clock minus ours at the last pong. */
-	uint16_t feature_level;		/* From its last hello; 0 unknown. */
+	uint32_t feature_level;		/* From its last hello; 0 unknown. */
 	uint64_t sent_bytes, received_bytes, sent_messages, received_messages;
 	uint64_t dropped[LINK_STREAMS]; /* links_send() that said KLUIS_EBUSY. */
 	size_t queued_bytes[LINK_STREAMS];
