@@ -77,7 +77,8 @@ enum {
 	LINK_DEAD_MS = 3000, /* Nothing heard for this long. */
 	LINK_BACKOFF_MIN_MS = 50,
 	LINK_BACKOFF_MAX_MS = 1000,
-	LINK_LOG_MS = 30000, /* The same trouble is logged again after this. */
+	LINK_CLOSE_MS = 2000, /* For what was queued last to leave. */
+	LINK_LOG_MS = 30000,  /* The same trouble is logged again after this. */
 };
 
 /* Vaults (API section 1). */

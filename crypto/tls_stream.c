@@ -67,6 +67,10 @@ void tls_stream_run(struct tls_stream *s)
 	if (!s->closing && s->end_due && !s->ended) {
 		tls_stream_tell_end(s);
 	}
+	if (s->record_len == 0) {
+		free(s->record); /* An idle connection keeps no buffers. */
+		s->record = NULL;
+	}
 	if (!s->closing && tls_stream_due(s)) {
 		tls_stream_kick(s);
 	} else {

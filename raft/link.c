@@ -104,15 +104,23 @@ void link_node_trouble(struct link_node *node, const char *fmt, ...)
 	memcpy(node->last_error, text, sizeof text);
 }
 
+static void links_handle_closed_cb(uv_handle_t *handle);
+
 static void links_finish(struct links *links)
 {
 	void (*closed_cb)(void *data) = links->closed_cb;
 	void *data = links->closed_data;
 
-	if (links->handles_open > 0 || links->n_conns > 0) {
+	assert(links->closing && links->n_nodes == 0);
+	if (links->n_conns > 0) {
 		return;
 	}
-	assert(links->closing && links->n_nodes == 0);
+	if (!uv_is_closing((uv_handle_t *)&links->sweep)) {
+		uv_close((uv_handle_t *)&links->sweep, links_handle_closed_cb);
+	}
+	if (links->handles_open > 0) {
+		return;
+	}
 	tls_ctx_unref(links->config.ctx);
 	free(links);
 	if (closed_cb != NULL) {
@@ -141,15 +149,29 @@ static void links_handle_closed_cb(uv_handle_t *handle)
 	links_finish(links);
 }
 
+static void links_close_late_cb(uv_timer_t *timer)
+{
+	struct links *links = timer->data;
+
+	for (struct link_conn *conn = links->conns; conn != NULL; conn = conn->next) {
+		tls_stream_abort(conn->stream);
+	}
+}
+
+/* All but the timer, which keeps watch until the last connection is gone. */
 static void links_close_handles(struct links *links)
 {
 	uv_handle_t *handles[] = {(uv_handle_t *)&links->listener, (uv_handle_t *)&links->prepare,
-		(uv_handle_t *)&links->check, (uv_handle_t *)&links->idle,
-		(uv_handle_t *)&links->sweep};
+		(uv_handle_t *)&links->check, (uv_handle_t *)&links->idle};
 
-	assert(links->handles_open == ARRAY_SIZE(handles));
+	assert(links->handles_open == ARRAY_SIZE(handles) + 1);
 	for (size_t i = 0; i < ARRAY_SIZE(handles); i++) {
 		uv_close(handles[i], links_handle_closed_cb);
+	}
+	/* Not closing yet. */
+	(void)uv_timer_start(&links->sweep, links_close_late_cb, LINK_CLOSE_MS, 0);
+	if (links->n_conns == 0) {
+		uv_close((uv_handle_t *)&links->sweep, links_handle_closed_cb);
 	}
 }
 
@@ -206,6 +228,9 @@ int links_new(const struct links_config *config, const char *listen_address,
 	links = x_calloc(1, sizeof *links);
 	links->config = *config;
 	links->config.ctx = tls_ctx_ref(config->ctx);
+	if (config->sweep_ms == 0) {
+		links->config.sweep_ms = LINK_SWEEP_MS;
+	}
 	random_fill(config->random, &links->boot, sizeof links->boot);
 	links->swept_ms = links_now(links);
 	links_init_handles(links);
@@ -218,7 +243,7 @@ int links_new(const struct links_config *config, const char *listen_address,
 	/* These fail only without a callback. */
 	(void)uv_prepare_start(&links->prepare, link_turn_prepare_cb);
 	(void)uv_check_start(&links->check, link_turn_check_cb);
-	(void)uv_timer_start(&links->sweep, link_sweep_cb, 0, LINK_SWEEP_MS);
+	(void)uv_timer_start(&links->sweep, link_sweep_cb, 0, links->config.sweep_ms);
 	*ret_links = links;
 	return 0;
 }
@@ -327,7 +352,7 @@ int links_set_peers(struct links *links, const struct link_peer *peers, size_t n
 		links_put(links, &peers[i], &addresses[i]);
 	}
 	/* The sweep dials. */
-	(void)uv_timer_start(&links->sweep, link_sweep_cb, 0, LINK_SWEEP_MS);
+	(void)uv_timer_start(&links->sweep, link_sweep_cb, 0, links->config.sweep_ms);
 	return 0;
 }
 

@@ -64,6 +64,7 @@ struct links_config {
 	uint8_t cluster_id[16], lineage[16];
 	uint64_t node_id;
 	uint32_t feature_level;
+	unsigned sweep_ms; /* How often time is looked at; 0: LINK_SWEEP_MS. For tests. */
 	const struct link_handler *handler; /* Must outlive the links. */
 	void *data;
 };
@@ -126,7 +127,8 @@ KLUIS_MUST_CHECK int links_status(
 /* The ids of all peers, at most max of them; returns how many. */
 size_t links_peers(const struct links *links, uint64_t *to, size_t max);
 
-/* Closes listener and connections in order; the links' memory is gone when closed_cb returns. */
+/* Sends what is queued as far as it goes, closes listener and connections in order, at the latest
+ * after LINK_CLOSE_MS; the links' memory is gone when closed_cb is called. */
 void links_close(struct links *links, void (*closed_cb)(void *data), void *data);
 
 #endif

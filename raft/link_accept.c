@@ -195,7 +195,8 @@ static size_t link_accept_read_cb(struct tls_stream *stream, struct bytes bytes)
 	}
 	/* It asks, but does not read the answers. */
 	if (!conn->dropped && tls_stream_unsent(stream) > LINK_UNSENT_BYTES_MAX) {
-		link_accept_end(conn, "it does not read");
+		link_accept_log(conn, "it does not read");
+		link_conn_drop(conn, false);
 	}
 	return bytes.len;
 }
