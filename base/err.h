@@ -48,7 +48,9 @@
 	X(KLUIS_ECONNECT, "no-quorum", "cannot connect", 503, 13, true)                           \
 	X(KLUIS_EPARTIAL, "internal", "partly done", 500, 3, false)                               \
 	X(KLUIS_EVERSION, "unsupported-suite", "unknown version", 400, 1, false)                  \
-	X(KLUIS_ENOTLEADER, "no-quorum", "not the leader", 503, 13, true)
+	X(KLUIS_ENOTLEADER, "no-quorum", "not the leader", 503, 13, true)                         \
+	X(KLUIS_EMEDIA, "invalid", "unsupported media type", 415, 2, false)                       \
+	X(KLUIS_ERANGE, "invalid", "range not satisfiable", 416, 2, false)
 
 enum kluis_error {
 	KLUIS_OK = 0,

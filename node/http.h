@@ -41,6 +41,7 @@ struct http_request {
 	/* For the application to set. */
 	size_t body_max; /* In head_cb; 0: a request with a body is refused. */
 	void *data;
+	bool routed;
 	/* Every byte of a reply begun and not ended went out: write more. May be NULL. */
 	void (*more_cb)(struct http_request *req);
 

@@ -1,0 +1,52 @@
+/* The running API, for its own parts. Private to node/. */
+#ifndef KLUIS_NODE_API_CORE_H
+#define KLUIS_NODE_API_CORE_H
+
+#include <pthread.h>
+
+#include "base/op.h"
+#include "crypto/tls_ctx.h"
+#include "node/api.h"
+#include "node/api_metrics.h"
+#include "node/challenge.h"
+#include "node/http.h"
+#include "node/ratelimit.h"
+#include "node/session_cache.h"
+
+struct api {
+	struct api_config config; /* Its strings are ours. */
+	uv_loop_t loop;
+	uv_thread_t thread;
+	struct mailbox mailbox;
+	struct op_queue ops;
+	struct http_server *http;
+	unsigned port;
+	unsigned calls; /* Ops that are not done. */
+	uint64_t started_ms;
+
+	struct challenge_table *challenges;
+	struct ratelimit *login_limit, *request_limit;
+	struct session_cache *sessions;
+	struct api_metrics metrics;
+	/* Cluster time when it was last seen to move, and when that was: in an idle cluster it goes
+	 * on by our own clock. */
+	uint64_t cluster_ms, cluster_seen_ms;
+
+	struct tls_tickets *tickets;
+	pthread_mutex_t ca_lock; /* What a reload changes from another thread. */
+	char *ca_pem;
+	uint8_t ca_spki[32];
+	uint64_t cert_not_after_ms;
+
+	uv_timer_t stop_timer;
+	struct mail stop_mail;
+	uint64_t stop_at_ms;
+	bool stopping, closing_http, http_closed;
+};
+
+uint64_t api_now(const struct api *api); /* Monotonic. */
+/* Kluis-Node and so on; before http_reply_begin(). */
+void api_put_fields(struct api *api, struct http_request *req, uint64_t index);
+bool api_has_call_room(const struct api *api);
+
+#endif

@@ -1,0 +1,215 @@
+/* What anybody may ask a node. */
+#include <string.h>
+
+#include "base/text.h"
+#include "node/api_core.h"
+#include "node/api_handlers.h"
+#include "storage/cluster_store.h"
+
+enum { KDF_LOGIN_MIN = 600000, KDF_KEYRING_MIN = 2 * KDF_LOGIN_MIN };
+
+int health_live_parse(struct api_call *call)
+{
+	json_t *body = json_object();
+
+	json_put(body, "status", json_make_text("ok"));
+	call_json(call, 200, body);
+	return 0;
+}
+
+static const char *role_name(const struct replica_status *status)
+{
+	if (status->role == REPLICA_LEADER) {
+		return "leader";
+	}
+	switch (status->vote) {
+	case REPLICA_VOTER:
+		return "voter";
+	case REPLICA_STANDBY:
+		return "standby";
+	default:
+		return "spare";
+	}
+}
+
+int health_ready_parse(struct api_call *call)
+{
+	struct api_backend *backend = call->api->config.backend;
+	struct replica_status status;
+	json_t *body;
+
+	backend->status(backend, &status);
+	if (!status.ready) {
+		return call_fail(call, KLUIS_ENOQUORUM, "this node is in touch with no leader");
+	}
+	if (status.read_only) {
+		return call_fail(call, KLUIS_EREADONLY, "this node's disk is nearly full");
+	}
+	body = json_object();
+	json_put(body, "status", json_make_text("ready"));
+	json_put(body, "role", json_make_text(role_name(&status)));
+	json_put(body, "leader", json_make_number(status.leader_id));
+	json_put(body, "applied_index", json_make_number(status.applied_index));
+	call_json(call, 200, body);
+	return 0;
+}
+
+int limits_parse(struct api_call *call)
+{
+	static const struct {
+		const char *name;
+		uint64_t value;
+	} limits[] = {
+		{"page_bytes", PAGE_BYTES_MAX},
+		{"commit_inline_bytes", COMMIT_INLINE_BYTES_MAX},
+		{"commit_entries", COMMIT_ENTRIES_MAX},
+		{"request_body_bytes", REQUEST_BODY_BYTES_MAX},
+		{"keyring_bytes", KEYRING_BYTES_MAX},
+		{"message_bytes", CHAT_MESSAGE_BYTES_MAX},
+		{"inbox_document_bytes", INBOX_DOCUMENT_BYTES_MAX},
+		{"header_bytes", HTTP_HEADER_BYTES_MAX},
+		{"target_bytes", HTTP_TARGET_BYTES_MAX},
+		{"label_bytes", VAULT_LABEL_BYTES_MAX},
+		{"pages_get", PAGES_GET_MAX},
+		{"list_default", LIST_LIMIT_DEFAULT},
+		{"list_max", LIST_LIMIT_MAX},
+		{"wait_ms", API_WAIT_MS_MAX},
+		{"staged_kept_ms", STAGED_KEPT_MS},
+		{"versions_kept", PAGE_VERSIONS_MAX},
+		{"versions_kept_ms", VERSIONS_KEPT_MS},
+		{"idempotency_kept_ms", IDEMPOTENCY_KEPT_MS},
+		{"idempotency_key_bytes", IDEMPOTENCY_KEY_BYTES_MAX},
+	};
+	json_t *body = json_object();
+
+	for (size_t i = 0; i < ARRAY_SIZE(limits); i++) {
+		json_put(body, limits[i].name, json_make_number(limits[i].value));
+	}
+	json_put(body, "stale_ms", json_make_number(call->api->config.stale_ms));
+	call_json(call, 200, body);
+	return 0;
+}
+
+static json_t *api_versions(void)
+{
+	json_t *versions = json_array();
+
+	(void)json_array_append_new(versions, json_make_text("v1"));
+	return versions;
+}
+
+/* Before the cluster was begun there is no row: level 0. */
+static int feature_level(struct api_call *call, uint32_t *ret_level)
+{
+	struct cluster_row row;
+	int rc = cluster_store_get(call->view, &row, &call->e);
+
+	if (rc == 0 || rc == KLUIS_ENOTFOUND) {
+		*ret_level = rc == 0 ? row.feature_level : 0;
+		return 0;
+	}
+	return rc;
+}
+
+int version_read(struct api_call *call)
+{
+	uint32_t level;
+	int rc = feature_level(call, &level);
+	json_t *body;
+
+	if (rc != 0) {
+		return rc;
+	}
+	body = json_object();
+	json_put(body, "version", json_make_text(KLUIS_VERSION));
+	json_put(body, "api_versions", api_versions());
+	json_put(body, "feature_level", json_make_number(level));
+	call_json(call, 200, body);
+	return 0;
+}
+
+static json_t *well_known_site(const struct api_config *config, const struct node_row *row)
+{
+	json_t *site = json_object(), *endpoints = json_array();
+	bool self = row->node == config->node_id;
+	const char *url = row->api[0] != '\0' || !self ? row->api : config->url;
+
+	if (url != NULL && url[0] != '\0') {
+		(void)json_array_append_new(endpoints, json_make_text(url));
+	}
+	json_put(site, "node", json_make_number(row->node));
+	json_put(site, "site",
+		json_make_text(row->site[0] == '\0' && self ? config->site : row->site));
+	json_put(site, "endpoints", endpoints);
+	return site;
+}
+
+static int well_known_sites(struct api_call *call, json_t *sites)
+{
+	const struct api_config *config = &call->api->config;
+	struct node_row rows[SITES_MAX], self = {.node = config->node_id};
+	size_t n;
+	int rc = node_store_list(call->view, 0, rows, SITES_MAX, &n, &call->e);
+	bool found = false;
+
+	for (size_t i = 0; rc == 0 && i < n; i++) {
+		found = found || rows[i].node == config->node_id;
+		(void)json_array_append_new(sites, well_known_site(config, &rows[i]));
+	}
+	if (rc == 0 && !found) {
+		(void)json_array_append_new(sites, well_known_site(config, &self));
+	}
+	return rc;
+}
+
+static json_t *well_known_policy(void)
+{
+	json_t *policy = json_object();
+
+	/* Accounts are made by operators: services alone, so far. */
+	json_put(policy, "register", json_make_text("closed"));
+	json_put(policy, "web_login", json_false());
+	json_put(policy, "mfa_required", json_false());
+	json_put(policy, "kdf_login_min", json_integer(KDF_LOGIN_MIN));
+	json_put(policy, "kdf_keyring_min", json_integer(KDF_KEYRING_MIN));
+	return policy;
+}
+
+static json_t *well_known_restore(const struct api_config *config)
+{
+	json_t *restore = json_object(), *records = json_array();
+
+	for (size_t i = 0; i < config->n_restore_records; i++) {
+		(void)json_array_append_new(records, json_make_base64(config->restore_records[i]));
+	}
+	json_put(restore, "key",
+		config->restore_key.len == 0 ? json_null() : json_make_base64(config->restore_key));
+	json_put(restore, "records", records);
+	return restore;
+}
+
+int well_known_read(struct api_call *call)
+{
+	struct api *api = call->api;
+	json_t *body, *sites = json_array();
+	int rc = well_known_sites(call, sites);
+
+	if (rc != 0) {
+		json_decref(sites);
+		return rc;
+	}
+	body = json_object();
+	json_put(body, "cluster_id", json_make_id(api->config.cluster_id));
+	json_put(body, "lineage", json_make_id(api->config.lineage));
+	json_put(body, "sites", sites);
+	(void)pthread_mutex_lock(&api->ca_lock);
+	json_put(body, "ca", json_make_text(api->ca_pem == NULL ? "" : api->ca_pem));
+	json_put(body, "ca_spki_sha256",
+		json_make_base64(bytes_of(api->ca_spki, sizeof api->ca_spki)));
+	(void)pthread_mutex_unlock(&api->ca_lock);
+	json_put(body, "api_versions", api_versions());
+	json_put(body, "policy", well_known_policy());
+	json_put(body, "restore", well_known_restore(&api->config));
+	call_json(call, 200, body);
+	return 0;
+}

@@ -1,0 +1,296 @@
+/* Service accounts sign themselves up with an operator's token and sign in by their device key. */
+#include <string.h>
+
+#include "base/text.h"
+#include "crypto/identity.h"
+#include "crypto/proof.h"
+#include "node/api_core.h"
+#include "node/api_handlers.h"
+
+struct enrol {
+	char token[API_TOKEN_CHARS + 1];
+	uint8_t token_hash[32];
+	uint8_t proof[SIGN_ECDSA_BYTES];
+};
+enum { ENROL_ACCOUNT, ENROL_IDENTITY, ENROL_DEVICE, ENROL_TOKEN }; /* In call->text. */
+
+void api_token_make(struct random *random, const char prefix[4], char to[API_TOKEN_CHARS + 1],
+	uint8_t ret_hash[32])
+{
+	uint8_t raw[32];
+
+	random_fill(random, raw, sizeof raw);
+	memcpy(to, prefix, 4);
+	base64_encode(bytes_of(raw, sizeof raw), to + 4);
+	hash_sha256(bytes_of(to, API_TOKEN_CHARS), ret_hash);
+	secret_clear(raw, sizeof raw);
+}
+
+static int enrol_read_token(struct api_call *call, struct enrol *enrol)
+{
+	const struct buf *token = &call->text[ENROL_TOKEN];
+	uint8_t raw[32];
+	int rc;
+
+	if (token->len != API_TOKEN_CHARS || memcmp(token->data, "ket_", 4) != 0) {
+		return call_fail(call, KLUIS_EINVAL, "'token' is no enrolment token");
+	}
+	rc = base64_decode_exact(bytes_of(token->data + 4, API_TOKEN_CHARS - 4), raw, sizeof raw);
+	secret_clear(raw, sizeof raw);
+	if (rc != 0) {
+		return call_fail(call, KLUIS_EINVAL, "'token' is no enrolment token");
+	}
+	memcpy(enrol->token, token->data, API_TOKEN_CHARS);
+	hash_sha256(buf_bytes(token), enrol->token_hash);
+	return 0;
+}
+
+int service_enrol_parse(struct api_call *call)
+{
+	struct enrol *enrol = call->extra = x_calloc(1, sizeof *enrol);
+	struct json_reader reader;
+	int rc;
+
+	json_reader_begin(&reader, call_body(call), &call->e);
+	json_reader_string(&reader, "token", API_TOKEN_CHARS, &call->text[ENROL_TOKEN]);
+	json_reader_string(&reader, "account", ACCOUNT_NAME_BYTES_MAX, &call->text[ENROL_ACCOUNT]);
+	json_reader_binary(&reader, "identity", STATEMENT_BYTES_MAX, &call->text[ENROL_IDENTITY]);
+	json_reader_binary(&reader, "device", STATEMENT_BYTES_MAX, &call->text[ENROL_DEVICE]);
+	json_reader_binary_exact(&reader, "proof", enrol->proof, sizeof enrol->proof);
+	rc = json_reader_end(&reader);
+	if (rc == 0 && !identity_name_valid(buf_bytes(&call->text[ENROL_ACCOUNT]))) {
+		rc = call_fail(call, KLUIS_EINVAL, "'account' is no account name");
+	}
+	return rc == 0 ? enrol_read_token(call, enrol) : rc;
+}
+
+/* Whatever is wrong with account and token, the answer is the same. */
+int service_enrol_read(struct api_call *call)
+{
+	const struct enrol *enrol = call->extra;
+	struct account_row row;
+	int rc = account_store_get(call->view, buf_str(&call->text[ENROL_ACCOUNT]), &row, &call->e);
+
+	if (rc == 0 &&
+		secret_equal(bytes_of(row.enrol_hash, 32), bytes_of(enrol->token_hash, 32))) {
+		return 0; /* Expiry and state are apply's to judge. */
+	}
+	return rc == 0 || rc == KLUIS_ENOTFOUND
+		       ? call_fail(call, KLUIS_EUNAUTHENTICATED, "account or token is wrong")
+		       : rc;
+}
+
+/* What a client did wrong, not a fault of this node. */
+static int refusal(struct api_call *call, int rc)
+{
+	return rc == KLUIS_EVERIFY || rc == KLUIS_ETOOLARGE
+		       ? err_wrap(&call->e, (call->e.code = KLUIS_EINVAL), "statement")
+		       : rc;
+}
+
+static int enrol_verify(struct api_call *call, struct identity *identity)
+{
+	const struct enrol *enrol = call->extra;
+	const struct bytes account = buf_bytes(&call->text[ENROL_ACCOUNT]);
+	struct proof_enrol proof = {
+		.token = bytes_of(enrol->token, API_TOKEN_CHARS), .account = account};
+	int rc = identity_append(identity, buf_bytes(&call->text[ENROL_IDENTITY]), &call->e);
+
+	if (rc == 0) {
+		rc = identity_append(identity, buf_bytes(&call->text[ENROL_DEVICE]), &call->e);
+	}
+	if (rc != 0) {
+		return refusal(call, rc);
+	}
+	if (identity->device_count != 1 || !bytes_equal(bytes_str(identity->name), account)) {
+		return call_fail(
+			call, KLUIS_EINVAL, "the statements are not of this account's device");
+	}
+	memcpy(proof.cluster_id, call->api->config.cluster_id, sizeof proof.cluster_id);
+	memcpy(proof.genesis_hash, identity->genesis_hash, sizeof proof.genesis_hash);
+	memcpy(proof.device_hash, identity->head_hash, sizeof proof.device_hash);
+	rc = proof_enrol_verify(&proof, identity->devices[0].sign,
+		bytes_of(enrol->proof, sizeof enrol->proof), &call->e);
+	return rc == KLUIS_EVERIFY
+		       ? call_fail(call, KLUIS_EUNAUTHENTICATED, "account or token is wrong")
+		       : rc;
+}
+
+int service_enrol_check(struct api_call *call)
+{
+	const struct enrol *enrol = call->extra;
+	struct command command = {.type = COMMAND_SERVICE_ENROL};
+	struct identity identity;
+	int rc;
+
+	identity_init(&identity);
+	rc = enrol_verify(call, &identity);
+	identity_release(&identity);
+	if (rc != 0) {
+		return rc;
+	}
+	command.service_enrol.name = buf_bytes(&call->text[ENROL_ACCOUNT]);
+	memcpy(command.service_enrol.enrol_hash, enrol->token_hash, 32);
+	command.service_enrol.identity = buf_bytes(&call->text[ENROL_IDENTITY]);
+	command.service_enrol.device = buf_bytes(&call->text[ENROL_DEVICE]);
+	call_propose(call, &command);
+	return 0;
+}
+
+int service_enrol_applied(struct api_call *call)
+{
+	struct command_reply reply;
+	json_t *body;
+	int rc = call->rc != 0 ? call->rc : call_reply(call, &reply);
+
+	secret_clear(call->extra, sizeof(struct enrol));
+	if (rc != 0) {
+		return rc;
+	}
+	body = json_object();
+	json_put(body, "account", json_make_text(buf_str(&call->text[ENROL_ACCOUNT])));
+	json_put(body, "user_id", json_make_id(reply.id));
+	json_put(body, "device_id", json_make_id(reply.second_id));
+	call_json(call, 201, body);
+	return 0;
+}
+
+int login_start_parse(struct api_call *call)
+{
+	struct api *api = call->api;
+	uint8_t user_id[16], device_id[16];
+	const struct challenge *made;
+	struct json_reader reader;
+	json_t *body;
+	int rc;
+
+	json_reader_begin(&reader, call_body(call), &call->e);
+	json_reader_hex(&reader, "user_id", user_id, sizeof user_id);
+	json_reader_hex(&reader, "device_id", device_id, sizeof device_id);
+	rc = json_reader_end(&reader);
+	if (rc != 0) {
+		return rc;
+	}
+	made = challenge_make(
+		api->challenges, api->config.random, user_id, device_id, api_now(api));
+	body = json_object();
+	json_put(body, "handshake", json_make_id(made->handshake));
+	json_put(body, "challenge",
+		json_make_base64(bytes_of(made->challenge, sizeof made->challenge)));
+	json_put(body, "expires_in_ms", json_make_number(API_CHALLENGE_MS));
+	call_json(call, 200, body);
+	return 0;
+}
+
+struct login {
+	struct challenge challenge;
+	uint8_t signature[SIGN_ECDSA_BYTES];
+	uint8_t sign_key[65];
+	char token[API_TOKEN_CHARS + 1];
+};
+
+static int login_refused(struct api_call *call)
+{
+	return call_fail(call, KLUIS_EUNAUTHENTICATED, "user, device or signature is wrong");
+}
+
+int login_finish_parse(struct api_call *call)
+{
+	struct login *login = call->extra = x_calloc(1, sizeof *login);
+	uint8_t handshake[16];
+	struct json_reader reader;
+	int rc;
+
+	json_reader_begin(&reader, call_body(call), &call->e);
+	json_reader_hex(&reader, "handshake", handshake, sizeof handshake);
+	json_reader_binary_exact(&reader, "signature", login->signature, sizeof login->signature);
+	rc = json_reader_end(&reader);
+	if (rc != 0) {
+		return rc;
+	}
+	/* Gone from the table now: a challenge is worth one answer, right or wrong. */
+	rc = challenge_take(
+		call->api->challenges, handshake, api_now(call->api), &login->challenge);
+	return rc == 0 ? 0 : login_refused(call);
+}
+
+int login_finish_read(struct api_call *call)
+{
+	struct login *login = call->extra;
+	const struct challenge *challenge = &login->challenge;
+	struct user_row user;
+	struct device_row device;
+	int rc = user_store_get(call->view, challenge->user_id, &user, &call->e);
+
+	if (rc == 0) {
+		rc = device_store_get(
+			call->view, challenge->user_id, challenge->device_id, &device, &call->e);
+	}
+	if (rc == KLUIS_ENOTFOUND || (rc == 0 && (user.disabled || device.revoked))) {
+		return login_refused(call);
+	}
+	if (rc == 0) {
+		memcpy(login->sign_key, device.sign_key, sizeof login->sign_key);
+	}
+	return rc;
+}
+
+static int login_verify(struct api_call *call, const struct login *login)
+{
+	_cleanup_(key_pub_freep) struct key_pub *key = NULL;
+	struct proof_login proof;
+	int rc = key_pub_decode(
+		KEY_ECDSA_P256, bytes_of(login->sign_key, sizeof login->sign_key), &key, &call->e);
+
+	if (rc != 0) {
+		return err_set(&call->e, KLUIS_ECORRUPT, "stored device key is malformed");
+	}
+	memcpy(proof.cluster_id, call->api->config.cluster_id, sizeof proof.cluster_id);
+	memcpy(proof.challenge, login->challenge.challenge, sizeof proof.challenge);
+	memcpy(proof.user_id, login->challenge.user_id, sizeof proof.user_id);
+	memcpy(proof.device_id, login->challenge.device_id, sizeof proof.device_id);
+	rc = proof_login_verify(
+		&proof, key, bytes_of(login->signature, sizeof login->signature), &call->e);
+	return rc == KLUIS_EVERIFY ? login_refused(call) : rc;
+}
+
+int login_finish_check(struct api_call *call)
+{
+	struct login *login = call->extra;
+	struct command command = {.type = COMMAND_SESSION_CREATE};
+	struct command_session_create *create = &command.session_create;
+	int rc = login_verify(call, login);
+
+	if (rc != 0) {
+		return rc;
+	}
+	memcpy(create->user_id, login->challenge.user_id, sizeof create->user_id);
+	memcpy(create->device_id, login->challenge.device_id, sizeof create->device_id);
+	/* A service has no second factor: its key is the one it has. */
+	create->level = SESSION_FULL;
+	create->ttl_ms = (uint32_t)call->api->config.session_ms;
+	api_token_make(call->api->config.random, "kst_", login->token, create->token_hash);
+	call_propose(call, &command);
+	return 0;
+}
+
+int login_finish_applied(struct api_call *call)
+{
+	struct login *login = call->extra;
+	struct command_reply reply;
+	json_t *body;
+	int rc = call->rc != 0 ? call->rc : call_reply(call, &reply);
+
+	if (rc != 0) {
+		return rc;
+	}
+	body = json_object();
+	json_put(body, "token", json_make_text(login->token));
+	json_put(body, "session_id", json_make_id(reply.id));
+	json_put(body, "user_id", json_make_id(login->challenge.user_id));
+	json_put(body, "mfa", json_array());
+	json_put(body, "expires", json_make_number(reply.number));
+	call_json(call, 200, body);
+	secret_clear(login, sizeof *login);
+	return 0;
+}

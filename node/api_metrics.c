@@ -1,0 +1,163 @@
+#include "node/api_metrics.h"
+
+#include <assert.h>
+
+#include "node/route.h"
+
+static const unsigned bucket_ms[METRICS_BUCKETS] = {
+	1, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000};
+
+static unsigned class_of(int status)
+{
+	return status >= 100 && status < 600 ? (unsigned)status / 100 - 1 : METRICS_CLASSES - 1;
+}
+
+void api_metrics_add(struct api_metrics *metrics, size_t route, int status, uint64_t ms)
+{
+	unsigned bucket = 0;
+
+	assert(route <= api_routes_count && api_routes_count <= METRICS_ROUTES_MAX);
+	if (route == api_routes_count) {
+		metrics->refused[class_of(status)]++;
+		return;
+	}
+	metrics->requests[route][class_of(status)]++;
+	while (bucket < METRICS_BUCKETS && ms > bucket_ms[bucket]) {
+		bucket++;
+	}
+	metrics->bucket[bucket]++;
+	metrics->sum_ms += ms;
+	metrics->count++;
+}
+
+static void print_head(struct buf *to, const char *name, const char *type, const char *help)
+{
+	buf_printf(to, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
+}
+
+static void print_one(
+	struct buf *to, const char *name, const char *type, const char *help, uint64_t value)
+{
+	print_head(to, name, type, help);
+	buf_printf(to, "%s %llu\n", name, (unsigned long long)value);
+}
+
+static void print_requests(const struct api_metrics *metrics, struct buf *to)
+{
+	print_head(to, "kluis_http_requests_total", "counter", "Requests answered.");
+	for (size_t i = 0; i < api_routes_count; i++) {
+		for (unsigned c = 0; c < METRICS_CLASSES; c++) {
+			if (metrics->requests[i][c] > 0) {
+				buf_printf(to,
+					"kluis_http_requests_total{route=\"%s\",code=\"%uxx\"} "
+					"%llu\n",
+					api_routes[i].name, c + 1,
+					(unsigned long long)metrics->requests[i][c]);
+			}
+		}
+	}
+	for (unsigned c = 0; c < METRICS_CLASSES; c++) {
+		if (metrics->refused[c] > 0) {
+			buf_printf(to,
+				"kluis_http_requests_total{route=\"none\",code=\"%uxx\"} %llu\n",
+				c + 1, (unsigned long long)metrics->refused[c]);
+		}
+	}
+}
+
+static void print_latency(const struct api_metrics *metrics, struct buf *to)
+{
+	static const char name[] = "kluis_http_request_seconds";
+	uint64_t sum = 0;
+
+	print_head(to, name, "histogram", "From the whole request to the answer.");
+	for (unsigned i = 0; i < METRICS_BUCKETS; i++) {
+		sum += metrics->bucket[i];
+		buf_printf(to, "%s_bucket{le=\"%u.%03u\"} %llu\n", name, bucket_ms[i] / 1000,
+			bucket_ms[i] % 1000, (unsigned long long)sum);
+	}
+	buf_printf(to, "%s_bucket{le=\"+Inf\"} %llu\n%s_sum %llu.%03llu\n%s_count %llu\n", name,
+		(unsigned long long)metrics->count, name,
+		(unsigned long long)metrics->sum_ms / 1000,
+		(unsigned long long)metrics->sum_ms % 1000, name,
+		(unsigned long long)metrics->count);
+}
+
+static void print_http(const struct http_counters *http, struct buf *to)
+{
+	print_one(to, "kluis_http_connections", "gauge", "Open now.", http->connections);
+	print_one(to, "kluis_http_accepted_total", "counter", "Connections.", http->accepted);
+	print_one(to, "kluis_http_refused_total", "counter", "Connections over a limit.",
+		http->refused);
+	print_one(to, "kluis_http_accept_errors_total", "counter", "Failed accepts.",
+		http->accept_errors);
+	print_one(to, "kluis_http_handshakes_total", "counter", "Finished handshakes.",
+		http->handshakes);
+	print_one(to, "kluis_http_timeouts_total", "counter",
+		"Connections and streams closed by a time limit.", http->timeouts);
+	print_one(to, "kluis_http_malformed_total", "counter", "Requests refused by the server.",
+		http->malformed);
+	print_one(to, "kluis_http_body_bytes", "gauge", "Request bodies in memory.",
+		http->body_bytes);
+	print_one(to, "kluis_http_received_bytes_total", "counter", "Bodies.", http->bytes_in);
+	print_one(to, "kluis_http_sent_bytes_total", "counter", "Bodies.", http->bytes_out);
+}
+
+static void print_peers(const struct replica_status *replica, struct buf *to)
+{
+	print_head(to, "kluis_peer_connected", "gauge", "The link to it is up.");
+	for (unsigned i = 0; i < replica->n_peers; i++) {
+		buf_printf(to, "kluis_peer_connected{node=\"%llu\"} %d\n",
+			(unsigned long long)replica->peers[i].id, replica->peers[i].connected);
+	}
+	print_head(to, "kluis_peer_match_index", "gauge", "On its disk; 0 unless this node leads.");
+	for (unsigned i = 0; i < replica->n_peers; i++) {
+		buf_printf(to, "kluis_peer_match_index{node=\"%llu\"} %llu\n",
+			(unsigned long long)replica->peers[i].id,
+			(unsigned long long)replica->peers[i].match_index);
+	}
+}
+
+static void print_replica(const struct replica_status *replica, struct buf *to)
+{
+	print_one(to, "kluis_raft_is_leader", "gauge", "This node leads.",
+		replica->role == REPLICA_LEADER);
+	print_one(to, "kluis_raft_has_leader", "gauge", "A leader is known.",
+		replica->leader_id != 0);
+	print_one(to, "kluis_raft_ready", "gauge", "In touch with a leader.", replica->ready);
+	print_one(to, "kluis_raft_term", "gauge", "Current term.", replica->term);
+	print_one(to, "kluis_raft_commit_index", "gauge", "Committed.", replica->commit_index);
+	print_one(to, "kluis_raft_applied_index", "gauge", "Applied.", replica->applied_index);
+	print_one(to, "kluis_raft_last_index", "gauge", "In the log.", replica->last_index);
+	print_one(to, "kluis_raft_log_bytes", "gauge", "Of the log on disk.", replica->log_bytes);
+	print_one(to, "kluis_raft_proposals_waiting", "gauge", "Queued commands.",
+		replica->proposals_waiting);
+	print_one(
+		to, "kluis_store_read_only", "gauge", "Below the disk floor.", replica->read_only);
+	print_one(to, "kluis_store_quarantined", "gauge", "A majority disagrees with our state.",
+		replica->quarantined);
+	print_one(to, "kluis_disk_free_bytes", "gauge", "Of the data disk.", replica->free_bytes);
+	print_peers(replica, to);
+}
+
+void api_metrics_print(
+	const struct api_metrics *metrics, const struct api_metrics_state *state, struct buf *to)
+{
+	print_head(to, "kluis_build_info", "gauge", "Version and place.");
+	buf_printf(to, "kluis_build_info{version=\"%s\",site=\"%s\",node=\"%llu\"} 1\n",
+		KLUIS_VERSION, state->site, (unsigned long long)state->replica->node_id);
+	print_one(to, "kluis_uptime_seconds", "gauge", "Since the API started.",
+		state->uptime_ms / 1000);
+	print_one(to, "kluis_api_calls", "gauge", "Requests being worked on.", state->calls);
+	print_one(to, "kluis_certificate_seconds_left", "gauge", "Until the API's expires.",
+		state->cert_seconds_left);
+	print_one(to, "kluis_store_bytes", "gauge", "Live data, estimated.", state->store_bytes);
+	print_one(to, "kluis_store_garbage_bytes", "gauge", "Dead bytes in blob files.",
+		state->store_garbage_bytes);
+	print_one(to, "kluis_store_memory_bytes", "gauge", "Memtables and table readers.",
+		state->store_memory_bytes);
+	print_requests(metrics, to);
+	print_latency(metrics, to);
+	print_http(state->http, to);
+	print_replica(state->replica, to);
+}

@@ -1,0 +1,31 @@
+/* What the node counts, as Prometheus text (format 0.0.4). One thread. */
+#ifndef KLUIS_NODE_API_METRICS_H
+#define KLUIS_NODE_API_METRICS_H
+
+#include "base/buf.h"
+#include "node/http.h"
+#include "raft/replica.h"
+
+enum { METRICS_ROUTES_MAX = 128, METRICS_CLASSES = 5, METRICS_BUCKETS = 11 };
+
+struct api_metrics {
+	uint64_t requests[METRICS_ROUTES_MAX][METRICS_CLASSES]; /* 2xx is class 1. */
+	uint64_t bucket[METRICS_BUCKETS + 1];
+	uint64_t sum_ms, count;
+	uint64_t refused[METRICS_CLASSES]; /* Before a route was found. */
+};
+
+/* route: its place in api_routes, or api_routes_count when none was found. */
+void api_metrics_add(struct api_metrics *metrics, size_t route, int status, uint64_t ms);
+
+struct api_metrics_state {
+	const struct http_counters *http;
+	const struct replica_status *replica;
+	const char *site;
+	unsigned calls;
+	uint64_t uptime_ms, cert_seconds_left, store_bytes, store_garbage_bytes, store_memory_bytes;
+};
+void api_metrics_print(
+	const struct api_metrics *metrics, const struct api_metrics_state *state, struct buf *to);
+
+#endif

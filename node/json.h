@@ -1,0 +1,53 @@
+/* JSON bodies, strictly: one object, no repeated and no unknown names, valid UTF-8, bounded depth.
+ * Errors stick: read all fields, then ask json_reader_end() once. */
+#ifndef KLUIS_NODE_JSON_H
+#define KLUIS_NODE_JSON_H
+
+#include <jansson.h>
+#include <stdbool.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/limits.h"
+
+struct json_reader {
+	json_t *root;
+	size_t used;
+	int rc;
+	struct err *e;
+};
+
+/* Parses; always to be followed by json_reader_end(). e takes the first error's text. */
+void json_reader_begin(struct json_reader *reader, struct bytes body, struct err *e);
+/* 0, or KLUIS_EINVAL (a field missing, of another type, out of range, or unknown); frees. */
+KLUIS_MUST_CHECK int json_reader_end(struct json_reader *reader);
+
+/* Is it there? Counts as used only when it is. */
+bool json_reader_has(struct json_reader *reader, const char *name);
+/* At most max bytes; appends. */
+void json_reader_string(struct json_reader *reader, const char *name, size_t max, struct buf *to);
+/* base64url; appends. */
+void json_reader_binary(struct json_reader *reader, const char *name, size_t max, struct buf *to);
+/* Exactly len bytes of base64url. */
+void json_reader_binary_exact(struct json_reader *reader, const char *name, void *to, size_t len);
+/* Lower-case hex of len bytes. */
+void json_reader_hex(struct json_reader *reader, const char *name, void *to, size_t len);
+uint64_t json_reader_u64(struct json_reader *reader, const char *name, uint64_t min, uint64_t max);
+bool json_reader_bool(struct json_reader *reader, const char *name);
+/* 1 .. max whole numbers of 0 .. INT64_MAX; returns how many. */
+size_t json_reader_u64s(struct json_reader *reader, const char *name, uint64_t *to, size_t max);
+
+/* Writing. All take over nothing but what they return. */
+json_t *json_make_id(const uint8_t id[16]);
+json_t *json_make_hash(const uint8_t hash[32]);
+json_t *json_make_base64(struct bytes bytes);
+json_t *json_make_number(uint64_t value); /* Beyond INT64_MAX: null, never a wrong number. */
+json_t *json_make_text(const char *text); /* Bytes that are no UTF-8 become hex. */
+/* Sets a member, taking value. */
+void json_put(json_t *object, const char *name, json_t *value);
+/* Appends the compact text and frees it. */
+void json_finish(json_t *value, struct buf *to);
+/* {"items": items (taken), "next": next or null, "done": next == NULL} */
+json_t *json_make_list(json_t *items, const char *next);
+
+#endif
