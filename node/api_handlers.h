@@ -73,6 +73,7 @@ int sys_status_read(struct api_call *call);
 int sys_members_read(struct api_call *call);
 int sys_leader_read(struct api_call *call);
 int sys_transfer_parse(struct api_call *call);
+int sys_transfer_read(struct api_call *call);
 int sys_transfer_begin(struct api_call *call);
 int sys_health_read(struct api_call *call);
 int sys_metrics_parse(struct api_call *call);

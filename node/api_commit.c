@@ -1,0 +1,388 @@
+/* Writing: commits of many pages, of one page, and pages uploaded ahead. */
+#include <string.h>
+
+#include "base/text.h"
+#include "crypto/head.h"
+#include "crypto/member.h"
+#include "crypto/page.h"
+#include "node/api_core.h"
+#include "node/api_handlers.h"
+#include "storage/page_store.h"
+
+/* A commit on its way in; call->text holds what the command is made of. */
+struct commit_in {
+	struct head head;
+	struct bytes entries; /* Of the request's body, or call->text[COMMIT_ENTRY]. */
+	uint8_t device_key[65];
+	bool create; /* PUT with If-None-Match: the page must not be there. */
+	bool retry;  /* This very head is stored: apply gives its first answer again. */
+};
+enum { COMMIT_HEAD, COMMIT_ENTRY }; /* In call->text. */
+
+static int commit_parse_head(struct api_call *call, struct bytes head)
+{
+	struct commit_in *in = call->extra = x_calloc(1, sizeof *in);
+	int rc = head_parse(head, &in->head, &call->e);
+
+	if (rc != 0) {
+		return err_wrap(&call->e, rc, "head");
+	}
+	if (memcmp(in->head.vault_id, call->vault_id, 16) != 0) {
+		return call_fail(call, KLUIS_EINVAL, "the head is of another vault");
+	}
+	buf_append_bytes(&call->text[COMMIT_HEAD], head);
+	return 0;
+}
+
+int commit_parse(struct api_call *call)
+{
+	struct wire wire = wire_of(call_body(call));
+	struct bytes head = wire_lp32(&wire, HEAD_BYTES), entries = wire_rest(&wire);
+	struct commit_in *in;
+	uint32_t n;
+	int rc = vault_id_parse(call);
+
+	if (rc == 0 && !wire_ok(&wire)) {
+		rc = call_fail(call, KLUIS_EINVAL, "the body does not begin with a head");
+	}
+	if (rc == 0) {
+		rc = commit_parse_head(call, head);
+	}
+	if (rc == 0) {
+		rc = commit_entries_check(entries, &n, &call->e);
+	}
+	if (rc == 0) {
+		in = call->extra;
+		in->entries = entries;
+	}
+	return rc;
+}
+
+/* The vault for a writer, and the key that has to have signed the head. */
+static int commit_open(struct api_call *call, struct vault_row *ret_vault)
+{
+	struct commit_in *in = call->extra;
+	unsigned role;
+	int rc = call_vault(call, MEMBER_WRITE, ret_vault, &role);
+
+	if (rc == 0 && (memcmp(in->head.user_id, call->session.user_id, 16) != 0 ||
+			       memcmp(in->head.device_id, call->session.device_id, 16) != 0)) {
+		rc = call_fail(call, KLUIS_EFORBIDDEN, "the head is by another device");
+	}
+	return rc == 0 ? call_device_key(call, in->device_key) : rc;
+}
+
+int commit_read(struct api_call *call)
+{
+	struct vault_row vault;
+
+	return commit_open(call, &vault);
+}
+
+int commit_check(struct api_call *call)
+{
+	const struct commit_in *in = call->extra;
+	_cleanup_(key_pub_freep) struct key_pub *key = NULL;
+	struct command command = {.type = COMMAND_COMMIT};
+	int rc = key_pub_decode(
+		KEY_ECDSA_P256, bytes_of(in->device_key, sizeof in->device_key), &key, &call->e);
+
+	if (rc != 0) {
+		return err_set(&call->e, KLUIS_ECORRUPT, "stored device key is malformed");
+	}
+	rc = head_verify(&in->head, key, &call->e);
+	if (rc != 0) {
+		return rc == KLUIS_EVERIFY ? call_fail(call, KLUIS_EFORBIDDEN,
+						     "the head is not signed by this device")
+					   : rc;
+	}
+	command.commit.session = call_session(call);
+	memcpy(command.commit.vault_id, call->vault_id, 16);
+	command.commit.purge = call->purge;
+	command.commit.head = buf_bytes(&call->text[COMMIT_HEAD]);
+	command.commit.entries = in->entries;
+	call_propose(call, &command);
+	return 0;
+}
+
+static int committed_json(struct api_call *call, int status)
+{
+	struct command_reply reply;
+	json_t *body;
+	int rc = call_reply(call, &reply);
+
+	if (rc != 0) {
+		return rc;
+	}
+	body = json_object();
+	json_put(body, "seq", json_make_number(reply.number));
+	json_put(body, "head_hash", json_make_hash(reply.hash));
+	if (call->etag[0] == '\0') {
+		etag_format(reply.number, reply.hash, call->etag);
+	}
+	call_json(call, status, body);
+	return 0;
+}
+
+int commit_applied(struct api_call *call)
+{
+	struct vault_row vault;
+
+	if (call->rc == 0) {
+		return committed_json(call, 200);
+	}
+	/* Only for one who may see it. */
+	if (session_store_check(call->view, call->token_hash, call->now_ms, &call->session, NULL) ==
+			0 &&
+		vault_store_check(call->view, call->vault_id, call->session.user_id, MEMBER_READ,
+			&vault, &(unsigned){0}, NULL) == 0) {
+		head_etag(&vault, call->current_etag);
+	}
+	return call->rc;
+}
+
+/* One page. */
+
+static int page_put_condition(struct api_call *call)
+{
+	struct commit_in *in = call->extra;
+	struct bytes match, none;
+	unsigned n_match = http_fields_get(&call->req->fields, "if-match", &match);
+	unsigned n_none = http_fields_get(&call->req->fields, "if-none-match", &none);
+
+	if (n_match + n_none == 0) {
+		return call_fail(call, KLUIS_EPRECONDITION_REQUIRED,
+			"'If-Match' or 'If-None-Match' is missing");
+	}
+	if (n_match + n_none != 1 || (n_none == 1 && !bytes_is(none, "*"))) {
+		return call_fail(call, KLUIS_EINVAL,
+			"one 'If-Match', or 'If-None-Match' with '*', is needed");
+	}
+	in->create = n_none == 1;
+	return 0;
+}
+
+static int page_put_head(struct api_call *call)
+{
+	_cleanup_(buf_release) struct buf head = BUF_INIT;
+	struct bytes value;
+
+	if (http_fields_get(&call->req->fields, "kluis-head", &value) != 1 ||
+		base64_decode(value, HEAD_BYTES, &head) != 0) {
+		return call_fail(call, KLUIS_EINVAL, "'Kluis-Head' is missing or malformed");
+	}
+	return commit_parse_head(call, buf_bytes(&head));
+}
+
+int page_put_parse(struct api_call *call)
+{
+	struct page_header header;
+	struct commit_entry entry = {.how = COMMIT_INLINE, .bytes = call_body(call)};
+	struct commit_in *in;
+	int rc = page_parse_path(call);
+
+	if (rc == 0) {
+		rc = page_put_head(call);
+	}
+	if (rc == 0) {
+		rc = page_put_condition(call);
+	}
+	if (rc == 0) {
+		rc = page_parse(entry.bytes, &header, &call->e);
+	}
+	if (rc != 0) {
+		return rc;
+	}
+	if (header.place.page_no != call->page_no ||
+		memcmp(header.place.vault_id, call->vault_id, 16) != 0) {
+		return call_fail(call, KLUIS_EINVAL, "the page is of another place");
+	}
+	entry.page_no = call->page_no;
+	entry.revision = call->revision = header.place.revision;
+	commit_entry_append(&call->text[COMMIT_ENTRY], &entry);
+	in = call->extra;
+	in->entries = buf_bytes(&call->text[COMMIT_ENTRY]);
+	return 0;
+}
+
+static int page_put_is_retry(struct api_call *call, const struct vault_row *vault)
+{
+	_cleanup_(buf_release) struct buf value = BUF_INIT;
+	struct commit_in *in = call->extra;
+	struct head_row row;
+	int rc;
+
+	in->retry = false;
+	if (in->head.seq > vault->seq) {
+		return 0;
+	}
+	rc = head_store_get(call->view, call->vault_id, in->head.seq, &value, &row, &call->e);
+	if (rc == 0) {
+		in->retry = memcmp(row.hash, in->head.hash, 32) == 0;
+	}
+	return rc == KLUIS_ENOTFOUND ? 0 : rc;
+}
+
+/* The current revision's tag; empty when the page was never written. */
+static int page_etag(struct api_call *call, char to[ETAG_CHARS_MAX + 1])
+{
+	struct page_row row;
+	int rc = page_store_get(call->view, call->vault_id, call->page_no, &row, &call->e);
+
+	to[0] = '\0';
+	if (rc == 0) {
+		etag_format(row.revision, row.hash, to);
+	}
+	return rc == KLUIS_ENOTFOUND ? 0 : rc;
+}
+
+int page_put_read(struct api_call *call)
+{
+	const struct commit_in *in = call->extra;
+	char etag[ETAG_CHARS_MAX + 1];
+	struct vault_row vault;
+	int rc = commit_open(call, &vault);
+
+	if (rc == 0) {
+		rc = page_put_is_retry(call, &vault);
+	}
+	if (rc == 0) {
+		rc = page_etag(call, etag);
+	}
+	if (rc != 0 || in->retry) {
+		return rc;
+	}
+	if (!in->create) {
+		return call_if_match(call, etag[0] == '\0' ? NULL : etag);
+	}
+	if (etag[0] != '\0') {
+		memcpy(call->current_etag, etag, sizeof etag);
+		return call_fail(call, KLUIS_EPRECONDITION, "the page exists");
+	}
+	return 0;
+}
+
+int page_put_applied(struct api_call *call)
+{
+	const struct commit_in *in = call->extra;
+	uint8_t hash[32];
+	int rc;
+
+	if (call->rc != 0) {
+		rc = commit_applied(call);
+		if (call->current_etag[0] != '\0' &&
+			page_etag(call, call->current_etag) == KLUIS_EAGAIN) {
+			return KLUIS_EAGAIN;
+		}
+		return rc;
+	}
+	hash_sha256(call_body(call), hash);
+	etag_format(call->revision, hash, call->etag);
+	return committed_json(call, in->create ? 201 : 200);
+}
+
+/* Pages ahead of their commit. */
+
+struct staged_in {
+	bool there; /* And will be for long enough. */
+};
+
+int staged_head_parse(struct api_call *call)
+{
+	int rc = call_param_id(call, 0, call->vault_id);
+
+	return rc == 0 ? call_param_hash(call, 1, call->hash) : rc;
+}
+
+int staged_put_parse(struct api_call *call)
+{
+	struct page_header header;
+	int rc = staged_head_parse(call);
+
+	if (rc == 0) {
+		rc = page_parse(call_body(call), &header, &call->e);
+	}
+	if (rc == 0 && memcmp(header.place.vault_id, call->vault_id, 16) != 0) {
+		rc = call_fail(call, KLUIS_EINVAL, "the page is of another vault");
+	}
+	call->extra = x_calloc(1, sizeof(struct staged_in));
+	return rc;
+}
+
+static int staged_find(struct api_call *call, unsigned role_min, struct page_row *ret_row)
+{
+	struct vault_row vault;
+	unsigned role;
+	int rc = call_vault(call, role_min, &vault, &role);
+
+	return rc == 0 ? page_store_staged(call->view, call->vault_id, call->hash, call->now_ms,
+				 ret_row, &call->e)
+		       : rc;
+}
+
+int staged_put_read(struct api_call *call)
+{
+	struct staged_in *in = call->extra;
+	struct vault_row vault;
+	struct page_row row;
+	unsigned role;
+	int rc = call_vault(call, MEMBER_WRITE, &vault, &role);
+
+	if (rc != 0) {
+		return rc;
+	}
+	rc = page_store_staged(
+		call->view, call->vault_id, call->hash, call->now_ms, &row, &call->e);
+	/* Uploading it again keeps it for longer; soon after the first time that is not worth a
+	 * command. */
+	in->there = rc == 0 && row.expires_ms > call->now_ms + STAGED_KEPT_MS / 2;
+	return rc == KLUIS_ENOTFOUND ? 0 : rc;
+}
+
+static void staged_json(struct api_call *call)
+{
+	json_t *body = json_object();
+
+	json_put(body, "sha256", json_make_hash(call->hash));
+	call_json(call, 200, body);
+}
+
+int staged_put_check(struct api_call *call)
+{
+	const struct staged_in *in = call->extra;
+	struct command command = {.type = COMMAND_STAGE_PAGE};
+	uint8_t hash[32];
+
+	hash_sha256(call_body(call), hash);
+	if (memcmp(hash, call->hash, sizeof hash) != 0) {
+		return call_fail(call, KLUIS_EINVAL, "the page has another SHA-256");
+	}
+	if (in->there) {
+		staged_json(call);
+		return 0;
+	}
+	command.stage_page.session = call_session(call);
+	memcpy(command.stage_page.vault_id, call->vault_id, 16);
+	memcpy(command.stage_page.hash, call->hash, 32);
+	command.stage_page.page = call_body(call);
+	call_propose(call, &command);
+	return 0;
+}
+
+int staged_put_applied(struct api_call *call)
+{
+	if (call->rc == 0) {
+		staged_json(call);
+	}
+	return call->rc;
+}
+
+int staged_head_read(struct api_call *call)
+{
+	struct page_row row;
+	int rc = staged_find(call, MEMBER_READ, &row);
+
+	call->status = 200;
+	call->content_type = NULL;
+	return rc;
+}

@@ -1,0 +1,262 @@
+/* Operators look at snapshots, ask for one, and have copies checked. */
+#include <stdio.h>
+#include <string.h>
+
+#include "node/api_core.h"
+#include "node/api_handlers.h"
+#include "storage/snapshot_store.h"
+
+enum { SNAPSHOT_BATCH = 64, SNAPSHOT_LISTED_MAX = 1024 };
+
+static json_t *snapshot_json(const struct snapshot_row *row)
+{
+	static const char *const kinds[] = {[SNAPSHOT_FULL] = "full",
+		[SNAPSHOT_INCREMENT] = "increment",
+		[SNAPSHOT_MANUAL] = "manual"};
+	static const char *const states[] = {[SNAPSHOT_RUNNING] = "running",
+		[SNAPSHOT_SHIPPED] = "shipped",
+		[SNAPSHOT_CONFIRMED] = "confirmed",
+		[SNAPSHOT_FAILED] = "failed"};
+	json_t *snapshot = json_object(), *nodes = json_array();
+
+	for (unsigned i = 0; i < row->n_confirmations; i++) {
+		(void)json_array_append_new(nodes, json_make_number(row->confirmation[i].node));
+	}
+	json_put(snapshot, "id",
+		json_sprintf("%llu", (unsigned long long)row->id)); /* A name, not a number. */
+	json_put(snapshot, "state", json_make_text(states[row->state]));
+	json_put(snapshot, "kind", json_make_text(kinds[row->kind]));
+	json_put(snapshot, "pinned", json_boolean(row->pinned));
+	json_put(snapshot, "node", json_make_number(row->node));
+	json_put(snapshot, "index", json_make_number(row->index));
+	json_put(snapshot, "term", json_make_number(row->term));
+	json_put(snapshot, "cycle", json_make_number(row->cycle));
+	json_put(snapshot, "created", json_make_number(row->created_ms));
+	json_put(snapshot, "bytes", json_make_number(row->bytes));
+	json_put(snapshot, "objects", json_make_number(row->objects));
+	json_put(snapshot, "manifest_hash", json_make_hash(row->manifest_hash));
+	json_put(snapshot, "confirmed_by", nodes);
+	json_put(snapshot, "error", json_make_text(row->error));
+	return snapshot;
+}
+
+/* Calls each() for every record, ascending. */
+static int snapshots_walk(
+	struct api_call *call, void (*each)(const struct snapshot_row *row, void *data), void *data)
+{
+	_cleanup_(x_freep) struct snapshot_row *rows = x_calloc(SNAPSHOT_BATCH, sizeof *rows);
+	uint64_t after = 0;
+	size_t n = SNAPSHOT_BATCH, seen = 0;
+
+	while (n == SNAPSHOT_BATCH && seen < SNAPSHOT_LISTED_MAX) {
+		int rc = snapshot_store_list(call->view, after, rows, SNAPSHOT_BATCH, &n, &call->e);
+
+		if (rc != 0) {
+			return rc;
+		}
+		for (size_t i = 0; i < n; i++) {
+			each(&rows[i], data);
+			after = rows[i].id;
+		}
+		seen += n;
+	}
+	return 0;
+}
+
+static void list_each(const struct snapshot_row *row, void *data)
+{
+	(void)json_array_insert_new(data, 0, snapshot_json(row));
+}
+
+int sys_snapshot_list_read(struct api_call *call)
+{
+	json_t *items = json_array();
+	int rc = snapshots_walk(call, list_each, items);
+
+	if (rc != 0) {
+		json_decref(items);
+		return rc;
+	}
+	call_list(call, items, bytes_of(NULL, 0));
+	return 0;
+}
+
+struct backups {
+	unsigned n, confirmed;
+	uint64_t newest, newest_ms;
+};
+
+static void backups_each(const struct snapshot_row *row, void *data)
+{
+	struct backups *backups = data;
+
+	backups->n++;
+	if (row->state == SNAPSHOT_CONFIRMED) {
+		backups->confirmed++;
+		backups->newest = row->id;
+		backups->newest_ms = row->created_ms;
+	}
+}
+
+int sys_backups_read(struct api_call *call)
+{
+	struct backups backups = {0};
+	bool any;
+	json_t *body;
+	int rc = snapshots_walk(call, backups_each, &backups);
+
+	if (rc != 0) {
+		return rc;
+	}
+	any = backups.confirmed > 0;
+	body = json_object();
+	json_put(body, "snapshots", json_make_number(backups.n));
+	json_put(body, "confirmed", json_make_number(backups.confirmed));
+	json_put(body, "confirmations_needed", json_make_number(call->api->config.backup_copies));
+	json_put(body, "newest",
+		any ? json_sprintf("%llu", (unsigned long long)backups.newest) : json_null());
+	json_put(body, "newest_age_ms",
+		any ? json_make_number(call->now_ms - backups.newest_ms) : json_null());
+	call_json(call, 200, body);
+	return 0;
+}
+
+int sys_snapshot_save_parse(struct api_call *call)
+{
+	struct json_reader reader;
+
+	json_reader_begin(&reader, call_body(call), &call->e);
+	if (json_reader_end(&reader) != 0) {
+		return call->e.code;
+	}
+	return call->api->config.hooks.snapshot_claimed != NULL
+		       ? 0
+		       : call_fail(call, KLUIS_EINVAL, "this node is not set up to take snapshots");
+}
+
+int sys_snapshot_save_read(struct api_call *call)
+{
+	struct command command = {.type = COMMAND_SNAPSHOT_CLAIM};
+
+	command.snapshot_claim.node = call->api->config.node_id;
+	command.snapshot_claim.kind = SNAPSHOT_MANUAL;
+	command.snapshot_claim.ttl_ms = API_SNAPSHOT_CLAIM_MS;
+	command.snapshot_claim.actor = call_actor(call);
+	command.snapshot_claim.once = call_once(call);
+	call_propose(call, &command);
+	return 0;
+}
+
+int sys_snapshot_save_applied(struct api_call *call)
+{
+	const struct api_hooks *hooks = &call->api->config.hooks;
+	struct command_reply reply;
+	struct snapshot_row row;
+	int rc = call->rc != 0 ? call->rc : call_reply(call, &reply);
+
+	if (rc == 0) {
+		rc = snapshot_store_get(call->view, reply.number, &row, &call->e);
+	}
+	if (rc != 0) {
+		return rc;
+	}
+	if (row.state == SNAPSHOT_RUNNING && row.node == call->api->config.node_id) {
+		hooks->snapshot_claimed(hooks->data, row.id);
+	}
+	buf_printf(&call->location, "/v1/sys/snapshots/%llu", (unsigned long long)row.id);
+	call_json(call, 202, snapshot_json(&row));
+	return 0;
+}
+
+static int snapshot_find(struct api_call *call, struct snapshot_row *ret_row)
+{
+	uint64_t id;
+	int rc = call_param_u64(call, 0, &id);
+
+	return rc == 0 ? snapshot_store_get(call->view, id, ret_row, &call->e) : rc;
+}
+
+int sys_snapshot_get_read(struct api_call *call)
+{
+	struct snapshot_row row;
+	int rc = snapshot_find(call, &row);
+
+	if (rc == 0) {
+		call_json(call, 200, snapshot_json(&row));
+	}
+	return rc;
+}
+
+struct verification {
+	unsigned level;
+	uint8_t manifest_hash[32];
+	struct api_verify found;
+};
+
+int sys_snapshot_verify_parse(struct api_call *call)
+{
+	struct verification *verification = call->extra = x_calloc(1, sizeof *verification);
+	struct json_reader reader;
+	int rc;
+
+	json_reader_begin(&reader, call_body(call), &call->e);
+	verification->level = (unsigned)json_reader_u64(&reader, "level", 1, 2);
+	rc = json_reader_end(&reader);
+	if (rc != 0) {
+		return rc;
+	}
+	return call->api->config.hooks.snapshot_verify != NULL &&
+			       call->api->config.pool_ship != NULL
+		       ? 0
+		       : call_fail(call, KLUIS_EINVAL, "this node holds no repository");
+}
+
+int sys_snapshot_verify_read(struct api_call *call)
+{
+	struct verification *verification = call->extra;
+	struct snapshot_row row;
+	int rc = snapshot_find(call, &row);
+
+	if (rc == 0 && row.state != SNAPSHOT_SHIPPED && row.state != SNAPSHOT_CONFIRMED) {
+		rc = call_fail(call, KLUIS_ECONFLICT, "the snapshot is not finished");
+	}
+	if (rc == 0) {
+		memcpy(verification->manifest_hash, row.manifest_hash, 32);
+	}
+	return rc;
+}
+
+static int verify_work(struct pool_work *work)
+{
+	struct api_call *call = CONTAINER_OF(work, struct api_call, work);
+	struct verification *verification = call->extra;
+	const struct api_hooks *hooks = &call->api->config.hooks;
+
+	return hooks->snapshot_verify(hooks->data, verification->manifest_hash, verification->level,
+		&verification->found, &call->e);
+}
+
+static void verify_done_cb(struct pool_work *work, int rc)
+{
+	struct api_call *call = CONTAINER_OF(work, struct api_call, work);
+	const struct verification *verification = call->extra;
+	json_t *body;
+
+	if (rc == 0) {
+		body = json_object();
+		json_put(body, "id", json_make_text(call->param[0]));
+		json_put(body, "level", json_make_number(verification->level));
+		json_put(body, "ok", json_boolean(verification->found.ok));
+		json_put(body, "objects", json_make_number(verification->found.objects));
+		json_put(body, "bytes", json_make_number(verification->found.bytes));
+		json_put(body, "text", json_make_text(verification->found.text));
+		call_json(call, 200, body);
+	}
+	call_resume(call, rc);
+}
+
+int sys_snapshot_verify_begin(struct api_call *call)
+{
+	return pool_submit(call->api->config.pool_ship, &call->work, &call->api->mailbox,
+		verify_work, verify_done_cb);
+}

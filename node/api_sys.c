@@ -1,0 +1,540 @@
+/* What operators ask of a node and of the cluster. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/text.h"
+#include "node/api_core.h"
+#include "node/api_handlers.h"
+#include "storage/cluster_store.h"
+#include "storage/key_codec.h"
+
+/* Certificates that end sooner are worth a warning, and then more. */
+#define CERT_WARN_MS	 (30ULL * 24 * 3600 * 1000)
+#define CERT_CRITICAL_MS (7ULL * 24 * 3600 * 1000)
+
+/* Both as of about now: the replica's word and the rows of the nodes. */
+struct sys_view {
+	struct replica_status status;
+	struct node_row nodes[SITES_MAX];
+	size_t n_nodes;
+	struct cluster_row cluster; /* Zero before the cluster was begun. */
+};
+
+static int sys_view_get(struct api_call *call, struct sys_view *view)
+{
+	struct api_backend *backend = call->api->config.backend;
+	int rc = cluster_store_get(call->view, &view->cluster, &call->e);
+
+	if (rc == KLUIS_ENOTFOUND) {
+		memset(&view->cluster, 0, sizeof view->cluster);
+		rc = 0;
+	}
+	if (rc == 0) {
+		rc = node_store_list(
+			call->view, 0, view->nodes, SITES_MAX, &view->n_nodes, &call->e);
+	}
+	backend->status(backend, &view->status);
+	return rc;
+}
+
+static const struct node_row *sys_node(const struct sys_view *view, uint64_t id)
+{
+	for (size_t i = 0; i < view->n_nodes; i++) {
+		if (view->nodes[i].node == id) {
+			return &view->nodes[i];
+		}
+	}
+	return NULL;
+}
+
+static const char *site_of(struct api_call *call, const struct sys_view *view, uint64_t id)
+{
+	const struct node_row *row = sys_node(view, id);
+
+	if (row != NULL && row->site[0] != '\0') {
+		return row->site;
+	}
+	return id == call->api->config.node_id ? call->api->config.site : "";
+}
+
+static const char *vote_name(enum replica_vote vote)
+{
+	static const char *const names[] = {[REPLICA_STANDBY] = "standby",
+		[REPLICA_VOTER] = "voter",
+		[REPLICA_SPARE] = "spare"};
+
+	return names[vote];
+}
+
+static json_t *member_json(
+	struct api_call *call, const struct sys_view *view, const struct replica_peer_status *peer)
+{
+	const struct node_row *row = sys_node(view, peer->id);
+	bool self = peer->id == call->api->config.node_id;
+	bool leads = view->status.role == REPLICA_LEADER;
+	json_t *member = json_object(), *endpoints = json_array();
+
+	if (row != NULL && row->api[0] != '\0') {
+		(void)json_array_append_new(endpoints, json_make_text(row->api));
+	}
+	json_put(member, "node", json_make_number(peer->id));
+	json_put(member, "site", json_make_text(site_of(call, view, peer->id)));
+	json_put(member, "role", json_make_text(vote_name(peer->vote)));
+	json_put(member, "leader", json_boolean(peer->id == view->status.leader_id));
+	json_put(member, "address", json_make_text(peer->address));
+	json_put(member, "online", json_boolean(self || peer->connected));
+	json_put(member, "match_index",
+		leads ? json_make_number(self ? view->status.stored_index : peer->match_index)
+		      : json_null());
+	json_put(member, "endpoints", endpoints);
+	return member;
+}
+
+static json_t *members_json(struct api_call *call, const struct sys_view *view)
+{
+	struct replica_peer_status self = {
+		.id = view->status.node_id, .vote = view->status.vote, .connected = true};
+	json_t *members = json_array();
+	bool seen = false;
+
+	for (unsigned i = 0; i < view->status.n_peers; i++) {
+		seen = seen || view->status.peers[i].id == self.id;
+		(void)json_array_append_new(
+			members, member_json(call, view, &view->status.peers[i]));
+	}
+	if (!seen) {
+		const struct node_row *row = sys_node(view, self.id);
+
+		if (row != NULL) {
+			(void)snprintf(self.address, sizeof self.address, "%s", row->link);
+		}
+		(void)json_array_insert_new(members, 0, member_json(call, view, &self));
+	}
+	return members;
+}
+
+int sys_members_read(struct api_call *call)
+{
+	struct sys_view view;
+	int rc = sys_view_get(call, &view);
+
+	if (rc == 0) {
+		call_list(call, members_json(call, &view), bytes_of(NULL, 0));
+	}
+	return rc;
+}
+
+int sys_status_read(struct api_call *call)
+{
+	struct api *api = call->api;
+	struct sys_view view;
+	const struct replica_status *status = &view.status;
+	json_t *body;
+	int rc = sys_view_get(call, &view);
+
+	if (rc != 0) {
+		return rc;
+	}
+	body = json_object();
+	json_put(body, "node", json_make_number(api->config.node_id));
+	json_put(body, "site", json_make_text(api->config.site));
+	json_put(body, "version", json_make_text(KLUIS_VERSION));
+	json_put(body, "cluster_id", json_make_id(api->config.cluster_id));
+	json_put(body, "lineage", json_make_id(api->config.lineage));
+	json_put(body, "role",
+		json_make_text(
+			status->role == REPLICA_LEADER ? "leader" : vote_name(status->vote)));
+	json_put(body, "leader",
+		status->leader_id == 0 ? json_null() : json_make_number(status->leader_id));
+	json_put(body, "term", json_make_number(status->term));
+	json_put(body, "commit_index", json_make_number(status->commit_index));
+	json_put(body, "applied_index", json_make_number(status->applied_index));
+	json_put(body, "feature_level", json_make_number(view.cluster.feature_level));
+	json_put(body, "read_only", json_boolean(status->read_only || view.cluster.read_only));
+	json_put(body, "cluster_time", json_make_number(call->now_ms));
+	json_put(body, "uptime_ms", json_make_number(api_now(api) - api->started_ms));
+	json_put(body, "connections",
+		json_make_number(http_server_counters(api->http)->connections));
+	json_put(body, "members", members_json(call, &view));
+	call_json(call, 200, body);
+	return 0;
+}
+
+static json_t *leader_json(struct api_call *call, const struct sys_view *view)
+{
+	json_t *body = json_object();
+
+	json_put(body, "node", json_make_number(view->status.leader_id));
+	json_put(body, "site", json_make_text(site_of(call, view, view->status.leader_id)));
+	json_put(body, "term", json_make_number(view->status.term));
+	return body;
+}
+
+int sys_leader_read(struct api_call *call)
+{
+	struct sys_view view;
+	int rc = sys_view_get(call, &view);
+
+	if (rc != 0) {
+		return rc;
+	}
+	if (view.status.leader_id == 0) {
+		return call_fail(call, KLUIS_ENOQUORUM, "this node knows of no leader");
+	}
+	call_json(call, 200, leader_json(call, &view));
+	return 0;
+}
+
+int sys_transfer_parse(struct api_call *call)
+{
+	struct json_reader reader;
+
+	json_reader_begin(&reader, call_body(call), &call->e);
+	if (json_reader_has(&reader, "to")) {
+		call->number = json_reader_u64(&reader, "to", 1, INT64_MAX);
+	}
+	return json_reader_end(&reader);
+}
+
+/* The names of the sites, for the answer. */
+int sys_transfer_read(struct api_call *call)
+{
+	if (call->extra == NULL) {
+		call->extra = x_calloc(1, sizeof(struct sys_view));
+	}
+	return sys_view_get(call, call->extra);
+}
+
+static void transfer_cb(struct replica_transfer *req, int rc)
+{
+	struct api_call *call = CONTAINER_OF(req, struct api_call, transfer);
+	struct sys_view *view = call->extra;
+
+	call->api->config.backend->status(call->api->config.backend, &view->status);
+	if (rc == KLUIS_ENOTLEADER) {
+		rc = call_fail(call, rc, "ask the leader, node %llu at site '%s'",
+			(unsigned long long)view->status.leader_id,
+			site_of(call, view, view->status.leader_id));
+	} else if (rc == 0) {
+		call_json(call, 200, leader_json(call, view));
+	}
+	call_resume(call, rc);
+}
+
+int sys_transfer_begin(struct api_call *call)
+{
+	struct api_backend *backend = call->api->config.backend;
+
+	backend->transfer(backend, &call->transfer, &call->api->mailbox, call->number,
+		clock_monotonic_ms(&clock_system) + API_PROPOSE_MS, transfer_cb);
+	return 0;
+}
+
+/* What is looked at, once for health and alarms. */
+struct check {
+	const char *name;
+	bool ok, critical;
+	char text[128];
+};
+enum { CHECKS = 6 };
+
+static void check_set(
+	struct check *check, const char *name, bool ok, bool critical, const char *text)
+{
+	*check = (struct check){.name = name, .ok = ok, .critical = critical};
+	(void)snprintf(check->text, sizeof check->text, "%s", text);
+}
+
+static void check_peers(struct check *check, const struct replica_status *status)
+{
+	unsigned away = 0, others = 0;
+
+	for (unsigned i = 0; i < status->n_peers; i++) {
+		others += status->peers[i].id != status->node_id;
+		away += status->peers[i].id != status->node_id && !status->peers[i].connected;
+	}
+	check_set(check, "peers", away == 0, away * 2 > others, "");
+	(void)snprintf(check->text, sizeof check->text, "%u of %u other nodes are connected",
+		others - away, others);
+}
+
+static void check_certificate(struct check *check, struct api *api)
+{
+	uint64_t now_ms = clock_wall_ms(api->config.clock), end_ms;
+	uint64_t left_ms;
+
+	(void)pthread_mutex_lock(&api->ca_lock);
+	end_ms = api->cert_not_after_ms;
+	(void)pthread_mutex_unlock(&api->ca_lock);
+	left_ms = end_ms > now_ms ? end_ms - now_ms : 0;
+	check_set(check, "certificate", end_ms == 0 || left_ms > CERT_WARN_MS,
+		left_ms <= CERT_CRITICAL_MS, "");
+	if (end_ms == 0) {
+		(void)snprintf(check->text, sizeof check->text, "no client port is served");
+	} else {
+		(void)snprintf(check->text, sizeof check->text,
+			"the API's certificate ends in %llu days",
+			(unsigned long long)(left_ms / (24 * 3600 * 1000)));
+	}
+}
+
+static void checks_make(
+	struct api_call *call, const struct sys_view *view, struct check checks[CHECKS])
+{
+	const struct replica_status *status = &view->status;
+
+	check_set(&checks[0], "leader", status->leader_id != 0, true,
+		status->leader_id != 0 ? "a leader is known" : "no leader is known");
+	check_set(&checks[1], "ready", status->ready, true,
+		status->ready ? "in touch with the leader" : "not in touch with a leader");
+	check_set(&checks[2], "disk", !status->read_only, true,
+		status->read_only ? "below the floor of free space" : "enough free space");
+	check_set(&checks[3], "state", !status->quarantined, true,
+		status->quarantined
+			? "a majority disagrees with this node's state: rebuild it from a peer"
+			: "no disagreement");
+	check_peers(&checks[4], status);
+	check_certificate(&checks[5], call->api);
+}
+
+int sys_health_read(struct api_call *call)
+{
+	struct check checks[CHECKS];
+	struct sys_view view;
+	json_t *body, *rows;
+	bool ok = true;
+	int rc = sys_view_get(call, &view);
+
+	if (rc != 0) {
+		return rc;
+	}
+	checks_make(call, &view, checks);
+	rows = json_array();
+	for (unsigned i = 0; i < CHECKS; i++) {
+		json_t *row = json_object();
+
+		ok = ok && checks[i].ok;
+		json_put(row, "name", json_make_text(checks[i].name));
+		json_put(row, "ok", json_boolean(checks[i].ok));
+		json_put(row, "text", json_make_text(checks[i].text));
+		(void)json_array_append_new(rows, row);
+	}
+	body = json_object();
+	json_put(body, "ok", json_boolean(ok));
+	json_put(body, "checks", rows);
+	call_json(call, 200, body);
+	return 0;
+}
+
+static json_t *alarm_json(const char *name, bool critical, const char *text)
+{
+	json_t *alarm = json_object();
+
+	json_put(alarm, "name", json_make_text(name));
+	json_put(alarm, "severity", json_make_text(critical ? "critical" : "warning"));
+	json_put(alarm, "text", json_make_text(text));
+	return alarm;
+}
+
+int sys_alarms_read(struct api_call *call)
+{
+	struct check checks[CHECKS];
+	struct sys_view view;
+	json_t *items;
+	int rc = sys_view_get(call, &view);
+
+	if (rc != 0) {
+		return rc;
+	}
+	checks_make(call, &view, checks);
+	items = json_array();
+	for (unsigned i = 0; i < CHECKS; i++) {
+		if (!checks[i].ok) {
+			(void)json_array_append_new(items,
+				alarm_json(checks[i].name, checks[i].critical, checks[i].text));
+		}
+	}
+	if (view.cluster.read_only) {
+		(void)json_array_append_new(items,
+			alarm_json("readonly", false, "an operator made the cluster read-only"));
+	}
+	call_list(call, items, bytes_of(NULL, 0));
+	return 0;
+}
+
+static void metrics_store(struct api *api, struct api_metrics_state *state)
+{
+	struct kv_stats stats;
+	struct kv *kv;
+
+	if (api->config.backend->read_begin(api->config.backend, &kv) == 0) {
+		kv_stats(kv, &stats);
+		api->config.backend->read_end(api->config.backend);
+		state->store_bytes = stats.data_bytes;
+		state->store_garbage_bytes = stats.garbage_bytes;
+		state->store_memory_bytes = stats.memory_bytes;
+	}
+}
+
+int sys_metrics_parse(struct api_call *call)
+{
+	struct api *api = call->api;
+	uint64_t wall_ms = clock_wall_ms(api->config.clock);
+	struct replica_status status;
+	struct api_metrics_state state = {
+		.http = http_server_counters(api->http),
+		.replica = &status,
+		.site = api->config.site,
+		.calls = api->calls,
+		.uptime_ms = api_now(api) - api->started_ms,
+	};
+
+	api->config.backend->status(api->config.backend, &status);
+	(void)pthread_mutex_lock(&api->ca_lock);
+	if (api->cert_not_after_ms > wall_ms) {
+		state.cert_seconds_left = (api->cert_not_after_ms - wall_ms) / 1000;
+	}
+	(void)pthread_mutex_unlock(&api->ca_lock);
+	metrics_store(api, &state);
+	api_metrics_print(&api->metrics, &state, &call->body);
+	call->status = 200;
+	call->content_type = "text/plain; version=0.0.4";
+	return 0;
+}
+
+int sys_config_parse(struct api_call *call)
+{
+	const struct api_config *config = &call->api->config;
+	json_t *body = json_object();
+
+	for (size_t i = 0; i < config->n_settings; i++) {
+		json_put(body, config->settings[i].name, json_make_text(config->settings[i].value));
+	}
+	call_json(call, 200, body);
+	return 0;
+}
+
+static int reload_work(struct pool_work *work)
+{
+	struct api_call *call = CONTAINER_OF(work, struct api_call, work);
+	const struct api_hooks *hooks = &call->api->config.hooks;
+	int rc = api_reload(call->api, &call->e);
+
+	if (rc == 0 && hooks->reload != NULL) {
+		rc = hooks->reload(hooks->data, &call->e);
+	}
+	/* A bad file is the operator's to mend, who has to be told of it. */
+	return rc == 0 ? 0 : KLUIS_EINVAL;
+}
+
+static void reload_done_cb(struct pool_work *work, int rc)
+{
+	struct api_call *call = CONTAINER_OF(work, struct api_call, work);
+
+	if (rc == 0) {
+		(void)health_live_parse(call); /* {"status": "ok"} */
+	}
+	call_resume(call, rc);
+}
+
+int sys_reload_begin(struct api_call *call)
+{
+	return pool_submit(call->api->config.pool_db, &call->work, &call->api->mailbox, reload_work,
+		reload_done_cb);
+}
+
+int sys_readonly_parse(struct api_call *call)
+{
+	struct json_reader reader;
+
+	json_reader_begin(&reader, call_body(call), &call->e);
+	call->number = json_reader_bool(&reader, "on") ? 1 : 0;
+	return json_reader_end(&reader);
+}
+
+int sys_readonly_read(struct api_call *call)
+{
+	struct command command = {.type = COMMAND_READONLY};
+	json_t *body = json_object();
+
+	command.readonly.on = call->number != 0;
+	command.readonly.actor = call_actor(call);
+	call_propose(call, &command);
+	json_put(body, "on", json_boolean(call->number != 0));
+	call_json(call, 200, body);
+	return 0;
+}
+
+/* Text as it is, ids as hex. */
+static json_t *audit_text(struct bytes bytes)
+{
+	struct buf hex = BUF_INIT;
+	bool text = bytes.len != 16 && bytes.len != 32;
+	json_t *value;
+
+	for (size_t i = 0; i < bytes.len; i++) {
+		text = text && bytes.data[i] >= 0x20 && bytes.data[i] < 0x7f;
+	}
+	if (text) {
+		return json_stringn((const char *)bytes.data, bytes.len);
+	}
+	hex_append(&hex, bytes);
+	value = json_make_text(buf_str(&hex));
+	buf_release(&hex);
+	return value;
+}
+
+static int audit_add(struct api_call *call, uint64_t seq, json_t *items)
+{
+	_cleanup_(buf_release) struct buf value = BUF_INIT;
+	struct key key = key_begin(KEY_AUDIT);
+	struct audit_row row;
+	json_t *item;
+	int rc = audit_store_get(call->view, seq, &value, &call->e);
+
+	key_put_u64(&key, seq);
+	if (rc == 0) {
+		rc = audit_row_decode(key_bytes(&key), buf_bytes(&value), &row, &call->e);
+	}
+	if (rc != 0) {
+		return rc;
+	}
+	item = json_object();
+	json_put(item, "seq", json_make_number(seq));
+	json_put(item, "time", json_make_number(row.time_ms));
+	json_put(item, "index", json_make_number(row.index));
+	json_put(item, "action", json_make_text(command_name(row.action)));
+	json_put(item, "actor", audit_text(row.actor));
+	json_put(item, "object", audit_text(row.object));
+	json_put(item, "prev_hash", json_make_hash(row.prev_hash));
+	(void)json_array_append_new(items, item);
+	return 0;
+}
+
+int sys_audit_read(struct api_call *call)
+{
+	uint8_t hash[32], key[8];
+	const uint8_t *cursor;
+	uint64_t last, seq;
+	json_t *items;
+	int rc = audit_store_last(call->view, &last, hash, &call->e);
+
+	if (rc == 0) {
+		rc = call_cursor(call, sizeof key, &cursor);
+	}
+	if (rc != 0) {
+		return rc;
+	}
+	seq = cursor == NULL || load_u64(cursor) > last + 1 ? last : load_u64(cursor) - 1;
+	items = json_array();
+	for (; rc == 0 && seq > 0 && json_array_size(items) < call->limit; seq--) {
+		rc = audit_add(call, seq, items);
+	}
+	if (rc != 0) {
+		json_decref(items);
+		return rc;
+	}
+	store_u64(key, seq + 1);
+	call_list(call, items, bytes_of(key, seq > 0 ? sizeof key : 0));
+	return 0;
+}
