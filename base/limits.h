@@ -124,17 +124,17 @@ enum {
 enum {
 	API_CALLS_MAX = 4096, /* Requests being worked on. */
 	API_QUERY_PARAMS_MAX = 8,
-	API_PARAM_BYTES_MAX = 128,	   /* One segment of a path, decoded. */
+	API_PARAM_BYTES_MAX = 128, /* One segment of a path, decoded. */
 	API_CURSOR_KEY_BYTES_MAX = 80,
-	API_WAIT_MS_DEFAULT = 1000,	   /* Session consistency. */
+	API_WAIT_MS_DEFAULT = 1000, /* Session consistency. */
 	API_WAIT_MS_MAX = 30000,
-	API_READ_MS = 3000,		   /* A linearizable read's quorum round. */
-	API_PROPOSE_MS = 8000,		   /* A write's commit: longer than an election. */
+	API_READ_MS = 3000,    /* A linearizable read's quorum round. */
+	API_PROPOSE_MS = 8000, /* A write's commit: longer than an election. */
 	API_STALE_MS_MAX = 10000,
 	API_CHALLENGES_MAX = 4096,
 	API_CHALLENGE_MS = 120000,
 	API_RATE_KEYS_MAX = 4096,
-	API_LOGIN_PER_SECOND = 50,	   /* One address; bursts of four times that. */
+	API_LOGIN_PER_SECOND = 50, /* One address; bursts of four times that. */
 	API_REQUESTS_PER_SECOND = 20000,
 	API_SESSION_CACHE_MAX = 256,
 	API_SNAPSHOT_CLAIM_MS = 3600 * 1000,

@@ -441,6 +441,9 @@ static unsigned step_reply(struct op *op)
 	struct api_call *call = call_of(op);
 	struct http_request *req = call->req;
 
+	if (call->rc == 0 && call->route->finish != NULL) {
+		call->route->finish(call);
+	}
 	if (req->over) {
 		return CALL_DONE;
 	}

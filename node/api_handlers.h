@@ -93,6 +93,7 @@ int sys_snapshot_list_read(struct api_call *call);
 int sys_snapshot_save_parse(struct api_call *call);
 int sys_snapshot_save_read(struct api_call *call);
 int sys_snapshot_save_applied(struct api_call *call);
+void sys_snapshot_save_finish(struct api_call *call);
 int sys_snapshot_get_read(struct api_call *call);
 int sys_snapshot_verify_parse(struct api_call *call);
 int sys_snapshot_verify_read(struct api_call *call);

@@ -149,7 +149,6 @@ int sys_snapshot_save_read(struct api_call *call)
 
 int sys_snapshot_save_applied(struct api_call *call)
 {
-	const struct api_hooks *hooks = &call->api->config.hooks;
 	struct command_reply reply;
 	struct snapshot_row row;
 	int rc = call->rc != 0 ? call->rc : call_reply(call, &reply);
@@ -160,12 +159,20 @@ int sys_snapshot_save_applied(struct api_call *call)
 	if (rc != 0) {
 		return rc;
 	}
-	if (row.state == SNAPSHOT_RUNNING && row.node == call->api->config.node_id) {
-		hooks->snapshot_claimed(hooks->data, row.id);
-	}
+	call->number =
+		row.state == SNAPSHOT_RUNNING && row.node == call->api->config.node_id ? row.id : 0;
 	buf_printf(&call->location, "/v1/sys/snapshots/%llu", (unsigned long long)row.id);
 	call_json(call, 202, snapshot_json(&row));
 	return 0;
+}
+
+void sys_snapshot_save_finish(struct api_call *call)
+{
+	const struct api_hooks *hooks = &call->api->config.hooks;
+
+	if (call->number != 0) {
+		hooks->snapshot_claimed(hooks->data, call->number);
+	}
 }
 
 static int snapshot_find(struct api_call *call, struct snapshot_row *ret_row)

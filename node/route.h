@@ -48,6 +48,8 @@ struct route {
 	int (*begin)(struct api_call *call);
 	/* On a new view, as read, after call->command was applied: call->propose.rc says how. */
 	int (*applied)(struct api_call *call);
+	/* On the loop, once, when all went well and before the reply. */
+	void (*finish)(struct api_call *call);
 	/* As read, for a reply in pieces: fills call->body, sets call->last. */
 	int (*more)(struct api_call *call);
 };
