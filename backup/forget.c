@@ -15,8 +15,8 @@ static bool forget_pinned(const uint8_t (*pins)[32], size_t n_pins, const uint8_
 
 /* When it was complete here, by our own receipt; by the taker's own manifest for what this site
  * took itself. A snapshot without either is one whose receipt is not written yet: as new as now. */
-static uint64_t forget_received_ms(const struct receive_config *config, const struct manifest *m,
-	const uint8_t hash[32], uint64_t wall_ms)
+static uint64_t forget_received_ms(const struct receive_config *config,
+	const struct backup_manifest *m, const uint8_t hash[32], uint64_t wall_ms)
 {
 	_cleanup_(buf_release) struct buf bytes = BUF_INIT;
 	struct receipt receipt;
@@ -33,12 +33,12 @@ static int forget_load(const struct receive_config *config, const struct manifes
 	uint64_t wall_ms, struct retention_snapshot *ret_snapshot, struct err *e)
 {
 	_cleanup_(buf_release) struct buf bytes = BUF_INIT;
-	_cleanup_(manifest_release) struct manifest m = {0};
+	_cleanup_(backup_manifest_release) struct backup_manifest m = {0};
 	uint8_t hash[HASH_BYTES];
 	int rc = repository_get_manifest(config->repository, name, &bytes, e);
 
 	if (rc == 0) {
-		rc = manifest_parse(buf_bytes(&bytes), &m, hash, e);
+		rc = backup_manifest_parse(buf_bytes(&bytes), &m, hash, e);
 	}
 	if (rc != 0) {
 		return rc;

@@ -97,7 +97,7 @@ unsigned backup_slice(struct bytes key)
 	return load_u32(hash) % BACKUP_SLICES;
 }
 
-bool index_wanted(const struct manifest *manifest, uint64_t index, struct bytes key)
+bool index_wanted(const struct backup_manifest *manifest, uint64_t index, struct bytes key)
 {
 	if (manifest->type == MANIFEST_FULL || index > manifest->from) {
 		return true;
@@ -105,7 +105,7 @@ bool index_wanted(const struct manifest *manifest, uint64_t index, struct bytes 
 	return manifest->slice != SLICE_NONE && backup_slice(key) == manifest->slice;
 }
 
-void index_rules_init(struct index_rules *rules, const struct manifest *manifest)
+void index_rules_init(struct index_rules *rules, const struct backup_manifest *manifest)
 {
 	memset(rules, 0, sizeof *rules);
 	rules->manifest = manifest;
@@ -127,7 +127,7 @@ static bool index_rules_place(struct index_rules *rules, const struct index_entr
 
 int index_rules_add(struct index_rules *rules, const struct index_entry *entry, struct err *e)
 {
-	const struct manifest *m = rules->manifest;
+	const struct backup_manifest *m = rules->manifest;
 	bool belongs;
 
 	if (rules->any &&
@@ -157,7 +157,7 @@ int index_rules_add(struct index_rules *rules, const struct index_entry *entry, 
 
 int index_rules_end(const struct index_rules *rules, struct err *e)
 {
-	const struct manifest *m = rules->manifest;
+	const struct backup_manifest *m = rules->manifest;
 	uint32_t packs = rules->live == 0 ? 0 : rules->pack + 1;
 
 	if (rules->live != m->live || rules->tombstones != m->tombstones ||

@@ -36,7 +36,7 @@ KLUIS_MUST_CHECK int index_entry_take(struct wire *w, struct index_entry *ret_en
 
 /* What the entries of one snapshot are held to, from its first index object to its last. */
 struct index_rules {
-	const struct manifest *manifest;
+	const struct backup_manifest *manifest;
 	bool any;
 	uint64_t index; /* The entry before. */
 	uint32_t ordinal;
@@ -44,7 +44,7 @@ struct index_rules {
 	uint64_t pack_bytes; /* Of the current pack, named by entries so far. */
 	uint64_t live, tombstones, value_bytes;
 };
-void index_rules_init(struct index_rules *rules, const struct manifest *manifest);
+void index_rules_init(struct index_rules *rules, const struct backup_manifest *manifest);
 /* KLUIS_ECORRUPT: the entry may not follow the ones before, or does not belong into this snapshot.
  */
 KLUIS_MUST_CHECK int index_rules_add(
@@ -52,7 +52,7 @@ KLUIS_MUST_CHECK int index_rules_add(
 /* KLUIS_ECORRUPT: counts differ from the manifest's. */
 KLUIS_MUST_CHECK int index_rules_end(const struct index_rules *rules, struct err *e);
 /* Whether a live row belongs into the snapshot. */
-bool index_wanted(const struct manifest *manifest, uint64_t index, struct bytes key);
+bool index_wanted(const struct backup_manifest *manifest, uint64_t index, struct bytes key);
 
 /* First 4 bytes of SHA-256(key), mod BACKUP_SLICES. */
 unsigned backup_slice(struct bytes key);

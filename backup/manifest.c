@@ -9,14 +9,14 @@ enum { FLAG_MANUAL = 1 };
 
 static const uint8_t zero32[HASH_BYTES];
 
-void manifest_release(struct manifest *manifest)
+void backup_manifest_release(struct backup_manifest *manifest)
 {
 	free(manifest->objects);
 	manifest->objects = NULL;
 	manifest->n_index = manifest->n_packs = 0;
 }
 
-uint64_t manifest_bytes(const struct manifest *manifest)
+uint64_t backup_manifest_bytes(const struct backup_manifest *manifest)
 {
 	uint64_t sum = 0;
 
@@ -31,7 +31,7 @@ static int manifest_object_compare(const void *a, const void *b)
 	return memcmp(*(const uint8_t *const *)a, *(const uint8_t *const *)b, HASH_BYTES);
 }
 
-static bool manifest_objects_differ(const struct manifest *m)
+static bool manifest_objects_differ(const struct backup_manifest *m)
 {
 	size_t n = (size_t)m->n_index + m->n_packs;
 	_cleanup_(x_freep) const uint8_t **hashes = x_calloc(n, sizeof *hashes);
@@ -48,7 +48,7 @@ static bool manifest_objects_differ(const struct manifest *m)
 	return true;
 }
 
-static bool manifest_kind_valid(const struct manifest *m)
+static bool manifest_kind_valid(const struct backup_manifest *m)
 {
 	bool based = memcmp(m->base, zero32, HASH_BYTES) != 0;
 
@@ -63,7 +63,7 @@ static bool manifest_kind_valid(const struct manifest *m)
 }
 
 /* Every rule that one manifest can break alone. */
-static bool manifest_valid(const struct manifest *m)
+static bool manifest_valid(const struct backup_manifest *m)
 {
 	if (m->id <= m->from || m->id > m->index || m->node == 0 || m->n_index == 0 ||
 		!manifest_kind_valid(m) || (m->live == 0) != (m->n_packs == 0)) {
@@ -77,7 +77,7 @@ static bool manifest_valid(const struct manifest *m)
 	return manifest_objects_differ(m);
 }
 
-static void manifest_put(const struct manifest *m, struct buf *b)
+static void manifest_put(const struct backup_manifest *m, struct buf *b)
 {
 	buf_put_str(b, "KBM1");
 	buf_put_u8(b, 1);
@@ -115,8 +115,8 @@ static void manifest_th(struct bytes body, uint8_t ret[HASH_BYTES])
 	HASH_TH(ret, "kluis/v1/backup-manifest", body);
 }
 
-int manifest_encode(const struct manifest *manifest, const struct key *signer, struct buf *to,
-	uint8_t ret_hash[32], struct err *e)
+int backup_manifest_encode(const struct backup_manifest *manifest, const struct key *signer,
+	struct buf *to, uint8_t ret_hash[32], struct err *e)
 {
 	_cleanup_(buf_release) struct buf b = BUF_INIT;
 	uint8_t th[HASH_BYTES], hash[HASH_BYTES];
@@ -144,7 +144,7 @@ int manifest_encode(const struct manifest *manifest, const struct key *signer, s
 }
 
 /* Up to the counts; flags and reserved bytes fail w. */
-static void manifest_take(struct wire *w, struct manifest *m)
+static void manifest_take(struct wire *w, struct backup_manifest *m)
 {
 	unsigned flags;
 
@@ -177,7 +177,7 @@ static void manifest_take(struct wire *w, struct manifest *m)
 }
 
 /* Counts are checked against what is left before anything is allocated. */
-static bool manifest_objects_take(struct wire *w, struct manifest *m)
+static bool manifest_objects_take(struct wire *w, struct backup_manifest *m)
 {
 	uint64_t n = (uint64_t)m->n_index + m->n_packs;
 
@@ -194,10 +194,10 @@ static bool manifest_objects_take(struct wire *w, struct manifest *m)
 	return true;
 }
 
-int manifest_parse(
-	struct bytes bytes, struct manifest *ret_manifest, uint8_t ret_hash[32], struct err *e)
+int backup_manifest_parse(struct bytes bytes, struct backup_manifest *ret_manifest,
+	uint8_t ret_hash[32], struct err *e)
 {
-	_cleanup_(manifest_release) struct manifest m = {0};
+	_cleanup_(backup_manifest_release) struct backup_manifest m = {0};
 	struct wire w = wire_of(bytes);
 	unsigned version, type;
 
@@ -224,14 +224,14 @@ int manifest_parse(
 	return 0;
 }
 
-int manifest_open(struct bytes bytes, const struct backup_trust *trust,
-	struct manifest *ret_manifest, uint8_t ret_hash[32], struct err *e)
+int backup_manifest_open(struct bytes bytes, const struct backup_trust *trust,
+	struct backup_manifest *ret_manifest, uint8_t ret_hash[32], struct err *e)
 {
-	_cleanup_(manifest_release) struct manifest m = {0};
+	_cleanup_(backup_manifest_release) struct backup_manifest m = {0};
 	uint8_t th[HASH_BYTES], hash[HASH_BYTES];
 	const struct backup_trusted *node;
 	struct bytes body, signature;
-	int rc = manifest_parse(bytes, &m, hash, e);
+	int rc = backup_manifest_parse(bytes, &m, hash, e);
 
 	if (rc != 0) {
 		return rc;

@@ -15,7 +15,7 @@ struct manifest_object {
 	uint64_t bytes;
 };
 
-struct manifest {
+struct backup_manifest {
 	enum manifest_type type;
 	bool manual;
 	unsigned slice;
@@ -33,20 +33,21 @@ struct manifest {
 	struct manifest_object *objects; /* n_index, then n_packs. */
 };
 
-void manifest_release(struct manifest *manifest); /* Frees objects; for _cleanup_. */
+void backup_manifest_release(struct backup_manifest *manifest); /* Frees objects; for _cleanup_. */
 
 /* Appends the signed bytes; ret_hash is the manifest hash. signer: KEY_ED25519. The manifest must
- * hold the rules that manifest_parse() checks (KLUIS_EINVAL). */
-KLUIS_MUST_CHECK int manifest_encode(const struct manifest *manifest, const struct key *signer,
-	struct buf *to, uint8_t ret_hash[32], struct err *e);
+ * hold the rules that backup_manifest_parse() checks (KLUIS_EINVAL). */
+KLUIS_MUST_CHECK int backup_manifest_encode(const struct backup_manifest *manifest,
+	const struct key *signer, struct buf *to, uint8_t ret_hash[32], struct err *e);
 /* Every rule of the format but the signature. KLUIS_EVERSION for a version or type of a later
  * format, KLUIS_ECORRUPT for anything else. Release *ret_manifest. */
-KLUIS_MUST_CHECK int manifest_parse(
-	struct bytes bytes, struct manifest *ret_manifest, uint8_t ret_hash[32], struct err *e);
-/* As manifest_parse(), after the signature of a node in `trust` was checked (KLUIS_EVERIFY). */
-KLUIS_MUST_CHECK int manifest_open(struct bytes bytes, const struct backup_trust *trust,
-	struct manifest *ret_manifest, uint8_t ret_hash[32], struct err *e);
+KLUIS_MUST_CHECK int backup_manifest_parse(struct bytes bytes, struct backup_manifest *ret_manifest,
+	uint8_t ret_hash[32], struct err *e);
+/* As backup_manifest_parse(), after the signature of a node in `trust` was checked (KLUIS_EVERIFY).
+ */
+KLUIS_MUST_CHECK int backup_manifest_open(struct bytes bytes, const struct backup_trust *trust,
+	struct backup_manifest *ret_manifest, uint8_t ret_hash[32], struct err *e);
 /* Of all objects; a parsed manifest's sum cannot overflow. */
-uint64_t manifest_bytes(const struct manifest *manifest);
+uint64_t backup_manifest_bytes(const struct backup_manifest *manifest);
 
 #endif

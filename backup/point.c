@@ -6,10 +6,10 @@
 #include "base/text.h"
 
 int point_manifest(struct repository *repository, const uint8_t manifest_hash[HASH_BYTES],
-	const struct backup_trust *trust, struct manifest *ret_manifest, struct err *e)
+	const struct backup_trust *trust, struct backup_manifest *ret_manifest, struct err *e)
 {
 	_cleanup_(buf_release) struct buf bytes = BUF_INIT;
-	_cleanup_(manifest_release) struct manifest m = {0};
+	_cleanup_(backup_manifest_release) struct backup_manifest m = {0};
 	struct manifest_name name;
 	uint8_t hash[HASH_BYTES];
 	int rc = repository_find(repository, manifest_hash, &name, e);
@@ -18,7 +18,7 @@ int point_manifest(struct repository *repository, const uint8_t manifest_hash[HA
 		rc = repository_get_manifest(repository, &name, &bytes, e);
 	}
 	if (rc == 0) {
-		rc = manifest_open(buf_bytes(&bytes), trust, &m, hash, e);
+		rc = backup_manifest_open(buf_bytes(&bytes), trust, &m, hash, e);
 	}
 	if (rc == 0 && (memcmp(hash, manifest_hash, HASH_BYTES) != 0 || m.index != name.index ||
 			       memcmp(m.lineage, name.lineage, ID_BYTES) != 0)) {
@@ -33,7 +33,8 @@ int point_manifest(struct repository *repository, const uint8_t manifest_hash[HA
 }
 
 /* below is what above says it is built on. */
-static int point_link(const struct manifest *above, const struct manifest *below, struct err *e)
+static int point_link(
+	const struct backup_manifest *above, const struct backup_manifest *below, struct err *e)
 {
 	uint32_t cycle = above->manual ? above->cycle : above->cycle - 1;
 
@@ -69,7 +70,7 @@ int point_open(struct repository *repository, const uint8_t manifest_hash[HASH_B
 	const struct backup_trust *trust, struct point **ret_point, struct err *e)
 {
 	struct point *point = x_calloc(1, sizeof *point);
-	const struct manifest *last;
+	const struct backup_manifest *last;
 	unsigned cycles = 0;
 	int rc;
 
@@ -97,7 +98,7 @@ void point_free(struct point *point)
 {
 	if (point != NULL) {
 		for (unsigned i = 0; i < point->n; i++) {
-			manifest_release(&point->snapshots[i].manifest);
+			backup_manifest_release(&point->snapshots[i].manifest);
 		}
 		free(point);
 	}
@@ -108,7 +109,7 @@ uint64_t point_bytes(const struct point *point)
 	uint64_t sum = 0;
 
 	for (unsigned i = 0; i < point->n; i++) {
-		sum += manifest_bytes(&point->snapshots[i].manifest);
+		sum += backup_manifest_bytes(&point->snapshots[i].manifest);
 	}
 	return sum;
 }

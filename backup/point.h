@@ -7,7 +7,7 @@
 #include "backup/repository.h"
 
 struct point_snapshot {
-	struct manifest manifest;
+	struct backup_manifest manifest;
 	uint8_t hash[HASH_BYTES];
 };
 enum { POINT_SNAPSHOTS_MAX = BACKUP_SLICES + 1 }; /* A manual one may stand before the 42. */
@@ -30,7 +30,7 @@ uint64_t point_bytes(const struct point *point); /* Of all its objects. */
 /* One manifest by its hash: found, signature checked. Release *ret_manifest. */
 KLUIS_MUST_CHECK int point_manifest(struct repository *repository,
 	const uint8_t manifest_hash[HASH_BYTES], const struct backup_trust *trust,
-	struct manifest *ret_manifest, struct err *e);
+	struct backup_manifest *ret_manifest, struct err *e);
 
 /* The point's live rows, ascending by modification index. */
 struct point_rows;

@@ -35,7 +35,7 @@ static void point_at_put(const struct index_entry *entry, uint8_t to[AT_BYTES])
 	store_u32(to + 8, entry->ordinal);
 }
 
-static int point_sort_snapshot(const struct point *point, const struct manifest *manifest,
+static int point_sort_snapshot(const struct point *point, const struct backup_manifest *manifest,
 	const struct key *key, struct sorter *sorter, struct err *e)
 {
 	struct stream *stream = stream_new(point->repository, manifest, key);

@@ -26,12 +26,12 @@ static int prune_keep_add(struct repository *r, const struct manifest_name *name
 	struct prune_keep *keep, struct err *e)
 {
 	_cleanup_(buf_release) struct buf bytes = BUF_INIT;
-	_cleanup_(manifest_release) struct manifest m = {0};
+	_cleanup_(backup_manifest_release) struct backup_manifest m = {0};
 	uint8_t hash[32];
 	int rc = repository_get_manifest(r, name, &bytes, e);
 
 	if (rc == 0) {
-		rc = manifest_parse(buf_bytes(&bytes), &m, hash, e);
+		rc = backup_manifest_parse(buf_bytes(&bytes), &m, hash, e);
 	}
 	if (rc != 0) {
 		/* Its objects are unknown: nothing can be called unused. */

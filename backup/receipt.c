@@ -7,14 +7,14 @@
 
 enum { BODY_BYTES = RECEIPT_BYTES - SIGN_ED25519_BYTES };
 
-struct receipt receipt_of(const struct manifest *manifest, const uint8_t manifest_hash[32],
+struct receipt receipt_of(const struct backup_manifest *manifest, const uint8_t manifest_hash[32],
 	uint64_t node, uint64_t received_ms)
 {
 	struct receipt r = {.index = manifest->index,
 		.cycle = manifest->cycle,
 		.node = node,
 		.received_ms = received_ms,
-		.bytes = manifest_bytes(manifest)};
+		.bytes = backup_manifest_bytes(manifest)};
 
 	memcpy(r.cluster_id, manifest->cluster_id, ID_BYTES);
 	memcpy(r.lineage, manifest->lineage, ID_BYTES);

@@ -15,7 +15,7 @@ struct receipt {
 };
 
 /* Receipt of this manifest at `node`, received_ms by that node's clock. */
-struct receipt receipt_of(const struct manifest *manifest, const uint8_t manifest_hash[32],
+struct receipt receipt_of(const struct backup_manifest *manifest, const uint8_t manifest_hash[32],
 	uint64_t node, uint64_t received_ms);
 KLUIS_MUST_CHECK int receipt_encode(const struct receipt *receipt, const struct key *signer,
 	uint8_t ret_bytes[RECEIPT_BYTES], struct err *e);

@@ -58,11 +58,12 @@ static int receive_read_manifest(
 
 /* Everything that the manifest alone can tell. KLUIS_EAGAIN: it may still be on its way. */
 static int receive_check_manifest(struct receive *rx, const struct drop_entry *entry,
-	struct bytes bytes, struct manifest *ret_manifest, uint8_t ret_hash[32], struct err *e)
+	struct bytes bytes, struct backup_manifest *ret_manifest, uint8_t ret_hash[32],
+	struct err *e)
 {
 	const struct receive_config *c = rx->config;
-	struct manifest *m = ret_manifest;
-	int rc = manifest_open(bytes, c->trust, m, ret_hash, e);
+	struct backup_manifest *m = ret_manifest;
+	int rc = backup_manifest_open(bytes, c->trust, m, ret_hash, e);
 
 	if (rc == KLUIS_ECORRUPT || rc == KLUIS_EVERSION) {
 		return receive_old(rx, entry) ? rc : KLUIS_EAGAIN;
@@ -167,7 +168,7 @@ static size_t receive_find(const struct receive *rx, const struct manifest_objec
 }
 
 /* Marks what the manifest needs. KLUIS_EAGAIN: something is missing yet. */
-static int receive_look(struct receive *rx, const struct manifest *m)
+static int receive_look(struct receive *rx, const struct backup_manifest *m)
 {
 	int rc = 0;
 
@@ -206,7 +207,7 @@ static int receive_take_object(
 }
 
 /* Every upload of the manifest's objects, and the manifest, are done with. */
-static int receive_clear(struct receive *rx, const struct manifest *m, struct err *e)
+static int receive_clear(struct receive *rx, const struct backup_manifest *m, struct err *e)
 {
 	for (uint32_t i = 0; i < m->n_index + m->n_packs; i++) {
 		size_t at = drop_find(&rx->drop, false, m->objects[i].hash);
@@ -222,8 +223,8 @@ static int receive_clear(struct receive *rx, const struct manifest *m, struct er
 	return 0;
 }
 
-static void receive_report_add(struct receive *rx, const struct manifest *m, const uint8_t hash[32],
-	const uint8_t receipt[RECEIPT_BYTES])
+static void receive_report_add(struct receive *rx, const struct backup_manifest *m,
+	const uint8_t hash[32], const uint8_t receipt[RECEIPT_BYTES])
 {
 	struct receive_report *report = rx->report;
 	struct receive_accepted *row;
@@ -238,8 +239,8 @@ static void receive_report_add(struct receive *rx, const struct manifest *m, con
 }
 
 /* Ours from an earlier scan, else a new one with the time of now. */
-static int receive_receipt(struct receive *rx, const struct manifest *m, const uint8_t hash[32],
-	uint8_t ret_receipt[RECEIPT_BYTES], struct err *e)
+static int receive_receipt(struct receive *rx, const struct backup_manifest *m,
+	const uint8_t hash[32], uint8_t ret_receipt[RECEIPT_BYTES], struct err *e)
 {
 	_cleanup_(buf_release) struct buf old = BUF_INIT;
 	struct receipt receipt = receipt_of(m, hash, rx->config->node, rx->wall_ms);
@@ -257,8 +258,8 @@ static int receive_receipt(struct receive *rx, const struct manifest *m, const u
 		rx->config->repository, &receipt, bytes_of(ret_receipt, RECEIPT_BYTES), e);
 }
 
-static int receive_promote(struct receive *rx, const struct manifest *m, const uint8_t hash[32],
-	struct bytes bytes, struct err *e)
+static int receive_promote(struct receive *rx, const struct backup_manifest *m,
+	const uint8_t hash[32], struct bytes bytes, struct err *e)
 {
 	uint8_t receipt[RECEIPT_BYTES];
 	int rc = 0;
@@ -291,7 +292,7 @@ static bool receive_ours_to_report(int rc)
 static int receive_manifest(struct receive *rx, struct drop_entry *entry, struct err *e)
 {
 	_cleanup_(buf_release) struct buf bytes = BUF_INIT;
-	_cleanup_(manifest_release) struct manifest m = {0};
+	_cleanup_(backup_manifest_release) struct backup_manifest m = {0};
 	uint8_t hash[HASH_BYTES];
 	int rc = receive_read_manifest(rx, entry, &bytes, e);
 
@@ -347,7 +348,7 @@ static int receive_newest(struct receive *rx, struct err *e)
 	/* Ascending within a lineage: the last one with a cycle is the newest. */
 	for (size_t i = n; rc == 0 && i > 0; i--) {
 		_cleanup_(buf_release) struct buf bytes = BUF_INIT;
-		_cleanup_(manifest_release) struct manifest m = {0};
+		_cleanup_(backup_manifest_release) struct backup_manifest m = {0};
 		uint8_t hash[HASH_BYTES];
 
 		if (memcmp(names[i - 1].lineage, rx->config->lineage, ID_BYTES) != 0) {
@@ -355,7 +356,7 @@ static int receive_newest(struct receive *rx, struct err *e)
 		}
 		rc = repository_get_manifest(rx->config->repository, &names[i - 1], &bytes, e);
 		if (rc == 0) {
-			rc = manifest_parse(buf_bytes(&bytes), &m, hash, e);
+			rc = backup_manifest_parse(buf_bytes(&bytes), &m, hash, e);
 		}
 		if (rc == 0 && !m.manual) {
 			rx->newest_cycle = m.cycle;

@@ -215,7 +215,8 @@ int repository_open_object(struct repository *r, const uint8_t hash[32], int *re
 	return 0;
 }
 
-static int repository_objects_check(struct repository *r, const struct manifest *m, struct err *e)
+static int repository_objects_check(
+	struct repository *r, const struct backup_manifest *m, struct err *e)
 {
 	for (uint32_t i = 0; i < m->n_index + m->n_packs; i++) {
 		_cleanup_(x_closep) int fd = -1;
@@ -249,13 +250,13 @@ static char *repository_manifest_path(const struct repository *r, const struct m
 
 int repository_put_manifest(struct repository *r, struct bytes bytes, struct err *e)
 {
-	_cleanup_(manifest_release) struct manifest m = {0};
+	_cleanup_(backup_manifest_release) struct backup_manifest m = {0};
 	_cleanup_(x_freep) char *path = NULL;
 	struct manifest_name name;
 	int rc;
 
 	assert(r->lock_fd >= 0);
-	rc = manifest_parse(bytes, &m, name.hash, e);
+	rc = backup_manifest_parse(bytes, &m, name.hash, e);
 	if (rc != 0) {
 		return rc;
 	}

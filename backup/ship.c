@@ -14,7 +14,7 @@ struct ship {
 	const char *site;
 	const struct sftp_target *target;
 	struct buf manifest_bytes;
-	struct manifest manifest;
+	struct backup_manifest manifest;
 	uint8_t hash[HASH_BYTES];
 	struct ship_report *report;
 	unsigned done; /* Objects known to be complete there, in the manifest's order. */
@@ -216,7 +216,7 @@ static int ship_load(struct ship *ship, const uint8_t manifest_hash[32], struct 
 		rc = repository_get_manifest(ship->repository, &name, &ship->manifest_bytes, e);
 	}
 	if (rc == 0) {
-		rc = manifest_parse(
+		rc = backup_manifest_parse(
 			buf_bytes(&ship->manifest_bytes), &ship->manifest, ship->hash, e);
 	}
 	if (rc == 0 && memcmp(ship->hash, manifest_hash, HASH_BYTES) != 0) {
@@ -237,7 +237,7 @@ int ship_snapshot(struct repository *repository, const uint8_t manifest_hash[32]
 	if (rc == 0) {
 		rc = ship_run(&ship, e);
 	}
-	manifest_release(&ship.manifest);
+	backup_manifest_release(&ship.manifest);
 	buf_release(&ship.manifest_bytes);
 	return rc == 0 ? 0 : err_wrap(e, rc, "ship to site '%s'", site);
 }

@@ -15,7 +15,7 @@ struct snapshot_objects {
 struct snapshot_writer {
 	struct repository *repository;
 	const struct key_pub *pub;
-	struct manifest manifest;
+	struct backup_manifest manifest;
 	struct snapshot_objects index, packs;
 	struct index_root *root;
 	struct buf entry; /* Encoded, before it goes to the index object. */
@@ -30,7 +30,7 @@ int snapshot_writer_new(struct repository *repository, const struct snapshot_pla
 	const struct key_pub *pub, struct snapshot_writer **ret_writer, struct err *e)
 {
 	struct snapshot_writer *w;
-	struct manifest *m;
+	struct backup_manifest *m;
 
 	if (plan->index == 0 || plan->id > plan->index || plan->id <= plan->from) {
 		return err_set(e, KLUIS_EINVAL, "a snapshot from %llu to %llu, begun at %llu",
@@ -230,7 +230,7 @@ static int snapshot_close_all(struct snapshot_writer *w, struct err *e)
 
 static void snapshot_list_objects(struct snapshot_writer *w)
 {
-	struct manifest *m = &w->manifest;
+	struct backup_manifest *m = &w->manifest;
 
 	m->n_index = w->index.n;
 	m->n_packs = w->packs.n;
@@ -256,7 +256,7 @@ int snapshot_writer_finish(struct snapshot_writer *w, const struct key *signer,
 	snapshot_list_objects(w);
 	index_root_end(w->root, w->manifest.state_root);
 	w->root = NULL;
-	rc = manifest_encode(&w->manifest, signer, &bytes, hash, e);
+	rc = backup_manifest_encode(&w->manifest, signer, &bytes, hash, e);
 	if (rc == 0) {
 		rc = repository_put_manifest(w->repository, buf_bytes(&bytes), e);
 	}
@@ -276,7 +276,7 @@ void snapshot_writer_free(struct snapshot_writer *w)
 	snapshot_object_drop(&w->packs);
 	free(w->index.done);
 	free(w->packs.done);
-	manifest_release(&w->manifest);
+	backup_manifest_release(&w->manifest);
 	if (w->root != NULL) {
 		uint8_t unused[HASH_BYTES];
 
@@ -324,8 +324,8 @@ static int snapshot_take_rows(struct snapshot_writer *w, const struct kv_view *v
 
 int snapshot_take(struct repository *repository, const struct snapshot_plan *plan,
 	const struct kv_view *view, const struct key_pub *pub, const struct key *signer,
-	const atomic_bool *cancel, struct manifest *ret_manifest, uint8_t ret_hash[HASH_BYTES],
-	struct err *e)
+	const atomic_bool *cancel, struct backup_manifest *ret_manifest,
+	uint8_t ret_hash[HASH_BYTES], struct err *e)
 {
 	struct snapshot_writer *w = NULL;
 	struct snapshot_result result;

@@ -41,7 +41,7 @@ KLUIS_MUST_CHECK int snapshot_writer_value(
 /* What the snapshot came to; manifest released with the writer. */
 struct snapshot_result {
 	uint8_t manifest_hash[HASH_BYTES];
-	const struct manifest *manifest;
+	const struct backup_manifest *manifest;
 };
 /* Closes the objects and publishes the signed manifest. Then only free is left. */
 KLUIS_MUST_CHECK int snapshot_writer_finish(struct snapshot_writer *writer,
@@ -54,7 +54,7 @@ void snapshot_writer_free(struct snapshot_writer *writer);
  * KLUIS_ECLOSED. Release *ret_manifest. */
 KLUIS_MUST_CHECK int snapshot_take(struct repository *repository, const struct snapshot_plan *plan,
 	const struct kv_view *view, const struct key_pub *pub, const struct key *signer,
-	const atomic_bool *cancel, struct manifest *ret_manifest, uint8_t ret_hash[HASH_BYTES],
-	struct err *e);
+	const atomic_bool *cancel, struct backup_manifest *ret_manifest,
+	uint8_t ret_hash[HASH_BYTES], struct err *e);
 
 #endif

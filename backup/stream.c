@@ -6,7 +6,7 @@
 
 struct stream {
 	struct repository *repository;
-	const struct manifest *manifest;
+	const struct backup_manifest *manifest;
 	const struct key *key;
 	struct index_rules rules;
 	uint32_t next_index; /* Index objects opened so far. */
@@ -15,8 +15,8 @@ struct stream {
 	struct object_reader *pack;
 };
 
-struct stream *stream_new(
-	struct repository *repository, const struct manifest *manifest, const struct key *key)
+struct stream *stream_new(struct repository *repository, const struct backup_manifest *manifest,
+	const struct key *key)
 {
 	struct stream *s = x_calloc(1, sizeof *s);
 
@@ -39,7 +39,7 @@ void stream_free(struct stream *s)
 static int stream_open(struct stream *s, enum object_kind kind, uint32_t number,
 	struct object_reader **ret_object, struct err *e)
 {
-	const struct manifest *m = s->manifest;
+	const struct backup_manifest *m = s->manifest;
 	uint32_t at = kind == OBJECT_INDEX ? number : m->n_index + number;
 	struct object_place place = {.kind = kind, .index = m->index, .number = number};
 	uint64_t bytes = 0;

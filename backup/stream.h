@@ -9,8 +9,8 @@
 struct stream;
 
 /* repository, manifest and key outlive the stream. */
-struct stream *stream_new(
-	struct repository *repository, const struct manifest *manifest, const struct key *key);
+struct stream *stream_new(struct repository *repository, const struct backup_manifest *manifest,
+	const struct key *key);
 void stream_free(struct stream *stream); /* NULL is fine. */
 /* *ret_more false: the end, where the counts are the manifest's. The key is valid until the next
  * call. KLUIS_ECORRUPT, KLUIS_EVERIFY, KLUIS_EFORBIDDEN (sealed to another key), KLUIS_ENOTFOUND.

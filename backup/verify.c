@@ -54,8 +54,8 @@ static int verify_object(struct repository *repository, const struct manifest_ob
 	return rc;
 }
 
-static int verify_objects(struct repository *repository, const struct manifest *m, unsigned level,
-	struct verify_report *report, struct err *e)
+static int verify_objects(struct repository *repository, const struct backup_manifest *m,
+	unsigned level, struct verify_report *report, struct err *e)
 {
 	report->objects = report->bytes = 0;
 	for (uint32_t i = 0; i < m->n_index + m->n_packs; i++) {
@@ -115,7 +115,7 @@ int verify_snapshot(struct repository *repository, const uint8_t manifest_hash[H
 	const struct backup_trust *trust, unsigned level, const struct key *key,
 	const char *scratch, struct verify_report *ret_report, struct err *e)
 {
-	_cleanup_(manifest_release) struct manifest m = {0};
+	_cleanup_(backup_manifest_release) struct backup_manifest m = {0};
 	int rc;
 
 	assert(level >= 1 && level <= 3 && (level < 3 || key != NULL));

@@ -180,7 +180,7 @@ static void drop_file(struct world *w, const char *name, struct bytes bytes)
 /* Puts the manifest and the first n objects of a snapshot into the drop without an SSH session. */
 static void carry(struct world *w, const uint8_t hash[HASH_BYTES], uint32_t n)
 {
-	_cleanup_(manifest_release) struct manifest m = {0};
+	_cleanup_(backup_manifest_release) struct backup_manifest m = {0};
 	_cleanup_(buf_release) struct buf bytes = BUF_INIT;
 	struct drop_name name = {.manifest = true};
 	struct manifest_name from;
@@ -286,7 +286,7 @@ static void test_hostile_names(void **state)
 static void test_wrong_bytes(void **state)
 {
 	struct world *w = *state;
-	_cleanup_(manifest_release) struct manifest m = {0};
+	_cleanup_(backup_manifest_release) struct backup_manifest m = {0};
 	_cleanup_(buf_release) struct buf rubbish = BUF_INIT;
 	struct drop_name name = {0};
 	char text[DROP_NAME_BYTES];
@@ -313,9 +313,9 @@ static void test_wrong_bytes(void **state)
 /* Puts node 1's manifest, after `change` and signed by `signer`, into the drop; returns what the
  * receiver refused. */
 static unsigned refused(struct world *w, const uint8_t hash[HASH_BYTES], const struct key *signer,
-	void (*change)(struct manifest *m))
+	void (*change)(struct backup_manifest *m))
 {
-	_cleanup_(manifest_release) struct manifest m = {0};
+	_cleanup_(backup_manifest_release) struct backup_manifest m = {0};
 	_cleanup_(buf_release) struct buf bytes = BUF_INIT;
 	struct drop_name name = {.manifest = true};
 	char text[DROP_NAME_BYTES];
@@ -325,7 +325,7 @@ static unsigned refused(struct world *w, const uint8_t hash[HASH_BYTES], const s
 	assert_int_equal(
 		point_manifest(w->sites.repository[0], hash, &w->sites.trust, &m, NULL), 0);
 	change(&m);
-	assert_int_equal(manifest_encode(&m, signer, &bytes, name.hash, NULL), 0);
+	assert_int_equal(backup_manifest_encode(&m, signer, &bytes, name.hash, NULL), 0);
 	drop_name_format(&name, text);
 	drop_file(w, text, buf_bytes(&bytes));
 	report = receive(w);
@@ -335,22 +335,22 @@ static unsigned refused(struct world *w, const uint8_t hash[HASH_BYTES], const s
 	return count;
 }
 
-static void change_nothing(struct manifest *m)
+static void change_nothing(struct backup_manifest *m)
 {
 	(void)m;
 }
 
-static void change_node(struct manifest *m)
+static void change_node(struct backup_manifest *m)
 {
 	m->node = 3;
 }
 
-static void change_lineage(struct manifest *m)
+static void change_lineage(struct backup_manifest *m)
 {
 	m->lineage[0] ^= 1;
 }
 
-static void change_cluster(struct manifest *m)
+static void change_cluster(struct backup_manifest *m)
 {
 	m->cluster_id[0] ^= 1;
 }

@@ -94,7 +94,7 @@ static void test_several_packs(void **state)
 {
 	struct backup_sites sites;
 	struct backup_model model;
-	_cleanup_(manifest_release) struct manifest m = {0};
+	_cleanup_(backup_manifest_release) struct backup_manifest m = {0};
 	uint8_t hash[HASH_BYTES];
 
 	(void)state;
@@ -126,7 +126,7 @@ struct small {
 	struct backup_sites sites;
 	struct backup_model model;
 	uint8_t full[HASH_BYTES], increment[HASH_BYTES];
-	struct manifest manifest; /* Of the increment. */
+	struct backup_manifest manifest; /* Of the increment. */
 };
 
 static void small_init(struct small *s)
@@ -146,7 +146,7 @@ static void small_init(struct small *s)
 
 static void small_release(struct small *s)
 {
-	manifest_release(&s->manifest);
+	backup_manifest_release(&s->manifest);
 	backup_model_release(&s->model);
 	backup_sites_release(&s->sites);
 }
@@ -211,7 +211,7 @@ static void test_every_byte_counts(void **state)
 static void test_swapped_objects(void **state)
 {
 	struct small s;
-	_cleanup_(manifest_release) struct manifest full = {0};
+	_cleanup_(backup_manifest_release) struct backup_manifest full = {0};
 
 	(void)state;
 	small_init(&s);

@@ -319,17 +319,17 @@ static void test_manifests(void **state)
 	json_array_foreach(json_object_get(kat, "manifests"), i, row)
 	{
 		_cleanup_(buf_release) struct buf file = BUF_INIT, again = BUF_INIT;
-		_cleanup_(manifest_release) struct manifest m = {0};
+		_cleanup_(backup_manifest_release) struct backup_manifest m = {0};
 		uint8_t hash[HASH_BYTES];
 
 		unhex(row, "file", &file);
-		assert_int_equal(manifest_open(buf_bytes(&file), &trust, &m, hash, NULL), 0);
+		assert_int_equal(backup_manifest_open(buf_bytes(&file), &trust, &m, hash, NULL), 0);
 		assert_hex(row, "hash", bytes_of(hash, sizeof hash));
 		assert_hex(kat, "state_root", bytes_of(m.state_root, HASH_BYTES));
 		assert_int_equal(m.type, i == 0 ? MANIFEST_FULL : MANIFEST_INCREMENT);
 		assert_int_equal(m.n_index, 1);
 		assert_int_equal(m.n_packs, 1);
-		assert_int_equal(manifest_encode(&m, signer, &again, hash, NULL), 0);
+		assert_int_equal(backup_manifest_encode(&m, signer, &again, hash, NULL), 0);
 		assert_true(bytes_equal(buf_bytes(&file), buf_bytes(&again)));
 	}
 	backup_trust_release(&trust);
@@ -346,12 +346,12 @@ static void test_manifests_refused(void **state)
 	json_array_foreach(json_object_get(kat, "manifests_refused"), i, row)
 	{
 		_cleanup_(buf_release) struct buf file = BUF_INIT;
-		struct manifest m;
+		struct backup_manifest m;
 		uint8_t hash[HASH_BYTES];
 		int rc;
 
 		unhex(row, "file", &file);
-		rc = manifest_open(buf_bytes(&file), &trust, &m, hash, NULL);
+		rc = backup_manifest_open(buf_bytes(&file), &trust, &m, hash, NULL);
 		if (rc != KLUIS_ECORRUPT && rc != KLUIS_EVERSION) {
 			fail_msg("%s: %s", json_string_value(json_object_get(row, "what")),
 				err_name(rc));
@@ -365,7 +365,7 @@ static void test_manifest_flips(void **state)
 {
 	_cleanup_(buf_release) struct buf file = BUF_INIT;
 	struct backup_trust trust;
-	struct manifest m;
+	struct backup_manifest m;
 	uint8_t hash[HASH_BYTES];
 
 	(void)state;
@@ -373,10 +373,11 @@ static void test_manifest_flips(void **state)
 	unhex(json_array_get(json_object_get(kat, "manifests"), 1), "file", &file);
 	for (size_t i = 0; i < file.len; i++) {
 		file.data[i] ^= (uint8_t)(1U << (i % 8));
-		assert_int_not_equal(manifest_open(buf_bytes(&file), &trust, &m, hash, NULL), 0);
+		assert_int_not_equal(
+			backup_manifest_open(buf_bytes(&file), &trust, &m, hash, NULL), 0);
 		file.data[i] ^= (uint8_t)(1U << (i % 8));
 		assert_int_not_equal(
-			manifest_open(bytes_of(file.data, i), &trust, &m, hash, NULL), 0);
+			backup_manifest_open(bytes_of(file.data, i), &trust, &m, hash, NULL), 0);
 	}
 	backup_trust_release(&trust);
 }
