@@ -3,10 +3,10 @@
 #include <assert.h>
 #include <limits.h>
 #include <openssl/core_names.h>
-#include <openssl/err.h>
 #include <pthread.h>
 
 #include "base/log.h"
+#include "crypto/ossl.h"
 
 struct evp_thread {
 	EVP_MD_CTX *md;
@@ -24,22 +24,10 @@ void evp_must(int ok)
 	if (ok != 1) {
 		struct err e = {0};
 
-		(void)evp_err(&e, KLUIS_EINTERNAL, "openssl");
+		(void)ossl_err(&e, KLUIS_EINTERNAL, "openssl");
 		log_err("op=crypto state=broken error=\"%s\"", e.text);
 		abort();
 	}
-}
-
-int evp_err(struct err *e, int code, const char *what)
-{
-	unsigned long first = ERR_get_error();
-	const char *reason = first == 0 ? NULL : ERR_reason_error_string(first);
-
-	ERR_clear_error();
-	if (reason == NULL) {
-		return err_set(e, code, "%s", what);
-	}
-	return err_set(e, code, "%s: %s", what, reason);
 }
 
 static void evp_thread_free(void *data)

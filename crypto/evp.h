@@ -36,7 +36,4 @@ void evp_hmac_end(EVP_MAC_CTX *ctx, uint8_t *ret, size_t len);
 
 /* Aborts unless ok: for calls that fail only when memory is short or the provider is broken. */
 void evp_must(int ok);
-/* err_set() with the oldest reason of OpenSSL's queue behind; empties the queue. */
-int evp_err(struct err *e, int code, const char *what);
-
 #endif

@@ -5,6 +5,7 @@
 
 #include "base/wire.h"
 #include "crypto/evp.h"
+#include "crypto/ossl.h"
 
 enum {
 	HPKE_KDF = 1, /* HKDF-SHA256, of the key schedule. */
@@ -147,7 +148,7 @@ static int hpke_dh(
 	ok = EVP_PKEY_derive_set_peer_ex(ctx, key_pub_evp(pub), 0) == 1 &&
 	     EVP_PKEY_derive(ctx, ret, &got) == 1 && got == len;
 	EVP_PKEY_CTX_free(ctx);
-	return ok ? 0 : evp_err(e, KLUIS_EVERIFY, "key agreement failed");
+	return ok ? 0 : ossl_err(e, KLUIS_EVERIFY, "key agreement failed");
 }
 
 /* ExtractAndExpand(dh, enc | pkR). */

@@ -310,25 +310,6 @@ static identity_read_fn *const identity_readers[] = {
 	[IDENTITY_POLICY] = identity_read_policy,
 };
 
-static int identity_check_order(
-	const struct identity *identity, const struct statement *s, struct err *e)
-{
-	if (s->type == 0 || s->type >= ARRAY_SIZE(identity_readers)) {
-		return err_set(e, KLUIS_EINVAL, "identity: unknown statement type %u", s->type);
-	}
-	if (s->seq != identity->seq + 1 || (s->type == IDENTITY_GENESIS) != (s->seq == 1) ||
-		memcmp(s->prev_hash, identity->head_hash, HASH_BYTES) != 0) {
-		return err_set(e, KLUIS_EVERIFY, "identity: statement does not follow");
-	}
-	if (s->seq > CHAIN_STATEMENTS_MAX) {
-		return err_set(e, KLUIS_ETOOLARGE, "identity: chain too long");
-	}
-	if (identity->seq > 0 && memcmp(s->object_id, identity->user_id, ID_BYTES) != 0) {
-		return err_set(e, KLUIS_EVERIFY, "identity: statement of another user");
-	}
-	return 0;
-}
-
 static void identity_set_key(struct key_pub **slot, struct key_pub **taken)
 {
 	key_pub_free(*slot);
@@ -406,7 +387,8 @@ int identity_append(struct identity *identity, struct bytes encoded, struct err 
 	int rc = statement_parse(CHAIN_IDENTITY, encoded, &s, e);
 
 	if (rc == 0) {
-		rc = identity_check_order(identity, &s, e);
+		rc = statement_follows(&s, IDENTITY_POLICY, identity->seq, identity->head_hash,
+			identity->user_id, e);
 	}
 	/* A genesis must be read before its signature can be checked: the key stands inside. Of all
 	 * others not a byte of the body counts before. */

@@ -11,6 +11,7 @@
 
 #include "base/wire.h"
 #include "crypto/evp.h"
+#include "crypto/ossl.h"
 
 enum key_family { KEY_FAMILY_EC, KEY_FAMILY_RAW, KEY_FAMILY_RSA };
 
@@ -43,11 +44,6 @@ struct key {
 	EVP_PKEY *pkey;
 	struct key_pub *pub;
 };
-
-static void key_pkey_freep(EVP_PKEY **pkey)
-{
-	EVP_PKEY_free(*pkey);
-}
 
 static const struct key_kind *key_kind(unsigned alg)
 {
@@ -194,7 +190,7 @@ int key_pub_decode(unsigned alg, struct bytes encoded, struct key_pub **ret_pub,
 	}
 	pkey = key_pub_parse(kind, encoded);
 	if (pkey == NULL) {
-		return evp_err(e, KLUIS_EINVAL, "malformed public key");
+		return ossl_err(e, KLUIS_EINVAL, "malformed public key");
 	}
 	pub = key_pub_new(kind, pkey);
 	/* One key has one encoding, or two kids could name it. */
@@ -285,7 +281,7 @@ int key_generate(unsigned alg, unsigned rsa_bits, struct key **ret_key, struct e
 		pkey = EVP_PKEY_Q_keygen(NULL, NULL, kind->name);
 	}
 	if (pkey == NULL) {
-		return evp_err(e, KLUIS_EINTERNAL, "cannot generate a key");
+		return ossl_err(e, KLUIS_EINTERNAL, "cannot generate a key");
 	}
 	if (kind->family == KEY_FAMILY_RSA && !key_rsa_allowed(alg, pkey)) {
 		EVP_PKEY_free(pkey);
@@ -364,14 +360,14 @@ static EVP_PKEY *key_private_parse(const struct key_kind *kind, struct bytes enc
 int key_decode(unsigned alg, struct bytes encoded, struct key **ret_key, struct err *e)
 {
 	const struct key_kind *kind = key_kind(alg);
-	_cleanup_(key_pkey_freep) EVP_PKEY *pkey = NULL;
+	_cleanup_(ossl_key_freep) EVP_PKEY *pkey = NULL;
 
 	if (kind == NULL) {
 		return err_set(e, KLUIS_ESUITE, "unknown key algorithm %u", alg);
 	}
 	pkey = key_private_parse(kind, encoded);
 	if (pkey == NULL) {
-		return evp_err(e, KLUIS_EINVAL, "malformed private key");
+		return ossl_err(e, KLUIS_EINVAL, "malformed private key");
 	}
 	if (kind->family == KEY_FAMILY_RSA && !key_rsa_allowed(alg, pkey)) {
 		return err_set(e, KLUIS_EINVAL, "RSA key of a size or exponent not allowed");

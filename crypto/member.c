@@ -183,25 +183,6 @@ static member_read_fn *const member_readers[] = {
 	[MEMBER_ROTATE] = member_read_rotate,
 };
 
-static int member_check_order(
-	const struct members *members, const struct statement *s, struct err *e)
-{
-	if (s->type == 0 || s->type >= ARRAY_SIZE(member_readers)) {
-		return err_set(e, KLUIS_EINVAL, "members: unknown statement type %u", s->type);
-	}
-	if (s->seq != members->seq + 1 || (s->type == MEMBER_CREATE) != (s->seq == 1) ||
-		memcmp(s->prev_hash, members->hash, HASH_BYTES) != 0) {
-		return err_set(e, KLUIS_EVERIFY, "members: statement does not follow");
-	}
-	if (s->seq > CHAIN_STATEMENTS_MAX) {
-		return err_set(e, KLUIS_ETOOLARGE, "members: chain too long");
-	}
-	if (members->seq > 0 && memcmp(s->object_id, members->object_id, ID_BYTES) != 0) {
-		return err_set(e, KLUIS_EVERIFY, "members: statement of another object");
-	}
-	return 0;
-}
-
 /* By a known device, of an admin by the chain so far. */
 static int member_check_signer(const struct members *members, const struct statement *s,
 	const struct signer *signer, struct err *e)
@@ -311,7 +292,8 @@ int members_append(struct members *members, struct bytes encoded,
 	int rc = statement_parse(CHAIN_MEMBERS, encoded, &s, e);
 
 	if (rc == 0) {
-		rc = member_check_order(members, &s, e);
+		rc = statement_follows(
+			&s, MEMBER_ROTATE, members->seq, members->hash, members->object_id, e);
 	}
 	if (rc == 0 && !signers->find(signers, s.kid, &signer)) {
 		rc = err_set(e, KLUIS_EVERIFY, "members: signed by an unknown device");

@@ -5,6 +5,7 @@
 #include <openssl/rsa.h>
 
 #include "crypto/evp.h"
+#include "crypto/ossl.h"
 
 static EVP_PKEY_CTX *oaep_ctx_new(EVP_PKEY *pkey, struct bytes label, int (*init)(EVP_PKEY_CTX *))
 {
@@ -40,7 +41,7 @@ int oaep_seal(const struct key_pub *pub, struct bytes label, struct bytes messag
 	ok = EVP_PKEY_encrypt(ctx, sealed, &len, message.data, message.len);
 	EVP_PKEY_CTX_free(ctx);
 	if (ok != 1) {
-		return evp_err(e, KLUIS_EINTERNAL, "cannot encrypt");
+		return ossl_err(e, KLUIS_EINTERNAL, "cannot encrypt");
 	}
 	assert(len == OAEP_BYTES);
 	buf_append(ret_sealed, sealed, len);

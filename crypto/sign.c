@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "crypto/evp.h"
+#include "crypto/ossl.h"
 
 enum {
 	SIGN_SALT_BYTES = 32,
@@ -61,7 +62,7 @@ static int sign_ed25519(
 	     EVP_DigestSign(ctx, signature, &len, message.data, message.len) == 1;
 	EVP_MD_CTX_free(ctx);
 	if (!ok) {
-		return evp_err(e, KLUIS_EINTERNAL, "cannot sign");
+		return ossl_err(e, KLUIS_EINTERNAL, "cannot sign");
 	}
 	assert(len == SIGN_ED25519_BYTES);
 	buf_append(ret_signature, signature, len);
@@ -94,7 +95,7 @@ int sign_make(const struct key *key, struct bytes message, struct buf *ret_signa
 	hash_sha256(message, hash);
 	ctx = sign_ctx_new(key_evp(key), alg, EVP_PKEY_sign_init);
 	if (EVP_PKEY_sign(ctx, signature, &len, hash, sizeof hash) != 1) {
-		return evp_err(e, KLUIS_EINTERNAL, "cannot sign");
+		return ossl_err(e, KLUIS_EINTERNAL, "cannot sign");
 	}
 	assert(len <= sizeof signature);
 	if (alg == KEY_ECDSA_P256) {

@@ -56,6 +56,26 @@ int statement_parse(enum statement_chain chain, struct bytes encoded,
 	return 0;
 }
 
+int statement_follows(const struct statement *s, unsigned type_max, uint64_t prev_seq,
+	const uint8_t prev_hash[HASH_BYTES], const uint8_t object_id[ID_BYTES], struct err *e)
+{
+	if (s->type == 0 || s->type > type_max) {
+		return err_set(e, KLUIS_EINVAL, "statement: unknown type %u", s->type);
+	}
+	if (prev_seq >= CHAIN_STATEMENTS_MAX) {
+		return err_set(e, KLUIS_ETOOLARGE, "statement: the chain is full");
+	}
+	/* Genesis and create have type 1, and stand only at the beginning. */
+	if (s->seq != prev_seq + 1 || (s->type == 1) != (s->seq == 1) ||
+		memcmp(s->prev_hash, prev_hash, HASH_BYTES) != 0) {
+		return err_set(e, KLUIS_EVERIFY, "statement: does not follow the one before");
+	}
+	if (prev_seq > 0 && memcmp(s->object_id, object_id, ID_BYTES) != 0) {
+		return err_set(e, KLUIS_EVERIFY, "statement: of another chain");
+	}
+	return 0;
+}
+
 int statement_verify(const struct statement *statement, const struct key_pub *signer, struct err *e)
 {
 	if (key_pub_alg(signer) != statement->sig ||

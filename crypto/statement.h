@@ -32,6 +32,13 @@ struct statement {
  * signature are not looked at. KLUIS_EVERSION, KLUIS_ESUITE, KLUIS_EINVAL. */
 KLUIS_MUST_CHECK int statement_parse(enum statement_chain chain, struct bytes encoded,
 	struct statement *ret_statement, struct err *e);
+/* Whether a parsed statement is the next of a chain: seq, previous hash and object as of the last
+ * one (prev_seq 0: the chain is empty, prev_hash zero, object_id not looked at), type 1 if and only
+ * if it is the first. KLUIS_EVERIFY; KLUIS_EINVAL for a type of 0 or above type_max;
+ * KLUIS_ETOOLARGE beyond CHAIN_STATEMENTS_MAX. The signature is the caller's. */
+KLUIS_MUST_CHECK int statement_follows(const struct statement *statement, unsigned type_max,
+	uint64_t prev_seq, const uint8_t prev_hash[HASH_BYTES], const uint8_t object_id[ID_BYTES],
+	struct err *e);
 /* KLUIS_EVERIFY unless signed by this key and naming it by sig and kid. */
 KLUIS_MUST_CHECK int statement_verify(
 	const struct statement *statement, const struct key_pub *signer, struct err *e);
