@@ -31,7 +31,7 @@ static struct driver_peer *peer_recycle(struct driver *driver)
 			return &driver->peer[i];
 		}
 	}
-	assert(!"more members than SITES_MAX");
+	assert(0 && "more members than SITES_MAX");
 	return NULL;
 }
 
