@@ -26,6 +26,7 @@ enum {
 	LINK_FILE_CHUNK_BYTES = 256 * 1024,
 	SNAPSHOT_TRAILING_ENTRIES = 1024,
 	SNAPSHOT_PINNED_ENTRIES_MAX = 1 << 18, /* Kept for a peer that fetches a snapshot. */
+	SNAPSHOT_PIN_SILENT_MS = 30000,	       /* ... unless it is silent for so long. */
 	SNAPSHOT_RESEND_MS = 5000,
 	MANIFEST_BYTES_MAX = 1 << 20,
 	INFLIGHT_ENTRIES_MAX = 256,    /* Sent to a peer and not yet answered. */

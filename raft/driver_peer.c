@@ -377,17 +377,27 @@ void driver_manifest(struct driver *driver, uint64_t peer, int rc,
 	driver_leave(driver);
 }
 
+/* Whether what peer may be fetching is still to be kept: not for one that is silent, nor for ever.
+ */
+static bool peer_pins(const struct driver *driver, const struct driver_peer *peer)
+{
+	raft_index match = 0;
+
+	return peer->pinned != 0 && peer->heard_ms != 0 &&
+	       driver->now_ms - peer->heard_ms < SNAPSHOT_PIN_SILENT_MS &&
+	       driver_last_index(driver) - peer->pinned < SNAPSHOT_PINNED_ENTRIES_MAX &&
+	       driver_term_of(driver, peer->pinned) != 0 &&
+	       raft_match_index(&driver->raft, peer->id, &match) == 0 && match < peer->pinned;
+}
+
 uint64_t peers_pinned(const struct driver *driver)
 {
 	uint64_t pinned = UINT64_MAX;
 
 	for (unsigned i = 0; driver_is_leader(driver) && i < driver->peers_n; i++) {
 		const struct driver_peer *peer = &driver->peer[i];
-		raft_index match = 0;
 
-		/* Fetching it takes as long as it takes; a peer that left is not waited for. */
-		if (peer->pinned != 0 && raft_match_index(&driver->raft, peer->id, &match) == 0 &&
-			match < peer->pinned && peer->pinned < pinned) {
+		if (peer_pins(driver, peer) && peer->pinned < pinned) {
 			pinned = peer->pinned;
 		}
 	}

@@ -230,6 +230,11 @@ int driver_snapshot_taken(struct driver *driver, uint64_t index)
 			index <= driver->raft.trail.snapshot.index) {
 			rc = KLUIS_EAGAIN;
 		}
+		/* Its term is known from the last snapshot alone: a peer could not go on from
+		 * there. */
+		if (peers_pinned(driver) <= driver->raft.trail.offset) {
+			rc = KLUIS_EAGAIN;
+		}
 	} else if (rc == 0) {
 		convert_from_raft(&driver->raft.configuration, &snapshot.configuration);
 	}
