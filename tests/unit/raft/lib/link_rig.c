@@ -1,5 +1,6 @@
 #include "tests/unit/raft/lib/link_rig.h"
 
+#include <signal.h>
 #include <inttypes.h>
 #include <string.h>
 
@@ -147,6 +148,7 @@ int world_setup(void **state)
 
 	clock_manual_init(&w->clock, clock_wall_ms(&clock_system));
 	clock_manual_step(&w->clock, 1000);
+	(void)signal(SIGPIPE, SIG_IGN); /* As every program with streams does. */
 	assert_int_equal(uv_loop_init(&w->loop), 0);
 	certs_ca(&w->ca);
 	certs_ca(&w->other_ca);
