@@ -55,6 +55,11 @@ uint64_t kv_approximate_bytes(struct kv *kv, struct bytes first, struct bytes en
 	return kv->ops->approximate_bytes(kv, first, end);
 }
 
+int kv_free_space(struct kv *kv, uint64_t *ret_free, uint64_t *ret_total, struct err *e)
+{
+	return kv->ops->free_space(kv, ret_free, ret_total, e);
+}
+
 int kv_set_collection(struct kv *kv, bool on, struct err *e)
 {
 	return kv->ops->set_collection(kv, on, e);

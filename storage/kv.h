@@ -70,6 +70,10 @@ struct kv_stats {
 void kv_stats(struct kv *kv, struct kv_stats *ret_stats);
 /* Approximate bytes on disk of the keys in [first, end). Any thread; may block. */
 uint64_t kv_approximate_bytes(struct kv *kv, struct bytes first, struct bytes end);
+/* Bytes that may still be written and bytes in all of the file system it lies on; the memory back
+ * end says UINT64_MAX. Any thread; may block. */
+KLUIS_MUST_CHECK int kv_free_space(
+	struct kv *kv, uint64_t *ret_free, uint64_t *ret_total, struct err *e);
 /* Collection of dead blob bytes on or off, at run time (it costs write amplification: on only while
  * garbage_bytes is a large share). The memory back end ignores it. */
 KLUIS_MUST_CHECK int kv_set_collection(struct kv *kv, bool on, struct err *e);

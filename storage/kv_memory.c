@@ -202,6 +202,15 @@ static int kv_memory_set_collection(struct kv *kv, bool on, struct err *e)
 	return 0;
 }
 
+static int kv_memory_free_space(
+	struct kv *kv, uint64_t *ret_free, uint64_t *ret_total, struct err *e)
+{
+	(void)kv;
+	(void)e;
+	*ret_free = *ret_total = UINT64_MAX;
+	return 0;
+}
+
 static void kv_memory_close(struct kv *kv)
 {
 	struct kv_memory *m = CONTAINER_OF(kv, struct kv_memory, kv);
@@ -219,6 +228,7 @@ static const struct kv_ops kv_memory_ops = {
 	.stats = kv_memory_stats,
 	.approximate_bytes = kv_memory_approximate_bytes,
 	.set_collection = kv_memory_set_collection,
+	.free_space = kv_memory_free_space,
 	.view_new = kv_memory_view_new,
 };
 

@@ -1,0 +1,480 @@
+#include <errno.h>
+#include <rocksdb/c.h>
+#include <string.h>
+#include <sys/statvfs.h>
+
+#include "base/file.h"
+#include "storage/kv_ops.h"
+
+enum {
+	KV_WRITE_BUFFER_BYTES = 192 << 20,
+	KV_CACHE_BYTES = 256 << 20,
+	KV_BLOCK_BYTES = 16 << 10,
+	KV_BLOB_BYTES_MIN = 4096, /* Values from here on live in blob files. */
+	KV_BLOB_FILE_BYTES = 64 << 20,
+	KV_BLOOM_BITS = 10,
+	KV_TIER_ALL = 0,
+	KV_TIER_CACHE = 1, /* kBlockCacheTier */
+	KV_LOG_FILES = 4,
+};
+
+struct kv_rocksdb {
+	struct kv kv;
+	char *dir;
+	bool read_only;
+	rocksdb_t *db;
+	rocksdb_options_t *options;
+	rocksdb_block_based_table_options_t *table;
+	rocksdb_cache_t *cache;
+	rocksdb_writeoptions_t *write;
+};
+
+struct kv_rocksdb_view {
+	struct kv_view view;
+	struct kv_rocksdb *r;
+	const rocksdb_snapshot_t *snapshot;
+	rocksdb_readoptions_t *read;
+};
+
+struct kv_rocksdb_iter {
+	struct kv_iter iter;
+	rocksdb_iterator_t *it;
+	rocksdb_readoptions_t *read;
+	bool begun;
+	size_t first_len, end_len;
+	char bounds[]; /* first, then end: RocksDB keeps a pointer to the upper bound. */
+};
+
+static bool kv_text_has(const char *text, const char *part)
+{
+	return strstr(text, part) != NULL;
+}
+
+/* RocksDB tells its errors as text, the class first. */
+static int kv_code_of(const char *text)
+{
+	if (kv_text_has(text, "Result incomplete")) {
+		return KLUIS_EAGAIN;
+	}
+	if (kv_text_has(text, "No space left") || kv_text_has(text, "NoSpace") ||
+		kv_text_has(text, "Disk quota")) {
+		return KLUIS_ENOSPACE;
+	}
+	if (kv_text_has(text, "lock")) {
+		return KLUIS_EBUSY;
+	}
+	if (strncmp(text, "Corruption", strlen("Corruption")) == 0) {
+		return KLUIS_ECORRUPT;
+	}
+	if (kv_text_has(text, "does not exist") || kv_text_has(text, "No such file")) {
+		return KLUIS_ENOTFOUND;
+	}
+	return KLUIS_EIO;
+}
+
+/* Takes the text that RocksDB allocated. Only opening tells a busy or missing store from a broken
+ * one: later on both are failed I/O. */
+static int kv_failed(char *text, bool opening, const char *what, struct err *e)
+{
+	int rc = kv_code_of(text);
+
+	if (!opening && (rc == KLUIS_EBUSY || rc == KLUIS_ENOTFOUND)) {
+		rc = KLUIS_EIO;
+	}
+	(void)err_set(e, rc, "%s: %.180s", what, text);
+	rocksdb_free(text);
+	return rc;
+}
+
+static bool kv_rocksdb_iter_next(struct kv_iter *iter)
+{
+	struct kv_rocksdb_iter *it = CONTAINER_OF(iter, struct kv_rocksdb_iter, iter);
+
+	if (!it->begun) {
+		it->begun = true;
+		rocksdb_iter_seek(it->it, it->bounds, it->first_len);
+	} else {
+		rocksdb_iter_next(it->it);
+	}
+	return rocksdb_iter_valid(it->it) != 0;
+}
+
+static struct bytes kv_rocksdb_iter_key(const struct kv_iter *iter)
+{
+	const struct kv_rocksdb_iter *it = CONTAINER_OF(iter, const struct kv_rocksdb_iter, iter);
+	size_t len;
+	const char *key = rocksdb_iter_key(it->it, &len);
+
+	return bytes_of(key, len);
+}
+
+static struct bytes kv_rocksdb_iter_value(const struct kv_iter *iter)
+{
+	const struct kv_rocksdb_iter *it = CONTAINER_OF(iter, const struct kv_rocksdb_iter, iter);
+	size_t len;
+	const char *value = rocksdb_iter_value(it->it, &len);
+
+	return bytes_of(value, len);
+}
+
+static int kv_rocksdb_iter_status(const struct kv_iter *iter, struct err *e)
+{
+	const struct kv_rocksdb_iter *it = CONTAINER_OF(iter, const struct kv_rocksdb_iter, iter);
+	char *text = NULL;
+
+	rocksdb_iter_get_error(it->it, &text);
+	return text == NULL ? 0 : kv_failed(text, false, "walk the store", e);
+}
+
+static void kv_rocksdb_iter_free(struct kv_iter *iter)
+{
+	struct kv_rocksdb_iter *it = CONTAINER_OF(iter, struct kv_rocksdb_iter, iter);
+
+	rocksdb_iter_destroy(it->it);
+	rocksdb_readoptions_destroy(it->read);
+	free(it);
+}
+
+static const struct kv_iter_ops kv_rocksdb_iter_ops = {
+	.next = kv_rocksdb_iter_next,
+	.key = kv_rocksdb_iter_key,
+	.value = kv_rocksdb_iter_value,
+	.status = kv_rocksdb_iter_status,
+	.free = kv_rocksdb_iter_free,
+};
+
+static struct kv_iter *kv_rocksdb_iter_new(
+	const struct kv_view *view, struct bytes first, struct bytes end)
+{
+	const struct kv_rocksdb_view *v = CONTAINER_OF(view, const struct kv_rocksdb_view, view);
+	struct kv_rocksdb_iter *it = x_malloc(sizeof *it + first.len + end.len);
+
+	it->iter.ops = &kv_rocksdb_iter_ops;
+	it->begun = false;
+	it->first_len = first.len;
+	it->end_len = end.len;
+	if (first.len > 0) {
+		memcpy(it->bounds, first.data, first.len);
+	}
+	it->read = rocksdb_readoptions_create();
+	rocksdb_readoptions_set_snapshot(it->read, v->snapshot);
+	rocksdb_readoptions_set_read_tier(it->read, view->cache_only ? KV_TIER_CACHE : KV_TIER_ALL);
+	if (end.len > 0) {
+		memcpy(it->bounds + first.len, end.data, end.len);
+		rocksdb_readoptions_set_iterate_upper_bound(
+			it->read, it->bounds + first.len, end.len);
+	}
+	it->it = rocksdb_create_iterator(v->r->db, it->read);
+	return &it->iter;
+}
+
+/* Opened read-only, RocksDB 7.8 answers every Get of a value in a blob file with "not found" (its
+ * iterators do find it), so that a checkpoint would look as if all its pages were gone. */
+static int kv_rocksdb_get_by_iterator(
+	const struct kv_view *view, struct bytes key, struct buf *to, struct err *e)
+{
+	struct kv_iter *iter = kv_rocksdb_iter_new(view, key, bytes_of(NULL, 0));
+	int rc;
+
+	if (kv_iter_next(iter)) {
+		rc = bytes_equal(kv_iter_key(iter), key) ? 0 : KLUIS_ENOTFOUND;
+	} else {
+		rc = kv_iter_status(iter, e);
+		rc = rc == 0 ? KLUIS_ENOTFOUND : rc;
+	}
+	if (rc == 0) {
+		buf_append_bytes(to, kv_iter_value(iter));
+	} else if (rc == KLUIS_ENOTFOUND) {
+		(void)err_set(e, rc, "no such row");
+	}
+	kv_iter_free(iter);
+	return rc;
+}
+
+static int kv_rocksdb_get(
+	const struct kv_view *view, struct bytes key, struct buf *to, struct err *e)
+{
+	const struct kv_rocksdb_view *v = CONTAINER_OF(view, const struct kv_rocksdb_view, view);
+	rocksdb_pinnableslice_t *slice;
+	char *text = NULL;
+	const char *value;
+	size_t len;
+
+	if (v->r->read_only) {
+		return kv_rocksdb_get_by_iterator(view, key, to, e);
+	}
+	rocksdb_readoptions_set_read_tier(v->read, view->cache_only ? KV_TIER_CACHE : KV_TIER_ALL);
+	slice = rocksdb_get_pinned(v->r->db, v->read, (const char *)key.data, key.len, &text);
+	if (text != NULL) {
+		return kv_failed(text, false, "read from the store", e);
+	}
+	if (slice == NULL) {
+		return err_set(e, KLUIS_ENOTFOUND, "no such row");
+	}
+	value = rocksdb_pinnableslice_value(slice, &len);
+	buf_append(to, value, len);
+	rocksdb_pinnableslice_destroy(slice);
+	return 0;
+}
+
+static void kv_rocksdb_view_free(struct kv_view *view)
+{
+	struct kv_rocksdb_view *v = CONTAINER_OF(view, struct kv_rocksdb_view, view);
+
+	rocksdb_readoptions_destroy(v->read);
+	rocksdb_release_snapshot(v->r->db, v->snapshot);
+	free(v);
+}
+
+static const struct kv_view_ops kv_rocksdb_view_ops = {
+	.free = kv_rocksdb_view_free,
+	.get = kv_rocksdb_get,
+	.iter_new = kv_rocksdb_iter_new,
+};
+
+static struct kv_view *kv_rocksdb_view_new(struct kv *kv)
+{
+	struct kv_rocksdb_view *v = x_malloc(sizeof *v);
+
+	v->view = (struct kv_view){&kv_rocksdb_view_ops, false};
+	v->r = CONTAINER_OF(kv, struct kv_rocksdb, kv);
+	v->snapshot = rocksdb_create_snapshot(v->r->db);
+	v->read = rocksdb_readoptions_create();
+	rocksdb_readoptions_set_snapshot(v->read, v->snapshot);
+	return &v->view;
+}
+
+static int kv_rocksdb_write(struct kv *kv, const struct kv_change *changes, size_t n, struct err *e)
+{
+	struct kv_rocksdb *r = CONTAINER_OF(kv, struct kv_rocksdb, kv);
+	rocksdb_writebatch_t *batch;
+	char *text = NULL;
+
+	if (r->read_only) {
+		return err_set(e, KLUIS_EIO, "write to the store '%s': opened read-only", r->dir);
+	}
+	batch = rocksdb_writebatch_create();
+	for (size_t i = 0; i < n; i++) {
+		const struct kv_change *c = &changes[i];
+
+		if (c->deleted) {
+			rocksdb_writebatch_delete(batch, (const char *)c->key.data, c->key.len);
+		} else {
+			rocksdb_writebatch_put(batch, (const char *)c->key.data, c->key.len,
+				(const char *)c->value.data, c->value.len);
+		}
+	}
+	rocksdb_write(r->db, r->write, batch, &text);
+	rocksdb_writebatch_destroy(batch);
+	return text == NULL ? 0 : kv_failed(text, false, "write to the store", e);
+}
+
+static int kv_rocksdb_flush(struct kv *kv, struct err *e)
+{
+	struct kv_rocksdb *r = CONTAINER_OF(kv, struct kv_rocksdb, kv);
+	rocksdb_flushoptions_t *options = rocksdb_flushoptions_create();
+	char *text = NULL;
+
+	rocksdb_flushoptions_set_wait(options, 1);
+	rocksdb_flush(r->db, options, &text);
+	rocksdb_flushoptions_destroy(options);
+	return text == NULL ? 0 : kv_failed(text, false, "flush the store", e);
+}
+
+static int kv_sync_parent(const char *path, struct err *e)
+{
+	_cleanup_(x_freep) char *parent = x_strdup(path);
+	char *slash;
+
+	for (size_t len = strlen(parent); len > 1 && parent[len - 1] == '/'; len--) {
+		parent[len - 1] = 0;
+	}
+	slash = strrchr(parent, '/');
+	if (slash == NULL) {
+		return file_sync_dir(".", e);
+	}
+	*(slash == parent ? slash + 1 : slash) = 0;
+	return file_sync_dir(parent, e);
+}
+
+/* log_size_for_flush 0 flushes the memtables first: without a WAL they are nowhere else. */
+static int kv_rocksdb_checkpoint(struct kv *kv, const char *dir, struct err *e)
+{
+	struct kv_rocksdb *r = CONTAINER_OF(kv, struct kv_rocksdb, kv);
+	rocksdb_checkpoint_t *checkpoint;
+	char *text = NULL;
+
+	if (file_exists(dir)) {
+		return err_set(e, KLUIS_EEXIST, "checkpoint to '%s': it is there already", dir);
+	}
+	checkpoint = rocksdb_checkpoint_object_create(r->db, &text);
+	if (text == NULL) {
+		rocksdb_checkpoint_create(checkpoint, dir, 0, &text);
+	}
+	if (checkpoint != NULL) {
+		rocksdb_checkpoint_object_destroy(checkpoint);
+	}
+	return text == NULL ? kv_sync_parent(dir, e)
+			    : kv_failed(text, false, "checkpoint the store", e);
+}
+
+static uint64_t kv_property(struct kv_rocksdb *r, const char *name)
+{
+	uint64_t value;
+
+	return rocksdb_property_int(r->db, name, &value) == 0 ? value : 0;
+}
+
+static void kv_rocksdb_stats(struct kv *kv, struct kv_stats *ret_stats)
+{
+	struct kv_rocksdb *r = CONTAINER_OF(kv, struct kv_rocksdb, kv);
+	uint64_t blobs = kv_property(r, "rocksdb.live-blob-file-size");
+
+	ret_stats->keys_estimate = kv_property(r, "rocksdb.estimate-num-keys");
+	ret_stats->garbage_bytes = kv_property(r, "rocksdb.live-blob-file-garbage-size");
+	ret_stats->data_bytes =
+		kv_property(r, "rocksdb.live-sst-files-size") +
+		(blobs > ret_stats->garbage_bytes ? blobs - ret_stats->garbage_bytes : 0);
+	ret_stats->memory_bytes = kv_property(r, "rocksdb.cur-size-all-mem-tables") +
+				  kv_property(r, "rocksdb.estimate-table-readers-mem");
+}
+
+static uint64_t kv_rocksdb_approximate_bytes(struct kv *kv, struct bytes first, struct bytes end)
+{
+	struct kv_rocksdb *r = CONTAINER_OF(kv, struct kv_rocksdb, kv);
+	const char *start_key = (const char *)first.data, *limit_key = (const char *)end.data;
+	uint64_t size = 0;
+	char *text = NULL;
+
+	rocksdb_approximate_sizes(
+		r->db, 1, &start_key, &first.len, &limit_key, &end.len, &size, &text);
+	if (text != NULL) {
+		rocksdb_free(text); /* An estimate that cannot be had is none. */
+		return 0;
+	}
+	return size;
+}
+
+static int kv_rocksdb_set_collection(struct kv *kv, bool on, struct err *e)
+{
+	struct kv_rocksdb *r = CONTAINER_OF(kv, struct kv_rocksdb, kv);
+	const char *keys[] = {"enable_blob_garbage_collection"};
+	const char *values[] = {on ? "true" : "false"};
+	char *text = NULL;
+
+	rocksdb_set_options(r->db, 1, keys, values, &text);
+	return text == NULL ? 0 : kv_failed(text, false, "set an option of the store", e);
+}
+
+static int kv_rocksdb_free_space(
+	struct kv *kv, uint64_t *ret_free, uint64_t *ret_total, struct err *e)
+{
+	struct kv_rocksdb *r = CONTAINER_OF(kv, struct kv_rocksdb, kv);
+	struct statvfs fs;
+
+	if (statvfs(r->dir, &fs) != 0) {
+		return err_set_errno(e, errno, "free space of '%s'", r->dir);
+	}
+	*ret_free = (uint64_t)fs.f_bavail * fs.f_frsize;
+	*ret_total = (uint64_t)fs.f_blocks * fs.f_frsize;
+	return 0;
+}
+
+static void kv_rocksdb_close(struct kv *kv)
+{
+	struct kv_rocksdb *r = CONTAINER_OF(kv, struct kv_rocksdb, kv);
+
+	if (r->db != NULL) {
+		rocksdb_close(r->db);
+	}
+	rocksdb_options_destroy(r->options);
+	rocksdb_block_based_options_destroy(r->table);
+	rocksdb_cache_destroy(r->cache);
+	rocksdb_writeoptions_destroy(r->write);
+	free(r->dir);
+	free(r);
+}
+
+static const struct kv_ops kv_rocksdb_ops = {
+	.close = kv_rocksdb_close,
+	.write = kv_rocksdb_write,
+	.flush = kv_rocksdb_flush,
+	.checkpoint = kv_rocksdb_checkpoint,
+	.stats = kv_rocksdb_stats,
+	.approximate_bytes = kv_rocksdb_approximate_bytes,
+	.set_collection = kv_rocksdb_set_collection,
+	.free_space = kv_rocksdb_free_space,
+	.view_new = kv_rocksdb_view_new,
+};
+
+/* One cache bounds blocks, index, filters and blobs together. */
+static void kv_set_table(struct kv_rocksdb *r, const struct kv_options *options)
+{
+	size_t bytes = options->cache_bytes == 0 ? KV_CACHE_BYTES : options->cache_bytes;
+
+	r->cache = rocksdb_cache_create_lru(bytes);
+	r->table = rocksdb_block_based_options_create();
+	rocksdb_block_based_options_set_block_cache(r->table, r->cache);
+	rocksdb_block_based_options_set_block_size(r->table, KV_BLOCK_BYTES);
+	rocksdb_block_based_options_set_cache_index_and_filter_blocks(r->table, 1);
+	rocksdb_block_based_options_set_filter_policy(
+		r->table, rocksdb_filterpolicy_create_bloom_full(KV_BLOOM_BITS));
+	rocksdb_options_set_block_based_table_factory(r->options, r->table);
+	rocksdb_options_set_blob_cache(r->options, r->cache);
+}
+
+/* Pages are ciphertext: nothing to compress. Collection of dead blobs is off until
+ * kv_set_collection(): with it 1.6 bytes are written per byte even without garbage. */
+static void kv_set_blobs(rocksdb_options_t *o)
+{
+	rocksdb_options_set_compression(o, rocksdb_no_compression);
+	rocksdb_options_set_blob_compression_type(o, rocksdb_no_compression);
+	rocksdb_options_set_enable_blob_files(o, 1);
+	rocksdb_options_set_min_blob_size(o, KV_BLOB_BYTES_MIN);
+	rocksdb_options_set_blob_file_size(o, KV_BLOB_FILE_BYTES);
+	rocksdb_options_set_enable_blob_gc(o, 0);
+}
+
+static void kv_set_options(struct kv_rocksdb *r, const struct kv_options *options)
+{
+	rocksdb_options_t *o = r->options = rocksdb_options_create();
+	size_t buffer = options->write_buffer_bytes == 0 ? KV_WRITE_BUFFER_BYTES
+							 : options->write_buffer_bytes;
+
+	rocksdb_options_set_create_if_missing(o, options->create && !options->read_only);
+	rocksdb_options_set_paranoid_checks(o, 1);
+	rocksdb_options_set_db_write_buffer_size(o, buffer);
+	rocksdb_options_set_write_buffer_size(o, buffer / 3);
+	rocksdb_options_set_max_write_buffer_number(o, 4);
+	rocksdb_options_set_max_background_jobs(o, 2);
+	rocksdb_options_set_level_compaction_dynamic_level_bytes(o, 1);
+	rocksdb_options_set_keep_log_file_num(o, KV_LOG_FILES);
+	rocksdb_options_set_info_log_level(o, 2); /* Warnings. */
+	kv_set_blobs(o);
+	kv_set_table(r, options);
+	r->write = rocksdb_writeoptions_create();
+	rocksdb_writeoptions_disable_WAL(r->write, 1); /* The raft log is the write-ahead log. */
+}
+
+int kv_rocksdb_open(
+	const char *dir, const struct kv_options *options, struct kv **ret_kv, struct err *e)
+{
+	struct kv_rocksdb *r = x_calloc(1, sizeof *r);
+	char *text = NULL;
+	int rc;
+
+	r->kv.ops = &kv_rocksdb_ops;
+	r->dir = x_strdup(dir);
+	r->read_only = options->read_only;
+	kv_set_options(r, options);
+	r->db = options->read_only ? rocksdb_open_for_read_only(r->options, dir, 0, &text)
+				   : rocksdb_open(r->options, dir, &text);
+	if (text != NULL) {
+		r->db = NULL;
+		rc = kv_failed(text, true, "open the store", e);
+		kv_rocksdb_close(&r->kv);
+		return err_wrap(e, rc, "'%s'", dir);
+	}
+	*ret_kv = &r->kv;
+	return 0;
+}
