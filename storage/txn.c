@@ -206,6 +206,15 @@ void txn_entry_begin(struct txn *txn, uint64_t index, uint64_t term)
 	txn->in_entry = true;
 }
 
+void txn_entry_resume(struct txn *txn, uint32_t ordinal)
+{
+	assert(!txn->in_command && !txn->in_entry && txn->position.index > 0);
+	txn->ordinal = ordinal;
+	txn->in_entry = true;
+	/* Rows of this index may be in the store: nothing is known to be in work alone. */
+	txn->stored_index = UINT64_MAX;
+}
+
 void txn_command_begin(struct txn *txn)
 {
 	assert(txn->in_entry && !txn->in_command);

@@ -20,6 +20,9 @@ const struct kv_view *txn_view(const struct txn *txn);
 
 /* One raft entry, then its commands. ordinals count from 0 within an entry. */
 void txn_entry_begin(struct txn *txn, uint64_t index, uint64_t term);
+/* Goes on, behind what was stored, as part of the entry the position stands at, with ordinals from
+ * here on (above all that the entry gave itself): the last step of a restore. */
+void txn_entry_resume(struct txn *txn, uint32_t ordinal);
 void txn_command_begin(struct txn *txn);
 /* Gives each row that the command changed its modification index, in key order, and moves the state
  * hash: H' = SHA-256("kluis/v1/state" | H | u64 index | n x { lp32 key | u8 deleted | value hash

@@ -1,0 +1,349 @@
+#include "storage/import.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "crypto/hash.h"
+#include "crypto/member.h"
+#include "storage/cluster_store.h"
+#include "storage/row.h"
+#include "storage/upkeep_store.h"
+#include "storage/vault_store.h"
+
+enum {
+	IMPORT_CHUNK_ROWS = 4096, /* Of one batch of the last step. */
+	IMPORT_ORDINAL = 1 << 30, /* Above all ordinals that an entry gives. */
+};
+
+struct import {
+	struct kv *kv;
+};
+
+static int import_check_empty(struct kv *kv, struct err *e)
+{
+	struct kv_view *view = kv_view_new(kv);
+	struct kv_iter *iter = kv_iter_new(view, bytes_of(NULL, 0), bytes_of(NULL, 0));
+	bool any = kv_iter_next(iter);
+	int rc = any ? 0 : kv_iter_status(iter, e);
+
+	kv_iter_free(iter);
+	kv_view_free(view);
+	return any ? err_set(e, KLUIS_EEXIST, "restore: the store is not empty") : rc;
+}
+
+int import_new(struct kv *kv, struct import **ret_import, struct err *e)
+{
+	struct import *import;
+	int rc = import_check_empty(kv, e);
+
+	if (rc == 0) {
+		import = x_malloc(sizeof *import);
+		import->kv = kv;
+		*ret_import = import;
+	}
+	return rc;
+}
+
+void import_free(struct import *import)
+{
+	free(import);
+}
+
+static int import_check(const struct index_row *row, struct bytes value, struct err *e)
+{
+	uint8_t hash[HASH_BYTES];
+
+	if (!key_is_row(row->key) || row->at.index == 0) {
+		return err_set(e, KLUIS_EINVAL, "restore: no key of a row");
+	}
+	if (row->deleted) {
+		return 0;
+	}
+	if (value.len > KV_VALUE_BYTES_MAX) {
+		return err_set(e, KLUIS_ETOOLARGE, "restore: a row of %zu bytes", value.len);
+	}
+	hash_sha256(value, hash);
+	if (memcmp(hash, row->hash, sizeof hash) != 0) {
+		return err_set(e, KLUIS_EVERIFY, "restore: a row of family '%s' is damaged",
+			key_family_name(row->key.data[0]));
+	}
+	return 0;
+}
+
+/* What is there of this key; an index of 0 when nothing is. */
+static int import_old(
+	struct import *import, struct bytes key, struct modification *ret_at, struct err *e)
+{
+	struct kv_view *view = kv_view_new(import->kv);
+	struct index_row old;
+	int rc = index_store_of(view, key, &old, e);
+
+	kv_view_free(view);
+	*ret_at = rc == 0 ? old.at : (struct modification){0};
+	return rc == KLUIS_ENOTFOUND ? 0 : rc;
+}
+
+int import_put(
+	struct import *import, const struct index_row *row, struct bytes value, struct err *e)
+{
+	_cleanup_(buf_release) struct buf by_value = BUF_INIT, of_value = BUF_INIT;
+	struct modification old;
+	struct key by, of, old_by;
+	struct kv_change changes[4];
+	size_t n = 0;
+	int rc = import_check(row, value, e);
+
+	if (rc == 0) {
+		rc = import_old(import, row->key, &old, e);
+	}
+	if (rc != 0 || modification_compare(&old, &row->at) >= 0) {
+		return rc;
+	}
+	by = index_by_key(&row->at);
+	of = index_of_key(row->key);
+	index_row_encode(row, &by_value);
+	index_of_encode(row, &of_value);
+	if (old.index != 0) {
+		old_by = index_by_key(&old);
+		changes[n++] = (struct kv_change){.key = key_bytes(&old_by), .deleted = true};
+	}
+	changes[n++] = (struct kv_change){row->key, value, row->deleted};
+	changes[n++] = (struct kv_change){key_bytes(&by), buf_bytes(&by_value), false};
+	changes[n++] = (struct kv_change){key_bytes(&of), buf_bytes(&of_value), false};
+	return kv_write(import->kv, changes, n, e);
+}
+
+static int import_check_root(struct import *import, const struct import_end *end, struct err *e)
+{
+	struct kv_view *view = kv_view_new(import->kv);
+	struct cluster_row cluster;
+	uint8_t root[HASH_BYTES];
+	uint64_t rows;
+	int rc = index_store_root(view, root, &rows, e);
+
+	if (rc == 0 && memcmp(root, end->state_root, sizeof root) != 0) {
+		rc = err_set(e, KLUIS_EVERIFY,
+			"restore: %llu rows do not make the manifest's state root",
+			(unsigned long long)rows);
+	}
+	if (rc == 0) {
+		rc = cluster_store_get(view, &cluster, e);
+	}
+	if (rc == KLUIS_ENOTFOUND ||
+		(rc == 0 && memcmp(cluster.cluster_id, end->cluster_id, 16) != 0)) {
+		rc = err_set(e, KLUIS_EVERIFY, "restore: the rows are another cluster's");
+	}
+	kv_view_free(view);
+	return rc;
+}
+
+/* The last step's working copy: commands and batches of bounded size. */
+struct import_tail {
+	struct txn *txn;
+	size_t pending;
+	uint32_t ordinal;
+};
+
+static int tail_store(struct import_tail *tail, struct err *e)
+{
+	int rc = txn_command_commit(tail->txn, e);
+
+	if (rc == 0) {
+		rc = txn_store(tail->txn, e);
+	}
+	tail->ordinal += (uint32_t)tail->pending;
+	tail->pending = 0;
+	return rc;
+}
+
+static void tail_resume(struct import_tail *tail)
+{
+	txn_entry_resume(tail->txn, tail->ordinal);
+	txn_command_begin(tail->txn);
+}
+
+/* Sessions and what else was promised by the old cluster; the records of its own backups, for a new
+ * lineage begins with a full one. */
+static bool tail_is_dropped(struct bytes key)
+{
+	switch (key.data[0]) {
+	case KEY_SESSION:
+	case KEY_USER_SESSION:
+	case KEY_IDEMPOTENCY:
+	case KEY_HASH_REPORT:
+	case KEY_NODE:
+	case KEY_SNAPSHOT:
+	case KEY_SNAPSHOT_STATE:
+	case KEY_CYCLE:
+		return true;
+	case KEY_EXPIRY:
+		return key.len > 9 &&
+		       (key.data[9] == EXPIRY_SESSION || key.data[9] == EXPIRY_IDEMPOTENCY);
+	default:
+		return false;
+	}
+}
+
+/* One chunk of a family; *ret_more says that it filled up. */
+static int tail_drop_some(struct import_tail *tail, struct kv *kv, enum key_family family,
+	bool *ret_more, struct err *e)
+{
+	struct key first = key_begin(family), end = key_after_prefix(&first);
+	struct kv_view *view = kv_view_new(kv);
+	struct kv_iter *iter = kv_iter_new(view, key_bytes(&first), key_bytes(&end));
+	int rc;
+
+	tail_resume(tail);
+	while (tail->pending < IMPORT_CHUNK_ROWS && kv_iter_next(iter)) {
+		if (tail_is_dropped(kv_iter_key(iter))) {
+			txn_delete(tail->txn, kv_iter_key(iter));
+			tail->pending++;
+		}
+	}
+	rc = kv_iter_status(iter, e);
+	*ret_more = tail->pending == IMPORT_CHUNK_ROWS;
+	kv_iter_free(iter);
+	kv_view_free(view);
+	if (rc != 0) {
+		txn_command_abort(tail->txn);
+		return rc;
+	}
+	return tail_store(tail, e);
+}
+
+static int tail_drop(struct import_tail *tail, struct kv *kv, struct err *e)
+{
+	static const enum key_family families[] = {KEY_SESSION, KEY_USER_SESSION, KEY_IDEMPOTENCY,
+		KEY_EXPIRY, KEY_HASH_REPORT, KEY_NODE, KEY_SNAPSHOT, KEY_SNAPSHOT_STATE, KEY_CYCLE};
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && i < ARRAY_SIZE(families); i++) {
+		bool more = true;
+
+		while (rc == 0 && more) {
+			rc = tail_drop_some(tail, kv, families[i], &more, e);
+		}
+	}
+	return rc;
+}
+
+/* A vault that was deleted after the snapshot stays deleted. */
+static int tail_delete_vault(struct import_tail *tail, const struct import_end *end,
+	const uint8_t vault_id[16], struct err *e)
+{
+	struct ledger_row ledger = {.index = end->index, .time_ms = end->cluster_time_ms};
+	struct vault_row vault;
+	int rc;
+
+	tail_resume(tail);
+	rc = vault_store_get(txn_view(tail->txn), vault_id, &vault, e);
+	if (rc == 0 && vault.state == VAULT_ACTIVE) {
+		vault.state = VAULT_DELETING;
+		vault_store_put(tail->txn, &vault);
+		work_store_put(tail->txn, vault_id);
+		memcpy(ledger.vault_id, vault_id, 16);
+		ledger_store_put(tail->txn, &ledger);
+		rc = member_store_unlist(tail->txn, vault_id, e);
+		tail->pending = MEMBERS_MAX + 3;
+	}
+	if (rc != 0 && rc != KLUIS_ENOTFOUND) {
+		txn_command_abort(tail->txn);
+		return rc;
+	}
+	return tail_store(tail, e);
+}
+
+static int tail_cluster(struct import_tail *tail, const struct import_end *end, struct err *e)
+{
+	struct audit_row audit = {.time_ms = end->cluster_time_ms,
+		.index = end->index,
+		.actor = bytes_str("restore"),
+		.object = bytes_of(end->lineage, 16)};
+	struct cluster_row row;
+	int rc;
+
+	tail_resume(tail);
+	rc = cluster_store_get(txn_view(tail->txn), &row, e);
+	if (rc == 0) {
+		memcpy(row.lineage, end->lineage, 16);
+		row.read_only = false;
+		cluster_store_put(tail->txn, &row);
+		rc = audit_store_add(tail->txn, &audit, e);
+		tail->pending = 3;
+	}
+	if (rc != 0) {
+		txn_command_abort(tail->txn);
+		return rc;
+	}
+	return tail_store(tail, e);
+}
+
+/* Everything moved the state hash; all nodes of the new cluster begin with this one. */
+static int tail_position(struct import_tail *tail, const struct import_end *end, struct err *e)
+{
+	struct position *p = txn_position(tail->txn);
+
+	p->commands = 0;
+	p->report_index = end->index;
+	HASH_TH(p->state_hash, "kluis/v1/state-restored", bytes_of(end->lineage, 16),
+		bytes_of(end->state_root, 32));
+	memcpy(p->report_hash, p->state_hash, sizeof p->report_hash);
+	tail_resume(tail);
+	return tail_store(tail, e);
+}
+
+/* The changes of the last step belong to entry S, behind all that is known of it: a cluster that
+ * was restored before may have such changes there already. */
+static int tail_first_ordinal(
+	struct import *import, const struct import_end *end, uint32_t *ret_ordinal, struct err *e)
+{
+	struct kv_view *view = kv_view_new(import->kv);
+	struct index_iter *iter = index_iter_new(view, end->index - 1, UINT64_MAX);
+	struct index_row row;
+	bool later = false;
+	int rc;
+
+	*ret_ordinal = IMPORT_ORDINAL;
+	while (index_iter_next(iter, &row)) {
+		later |= row.at.index > end->index;
+		if (row.at.ordinal >= *ret_ordinal) {
+			*ret_ordinal = row.at.ordinal + 1;
+		}
+	}
+	rc = index_iter_status(iter, e);
+	index_iter_free(iter);
+	kv_view_free(view);
+	return later ? err_set(e, KLUIS_EVERIFY, "restore: rows from behind the snapshot") : rc;
+}
+
+int import_finish(struct import *import, const struct import_end *end, struct err *e)
+{
+	struct position start = {
+		.index = end->index, .term = end->term, .cluster_time_ms = end->cluster_time_ms};
+	struct import_tail tail = {0};
+	int rc;
+
+	if (end->index == 0) {
+		return err_set(e, KLUIS_EINVAL, "restore: no snapshot is taken at index 0");
+	}
+	rc = import_check_root(import, end, e);
+	if (rc == 0) {
+		rc = tail_first_ordinal(import, end, &tail.ordinal, e);
+	}
+	if (rc != 0) {
+		return rc;
+	}
+	tail.txn = txn_new(import->kv, &start);
+	rc = tail_drop(&tail, import->kv, e);
+	for (size_t i = 0; rc == 0 && i < end->n_ledger; i++) {
+		rc = tail_delete_vault(&tail, end, end->ledger[i], e);
+	}
+	if (rc == 0) {
+		rc = tail_cluster(&tail, end, e);
+	}
+	if (rc == 0) {
+		rc = tail_position(&tail, end, e);
+	}
+	txn_free(tail.txn);
+	return rc == 0 ? kv_flush(import->kv, e) : rc;
+}
