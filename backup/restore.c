@@ -1,0 +1,310 @@
+#include "backup/restore.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/fault.h"
+#include "base/file.h"
+#include "storage/import.h"
+
+enum { PROGRESS_ROWS = 1024 };
+
+static int restore_plan_sizes(struct point *point, struct restore_plan *plan, struct err *e)
+{
+	for (unsigned i = 0; i < point->n; i++) {
+		const struct backup_manifest *m = &point->snapshots[i].manifest;
+
+		for (uint32_t k = 0; k < m->n_index + m->n_packs; k++) {
+			_cleanup_(x_closep) int fd = -1;
+			uint64_t bytes = 0;
+			int rc = repository_open_object(
+				point->repository, m->objects[k].hash, &fd, &bytes, e);
+
+			if (rc == 0 && bytes != m->objects[k].bytes) {
+				rc = err_set(e, KLUIS_EVERIFY, "an object of another size");
+			}
+			if (rc != 0) {
+				return err_wrap(e, rc, "snapshot of index %llu",
+					(unsigned long long)m->index);
+			}
+			plan->objects++;
+			plan->bytes += bytes;
+		}
+		plan->value_bytes += m->value_bytes;
+		plan->oldest_wall_ms = m->wall_ms;
+	}
+	return 0;
+}
+
+int restore_plan(struct repository *repository, const uint8_t manifest_hash[HASH_BYTES],
+	const struct backup_trust *trust, struct restore_plan *ret_plan, struct err *e)
+{
+	struct restore_plan plan = {0};
+	const struct backup_manifest *m;
+	struct point *point = NULL;
+	int rc = point_open(repository, manifest_hash, trust, &point, e);
+
+	if (rc != 0) {
+		return rc;
+	}
+	m = &point->snapshots[0].manifest;
+	plan.index = m->index;
+	plan.term = m->term;
+	plan.cycle = m->cycle;
+	plan.manual = m->manual;
+	plan.node = m->node;
+	plan.cluster_time_ms = m->cluster_time_ms;
+	plan.wall_ms = m->wall_ms;
+	plan.snapshots = point->n;
+	memcpy(plan.manifest_hash, manifest_hash, HASH_BYTES);
+	memcpy(plan.cluster_id, m->cluster_id, ID_BYTES);
+	memcpy(plan.lineage, m->lineage, ID_BYTES);
+	memcpy(plan.kid, m->kid, KID_BYTES);
+	rc = restore_plan_sizes(point, &plan, e);
+	point_free(point);
+	if (rc == 0) {
+		*ret_plan = plan;
+	}
+	return rc;
+}
+
+static int restore_record_take(struct bytes records, size_t at, const struct key_pub *operator_key,
+	struct restore_record *ret_record, struct err *e)
+{
+	struct bytes one = bytes_of(records.data + at * RESTORE_RECORD_BYTES, RESTORE_RECORD_BYTES);
+	int rc = restore_record_parse(one, ret_record, e);
+
+	if (rc == 0) {
+		rc = restore_record_verify(ret_record, operator_key, e);
+	}
+	return rc == 0 ? 0 : err_wrap(e, rc, "restore record %zu", at + 1);
+}
+
+int restore_records_check(struct bytes records, const struct key_pub *operator_key,
+	const struct backup_manifest *m, const uint8_t manifest_hash[HASH_BYTES],
+	struct restore_record *ret_last, struct err *e)
+{
+	size_t n = records.len / RESTORE_RECORD_BYTES;
+	struct restore_record record = {0}, before = {0};
+
+	if (n == 0 || n > RESTORE_RECORDS_MAX || records.len % RESTORE_RECORD_BYTES != 0) {
+		return err_set(e, KLUIS_EINVAL, "not 1 to %d restore records", RESTORE_RECORDS_MAX);
+	}
+	for (size_t i = 0; i < n; i++) {
+		int rc = restore_record_take(records, i, operator_key, &record, e);
+
+		if (rc != 0) {
+			return rc;
+		}
+		if (memcmp(record.cluster_id, m->cluster_id, ID_BYTES) != 0 ||
+			(i > 0 && memcmp(record.old_lineage, before.new_lineage, ID_BYTES) != 0)) {
+			return err_set(e, KLUIS_EVERIFY,
+				"restore record %zu is of another cluster or out of order", i + 1);
+		}
+		before = record;
+	}
+	if (record.raft_index != m->index ||
+		memcmp(record.old_lineage, m->lineage, ID_BYTES) != 0 ||
+		memcmp(record.new_lineage, m->lineage, ID_BYTES) == 0 ||
+		memcmp(record.manifest_hash, manifest_hash, HASH_BYTES) != 0) {
+		return err_set(e, KLUIS_EVERIFY, "the restore record is for another snapshot");
+	}
+	*ret_last = record;
+	return 0;
+}
+
+struct restore {
+	const struct restore_config *config;
+	struct point *point;
+	struct restore_record record;
+	char *db, *restoring, *records;
+	struct restore_result result;
+};
+
+static int restore_row(struct restore *r, struct point_rows *rows, struct import *import,
+	const struct index_entry *entry, struct buf *value, struct err *e)
+{
+	struct index_row row = {
+		.at = {.index = entry->index, .ordinal = entry->ordinal}, .key = entry->key};
+	int rc;
+
+	memcpy(row.hash, entry->value_hash, HASH_BYTES);
+	buf_clear(value);
+	rc = point_rows_value(rows, value, e);
+	if (rc == 0 && FAULT_POINT("backup.restore.row")) {
+		rc = err_set(e, KLUIS_EIO, "a row cannot be written");
+	}
+	if (rc == 0) {
+		rc = import_put(import, &row, buf_bytes(value), e);
+	}
+	r->result.rows++;
+	r->result.value_bytes += value->len;
+	return rc;
+}
+
+static int restore_rows(
+	struct restore *r, struct point_rows *rows, struct import *import, struct err *e)
+{
+	const struct restore_config *c = r->config;
+	_cleanup_(buf_release) struct buf value = BUF_INIT;
+	uint64_t total = point_rows_live(rows);
+	struct index_entry entry;
+	bool more = true;
+	int rc = 0;
+
+	while (rc == 0) {
+		rc = point_rows_next(rows, &entry, &more, e);
+		if (rc != 0 || !more) {
+			break;
+		}
+		rc = restore_row(r, rows, import, &entry, &value, e);
+		if (rc == 0 && c->cancel != NULL && atomic_load(c->cancel)) {
+			rc = err_set(e, KLUIS_ECLOSED, "stopped");
+		}
+		if (c->progress != NULL &&
+			(r->result.rows % PROGRESS_ROWS == 0 || r->result.rows == total)) {
+			c->progress(c->progress_data, r->result.rows, total);
+		}
+	}
+	return rc;
+}
+
+static int restore_fill(struct restore *r, struct import *import, struct err *e)
+{
+	const struct backup_manifest *m = &r->point->snapshots[0].manifest;
+	struct import_end end = {
+		.index = m->index, .term = m->term, .cluster_time_ms = m->cluster_time_ms};
+	struct point_rows *rows = NULL;
+	int rc = point_rows_new(r->point, r->config->key, r->config->dir, &rows, e);
+
+	if (rc == 0) {
+		rc = restore_rows(r, rows, import, e);
+	}
+	point_rows_free(rows);
+	if (rc != 0) {
+		return rc;
+	}
+	memcpy(end.cluster_id, m->cluster_id, ID_BYTES);
+	memcpy(end.lineage, r->record.new_lineage, ID_BYTES);
+	memcpy(end.state_root, m->state_root, HASH_BYTES);
+	return import_finish(import, &end, e);
+}
+
+static int restore_store(struct restore *r, struct err *e)
+{
+	const struct kv_options options = {.create = true};
+	struct import *import = NULL;
+	struct kv *kv = NULL;
+	int rc = kv_rocksdb_open(r->restoring, &options, &kv, e);
+
+	if (rc == 0) {
+		rc = import_new(kv, &import, e);
+	}
+	if (rc == 0) {
+		rc = restore_fill(r, import, e);
+	}
+	import_free(import);
+	kv_close(kv);
+	return rc;
+}
+
+/* The rename of the store is the moment it counts; the records are there before it. */
+static int restore_publish(struct restore *r, struct err *e)
+{
+	int rc = file_write(r->records, r->config->records, 0600, e);
+
+	if (rc == 0) {
+		rc = file_sync_dir(r->restoring, e);
+	}
+	if (rc == 0 && FAULT_POINT("backup.restore.publish")) {
+		rc = err_set(e, KLUIS_EIO, "the store cannot be renamed");
+	}
+	if (rc == 0 && rename(r->restoring, r->db) != 0) {
+		rc = err_set_errno(e, errno, "rename to '%s'", r->db);
+	}
+	if (rc != 0) {
+		(void)unlink(r->records); /* Without a store it says nothing. */
+		return rc;
+	}
+	return file_sync_dir(r->config->dir, e);
+}
+
+static int restore_prepare(struct restore *r, struct err *e)
+{
+	int rc = file_make_dirs(r->config->dir, 0700, e);
+
+	if (rc != 0) {
+		return rc;
+	}
+	if (file_exists(r->db)) {
+		return err_set(e, KLUIS_EEXIST,
+			"'%s' is there already: restore into a new data directory", r->db);
+	}
+	rc = file_remove_tree(r->restoring, e); /* Of a run that was interrupted. */
+	if (rc == 0 && mkdir(r->restoring, 0700) != 0) {
+		rc = err_set_errno(e, errno, "create '%s'", r->restoring);
+	}
+	return rc;
+}
+
+static int restore_run(struct restore *r, struct err *e)
+{
+	int rc = restore_prepare(r, e);
+
+	if (rc != 0) {
+		return rc;
+	}
+	rc = restore_store(r, e);
+	if (rc == 0) {
+		rc = restore_publish(r, e);
+	}
+	if (rc != 0) {
+		(void)file_remove_tree(
+			r->restoring, NULL); /* The next run does it if this fails. */
+	}
+	return rc;
+}
+
+static void restore_release(struct restore *r)
+{
+	point_free(r->point);
+	free(r->db);
+	free(r->restoring);
+	free(r->records);
+}
+
+int restore_cluster(
+	const struct restore_config *config, struct restore_result *ret_result, struct err *e)
+{
+	_cleanup_(restore_release) struct restore r = {.config = config,
+		.db = x_asprintf("%s/db", config->dir),
+		.restoring = x_asprintf("%s/db.restoring", config->dir),
+		.records = x_asprintf("%s/restore-records", config->dir)};
+	const struct backup_manifest *m;
+	int rc;
+
+	assert(config->key != NULL && config->operator_key != NULL);
+	rc = point_open(config->repository, config->manifest_hash, config->trust, &r.point, e);
+	if (rc != 0) {
+		return rc;
+	}
+	m = &r.point->snapshots[0].manifest;
+	rc = restore_records_check(
+		config->records, config->operator_key, m, config->manifest_hash, &r.record, e);
+	if (rc == 0) {
+		rc = restore_run(&r, e);
+	}
+	if (rc != 0) {
+		return rc;
+	}
+	r.result.index = m->index;
+	r.result.term = m->term;
+	memcpy(r.result.cluster_id, m->cluster_id, ID_BYTES);
+	memcpy(r.result.lineage, r.record.new_lineage, ID_BYTES);
+	*ret_result = r.result;
+	return 0;
+}

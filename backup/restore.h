@@ -1,0 +1,67 @@
+/* A whole cluster's store from one site's repository, into a new data directory: first what would
+ * happen, then it (docs/format-backup.md section 7). Blocking. */
+#ifndef KLUIS_BACKUP_RESTORE_H
+#define KLUIS_BACKUP_RESTORE_H
+
+#include <stdatomic.h>
+
+#include "backup/point.h"
+#include "crypto/restore_record.h"
+
+enum { RESTORE_RECORDS_MAX = 64 };
+
+/* What a restore of this point will do; nothing is read but manifests and file sizes. */
+struct restore_plan {
+	uint8_t manifest_hash[HASH_BYTES];
+	uint8_t cluster_id[ID_BYTES], lineage[ID_BYTES]; /* As they were. */
+	uint64_t index, term;
+	uint32_t cycle;
+	bool manual;
+	uint64_t node, cluster_time_ms, wall_ms; /* Who took it, when. */
+	unsigned snapshots;			 /* Of the chain, all read. */
+	uint64_t objects, bytes;		 /* To be read. */
+	uint64_t value_bytes;			 /* At most so much will be written. */
+	uint64_t oldest_wall_ms;		 /* Of the chain's oldest snapshot. */
+	uint8_t kid[KID_BYTES];			 /* Of the backup key that opens it. */
+};
+/* KLUIS_ENOTFOUND or KLUIS_EVERIFY names what is missing or wrong. */
+KLUIS_MUST_CHECK int restore_plan(struct repository *repository,
+	const uint8_t manifest_hash[HASH_BYTES], const struct backup_trust *trust,
+	struct restore_plan *ret_plan, struct err *e);
+
+struct restore_config {
+	struct repository *repository;
+	const uint8_t *manifest_hash;
+	const struct backup_trust *trust;
+	const struct key *key; /* The private backup key. */
+	/* Signed records, each RESTORE_RECORD_BYTES, oldest first: those of earlier restores of
+	 * this cluster, if there were any, and last the one for this restore. */
+	struct bytes records;
+	const struct key_pub *operator_key; /* KEY_ECDSA_P256. */
+	const char *dir;		    /* Data directory; made when it is missing. */
+	/* May be NULL; called now and then on the caller's thread. */
+	void (*progress)(void *data, uint64_t rows, uint64_t rows_total);
+	void *progress_data;
+	const atomic_bool *cancel; /* May be NULL; true ends it with KLUIS_ECLOSED. */
+};
+struct restore_result {
+	uint64_t index, term; /* The new log begins at index + 1. */
+	uint8_t cluster_id[ID_BYTES], lineage[ID_BYTES];
+	uint64_t rows, value_bytes;
+};
+
+/* Writes <dir>/db and <dir>/restore-records. All or nothing: <dir>/db appears by rename when all is
+ * checked and synced, and what an interrupted run left (<dir>/db.restoring) is removed by the next
+ * one. The same point with the same records gives the same store at every site. KLUIS_EEXIST: there
+ * is a db; KLUIS_EVERIFY: a record that is not the operator's or not for this point, or a row, a
+ * segment or the state root that is not what was backed up. */
+KLUIS_MUST_CHECK int restore_cluster(
+	const struct restore_config *config, struct restore_result *ret_result, struct err *e);
+
+/* The records' own rules: count, signatures, each continuing the lineage of the one before, the
+ * last one for this manifest. */
+KLUIS_MUST_CHECK int restore_records_check(struct bytes records, const struct key_pub *operator_key,
+	const struct backup_manifest *manifest, const uint8_t manifest_hash[HASH_BYTES],
+	struct restore_record *ret_last, struct err *e);
+
+#endif
