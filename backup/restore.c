@@ -9,6 +9,7 @@
 
 #include "base/fault.h"
 #include "base/file.h"
+#include "base/log.h"
 #include "storage/import.h"
 
 enum { PROGRESS_ROWS = 1024 };
@@ -262,9 +263,8 @@ static int restore_run(struct restore *r, struct err *e)
 	if (rc == 0) {
 		rc = restore_publish(r, e);
 	}
-	if (rc != 0) {
-		(void)file_remove_tree(
-			r->restoring, NULL); /* The next run does it if this fails. */
+	if (rc != 0 && file_remove_tree(r->restoring, NULL) != 0) {
+		log_warn("op=restore path=%s is left behind, ignoring", r->restoring);
 	}
 	return rc;
 }
