@@ -1,0 +1,522 @@
+#include "node/backup_parts.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "backup/verify.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "raft/fsm.h"
+
+uint64_t backup_job_now(void)
+{
+	return clock_monotonic_ms(&clock_system);
+}
+
+void backup_job_propose(struct backup_job *job, struct propose *req, const struct command *command,
+	void (*cb)(struct propose *req, int rc))
+{
+	struct buf bytes = BUF_INIT;
+
+	command_encode(command, &bytes);
+	propose_start(
+		req, job->replica, job->home, &bytes, backup_job_now() + BACKUP_JOB_PROPOSE_MS, cb);
+}
+
+/* --- shipping -------------------------------------------------------------------------------- */
+
+static int ship_work(struct pool_work *work)
+{
+	struct backup_shipment *s = CONTAINER_OF(work, struct backup_shipment, work);
+
+	memset(&s->err, 0, sizeof s->err);
+	return ship_snapshot(
+		s->job->repository, s->hash, s->site->name, &s->target, &s->report, &s->err);
+}
+
+static void ship_done_cb(struct pool_work *work, int rc)
+{
+	struct backup_shipment *s = CONTAINER_OF(work, struct backup_shipment, work);
+
+	s->busy = false;
+	s->next_ms = backup_job_now() + (rc == 0 ? BACKUP_JOB_AGAIN_MS : BACKUP_JOB_RETRY_MS);
+	if (rc == KLUIS_ENOTFOUND && s->report.connections == 0) {
+		s->passed_over = s->id; /* Pruned here, or taken by a directory that is gone. */
+	}
+	if (rc == 0) {
+		log_info("op=backup_ship site=%s snapshot=%llu objects=%u skipped=%u bytes=%llu",
+			s->site->name, (unsigned long long)s->id, s->report.objects,
+			s->report.objects_skipped, (unsigned long long)s->report.bytes);
+	} else if (rc != KLUIS_ECLOSED) {
+		log_err("op=backup_ship site=%s snapshot=%llu rc=%s error=\"%s\"", s->site->name,
+			(unsigned long long)s->id, err_name(rc), s->err.text);
+	}
+	backup_job_ended(s->job);
+}
+
+static bool row_has(const struct snapshot_row *row, uint64_t node)
+{
+	for (unsigned i = 0; i < row->n_confirmations; i++) {
+		if (row->confirmation[i].node == node) {
+			return true;
+		}
+	}
+	return false;
+}
+
+static bool row_finished(const struct snapshot_row *row)
+{
+	return row->state == SNAPSHOT_SHIPPED || row->state == SNAPSHOT_CONFIRMED;
+}
+
+/* The oldest of the newest records that this site still lacks. */
+static const struct snapshot_row *shipment_next(
+	const struct backup_shipment *s, const struct snapshot_row *rows, size_t n)
+{
+	for (size_t i = n > BACKUP_JOB_SHIP_ROWS ? n - BACKUP_JOB_SHIP_ROWS : 0; i < n; i++) {
+		if (row_finished(&rows[i]) && rows[i].node == s->job->config->id &&
+			rows[i].id > s->passed_over && !row_has(&rows[i], s->site->id)) {
+			return &rows[i];
+		}
+	}
+	return NULL;
+}
+
+static void job_ship(struct backup_job *job, const struct snapshot_row *rows, size_t n)
+{
+	for (size_t i = 0; i < job->n_shipments; i++) {
+		struct backup_shipment *s = &job->shipment[i];
+		const struct snapshot_row *row = s->busy ? NULL : shipment_next(s, rows, n);
+
+		if (row == NULL || (row->id == s->id && backup_job_now() < s->next_ms)) {
+			continue;
+		}
+		s->id = row->id;
+		memcpy(s->hash, row->manifest_hash, HASH_BYTES);
+		s->busy = pool_submit(job->pool, &s->work, job->home, ship_work, ship_done_cb) == 0;
+	}
+}
+
+/* --- receiving ------------------------------------------------------------------------------- */
+
+static void receive_log(const char *site, const struct receive_report *report)
+{
+	for (unsigned i = 0; i < report->n_accepted; i++) {
+		log_info("op=backup_receive from=%s snapshot=%llu index=%llu state=accepted", site,
+			(unsigned long long)report->accepted[i].id,
+			(unsigned long long)report->accepted[i].index);
+	}
+	if (report->refused > 0) {
+		log_err("op=backup_receive from=%s refused=%u reason=\"%s\"", site, report->refused,
+			report->reason);
+	}
+	if (report->over_quota) {
+		log_err("op=backup_receive from=%s drop_bytes=%llu is over its quota", site,
+			(unsigned long long)report->bytes);
+	}
+}
+
+static void receive_site(struct backup_job *job, const struct config_site *site)
+{
+	_cleanup_(x_freep) char *drop =
+		x_asprintf("%s/%s/incoming", job->config->backup_drop_dir, site->name);
+	struct receive_report report;
+	struct err e = {0};
+	int rc = receive_scan(
+		&job->receiver, drop, site->id, clock_wall_ms(&clock_system), &report, &e);
+
+	if (rc != 0) {
+		log_err("op=backup_receive from=%s rc=%s error=\"%s\", retrying", site->name,
+			err_name(rc), e.text);
+		return;
+	}
+	receive_log(site->name, &report);
+	receive_report_release(&report);
+}
+
+static int receive_work(struct pool_work *work)
+{
+	struct backup_job *job = CONTAINER_OF(work, struct backup_job, receive);
+
+	for (size_t i = 0; i < job->n_shipments && !atomic_load(&job->cancel); i++) {
+		receive_site(job, job->shipment[i].site);
+	}
+	return 0;
+}
+
+static void receive_done_cb(struct pool_work *work, int rc)
+{
+	struct backup_job *job = CONTAINER_OF(work, struct backup_job, receive);
+
+	(void)rc; /* Each site's outcome was logged. */
+	job->receiving = false;
+	job->receive_ms = backup_job_now() + BACKUP_JOB_RECEIVE_MS;
+	backup_job_ended(job);
+}
+
+static void job_receive(struct backup_job *job)
+{
+	if (!job->receiving && backup_job_now() >= job->receive_ms) {
+		job->receiving = pool_submit(job->pool, &job->receive, job->home, receive_work,
+					 receive_done_cb) == 0;
+	}
+}
+
+static void confirm_cb(struct propose *req, int rc)
+{
+	struct backup_job *job = CONTAINER_OF(req, struct backup_job, confirm);
+
+	job->confirming = false;
+	if (rc != 0) {
+		log_warn("op=backup_confirm rc=%s, retrying", err_name(rc));
+	}
+	backup_job_ended(job);
+}
+
+/* Whether this site holds the whole snapshot: its own receipt says so. */
+static bool job_holds(struct backup_job *job, const struct snapshot_row *row)
+{
+	_cleanup_(buf_release) struct buf bytes = BUF_INIT;
+	struct receipt receipt;
+
+	return repository_get_receipt(
+		       job->repository, row->manifest_hash, job->config->id, &bytes, NULL) == 0 &&
+	       receipt_open(buf_bytes(&bytes), &job->trust, &receipt, NULL) == 0 &&
+	       receipt.node == job->config->id &&
+	       memcmp(receipt.manifest_hash, row->manifest_hash, HASH_BYTES) == 0;
+}
+
+static void job_confirm(struct backup_job *job, const struct snapshot_row *rows, size_t n)
+{
+	struct command command = {.type = COMMAND_SNAPSHOT_CONFIRM};
+	struct command_snapshot_confirm *confirm = &command.snapshot_confirm;
+
+	for (size_t i = 0; i < n && !job->confirming; i++) {
+		if (!row_finished(&rows[i]) || rows[i].node == job->config->id ||
+			row_has(&rows[i], job->config->id) || !job_holds(job, &rows[i])) {
+			continue;
+		}
+		confirm->id = rows[i].id;
+		confirm->node = job->config->id;
+		confirm->needed = (uint8_t)job->config->backup_copies;
+		memcpy(confirm->manifest_hash, rows[i].manifest_hash, HASH_BYTES);
+		job->confirming = true;
+		backup_job_propose(job, &job->confirm, &command, confirm_cb);
+	}
+}
+
+/* --- forgetting ------------------------------------------------------------------------------ */
+
+static int prune_work(struct pool_work *work)
+{
+	struct backup_job *job = CONTAINER_OF(work, struct backup_job, prune);
+
+	return receive_prune(&job->receiver, (const uint8_t(*)[32])job->pins, job->n_pins,
+		clock_wall_ms(&clock_system), &retention_default, &job->pruned, &job->prune_err);
+}
+
+static void prune_done_cb(struct pool_work *work, int rc)
+{
+	struct backup_job *job = CONTAINER_OF(work, struct backup_job, prune);
+
+	if (rc != 0) {
+		log_err("op=backup_prune rc=%s error=\"%s\"", err_name(rc), job->prune_err.text);
+	} else if (job->pruned > 0) {
+		log_info("op=backup_prune snapshots=%u", job->pruned);
+	}
+	free(job->pins);
+	job->pins = NULL;
+	job->n_pins = 0;
+	job->pruning = false;
+	job->prune_ms = backup_job_now() + BACKUP_JOB_PRUNE_MS;
+	backup_job_ended(job);
+}
+
+static void job_prune(struct backup_job *job, const struct snapshot_row *rows, size_t n)
+{
+	if (job->pruning || backup_job_now() < job->prune_ms) {
+		return;
+	}
+	job->pins = x_calloc(n + 1, sizeof *job->pins);
+	for (size_t i = 0; i < n; i++) {
+		if (rows[i].pinned && row_finished(&rows[i])) {
+			memcpy(job->pins[job->n_pins++], rows[i].manifest_hash, HASH_BYTES);
+		}
+	}
+	memset(&job->prune_err, 0, sizeof job->prune_err);
+	job->pruning =
+		pool_submit(job->pool, &job->prune, job->home, prune_work, prune_done_cb) == 0;
+	if (!job->pruning) {
+		free(job->pins);
+		job->pins = NULL;
+		job->n_pins = 0;
+	}
+}
+
+/* --- the job --------------------------------------------------------------------------------- */
+
+static void job_look(struct backup_job *job, const struct kv_view *view)
+{
+	enum { ROWS_MAX = SNAPSHOTS_KEPT + 1 };
+	_cleanup_(x_freep) struct snapshot_row *rows = x_calloc(ROWS_MAX, sizeof *rows);
+	struct err e = {0};
+	size_t n = 0;
+	int rc = snapshot_store_list(view, 0, rows, ROWS_MAX, &n, &e);
+
+	if (rc != 0) {
+		log_err("op=backup_job rc=%s error=\"%s\", retrying", err_name(rc), e.text);
+		return;
+	}
+	backup_take_look(job, view, rows, n);
+	job_ship(job, rows, n);
+	job_confirm(job, rows, n);
+	job_prune(job, rows, n);
+}
+
+static void job_tick(struct backup_job *job)
+{
+	struct replica_status status;
+	struct kv_view *view;
+	struct kv *kv = NULL;
+
+	if (job->closing) {
+		return;
+	}
+	job_receive(job);
+	replica_status(job->replica, &status);
+	if (!status.ready || replica_read_begin(job->replica, &kv) != 0) {
+		return;
+	}
+	view = kv_view_new(kv);
+	job_look(job, view);
+	kv_view_free(view);
+	replica_read_end(job->replica);
+}
+
+static void job_timer_cb(uv_timer_t *timer)
+{
+	job_tick(timer->data);
+}
+
+static void job_claimed_cb(uv_async_t *async)
+{
+	job_tick(async->data);
+}
+
+void backup_job_claimed(void *data, uint64_t snapshot_id)
+{
+	struct backup_job *job = data;
+
+	(void)snapshot_id; /* The record says it, too; this only saves a second. */
+	(void)uv_async_send(&job->claimed);
+}
+
+int backup_job_verify(void *data, const uint8_t manifest_hash[32], unsigned level,
+	struct api_verify *ret_verify, struct err *e)
+{
+	struct backup_job *job = data;
+	struct verify_report report;
+	struct err found = {0};
+	int rc;
+
+	assert(level == 1 || level == 2);
+	rc = verify_snapshot(job->repository, manifest_hash, &job->trust, level, NULL,
+		job->config->data_dir, &report, &found);
+	if (rc == KLUIS_ENOTFOUND && report.level == 0 && report.objects == 0) {
+		return err_set(e, rc, "%s", found.text);
+	}
+	memset(ret_verify, 0, sizeof *ret_verify);
+	ret_verify->ok = rc == 0;
+	ret_verify->objects = report.objects;
+	ret_verify->bytes = report.bytes;
+	memcpy(ret_verify->text, found.text, sizeof found.text);
+	return 0;
+}
+
+static int job_load_keys(struct backup_job *job, struct err *e)
+{
+	const struct config *c = job->config;
+	int rc = backup_key_load(c->backup_sign_key_file, BACKUP_KEY_NODE, &job->signer, e);
+
+	if (rc == 0) {
+		rc = backup_key_load_public(
+			c->backup_public_key_file, BACKUP_KEY_SEAL, &job->pub, e);
+	}
+	for (size_t i = 0; rc == 0 && i < c->n_sites; i++) {
+		const struct config_site *site = &c->sites[i];
+		struct bytes raw = bytes_of(site->backup_key, sizeof site->backup_key);
+		_cleanup_(key_pub_freep) struct key_pub *pub = NULL;
+
+		rc = key_pub_decode(KEY_ED25519, raw, &pub, e);
+		if (rc == 0) {
+			rc = backup_trust_add(&job->trust, site->id, site->name, pub, e);
+		}
+		if (rc != 0) {
+			rc = err_wrap(e, rc, "[site %s] 'backup_key'", site->name);
+		}
+	}
+	return rc;
+}
+
+/* One drop and one shipment for each other site. Drops that an operator prepared stay as they are.
+ */
+static int job_load_sites(struct backup_job *job, struct err *e)
+{
+	const struct config *c = job->config;
+
+	for (size_t i = 0; i < c->n_sites; i++) {
+		const struct config_site *site = &c->sites[i];
+		struct backup_shipment *s = &job->shipment[job->n_shipments];
+		_cleanup_(x_freep) char *drop = NULL;
+		int rc;
+
+		if (site->id == c->id || site->ssh.port == 0) {
+			continue;
+		}
+		drop = x_asprintf("%s/%s/incoming", c->backup_drop_dir, site->name);
+		rc = file_make_dirs(drop, 0700, e);
+		if (rc != 0) {
+			return rc;
+		}
+		job->n_shipments++;
+		s->job = job;
+		s->site = site;
+		s->target = (struct sftp_target){.host = site->ssh.host,
+			.port = site->ssh.port,
+			.user = site->ssh_user,
+			.host_key = site->ssh_host_key,
+			.key_path = c->backup_ssh_key_file,
+			.path = x_asprintf("%s/%s/incoming", site->ssh_path, c->site),
+			.bytes_per_second = c->backup_bandwidth_kib * 1024,
+			.cancel = &job->cancel};
+	}
+	return 0;
+}
+
+static void job_free(struct backup_job *job)
+{
+	for (size_t i = 0; i < job->n_shipments; i++) {
+		free((char *)(uintptr_t)job->shipment[i].target.path);
+	}
+	repository_close(job->repository);
+	backup_trust_release(&job->trust);
+	key_free(job->signer);
+	key_pub_free(job->pub);
+	free(job->checkpoint_dir);
+	free(job);
+}
+
+static int job_load(struct backup_job *job, struct err *e)
+{
+	int rc = job_load_keys(job, e);
+
+	if (rc == 0) {
+		rc = job_load_sites(job, e);
+	}
+	if (rc == 0) {
+		rc = repository_open_writer(
+			job->config->backup_repository_dir, &job->repository, e);
+	}
+	job->receiver = (struct receive_config){.repository = job->repository,
+		.trust = &job->trust,
+		.signer = job->signer,
+		.node = job->config->id};
+	memcpy(job->receiver.cluster_id, job->identity->cluster_id, ID_BYTES);
+	memcpy(job->receiver.lineage, job->identity->lineage, ID_BYTES);
+	return rc;
+}
+
+static void job_start_handles(struct backup_job *job, uv_loop_t *loop)
+{
+	int rv = op_queue_init(&job->queue, loop, job->home);
+
+	rv = rv != 0 ? rv : uv_timer_init(loop, &job->timer);
+	rv = rv != 0 ? rv : uv_async_init(loop, &job->claimed, job_claimed_cb);
+	job->timer.data = job->claimed.data = job;
+	rv = rv != 0 ? rv
+		     : uv_timer_start(
+			       &job->timer, job_timer_cb, BACKUP_JOB_TICK_MS, BACKUP_JOB_TICK_MS);
+	assert(rv == 0); /* A loop that runs has descriptors left for one more. */
+}
+
+int backup_job_start(struct backup_job **ret_job, const struct config *config,
+	const struct identity *identity, struct replica *replica, struct pool *pool,
+	uv_loop_t *loop, struct mailbox *home, struct err *e)
+{
+	struct backup_job *job;
+	int rc;
+
+	if (config->backup_public_key_file == NULL) {
+		return err_set(e, KLUIS_EINVAL, "no [backup] 'public_key'");
+	}
+	job = x_calloc(1, sizeof *job);
+	job->config = config;
+	job->identity = identity;
+	job->replica = replica;
+	job->pool = pool;
+	job->home = home;
+	job->checkpoint_dir = x_asprintf("%s/backup-checkpoint", config->data_dir);
+	rc = job_load(job, e);
+	if (rc != 0) {
+		job_free(job);
+		return err_wrap(e, rc, "backup");
+	}
+	job_start_handles(job, loop);
+	*ret_job = job;
+	return 0;
+}
+
+static bool job_busy(const struct backup_job *job)
+{
+	bool busy = job->take.busy || job->receiving || job->pruning || job->confirming;
+
+	for (size_t i = 0; i < job->n_shipments; i++) {
+		busy = busy || job->shipment[i].busy;
+	}
+	return busy;
+}
+
+static void job_handle_closed(struct backup_job *job)
+{
+	void (*closed_cb)(void *data) = job->closed_cb;
+	void *data = job->closed_data;
+
+	if (--job->open_handles == 0) {
+		job_free(job);
+		closed_cb(data);
+	}
+}
+
+static void job_closed_cb(uv_handle_t *handle)
+{
+	job_handle_closed(handle->data);
+}
+
+static void job_queue_closed_cb(uv_handle_t *handle)
+{
+	struct op_queue *queue = handle->data;
+
+	job_handle_closed(CONTAINER_OF(queue, struct backup_job, queue));
+}
+
+void backup_job_ended(struct backup_job *job)
+{
+	if (!job->closing || job->open_handles > 0 || job_busy(job)) {
+		return;
+	}
+	job->open_handles = 3;
+	uv_close((uv_handle_t *)&job->timer, job_closed_cb);
+	uv_close((uv_handle_t *)&job->claimed, job_closed_cb);
+	op_queue_close(&job->queue, job_queue_closed_cb);
+}
+
+void backup_job_close(struct backup_job *job, void (*closed_cb)(void *data), void *data)
+{
+	assert(!job->closing);
+	job->closing = true;
+	job->closed_cb = closed_cb;
+	job->closed_data = data;
+	atomic_store(&job->cancel, true);
+	backup_take_close(job);
+	backup_job_ended(job);
+}

@@ -1,0 +1,43 @@
+/* What a node does for backups: takes the snapshots it claimed, ships them, takes in what the other
+ * sites shipped here and confirms it, forgets what is too old. It compares the replicated snapshot
+ * records with what lies in this site's repository and does what is missing, so that a restart, a
+ * lost connection or a lost answer needs no memory. Directories: docs/format-backup.md section 6;
+ * the drop of sender X is <drop>/X/incoming, and senders name it <ssh_path>/X/incoming. */
+#ifndef KLUIS_NODE_BACKUP_JOB_H
+#define KLUIS_NODE_BACKUP_JOB_H
+
+#include <uv.h>
+
+#include "node/api.h"
+#include "node/config.h"
+#include "node/identity.h"
+#include "raft/replica.h"
+
+enum {
+	BACKUP_JOB_TICK_MS = 1000,
+	BACKUP_JOB_RECEIVE_MS = 2000, /* Between two looks into the drops. */
+	BACKUP_JOB_PRUNE_MS = 3600 * 1000,
+	BACKUP_JOB_RETRY_MS = 15 * 1000,  /* After a failed shipment to a site. */
+	BACKUP_JOB_AGAIN_MS = 120 * 1000, /* Shipped, and still not confirmed. */
+	BACKUP_JOB_SHIP_ROWS = 8,	  /* Newest records that are still shipped. */
+	BACKUP_JOB_PROPOSE_MS = 10000,
+};
+
+struct backup_job;
+
+/* config, identity, replica, pool and home outlive the job; pool has a thread for each site and two
+ * more. On failure nothing is left; e names what to do. KLUIS_EINVAL when the settings have no
+ * [backup]. Blocking; on the loop's thread. */
+KLUIS_MUST_CHECK int backup_job_start(struct backup_job **ret_job, const struct config *config,
+	const struct identity *identity, struct replica *replica, struct pool *pool,
+	uv_loop_t *loop, struct mailbox *home, struct err *e);
+/* Stops what runs (an upload is cut and taken up again at the next start) and frees the job; then
+ * closed_cb. On the loop's thread, before the replica is stopped. */
+void backup_job_close(struct backup_job *job, void (*closed_cb)(void *data), void *data);
+
+/* For api_hooks; data is the job. Any thread. */
+void backup_job_claimed(void *data, uint64_t snapshot_id);
+KLUIS_MUST_CHECK int backup_job_verify(void *data, const uint8_t manifest_hash[32], unsigned level,
+	struct api_verify *ret_verify, struct err *e);
+
+#endif

@@ -1,0 +1,90 @@
+/* What node/backup_job.c and node/backup_take.c share: the job's parts. For them alone. */
+#ifndef KLUIS_NODE_BACKUP_PARTS_H
+#define KLUIS_NODE_BACKUP_PARTS_H
+
+#include <stdatomic.h>
+
+#include "backup/receive.h"
+#include "backup/ship.h"
+#include "base/op.h"
+#include "node/backup_job.h"
+#include "raft/command.h"
+#include "raft/propose.h"
+#include "storage/snapshot_store.h"
+
+/* Taking one snapshot. */
+struct backup_take {
+	struct op op;
+	bool busy, retry;
+	uint64_t given_up; /* Id of a record that this process cannot take. */
+	struct snapshot_row row;
+	uint8_t base_hash[HASH_BYTES];
+	struct replica_work checkpoint;
+	struct backup_manifest manifest;
+	uint8_t hash[HASH_BYTES];
+	struct propose propose;
+	struct err err;
+};
+
+/* Shipping to one site. */
+struct backup_shipment {
+	struct backup_job *job;
+	const struct config_site *site;
+	struct sftp_target target;
+	struct pool_work work;
+	bool busy;
+	uint64_t id;	      /* Of the record shipped last. */
+	uint64_t passed_over; /* Records up to this id cannot be shipped from here any more. */
+	uint64_t next_ms;     /* Not again before. */
+	uint8_t hash[HASH_BYTES];
+	struct ship_report report;
+	struct err err;
+};
+
+struct backup_job {
+	const struct config *config;
+	const struct identity *identity;
+	struct replica *replica;
+	struct pool *pool;
+	struct mailbox *home;
+	struct op_queue queue;
+	uv_timer_t timer;
+	uv_async_t claimed;
+	struct repository *repository;
+	struct backup_trust trust;
+	struct key *signer;
+	struct key_pub *pub;
+	char *checkpoint_dir;
+	struct receive_config receiver;
+	atomic_bool cancel;
+
+	struct backup_take take;
+	struct backup_shipment shipment[SITES_MAX];
+	size_t n_shipments;
+	struct pool_work receive, prune;
+	bool receiving, pruning, confirming, closing;
+	uint64_t receive_ms, prune_ms; /* Next time. */
+	uint8_t (*pins)[32];	       /* Of the prune that runs. */
+	size_t n_pins;
+	struct err prune_err;
+	unsigned pruned;
+	struct propose confirm;
+	unsigned open_handles;
+	void (*closed_cb)(void *data);
+	void *closed_data;
+};
+
+uint64_t backup_job_now(void); /* Monotonic ms. */
+void backup_job_propose(struct backup_job *job, struct propose *req, const struct command *command,
+	void (*cb)(struct propose *req, int rc));
+/* After anything of the job has ended: closes it when that was wanted and nothing runs any more. */
+void backup_job_ended(struct backup_job *job);
+
+/* Begins to take a record that this node claimed and has not finished, in this process or an
+ * earlier one; or lets the one under way propose its result again. */
+void backup_take_look(struct backup_job *job, const struct kv_view *view,
+	const struct snapshot_row *rows, size_t n);
+/* The job is being closed: what waits for a tick ends. */
+void backup_take_close(struct backup_job *job);
+
+#endif

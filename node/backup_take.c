@@ -1,0 +1,277 @@
+/* Taking one snapshot: checkpoint, rows into the repository, record. */
+#include <assert.h>
+#include <string.h>
+
+#include "backup/snapshot.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "node/backup_parts.h"
+#include "raft/fsm.h"
+
+enum {
+	TAKE_CLEAR,
+	TAKE_CHECKPOINT,
+	TAKE_WRITE,
+	TAKE_RECORD,
+	TAKE_RECORDED,
+	TAKE_FAILED,
+	TAKE_DONE
+};
+
+static struct backup_job *take_job(struct op *op)
+{
+	return CONTAINER_OF(op, struct backup_job, take.op);
+}
+
+static int take_clear_work(struct op *op)
+{
+	struct backup_job *job = take_job(op);
+
+	return file_remove_tree(job->checkpoint_dir, &job->take.err);
+}
+
+static unsigned take_clear(struct op *op)
+{
+	return op_work(op, take_job(op)->pool, take_clear_work, TAKE_CHECKPOINT);
+}
+
+static int take_checkpoint_work(struct replica_work *work, struct fsm *fsm)
+{
+	struct backup_job *job = CONTAINER_OF(work, struct backup_job, take.checkpoint);
+	uint64_t index, term;
+
+	return fsm_checkpoint(fsm, job->checkpoint_dir, &index, &term, &job->take.err);
+}
+
+static void take_checkpoint_cb(struct replica_work *work, int rc)
+{
+	op_wake(&CONTAINER_OF(work, struct backup_take, checkpoint)->op, rc);
+}
+
+static unsigned take_checkpoint(struct op *op)
+{
+	struct backup_job *job = take_job(op);
+
+	if (op->rc != 0) {
+		return TAKE_FAILED;
+	}
+	replica_work_start(&job->take.checkpoint, job->replica, job->home, take_checkpoint_work,
+		take_checkpoint_cb);
+	return op_wait(op, TAKE_WRITE);
+}
+
+static void take_plan(
+	struct backup_job *job, const struct position *position, struct snapshot_plan *ret_plan)
+{
+	const struct snapshot_row *row = &job->take.row;
+	struct snapshot_plan plan = {.full = row->kind != SNAPSHOT_INCREMENT,
+		.manual = row->kind == SNAPSHOT_MANUAL,
+		.cycle = (uint32_t)row->cycle,
+		.id = row->id,
+		.from = row->kind == SNAPSHOT_INCREMENT ? row->base_index : 0,
+		.index = position->index,
+		.term = position->term,
+		.cluster_time_ms = position->cluster_time_ms,
+		.wall_ms = clock_wall_ms(&clock_system),
+		.node = job->config->id};
+
+	memcpy(plan.cluster_id, job->identity->cluster_id, ID_BYTES);
+	memcpy(plan.lineage, job->identity->lineage, ID_BYTES);
+	memcpy(plan.base, job->take.base_hash, HASH_BYTES);
+	memcpy(plan.state_hash, position->state_hash, HASH_BYTES);
+	*ret_plan = plan;
+}
+
+static int take_write_view(struct backup_job *job, const struct kv_view *view)
+{
+	struct backup_take *take = &job->take;
+	struct position position;
+	struct snapshot_plan plan;
+	int rc = position_get(view, &position, &take->err);
+
+	if (rc != 0) {
+		return rc;
+	}
+	take_plan(job, &position, &plan);
+	return snapshot_take(job->repository, &plan, view, job->pub, job->signer, &job->cancel,
+		&take->manifest, take->hash, &take->err);
+}
+
+static int take_write_work(struct op *op)
+{
+	const struct kv_options options = {.read_only = true, .cache_bytes = 16 << 20};
+	struct backup_job *job = take_job(op);
+	struct kv *kv = NULL;
+	struct kv_view *view;
+	int rc = kv_rocksdb_open(job->checkpoint_dir, &options, &kv, &job->take.err);
+
+	if (rc == 0) {
+		view = kv_view_new(kv);
+		rc = take_write_view(job, view);
+		kv_view_free(view);
+		kv_close(kv);
+	}
+	if (file_remove_tree(job->checkpoint_dir, NULL) != 0) {
+		log_warn("op=backup_take path=%s is left behind, ignoring", job->checkpoint_dir);
+	}
+	return rc;
+}
+
+static unsigned take_write(struct op *op)
+{
+	return op->rc != 0 ? (unsigned)TAKE_FAILED
+			   : op_work(op, take_job(op)->pool, take_write_work, TAKE_RECORD);
+}
+
+static void take_proposed_cb(struct propose *req, int rc)
+{
+	op_wake(&CONTAINER_OF(req, struct backup_take, propose)->op, rc);
+}
+
+static unsigned take_record(struct op *op)
+{
+	struct backup_job *job = take_job(op);
+	struct backup_take *take = &job->take;
+	struct command command = {.type = COMMAND_SNAPSHOT_RECORD};
+	struct command_snapshot_record *record = &command.snapshot_record;
+
+	if (op->rc != 0) {
+		return TAKE_FAILED;
+	}
+	record->id = take->row.id;
+	record->node = job->config->id;
+	record->index = take->manifest.index;
+	record->term = take->manifest.term;
+	record->objects = take->manifest.n_index + take->manifest.n_packs;
+	record->bytes = backup_manifest_bytes(&take->manifest);
+	memcpy(record->manifest_hash, take->hash, HASH_BYTES);
+	memcpy(record->state_root, take->manifest.state_root, HASH_BYTES);
+	backup_job_propose(job, &take->propose, &command, take_proposed_cb);
+	return op_wait(op, TAKE_RECORDED);
+}
+
+static unsigned take_recorded(struct op *op)
+{
+	struct backup_job *job = take_job(op);
+	struct backup_take *take = &job->take;
+
+	if (op->rc != 0 && err_retryable(op->rc) && !job->closing) {
+		take->retry = true; /* The next tick proposes again: the command says the same. */
+		op->rc = 0;
+		return op_wait(op, TAKE_RECORD);
+	}
+	if (op->rc != 0) {
+		(void)err_set(&take->err, op->rc, "record: %s", err_text(op->rc));
+		return TAKE_FAILED;
+	}
+	log_info("op=backup_take snapshot=%llu index=%llu live=%llu bytes=%llu state=recorded",
+		(unsigned long long)take->row.id, (unsigned long long)take->manifest.index,
+		(unsigned long long)take->manifest.live,
+		(unsigned long long)backup_manifest_bytes(&take->manifest));
+	return TAKE_DONE;
+}
+
+static void take_fail_cb(struct propose *req, int rc)
+{
+	(void)rc; /* Without an answer the claim runs out by itself. */
+	op_wake(&CONTAINER_OF(req, struct backup_take, propose)->op, 0);
+}
+
+static unsigned take_failed(struct op *op)
+{
+	struct backup_job *job = take_job(op);
+	struct backup_take *take = &job->take;
+	struct command command = {.type = COMMAND_SNAPSHOT_FAIL};
+
+	if (job->closing) {
+		return TAKE_DONE; /* Taken up at the next start: the record says it runs. */
+	}
+	log_err("op=backup_take snapshot=%llu rc=%s error=\"%s\"", (unsigned long long)take->row.id,
+		err_name(op->rc), take->err.text);
+	take->given_up = take->row.id;
+	command.snapshot_fail.id = take->row.id;
+	command.snapshot_fail.node = job->config->id;
+	command.snapshot_fail.error = bytes_str(take->err.text);
+	if (command.snapshot_fail.error.len > SNAPSHOT_ERROR_BYTES_MAX) {
+		command.snapshot_fail.error.len = SNAPSHOT_ERROR_BYTES_MAX;
+	}
+	backup_job_propose(job, &take->propose, &command, take_fail_cb);
+	return op_wait(op, TAKE_DONE);
+}
+
+static const struct op_step take_steps[] = {
+	[TAKE_CLEAR] = {"clear", take_clear, BIT(TAKE_CHECKPOINT)},
+	[TAKE_CHECKPOINT] = {"checkpoint", take_checkpoint, BIT(TAKE_WRITE) | BIT(TAKE_FAILED)},
+	[TAKE_WRITE] = {"write", take_write, BIT(TAKE_RECORD) | BIT(TAKE_FAILED)},
+	[TAKE_RECORD] = {"record", take_record, BIT(TAKE_RECORDED) | BIT(TAKE_FAILED)},
+	[TAKE_RECORDED] = {"recorded", take_recorded,
+		BIT(TAKE_RECORD) | BIT(TAKE_FAILED) | BIT(TAKE_DONE)},
+	[TAKE_FAILED] = {"failed", take_failed, BIT(TAKE_DONE)},
+};
+static const struct op_def take_def = {"backup_take", TAKE_DONE, take_steps};
+
+static void take_done(struct op *op)
+{
+	struct backup_job *job = take_job(op);
+
+	backup_manifest_release(&job->take.manifest);
+	job->take.busy = false;
+	backup_job_ended(job);
+}
+
+static int take_base(struct backup_job *job, const struct kv_view *view, struct err *e)
+{
+	struct backup_take *take = &job->take;
+	struct snapshot_row base;
+	int rc;
+
+	memset(take->base_hash, 0, HASH_BYTES);
+	if (take->row.kind != SNAPSHOT_INCREMENT) {
+		return 0;
+	}
+	rc = snapshot_store_get(view, take->row.base_id, &base, e);
+	if (rc == 0) {
+		memcpy(take->base_hash, base.manifest_hash, HASH_BYTES);
+	}
+	return rc;
+}
+
+void backup_take_look(struct backup_job *job, const struct kv_view *view,
+	const struct snapshot_row *rows, size_t n)
+{
+	struct backup_take *take = &job->take;
+	struct err e = {0};
+
+	if (take->busy) {
+		if (take->retry) {
+			take->retry = false;
+			op_wake(&take->op, 0);
+		}
+		return;
+	}
+	for (size_t i = 0; i < n; i++) {
+		if (rows[i].state != SNAPSHOT_RUNNING || rows[i].node != job->config->id ||
+			rows[i].id <= take->given_up) {
+			continue;
+		}
+		take->row = rows[i];
+		memset(&take->err, 0, sizeof take->err);
+		if (take_base(job, view, &e) != 0) {
+			log_err("op=backup_take snapshot=%llu error=\"%s\", retrying",
+				(unsigned long long)rows[i].id, e.text);
+			return;
+		}
+		take->busy = true;
+		op_start(&take->op, &take_def, &job->queue, take_done);
+		return;
+	}
+}
+
+void backup_take_close(struct backup_job *job)
+{
+	assert(job->closing);
+	if (job->take.busy && job->take.retry) {
+		job->take.retry = false;
+		op_wake(&job->take.op, KLUIS_ECLOSED);
+	}
+}
