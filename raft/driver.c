@@ -338,9 +338,11 @@ const struct driver_counters *driver_counters(const struct driver *driver)
 
 uint64_t driver_deadline_ms(const struct driver *driver)
 {
-	uint64_t reads = reads_deadline(driver);
+	uint64_t due = driver->deadline_ms, reads = reads_deadline(driver);
+	uint64_t tell = commit_tell_deadline(driver);
 
-	return reads < driver->deadline_ms ? reads : driver->deadline_ms;
+	due = reads < due ? reads : due;
+	return tell < due ? tell : due;
 }
 
 void driver_tick(struct driver *driver)

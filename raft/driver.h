@@ -282,7 +282,7 @@ struct driver_peer_status driver_peer_status(const struct driver *driver, uint64
 struct driver_counters {
 	uint64_t steps, elections, received, malformed, dropped_stale, dropped_rejections,
 		dropped_old_connection, dropped_votes, splits, truncations, installs, timer_clamps,
-		log_reads, held, read_rounds, refused_changes;
+		log_reads, held, read_rounds, refused_changes, commits_told;
 };
 const struct driver_counters *driver_counters(const struct driver *driver);
 

@@ -11,6 +11,7 @@
 enum {
 	DRIVER_PEERS_MAX = SITES_MAX * 2, /* Members, and some that joined or left. */
 	TIMER_MS_MIN = 10,
+	COMMIT_TELL_MS = 2, /* Between two times that all peers are told. */
 };
 
 /* An append or install that the disk has not reported yet. */
@@ -45,6 +46,7 @@ struct driver_peer {
 	uint64_t pinned;	    /* Index of the snapshot it was offered; 0: none. */
 	uint64_t core_snapshot;	    /* Index that the core waits for it to install; 0: none. */
 	bool round_confirmed;	    /* In the running read round. */
+	uint64_t told_commit;	    /* By commit_tell(), in this term. */
 };
 
 /* A read that waits for a round (leader) or for the leader's answer (follower). */
@@ -92,6 +94,7 @@ struct driver {
 	size_t writes_capacity, writes_head, writes_n;
 	size_t unstored_bytes;
 	uint64_t write_seq;
+	uint64_t told_commit, told_ms; /* By commit_tell(): to all, and when. */
 	size_t inflight_bytes;
 	uint64_t inflight_commit; /* inflight_bytes counts entries above this. */
 
@@ -170,6 +173,11 @@ void peer_drop_held(struct driver_peer *peer);
 void peers_reset(struct driver *driver);
 /* The lowest index that a peer still needs entries after; UINT64_MAX: none. */
 uint64_t peers_pinned(const struct driver *driver);
+
+/* driver_commit.c */
+/* Leader: tells the peers how far the log is committed, if that moved. */
+void commit_tell(struct driver *driver);
+uint64_t commit_tell_deadline(const struct driver *driver); /* UINT64_MAX: nothing to tell. */
 
 /* driver_apply.c */
 /* Gives committed entries to the state machine; true if it did a step. */

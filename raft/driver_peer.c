@@ -75,7 +75,9 @@ void peers_reset(struct driver *driver)
 		peer->manifest_asked_ms = 0;
 		peer->pinned = peer->core_snapshot = 0;
 		peer->round_confirmed = false;
+		peer->told_commit = 0;
 	}
+	driver->told_commit = 0;
 }
 
 /* --- sending --- */

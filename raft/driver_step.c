@@ -263,6 +263,7 @@ void driver_settle(struct driver *driver)
 	if (driver->dead) {
 		return;
 	}
+	commit_tell(driver);
 	settle_inflight(driver);
 	settle_tail(driver);
 	reads_progress(driver);
