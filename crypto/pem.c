@@ -1,5 +1,6 @@
 #include "crypto/pem.h"
 
+#include <assert.h>
 #include <limits.h>
 #include <openssl/bn.h>
 #include <openssl/core_names.h>
@@ -92,4 +93,41 @@ int pem_private_key(struct bytes key_pem, unsigned alg, struct key **ret_key, st
 	(void)BN_bn2binpad(scalar, raw.data, (int)raw.len); /* A scalar is below n: it fits. */
 	BN_clear_free(scalar);
 	return key_decode(alg, secret_bytes(&raw), ret_key, e);
+}
+
+/* What was written to a memory BIO, if it was. */
+static int pem_take(BIO *bio, int ok, struct buf *ret_pem, struct err *e)
+{
+	char *text = NULL;
+	long len = bio == NULL ? 0 : BIO_get_mem_data(bio, &text);
+
+	ERR_clear_error();
+	if (ok != 1 || len <= 0) {
+		return err_set(e, KLUIS_EINTERNAL, "the key cannot be written as PEM");
+	}
+	buf_append(ret_pem, text, (size_t)len);
+	return 0;
+}
+
+int pem_write_public(const struct key_pub *pub, struct buf *ret_pem, struct err *e)
+{
+	_cleanup_(pem_bio_freep) BIO *bio = BIO_new(BIO_s_mem());
+
+	assert(key_pub_alg(pub) == KEY_ECDSA_P256 || key_pub_alg(pub) == KEY_KEM_P256 ||
+		key_pub_alg(pub) == KEY_KEM_P384);
+	return pem_take(
+		bio, bio == NULL ? 0 : PEM_write_bio_PUBKEY(bio, key_pub_evp(pub)), ret_pem, e);
+}
+
+int pem_write_private(const struct key *key, struct buf *ret_pem, struct err *e)
+{
+	_cleanup_(pem_bio_freep) BIO *bio = BIO_new(BIO_s_secmem());
+	unsigned alg = key_pub_alg(key_public(key));
+
+	assert(alg == KEY_ECDSA_P256 || alg == KEY_KEM_P256 || alg == KEY_KEM_P384);
+	return pem_take(bio,
+		bio == NULL ? 0
+			    : PEM_write_bio_PKCS8PrivateKey(
+				      bio, key_evp(key), NULL, NULL, 0, NULL, NULL),
+		ret_pem, e);
 }

@@ -16,4 +16,10 @@ KLUIS_MUST_CHECK int pem_public_key(
 KLUIS_MUST_CHECK int pem_private_key(
 	struct bytes key_pem, unsigned alg, struct key **ret_key, struct err *e);
 
+/* The two forms again, appended: "PUBLIC KEY" (RFC 5480) and unencrypted "PRIVATE KEY" (RFC 5958;
+ * the caller clears it). EC kinds only (asserted). KLUIS_EINTERNAL when OpenSSL fails. */
+KLUIS_MUST_CHECK int pem_write_public(
+	const struct key_pub *pub, struct buf *ret_pem, struct err *e);
+KLUIS_MUST_CHECK int pem_write_private(const struct key *key, struct buf *ret_pem, struct err *e);
+
 #endif

@@ -324,6 +324,9 @@ static enum try_next try_connect(struct client_try *t, int *ret_rc, struct err *
 		if (rc != 0) {
 			t->refused = rc == KLUIS_EVERIFY ? t->refused + 1 : 0;
 			*ret_rc = rc;
+			if (client->tls == NULL) { /* A socket of this machine: now or not. */
+				return TRY_DONE;
+			}
 			/* Waiting makes no certificate better. */
 			return t->refused >= client->n_addresses ? TRY_DONE : TRY_ELSEWHERE;
 		}

@@ -81,11 +81,11 @@ static int session_login(void *arg, struct client *client, struct err *e)
 	return rc == 0 ? 0 : err_wrap(e, rc, "sign in as '%s'", profile->account);
 }
 
-int session_client(
-	struct profile *profile, uint64_t give_up_ms, struct client **ret_client, struct err *e)
+int session_client(struct profile *profile, const char *first, uint64_t give_up_ms,
+	struct client **ret_client, struct err *e)
 {
-	struct client_config config = {.endpoints = (const char *const *)profile->endpoints,
-		.n_endpoints = profile->n_endpoints,
+	const char *endpoints[CLIENT_ENDPOINTS_MAX];
+	struct client_config config = {.endpoints = endpoints,
 		.ca_pem = buf_bytes(&profile->ca_pem),
 		.give_up_ms = give_up_ms};
 	struct client *client;
@@ -93,6 +93,15 @@ int session_client(
 
 	if (profile->ca_pem.len == 0) { /* It would switch all checks off. */
 		return err_set(e, KLUIS_ECORRUPT, "the profile pins no CA");
+	}
+	if (first != NULL) {
+		endpoints[config.n_endpoints++] = first;
+	}
+	for (size_t i = 0; i < profile->n_endpoints; i++) {
+		if ((first == NULL || strcmp(first, profile->endpoints[i]) != 0) &&
+			config.n_endpoints < CLIENT_ENDPOINTS_MAX) {
+			endpoints[config.n_endpoints++] = profile->endpoints[i];
+		}
 	}
 	rc = client_new(&config, &client, e);
 	if (rc != 0) {

@@ -6,10 +6,10 @@
 #include "cli/client/profile.h"
 
 /* A client that trusts the profile's CA alone, watches its lineage, signs in with its device key
- * when it must, and keeps the token in the profile. The profile must outlive the client. give_up_ms
- * 0: CLIENT_GIVE_UP_MS. */
-KLUIS_MUST_CHECK int session_client(
-	struct profile *profile, uint64_t give_up_ms, struct client **ret_client, struct err *e);
+ * when it must, and keeps the token in the profile. The profile must outlive the client. first:
+ * the end point to ask first, NULL for any. give_up_ms 0: CLIENT_GIVE_UP_MS. */
+KLUIS_MUST_CHECK int session_client(struct profile *profile, const char *first, uint64_t give_up_ms,
+	struct client **ret_client, struct err *e);
 
 /* Enrols the account that an operator made: token is worth one enrolment. The profile is saved
  * before the request leaves, so that an answer lost on the way loses no keys: enrolling the same

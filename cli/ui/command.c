@@ -140,19 +140,31 @@ static int parse_run(struct command_parse *p, int argc, char **argv)
 
 static size_t command_words(const struct command *command)
 {
-	return strchr(command->name, ' ') == NULL ? 1 : 2;
+	size_t words = 1;
+
+	for (const char *at = command->name; (at = strchr(at, ' ')) != NULL; at++) {
+		words++;
+	}
+	return words;
 }
 
 static bool command_matches(const struct command *command, int argc, char **argv)
 {
-	const char *space = strchr(command->name, ' ');
+	const char *at = command->name;
 
-	if (space == NULL) {
-		return argc >= 1 && strcmp(argv[0], command->name) == 0;
+	for (int i = 0; i < argc; i++) {
+		size_t len = strcspn(at, " ");
+
+		if (strlen(argv[i]) != len || strncmp(argv[i], at, len) != 0) {
+			return false;
+		}
+		at += len;
+		if (*at == 0) {
+			return true;
+		}
+		at++;
 	}
-	return argc >= 2 && strlen(argv[0]) == (size_t)(space - command->name) &&
-	       strncmp(argv[0], command->name, strlen(argv[0])) == 0 &&
-	       strcmp(argv[1], space + 1) == 0;
+	return false;
 }
 
 static const struct command *program_command(const struct program *program, int argc, char **argv)
@@ -433,40 +445,54 @@ static void completion_words(struct buf *to, const struct command_option *option
 	}
 }
 
-/* First words, second words of two-word commands, and options, from the table. */
+/* What may follow the words typed so far: a table of "words" -> "next words and options". */
+static void completion_row(struct buf *to, const struct program *program, const char *prefix)
+{
+	size_t len = strlen(prefix);
+
+	buf_printf(to, "\t\t\"%s\") words=\"", prefix);
+	for (const struct command *c = program->commands; c->name != NULL; c++) {
+		const char *rest = c->name + len + (len > 0);
+
+		if (len > 0 && (strncmp(c->name, prefix, len) != 0 || c->name[len] != ' ')) {
+			continue;
+		}
+		buf_printf(to, " %.*s", (int)strcspn(rest, " "), rest);
+	}
+	for (const struct command *c = program->commands; c->name != NULL; c++) {
+		if (strcmp(c->name, prefix) == 0) {
+			completion_words(to, c->options);
+		}
+	}
+	completion_words(to, program->options);
+	completion_words(to, command_common);
+	buf_printf(to, "\" ;;\n");
+}
+
 static void completion_bash(const struct program *program, struct buf *to)
 {
 	buf_printf(to,
-		"_%s() {\n\tlocal cur=${COMP_WORDS[COMP_CWORD]} words=\n"
-		"\tcase \"${COMP_WORDS[1]} ${COMP_WORDS[2]}\" in\n",
+		"_%s() {\n\tlocal cur=${COMP_WORDS[COMP_CWORD]} typed= words= i\n"
+		"\tfor ((i = 1; i < COMP_CWORD; i++)); do\n"
+		"\t\t[[ ${COMP_WORDS[i]} == -* ]] || typed+=\"${typed:+ "
+		"}${COMP_WORDS[i]}\"\n\tdone\n"
+		"\twhile :; do\n\t\tcase \"$typed\" in\n",
 		program->name);
+	completion_row(to, program, "");
 	for (const struct command *c = program->commands; c->name != NULL; c++) {
-		buf_printf(
-			to, "\t\"%s\"%s) words=\"", c->name, command_words(c) == 2 ? "*" : "\\ *");
-		completion_words(to, c->options);
-		completion_words(to, program->options);
-		completion_words(to, command_common);
-		buf_printf(to, "\" ;;\n");
-	}
-	buf_printf(to, "\tesac\n\tif [ \"$COMP_CWORD\" -eq 1 ]; then words=\"");
-	for (const struct command *c = program->commands; c->name != NULL; c++) {
-		buf_printf(to, " %.*s", (int)strcspn(c->name, " "), c->name);
-	}
-	buf_printf(
-		to, "\"; fi\n\tif [ \"$COMP_CWORD\" -eq 2 ]; then case \"${COMP_WORDS[1]}\" in\n");
-	for (const struct command *c = program->commands; c->name != NULL; c++) {
-		const char *space = strchr(c->name, ' ');
+		for (const char *at = c->name; at != NULL; at = strchr(at + 1, ' ')) {
+			_cleanup_(x_freep) char *prefix = strndup(c->name, (size_t)(at - c->name));
 
-		if (space != NULL) {
-			buf_printf(to, "\t%.*s) words=\"$words %s\" ;;&\n", (int)(space - c->name),
-				c->name, space + 1);
+			if (at != c->name) {
+				completion_row(to, program, prefix);
+			}
 		}
+		completion_row(to, program, c->name);
 	}
+	/* Arguments of a command are typed words, too: cut them off until a command is left. */
 	buf_printf(to,
-		"\tesac; fi\n\tCOMPREPLY=()\n\tif [ \"${cur#-}\" != \"$cur\" ] || [ "
-		"\"$COMP_CWORD\" "
-		"-le 2 ]; then\n\t\tmapfile -t COMPREPLY < <(compgen -W \"$words\" -- "
-		"\"$cur\")\n\tfi\n"
+		"\t\t*) typed=${typed%% *}; continue ;;\n\t\tesac\n\t\tbreak\n\tdone\n"
+		"\tmapfile -t COMPREPLY < <(compgen -W \"$words\" -- \"$cur\")\n"
 		"\t[ ${#COMPREPLY[@]} -gt 0 ] || mapfile -t COMPREPLY < <(compgen -f -- \"$cur\")\n"
 		"}\ncomplete -F _%s %s\n",
 		program->name, program->name);

@@ -22,7 +22,7 @@ struct command_option {
 struct invocation;
 
 struct command {
-	const char *name;		      /* One or two words: "put", "vault create". */
+	const char *name;		      /* One to three words: "put", "vault create". */
 	const char *args;		      /* "SOURCE... VAULT:/PATH" */
 	const char *summary;		      /* One line, no full stop. */
 	const char *details;		      /* More, or NULL. */

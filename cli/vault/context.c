@@ -101,7 +101,9 @@ static int kluis_open(struct kluis *k)
 			"the enrolment of '%s' was not finished: run 'kluis enrol' again",
 			k->profile->account);
 	}
-	return rc != 0 ? rc : session_client(k->profile, seconds * 1000, &k->client, &inv->err);
+	return rc != 0 ? rc
+		       : session_client(k->profile, invocation_value(inv, "endpoint"),
+				 seconds * 1000, &k->client, &inv->err);
 }
 
 /* What the operator signed, for a person to judge. */

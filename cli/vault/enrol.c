@@ -13,7 +13,7 @@ enum { ENROL_TOKEN_BYTES_MAX = 128, ENROL_HOST_BYTES_MAX = 64 };
 /* What the enrolment is told and finds out. */
 struct enrol {
 	struct invocation *inv;
-	const char *endpoints[CLIENT_ENDPOINTS_MAX];
+	char *endpoints[CLIENT_ENDPOINTS_MAX];
 	size_t n_endpoints;
 	struct buf ca_pem; /* Trusted. */
 	struct api_cluster cluster;
@@ -21,27 +21,42 @@ struct enrol {
 
 static int enrol_client(const struct enrol *enrol, struct bytes ca_pem, struct client **ret_client)
 {
-	struct client_config config = {
-		.endpoints = enrol->endpoints, .n_endpoints = enrol->n_endpoints, .ca_pem = ca_pem};
+	struct client_config config = {.endpoints = (const char *const *)enrol->endpoints,
+		.n_endpoints = enrol->n_endpoints,
+		.ca_pem = ca_pem};
 
 	return client_new(&config, ret_client, &enrol->inv->err);
+}
+
+static int enrol_endpoint(struct enrol *enrol, char *url)
+{
+	if (enrol->n_endpoints == CLIENT_ENDPOINTS_MAX) {
+		free(url);
+		return err_set(&enrol->inv->err, KLUIS_EINVAL, "more than %d end points",
+			CLIENT_ENDPOINTS_MAX);
+	}
+	enrol->endpoints[enrol->n_endpoints++] = url;
+	return 0;
 }
 
 static int enrol_endpoints(struct enrol *enrol)
 {
 	struct invocation *inv = enrol->inv;
-	const char *url;
+	const char *first = invocation_value(inv, "endpoint"), *list;
+	int rc = first == NULL ? 0 : enrol_endpoint(enrol, x_strdup(first));
 
-	while ((url = invocation_value_at(inv, "endpoint", enrol->n_endpoints)) != NULL) {
-		if (enrol->n_endpoints == CLIENT_ENDPOINTS_MAX) {
-			return err_set(&inv->err, KLUIS_EINVAL, "more than %d end points",
-				CLIENT_ENDPOINTS_MAX);
+	for (size_t n = 0; rc == 0 && (list = invocation_value_at(inv, "endpoints", n)); n++) {
+		while (rc == 0 && *list != 0) {
+			size_t len = strcspn(list, ",");
+
+			rc = len == 0 ? 0 : enrol_endpoint(enrol, strndup(list, len));
+			list += len + (list[len] == ',');
 		}
-		enrol->endpoints[enrol->n_endpoints++] = url;
 	}
-	return enrol->n_endpoints > 0
-		       ? 0
-		       : err_set(&inv->err, KLUIS_EINVAL, "--endpoint https://host:port is needed");
+	if (rc == 0 && enrol->n_endpoints == 0) {
+		rc = err_set(&inv->err, KLUIS_EINVAL, "--endpoints https://host:port is needed");
+	}
+	return rc;
 }
 
 /* Asks the cluster for what is to be pinned, over a connection that trusts ca_pem alone; nothing
@@ -130,7 +145,7 @@ static int enrol_profile(
 		host[ENROL_HOST_BYTES_MAX] = 0;
 	}
 	return profile_make(dir, &enrol->cluster, account, device == NULL ? host : device,
-		enrol->endpoints, enrol->n_endpoints, ret_profile, &inv->err);
+		(const char *const *)enrol->endpoints, enrol->n_endpoints, ret_profile, &inv->err);
 }
 
 static void enrol_print(const struct invocation *inv, const struct profile *profile)
@@ -169,6 +184,7 @@ static int enrol_send(struct enrol *enrol, struct profile *profile)
 int kluis_enrol(struct invocation *inv)
 {
 	struct enrol enrol = {.inv = inv};
+	const char *name = invocation_value(inv, "name");
 	_cleanup_(x_freep) char *dir = kluis_profile_dir(inv);
 	struct profile *profile = NULL;
 	int rc;
@@ -176,12 +192,13 @@ int kluis_enrol(struct invocation *inv)
 	if (dir == NULL) {
 		return KLUIS_EINVAL;
 	}
-	if (!identity_name_valid(bytes_str(inv->args[0]))) {
-		return err_set(&inv->err, KLUIS_EINVAL, "'%s' is no account name", inv->args[0]);
+	if (name == NULL || !identity_name_valid(bytes_str(name))) {
+		return err_set(&inv->err, KLUIS_EINVAL,
+			"--name ACCOUNT is needed: 1 to 64 of a-z 0-9 . _ @ + -");
 	}
 	rc = enrol_endpoints(&enrol);
 	rc = rc != 0 ? rc : enrol_trust(&enrol);
-	rc = rc != 0 ? rc : enrol_profile(&enrol, dir, inv->args[0], &profile);
+	rc = rc != 0 ? rc : enrol_profile(&enrol, dir, name, &profile);
 	rc = rc != 0 ? rc : enrol_send(&enrol, profile);
 	if (rc == 0) {
 		enrol_print(inv, profile);
@@ -189,6 +206,9 @@ int kluis_enrol(struct invocation *inv)
 	profile_close(profile);
 	api_cluster_release(&enrol.cluster);
 	buf_release(&enrol.ca_pem);
+	for (size_t i = 0; i < enrol.n_endpoints; i++) {
+		free(enrol.endpoints[i]);
+	}
 	return rc;
 }
 

@@ -2,7 +2,8 @@
 #include "cli/vault/kluis.h"
 
 static const struct command_option enrol_options[] = {
-	{"endpoint", 'e', "URL", "https://host:port of a site; may be given several times"},
+	{"name", 'n', "ACCOUNT", "The service account, as the operator named it"},
+	{"endpoints", 'E', "URL,...", "https://host:port of the sites; may be given several times"},
 	{"ca", 0, "FILE", "The provider CA (PEM) to trust, got from the operator"},
 	{"ca-pin", 0, "PIN",
 		"Instead: the CA's pin (base64url SHA-256 of its public key) that must match"},
@@ -39,12 +40,12 @@ static const struct command_option help_options[] = {
 };
 
 static const struct command kluis_commands[] = {
-	{"enrol", "ACCOUNT", "Enrol this device for a service account",
+	{"enrol", NULL, "Enrol this device for a service account",
 		"Makes the account's keys in a new profile, pins the cluster's CA and operator "
 		"restore key, and spends\nthe one-time token that 'kluisctl service create' gave. "
 		"Without --ca or --ca-pin the CA's pin is shown\nand you are asked whether it is "
 		"the right one. Run it again with the same token if the answer was lost.",
-		enrol_options, 1, 1, kluis_enrol},
+		enrol_options, 0, 0, kluis_enrol},
 	{"logout", NULL, "End this device's session on all sites", NULL, NULL, 0, 0, kluis_logout},
 	{"vault create", "NAME", "Make a vault", NULL, NULL, 1, 1, kluis_vault_create},
 	{"vault list", NULL, "List the account's vaults", NULL, NULL, 0, 0, kluis_vault_list},
@@ -76,6 +77,7 @@ static const struct command kluis_commands[] = {
 
 static const struct command_option kluis_options[] = {
 	{"profile", 'p', "DIR", "Profile directory (default: KLUIS_PROFILE, else in your home)"},
+	{"endpoint", 'e', "URL", "Ask this site first"},
 	{"timeout", 0, "SECONDS", "Give up on an unreachable cluster after this long (20)"},
 	{"accept-restore", 0, NULL,
 		"Follow a cluster restore that the pinned operator key signed, without asking"},

@@ -1,0 +1,175 @@
+#include "cli/ops/offline.h"
+
+#include <string.h>
+
+#include "base/text.h"
+#include "cli/client/json_reader.h"
+#include "cli/ops/ops.h"
+
+enum { OFFLINE_MANIFEST_BYTES_MAX = 8 << 20, OFFLINE_HEX_MIN = 8 };
+
+int offline_open(struct invocation *inv, struct offline *ret_offline)
+{
+	struct offline o = {.config = NULL};
+	const char *config, *repository = invocation_value(inv, "repository");
+	int rc = ops_needed(inv, "config", &config);
+
+	rc = rc != 0 ? rc : node_config_load(config, &o.config, &inv->err);
+	if (rc == 0) {
+		rc = node_config_trust(o.config, &o.trust, &inv->err);
+	}
+	if (rc == 0 && repository == NULL) {
+		repository = o.config->repository;
+	}
+	if (rc == 0 && repository == NULL) {
+		rc = err_set(
+			&inv->err, KLUIS_EINVAL, "--repository is needed: the settings name none");
+	}
+	rc = rc != 0 ? rc : repository_open(repository, &o.repository, &inv->err);
+	if (rc != 0) {
+		offline_release(&o);
+		return rc;
+	}
+	*ret_offline = o;
+	return 0;
+}
+
+void offline_release(struct offline *o)
+{
+	repository_close(o->repository);
+	backup_trust_release(&o->trust);
+	node_config_free(o->config);
+	*o = (struct offline){.config = NULL};
+}
+
+void offline_snapshots_free(struct offline_snapshot *snapshots, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		backup_manifest_release(&snapshots[i].manifest);
+	}
+	free(snapshots);
+}
+
+/* A manifest that does not parse is no snapshot; one by a stranger is shown as what it is. */
+static bool offline_read(struct invocation *inv, const struct offline *o,
+	const struct manifest_name *name, struct offline_snapshot *ret)
+{
+	_cleanup_(buf_release) struct buf bytes = BUF_INIT;
+	struct err why = {0};
+
+	if (repository_get_manifest(o->repository, name, &bytes, &why) == 0) {
+		if (backup_manifest_open(
+			    buf_bytes(&bytes), &o->trust, &ret->manifest, ret->hash, &why) == 0) {
+			ret->trusted = true;
+			return true;
+		}
+		if (backup_manifest_parse(buf_bytes(&bytes), &ret->manifest, ret->hash, &why) ==
+			0) {
+			ret->trusted = false;
+			return true;
+		}
+	}
+	output_error(&inv->out, "kluisctl", &why);
+	return false;
+}
+
+static int newest_first(const void *a, const void *b)
+{
+	const struct offline_snapshot *x = a, *y = b;
+
+	if (x->manifest.wall_ms != y->manifest.wall_ms) {
+		return x->manifest.wall_ms > y->manifest.wall_ms ? -1 : 1;
+	}
+	return memcmp(x->hash, y->hash, HASH_BYTES);
+}
+
+int offline_list(struct invocation *inv, const struct offline *o,
+	struct offline_snapshot **ret_snapshots, size_t *ret_n)
+{
+	_cleanup_(x_freep) struct manifest_name *names = NULL;
+	struct offline_snapshot *found;
+	size_t n_names, n = 0;
+	int rc = repository_list(o->repository, &names, &n_names, NULL, &inv->err);
+
+	if (rc != 0) {
+		return rc;
+	}
+	found = x_calloc(n_names + 1, sizeof *found);
+	for (size_t i = 0; i < n_names; i++) {
+		if (!offline_read(inv, o, &names[i], &found[n])) {
+			continue;
+		}
+		if (memcmp(found[n].manifest.cluster_id, o->config->cluster_id, ID_BYTES) == 0) {
+			n++;
+		} else {
+			backup_manifest_release(&found[n].manifest);
+			found[n] = (struct offline_snapshot){.trusted = false};
+		}
+	}
+	qsort(found, n, sizeof *found, newest_first);
+	*ret_snapshots = found;
+	*ret_n = n;
+	return 0;
+}
+
+static bool offline_matches(const struct offline_snapshot *snapshot, const char *id)
+{
+	char hash[HEX_LEN(HASH_BYTES) + 1];
+	uint64_t number;
+
+	if (id == NULL) {
+		return snapshot->trusted;
+	}
+	if (u64_parse(bytes_str(id), UINT64_MAX, &number) == 0 && snapshot->manifest.id == number) {
+		return true;
+	}
+	hex_encode(bytes_of(snapshot->hash, HASH_BYTES), hash);
+	return strlen(id) >= OFFLINE_HEX_MIN && strncmp(hash, id, strlen(id)) == 0;
+}
+
+int offline_find(struct invocation *inv, const struct offline *o, const char *id,
+	struct offline_snapshot *ret_snapshot)
+{
+	struct offline_snapshot *all = NULL;
+	size_t n = 0, found = 0, at = 0;
+	int rc = offline_list(inv, o, &all, &n);
+
+	for (size_t i = 0; rc == 0 && i < n && (id != NULL || found == 0); i++) {
+		if (offline_matches(&all[i], id)) {
+			at = found++ == 0 ? i : at;
+		}
+	}
+	if (rc == 0 && found != 1) {
+		/* After a restore, numbers begin anew: an id can then name two. */
+		rc = found == 0
+			     ? err_set(&inv->err, KLUIS_ENOTFOUND, "no snapshot '%s' in '%s'",
+				       id == NULL ? "newest" : id, repository_path(o->repository))
+			     : err_set(&inv->err, KLUIS_ECONFLICT,
+				       "'%s' names %zu snapshots: give the manifest's hash", id,
+				       found);
+	}
+	if (rc == 0) {
+		*ret_snapshot = all[at];
+		all[at].manifest.objects = NULL; /* Moved. */
+	}
+	if (all != NULL) {
+		offline_snapshots_free(all, n);
+	}
+	return rc;
+}
+
+json_t *offline_row(const struct offline_snapshot *s)
+{
+	const struct backup_manifest *m = &s->manifest;
+	const char *kind = m->manual ? "manual" : m->type == MANIFEST_FULL ? "full" : "increment";
+
+	return json_pack("{s:o, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o}",
+		"id", json_sprintf("%llu", (unsigned long long)m->id), "kind", kind, "state",
+		s->trusted ? "signed" : "untrusted", "node", (json_int_t)m->node, "index",
+		(json_int_t)m->index, "term", (json_int_t)m->term, "cycle", (json_int_t)m->cycle,
+		"created", (json_int_t)m->wall_ms, "bytes", (json_int_t)backup_manifest_bytes(m),
+		"objects", (json_int_t)m->n_index + (json_int_t)m->n_packs, "rows",
+		(json_int_t)m->live, "manifest_hash", json_hex(bytes_of(s->hash, HASH_BYTES)),
+		"lineage", json_hex(bytes_of(m->lineage, ID_BYTES)), "state_root",
+		json_hex(bytes_of(m->state_root, HASH_BYTES)));
+}

@@ -1,0 +1,37 @@
+/* A backup repository opened by a person, without a running node. */
+#ifndef KLUIS_CLI_OPS_OFFLINE_H
+#define KLUIS_CLI_OPS_OFFLINE_H
+
+#include "backup/manifest.h"
+#include "backup/point.h"
+#include "cli/ops/node_config.h"
+#include "cli/ui/command.h"
+
+struct offline {
+	struct node_config *config;
+	struct backup_trust trust;
+	struct repository *repository;
+};
+
+/* From --config and --repository (or the repository that the settings name). */
+KLUIS_MUST_CHECK int offline_open(struct invocation *inv, struct offline *ret_offline);
+void offline_release(struct offline *offline);
+
+struct offline_snapshot {
+	struct backup_manifest manifest;
+	uint8_t hash[HASH_BYTES];
+	bool trusted; /* Signed by a node of the settings. */
+};
+/* All manifests of the settings' cluster, newest first by wall time; untrusted ones are marked. The
+ * caller frees by offline_snapshots_free(). */
+KLUIS_MUST_CHECK int offline_list(struct invocation *inv, const struct offline *offline,
+	struct offline_snapshot **ret_snapshots, size_t *ret_n);
+void offline_snapshots_free(struct offline_snapshot *snapshots, size_t n);
+/* id: number, or 8 to 64 hex digits of the manifest hash; NULL: the newest. KLUIS_ENOTFOUND;
+ * KLUIS_ECONFLICT when it is not one alone. Release ret_snapshot->manifest. */
+KLUIS_MUST_CHECK int offline_find(struct invocation *inv, const struct offline *offline,
+	const char *id, struct offline_snapshot *ret_snapshot);
+/* A row for the renderer. */
+json_t *offline_row(const struct offline_snapshot *snapshot);
+
+#endif

@@ -1,0 +1,49 @@
+/* The program `kluisctl`: what its commands share. */
+#ifndef KLUIS_CLI_OPS_OPS_H
+#define KLUIS_CLI_OPS_OPS_H
+
+#include "cli/client/api.h"
+#include "cli/client/json_reader.h"
+#include "cli/ui/command.h"
+
+#define OPS_SOCKET_DEFAULT "/run/kluis/admin.sock"
+enum { OPS_SOCKETS_MAX = 16, OPS_LIST_MAX = 100000 };
+
+extern const struct program ops_program;
+
+/* The nth --socket, or the default one as the only one; NULL behind the last. */
+const char *ops_socket(const struct invocation *inv, size_t n);
+/* A client of one node's admin socket, for as long as --timeout says. */
+KLUIS_MUST_CHECK int ops_client(
+	struct invocation *inv, const char *socket, struct client **ret_client);
+/* One call to the first socket; what api_json() does. */
+KLUIS_MUST_CHECK int ops_call(struct invocation *inv, const char *method, const char *target,
+	json_t *body, json_t **ret_object);
+/* All of a list. */
+KLUIS_MUST_CHECK int ops_list(struct invocation *inv, const char *target, json_t **ret_items);
+/* A text that may stand in a target as one part of a path. */
+bool ops_part_valid(const char *text);
+/* As invocation_value(), or KLUIS_EINVAL with the reason when it was not given. */
+KLUIS_MUST_CHECK int ops_needed(struct invocation *inv, const char *option, const char **ret_value);
+
+int ops_status(struct invocation *inv);
+int ops_member_list(struct invocation *inv);
+int ops_service_create(struct invocation *inv);
+int ops_service_list(struct invocation *inv);
+int ops_service_disable(struct invocation *inv);
+int ops_leader_show(struct invocation *inv);
+int ops_leader_transfer(struct invocation *inv);
+int ops_diagnose(struct invocation *inv);
+int ops_snapshot_save(struct invocation *inv);
+int ops_snapshot_list(struct invocation *inv);
+int ops_snapshot_inspect(struct invocation *inv);
+int ops_snapshot_verify(struct invocation *inv);
+int ops_restore_plan(struct invocation *inv);
+int ops_restore_cluster(struct invocation *inv);
+int ops_pki_init(struct invocation *inv);
+int ops_pki_issue(struct invocation *inv);
+int ops_backup_keys_init(struct invocation *inv);
+int ops_backup_keys_sign(struct invocation *inv);
+int ops_ssh_keys(struct invocation *inv);
+
+#endif

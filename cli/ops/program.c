@@ -1,0 +1,127 @@
+/* The table of commands: help, completion and docs/cli-kluisctl.md are made from it. */
+#include "cli/ops/ops.h"
+
+static const struct command_option service_create_options[] = {
+	{"token-file", 0, "FILE",
+		"Write the enrolment token there (new, mode 0600), not to stdout"},
+	{NULL, 0, NULL, NULL},
+};
+
+static const struct command_option save_options[] = {
+	{"wait", 'w', NULL, "Until enough sites have confirmed it"},
+	{NULL, 0, NULL, NULL},
+};
+
+static const struct command_option list_options[] = {
+	{"repository", 'R', "DIR", "Of this directory, without a running node"},
+	{"config", 'c', "FILE", "A node's settings: whose signatures count"},
+	{NULL, 0, NULL, NULL},
+};
+
+static const struct command_option verify_options[] = {
+	{"level", 'l', "N", "1 signature and sizes, 2 all ciphertext (default), 3 all rows"},
+	{"repository", 'R', "DIR", "Of this directory, without a running node"},
+	{"config", 'c', "FILE", "A node's settings: whose signatures count"},
+	{"key-file", 'k', "FILE", "The private backup key, for level 3"},
+	{NULL, 0, NULL, NULL},
+};
+
+static const struct command_option pki_init_options[] = {
+	{"dir", 'd', "DIR", "Where the CAs and keys go"},
+	{"ec", 0, NULL, "A provider CA with an EC P-384 key instead of RSA-4096"},
+	{NULL, 0, NULL, NULL},
+};
+
+static const struct command_option pki_issue_options[] = {
+	{"dir", 'd', "DIR", "Where the CAs are"},
+	{"node", 'n', "ID", "The node's number"},
+	{"host", 'H', "NAME", "Name or address clients reach it by; may be given several times"},
+	{"out", 'O', "DIR", "Where its certificates and keys go"},
+	{"days", 0, "N", "Days until they expire (397)"},
+	{NULL, 0, NULL, NULL},
+};
+
+static const struct command_option backup_init_options[] = {
+	{"dir", 'd', "DIR", "Where backup.key and backup.pub go"},
+	{NULL, 0, NULL, NULL},
+};
+
+static const struct command_option backup_sign_options[] = {
+	{"out", 'O', "PREFIX",
+		"PREFIX.key (private) and PREFIX.pub (hex, for the settings) are made"},
+	{NULL, 0, NULL, NULL},
+};
+
+static const struct command_option ssh_options[] = {
+	{"config", 'c', "FILE", "A node's settings"},
+	{NULL, 0, NULL, NULL},
+};
+
+static const struct command_option diagnose_options[] = {
+	{"out", 'O', "FILE", "Write the report there"},
+	{NULL, 0, NULL, NULL},
+};
+
+static const struct command_option help_options[] = {
+	{"markdown", 0, NULL, "The reference page of all commands"},
+	{NULL, 0, NULL, NULL},
+};
+
+static const struct command ops_commands[] = {
+	{"status", NULL, "Show every node asked, dead ones too",
+		"With several --socket each is asked and is a row; members that no socket was "
+		"given for are rows as the\nothers see them. Exit 13 without a leader, 3 when a "
+		"node is down.",
+		NULL, 0, 0, ops_status},
+	{"member list", NULL, "List the cluster's members", NULL, NULL, 0, 0, ops_member_list},
+	{"service create", "NAME", "Create a service account and its one-time enrolment token",
+		"For an account that never enrolled: a new token. It is worth one enrolment and "
+		"lives for an hour.",
+		service_create_options, 1, 1, ops_service_create},
+	{"service list", NULL, "List service accounts", NULL, NULL, 0, 0, ops_service_list},
+	{"service disable", "NAME", "End an account's sessions and refuse new ones", NULL, NULL, 1,
+		1, ops_service_disable},
+	{"leader show", NULL, "Show the leader", NULL, NULL, 0, 0, ops_leader_show},
+	{"leader transfer", "[NODE]", "Hand leadership to a node, or to the best one", NULL, NULL,
+		0, 1, ops_leader_transfer},
+	{"snapshot save", NULL, "Take a snapshot on this node and ship it to the other sites", NULL,
+		save_options, 0, 0, ops_snapshot_save},
+	{"snapshot list", NULL, "List snapshots, newest first", NULL, list_options, 0, 0,
+		ops_snapshot_list},
+	{"snapshot inspect", "ID", "Show a snapshot",
+		"ID is the number that list shows, or 8 or more digits of the manifest's hash.",
+		list_options, 1, 1, ops_snapshot_inspect},
+	{"snapshot verify", "ID", "Check a snapshot",
+		"Of the copies a node holds, or with --repository of a directory, without any "
+		"running node.",
+		verify_options, 1, 1, ops_snapshot_verify},
+	{"pki init", NULL, "Make the provider CA, the node CA and the operator restore key", NULL,
+		pki_init_options, 0, 0, ops_pki_init},
+	{"pki issue", NULL, "Make a node's certificates", NULL, pki_issue_options, 0, 0,
+		ops_pki_issue},
+	{"backup keys init", NULL, "Make the offline key pair that backups are sealed to", NULL,
+		backup_init_options, 0, 0, ops_backup_keys_init},
+	{"backup keys sign", NULL, "Make the key pair a node signs its snapshots with", NULL,
+		backup_sign_options, 0, 0, ops_backup_keys_sign},
+	{"ssh keys", NULL, "Show the SSH keys and end points that a node's settings pin", NULL,
+		ssh_options, 0, 0, ops_ssh_keys},
+	{"diagnose", NULL, "Collect what every node asked says about itself, without secrets", NULL,
+		diagnose_options, 0, 0, ops_diagnose},
+	{"version", NULL, "Show the version", NULL, NULL, 0, 0, command_run_version},
+	{"completion", "SHELL", "Print a completion script (bash)", NULL, NULL, 1, 1,
+		command_run_completion},
+	{"help", "[COMMAND]", "Show help", NULL, help_options, 0, 3, command_run_help},
+	{NULL, NULL, NULL, NULL, NULL, 0, 0, NULL},
+};
+
+static const struct command_option ops_options[] = {
+	{"socket", 'S', "PATH",
+		"Admin socket of a node (" OPS_SOCKET_DEFAULT "); several for status and diagnose"},
+	{"timeout", 't', "SECONDS", "Give up after this long (10; snapshot save --wait: 600)"},
+	{NULL, 0, NULL, NULL},
+};
+
+const struct program ops_program = {.name = "kluisctl",
+	.summary = "Operate a Kluis cluster",
+	.commands = ops_commands,
+	.options = ops_options};
