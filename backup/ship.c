@@ -94,7 +94,6 @@ static int ship_object(
 static int ship_manifest(
 	struct ship *ship, struct sftp *sftp, const struct ship_drop *drop, struct err *e)
 {
-	_cleanup_(x_freep) char *path = NULL;
 	_cleanup_(x_closep) int fd = -1;
 	struct manifest_name from = {.index = ship->manifest.index};
 	char name[DROP_NAME_BYTES], text[MANIFEST_NAME_BYTES];

@@ -26,3 +26,7 @@ if(KLUIS_COVERAGE)
 	add_compile_options(--coverage -fprofile-update=atomic)
 	add_link_options(--coverage)
 endif()
+if(KLUIS_FUZZ)
+	# Without it the fuzzer sees no branch of the libraries, only of its own target.
+	add_compile_options(-fsanitize=fuzzer-no-link)
+endif()
