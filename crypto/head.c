@@ -145,6 +145,19 @@ int head_sign(
 	return 0;
 }
 
+/* The device that the head names, by user, device and key. */
+static bool head_find_signer(
+	const struct signer_table *signers, const struct head *h, struct signer *ret_signer)
+{
+	for (size_t nth = 0; signers->find(signers, h->kid, nth, ret_signer); nth++) {
+		if (memcmp(ret_signer->user_id, h->user_id, ID_BYTES) == 0 &&
+			memcmp(ret_signer->device->device_id, h->device_id, ID_BYTES) == 0) {
+			return true;
+		}
+	}
+	return false;
+}
+
 /* The next head of a run; *last is the one before, seq 0 when there is none. */
 static int head_verify_next(struct bytes encoded, const struct signer_table *signers,
 	struct head *last, struct signer *ret_signer, struct err *e)
@@ -155,9 +168,7 @@ static int head_verify_next(struct bytes encoded, const struct signer_table *sig
 	if (rc != 0) {
 		return rc;
 	}
-	if (!signers->find(signers, h.kid, ret_signer) ||
-		memcmp(ret_signer->user_id, h.user_id, ID_BYTES) != 0 ||
-		memcmp(ret_signer->device->device_id, h.device_id, ID_BYTES) != 0) {
+	if (!head_find_signer(signers, &h, ret_signer)) {
 		return err_set(e, KLUIS_EVERIFY, "head: not by the device it names");
 	}
 	if (last->seq != 0 && memcmp(last->vault_id, h.vault_id, ID_BYTES) != 0) {

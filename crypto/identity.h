@@ -110,8 +110,10 @@ struct signer {
 	const struct identity_device *device;
 };
 struct signer_table {
-	/* false: no such device in any verified chain. */
-	bool (*find)(const struct signer_table *table, const uint8_t kid[KID_BYTES],
+	/* The nth (from 0) device of any verified chain whose signing key has this kid; false: no
+	 * more. There can be several: adding a device proves nothing about its key, so anybody can
+	 * list another's. The caller goes on until one fits what it checks. */
+	bool (*find)(const struct signer_table *table, const uint8_t kid[KID_BYTES], size_t nth,
 		struct signer *ret_signer);
 };
 /* A signer_table over verified identities. */

@@ -183,17 +183,35 @@ static member_read_fn *const member_readers[] = {
 	[MEMBER_ROTATE] = member_read_rotate,
 };
 
-/* By a known device, of an admin by the chain so far. */
-static int member_check_signer(const struct members *members, const struct statement *s,
-	const struct signer *signer, struct err *e)
+/* Whether this user may sign the statement: the founder a create, else an admin by the chain so
+ * far. */
+static bool member_may_sign(
+	const struct members *members, const struct statement *s, const uint8_t user_id[ID_BYTES])
 {
-	const struct member *member = members_find(members, signer->user_id);
+	const struct member *member = members_find(members, user_id);
 
-	if (s->type != MEMBER_CREATE &&
-		(member == NULL || member->kind != MEMBER_USER || member->role != MEMBER_ADMIN)) {
-		return err_set(e, KLUIS_EFORBIDDEN, "members: the signer is no admin");
+	if (s->type == MEMBER_CREATE) {
+		return s->body.len > ID_BYTES && memcmp(s->body.data + 1, user_id, ID_BYTES) == 0;
 	}
-	return statement_verify(s, signer->device->sign, e);
+	return member != NULL && member->kind == MEMBER_USER && member->role == MEMBER_ADMIN;
+}
+
+/* The device that signed, of a user who may. */
+static int member_find_signer(const struct members *members, const struct statement *s,
+	const struct signer_table *signers, struct signer *ret_signer, struct err *e)
+{
+	size_t nth = 0;
+
+	while (signers->find(signers, s->kid, nth, ret_signer)) {
+		if (member_may_sign(members, s, ret_signer->user_id)) {
+			return statement_verify(s, ret_signer->device->sign, e);
+		}
+		nth++;
+	}
+	if (nth == 0) {
+		return err_set(e, KLUIS_EVERIFY, "members: signed by an unknown device");
+	}
+	return err_set(e, KLUIS_EFORBIDDEN, "members: the signer is no admin or not the founder");
 }
 
 static void member_insert(struct members *members, const struct member *member)
@@ -295,18 +313,11 @@ int members_append(struct members *members, struct bytes encoded,
 		rc = statement_follows(
 			&s, MEMBER_ROTATE, members->seq, members->hash, members->object_id, e);
 	}
-	if (rc == 0 && !signers->find(signers, s.kid, &signer)) {
-		rc = err_set(e, KLUIS_EVERIFY, "members: signed by an unknown device");
-	}
 	if (rc == 0) {
-		rc = member_check_signer(members, &s, &signer, e);
+		rc = member_find_signer(members, &s, signers, &signer, e);
 	}
 	if (rc == 0) {
 		rc = member_readers[s.type](members, &s, &change, e);
-	}
-	if (rc == 0 && s.type == MEMBER_CREATE &&
-		memcmp(change.member.id, signer.user_id, ID_BYTES) != 0) {
-		rc = err_set(e, KLUIS_EVERIFY, "members: not signed by the founder");
 	}
 	if (rc == 0) {
 		member_take(members, &s, &change, &signer);

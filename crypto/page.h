@@ -61,10 +61,11 @@ void page_leaf_unwritten(
 
 /* Appends one whole page to ret_page under a fresh random salt. vk: PAGE_KEY_BYTES. content:
  * encoded items or a chunk, empty for a tombstone; with PAGE_ZLIB it is deflated here (at most
- * PAGE_INFLATED_BYTES_MAX). The smallest bucket is taken. KLUIS_ETOOLARGE when the payload does not
- * fit; KLUIS_EINVAL when items are malformed or the spec is none a reader would take. The plaintext
- * is written once, into ret_page, and encrypted there: reserve PAGE_BYTES_MAX to avoid growth. Any
- * thread; blocks for the time of the work (256 KiB: well under a millisecond without zlib). */
+ * PAGE_INFLATED_BYTES_MAX). content does not lie in ret_page. The smallest bucket is taken.
+ * KLUIS_ETOOLARGE when the payload does not fit; KLUIS_EINVAL when items are malformed or the spec
+ * is none a reader would take. The plaintext is written once, into ret_page, and encrypted there:
+ * reserve PAGE_BYTES_MAX to avoid growth. Any thread; blocks for the time of the work (256 KiB:
+ * well under a millisecond without zlib). */
 KLUIS_MUST_CHECK int page_seal(struct bytes vk, const struct page_spec *spec, struct bytes content,
 	struct random *random, struct buf *ret_page, struct err *e);
 /* As page_seal() with PAGE_ZLIB, but `stream` is the finished zlib stream of the content

@@ -11,13 +11,13 @@ static const uint8_t founder[ID_BYTES] = {0xf0};
 static struct key *device;
 static struct identity_device known;
 
-static bool fuzz_find(
-	const struct signer_table *table, const uint8_t kid[KID_BYTES], struct signer *ret_signer)
+static bool fuzz_find(const struct signer_table *table, const uint8_t kid[KID_BYTES], size_t nth,
+	struct signer *ret_signer)
 {
 	(void)table;
 	memcpy(ret_signer->user_id, founder, ID_BYTES);
 	ret_signer->device = &known;
-	return memcmp(kid, key_pub_kid(known.sign), KID_BYTES) == 0;
+	return nth == 0 && memcmp(kid, key_pub_kid(known.sign), KID_BYTES) == 0;
 }
 
 static void fuzz_check(const struct members *members)

@@ -409,6 +409,36 @@ static void test_no_accomplice(void **state)
 	assert_false(club.members.loose);
 }
 
+/* Bob lists alice's device key as his own, and his chain is looked at first: what she signs stays
+ * hers. */
+static void test_claimed_key(void **state)
+{
+	_cleanup_(club_release) struct club club;
+	_cleanup_(buf_release) struct buf body = BUF_INIT, encoded = BUF_INIT;
+	struct buf heads[2] = {BUF_INIT, BUF_INIT};
+	struct bytes run[2];
+	uint8_t hash[HASH_BYTES];
+	struct head last;
+
+	(void)state;
+	club_init(&club);
+	identity_body_device(&body, (const uint8_t[ID_BYTES]){0xcc},
+		key_public(club.alice.device[0]), key_public(club.bob.transfer), "mine");
+	make(&club.bob, IDENTITY_DEVICE_ADD, &body, &encoded);
+	take_in(&club.bob.identity, &encoded);
+	club.identities[0] = &club.bob.identity;
+	club.identities[1] = &club.alice.identity;
+	buf_clear(&body);
+	put_member(&body, bob, MEMBER_USER, MEMBER_READ);
+	assert_int_equal(club_do(&club, club.alice.device[0], MEMBER_ADD, &body), 0);
+	two_heads(&club.alice, heads, hash);
+	run[0] = buf_bytes(&heads[0]);
+	run[1] = buf_bytes(&heads[1]);
+	assert_int_equal(head_verify_run(run, 2, &club.signers.table, &last, NULL), 0);
+	buf_release(&heads[0]);
+	buf_release(&heads[1]);
+}
+
 static void test_founder_signs(void **state)
 {
 	_cleanup_(club_release) struct club club;
@@ -422,7 +452,7 @@ static void test_founder_signs(void **state)
 				 1, &encoded, NULL),
 		0);
 	assert_int_equal(members_append(&members, buf_bytes(&encoded), &club.signers.table, NULL),
-		KLUIS_EVERIFY);
+		KLUIS_EFORBIDDEN);
 	assert_int_equal(members.seq, 0);
 	members_release(&members);
 }
@@ -439,6 +469,7 @@ int main(void)
 		cmocka_unit_test(test_heads_of_revoked_devices),
 		cmocka_unit_test(test_members),
 		cmocka_unit_test(test_no_accomplice),
+		cmocka_unit_test(test_claimed_key),
 		cmocka_unit_test(test_founder_signs),
 	};
 

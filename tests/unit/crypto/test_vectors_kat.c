@@ -488,13 +488,13 @@ struct kat_signers {
 	size_t count;
 };
 
-static bool kat_signers_find(
-	const struct signer_table *table, const uint8_t kid[KID_BYTES], struct signer *ret_signer)
+static bool kat_signers_find(const struct signer_table *table, const uint8_t kid[KID_BYTES],
+	size_t nth, struct signer *ret_signer)
 {
 	const struct kat_signers *all = CONTAINER_OF(table, struct kat_signers, table);
 
 	for (size_t i = 0; i < all->count; i++) {
-		if (memcmp(key_pub_kid(all->devices[i].sign), kid, KID_BYTES) == 0) {
+		if (memcmp(key_pub_kid(all->devices[i].sign), kid, KID_BYTES) == 0 && nth-- == 0) {
 			*ret_signer = all->signers[i];
 			return true;
 		}
