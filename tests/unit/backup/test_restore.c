@@ -1,0 +1,538 @@
+/* The whole way with nothing replaced: a RocksDB store, its checkpoint, snapshots, two real sshd,
+ * two receivers, all levels of verification, restore at both sites to the same store. */
+#include "tests/lib/test.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "backup/receive.h"
+#include "backup/restore.h"
+#include "backup/ship.h"
+#include "backup/verify.h"
+#include "base/clock.h"
+#include "base/fault.h"
+#include "base/file.h"
+#include "storage/cluster_store.h"
+#include "storage/position.h"
+#include "storage/txn.h"
+#include "tests/lib/sshd.h"
+#include "tests/unit/backup/lib/site.h"
+
+enum { STORE_ROWS = 10000, VALUE_BYTES = 2000 };
+
+struct world {
+	struct backup_sites sites;
+	struct test_sshd *sshd[2]; /* Of nodes 2 and 3. */
+	struct random_seeded random;
+	struct kv *kv;
+	struct position position;
+	struct snapshot_plan last;
+	uint8_t hash[HASH_BYTES];
+	struct key *operator_key;
+	struct restore_record record;
+	struct buf records;
+};
+
+/* Entries of 50 rows each; keys of a family that a restore keeps, and sessions, which it drops. */
+static void change_rows(struct world *w, unsigned rows, bool deletes)
+{
+	struct txn *txn = txn_new(w->kv, &w->position);
+	struct random *random = &w->random.random;
+	uint8_t value[VALUE_BYTES];
+
+	for (unsigned i = 0; i < rows; i++) {
+		struct key key = key_begin(random_below(random, 20) == 0 ? KEY_SESSION : KEY_BYTES);
+
+		if (i % 50 == 0) {
+			txn_entry_begin(txn, w->position.index + 1 + i / 50, 7);
+			txn_command_begin(txn);
+		}
+		key_put_u64(&key, random_below(random, STORE_ROWS));
+		if (deletes && random_below(random, 4) == 0) {
+			txn_delete(txn, key_bytes(&key));
+		} else {
+			size_t len = (size_t)random_below(random, sizeof value);
+
+			random_fill(random, value, len);
+			txn_put(txn, key_bytes(&key), bytes_of(value, len));
+		}
+		if (i % 50 == 49 || i == rows - 1) {
+			assert_int_equal(txn_command_commit(txn, NULL), 0);
+		}
+	}
+	txn_position(txn)->cluster_time_ms = 1790000000000ULL + w->position.index;
+	assert_int_equal(txn_store(txn, NULL), 0);
+	w->position = *txn_position(txn);
+	txn_free(txn);
+}
+
+static void put_cluster(struct world *w)
+{
+	struct cluster_row row = {.created_ms = 1, .feature_level = 1};
+	struct txn *txn = txn_new(w->kv, &w->position);
+
+	memcpy(row.cluster_id, w->sites.cluster_id, ID_BYTES);
+	memcpy(row.lineage, w->sites.lineage, ID_BYTES);
+	txn_entry_begin(txn, w->position.index + 1, 7);
+	txn_command_begin(txn);
+	cluster_store_put(txn, &row);
+	assert_int_equal(txn_command_commit(txn, NULL), 0);
+	assert_int_equal(txn_store(txn, NULL), 0);
+	w->position = *txn_position(txn);
+	txn_free(txn);
+}
+
+/* From a checkpoint opened read-only, as a node does it. */
+static void take(struct world *w)
+{
+	const struct kv_options options = {.read_only = true};
+	_cleanup_(x_freep) char *dir = x_asprintf("%s/checkpoint", w->sites.dir);
+	_cleanup_(backup_manifest_release) struct backup_manifest m = {0};
+	struct snapshot_plan plan = {.full = w->last.index == 0,
+		.cycle = w->last.cycle + 1,
+		.id = w->position.index,
+		.from = w->last.index,
+		.index = w->position.index,
+		.term = w->position.term,
+		.cluster_time_ms = w->position.cluster_time_ms,
+		.node = 1};
+	struct position position;
+	struct kv_view *view;
+	struct kv *kv = NULL;
+	struct err e = {0};
+	uint8_t root[HASH_BYTES];
+	uint64_t rows;
+
+	memcpy(plan.cluster_id, w->sites.cluster_id, ID_BYTES);
+	memcpy(plan.lineage, w->sites.lineage, ID_BYTES);
+	memcpy(plan.base, w->hash, HASH_BYTES);
+	assert_int_equal(kv_checkpoint(w->kv, dir, NULL), 0);
+	assert_int_equal(kv_rocksdb_open(dir, &options, &kv, NULL), 0);
+	view = kv_view_new(kv);
+	assert_int_equal(position_get(view, &position, NULL), 0);
+	assert_true(position.index == plan.index);
+	if (snapshot_take(w->sites.repository[0], &plan, view, key_public(w->sites.backup_key),
+		    w->sites.signer[0], NULL, &m, w->hash, &e) != 0) {
+		fail_msg("%s", e.text);
+	}
+	/* Storage's own count comes to the same root. */
+	assert_int_equal(index_store_root(view, root, &rows, NULL), 0);
+	assert_memory_equal(root, m.state_root, HASH_BYTES);
+	assert_true(m.type == MANIFEST_FULL ? rows == m.live : rows > m.live);
+	kv_view_free(view);
+	kv_close(kv);
+	assert_int_equal(file_remove_tree(dir, NULL), 0);
+	w->last = plan;
+}
+
+static void carry(struct world *w)
+{
+	for (unsigned i = 0; i < 2; i++) {
+		struct sftp_target target = {.host = "127.0.0.1",
+			.port = w->sshd[i]->port,
+			.user = w->sshd[i]->user,
+			.host_key = w->sshd[i]->host_key,
+			.key_path = w->sshd[i]->key_path,
+			.path = w->sshd[i]->path};
+		struct receive_config receiver = {.repository = w->sites.repository[i + 1],
+			.trust = &w->sites.trust,
+			.signer = w->sites.signer[i + 1],
+			.node = i + 2};
+		struct ship_report shipped;
+		struct receive_report received;
+		struct verify_report verified;
+
+		memcpy(receiver.cluster_id, w->sites.cluster_id, ID_BYTES);
+		memcpy(receiver.lineage, w->sites.lineage, ID_BYTES);
+		assert_int_equal(ship_snapshot(w->sites.repository[0], w->hash, "site", &target,
+					 &shipped, NULL),
+			0);
+		assert_int_equal(receive_scan(&receiver, w->sshd[i]->drop, 1,
+					 clock_wall_ms(&clock_system), &received, NULL),
+			0);
+		assert_int_equal(received.n_accepted, 1);
+		receive_report_release(&received);
+		for (unsigned level = 1; level <= 3; level++) {
+			assert_int_equal(verify_snapshot(w->sites.repository[i + 1], w->hash,
+						 &w->sites.trust, level, w->sites.backup_key,
+						 w->sites.dir, &verified, NULL),
+				0);
+		}
+	}
+}
+
+static void sign_record(struct world *w, struct restore_record *record, struct buf *to)
+{
+	assert_int_equal(restore_record_sign(record, w->operator_key, to, NULL), 0);
+}
+
+static int set_up(void **state)
+{
+	const struct kv_options options = {.create = true};
+	struct world *w = x_calloc(1, sizeof *w);
+	char *dir;
+
+	*state = w;
+	backup_sites_init(&w->sites, KEY_KEM_X25519);
+	w->sshd[0] = test_sshd_start(false);
+	w->sshd[1] = test_sshd_start(false);
+	random_seeded_init(&w->random, 11);
+	dir = x_asprintf("%s/origin", w->sites.dir);
+	assert_int_equal(mkdir(dir, 0700), 0);
+	assert_int_equal(kv_rocksdb_open(dir, &options, &w->kv, NULL), 0);
+	free(dir);
+	put_cluster(w);
+	change_rows(w, STORE_ROWS, false);
+	take(w);
+	carry(w);
+	for (int cycle = 0; cycle < 2; cycle++) {
+		change_rows(w, 500, true);
+		take(w);
+		carry(w);
+	}
+	assert_int_equal(key_generate(KEY_ECDSA_P256, 0, &w->operator_key, NULL), 0);
+	memcpy(w->record.cluster_id, w->sites.cluster_id, ID_BYTES);
+	memcpy(w->record.old_lineage, w->sites.lineage, ID_BYTES);
+	memset(w->record.new_lineage, 0x5a, ID_BYTES);
+	w->record.raft_index = w->last.index;
+	w->record.unix_ms = 1790000999000ULL;
+	memcpy(w->record.manifest_hash, w->hash, HASH_BYTES);
+	sign_record(w, &w->record, &w->records);
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	struct world *w = *state;
+
+	kv_close(w->kv);
+	test_sshd_stop(w->sshd[0]);
+	test_sshd_stop(w->sshd[1]);
+	key_free(w->operator_key);
+	buf_release(&w->records);
+	backup_sites_release(&w->sites);
+	free(w);
+	return 0;
+}
+
+static struct restore_config restore_config(struct world *w, unsigned node, const char *dir)
+{
+	return (struct restore_config){.repository = w->sites.repository[node - 1],
+		.manifest_hash = w->hash,
+		.trust = &w->sites.trust,
+		.key = w->sites.backup_key,
+		.records = buf_bytes(&w->records),
+		.operator_key = key_public(w->operator_key),
+		.dir = dir};
+}
+
+static struct kv *open_restored(const char *dir)
+{
+	const struct kv_options options = {.read_only = true};
+	_cleanup_(x_freep) char *db = x_asprintf("%s/db", dir);
+	struct kv *kv = NULL;
+
+	assert_int_equal(kv_rocksdb_open(db, &options, &kv, NULL), 0);
+	return kv;
+}
+
+static bool family_kept(struct bytes key)
+{
+	return key.data[0] == KEY_BYTES;
+}
+
+/* Every row of a family that a restore keeps is there as it was, value and modification. */
+static void assert_same_rows(struct kv *from, struct kv *to)
+{
+	_cleanup_(buf_release) struct buf a = BUF_INIT, b = BUF_INIT;
+	struct kv_view *from_view = kv_view_new(from), *to_view = kv_view_new(to);
+	struct index_iter *iter = index_iter_new(from_view, 0, UINT64_MAX);
+	struct index_row row, there;
+	unsigned kept = 0, sessions = 0;
+
+	while (index_iter_next(iter, &row)) {
+		buf_clear(&a);
+		buf_clear(&b);
+		sessions += row.key.data[0] == KEY_SESSION && !row.deleted;
+		if (row.key.data[0] == KEY_SESSION || (row.deleted && family_kept(row.key))) {
+			assert_int_equal(kv_get(to_view, row.key, &b, NULL), KLUIS_ENOTFOUND);
+		} else if (family_kept(row.key)) {
+			assert_int_equal(kv_get(from_view, row.key, &a, NULL), 0);
+			assert_int_equal(kv_get(to_view, row.key, &b, NULL), 0);
+			assert_true(bytes_equal(buf_bytes(&a), buf_bytes(&b)));
+			assert_int_equal(index_store_of(to_view, row.key, &there, NULL), 0);
+			assert_int_equal(modification_compare(&row.at, &there.at), 0);
+			kept++;
+		}
+	}
+	assert_int_equal(index_iter_status(iter, NULL), 0);
+	assert_in_range(kept, STORE_ROWS / 2, STORE_ROWS);
+	assert_true(sessions > 100);
+	index_iter_free(iter);
+	kv_view_free(from_view);
+	kv_view_free(to_view);
+}
+
+/* Byte for byte, derived rows too. */
+static void assert_identical(struct kv *left, struct kv *right)
+{
+	struct kv_view *views[] = {kv_view_new(left), kv_view_new(right)};
+	struct kv_iter *a = kv_iter_new(views[0], bytes_of(NULL, 0), bytes_of(NULL, 0));
+	struct kv_iter *b = kv_iter_new(views[1], bytes_of(NULL, 0), bytes_of(NULL, 0));
+
+	while (kv_iter_next(a)) {
+		assert_true(kv_iter_next(b));
+		assert_true(bytes_equal(kv_iter_key(a), kv_iter_key(b)));
+		assert_true(bytes_equal(kv_iter_value(a), kv_iter_value(b)));
+	}
+	assert_false(kv_iter_next(b));
+	kv_iter_free(a);
+	kv_iter_free(b);
+	kv_view_free(views[0]);
+	kv_view_free(views[1]);
+}
+
+static void test_restore_at_two_sites(void **state)
+{
+	struct world *w = *state;
+	struct kv *restored[2];
+	struct restore_plan plan;
+	struct position position;
+	struct cluster_row cluster;
+	struct kv_view *view;
+
+	assert_int_equal(
+		restore_plan(w->sites.repository[2], w->hash, &w->sites.trust, &plan, NULL), 0);
+	assert_int_equal(plan.snapshots, 3);
+	assert_true(plan.index == w->last.index && plan.bytes > plan.value_bytes);
+	for (unsigned i = 0; i < 2; i++) {
+		_cleanup_(x_freep) char *dir = x_asprintf("%s/restored%u", w->sites.dir, i);
+		_cleanup_(x_freep) char *path = x_asprintf("%s/restore-records", dir);
+		struct restore_config config = restore_config(w, i + 2, dir);
+		_cleanup_(buf_release) struct buf records = BUF_INIT;
+		struct restore_result result;
+		struct err e = {0};
+
+		if (restore_cluster(&config, &result, &e) != 0) {
+			fail_msg("%s", e.text);
+		}
+		assert_true(result.index == w->last.index && result.term == 7);
+		assert_memory_equal(result.lineage, w->record.new_lineage, ID_BYTES);
+		assert_int_equal(file_read(path, 1000, &records, NULL), 0);
+		assert_true(bytes_equal(buf_bytes(&records), buf_bytes(&w->records)));
+		assert_int_equal(restore_cluster(&config, &result, NULL), KLUIS_EEXIST);
+		restored[i] = open_restored(dir);
+	}
+	assert_same_rows(w->kv, restored[0]);
+	assert_identical(restored[0], restored[1]);
+	view = kv_view_new(restored[0]);
+	assert_int_equal(position_get(view, &position, NULL), 0);
+	assert_true(position.index == w->last.index && position.term == 7);
+	assert_int_equal(cluster_store_get(view, &cluster, NULL), 0);
+	assert_memory_equal(cluster.lineage, w->record.new_lineage, ID_BYTES);
+	kv_view_free(view);
+	kv_close(restored[0]);
+	kv_close(restored[1]);
+}
+
+static void assert_nothing_left(const char *dir)
+{
+	static const char *const names[] = {"db", "db.restoring", "restore-records"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		_cleanup_(x_freep) char *path = x_asprintf("%s/%s", dir, names[i]);
+
+		assert_false(file_exists(path));
+	}
+}
+
+static void killed_progress(void *data, uint64_t rows, uint64_t total)
+{
+	(void)data;
+	(void)rows;
+	(void)total;
+	(void)raise(SIGKILL);
+}
+
+/* It fails at a row, or at the very end; then it is killed half way; then it succeeds. */
+static void test_interrupted_restore(void **state)
+{
+	struct world *w = *state;
+	_cleanup_(x_freep) char *dir = x_asprintf("%s/interrupted", w->sites.dir);
+	_cleanup_(x_freep) char *left = x_asprintf("%s/db.restoring", dir);
+	struct restore_config config = restore_config(w, 3, dir);
+	struct restore_result result;
+	struct kv *kv;
+	pid_t pid;
+	int status;
+
+	fault_arm("backup.restore.row", 500, false);
+	assert_int_equal(restore_cluster(&config, &result, NULL), KLUIS_EIO);
+	assert_nothing_left(dir);
+	fault_arm("backup.restore.publish", 1, false);
+	assert_int_equal(restore_cluster(&config, &result, NULL), KLUIS_EIO);
+	assert_nothing_left(dir);
+	fault_disarm();
+	pid = fork();
+	if (pid == 0) {
+		config.progress = killed_progress;
+		_exit(restore_cluster(&config, &result, NULL) == 0 ? 0 : 1);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+	assert_true(file_exists(left));
+	assert_int_equal(restore_cluster(&config, &result, NULL), 0);
+	assert_false(file_exists(left));
+	kv = open_restored(dir);
+	assert_same_rows(w->kv, kv);
+	kv_close(kv);
+}
+
+static void assert_records_refused(struct world *w, struct bytes records, int code)
+{
+	_cleanup_(x_freep) char *dir = x_asprintf("%s/refused", w->sites.dir);
+	struct restore_config config = restore_config(w, 3, dir);
+	struct restore_result result;
+
+	config.records = records;
+	assert_int_equal(restore_cluster(&config, &result, NULL), code);
+	assert_false(file_exists(dir));
+}
+
+static void test_records(void **state)
+{
+	struct world *w = *state;
+	_cleanup_(key_freep) struct key *stranger = NULL;
+	_cleanup_(buf_release) struct buf records = BUF_INIT;
+	struct restore_record other = w->record, earlier = w->record;
+
+	assert_records_refused(w, bytes_of(NULL, 0), KLUIS_EINVAL);
+	assert_records_refused(w, bytes_of(w->records.data, w->records.len - 1), KLUIS_EINVAL);
+	assert_int_equal(key_generate(KEY_ECDSA_P256, 0, &stranger, NULL), 0);
+	assert_int_equal(restore_record_sign(&w->record, stranger, &records, NULL), 0);
+	assert_records_refused(w, buf_bytes(&records), KLUIS_EVERIFY);
+	buf_clear(&records);
+	other.manifest_hash[0] ^= 1;
+	sign_record(w, &other, &records);
+	assert_records_refused(w, buf_bytes(&records), KLUIS_EVERIFY);
+	buf_clear(&records);
+	other = w->record;
+	memcpy(other.new_lineage, other.old_lineage, ID_BYTES);
+	sign_record(w, &other, &records);
+	assert_records_refused(w, buf_bytes(&records), KLUIS_EVERIFY);
+	/* An earlier restore's record must lead to this one. */
+	buf_clear(&records);
+	memset(earlier.old_lineage, 1, ID_BYTES);
+	memset(earlier.new_lineage, 2, ID_BYTES);
+	sign_record(w, &earlier, &records);
+	sign_record(w, &w->record, &records);
+	assert_records_refused(w, buf_bytes(&records), KLUIS_EVERIFY);
+}
+
+/* Damage in the oldest increment alone stops the restore and leaves nothing. */
+static void test_damaged_chain(void **state)
+{
+	struct world *w = *state;
+	_cleanup_(x_freep) char *dir = x_asprintf("%s/damaged", w->sites.dir);
+	struct restore_config config = restore_config(w, 2, dir);
+	struct restore_result result;
+	struct point *point = NULL;
+	const struct backup_manifest *full;
+	_cleanup_(x_closep) int fd = -1;
+	_cleanup_(x_closep) int writable = -1;
+	uint64_t bytes = 0;
+	uint8_t byte;
+	char path[64];
+
+	assert_int_equal(
+		point_open(w->sites.repository[1], w->hash, &w->sites.trust, &point, NULL), 0);
+	full = &point->snapshots[2].manifest;
+	assert_int_equal(repository_open_object(w->sites.repository[1],
+				 full->objects[full->n_index].hash, &fd, &bytes, NULL),
+		0);
+	assert_int_equal(fchmod(fd, 0600), 0);
+	(void)snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+	writable = open(path, O_RDWR | O_CLOEXEC);
+	assert_int_equal(pread(writable, &byte, 1, (off_t)bytes / 2), 1);
+	byte ^= 1;
+	assert_int_equal(pwrite(writable, &byte, 1, (off_t)bytes / 2), 1);
+	assert_int_equal(restore_cluster(&config, &result, NULL), KLUIS_EVERIFY);
+	assert_nothing_left(dir);
+	byte ^= 1;
+	assert_int_equal(pwrite(writable, &byte, 1, (off_t)bytes / 2), 1);
+	assert_int_equal(restore_cluster(&config, &result, NULL), 0);
+	point_free(point);
+}
+
+/* 160 MiB of rows through the writer and back: a process that does it stays below 64 MiB. */
+static int stream_much(struct backup_sites *sites)
+{
+	enum { ROWS = 640, BYTES = 256 * 1024 };
+	struct snapshot_plan plan = {.full = true, .cycle = 1, .id = 5, .index = 1000, .node = 1};
+	_cleanup_(x_freep) uint8_t *value = x_calloc(1, BYTES);
+	struct snapshot_writer *writer = NULL;
+	struct snapshot_result result;
+	struct verify_report report;
+	struct rusage usage;
+	int rc = snapshot_writer_new(
+		sites->repository[0], &plan, key_public(sites->backup_key), &writer, NULL);
+
+	for (unsigned i = 0; rc == 0 && i < ROWS; i++) {
+		struct index_row row = {.at = {.index = 6 + i}};
+		bool wanted = false;
+		char key[16];
+
+		(void)snprintf(key, sizeof key, "key-%u", i);
+		store_u32(value, i);
+		row.key = bytes_str(key);
+		hash_sha256(bytes_of(value, BYTES), row.hash);
+		rc = snapshot_writer_row(writer, &row, &wanted, NULL);
+		rc = rc != 0 ? rc : snapshot_writer_value(writer, bytes_of(value, BYTES), NULL);
+	}
+	rc = rc != 0 ? rc : snapshot_writer_finish(writer, sites->signer[0], &result, NULL);
+	rc = rc != 0 ? rc
+		     : verify_snapshot(sites->repository[0], result.manifest_hash, &sites->trust, 3,
+			       sites->backup_key, sites->dir, &report, NULL);
+	snapshot_writer_free(writer);
+	(void)getrusage(RUSAGE_SELF, &usage);
+	(void)fprintf(stderr, "peak %ld KiB\n", usage.ru_maxrss);
+	return rc == 0 && report.rows == ROWS && usage.ru_maxrss < 64 * 1024 ? 0 : 1;
+}
+
+static void test_memory_bound(void **state)
+{
+	(void)state;
+#ifdef __SANITIZE_ADDRESS__
+	skip(); /* Its shadow counts. */
+#endif
+	assert_int_equal(
+		test_run(NULL, (const char *const[]){"/proc/self/exe", "stream", NULL}), 0);
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_restore_at_two_sites),
+		cmocka_unit_test(test_interrupted_restore),
+		cmocka_unit_test(test_records),
+		cmocka_unit_test(test_damaged_chain),
+		cmocka_unit_test(test_memory_bound),
+	};
+
+	if (argc == 2 && strcmp(argv[1], "stream") == 0) {
+		struct backup_sites sites;
+		int status;
+
+		backup_sites_init(&sites, KEY_KEM_X25519);
+		status = stream_much(&sites);
+		backup_sites_release(&sites);
+		return status;
+	}
+	return cmocka_run_group_tests(tests, set_up, tear_down);
+}
