@@ -1,0 +1,312 @@
+#include "tests/lib/test.h"
+
+#include <string.h>
+
+#include "raft/command.h"
+#include "storage/session_store.h"
+#include "tests/lib/fixture/client.h"
+
+/* One command of each type, every field set. */
+static const struct command samples[] = {
+	{.type = COMMAND_CLUSTER_INIT,
+		.cluster_init = {.cluster_id = {1}, .lineage = {2}, .n_nodes = 2, .node = {1, 9}}},
+	{.type = COMMAND_NODE_ANNOUNCE,
+		.node_announce = {.node = 3,
+			.feature_level = 1,
+			.site = {(const uint8_t *)"ams", 3},
+			.version = {(const uint8_t *)"0.1", 3},
+			.api = {(const uint8_t *)"https://a", 9},
+			.link = {(const uint8_t *)"a:1", 3},
+			.ssh = {(const uint8_t *)"a:2", 3},
+			.ssh_host_key = {(const uint8_t *)"k", 1},
+			.backup_key = {4}}},
+	{.type = COMMAND_READONLY,
+		.readonly = {.node = 1, .on = true, .actor = {(const uint8_t *)"op", 2}}},
+	{.type = COMMAND_TIME_JUMP,
+		.time_jump = {.n_readings = 2, .reading = {{1, 100}, {2, 200}}}},
+	{.type = COMMAND_HASH_REPORT, .hash_report = {.node = 1, .index = 5, .hash = {6}}},
+	{.type = COMMAND_EXPIRE, .expire = {.max_rows = EXPIRE_ROWS_MAX}},
+	{.type = COMMAND_SERVICE_CREATE,
+		.service_create = {.actor = {(const uint8_t *)"op", 2},
+			.name = {(const uint8_t *)"robot", 5},
+			.enrol_hash = {7},
+			.once = {{(const uint8_t *)"key", 3}, {8}}}},
+	{.type = COMMAND_SERVICE_ENROL,
+		.service_enrol = {.name = {(const uint8_t *)"robot", 5},
+			.enrol_hash = {7},
+			.identity = {(const uint8_t *)"i", 1},
+			.device = {(const uint8_t *)"d", 1}}},
+	{.type = COMMAND_SERVICE_DISABLE,
+		.service_disable = {.actor = {(const uint8_t *)"op", 2},
+			.name = {(const uint8_t *)"robot", 5}}},
+	{.type = COMMAND_SESSION_CREATE,
+		.session_create = {.user_id = {1},
+			.device_id = {2},
+			.token_hash = {3},
+			.level = SESSION_FULL,
+			.ttl_ms = 4}},
+	{.type = COMMAND_SESSION_END,
+		.session_end = {.session = {{1}}, .which = SESSION_END_ONE, .session_id = {2}}},
+	{.type = COMMAND_IDENTITY_APPEND,
+		.identity_append = {.session = {{1}}, .statement = {(const uint8_t *)"s", 1}}},
+	{.type = COMMAND_VAULT_CREATE,
+		.vault_create = {.session = {{1}},
+			.once = {{(const uint8_t *)"key", 3}, {8}},
+			.create = {(const uint8_t *)"c", 1},
+			.head = {(const uint8_t *)"h", 1},
+			.label = {(const uint8_t *)"l", 1}}},
+	{.type = COMMAND_VAULT_PATCH,
+		.vault_patch = {.session = {{1}},
+			.vault_id = {2},
+			.revision = 3,
+			.label = {(const uint8_t *)"l", 1}}},
+	{.type = COMMAND_VAULT_DELETE,
+		.vault_delete = {.session = {{1}}, .vault_id = {2}, .revision = 3}},
+	{.type = COMMAND_STAGE_PAGE,
+		.stage_page = {.session = {{1}},
+			.vault_id = {2},
+			.hash = {3},
+			.page = {(const uint8_t *)"page", 4}}},
+	{.type = COMMAND_COMMIT,
+		.commit = {.session = {{1}},
+			.vault_id = {2},
+			.purge = true,
+			.head = {(const uint8_t *)"h", 1},
+			.entries = {(const uint8_t *)"\0\0\0\0\0\0\0\1\0\0\0\0\0\0\0\2\0\0\0\0\1x",
+				22},
+			.n_entries = 1}},
+	{.type = COMMAND_SNAPSHOT_CLAIM,
+		.snapshot_claim = {.node = 1,
+			.kind = SNAPSHOT_MANUAL,
+			.slot = 2,
+			.ttl_ms = 3,
+			.actor = {(const uint8_t *)"op", 2},
+			.once = {{(const uint8_t *)"key", 3}, {8}}}},
+	{.type = COMMAND_SNAPSHOT_RECORD,
+		.snapshot_record = {.id = 1,
+			.node = 2,
+			.index = 3,
+			.term = 4,
+			.objects = 5,
+			.bytes = 6,
+			.manifest_hash = {7},
+			.state_root = {8}}},
+	{.type = COMMAND_SNAPSHOT_CONFIRM,
+		.snapshot_confirm = {.id = 1, .node = 2, .manifest_hash = {3}, .needed = 3}},
+	{.type = COMMAND_SNAPSHOT_FAIL,
+		.snapshot_fail = {.id = 1, .node = 2, .error = {(const uint8_t *)"full", 4}}},
+	{.type = COMMAND_SNAPSHOT_PIN,
+		.snapshot_pin = {.id = 1, .on = true, .actor = {(const uint8_t *)"op", 2}}},
+};
+
+static size_t count_types(void)
+{
+	size_t n = 0;
+
+#define X(symbol, value, name, member, level) n++;
+	COMMANDS(X)
+#undef X
+	return n;
+}
+
+static void test_round_trips(void **state)
+{
+	(void)state;
+	assert_int_equal(ARRAY_SIZE(samples), count_types());
+	for (size_t i = 0; i < ARRAY_SIZE(samples); i++) {
+		_cleanup_(buf_release) struct buf once = BUF_INIT, twice = BUF_INIT;
+		struct command c;
+
+		command_encode(&samples[i], &once);
+		assert_int_equal(command_decode(buf_bytes(&once), &c, NULL), 0);
+		assert_int_equal(c.type, samples[i].type);
+		command_encode(&c, &twice);
+		assert_true(bytes_equal(buf_bytes(&once), buf_bytes(&twice)));
+		assert_string_not_equal(command_name((unsigned)c.type), "?");
+	}
+}
+
+/* Every truncation and every byte too many is refused, and only the first two bytes can make a
+ * command one of a later version. */
+static void test_exact_lengths(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(samples); i++) {
+		_cleanup_(buf_release) struct buf b = BUF_INIT;
+		struct command c = {.type = COMMAND_EXPIRE};
+
+		command_encode(&samples[i], &b);
+		for (size_t n = 0; n < b.len; n++) {
+			assert_int_equal(
+				command_decode(bytes_of(b.data, n), &c, NULL), KLUIS_EINVAL);
+		}
+		buf_put_u8(&b, 0);
+		assert_int_equal(command_decode(buf_bytes(&b), &c, NULL), KLUIS_EINVAL);
+		assert_int_equal(c.type, COMMAND_EXPIRE); /* Untouched. */
+	}
+}
+
+static void test_versions(void **state)
+{
+	_cleanup_(buf_release) struct buf b = BUF_INIT;
+	struct command c;
+
+	(void)state;
+	command_encode(&samples[0], &b);
+	b.data[0] = 2;
+	assert_int_equal(command_decode(buf_bytes(&b), &c, NULL), KLUIS_EVERSION);
+	b.data[0] = 1;
+	b.data[1] = 99;
+	assert_int_equal(command_decode(buf_bytes(&b), &c, NULL), KLUIS_EVERSION);
+	assert_string_equal(command_name(99), "?");
+}
+
+/* One field out of range: at `at` of the encoded sample, `to` instead of what is there. */
+static void test_ranges(void **state)
+{
+	static const struct {
+		unsigned type;
+		size_t at;
+		uint8_t to;
+	} rows[] = {
+		{COMMAND_CLUSTER_INIT, 34, 0},		   /* no nodes */
+		{COMMAND_CLUSTER_INIT, 34, SITES_MAX + 1}, /* too many */
+		{COMMAND_CLUSTER_INIT, 50, 1},		   /* the same node twice */
+		{COMMAND_CLUSTER_INIT, 42, 0},		   /* node 0 */
+		{COMMAND_NODE_ANNOUNCE, 13, 0},		   /* feature level 0 */
+		{COMMAND_NODE_ANNOUNCE, 18, 0},		   /* NUL in a text */
+		{COMMAND_NODE_ANNOUNCE, 18, 0xff},	   /* no UTF-8 */
+		{COMMAND_READONLY, 10, 2},		   /* a boolean of 2 */
+		{COMMAND_TIME_JUMP, 2, 0},		   /* no readings */
+		{COMMAND_TIME_JUMP, 26, 1},		   /* a node twice */
+		{COMMAND_HASH_REPORT, 17, 0},		   /* index 0 */
+		{COMMAND_EXPIRE, 4, 3},			   /* more than EXPIRE_ROWS_MAX */
+		{COMMAND_SERVICE_CREATE, 12, 'R'},	   /* upper case in a name */
+		{COMMAND_SESSION_CREATE, 66, 3},	   /* unknown level */
+		{COMMAND_SESSION_CREATE, 70, 0},	   /* no life */
+		{COMMAND_SESSION_CREATE, 67, 0x80},	   /* too long a life */
+		{COMMAND_SESSION_END, 34, 3},		   /* unknown choice */
+		{COMMAND_VAULT_PATCH, 57, 0},		   /* revision 0 */
+		{COMMAND_COMMIT, 50, 2},		   /* a boolean of 2 */
+		{COMMAND_COMMIT, 76, 2},		   /* unknown how */
+		{COMMAND_COMMIT, 76, 1},		   /* a hash of one byte */
+		{COMMAND_SNAPSHOT_CLAIM, 10, 1},	   /* nobody claims a full one */
+		{COMMAND_SNAPSHOT_CLAIM, 10, 4},	   /* unknown kind */
+		{COMMAND_SNAPSHOT_CONFIRM, 50, 0},	   /* no site needed */
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		_cleanup_(buf_release) struct buf b = BUF_INIT;
+		struct command c;
+		size_t j = 0;
+
+		while (samples[j].type != rows[i].type) {
+			j++;
+		}
+		command_encode(&samples[j], &b);
+		assert_int_equal(command_decode(buf_bytes(&b), &c, NULL), 0);
+		assert_true(rows[i].at < b.len && b.data[rows[i].at] != rows[i].to);
+		b.data[rows[i].at] = rows[i].to;
+		if (command_decode(buf_bytes(&b), &c, NULL) != KLUIS_EINVAL) {
+			fail_msg("row %zu was taken", i);
+		}
+	}
+}
+
+static void test_commit_limits(void **state)
+{
+	static uint8_t page[PAGE_BYTES_MAX + 1];
+	_cleanup_(buf_release) struct buf entries = BUF_INIT;
+	struct commit_entry entry = {.revision = 1};
+	struct bytes walk;
+	uint32_t n;
+
+	(void)state;
+	for (entry.page_no = 0; entry.page_no < COMMIT_ENTRIES_MAX; entry.page_no++) {
+		commit_entry_append(&entries, &entry);
+	}
+	assert_int_equal(commit_entries_check(buf_bytes(&entries), &n, NULL), 0);
+	assert_int_equal(n, COMMIT_ENTRIES_MAX);
+	commit_entry_append(&entries, &entry);
+	assert_int_equal(commit_entries_check(buf_bytes(&entries), &n, NULL), KLUIS_ETOOLARGE);
+	buf_clear(&entries);
+	entry.bytes = bytes_of(page, COMMIT_INLINE_BYTES_MAX / 3);
+	for (entry.page_no = 0; entry.page_no < 3; entry.page_no++) {
+		commit_entry_append(&entries, &entry);
+	}
+	assert_int_equal(commit_entries_check(buf_bytes(&entries), &n, NULL), 0);
+	entry.bytes.len = 1;
+	commit_entry_append(&entries, &entry);
+	assert_int_equal(commit_entries_check(buf_bytes(&entries), &n, NULL), KLUIS_ETOOLARGE);
+	buf_clear(&entries);
+	entry.bytes = bytes_of(page, PAGE_BYTES_MAX + 1);
+	commit_entry_append(&entries, &entry);
+	assert_int_equal(commit_entries_check(buf_bytes(&entries), &n, NULL), KLUIS_EINVAL);
+	walk = bytes_of(NULL, 0);
+	assert_false(commit_entry_next(&walk, &entry));
+	assert_int_equal(commit_entries_check(bytes_of(NULL, 0), &n, NULL), 0);
+	assert_int_equal(n, 0);
+}
+
+static void test_payload(void **state)
+{
+	_cleanup_(buf_release) struct buf b = BUF_INIT;
+	struct payload_item item = {.origin = 1, .nonce = 2, .seq = 3, .command = bytes_str("a")};
+	struct payload payload;
+
+	(void)state;
+	payload_begin(&b, 77);
+	assert_int_equal(b.len, PAYLOAD_HEAD_BYTES);
+	payload_add(&b, &item);
+	item.command = bytes_str("bc");
+	payload_add(&b, &item);
+	assert_int_equal(b.len, PAYLOAD_HEAD_BYTES + 2 * PAYLOAD_ITEM_BYTES + 3);
+	for (size_t n = 0; n < b.len; n++) {
+		assert_int_equal(payload_decode(bytes_of(b.data, n), &payload), KLUIS_EINVAL);
+	}
+	assert_int_equal(payload_decode(buf_bytes(&b), &payload), 0);
+	assert_true(payload.cluster_time_ms == 77);
+	assert_true(payload_next(&payload, &item));
+	assert_true(bytes_equal(item.command, bytes_str("a")));
+	assert_true(payload_next(&payload, &item));
+	assert_true(item.origin == 1 && item.nonce == 2 && item.seq == 3);
+	assert_true(bytes_equal(item.command, bytes_str("bc")));
+	assert_false(payload_next(&payload, &item));
+	buf_put_u8(&b, 0);
+	assert_int_equal(payload_decode(buf_bytes(&b), &payload), KLUIS_EINVAL);
+	b.data[0] = 2;
+	assert_int_equal(payload_decode(buf_bytes(&b), &payload), KLUIS_EVERSION);
+}
+
+static void test_reply(void **state)
+{
+	_cleanup_(buf_release) struct buf b = BUF_INIT;
+	struct command_reply reply = {{1}, {2}, 3, {4}}, back;
+
+	(void)state;
+	command_reply_encode(&reply, &b);
+	assert_int_equal(b.len, COMMAND_REPLY_BYTES);
+	assert_int_equal(command_reply_decode(buf_bytes(&b), &back), 0);
+	assert_memory_equal(&reply, &back, sizeof reply);
+	for (size_t n = 0; n < b.len; n++) {
+		assert_int_equal(command_reply_decode(bytes_of(b.data, n), &back), KLUIS_EINVAL);
+	}
+	b.data[0] = 9;
+	assert_int_equal(command_reply_decode(buf_bytes(&b), &back), KLUIS_EINVAL);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_round_trips),
+		cmocka_unit_test(test_exact_lengths),
+		cmocka_unit_test(test_versions),
+		cmocka_unit_test(test_ranges),
+		cmocka_unit_test(test_commit_limits),
+		cmocka_unit_test(test_payload),
+		cmocka_unit_test(test_reply),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
