@@ -46,7 +46,7 @@ int payload_decode(struct bytes bytes, struct payload *ret_payload)
 	payload.cluster_time_ms = wire_u64(&w);
 	payload.n = wire_u16(&w);
 	payload.rest = w;
-	for (unsigned i = 0; i < payload.n; i++) {
+	for (unsigned i = 0; i < payload.n && wire_ok(&w); i++) {
 		payload_item_read(&w, &item);
 	}
 	if (!wire_end(&w)) {
