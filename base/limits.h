@@ -19,6 +19,25 @@ enum {
 	MESSAGE_BYTES_MAX = 4 << 20,   /* One AppendEntries on a link. */
 	PROPOSALS_BYTES_MAX = 4 << 20, /* In flight at the leader. */
 	PROPOSALS_MAX = 4096,
+	PROPOSALS_PER_ENTRY_MAX = 4096,
+	PROPOSALS_WAITING_BYTES_MAX = 32 << 20, /* Of one node's clients. */
+	FORWARDED_BYTES_MAX = 16 << 20,		/* Of other nodes, waiting at the leader. */
+	PROPOSE_OWN_MS = 10000,			/* A command of the node itself. */
+	READ_BATCHES_MAX = 4,			/* Read-index rounds of one node under way. */
+	LOG_FLUSH_BYTES = 64 << 20, /* Applied since the last flush: the log may be cut. */
+	LOG_FLUSH_ENTRIES = 8192,
+	LOG_TRAILING_BYTES =
+		64 << 20, /* Kept behind a snapshot, for peers that are a bit behind. */
+	LOG_TRAILING_ENTRIES = 1 << 16,
+	HASH_REPORT_IDLE_MS = 2000,
+	TIME_JUMP_MIN_MS = 2000, /* Cluster time behind the wall clocks by more: it jumps. */
+	TIME_JUMP_INTERVAL_MS = 10000,
+	DISK_CHECK_MS = 1000,
+	DISK_FLOOR_PERCENT = 10,
+	DISK_RESERVE_BYTES = 64 << 20,
+	CHECKPOINT_IDLE_MS = 60000, /* Unasked for so long, a checkpoint for others goes. */
+	CATCH_UP_CHUNKS_MAX = 6,    /* Asked for and not yet there. */
+	CATCH_UP_STALL_MS = 5000,
 	SEGMENT_BYTES = 16 << 20,
 	LOG_CACHE_BYTES_MAX = 32 << 20,
 	LINK_MESSAGE_BYTES_MAX = MESSAGE_BYTES_MAX + 64 * 1024,
@@ -45,6 +64,8 @@ enum {
 	READ_INDEX_MS = 3000,	      /* A forwarded read-index that got no answer. */
 	CHANGE_LAG_ENTRIES_MAX = 256, /* Behind by more: not caught up. */
 };
+
+#define DISK_FLOOR_BYTES (2ULL << 30)
 
 /* Streams (crypto/tls_stream). */
 enum {

@@ -506,7 +506,6 @@ static void call_done(struct op *op)
 	buf_release(&call->since);
 	buf_release(&call->once_key);
 	buf_release(&call->command);
-	buf_release(&call->propose.reply);
 	buf_release(&call->body);
 	buf_release(&call->location);
 	buf_release(&call->content_range);

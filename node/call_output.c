@@ -36,7 +36,7 @@ struct command_once call_once(const struct api_call *call)
 
 int call_reply(struct api_call *call, struct command_reply *ret_reply)
 {
-	int rc = command_reply_decode(buf_bytes(&call->propose.reply), ret_reply);
+	int rc = command_reply_decode(call->propose.reply, ret_reply);
 
 	return rc == 0 ? 0
 		       : call_fail(call, KLUIS_EINTERNAL, "state machine's answer is malformed");

@@ -207,6 +207,9 @@ void driver_installed(struct driver *driver, int rc);
  * newer than index, one is being installed, or index is not above the last): try with a later
  * index. */
 KLUIS_MUST_CHECK int driver_snapshot_taken(struct driver *driver, uint64_t index);
+/* How many entries behind a snapshot the log keeps from now on (options.trailing_entries): the
+ * owner knows how many bytes they are. */
+void driver_set_trailing(struct driver *driver, unsigned entries);
 /* Fills in what belongs to a snapshot of the state machine at index (applied, not before the last
  * recorded one): for a checkpoint's manifest. KLUIS_EAGAIN as above. */
 KLUIS_MUST_CHECK int driver_snapshot_at(

@@ -182,6 +182,11 @@ int driver_snapshot_at(
 }
 
 /* How many entries before index stay in the log. */
+void driver_set_trailing(struct driver *driver, unsigned entries)
+{
+	driver->options.trailing_entries = entries;
+}
+
 static unsigned snapshot_trailing(const struct driver *driver, uint64_t index)
 {
 	uint64_t pinned = peers_pinned(driver);

@@ -449,6 +449,23 @@ enum entry_type entry_log_type(const struct entry_log *log, uint64_t index)
 	return (enum entry_type)log_index_at(&log->index, index)->type;
 }
 
+uint64_t entry_log_count_back(const struct entry_log *log, uint64_t index, uint64_t bytes)
+{
+	uint64_t count = 0;
+
+	while (index >= log->index.first && index > 0) {
+		uint64_t len = segment_record_bytes(log_index_at(&log->index, index)->len);
+
+		if (len > bytes) {
+			break;
+		}
+		bytes -= len;
+		count++;
+		index--;
+	}
+	return count;
+}
+
 uint64_t entry_log_disk_bytes(const struct entry_log *log)
 {
 	uint64_t bytes = 0;

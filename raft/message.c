@@ -49,7 +49,7 @@ size_t message_entries_bytes(const struct message *message)
 /* Types whose term is not the sender's term. */
 static bool message_termless(enum message_type type)
 {
-	return type >= MESSAGE_READ_INDEX;
+	return type == MESSAGE_READ_INDEX || type == MESSAGE_READ_INDEX_RESULT;
 }
 
 /* --- encode: one function per type --- */

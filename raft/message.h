@@ -47,7 +47,8 @@ struct message_snapshot {
 
 struct message {
 	enum message_type type;
-	uint64_t term; /* The sender's; 0 for READ_INDEX*, PROPOSE*. */
+	uint64_t term; /* The sender's; 0 for READ_INDEX*. A PROPOSE is for this term's leader
+			  alone. */
 	union {
 		struct message_append append;
 		struct {

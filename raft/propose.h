@@ -10,13 +10,15 @@
 
 struct replica;
 
+enum { PROPOSE_REPLY_BYTES_MAX = 128 };
+
 /* Embedded in the caller's request; lives until cb. The caller reads the result fields only. */
 struct propose {
 	/* Result, valid in cb. */
 	int rc;		/* What cb is given. */
 	uint64_t index; /* Raft index of the entry that carried it; 0 when it was never applied. */
-	uint32_t ordinal; /* Place of the command in that entry. */
-	struct buf reply; /* The state machine's answer; freed after cb unless taken (zero it). */
+	uint32_t ordinal;   /* Place of the command in that entry. */
+	struct bytes reply; /* The state machine's answer (command_reply_decode()); lives in req. */
 
 	/* Private. */
 	void (*cb)(struct propose *req, int rc);
@@ -24,11 +26,10 @@ struct propose {
 	struct mailbox *home;
 	struct mail mail;
 	struct buf command;
-	uint64_t seq, deadline_ms;
+	uint64_t seq, deadline_ms, sent_term;
 	unsigned state;
-	struct propose *next, **prev_next;     /* In the queue. */
-	struct propose *hash_next, *time_next; /* Waiters by seq and by deadline. */
-	struct propose **hash_prev, **time_prev;
+	struct propose *prev, *next;
+	uint8_t reply_space[PROPOSE_REPLY_BYTES_MAX];
 };
 
 /* Proposes *command, whose bytes are taken (it is empty afterwards), whatever happens. It is
@@ -39,6 +40,8 @@ struct propose {
  *   it was proposed; it will never be applied.
  * - KLUIS_EUNKNOWN_OUTCOME: deadline_ms (clock_system's monotonic milliseconds) passed after it
  *   was handed to raft: it may still be applied. Ask again with the same idempotency key.
+ * A change of leader in between is not seen from here: what the old one is known to have lost is
+ * given to the new one, never twice.
  * Any thread. */
 void propose_start(struct propose *req, struct replica *replica, struct mailbox *home,
 	struct buf *command, uint64_t deadline_ms, void (*cb)(struct propose *req, int rc));

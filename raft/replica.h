@@ -27,6 +27,7 @@ struct replica_server {
 	uint64_t id;				     /* From 1. */
 	char address[REPLICA_ADDRESS_BYTES_MAX + 1]; /* "host:port" of its links. */
 	enum replica_vote vote;
+	char site[NODE_NAME_BYTES_MAX + 1]; /* "ams"; empty: "node-<id>". */
 };
 
 struct replica_config {
@@ -45,8 +46,8 @@ struct replica_config {
 	unsigned n_servers;
 
 	/* New writes are refused while fewer bytes are free than the smaller of the two. */
-	unsigned floor_percent; /* 0: REPLICA_FLOOR_PERCENT. */
-	uint64_t floor_bytes;	/* 0: REPLICA_FLOOR_BYTES. */
+	unsigned floor_percent; /* 0: DISK_FLOOR_PERCENT. */
+	uint64_t floor_bytes;	/* 0: DISK_FLOOR_BYTES. */
 
 	unsigned election_timeout_ms, heartbeat_ms; /* 0: the limits.h values. */
 	size_t store_cache_bytes;  /* RocksDB's block and blob cache; 0: its default. */
@@ -97,6 +98,7 @@ void replica_read_end(struct replica *replica);
 struct replica_peer_status {
 	uint64_t id;
 	char address[REPLICA_ADDRESS_BYTES_MAX + 1];
+	char site[NODE_NAME_BYTES_MAX + 1];
 	enum replica_vote vote;
 	bool connected;		 /* The link to it is up, both directions known good. */
 	uint64_t match_index;	 /* Known to be on its disk; 0 unless this node leads. */

@@ -109,7 +109,8 @@ static void client_forward(
 	struct sim_node *node, uint64_t leader, uint64_t seq, struct bytes command)
 {
 	struct message_proposal proposal = {.boot = node->boot, .seq = seq, .command = command};
-	struct message message = {.type = MESSAGE_PROPOSE};
+	struct message message = {
+		.type = MESSAGE_PROPOSE, .term = driver_status(node->driver).term};
 
 	message.propose.n = 1;
 	message.propose.proposals = &proposal;
@@ -169,7 +170,8 @@ static unsigned client_envelope(struct sim_node *node, struct buf *to)
 
 static void client_answer(struct sim_node *node, const struct sim_proposal *proposal, int rc)
 {
-	struct message message = {.type = MESSAGE_PROPOSE_RESULT};
+	struct message message = {
+		.type = MESSAGE_PROPOSE_RESULT, .term = driver_status(node->driver).term};
 
 	message.propose_result.boot = proposal->boot;
 	message.propose_result.first_seq = message.propose_result.seq = proposal->seq;

@@ -1,0 +1,575 @@
+#include "raft/propose.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "raft/replica_impl.h"
+
+enum {
+	PROPOSE_RETRY_MS = 20,	     /* After a refusal by the leader. */
+	FORWARD_BYTES_MAX = 1 << 20, /* One message to the leader, when it has more than one. */
+};
+
+/* --- lists --- */
+
+static void propose_push(struct propose_list *list, struct propose *req, enum propose_state state)
+{
+	req->state = state;
+	req->next = NULL;
+	req->prev = list->tail;
+	*(list->tail == NULL ? &list->head : &list->tail->next) = req;
+	list->tail = req;
+	list->n++;
+	list->bytes += req->command.len;
+}
+
+static void propose_push_front(struct propose_list *list, struct propose *req)
+{
+	req->state = PROPOSE_QUEUED;
+	req->prev = NULL;
+	req->next = list->head;
+	*(list->head == NULL ? &list->tail : &list->head->prev) = req;
+	list->head = req;
+	list->n++;
+	list->bytes += req->command.len;
+}
+
+static void propose_unlink(struct propose_list *list, struct propose *req)
+{
+	assert(list->n > 0 && list->bytes >= req->command.len);
+	*(req->prev == NULL ? &list->head : &req->prev->next) = req->next;
+	*(req->next == NULL ? &list->tail : &req->next->prev) = req->prev;
+	list->n--;
+	list->bytes -= req->command.len;
+}
+
+/* --- the end of a proposal --- */
+
+static void propose_deliver_cb(struct mail *mail)
+{
+	struct propose *req = CONTAINER_OF(mail, struct propose, mail);
+
+	req->cb(req, req->rc);
+}
+
+static void propose_end(struct propose *req, int rc)
+{
+	buf_release(&req->command);
+	req->rc = rc;
+	req->mail.deliver_cb = propose_deliver_cb;
+	mailbox_send(req->home, &req->mail);
+}
+
+static void propose_end_all(struct propose_list *list, int rc)
+{
+	while (list->head != NULL) {
+		struct propose *req = list->head;
+
+		propose_unlink(list, req);
+		propose_end(req, rc);
+	}
+}
+
+/* --- the beginning --- */
+
+/* While the disk is low only what makes room or keeps the cluster going passes. */
+static bool propose_passes_floor(struct bytes bytes)
+{
+	struct command command;
+
+	if (command_decode(bytes, &command, NULL) != 0) {
+		return false;
+	}
+	switch (command.type) {
+	case COMMAND_COMMIT:
+		return command.commit.purge;
+	case COMMAND_CLUSTER_INIT:
+	case COMMAND_NODE_ANNOUNCE:
+	case COMMAND_READONLY:
+	case COMMAND_TIME_JUMP:
+	case COMMAND_HASH_REPORT:
+	case COMMAND_EXPIRE:
+	case COMMAND_SERVICE_DISABLE:
+	case COMMAND_SESSION_CREATE:
+	case COMMAND_SESSION_END:
+	case COMMAND_VAULT_DELETE:
+	case COMMAND_SNAPSHOT_CLAIM:
+	case COMMAND_SNAPSHOT_RECORD:
+	case COMMAND_SNAPSHOT_CONFIRM:
+	case COMMAND_SNAPSHOT_FAIL:
+	case COMMAND_SNAPSHOT_PIN:
+		return true;
+	default:
+		return false;
+	}
+}
+
+static int proposer_check(struct replica *r, struct bytes command)
+{
+	if (command.len > COMMAND_BYTES_MAX) {
+		return KLUIS_ETOOLARGE;
+	}
+	return atomic_load(&r->read_only) && !propose_passes_floor(command) ? KLUIS_EREADONLY : 0;
+}
+
+static int propose_admit(struct replica *r, const struct propose *req)
+{
+	const struct proposer *p = &r->proposer;
+
+	if (r->stopping) {
+		return KLUIS_ECLOSED;
+	}
+	if (p->queued.n + p->sent.n >= PROPOSALS_MAX ||
+		p->queued.bytes + p->sent.bytes + req->command.len > PROPOSALS_WAITING_BYTES_MAX) {
+		return KLUIS_EBUSY;
+	}
+	return proposer_check(r, buf_bytes(&req->command));
+}
+
+static void propose_enter_cb(struct mail *mail)
+{
+	struct propose *req = CONTAINER_OF(mail, struct propose, mail);
+	struct replica *r = req->replica;
+	int rc = propose_admit(r, req);
+
+	if (rc != 0) {
+		propose_end(req, rc);
+	} else {
+		propose_push(&r->proposer.queued, req, PROPOSE_QUEUED);
+	}
+}
+
+void propose_start(struct propose *req, struct replica *r, struct mailbox *home,
+	struct buf *command, uint64_t deadline_ms, void (*cb)(struct propose *req, int rc))
+{
+	bool closing;
+
+	*req = (struct propose){.replica = r,
+		.home = home,
+		.command = *command,
+		.deadline_ms = deadline_ms,
+		.cb = cb};
+	*command = BUF_INIT;
+	req->mail.deliver_cb = propose_enter_cb;
+	(void)pthread_mutex_lock(&r->gate);
+	closing = r->closing;
+	if (!closing) {
+		mailbox_send(&r->mailbox, &req->mail);
+	}
+	(void)pthread_mutex_unlock(&r->gate);
+	if (closing) {
+		propose_end(req, KLUIS_ECLOSED);
+	}
+}
+
+/* --- commands of the node itself --- */
+
+static void propose_own_cb(struct propose *req, int rc)
+{
+	if (rc != 0) {
+		log_debug("op=propose_own rc=%s msg=\"not done, ignoring\"", err_name(rc));
+	}
+	free(req);
+}
+
+void propose_own(struct replica *r, const struct command *command)
+{
+	struct propose *req = x_malloc(sizeof *req);
+	struct buf bytes = BUF_INIT;
+
+	command_encode(command, &bytes);
+	propose_start(req, r, &r->mailbox, &bytes, replica_now(r) + PROPOSE_OWN_MS, propose_own_cb);
+}
+
+/* --- as leader: into the log --- */
+
+static void forwarded_drop(struct proposer *p)
+{
+	struct forwarded *f = p->forwarded;
+
+	p->forwarded = f->next;
+	if (p->forwarded == NULL) {
+		p->forwarded_tail = &p->forwarded;
+	}
+	p->n_forwarded--;
+	p->forwarded_bytes -= f->len;
+	free(f);
+}
+
+static void forwarded_answer(
+	struct replica *r, uint64_t to, uint64_t boot, uint64_t first, uint64_t last, int rc)
+{
+	struct message message = {.type = MESSAGE_PROPOSE_RESULT,
+		.term = driver_status(r->driver).term,
+		.propose_result = {.boot = boot, .first_seq = first, .seq = last, .rc = rc}};
+
+	driver_send(r->driver, to, &message);
+}
+
+/* What came for a term that is over was never put into the log. */
+static void forwarded_drop_old(struct replica *r, uint64_t term)
+{
+	struct proposer *p = &r->proposer;
+
+	while (p->forwarded != NULL && p->forwarded->term != term) {
+		forwarded_drop(p);
+	}
+}
+
+/* One entry's payload from what waits here and what was forwarded; counts what it took. */
+static void proposer_gather(
+	struct replica *r, struct buf *payload, unsigned *ret_own, unsigned *ret_forwarded)
+{
+	struct proposer *p = &r->proposer;
+	unsigned own = 0, forwarded = 0;
+
+	payload_begin(payload, cluster_clock_now(r));
+	for (struct forwarded *f = p->forwarded; f != NULL; f = f->next) {
+		struct payload_item item = {
+			f->origin, f->boot, f->seq, bytes_of(f->command, f->len)};
+
+		if (payload->len + PAYLOAD_ITEM_BYTES + f->len > ENTRY_BYTES_MAX) {
+			break;
+		}
+		payload_add(payload, &item);
+		forwarded++;
+	}
+	for (struct propose *req = p->queued.head; req != NULL; req = req->next) {
+		struct payload_item item = {
+			r->node_id, p->boot, p->next_seq + own, buf_bytes(&req->command)};
+
+		if (payload->len + PAYLOAD_ITEM_BYTES + req->command.len > ENTRY_BYTES_MAX ||
+			own + forwarded >= PROPOSALS_PER_ENTRY_MAX) {
+			break;
+		}
+		payload_add(payload, &item);
+		own++;
+	}
+	*ret_own = own;
+	*ret_forwarded = forwarded;
+}
+
+static void proposer_sent(struct proposer *p, unsigned n, uint64_t term)
+{
+	for (unsigned i = 0; i < n; i++) {
+		struct propose *req = p->queued.head;
+
+		propose_unlink(&p->queued, req);
+		req->seq = p->next_seq++;
+		req->sent_term = term;
+		propose_push(&p->sent, req, PROPOSE_SENT);
+	}
+}
+
+/* False: nothing more fits now. */
+static bool proposer_submit(struct replica *r, uint64_t term)
+{
+	struct proposer *p = &r->proposer;
+	unsigned own, forwarded;
+	uint64_t index;
+	int rc;
+
+	forwarded_drop_old(r, term);
+	if (p->queued.head == NULL && p->forwarded == NULL) {
+		return false;
+	}
+	buf_clear(&p->payload);
+	proposer_gather(r, &p->payload, &own, &forwarded);
+	rc = driver_submit(
+		r->driver, entry_copy(0, 0, ENTRY_COMMAND, buf_bytes(&p->payload)), &index);
+	if (rc != 0) {
+		return false; /* Too much in flight, not ready yet, or leader no more: later. */
+	}
+	proposer_sent(p, own, term);
+	for (unsigned i = 0; i < forwarded; i++) {
+		forwarded_drop(p);
+	}
+	return true;
+}
+
+/* --- as follower: to the leader --- */
+
+static unsigned proposer_fill(
+	struct proposer *p, struct message_proposal proposals[PROPOSALS_PER_MESSAGE_MAX])
+{
+	size_t bytes = 0;
+	unsigned n = 0;
+
+	for (struct propose *req = p->queued.head; req != NULL && n < PROPOSALS_PER_MESSAGE_MAX;
+		req = req->next) {
+		bytes += req->command.len;
+		if (n > 0 && bytes > FORWARD_BYTES_MAX) {
+			break;
+		}
+		proposals[n] = (struct message_proposal){
+			p->boot, p->next_seq + n, buf_bytes(&req->command)};
+		n++;
+	}
+	return n;
+}
+
+static bool proposer_forward(struct replica *r, uint64_t leader, uint64_t term)
+{
+	struct message_proposal proposals[PROPOSALS_PER_MESSAGE_MAX];
+	struct message message = {.type = MESSAGE_PROPOSE, .term = term};
+	struct proposer *p = &r->proposer;
+	struct link_status link;
+
+	if (p->queued.head == NULL || p->sent.bytes > PROPOSALS_BYTES_MAX ||
+		links_status(r->links, leader, &link) != 0 || !link.up ||
+		link.queued_bytes[LINK_PROPOSE] > PROPOSALS_BYTES_MAX) {
+		return false;
+	}
+	message.propose.n = proposer_fill(p, proposals);
+	message.propose.proposals = proposals;
+	driver_send(r->driver, leader, &message);
+	proposer_sent(p, message.propose.n, term);
+	return true;
+}
+
+void proposer_turn(struct replica *r)
+{
+	struct proposer *p = &r->proposer;
+	struct driver_status status;
+
+	if (p->queued.head == NULL && p->forwarded == NULL) {
+		return;
+	}
+	status = driver_status(r->driver);
+	if (status.role == DRIVER_LEADER) {
+		while (proposer_submit(r, status.term)) {
+		}
+		return;
+	}
+	while (p->forwarded != NULL) {
+		forwarded_drop(p); /* Their origins see the new term and send them there. */
+	}
+	if (status.leader != 0 && replica_now(r) >= p->retry_ms) {
+		while (proposer_forward(r, status.leader, status.term)) {
+		}
+	}
+}
+
+/* --- from other nodes --- */
+
+static bool forwarded_room(const struct proposer *p, const struct message *message)
+{
+	size_t bytes = 0;
+
+	for (unsigned i = 0; i < message->propose.n; i++) {
+		bytes += message->propose.proposals[i].command.len;
+	}
+	return p->n_forwarded + message->propose.n <= PROPOSALS_MAX &&
+	       p->forwarded_bytes + bytes <= FORWARDED_BYTES_MAX;
+}
+
+static void forwarded_take(
+	struct proposer *p, uint64_t peer, uint64_t term, const struct message_proposal *proposal)
+{
+	struct forwarded *f = x_malloc(sizeof *f + proposal->command.len);
+
+	*f = (struct forwarded){.origin = peer,
+		.boot = proposal->boot,
+		.seq = proposal->seq,
+		.term = term,
+		.len = proposal->command.len};
+	memcpy(f->command, proposal->command.data, proposal->command.len);
+	*p->forwarded_tail = f;
+	p->forwarded_tail = &f->next;
+	p->n_forwarded++;
+	p->forwarded_bytes += f->len;
+}
+
+static void proposer_receive_proposals(
+	struct replica *r, uint64_t peer, const struct message *message)
+{
+	const struct message_proposal *first = message->propose.proposals;
+	const struct message_proposal *last = &first[message->propose.n - 1];
+	struct driver_status status = driver_status(r->driver);
+	struct proposer *p = &r->proposer;
+	int rc = 0;
+
+	/* For this term alone: so its origin knows, once a later term's entry is applied, that what
+	 * it has not seen by then is in no log. */
+	if (status.role != DRIVER_LEADER || status.term != message->term) {
+		rc = KLUIS_ENOTLEADER;
+	} else if (!forwarded_room(p, message)) {
+		rc = KLUIS_EBUSY;
+	}
+	for (unsigned i = 0; rc == 0 && i < message->propose.n; i++) {
+		rc = proposer_check(r, first[i].command);
+	}
+	for (unsigned i = 0; rc == 0 && i < message->propose.n; i++) {
+		forwarded_take(p, peer, message->term, &first[i]);
+	}
+	if (rc != 0) {
+		forwarded_answer(r, peer, first->boot, first->seq, last->seq, rc);
+	}
+}
+
+/* Refused: it is in no log, so it may be sent again, or end. */
+static void proposer_refused(struct replica *r, const struct message *message)
+{
+	struct proposer *p = &r->proposer;
+	int rc = message->propose_result.rc;
+	bool again = rc == KLUIS_ENOTLEADER || rc == KLUIS_EBUSY || rc == KLUIS_EAGAIN;
+	struct propose *prev;
+
+	for (struct propose *req = p->sent.tail; req != NULL; req = prev) {
+		prev = req->prev;
+		if (req->seq < message->propose_result.first_seq ||
+			req->seq > message->propose_result.seq || req->state != PROPOSE_SENT) {
+			continue;
+		}
+		propose_unlink(&p->sent, req);
+		if (again) {
+			propose_push_front(&p->queued, req);
+		} else {
+			propose_end(req, rc);
+		}
+	}
+	if (again) {
+		p->retry_ms = replica_now(r) + PROPOSE_RETRY_MS;
+	}
+}
+
+void proposer_receive(struct replica *r, uint64_t peer, const struct message *message)
+{
+	if (message->type == MESSAGE_PROPOSE) {
+		proposer_receive_proposals(r, peer, message);
+	} else if (message->propose_result.boot == r->proposer.boot &&
+		   message->propose_result.rc != 0) {
+		proposer_refused(r, message);
+	}
+}
+
+/* --- applied --- */
+
+static struct propose *proposer_find(struct proposer *p, uint64_t seq)
+{
+	/* In the log's order they end as they were sent: nearly always the first. */
+	for (struct propose *req = p->sent.head; req != NULL && req->seq <= seq; req = req->next) {
+		if (req->seq == seq) {
+			return req;
+		}
+	}
+	return NULL;
+}
+
+static void proposer_complete(
+	struct proposer *p, const struct fsm_results *results, const struct fsm_result *result)
+{
+	struct propose *req = proposer_find(p, result->seq);
+	struct bytes reply = fsm_results_reply(results, result);
+
+	if (req == NULL) {
+		return; /* Its time was up before. */
+	}
+	assert(reply.len <= PROPOSE_REPLY_BYTES_MAX);
+	propose_unlink(&p->sent, req);
+	req->index = result->index;
+	req->ordinal = result->ordinal;
+	if (reply.len > 0) {
+		memcpy(req->reply_space, reply.data, reply.len);
+	}
+	req->reply = bytes_of(req->reply_space, reply.len);
+	propose_end(req, result->rc);
+}
+
+/* An entry of `term` is applied: what went to a leader of an earlier one and was not applied by now
+ * is in no log that can win. It begins again, under a new number. */
+static void proposer_requeue_lost(struct proposer *p, uint64_t term)
+{
+	struct propose *prev;
+
+	for (struct propose *req = p->sent.tail; req != NULL; req = prev) {
+		prev = req->prev;
+		if (req->state == PROPOSE_SENT && req->sent_term < term) {
+			propose_unlink(&p->sent, req);
+			propose_push_front(&p->queued, req);
+		}
+	}
+}
+
+void proposer_applied(struct replica *r, const struct fsm_results *results, uint64_t term)
+{
+	struct proposer *p = &r->proposer;
+
+	for (size_t i = 0; i < results->n; i++) {
+		const struct fsm_result *result = &results->result[i];
+
+		if (result->origin == r->node_id && result->nonce == p->boot) {
+			proposer_complete(p, results, result);
+		}
+	}
+	if (term > r->term_seen) {
+		r->term_seen = term;
+		proposer_requeue_lost(p, term);
+	}
+}
+
+void proposer_doubt(struct replica *r)
+{
+	for (struct propose *req = r->proposer.sent.head; req != NULL; req = req->next) {
+		req->state = PROPOSE_DOUBTFUL;
+	}
+}
+
+/* --- time --- */
+
+static void proposer_expire(struct propose_list *list, uint64_t now_ms, int rc)
+{
+	struct propose *next;
+
+	for (struct propose *req = list->head; req != NULL; req = next) {
+		next = req->next;
+		if (req->deadline_ms <= now_ms) {
+			propose_unlink(list, req);
+			propose_end(req, rc);
+		}
+	}
+}
+
+/* With a leader in reach it was only the queue that did not move. */
+static bool proposer_leader_in_reach(struct replica *r)
+{
+	uint64_t leader = driver_leader(r->driver);
+	struct link_status link;
+
+	return leader == r->node_id ||
+	       (leader != 0 && links_status(r->links, leader, &link) == 0 && link.up);
+}
+
+void proposer_tick(struct replica *r)
+{
+	struct proposer *p = &r->proposer;
+	uint64_t now_ms = replica_now(r);
+
+	if (p->queued.head != NULL) {
+		proposer_expire(&p->queued, now_ms,
+			proposer_leader_in_reach(r) ? KLUIS_EBUSY : KLUIS_ENOQUORUM);
+	}
+	proposer_expire(&p->sent, now_ms, KLUIS_EUNKNOWN_OUTCOME);
+}
+
+void proposer_init(struct replica *r)
+{
+	struct proposer *p = &r->proposer;
+
+	random_fill(r->random, &p->boot, sizeof p->boot);
+	p->next_seq = 1;
+	p->forwarded_tail = &p->forwarded;
+}
+
+void proposer_stop(struct replica *r)
+{
+	struct proposer *p = &r->proposer;
+
+	propose_end_all(&p->queued, KLUIS_ECLOSED);
+	propose_end_all(&p->sent, KLUIS_EUNKNOWN_OUTCOME);
+	while (p->forwarded != NULL) {
+		forwarded_drop(p);
+	}
+	buf_release(&p->payload);
+}

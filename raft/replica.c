@@ -1,0 +1,376 @@
+#include "raft/replica.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "base/log.h"
+#include "crypto/pki.h"
+#include "crypto/tls_ctx.h"
+#include "raft/replica_impl.h"
+
+enum { REPLICA_POOL_QUEUE_MAX = 256 };
+
+uint64_t replica_now(const struct replica *r)
+{
+	return clock_monotonic_ms(r->clock);
+}
+
+unsigned replica_port(const struct replica *r)
+{
+	return r->port;
+}
+
+uint64_t replica_node_id(const struct replica *r)
+{
+	return r->node_id;
+}
+
+/* --- the loop --- */
+
+static void replica_driver_timer_cb(uv_timer_t *timer)
+{
+	struct replica *r = timer->data;
+
+	driver_tick(r->driver);
+}
+
+static void replica_house_timer_cb(uv_timer_t *timer)
+{
+	replica_house(timer->data);
+}
+
+static void replica_arm(struct replica *r)
+{
+	uint64_t now_ms = replica_now(r), due_ms = driver_deadline_ms(r->driver);
+	int rv;
+
+	if (due_ms == r->armed_ms) {
+		return;
+	}
+	r->armed_ms = due_ms;
+	uv_update_time(&r->loop);
+	rv = uv_timer_start(&r->driver_timer, replica_driver_timer_cb,
+		due_ms > now_ms ? due_ms - now_ms : 0, 0);
+	assert(rv == 0);
+}
+
+/* Once a turn, before the loop waits: everything that came in this turn is answered together. */
+static void replica_turn_cb(uv_prepare_t *turn)
+{
+	struct replica *r = turn->data;
+	struct driver_status status = driver_status(r->driver);
+
+	assert(!r->stopping);
+	if (status.role == DRIVER_LEADER && !r->led) {
+		cluster_clock_lead(r);
+		log_info("op=lead term=%llu", (unsigned long long)status.term);
+	}
+	r->led = status.role == DRIVER_LEADER;
+	if (status.leader != 0) {
+		atomic_store(&r->heard_ms, replica_now(r));
+	}
+	proposer_turn(r);
+	reader_turn(r);
+	replica_arm(r);
+}
+
+/* --- links --- */
+
+static void replica_receive_cb(
+	void *data, uint64_t peer, enum link_stream stream, struct bytes message)
+{
+	struct replica *r = data;
+
+	if (r->stopping) {
+		return;
+	}
+	if (stream != LINK_FILE) {
+		/* The link gives nothing of an older connection after a newer one began. */
+		(void)driver_receive(r->driver, peer, 1, message); /* Counted there. */
+	} else if (file_message_type(message) == FILE_REQUEST) {
+		checkpoint_receive(r, peer, message);
+	} else {
+		catch_up_receive(r, peer, message);
+	}
+}
+
+static void replica_down_cb(void *data, uint64_t peer)
+{
+	struct replica *r = data;
+
+	if (!r->stopping) {
+		driver_disconnected(r->driver, peer);
+		checkpoint_peer_down(r, peer);
+		catch_up_peer_down(r, peer);
+	}
+}
+
+static void replica_room_cb(void *data, uint64_t peer, enum link_stream stream)
+{
+	struct replica *r = data;
+
+	if (!r->stopping && stream == LINK_FILE) {
+		checkpoint_room(r, peer);
+	}
+}
+
+static const struct link_handler replica_link_handler = {
+	.receive_cb = replica_receive_cb,
+	.down_cb = replica_down_cb,
+	.room_cb = replica_room_cb,
+};
+
+static int replica_tls(const struct replica_config *config, struct tls_ctx **ret_ctx, struct err *e)
+{
+	_cleanup_(pki_identity_release) struct pki_identity identity = {BUF_INIT, BUF_INIT};
+	_cleanup_(buf_release) struct buf ca = BUF_INIT;
+	int rc = pki_read(config->cert_path, config->key_path, &identity, e);
+
+	if (rc == 0) {
+		rc = file_read(config->ca_path, PKI_PEM_BYTES_MAX, &ca, e);
+	}
+	return rc == 0 ? tls_ctx_new_link(buf_bytes(&identity.cert_pem),
+				 buf_bytes(&identity.key_pem), buf_bytes(&ca), ret_ctx, e)
+		       : rc;
+}
+
+static int replica_open_links(struct replica *r, const struct replica_config *config, struct err *e)
+{
+	struct links_config links = {.loop = &r->loop,
+		.pool = r->give_pool,
+		.home = &r->mailbox,
+		.clock = r->clock,
+		.random = r->random,
+		.node_id = r->node_id,
+		.feature_level = (uint16_t)config->feature_level,
+		.handler = &replica_link_handler,
+		.data = r};
+	int rc = replica_tls(config, &links.ctx, e);
+
+	if (rc != 0) {
+		return rc;
+	}
+	memcpy(links.cluster_id, config->cluster_id, sizeof links.cluster_id);
+	memcpy(links.lineage, config->lineage, sizeof links.lineage);
+	rc = links_new(&links, config->listen, &r->links, e);
+	tls_ctx_unref(links.ctx);
+	if (rc == 0) {
+		r->port = links_port(r->links);
+	}
+	return rc;
+}
+
+/* --- the end --- */
+
+static void replica_closed_part(struct replica *r)
+{
+	assert(r->closing_parts > 0);
+	r->closing_parts--;
+	if (r->closing_parts == 0) {
+		uv_close((uv_handle_t *)&r->driver_timer, NULL);
+		uv_close((uv_handle_t *)&r->house_timer, NULL);
+		uv_close((uv_handle_t *)&r->turn, NULL);
+		mailbox_close(&r->mailbox, NULL);
+	}
+}
+
+static void replica_closed_cb(void *data)
+{
+	replica_closed_part(data);
+}
+
+/* The last that runs on the loop: everything open is ended, then closed. */
+static void replica_close(struct replica *r)
+{
+	r->stopping = true;
+	(void)uv_timer_stop(&r->driver_timer); /* These cannot fail. */
+	(void)uv_timer_stop(&r->house_timer);
+	(void)uv_prepare_stop(&r->turn);
+	proposer_stop(r);
+	reader_stop(r);
+	replica_transfers_end(r, KLUIS_ECLOSED);
+	applier_stop(r);
+	pool_free(r->take_pool);
+	pool_free(r->give_pool);
+	r->take_pool = r->give_pool = NULL;
+	r->closing_parts = 1U + (r->links != NULL) + (r->log != NULL);
+	if (r->links != NULL) {
+		links_close(r->links, replica_closed_cb, r);
+	}
+	if (r->log != NULL) {
+		entry_log_close(r->log, replica_closed_cb);
+	}
+	replica_closed_part(r);
+}
+
+static bool replica_handed_over(const struct replica *r)
+{
+	return driver_status(r->driver).role != DRIVER_LEADER || replica_now(r) >= r->stop_at_ms;
+}
+
+static void replica_stop_timer_cb(uv_timer_t *timer)
+{
+	struct replica *r = timer->data;
+
+	if (replica_handed_over(r)) {
+		replica_close(r);
+	} else {
+		replica_house(r);
+	}
+}
+
+static void replica_stop_cb(struct mail *mail)
+{
+	struct replica *r = CONTAINER_OF(mail, struct replica, stop_mail);
+	int rc, rv;
+
+	r->stop_at_ms = replica_now(r) + r->hand_over_ms;
+	if (replica_handed_over(r)) {
+		replica_close(r);
+		return;
+	}
+	rc = driver_transfer(r->driver, 0);
+	if (rc != 0) {
+		log_warn("op=replica_stop rc=%s msg=\"leadership not handed over, ignoring\"",
+			err_name(rc));
+	}
+	rv = uv_timer_start(&r->house_timer, replica_stop_timer_cb, 10, 10);
+	assert(rv == 0);
+}
+
+static void replica_free(struct replica *r)
+{
+	checkpoint_stop(r);
+	catch_up_stop(r);
+	driver_free(r->driver);
+	fsm_free(r->applier.fsm);
+	kv_close(r->applier.kv);
+	(void)pthread_mutex_destroy(&r->gate);
+	(void)pthread_mutex_destroy(&r->status_lock);
+	(void)pthread_mutex_destroy(&r->applier.lock);
+	(void)pthread_cond_destroy(&r->applier.more);
+	(void)pthread_cond_destroy(&r->applier.readers_gone);
+	free(r->dir);
+	free(r->site);
+	free(r);
+}
+
+void replica_stop(struct replica *r, unsigned hand_over_ms)
+{
+	if (r == NULL) {
+		return;
+	}
+	(void)pthread_mutex_lock(&r->gate);
+	assert(!r->closing);
+	r->closing = true;
+	(void)pthread_mutex_unlock(&r->gate);
+	r->hand_over_ms = hand_over_ms;
+	r->stop_mail.deliver_cb = replica_stop_cb;
+	mailbox_send(&r->mailbox, &r->stop_mail);
+	(void)pthread_join(r->thread, NULL);
+	replica_free(r);
+}
+
+/* --- the beginning --- */
+
+static void *replica_thread(void *arg)
+{
+	struct replica *r = arg;
+	int rv;
+
+	(void)pthread_setname_np(pthread_self(), "core"); /* Only for people. */
+	(void)uv_run(&r->loop, UV_RUN_DEFAULT);
+	rv = uv_loop_close(&r->loop);
+	assert(rv == 0);
+	return NULL;
+}
+
+static struct replica *replica_new(const struct replica_config *config)
+{
+	struct replica *r = x_calloc(1, sizeof *r);
+	int rv = uv_loop_init(&r->loop);
+
+	assert(rv == 0 && config->node_id > 0);
+	rv = mailbox_init(&r->mailbox, &r->loop);
+	assert(rv == 0);
+	(void)uv_timer_init(&r->loop, &r->driver_timer); /* These three cannot fail. */
+	(void)uv_timer_init(&r->loop, &r->house_timer);
+	(void)uv_prepare_init(&r->loop, &r->turn);
+	r->driver_timer.data = r->house_timer.data = r->turn.data = r;
+	(void)pthread_mutex_init(&r->gate, NULL);
+	(void)pthread_mutex_init(&r->status_lock, NULL);
+	r->dir = x_strdup(config->dir);
+	r->site = x_strdup(config->site == NULL ? "" : config->site);
+	r->node_id = config->node_id;
+	r->clock = config->clock == NULL ? &clock_system : config->clock;
+	r->random = config->random == NULL ? &random_system : config->random;
+	r->floor_percent = config->floor_percent == 0 ? DISK_FLOOR_PERCENT : config->floor_percent;
+	r->floor_bytes_setting = config->floor_bytes == 0 ? DISK_FLOOR_BYTES : config->floor_bytes;
+	r->free_bytes = UINT64_MAX; /* Until the first look. */
+	r->store_cache_bytes = config->store_cache_bytes;
+	r->take_pool = pool_new("take", 1, REPLICA_POOL_QUEUE_MAX);
+	r->give_pool = pool_new("give", 1, REPLICA_POOL_QUEUE_MAX);
+	applier_init(&r->applier);
+	proposer_init(r);
+	reader_init(r);
+	return r;
+}
+
+static void replica_new_driver(struct replica *r, const struct replica_config *config)
+{
+	struct driver_options options;
+	uint32_t seed;
+
+	random_fill(r->random, &seed, sizeof seed);
+	options = driver_options_default(r->node_id, seed);
+	if (config->election_timeout_ms != 0) {
+		options.election_timeout_ms = config->election_timeout_ms;
+	}
+	if (config->heartbeat_ms != 0) {
+		options.heartbeat_ms = config->heartbeat_ms;
+	}
+	r->driver = driver_new(&options, &replica_driver_io, r);
+}
+
+static int replica_open(struct replica *r, const struct replica_config *config, struct err *e)
+{
+	int rc = replica_boot_members(r, config, e);
+
+	if (rc == 0) {
+		rc = replica_boot(r, e);
+	}
+	if (rc == 0) {
+		rc = replica_open_links(r, config, e);
+	}
+	if (rc == 0) {
+		replica_new_driver(r, config);
+		rc = replica_boot_driver(r, e);
+	}
+	return rc;
+}
+
+int replica_start(const struct replica_config *config, struct replica **ret_replica, struct err *e)
+{
+	struct replica *r = replica_new(config);
+	int rc = replica_open(r, config, e), rv;
+
+	if (rc != 0) {
+		replica_close(r);
+		(void)replica_thread(r); /* Here: to the end of the loop. */
+		replica_free(r);
+		return rc;
+	}
+	r->flushed_index = r->position.index;
+	replica_peers_update(r);
+	replica_status_update(r);
+	applier_start(r);
+	rv = uv_prepare_start(&r->turn, replica_turn_cb);
+	assert(rv == 0);
+	rv = uv_timer_start(&r->house_timer, replica_house_timer_cb, 0, HEARTBEAT_MS / 3);
+	assert(rv == 0);
+	rv = pthread_create(&r->thread, NULL, replica_thread, r);
+	assert(rv == 0);
+	*ret_replica = r;
+	return 0;
+}

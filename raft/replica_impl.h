@@ -1,0 +1,276 @@
+/* What the parts of the replica share; nobody outside raft/replica*.c, propose.c, read_index.c,
+ * catch_up.c and checkpoint.c includes it. Everything belongs to the core thread unless said. */
+#ifndef KLUIS_RAFT_REPLICA_IMPL_H
+#define KLUIS_RAFT_REPLICA_IMPL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "raft/command.h"
+#include "raft/driver.h"
+#include "raft/entry_log.h"
+#include "raft/fsm.h"
+#include "raft/file_message.h"
+#include "raft/link.h"
+#include "raft/manifest.h"
+#include "raft/propose.h"
+#include "raft/read_index.h"
+#include "raft/replica.h"
+#include "raft/snapshot_record.h"
+
+/* --- the apply thread --- */
+
+enum apply_kind { APPLY_ENTRIES, APPLY_FLUSH, APPLY_WORK, APPLY_INSTALL, APPLY_STOP };
+
+struct apply_job {
+	struct mail mail;
+	struct apply_job *next;
+	struct replica *replica;
+	enum apply_kind kind;
+	/* Results, for the core. */
+	struct fsm_results results; /* ENTRIES: of this job and of those merged into it. */
+	struct position position;
+	uint64_t index; /* FLUSH: safe to cut the log to. */
+	struct replica_work *work;
+	/* ENTRIES */
+	size_t bytes;
+	unsigned n;
+	struct entry *entries[];
+};
+
+struct applier {
+	pthread_t thread;
+	pthread_mutex_t lock;
+	pthread_cond_t more, readers_gone;
+	struct apply_job *head, **tail; /* Under lock. */
+	bool started;
+	/* Readers of the store; under lock. */
+	bool swapping;
+	unsigned readers;
+	/* The thread's own. */
+	struct fsm *fsm;
+	struct kv *kv; /* Changed under lock, by an install alone. */
+};
+
+/* --- proposals --- */
+
+enum propose_state { PROPOSE_NEW, PROPOSE_QUEUED, PROPOSE_SENT, PROPOSE_DOUBTFUL };
+
+struct propose_list {
+	struct propose *head, *tail;
+	size_t n, bytes;
+};
+
+/* A proposal of another node, waiting to be put into the log here. */
+struct forwarded {
+	struct forwarded *next;
+	uint64_t origin, boot, seq, term;
+	size_t len;
+	uint8_t command[];
+};
+
+struct proposer {
+	uint64_t boot, next_seq;
+	struct propose_list queued; /* Not given to raft. */
+	struct propose_list sent;   /* In order of seq. */
+	struct forwarded *forwarded, **forwarded_tail;
+	size_t forwarded_bytes;
+	unsigned n_forwarded;
+	uint64_t retry_ms; /* Refused: not before. */
+	struct buf payload;
+};
+
+/* --- reads --- */
+
+struct read_batch {
+	struct read_batch *next;
+	uint64_t token;
+	struct read_index *reads;
+};
+
+struct reader {
+	struct read_index *pending, **pending_tail; /* For the next round. */
+	uint64_t retry_ms;
+	struct read_batch *batches; /* Under way. */
+	unsigned n_batches, n_reads;
+	uint64_t next_token;
+	struct read_index *confirmed; /* The index is known, not applied yet. */
+	struct applied_wait *waits;
+};
+
+/* --- checkpoints given and taken --- */
+
+struct checkpoint;
+struct checkpoint_send;
+struct catch_up;
+
+/* --- the cluster's clock --- */
+
+struct cluster_clock {
+	uint64_t base_ms, base_monotonic_ms; /* Cluster time at a moment. */
+	uint64_t last_jump_ms;		     /* Monotonic, of the last proposal to jump. */
+};
+
+struct replica {
+	char *dir, *site;
+	uint64_t node_id;
+	const struct clock *clock;
+	struct random *random;
+	unsigned floor_percent;
+	uint64_t floor_bytes_setting;
+	size_t store_cache_bytes;
+
+	uv_loop_t loop;
+	struct mailbox mailbox;
+	uv_timer_t driver_timer, house_timer;
+	uv_prepare_t turn;
+	pthread_t thread;
+	uint64_t armed_ms; /* What driver_timer is set for. */
+	unsigned port;
+
+	struct entry_log *log;
+	struct driver *driver;
+	struct links *links;
+	struct pool *take_pool; /* One thread: what is fetched, in order; the disk's state. */
+	struct pool *give_pool; /* One thread: hashing and reading of checkpoints. */
+	struct applier applier;
+	struct proposer proposer;
+	struct reader reader;
+	struct cluster_clock cluster_clock;
+	struct checkpoint *checkpoint;		  /* Given to others; NULL: none. */
+	struct checkpoint_send *checkpoint_sends; /* All peers', in order. */
+	struct catch_up *catch_up;		  /* Being fetched; NULL: none. */
+
+	struct configuration members; /* As configured, until the log says more. */
+	struct configuration peers;   /* Given to the links. */
+	bool peers_set;
+	struct position position; /* Of the store, as last heard from the apply thread. */
+	_Atomic uint64_t applied, heard_ms;
+	uint64_t term_seen; /* Of entries applied since the start. */
+	bool led;	    /* At the end of the last turn. */
+
+	/* Log truncation. */
+	uint64_t flushed_index;	 /* Of the last flush that was recorded. */
+	uint64_t bytes_to_flush; /* Applied since. */
+	bool flushing;
+
+	/* Hash reports. */
+	uint64_t reported_index, report_seen;
+	uint64_t report_changed_ms;
+
+	/* Disk. */
+	struct pool_work disk_work;
+	bool disk_busy;
+	uint64_t disk_checked_ms;
+	uint64_t disk_free, disk_total; /* The pool thread's, while disk_busy. */
+	uint64_t free_bytes, floor_bytes;
+	_Atomic bool read_only;
+	bool read_only_told, quarantined;
+	uint64_t read_only_told_ms;
+
+	struct replica_transfer *transfers;
+
+	/* Stopping. */
+	pthread_mutex_t gate; /* Of `closing`: no request enters behind it. */
+	bool closing;
+	struct mail stop_mail;
+	unsigned hand_over_ms;
+	uint64_t stop_at_ms;
+	bool stopping;
+	unsigned closing_parts;
+
+	pthread_mutex_t status_lock;
+	struct replica_status status;
+};
+
+uint64_t replica_now(const struct replica *r);
+
+/* --- replica_boot.c --- */
+/* Opens log, store and state machine in r->dir, ends an install that a crash cut short, checks that
+ * they belong together. Before the threads run. */
+KLUIS_MUST_CHECK int replica_boot(struct replica *r, struct err *e);
+/* Gives the driver what stands in the log. */
+KLUIS_MUST_CHECK int replica_boot_driver(struct replica *r, struct err *e);
+char *replica_path(const struct replica *r, const char *name); /* dir/name; the caller frees. */
+KLUIS_MUST_CHECK int replica_open_store(struct replica *r, struct err *e);
+KLUIS_MUST_CHECK int replica_boot_members(
+	struct replica *r, const struct replica_config *config, struct err *e);
+
+/* --- replica_io.c --- */
+extern const struct driver_io replica_driver_io;
+void replica_persisted(void *user, uint64_t seq); /* entry_log's persisted_cb. */
+
+/* --- replica_apply.c --- */
+void applier_init(struct applier *applier);
+void applier_start(struct replica *r);
+/* Ends the thread when all jobs are done. Blocking. */
+void applier_stop(struct replica *r);
+struct apply_job *apply_job_new(struct replica *r, enum apply_kind kind, unsigned n);
+void applier_push(struct replica *r, struct apply_job *job);
+
+/* --- propose.c --- */
+void proposer_init(struct replica *r);
+/* At the end of each turn of the loop: gives what is queued to raft. */
+void proposer_turn(struct replica *r);
+void proposer_tick(struct replica *r);
+/* From the driver: a message of the propose family. */
+void proposer_receive(struct replica *r, uint64_t peer, const struct message *message);
+/* Entries were applied: ends our waiters; term: of the newest of them. */
+void proposer_applied(struct replica *r, const struct fsm_results *results, uint64_t term);
+/* The store was replaced: what was under way may be in it or not. */
+void proposer_doubt(struct replica *r);
+void proposer_stop(struct replica *r);
+/* A command of the node itself: nobody waits for it, a refusal is no matter. Takes the bytes. */
+void propose_own(struct replica *r, const struct command *command);
+
+/* --- read_index.c --- */
+void reader_init(struct replica *r);
+void reader_turn(struct replica *r);
+void reader_tick(struct replica *r);
+void reader_ready(struct replica *r, uint64_t token, int rc, uint64_t index);
+void reader_applied(struct replica *r);
+void reader_stop(struct replica *r);
+
+/* --- replica_clock.c --- */
+void cluster_clock_lead(struct replica *r); /* This node became leader. */
+uint64_t cluster_clock_now(struct replica *r);
+void cluster_clock_applied(struct replica *r);
+/* Leader: proposes a jump when a majority of wall clocks says so. */
+void cluster_clock_tick(struct replica *r);
+
+/* --- replica_house.c: what happens every HEARTBEAT_MS / 2 --- */
+void replica_house(struct replica *r);
+void replica_status_update(struct replica *r);
+void replica_peers_update(struct replica *r);
+void replica_flushed(struct replica *r, uint64_t index);
+void replica_report(struct replica *r, const struct fsm_report *report);
+void replica_transfers_end(struct replica *r, int rc);
+uint64_t replica_floor(const struct replica *r, uint64_t total_bytes);
+
+/* --- checkpoint.c: what others fetch from here --- */
+int checkpoint_manifest(struct replica *r, uint64_t peer, uint64_t min_index);
+void checkpoint_receive(struct replica *r, uint64_t peer, struct bytes message);
+void checkpoint_room(struct replica *r, uint64_t peer);
+void checkpoint_peer_down(struct replica *r, uint64_t peer);
+void checkpoint_tick(struct replica *r);
+void checkpoint_stop(struct replica *r);
+
+/* --- catch_up.c: what this node fetches --- */
+int catch_up_fetch(struct replica *r, uint64_t peer, const struct driver_snapshot *snapshot,
+	struct bytes manifest);
+void catch_up_receive(struct replica *r, uint64_t peer, struct bytes message);
+void catch_up_peer_down(struct replica *r, uint64_t peer);
+void catch_up_tick(struct replica *r);
+int catch_up_install(struct replica *r, uint64_t seq, const struct driver_snapshot *snapshot);
+void catch_up_swapped(struct replica *r);
+/* The log's reset of an install is durable. */
+void catch_up_persisted(struct replica *r, uint64_t seq);
+void catch_up_stop(struct replica *r);
+void catch_up_progress(const struct replica *r, uint64_t *ret_bytes, uint64_t *ret_total);
+/* Apply thread: the point of no return, then closes the store, puts the fetched one in its place
+ * and opens it. */
+KLUIS_MUST_CHECK int catch_up_swap(struct replica *r, struct err *e);
+/* Puts install/db in the place of db; nothing to do when it is there already. Durable. */
+KLUIS_MUST_CHECK int catch_up_move_store(const struct replica *r, struct err *e);
+
+#endif
