@@ -88,12 +88,12 @@ static void sample(unsigned n, struct buf *to)
 		message.read_index_result.rc = KLUIS_ENOTLEADER;
 		break;
 	case 11:
-		message = (struct message){.type = MESSAGE_PROPOSE};
+		message = (struct message){.type = MESSAGE_PROPOSE, .term = 3};
 		message.propose.n = 2;
 		message.propose.proposals = proposals;
 		break;
 	case 12:
-		message = (struct message){.type = MESSAGE_PROPOSE_RESULT};
+		message = (struct message){.type = MESSAGE_PROPOSE_RESULT, .term = 3};
 		message.propose_result.first_seq = 3;
 		message.propose_result.seq = 9;
 		message.propose_result.rc = KLUIS_EBUSY;
