@@ -169,7 +169,8 @@ int index_store_tombstones(const struct kv_view *view, struct modification *curs
 	size_t n = 0, seen = 0;
 	int rc = 0;
 
-	if (upto == UINT64_MAX || at.index > upto) {
+	if (upto == UINT64_MAX || at.index > upto ||
+		(at.index == upto && at.ordinal == UINT32_MAX)) {
 		*ret_n = 0;
 		return 0;
 	}
@@ -191,7 +192,8 @@ int index_store_tombstones(const struct kv_view *view, struct modification *curs
 	}
 	kv_iter_free(iter);
 	if (rc == 0) {
-		*cursor = at;
+		/* Nothing was left: there is nothing to look at again before `upto` moves. */
+		*cursor = seen < max ? (struct modification){upto, UINT32_MAX} : at;
 		*ret_n = n;
 	}
 	return rc;

@@ -52,7 +52,7 @@ struct index_tombstone {
 	struct key key;
 };
 /* Looks at no more than max rows behind *cursor with a raft index <= upto, gives the tombstones
- * among them and moves the cursor to the last one looked at. */
+ * among them and moves the cursor to the last one looked at, or behind upto when none was left. */
 KLUIS_MUST_CHECK int index_store_tombstones(const struct kv_view *view, struct modification *cursor,
 	uint64_t upto, struct index_tombstone *ret_rows, size_t max, size_t *ret_n, struct err *e);
 

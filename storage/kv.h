@@ -18,7 +18,7 @@ enum {
 };
 
 struct kv_options {
-	bool read_only;		   /* A checkpoint: opened without writing a byte into it. */
+	bool read_only;		   /* A checkpoint: no row of it can change. */
 	bool create;		   /* Make the directory's database if there is none. */
 	size_t write_buffer_bytes; /* All memtables together; 0: 192 MiB. */
 	size_t cache_bytes;	   /* One LRU for blocks and blobs; 0: 256 MiB. */

@@ -5,6 +5,7 @@
 
 #include "crypto/hash.h"
 #include "storage/row.h"
+#include "storage/snapshot_store.h"
 
 void idempotency_row_encode(const struct idempotency_row *row, struct buf *to)
 {
@@ -258,22 +259,42 @@ int work_store_first(const struct kv_view *view, uint8_t ret_vault_id[16], struc
 	return rc;
 }
 
+/* Tombstones that nobody has looked at yet. */
+static int upkeep_tombstones_due(const struct kv_view *view, bool *ret_due, struct err *e)
+{
+	struct snapshot_state_row snapshots;
+	struct expire_state_row state;
+	int rc = snapshot_store_state(view, &snapshots, e);
+
+	if (rc == 0) {
+		rc = expire_store_get(view, &state, e);
+	}
+	if (rc == 0) {
+		*ret_due = snapshots.tombstones_upto > state.tombstones_done.index;
+	}
+	return rc;
+}
+
 int upkeep_store_due(const struct kv_view *view, uint64_t now_ms, bool *ret_due, struct err *e)
 {
 	struct expiry_row row;
 	uint8_t id[16];
-	size_t n = 0;
+	size_t n;
 	int rc = work_store_first(view, id, e);
 
-	if (rc == KLUIS_ENOTFOUND) {
-		rc = expiry_store_due(view, now_ms, &row, 1, &n, e);
-	} else if (rc == 0) {
-		n = 1;
-	}
 	if (rc == 0) {
-		*ret_due = n > 0;
+		*ret_due = true;
+		return 0;
 	}
-	return rc;
+	if (rc != KLUIS_ENOTFOUND) {
+		return rc;
+	}
+	rc = expiry_store_due(view, now_ms, &row, 1, &n, e);
+	if (rc == 0 && n > 0) {
+		*ret_due = true;
+		return 0;
+	}
+	return rc == 0 ? upkeep_tombstones_due(view, ret_due, e) : rc;
 }
 
 static struct key ledger_key(const struct ledger_row *row)

@@ -401,7 +401,9 @@ static void test_tombstones_are_forgotten_late(void **state)
 	struct command end = {.type = COMMAND_SESSION_END, .session_end.which = SESSION_END_ALL};
 	struct command expire = {.type = COMMAND_EXPIRE, .expire.max_rows = EXPIRE_ROWS_MAX};
 	uint64_t slot = w->m.now_ms;
+	struct kv_view *view;
 	size_t before;
+	bool due = true;
 
 	memcpy(end.session_end.session.token_hash, w->c.token_hash, 32);
 	assert_int_equal(fixture_machine_do(&w->m, &end), 0);
@@ -416,6 +418,10 @@ static void test_tombstones_are_forgotten_late(void **state)
 		}
 	}
 	assert_int_equal(tombstones(w), 0);
+	view = kv_view_new(w->m.kv);
+	assert_int_equal(upkeep_store_due(view, w->m.now_ms, &due, NULL), 0);
+	assert_false(due); /* Until the next cycle is confirmed. */
+	kv_view_free(view);
 }
 
 static void test_expire_is_rate_limited(void **state)
