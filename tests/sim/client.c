@@ -45,7 +45,8 @@ static void waiters_expire(struct sim_node *node, uint64_t before_ms)
 }
 
 /* The client hears that its write is done. */
-static void client_ack(struct sim_node *node, uint64_t seq, uint64_t index, uint64_t entry_hash)
+static void client_ack(
+	struct sim_node *node, uint64_t seq, uint64_t index, uint64_t entry_hash, int rc)
 {
 	struct sim *sim = node->sim;
 	uint64_t since_ms;
@@ -55,6 +56,7 @@ static void client_ack(struct sim_node *node, uint64_t seq, uint64_t index, uint
 	}
 	sim_say(sim, "node %u acknowledges %llu", node->id, (unsigned long long)index);
 	oracle_acked(sim, index, entry_hash);
+	session_answer(sim, node, seq, rc);
 	if (sim->healed && since_ms >= sim->faults_end_ms && !sim->progressed) {
 		sim->progressed = true;
 		sim->progressed_ms = sim->now_ms;
@@ -64,7 +66,8 @@ static void client_ack(struct sim_node *node, uint64_t seq, uint64_t index, uint
 void client_applied(struct sim_node *node, const struct machine_done *done)
 {
 	if (done->origin == node->id && done->boot == node->boot) {
-		client_ack(node, done->seq, done->index, node->sim->oracle.fact[done->index].entry);
+		client_ack(node, done->seq, done->index, node->sim->oracle.fact[done->index].entry,
+			done->rc);
 	}
 }
 
@@ -119,31 +122,40 @@ static void client_forward(
 	node_after(node);
 }
 
-void client_propose(struct sim_node *node)
+uint64_t client_propose(struct sim_node *node, struct bytes command)
+{
+	struct sim_waiter *waiter;
+	uint64_t leader = driver_leader(node->driver), seq;
+
+	if (leader == 0) {
+		return 0;
+	}
+	seq = ++node->seq;
+	waiter = x_calloc(1, sizeof *waiter);
+	waiter->seq = seq;
+	waiter->since_ms = node->sim->now_ms;
+	waiter->next = node->waiters;
+	node->waiters = waiter;
+	if (leader == node->id) {
+		client_enqueue(node, node->id, node->boot, seq, command);
+		node_after(node);
+	} else {
+		client_forward(node, leader, seq, command);
+	}
+	return seq;
+}
+
+/* A command of nobody in particular. */
+static void client_noise(struct sim_node *node)
 {
 	_cleanup_(buf_release) struct buf command = BUF_INIT;
 	struct sim *sim = node->sim;
-	struct sim_waiter *waiter;
-	uint64_t leader = driver_leader(node->driver), seq = ++node->seq;
 
 	machine_command(&sim->random.random, node->machine, ++sim->command_id, &command);
 	if (sim_random(sim, 100) < sim->big_percent) {
 		buf_put_zeros(&command, (size_t)sim_random(sim, 20000));
 	}
-	if (leader == 0) {
-		return;
-	}
-	waiter = x_calloc(1, sizeof *waiter);
-	waiter->seq = seq;
-	waiter->since_ms = sim->now_ms;
-	waiter->next = node->waiters;
-	node->waiters = waiter;
-	if (leader == node->id) {
-		client_enqueue(node, node->id, node->boot, seq, buf_bytes(&command));
-		node_after(node);
-	} else {
-		client_forward(node, leader, seq, buf_bytes(&command));
-	}
+	(void)client_propose(node, buf_bytes(&command));
 }
 
 /* One entry of what waits; returns how many went into it. */
@@ -200,7 +212,7 @@ static void client_submitted(
 			struct entry *entry = entry_copy(
 				index, driver_status(node->driver).term, ENTRY_COMMAND, payload);
 
-			client_ack(node, proposal->seq, index, oracle_entry_hash(entry));
+			client_ack(node, proposal->seq, index, oracle_entry_hash(entry), 0);
 			entry_unref(entry);
 		}
 		proposal_free(proposal);
@@ -339,9 +351,11 @@ void client_event(struct sim *sim)
 	if (sim->now_ms > CLIENT_PATIENCE_MS) {
 		waiters_expire(node, sim->now_ms - CLIENT_PATIENCE_MS);
 	}
-	if (sim_chance(sim, 700)) {
-		client_propose(node);
-	} else {
+	if (sim_chance(sim, 300)) {
 		client_read(node);
+	} else if (sim_chance(sim, 500)) {
+		client_noise(node);
+	} else {
+		session_run(sim, &sim->session[sim_random(sim, SIM_SESSIONS)], node);
 	}
 }

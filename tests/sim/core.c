@@ -176,6 +176,9 @@ static void sim_build(struct sim *sim)
 			i <= sim->voters ? MEMBER_VOTER : MEMBER_STANDBY, site, address);
 		assert(rc == 0);
 	}
+	for (unsigned i = 0; i < SIM_SESSIONS; i++) {
+		session_init(&sim->session[i], i + 1);
+	}
 	for (unsigned i = 1; i <= SIM_NODES; i++) {
 		sim->node[i] = node_new(sim, i);
 		if (i <= sim->voters) { /* Others join with an empty log. */
@@ -255,6 +258,9 @@ void sim_free(struct sim *sim)
 	}
 	while (sim_pop(sim, &event)) {
 		event_free(&event);
+	}
+	for (unsigned i = 0; i < SIM_SESSIONS; i++) {
+		session_release(&sim->session[i]);
 	}
 	free(sim->heap.event);
 	oracle_release(&sim->oracle);

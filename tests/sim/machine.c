@@ -9,6 +9,7 @@
 #include "base/limits.h"
 #include "raft/fsm.h"
 #include "storage/key_codec.h"
+#include "tests/lib/fixture/client.h"
 
 struct machine {
 	uint64_t node;
@@ -148,17 +149,6 @@ void machine_set_impure(struct machine *machine, bool on)
 
 /* --- commands --- */
 
-static void command_init(struct command *command)
-{
-	*command = (struct command){.type = COMMAND_CLUSTER_INIT};
-	command->cluster_init.n_nodes = 6;
-	memset(command->cluster_init.cluster_id, 0xc1, 16);
-	memset(command->cluster_init.lineage, 0x11, 16);
-	for (unsigned i = 0; i < 6; i++) {
-		command->cluster_init.node[i] = i + 1;
-	}
-}
-
 static void command_account(struct command *command, uint64_t id, uint64_t salt, const char *name)
 {
 	*command = (struct command){.type = COMMAND_SERVICE_CREATE};
@@ -203,8 +193,10 @@ void machine_command(
 
 	(void)snprintf(name, sizeof name, "a%llu", (unsigned long long)random_below(random, 24));
 	if (id <= 2 || dice < 2) {
-		command_init(&command);
-	} else if (dice < 60) {
+		fixture_cluster_init(to, 6);
+		return;
+	}
+	if (dice < 60) {
 		command_account(&command, id, random_below(random, 64), name);
 	} else if (dice < 75) {
 		command = (struct command){.type = COMMAND_SERVICE_DISABLE};
@@ -222,7 +214,8 @@ void machine_command(
 		machine_report(machine, to);
 		return;
 	} else {
-		command_init(&command);
+		fixture_cluster_init(to, 6);
+		return;
 	}
 	command_encode(&command, to);
 }

@@ -5,10 +5,12 @@
 
 #include "base/random.h"
 #include "raft/driver.h"
+#include "tests/lib/fixture/client.h"
 #include "tests/sim/machine.h"
 
 enum {
 	SIM_NODES = 6,
+	SIM_SESSIONS = 3,
 	SIM_PAYLOAD_MAX = 2048,
 	SIM_LOAD_AFTER_MS = 2000, /* Clients go on so long after the first write in the calm. */
 	SIM_LIVENESS_MS = 30000,  /* A write commits so long after all faults end, at the latest. */
@@ -114,6 +116,26 @@ struct sim_link {
 	bool blocked;
 };
 
+enum session_stage {
+	STAGE_CLUSTER,
+	STAGE_ACCOUNT,
+	STAGE_ENROL,
+	STAGE_SESSION,
+	STAGE_VAULT,
+	STAGE_READY, /* Nothing is outstanding: the next commit can be made. */
+	STAGE_PAGE,  /* A page is staged, its commit is in `staged`. */
+	STAGE_COMMIT,
+};
+
+struct sim_session {
+	struct fixture_client client;
+	enum session_stage stage;
+	struct buf command, entries, staged;
+	bool built, waiting;
+	uint64_t node, boot, seq, since_ms; /* Where the command was sent last. */
+	uint64_t commits;
+};
+
 struct sim {
 	struct sim_options options;
 	struct random_seeded random;
@@ -122,6 +144,7 @@ struct sim {
 	struct sim_node *node[SIM_NODES + 1];
 	struct sim_link link[SIM_NODES + 1][SIM_NODES + 1];
 	struct sim_oracle oracle;
+	struct sim_session session[SIM_SESSIONS];
 	struct sim_stats stats;
 
 	/* How this seed is. */
@@ -311,7 +334,9 @@ bool node_survives(struct sim_node *node);
 /* --- clients --- */
 
 void client_event(struct sim *sim); /* EVENT_CLIENT */
-void client_propose(struct sim_node *node);
+/* Sends a command into the log, itself or through the leader it knows; its number, 0: none known.
+ */
+uint64_t client_propose(struct sim_node *node, struct bytes command);
 void client_read(struct sim_node *node);
 void client_proposed(struct sim_node *node, uint64_t peer, const struct message *message);
 void client_progress(struct sim_node *node);
@@ -319,6 +344,12 @@ void client_applied(struct sim_node *node, const struct machine_done *done);
 void client_read_ready(struct sim_node *node, uint64_t token, int rc, uint64_t index);
 void client_reads_serve(struct sim_node *node);
 void client_crash(struct sim_node *node);
+
+void session_init(struct sim_session *session, unsigned number);
+void session_release(struct sim_session *session);
+/* Its turn, at that node. */
+void session_run(struct sim *sim, struct sim_session *session, struct sim_node *node);
+void session_answer(struct sim *sim, const struct sim_node *node, uint64_t seq, int rc);
 
 /* --- faults --- */
 
