@@ -105,6 +105,13 @@ static int sftp_code(struct sftp *s, int ssh_rc)
 	}
 }
 
+/* Nothing more is said on this connection; closing a handle then only frees it, without a wait. */
+static void sftp_break(struct sftp *s)
+{
+	s->broken = true;
+	(void)shutdown(s->fd, SHUT_RDWR); /* Perhaps the peer did already. */
+}
+
 /* After a failed call of libssh2. */
 static int sftp_fail(struct sftp *s, struct err *e, const char *what)
 {
@@ -409,7 +416,10 @@ int sftp_list(struct sftp *s, struct sftp_entry **ret_entries, size_t *ret_n, st
 	if (rc == 0 && n < 0) {
 		rc = sftp_fail(s, e, "list directory");
 	}
-	if (!s->broken && libssh2_sftp_closedir(dir) != 0 && rc == 0) {
+	if (s->broken) {
+		sftp_break(s);
+	}
+	if (libssh2_sftp_closedir(dir) != 0 && rc == 0) {
 		rc = sftp_fail(s, e, "close directory");
 	}
 	if (rc != 0) {
@@ -536,10 +546,12 @@ int sftp_put(struct sftp *s, const char *name, int fd, struct err *e)
 	if (rc == 0 && libssh2_sftp_fsync(file) != 0) {
 		rc = sftp_fail(s, e, "fsync");
 	}
-	/* A window given up half way leaves replies in flight that no later call could tell apart.
-	 */
-	s->broken = s->broken || rc != 0;
-	if (!s->broken && libssh2_sftp_close(file) != 0) {
+	if (rc != 0) {
+		/* A window given up half way leaves replies in flight that no later call could tell
+		 * apart. */
+		sftp_break(s);
+	}
+	if (libssh2_sftp_close(file) != 0 && rc == 0) {
 		rc = sftp_fail(s, e, "close");
 	}
 	return rc == 0 ? 0 : err_wrap(e, rc, "put '%s'", name);

@@ -17,6 +17,16 @@
 #include "tests/lib/sshd.h"
 #include "tests/unit/backup/lib/site.h"
 
+#ifdef __SANITIZE_ADDRESS__
+/* libssh2 1.10 never frees its notes (32 bytes each) of requests whose handle was closed before
+ * their answer came, which is what a cut upload leaves. test_sftp.c is held to no leak at all. */
+const char *__lsan_default_suppressions(void);
+const char *__lsan_default_suppressions(void)
+{
+	return "leak:libssh2.so";
+}
+#endif
+
 struct world {
 	struct test_sshd *sshd;
 	struct backup_sites sites;
