@@ -19,7 +19,7 @@ struct prune_keep {
 
 static int prune_hash_compare(const void *a, const void *b)
 {
-	return memcmp(a, b, 32);
+	return memcmp(a, b, HASH_BYTES);
 }
 
 static int prune_keep_add(struct repository *r, const struct manifest_name *name,
@@ -115,6 +115,61 @@ static int prune_directory(const char *path, const struct prune_keep *keep, uint
 	return rc;
 }
 
+static int prune_name_compare(const void *hash, const void *name)
+{
+	return memcmp(hash, ((const struct manifest_name *)name)->hash, HASH_BYTES);
+}
+
+static int prune_by_hash(const void *a, const void *b)
+{
+	return prune_name_compare(((const struct manifest_name *)a)->hash, b);
+}
+
+/* "<manifest hash>-<node>": goes with its manifest. names: sorted by hash. */
+static int prune_receipt(struct repository *r, const char *text, const struct manifest_name *names,
+	size_t n, struct err *e)
+{
+	_cleanup_(x_freep) char *path = x_asprintf("%s/receipts/%s", repository_path(r), text);
+	char hex[HEX_LEN(HASH_BYTES) + 1] = "";
+	uint8_t hash[HASH_BYTES];
+
+	if (strlen(text) <= HEX_LEN(HASH_BYTES) || text[HEX_LEN(HASH_BYTES)] != '-') {
+		return 0;
+	}
+	memcpy(hex, text, HEX_LEN(HASH_BYTES));
+	if (hex_decode(hex, hash, sizeof hash) != 0 ||
+		(n > 0 && bsearch(hash, names, n, sizeof *names, prune_name_compare) != NULL)) {
+		return 0;
+	}
+	return unlink(path) == 0 ? 0 : err_set_errno(e, errno, "remove '%s'", path);
+}
+
+static int prune_receipts(struct repository *r, struct err *e)
+{
+	_cleanup_(x_freep) char *path = x_asprintf("%s/receipts", repository_path(r));
+	_cleanup_(x_freep) struct manifest_name *names = NULL;
+	struct dirent *entry;
+	size_t n = 0;
+	DIR *dir;
+	int rc = repository_list(r, &names, &n, NULL, e);
+
+	if (rc != 0) {
+		return rc;
+	}
+	if (n > 0) {
+		qsort(names, n, sizeof *names, prune_by_hash);
+	}
+	dir = opendir(path);
+	if (dir == NULL) {
+		return err_set_errno(e, errno, "open directory '%s'", path);
+	}
+	while (rc == 0 && (entry = readdir(dir)) != NULL) {
+		rc = prune_receipt(r, entry->d_name, names, n, e);
+	}
+	(void)closedir(dir); /* Only read. */
+	return rc;
+}
+
 static int prune_objects(
 	struct repository *r, uint64_t older_than_ms, uint64_t *freed, struct err *e)
 {
@@ -147,6 +202,7 @@ int repository_prune(struct repository *r, const struct manifest_name *names, si
 	if (rc == 0) {
 		repository_lock(r);
 		rc = prune_objects(r, wall_ms < leftover_ms ? 0 : wall_ms - leftover_ms, &freed, e);
+		rc = rc != 0 ? rc : prune_receipts(r, e);
 		repository_unlock(r);
 	}
 	if (rc == 0) {
