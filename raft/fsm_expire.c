@@ -94,7 +94,7 @@ static int expire_one(struct apply *a, const struct expiry_row *row)
 		       : rc;
 }
 
-static int expire_due(struct apply *a, size_t max, size_t *done)
+static int expire_due(struct apply *a, size_t max, size_t *done, uint64_t *queue_from_ms)
 {
 	_cleanup_(x_freep) struct expiry_row *rows = x_calloc(EXPIRE_ROWS_MAX, sizeof *rows);
 	size_t n = 0;
@@ -102,6 +102,7 @@ static int expire_due(struct apply *a, size_t max, size_t *done)
 
 	for (size_t i = 0; rc == 0 && i < n; i++) {
 		rc = expire_one(a, &rows[i]);
+		*queue_from_ms = rows[i].expires_ms;
 	}
 	*done += n;
 	return rc;
@@ -173,7 +174,7 @@ int apply_expire(struct apply *a, const struct command_expire *c)
 		return err_set(a->e, KLUIS_ERATE, "the last clean-up was just now");
 	}
 	cursor = state.tombstones_done;
-	rc = expire_due(a, max, &done);
+	rc = expire_due(a, max, &done, &state.queue_from_ms);
 	if (rc == 0) {
 		rc = expire_vaults(a, max, &done);
 	}

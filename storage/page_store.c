@@ -125,16 +125,22 @@ static int version_list_decode(struct bytes key, struct bytes value, void *to, s
 	return page_row_decode(value, to, e);
 }
 
-/* The older revisions, ascending. */
+/* The older revisions that may be kept behind `current`, ascending. Begins where the first of them
+ * can be: below lie only deleted rows, more with every commit, and a scan would step over each. */
 static int version_list(const struct kv_view *view, const uint8_t vault_id[16], uint64_t page_no,
-	struct page_row rows[PAGE_VERSIONS_MAX + 1], size_t *ret_n, struct err *e)
+	uint64_t current, struct page_row rows[PAGE_VERSIONS_MAX + 1], size_t *ret_n, struct err *e)
 {
 	struct row_list list = {.prefix = page_key(KEY_VERSION, vault_id),
 		.max = PAGE_VERSIONS_MAX + 1,
 		.decode = version_list_decode,
 		.stride = sizeof *rows};
+	uint8_t after[8];
 
 	key_put_u64(&list.prefix, page_no);
+	if (current > PAGE_VERSIONS_MAX + 2) {
+		store_u64(after, current - PAGE_VERSIONS_MAX - 2);
+		list.after = bytes_of(after, sizeof after);
+	}
 	return row_list(view, &list, rows, ret_n, e);
 }
 
@@ -146,7 +152,7 @@ int page_store_versions(const struct kv_view *view, const uint8_t vault_id[16], 
 	int rc = page_store_get(view, vault_id, page_no, &current, e);
 
 	if (rc == 0) {
-		rc = version_list(view, vault_id, page_no, older, &n, e);
+		rc = version_list(view, vault_id, page_no, current.revision, older, &n, e);
 	}
 	if (rc == 0 && n > PAGE_VERSIONS_MAX) {
 		rc = err_set(e, KLUIS_ECORRUPT, "a page has too many revisions");
@@ -380,18 +386,31 @@ int page_store_drop_version(struct txn *txn, const uint8_t vault_id[16], uint64_
 	return rc == 0 ? version_drop(txn, vault_id, &row, e) : rc;
 }
 
-/* Older revisions go: all of them with `purge`, else what falls out of the last ones kept. */
-static int version_trim(
-	struct txn *txn, const uint8_t vault_id[16], uint64_t page_no, bool purge, struct err *e)
+/* All older revisions behind `current` go. */
+static int version_purge(struct txn *txn, const uint8_t vault_id[16], uint64_t page_no,
+	uint64_t current, struct err *e)
 {
 	struct page_row rows[PAGE_VERSIONS_MAX + 1];
-	size_t n = 0, keep = purge ? 0 : PAGE_VERSIONS_MAX;
-	int rc = version_list(txn_view(txn), vault_id, page_no, rows, &n, e);
+	size_t n = 0;
+	int rc = version_list(txn_view(txn), vault_id, page_no, current, rows, &n, e);
 
-	for (size_t i = 0; rc == 0 && i + keep < n; i++) {
+	for (size_t i = 0; rc == 0 && i < n; i++) {
 		rc = version_drop(txn, vault_id, &rows[i], e);
 	}
 	return rc;
+}
+
+/* The one revision that falls out of the last PAGE_VERSIONS_MAX goes, unless it went before. */
+static int version_trim(struct txn *txn, const uint8_t vault_id[16], uint64_t page_no,
+	uint64_t current, struct err *e)
+{
+	int rc;
+
+	if (current <= PAGE_VERSIONS_MAX + 1) {
+		return 0;
+	}
+	rc = page_store_drop_version(txn, vault_id, page_no, current - PAGE_VERSIONS_MAX - 1, e);
+	return rc == KLUIS_ENOTFOUND ? 0 : rc;
 }
 
 static void version_keep(struct txn *txn, const uint8_t vault_id[16], const struct page_row *row)
@@ -426,7 +445,8 @@ int page_store_commit(struct txn *txn, const uint8_t vault_id[16], const struct 
 	}
 	old.expires_ms = versions_expire_ms;
 	version_keep(txn, vault_id, &old);
-	return version_trim(txn, vault_id, row->page_no, purge, e);
+	return purge ? version_purge(txn, vault_id, row->page_no, row->revision, e)
+		     : version_trim(txn, vault_id, row->page_no, row->revision, e);
 }
 
 void page_store_keep_version(struct txn *txn, const uint8_t vault_id[16],

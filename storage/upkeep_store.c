@@ -141,34 +141,11 @@ void expiry_store_delete(struct txn *txn, const struct expiry_row *row)
 	row_delete(txn, &key);
 }
 
-int expiry_store_due(const struct kv_view *view, uint64_t now_ms, struct expiry_row *ret_rows,
-	size_t max, size_t *ret_n, struct err *e)
-{
-	struct key first = key_begin(KEY_EXPIRY), end = key_begin(KEY_EXPIRY);
-	struct kv_iter *iter;
-	size_t n = 0;
-	int rc = 0;
-
-	assert(now_ms < UINT64_MAX);
-	key_put_u64(&end, now_ms + 1);
-	iter = kv_iter_new(view, key_bytes(&first), key_bytes(&end));
-	while (rc == 0 && n < max && kv_iter_next(iter)) {
-		rc = expiry_row_decode(kv_iter_key(iter), kv_iter_value(iter), &ret_rows[n++], e);
-	}
-	if (rc == 0) {
-		rc = kv_iter_status(iter, e);
-	}
-	kv_iter_free(iter);
-	if (rc == 0) {
-		*ret_n = n;
-	}
-	return rc;
-}
-
 void expire_state_encode(const struct expire_state_row *row, struct buf *to)
 {
 	buf_put_u8(to, ROW_FORMAT);
 	buf_put_u64(to, row->last_ms);
+	buf_put_u64(to, row->queue_from_ms);
 	buf_put_u64(to, row->tombstones_done.index);
 	buf_put_u32(to, row->tombstones_done.ordinal);
 }
@@ -180,6 +157,7 @@ int expire_state_decode(struct bytes value, struct expire_state_row *ret_row, st
 	int rc;
 
 	row.last_ms = wire_u64(&w);
+	row.queue_from_ms = wire_u64(&w);
 	row.tombstones_done.index = wire_u64(&w);
 	row.tombstones_done.ordinal = wire_u32(&w);
 	rc = row_end(NULL, &w, KEY_EXPIRE_STATE, e);
@@ -200,6 +178,36 @@ int expire_store_get(const struct kv_view *view, struct expire_state_row *ret_ro
 		return 0;
 	}
 	return rc == 0 ? expire_state_decode(buf_bytes(&value), ret_row, e) : rc;
+}
+
+int expiry_store_due(const struct kv_view *view, uint64_t now_ms, struct expiry_row *ret_rows,
+	size_t max, size_t *ret_n, struct err *e)
+{
+	struct key first = key_begin(KEY_EXPIRY), end = key_begin(KEY_EXPIRY);
+	struct expire_state_row state;
+	struct kv_iter *iter;
+	size_t n = 0;
+	int rc = expire_store_get(view, &state, e);
+
+	assert(now_ms < UINT64_MAX);
+	if (rc != 0) {
+		return rc;
+	}
+	/* What was taken out lies below as deleted rows, and a scan would step over each. */
+	key_put_u64(&first, state.queue_from_ms);
+	key_put_u64(&end, now_ms + 1);
+	iter = kv_iter_new(view, key_bytes(&first), key_bytes(&end));
+	while (rc == 0 && n < max && kv_iter_next(iter)) {
+		rc = expiry_row_decode(kv_iter_key(iter), kv_iter_value(iter), &ret_rows[n++], e);
+	}
+	if (rc == 0) {
+		rc = kv_iter_status(iter, e);
+	}
+	kv_iter_free(iter);
+	if (rc == 0) {
+		*ret_n = n;
+	}
+	return rc;
 }
 
 void expire_store_put(struct txn *txn, const struct expire_state_row *row)

@@ -54,7 +54,8 @@ KLUIS_MUST_CHECK int upkeep_store_due(
 	const struct kv_view *view, uint64_t now_ms, bool *ret_due, struct err *e);
 
 struct expire_state_row {
-	uint64_t last_ms; /* Cluster time of the last expire that did something. */
+	uint64_t last_ms;	/* Cluster time of the last expire that did something. */
+	uint64_t queue_from_ms; /* The expiry queue has nothing below. */
 	struct modification tombstones_done; /* Tombstones up to here have been looked at. */
 };
 void expire_state_encode(const struct expire_state_row *row, struct buf *to);
