@@ -6,13 +6,13 @@
 #include <stdio.h>
 #include <string.h>
 
-#include <openssl/crypto.h>
 #include <openssl/pem.h>
 #include <openssl/rand.h>
 #include <openssl/x509v3.h>
 
 #include "base/text.h"
 #include "crypto/cert.h"
+#include "crypto/secret.h"
 
 #define PKI_NODE_URI_PREFIX "kluis://"
 #define PKI_DAY_MS	    (24ULL * 3600 * 1000)
@@ -23,10 +23,7 @@ enum { PKI_COMMON_NAME_MAX = 64, PKI_DNS_MAX = 253, PKI_LABEL_MAX = 63, PKI_DAYS
 
 void pki_identity_release(struct pki_identity *identity)
 {
-	if (identity->key_pem.data != NULL) {
-		OPENSSL_cleanse(identity->key_pem.data, identity->key_pem.cap);
-	}
-	buf_release(&identity->key_pem);
+	secret_buf_release(&identity->key_pem);
 	buf_release(&identity->cert_pem);
 }
 

@@ -137,8 +137,12 @@ int pki_key_matches(struct bytes cert_pem, struct bytes key_pem, struct err *e)
 int pki_write(const struct pki_identity *identity, const char *cert_path, const char *key_path,
 	struct err *e)
 {
-	int rc = file_create(key_path, buf_bytes(&identity->key_pem), 0600, e);
+	int rc;
 
+	if (file_exists(cert_path)) { /* Before a key is there that no certificate goes with. */
+		return err_set(e, KLUIS_EEXIST, "'%s' already exists", cert_path);
+	}
+	rc = file_create(key_path, buf_bytes(&identity->key_pem), 0600, e);
 	return rc != 0 ? rc : file_create(cert_path, buf_bytes(&identity->cert_pem), 0644, e);
 }
 

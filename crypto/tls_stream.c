@@ -42,14 +42,17 @@ void tls_stream_end(struct tls_stream *s, int rc, const struct err *e)
 static void tls_stream_tell_end(struct tls_stream *s)
 {
 	s->ended = true;
+	s->resume_due = false;
 	tls_stream_read_stop(s);
 	s->handler->end_cb(s, s->end_rc, s->end_rc == 0 ? NULL : &s->end_err);
 }
 
 static bool tls_stream_due(const struct tls_stream *s)
 {
-	return s->resume_due || s->record_len > 0 || tls_stream_drain_due(s) ||
-	       (s->end_due && !s->ended);
+	bool unsent = s->record_len > 0 || (s->out.len > 0 && s->write_bytes == 0);
+
+	return s->resume_due || tls_stream_drain_due(s) || (s->end_due && !s->ended) ||
+	       (unsent && !tls_stream_dead(s));
 }
 
 void tls_stream_run(struct tls_stream *s)
@@ -57,7 +60,7 @@ void tls_stream_run(struct tls_stream *s)
 	if (!s->closing && !s->ready && s->ssl == NULL && s->connected) {
 		tls_stream_set_ready(s);
 	}
-	if (!s->closing && s->resume_due) {
+	if (!s->closing && !s->ended && s->resume_due) {
 		s->resume_due = false;
 		tls_stream_read_kept(s);
 	}

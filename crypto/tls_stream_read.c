@@ -33,11 +33,19 @@ static void tls_stream_give(struct tls_stream *s, struct bytes bytes)
 static void tls_stream_decrypt(struct tls_stream *s)
 {
 	while (tls_stream_wants_input(s)) {
+		size_t unsent = s->out.len;
 		struct err e;
 		int ret, kind;
 
 		ERR_clear_error();
 		ret = SSL_read(s->ssl, tls_plain_scratch, sizeof tls_plain_scratch);
+		/* Each renegotiation that a TLS 1.2 peer asks for is refused by an alert: one who
+		 * asks on and on without reading must not fill our memory with them. */
+		if (s->out.len > unsent && unsent >= TLS_STREAM_LOW_BYTES) {
+			tls_stream_end(
+				s, err_set(&e, KLUIS_EPROTO, "the peer asks without reading"), &e);
+			return;
+		}
 		if (ret > 0) {
 			s->counters.read_bytes += (uint64_t)ret;
 			tls_stream_give(s, bytes_of(tls_plain_scratch, (size_t)ret));
@@ -236,7 +244,7 @@ void tls_stream_pause(struct tls_stream *s)
 
 void tls_stream_resume(struct tls_stream *s)
 {
-	if (s->paused && !s->closing) {
+	if (s->paused && !s->closing && !s->ended) {
 		s->paused = false;
 		s->resume_due = true;
 		tls_stream_kick(s);

@@ -244,6 +244,7 @@ static void test_files(void **state)
 	char *dir = scratch_new("pki");
 	_cleanup_(x_freep) char *cert = x_asprintf("%s/ca.pem", dir);
 	_cleanup_(x_freep) char *key = x_asprintf("%s/ca.key", dir);
+	_cleanup_(x_freep) char *other = NULL;
 	struct stat st;
 	struct err e = {0};
 
@@ -253,6 +254,9 @@ static void test_files(void **state)
 	assert_int_equal(stat(key, &st), 0);
 	assert_int_equal(st.st_mode & 0777, 0600);
 	assert_int_equal(pki_write(&ca, cert, key, &e), KLUIS_EEXIST);
+	other = x_asprintf("%s/other.key", dir);
+	assert_int_equal(pki_write(&ca, cert, other, &e), KLUIS_EEXIST);
+	assert_false(file_exists(other));
 	assert_int_equal(pki_read(cert, key, &read, &e), 0);
 	assert_true(bytes_equal(buf_bytes(&read.key_pem), buf_bytes(&ca.key_pem)));
 	assert_true(bytes_equal(buf_bytes(&read.cert_pem), buf_bytes(&ca.cert_pem)));

@@ -26,6 +26,7 @@ struct end {
 	uint64_t checked;
 	enum { ABORT_NEVER, ABORT_READY, ABORT_READ, ABORT_DRAIN, ABORT_END } abort_in;
 	bool close_at_end;
+	const char *last_words; /* Written at the peer's end, not flushed. */
 };
 
 struct fixture {
@@ -133,6 +134,9 @@ static void end_end_cb(struct tls_stream *stream, int rc, const struct err *e)
 	end->ends++;
 	end->end_rc = rc;
 	assert_int_equal(e == NULL, rc == 0);
+	if (end->last_words != NULL) {
+		tls_stream_write(stream, bytes_str(end->last_words));
+	}
 	(void)snprintf(end->why, sizeof end->why, "%s", e == NULL ? "" : e->text);
 	if (end->abort_in == ABORT_END) {
 		tls_stream_abort(stream);
@@ -521,6 +525,58 @@ static void test_write_after_the_peers_end(void **state)
 	assert_int_equal(f->server.got.len, 0);
 }
 
+static void half_closed_cb(uv_shutdown_t *req, int status)
+{
+	(void)req;
+	assert_int_equal(status, 0);
+}
+
+static bool client_got_some(void *arg)
+{
+	struct fixture *f = arg;
+
+	return f->client.got.len > 0;
+}
+
+/* The peer has ended its side and reads on: what is written then arrives, without a flush. */
+static void test_last_words(void **state)
+{
+	struct fixture *f = *state;
+	uv_shutdown_t req;
+
+	fixture_connect(f);
+	f->server.last_words = "goodbye";
+	assert_int_equal(uv_shutdown(&req, &f->client.stream->io.stream, half_closed_cb), 0);
+	loop_until(&f->loop, client_got_some, f, "last words");
+	assert_true(bytes_equal(buf_bytes(&f->client.got), bytes_str("goodbye")));
+}
+
+static bool server_broken(void *arg)
+{
+	struct fixture *f = arg;
+
+	tls_stream_write(f->server.stream, bytes_str("are you there?"));
+	return f->server.ends == 1;
+}
+
+/* It fails while it is paused with bytes not taken: they are gone, also for a late resume. */
+static void test_no_read_after_the_end(void **state)
+{
+	struct fixture *f = *state;
+
+	f->server.quiet = true;
+	fixture_connect(f);
+	tls_stream_write(f->client.stream, bytes_str("never taken"));
+	tls_stream_flush(f->client.stream);
+	loop_for(&f->loop, 5);
+	tls_stream_abort(f->client.stream);
+	loop_until(&f->loop, server_broken, f, "the write fails");
+	f->server.quiet = false;
+	tls_stream_resume(f->server.stream);
+	loop_for(&f->loop, 5);
+	assert_int_equal(f->server.got.len, 0);
+}
+
 static void test_cut_is_not_an_end(void **state)
 {
 	struct fixture *f = *state;
@@ -771,6 +827,8 @@ int main(void)
 		STREAM_TEST(test_plain_close),
 		STREAM_TEST(test_close_does_not_wait_for_ever),
 		STREAM_TEST(test_write_after_the_peers_end),
+		STREAM_TEST(test_last_words),
+		STREAM_TEST(test_no_read_after_the_end),
 		STREAM_TEST(test_cut_is_not_an_end),
 		STREAM_TEST(test_dial_refused),
 		STREAM_TEST(test_wrong_ca),
