@@ -60,7 +60,7 @@ void tls_stream_run(struct tls_stream *s)
 	if (!s->closing && !s->ready && s->ssl == NULL && s->connected) {
 		tls_stream_set_ready(s);
 	}
-	if (!s->closing && !s->ended && s->resume_due) {
+	if (!s->closing && s->resume_due) {
 		s->resume_due = false;
 		tls_stream_read_kept(s);
 	}

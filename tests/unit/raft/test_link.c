@@ -339,6 +339,7 @@ static void test_standstill_is_forgiven(void **state)
 	struct world *w = *state;
 
 	world_pair(w);
+	loop_for(&w->loop, 20); /* Nothing is under way any more. */
 	clock_manual_step(&w->clock, 60000);
 	loop_for(&w->loop, 120);
 	world_run(w, 1000);
