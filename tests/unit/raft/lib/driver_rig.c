@@ -205,7 +205,7 @@ static void rig_start(struct driver_rig *rig, const struct rig_disk *disk)
 struct driver_rig *rig_new(const struct rig_disk *disk, enum driver_guard off, uint32_t more)
 {
 	struct driver_rig *rig = x_calloc(1, sizeof *rig);
-	struct driver_options options = driver_options_default(RIG_ME, 7);
+	struct driver_options options = driver_options_default(RIG_ME, RIG_SEED);
 
 	options.guards_off = more | (off == DRIVER_GUARD_MAX ? 0 : BIT(off));
 	options.trailing_entries = 2;

@@ -5,7 +5,7 @@
 
 #include "raft/driver.h"
 
-enum { RIG_MAX = 4096, RIG_ME = 1 };
+enum { RIG_MAX = 4096, RIG_ME = 1, RIG_SEED = 7 };
 
 struct rig_sent {
 	uint64_t peer;
