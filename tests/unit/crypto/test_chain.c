@@ -208,6 +208,24 @@ static void test_bodies_refused(void **state)
 	assert_int_equal(identity_append(&user.identity, buf_bytes(&encoded), NULL), KLUIS_EINVAL);
 }
 
+static void test_revoked_once(void **state)
+{
+	_cleanup_(user_release) struct user user;
+	_cleanup_(buf_release) struct buf body = BUF_INIT, encoded = BUF_INIT;
+
+	(void)state;
+	user_init(&user, alice, "alice");
+	revoke_device(&user, 0, NULL);
+	identity_body_revoke(&body, user.identity.devices[0].device_id, NULL, 0);
+	make(&user, IDENTITY_DEVICE_REVOKE, &body, &encoded);
+	assert_int_equal(identity_append(&user.identity, buf_bytes(&encoded), NULL), KLUIS_EINVAL);
+	buf_clear(&body);
+	identity_body_device(&body, user.identity.devices[0].device_id, key_public(user.device[0]),
+		key_public(user.transfer), "back");
+	make(&user, IDENTITY_DEVICE_ADD, &body, &encoded);
+	assert_int_equal(identity_append(&user.identity, buf_bytes(&encoded), NULL), KLUIS_EINVAL);
+}
+
 static void test_names(void **state)
 {
 	static const char *const bad[] = {"", "Alice", "al ice", "a/b",
@@ -464,6 +482,7 @@ int main(void)
 		cmocka_unit_test(test_rotation),
 		cmocka_unit_test(test_refused_changes_nothing),
 		cmocka_unit_test(test_bodies_refused),
+		cmocka_unit_test(test_revoked_once),
 		cmocka_unit_test(test_names),
 		cmocka_unit_test(test_empty_chains),
 		cmocka_unit_test(test_heads_of_revoked_devices),

@@ -101,6 +101,31 @@ static void test_head_fields_refused(void **state)
 	}
 }
 
+/* Reserved bytes and flags are refused before any signature is looked at. */
+static void test_reserved_bytes(void **state)
+{
+	_cleanup_(buf_release) struct buf b = BUF_INIT, r = BUF_INIT;
+	struct head made = head_of(1), head;
+	struct restore_record record = {.raft_index = 1};
+
+	(void)state;
+	assert_int_equal(head_sign(&made, device, &b, NULL), 0);
+	for (size_t i = 6; i < HEAD_FIXED_BYTES; i = i == 7 ? 184 : i + 1) {
+		b.data[i] ^= 1;
+		assert_int_equal(head_parse(buf_bytes(&b), &head, NULL), KLUIS_EINVAL);
+		b.data[i] ^= 1;
+	}
+	assert_int_equal(head_parse(buf_bytes(&b), &head, NULL), 0);
+	assert_int_equal(restore_record_sign(&record, device, &r, NULL), 0);
+	for (size_t i = 5; i < 8; i++) {
+		r.data[i] ^= 1;
+		assert_int_equal(restore_record_parse(buf_bytes(&r), &record, NULL), KLUIS_EINVAL);
+		r.data[i] ^= 1;
+	}
+	r.data[4] = 2;
+	assert_int_equal(restore_record_parse(buf_bytes(&r), &record, NULL), KLUIS_EVERSION);
+}
+
 static void test_head_suites(void **state)
 {
 	_cleanup_(buf_release) struct buf b = BUF_INIT;
@@ -256,6 +281,7 @@ int main(void)
 		cmocka_unit_test(test_head_round_trip),
 		cmocka_unit_test(test_head_every_bit_and_length),
 		cmocka_unit_test(test_head_fields_refused),
+		cmocka_unit_test(test_reserved_bytes),
 		cmocka_unit_test(test_head_suites),
 		cmocka_unit_test(test_head_follows),
 		cmocka_unit_test(test_restore_record),

@@ -160,6 +160,37 @@ static void test_fresh(void **state)
 	assert_int_equal(keypacket_fresh(&p, 1999, held, 2, &current, NULL), 0);
 }
 
+/* What a node sees: the header's fields, before any signature. */
+static void test_parse_alone(void **state)
+{
+	static const struct {
+		size_t at;
+		uint8_t value;
+		int rc;
+	} bad[] = {{4, 2, KLUIS_EVERSION}, {5, 2, KLUIS_ESUITE}, {5, 3, KLUIS_ESUITE},
+		{7, 0x12, KLUIS_ESUITE}, {9, 2, KLUIS_ESUITE}, {11, 3, KLUIS_ESUITE},
+		{12, 0, KLUIS_EINVAL}, {12, 7, KLUIS_EINVAL}, {13, 2, KLUIS_ESUITE},
+		{15, 4, KLUIS_EINVAL}, {119, 1, KLUIS_EINVAL}, {136, 1, KLUIS_EINVAL},
+		{167, 1, KLUIS_EINVAL}};
+	_cleanup_(buf_release) struct buf b = BUF_INIT;
+	_cleanup_(key_freep) struct key *rcpt = NULL;
+	struct keypacket fields = fields_of(), p;
+
+	(void)state;
+	assert_int_equal(hpke_generate_key(KEY_KEM_P256, &random_system, &rcpt, NULL), 0);
+	assert_int_equal(keypacket_seal(&fields, key_public(rcpt), bytes_str("k"), sender,
+				 &random_system, &b, NULL),
+		0);
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		uint8_t was = b.data[bad[i].at];
+
+		b.data[bad[i].at] = bad[i].value;
+		assert_int_equal(keypacket_parse(buf_bytes(&b), &p, NULL), bad[i].rc);
+		b.data[bad[i].at] = was;
+	}
+	assert_int_equal(keypacket_parse(buf_bytes(&b), &p, NULL), 0);
+}
+
 static void test_fields_refused(void **state)
 {
 	struct keypacket bad[4] = {fields_of(), fields_of(), fields_of(), fields_of()};
@@ -190,6 +221,7 @@ int main(void)
 		cmocka_unit_test(test_every_kem),
 		cmocka_unit_test(test_wrong_people),
 		cmocka_unit_test(test_fresh),
+		cmocka_unit_test(test_parse_alone),
 		cmocka_unit_test(test_fields_refused),
 	};
 

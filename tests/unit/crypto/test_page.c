@@ -216,6 +216,34 @@ static void test_versions_and_suites(void **state)
 	assert_int_equal(page_parse(buf_bytes(&page), &header, NULL), 0);
 }
 
+/* What a node sees without a key: no tag helps it. */
+static void test_parse_alone(void **state)
+{
+	static const struct {
+		size_t at;
+		uint8_t value;
+	} bad[] = {{0, 'X'}, {6, 3}, {6, 4}, {6, PAGE_TOMBSTONE}, {7, 11}, {7, 13}, {7, 19},
+		{39, 0} /* Revision 0. */, {43, 0} /* Epoch 0. */, {46, 0x20}, {47, 1}, {96, 2},
+		{97, 1}, {104, 1}, {111, 0x80}};
+	_cleanup_(buf_release) struct buf page = BUF_INIT;
+	struct page_spec spec = spec_of(SYM_AES_256, 0, PAGE_CHUNK);
+	struct page_header header;
+
+	(void)state;
+	seal(&spec, bytes_str("x"), &page);
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		uint8_t was = page.data[bad[i].at];
+
+		page.data[bad[i].at] = bad[i].value;
+		assert_int_equal(page_parse(buf_bytes(&page), &header, NULL), KLUIS_EINVAL);
+		page.data[bad[i].at] = was;
+	}
+	for (size_t n = 0; n < page.len; n++) {
+		assert_int_equal(page_parse(bytes_of(page.data, n), &header, NULL), KLUIS_EINVAL);
+	}
+	assert_int_equal(page_parse(buf_bytes(&page), &header, NULL), 0);
+}
+
 static void test_tombstone(void **state)
 {
 	_cleanup_(buf_release) struct buf page = BUF_INIT, got = BUF_INIT;
@@ -337,6 +365,7 @@ int main(void)
 		cmocka_unit_test(test_moved_pages),
 		cmocka_unit_test(test_rewritten_header),
 		cmocka_unit_test(test_versions_and_suites),
+		cmocka_unit_test(test_parse_alone),
 		cmocka_unit_test(test_tombstone),
 		cmocka_unit_test(test_specs_refused),
 		cmocka_unit_test(test_inflate_bomb),
