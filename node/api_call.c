@@ -103,6 +103,10 @@ static int view_run(struct api_call *call)
 	if (route->auth == ROUTE_SESSION) {
 		rc = view_authorise(call);
 	}
+	if (rc == 0 && call->input_rc != 0) {
+		rc = call->input_rc;
+		call->e = call->input_e;
+	}
 	if (rc == 0 && route->read != NULL) {
 		rc = route->read(call);
 	}
@@ -251,9 +255,12 @@ static unsigned step_start(struct op *op)
 	if (call->rc == 0 && call->route->parse != NULL) {
 		call->rc = call->route->parse(call);
 	}
-	if (call->rc != 0) {
+	if (call->rc != 0 && !call->has_token) {
 		return CALL_REPLY;
 	}
+	/* Who asks comes before what is asked: strangers learn nothing about their bodies. */
+	call->input_rc = call->rc;
+	call->input_e = call->e;
 	switch (call->route->state) {
 	case ROUTE_NONE:
 		return call_begin(call);

@@ -67,6 +67,8 @@ struct api_call {
 
 	/* Private to api_call.c. */
 	enum call_phase phase;
+	int input_rc; /* What was wrong with the request, told once its sender is known. */
+	struct err input_e;
 	bool linearized, has_kv, waiting_more, again, authorised, stale;
 	uint64_t staleness_ms, now_hint_ms, started_ms;
 	union {

@@ -1,5 +1,6 @@
 #include "tests/lib/test.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -171,6 +172,7 @@ void api_node_prepare(struct api_node *node)
 	_cleanup_(buf_release) struct buf command = BUF_INIT;
 	struct err e = {0};
 
+	(void)signal(SIGPIPE, SIG_IGN); /* As kluisd does. */
 	memset(node, 0, sizeof *node);
 	node->backend = (struct api_backend){node_read_begin, node_read_end, node_read_index,
 		node_applied_wait, node_applied, node_propose, node_transfer, node_status};
