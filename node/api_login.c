@@ -48,16 +48,16 @@ static int enrol_read_token(struct api_call *call, struct enrol *enrol)
 int service_enrol_parse(struct api_call *call)
 {
 	struct enrol *enrol = call->extra = x_calloc(1, sizeof *enrol);
-	struct json_reader reader;
+	struct json_in reader;
 	int rc;
 
-	json_reader_begin(&reader, call_body(call), &call->e);
-	json_reader_string(&reader, "token", API_TOKEN_CHARS, &call->text[ENROL_TOKEN]);
-	json_reader_string(&reader, "account", ACCOUNT_NAME_BYTES_MAX, &call->text[ENROL_ACCOUNT]);
-	json_reader_binary(&reader, "identity", STATEMENT_BYTES_MAX, &call->text[ENROL_IDENTITY]);
-	json_reader_binary(&reader, "device", STATEMENT_BYTES_MAX, &call->text[ENROL_DEVICE]);
-	json_reader_binary_exact(&reader, "proof", enrol->proof, sizeof enrol->proof);
-	rc = json_reader_end(&reader);
+	json_in_begin(&reader, call_body(call), &call->e);
+	json_in_string(&reader, "token", API_TOKEN_CHARS, &call->text[ENROL_TOKEN]);
+	json_in_string(&reader, "account", ACCOUNT_NAME_BYTES_MAX, &call->text[ENROL_ACCOUNT]);
+	json_in_binary(&reader, "identity", STATEMENT_BYTES_MAX, &call->text[ENROL_IDENTITY]);
+	json_in_binary(&reader, "device", STATEMENT_BYTES_MAX, &call->text[ENROL_DEVICE]);
+	json_in_binary_exact(&reader, "proof", enrol->proof, sizeof enrol->proof);
+	rc = json_in_end(&reader);
 	if (rc == 0 && !identity_name_valid(buf_bytes(&call->text[ENROL_ACCOUNT]))) {
 		rc = call_fail(call, KLUIS_EINVAL, "'account' is no account name");
 	}
@@ -160,14 +160,14 @@ int login_start_parse(struct api_call *call)
 	struct api *api = call->api;
 	uint8_t user_id[16], device_id[16];
 	const struct challenge *made;
-	struct json_reader reader;
+	struct json_in reader;
 	json_t *body;
 	int rc;
 
-	json_reader_begin(&reader, call_body(call), &call->e);
-	json_reader_hex(&reader, "user_id", user_id, sizeof user_id);
-	json_reader_hex(&reader, "device_id", device_id, sizeof device_id);
-	rc = json_reader_end(&reader);
+	json_in_begin(&reader, call_body(call), &call->e);
+	json_in_hex(&reader, "user_id", user_id, sizeof user_id);
+	json_in_hex(&reader, "device_id", device_id, sizeof device_id);
+	rc = json_in_end(&reader);
 	if (rc != 0) {
 		return rc;
 	}
@@ -198,13 +198,13 @@ int login_finish_parse(struct api_call *call)
 {
 	struct login *login = call->extra = x_calloc(1, sizeof *login);
 	uint8_t handshake[16];
-	struct json_reader reader;
+	struct json_in reader;
 	int rc;
 
-	json_reader_begin(&reader, call_body(call), &call->e);
-	json_reader_hex(&reader, "handshake", handshake, sizeof handshake);
-	json_reader_binary_exact(&reader, "signature", login->signature, sizeof login->signature);
-	rc = json_reader_end(&reader);
+	json_in_begin(&reader, call_body(call), &call->e);
+	json_in_hex(&reader, "handshake", handshake, sizeof handshake);
+	json_in_binary_exact(&reader, "signature", login->signature, sizeof login->signature);
+	rc = json_in_end(&reader);
 	if (rc != 0) {
 		return rc;
 	}

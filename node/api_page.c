@@ -128,12 +128,12 @@ struct pages {
 int pages_get_parse(struct api_call *call)
 {
 	struct pages *pages = call->extra = x_calloc(1, sizeof *pages);
-	struct json_reader reader;
+	struct json_in reader;
 	int rc;
 
-	json_reader_begin(&reader, call_body(call), &call->e);
-	pages->n = json_reader_u64s(&reader, "pages", pages->page_no, PAGES_GET_MAX);
-	rc = json_reader_end(&reader);
+	json_in_begin(&reader, call_body(call), &call->e);
+	pages->n = json_in_u64s(&reader, "pages", pages->page_no, PAGES_GET_MAX);
+	rc = json_in_end(&reader);
 	return rc == 0 ? vault_id_parse(call) : rc;
 }
 

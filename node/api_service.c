@@ -68,12 +68,12 @@ int sys_service_list_read(struct api_call *call)
 int sys_service_create_parse(struct api_call *call)
 {
 	struct service *service = call->extra = x_calloc(1, sizeof *service);
-	struct json_reader reader;
+	struct json_in reader;
 	int rc;
 
-	json_reader_begin(&reader, call_body(call), &call->e);
-	json_reader_string(&reader, "name", ACCOUNT_NAME_BYTES_MAX, &call->text[SERVICE_NAME]);
-	rc = json_reader_end(&reader);
+	json_in_begin(&reader, call_body(call), &call->e);
+	json_in_string(&reader, "name", ACCOUNT_NAME_BYTES_MAX, &call->text[SERVICE_NAME]);
+	rc = json_in_end(&reader);
 	if (rc == 0 && !identity_name_valid(buf_bytes(&call->text[SERVICE_NAME]))) {
 		rc = call_fail(call, KLUIS_EINVAL, "'name' is no account name");
 	}

@@ -123,10 +123,10 @@ int sys_backups_read(struct api_call *call)
 
 int sys_snapshot_save_parse(struct api_call *call)
 {
-	struct json_reader reader;
+	struct json_in reader;
 
-	json_reader_begin(&reader, call_body(call), &call->e);
-	if (json_reader_end(&reader) != 0) {
+	json_in_begin(&reader, call_body(call), &call->e);
+	if (json_in_end(&reader) != 0) {
 		return call->e.code;
 	}
 	return call->api->config.hooks.snapshot_claimed != NULL
@@ -203,12 +203,12 @@ struct verification {
 int sys_snapshot_verify_parse(struct api_call *call)
 {
 	struct verification *verification = call->extra = x_calloc(1, sizeof *verification);
-	struct json_reader reader;
+	struct json_in reader;
 	int rc;
 
-	json_reader_begin(&reader, call_body(call), &call->e);
-	verification->level = (unsigned)json_reader_u64(&reader, "level", 1, 2);
-	rc = json_reader_end(&reader);
+	json_in_begin(&reader, call_body(call), &call->e);
+	verification->level = (unsigned)json_in_u64(&reader, "level", 1, 2);
+	rc = json_in_end(&reader);
 	if (rc != 0) {
 		return rc;
 	}

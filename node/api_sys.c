@@ -187,13 +187,13 @@ int sys_leader_read(struct api_call *call)
 
 int sys_transfer_parse(struct api_call *call)
 {
-	struct json_reader reader;
+	struct json_in reader;
 
-	json_reader_begin(&reader, call_body(call), &call->e);
-	if (json_reader_has(&reader, "to")) {
-		call->number = json_reader_u64(&reader, "to", 1, INT64_MAX);
+	json_in_begin(&reader, call_body(call), &call->e);
+	if (json_in_has(&reader, "to")) {
+		call->number = json_in_u64(&reader, "to", 1, INT64_MAX);
 	}
-	return json_reader_end(&reader);
+	return json_in_end(&reader);
 }
 
 /* The names of the sites, for the answer. */
@@ -445,11 +445,11 @@ int sys_reload_begin(struct api_call *call)
 
 int sys_readonly_parse(struct api_call *call)
 {
-	struct json_reader reader;
+	struct json_in reader;
 
-	json_reader_begin(&reader, call_body(call), &call->e);
-	call->number = json_reader_bool(&reader, "on") ? 1 : 0;
-	return json_reader_end(&reader);
+	json_in_begin(&reader, call_body(call), &call->e);
+	call->number = json_in_bool(&reader, "on") ? 1 : 0;
+	return json_in_end(&reader);
 }
 
 int sys_readonly_read(struct api_call *call)

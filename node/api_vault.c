@@ -182,22 +182,21 @@ int vault_applied(struct api_call *call)
 	return vault_show(call, create ? 201 : 200);
 }
 
-static int label_parse(struct api_call *call, struct json_reader *reader, bool required)
+static int label_parse(struct api_call *call, struct json_in *reader, bool required)
 {
-	if (required || json_reader_has(reader, "label")) {
-		json_reader_binary(
-			reader, "label", VAULT_LABEL_BYTES_MAX, &call->text[VAULT_LABEL]);
+	if (required || json_in_has(reader, "label")) {
+		json_in_binary(reader, "label", VAULT_LABEL_BYTES_MAX, &call->text[VAULT_LABEL]);
 	}
-	return json_reader_end(reader);
+	return json_in_end(reader);
 }
 
 int vault_create_parse(struct api_call *call)
 {
-	struct json_reader reader;
+	struct json_in reader;
 
-	json_reader_begin(&reader, call_body(call), &call->e);
-	json_reader_binary(&reader, "create", STATEMENT_BYTES_MAX, &call->text[VAULT_CREATE]);
-	json_reader_binary(&reader, "head", HEAD_BYTES, &call->text[VAULT_HEAD]);
+	json_in_begin(&reader, call_body(call), &call->e);
+	json_in_binary(&reader, "create", STATEMENT_BYTES_MAX, &call->text[VAULT_CREATE]);
+	json_in_binary(&reader, "head", HEAD_BYTES, &call->text[VAULT_HEAD]);
 	return label_parse(call, &reader, false);
 }
 
@@ -263,9 +262,9 @@ int vault_create_check(struct api_call *call)
 
 int vault_patch_parse(struct api_call *call)
 {
-	struct json_reader reader;
+	struct json_in reader;
 
-	json_reader_begin(&reader, call_body(call), &call->e);
+	json_in_begin(&reader, call_body(call), &call->e);
 	if (label_parse(call, &reader, true) != 0) {
 		return call->e.code;
 	}

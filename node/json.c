@@ -30,18 +30,18 @@ static bool depth_ok(struct bytes body)
 	return true;
 }
 
-static void reader_fail(struct json_reader *reader, const char *name, const char *what)
+static void reader_fail(struct json_in *reader, const char *name, const char *what)
 {
 	if (reader->rc == 0) {
 		reader->rc = err_set(reader->e, KLUIS_EINVAL, "'%s' %s", name, what);
 	}
 }
 
-void json_reader_begin(struct json_reader *reader, struct bytes body, struct err *e)
+void json_in_begin(struct json_in *reader, struct bytes body, struct err *e)
 {
 	json_error_t error;
 
-	*reader = (struct json_reader){.e = e};
+	*reader = (struct json_in){.e = e};
 	if (!depth_ok(body)) {
 		reader->rc = err_set(e, KLUIS_EINVAL, "body is nested too deeply");
 		return;
@@ -55,7 +55,7 @@ void json_reader_begin(struct json_reader *reader, struct bytes body, struct err
 	}
 }
 
-int json_reader_end(struct json_reader *reader)
+int json_in_end(struct json_in *reader)
 {
 	if (reader->rc == 0 && reader->used != json_object_size(reader->root)) {
 		reader->rc = err_set(reader->e, KLUIS_EINVAL, "body has an unknown field");
@@ -65,12 +65,12 @@ int json_reader_end(struct json_reader *reader)
 	return reader->rc;
 }
 
-bool json_reader_has(struct json_reader *reader, const char *name)
+bool json_in_has(struct json_in *reader, const char *name)
 {
 	return reader->rc == 0 && json_object_get(reader->root, name) != NULL;
 }
 
-static const json_t *reader_take(struct json_reader *reader, const char *name, json_type type)
+static const json_t *reader_take(struct json_in *reader, const char *name, json_type type)
 {
 	const json_t *value;
 
@@ -90,7 +90,7 @@ static const json_t *reader_take(struct json_reader *reader, const char *name, j
 	return value;
 }
 
-static bool reader_text(struct json_reader *reader, const char *name, struct bytes *ret_text)
+static bool reader_text(struct json_in *reader, const char *name, struct bytes *ret_text)
 {
 	const json_t *value = reader_take(reader, name, JSON_STRING);
 
@@ -100,7 +100,7 @@ static bool reader_text(struct json_reader *reader, const char *name, struct byt
 	return value != NULL;
 }
 
-void json_reader_string(struct json_reader *reader, const char *name, size_t max, struct buf *to)
+void json_in_string(struct json_in *reader, const char *name, size_t max, struct buf *to)
 {
 	struct bytes text;
 
@@ -114,7 +114,7 @@ void json_reader_string(struct json_reader *reader, const char *name, size_t max
 	buf_append_bytes(to, text);
 }
 
-void json_reader_binary(struct json_reader *reader, const char *name, size_t max, struct buf *to)
+void json_in_binary(struct json_in *reader, const char *name, size_t max, struct buf *to)
 {
 	struct bytes text;
 
@@ -123,7 +123,7 @@ void json_reader_binary(struct json_reader *reader, const char *name, size_t max
 	}
 }
 
-void json_reader_binary_exact(struct json_reader *reader, const char *name, void *to, size_t len)
+void json_in_binary_exact(struct json_in *reader, const char *name, void *to, size_t len)
 {
 	struct bytes text;
 
@@ -132,7 +132,7 @@ void json_reader_binary_exact(struct json_reader *reader, const char *name, void
 	}
 }
 
-void json_reader_hex(struct json_reader *reader, const char *name, void *to, size_t len)
+void json_in_hex(struct json_in *reader, const char *name, void *to, size_t len)
 {
 	const json_t *value = reader_take(reader, name, JSON_STRING);
 
@@ -142,7 +142,7 @@ void json_reader_hex(struct json_reader *reader, const char *name, void *to, siz
 	}
 }
 
-uint64_t json_reader_u64(struct json_reader *reader, const char *name, uint64_t min, uint64_t max)
+uint64_t json_in_u64(struct json_in *reader, const char *name, uint64_t min, uint64_t max)
 {
 	const json_t *value = reader_take(reader, name, JSON_INTEGER);
 	json_int_t number = value == NULL ? 0 : json_integer_value(value);
@@ -157,7 +157,7 @@ uint64_t json_reader_u64(struct json_reader *reader, const char *name, uint64_t 
 	return (uint64_t)number;
 }
 
-bool json_reader_bool(struct json_reader *reader, const char *name)
+bool json_in_bool(struct json_in *reader, const char *name)
 {
 	const json_t *value = reader->rc == 0 ? json_object_get(reader->root, name) : NULL;
 
@@ -169,7 +169,7 @@ bool json_reader_bool(struct json_reader *reader, const char *name)
 	return json_is_true(value);
 }
 
-size_t json_reader_u64s(struct json_reader *reader, const char *name, uint64_t *to, size_t max)
+size_t json_in_u64s(struct json_in *reader, const char *name, uint64_t *to, size_t max)
 {
 	const json_t *array = reader_take(reader, name, JSON_ARRAY);
 	size_t n = array == NULL ? 0 : json_array_size(array);

@@ -1,5 +1,5 @@
 /* JSON bodies, strictly: one object, no repeated and no unknown names, valid UTF-8, bounded depth.
- * Errors stick: read all fields, then ask json_reader_end() once. */
+ * Errors stick: read all fields, then ask json_in_end() once. */
 #ifndef KLUIS_NODE_JSON_H
 #define KLUIS_NODE_JSON_H
 
@@ -10,32 +10,32 @@
 #include "base/err.h"
 #include "base/limits.h"
 
-struct json_reader {
+struct json_in {
 	json_t *root;
 	size_t used;
 	int rc;
 	struct err *e;
 };
 
-/* Parses; always to be followed by json_reader_end(). e takes the first error's text. */
-void json_reader_begin(struct json_reader *reader, struct bytes body, struct err *e);
+/* Parses; always to be followed by json_in_end(). e takes the first error's text. */
+void json_in_begin(struct json_in *reader, struct bytes body, struct err *e);
 /* 0, or KLUIS_EINVAL (a field missing, of another type, out of range, or unknown); frees. */
-KLUIS_MUST_CHECK int json_reader_end(struct json_reader *reader);
+KLUIS_MUST_CHECK int json_in_end(struct json_in *reader);
 
 /* Is it there? Counts as used only when it is. */
-bool json_reader_has(struct json_reader *reader, const char *name);
+bool json_in_has(struct json_in *reader, const char *name);
 /* At most max bytes; appends. */
-void json_reader_string(struct json_reader *reader, const char *name, size_t max, struct buf *to);
+void json_in_string(struct json_in *reader, const char *name, size_t max, struct buf *to);
 /* base64url; appends. */
-void json_reader_binary(struct json_reader *reader, const char *name, size_t max, struct buf *to);
+void json_in_binary(struct json_in *reader, const char *name, size_t max, struct buf *to);
 /* Exactly len bytes of base64url. */
-void json_reader_binary_exact(struct json_reader *reader, const char *name, void *to, size_t len);
+void json_in_binary_exact(struct json_in *reader, const char *name, void *to, size_t len);
 /* Lower-case hex of len bytes. */
-void json_reader_hex(struct json_reader *reader, const char *name, void *to, size_t len);
-uint64_t json_reader_u64(struct json_reader *reader, const char *name, uint64_t min, uint64_t max);
-bool json_reader_bool(struct json_reader *reader, const char *name);
+void json_in_hex(struct json_in *reader, const char *name, void *to, size_t len);
+uint64_t json_in_u64(struct json_in *reader, const char *name, uint64_t min, uint64_t max);
+bool json_in_bool(struct json_in *reader, const char *name);
 /* 1 .. max whole numbers of 0 .. INT64_MAX; returns how many. */
-size_t json_reader_u64s(struct json_reader *reader, const char *name, uint64_t *to, size_t max);
+size_t json_in_u64s(struct json_in *reader, const char *name, uint64_t *to, size_t max);
 
 /* Writing. All take over nothing but what they return. */
 json_t *json_make_id(const uint8_t id[16]);

@@ -104,7 +104,9 @@ static bool take(struct http_client *client, size_t n, struct buf *to)
 static bool take_line(struct http_client *client, struct buf *to)
 {
 	for (;;) {
-		const uint8_t *end = memmem(client->in.data, client->in.len, "\r\n", 2);
+		const uint8_t *end = client->in.len < 2
+					     ? NULL
+					     : memmem(client->in.data, client->in.len, "\r\n", 2);
 
 		if (end != NULL) {
 			return take(client, (size_t)(end - client->in.data) + 2, to);

@@ -1,0 +1,29 @@
+/* A node's API over a state machine in memory, for clients of other people: prints its address and
+ * its CA's file, serves until its input ends. */
+#include "tests/lib/test.h"
+
+#include <stdio.h>
+
+#include "tests/lib/api/node.h"
+
+static void test_serve(void **state)
+{
+	struct api_node node;
+
+	(void)state;
+	api_node_start(&node);
+	(void)printf("https://127.0.0.1:%u %s\n", api_port(node.api), node.ca_path);
+	(void)fflush(stdout);
+	while (getchar() != EOF) {
+	}
+	api_node_stop(&node);
+}
+
+int main(void)
+{
+	static const struct CMUnitTest tests[] = {cmocka_unit_test(test_serve)};
+
+	/* cmocka reports on the standard output, too: after the line that the script reads. */
+	cmocka_set_message_output(CM_OUTPUT_XML);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
