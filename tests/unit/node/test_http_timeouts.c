@@ -136,6 +136,8 @@ static void test_not_before(void **state)
 		&body, bytes_str("POST /v1/login/device/start HTTP/1.1\r\nHost: a\r\nContent-Type: "
 				 "application/json\r\nContent-Length: 2\r\n\r\n{"));
 	api_node_connect(&f->node, "http/1.1", &due);
+	/* TLS 1.3: a client is done before its server. One more answer: the server is done, too. */
+	(void)timeouts(f);
 	(void)atomic_fetch_add(&f->now_ms, HTTP_BODY_STALL_MS - 1000);
 	after_a_sweep(f, &due);
 	http_client_release(&due);
