@@ -113,6 +113,9 @@ void call_json(struct api_call *call, int status, json_t *body);
 void call_no_content(struct api_call *call);
 /* A list whose last row has `key`; key.len 0: it is done. items is taken. */
 void call_list(struct api_call *call, json_t *items, struct bytes key);
+/* A list that is short enough to be made as a whole (taken): its part that limit and cursor name.
+ */
+KLUIS_MUST_CHECK int call_list_all(struct api_call *call, json_t *all);
 /* Key of a cursor of exactly len bytes; NULL without one. KLUIS_EINVAL. */
 KLUIS_MUST_CHECK int call_cursor(struct api_call *call, size_t len, const uint8_t **ret_key);
 

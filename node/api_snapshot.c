@@ -77,8 +77,7 @@ int sys_snapshot_list_read(struct api_call *call)
 		json_decref(items);
 		return rc;
 	}
-	call_list(call, items, bytes_of(NULL, 0));
-	return 0;
+	return call_list_all(call, items);
 }
 
 struct backups {

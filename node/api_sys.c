@@ -118,10 +118,7 @@ int sys_members_read(struct api_call *call)
 	struct sys_view view;
 	int rc = sys_view_get(call, &view);
 
-	if (rc == 0) {
-		call_list(call, members_json(call, &view), bytes_of(NULL, 0));
-	}
-	return rc;
+	return rc == 0 ? call_list_all(call, members_json(call, &view)) : rc;
 }
 
 int sys_status_read(struct api_call *call)
@@ -358,8 +355,7 @@ int sys_alarms_read(struct api_call *call)
 		(void)json_array_append_new(items,
 			alarm_json("readonly", false, "an operator made the cluster read-only"));
 	}
-	call_list(call, items, bytes_of(NULL, 0));
-	return 0;
+	return call_list_all(call, items);
 }
 
 static void metrics_store(struct api *api, struct api_metrics_state *state)

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "base/wire.h"
 #include "crypto/hash.h"
 #include "node/api_core.h"
 #include "node/call_input.h"
@@ -66,6 +67,28 @@ void call_list(struct api_call *call, json_t *items, struct bytes key)
 	}
 	call_json(call, 200, json_make_list(items, key.len > 0 ? buf_str(&next) : NULL));
 	buf_release(&next);
+}
+
+int call_list_all(struct api_call *call, json_t *all)
+{
+	json_t *items = json_array();
+	uint8_t key[4];
+	const uint8_t *cursor;
+	size_t n = json_array_size(all), at;
+	int rc = call_cursor(call, sizeof key, &cursor);
+
+	if (rc == 0) {
+		at = cursor == NULL ? 0 : load_u32(cursor);
+		while (at < n && json_array_size(items) < call->limit) {
+			(void)json_array_append(items, json_array_get(all, at++));
+		}
+		store_u32(key, (uint32_t)at);
+		call_list(call, items, bytes_of(key, at < n ? sizeof key : 0));
+	} else {
+		json_decref(items);
+	}
+	json_decref(all);
+	return rc;
 }
 
 int call_cursor(struct api_call *call, size_t len, const uint8_t **ret_key)
