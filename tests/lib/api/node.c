@@ -95,11 +95,17 @@ static void propose_deliver(struct mail *mail)
 static void node_apply(struct api_node *node, struct propose *req, const struct buf *command)
 {
 	struct fsm_results *results = &node->machine.results;
+	struct bytes reply;
 
 	req->rc = fixture_machine_run(&node->machine, buf_bytes(command));
 	assert_int_equal(results->n, 1);
 	req->index = results->result[0].index;
-	buf_append_bytes(&req->reply, fsm_results_reply(results, &results->result[0]));
+	reply = fsm_results_reply(results, &results->result[0]);
+	assert_true(reply.len <= sizeof req->reply_space);
+	if (reply.len > 0) {
+		memcpy(req->reply_space, reply.data, reply.len);
+	}
+	req->reply = bytes_of(req->reply_space, reply.len);
 	if (node->lose_outcome) {
 		req->rc = KLUIS_EUNKNOWN_OUTCOME;
 		req->index = 0;
@@ -114,7 +120,7 @@ static void node_propose(struct api_backend *backend, struct propose *req, struc
 	(void)deadline_ms;
 	(void)pthread_mutex_lock(&node->lock);
 	node->proposals++;
-	req->reply = BUF_INIT;
+	req->reply = bytes_of(NULL, 0);
 	req->index = 0;
 	if (node->no_leader) {
 		req->rc = KLUIS_ENOQUORUM;
