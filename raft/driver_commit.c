@@ -5,47 +5,62 @@
 
 #include "raft/driver_impl.h"
 
+/* How far the peer could be told: its answers say what it has of our log. */
+static uint64_t commit_known(const struct driver *driver, const struct driver_peer *peer)
+{
+	raft_index match = 0;
+
+	if (peer->core_snapshot != 0 || raft_match_index(&driver->raft, peer->id, &match) != 0) {
+		return 0;
+	}
+	return driver->raft.commit_index < match ? driver->raft.commit_index : match;
+}
+
+/* A peer whose answer was not among the quorum's is told when that answer comes: often it is the
+ * one at which the request waits. */
+static bool commit_tell_due(const struct driver *driver)
+{
+	if (!driver_is_leader(driver)) {
+		return false;
+	}
+	for (unsigned i = 0; i < driver->peers_n; i++) {
+		if (commit_known(driver, &driver->peer[i]) > driver->peer[i].told_commit) {
+			return true;
+		}
+	}
+	return false;
+}
+
 /* An append without entries, as a heartbeat is one. Both its log position and the commit index it
  * carries are what the peer is known to have: so whatever else stands in the peer's log, it cannot
  * commit an entry that is not ours. */
-static void commit_tell_peer(struct driver *driver, struct driver_peer *peer, uint64_t match)
+static void commit_tell_peer(struct driver *driver, struct driver_peer *peer)
 {
+	uint64_t known = commit_known(driver, peer);
 	struct raft_append_entries append = {.term = driver->raft.current_term,
-		.prev_log_index = match,
-		.prev_log_term = driver_term_of(driver, match),
-		.leader_commit =
-			driver->raft.commit_index < match ? driver->raft.commit_index : match};
+		.prev_log_index = known,
+		.prev_log_term = known == 0 ? 0 : driver_term_of(driver, known),
+		.leader_commit = known};
 
-	if (append.prev_log_term != 0 && append.leader_commit > peer->told_commit) {
+	if (append.prev_log_term != 0 && known > peer->told_commit) {
 		peer_send_append(driver, peer->id, &append);
 		driver->counters.commits_told++;
 	}
+	peer->told_commit = known > peer->told_commit ? known : peer->told_commit;
 }
 
 void commit_tell(struct driver *driver)
 {
-	if (!driver_is_leader(driver) || driver->told_commit >= driver->raft.commit_index) {
-		return;
-	}
-	if (driver->now_ms < driver->told_ms + COMMIT_TELL_MS) {
+	if (driver->now_ms < driver->told_ms + COMMIT_TELL_MS || !commit_tell_due(driver)) {
 		return; /* commit_tell_deadline() brings us back. */
 	}
 	for (unsigned i = 0; i < driver->peers_n; i++) {
-		raft_index match = 0;
-
-		if (driver->peer[i].core_snapshot == 0 &&
-			raft_match_index(&driver->raft, driver->peer[i].id, &match) == 0 &&
-			match > 0) {
-			commit_tell_peer(driver, &driver->peer[i], match);
-		}
+		commit_tell_peer(driver, &driver->peer[i]);
 	}
-	driver->told_commit = driver->raft.commit_index;
 	driver->told_ms = driver->now_ms;
 }
 
 uint64_t commit_tell_deadline(const struct driver *driver)
 {
-	bool due = driver_is_leader(driver) && driver->told_commit < driver->raft.commit_index;
-
-	return due ? driver->told_ms + COMMIT_TELL_MS : UINT64_MAX;
+	return commit_tell_due(driver) ? driver->told_ms + COMMIT_TELL_MS : UINT64_MAX;
 }

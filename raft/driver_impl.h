@@ -46,7 +46,7 @@ struct driver_peer {
 	uint64_t pinned;	    /* Index of the snapshot it was offered; 0: none. */
 	uint64_t core_snapshot;	    /* Index that the core waits for it to install; 0: none. */
 	bool round_confirmed;	    /* In the running read round. */
-	uint64_t told_commit;	    /* By commit_tell(), in this term. */
+	uint64_t told_commit;	    /* By an append, in this term. */
 };
 
 /* A read that waits for a round (leader) or for the leader's answer (follower). */
@@ -94,7 +94,7 @@ struct driver {
 	size_t writes_capacity, writes_head, writes_n;
 	size_t unstored_bytes;
 	uint64_t write_seq;
-	uint64_t told_commit, told_ms; /* By commit_tell(): to all, and when. */
+	uint64_t told_ms; /* By commit_tell(). */
 	size_t inflight_bytes;
 	uint64_t inflight_commit; /* inflight_bytes counts entries above this. */
 

@@ -77,7 +77,6 @@ void peers_reset(struct driver *driver)
 		peer->round_confirmed = false;
 		peer->told_commit = 0;
 	}
-	driver->told_commit = 0;
 }
 
 /* --- sending --- */
@@ -247,9 +246,12 @@ void peer_send_append(struct driver *driver, uint64_t id, const struct raft_appe
 		.prev_term = append->prev_log_term,
 		.commit = append->leader_commit,
 		.n = append->n_entries};
+	uint64_t end = append->prev_log_index + append->n_entries;
+	uint64_t told = append->leader_commit < end ? append->leader_commit : end;
 	struct driver_held *held;
 
 	assert(append->n_entries <= ENTRIES_PER_MESSAGE_MAX);
+	peer->told_commit = told > peer->told_commit ? told : peer->told_commit;
 	if (peer->held == NULL && peer_try_append(driver, peer, &now)) {
 		return;
 	}

@@ -32,6 +32,7 @@ static void replica_driver_timer_cb(uv_timer_t *timer)
 {
 	struct replica *r = timer->data;
 
+	r->armed_ms = 0; /* It may have come a moment too early: armed again, also for the same. */
 	driver_tick(r->driver);
 }
 
