@@ -52,7 +52,8 @@ void fsm_results_release(struct fsm_results *results);
 /* Over a store that stays the caller's and that nobody else writes. node: this node's id, used for
  * nothing but fsm_results.quarantined. KLUIS_ECORRUPT. */
 KLUIS_MUST_CHECK int fsm_new(struct kv *kv, uint64_t node, struct fsm **ret_fsm, struct err *e);
-void fsm_free(struct fsm *fsm); /* NULL is allowed. */
+/* Before the store is closed: it holds a view of it. NULL is allowed. */
+void fsm_free(struct fsm *fsm);
 
 /* Applies n consecutive entries as ONE atomic batch of the store, with their position and state
  * hash. Entries up to the stored index are skipped (after a restart raft replays from there), a gap

@@ -166,11 +166,9 @@ void statement_store_put(
 	struct txn *txn, const uint8_t user_id[16], uint64_t seq, struct bytes statement)
 {
 	struct key key = statement_key(user_id, seq);
-	struct buf value = row_begin();
 
 	assert(statement.len <= STATEMENT_BYTES_MAX);
-	buf_append_bytes(&value, statement);
-	row_put(txn, &key, &value);
+	row_put_raw(txn, &key, statement);
 }
 
 static struct key device_key(const uint8_t user_id[16], const uint8_t device_id[16])

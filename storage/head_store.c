@@ -91,9 +91,7 @@ void head_store_put(struct txn *txn, const uint8_t vault_id[16], const struct he
 }
 
 struct head_iter {
-	struct kv_iter *iter;
-	struct err err;
-	int rc;
+	struct row_iter rows;
 };
 
 struct head_iter *head_iter_new(
@@ -105,36 +103,31 @@ struct head_iter *head_iter_new(
 	key_put_u8(&first, 0); /* Behind `since` itself. */
 	key_put_id(&prefix, vault_id);
 	end = key_after_prefix(&prefix);
-	it->iter = kv_iter_new(view, key_bytes(&first), key_bytes(&end));
+	it->rows.iter = kv_iter_new(view, key_bytes(&first), key_bytes(&end));
 	return it;
 }
 
 bool head_iter_next(struct head_iter *iter, struct head_row *ret_row)
 {
-	if (iter->rc != 0) {
+	struct row_iter *rows = &iter->rows;
+
+	if (!row_iter_next(rows)) {
 		return false;
 	}
-	if (!kv_iter_next(iter->iter)) {
-		iter->rc = kv_iter_status(iter->iter, &iter->err);
-		return false;
-	}
-	iter->rc = head_row_decode(
-		kv_iter_key(iter->iter), kv_iter_value(iter->iter), ret_row, &iter->err);
-	return iter->rc == 0;
+	rows->rc = head_row_decode(
+		kv_iter_key(rows->iter), kv_iter_value(rows->iter), ret_row, &rows->err);
+	return rows->rc == 0;
 }
 
 int head_iter_status(const struct head_iter *iter, struct err *e)
 {
-	if (iter->rc != 0 && e != NULL) {
-		*e = iter->err;
-	}
-	return iter->rc;
+	return row_iter_status(&iter->rows, e);
 }
 
 void head_iter_free(struct head_iter *iter)
 {
 	if (iter != NULL) {
-		kv_iter_free(iter->iter);
+		kv_iter_free(iter->rows.iter);
 		free(iter);
 	}
 }

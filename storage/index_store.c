@@ -108,9 +108,7 @@ int index_store_of(
 }
 
 struct index_iter {
-	struct kv_iter *iter;
-	struct err err;
-	int rc;
+	struct row_iter rows;
 };
 
 struct index_iter *index_iter_new(const struct kv_view *view, uint64_t after, uint64_t upto)
@@ -125,36 +123,31 @@ struct index_iter *index_iter_new(const struct kv_view *view, uint64_t after, ui
 	} else {
 		key_put_u64(&end, upto + 1);
 	}
-	it->iter = kv_iter_new(view, key_bytes(&first), key_bytes(&end));
+	it->rows.iter = kv_iter_new(view, key_bytes(&first), key_bytes(&end));
 	return it;
 }
 
 bool index_iter_next(struct index_iter *iter, struct index_row *ret_row)
 {
-	if (iter->rc != 0) {
+	struct row_iter *rows = &iter->rows;
+
+	if (!row_iter_next(rows)) {
 		return false;
 	}
-	if (!kv_iter_next(iter->iter)) {
-		iter->rc = kv_iter_status(iter->iter, &iter->err);
-		return false;
-	}
-	iter->rc = index_row_decode(
-		kv_iter_key(iter->iter), kv_iter_value(iter->iter), ret_row, &iter->err);
-	return iter->rc == 0;
+	rows->rc = index_row_decode(
+		kv_iter_key(rows->iter), kv_iter_value(rows->iter), ret_row, &rows->err);
+	return rows->rc == 0;
 }
 
 int index_iter_status(const struct index_iter *iter, struct err *e)
 {
-	if (iter->rc != 0 && e != NULL) {
-		*e = iter->err;
-	}
-	return iter->rc;
+	return row_iter_status(&iter->rows, e);
 }
 
 void index_iter_free(struct index_iter *iter)
 {
 	if (iter != NULL) {
-		kv_iter_free(iter->iter);
+		kv_iter_free(iter->rows.iter);
 		free(iter);
 	}
 }

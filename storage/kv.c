@@ -1,9 +1,23 @@
 #include "storage/kv.h"
 
 #include <assert.h>
+#include <string.h>
 
 #include "base/fault.h"
 #include "storage/kv_ops.h"
+
+static void kv_bytes_copy(uint8_t *to, struct bytes from)
+{
+	if (from.len > 0) {
+		memcpy(to, from.data, from.len);
+	}
+}
+
+void kv_bounds_copy(uint8_t *to, struct bytes first, struct bytes end)
+{
+	kv_bytes_copy(to, first);
+	kv_bytes_copy(to + first.len, end);
+}
 
 void kv_close(struct kv *kv)
 {

@@ -91,12 +91,7 @@ static struct kv_iter *kv_memory_iter_new(
 	it->at = NULL;
 	it->first_len = first.len;
 	it->end_len = end.len;
-	if (first.len > 0) {
-		memcpy(it->bounds, first.data, first.len);
-	}
-	if (end.len > 0) {
-		memcpy(it->bounds + first.len, end.data, end.len);
-	}
+	kv_bounds_copy(it->bounds, first, end);
 	return &it->iter;
 }
 

@@ -43,4 +43,7 @@ struct kv_iter {
 	const struct kv_iter_ops *ops;
 };
 
+/* Both ends of an iterator, kept behind it: `to` has room for both. */
+void kv_bounds_copy(uint8_t *to, struct bytes first, struct bytes end);
+
 #endif

@@ -42,7 +42,7 @@ struct kv_rocksdb_iter {
 	rocksdb_readoptions_t *read;
 	bool begun;
 	size_t first_len, end_len;
-	char bounds[]; /* first, then end: RocksDB keeps a pointer to the upper bound. */
+	uint8_t bounds[]; /* first, then end: RocksDB keeps a pointer to the upper bound. */
 };
 
 static bool kv_text_has(const char *text, const char *part)
@@ -92,7 +92,7 @@ static bool kv_rocksdb_iter_next(struct kv_iter *iter)
 
 	if (!it->begun) {
 		it->begun = true;
-		rocksdb_iter_seek(it->it, it->bounds, it->first_len);
+		rocksdb_iter_seek(it->it, (const char *)it->bounds, it->first_len);
 	} else {
 		rocksdb_iter_next(it->it);
 	}
@@ -153,16 +153,13 @@ static struct kv_iter *kv_rocksdb_iter_new(
 	it->begun = false;
 	it->first_len = first.len;
 	it->end_len = end.len;
-	if (first.len > 0) {
-		memcpy(it->bounds, first.data, first.len);
-	}
+	kv_bounds_copy(it->bounds, first, end);
 	it->read = rocksdb_readoptions_create();
 	rocksdb_readoptions_set_snapshot(it->read, v->snapshot);
 	rocksdb_readoptions_set_read_tier(it->read, view->cache_only ? KV_TIER_CACHE : KV_TIER_ALL);
 	if (end.len > 0) {
-		memcpy(it->bounds + first.len, end.data, end.len);
 		rocksdb_readoptions_set_iterate_upper_bound(
-			it->read, it->bounds + first.len, end.len);
+			it->read, (const char *)it->bounds + first.len, end.len);
 	}
 	it->it = rocksdb_create_iterator(v->r->db, it->read);
 	return &it->iter;

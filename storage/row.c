@@ -87,6 +87,14 @@ int row_get_raw(const struct kv_view *view, const struct key *key, enum key_fami
 	return rc;
 }
 
+void row_put_raw(struct txn *txn, const struct key *key, struct bytes bytes)
+{
+	struct buf value = row_begin();
+
+	buf_append_bytes(&value, bytes);
+	row_put(txn, key, &value);
+}
+
 void row_put(struct txn *txn, const struct key *key, struct buf *value)
 {
 	txn_put(txn, key_bytes(key), buf_bytes(value));
@@ -96,6 +104,25 @@ void row_put(struct txn *txn, const struct key *key, struct buf *value)
 void row_delete(struct txn *txn, const struct key *key)
 {
 	txn_delete(txn, key_bytes(key));
+}
+
+bool row_iter_next(struct row_iter *iter)
+{
+	if (iter->rc == 0 && kv_iter_next(iter->iter)) {
+		return true;
+	}
+	if (iter->rc == 0) {
+		iter->rc = kv_iter_status(iter->iter, &iter->err);
+	}
+	return false;
+}
+
+int row_iter_status(const struct row_iter *iter, struct err *e)
+{
+	if (iter->rc != 0 && e != NULL) {
+		*e = iter->err;
+	}
+	return iter->rc;
 }
 
 int row_list(const struct kv_view *view, const struct row_list *list, void *rows, size_t *ret_n,

@@ -25,9 +25,19 @@ int row_get(const struct kv_view *view, const struct key *key, struct buf *value
 /* Of a row whose value is the format byte and opaque bytes: appends those. */
 int row_get_raw(const struct kv_view *view, const struct key *key, enum key_family family,
 	struct buf *to, struct err *e);
+void row_put_raw(struct txn *txn, const struct key *key, struct bytes bytes);
 /* Puts and releases the value. */
 void row_put(struct txn *txn, const struct key *key, struct buf *value);
 void row_delete(struct txn *txn, const struct key *key);
+
+/* An iterator with the first failure of whoever decodes what it stands on. */
+struct row_iter {
+	struct kv_iter *iter;
+	struct err err;
+	int rc;
+};
+bool row_iter_next(struct row_iter *iter); /* False at the end and after a failure. */
+int row_iter_status(const struct row_iter *iter, struct err *e);
 
 /* A bounded list: rows whose key begins with prefix and is behind `after`. */
 struct row_list {

@@ -144,12 +144,7 @@ static struct kv_iter *txn_iter_new(
 	it->base = kv_iter_new(txn->base, first, end);
 	it->first_len = first.len;
 	it->end_len = end.len;
-	if (first.len > 0) {
-		memcpy(it->bounds, first.data, first.len);
-	}
-	if (end.len > 0) {
-		memcpy(it->bounds + first.len, end.data, end.len);
-	}
+	kv_bounds_copy(it->bounds, first, end);
 	return &it->iter;
 }
 
@@ -393,13 +388,14 @@ int txn_store(struct txn *txn, struct err *e)
 	assert(!txn->in_command);
 	position_encode(&txn->position, &value);
 	changes = txn_changes(txn, key_bytes(&key), buf_bytes(&value), &n);
+	/* Held over the write, it would make the memory back end copy what it could change. */
+	kv_view_free(txn->base);
 	rc = kv_write(txn->kv, changes, n, e);
+	txn->base = kv_view_new(txn->kv);
 	if (rc != 0) {
 		return rc;
 	}
 	omap_release(&txn->work);
-	kv_view_free(txn->base);
-	txn->base = kv_view_new(txn->kv);
 	txn->stored_index = txn->position.index;
 	txn->in_entry = false;
 	return 0;

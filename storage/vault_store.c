@@ -173,7 +173,7 @@ static int member_vault_decode(struct bytes key, struct bytes value, void *to, s
 	(void)wire_bytes(&k, 16);
 	wire_copy(&k, vault->vault_id, 16);
 	if (!wire_end(&k)) {
-		return row_end(&k, &k, KEY_USER_VAULT, e);
+		return err_set(e, KLUIS_ECORRUPT, "damaged key of a user's vault");
 	}
 	return member_role_decode(value, KEY_USER_VAULT, &vault->role, e);
 }
@@ -242,8 +242,6 @@ void member_statement_put(
 	struct txn *txn, const uint8_t vault_id[16], uint64_t seq, struct bytes statement)
 {
 	struct key key = member_statement_key(vault_id, seq);
-	struct buf value = row_begin();
 
-	buf_append_bytes(&value, statement);
-	row_put(txn, &key, &value);
+	row_put_raw(txn, &key, statement);
 }

@@ -67,6 +67,7 @@ static void check_contract(struct kv *kv)
 	struct kv_change gone = {bytes_str("ab"), bytes_of(NULL, 0), true};
 	struct kv_view *old, *now;
 	uint64_t free_bytes = 0, total = 0;
+	struct kv_stats stats;
 
 	assert_int_equal(kv_write(kv, batch, ARRAY_SIZE(batch), NULL), 0);
 	old = kv_view_new(kv);
@@ -91,6 +92,11 @@ static void check_contract(struct kv *kv)
 	kv_view_free(old);
 	kv_view_free(now);
 	assert_int_equal(kv_flush(kv, NULL), 0);
+	kv_stats(kv, &stats);
+	assert_true(stats.keys_estimate > 0 && stats.garbage_bytes == 0);
+	assert_int_equal(kv_set_collection(kv, true, NULL), 0);
+	assert_int_equal(kv_set_collection(kv, false, NULL), 0);
+	assert_true(kv_approximate_bytes(kv, bytes_str("x"), bytes_str("y")) == 0);
 	assert_int_equal(kv_free_space(kv, &free_bytes, &total, NULL), 0);
 	assert_true(free_bytes > 0 && total >= free_bytes);
 }
