@@ -368,7 +368,9 @@ static int receive_newest(struct receive *rx, struct err *e)
 
 static int receive_run(struct receive *rx, struct err *e)
 {
-	int rc = receive_newest(rx, e);
+	/* Manifests sort behind objects: none, and there is nothing to compare them with. */
+	bool any = rx->drop.n > 0 && rx->drop.entries[rx->drop.n - 1].name.manifest;
+	int rc = any ? receive_newest(rx, e) : 0;
 
 	rx->report->foreign = rx->drop.foreign;
 	rx->report->over_quota =

@@ -150,6 +150,7 @@ static void receive_done_cb(struct pool_work *work, int rc)
 
 	(void)rc; /* Each site's outcome was logged. */
 	job->receiving = false;
+	(void)uv_async_send(&job->claimed); /* Confirm at once; the tick would, too. */
 	job->receive_ms = backup_job_now() + BACKUP_JOB_RECEIVE_MS;
 	backup_job_ended(job);
 }

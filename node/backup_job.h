@@ -14,8 +14,8 @@
 #include "raft/replica.h"
 
 enum {
-	BACKUP_JOB_TICK_MS = 1000,
-	BACKUP_JOB_RECEIVE_MS = 2000, /* Between two looks into the drops. */
+	BACKUP_JOB_TICK_MS = 500,
+	BACKUP_JOB_RECEIVE_MS = 1000, /* Between two looks into the drops. */
 	BACKUP_JOB_PRUNE_MS = 3600 * 1000,
 	BACKUP_JOB_RETRY_MS = 15 * 1000,  /* After a failed shipment to a site. */
 	BACKUP_JOB_AGAIN_MS = 120 * 1000, /* Shipped, and still not confirmed. */

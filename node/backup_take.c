@@ -216,6 +216,7 @@ static void take_done(struct op *op)
 
 	backup_manifest_release(&job->take.manifest);
 	job->take.busy = false;
+	(void)uv_async_send(&job->claimed); /* Ship it at once; the tick would, too. */
 	backup_job_ended(job);
 }
 

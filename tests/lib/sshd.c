@@ -105,7 +105,7 @@ static void sshd_config(struct test_sshd *s, const char *path, bool chroot)
 	_cleanup_(x_freep) char *port = x_asprintf("%u", s->port);
 	_cleanup_(x_freep) char *host = x_asprintf("%s/host_key", s->dir);
 	_cleanup_(x_freep) char *authorized = x_asprintf("%s/authorized_keys", s->dir);
-	_cleanup_(x_freep) char *root = x_asprintf("%s/root", s->dir);
+	_cleanup_(x_freep) char *root = x_asprintf("%s/files", s->dir);
 	const char *const args[] = {KLUIS_SOURCE_DIR "/deploy/sshd-config",
 		chroot ? "chroot" : "plain", "--port", port, "--host-key", host, "--listen",
 		"127.0.0.1", "--authorized-keys", authorized, "--users", s->user,
@@ -119,7 +119,7 @@ static void sshd_config(struct test_sshd *s, const char *path, bool chroot)
  * ours. */
 static void sshd_drop(struct test_sshd *s, bool chroot)
 {
-	_cleanup_(x_freep) char *root = x_asprintf("%s/root", s->dir);
+	_cleanup_(x_freep) char *root = x_asprintf("%s/files", s->dir);
 
 	assert_int_equal(chmod(s->dir, 0755), 0);
 	assert_int_equal(mkdir(root, 0755), 0);

@@ -1,0 +1,349 @@
+/* Three nodes with real replicas, real sshd and the backup job of each: claimed in the log, taken
+ * from a checkpoint, shipped, received, confirmed in the log. */
+#include "tests/lib/test.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "backup/keys.h"
+#include "backup/verify.h"
+#include "base/file.h"
+#include "node/backup_job.h"
+#include "storage/snapshot_store.h"
+#include "tests/lib/certs.h"
+#include "tests/lib/sshd.h"
+#include "tests/unit/raft/lib/replica_rig.h"
+
+enum { NODES = 3 };
+
+struct world {
+	struct replica_rig rig;
+	struct test_sshd *sshd[NODES];
+	struct config config[NODES];
+	struct identity identity;
+	struct key *backup_key, *signer[NODES];
+	char *backup_public;
+	struct pool *pool[NODES];
+	struct backup_job *job[NODES];
+	unsigned closed;
+	uint64_t slot;
+};
+
+static const char *const names[NODES] = {"ams", "ber", "cph"};
+
+/* The drop of each other sender, with the owner and mode of the one that the sshd came with. */
+static void make_drops(struct test_sshd *sshd)
+{
+	struct stat st;
+
+	assert_int_equal(stat(sshd->drop, &st), 0);
+	for (unsigned i = 0; i < NODES; i++) {
+		_cleanup_(x_freep) char *drop =
+			x_asprintf("%s/files/%s/incoming", sshd->dir, names[i]);
+
+		assert_int_equal(file_make_dirs(drop, 0755, NULL), 0);
+		assert_int_equal(chown(drop, st.st_uid, st.st_gid), 0);
+		assert_int_equal(chmod(drop, st.st_mode & 07777), 0);
+	}
+}
+
+/* All senders sign in with the key that came with the first sshd. */
+static void share_key(struct world *w)
+{
+	_cleanup_(x_freep) char *first = x_asprintf("%s/authorized_keys", w->sshd[0]->dir);
+	_cleanup_(buf_release) struct buf line = BUF_INIT;
+
+	assert_int_equal(file_read(first, 4096, &line, NULL), 0);
+	for (unsigned i = 1; i < NODES; i++) {
+		_cleanup_(x_freep) char *path = x_asprintf("%s/authorized_keys", w->sshd[i]->dir);
+
+		assert_int_equal(file_write(path, buf_bytes(&line), 0644, NULL), 0);
+	}
+}
+
+static void fill_site(struct world *w, struct config_site *site, unsigned i)
+{
+	(void)snprintf(site->name, sizeof site->name, "%s", names[i]); /* Three letters. */
+	(void)snprintf(site->ssh.host, sizeof site->ssh.host, "127.0.0.1");
+	site->id = i + 1;
+	site->ssh.port = (uint16_t)w->sshd[i]->port;
+	site->ssh_user = w->sshd[i]->user;
+	site->ssh_host_key = w->sshd[i]->host_key;
+	site->ssh_path = x_asprintf("%s/files", w->sshd[i]->dir);
+	memcpy(site->backup_key, key_pub_bytes(key_public(w->signer[i])).data, 32);
+}
+
+static void fill_config(struct world *w, unsigned i)
+{
+	struct config *c = &w->config[i];
+
+	c->id = i + 1;
+	(void)snprintf(c->site, sizeof c->site, "%s", names[i]); /* As above. */
+	c->data_dir = replica_rig_path(&w->rig, i, "data");
+	c->backup_public_key_file = w->backup_public;
+	c->backup_sign_key_file = replica_rig_path(&w->rig, i, "sign.key");
+	c->backup_ssh_key_file = w->sshd[0]->key_path;
+	c->backup_repository_dir = replica_rig_path(&w->rig, i, "repository");
+	c->backup_drop_dir = x_asprintf("%s/files", w->sshd[i]->dir);
+	c->backup_copies = 2;
+	assert_int_equal(
+		backup_key_save(w->signer[i], BACKUP_KEY_NODE, c->backup_sign_key_file, NULL), 0);
+	for (unsigned k = 0; k < NODES; k++) {
+		fill_site(w, &c->sites[c->n_sites++], k);
+	}
+}
+
+static void start_job(struct world *w, unsigned i)
+{
+	struct err e = {0};
+
+	if (backup_job_start(&w->job[i], &w->config[i], &w->identity, w->rig.node[i], w->pool[i],
+		    &w->rig.loop, &w->rig.mailbox, &e) != 0) {
+		fail_msg("%s", e.text);
+	}
+}
+
+static void closed_cb(void *data)
+{
+	((struct world *)data)->closed++;
+}
+
+static void close_job(struct world *w, unsigned i)
+{
+	unsigned before = w->closed;
+
+	backup_job_close(w->job[i], closed_cb, w);
+	w->job[i] = NULL;
+	for (unsigned waited = 0; w->closed == before && waited < RIG_WAIT_MS; waited += 20) {
+		replica_rig_run(&w->rig, 20);
+	}
+	assert_int_equal(w->closed, before + 1);
+}
+
+static void propose(struct world *w, const struct command *command, uint64_t *ret_index)
+{
+	struct buf bytes = BUF_INIT;
+
+	command_encode(command, &bytes);
+	assert_int_equal(replica_rig_propose(&w->rig, replica_rig_leader(&w->rig), &bytes,
+				 RIG_WAIT_MS, ret_index),
+		0);
+}
+
+static void begin_cluster(struct world *w)
+{
+	struct command command = {.type = COMMAND_CLUSTER_INIT, .cluster_init = {.n_nodes = NODES}};
+
+	memcpy(command.cluster_init.cluster_id, certs_cluster, 16);
+	memcpy(command.cluster_init.lineage, w->identity.lineage, 16);
+	for (unsigned i = 0; i < NODES; i++) {
+		command.cluster_init.node[i] = i + 1;
+	}
+	propose(w, &command, NULL);
+}
+
+static int set_up(void **state)
+{
+	struct world *w = x_calloc(1, sizeof *w);
+
+	*state = w;
+	replica_rig_init(&w->rig, NODES, NODES);
+	memcpy(w->identity.cluster_id, certs_cluster, 16);
+	memset(w->identity.lineage, 0x77, 16);
+	w->backup_public = x_asprintf("%s/backup.pub", w->rig.dir);
+	assert_int_equal(key_generate(KEY_KEM_P256, 0, &w->backup_key, NULL), 0);
+	assert_int_equal(backup_key_save_public(key_public(w->backup_key), BACKUP_KEY_SEAL,
+				 w->backup_public, NULL),
+		0);
+	for (unsigned i = 0; i < NODES; i++) {
+		w->sshd[i] = test_sshd_start(false);
+		make_drops(w->sshd[i]);
+		w->pool[i] = pool_new("ship", NODES + 2, 64);
+		assert_int_equal(key_generate(KEY_ED25519, 0, &w->signer[i], NULL), 0);
+	}
+	share_key(w);
+	for (unsigned i = 0; i < NODES; i++) {
+		fill_config(w, i);
+	}
+	replica_rig_start_all(&w->rig);
+	(void)replica_rig_leader(&w->rig);
+	begin_cluster(w);
+	for (unsigned i = 0; i < NODES; i++) {
+		start_job(w, i);
+	}
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	struct world *w = *state;
+
+	for (unsigned i = 0; i < NODES; i++) {
+		struct config *c = &w->config[i];
+
+		if (w->job[i] != NULL) {
+			close_job(w, i);
+		}
+		pool_free(w->pool[i]);
+		key_free(w->signer[i]);
+		free(c->data_dir);
+		free(c->backup_sign_key_file);
+		free(c->backup_repository_dir);
+		free(c->backup_drop_dir);
+		for (unsigned k = 0; k < NODES; k++) {
+			free(c->sites[k].ssh_path);
+		}
+	}
+	for (unsigned i = 0; i < NODES; i++) {
+		test_sshd_stop(w->sshd[i]);
+	}
+	replica_rig_release(&w->rig);
+	key_free(w->backup_key);
+	free(w->backup_public);
+	free(w);
+	return 0;
+}
+
+static uint64_t claim(struct world *w, uint64_t node, bool manual)
+{
+	struct command command = {.type = COMMAND_SNAPSHOT_CLAIM};
+	uint64_t id = 0;
+
+	command.snapshot_claim.node = node;
+	command.snapshot_claim.kind = manual ? SNAPSHOT_MANUAL : SNAPSHOT_INCREMENT;
+	command.snapshot_claim.slot = manual ? 0 : ++w->slot;
+	command.snapshot_claim.ttl_ms = 600000;
+	command.snapshot_claim.actor = manual ? bytes_str("operator") : bytes_of(NULL, 0);
+	propose(w, &command, &id);
+	return id;
+}
+
+static struct snapshot_row row_of(struct world *w, uint64_t id)
+{
+	struct snapshot_row row = {0};
+	struct kv *kv = NULL;
+	struct kv_view *view;
+
+	assert_int_equal(replica_read_begin(w->rig.node[0], &kv), 0);
+	view = kv_view_new(kv);
+	(void)!snapshot_store_get(view, id, &row, NULL);
+	kv_view_free(view);
+	replica_read_end(w->rig.node[0]);
+	return row;
+}
+
+/* Until both other sites confirmed it. */
+static struct snapshot_row wait_confirmed(struct world *w, uint64_t id)
+{
+	struct snapshot_row row = {0};
+
+	for (unsigned waited = 0; waited < RIG_WAIT_MS; waited += 20) {
+		row = row_of(w, id);
+		assert_int_not_equal(row.state, SNAPSHOT_FAILED);
+		if (row.state == SNAPSHOT_CONFIRMED && row.n_confirmations == NODES - 1) {
+			return row;
+		}
+		replica_rig_run(&w->rig, 20);
+	}
+	fail_msg("snapshot %llu is in state %u with %u confirmations", (unsigned long long)id,
+		row.state, row.n_confirmations);
+	return row;
+}
+
+/* Each site's own copy, down to the state root. */
+static void assert_at_every_site(struct world *w, const struct snapshot_row *row)
+{
+	for (unsigned i = 0; i < NODES; i++) {
+		struct backup_trust trust = {0};
+		struct repository *repository = NULL;
+		struct verify_report report;
+		struct api_verify verified;
+		struct err e = {0};
+
+		for (unsigned k = 0; k < NODES; k++) {
+			struct key_pub *pub = (struct key_pub *)(uintptr_t)key_public(w->signer[k]);
+
+			assert_int_equal(backup_trust_add(&trust, k + 1, names[k], pub, NULL), 0);
+		}
+		assert_int_equal(
+			repository_open(w->config[i].backup_repository_dir, &repository, NULL), 0);
+		if (verify_snapshot(repository, row->manifest_hash, &trust, 3, w->backup_key,
+			    w->rig.dir, &report, &e) != 0) {
+			fail_msg("site %s: %s", names[i], e.text);
+		}
+		assert_true(report.rows > 0);
+		assert_int_equal(
+			backup_job_verify(w->job[i], row->manifest_hash, 2, &verified, NULL), 0);
+		assert_true(verified.ok);
+		assert_true(verified.objects == row->objects && verified.bytes == row->bytes);
+		repository_close(repository);
+		backup_trust_release(&trust);
+	}
+}
+
+static void test_cycles_and_a_manual_one(void **state)
+{
+	struct world *w = *state;
+	struct snapshot_row row = wait_confirmed(w, claim(w, 2, false));
+
+	assert_int_equal(row.kind, SNAPSHOT_FULL);
+	assert_int_equal(row.cycle, 1);
+	assert_at_every_site(w, &row);
+	row = wait_confirmed(w, claim(w, 1, false));
+	assert_int_equal(row.kind, SNAPSHOT_INCREMENT);
+	assert_int_equal(row.cycle, 2);
+	assert_at_every_site(w, &row);
+	row = wait_confirmed(w, claim(w, 3, true));
+	assert_int_equal(row.kind, SNAPSHOT_MANUAL);
+	assert_at_every_site(w, &row);
+}
+
+/* Claimed while the job of the taker was down. */
+static void test_takes_up_where_it_was(void **state)
+{
+	struct world *w = *state;
+	struct snapshot_row row;
+	uint64_t id;
+
+	close_job(w, 1);
+	id = claim(w, 2, true);
+	replica_rig_run(&w->rig, 300);
+	assert_int_equal(row_of(w, id).state, SNAPSHOT_RUNNING);
+	start_job(w, 1);
+	backup_job_claimed(w->job[1], id);
+	row = wait_confirmed(w, id);
+	assert_at_every_site(w, &row);
+}
+
+/* A repository whose directory cannot be written: the record says that it failed, and why. */
+static void test_failure_is_recorded(void **state)
+{
+	struct world *w = *state;
+	_cleanup_(x_freep) char *tmp = x_asprintf("%s/tmp", w->config[0].backup_repository_dir);
+	struct snapshot_row row = {0};
+	uint64_t id;
+
+	assert_int_equal(rmdir(tmp), 0);
+	id = claim(w, 1, true);
+	for (unsigned waited = 0; waited < RIG_WAIT_MS && row.state != SNAPSHOT_FAILED;
+		waited += 20) {
+		replica_rig_run(&w->rig, 20);
+		row = row_of(w, id);
+	}
+	assert_int_equal(row.state, SNAPSHOT_FAILED);
+	assert_non_null(strstr(row.error, "tmp"));
+	assert_int_equal(mkdir(tmp, 0700), 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_cycles_and_a_manual_one),
+		cmocka_unit_test(test_takes_up_where_it_was),
+		cmocka_unit_test(test_failure_is_recorded),
+	};
+
+	return cmocka_run_group_tests(tests, set_up, tear_down);
+}
