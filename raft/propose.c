@@ -217,37 +217,61 @@ static void forwarded_drop_old(struct replica *r, uint64_t term)
 	}
 }
 
-/* One entry's payload from what waits here and what was forwarded; counts what it took. */
-static void proposer_gather(
-	struct replica *r, struct buf *payload, unsigned *ret_own, unsigned *ret_forwarded)
-{
-	struct proposer *p = &r->proposer;
-	unsigned own = 0, forwarded = 0;
+/* What one entry takes of all that waits. */
+struct gathering {
+	unsigned own, forwarded;
+	size_t bytes; /* Of the payload. */
+};
 
-	payload_begin(payload, cluster_clock_now(r));
-	for (struct forwarded *f = p->forwarded; f != NULL; f = f->next) {
+static bool gathering_add(struct gathering *g, size_t command_bytes)
+{
+	if (g->bytes + PAYLOAD_ITEM_BYTES + command_bytes > ENTRY_BYTES_MAX ||
+		g->own + g->forwarded >= PROPOSALS_PER_ENTRY_MAX) {
+		return false;
+	}
+	g->bytes += PAYLOAD_ITEM_BYTES + command_bytes;
+	return true;
+}
+
+static struct gathering proposer_measure(const struct proposer *p)
+{
+	struct gathering g = {.bytes = PAYLOAD_HEAD_BYTES};
+	const struct forwarded *f = p->forwarded;
+	const struct propose *req = p->queued.head;
+
+	for (; f != NULL && gathering_add(&g, f->len); f = f->next) {
+		g.forwarded++;
+	}
+	for (; req != NULL && gathering_add(&g, req->command.len); req = req->next) {
+		g.own++;
+	}
+	return g;
+}
+
+/* Written in place: pages are copied once on their way into the log. */
+static struct entry *proposer_gather(struct replica *r, const struct gathering *g)
+{
+	struct entry *entry = entry_new(0, 0, ENTRY_COMMAND, g->bytes);
+	struct buf payload = {.data = entry->data, .cap = g->bytes};
+	const struct proposer *p = &r->proposer;
+	const struct forwarded *f = p->forwarded;
+	const struct propose *req = p->queued.head;
+
+	payload_begin(&payload, cluster_clock_now(r));
+	for (unsigned i = 0; i < g->forwarded; i++, f = f->next) {
 		struct payload_item item = {
 			f->origin, f->boot, f->seq, bytes_of(f->command, f->len)};
 
-		if (payload->len + PAYLOAD_ITEM_BYTES + f->len > ENTRY_BYTES_MAX) {
-			break;
-		}
-		payload_add(payload, &item);
-		forwarded++;
+		payload_add(&payload, &item);
 	}
-	for (struct propose *req = p->queued.head; req != NULL; req = req->next) {
+	for (unsigned i = 0; i < g->own; i++, req = req->next) {
 		struct payload_item item = {
-			r->node_id, p->boot, p->next_seq + own, buf_bytes(&req->command)};
+			r->node_id, p->boot, p->next_seq + i, buf_bytes(&req->command)};
 
-		if (payload->len + PAYLOAD_ITEM_BYTES + req->command.len > ENTRY_BYTES_MAX ||
-			own + forwarded >= PROPOSALS_PER_ENTRY_MAX) {
-			break;
-		}
-		payload_add(payload, &item);
-		own++;
+		payload_add(&payload, &item);
 	}
-	*ret_own = own;
-	*ret_forwarded = forwarded;
+	assert(payload.data == entry->data && payload.len == g->bytes);
+	return entry;
 }
 
 static void proposer_sent(struct proposer *p, unsigned n, uint64_t term)
@@ -263,26 +287,23 @@ static void proposer_sent(struct proposer *p, unsigned n, uint64_t term)
 }
 
 /* False: nothing more fits now. */
-static bool proposer_submit(struct replica *r, uint64_t term)
+static bool proposer_submit(struct replica *r)
 {
+	struct driver_status status = driver_status(r->driver);
 	struct proposer *p = &r->proposer;
-	unsigned own, forwarded;
+	struct gathering g;
 	uint64_t index;
-	int rc;
 
-	forwarded_drop_old(r, term);
-	if (p->queued.head == NULL && p->forwarded == NULL) {
+	forwarded_drop_old(r, status.term);
+	g = proposer_measure(p);
+	/* Asked first, so that nothing is copied in vain each turn while the log is busy. */
+	if (g.own + g.forwarded == 0 || !status.ready || status.transferee != 0 ||
+		status.inflight_bytes + sizeof(struct entry) + g.bytes > PROPOSALS_BYTES_MAX ||
+		driver_submit(r->driver, proposer_gather(r, &g), &index) != 0) {
 		return false;
 	}
-	buf_clear(&p->payload);
-	proposer_gather(r, &p->payload, &own, &forwarded);
-	rc = driver_submit(
-		r->driver, entry_copy(0, 0, ENTRY_COMMAND, buf_bytes(&p->payload)), &index);
-	if (rc != 0) {
-		return false; /* Too much in flight, not ready yet, or leader no more: later. */
-	}
-	proposer_sent(p, own, term);
-	for (unsigned i = 0; i < forwarded; i++) {
+	proposer_sent(p, g.own, status.term);
+	for (unsigned i = 0; i < g.forwarded; i++) {
 		forwarded_drop(p);
 	}
 	return true;
@@ -338,7 +359,7 @@ void proposer_turn(struct replica *r)
 	}
 	status = driver_status(r->driver);
 	if (status.role == DRIVER_LEADER) {
-		while (proposer_submit(r, status.term)) {
+		while (proposer_submit(r)) {
 		}
 		return;
 	}
@@ -571,5 +592,4 @@ void proposer_stop(struct replica *r)
 	while (p->forwarded != NULL) {
 		forwarded_drop(p);
 	}
-	buf_release(&p->payload);
 }

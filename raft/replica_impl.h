@@ -77,7 +77,6 @@ struct proposer {
 	size_t forwarded_bytes;
 	unsigned n_forwarded;
 	uint64_t retry_ms; /* Refused: not before. */
-	struct buf payload;
 };
 
 /* --- reads --- */

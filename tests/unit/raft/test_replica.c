@@ -6,7 +6,8 @@
 #include <unistd.h>
 
 #include "base/file.h"
-#include "storage/kv.h"
+#include "raft/fsm.h"
+#include "raft/snapshot_record.h"
 #include "tests/lib/fixture/client.h"
 #include "tests/unit/raft/lib/replica_rig.h"
 
@@ -300,6 +301,139 @@ static void test_read_only_below_the_floor(void **state)
 	replica_rig_release(&rig);
 }
 
+/* --- checkpoints by hand: what a restore and a crash in the middle of an install leave --- */
+
+struct copy {
+	struct replica_work work;
+	const char *to;
+	bool done;
+};
+
+static int copy_work(struct replica_work *work, struct fsm *fsm)
+{
+	struct copy *copy = CONTAINER_OF(work, struct copy, work);
+	uint64_t index, term;
+	int rc = fsm_checkpoint(fsm, copy->to, &index, &term, NULL);
+
+	assert_true(rc != 0 || (index == work->index && term == work->term));
+	return rc;
+}
+
+static void copy_cb(struct replica_work *work, int rc)
+{
+	struct copy *copy = CONTAINER_OF(work, struct copy, work);
+
+	assert_int_equal(rc, 0);
+	copy->done = true;
+}
+
+/* A checkpoint of a node's store in the new directory `to`; returns the index it stands at. */
+static uint64_t copy_store(
+	struct replica_rig *rig, unsigned node, const char *to, uint64_t *ret_term)
+{
+	struct copy copy = {.to = to, .done = false};
+
+	replica_work_start(&copy.work, rig->node[node], &rig->mailbox, copy_work, copy_cb);
+	assert_false(copy.done);
+	while (!copy.done) {
+		(void)uv_run(&rig->loop, UV_RUN_ONCE);
+	}
+	*ret_term = copy.work.term;
+	return copy.work.index;
+}
+
+static void test_a_restored_store_begins_a_new_log(void **state)
+{
+	struct fixture_client c;
+	struct replica_rig old, rig;
+	uint64_t index = 0, term;
+	struct err e = {0};
+
+	(void)state;
+	replica_rig_init(&old, 3, 3);
+	replica_rig_init(&rig, 3, 0); /* No first logs. */
+	for (unsigned i = 0; i < 3; i++) {
+		rig.servers[i].vote = REPLICA_VOTER;
+	}
+	replica_rig_start_all(&old);
+	begin(&old, 0, &c);
+	assert_int_equal(stage(&old, 0, &c, 12, 1, TIMEOUT_MS), 0);
+	for (unsigned i = 0; i < 3; i++) {
+		_cleanup_(x_freep) char *data = replica_rig_path(&rig, i, "data");
+		_cleanup_(x_freep) char *db = replica_rig_path(&rig, i, "data/db");
+
+		assert_int_not_equal(
+			replica_bootstrap_restored(data, i + 1, rig.servers, 3, &e), 0);
+		index = copy_store(&old, 0, db, &term);
+		assert_int_equal(replica_bootstrap_restored(data, i + 1, rig.servers, 3, &e), 0);
+		assert_int_equal(
+			replica_bootstrap_restored(data, i + 1, rig.servers, 3, &e), KLUIS_EEXIST);
+	}
+	replica_rig_release(&old);
+	replica_rig_start_all(&rig);
+	(void)replica_rig_leader(&rig);
+	assert_int_equal(stage(&rig, 1, &c, 12, 2, TIMEOUT_MS), 0);
+	replica_rig_converge(&rig);
+	assert_true(replica_rig_status(&rig, 0).first_index >= index + 1);
+	replica_rig_release(&rig);
+}
+
+/* What stands on disk after the point of no return: with the store not yet moved, and moved. */
+static void make_install(struct replica_rig *rig, unsigned node, uint64_t index, uint64_t term)
+{
+	_cleanup_(x_freep) char *path = replica_rig_path(rig, node, "data/install/snapshot");
+	struct driver_snapshot snapshot = {.index = index, .term = term, .configuration_index = 1};
+	_cleanup_(buf_release) struct buf record = BUF_INIT;
+
+	for (unsigned i = 0; i < rig->n; i++) {
+		char site[16];
+
+		(void)snprintf(site, sizeof site, "node-%u", i + 1);
+		assert_int_equal(configuration_add(&snapshot.configuration, i + 1,
+					 i < rig->voters ? MEMBER_VOTER : MEMBER_STANDBY, site,
+					 rig->servers[i].address),
+			0);
+	}
+	snapshot_record_encode(&snapshot, &record);
+	assert_int_equal(file_write(path, buf_bytes(&record), 0600, NULL), 0);
+}
+
+static void test_an_install_cut_short_is_ended(void **state)
+{
+	struct fixture_client c;
+	struct replica_rig rig;
+
+	(void)state;
+	replica_rig_init(&rig, 4, 3);
+	replica_rig_start_all(&rig);
+	begin(&rig, 0, &c);
+	for (unsigned moved = 0; moved < 2; moved++) {
+		_cleanup_(x_freep) char *install = replica_rig_path(&rig, 3, "data/install");
+		_cleanup_(x_freep) char *to =
+			replica_rig_path(&rig, 3, moved ? "data/db" : "data/install/db");
+		uint64_t index, term;
+
+		replica_rig_stop(&rig, 3, 0);
+		for (unsigned i = 0; i < 20; i++) {
+			assert_int_equal(
+				stage(&rig, 0, &c, 12, 50 + 20 * moved + i, TIMEOUT_MS), 0);
+		}
+		assert_int_equal(file_make_dirs(install, 0700, NULL), 0);
+		assert_int_equal(file_remove_tree(to, NULL), 0);
+		index = copy_store(&rig, 0, to, &term);
+		make_install(&rig, 3, index, term);
+		replica_rig_start(&rig, 3);
+		assert_false(file_exists(install));
+		assert_true(replica_rig_status(&rig, 3).applied_index >= index);
+		assert_int_equal(replica_rig_status(&rig, 3).first_index, index + 1);
+		/* The old leader did not offer that install: it believes in the log of before. */
+		assert_int_equal(transfer(&rig, replica_rig_leader(&rig), 0), 0);
+		assert_int_equal(stage(&rig, 3, &c, 12, 500 + moved, TIMEOUT_MS), 0);
+		replica_rig_converge(&rig);
+	}
+	replica_rig_release(&rig);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -310,6 +444,8 @@ int main(void)
 		cmocka_unit_test(test_leadership_is_handed_over),
 		cmocka_unit_test(test_log_and_store_belong_together),
 		cmocka_unit_test(test_read_only_below_the_floor),
+		cmocka_unit_test(test_a_restored_store_begins_a_new_log),
+		cmocka_unit_test(test_an_install_cut_short_is_ended),
 		cmocka_unit_test(test_six_nodes_two_of_them_far_behind),
 	};
 
