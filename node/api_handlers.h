@@ -7,7 +7,7 @@
 #include "storage/vault_store.h"
 
 int health_live_parse(struct api_call *call);
-int health_ready_parse(struct api_call *call);
+int health_ready_read(struct api_call *call);
 int limits_parse(struct api_call *call);
 int version_read(struct api_call *call);
 int well_known_read(struct api_call *call);

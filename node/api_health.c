@@ -32,12 +32,20 @@ static const char *role_name(const struct replica_status *status)
 	}
 }
 
-int health_ready_parse(struct api_call *call)
+int health_ready_read(struct api_call *call)
 {
 	struct api_backend *backend = call->api->config.backend;
 	struct replica_status status;
+	struct cluster_row row;
 	json_t *body;
+	int rc = cluster_store_get(call->view, &row, &call->e);
 
+	if (rc != 0 && rc != KLUIS_ENOTFOUND) {
+		return rc;
+	}
+	if (rc == KLUIS_ENOTFOUND) {
+		return call_fail(call, KLUIS_ENOQUORUM, "the cluster has not begun yet");
+	}
 	backend->status(backend, &status);
 	if (!status.ready) {
 		return call_fail(call, KLUIS_ENOQUORUM, "this node is in touch with no leader");

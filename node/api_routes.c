@@ -8,7 +8,8 @@ enum { JSON_SMALL = 4096, JSON_LARGE = 65536 };
 
 const struct route api_routes[] = {
 	{VERB_GET, "/healthz", "health_live", ROUTE_OPEN, .parse = health_live_parse},
-	{VERB_GET, "/readyz", "health_ready", ROUTE_OPEN, .parse = health_ready_parse},
+	{VERB_GET, "/readyz", "health_ready", ROUTE_OPEN, .state = ROUTE_LOCAL,
+		.read = health_ready_read},
 	{VERB_GET, "/metrics", "sys_metrics_short", ROUTE_ADMIN, .parse = sys_metrics_parse},
 	{VERB_GET, "/.well-known/kluis.json", "well_known", ROUTE_OPEN, .state = ROUTE_LOCAL,
 		.read = well_known_read},

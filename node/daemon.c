@@ -13,6 +13,7 @@
 #include "crypto/pki.h"
 #include "crypto/restore_record.h"
 #include "node/api.h"
+#include "node/backup_job.h"
 #include "node/identity.h"
 #include "node/keeper.h"
 #include "node/preflight.h"
@@ -36,6 +37,8 @@ struct daemon {
 	struct api_backend_replica backend;
 	struct api *api;
 	struct keeper keeper;
+	struct backup_job *backup; /* NULL: this node takes part in no backups. */
+	unsigned closing;	   /* Parts on this loop that have not ended yet. */
 	struct api_setting settings[DAEMON_SETTINGS_MAX];
 	size_t n_settings;
 	bool stopping;
@@ -196,16 +199,16 @@ static int daemon_start_api(struct daemon *d, struct err *e)
 		record[config.n_restore_records++] =
 			bytes_of(records.data + at, RESTORE_RECORD_BYTES);
 	}
+	if (d->backup != NULL) {
+		config.hooks = (struct api_hooks){.data = d->backup,
+			.snapshot_claimed = backup_job_claimed,
+			.snapshot_verify = backup_job_verify};
+	}
 	api_backend_replica_init(&d->backend, d->replica);
 	return api_start(&config, &d->api, e);
 }
 
 /* --- signals --------------------------------------------------------------------------------- */
-
-static void daemon_keeper_closed_cb(struct keeper *keeper)
-{
-	uv_stop(CONTAINER_OF(keeper, struct daemon, keeper)->home.async.loop);
-}
 
 static void daemon_stop_cb(uv_signal_t *handle, int signal_number)
 {
@@ -217,7 +220,7 @@ static void daemon_stop_cb(uv_signal_t *handle, int signal_number)
 	d->stopping = true;
 	log_info("op=daemon state=stopping signal=%d", signal_number);
 	(void)sd_notify(0, "STOPPING=1"); /* No supervisor, nobody to tell. */
-	keeper_close(&d->keeper, daemon_keeper_closed_cb);
+	uv_stop(&d->loop);
 }
 
 /* What may change while running: the log level, the API's certificate. The rest needs a restart and
@@ -311,23 +314,71 @@ static int daemon_prepare(struct daemon *d, struct err *e)
 	return rc;
 }
 
-static int daemon_serve(struct daemon *d, struct err *e)
+static void daemon_part_closed(struct daemon *d)
+{
+	assert(d->closing > 0);
+	if (--d->closing == 0) {
+		uv_stop(&d->loop);
+	}
+}
+
+static void daemon_keeper_closed_cb(struct keeper *keeper)
+{
+	daemon_part_closed(CONTAINER_OF(keeper, struct daemon, keeper));
+}
+
+static void daemon_backup_closed_cb(void *data)
+{
+	daemon_part_closed(data);
+}
+
+/* What proposes by itself ends before the replica does. */
+static void daemon_close_parts(struct daemon *d, bool keeper)
+{
+	d->closing = (keeper ? 1U : 0U) + (d->backup != NULL ? 1U : 0U);
+	if (keeper) {
+		keeper_close(&d->keeper, daemon_keeper_closed_cb);
+	}
+	if (d->backup != NULL) {
+		backup_job_close(d->backup, daemon_backup_closed_cb, d);
+	}
+	if (d->closing > 0) {
+		(void)uv_run(&d->loop, UV_RUN_DEFAULT); /* Until the last has closed. */
+	}
+}
+
+static int daemon_start_parts(struct daemon *d, struct err *e)
 {
 	const struct config *c = d->config;
 	int rc = daemon_start_replica(d, e);
 
-	rc = rc != 0 ? rc : daemon_start_api(d, e);
-	if (rc != 0) {
-		return rc;
+	if (rc == 0 && c->backup_public_key_file != NULL) {
+		rc = backup_job_start(&d->backup, c, &d->identity, d->replica, d->pool_ship,
+			&d->loop, &d->home, e);
 	}
-	if (keeper_start(&d->keeper, &d->loop, &d->home, d->replica, c, &d->identity) != 0) {
-		return err_set(e, KLUIS_EIO, "cannot start a timer");
+	return rc != 0 ? rc : daemon_start_api(d, e);
+}
+
+static int daemon_serve(struct daemon *d, struct err *e)
+{
+	int rc = daemon_start_parts(d, e);
+	bool keeper = false;
+
+	if (rc == 0) {
+		keeper = keeper_start(&d->keeper, &d->loop, &d->home, d->replica, d->config,
+				 &d->identity) == 0;
+		rc = keeper ? 0 : err_set(e, KLUIS_EIO, "cannot start a timer");
 	}
-	log_info("op=daemon state=running version=%s api_port=%u link_port=%u", KLUIS_VERSION,
-		api_port(d->api), replica_port(d->replica));
-	(void)sd_notify(0, "READY=1");		/* As above. */
-	(void)uv_run(&d->loop, UV_RUN_DEFAULT); /* Until uv_stop(): handles are open still. */
-	return 0;
+	if (rc == 0) {
+		log_info("op=daemon state=running version=%s api_port=%u link_port=%u",
+			KLUIS_VERSION, api_port(d->api), replica_port(d->replica));
+		(void)sd_notify(0, "READY=1");		/* As above. */
+		(void)uv_run(&d->loop, UV_RUN_DEFAULT); /* Until a signal stops it. */
+	}
+	api_stop(d->api, DAEMON_DRAIN_MS);
+	daemon_close_parts(d, keeper);
+	replica_stop(d->replica, rc == 0 ? DAEMON_HAND_OVER_MS : 0);
+	return rc;
 }
 
 int daemon_run(const struct config *config, const char *config_path, struct err *e)
@@ -349,8 +400,6 @@ int daemon_run(const struct config *config, const char *config_path, struct err 
 	d.pool_ship = pool_new("ship", DAEMON_POOL_SHIP_THREADS, DAEMON_POOL_SHIP_QUEUE_MAX);
 	daemon_collect_settings(&d);
 	rc = daemon_serve(&d, e);
-	api_stop(d.api, DAEMON_DRAIN_MS);
-	replica_stop(d.replica, DAEMON_HAND_OVER_MS);
 	pool_free(d.pool_ship);
 	pool_free(d.pool_db);
 	daemon_close_loop(&d);

@@ -1,0 +1,119 @@
+#include "tests/lib/test.h"
+
+#include <string.h>
+
+#include "node/keeper.h"
+
+struct keeper_fixture {
+	struct config config;
+	struct identity identity;
+	struct keeper_self self;
+	struct keeper_facts facts;
+};
+
+/* A ready follower that has announced itself: nothing to do. */
+static void fixture_init(struct keeper_fixture *f)
+{
+	static const uint64_t ids[] = {3, 1, 2};
+	struct command command;
+
+	*f = (struct keeper_fixture){.config = {.id = 1, .site = "ams", .n_sites = 3}};
+	f->identity = (struct identity){.cluster_id = {1}, .lineage = {2}, .node_id = 1};
+	for (size_t i = 0; i < 3; i++) {
+		struct config_site *site = &f->config.sites[i];
+
+		site->id = ids[i];
+		(void)snprintf(site->name, sizeof site->name, "s%d", (int)ids[i]);
+		(void)snprintf(site->link.host, sizeof site->link.host, "h%d", (int)ids[i]);
+		site->link.port = 7;
+	}
+	keeper_self_init(&f->self, &f->config, &f->identity);
+	f->facts = (struct keeper_facts){.ready = true, .have_cluster = true};
+	assert_true(keeper_decide(&f->facts, &f->self, &command));
+	assert_int_equal(command.type, COMMAND_NODE_ANNOUNCE);
+	assert_true(bytes_equal(command.node_announce.link, bytes_str("h1:7")));
+	assert_true(bytes_equal(command.node_announce.site, bytes_str("s1")));
+	f->facts.row = (struct node_row){.node = 1,
+		.feature_level = FEATURE_LEVEL,
+		.site = "s1",
+		.version = KLUIS_VERSION,
+		.link = "h1:7"};
+	assert_false(keeper_decide(&f->facts, &f->self, &command));
+}
+
+static void test_only_a_leader_begins_the_cluster(void **state)
+{
+	struct keeper_fixture f;
+	struct command command;
+
+	(void)state;
+	fixture_init(&f);
+	f.facts.have_cluster = false;
+	assert_false(keeper_decide(&f.facts, &f.self, &command));
+	f.facts.leads = true;
+	assert_true(keeper_decide(&f.facts, &f.self, &command));
+	assert_int_equal(command.type, COMMAND_CLUSTER_INIT);
+	assert_int_equal(command.cluster_init.n_nodes, 3);
+	for (unsigned i = 0; i < 3; i++) {
+		assert_int_equal(command.cluster_init.node[i], i + 1);
+	}
+	assert_memory_equal(command.cluster_init.lineage, f.identity.lineage, 16);
+	f.facts.ready = false;
+	assert_false(keeper_decide(&f.facts, &f.self, &command));
+}
+
+static void test_what_changed_is_announced_anew(void **state)
+{
+	struct keeper_fixture f;
+	struct command command;
+
+	(void)state;
+	fixture_init(&f);
+	f.config.sites[1].backup_key[31] = 1;
+	assert_true(keeper_decide(&f.facts, &f.self, &command));
+	assert_int_equal(command.type, COMMAND_NODE_ANNOUNCE);
+}
+
+static void test_a_full_disk_is_told_both_ways(void **state)
+{
+	struct keeper_fixture f;
+	struct command command;
+
+	(void)state;
+	fixture_init(&f);
+	f.facts.short_of_disk = true;
+	assert_true(keeper_decide(&f.facts, &f.self, &command));
+	assert_true(command.type == COMMAND_READONLY && command.readonly.on &&
+		    command.readonly.node == 1);
+	f.facts.row.read_only = true;
+	assert_false(keeper_decide(&f.facts, &f.self, &command));
+	f.facts.short_of_disk = false;
+	assert_true(keeper_decide(&f.facts, &f.self, &command));
+	assert_true(command.type == COMMAND_READONLY && !command.readonly.on);
+}
+
+static void test_only_a_leader_cleans_up(void **state)
+{
+	struct keeper_fixture f;
+	struct command command;
+
+	(void)state;
+	fixture_init(&f);
+	f.facts.expire_due = true;
+	assert_false(keeper_decide(&f.facts, &f.self, &command));
+	f.facts.leads = true;
+	assert_true(keeper_decide(&f.facts, &f.self, &command));
+	assert_int_equal(command.type, COMMAND_EXPIRE);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_only_a_leader_begins_the_cluster),
+		cmocka_unit_test(test_what_changed_is_announced_anew),
+		cmocka_unit_test(test_a_full_disk_is_told_both_ways),
+		cmocka_unit_test(test_only_a_leader_cleans_up),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
