@@ -1,0 +1,170 @@
+"""Six real kluisd processes (and six real sshd) on loopback, made and ended by deploy/quickstart."""
+import json
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import tempfile
+import time
+import urllib.error
+import urllib.request
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+SITES = ["ams", "rtd", "utr", "ein", "gro", "mst"]
+PORTS = 30
+
+
+def build_dir():
+    return pathlib.Path(os.environ.get("KLUIS_BUILD_DIR", ROOT / "build" / "dev"))
+
+
+def free_ports(count=PORTS):
+    """The first of `count` ports that all can be bound now. Outside the ephemeral range, so that they stay free."""
+    start = 12000 + (os.getpid() * 37) % 15000
+    for base in list(range(start, 32000 - count, count)) + list(range(12000, start, count)):
+        sockets = []
+        try:
+            for port in range(base, base + count):
+                s = socket.socket()
+                s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                sockets.append(s)
+                s.bind(("127.0.0.1", port))
+            return base
+        except OSError:
+            continue
+        finally:
+            for s in sockets:
+                s.close()
+    raise RuntimeError(f"no {count} free ports in a row")
+
+
+def wait_until(what, seconds, check):
+    """Polls `check` until it gives something true; says what was waited for when time is up."""
+    end = time.monotonic() + seconds
+    while True:
+        value = check()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise AssertionError(f"not within {seconds} s: {what}")
+        time.sleep(0.05)
+
+
+class Cluster:
+    def __init__(self):
+        self.top = pathlib.Path(tempfile.mkdtemp(prefix="kluis-cluster-"))
+        self.dir = self.top / "d"
+        self.base_port = free_ports()
+        self.kluis = build_dir() / "cli" / "kluis"
+        self.kluisctl = build_dir() / "cli" / "kluisctl"
+        self.kluisd = build_dir() / "node" / "kluisd"
+
+    def quickstart(self, *words, check=True, timeout=180):
+        command = [str(ROOT / "deploy" / "quickstart"), *words, "--dir", str(self.dir), "--base-port", str(self.base_port),
+                   "--build", str(build_dir())]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout)
+        if check and done.returncode != 0:
+            raise AssertionError(f"{' '.join(command)}: {done.returncode}\n{done.stdout}\n{done.stderr}\n{self.logs()}")
+        return done
+
+    def logs(self, lines=15):
+        text = ""
+        for log in sorted(self.dir.glob("sites/*/kluisd.log")):
+            text += f"--- {log.parent.name}\n" + "\n".join(log.read_text(errors="replace").splitlines()[-lines:]) + "\n"
+        return text
+
+    def __enter__(self):
+        try:
+            self.quickstart("up")
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(self, *_):
+        self.quickstart("down", check=False)
+        shutil.rmtree(self.top, ignore_errors=True)
+
+    # --- nodes ---
+
+    def site_dir(self, site):
+        return self.dir / "sites" / site
+
+    def pid(self, site):
+        return int((self.site_dir(site) / "kluisd.pid").read_text())
+
+    def start(self, site):
+        self.quickstart("node", "start", site)
+
+    def stop(self, site):
+        self.quickstart("node", "stop", site)
+
+    def kill(self, site):
+        self.quickstart("node", "kill", site)
+
+    def kill_all_at_once(self):
+        for site in SITES:
+            os.kill(self.pid(site), signal.SIGKILL)
+        for site in SITES:
+            self.kill(site)
+
+    def url(self, site):
+        return f"https://127.0.0.1:{self.base_port + SITES.index(site)}"
+
+    def get(self, site, path, timeout=3):
+        """(HTTP status, body as JSON or None); status 0: no answer."""
+        context = ssl.create_default_context(cafile=str(self.dir / "pki" / "provider-ca.pem"))
+        try:
+            with urllib.request.urlopen(self.url(site) + path, timeout=timeout, context=context) as answer:
+                return answer.status, json.load(answer)
+        except urllib.error.HTTPError as error:
+            return error.code, None
+        except (OSError, ValueError):
+            return 0, None
+
+    def leader(self):
+        for site in SITES:
+            status, body = self.get(site, "/readyz", timeout=1)
+            if status == 200 and body["role"] == "leader":
+                return site
+        return None
+
+    def wait_leader(self, seconds=15, other_than=None):
+        def other():
+            site = self.leader()
+            return site if site != other_than else None
+        return wait_until("a leader", seconds, other)
+
+    def wait_ready(self, sites=SITES, seconds=60):
+        for site in sites:
+            wait_until(f"{site} ready", seconds, lambda s=site: self.get(s, "/readyz")[0] == 200)
+
+    # --- programs ---
+
+    def ctl(self, site, *words, check=True, timeout=60):
+        command = [str(self.kluisctl), "--socket", str(self.site_dir(site) / "admin.sock"), *words]
+        return self.run(command, check, timeout)
+
+    def client(self, *words, profile=None, check=True, timeout=120, endpoint=None):
+        command = [str(self.kluis), "--profile", str(profile or self.dir / "profile")]
+        if endpoint:
+            command += ["--endpoint", self.url(endpoint)]
+        return self.run(command + [str(w) for w in words], check, timeout)
+
+    def run(self, command, check, timeout):
+        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout)
+        if check and done.returncode != 0:
+            raise AssertionError(f"{' '.join(command)}: {done.returncode}\n{done.stdout}\n{done.stderr}\n{self.logs()}")
+        return done
+
+    def enrol(self, name):
+        """A service account of its own; returns its profile directory."""
+        token, profile = self.top / f"{name}.token", self.top / f"profile-{name}"
+        self.ctl("ams", "service", "create", name, "--token-file", str(token))
+        self.run([str(self.kluis), "--profile", str(profile), "enrol", "--name", name, "--endpoints",
+                  ",".join(self.url(s) for s in SITES), "--ca", str(self.dir / "pki" / "provider-ca.pem"), "--token-file",
+                  str(token)], True, 60)
+        return profile
