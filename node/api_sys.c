@@ -146,6 +146,8 @@ int sys_status_read(struct api_call *call)
 	json_put(body, "term", json_make_number(status->term));
 	json_put(body, "commit_index", json_make_number(status->commit_index));
 	json_put(body, "applied_index", json_make_number(status->applied_index));
+	json_put(body, "state_hash", json_make_hash(status->state_hash));
+	json_put(body, "state_hash_index", json_make_number(status->state_hash_index));
 	json_put(body, "feature_level", json_make_number(view.cluster.feature_level));
 	json_put(body, "read_only", json_boolean(status->read_only || view.cluster.read_only));
 	json_put(body, "cluster_time", json_make_number(call->now_ms));

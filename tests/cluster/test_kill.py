@@ -91,7 +91,7 @@ class Kill(unittest.TestCase):
 
         def equal():
             rows = [json.loads(cluster.ctl(s, "-o", "json", "status").stdout) for s in SITES]
-            seen = {(n["state_hash_index"], n["state_hash"]) for row in rows for n in row["nodes"]}
+            seen = {(n["state_hash_index"], n["state_hash"]) for row in rows for n in row["items"]}
             return len(seen) == 1
         wait_until("one state hash at all six", 60, equal)
 
