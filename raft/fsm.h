@@ -10,20 +10,6 @@
 
 struct fsm;
 
-enum {
-	EXPIRE_INTERVAL_MS = 250,    /* Between two that do something: purges are rate-limited. */
-	HASH_REPORT_COMMANDS = 1000, /* A report is due each time so many more are applied. */
-	SESSIONS_PER_USER_MAX = 256,
-	SNAPSHOT_EARLY_MS = 60 * 1000, /* A cycle may be claimed so long before its time. */
-	SNAPSHOTS_KEPT = 256,	       /* Records; older ones that are not pinned go. */
-	SNAPSHOT_CYCLES_KEPT = 84,     /* Increments that receivers keep. */
-	HASH_REPORTS_KEPT = 16,	       /* Indexes whose reports are remembered. */
-};
-/* Year 9999: nothing that is added to a time can overflow. */
-#define CLUSTER_TIME_MAX_MS 253402300799999ULL
-#define PURGE_HOLD_JUMP_MS  (10ULL * 60 * 1000)	  /* A jump ahead by more than this ... */
-#define PURGE_HOLD_MS	    (24ULL * 3600 * 1000) /* ... holds the purge of versions so long. */
-
 /* What one command gave. */
 struct fsm_result {
 	uint64_t index;		     /* Of its entry. */

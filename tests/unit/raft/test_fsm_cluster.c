@@ -126,10 +126,8 @@ static void test_time_jumps_with_a_majority(void **state)
 	uint64_t three[] = {t, t + 1000, t + 2000};
 	uint64_t liars[] = {t, t + 1000, t + 2000, t + 60000, t + 90001};
 	uint64_t four[] = {t, t + 29000, t + 1000, t + 2000, 9 * t};
-	uint64_t strangers[] = {t, t, t};
 	struct command c = {.type = COMMAND_TIME_JUMP, .time_jump.n_readings = 4};
 
-	(void)strangers;
 	assert_int_equal(jump(w, 3, three), KLUIS_ECONFLICT); /* Three of six. */
 	assert_int_equal(jump(w, 5, liars), KLUIS_ECONFLICT); /* Not within 30 s. */
 	for (unsigned i = 0; i < 4; i++) {		      /* Nodes nobody knows. */
