@@ -18,11 +18,6 @@ uint64_t api_now(const struct api *api)
 	return clock_monotonic_ms(api->config.clock);
 }
 
-bool api_has_call_room(const struct api *api)
-{
-	return api->calls < API_CALLS_MAX && !api->stopping;
-}
-
 void api_put_fields(struct api *api, struct http_request *req, uint64_t index)
 {
 	struct buf at = BUF_INIT;
@@ -66,21 +61,10 @@ static void refuse_method(struct http_request *req, unsigned verbs)
 	refuse(req, &(struct problem){.code = KLUIS_EMETHOD});
 }
 
-/* FNV-1a over the address: neighbours spread, and nobody gains by a collision. */
-static uint64_t rate_key(const char *host)
-{
-	uint64_t key = 0xcbf29ce484222325ULL;
-
-	for (; *host != '\0'; host++) {
-		key = (key ^ (uint8_t)*host) * 0x100000001b3ULL;
-	}
-	return key;
-}
-
 static bool over_rate(struct api *api, struct http_request *req, const struct route *route,
 	uint64_t *ret_retry_ms)
 {
-	uint64_t key = rate_key(req->host);
+	uint64_t key = req->address_key;
 	bool login = route->auth == ROUTE_OPEN && route->verb == VERB_POST;
 
 	if (req->admin) {
@@ -146,8 +130,10 @@ static void body_cb(struct http_request *req)
 	int rc = route_find(api_routes, api_routes_count, req->verb, req->path, req->admin, &match);
 
 	assert(rc == 0); /* head_cb() found it. */
-	if (!api_has_call_room(api)) {
-		refuse(req, &(struct problem){.code = KLUIS_EBUSY});
+	if (api->stopping || api->calls >= API_CALLS_MAX) {
+		/* While it stops, another site is the better one to ask: not "slow down". */
+		refuse(req, &(struct problem){.code = api->stopping ? KLUIS_ECONNECT : KLUIS_EBUSY,
+				    .detail = api->stopping ? "this node is stopping" : NULL});
 		return;
 	}
 	req->routed = true;
@@ -214,6 +200,9 @@ static void config_copy(struct api_config *to, const struct api_config *from)
 	}
 	to->settings = settings;
 	to->session_ms = from->session_ms == 0 ? API_SESSION_MS : from->session_ms;
+	if (to->session_ms > SESSION_MS_MAX) {
+		to->session_ms = SESSION_MS_MAX;
+	}
 	to->stale_ms = from->stale_ms == 0 ? API_STALE_MS_MAX : from->stale_ms;
 	to->login_rate = from->login_rate == 0 ? API_LOGIN_PER_SECOND : from->login_rate;
 	to->request_rate = from->request_rate == 0 ? API_REQUESTS_PER_SECOND : from->request_rate;

@@ -47,6 +47,5 @@ struct api {
 uint64_t api_now(const struct api *api); /* Monotonic. */
 /* Kluis-Node and so on; before http_reply_begin(). */
 void api_put_fields(struct api *api, struct http_request *req, uint64_t index);
-bool api_has_call_room(const struct api *api);
 
 #endif

@@ -83,9 +83,10 @@ int service_enrol_read(struct api_call *call)
 /* What a client did wrong, not a fault of this node. */
 static int refusal(struct api_call *call, int rc)
 {
-	return rc == KLUIS_EVERIFY || rc == KLUIS_ETOOLARGE
-		       ? err_wrap(&call->e, (call->e.code = KLUIS_EINVAL), "statement")
-		       : rc;
+	if (rc == KLUIS_EVERIFY || rc == KLUIS_ETOOLARGE) {
+		call->e.code = rc = KLUIS_EINVAL;
+	}
+	return err_wrap(&call->e, rc, "statement");
 }
 
 static int enrol_verify(struct api_call *call, struct identity *identity)

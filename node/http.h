@@ -31,6 +31,7 @@ struct http_request {
 	struct buf body; /* From body_cb on; may be taken (leave BUF_INIT). */
 	char id[HTTP_REQUEST_ID_CHARS + 1];
 	char host[HTTP_HOST_CHARS_MAX + 1]; /* The client's address, or "unix". */
+	uint64_t address_key;		    /* One IPv4 address or one IPv6 /64. */
 	bool admin;			    /* Came by the Unix socket ... */
 	uid_t uid;			    /* ... from a process of this user. */
 	uint64_t started_ms;

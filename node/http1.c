@@ -259,8 +259,12 @@ static bool http1_sweep(struct http_conn *conn, uint64_t now_ms)
 	if (h1->head_since_ms != 0) {
 		return now_ms - h1->head_since_ms > HTTP_HEADER_MS;
 	}
-	return now_ms - conn->since_ms >
-	       (uint64_t)(h1->served == 0 ? HTTP_HEADER_MS : HTTP_IDLE_MS);
+	if (now_ms - conn->since_ms > (uint64_t)(h1->served == 0 ? HTTP_HEADER_MS : HTTP_IDLE_MS)) {
+		/* In order, so that a client knows its next request was not seen. */
+		http_count(conn->server)->timeouts++;
+		http_conn_close(conn);
+	}
+	return false;
 }
 
 static void http1_drain(struct http_conn *conn)

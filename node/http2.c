@@ -392,6 +392,16 @@ static bool request_stuck(const struct http_request *req, uint64_t now_ms)
 	       now_ms - req->progress_ms > HTTP_BODY_STALL_MS;
 }
 
+static void http2_drain(struct http_conn *conn)
+{
+	struct http2 *h2 = conn->state;
+	int32_t last = nghttp2_session_get_last_proc_stream_id(h2->session);
+
+	(void)nghttp2_submit_goaway(
+		h2->session, NGHTTP2_FLAG_NONE, last, NGHTTP2_NO_ERROR, NULL, 0);
+	http_conn_wake(conn);
+}
+
 static bool http2_sweep(struct http_conn *conn, uint64_t now_ms)
 {
 	struct http2 *h2 = conn->state;
@@ -407,19 +417,15 @@ static bool http2_sweep(struct http_conn *conn, uint64_t now_ms)
 	if (h2->head_since_ms != 0 && now_ms - h2->head_since_ms > HTTP_HEADER_MS) {
 		return true;
 	}
-	return conn->n_requests == 0 &&
-	       now_ms - conn->since_ms >
-		       (uint64_t)(h2->served == 0 ? HTTP_HEADER_MS : HTTP_IDLE_MS);
-}
-
-static void http2_drain(struct http_conn *conn)
-{
-	struct http2 *h2 = conn->state;
-	int32_t last = nghttp2_session_get_last_proc_stream_id(h2->session);
-
-	(void)nghttp2_submit_goaway(
-		h2->session, NGHTTP2_FLAG_NONE, last, NGHTTP2_NO_ERROR, NULL, 0);
-	http_conn_wake(conn);
+	if (conn->n_requests == 0 && !conn->draining &&
+		now_ms - conn->since_ms >
+			(uint64_t)(h2->served == 0 ? HTTP_HEADER_MS : HTTP_IDLE_MS)) {
+		/* GOAWAY tells which requests were seen. */
+		http_count(conn->server)->timeouts++;
+		conn->draining = true;
+		http2_drain(conn);
+	}
+	return false;
 }
 
 const struct http_proto http2_proto = {

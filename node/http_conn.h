@@ -15,7 +15,7 @@ struct http_proto {
 	void (*write)(struct http_conn *conn);
 	/* A reply cannot go on. */
 	void (*reset)(struct http_conn *conn, struct http_request *req);
-	/* Time-outs of requests and of the idle connection; true: it is to be closed. */
+	/* Time-outs of requests and of the idle connection; true: it is to be cut off. */
 	bool (*sweep)(struct http_conn *conn, uint64_t now_ms);
 	/* No new requests; close when the last is done. */
 	void (*drain)(struct http_conn *conn);

@@ -88,7 +88,8 @@ static void listener_connection_cb(uv_stream_t *stream, int status)
 		http_server_accept_error(listener->server);
 		listener_stop(listener);
 		(void)uv_timer_start(&listener->retry, listener_retry_cb, HTTP_ACCEPT_RETRY_MS, 0);
-	} else if (http_server_full(listener->server)) {
+	} else if (listener->path == NULL && http_server_full(listener->server)) {
+		/* Not on the operators' socket: they get in when clients have taken all. */
 		listener_refuse(listener);
 	} else {
 		http_server_accept(listener->server, stream, listener->path != NULL);

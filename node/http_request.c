@@ -20,6 +20,7 @@ struct http_request *http_request_new(struct http_conn *conn, int32_t stream_id)
 	req->refs = 1;
 	req->length = HTTP_LENGTH_UNKNOWN;
 	req->reply_length = HTTP_LENGTH_UNKNOWN;
+	req->address_key = conn->address_key;
 	req->admin = conn->admin;
 	req->uid = conn->uid;
 	memcpy(req->host, conn->host, sizeof req->host);
