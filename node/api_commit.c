@@ -124,21 +124,30 @@ static int committed_json(struct api_call *call, int status)
 	return 0;
 }
 
-int commit_applied(struct api_call *call)
+/* Where the vault stands now, for a client that has to rebase; only for one who may see it. */
+static int commit_show_head(struct api_call *call)
 {
 	struct vault_row vault;
+	unsigned role;
+	int rc = session_store_check(
+		call->view, call->token_hash, call->now_ms, &call->session, NULL);
 
+	if (rc == 0) {
+		rc = vault_store_check(call->view, call->vault_id, call->session.user_id,
+			MEMBER_READ, &vault, &role, NULL);
+	}
+	if (rc == 0) {
+		head_etag(&vault, call->current_etag);
+	}
+	return rc == KLUIS_EAGAIN ? rc : 0;
+}
+
+int commit_applied(struct api_call *call)
+{
 	if (call->rc == 0) {
 		return committed_json(call, 200);
 	}
-	/* Only for one who may see it. */
-	if (session_store_check(call->view, call->token_hash, call->now_ms, &call->session, NULL) ==
-			0 &&
-		vault_store_check(call->view, call->vault_id, call->session.user_id, MEMBER_READ,
-			&vault, &(unsigned){0}, NULL) == 0) {
-		head_etag(&vault, call->current_etag);
-	}
-	return call->rc;
+	return commit_show_head(call) == KLUIS_EAGAIN ? KLUIS_EAGAIN : call->rc;
 }
 
 /* One page. */

@@ -165,10 +165,11 @@ int vault_applied(struct api_call *call)
 		return rc;
 	}
 	if (call->rc != 0) {
-		if (!create && call_vault(call, MEMBER_READ, &row, &role) == 0) {
+		rc = create ? KLUIS_ENOTFOUND : call_vault(call, MEMBER_READ, &row, &role);
+		if (rc == 0) {
 			vault_etag(&row, call->current_etag);
 		}
-		return call->rc;
+		return rc == KLUIS_EAGAIN ? rc : call->rc;
 	}
 	if (create) {
 		rc = call_reply(call, &reply);

@@ -298,7 +298,7 @@ static void test_commits(void **state)
 	_cleanup_(buf_release) struct buf page = BUF_INIT, head = BUF_INIT, body = BUF_INIT;
 	uint8_t hash[32];
 	char rest[160];
-	struct answer answer;
+	struct answer answer, again;
 	static const char octets[] = "Content-Type: application/octet-stream\r\n";
 
 	person_page(&f->person, 0, 1, "staged", &page);
@@ -337,14 +337,26 @@ static void test_commits(void **state)
 		assert_int_equal(answer_number(&answer, "seq"), 2);
 		answer_release(&answer);
 	}
-	/* Another head for the same seq is not. */
+	/* Another head for the same seq is not: it lost the race, and is told where things are. */
+	buf_clear(&page);
 	buf_clear(&head);
 	buf_clear(&body);
-	f->person.next.unix_ms++;
+	person_page(&f->person, 0, 1, "late", &page);
 	person_head(&f->person, 0, buf_bytes(&page), &head);
-	f->person.seq = 1;
 	buf_put_lp32(&body, buf_bytes(&head));
-	body.data[4 + 60]++; /* Any byte of the signed part. */
+	commit_entry_append(&body, &(struct commit_entry){.page_no = 0,
+					   .revision = 1,
+					   .how = COMMIT_INLINE,
+					   .bytes = buf_bytes(&page)});
+	answer = http_client_call(&f->client, "POST", at(f, "/commits"), octets, buf_bytes(&body));
+	expect_problem(&answer, 412, "precondition-failed");
+	again = get(f, "/head", "");
+	assert_string_equal(answer_text(&answer, "current_etag"), answer_field(&again, "etag"));
+	assert_memory_equal(answer_text(&answer, "current_etag"), "\"2-", 3);
+	answer_release(&again);
+	answer_release(&answer);
+	/* Nor is one that was changed after it was signed. */
+	body.data[4 + 60]++;
 	answer = http_client_call(&f->client, "POST", at(f, "/commits"), octets, buf_bytes(&body));
 	assert_true(answer.status == 403 || answer.status == 400);
 	answer_release(&answer);
