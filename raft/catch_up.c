@@ -315,19 +315,9 @@ static int catch_up_write_work(struct pool_work *work)
 
 static int catch_up_check_position(const struct catch_up *c, const char *db, struct err *e)
 {
-	const struct kv_options options = {.read_only = true};
 	struct position position;
-	struct kv_view *view;
-	struct kv *kv;
-	int rc = kv_rocksdb_open(db, &options, &kv, e);
+	int rc = replica_stored_position(db, &position, e);
 
-	if (rc != 0) {
-		return rc;
-	}
-	view = kv_view_new(kv);
-	rc = position_get(view, &position, e);
-	kv_view_free(view);
-	kv_close(kv);
 	if (rc == 0 && position.index != c->snapshot.index) {
 		rc = err_set(e, KLUIS_EVERIFY, "the store fetched stands at %llu, not at %llu",
 			(unsigned long long)position.index, (unsigned long long)c->snapshot.index);

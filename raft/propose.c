@@ -143,8 +143,6 @@ static void propose_enter_cb(struct mail *mail)
 void propose_start(struct propose *req, struct replica *r, struct mailbox *home,
 	struct buf *command, uint64_t deadline_ms, void (*cb)(struct propose *req, int rc))
 {
-	bool closing;
-
 	*req = (struct propose){.replica = r,
 		.home = home,
 		.command = *command,
@@ -152,13 +150,7 @@ void propose_start(struct propose *req, struct replica *r, struct mailbox *home,
 		.cb = cb};
 	*command = BUF_INIT;
 	req->mail.deliver_cb = propose_enter_cb;
-	(void)pthread_mutex_lock(&r->gate);
-	closing = r->closing;
-	if (!closing) {
-		mailbox_send(&r->mailbox, &req->mail);
-	}
-	(void)pthread_mutex_unlock(&r->gate);
-	if (closing) {
+	if (!replica_enter(r, &req->mail)) {
 		propose_end(req, KLUIS_ECLOSED);
 	}
 }

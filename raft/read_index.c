@@ -76,20 +76,6 @@ static void read_enter_cb(struct mail *mail)
 	}
 }
 
-/* Hands mail to the core, unless it takes none any more. */
-static bool replica_enter(struct replica *r, struct mail *mail)
-{
-	bool open;
-
-	(void)pthread_mutex_lock(&r->gate);
-	open = !r->closing;
-	if (open) {
-		mailbox_send(&r->mailbox, mail);
-	}
-	(void)pthread_mutex_unlock(&r->gate);
-	return open;
-}
-
 void read_index_start(struct read_index *req, struct replica *r, struct mailbox *home,
 	uint64_t deadline_ms, void (*cb)(struct read_index *req, int rc))
 {

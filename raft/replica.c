@@ -26,6 +26,19 @@ uint64_t replica_node_id(const struct replica *r)
 	return r->node_id;
 }
 
+bool replica_enter(struct replica *r, struct mail *mail)
+{
+	bool open;
+
+	(void)pthread_mutex_lock(&r->gate);
+	open = !r->closing;
+	if (open) {
+		mailbox_send(&r->mailbox, mail);
+	}
+	(void)pthread_mutex_unlock(&r->gate);
+	return open;
+}
+
 /* --- the loop --- */
 
 static void replica_driver_timer_cb(uv_timer_t *timer)
@@ -65,7 +78,7 @@ static void replica_turn_cb(uv_prepare_t *turn)
 	assert(!r->stopping);
 	if (status.role == DRIVER_LEADER && !r->led) {
 		cluster_clock_lead(r);
-		log_info("op=lead term=%llu", (unsigned long long)status.term);
+		log_info("op=lead site=%s term=%llu", r->site, (unsigned long long)status.term);
 	}
 	r->led = status.role == DRIVER_LEADER;
 	if (status.leader != 0) {

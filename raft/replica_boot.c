@@ -148,9 +148,8 @@ int replica_bootstrap(const char *dir, uint64_t node_id, const struct replica_se
 	return 0;
 }
 
-static int boot_stored_position(const char *dir, struct position *ret, struct err *e)
+int replica_stored_position(const char *db, struct position *ret_position, struct err *e)
 {
-	_cleanup_(x_freep) char *db = x_asprintf("%s/db", dir);
 	const struct kv_options options = {.read_only = true};
 	struct kv_view *view;
 	struct kv *kv;
@@ -160,18 +159,16 @@ static int boot_stored_position(const char *dir, struct position *ret, struct er
 		return rc;
 	}
 	view = kv_view_new(kv);
-	rc = position_get(view, ret, e);
+	rc = position_get(view, ret_position, e);
 	kv_view_free(view);
 	kv_close(kv);
-	if (rc == 0 && ret->index == 0) {
-		rc = err_set(e, KLUIS_ENOTFOUND, "the store in '%s' is empty", db);
-	}
 	return rc;
 }
 
 int replica_bootstrap_restored(const char *dir, uint64_t node_id,
 	const struct replica_server *servers, unsigned n_servers, struct err *e)
 {
+	_cleanup_(x_freep) char *db = x_asprintf("%s/db", dir);
 	_cleanup_(buf_release) struct buf record = BUF_INIT;
 	struct driver_snapshot snapshot = {.index = 0};
 	struct position position;
@@ -179,7 +176,10 @@ int replica_bootstrap_restored(const char *dir, uint64_t node_id,
 	int rc = boot_configuration(servers, n_servers, node_id, &snapshot.configuration, e);
 
 	if (rc == 0) {
-		rc = boot_stored_position(dir, &position, e);
+		rc = replica_stored_position(db, &position, e);
+	}
+	if (rc == 0 && position.index == 0) {
+		rc = err_set(e, KLUIS_ENOTFOUND, "the store in '%s' is empty", db);
 	}
 	if (rc == 0) {
 		rc = boot_log_open_new(&b, dir, e);

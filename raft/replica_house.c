@@ -249,18 +249,10 @@ static void transfer_enter_cb(struct mail *mail)
 void replica_transfer_start(struct replica_transfer *req, struct replica *r, struct mailbox *home,
 	uint64_t to, uint64_t deadline_ms, void (*cb)(struct replica_transfer *req, int rc))
 {
-	bool closing;
-
 	*req = (struct replica_transfer){
 		.replica = r, .home = home, .to = to, .deadline_ms = deadline_ms, .cb = cb};
 	req->mail.deliver_cb = transfer_enter_cb;
-	(void)pthread_mutex_lock(&r->gate);
-	closing = r->closing;
-	if (!closing) {
-		mailbox_send(&r->mailbox, &req->mail);
-	}
-	(void)pthread_mutex_unlock(&r->gate);
-	if (closing) {
+	if (!replica_enter(r, &req->mail)) {
 		transfer_end(req, KLUIS_ECLOSED);
 	}
 }

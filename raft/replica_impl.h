@@ -183,6 +183,8 @@ struct replica {
 };
 
 uint64_t replica_now(const struct replica *r);
+/* Any thread: hands mail to the core; false when it takes none any more. */
+KLUIS_MUST_CHECK bool replica_enter(struct replica *r, struct mail *mail);
 
 /* --- replica_boot.c --- */
 /* Opens log, store and state machine in r->dir, ends an install that a crash cut short, checks that
@@ -191,6 +193,9 @@ KLUIS_MUST_CHECK int replica_boot(struct replica *r, struct err *e);
 /* Gives the driver what stands in the log. */
 KLUIS_MUST_CHECK int replica_boot_driver(struct replica *r, struct err *e);
 char *replica_path(const struct replica *r, const char *name); /* dir/name; the caller frees. */
+/* Where the store in directory db stands, without changing it. Blocking. */
+KLUIS_MUST_CHECK int replica_stored_position(
+	const char *db, struct position *ret_position, struct err *e);
 KLUIS_MUST_CHECK int replica_open_store(struct replica *r, struct err *e);
 KLUIS_MUST_CHECK int replica_boot_members(
 	struct replica *r, const struct replica_config *config, struct err *e);
