@@ -25,6 +25,13 @@ enum {
 	PROFILE_LOCK_POLL_MS = 50,
 };
 
+static uint64_t profile_lock_ms = PROFILE_LOCK_MS;
+
+void profile_set_lock_ms(uint64_t ms)
+{
+	profile_lock_ms = ms;
+}
+
 char *profile_path(const struct profile *profile, const char *name)
 {
 	return x_asprintf("%s/%s", profile->dir, name);
@@ -127,7 +134,7 @@ int profile_make_dir(const struct profile *profile, const char *name, struct err
 static int profile_lock(struct profile *profile, struct err *e)
 {
 	_cleanup_(x_freep) char *path = profile_path(profile, "lock");
-	uint64_t deadline_ms = clock_monotonic_ms(&clock_system) + PROFILE_LOCK_MS;
+	uint64_t deadline_ms = clock_monotonic_ms(&clock_system) + profile_lock_ms;
 	struct timespec poll = {.tv_nsec = PROFILE_LOCK_POLL_MS * 1000000L};
 
 	profile->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);

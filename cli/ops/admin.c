@@ -128,6 +128,31 @@ static int leader_target(struct invocation *inv, const char *text, uint64_t *ret
 	return rc != 0 ? rc : err_set(&inv->err, KLUIS_ENOTFOUND, "no member '%s'", text);
 }
 
+/* Of the sockets given, one is the leader's: only it can hand over. */
+static int leader_ask_each(struct invocation *inv, json_t *body, json_t **ret_leader)
+{
+	const char *socket;
+	int rc = KLUIS_EINVAL;
+
+	for (size_t n = 0; (socket = ops_socket(inv, n)) != NULL && n < OPS_SOCKETS_MAX; n++) {
+		struct client_config config = {.socket_path = socket, .give_up_ms = 1};
+		struct client *client;
+
+		rc = client_new(&config, &client, &inv->err);
+		if (rc != 0) {
+			break;
+		}
+		rc = api_json(client, "POST", "/v1/sys/leader/transfer", json_incref(body), 0,
+			ret_leader, &inv->err);
+		client_free(client);
+		if (rc != KLUIS_ENOQUORUM && rc != KLUIS_ECONNECT && rc != KLUIS_ENOTLEADER) {
+			break;
+		}
+	}
+	json_decref(body);
+	return rc;
+}
+
 int ops_leader_transfer(struct invocation *inv)
 {
 	_cleanup_(json_dropp) json_t *leader = NULL;
@@ -142,7 +167,7 @@ int ops_leader_transfer(struct invocation *inv)
 	if (inv->n_args > 0) {
 		(void)json_object_set_new(body, "to", json_integer((json_int_t)node));
 	}
-	rc = ops_call(inv, "POST", "/v1/sys/leader/transfer", body, &leader);
+	rc = leader_ask_each(inv, body, &leader);
 	if (rc == 0) {
 		output_record(&inv->out, leader_columns, ARRAY_SIZE(leader_columns), leader);
 	}

@@ -23,6 +23,7 @@ void node_config_free(struct node_config *config)
 	free(config->data_dir);
 	free(config->repository);
 	free(config->ssh_key);
+	free(config->restore_key);
 	free(config);
 }
 
@@ -99,6 +100,8 @@ static int config_line(void *user, const char *section, const char *key, const c
 	} else if (strcmp(section, "cluster") == 0 && strcmp(key, "id") == 0) {
 		config->has_cluster_id = hex_decode(value, config->cluster_id, ID_BYTES) == 0;
 		return config->has_cluster_id;
+	} else if (strcmp(section, "cluster") == 0 && strcmp(key, "restore_key") == 0) {
+		config_set_path(config, &config->restore_key, value);
 	} else if (strcmp(section, "backup") == 0 && strcmp(key, "repository") == 0) {
 		config_set_path(config, &config->repository, value);
 	} else if (strcmp(section, "backup") == 0 && strcmp(key, "ssh_key") == 0) {

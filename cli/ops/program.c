@@ -26,6 +26,26 @@ static const struct command_option verify_options[] = {
 	{NULL, 0, NULL, NULL},
 };
 
+static const struct command_option plan_options[] = {
+	{"config", 'c', "FILE", "Settings of the node to be restored"},
+	{"snapshot", 's', "ID", "Which snapshot (default: the newest)"},
+	{"repository", 'R', "DIR", "Where it is (default: the repository in the settings)"},
+	{NULL, 0, NULL, NULL},
+};
+
+static const struct command_option restore_options[] = {
+	{"config", 'c', "FILE", "Settings of the node to be restored"},
+	{"snapshot", 's', "ID", "Which snapshot (default: the newest)"},
+	{"repository", 'R', "DIR", "Where it is (default: the repository in the settings)"},
+	{"key-file", 'k', "FILE", "The private backup key"},
+	{"restore-key", 0, "FILE",
+		"The operator restore key (private, PEM), which signs the record"},
+	{"record", 0, "FILE",
+		"The signed records of this cluster's restores: extended at the first node, taken "
+		"as it is at the others"},
+	{NULL, 0, NULL, NULL},
+};
+
 static const struct command_option pki_init_options[] = {
 	{"dir", 'd', "DIR", "Where the CAs and keys go"},
 	{"ec", 0, NULL, "A provider CA with an EC P-384 key instead of RSA-4096"},
@@ -82,8 +102,10 @@ static const struct command ops_commands[] = {
 	{"service disable", "NAME", "End an account's sessions and refuse new ones", NULL, NULL, 1,
 		1, ops_service_disable},
 	{"leader show", NULL, "Show the leader", NULL, NULL, 0, 0, ops_leader_show},
-	{"leader transfer", "[NODE]", "Hand leadership to a node, or to the best one", NULL, NULL,
-		0, 1, ops_leader_transfer},
+	{"leader transfer", "[NODE]", "Hand leadership to a node, or to the best one",
+		"NODE is a number or a site. Only the leader can: with several --socket each is "
+		"asked until one is it.",
+		NULL, 0, 1, ops_leader_transfer},
 	{"snapshot save", NULL, "Take a snapshot on this node and ship it to the other sites", NULL,
 		save_options, 0, 0, ops_snapshot_save},
 	{"snapshot list", NULL, "List snapshots, newest first", NULL, list_options, 0, 0,
@@ -95,6 +117,13 @@ static const struct command ops_commands[] = {
 		"Of the copies a node holds, or with --repository of a directory, without any "
 		"running node.",
 		verify_options, 1, 1, ops_snapshot_verify},
+	{"restore plan", NULL, "Show what a restore would do, and do nothing", NULL, plan_options,
+		0, 0, ops_restore_plan},
+	{"restore cluster", NULL, "Restore this node's store from a snapshot",
+		"To be run for each node of the cluster, with the same --snapshot and --record; "
+		"then 'kluisd init --restored'\nfor each. Always into a data directory without a "
+		"store. Clients ask their users about the signed record.",
+		restore_options, 0, 0, ops_restore_cluster},
 	{"pki init", NULL, "Make the provider CA, the node CA and the operator restore key", NULL,
 		pki_init_options, 0, 0, ops_pki_init},
 	{"pki issue", NULL, "Make a node's certificates", NULL, pki_issue_options, 0, 0,
