@@ -162,6 +162,21 @@ static int tree_take_page(struct tree *tree, uint64_t page_no, struct bytes cont
 	return 0;
 }
 
+int tree_parse(struct vault *vault, struct bytes content, struct tree **ret_tree, struct err *e)
+{
+	struct tree *tree = x_calloc(1, sizeof *tree);
+	int rc;
+
+	tree->vault = vault;
+	rc = tree_take_page(tree, 0, content, e);
+	if (rc != 0) {
+		tree_free(tree);
+		return rc;
+	}
+	*ret_tree = tree;
+	return 0;
+}
+
 /* The page numbers that the index item names, beside page 0. */
 static int tree_index_pages(
 	const struct tree *tree, uint64_t **ret_pages, size_t *ret_n, struct err *e)

@@ -66,6 +66,9 @@ void tree_file_release(struct tree_file *file);
 
 /* All items, verified; of a vault that was synced. Follows a head that moves meanwhile. */
 KLUIS_MUST_CHECK int tree_load(struct vault *vault, struct tree **ret_tree, struct err *e);
+/* A tree of one page's content, for tests and fuzzing: nothing is fetched. */
+KLUIS_MUST_CHECK int tree_parse(
+	struct vault *vault, struct bytes content, struct tree **ret_tree, struct err *e);
 void tree_free(struct tree *tree); /* NULL is fine. */
 
 /* A path is "/a/b"; "/" is the root, which has no item: *ret_item NULL. KLUIS_ENOTFOUND;

@@ -4,11 +4,11 @@
 #include "base/file.h"
 #include "base/text.h"
 #include "cli/client/vault.h"
-#include "cli/vault/kluis.h"
+#include "cli/vault/app.h"
 
 enum { TIMEOUT_SECONDS_MAX = 86400 };
 
-char *kluis_profile_dir(struct invocation *inv)
+char *app_profile_dir(struct invocation *inv)
 {
 	const char *dir = invocation_value(inv, "profile");
 	const char *data = getenv("XDG_DATA_HOME"), *home = getenv("HOME");
@@ -29,7 +29,7 @@ char *kluis_profile_dir(struct invocation *inv)
 	return NULL;
 }
 
-bool kluis_is_remote(const char *text)
+bool app_is_remote(const char *text)
 {
 	const char *colon = strchr(text, ':');
 
@@ -37,11 +37,11 @@ bool kluis_is_remote(const char *text)
 	       memchr(text, '/', (size_t)(colon - text)) == NULL;
 }
 
-int kluis_split(struct invocation *inv, const char *text, char **ret_vault, char **ret_path)
+int app_split(struct invocation *inv, const char *text, char **ret_vault, char **ret_path)
 {
 	const char *colon = strchr(text, ':');
 
-	if (!kluis_is_remote(text)) {
+	if (!app_is_remote(text)) {
 		return err_set(&inv->err, KLUIS_EINVAL,
 			"'%s' names no place in a vault: VAULT:/PATH does", text);
 	}
@@ -50,7 +50,7 @@ int kluis_split(struct invocation *inv, const char *text, char **ret_vault, char
 	return 0;
 }
 
-char *kluis_join(const char *folder, const char *name)
+char *app_join(const char *folder, const char *name)
 {
 	size_t len = strlen(folder);
 
@@ -60,14 +60,14 @@ char *kluis_join(const char *folder, const char *name)
 	return x_asprintf("%.*s/%s", (int)len, folder, name);
 }
 
-const char *kluis_base_name(const char *path)
+const char *app_base_name(const char *path)
 {
 	const char *slash = strrchr(path, '/');
 
 	return slash == NULL ? path : slash + 1;
 }
 
-int kluis_open_vault(struct kluis *k, const char *name, struct vault **ret_vault)
+int app_open_vault(struct app *k, const char *name, struct vault **ret_vault)
 {
 	struct vault *vault;
 	int rc = vault_open(k->profile, k->client, name, &vault, &k->inv->err);
@@ -84,10 +84,10 @@ int kluis_open_vault(struct kluis *k, const char *name, struct vault **ret_vault
 	return 0;
 }
 
-static int kluis_open(struct kluis *k)
+static int app_open(struct app *k)
 {
 	struct invocation *inv = k->inv;
-	_cleanup_(x_freep) char *dir = kluis_profile_dir(inv);
+	_cleanup_(x_freep) char *dir = app_profile_dir(inv);
 	uint64_t seconds;
 	int rc;
 
@@ -107,7 +107,7 @@ static int kluis_open(struct kluis *k)
 }
 
 /* What the operator signed, for a person to judge. */
-static void restore_show(const struct kluis *k, const struct vault_restore *restore)
+static void restore_show(const struct app *k, const struct vault_restore *restore)
 {
 	for (size_t i = 0; i < restore->n; i++) {
 		const struct restore_record *r = &restore->records[i];
@@ -130,7 +130,7 @@ static void restore_show(const struct kluis *k, const struct vault_restore *rest
 		"stored after that snapshot is gone from the cluster.\n");
 }
 
-static int kluis_restored(struct kluis *k)
+static int app_restored(struct app *k)
 {
 	struct invocation *inv = k->inv;
 	struct err lineage = inv->err;
@@ -150,10 +150,10 @@ static int kluis_restored(struct kluis *k)
 	return vault_restore_accept(k->profile, k->client, &restore, &inv->err);
 }
 
-int kluis_run(struct invocation *inv, int (*body)(struct kluis *k))
+int app_run(struct invocation *inv, int (*body)(struct app *k))
 {
-	struct kluis k = {.inv = inv};
-	int rc = kluis_open(&k);
+	struct app k = {.inv = inv};
+	int rc = app_open(&k);
 
 	for (unsigned turn = 0; rc == 0 && turn < 2; turn++) {
 		rc = vault_finish_creating(k.profile, k.client, &inv->err);
@@ -161,7 +161,7 @@ int kluis_run(struct invocation *inv, int (*body)(struct kluis *k))
 		if (rc != KLUIS_ELINEAGE || turn == 1) {
 			break;
 		}
-		rc = kluis_restored(&k);
+		rc = app_restored(&k);
 	}
 	client_free(k.client);
 	profile_close(k.profile);

@@ -5,7 +5,7 @@
 #include "base/text.h"
 #include "cli/client/json_reader.h"
 #include "cli/ui/prompt.h"
-#include "cli/vault/kluis.h"
+#include "cli/vault/app.h"
 #include "crypto/pki.h"
 
 enum { ENROL_TOKEN_BYTES_MAX = 128, ENROL_HOST_BYTES_MAX = 64 };
@@ -181,11 +181,11 @@ static int enrol_send(struct enrol *enrol, struct profile *profile)
 	return rc;
 }
 
-int kluis_enrol(struct invocation *inv)
+int app_enrol(struct invocation *inv)
 {
 	struct enrol enrol = {.inv = inv};
 	const char *name = invocation_value(inv, "name");
-	_cleanup_(x_freep) char *dir = kluis_profile_dir(inv);
+	_cleanup_(x_freep) char *dir = app_profile_dir(inv);
 	struct profile *profile = NULL;
 	int rc;
 
@@ -212,12 +212,12 @@ int kluis_enrol(struct invocation *inv)
 	return rc;
 }
 
-static int logout_body(struct kluis *k)
+static int logout_body(struct app *k)
 {
 	return session_end(k->profile, k->client, &k->inv->err);
 }
 
-int kluis_logout(struct invocation *inv)
+int app_logout(struct invocation *inv)
 {
-	return kluis_run(inv, logout_body);
+	return app_run(inv, logout_body);
 }

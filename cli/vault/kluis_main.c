@@ -1,7 +1,7 @@
 #include <signal.h>
 
 #include "base/log.h"
-#include "cli/vault/kluis.h"
+#include "cli/vault/app.h"
 
 int main(int argc, char **argv)
 {

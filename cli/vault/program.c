@@ -1,5 +1,5 @@
 /* The table of commands: help, completion and docs/cli-kluis.md are made from it. */
-#include "cli/vault/kluis.h"
+#include "cli/vault/app.h"
 
 static const struct command_option enrol_options[] = {
 	{"name", 'n', "ACCOUNT", "The service account, as the operator named it"},
@@ -39,16 +39,16 @@ static const struct command_option help_options[] = {
 	{NULL, 0, NULL, NULL},
 };
 
-static const struct command kluis_commands[] = {
+static const struct command app_commands[] = {
 	{"enrol", NULL, "Enrol this device for a service account",
 		"Makes the account's keys in a new profile, pins the cluster's CA and operator "
 		"restore key, and spends\nthe one-time token that 'kluisctl service create' gave. "
 		"Without --ca or --ca-pin the CA's pin is shown\nand you are asked whether it is "
 		"the right one. Run it again with the same token if the answer was lost.",
-		enrol_options, 0, 0, kluis_enrol},
-	{"logout", NULL, "End this device's session on all sites", NULL, NULL, 0, 0, kluis_logout},
-	{"vault create", "NAME", "Make a vault", NULL, NULL, 1, 1, kluis_vault_create},
-	{"vault list", NULL, "List the account's vaults", NULL, NULL, 0, 0, kluis_vault_list},
+		enrol_options, 0, 0, app_enrol},
+	{"logout", NULL, "End this device's session on all sites", NULL, NULL, 0, 0, app_logout},
+	{"vault create", "NAME", "Make a vault", NULL, NULL, 1, 1, app_vault_create},
+	{"vault list", NULL, "List the account's vaults", NULL, NULL, 0, 0, app_vault_list},
 	{"put", "SOURCE... VAULT:/PATH", "Store files",
 		"SOURCE - is stdin. A PATH that ends in '/', is the root, or is a folder takes the "
 		"sources under their own\nnames; else the one source gets PATH as its name. With "
@@ -56,18 +56,18 @@ static const struct command kluis_commands[] = {
 		"What is there with the same content is left alone. An interrupted put\ngoes on "
 		"where it was when it is run again. Links and devices are not stored: exit 3 says "
 		"so.",
-		put_options, 2, 100000, kluis_put},
+		put_options, 2, 100000, app_put},
 	{"get", "VAULT:/PATH... DESTINATION", "Fetch files, verified",
 		"Nothing takes a file's place before all of it was verified. With -r a folder "
 		"becomes DESTINATION, or a\nfolder in it when it exists.",
-		get_options, 2, 100000, kluis_get},
-	{"cat", "VAULT:/PATH...", "Write files to stdout", NULL, NULL, 1, 100000, kluis_cat},
-	{"ls", "VAULT[:/PATH]", "List a folder", NULL, ls_options, 1, 1, kluis_ls},
-	{"rm", "VAULT:/PATH...", "Remove files", NULL, rm_options, 1, 100000, kluis_rm},
+		get_options, 2, 100000, app_get},
+	{"cat", "VAULT:/PATH...", "Write files to stdout", NULL, NULL, 1, 100000, app_cat},
+	{"ls", "VAULT[:/PATH]", "List a folder", NULL, ls_options, 1, 1, app_ls},
+	{"rm", "VAULT:/PATH...", "Remove files", NULL, rm_options, 1, 100000, app_rm},
 	{"verify", "VAULT...", "Check every page and every file of vaults",
 		"Fetches everything, checks it against the signed head and this profile's pin, and "
 		"opens it.",
-		NULL, 1, 1000, kluis_verify},
+		NULL, 1, 1000, app_verify},
 	{"version", NULL, "Show the version", NULL, NULL, 0, 0, command_run_version},
 	{"completion", "SHELL", "Print a completion script (bash)", NULL, NULL, 1, 1,
 		command_run_completion},
@@ -75,7 +75,7 @@ static const struct command kluis_commands[] = {
 	{NULL, NULL, NULL, NULL, NULL, 0, 0, NULL},
 };
 
-static const struct command_option kluis_options[] = {
+static const struct command_option app_options[] = {
 	{"profile", 'p', "DIR", "Profile directory (default: KLUIS_PROFILE, else in your home)"},
 	{"endpoint", 'e', "URL", "Ask this site first"},
 	{"timeout", 0, "SECONDS", "Give up on an unreachable cluster after this long (20)"},
@@ -86,5 +86,5 @@ static const struct command_option kluis_options[] = {
 
 const struct program kluis_program = {.name = "kluis",
 	.summary = "Store files in vaults that only their owners can read",
-	.commands = kluis_commands,
-	.options = kluis_options};
+	.commands = app_commands,
+	.options = app_options};

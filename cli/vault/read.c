@@ -9,11 +9,11 @@
 #include "cli/client/get.h"
 #include "cli/client/json_reader.h"
 #include "cli/ui/progress.h"
-#include "cli/vault/kluis.h"
+#include "cli/vault/app.h"
 
 /* A vault being read. */
 struct reader {
-	struct kluis *k;
+	struct app *k;
 	struct vault *vault;
 	struct tree *tree;
 	struct progress progress;
@@ -30,7 +30,7 @@ static void reader_progress(void *arg, uint64_t bytes)
 
 static int reader_open(struct reader *r, const char *vault_name)
 {
-	int rc = kluis_open_vault(r->k, vault_name, &r->vault);
+	int rc = app_open_vault(r->k, vault_name, &r->vault);
 
 	return rc != 0 ? rc : tree_load(r->vault, &r->tree, &r->k->inv->err);
 }
@@ -100,7 +100,7 @@ static int get_tree(struct reader *r, const char *path, const char *local)
 	}
 	free(children);
 	for (size_t i = 0; i < n; i++) {
-		_cleanup_(x_freep) char *there = kluis_join(path, names[i] + 1);
+		_cleanup_(x_freep) char *there = app_join(path, names[i] + 1);
 		_cleanup_(x_freep) char *here = x_asprintf("%s/%s", local, names[i] + 1);
 
 		if (rc == 0) {
@@ -175,7 +175,7 @@ static void get_print(const struct reader *r)
 	json_decref(record);
 }
 
-static int get_body(struct kluis *k)
+static int get_body(struct app *k)
 {
 	struct invocation *inv = k->inv;
 	struct reader total = {.k = k};
@@ -187,7 +187,7 @@ static int get_body(struct kluis *k)
 		_cleanup_(x_freep) char *vault_name = NULL;
 		_cleanup_(x_freep) char *path = NULL;
 
-		rc = kluis_split(inv, inv->args[i], &vault_name, &path);
+		rc = app_split(inv, inv->args[i], &vault_name, &path);
 		if (rc != 0) {
 			break;
 		}
@@ -204,9 +204,9 @@ static int get_body(struct kluis *k)
 	return rc;
 }
 
-int kluis_get(struct invocation *inv)
+int app_get(struct invocation *inv)
 {
-	return kluis_run(inv, get_body);
+	return app_run(inv, get_body);
 }
 
 static int cat_write(void *arg, struct bytes bytes, struct err *e)
@@ -217,7 +217,7 @@ static int cat_write(void *arg, struct bytes bytes, struct err *e)
 		       : err_set_errno(e, errno, "write to standard output");
 }
 
-static int cat_body(struct kluis *k)
+static int cat_body(struct app *k)
 {
 	const struct get_config config = {cat_write, NULL, NULL};
 	struct invocation *inv = k->inv;
@@ -230,7 +230,7 @@ static int cat_body(struct kluis *k)
 		struct tree_item *item;
 		bool moved;
 
-		rc = kluis_split(inv, inv->args[i], &vault_name, &path);
+		rc = app_split(inv, inv->args[i], &vault_name, &path);
 		if (rc != 0) {
 			break;
 		}
@@ -246,9 +246,9 @@ static int cat_body(struct kluis *k)
 	return rc;
 }
 
-int kluis_cat(struct invocation *inv)
+int app_cat(struct invocation *inv)
 {
-	return kluis_run(inv, cat_body);
+	return app_run(inv, cat_body);
 }
 
 static void ls_row(const struct tree_item *item, const char *path, json_t *rows)
@@ -287,7 +287,7 @@ static void ls_folder(const struct tree *tree, const struct tree_item *folder, c
 	free(children);
 }
 
-static int ls_body(struct kluis *k)
+static int ls_body(struct app *k)
 {
 	static const struct output_column columns[] = {{"name", "NAME", OUTPUT_TEXT},
 		{"type", "TYPE", OUTPUT_TEXT}, {"size", "SIZE", OUTPUT_BYTES},
@@ -301,7 +301,7 @@ static int ls_body(struct kluis *k)
 	_cleanup_(x_freep) char *vault_name = NULL;
 	_cleanup_(x_freep) char *path = NULL;
 	struct tree_item *item;
-	int rc = kluis_split(inv, whole, &vault_name, &path);
+	int rc = app_split(inv, whole, &vault_name, &path);
 
 	if (rc != 0) {
 		return rc;
@@ -321,9 +321,9 @@ static int ls_body(struct kluis *k)
 	return rc;
 }
 
-int kluis_ls(struct invocation *inv)
+int app_ls(struct invocation *inv)
 {
-	return kluis_run(inv, ls_body);
+	return app_run(inv, ls_body);
 }
 
 static json_t *verify_row(const struct vault *vault, const struct get_report *report)
@@ -336,7 +336,7 @@ static json_t *verify_row(const struct vault *vault, const struct get_report *re
 		(json_int_t)report->malformed);
 }
 
-static int verify_one(struct kluis *k, const char *name, json_t *rows)
+static int verify_one(struct app *k, const char *name, json_t *rows)
 {
 	struct reader r = {.k = k};
 	const struct get_config config = {NULL, reader_progress, &r};
@@ -360,7 +360,7 @@ static int verify_one(struct kluis *k, const char *name, json_t *rows)
 	return rc != 0 ? rc : moved ? KLUIS_ECONFLICT : 0;
 }
 
-static int verify_body(struct kluis *k)
+static int verify_body(struct app *k)
 {
 	static const struct output_column columns[] = {{"vault", "VAULT", OUTPUT_TEXT},
 		{"head", "HEAD", OUTPUT_TEXT}, {"files", "FILES", OUTPUT_TEXT},
@@ -381,7 +381,7 @@ static int verify_body(struct kluis *k)
 	return rc;
 }
 
-int kluis_verify(struct invocation *inv)
+int app_verify(struct invocation *inv)
 {
-	return kluis_run(inv, verify_body);
+	return app_run(inv, verify_body);
 }

@@ -4,7 +4,7 @@
 #include "base/text.h"
 #include "cli/client/json_reader.h"
 #include "cli/client/vault.h"
-#include "cli/vault/kluis.h"
+#include "cli/vault/app.h"
 
 enum { VAULTS_MAX = 10000 };
 
@@ -12,7 +12,7 @@ static const struct output_column vault_columns[] = {{"name", "NAME", OUTPUT_TEX
 	{"id", "ID", OUTPUT_TEXT}, {"role", "ROLE", OUTPUT_TEXT}, {"seq", "HEAD", OUTPUT_TEXT},
 	{"page_count", "PAGES", OUTPUT_TEXT}, {"created", "CREATED", OUTPUT_TIME}};
 
-static int vault_create_body(struct kluis *k)
+static int vault_create_body(struct app *k)
 {
 	uint8_t id[ID_BYTES];
 	json_t *record;
@@ -28,13 +28,13 @@ static int vault_create_body(struct kluis *k)
 	return 0;
 }
 
-int kluis_vault_create(struct invocation *inv)
+int app_vault_create(struct invocation *inv)
 {
-	return kluis_run(inv, vault_create_body);
+	return app_run(inv, vault_create_body);
 }
 
 /* The name that the profile has for it, which is what other commands take. */
-static json_t *vault_local_name(struct kluis *k, const uint8_t id[ID_BYTES])
+static json_t *vault_local_name(struct app *k, const uint8_t id[ID_BYTES])
 {
 	char hex[HEX_LEN(ID_BYTES) + 1];
 	struct err ignored = {0};
@@ -50,7 +50,7 @@ static json_t *vault_local_name(struct kluis *k, const uint8_t id[ID_BYTES])
 	return name;
 }
 
-static int vault_list_row(struct kluis *k, const json_t *item, json_t *rows)
+static int vault_list_row(struct app *k, const json_t *item, json_t *rows)
 {
 	struct api_vault vault;
 	int rc = api_vault_parse(item, &vault, &k->inv->err);
@@ -67,7 +67,7 @@ static int vault_list_row(struct kluis *k, const json_t *item, json_t *rows)
 	return 0;
 }
 
-static int vault_list_body(struct kluis *k)
+static int vault_list_body(struct app *k)
 {
 	_cleanup_(json_dropp) json_t *items = NULL;
 	_cleanup_(json_dropp) json_t *rows = json_array();
@@ -82,7 +82,7 @@ static int vault_list_body(struct kluis *k)
 	return rc;
 }
 
-int kluis_vault_list(struct invocation *inv)
+int app_vault_list(struct invocation *inv)
 {
-	return kluis_run(inv, vault_list_body);
+	return app_run(inv, vault_list_body);
 }

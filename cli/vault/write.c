@@ -6,11 +6,11 @@
 
 #include "cli/client/put.h"
 #include "cli/ui/progress.h"
-#include "cli/vault/kluis.h"
+#include "cli/vault/app.h"
 
 /* One put or rm on its way. */
 struct writer {
-	struct kluis *k;
+	struct app *k;
 	struct vault *vault;
 	struct put *put;
 	struct progress progress;
@@ -91,7 +91,7 @@ static int writer_tree(struct writer *w, const char *local, const char *path, un
 
 		if (rc == 0 && strcmp(name, ".") != 0 && strcmp(name, "..") != 0) {
 			_cleanup_(x_freep) char *child = x_asprintf("%s/%s", local, name);
-			_cleanup_(x_freep) char *there = kluis_join(path, name);
+			_cleanup_(x_freep) char *there = app_join(path, name);
 
 			rc = tree_name_valid(name)
 				     ? writer_entry(w, child, there, depth)
@@ -154,7 +154,7 @@ static char *writer_place(const struct writer *w, const char *source, const char
 	if (many || root || path[path_len - 1] == '/' ||
 		(!folder_source && tree_find(put_tree(w->put), path, &item, &ignored) == 0 &&
 			item != NULL && item->type == ITEM_FOLDER)) {
-		return kluis_join(path, kluis_base_name(bare));
+		return app_join(path, app_base_name(bare));
 	}
 	return x_strdup(path);
 }
@@ -199,7 +199,7 @@ static void put_print(const struct writer *w, const struct put_result *result)
 static int writer_open(struct writer *w, const char *vault_name, bool force)
 {
 	struct put_config config = {.progress = writer_progress, .arg = w, .force = force};
-	int rc = kluis_open_vault(w->k, vault_name, &w->vault);
+	int rc = app_open_vault(w->k, vault_name, &w->vault);
 
 	return rc != 0 ? rc : put_new(w->vault, &config, &w->put, &w->k->inv->err);
 }
@@ -211,7 +211,7 @@ static void writer_release(struct writer *w)
 	vault_close(w->vault);
 }
 
-static int put_body(struct kluis *k)
+static int put_body(struct app *k)
 {
 	struct invocation *inv = k->inv;
 	struct writer w = {.k = k};
@@ -219,7 +219,7 @@ static int put_body(struct kluis *k)
 	_cleanup_(x_freep) char *vault_name = NULL;
 	_cleanup_(x_freep) char *path = NULL;
 	size_t n = inv->n_args - 1;
-	int rc = kluis_split(inv, inv->args[n], &vault_name, &path);
+	int rc = app_split(inv, inv->args[n], &vault_name, &path);
 
 	if (rc != 0) {
 		return rc;
@@ -246,9 +246,9 @@ static int put_body(struct kluis *k)
 	return rc;
 }
 
-int kluis_put(struct invocation *inv)
+int app_put(struct invocation *inv)
 {
-	return kluis_run(inv, put_body);
+	return app_run(inv, put_body);
 }
 
 /* Children first: only an empty folder can go. */
@@ -263,7 +263,7 @@ static int rm_tree(struct writer *w, struct tree_item *item, const char *path)
 		char **names = x_calloc(n + 1, sizeof *names);
 
 		for (size_t i = 0; i < n; i++) {
-			names[i] = kluis_join(path, children[i]->name);
+			names[i] = app_join(path, children[i]->name);
 		}
 		free(children);
 		for (size_t i = 0; i < n; i++) {
@@ -280,7 +280,7 @@ static int rm_tree(struct writer *w, struct tree_item *item, const char *path)
 	return rc != 0 ? rc : put_remove(w->put, path, &w->k->inv->err);
 }
 
-static int rm_one(struct kluis *k, const char *text)
+static int rm_one(struct app *k, const char *text)
 {
 	struct invocation *inv = k->inv;
 	struct writer w = {.k = k};
@@ -288,7 +288,7 @@ static int rm_one(struct kluis *k, const char *text)
 	_cleanup_(x_freep) char *vault_name = NULL;
 	_cleanup_(x_freep) char *path = NULL;
 	struct tree_item *item;
-	int rc = kluis_split(inv, text, &vault_name, &path);
+	int rc = app_split(inv, text, &vault_name, &path);
 
 	if (rc != 0) {
 		return rc;
@@ -308,7 +308,7 @@ static int rm_one(struct kluis *k, const char *text)
 	return rc;
 }
 
-static int rm_body(struct kluis *k)
+static int rm_body(struct app *k)
 {
 	int rc = 0;
 
@@ -318,7 +318,7 @@ static int rm_body(struct kluis *k)
 	return rc;
 }
 
-int kluis_rm(struct invocation *inv)
+int app_rm(struct invocation *inv)
 {
-	return kluis_run(inv, rm_body);
+	return app_run(inv, rm_body);
 }

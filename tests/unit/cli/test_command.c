@@ -8,7 +8,7 @@
 #include "base/file.h"
 #include "cli/ops/ops.h"
 #include "cli/ui/prompt.h"
-#include "cli/vault/kluis.h"
+#include "cli/vault/app.h"
 
 static struct {
 	int runs;
@@ -233,12 +233,12 @@ static void test_secret_from_file_and_fd(void **state)
 static void test_places(void **state)
 {
 	(void)state;
-	assert_true(kluis_is_remote("v:/x"));
-	assert_true(kluis_is_remote("v:"));
-	assert_false(kluis_is_remote("./v:/x"));
-	assert_false(kluis_is_remote("v"));
-	assert_false(kluis_is_remote(":/x"));
-	assert_false(kluis_is_remote("c:file"));
+	assert_true(app_is_remote("v:/x"));
+	assert_true(app_is_remote("v:"));
+	assert_false(app_is_remote("./v:/x"));
+	assert_false(app_is_remote("v"));
+	assert_false(app_is_remote(":/x"));
+	assert_false(app_is_remote("c:file"));
 }
 
 int main(void)

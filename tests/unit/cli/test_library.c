@@ -1,0 +1,144 @@
+/* What a program sees that was built against kluis.h. */
+#include "tests/lib/cli_fixture/cli_fixture.h"
+
+#include <string.h>
+
+#include "cli/client/kluis.h"
+
+static int take(void *arg, const void *data, size_t len)
+{
+	buf_append(arg, data, len);
+	return 0;
+}
+
+static int refuse(void *arg, const void *data, size_t len)
+{
+	(void)arg;
+	(void)data;
+	(void)len;
+	return 1;
+}
+
+static void count(void *arg, const struct kluis_entry *entry)
+{
+	size_t *n = arg;
+
+	*n += entry->is_folder ? 100 : entry->size;
+}
+
+static void shown(void *arg, const struct kluis_restore *restore)
+{
+	unsigned *n = arg;
+
+	assert_int_equal(restore->raft_index, 42);
+	(*n)++;
+}
+
+static struct kluis *reopen(struct cli_fixture *f)
+{
+	struct kluis_failure e = {0};
+	struct kluis *k = NULL;
+
+	client_free(f->client);
+	profile_close(f->profile);
+	f->client = NULL;
+	f->profile = NULL;
+	assert_int_equal(kluis_open(f->profile_dir, NULL, 600, &k, &e), 0);
+	return k;
+}
+
+static void test_files(void **state)
+{
+	struct cli_fixture *f = *state;
+	struct kluis *k = reopen(f);
+	_cleanup_(buf_release) struct buf got = BUF_INIT;
+	struct kluis_failure e = {0};
+	struct kluis_report report;
+	size_t n = 0, len;
+	char id[33];
+	void *body;
+	int status;
+
+	assert_int_equal(kluis_vault_create(k, "data", id, &e), 0);
+	assert_int_equal(strlen(id), 32);
+	assert_int_equal(kluis_vault_create(k, "data", id, &e), KLUIS_EXISTS);
+	assert_int_equal(kluis_put(k, "data", "hello", 5, "/a/b", &e), 0);
+	assert_int_equal(kluis_put(k, "data", "", 0, "/a/empty", &e), 0);
+	assert_int_equal(kluis_get(k, "data", "/a/b", take, &got, &e), 0);
+	assert_true(bytes_equal(buf_bytes(&got), bytes_str("hello")));
+	assert_int_equal(kluis_get(k, "data", "/a/b", refuse, NULL, &e), KLUIS_FAILED);
+	assert_int_equal(kluis_list(k, "data", "/a", count, &n, &e), 0);
+	assert_int_equal(n, 5);
+	assert_int_equal(kluis_verify(k, "data", &report, &e), 0);
+	assert_int_equal(report.files, 2);
+	assert_int_equal(kluis_remove(k, "data", "/a/b", &e), 0);
+	assert_int_equal(kluis_get(k, "data", "/a/b", take, &got, &e), KLUIS_NOT_FOUND);
+	assert_int_equal(e.code, KLUIS_NOT_FOUND);
+	assert_int_equal(kluis_exit_code(e.code), 10);
+	assert_string_equal(kluis_code_name(e.code), "KLUIS_ENOTFOUND");
+	assert_int_equal(
+		kluis_call(k, "GET", "/v1/vaults", NULL, NULL, 0, &status, &body, &len, &e), 0);
+	assert_int_equal(status, 200);
+	free(body);
+	assert_int_equal(
+		kluis_call(k, "GET", "/v1/vaults\r\nX: y", NULL, NULL, 0, &status, &body, &len, &e),
+		KLUIS_BAD_INPUT);
+	kluis_close(k);
+}
+
+static void test_restore(void **state)
+{
+	struct cli_fixture *f = *state;
+	struct kluis_failure e = {0};
+	struct kluis_report report;
+	struct kluis *k;
+	unsigned n = 0;
+
+	assert_int_equal(cli_fixture_put(f, "x", bytes_str("1")), 0);
+	k = reopen(f);
+	assert_int_equal(kluis_restore_accept(k, &e), KLUIS_BAD_INPUT);
+	fake_node_restore(f->node, true, false);
+	assert_int_equal(kluis_verify(k, "v", &report, &e), KLUIS_RESTORED);
+	assert_int_equal(kluis_restore_show(k, shown, &n, &e), 0);
+	assert_int_equal(n, 1);
+	assert_int_equal(kluis_restore_accept(k, &e), 0);
+	assert_int_equal(kluis_verify(k, "v", &report, &e), 0);
+	kluis_close(k);
+}
+
+static void test_enrol(void **state)
+{
+	struct cli_fixture *f = *state;
+	_cleanup_(x_freep) char *dir = x_asprintf("%s/new", f->dir);
+	const char *url = fake_node_url(f->node);
+	struct bytes ca = fake_node_ca(f->node);
+	struct kluis_enrolment n = {.profile_dir = dir,
+		.account = "app",
+		.endpoints = &url,
+		.n_endpoints = 1,
+		.ca_pem = (const char *)ca.data,
+		.token = "ket_good"};
+	struct kluis_failure e = {0};
+	struct kluis *k;
+
+	/* Without a CA there is nothing to trust. */
+	assert_int_equal(kluis_enrol(&n, &e), KLUIS_BAD_INPUT);
+	n.ca_pem_len = ca.len;
+	assert_int_equal(kluis_enrol(&n, &e), 0);
+	assert_int_equal(kluis_enrol(&n, &e), KLUIS_EXISTS);
+	assert_int_equal(kluis_open(dir, NULL, 600, &k, &e), 0);
+	kluis_close(k);
+	assert_int_equal(kluis_open("/nonexistent", NULL, 0, &k, NULL), KLUIS_NOT_FOUND);
+}
+
+int main(void)
+{
+#define FIXTURE(test) cmocka_unit_test_setup_teardown(test, cli_fixture_setup, cli_fixture_teardown)
+	const struct CMUnitTest tests[] = {
+		FIXTURE(test_files),
+		FIXTURE(test_restore),
+		FIXTURE(test_enrol),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
