@@ -106,7 +106,9 @@ struct driver {
 
 	struct driver_peer peer[DRIVER_PEERS_MAX];
 	unsigned peers_n;
-	uint64_t token; /* Last one given to a log read. */
+	const struct driver_peer
+		*receiving; /* Whose message is being looked at: stays in the table. */
+	uint64_t token;	    /* Last one given to a log read. */
 
 	struct driver_snapshot snapshot;
 	bool installing;

@@ -21,7 +21,7 @@ struct driver_peer *peer_find(const struct driver *driver, uint64_t id)
 static struct driver_peer *peer_recycle(struct driver *driver)
 {
 	for (unsigned i = 0; i < driver->peers_n; i++) {
-		bool member = false;
+		bool member = &driver->peer[i] == driver->receiving;
 
 		for (unsigned k = 0; k < driver->raft.configuration.n; k++) {
 			member |= driver->raft.configuration.servers[k].id == driver->peer[i].id;

@@ -273,7 +273,9 @@ int driver_receive(struct driver *driver, uint64_t peer, uint64_t connection, st
 		rc = KLUIS_EPROTO;
 	}
 	if (rc == 0) {
+		driver->receiving = known;
 		receive_dispatch(driver, known, &message);
+		driver->receiving = NULL;
 		message_release(&message);
 	} else {
 		driver->counters.malformed++;
