@@ -172,12 +172,15 @@ int driver_step(
 		return 0;
 	}
 	step_entries(driver, &update, input);
+	if (!driver->dead) {
+		/* Before the messages: what is held for peers is the old role's. */
+		step_role(driver, &update, term);
+	}
 	for (unsigned i = 0; i < update.messages.n && !driver->dead; i++) {
 		step_message(driver, &update.messages.batch[i], stale);
 	}
 	if (!driver->dead) {
 		step_snapshot(driver, &update);
-		step_role(driver, &update, term);
 		step_timer(driver);
 	}
 	return 0;
