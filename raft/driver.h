@@ -112,6 +112,7 @@ struct driver_io {
 	X(GUARD_PREFETCH, "prefetch")		  /* Fetch before the core sees the offer. */    \
 	X(GUARD_REOFFER, "reoffer")	/* The offer being fetched is not begun again. */        \
 	X(GUARD_INSTALLED, "installed") /* Go on behind an older offer installed. */             \
+	X(GUARD_COVERED, "covered")	/* Take an append from before our log. */                \
 	X(GUARD_PROPOSAL_BYTES, "proposal-bytes") /* Bound what is in flight. */                 \
 	X(GUARD_SNAPSHOT, "snapshot")		  /* None over an open configuration. */         \
 	X(GUARD_TRUNCATED, "truncated")		  /* Count no write that a queued cut covers. */ \

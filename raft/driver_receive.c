@@ -63,19 +63,63 @@ static void append_part(struct driver *driver, struct driver_peer *peer,
 	receive_step(driver, peer, &raft, &input);
 }
 
+/* How much of a leader's append our snapshot covers: true if our log begins behind its previous
+ * entry. What the snapshot covers is committed, so that this leader has the same. The core would
+ * reject it, and a leader that knows of an older match takes that for a late answer: it would send
+ * the same for ever. */
+static bool append_covered(
+	const struct driver *driver, const struct message *message, uint64_t *ret_covered)
+{
+	const struct raft_trail *trail = &driver->raft.trail;
+	uint64_t prev_index = message->append.prev_index;
+
+	if (message->term < driver->raft.current_term || prev_index >= trail->snapshot.index ||
+		prev_index >= trail->offset || driver->installing ||
+		driver_term_of(driver, prev_index) != 0 ||
+		!driver_guard_on(driver, GUARD_COVERED)) {
+		return false;
+	}
+	*ret_covered = trail->snapshot.index - prev_index;
+	return true;
+}
+
+/* All of it is covered: an append of nothing behind the snapshot says so to the leader. */
+static void append_nothing(
+	struct driver *driver, struct driver_peer *peer, const struct message *message)
+{
+	const struct raft_trail *trail = &driver->raft.trail;
+	struct raft_message raft = {.type = RAFT_APPEND_ENTRIES};
+	struct driver_step_input input = {.stale = false};
+
+	raft.append_entries = (struct raft_append_entries){.term = message->term,
+		.prev_log_index = trail->snapshot.index,
+		.prev_log_term = trail->snapshot.term,
+		.leader_commit = message->append.commit};
+	receive_step(driver, peer, &raft, &input);
+}
+
 /* libraft records a configuration at the index of its step's first new entry: one that is not first
  * would never be closed nor rolled back. */
 static void receive_append(
 	struct driver *driver, struct driver_peer *peer, const struct message *message)
 {
 	const struct message_append *append = &message->append;
+	uint64_t covered = 0;
 	unsigned from = 0;
 
+	if (append_covered(driver, message, &covered)) {
+		if (covered >= append->n ||
+			append->entries[covered - 1]->term != driver->raft.trail.snapshot.term) {
+			append_nothing(driver, peer, message);
+			return;
+		}
+		from = (unsigned)covered;
+	}
 	if (append->n > 0 && driver->unstored_bytes > UNSTORED_BYTES_MAX &&
 		message->term >= driver->raft.current_term) {
 		return; /* Our disk is behind: the leader sends it again. */
 	}
-	for (unsigned i = 0; i < append->n && !driver->dead; i++) {
+	for (unsigned i = from; i < append->n && !driver->dead; i++) {
 		if (append->entries[i]->type != ENTRY_CONFIGURATION) {
 			continue;
 		}

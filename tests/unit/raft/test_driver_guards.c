@@ -358,6 +358,39 @@ static bool harm_installed(enum driver_guard off)
 	return harm;
 }
 
+/* The answer to the install was lost; the leader still knows an older match and has what follows
+ * it. */
+static bool harm_covered(enum driver_guard off)
+{
+	static const struct rig_disk disk = {
+		.voters = 5, .term = 5, .snapshot = 20, .last = 20, .applied = 20};
+	struct driver_rig *rig = rig_new(&disk, off, 0);
+	struct entry *entries[7];
+	struct message answer;
+	bool harm;
+
+	for (unsigned i = 0; i < 7; i++) {
+		entries[i] = rig_command(16 + i, i < 5 ? 1 : 5);
+	}
+	rig_append(rig, 2, 5, 15, 1, 15, NULL, 0);
+	assert_true(rig_last(rig, 2, MESSAGE_APPEND_RESULT, &answer));
+	harm = answer.append_result.rejected != 0;
+	if (!harm) {
+		assert_int_equal(answer.append_result.last_index, 20);
+		rig_append(rig, 2, 5, 15, 1, 22, entries, 7);
+		assert_int_equal(rig->log_last, 22);
+		rig_persist(rig);
+		assert_true(rig_last(rig, 2, MESSAGE_APPEND_RESULT, &answer));
+		assert_int_equal(answer.append_result.last_index, 22);
+		assert_int_equal(rig->applied, 22);
+	}
+	for (unsigned i = 0; i < 7; i++) {
+		entry_unref(entries[i]);
+	}
+	rig_free(rig);
+	return harm;
+}
+
 static bool harm_proposal_bytes(enum driver_guard off)
 {
 	struct driver_rig *rig = rig_new(&new_disk, off, 0);
@@ -475,6 +508,7 @@ static const struct guard_case {
 	{GUARD_PREFETCH, harm_prefetch},
 	{GUARD_REOFFER, harm_reoffer},
 	{GUARD_INSTALLED, harm_installed},
+	{GUARD_COVERED, harm_covered},
 	{GUARD_PROPOSAL_BYTES, harm_proposal_bytes},
 	{GUARD_SNAPSHOT, harm_snapshot},
 	{GUARD_TRUNCATED, harm_truncated},
