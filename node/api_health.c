@@ -6,6 +6,10 @@
 #include "node/api_handlers.h"
 #include "storage/cluster_store.h"
 
+/* 2020-09-13: the cluster's time begins at 0 and is set once a majority of the nodes' clocks agree.
+ */
+#define CLUSTER_TIME_MS_MIN 1600000000000ULL
+
 enum { KDF_LOGIN_MIN = 600000, KDF_KEYRING_MIN = 2 * KDF_LOGIN_MIN };
 
 int health_live_parse(struct api_call *call)
@@ -49,6 +53,10 @@ int health_ready_read(struct api_call *call)
 	backend->status(backend, &status);
 	if (!status.ready) {
 		return call_fail(call, KLUIS_ENOQUORUM, "this node is in touch with no leader");
+	}
+	if (status.cluster_time_ms < CLUSTER_TIME_MS_MIN) {
+		/* Sessions made before it jumps to the clocks of the nodes would expire at once. */
+		return call_fail(call, KLUIS_ENOQUORUM, "the cluster's clock is not set yet");
 	}
 	if (status.read_only) {
 		return call_fail(call, KLUIS_EREADONLY, "this node's disk is nearly full");

@@ -66,7 +66,6 @@ static const struct config_key config_keys[] = {
 	KEY("backup", "public_key", CONFIG_PATH, backup_public_key_file, false),
 	KEY("backup", "sign_key", CONFIG_PATH, backup_sign_key_file, false),
 	KEY("backup", "ssh_key", CONFIG_PATH, backup_ssh_key_file, false),
-	KEY("backup", "spool", CONFIG_PATH, backup_spool_dir, false),
 	KEY("backup", "repository", CONFIG_PATH, backup_repository_dir, false),
 	KEY("backup", "drop", CONFIG_PATH, backup_drop_dir, false),
 	NUMBER("backup", "copies", backup_copies, false, 1, SITES_MAX),
@@ -369,9 +368,8 @@ static int config_check_backup(const struct config *config, const char *path, st
 	if (config->backup_public_key_file == NULL) {
 		return 0;
 	}
-	if (config->backup_sign_key_file == NULL || config->backup_spool_dir == NULL ||
-		config->backup_repository_dir == NULL || config->backup_drop_dir == NULL ||
-		config->backup_ssh_key_file == NULL) {
+	if (config->backup_sign_key_file == NULL || config->backup_repository_dir == NULL ||
+		config->backup_drop_dir == NULL || config->backup_ssh_key_file == NULL) {
 		return err_set(e, KLUIS_EINVAL,
 			"'%s': [backup] 'public_key' needs sign_key, ssh_key, spool, repository "
 			"and drop",

@@ -59,7 +59,7 @@ struct config {
 	uint64_t write_buffer_mib, cache_mib, disk_floor_mib, disk_floor_percent;
 	/* [backup]; public_key_file NULL: this node takes no snapshots */
 	char *backup_public_key_file, *backup_sign_key_file, *backup_ssh_key_file;
-	char *backup_spool_dir, *backup_repository_dir, *backup_drop_dir;
+	char *backup_repository_dir, *backup_drop_dir;
 	uint64_t backup_copies, backup_bandwidth_kib;
 
 	struct config_site sites[SITES_MAX];

@@ -115,7 +115,8 @@ static int daemon_start_replica(struct daemon *d, struct err *e)
 		.n_servers = (unsigned)c->n_sites,
 		.floor_percent = (unsigned)c->disk_floor_percent,
 		.floor_bytes = c->disk_floor_mib << 20,
-		.store_cache_bytes = (size_t)c->cache_mib << 20};
+		.store_cache_bytes = (size_t)c->cache_mib << 20,
+		.store_write_buffer_bytes = (size_t)c->write_buffer_mib << 20};
 
 	memcpy(config.cluster_id, d->identity.cluster_id, sizeof config.cluster_id);
 	memcpy(config.lineage, d->identity.lineage, sizeof config.lineage);

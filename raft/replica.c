@@ -323,6 +323,7 @@ static struct replica *replica_new(const struct replica_config *config)
 	r->floor_bytes_setting = config->floor_bytes == 0 ? DISK_FLOOR_BYTES : config->floor_bytes;
 	r->free_bytes = UINT64_MAX; /* Until the first look. */
 	r->store_cache_bytes = config->store_cache_bytes;
+	r->store_write_buffer_bytes = config->store_write_buffer_bytes;
 	r->take_pool = pool_new("take", 1, REPLICA_POOL_QUEUE_MAX);
 	r->give_pool = pool_new("give", 1, REPLICA_POOL_QUEUE_MAX);
 	applier_init(&r->applier);

@@ -50,9 +50,10 @@ struct replica_config {
 	uint64_t floor_bytes;	/* 0: DISK_FLOOR_BYTES. */
 
 	unsigned election_timeout_ms, heartbeat_ms; /* 0: the limits.h values. */
-	size_t store_cache_bytes;  /* RocksDB's block and blob cache; 0: its default. */
-	const struct clock *clock; /* NULL: clock_system. */
-	struct random *random;	   /* NULL: random_system. */
+	size_t store_cache_bytes;	 /* RocksDB's block and blob cache; 0: its default. */
+	size_t store_write_buffer_bytes; /* All of RocksDB's memtables; 0: its default. */
+	const struct clock *clock;	 /* NULL: clock_system. */
+	struct random *random;		 /* NULL: random_system. */
 };
 
 /* Writes the first log of a new cluster: term 1, one entry with the configuration. The same servers

@@ -202,7 +202,9 @@ int replica_bootstrap_restored(const char *dir, uint64_t node_id,
 int replica_open_store(struct replica *r, struct err *e)
 {
 	_cleanup_(x_freep) char *dir = replica_path(r, "db");
-	const struct kv_options options = {.create = true, .cache_bytes = r->store_cache_bytes};
+	const struct kv_options options = {.create = true,
+		.write_buffer_bytes = r->store_write_buffer_bytes,
+		.cache_bytes = r->store_cache_bytes};
 	int rc = file_make_dirs(dir, 0700, e);
 
 	if (rc == 0) {

@@ -117,7 +117,7 @@ struct replica {
 	struct random *random;
 	unsigned floor_percent;
 	uint64_t floor_bytes_setting;
-	size_t store_cache_bytes;
+	size_t store_cache_bytes, store_write_buffer_bytes;
 
 	uv_loop_t loop;
 	struct mailbox mailbox;

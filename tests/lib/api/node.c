@@ -164,6 +164,7 @@ static void node_status(struct api_backend *backend, struct replica_status *ret_
 		.term = 1,
 		.leader_id = node->no_leader ? 0 : 1,
 		.applied_index = fsm_position(node->machine.fsm)->index,
+		.cluster_time_ms = fsm_position(node->machine.fsm)->cluster_time_ms,
 		.ready = !node->no_leader,
 		.read_only = node->read_only,
 		.n_peers = 1};
