@@ -546,10 +546,11 @@ static bool catch_up_take_chunk(
 {
 	struct catch_up_write *w;
 
+	/* When all have come, got.file is the number behind the last file's. */
 	if (c->state != CATCH_UP_FETCHING ||
 		memcmp(place->id, c->manifest.id, MANIFEST_ID_BYTES) != 0 ||
 		place->file != c->got.file || place->offset != c->got.offset ||
-		place->len > c->manifest.files[place->file].bytes - place->offset) {
+		!manifest_has(&c->manifest, place->file, place->offset, place->len)) {
 		return false; /* Of an earlier asking. */
 	}
 	w = x_malloc(sizeof *w + data.len);

@@ -54,6 +54,12 @@ uint64_t manifest_bytes(const struct manifest *manifest)
 	return bytes;
 }
 
+bool manifest_has(const struct manifest *manifest, uint32_t file, uint64_t offset, uint32_t len)
+{
+	return file < manifest->n && offset <= manifest->files[file].bytes &&
+	       len <= manifest->files[file].bytes - offset;
+}
+
 static int manifest_compare(const void *a, const void *b)
 {
 	return strcmp(

@@ -34,6 +34,8 @@ void manifest_add(
 	struct manifest *manifest, const char *name, uint64_t bytes, const uint8_t hash[32]);
 bool manifest_name_valid(const char *name, size_t len);
 uint64_t manifest_bytes(const struct manifest *manifest); /* Of all files together. */
+/* Whether bytes offset .. offset + len - 1 lie in a file of that number; any numbers. */
+bool manifest_has(const struct manifest *manifest, uint32_t file, uint64_t offset, uint32_t len);
 /* Sorts the files. KLUIS_ETOOLARGE beyond MANIFEST_BYTES_MAX or MANIFEST_FILES_MAX. */
 KLUIS_MUST_CHECK int manifest_encode(struct manifest *manifest, struct buf *to);
 /* Exact length, every field checked. KLUIS_EPROTO, KLUIS_EVERSION. */

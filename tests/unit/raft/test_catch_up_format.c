@@ -37,6 +37,25 @@ static void test_manifest_round_trip(void **state)
 	manifest_release(&m);
 }
 
+static void test_manifest_has(void **state)
+{
+	_cleanup_(buf_release) struct buf bytes = BUF_INIT;
+	struct manifest m;
+
+	(void)state;
+	make_manifest(&bytes);
+	assert_int_equal(manifest_decode(buf_bytes(&bytes), &m, NULL), 0);
+	assert_true(manifest_has(&m, 2, 0, 300));
+	assert_true(manifest_has(&m, 2, 299, 1));
+	assert_false(manifest_has(&m, 2, 299, 2));
+	assert_false(manifest_has(&m, 2, 301, 1));
+	assert_false(manifest_has(&m, 2, UINT64_MAX, UINT32_MAX));
+	/* A chunk that claims to be of the file behind the last one. */
+	assert_false(manifest_has(&m, 3, 0, 1));
+	assert_false(manifest_has(&m, UINT32_MAX, 0, 1));
+	manifest_release(&m);
+}
+
 static void test_manifest_refuses(void **state)
 {
 	_cleanup_(buf_release) struct buf bytes = BUF_INIT;
@@ -131,6 +150,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_manifest_round_trip),
+		cmocka_unit_test(test_manifest_has),
 		cmocka_unit_test(test_manifest_refuses),
 		cmocka_unit_test(test_file_messages),
 		cmocka_unit_test(test_snapshot_record),
