@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "crypto/hash.h"
+#include "raft/fail_stop.h"
 #include "raft/file_message.h"
 #include "raft/replica_impl.h"
 
@@ -660,6 +661,21 @@ int catch_up_move_store(const struct replica *r, struct err *e)
 	return rc == 0 ? file_sync_dir(r->dir, e) : rc;
 }
 
+/* The record goes first and durably: if it came back after a crash, behind entries that were stored
+ * since, the log would be begun anew and lose them. */
+int catch_up_end_install(const struct replica *r, struct err *e)
+{
+	_cleanup_(x_freep) char *install = replica_path(r, "install");
+	_cleanup_(x_freep) char *record = replica_path(r, "install/snapshot");
+	int rc;
+
+	if (FAULT_POINT("catch_up.end") || (unlink(record) != 0 && errno != ENOENT)) {
+		return err_set_errno(e, errno, "remove '%s'", record);
+	}
+	rc = file_sync_dir(install, e);
+	return rc == 0 ? file_remove_tree(install, e) : rc;
+}
+
 /* After the rename a crash at any place ends with the fetched store: replica_boot() goes on. */
 int catch_up_swap(struct replica *r, struct err *e)
 {
@@ -695,15 +711,14 @@ void catch_up_swapped(struct replica *r)
 
 void catch_up_persisted(struct replica *r, uint64_t seq)
 {
-	_cleanup_(x_freep) char *install = replica_path(r, "install");
 	struct catch_up *c = r->catch_up;
 	struct err e = {0};
 
 	if (c == NULL || c->state != CATCH_UP_INSTALLING || c->install_seq != seq) {
 		return;
 	}
-	if (file_remove_tree(install, &e) != 0) {
-		log_warn("op=catch_up msg=\"%s, ignoring\"", e.text); /* Done again at a start. */
+	if (catch_up_end_install(r, &e) != 0) {
+		fail_stop("end an install: %s", e.text); /* Done again at the next start. */
 	}
 	log_info("op=catch_up index=%llu msg=\"installed\"", (unsigned long long)c->snapshot.index);
 	r->catch_up = NULL;

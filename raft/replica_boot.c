@@ -232,41 +232,64 @@ static int boot_open_log(struct replica *r, struct err *e)
 	return entry_log_open(&config, &r->log, e);
 }
 
+/* Whether the log already begins behind the snapshot, or behind a later one. */
+static bool boot_log_is_behind(
+	const struct entry_log *log, struct bytes record, const struct driver_snapshot *snapshot)
+{
+	struct driver_snapshot known;
+
+	if (bytes_equal(entry_log_snapshot(log), record)) {
+		return entry_log_first(log) == snapshot->index + 1;
+	}
+	return snapshot_record_decode(entry_log_snapshot(log), &known, NULL) == 0 &&
+	       known.index > snapshot->index;
+}
+
+static int boot_begin_log(struct replica *r, struct bytes record, struct err *e)
+{
+	struct driver_snapshot snapshot;
+	struct boot_log b;
+	int rc = snapshot_record_decode(record, &snapshot, e);
+
+	if (rc == 0) {
+		rc = boot_log_open(&b, r->dir, e);
+	}
+	if (rc != 0) {
+		return rc;
+	}
+	if (!boot_log_is_behind(b.log, record, &snapshot)) {
+		entry_log_reset(b.log, 1, snapshot.index + 1, record);
+		boot_log_wait(&b, 1);
+	}
+	boot_log_close(&b);
+	return 0;
+}
+
 /* An install that a crash cut short after it was decided: put the store in place, and begin the log
- * behind it. Both may have been done. */
+ * behind it. Both may have been done, and then the record is the first to go. */
 static int boot_finish_install(struct replica *r, struct err *e)
 {
 	_cleanup_(x_freep) char *install = replica_path(r, "install");
 	_cleanup_(x_freep) char *path = replica_path(r, "install/snapshot");
+	_cleanup_(x_freep) char *db = replica_path(r, "install/db");
 	_cleanup_(buf_release) struct buf record = BUF_INIT;
-	struct driver_snapshot snapshot;
-	struct boot_log b;
 	int rc;
 
 	if (!file_exists(install)) {
 		return 0;
 	}
 	log_warn("op=replica_start msg=\"an install was cut short, going on with it\"");
-	rc = file_read(path, LOG_SNAPSHOT_BYTES_MAX, &record, e);
-	if (rc == 0) {
-		rc = snapshot_record_decode(buf_bytes(&record), &snapshot, e);
+	if (!file_exists(path) && !file_exists(db)) {
+		return file_remove_tree(install, e);
 	}
+	rc = file_read(path, LOG_SNAPSHOT_BYTES_MAX, &record, e);
 	if (rc == 0) {
 		rc = catch_up_move_store(r, e);
 	}
 	if (rc == 0) {
-		rc = boot_log_open(&b, r->dir, e);
+		rc = boot_begin_log(r, buf_bytes(&record), e);
 	}
-	if (rc != 0) {
-		return err_wrap(e, rc, "'%s'", install);
-	}
-	if (!bytes_equal(entry_log_snapshot(b.log), buf_bytes(&record)) ||
-		entry_log_first(b.log) != snapshot.index + 1) {
-		entry_log_reset(b.log, 1, snapshot.index + 1, buf_bytes(&record));
-		boot_log_wait(&b, 1);
-	}
-	boot_log_close(&b);
-	return file_remove_tree(install, e);
+	return rc == 0 ? catch_up_end_install(r, e) : err_wrap(e, rc, "'%s'", install);
 }
 
 /* Log and store stand in one directory, but only their numbers say that they belong together. */

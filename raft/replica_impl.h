@@ -276,5 +276,7 @@ void catch_up_progress(const struct replica *r, uint64_t *ret_bytes, uint64_t *r
 KLUIS_MUST_CHECK int catch_up_swap(struct replica *r, struct err *e);
 /* Puts install/db in the place of db; nothing to do when it is there already. Durable. */
 KLUIS_MUST_CHECK int catch_up_move_store(const struct replica *r, struct err *e);
+/* Store and log are in place and durable: removes install/, before the log goes on. Blocking. */
+KLUIS_MUST_CHECK int catch_up_end_install(const struct replica *r, struct err *e);
 
 #endif

@@ -434,6 +434,47 @@ static void test_an_install_cut_short_is_ended(void **state)
 	replica_rig_release(&rig);
 }
 
+/* An install that was ended, and whose directory a crash left half removed or brought back: what
+ * was stored since must stay. */
+static void test_an_install_is_ended_once(void **state)
+{
+	_cleanup_(x_freep) char *install = NULL, *db = NULL;
+	struct fixture_client c;
+	struct replica_rig rig;
+	uint64_t index, term;
+
+	(void)state;
+	replica_rig_init(&rig, 4, 3);
+	replica_rig_start_all(&rig);
+	begin(&rig, 0, &c);
+	install = replica_rig_path(&rig, 3, "data/install");
+	db = replica_rig_path(&rig, 3, "data/db");
+	replica_rig_stop(&rig, 3, 0);
+	assert_int_equal(file_make_dirs(install, 0700, NULL), 0);
+	assert_int_equal(file_remove_tree(db, NULL), 0);
+	index = copy_store(&rig, 0, db, &term);
+	make_install(&rig, 3, index, term);
+	replica_rig_start(&rig, 3);
+	assert_int_equal(transfer(&rig, replica_rig_leader(&rig), 0), 0);
+	assert_int_equal(stage(&rig, 3, &c, 12, 1, TIMEOUT_MS), 0);
+	replica_rig_converge(&rig);
+	for (unsigned older = 0; older < 2; older++) {
+		uint64_t applied = replica_rig_status(&rig, 3).applied_index;
+
+		replica_rig_stop(&rig, 3, 0);
+		assert_int_equal(file_make_dirs(install, 0700, NULL), 0);
+		if (older) {
+			make_install(&rig, 3, index - 1, term);
+		}
+		replica_rig_start(&rig, 3);
+		assert_false(file_exists(install));
+		assert_int_equal(replica_rig_status(&rig, 3).first_index, index + 1);
+		assert_true(replica_rig_status(&rig, 3).last_index >= applied);
+		replica_rig_converge(&rig);
+	}
+	replica_rig_release(&rig);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -446,6 +487,7 @@ int main(void)
 		cmocka_unit_test(test_read_only_below_the_floor),
 		cmocka_unit_test(test_a_restored_store_begins_a_new_log),
 		cmocka_unit_test(test_an_install_cut_short_is_ended),
+		cmocka_unit_test(test_an_install_is_ended_once),
 		cmocka_unit_test(test_six_nodes_two_of_them_far_behind),
 	};
 
