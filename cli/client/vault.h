@@ -82,10 +82,11 @@ KLUIS_MUST_CHECK int vault_local_ids(
 KLUIS_MUST_CHECK int vault_label_open(
 	const struct vault *vault, struct bytes label, struct buf *ret_name, struct err *e);
 
-/* Brings the pin to the cluster's head. A commit that was sent but never answered is sent again
- * first, byte for byte. KLUIS_EPIN: the cluster shows an older head, or another one, than the
- * profile has seen (rollback, fork). KLUIS_EVERIFY: a head, a signature or the page table is not
- * what a valid writer made. In both cases the profile stays as it was. */
+/* Brings the pin to the cluster's head. A commit that was sent but never answered is sent again,
+ * byte for byte, unless the chain shows another head in its place. KLUIS_EPIN: the cluster shows an
+ * older head, or another one, than the profile has seen (rollback, fork). KLUIS_EVERIFY: a head, a
+ * signature or the page table is not what a valid writer made. In both cases the profile stays as
+ * it was. */
 KLUIS_MUST_CHECK int vault_sync(struct vault *vault, struct err *e);
 
 /* Whether this page was ever written, and its state. page_no < head.page_count. */
@@ -137,7 +138,10 @@ KLUIS_MUST_CHECK int vault_restore_accept(struct profile *profile, struct client
 char *vault_file(const struct vault *vault, const char *name);
 KLUIS_MUST_CHECK int vault_store_pin(struct vault *vault, struct err *e);
 KLUIS_MUST_CHECK int vault_load_leaves(struct vault *vault, struct err *e);
-KLUIS_MUST_CHECK int vault_settle_pending(struct vault *vault, struct err *e);
+/* Ends the pending commit, if any, by the verified head: drops it, or sends it (*sent then: sync
+ * and call again, which sends no more). KLUIS_EVERIFY when it was sent and no head stands at its
+ * seq. */
+KLUIS_MUST_CHECK int vault_settle_pending(struct vault *vault, bool *sent, struct err *e);
 void vault_set_leaf(struct vault *vault, uint64_t page_no, struct vault_leaf state,
 	const uint8_t leaf[HASH_BYTES]);
 void vault_drop_leaves(struct vault *vault);

@@ -104,36 +104,34 @@ static int pending_drop(struct vault *vault, struct err *e)
 	return profile_remove(vault->profile, name, e);
 }
 
+/* The cluster says that another head came first. */
+static bool commit_conflicts(int rc)
+{
+	return rc == KLUIS_EPRECONDITION || rc == KLUIS_ECONFLICT;
+}
+
 /* A refusal that a later attempt cannot change, so that the head was certainly not taken. */
 static bool commit_refused(int rc)
 {
-	return rc == KLUIS_EPRECONDITION || rc == KLUIS_ECONFLICT || rc == KLUIS_EINVAL ||
-	       rc == KLUIS_ENOTFOUND || rc == KLUIS_EGONE || rc == KLUIS_EFORBIDDEN ||
-	       rc == KLUIS_ETOOLARGE || rc == KLUIS_EREADONLY || rc == KLUIS_EQUOTA ||
-	       rc == KLUIS_ESUITE;
+	return rc == KLUIS_EINVAL || rc == KLUIS_ENOTFOUND || rc == KLUIS_EGONE ||
+	       rc == KLUIS_EFORBIDDEN || rc == KLUIS_ETOOLARGE || rc == KLUIS_EREADONLY ||
+	       rc == KLUIS_EQUOTA || rc == KLUIS_ESUITE;
 }
 
-static int pending_resend(struct vault *vault, const struct pending *pending, struct err *e)
+static int pending_send(
+	struct vault *vault, const struct pending *pending, bool *ret_sent, struct err *e)
 {
-	uint8_t bytes[HEAD_BYTES];
-	struct head head;
-	int rc = api_head(vault->client, vault->id, bytes, e);
+	int rc = api_commit(vault->client, vault->id, pending->body, e);
 
-	rc = rc != 0 ? rc : head_parse(bytes_of(bytes, HEAD_BYTES), &head, e);
-	if (rc != 0) {
-		return rc;
+	/* Whose head came first is not taken from the answer: the heads have to show it. */
+	if (rc == 0 || commit_conflicts(rc)) {
+		*ret_sent = true;
+		return 0;
 	}
-	/* Newer: ours is in that chain or can never be; older: the sync will say what that is. */
-	if (head.seq + 1 == pending->seq) {
-		rc = api_commit(vault->client, vault->id, pending->body, e);
-	}
-	if (head.seq + 1 < pending->seq || (rc != 0 && !commit_refused(rc))) {
-		return rc;
-	}
-	return pending_drop(vault, e);
+	return commit_refused(rc) ? pending_drop(vault, e) : rc;
 }
 
-int vault_settle_pending(struct vault *vault, struct err *e)
+int vault_settle_pending(struct vault *vault, bool *sent, struct err *e)
 {
 	_cleanup_(x_freep) char *name = vault_file(vault, "pending");
 	_cleanup_(buf_release) struct buf payload = BUF_INIT;
@@ -150,10 +148,21 @@ int vault_settle_pending(struct vault *vault, struct err *e)
 		*e = why;
 		return err_wrap(e, rc, "vault '%s'", vault->name);
 	}
-	if (memcmp(pending.lineage, vault->profile->lineage, ID_BYTES) != 0) {
-		return pending_drop(vault, e); /* Its head belongs to what was restored away. */
+	/* Its head belongs to what was restored away, or the chain has a head with that seq. */
+	if (memcmp(pending.lineage, vault->profile->lineage, ID_BYTES) != 0 ||
+		vault->head.seq >= pending.seq) {
+		return pending_drop(vault, e);
 	}
-	return pending_resend(vault, &pending, e);
+	if (vault->head.seq + 1 != pending.seq) {
+		return 0;
+	}
+	if (*sent) {
+		return err_set(e, KLUIS_EVERIFY,
+			"vault '%s': the cluster neither takes head %" PRIu64
+			" nor shows another one in its place",
+			vault->name, pending.seq);
+	}
+	return pending_send(vault, &pending, sent, e);
 }
 
 /* What the table said before, so that a commit that failed leaves no trace. */
@@ -255,25 +264,26 @@ static int commit_send(struct vault *vault, struct head *head, struct buf *bytes
 	return api_commit(vault->client, vault->id, buf_bytes(&body), e);
 }
 
-/* The cluster's word is that our head is not the next one. It may still be in the chain, when an
- * attempt whose answer was lost got through and others wrote since. */
+/* The cluster's word is that our head is not the next one. While no verified head stands in its
+ * place ours stays pending: signing another one on that word would give a lying cluster two heads
+ * for one seq. Ours may also be in the chain, when an attempt whose answer was lost got through. */
 static int commit_conflict(struct vault *vault, const struct head *ours, struct err *e)
 {
-	uint8_t bytes[HEAD_BYTES];
 	struct buf heads = BUF_INIT;
+	struct head at;
 	bool done, taken = false;
-	int rc = pending_drop(vault, e);
+	int rc = vault_sync(vault, e);
 
-	rc = rc != 0 ? rc : api_heads(vault->client, vault->id, ours->seq - 1, &heads, &done, e);
-	if (rc == 0 && heads.len >= HEAD_BYTES) {
-		struct head first;
-
-		memcpy(bytes, heads.data, HEAD_BYTES);
-		taken = head_parse(bytes_of(bytes, HEAD_BYTES), &first, NULL) == 0 &&
-			memcmp(first.hash, ours->hash, HASH_BYTES) == 0;
+	if (rc == 0 && vault->head.seq > ours->seq) {
+		rc = api_heads(vault->client, vault->id, ours->seq - 1, &heads, &done, e);
+		if (rc == 0 && heads.len >= HEAD_BYTES) {
+			taken = head_parse(bytes_of(heads.data, HEAD_BYTES), &at, NULL) == 0 &&
+				memcmp(at.hash, ours->hash, HASH_BYTES) == 0;
+		}
+	} else if (rc == 0) {
+		taken = memcmp(vault->head.hash, ours->hash, HASH_BYTES) == 0;
 	}
 	buf_release(&heads);
-	rc = rc != 0 ? rc : vault_sync(vault, e);
 	if (rc != 0 || taken) {
 		return rc;
 	}
@@ -297,7 +307,7 @@ int vault_commit(struct vault *vault, const struct vault_entry *entries, size_t 
 		rc = rc != 0 ? rc : pending_drop(vault, e);
 	} else {
 		commit_undo(vault, entries, n, &undo);
-		if (rc == KLUIS_EPRECONDITION || rc == KLUIS_ECONFLICT) {
+		if (commit_conflicts(rc)) {
 			rc = commit_conflict(vault, &head, e);
 		} else if (commit_refused(rc)) {
 			struct err why = {0};

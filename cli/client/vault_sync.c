@@ -234,7 +234,7 @@ static int sync_rebase(struct vault *vault, const struct head *newest, struct er
 	if (rc != 0) {
 		return rc;
 	}
-	if (newest->seq > vault->head.seq) { /* Nothing of ours was lost: it must be in there. */
+	if (newest->seq >= vault->head.seq) { /* Nothing of ours was lost: it must be in there. */
 		struct head at;
 
 		rc = sync_head_parse(
@@ -281,13 +281,12 @@ static int sync_same_seq(struct vault *vault, const struct head *newest, struct 
 	return sync_table(vault, &vault->head, e);
 }
 
-int vault_sync(struct vault *vault, struct err *e)
+static int sync_cluster(struct vault *vault, struct err *e)
 {
 	uint8_t bytes[HEAD_BYTES];
 	struct head newest;
-	int rc = vault_settle_pending(vault, e);
+	int rc = api_head(vault->client, vault->id, bytes, e);
 
-	rc = rc != 0 ? rc : api_head(vault->client, vault->id, bytes, e);
 	rc = rc != 0 ? rc : sync_head_parse(vault, bytes, &newest, e);
 	if (rc != 0) {
 		return rc;
@@ -297,6 +296,20 @@ int vault_sync(struct vault *vault, struct err *e)
 	}
 	return newest.seq > vault->head.seq ? sync_forward(vault, &newest, e)
 					    : sync_same_seq(vault, &newest, e);
+}
+
+/* Heads first: only a verified one says what became of a pending commit. */
+int vault_sync(struct vault *vault, struct err *e)
+{
+	bool sent = false;
+	int rc = sync_cluster(vault, e);
+
+	rc = rc != 0 ? rc : vault_settle_pending(vault, &sent, e);
+	if (rc == 0 && sent) {
+		rc = sync_cluster(vault, e);
+		rc = rc != 0 ? rc : vault_settle_pending(vault, &sent, e);
+	}
+	return rc;
 }
 
 bool vault_page_written(const struct vault *vault, uint64_t page_no)

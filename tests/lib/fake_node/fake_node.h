@@ -26,6 +26,7 @@ enum fake_fault {
 	FAKE_OTHER_PAGE,  /* GET page: page_no XOR 1 instead. */
 	FAKE_OLD_PAGE,	  /* GET page: its first revision. */
 	FAKE_OLD_HEAD,	  /* head and heads end one earlier than they are. */
+	FAKE_NEW_HEAD,	  /* head: a later seq than there is, so that its signature is wrong. */
 	FAKE_NO_HEADS,	  /* heads: an empty list. */
 	FAKE_BAD_LEAF,	  /* changes: one leaf hash flipped. */
 	FAKE_NO_CHANGES,  /* changes: an empty list. */

@@ -204,11 +204,16 @@ static void do_vaults(struct fake_node *n, struct fake_request *r, const json_t 
 	}
 }
 
-static json_t *head_object(const struct store_vault *v, size_t i)
+static json_t *head_object(const struct store_vault *v, size_t i, enum fake_fault fault)
 {
+	enum { SEQ_LOW_BYTE = 31 }; /* Of the head: CRYPTO section 10. */
+	uint8_t head[HEAD_BYTES];
+
+	memcpy(head, v->heads[i], HEAD_BYTES);
+	head[SEQ_LOW_BYTE] ^= fault == FAKE_NEW_HEAD ? 0x40 : 0;
 	return json_pack("{s:I, s:o, s:o}", "seq", (json_int_t)v->parsed[i].seq, "head_hash",
 		text_hex(bytes_of(v->parsed[i].hash, HASH_BYTES)), "head",
-		text_base64(bytes_of(v->heads[i], HEAD_BYTES)));
+		text_base64(bytes_of(head, HEAD_BYTES)));
 }
 
 static uint64_t query_u64(const char *target, const char *key)
@@ -228,7 +233,7 @@ static void do_heads(
 	size_t at;
 
 	if (!list) {
-		answer_json(r, 200, head_object(v, n - 1));
+		answer_json(r, 200, head_object(v, n - 1, fault));
 		return;
 	}
 	items = json_array();
@@ -236,7 +241,7 @@ static void do_heads(
 		if (json_array_size(items) >= limit) {
 			break;
 		}
-		(void)json_array_append_new(items, head_object(v, at));
+		(void)json_array_append_new(items, head_object(v, at, FAKE_HONEST));
 	}
 	answer_json(r, 200,
 		json_pack("{s:o, s:n, s:b}", "items", items, "next", "done",

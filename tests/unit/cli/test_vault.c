@@ -41,6 +41,22 @@ static void test_round_trip(void **state)
 	assert_content(f, "other", bytes_str("more"));
 }
 
+/* Of the profile's only vault. */
+static void remove_file(struct cli_fixture *f, const char *name)
+{
+	struct vault place = {.profile = f->profile};
+	_cleanup_(x_freep) uint8_t(*ids)[ID_BYTES] = NULL;
+	_cleanup_(x_freep) char *path = NULL;
+	struct err e = {0};
+	size_t n;
+
+	assert_int_equal(vault_local_ids(f->profile, &ids, &n, &e), 0);
+	assert_int_equal(n, 1);
+	memcpy(place.id, ids[0], ID_BYTES);
+	path = vault_file(&place, name);
+	assert_int_equal(profile_remove(f->profile, path, &e), 0);
+}
+
 /* Lies about pages while a file is read. */
 static void test_page_lies(void **state)
 {
@@ -57,21 +73,10 @@ static void test_page_lies(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		_cleanup_(buf_release) struct buf got = BUF_INIT;
 		uint8_t before[HASH_BYTES], after[HASH_BYTES];
-		struct err e = {0};
 
 		cli_fixture_digest(f, before);
 		if (rows[i].fault == FAKE_OLD_PAGE) { /* Of the items: not from the cache. */
-			uint8_t(*ids)[ID_BYTES];
-			size_t n;
-			struct vault place = {.profile = f->profile};
-			char *name;
-
-			assert_int_equal(vault_local_ids(f->profile, &ids, &n, &e), 0);
-			memcpy(place.id, ids[0], ID_BYTES);
-			name = vault_file(&place, "page-0");
-			assert_int_equal(profile_remove(f->profile, name, &e), 0);
-			free(name);
-			free(ids);
+			remove_file(f, "page-0");
 		}
 		fake_node_fault(f->node, rows[i].fault, rows[i].match, 0, 100, 0);
 		assert_int_equal(cli_fixture_get(f, "file", &got), KLUIS_EVERIFY);
@@ -253,6 +258,47 @@ static void test_refused(void **state)
 	assert_content(f, "two", bytes_str("2"));
 }
 
+/* "Another head came first", but none is shown: a second head for that seq would be a fork. */
+static void test_refused_by_nobody(void **state)
+{
+	struct cli_fixture *f = *state;
+	uint64_t seq;
+
+	put_ok(f, "one", "1");
+	fake_node_fault(f->node, FAKE_STATUS, "/commits", 0, 1, 412);
+	put_ok(f, "two", "2");
+	assert_int_equal(fake_node_struck(f->node), 1);
+	assert_int_equal(fake_node_heads_sent(f->node, 3), 1);
+	fake_node_fault(f->node, FAKE_STATUS, "/commits", 0, 1000, 409);
+	assert_int_equal(cli_fixture_put(f, "three", bytes_str("3")), KLUIS_EVERIFY);
+	cli_fixture_reopen(f);
+	assert_int_equal(cli_fixture_put(f, "three", bytes_str("x")), KLUIS_EVERIFY);
+	assert_int_equal(fake_node_heads_sent(f->node, 4), 1);
+	fake_node_fault(f->node, FAKE_HONEST, "", 0, 0, 0);
+	assert_int_equal(cli_fixture_sync(f, &seq), 0);
+	assert_int_equal(seq, 4);
+	assert_content(f, "three", bytes_str("3"));
+}
+
+/* A head that nobody signed does not make the client give up the one it signed. */
+static void test_pending_and_forged_head(void **state)
+{
+	struct cli_fixture *f = *state;
+	uint64_t seq;
+
+	put_ok(f, "one", "1");
+	fault_arm("vault.pending_stored", 1, false);
+	assert_int_equal(cli_fixture_put(f, "two", bytes_str("2")), KLUIS_ECLOSED);
+	fault_disarm();
+	cli_fixture_reopen(f);
+	fake_node_fault(f->node, FAKE_NEW_HEAD, "/head", 0, 1, 0);
+	assert_int_not_equal(cli_fixture_sync(f, &seq), 0);
+	assert_int_equal(fake_node_struck(f->node), 1);
+	put_ok(f, "three", "3");
+	assert_content(f, "two", bytes_str("2"));
+	assert_content(f, "three", bytes_str("3"));
+}
+
 struct racer {
 	struct cli_fixture other;
 };
@@ -347,6 +393,9 @@ static void test_restore_of_another_history(void **state)
 	assert_int_equal(cli_fixture_sync(f, &seq), KLUIS_ELINEAGE);
 	assert_int_equal(accept_restore(f), 0);
 	assert_int_equal(cli_fixture_sync(f, &seq), KLUIS_EPIN);
+	/* Also without the list of seen heads: the pin is of that very seq. */
+	remove_file(f, "seen");
+	assert_int_equal(cli_fixture_sync(f, &seq), KLUIS_EPIN);
 }
 
 static void test_restore_unsigned(void **state)
@@ -412,6 +461,8 @@ int main(void)
 		FIXTURE(test_lost_request),
 		FIXTURE(test_crash_before_send),
 		FIXTURE(test_refused),
+		FIXTURE(test_refused_by_nobody),
+		FIXTURE(test_pending_and_forged_head),
 		FIXTURE(test_conflict),
 		FIXTURE(test_restore),
 		FIXTURE(test_restore_of_another_history),
