@@ -65,6 +65,14 @@ int address_parse(const char *text, struct address *ret_address, struct err *e)
 	return 0;
 }
 
+void address_format(const struct address *address, char to[ADDRESS_TEXT_BYTES_MAX + 1])
+{
+	bool bracketed = strchr(address->host, ':') != NULL;
+
+	(void)snprintf(to, ADDRESS_TEXT_BYTES_MAX + 1, "%s%s%s:%u", bracketed ? "[" : "",
+		address->host, bracketed ? "]" : "", (unsigned)(uint16_t)address->port);
+}
+
 static int address_lookup(const struct address *address, int flags, struct addrinfo **ret_list)
 {
 	struct addrinfo hints = {.ai_family = AF_UNSPEC,

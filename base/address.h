@@ -8,7 +8,11 @@
 #include "base/err.h"
 #include "base/mem.h"
 
-enum { ADDRESS_HOST_BYTES_MAX = 253, ADDRESS_TEXT_BYTES_MAX = 255, ADDRESS_FOUND_MAX = 16 };
+enum {
+	ADDRESS_HOST_BYTES_MAX = 246,
+	/* So that "[host]:port" fits. */ ADDRESS_TEXT_BYTES_MAX = 255,
+	ADDRESS_FOUND_MAX = 16
+};
 
 struct address {
 	char host[ADDRESS_HOST_BYTES_MAX + 1]; /* Without brackets. */
@@ -23,6 +27,8 @@ struct address_found {
 
 /* "name:port", "192.0.2.1:443", "[2001:db8::1]:443"; else KLUIS_EINVAL. Any thread. */
 KLUIS_MUST_CHECK int address_parse(const char *text, struct address *ret_address, struct err *e);
+/* The inverse: at most ADDRESS_TEXT_BYTES_MAX bytes, NUL-terminated. */
+void address_format(const struct address *address, char to[ADDRESS_TEXT_BYTES_MAX + 1]);
 /* A numeric address without asking anybody; KLUIS_EINVAL if it is a name. Any thread. */
 KLUIS_MUST_CHECK int address_numeric(
 	const struct address *address, struct address_found *ret_found);

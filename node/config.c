@@ -16,7 +16,7 @@ enum config_type {
 	CONFIG_NUMBER,	/* uint64_t within low..high */
 	CONFIG_HEX16,	/* uint8_t[16] */
 	CONFIG_HEX32,	/* uint8_t[32] */
-	CONFIG_ADDRESS, /* struct config_address */
+	CONFIG_ADDRESS, /* struct address */
 	CONFIG_LEVEL,	/* enum log_level */
 	CONFIG_ROLE,	/* bool: standby */
 };
@@ -90,42 +90,6 @@ struct config_read {
 	bool failed;
 	bool seen[SITES_MAX + 1][CONFIG_KEYS]; /* Row 0: the plain sections; then one a site. */
 };
-
-int config_address_parse(const char *text, struct config_address *ret_address)
-{
-	struct config_address address = {0};
-	const char *colon = strrchr(text, ':');
-	const char *host = text;
-	size_t len;
-	uint64_t port;
-
-	if (colon == NULL || colon == text) {
-		return KLUIS_EINVAL;
-	}
-	len = (size_t)(colon - text);
-	if (host[0] == '[' && host[len - 1] == ']') {
-		host++;
-		len -= 2;
-	} else if (memchr(host, ':', len) != NULL) {
-		return KLUIS_EINVAL; /* A bare IPv6 address: where does it end? */
-	}
-	if (len == 0 || len > CONFIG_ADDRESS_BYTES_MAX ||
-		u64_parse(bytes_str(colon + 1), UINT16_MAX, &port) != 0) {
-		return KLUIS_EINVAL;
-	}
-	memcpy(address.host, host, len);
-	address.port = (uint16_t)port;
-	*ret_address = address;
-	return 0;
-}
-
-void config_address_format(const struct config_address *address, char to[CONFIG_ADDRESS_TEXT_BYTES])
-{
-	bool v6 = strchr(address->host, ':') != NULL;
-
-	(void)snprintf(to, CONFIG_ADDRESS_TEXT_BYTES, "%s%s%s:%u", v6 ? "[" : "", address->host,
-		v6 ? "]" : "", (unsigned)address->port);
-}
 
 /* SSH writes base64 with '+' and '/' and padding (RFC 4253 section 6.6 keys in RFC 4648 section 4
  * text). */
@@ -222,7 +186,7 @@ static const char *config_store(
 	case CONFIG_HEX32:
 		return hex_decode(value, to, 32) == 0 ? NULL : "must be 64 hex digits";
 	case CONFIG_ADDRESS:
-		return config_address_parse(value, to) == 0 ? NULL : "must be host:port";
+		return address_parse(value, to, NULL) == 0 ? NULL : "must be host:port";
 	case CONFIG_LEVEL:
 		return config_level_parse(value, to) == 0 ? NULL
 							  : "must be err, warn, info or debug";

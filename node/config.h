@@ -6,31 +6,24 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/address.h"
 #include "base/err.h"
 #include "base/limits.h"
 #include "base/log.h"
 
 enum {
 	CONFIG_BYTES_MAX = 256 * 1024,
-	CONFIG_ADDRESS_BYTES_MAX = 246, /* "[host]:port" fits into 255. */
-	CONFIG_ADDRESS_TEXT_BYTES = CONFIG_ADDRESS_BYTES_MAX + 9,
 	CONFIG_SSH_KEY_BYTES = 51, /* lp32 "ssh-ed25519" | lp32 key32 (RFC 8709). */
-};
-
-/* "host:port", "[v6]:port". */
-struct config_address {
-	char host[CONFIG_ADDRESS_BYTES_MAX + 1];
-	uint16_t port;
 };
 
 /* One [site NAME] section: every member of the cluster, this node's own site too. */
 struct config_site {
 	char name[NODE_NAME_BYTES_MAX + 1];
 	uint64_t id;
-	struct config_address link;
-	bool standby;		   /* role = voter | standby, as the cluster is first made */
-	char *url;		   /* https://host:port of its API, told to clients; NULL: none */
-	struct config_address ssh; /* Its backup receiver; port 0: none */
+	struct address link;
+	bool standby;	    /* role = voter | standby, as the cluster is first made */
+	char *url;	    /* https://host:port of its API, told to clients; NULL: none */
+	struct address ssh; /* Its backup receiver; port 0: none */
 	char *ssh_user;
 	char *ssh_host_key;				 /* "ssh-ed25519 AAAA...", pinned */
 	uint8_t ssh_host_key_wire[CONFIG_SSH_KEY_BYTES]; /* The same, as SSH sends it; zero: none */
@@ -48,10 +41,10 @@ struct config {
 	uint8_t cluster_id[16];
 	char *restore_key_file; /* Operator restore public key, PEM */
 	/* [api] */
-	struct config_address api_listen;
+	struct address api_listen;
 	char *api_certificate_file, *api_key_file, *api_ca_file;
 	/* [link] */
-	struct config_address link_listen;
+	struct address link_listen;
 	char *link_certificate_file, *link_key_file, *link_ca_file;
 	/* [admin] */
 	char *admin_socket;
@@ -73,10 +66,6 @@ KLUIS_MUST_CHECK int config_load(struct config **ret_config, const char *path, s
 void config_free(struct config *config); /* NULL is fine. */
 /* This node's own row of sites. */
 const struct config_site *config_self(const struct config *config);
-/* "host:port" or "[v6]:port". KLUIS_EINVAL otherwise. */
-KLUIS_MUST_CHECK int config_address_parse(const char *text, struct config_address *ret_address);
-void config_address_format(
-	const struct config_address *address, char to[CONFIG_ADDRESS_TEXT_BYTES]);
 /* The wire form of "ssh-ed25519 AAAA... [comment]". KLUIS_EINVAL for any other key. */
 KLUIS_MUST_CHECK int config_ssh_key_parse(const char *text, uint8_t ret_wire[CONFIG_SSH_KEY_BYTES]);
 

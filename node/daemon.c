@@ -52,11 +52,11 @@ static void daemon_setting(struct daemon *d, const char *name, char *value)
 	d->settings[d->n_settings++] = (struct api_setting){name, value};
 }
 
-static char *daemon_address_text(const struct config_address *address)
+static char *daemon_address_text(const struct address *address)
 {
-	char text[CONFIG_ADDRESS_TEXT_BYTES];
+	char text[ADDRESS_TEXT_BYTES_MAX + 1];
 
-	config_address_format(address, text);
+	address_format(address, text);
 	return x_strdup(text);
 }
 
@@ -123,7 +123,7 @@ static int daemon_start_replica(struct daemon *d, struct err *e)
 	for (size_t i = 0; i < c->n_sites; i++) {
 		servers[i] = (struct replica_server){.id = c->sites[i].id,
 			.vote = c->sites[i].standby ? REPLICA_STANDBY : REPLICA_VOTER};
-		config_address_format(&c->sites[i].link, servers[i].address);
+		address_format(&c->sites[i].link, servers[i].address);
 	}
 	return replica_start(&config, &d->replica, e);
 }

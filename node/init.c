@@ -65,7 +65,7 @@ static void init_servers(const struct config *config, struct replica_server serv
 
 		servers[i] = (struct replica_server){
 			.id = site->id, .vote = site->standby ? REPLICA_STANDBY : REPLICA_VOTER};
-		config_address_format(&site->link, servers[i].address);
+		address_format(&site->link, servers[i].address);
 	}
 }
 

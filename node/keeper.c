@@ -77,9 +77,9 @@ void keeper_self_init(
 	const struct config_site *site = config_self(config);
 
 	*self = (struct keeper_self){.config = config, .identity = identity};
-	config_address_format(&site->link, self->link);
+	address_format(&site->link, self->link);
 	if (site->ssh.port != 0) {
-		config_address_format(&site->ssh, self->ssh);
+		address_format(&site->ssh, self->ssh);
 	}
 }
 

@@ -24,7 +24,7 @@ struct keeper_facts {
 struct keeper_self {
 	const struct config *config;
 	const struct identity *identity;
-	char link[CONFIG_ADDRESS_TEXT_BYTES], ssh[CONFIG_ADDRESS_TEXT_BYTES];
+	char link[ADDRESS_TEXT_BYTES_MAX + 1], ssh[ADDRESS_TEXT_BYTES_MAX + 1];
 };
 /* config and identity must outlive self. */
 void keeper_self_init(

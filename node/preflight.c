@@ -103,7 +103,7 @@ int preflight_config(const struct config *config, uint64_t wall_ms, struct err *
 	return rc;
 }
 
-static bool preflight_is_loopback(const struct config_address *address)
+static bool preflight_is_loopback(const struct address *address)
 {
 	return strncmp(address->host, "127.", 4) == 0 || strcmp(address->host, "::1") == 0;
 }

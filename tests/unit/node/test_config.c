@@ -34,7 +34,7 @@ static int load(const char *text, struct config **ret_config, struct err *e)
 
 static void test_good(void **state)
 {
-	char address[CONFIG_ADDRESS_TEXT_BYTES];
+	char address[ADDRESS_TEXT_BYTES_MAX + 1];
 	struct config *config = NULL;
 	struct err e = {0};
 
@@ -43,7 +43,7 @@ static void test_good(void **state)
 	assert_int_equal(config->n_sites, 4);
 	assert_string_equal(config_self(config)->ssh_user, "bk");
 	assert_int_equal(config_self(config)->ssh_host_key_wire[19], 0x79);
-	config_address_format(&config->link_listen, address);
+	address_format(&config->link_listen, address);
 	assert_string_equal(address, "[::1]:7102");
 	assert_true(config->sites[3].standby);
 	assert_string_equal(config->link_listen.host, "::1");
