@@ -97,12 +97,6 @@ bool keeper_decide(const struct keeper_facts *facts, const struct keeper_self *s
 		due = true;
 	} else if (keeper_announce(facts, self, &command)) {
 		due = true;
-	} else if (facts->row.read_only != facts->short_of_disk) {
-		command = (struct command){.type = COMMAND_READONLY,
-			.readonly = {.node = self->config->id,
-				.on = facts->short_of_disk,
-				.actor = bytes_str("node")}};
-		due = true;
 	} else if (facts->leads && facts->expire_due) {
 		command = (struct command){
 			.type = COMMAND_EXPIRE, .expire = {.max_rows = EXPIRE_ROWS_MAX}};
@@ -144,9 +138,8 @@ static int keeper_gather(struct keeper *keeper, struct keeper_facts *facts)
 	int rc;
 
 	replica_status(keeper->replica, &status);
-	*facts = (struct keeper_facts){.leads = status.role == REPLICA_LEADER,
-		.ready = status.ready,
-		.short_of_disk = status.read_only};
+	*facts = (struct keeper_facts){
+		.leads = status.role == REPLICA_LEADER, .ready = status.ready};
 	if (!facts->ready) {
 		return 0;
 	}

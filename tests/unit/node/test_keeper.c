@@ -74,24 +74,6 @@ static void test_what_changed_is_announced_anew(void **state)
 	assert_int_equal(command.type, COMMAND_NODE_ANNOUNCE);
 }
 
-static void test_a_full_disk_is_told_both_ways(void **state)
-{
-	struct keeper_fixture f;
-	struct command command;
-
-	(void)state;
-	fixture_init(&f);
-	f.facts.short_of_disk = true;
-	assert_true(keeper_decide(&f.facts, &f.self, &command));
-	assert_true(command.type == COMMAND_READONLY && command.readonly.on &&
-		    command.readonly.node == 1);
-	f.facts.row.read_only = true;
-	assert_false(keeper_decide(&f.facts, &f.self, &command));
-	f.facts.short_of_disk = false;
-	assert_true(keeper_decide(&f.facts, &f.self, &command));
-	assert_true(command.type == COMMAND_READONLY && !command.readonly.on);
-}
-
 static void test_only_a_leader_cleans_up(void **state)
 {
 	struct keeper_fixture f;
@@ -111,7 +93,6 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_only_a_leader_begins_the_cluster),
 		cmocka_unit_test(test_what_changed_is_announced_anew),
-		cmocka_unit_test(test_a_full_disk_is_told_both_ways),
 		cmocka_unit_test(test_only_a_leader_cleans_up),
 	};
 

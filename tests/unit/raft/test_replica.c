@@ -296,7 +296,11 @@ static void test_read_only_below_the_floor(void **state)
 		replica_rig_run(&rig, 20);
 	}
 	assert_int_equal(stage(&rig, 1, &c, 12, 1, TIMEOUT_MS), KLUIS_EREADONLY);
-	assert_int_not_equal(replica_rig_leader(&rig), 1);
+	/* It may win an election before it looks at its disk; then it hands over. */
+	for (unsigned waited = 0; replica_rig_leader(&rig) == 1; waited += 20) {
+		assert_true(waited < RIG_WAIT_MS);
+		replica_rig_run(&rig, 20);
+	}
 	assert_int_equal(stage(&rig, 0, &c, 12, 1, TIMEOUT_MS), 0);
 	replica_rig_release(&rig);
 }
