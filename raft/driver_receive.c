@@ -74,7 +74,7 @@ static bool append_covered(
 	uint64_t prev_index = message->append.prev_index;
 
 	if (message->term < driver->raft.current_term || prev_index >= trail->snapshot.index ||
-		prev_index >= trail->offset || driver->installing ||
+		trail->offset == 0 || driver->installing ||
 		driver_term_of(driver, prev_index) != 0 ||
 		!driver_guard_on(driver, GUARD_COVERED)) {
 		return false;
@@ -108,12 +108,11 @@ static void receive_append(
 	unsigned from = 0;
 
 	if (append_covered(driver, message, &covered)) {
-		if (covered >= append->n ||
-			append->entries[covered - 1]->term != driver->raft.trail.snapshot.term) {
+		if (covered >= append->n) {
 			append_nothing(driver, peer, message);
 			return;
 		}
-		from = (unsigned)covered;
+		from = (unsigned)covered; /* The core compares the term of the entry before. */
 	}
 	if (append->n > 0 && driver->unstored_bytes > UNSTORED_BYTES_MAX &&
 		message->term >= driver->raft.current_term) {

@@ -533,10 +533,75 @@ static void test_every_guard_is_needed(void **state)
 	}
 }
 
+/* The newest term's only entry is cut while libraft's ring of terms ends at its array's first
+ * place: later versions count from 0 down there and forget other terms, too. Nothing guards against
+ * it. */
+static void test_a_cut_at_the_end_of_the_ring_of_terms(void **state)
+{
+	struct driver_rig *rig = rig_new(&new_disk, DRIVER_GUARD_MAX, 0);
+	struct message answer;
+
+	(void)state;
+	for (uint64_t term = 2; term <= 7; term++) {
+		uint64_t index = term < 7 ? term : 6; /* Terms 6 and 7 both have an entry 6. */
+		struct entry *entry = rig_command(index, term);
+
+		rig_append(rig, 2 + term % 2, term, index - 1, index - 1, term == 5 ? 3 : 0, &entry,
+			1);
+		rig_persist(rig);
+		entry_unref(entry);
+		if (term == 5) { /* With two trailing entries: term 1 leaves the ring. */
+			driver_applied(rig->driver, 3, 0);
+			assert_int_equal(driver_snapshot_taken(rig->driver, 3), 0);
+			assert_int_equal(driver_status(rig->driver).first, 2);
+		}
+	}
+	rig_forget(rig);
+	rig_append(rig, 3, 7, 6, 7, 3, NULL, 0);
+	assert_true(rig_last(rig, 3, MESSAGE_APPEND_RESULT, &answer));
+	assert_int_equal(answer.append_result.rejected, 0);
+	assert_int_equal(answer.append_result.last_index, 6);
+	rig_free(rig);
+}
+
+/* A log that was cut behind its own snapshot's tail: of the entry before its first one the term is
+ * not known either. */
+static void test_an_append_right_before_the_log_is_covered(void **state)
+{
+	static const struct rig_disk disk = {
+		.voters = 5, .term = 5, .snapshot = 20, .last = 20, .applied = 20};
+	struct driver_rig *rig = rig_new(&disk, DRIVER_GUARD_MAX, 0);
+	struct message answer;
+
+	(void)state;
+	for (uint64_t index = 21; index <= 30; index++) {
+		struct entry *entry = rig_command(index, 1);
+
+		rig_append(rig, 2, 5, index - 1, 1, 20, &entry, 1);
+		entry_unref(entry);
+	}
+	rig_persist(rig);
+	rig_append(rig, 2, 5, 30, 1, 30, NULL, 0);
+	assert_int_equal(rig->applied, 30);
+	driver_applied(rig->driver, 30, 0);
+	assert_int_equal(driver_snapshot_taken(rig->driver, 30), 0);
+	assert_int_equal(driver_status(rig->driver).first, 29);
+	for (uint64_t prev = 26; prev <= 30; prev++) {
+		rig_forget(rig);
+		rig_append(rig, 2, 5, prev, 1, 30, NULL, 0);
+		assert_true(rig_last(rig, 2, MESSAGE_APPEND_RESULT, &answer));
+		assert_int_equal(answer.append_result.rejected, 0);
+		assert_int_equal(answer.append_result.last_index, prev < 29 ? 30 : prev);
+	}
+	rig_free(rig);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_every_guard_is_needed),
+		cmocka_unit_test(test_a_cut_at_the_end_of_the_ring_of_terms),
+		cmocka_unit_test(test_an_append_right_before_the_log_is_covered),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
