@@ -52,6 +52,14 @@ static void wait_end(struct replica *r, struct applied_wait *req, int rc)
 	mailbox_send(req->home, &req->mail);
 }
 
+/* One that waits for its index ends. */
+static void wait_end_waiting(struct replica *r, struct applied_wait *req, int rc)
+{
+	assert(r->reader.n_waits > 0);
+	r->reader.n_waits--;
+	wait_end(r, req, rc);
+}
+
 /* --- the beginning --- */
 
 static void reader_pend(struct reader *reader, struct read_index *req)
@@ -96,7 +104,10 @@ static void wait_enter_cb(struct mail *mail)
 		wait_end(r, req, KLUIS_ECLOSED);
 	} else if (r->position.index >= req->want) {
 		wait_end(r, req, 0);
+	} else if (r->reader.n_waits >= READS_WAITING_MAX) {
+		wait_end(r, req, KLUIS_EBUSY);
 	} else {
+		r->reader.n_waits++;
 		req->next = r->reader.waits;
 		r->reader.waits = req;
 	}
@@ -216,7 +227,7 @@ void reader_applied(struct replica *r)
 
 		if (r->position.index >= req->want) {
 			*wait = req->next;
-			wait_end(r, req, 0);
+			wait_end_waiting(r, req, 0);
 		} else {
 			wait = &req->next;
 		}
@@ -249,7 +260,7 @@ static void waits_expire(struct replica *r, uint64_t now_ms, int rc)
 
 		if (req->deadline_ms <= now_ms) {
 			*at = req->next;
-			wait_end(r, req, rc);
+			wait_end_waiting(r, req, rc);
 		} else {
 			at = &req->next;
 		}

@@ -48,7 +48,7 @@ struct applied_wait {
 
 /* Waits until this node has applied `index` (session consistency: the index of the client's last
  * answer). cb on home's loop, once, never before this returns: 0, KLUIS_EBEHIND at deadline_ms,
- * KLUIS_ECLOSED. Any thread. */
+ * KLUIS_EBUSY when READS_WAITING_MAX wait already, KLUIS_ECLOSED. Any thread. */
 void applied_wait_start(struct applied_wait *req, struct replica *replica, struct mailbox *home,
 	uint64_t index, uint64_t deadline_ms, void (*cb)(struct applied_wait *req, int rc));
 

@@ -95,6 +95,7 @@ struct reader {
 	uint64_t next_token;
 	struct read_index *confirmed; /* The index is known, not applied yet. */
 	struct applied_wait *waits;
+	unsigned n_waits;
 };
 
 /* --- checkpoints given and taken --- */

@@ -99,6 +99,47 @@ static void test_refusals(void **state)
 	replica_rig_release(&rig);
 }
 
+/* Waits for an index that never comes: so many and no more, and each ends. */
+struct wait {
+	struct applied_wait wait;
+	unsigned *busy, *behind;
+};
+
+static void wait_cb(struct applied_wait *req, int rc)
+{
+	struct wait *w = CONTAINER_OF(req, struct wait, wait);
+
+	assert_true(rc == KLUIS_EBUSY || rc == KLUIS_EBEHIND);
+	++*(rc == KLUIS_EBUSY ? w->busy : w->behind);
+}
+
+static void test_waits_are_bounded(void **state)
+{
+	enum { BEYOND = 10, WAITS = READS_WAITING_MAX + BEYOND };
+	struct wait *waits = x_calloc(WAITS, sizeof *waits);
+	unsigned busy = 0, behind = 0;
+	struct replica_rig rig;
+
+	(void)state;
+	replica_rig_init(&rig, 1, 1);
+	replica_rig_start_all(&rig);
+	for (unsigned round = 1; round <= 2; round++) {
+		uint64_t deadline_ms = clock_monotonic_ms(&clock_system) + 1500;
+
+		for (unsigned i = 0; i < WAITS; i++) {
+			waits[i] = (struct wait){.busy = &busy, .behind = &behind};
+			applied_wait_start(&waits[i].wait, rig.node[0], &rig.mailbox, UINT64_MAX,
+				deadline_ms, wait_cb);
+		}
+		while (busy + behind < round * WAITS) {
+			(void)uv_run(&rig.loop, UV_RUN_ONCE);
+		}
+		assert_int_equal(busy, round * BEYOND);
+	}
+	replica_rig_release(&rig);
+	free(waits);
+}
+
 static void test_leader_killed_and_all_restarted(void **state)
 {
 	struct fixture_client c;
@@ -484,6 +525,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_three_nodes_agree),
 		cmocka_unit_test(test_refusals),
+		cmocka_unit_test(test_waits_are_bounded),
 		cmocka_unit_test(test_leader_killed_and_all_restarted),
 		cmocka_unit_test(test_proposals_in_flight_survive_a_change_of_leader),
 		cmocka_unit_test(test_leadership_is_handed_over),
