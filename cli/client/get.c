@@ -180,6 +180,25 @@ int get_file_to(struct tree *tree, const struct tree_item *item, const char *loc
 	return rc;
 }
 
+int get_folder(const char *local_path, bool named, struct err *e)
+{
+	struct stat st;
+
+	if (mkdir(local_path, 0777) == 0) {
+		return 0;
+	}
+	if (errno != EEXIST) {
+		return err_set_errno(e, errno, "create folder '%s'", local_path);
+	}
+	if ((named ? stat(local_path, &st) : lstat(local_path, &st)) != 0) {
+		return err_set_errno(e, errno, "look at '%s'", local_path);
+	}
+	return S_ISDIR(st.st_mode)
+		       ? 0
+		       : err_set(e, KLUIS_EEXIST, "'%s' is in the way: it is %s", local_path,
+				 S_ISLNK(st.st_mode) ? "a symbolic link" : "no folder");
+}
+
 static int verify_files(struct tree *tree, const struct get_config *config, uint8_t *seen,
 	struct get_report *report, bool *ret_moved, struct err *e)
 {

@@ -22,6 +22,11 @@ KLUIS_MUST_CHECK int get_file(struct tree *tree, const struct tree_item *item,
 KLUIS_MUST_CHECK int get_file_to(struct tree *tree, const struct tree_item *item,
 	const char *local_path, const struct get_config *config, bool *ret_moved, struct err *e);
 
+/* Makes the folder that a fetched one becomes, unless it is there. Only the one that the user named
+ * (`named`) may be a symbolic link: behind another the files would land elsewhere. KLUIS_EEXIST:
+ * something else has its name. */
+KLUIS_MUST_CHECK int get_folder(const char *local_path, bool named, struct err *e);
+
 struct get_report {
 	uint64_t files, pages, bytes, orphans; /* orphans: pages that no item names. */
 	uint64_t malformed;		       /* Items that have no place in the tree. */

@@ -115,7 +115,9 @@ static bool item_place(struct tree_item *item)
 	if (json_object_get(item->body, "parent") != NULL) {
 		json_reader_hex(&r, "parent", item->parent, ID_BYTES);
 	}
-	if (r.failed != NULL || !tree_name_valid(name)) {
+	/* A folder with the root's id would lie in itself. */
+	if (r.failed != NULL || !tree_name_valid(name) ||
+		memcmp(item->id, tree_root, ID_BYTES) == 0) {
 		return false;
 	}
 	item->name = name;

@@ -113,6 +113,11 @@ static int sync_apply(struct vault *vault, const struct head *last,
 			return err_set(e, KLUIS_EVERIFY,
 				"vault '%s': a page beyond what its head names", vault->name);
 		}
+		/* The root proves the leaf, not that it is a written page's. */
+		if (c->revision == 0 || c->epoch == 0) {
+			return err_set(e, KLUIS_EVERIFY,
+				"vault '%s': a changed page that was never written", vault->name);
+		}
 		while (merkle_count(vault->tree) < c->page_no) {
 			uint64_t gap = merkle_count(vault->tree);
 

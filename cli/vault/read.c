@@ -78,19 +78,18 @@ static int get_one(struct reader *r, const char *path, const char *local)
 	return rc;
 }
 
-/* Names were checked when the items were read: none can lead out of `local`. */
-static int get_tree(struct reader *r, const char *path, const char *local)
+/* Names were checked when the items were read, and no symbolic link below the folder that the user
+ * named is followed: nothing can lead out of it. */
+static int get_tree(struct reader *r, const char *path, const char *local, bool named)
 {
 	struct tree_item *folder, **children;
 	char **names;
 	size_t n;
 	int rc = tree_find(r->tree, path, &folder, &r->k->inv->err);
 
+	rc = rc != 0 ? rc : get_folder(local, named, &r->k->inv->err);
 	if (rc != 0) {
 		return rc;
-	}
-	if (mkdir(local, 0777) != 0 && errno != EEXIST) {
-		return err_set_errno(&r->k->inv->err, errno, "create folder '%s'", local);
 	}
 	children = tree_children(r->tree, folder, &n);
 	names = x_calloc(n + 1, sizeof *names);
@@ -104,7 +103,7 @@ static int get_tree(struct reader *r, const char *path, const char *local)
 		_cleanup_(x_freep) char *here = x_asprintf("%s/%s", local, names[i] + 1);
 
 		if (rc == 0) {
-			rc = names[i][0] == 'd' ? get_tree(r, there, here)
+			rc = names[i][0] == 'd' ? get_tree(r, there, here, false)
 						: get_one(r, there, here);
 		}
 		free(names[i]);
@@ -157,7 +156,7 @@ static int get_source(struct reader *r, const char *path, const char *destinatio
 	if (invocation_value(inv, "recursive") == NULL) {
 		return err_set(&inv->err, KLUIS_EINVAL, "'%s' is a folder: use -r", path);
 	}
-	return get_tree(r, path, local);
+	return get_tree(r, path, local, true);
 }
 
 static void get_print(const struct reader *r)

@@ -29,7 +29,8 @@ enum fake_fault {
 	FAKE_NEW_HEAD,	  /* head: a later seq than there is, so that its signature is wrong. */
 	FAKE_NO_HEADS,	  /* heads: an empty list. */
 	FAKE_BAD_LEAF,	  /* changes: one leaf hash flipped. */
-	FAKE_NO_CHANGES,  /* changes: an empty list. */
+	FAKE_UNWRITTEN,	 /* changes: the right leaves, with revision 0 as of pages never written. */
+	FAKE_NO_CHANGES, /* changes: an empty list. */
 };
 
 struct fake_node *fake_node_new(void);

@@ -268,7 +268,8 @@ static void do_changes(struct fake_node *n, struct fake_request *r, const struct
 			(void)json_array_append_new(items,
 				json_pack("{s:I, s:I, s:I, s:i, s:o}", "seq", (json_int_t)p->seq,
 					"page", (json_int_t)p->page_no, "revision",
-					(json_int_t)p->revision, "epoch", (int)p->epoch, "leaf",
+					fault == FAKE_UNWRITTEN ? 0 : (json_int_t)p->revision,
+					"epoch", (int)p->epoch, "leaf",
 					text_hex(bytes_of(leaf, HASH_BYTES))));
 		}
 	}

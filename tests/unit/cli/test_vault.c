@@ -2,6 +2,7 @@
 #include "tests/lib/cli_fixture/cli_fixture.h"
 
 #include <string.h>
+#include <unistd.h>
 
 #include "base/fault.h"
 #include "base/file.h"
@@ -101,6 +102,7 @@ static void test_head_lies(void **state)
 		{FAKE_NO_HEADS, "/heads", KLUIS_EVERIFY},
 		{FAKE_BAD_LEAF, "/changes", KLUIS_EVERIFY},
 		{FAKE_NO_CHANGES, "/changes", KLUIS_EVERIFY},
+		{FAKE_UNWRITTEN, "/changes", KLUIS_EVERIFY},
 		{FAKE_FLIP_BODY, "/heads", KLUIS_EVERIFY},
 	};
 	struct cli_fixture *f = *state;
@@ -449,6 +451,63 @@ static void test_lost_create(void **state)
 	assert_int_equal(vault_open(f->profile, f->client, "x", &vault, &f->err), KLUIS_ENOTFOUND);
 }
 
+/* Where a fetched folder goes. */
+static void test_folders_and_symlinks(void **state)
+{
+	struct cli_fixture *f = *state;
+	_cleanup_(x_freep) char *top = x_asprintf("%s/top", f->dir);
+	_cleanup_(x_freep) char *sub = x_asprintf("%s/top/sub", f->dir);
+	_cleanup_(x_freep) char *link = x_asprintf("%s/top/link", f->dir);
+	_cleanup_(x_freep) char *away = x_asprintf("%s/away", f->dir);
+	_cleanup_(x_freep) char *file = x_asprintf("%s/top/file", f->dir);
+	struct err e = {0};
+
+	assert_int_equal(get_folder(away, true, &e), 0);
+	assert_int_equal(get_folder(top, true, &e), 0);
+	assert_int_equal(get_folder(sub, false, &e), 0);
+	assert_int_equal(get_folder(sub, false, &e), 0); /* Is there. */
+	assert_int_equal(symlink(away, link), 0);
+	assert_int_equal(get_folder(link, false, &e), KLUIS_EEXIST);
+	assert_int_equal(get_folder(link, true, &e), 0); /* As the user named it. */
+	assert_int_equal(file_write(file, bytes_str("x"), 0600, &e), 0);
+	assert_int_equal(get_folder(file, false, &e), KLUIS_EEXIST);
+	assert_int_equal(get_folder(file, true, &e), KLUIS_EEXIST);
+}
+
+/* A folder that is its own parent, as one with the root's id would be, has no place in a tree. */
+static void test_folder_with_the_roots_id(void **state)
+{
+	struct cli_fixture *f = *state;
+	_cleanup_(buf_release) struct buf content = BUF_INIT;
+	_cleanup_(buf_release) struct buf page = BUF_INIT;
+	struct page_item item = {
+		.item_rev = 1, .type = ITEM_FOLDER, .body = bytes_str("{\"name\":\"loop\"}")};
+	struct vault_entry entry = {.revision = 1, .epoch = 1};
+	uint8_t hash[HASH_BYTES];
+	struct tree_item **children;
+	struct vault *vault;
+	struct tree *tree;
+	size_t n;
+
+	assert_int_equal(vault_open(f->profile, f->client, "v", &vault, &f->err), 0);
+	assert_int_equal(vault_sync(vault, &f->err), 0);
+	page_item_append(&content, &item);
+	hash_sha256(buf_bytes(&content), hash);
+	assert_int_equal(vault_seal_page(vault, 0, 1, PAGE_ITEMS, 0, buf_bytes(&content), hash,
+				 &page, &f->err),
+		0);
+	entry.page = buf_bytes(&page);
+	hash_sha256(entry.page, entry.page_hash);
+	assert_int_equal(vault_commit(vault, &entry, 1, &f->err), 0);
+	assert_int_equal(tree_load(vault, &tree, &f->err), 0);
+	assert_int_equal(tree->malformed, 1);
+	children = tree_children(tree, NULL, &n);
+	assert_int_equal(n, 0);
+	free(children);
+	tree_free(tree);
+	vault_close(vault);
+}
+
 int main(void)
 {
 #define FIXTURE(test) cmocka_unit_test_setup_teardown(test, cli_fixture_setup, cli_fixture_teardown)
@@ -469,6 +528,8 @@ int main(void)
 		FIXTURE(test_restore_unsigned),
 		FIXTURE(test_restore_forged),
 		FIXTURE(test_lost_create),
+		FIXTURE(test_folders_and_symlinks),
+		FIXTURE(test_folder_with_the_roots_id),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
