@@ -5,6 +5,8 @@
 #include <pthread.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 /* Keys are short, pages of memory are not, and RLIMIT_MEMLOCK counts pages: short secrets share
@@ -158,4 +160,12 @@ void secret_buf_release(struct buf *b)
 bool secret_locked(void)
 {
 	return !__atomic_load_n(&secret_unlocked, __ATOMIC_RELAXED);
+}
+
+void secret_forbid_dumps(void)
+{
+	const struct rlimit none = {0, 0};
+
+	(void)setrlimit(RLIMIT_CORE, &none);	  /* Lowering cannot fail. */
+	(void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0); /* Nor can this. */
 }

@@ -35,6 +35,9 @@ bool secret_equal(struct bytes a, struct bytes b);
 void secret_clear(void *data, size_t len);
 /* Clears the whole capacity of b and frees it: buf_release() for what was secret. For _cleanup_. */
 void secret_buf_release(struct buf *b);
+/* No core dumps of this process, and no debugger or /proc/PID/mem of the same user: what the
+ * libraries derive from secrets lies in their own memory. First thing in main(). */
+void secret_forbid_dumps(void);
 /* Whether every secret so far lies in locked memory: false deserves one warning at start. */
 bool secret_locked(void);
 

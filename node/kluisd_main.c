@@ -2,8 +2,6 @@
 #include <argp.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -11,6 +9,7 @@
 #include "base/file.h"
 #include "base/fault.h"
 #include "crypto/pki.h"
+#include "crypto/secret.h"
 #include "node/config.h"
 #include "node/daemon.h"
 #include "node/init.h"
@@ -87,16 +86,6 @@ static const struct argp kluisd_argp = {kluisd_options, kluisd_parse, "[COMMAND]
 	"Exit status: 0 done, 1 failed, 2 usage, 70 a write to disk failed.",
 	NULL, NULL, NULL};
 
-/* No core dumps and no reading by others of our user: secrets are in this memory. */
-static void kluisd_harden(void)
-{
-	const struct rlimit none = {0, 0};
-
-	(void)umask(0077);
-	(void)setrlimit(RLIMIT_CORE, &none);	  /* Lowering cannot fail. */
-	(void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0); /* Nor can this. */
-}
-
 static int kluisd_check(const struct config *config, struct err *e)
 {
 	int rc = preflight_config(config, clock_wall_ms(&clock_system), e);
@@ -160,7 +149,8 @@ int main(int argc, char **argv)
 
 	argp_err_exit_status = err_exit_code(KLUIS_EINVAL);
 	(void)argp_parse(&kluisd_argp, argc, argv, 0, NULL, &args); /* Exits on a usage error. */
-	kluisd_harden();
+	(void)umask(0077);
+	secret_forbid_dumps();
 	rc = config_load(&config, args.config_path, &e);
 	rc = rc != 0 ? rc : kluisd_dispatch(&args, config, &e);
 	config_free(config);

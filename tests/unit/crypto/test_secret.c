@@ -3,6 +3,10 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "crypto/secret.h"
 
@@ -148,6 +152,25 @@ static void test_buf_release_clears(void **state)
 	assert_null(b.data);
 }
 
+/* In a child: it cannot be taken back. */
+static void test_forbid_dumps(void **state)
+{
+	struct rlimit limit;
+	int status;
+	pid_t child = fork();
+
+	(void)state;
+	assert_true(child >= 0);
+	if (child == 0) {
+		secret_forbid_dumps();
+		_exit(prctl(PR_GET_DUMPABLE, 0, 0, 0, 0) != 0 ||
+			getrlimit(RLIMIT_CORE, &limit) != 0 || limit.rlim_cur != 0 ||
+			limit.rlim_max != 0);
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -157,6 +180,7 @@ int main(void)
 		cmocka_unit_test(test_equal),
 		cmocka_unit_test(test_many),
 		cmocka_unit_test(test_buf_release_clears),
+		cmocka_unit_test(test_forbid_dumps),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
