@@ -148,6 +148,12 @@ class Cluster:
         command = [str(self.kluisctl), "--socket", str(self.site_dir(site) / "admin.sock"), *words]
         return self.run(command, check, timeout)
 
+    def admin(self, site, path):
+        """A GET of the admin socket, as JSON."""
+        done = self.run(["curl", "-sS", "-m", "10", "--unix-socket", str(self.site_dir(site) / "admin.sock"),
+                         "http://localhost" + path], True, 20)
+        return json.loads(done.stdout)
+
     def client(self, *words, profile=None, check=True, timeout=120, endpoint=None):
         command = [str(self.kluis), "--profile", str(profile or self.dir / "profile")]
         if endpoint:

@@ -87,11 +87,9 @@ class Kill(unittest.TestCase):
 
     def same_state(self, cluster):
         """All six replicas reach one state hash at one index."""
-        import json
-
         def equal():
-            rows = [json.loads(cluster.ctl(s, "-o", "json", "status").stdout) for s in SITES]
-            seen = {(n["state_hash_index"], n["state_hash"]) for row in rows for n in row["items"]}
+            rows = [cluster.admin(s, "/v1/sys/status") for s in SITES]
+            seen = {(row["state_hash_index"], row["state_hash"]) for row in rows}
             return len(seen) == 1
         wait_until("one state hash at all six", 60, equal)
 
