@@ -105,6 +105,32 @@ class Cluster:
     def kill(self, site):
         self.quickstart("node", "kill", site)
 
+    def spawn(self, site):
+        """As start(), but does not wait for it to be ready."""
+        here = self.site_dir(site)
+        subprocess.run(["bash", "-c", 'setsid "$1" --config "$2/kluisd.ini" >>"$2/kluisd.log" 2>&1 </dev/null & echo $! >"$2/kluisd.pid"',
+                        "spawn", str(self.kluisd), str(here)], check=True, timeout=10)
+
+    def refused(self, site, *words, config=None):
+        """Runs kluisd where it must not run: (exit status, what it said). A node that goes on running is a failure."""
+        command = [str(self.kluisd), *words, "--config", str(config or self.site_dir(site) / "kluisd.ini")]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+        return done.returncode, done.stderr
+
+    def log(self, site):
+        return (self.site_dir(site) / "kluisd.log").read_text(errors="replace")
+
+    def log_mark(self, site):
+        return (self.site_dir(site) / "kluisd.log").stat().st_size
+
+    def wait_log(self, site, mark, text, seconds=15):
+        """The first line with `text` behind the mark."""
+        def line():
+            with open(self.site_dir(site) / "kluisd.log", "rb") as log:
+                log.seek(mark)
+                return next((l for l in log.read().decode(errors="replace").splitlines() if text in l), None)
+        return wait_until(f"'{text}' in the log of {site}", seconds, line)
+
     def kill_all_at_once(self):
         for site in SITES:
             os.kill(self.pid(site), signal.SIGKILL)

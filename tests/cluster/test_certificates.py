@@ -1,0 +1,340 @@
+#!/usr/bin/env python3
+"""Wrong certificates, directories and settings against six real processes: refused by name, and the other five serve."""
+import os
+import re
+import shutil
+import socket
+import ssl
+import struct
+import subprocess
+import unittest
+
+from cluster import SITES, Cluster, wait_until
+
+HELLO_BYTES = 73
+VICTIM, VICTIM_ID = "gro", 5
+OTHERS = [site for site in SITES if site != VICTIM]
+
+
+class Certificates(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.cluster = Cluster()
+        cls.cluster.__enter__()
+        cls.addClassCleanup(cls.cluster.__exit__)
+        c = cls.cluster
+        cls.profile = c.enrol("writer")
+        c.client("vault", "create", "v", profile=cls.profile)
+        cls.pki, cls.foreign = c.dir / "pki", c.top / "foreign"
+        cls.ctl("pki", "init", "--ec", "--dir", cls.foreign)
+        cls.ctl("pki", "issue", "--dir", cls.foreign, "--node", VICTIM_ID, "--host", "127.0.0.1", "--out", cls.foreign / "site")
+        cls.expired = c.top / "expired"
+        cls.ctl("pki", "issue", "--dir", cls.pki, "--node", VICTIM_ID, "--host", "127.0.0.1", "--out", cls.expired,
+                before=["faketime", "-f", "-500d"])
+        cls.cluster_id = bytes.fromhex((cls.pki / "cluster-id").read_text().strip())
+        cls.lineage = bytes.fromhex(c.get("ams", "/.well-known/kluis.json")[1]["lineage"])
+        cls.puts = 0
+
+    @classmethod
+    def ctl(cls, *words, before=()):
+        command = [*before, str(cls.cluster.kluisctl), *map(str, words)]
+        return cls.cluster.run(command, True, 60)
+
+    # --- helpers ---
+
+    def others_serve(self):
+        """A client stores something at one of the five and reads it at another."""
+        c = self.cluster
+        type(self).puts += 1
+        name, data = f"f{self.puts}", os.urandom(30000)
+        source, back = c.top / "in", c.top / "out"
+        source.write_bytes(data)
+        c.client("put", source, f"v:/{name}", profile=self.profile, endpoint="utr")
+        back.unlink(missing_ok=True)
+        c.client("get", f"v:/{name}", back, profile=self.profile, endpoint="mst")
+        self.assertEqual(back.read_bytes(), data)
+        for site in OTHERS:
+            self.assertEqual(c.get(site, "/readyz")[0], 200, site)
+
+    def stop_victim(self):
+        """Stops it, keeps a copy of its files, and sees to it that it comes back whole after the test."""
+        c = self.cluster
+        here, saved = c.site_dir(VICTIM), c.top / "saved"
+        c.stop(VICTIM)
+        saved.mkdir()
+        files = ["kluisd.ini", "link.pem", "link.key", "api.pem", "api.key", "secrets"]
+        for name in files:
+            shutil.copy2(here / name, saved)
+
+        def bring_back():
+            c.kill(VICTIM)
+            for name in files:
+                (here / name).unlink(missing_ok=True)
+                shutil.copy2(saved / name, here)
+            shutil.rmtree(saved)
+            c.start(VICTIM)
+            self.assertEqual(c.get(VICTIM, "/readyz")[0], 200)
+        self.addCleanup(bring_back)
+        return here
+
+    def install(self, here, source, *names):
+        for name in names:
+            (here / name).unlink(missing_ok=True)
+            shutil.copy2(source / name, here / name)
+
+    def edit(self, here, pattern, to):
+        text = (here / "kluisd.ini").read_text()
+        changed, n = re.subn(pattern, lambda match: match.expand(to), text, count=1, flags=re.M)
+        self.assertEqual(n, 1, pattern)
+        (here / "kluisd.ini").write_text(changed)
+
+    def check_refused(self, *texts, words=(), config=None, status=None):
+        code, said = self.cluster.refused(VICTIM, *words, config=config)
+        self.assertIn(code, [1, 2, 14] if status is None else [status], said)
+        self.assertRegex(said, r"(?m)^kluisd: ")
+        for text in texts:
+            self.assertIn(text, said)
+        self.assertEqual(self.cluster.get(VICTIM, "/healthz")[0], 0, "it listens all the same")
+
+    def hello(self, node=VICTIM_ID, cluster_id=None, lineage=None, magic=b"KLNK", version=1):
+        hello = magic + struct.pack(">B", version) + (cluster_id or self.cluster_id) + (lineage or self.lineage) + struct.pack(
+            ">QQQIQ", node, 1, 1, 1, 0)
+        self.assertEqual(len(hello), HELLO_BYTES)
+        return hello
+
+    def present(self, site, hello, cert=None, key=None, alpn="kluis-link/1", highest=ssl.TLSVersion.TLSv1_3):
+        """Dials the link port of a site: what comes back until it closes, or the name of the alert."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.load_verify_locations(self.pki / "node-ca.pem")
+        context.set_alpn_protocols([alpn])
+        context.maximum_version = highest
+        if cert is not None:
+            context.load_cert_chain(cert, key)
+        port = self.cluster.base_port + 10 + SITES.index(site)
+        try:
+            with socket.create_connection(("127.0.0.1", port), timeout=10) as raw, context.wrap_socket(raw) as tls:
+                tls.sendall(hello)
+                answer = b""
+                while piece := tls.recv(4096):
+                    answer += piece
+                return answer
+        except ssl.SSLError as error:
+            return error.reason
+        except ConnectionError:
+            return "reset"
+
+    def check_wire(self, answer, reason, hello, *identity, site="ams", **more):
+        """Refused, closed, and said why. Troubles of strangers are logged once a second, so it may take a second try."""
+        c = self.cluster
+        mark = c.log_mark(site)
+
+        def told():
+            got = self.present(site, hello, *identity, **more)
+            self.assertIn(got, answer if isinstance(answer, list) else [answer])
+            with open(c.site_dir(site) / "kluisd.log", "rb") as log:
+                log.seek(mark)
+                return [l for l in log.read().decode().splitlines() if "op=link_in state=refused" in l and reason in l]
+        wait_until(f"'{reason}' in the log of {site}", 10, told)
+
+    # --- what a node itself refuses at its start ---
+
+    def test_certificate_of_another_ca(self):
+        here = self.stop_victim()
+        self.install(here, self.foreign / "site", "link.pem", "link.key")
+        self.check_refused("link.pem", "certificate")
+        self.others_serve()
+
+    def test_certificate_of_another_node(self):
+        here = self.stop_victim()
+        self.install(here, self.cluster.site_dir("ein"), "link.pem", "link.key")
+        self.check_refused("link.pem", "is not that of node 5 of this cluster", status=2)
+        self.others_serve()
+
+    def test_certificate_that_expired(self):
+        here = self.stop_victim()
+        self.install(here, self.expired, "link.pem", "link.key")
+        self.check_refused("link.pem", "expired")
+        self.others_serve()
+
+    def test_api_certificate_on_the_link(self):
+        here = self.stop_victim()
+        shutil.copy2(here / "api.pem", here / "link.pem")
+        (here / "link.key").unlink()
+        shutil.copy2(here / "api.key", here / "link.key")
+        self.check_refused("link.pem")
+
+    def test_key_of_another_certificate(self):
+        here = self.stop_victim()
+        self.install(here, self.cluster.site_dir("ein"), "link.key")
+        self.check_refused("link.key")
+
+    def test_missing_certificate(self):
+        here = self.stop_victim()
+        (here / "link.pem").unlink()
+        self.check_refused("link.pem")
+
+    def test_data_directory_of_another_node(self):
+        here = self.stop_victim()
+        self.edit(here, r"^data = data$", "data = ../mst/data")
+        self.check_refused("belongs to node 6, not to this node 5", status=2)
+        self.others_serve()
+
+    def test_data_directory_of_another_cluster(self):
+        here = self.stop_victim()
+        stranger = self.cluster.top / "stranger"
+        shutil.copytree(here, stranger, ignore=shutil.ignore_patterns("data", "*.sock", "drop", "repository", "sshd"))
+        self.addCleanup(shutil.rmtree, stranger)
+        text = (stranger / "kluisd.ini").read_text().replace(self.cluster_id.hex(), (self.foreign / "cluster-id").read_text().strip())
+        text = text.replace("../../pki/node-ca.pem", str(self.foreign / "node-ca.pem")).replace("../../pki/", f"{self.pki}/")
+        (stranger / "kluisd.ini").write_text(text)
+        self.install(stranger, self.foreign / "site", "link.pem", "link.key")
+        (stranger / "secrets").unlink()
+        done = subprocess.run([str(self.cluster.kluisd), "init", "--new-secrets", "--development", "--config", str(stranger / "kluisd.ini")],
+                              capture_output=True, text=True, timeout=30)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.edit(here, r"^data = data$", f"data = {stranger}/data")
+        self.check_refused("belongs to node 5 of another cluster", status=2)
+
+    def test_settings(self):
+        here = self.stop_victim()
+        good = (here / "kluisd.ini").read_text()
+        cases = [
+            (r"^id = 5$", "id = 4", "no [site gro] with id 4"),
+            (r"^id = 5$", "id = five", "[node] 'id' is out of range"),
+            (r"^data = data$", "date = data", "[node] 'date' is not a setting"),
+            (r"^data = data$", "", "[node] 'data' is missing"),
+            (r"^(site = gro)$", r"\1\nsite = gro", "[node] 'site' stands twice"),
+            (r"^(cache_mib = ).*$", r"\g<1>1", "[storage] 'cache_mib' is out of range"),
+            (r"^(\[link\]\nlisten = ).*$", r"\1nowhere", "[link] 'listen' must be host:port"),
+            (r"^(\[site ams\]\nid = )1$", r"\g<1>2", "have the same id"),
+            (r"^(\[site ams\]\n(?:.*\n)*?role = )voter$", r"\1leader", "'role' must be voter or standby"),
+            (r"^ssh_host_key = .*$", "ssh_host_key = ssh-rsa AAAA", "is no ssh-ed25519 key"),
+            (r"^(backup_key = ).*$", r"\g<1>00", "must be 64 hex digits"),
+            (r"^\[node\]$", "[node", "is not 'key = value'"),
+            (r"^sign_key = .*$", "", "'public_key' needs sign_key"),
+            (r"^sign_key = .*$", "sign_key = ../ein/backup-sign.key", "is not the public half of"),
+            (r"^restore_key = .*$", "restore_key = nowhere.pub", "nowhere.pub"),
+            (r"^secrets = secrets$", "secrets = nowhere", "nowhere"),
+        ]
+        for pattern, to, sentence in cases:
+            with self.subTest(sentence):
+                (here / "kluisd.ini").write_text(good)
+                self.edit(here, pattern, to)
+                self.check_refused(sentence)
+        with self.subTest("check-config says the same"):
+            (here / "kluisd.ini").write_text(good)
+            self.edit(here, r"^data = data$", "date = data")
+            self.check_refused("is not a setting", words=["check-config"], status=2)
+        with self.subTest("loopback only"):
+            (here / "kluisd.ini").write_text(good)
+            self.edit(here, r"^(\[link\]\nlisten = )127.0.0.1", r"\g<1>0.0.0.0")
+            self.check_refused("was made for development and serves on loopback only", status=2)
+        with self.subTest("no such file"):
+            self.check_refused("nowhere.ini", config=here / "nowhere.ini")
+        with self.subTest("no such command"):
+            (here / "kluisd.ini").write_text(good)
+            self.check_refused("no command 'begin'", words=["begin"], status=2)
+        self.others_serve()
+
+    def test_port_in_use(self):
+        here = self.stop_victim()
+        self.edit(here, r"^(\[link\]\nlisten = ).*$", rf"\g<1>127.0.0.1:{self.cluster.base_port + 10}")
+        self.check_refused("address already in use")
+
+    def test_second_process_of_one_directory(self):
+        code, said = self.cluster.refused("ein")
+        self.assertEqual(code, 1, said)
+        self.assertIn("another process has", said)
+        self.assertEqual(self.cluster.get("ein", "/readyz")[0], 200)
+
+    # --- what the others refuse on the wire ---
+
+    def test_node_of_another_ca_on_the_wire(self):
+        """A whole node whose certificate and trust are of another CA: runs, is nobody's peer, never gets ready."""
+        c = self.cluster
+        here = self.stop_victim()
+        foreign_ca = self.foreign / "node-ca.key"
+        # Its certificate must name our cluster, or it would refuse itself: the same id under a CA of its own.
+        own = c.top / "own-ca"
+        self.ctl("pki", "init", "--ec", "--dir", own)
+        (own / "cluster-id").write_text(self.cluster_id.hex() + "\n")
+        self.ctl("pki", "issue", "--dir", own, "--node", VICTIM_ID, "--host", "127.0.0.1", "--out", own / "site")
+        self.assertTrue(foreign_ca.exists())
+        self.install(here, own / "site", "link.pem", "link.key")
+        self.edit(here, r"^ca = ../../pki/node-ca.pem$", f"ca = {own}/node-ca.pem")
+        marks = {site: c.log_mark(site) for site in OTHERS}
+        mark = c.log_mark(VICTIM)
+        c.spawn(VICTIM)
+        wait_until("it runs", 20, lambda: c.get(VICTIM, "/healthz")[0] == 200)
+        for site in OTHERS:
+            c.wait_log(site, marks[site], "op=link_in state=refused")
+            line = c.wait_log(site, marks[site], "state=down peer=5")
+            self.assertIn("reason=", line)
+        c.wait_log(VICTIM, mark, "op=link state=down peer=1")
+        self.assertEqual(c.get(VICTIM, "/readyz")[0], 503)
+        self.others_serve()
+        self.assertEqual(c.get(VICTIM, "/readyz")[0], 503)
+        self.assertNotIn("op=link state=up", c.log(VICTIM)[mark:])
+        self.assertNotIn("op=link_in state=up", c.log(VICTIM)[mark:])
+
+    def test_peer_behind_another_nodes_certificate(self):
+        """Who answers at gro's address shows ein's certificate: all five hang up before they say a word."""
+        c = self.cluster
+        self.stop_victim()
+        ein = c.site_dir("ein")
+        marks = {site: c.log_mark(site) for site in ("ams", "rtd", "utr")}
+        server = subprocess.Popen(
+            ["openssl", "s_server", "-accept", f"127.0.0.1:{c.base_port + 10 + SITES.index(VICTIM)}", "-tls1_3", "-alpn", "kluis-link/1",
+             "-cert", str(ein / "link.pem"), "-key", str(ein / "link.key"), "-CAfile", str(self.pki / "node-ca.pem"), "-Verify", "2",
+             "-quiet"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        try:
+            for site, mark in marks.items():
+                c.wait_log(site, mark, "state=down peer=5", 20)
+                c.wait_log(site, mark, "its certificate is node 4's", 20)
+        finally:
+            server.kill()
+            heard = server.communicate(timeout=10)[0]
+        self.assertNotIn(b"KLNK", heard, "a hello went to the wrong node")
+        self.others_serve()
+
+    def test_wire(self):
+        gro, ein, expired = (self.cluster.site_dir("gro"), self.cluster.site_dir("ein"), self.expired)
+        link = lambda here: (here / "link.pem", here / "link.key")
+        strange = bytes(16)
+        self.check_wire("TLSV13_ALERT_CERTIFICATE_REQUIRED", "did not return a certificate", self.hello())
+        self.check_wire("TLSV1_ALERT_UNKNOWN_CA", "certificate is refused", self.hello(), *link(self.foreign / "site"))
+        self.check_wire("TLSV1_ALERT_UNKNOWN_CA", "certificate is refused", self.hello(), gro / "api.pem", gro / "api.key")
+        self.check_wire("SSLV3_ALERT_CERTIFICATE_EXPIRED", "certificate has expired", self.hello(), *link(expired))
+        self.check_wire("TLSV1_ALERT_NO_APPLICATION_PROTOCOL", "no application protocol", self.hello(), *link(gro), alpn="h2")
+        self.check_wire("TLSV1_ALERT_PROTOCOL_VERSION", "unsupported protocol", self.hello(), *link(gro),
+                        highest=ssl.TLSVersion.TLSv1_2)
+        self.check_wire(b"\x05", "the certificate names another node than the hello", self.hello(node=5), *link(ein))
+        self.check_wire(b"\x05", "certificate=node/5", self.hello(node=4), *link(gro))
+        # A site's own certificate, stolen from it, at its own port.
+        self.check_wire(b"\x05", "reason=", self.hello(node=1), *link(self.cluster.site_dir("ams")))
+        self.check_wire(b"\x03", "another cluster", self.hello(cluster_id=strange), *link(gro))
+        self.check_wire(b"\x04", "lineage", self.hello(lineage=strange), *link(gro))
+        self.check_wire(b"\x02", "version", self.hello(version=2), *link(gro))
+        self.check_wire(b"\x08", "malformed hello", self.hello(magic=b"GET "), *link(gro))
+        self.others_serve()
+
+    def test_silence_ends(self):
+        """A connection that never says hello is dropped, and many of them shut nobody out."""
+        c = self.cluster
+        port = c.base_port + 10
+        silent = [socket.create_connection(("127.0.0.1", port), timeout=20) for _ in range(200)]
+        try:
+            self.others_serve()
+            for connection in silent:
+                try:
+                    self.assertEqual(connection.recv(1), b"")
+                except ConnectionResetError:
+                    pass
+        finally:
+            for connection in silent:
+                connection.close()
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
