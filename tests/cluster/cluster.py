@@ -53,11 +53,17 @@ def wait_until(what, seconds, check):
         time.sleep(0.05)
 
 
+# Waits until the test's process is gone, however it ended, and takes away what that has left.
+REAPER = 'cat >/dev/null; [ ! -d "$2" ] || { "$1" down --dir "$2/d"; rm -rf "$2"; }'
+
+
 class Cluster:
     def __init__(self):
         self.top = pathlib.Path(tempfile.mkdtemp(prefix="kluis-cluster-"))
         self.dir = self.top / "d"
         self.base_port = free_ports()
+        self.reaper = subprocess.Popen(["bash", "-c", REAPER, "reaper", str(ROOT / "deploy" / "quickstart"), str(self.top)],
+                                       stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
         self.kluis = build_dir() / "cli" / "kluis"
         self.kluisctl = build_dir() / "cli" / "kluisctl"
         self.kluisd = build_dir() / "node" / "kluisd"
@@ -87,6 +93,8 @@ class Cluster:
     def __exit__(self, *_):
         self.quickstart("down", check=False)
         shutil.rmtree(self.top, ignore_errors=True)
+        self.reaper.stdin.close()
+        self.reaper.wait(60)
 
     # --- nodes ---
 

@@ -1,0 +1,313 @@
+#!/usr/bin/env python3
+"""curl, openssl and sftp against every site of a running cluster, and every documented GET against its schema."""
+import getpass
+import json
+import os
+import re
+import socket
+import subprocess
+import unittest
+
+import openapi
+from cluster import ROOT, SITES, Cluster, wait_until
+
+RECEIVER, SENDER = "gro", "ams"
+
+
+class Api(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.cluster = c = Cluster()
+        c.__enter__()
+        cls.addClassCleanup(c.__exit__)
+        cls.ca = str(c.dir / "pki" / "provider-ca.pem")
+        cls.document = openapi.Document(ROOT / "docs" / "openapi.yaml")
+        cls.profile = c.enrol("reader")
+        c.client("vault", "create", "v", profile=cls.profile)
+        for size in (100, 300000):
+            source = c.top / "in"
+            source.write_bytes(os.urandom(size))
+            c.client("put", source, "v:/file", profile=cls.profile)
+        session = (cls.profile / "session").read_bytes()
+        cls.token = re.search(rb"kst_[A-Za-z0-9_-]{43}", session).group().decode()
+
+    def curl(self, site, path, *words, version="--http2", token=None, admin=False):
+        """(status, fields, body)"""
+        head, body = self.cluster.top / "head", self.cluster.top / "body"
+        body.write_bytes(b"")
+        command = ["curl", "--silent", "--show-error", "--max-time", "20", "-D", str(head), "-o", str(body), "-w", "%{http_code} %{http_version}"]
+        if admin:
+            command += ["--unix-socket", str(self.cluster.site_dir(site) / "admin.sock"), "http://localhost" + path]
+        else:
+            command += [version, "--cacert", self.ca, self.cluster.url(site) + path]
+        if token:
+            command += ["-H", f"authorization: Bearer {token}"]
+        done = subprocess.run(command + list(words), capture_output=True, text=True, timeout=30)
+        self.assertEqual(done.returncode, 0, f"{path}: {done.stderr}")
+        status, spoken = done.stdout.split()
+        if not admin:
+            self.assertEqual(spoken, {"--http2": "2", "--http1.1": "1.1"}[version])
+        lines = head.read_text().replace("\r", "").strip().split("\n\n")[-1].splitlines()[1:]
+        fields = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+        return int(status), fields, body.read_bytes()
+
+    def check_fields(self, site, fields, tls=True):
+        """What the document promises of every answer."""
+        self.assertEqual(fields["kluis-site"], site)
+        self.assertEqual(fields["kluis-node"], str(SITES.index(site) + 1))
+        self.assertRegex(fields["kluis-index"], r"^[0-9a-f]{32}:[0-9]+$")
+        self.assertRegex(fields["request-id"], r"^[0-9a-f]{16}$")
+        self.assertEqual(fields["x-content-type-options"], "nosniff")
+        self.assertEqual(fields["cache-control"], "no-store")
+        if tls:
+            self.assertRegex(fields["strict-transport-security"], r"^max-age=[0-9]{7,}")
+
+    def check_schema(self, operation, status, fields, body, what):
+        response = self.document.response(operation, status)
+        self.assertIsNotNone(response, f"{what}: status {status} is not documented: {body[:300]!r}")
+        for name in response.get("headers", {}):
+            self.assertIn(name.lower(), fields, what)
+        content = response.get("content")
+        if content is None:
+            self.assertEqual(body, b"", what)
+            return None
+        kind = fields["content-type"].partition(";")[0]
+        self.assertIn(kind, content, what)
+        if not kind.endswith("json"):
+            return body
+        value = json.loads(body)
+        self.assertEqual(self.document.faults(value, content[kind]["schema"]), [], what)
+        return value
+
+    def check_problem(self, answer, status, code):
+        got, fields, body = answer
+        self.assertEqual(got, status, body[:300])
+        self.assertEqual(fields["content-type"], "application/problem+json")
+        value = json.loads(body)
+        schema = self.document.root["components"]["responses"]["problem"]["content"]["application/problem+json"]["schema"]
+        self.assertEqual(self.document.faults(value, schema), [])
+        self.assertEqual((value["status"], value["code"]), (status, code))
+        self.assertEqual(value["request_id"], fields["request-id"])
+        return value
+
+    # --- every site, both protocols ---
+
+    def test_every_site(self):
+        large = self.cluster.top / "large"
+        large.write_bytes(bytes(2 << 20))
+        form, start = ["-H", "content-type: application/json"], "/v1/login/device/start"
+        for site in SITES:
+            for version in ("--http1.1", "--http2"):
+                with self.subTest(site=site, version=version):
+                    ask = lambda path, *words: self.curl(site, path, *words, version=version)
+                    for path in ("/healthz", "/readyz", "/v1/limits", "/v1/version", "/.well-known/kluis.json"):
+                        status, fields, body = ask(path)
+                        self.assertEqual(status, 200, path)
+                        self.check_fields(site, fields)
+                        json.loads(body)
+                    wrong = ask("/nowhere")
+                    self.check_problem(wrong, 404, "not-found")
+                    self.check_fields(site, wrong[1])
+                    answer = ask("/healthz", "-X", "DELETE")
+                    self.check_problem(answer, 405, "invalid")
+                    self.assertIn("GET", answer[1]["allow"])
+                    self.check_problem(ask("/v1/vaults"), 401, "unauthenticated")
+                    self.check_problem(ask("/v1/sys/status"), 404, "not-found")
+                    self.check_problem(ask(start, *form, "--data", '{"user_id":'), 400, "invalid")
+                    self.check_problem(ask(start, *form, "--data", '{"user_id":1,"user_id":2}'), 400, "invalid")
+                    self.check_problem(ask(start, *form, "--data", "\xff\xfe"), 400, "invalid")
+                    self.check_problem(ask(start, "--data", "{}"), 415, "invalid")
+                    self.check_problem(ask(start, *form, "--data-binary", f"@{large}"), 413, "too-large")
+                    # HTTP/2 libraries end a connection at a field of 64 KiB; below that there is an answer.
+                    self.assertEqual(ask("/healthz", "-H", "x-long: " + "a" * 40000)[0], 431)
+
+    def test_one_cluster(self):
+        """All six say the same of the cluster, and name each other."""
+        seen = [json.loads(self.curl(site, "/.well-known/kluis.json")[2]) for site in SITES]
+        for value in seen[1:]:
+            self.assertEqual(value, seen[0])
+        self.assertEqual([s["site"] for s in sorted(seen[0]["sites"], key=lambda s: s["node"])], SITES)
+        self.assertEqual({e for s in seen[0]["sites"] for e in s["endpoints"]}, {self.cluster.url(s) for s in SITES})
+        roles = [json.loads(self.curl(site, "/readyz")[2])["role"] for site in SITES]
+        self.assertEqual(sorted(roles), ["leader", "standby", "voter", "voter", "voter", "voter"])
+
+    def test_scripts_of_interop(self):
+        """The script that runs against the API alone holds against a node of a cluster, a follower, too."""
+        follower = next(s for s in SITES if s != self.cluster.wait_leader())
+        done = subprocess.run([str(ROOT / "tests" / "interop" / "http"), self.cluster.url(follower), self.ca], capture_output=True,
+                              text=True, timeout=200)
+        failed = [line for line in done.stdout.splitlines() if not line.startswith("ok ")]
+        self.assertEqual(done.returncode, 0, "\n".join(failed))
+
+    def test_tls(self):
+        for site in SITES:
+            address = self.cluster.url(site).removeprefix("https://")
+
+            def says(*words):
+                done = subprocess.run(["openssl", "s_client", "-connect", address, "-CAfile", self.ca, "-verify_return_error", *words],
+                                      stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=20)
+                return done.returncode, done.stdout + done.stderr
+            with self.subTest(site=site):
+                for words, text in [(["-tls1_3", "-alpn", "h2"], "New, TLSv1.3"), (["-tls1_2", "-alpn", "h2"], "TLSv1.2, Cipher is ECDHE"),
+                                    (["-alpn", "h2"], "ALPN protocol: h2"), (["-alpn", "http/1.1"], "ALPN protocol: http/1.1")]:
+                    code, text_said = says(*words)
+                    self.assertEqual(code, 0, text_said)
+                    self.assertIn(text, text_said)
+                for words in (["-tls1_1", "-cipher", "DEFAULT@SECLEVEL=0"], ["-tls1_2", "-cipher", "AES128-GCM-SHA256"],
+                              ["-tls1_2", "-cipher", "ECDHE-ECDSA-AES128-SHA:ECDHE-RSA-AES128-SHA"], ["-alpn", "kluis-link/1"]):
+                    code, text_said = says(*words)
+                    self.assertNotEqual(code, 0, f"{words}: {text_said}")
+                    self.assertIn("alert", text_said)
+
+    # --- the document ---
+
+    def test_every_documented_get(self):
+        c = self.cluster
+        c.ctl("ams", "snapshot", "save", "--wait", "--timeout", "60", timeout=90)
+        vault = json.loads(self.curl("ams", "/v1/vaults", token=self.token)[2])["items"][0]["id"]
+        session = next(s for s in json.loads(self.curl("ams", "/v1/sessions", token=self.token)[2])["items"] if s["current"])["id"]
+        snapshot = json.loads(self.curl("ams", "/v1/sys/snapshots", admin=True)[2])["items"][0]["id"]
+        lineage = json.loads(self.curl("ams", "/.well-known/kluis.json")[2])["lineage"]
+        changes = json.loads(self.curl("ams", f"/v1/vaults/{vault}/changes?since={lineage}:0", token=self.token)[2])["items"]
+        page = max(changes, key=lambda change: change["revision"])
+        values = {"{v}": vault, "{n}": str(page["page"]), "{rev}": str(page["revision"]), "/sessions/{id}": f"/sessions/{session}",
+                  "/snapshots/{id}": f"/snapshots/{snapshot}"}
+        asked = 0
+        for path, operation in self.document.operations("get"):
+            url = path
+            for name, value in values.items():
+                url = url.replace(name, value)
+            self.assertNotIn("{", url)
+            if path.endswith("/changes"):
+                url += f"?since={lineage}:0"
+            auth = operation["x-kluis-auth"]
+            for site in SITES:
+                with self.subTest(path=path, site=site):
+                    if auth == "admin":
+                        status, fields, body = self.curl(site, url, admin=True)
+                        self.check_problem(self.curl(site, url), 404, "not-found")
+                    else:
+                        status, fields, body = self.curl(site, url, token=self.token if auth == "session" else None)
+                    self.assertEqual(status, 200, body[:300])
+                    self.check_fields(site, fields, tls=auth != "admin")
+                    value = self.check_schema(operation, status, fields, body, path)
+                    asked += 1
+            with self.subTest(path=path, detail="parameters"):
+                self.check_parameters(path, url, operation, auth, value)
+        self.assertGreater(asked, 150)
+
+    def check_parameters(self, path, url, operation, auth, value):
+        admin, token = auth == "admin", self.token if auth == "session" else None
+        names = [self.document.follow(p)["name"] for p in operation.get("parameters", [])]
+        more = url + ("&" if "?" in url else "?")
+        if auth == "session":
+            self.check_problem(self.curl("rtd", url), 401, "unauthenticated")
+            self.check_problem(self.curl("rtd", more + "nothing=1", token=token), 400, "invalid")
+        if "limit" in names:
+            status, fields, body = self.curl("utr", more + "limit=1", admin=admin, token=token)
+            one = self.check_schema(operation, status, fields, body, path)
+            self.assertLessEqual(len(one["items"]), 1)
+            for wrong in ("0", "501", "x", "-1", ""):
+                self.check_problem(self.curl("utr", more + f"limit={wrong}", admin=admin, token=token), 400, "invalid")
+        if "cursor" in names:
+            self.check_problem(self.curl("utr", more + "cursor=AAAA", admin=admin, token=token), 400, "invalid")
+        if "consistency" in names:
+            for word in ("linearizable", "stale"):
+                status, fields, body = self.curl("ein", more + f"consistency={word}", token=token)
+                self.assertEqual(status, 200, body[:300])
+                self.assertEqual("kluis-staleness-ms" in fields, word == "stale")
+            self.check_problem(self.curl("ein", more + "consistency=maybe", token=token), 400, "invalid")
+            self.check_problem(self.curl("ein", more + "consistency=session", token=token), 400, "invalid")
+            index = self.curl("ams", url, token=token)[1]["kluis-index"]
+            status = self.curl("mst", more + "consistency=session", "-H", f"kluis-min-index: {index}", token=token)[0]
+            self.assertEqual(status, 200)
+            far = index.partition(":")[0] + ":99999999"
+            answer = self.curl("mst", more + "consistency=session&wait_ms=50", "-H", f"kluis-min-index: {far}", token=token)
+            self.check_problem(answer, 503, "behind")
+        if "If-None-Match" in names:
+            etag = self.curl("gro", url, token=token)[1]["etag"]
+            self.assertRegex(etag, r'^"[0-9]+-[0-9a-f]{16}"$')
+            status, fields, body = self.curl("gro", url, "-H", f"if-none-match: {etag}", token=token)
+            self.assertEqual((status, body), (304, b""))
+        if "Range" in names:
+            status, fields, body = self.curl("gro", url, "-H", "range: bytes=10-19", token=token)
+            self.assertEqual((status, body), (206, value[10:20]))
+            self.assertEqual(fields["content-range"], f"bytes 10-19/{len(value)}")
+            self.check_problem(self.curl("gro", url, "-H", "range: bytes=9999999-", token=token), 416, "invalid")
+
+    def test_token_of_nobody(self):
+        for site in SITES:
+            self.check_problem(self.curl(site, "/v1/vaults", token="kst_" + "A" * 43), 401, "unauthenticated")
+
+    # --- the receiver ---
+
+    def sftp(self, *lines, key=None):
+        """(exit status, what it said) of a batch; a line that fails ends it."""
+        here = self.cluster.site_dir(RECEIVER)
+        key = key or self.cluster.site_dir(SENDER) / "ship_ed25519"
+        known = self.cluster.top / "known"
+        known.write_text(f"[127.0.0.1]:{self.port()} {(here / 'sshd' / 'host_ed25519.pub').read_text()}")
+        batch = self.cluster.top / "batch"
+        batch.write_text("\n".join(lines) + "\n")
+        done = subprocess.run(["sftp", "-b", str(batch), "-P", str(self.port()), "-i", str(key), *self.ssh_options(known),
+                               f"{getpass.getuser()}@127.0.0.1"], capture_output=True, text=True, timeout=30)
+        return done.returncode, done.stdout + done.stderr
+
+    def port(self):
+        return self.cluster.base_port + 20 + SITES.index(RECEIVER)
+
+    def ssh_options(self, known):
+        return ["-F", "none", "-o", "IdentitiesOnly=yes", "-o", "IdentityAgent=none", "-o", "BatchMode=yes", "-o", f"UserKnownHostsFile={known}",
+                "-o", "GlobalKnownHostsFile=none", "-o", "StrictHostKeyChecking=yes"]
+
+    def test_receiver_only_takes(self):
+        drop = self.cluster.site_dir(RECEIVER) / "drop" / SENDER / "incoming"
+        source, other = self.cluster.top / "source", self.cluster.top / "other"
+        source.write_bytes(os.urandom(100000))
+        other.write_bytes(b"other")
+        target = f"{drop}/probe"
+        code, said = self.sftp(f"put {source} {target}", f"ls -l {drop}")
+        self.assertEqual(code, 0, said)
+        self.assertIn("probe", said)
+        self.assertEqual((drop / "probe").read_bytes(), source.read_bytes())
+        self.assertEqual((drop / "probe").stat().st_mode & 0o777, 0o400)
+        back = self.cluster.top / "back"
+        denied = [f"get {target} {back}", f"rm {target}", f"rename {target} {target}2", f"put {other} {target}", f"reput {other} {target}",
+                  f"chmod 600 {target}", f"ln {target} {target}3", f"ln -s {target} {target}4", f"mkdir {drop}/d", f"rmdir {drop}",
+                  f"get {self.cluster.site_dir(RECEIVER)}/secrets {back}"]
+        for line in denied:
+            with self.subTest(line.replace(str(self.cluster.top), "")):
+                if os.geteuid() == 0 and line.startswith(("put", "reput")):
+                    continue  # Root may write to a file of mode 0400: the chrooted receiver, whose users are not root, is tested apart.
+                code, said = self.sftp(line)
+                self.assertNotEqual(code, 0, said)
+                self.assertFalse(back.exists() and back.stat().st_size > 0, "something was read")
+                self.assertEqual((drop / "probe").read_bytes(), source.read_bytes())
+                self.assertEqual((drop / "probe").stat().st_mode & 0o777, 0o400)
+                back.unlink(missing_ok=True)
+        self.assertEqual(sorted(p.name for p in drop.iterdir() if p.name.startswith(("probe", "d"))), ["probe"])
+
+    def test_receiver_lets_nobody_else_in(self):
+        key = self.cluster.top / "stranger_key"
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True, timeout=20)
+        code, said = self.sftp("ls", key=key)
+        self.assertNotEqual(code, 0)
+        self.assertIn("Permission denied", said)
+
+    def test_receiver_runs_nothing(self):
+        """A command asked for is not run, and no port is forwarded."""
+        here, known = self.cluster.site_dir(RECEIVER), self.cluster.top / "known"
+        known.write_text(f"[127.0.0.1]:{self.port()} {(here / 'sshd' / 'host_ed25519.pub').read_text()}")
+        ssh = ["ssh", "-p", str(self.port()), "-i", str(self.cluster.site_dir(SENDER) / "ship_ed25519"), *self.ssh_options(known)]
+        user = f"{getpass.getuser()}@127.0.0.1"
+        mark = self.cluster.top / "mark"
+        done = subprocess.run([*ssh, user, f"touch {mark}"], stdin=subprocess.DEVNULL, capture_output=True, timeout=20)
+        self.assertFalse(mark.exists(), done)
+        target = f"127.0.0.1:{self.cluster.base_port}"
+        done = subprocess.run([*ssh, "-W", target, user], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=20)
+        self.assertNotEqual(done.returncode, 0)
+        self.assertIn("prohibited", done.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
