@@ -4,6 +4,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/text.h"
+
 struct stream {
 	struct repository *repository;
 	const struct backup_manifest *manifest;
@@ -36,28 +38,48 @@ void stream_free(struct stream *s)
 	}
 }
 
+static const struct manifest_object *stream_object(
+	const struct stream *s, enum object_kind kind, uint32_t number)
+{
+	const struct backup_manifest *m = s->manifest;
+
+	return &m->objects[kind == OBJECT_INDEX ? number : m->n_index + number];
+}
+
+/* An operator has to find the file: what is wrong with an object is told with the object's name. */
+static int stream_fault(
+	const struct stream *s, enum object_kind kind, uint32_t number, int rc, struct err *e)
+{
+	char name[HEX_LEN(HASH_BYTES) + 1];
+
+	if (rc == 0) {
+		return 0;
+	}
+	hex_encode(bytes_of(stream_object(s, kind, number)->hash, HASH_BYTES), name);
+	return err_wrap(e, rc, "object '%.16s...' (%s %u of index %llu)", name,
+		kind == OBJECT_INDEX ? "index" : "pack", number,
+		(unsigned long long)s->manifest->index);
+}
+
 static int stream_open(struct stream *s, enum object_kind kind, uint32_t number,
 	struct object_reader **ret_object, struct err *e)
 {
 	const struct backup_manifest *m = s->manifest;
-	uint32_t at = kind == OBJECT_INDEX ? number : m->n_index + number;
+	const struct manifest_object *object = stream_object(s, kind, number);
 	struct object_place place = {.kind = kind, .index = m->index, .number = number};
 	uint64_t bytes = 0;
 	int fd = -1, rc;
 
 	memcpy(place.cluster_id, m->cluster_id, ID_BYTES);
 	memcpy(place.lineage, m->lineage, ID_BYTES);
-	rc = repository_open_object(s->repository, m->objects[at].hash, &fd, &bytes, e);
-	if (rc == 0 && bytes != m->objects[at].bytes) {
+	rc = repository_open_object(s->repository, object->hash, &fd, &bytes, e);
+	if (rc == 0 && bytes != object->bytes) {
 		(void)close(fd); /* Only read. */
 		rc = err_set(e, KLUIS_ECORRUPT, "another size than the manifest says");
 	} else if (rc == 0) {
 		rc = object_reader_new(fd, &place, s->key, ret_object, e);
 	}
-	return rc == 0 ? 0
-		       : err_wrap(e, rc, "%s %u of index %llu",
-				 kind == OBJECT_INDEX ? "index" : "pack", number,
-				 (unsigned long long)m->index);
+	return rc;
 }
 
 static int stream_open_index(struct stream *s, struct err *e)
@@ -71,8 +93,7 @@ static int stream_open_index(struct stream *s, struct err *e)
 	if (rc == 0) {
 		rc = index_reader_new(object, &s->index, e);
 	}
-	s->next_index++;
-	return rc;
+	return stream_fault(s, OBJECT_INDEX, s->next_index++, rc, e);
 }
 
 int stream_next(struct stream *s, struct index_entry *ret_entry, bool *ret_more, struct err *e)
@@ -83,6 +104,7 @@ int stream_next(struct stream *s, struct index_entry *ret_entry, bool *ret_more,
 	while (rc == 0 && !more) {
 		if (s->index != NULL) {
 			rc = index_reader_next(s->index, ret_entry, &more, e);
+			rc = stream_fault(s, OBJECT_INDEX, s->next_index - 1, rc, e);
 		}
 		if (rc == 0 && !more) {
 			if (s->next_index == s->manifest->n_index) {
@@ -126,5 +148,5 @@ int stream_value(struct stream *s, const struct index_entry *entry, struct buf *
 	if (rc != 0) {
 		to->len = before;
 	}
-	return rc;
+	return stream_fault(s, OBJECT_PACK, entry->pack, rc, e);
 }

@@ -18,6 +18,7 @@
 #include "base/clock.h"
 #include "base/fault.h"
 #include "base/file.h"
+#include "base/text.h"
 #include "storage/cluster_store.h"
 #include "storage/position.h"
 #include "storage/txn.h"
@@ -435,7 +436,9 @@ static void test_records(void **state)
 	assert_records_refused(w, buf_bytes(&records), KLUIS_EVERIFY);
 }
 
-/* Damage in the oldest increment alone stops the restore and leaves nothing. */
+/* Damage in the oldest increment alone stops the restore, which names the object and leaves
+ * nothing.
+ */
 static void test_damaged_chain(void **state)
 {
 	struct world *w = *state;
@@ -446,9 +449,10 @@ static void test_damaged_chain(void **state)
 	const struct backup_manifest *full;
 	_cleanup_(x_closep) int fd = -1;
 	_cleanup_(x_closep) int writable = -1;
+	struct err e = {0};
 	uint64_t bytes = 0;
 	uint8_t byte;
-	char path[64];
+	char path[64], name[HEX_LEN(HASH_BYTES) + 1];
 
 	assert_int_equal(
 		point_open(w->sites.repository[1], w->hash, &w->sites.trust, &point, NULL), 0);
@@ -462,7 +466,10 @@ static void test_damaged_chain(void **state)
 	assert_int_equal(pread(writable, &byte, 1, (off_t)bytes / 2), 1);
 	byte ^= 1;
 	assert_int_equal(pwrite(writable, &byte, 1, (off_t)bytes / 2), 1);
-	assert_int_equal(restore_cluster(&config, &result, NULL), KLUIS_EVERIFY);
+	assert_int_equal(restore_cluster(&config, &result, &e), KLUIS_EVERIFY);
+	hex_encode(bytes_of(full->objects[full->n_index].hash, HASH_BYTES), name);
+	name[16] = 0;
+	assert_non_null(strstr(e.text, name)); /* Which file it is. */
 	assert_nothing_left(dir);
 	byte ^= 1;
 	assert_int_equal(pwrite(writable, &byte, 1, (off_t)bytes / 2), 1);
