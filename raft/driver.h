@@ -40,7 +40,8 @@ struct driver_io {
 	 * n-1] (take a reference on those you queue). May drop. */
 	void (*send)(void *ctx, uint64_t peer, struct bytes header, struct entry *const *entries,
 		unsigned n);
-	/* A MESSAGE_PROPOSE or MESSAGE_PROPOSE_RESULT came from peer; valid during the call. */
+	/* A MESSAGE_PROPOSE or MESSAGE_PROPOSE_RESULT came from peer; valid during the call. This
+	 * one is called with the driver at rest: it may call driver_send(). */
 	void (*proposed)(void *ctx, uint64_t peer, const struct message *message);
 
 	/* --- disk --- */

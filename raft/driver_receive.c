@@ -260,9 +260,8 @@ static void receive_dispatch(
 	case MESSAGE_READ_INDEX_RESULT:
 		reads_receive(driver, peer->id, message);
 		break;
-	case MESSAGE_PROPOSE:
+	case MESSAGE_PROPOSE: /* Not for the core: driver_receive() hands them on. */
 	case MESSAGE_PROPOSE_RESULT:
-		driver->io.proposed(driver->ctx, peer->id, message);
 		break;
 	}
 }
@@ -294,6 +293,7 @@ int driver_receive(struct driver *driver, uint64_t peer, uint64_t connection, st
 {
 	struct driver_peer *known;
 	struct message message;
+	bool proposed;
 	int rc;
 
 	if (peer == 0 || peer == driver->options.id) {
@@ -315,14 +315,22 @@ int driver_receive(struct driver *driver, uint64_t peer, uint64_t connection, st
 		message_release(&message);
 		rc = KLUIS_EPROTO;
 	}
-	if (rc == 0) {
+	proposed = rc == 0 &&
+		   (message.type == MESSAGE_PROPOSE || message.type == MESSAGE_PROPOSE_RESULT);
+	if (rc != 0) {
+		driver->counters.malformed++;
+	} else if (!proposed) {
 		driver->receiving = known;
 		receive_dispatch(driver, known, &message);
 		driver->receiving = NULL;
-		message_release(&message);
-	} else {
-		driver->counters.malformed++;
 	}
 	driver_leave(driver);
+	if (proposed && !driver->dead) {
+		/* Outside, for a refusal is answered at once, through the driver. */
+		driver->io.proposed(driver->ctx, peer, &message);
+	}
+	if (rc == 0) {
+		message_release(&message);
+	}
 	return rc == 0 ? 0 : KLUIS_EPROTO;
 }

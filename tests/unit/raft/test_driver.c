@@ -411,6 +411,27 @@ static void test_foreign_bytes_are_counted(void **state)
 	rig_free(rig);
 }
 
+static void test_a_proposal_is_refused_at_once(void **state)
+{
+	struct driver_rig *rig = rig_clean(&old_disk);
+	struct message_proposal proposal = {.boot = 1, .seq = 9, .command = bytes_str("x")};
+	struct message message = {.type = MESSAGE_PROPOSE, .term = 5};
+	struct message sent;
+
+	(void)state;
+	message.propose.n = 1;
+	message.propose.proposals = &proposal;
+	assert_int_equal(rig_receive(rig, 2, &message), 0);
+	assert_int_equal(rig->sent_n, 1);
+	assert_int_equal(rig->sent[0].peer, 2);
+	assert_int_equal(message_decode(buf_bytes(&rig->sent[0].bytes), &sent, NULL), 0);
+	assert_int_equal(sent.type, MESSAGE_PROPOSE_RESULT);
+	assert_int_equal(sent.propose_result.seq, 9);
+	assert_int_equal(sent.propose_result.rc, KLUIS_ENOTLEADER);
+	message_release(&sent);
+	rig_free(rig);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -428,6 +449,7 @@ int main(void)
 		cmocka_unit_test(test_promotion_needs_catch_up),
 		cmocka_unit_test(test_start_refuses_what_no_disk_held),
 		cmocka_unit_test(test_foreign_bytes_are_counted),
+		cmocka_unit_test(test_a_proposal_is_refused_at_once),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

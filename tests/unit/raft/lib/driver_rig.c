@@ -27,9 +27,17 @@ static void rig_send(
 
 static void rig_proposed(void *ctx, uint64_t peer, const struct message *message)
 {
-	(void)ctx;
-	(void)peer;
-	(void)message;
+	/* As raft/propose refuses: at once, through the driver. */
+	struct driver_rig *rig = ctx;
+	struct message refusal = {.type = MESSAGE_PROPOSE_RESULT, .term = message->term};
+
+	if (message->type == MESSAGE_PROPOSE) {
+		refusal.propose_result.boot = message->propose.proposals[0].boot;
+		refusal.propose_result.first_seq = refusal.propose_result.seq =
+			message->propose.proposals[0].seq;
+		refusal.propose_result.rc = KLUIS_ENOTLEADER;
+		driver_send(rig->driver, peer, &refusal);
+	}
 }
 
 static int rig_store_vote(void *ctx, uint64_t term, uint64_t vote)
