@@ -1,0 +1,218 @@
+#!/usr/bin/env python3
+"""All six nodes gone: a snapshot's copy at one site becomes a new cluster, and the client that was told of it has every byte."""
+import json
+import os
+import shutil
+import unittest
+
+from cluster import SITES, Cluster
+
+VERIFICATION, PIN_CHANGED = 14, 15
+RECORD_BYTES = 168
+
+
+class Restore(unittest.TestCase):
+    def test_destroy_and_restore(self):
+        with Cluster() as cluster:
+            self.c = cluster
+            self.pki = cluster.dir / "pki"
+            self.profile = cluster.enrol("owner")
+            self.store_files()
+            self.snapshot = self.take_snapshot()
+            self.verify_copies()
+            before = cluster.get("ams", "/.well-known/kluis.json")[1]["lineage"]
+            # After the snapshot: what the restore will not have.
+            cluster.client("put", self.files["small"], "v:/late", profile=self.profile)
+            self.destroy()
+            self.refuse_bad_restores()
+            self.restore("ams")
+            self.forged_records()
+            for site in SITES[1:]:
+                self.restore(site)
+            for site in SITES:
+                cluster.spawn(site)
+            cluster.wait_ready()
+            self.assertNotEqual(cluster.get("ams", "/.well-known/kluis.json")[1]["lineage"], before)
+            self.client_comes_back()
+            self.others_snapshot_again()
+
+    def store_files(self):
+        c = self.c
+        self.files = {}
+        (c.top / "in").mkdir()
+        for name, size in (("empty", 0), ("small", 100), ("page", 1 << 20), ("large", 6_500_001)):
+            self.files[name] = c.top / "in" / name
+            self.files[name].write_bytes(os.urandom(size))
+        c.client("vault", "create", "v", profile=self.profile)
+        c.client("put", "-r", c.top / "in", "v:/", profile=self.profile)
+
+    def take_snapshot(self):
+        c = self.c
+        c.ctl("utr", "snapshot", "save", "--wait", "--timeout", "90", timeout=120)
+        newest = json.loads(c.ctl("utr", "-o", "json", "snapshot", "list").stdout)["items"][0]
+        self.copies = [SITES[node - 1] for node in newest["confirmed_by"]]
+        self.assertGreaterEqual(len(self.copies), 3, newest)
+        self.source = c.site_dir(self.copies[-1])
+        return newest["id"]
+
+    def kluisctl(self, *words, check=True):
+        return self.c.run([str(self.c.kluisctl), *map(str, words)], check, 60)
+
+    def verify(self, site, level, *more, repository=None, check=True):
+        here = self.c.site_dir(site)
+        return self.kluisctl("snapshot", "verify", self.snapshot, "--repository", repository or here / "repository", "--config",
+                             here / "kluisd.ini", "--level", level, *more, check=check)
+
+    def verify_copies(self):
+        key = self.pki / "backup.key"
+        for level in (1, 2):
+            for site in self.copies:
+                self.verify(site, level)
+        self.verify(self.source.name, 3, "--key-file", key)
+        # A flipped byte in an object: found by levels 2 and 3, by name.
+        damaged = self.damaged_copy()
+        for level, more in ((2, []), (3, ["--key-file", key])):
+            done = self.verify("ams", level, *more, repository=damaged, check=False)
+            self.assertEqual(done.returncode, VERIFICATION, done.stderr + done.stdout)
+            self.assertIn(self.flipped[:16], done.stderr + done.stdout)
+        # The wrong backup key.
+        other = self.c.top / "other-keys"
+        self.kluisctl("backup", "keys", "init", "--dir", other)
+        done = self.verify(self.source.name, 3, "--key-file", other / "backup.key", check=False)
+        self.assertNotEqual(done.returncode, 0, done.stdout)
+        self.assertIn("key", done.stderr + done.stdout)
+        self.wrong_key = other / "backup.key"
+
+    def damaged_copy(self):
+        """A site's repository with one byte flipped in the largest object; remembers which."""
+        damaged = self.c.top / "damaged"
+        shutil.copytree(self.source / "repository", damaged)
+        victim = max((p for p in damaged.rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
+        raw = bytearray(victim.read_bytes())
+        raw[len(raw) // 2] ^= 1
+        os.chmod(victim, 0o600)
+        victim.write_bytes(raw)
+        self.flipped = victim.name
+        return damaged
+
+    def destroy(self):
+        self.c.kill_all_at_once()
+        for site in SITES:
+            shutil.rmtree(self.c.site_dir(site) / "data")
+
+    def restore(self, site, *more, check=True, init=True, repository=None, key=None, record=None, restore_key=None):
+        here = self.c.site_dir(site)
+        done = self.kluisctl("restore", "cluster", "--config", here / "kluisd.ini", "--snapshot", self.snapshot, "--repository",
+                             repository or self.source / "repository", "--key-file", key or self.pki / "backup.key", "--restore-key",
+                             restore_key or self.pki / "restore.key", "--record", record or self.c.top / "records", "--yes", *more,
+                             check=check)
+        if done.returncode == 0 and init:
+            self.c.run([str(self.c.kluisd), "init", "--restored", "--development", "--config", str(here / "kluisd.ini")], True, 60)
+        return done
+
+    def check_nothing_left(self, site, done):
+        """A restore that failed leaves no store that a node could start with, and names what was wrong."""
+        here = self.c.site_dir(site)
+        self.assertNotEqual(done.returncode, 0, done.stdout)
+        self.assertRegex(done.stderr, r"(?m)^kluisctl: ")
+        self.assertFalse((here / "data" / "db").exists(), "half a store")
+        code, said = self.c.refused(site, "init", "--restored", "--development")
+        self.assertEqual(code, 1, said)
+        code, said = self.c.refused(site)
+        self.assertIn("is no node's data directory yet", said)
+        self.assertEqual(code, 1)
+
+    def refuse_bad_restores(self):
+        plan = self.kluisctl("restore", "plan", "--config", self.source / "kluisd.ini", "--snapshot", self.snapshot)
+        self.assertIn(self.snapshot, plan.stdout)
+        self.assertFalse((self.source / "data").exists(), "a plan does nothing")
+        bad = {
+            "a byte flipped in an object": dict(repository=self.c.top / "damaged"),
+            "the wrong backup key": dict(key=self.wrong_key),
+            "a repository without it": dict(repository=self.empty("none")),
+            "the wrong key to sign the record": dict(restore_key=self.strange_restore_key()),
+        }
+        for name, how in bad.items():
+            with self.subTest(name):
+                record = self.c.top / "bad-records"
+                done = self.restore("ams", check=False, init=False, record=record, **how)
+                self.check_nothing_left("ams", done)
+                if "repository" in how and name.startswith("a byte"):
+                    self.assertIn(self.flipped[:16], done.stderr)
+                record.unlink(missing_ok=True)
+
+    def empty(self, name):
+        path = self.c.top / name
+        path.mkdir()
+        return path
+
+    def strange_restore_key(self):
+        self.kluisctl("pki", "init", "--ec", "--dir", self.c.top / "other-pki")
+        return self.c.top / "other-pki" / "restore.key"
+
+    def forged_records(self):
+        """A record that was changed, or that another key signed, is no ground to restore on."""
+        good = (self.c.top / "records").read_bytes()
+        self.assertEqual(len(good), RECORD_BYTES)
+        for offset in (5, 30, 60, 100, 120, 167):
+            with self.subTest(offset=offset):
+                forged = bytearray(good)
+                forged[offset] ^= 1
+                record = self.c.top / "forged"
+                record.write_bytes(forged)
+                done = self.restore("rtd", check=False, init=False, record=record)
+                self.check_nothing_left("rtd", done)
+        # One in the store itself: the node shows it to clients, and they refuse it (client_comes_back).
+        self.record_in_store = next(p for p in (self.c.site_dir("ams") / "data").rglob("restore-records") if p.is_file())
+        self.assertEqual(self.record_in_store.read_bytes(), good)
+
+    def client_comes_back(self):
+        c = self.c
+        # Every read is refused until the user agreed, and says what was restored, from when.
+        done = c.client("verify", "v", profile=self.profile, check=False)
+        self.assertEqual(done.returncode, PIN_CHANGED, done.stdout + done.stderr)
+        self.assertRegex(done.stdout + done.stderr, r"(?i)restore")
+        self.assertIn("--accept-restore", done.stdout + done.stderr)
+        self.assertEqual(c.client("ls", "v:/", profile=self.profile, check=False).returncode, PIN_CHANGED)
+        # A record changed at every site is refused even by who would agree.
+        self.with_forged_record_everywhere()
+        c.client("verify", "v", "--accept-restore", profile=self.profile)
+        c.client("verify", "v", profile=self.profile, endpoint="mst")
+        out = c.top / "out"
+        c.client("get", "-r", "v:/", out, profile=self.profile, endpoint="mst")
+        for name, path in self.files.items():
+            self.assertEqual((out / name).read_bytes(), path.read_bytes(), name)
+        self.assertFalse((out / "late").exists(), "it was not in the snapshot")
+
+    def with_forged_record_everywhere(self):
+        c = self.c
+        places = {site: c.site_dir(site) / "data" / "restore-records" for site in SITES}
+        good = places["ams"].read_bytes()
+        forged = bytearray(good)
+        forged[-1] ^= 1
+        self.swap_records(places, bytes(forged))
+        done = c.client("verify", "v", "--accept-restore", profile=self.profile, check=False)
+        self.assertIn(done.returncode, (VERIFICATION, PIN_CHANGED), done.stdout + done.stderr)
+        self.swap_records(places, good)
+
+    def swap_records(self, places, content):
+        for site, place in places.items():
+            self.c.stop(site)
+            os.chmod(place, 0o600)
+            place.write_bytes(content)
+        for site in places:
+            self.c.spawn(site)
+        self.c.wait_ready()
+
+    def others_snapshot_again(self):
+        """The new cluster takes writes, and its own snapshots."""
+        c = self.c
+        c.client("put", self.files["page"], "v:/after", profile=self.profile)
+        back = c.top / "after"
+        c.client("get", "v:/after", back, profile=self.profile, endpoint="ein")
+        self.assertEqual(back.read_bytes(), self.files["page"].read_bytes())
+        c.ctl("rtd", "snapshot", "save", "--wait", "--timeout", "90", timeout=120)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
