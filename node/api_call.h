@@ -105,7 +105,7 @@ struct bytes call_actor(const struct api_call *call);
 struct command_once call_once(const struct api_call *call);
 /* Encodes into call->command. */
 void call_propose(struct api_call *call, const struct command *command);
-/* The state machine's answer, in route->applied when propose.rc is 0. */
+/* The state machine's answer, for route->applied; call->rc when it refused. */
 KLUIS_MUST_CHECK int call_reply(struct api_call *call, struct command_reply *ret_reply);
 
 /* 200 with this JSON (taken), or another status. */

@@ -142,7 +142,7 @@ int service_enrol_applied(struct api_call *call)
 {
 	struct command_reply reply;
 	json_t *body;
-	int rc = call->rc != 0 ? call->rc : call_reply(call, &reply);
+	int rc = call_reply(call, &reply);
 
 	secret_clear(call->extra, sizeof(struct enrol));
 	if (rc != 0) {
@@ -280,7 +280,7 @@ int login_finish_applied(struct api_call *call)
 	struct login *login = call->extra;
 	struct command_reply reply;
 	json_t *body;
-	int rc = call->rc != 0 ? call->rc : call_reply(call, &reply);
+	int rc = call_reply(call, &reply);
 
 	if (rc != 0) {
 		return rc;

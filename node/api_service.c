@@ -101,7 +101,7 @@ int sys_service_create_applied(struct api_call *call)
 	struct service *service = call->extra;
 	struct command_reply reply;
 	json_t *body;
-	int rc = call->rc != 0 ? call->rc : call_reply(call, &reply);
+	int rc = call_reply(call, &reply);
 
 	if (rc != 0) {
 		return rc;

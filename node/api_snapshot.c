@@ -150,7 +150,7 @@ int sys_snapshot_save_applied(struct api_call *call)
 {
 	struct command_reply reply;
 	struct snapshot_row row;
-	int rc = call->rc != 0 ? call->rc : call_reply(call, &reply);
+	int rc = call_reply(call, &reply);
 
 	if (rc == 0) {
 		rc = snapshot_store_get(call->view, reply.number, &row, &call->e);

@@ -37,9 +37,11 @@ struct command_once call_once(const struct api_call *call)
 
 int call_reply(struct api_call *call, struct command_reply *ret_reply)
 {
-	int rc = command_reply_decode(call->propose.reply, ret_reply);
-
-	return rc == 0 ? 0
+	if (call->rc != 0) {
+		return call->rc;
+	}
+	return command_reply_decode(call->propose.reply, ret_reply) == 0
+		       ? 0
 		       : call_fail(call, KLUIS_EINTERNAL, "state machine's answer is malformed");
 }
 

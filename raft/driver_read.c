@@ -98,9 +98,9 @@ static void round_finish(struct driver *driver)
 	readers_answer(driver, &driver->reads.running, 0, driver->reads.index);
 }
 
-static void round_begin(struct driver *driver)
+/* All that wait run in one round, or request, under a new number. */
+static void reads_open(struct driver_reads *reads)
 {
-	struct driver_reads *reads = &driver->reads;
 	struct driver_readers swap = reads->running;
 
 	assert(!reads->round_open && reads->running.n == 0);
@@ -108,6 +108,13 @@ static void round_begin(struct driver *driver)
 	reads->waiting = swap;
 	reads->round_open = true;
 	reads->round++;
+}
+
+static void round_begin(struct driver *driver)
+{
+	struct driver_reads *reads = &driver->reads;
+
+	reads_open(reads);
 	reads->index = driver->raft.commit_index;
 	for (unsigned i = 0; i < driver->peers_n; i++) {
 		driver->peer[i].round_confirmed = false;
@@ -135,13 +142,8 @@ static void request_send(struct driver *driver)
 static void request_begin(struct driver *driver)
 {
 	struct driver_reads *reads = &driver->reads;
-	struct driver_readers swap = reads->running;
 
-	assert(!reads->round_open && reads->running.n == 0);
-	reads->running = reads->waiting;
-	reads->waiting = swap;
-	reads->round_open = true;
-	reads->round++;
+	reads_open(reads);
 	reads->leader = driver_leader(driver);
 	reads->begun_ms = driver->now_ms;
 	request_send(driver);
