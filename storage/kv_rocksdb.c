@@ -1,7 +1,9 @@
 #include <errno.h>
+#include <fcntl.h>
 #include <rocksdb/c.h>
 #include <string.h>
 #include <sys/statvfs.h>
+#include <unistd.h>
 
 #include "base/file.h"
 #include "storage/kv_ops.h"
@@ -16,6 +18,7 @@ enum {
 	KV_TIER_ALL = 0,
 	KV_TIER_CACHE = 1, /* kBlockCacheTier */
 	KV_LOG_FILES = 4,
+	KV_BATCH_KEPT_BYTES = 4 << 20, /* A larger write batch is not kept for the next one. */
 };
 
 struct kv_rocksdb {
@@ -27,6 +30,7 @@ struct kv_rocksdb {
 	rocksdb_block_based_table_options_t *table;
 	rocksdb_cache_t *cache;
 	rocksdb_writeoptions_t *write;
+	rocksdb_writebatch_t *batch; /* Of the writing thread; NULL: none kept. */
 };
 
 struct kv_rocksdb_view {
@@ -241,16 +245,10 @@ static struct kv_view *kv_rocksdb_view_new(struct kv *kv)
 	return &v->view;
 }
 
-static int kv_rocksdb_write(struct kv *kv, const struct kv_change *changes, size_t n, struct err *e)
+/* One batch is filled again and again: a new one would grow through all its sizes each time, and
+ * copy the pages at each. */
+static void kv_batch_fill(rocksdb_writebatch_t *batch, const struct kv_change *changes, size_t n)
 {
-	struct kv_rocksdb *r = CONTAINER_OF(kv, struct kv_rocksdb, kv);
-	rocksdb_writebatch_t *batch;
-	char *text = NULL;
-
-	if (r->read_only) {
-		return err_set(e, KLUIS_EIO, "write to the store '%s': opened read-only", r->dir);
-	}
-	batch = rocksdb_writebatch_create();
 	for (size_t i = 0; i < n; i++) {
 		const struct kv_change *c = &changes[i];
 
@@ -261,8 +259,29 @@ static int kv_rocksdb_write(struct kv *kv, const struct kv_change *changes, size
 				(const char *)c->value.data, c->value.len);
 		}
 	}
-	rocksdb_write(r->db, r->write, batch, &text);
-	rocksdb_writebatch_destroy(batch);
+}
+
+static int kv_rocksdb_write(struct kv *kv, const struct kv_change *changes, size_t n, struct err *e)
+{
+	struct kv_rocksdb *r = CONTAINER_OF(kv, struct kv_rocksdb, kv);
+	char *text = NULL;
+	size_t len;
+
+	if (r->read_only) {
+		return err_set(e, KLUIS_EIO, "write to the store '%s': opened read-only", r->dir);
+	}
+	if (r->batch == NULL) {
+		r->batch = rocksdb_writebatch_create();
+	}
+	kv_batch_fill(r->batch, changes, n);
+	rocksdb_write(r->db, r->write, r->batch, &text);
+	(void)rocksdb_writebatch_data(r->batch, &len);
+	if (len > KV_BATCH_KEPT_BYTES) {
+		rocksdb_writebatch_destroy(r->batch);
+		r->batch = NULL;
+	} else {
+		rocksdb_writebatch_clear(r->batch);
+	}
 	return text == NULL ? 0 : kv_failed(text, false, "write to the store", e);
 }
 
@@ -384,6 +403,9 @@ static void kv_rocksdb_close(struct kv *kv)
 	if (r->db != NULL) {
 		rocksdb_close(r->db);
 	}
+	if (r->batch != NULL) {
+		rocksdb_writebatch_destroy(r->batch);
+	}
 	rocksdb_options_destroy(r->options);
 	rocksdb_block_based_options_destroy(r->table);
 	rocksdb_cache_destroy(r->cache);
@@ -432,6 +454,19 @@ static void kv_set_blobs(rocksdb_options_t *o)
 	rocksdb_options_set_enable_blob_gc(o, 0);
 }
 
+/* Flushed past the page cache where the file system can: copying pages into it was a third of what
+ * a flush costs, and what was just written is rarely read again soon (docs/performance.md). */
+static bool kv_direct_io(const char *dir)
+{
+	int fd = open(dir, O_TMPFILE | O_RDWR | O_DIRECT | O_CLOEXEC, 0600);
+
+	if (fd < 0) {
+		return false;
+	}
+	(void)close(fd); /* It never had a name. */
+	return true;
+}
+
 static void kv_set_options(struct kv_rocksdb *r, const struct kv_options *options)
 {
 	rocksdb_options_t *o = r->options = rocksdb_options_create();
@@ -444,6 +479,7 @@ static void kv_set_options(struct kv_rocksdb *r, const struct kv_options *option
 	rocksdb_options_set_write_buffer_size(o, buffer / 3);
 	rocksdb_options_set_max_write_buffer_number(o, 4);
 	rocksdb_options_set_max_background_jobs(o, 2);
+	rocksdb_options_set_use_direct_io_for_flush_and_compaction(o, kv_direct_io(r->dir));
 	rocksdb_options_set_level_compaction_dynamic_level_bytes(o, 1);
 	rocksdb_options_set_keep_log_file_num(o, KV_LOG_FILES);
 	rocksdb_options_set_info_log_level(o, 2); /* Warnings. */

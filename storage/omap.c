@@ -19,7 +19,7 @@ struct bytes omap_key(const struct omap_item *item)
 
 struct bytes omap_value(const struct omap_item *item)
 {
-	return bytes_of(item->data + item->key_len, item->value_len);
+	return bytes_of(item->value, item->value_len);
 }
 
 static uint32_t omap_priority(struct bytes key)
@@ -34,16 +34,27 @@ static uint32_t omap_priority(struct bytes key)
 	return (uint32_t)(h >> 32);
 }
 
-static struct omap_item *omap_item_new(struct bytes key, struct bytes value, bool mark)
+/* With room for `room` bytes behind the key. */
+static struct omap_item *omap_item_new(struct bytes key, struct bytes value, size_t room)
 {
-	struct omap_item *item = x_malloc(sizeof *item + key.len + value.len);
+	struct omap_item *item = x_malloc(sizeof *item + key.len + room);
 
 	assert(key.len <= UINT32_MAX && value.len <= UINT32_MAX);
 	atomic_init(&item->refs, 1);
-	item->mark = mark;
+	item->mark = false;
 	item->key_len = (uint32_t)key.len;
 	item->value_len = (uint32_t)value.len;
+	item->value = value.data;
 	memcpy(item->data, key.data, key.len);
+	return item;
+}
+
+static struct omap_item *omap_item_copy(struct bytes key, struct bytes value, bool mark)
+{
+	struct omap_item *item = omap_item_new(key, value, value.len);
+
+	item->mark = mark;
+	item->value = item->data + key.len;
 	if (value.len > 0) {
 		memcpy(item->data + key.len, value.data, value.len);
 	}
@@ -204,7 +215,13 @@ void omap_release(struct omap *map)
 void omap_put(struct omap *map, struct bytes key, struct bytes value, bool mark)
 {
 	assert(key.len > 0);
-	map->root = omap_node_put(map->root, omap_item_new(key, value, mark));
+	map->root = omap_node_put(map->root, omap_item_copy(key, value, mark));
+}
+
+void omap_put_borrowed(struct omap *map, struct bytes key, struct bytes value)
+{
+	assert(key.len > 0);
+	map->root = omap_node_put(map->root, omap_item_new(key, value, 0));
 }
 
 bool omap_remove(struct omap *map, struct bytes key)

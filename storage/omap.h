@@ -15,7 +15,8 @@ struct omap_item {
 	atomic_uint refs;
 	bool mark; /* The user's. */
 	uint32_t key_len, value_len;
-	uint8_t data[]; /* Key, then value. */
+	const uint8_t *value; /* Behind the key, or the caller's. */
+	uint8_t data[];	      /* Key, then the value unless it is borrowed. */
 };
 struct bytes omap_key(const struct omap_item *item);
 struct bytes omap_value(const struct omap_item *item);
@@ -31,6 +32,9 @@ void omap_release(struct omap *map); /* Empty and usable again. */
 
 /* Copies key and value; takes the place of what the key had. */
 void omap_put(struct omap *map, struct bytes key, struct bytes value, bool mark);
+/* As omap_put(), but the value is the caller's and must live as long as this map and all copies of
+ * it that have the item: for large bytes that are elsewhere anyway. */
+void omap_put_borrowed(struct omap *map, struct bytes key, struct bytes value);
 /* False when there is no such key. */
 bool omap_remove(struct omap *map, struct bytes key);
 

@@ -255,7 +255,7 @@ static int page_ref(struct txn *txn, const uint8_t vault_id[16], const uint8_t h
 		return rc;
 	}
 	if (refs == 0) {
-		txn_put_hashed(txn, key_bytes(&key), page, hash);
+		txn_put_borrowed(txn, key_bytes(&key), page, hash);
 	}
 	page_put_refs(txn, vault_id, hash, refs + 1);
 	return 0;

@@ -239,10 +239,10 @@ void txn_put(struct txn *txn, struct bytes key, struct bytes value)
 	omap_put(&txn->touched, key, bytes_of(NULL, 0), false);
 }
 
-void txn_put_hashed(struct txn *txn, struct bytes key, struct bytes value, const uint8_t hash[32])
+void txn_put_borrowed(struct txn *txn, struct bytes key, struct bytes value, const uint8_t hash[32])
 {
 	assert(txn->in_command && key_is_row(key));
-	omap_put(&txn->work, key, value, false);
+	omap_put_borrowed(&txn->work, key, value);
 	omap_put(&txn->touched, key, bytes_of(hash, 32), false);
 }
 

@@ -34,8 +34,10 @@ void txn_command_abort(struct txn *txn);
 /* Key and value are copied. Only rows (key_is_row()), only between txn_command_begin() and its end.
  * A row that ends a command as it began it has not changed. */
 void txn_put(struct txn *txn, struct bytes key, struct bytes value);
-/* As txn_put() when the value's SHA-256 is known: spares a pass over large bytes. */
-void txn_put_hashed(struct txn *txn, struct bytes key, struct bytes value, const uint8_t hash[32]);
+/* As txn_put() for large bytes whose SHA-256 is known: no pass over them and no copy. value must
+ * stay until txn_store() or txn_free(). */
+void txn_put_borrowed(
+	struct txn *txn, struct bytes key, struct bytes value, const uint8_t hash[32]);
 /* Deleting what is not there is no change. */
 void txn_delete(struct txn *txn, struct bytes key);
 /* Drops a tombstone of by_index for good (see fsm_expire); touches no row and no state hash. */

@@ -23,10 +23,16 @@ static struct bytes key_of(unsigned i, uint8_t to[2])
 
 static void put(struct omap *map, struct model *model, unsigned i, uint32_t value)
 {
+	static const uint8_t borrowed[4];
 	uint8_t raw[2], number[4];
 
 	store_u32(number, value);
-	omap_put(map, key_of(i, raw), bytes_of(number, value % 3 == 0 ? 0 : 4), value % 2 == 0);
+	if (value % 7 == 1 && value % 2 == 1 && value % 3 != 0) {
+		omap_put_borrowed(map, key_of(i, raw), bytes_of(borrowed, sizeof borrowed));
+	} else {
+		omap_put(map, key_of(i, raw), bytes_of(number, value % 3 == 0 ? 0 : 4),
+			value % 2 == 0);
+	}
 	model->value[i] = value;
 }
 
