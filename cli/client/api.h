@@ -130,7 +130,16 @@ KLUIS_MUST_CHECK int api_pages(struct client *client, const uint8_t vault_id[ID_
 /* PUT pages/{n}: a commit of one page. etag NULL: a new page. */
 KLUIS_MUST_CHECK int api_page_put(struct client *client, const uint8_t vault_id[ID_BYTES],
 	uint64_t page_no, struct bytes page, struct bytes head, const char *etag, struct err *e);
-/* GET pages/{n}/versions by api_list(); one of them: */
+/* GET pages/{n}/versions: the newest, at most LIST_LIMIT_MAX (more than are kept). */
+struct api_version_row {
+	uint64_t revision, bytes, written_ms;
+	uint32_t epoch;
+	uint8_t sha256[HASH_BYTES];
+};
+KLUIS_MUST_CHECK int api_versions(struct client *client, const uint8_t vault_id[ID_BYTES],
+	uint64_t page_no, struct api_version_row ret_versions[LIST_LIMIT_MAX], size_t *ret_n,
+	struct err *e);
+/* One of them: */
 KLUIS_MUST_CHECK int api_version(struct client *client, const uint8_t vault_id[ID_BYTES],
 	uint64_t page_no, uint64_t revision, struct buf *ret_page, struct err *e);
 

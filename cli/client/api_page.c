@@ -190,6 +190,52 @@ int api_version(struct client *client, const uint8_t vault_id[ID_BYTES], uint64_
 	return page_octets(client, &request, ret_page, e);
 }
 
+static bool version_parse(const json_t *object, struct api_version_row *to)
+{
+	struct json_reader r = json_reader_of(object);
+	uint64_t epoch = json_reader_u64(&r, "epoch");
+
+	*to = (struct api_version_row){.revision = json_reader_u64(&r, "revision"),
+		.bytes = json_reader_u64(&r, "bytes"),
+		.written_ms = json_reader_u64(&r, "written"),
+		.epoch = (uint32_t)epoch};
+	json_reader_hex(&r, "sha256", to->sha256, HASH_BYTES);
+	return r.failed == NULL && epoch <= UINT32_MAX;
+}
+
+int api_versions(struct client *client, const uint8_t vault_id[ID_BYTES], uint64_t page_no,
+	struct api_version_row ret_versions[LIST_LIMIT_MAX], size_t *ret_n, struct err *e)
+{
+	char target[PAGE_TARGET_MAX];
+	struct json_reader r;
+	const json_t *items;
+	json_t *object;
+	size_t n;
+	int rc;
+
+	page_target(
+		target, vault_id, "pages/%" PRIu64 "/versions?limit=%d", page_no, LIST_LIMIT_MAX);
+	rc = page_json(client, target, &object, e);
+	if (rc != 0) {
+		return rc;
+	}
+	r = json_reader_of(object);
+	items = json_reader_array(&r, "items");
+	n = json_array_size(items);
+	for (size_t i = 0; i < n && r.failed == NULL; i++) {
+		if (n > LIST_LIMIT_MAX ||
+			!version_parse(json_array_get(items, i), &ret_versions[i])) {
+			r.failed = "items";
+		}
+	}
+	rc = json_reader_end(&r, "versions", e);
+	json_decref(object);
+	if (rc == 0) {
+		*ret_n = n;
+	}
+	return rc;
+}
+
 static int pages_split(struct bytes body, size_t n, struct bytes *ret_pages, struct err *e)
 {
 	struct wire w = wire_of(body);

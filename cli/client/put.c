@@ -113,9 +113,12 @@ static int piece_seal(struct put *put, struct put_piece *piece, struct bytes con
 	struct buf page = BUF_INIT;
 	int rc;
 
-	piece->entry = (struct vault_entry){.page_no = put->next_page,
-		.revision = vault_next_revision(vault, put->next_page),
-		.epoch = vault->keys[vault->n_keys - 1].epoch};
+	piece->entry = (struct vault_entry){
+		.page_no = put->next_page, .epoch = vault->keys[vault->n_keys - 1].epoch};
+	rc = vault_next_revision(vault, put->next_page, &piece->entry.revision, e);
+	if (rc != 0) {
+		return rc;
+	}
 	buf_reserve(&page, content.len + 8192);
 	rc = vault_seal_page(vault, piece->entry.page_no, piece->entry.revision, PAGE_CHUNK, 0,
 		content, piece->plain_hash, &page, e);
@@ -206,12 +209,13 @@ static int batch_add(struct put *put, struct put_batch *b, uint64_t page_no, uns
 	if (b->n == COMMIT_ENTRIES_MAX) {
 		return err_set(e, KLUIS_ETOOLARGE, "more pages change than a commit can hold");
 	}
-	*entry = (struct vault_entry){.page_no = page_no,
-		.revision = vault_next_revision(vault, page_no),
-		.epoch = vault->keys[vault->n_keys - 1].epoch};
+	*entry = (struct vault_entry){
+		.page_no = page_no, .epoch = vault->keys[vault->n_keys - 1].epoch};
 	hash_sha256(content, plain);
-	rc = vault_seal_page(
-		vault, page_no, entry->revision, PAGE_ITEMS, flags, content, plain, page, e);
+	rc = vault_next_revision(vault, page_no, &entry->revision, e);
+	rc = rc != 0 ? rc
+		     : vault_seal_page(vault, page_no, entry->revision, PAGE_ITEMS, flags, content,
+			       plain, page, e);
 	if (rc != 0) {
 		return rc;
 	}
@@ -394,7 +398,7 @@ static bool put_reuse(struct put *put, struct put_source *source, struct bytes c
 	}
 	page_no = source->earlier[chunk];
 	if (page_no >= put->vault->head.page_count || !vault_page_written(put->vault, page_no) ||
-		vault_seal_page(put->vault, page_no, vault_next_revision(put->vault, page_no) - 1,
+		vault_seal_page(put->vault, page_no, put->vault->leaves[page_no].revision,
 			PAGE_CHUNK, 0, content, plain_hash, &page, NULL) != 0 ||
 		vault_check_page(put->vault, page_no, buf_bytes(&page), NULL) != 0) {
 		return false;

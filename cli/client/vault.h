@@ -22,10 +22,12 @@ struct vault_key {
 	struct secret vk;
 };
 
-/* What is known of a written page beside its leaf. */
+/* What is known of a page beside its leaf. What the cluster's list of changes says is not proven by
+ * the tree, which holds the leaf alone; a page of ours, or one that was read, is. */
 struct vault_leaf {
-	uint64_t revision;
+	uint64_t revision; /* 0: never written, always proven. */
 	uint32_t epoch;
+	bool proven;
 };
 
 /* Read the fields, change them by functions alone. */
@@ -47,6 +49,9 @@ struct vault {
 	struct vault_leaf *leaves;
 	size_t leaves_cap;
 	bool leaves_dirty; /* The cached table is older. */
+	/* Why the pending commit did not get through, else code 0: nothing else can be committed.
+	 */
+	struct err stuck;
 };
 
 /* A page of a commit. */
@@ -83,10 +88,10 @@ KLUIS_MUST_CHECK int vault_label_open(
 	const struct vault *vault, struct bytes label, struct buf *ret_name, struct err *e);
 
 /* Brings the pin to the cluster's head. A commit that was sent but never answered is sent again,
- * byte for byte, unless the chain shows another head in its place. KLUIS_EPIN: the cluster shows an
- * older head, or another one, than the profile has seen (rollback, fork). KLUIS_EVERIFY: a head, a
- * signature or the page table is not what a valid writer made. In both cases the profile stays as
- * it was. */
+ * byte for byte, unless the chain shows another head in its place; if it is refused the vault can
+ * be read, but not written to. KLUIS_EPIN: the cluster shows an older head, or another one, than
+ * the profile has seen (rollback, fork). KLUIS_EVERIFY: a head, a signature or the page table is
+ * not what a valid writer made. In both cases the profile stays as it was. */
 KLUIS_MUST_CHECK int vault_sync(struct vault *vault, struct err *e);
 
 /* Whether this page was ever written, and its state. page_no < head.page_count. */
@@ -109,13 +114,17 @@ KLUIS_MUST_CHECK int vault_read_page(struct vault *vault, uint64_t page_no, bool
 KLUIS_MUST_CHECK int vault_seal_page(const struct vault *vault, uint64_t page_no, uint64_t revision,
 	unsigned kind, unsigned flags, struct bytes content, const uint8_t plain_hash[HASH_BYTES],
 	struct buf *ret_page, struct err *e);
-/* The revision that a new version of this page must have. */
-uint64_t vault_next_revision(const struct vault *vault, uint64_t page_no);
+/* The revision that a new version of this page must have, proven: asks the cluster when only its
+ * list of changes has said so. KLUIS_EVERIFY when that was a lie; KLUIS_ECONFLICT when another
+ * writer moved the page meanwhile (the vault is synced then). */
+KLUIS_MUST_CHECK int vault_next_revision(
+	struct vault *vault, uint64_t page_no, uint64_t *ret_revision, struct err *e);
 
 /* Commits entries (page_no strictly ascending, at most COMMIT_ENTRIES_MAX, inline bytes within
  * COMMIT_INLINE_BYTES_MAX; all staged pages there) under a new head, which is on disk before it is
  * sent. KLUIS_ECONFLICT: another writer was first; the vault is synced, build the entries anew.
- * Any other error: the commit may or may not have happened; the next vault_sync() finds out. */
+ * Any other error: the commit may or may not have happened, whatever the cluster says of it; the
+ * next vault_sync() finds out, and no other head is signed for its seq before. */
 KLUIS_MUST_CHECK int vault_commit(
 	struct vault *vault, const struct vault_entry *entries, size_t n, struct err *e);
 
@@ -139,8 +148,8 @@ char *vault_file(const struct vault *vault, const char *name);
 KLUIS_MUST_CHECK int vault_store_pin(struct vault *vault, struct err *e);
 KLUIS_MUST_CHECK int vault_load_leaves(struct vault *vault, struct err *e);
 /* Ends the pending commit, if any, by the verified head: drops it, or sends it (*sent then: sync
- * and call again, which sends no more). KLUIS_EVERIFY when it was sent and no head stands at its
- * seq. */
+ * and call again, which sends no more). One that does not get through makes the vault stuck, which
+ * is no error here. KLUIS_EVERIFY when it was sent and no head stands at its seq. */
 KLUIS_MUST_CHECK int vault_settle_pending(struct vault *vault, bool *sent, struct err *e);
 void vault_set_leaf(struct vault *vault, uint64_t page_no, struct vault_leaf state,
 	const uint8_t leaf[HASH_BYTES]);

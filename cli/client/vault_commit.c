@@ -110,25 +110,34 @@ static bool commit_conflicts(int rc)
 	return rc == KLUIS_EPRECONDITION || rc == KLUIS_ECONFLICT;
 }
 
-/* A refusal that a later attempt cannot change, so that the head was certainly not taken. */
-static bool commit_refused(int rc)
+/* A commit that did not get through. Also a refusal leaves it pending: a cluster that refuses a
+ * head and shows it to others later would have two of ours for one seq. */
+static int commit_stuck(struct vault *vault, uint64_t seq, struct err *e)
 {
-	return rc == KLUIS_EINVAL || rc == KLUIS_ENOTFOUND || rc == KLUIS_EGONE ||
-	       rc == KLUIS_EFORBIDDEN || rc == KLUIS_ETOOLARGE || rc == KLUIS_EREADONLY ||
-	       rc == KLUIS_EQUOTA || rc == KLUIS_ESUITE;
+	(void)err_wrap(e, e->code,
+		"vault '%s': head %" PRIu64 " has to get through before anything else is written",
+		vault->name, seq);
+	vault->stuck = *e;
+	return e->code;
 }
 
 static int pending_send(
 	struct vault *vault, const struct pending *pending, bool *ret_sent, struct err *e)
 {
-	int rc = api_commit(vault->client, vault->id, pending->body, e);
+	struct err why = {0};
+	int rc = api_commit(vault->client, vault->id, pending->body, &why);
 
 	/* Whose head came first is not taken from the answer: the heads have to show it. */
 	if (rc == 0 || commit_conflicts(rc)) {
 		*ret_sent = true;
 		return 0;
 	}
-	return commit_refused(rc) ? pending_drop(vault, e) : rc;
+	if (rc == KLUIS_ELINEAGE) {
+		*e = why;
+		return rc;
+	}
+	(void)commit_stuck(vault, pending->seq, &why);
+	return 0;
 }
 
 int vault_settle_pending(struct vault *vault, bool *sent, struct err *e)
@@ -140,6 +149,7 @@ int vault_settle_pending(struct vault *vault, bool *sent, struct err *e)
 	int rc = profile_read(
 		vault->profile, name, PROFILE_PENDING, PENDING_BYTES_MAX, &payload, &why);
 
+	vault->stuck = (struct err){0};
 	if (rc == KLUIS_ENOTFOUND) {
 		return 0;
 	}
@@ -153,7 +163,9 @@ int vault_settle_pending(struct vault *vault, bool *sent, struct err *e)
 		vault->head.seq >= pending.seq) {
 		return pending_drop(vault, e);
 	}
-	if (vault->head.seq + 1 != pending.seq) {
+	if (vault->head.seq + 1 != pending.seq) { /* Files of two profiles. */
+		why.code = KLUIS_ECORRUPT;
+		(void)commit_stuck(vault, pending.seq, &why);
 		return 0;
 	}
 	if (*sent) {
@@ -193,7 +205,7 @@ static void commit_apply(
 		memcpy(place.vault_id, vault->id, ID_BYTES);
 		page_leaf(&place, entries[i].page_hash, leaf);
 		vault_set_leaf(vault, entries[i].page_no,
-			(struct vault_leaf){entries[i].revision, entries[i].epoch}, leaf);
+			(struct vault_leaf){entries[i].revision, entries[i].epoch, true}, leaf);
 	}
 }
 
@@ -261,7 +273,10 @@ static int commit_send(struct vault *vault, struct head *head, struct buf *bytes
 	if (FAULT_POINT("vault.pending_stored")) {
 		return err_set(e, KLUIS_ECLOSED, "stopped before the commit was sent");
 	}
-	return api_commit(vault->client, vault->id, buf_bytes(&body), e);
+	rc = api_commit(vault->client, vault->id, buf_bytes(&body), e);
+	return rc == 0 || rc == KLUIS_ELINEAGE || err_retryable(rc) || commit_conflicts(rc)
+		       ? rc
+		       : commit_stuck(vault, head->seq, e);
 }
 
 /* The cluster's word is that our head is not the next one. While no verified head stands in its
@@ -290,6 +305,26 @@ static int commit_conflict(struct vault *vault, const struct head *ours, struct 
 	return err_set(e, KLUIS_ECONFLICT, "vault '%s': another writer was first", vault->name);
 }
 
+/* Nothing is signed while an earlier commit is pending. It is tried once more: what it lacked, such
+ * as a staged page that had expired, may be there again. */
+static int commit_make_way(struct vault *vault, struct err *e)
+{
+	bool sent = false;
+	int rc = vault_settle_pending(vault, &sent, e);
+
+	if (rc == 0 && sent) {
+		rc = vault_sync(vault, e);
+		rc = rc != 0 ? rc
+			     : err_set(e, KLUIS_ECONFLICT,
+				       "vault '%s': an earlier commit came first", vault->name);
+	}
+	if (rc == 0 && vault->stuck.code != 0) {
+		*e = vault->stuck;
+		rc = e->code;
+	}
+	return rc;
+}
+
 int vault_commit(struct vault *vault, const struct vault_entry *entries, size_t n, struct err *e)
 {
 	_cleanup_(buf_release) struct buf bytes = BUF_INIT;
@@ -299,6 +334,10 @@ int vault_commit(struct vault *vault, const struct vault_entry *entries, size_t 
 
 	assert(vault->tree != NULL);
 	assert(n > 0 && n <= COMMIT_ENTRIES_MAX);
+	rc = commit_make_way(vault, e);
+	if (rc != 0) {
+		return rc;
+	}
 	commit_apply(vault, entries, n, &undo);
 	rc = commit_send(vault, &head, &bytes, entries, n, e);
 	if (rc == 0) {
@@ -309,13 +348,6 @@ int vault_commit(struct vault *vault, const struct vault_entry *entries, size_t 
 		commit_undo(vault, entries, n, &undo);
 		if (commit_conflicts(rc)) {
 			rc = commit_conflict(vault, &head, e);
-		} else if (commit_refused(rc)) {
-			struct err why = {0};
-
-			if (pending_drop(vault, &why) != 0) {
-				*e = why;
-				rc = why.code;
-			}
 		}
 	}
 	free(undo.states);

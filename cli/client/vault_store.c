@@ -14,7 +14,7 @@
 #include "cli/client/vault.h"
 #include "crypto/member.h"
 
-enum { SEEN_ROW_BYTES = 8 + HASH_BYTES + 4, LEAF_ROW_BYTES = 8 + 4 + HASH_BYTES };
+enum { SEEN_ROW_BYTES = 8 + HASH_BYTES + 4, LEAF_ROW_BYTES = 8 + 4 + 1 + HASH_BYTES };
 static const char vault_label_field[] = "label";
 
 bool vault_name_valid(const char *name)
@@ -242,6 +242,7 @@ static bool leaves_parse(struct vault *vault, struct bytes payload)
 		struct vault_leaf state = {.revision = wire_u64(&w)};
 
 		state.epoch = wire_u32(&w);
+		state.proven = wire_u8(&w) != 0;
 		vault_set_leaf(vault, i, state, wire_bytes(&w, HASH_BYTES).data);
 	}
 	merkle_root(vault->tree, root);
@@ -282,6 +283,7 @@ static int leaves_store(const struct vault *vault, struct err *e)
 	for (uint64_t i = 0; i < n; i++) {
 		buf_put_u64(&payload, vault->leaves[i].revision);
 		buf_put_u32(&payload, vault->leaves[i].epoch);
+		buf_put_u8(&payload, vault->leaves[i].proven);
 		buf_append(&payload, merkle_leaf(vault->tree, i), HASH_BYTES);
 	}
 	return profile_write(vault->profile, name, PROFILE_LEAVES, buf_bytes(&payload), e);

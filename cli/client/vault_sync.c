@@ -26,6 +26,9 @@ static int sync_head_parse(
 	if (rc != 0) {
 		return err_set(e, KLUIS_EVERIFY, "vault '%s': malformed head", vault->name);
 	}
+	if (ret_head->page_count > MERKLE_LEAVES_MAX) {
+		return err_set(e, KLUIS_EVERIFY, "vault '%s': more pages than can be", vault->name);
+	}
 	if (memcmp(ret_head->vault_id, vault->id, ID_BYTES) != 0) {
 		return err_set(
 			e, KLUIS_EVERIFY, "vault '%s': the head of another vault", vault->name);
@@ -97,17 +100,57 @@ static int sync_verify_heads(const struct vault *vault, struct bytes heads, uint
 	return rc == 0 ? 0 : err_wrap(e, rc, "vault '%s'", vault->name);
 }
 
-/* One answer's changes into the table. Those of heads behind `last` wait for the next sync. */
-static int sync_apply(struct vault *vault, const struct head *last,
-	const struct api_change *changes, size_t n, struct err *e)
+/* Where a list of changes has come to: it ascends by seq and page, which bounds it. */
+struct sync_place {
+	uint64_t seq, next_page;
+	size_t entries; /* Of this seq. */
+};
+
+static int sync_step(
+	struct vault *vault, struct sync_place *at, const struct api_change *c, struct err *e)
 {
+	if (c->seq > at->seq) {
+		*at = (struct sync_place){.seq = c->seq};
+	}
+	if (c->seq < at->seq || c->page_no < at->next_page || at->entries == COMMIT_ENTRIES_MAX) {
+		return err_set(e, KLUIS_EVERIFY,
+			"vault '%s': the cluster's list of changes is out of order", vault->name);
+	}
+	at->next_page = c->page_no + 1;
+	at->entries++;
+	return 0;
+}
+
+/* Fills the table up to page_no, exclusive, with pages never written. */
+static void sync_fill(struct vault *vault, uint64_t page_no)
+{
+	const struct vault_leaf unwritten = {.proven = true};
 	uint8_t leaf[HASH_BYTES];
 
+	while (merkle_count(vault->tree) < page_no) {
+		uint64_t gap = merkle_count(vault->tree);
+
+		page_leaf_unwritten(vault->id, gap, leaf);
+		vault_set_leaf(vault, gap, unwritten, leaf);
+	}
+}
+
+/* One answer's changes into the table, up to those of `last`: the others wait for the next sync,
+ * and *ret_past says that they begin. */
+static int sync_apply(struct vault *vault, const struct head *last, struct sync_place *at,
+	const struct api_change *changes, size_t n, bool *ret_past, struct err *e)
+{
 	for (size_t i = 0; i < n; i++) {
 		const struct api_change *c = &changes[i];
+		int rc;
 
 		if (c->seq > last->seq) {
-			continue;
+			*ret_past = true;
+			return 0;
+		}
+		rc = sync_step(vault, at, c, e);
+		if (rc != 0) {
+			return rc;
 		}
 		if (c->page_no >= last->page_count) {
 			return err_set(e, KLUIS_EVERIFY,
@@ -118,14 +161,9 @@ static int sync_apply(struct vault *vault, const struct head *last,
 			return err_set(e, KLUIS_EVERIFY,
 				"vault '%s': a changed page that was never written", vault->name);
 		}
-		while (merkle_count(vault->tree) < c->page_no) {
-			uint64_t gap = merkle_count(vault->tree);
-
-			page_leaf_unwritten(vault->id, gap, leaf);
-			vault_set_leaf(vault, gap, (struct vault_leaf){0}, leaf);
-		}
-		vault_set_leaf(
-			vault, c->page_no, (struct vault_leaf){c->revision, c->epoch}, c->leaf);
+		sync_fill(vault, c->page_no);
+		vault_set_leaf(vault, c->page_no,
+			(struct vault_leaf){.revision = c->revision, .epoch = c->epoch}, c->leaf);
 	}
 	return 0;
 }
@@ -133,6 +171,7 @@ static int sync_apply(struct vault *vault, const struct head *last,
 static int sync_changes(struct vault *vault, uint64_t since, const struct head *last, struct err *e)
 {
 	char lineage[HEX_LEN(ID_BYTES) + 1];
+	struct sync_place at = {.seq = since + 1};
 	char *cursor;
 	bool done = false;
 	int rc = 0;
@@ -143,9 +182,11 @@ static int sync_changes(struct vault *vault, uint64_t since, const struct head *
 		struct api_change *changes = NULL;
 		char *next = NULL;
 		size_t n = 0;
+		bool past = false;
 
 		rc = api_changes(vault->client, vault->id, cursor, &changes, &n, &next, &done, e);
-		rc = rc != 0 ? rc : sync_apply(vault, last, changes, n, e);
+		rc = rc != 0 ? rc : sync_apply(vault, last, &at, changes, n, &past, e);
+		done = done || past;
 		if (rc == 0 && !done && (n == 0 || strcmp(next, cursor) == 0)) {
 			rc = err_set(e, KLUIS_EPROTO, "changes: no progress");
 		}
@@ -160,17 +201,9 @@ static int sync_changes(struct vault *vault, uint64_t since, const struct head *
 /* The table is that of `last`, or KLUIS_EVERIFY. */
 static int sync_check_root(struct vault *vault, const struct head *last, struct err *e)
 {
-	uint8_t leaf[HASH_BYTES], root[HASH_BYTES];
+	uint8_t root[HASH_BYTES];
 
-	while (merkle_count(vault->tree) < last->page_count) {
-		uint64_t gap = merkle_count(vault->tree);
-
-		if (gap >= MERKLE_LEAVES_MAX || (gap > 1 << 20 && gap > 2 * vault->leaves_cap)) {
-			return err_set(e, KLUIS_EVERIFY, "vault '%s': page count", vault->name);
-		}
-		page_leaf_unwritten(vault->id, gap, leaf);
-		vault_set_leaf(vault, gap, (struct vault_leaf){0}, leaf);
-	}
+	sync_fill(vault, last->page_count);
 	merkle_root(vault->tree, root);
 	if (memcmp(root, last->merkle_root, HASH_BYTES) != 0) {
 		return err_set(e, KLUIS_EVERIFY,
@@ -323,9 +356,70 @@ bool vault_page_written(const struct vault *vault, uint64_t page_no)
 	return vault->leaves[page_no].revision != 0;
 }
 
-uint64_t vault_next_revision(const struct vault *vault, uint64_t page_no)
+/* The leaf holds the revision with the page's hash: a version that gives the leaf is the page. */
+static bool page_proven_by(
+	const struct vault *vault, uint64_t page_no, const struct api_version_row *version)
 {
-	return page_no < merkle_count(vault->tree) ? vault->leaves[page_no].revision + 1 : 1;
+	struct page_place place = {
+		.page_no = page_no, .revision = version->revision, .key_epoch = version->epoch};
+	uint8_t leaf[HASH_BYTES];
+
+	memcpy(place.vault_id, vault->id, ID_BYTES);
+	page_leaf(&place, version->sha256, leaf);
+	return memcmp(leaf, merkle_leaf(vault->tree, page_no), HASH_BYTES) == 0;
+}
+
+static void page_set_proven(
+	struct vault *vault, uint64_t page_no, uint64_t revision, uint32_t epoch)
+{
+	struct vault_leaf *leaf = &vault->leaves[page_no];
+
+	vault->leaves_dirty = vault->leaves_dirty || !leaf->proven;
+	*leaf = (struct vault_leaf){revision, epoch, true};
+}
+
+static int page_prove(struct vault *vault, uint64_t page_no, struct err *e)
+{
+	struct api_version_row versions[LIST_LIMIT_MAX];
+	uint64_t seq = vault->head.seq;
+	size_t n;
+	int rc = api_versions(vault->client, vault->id, page_no, versions, &n, e);
+
+	for (size_t i = 0; rc == 0 && i < n; i++) {
+		if (page_proven_by(vault, page_no, &versions[i])) {
+			page_set_proven(vault, page_no, versions[i].revision, versions[i].epoch);
+			return 0;
+		}
+	}
+	rc = rc != 0 ? rc : vault_sync(vault, e);
+	if (rc != 0) {
+		return rc;
+	}
+	return vault->head.seq != seq
+		       ? err_set(e, KLUIS_ECONFLICT, "vault '%s': another writer was first",
+				 vault->name)
+		       : err_set(e, KLUIS_EVERIFY,
+				 "vault '%s': no revision of page %" PRIu64
+				 " that the cluster names is the one in its signed head",
+				 vault->name, page_no);
+}
+
+int vault_next_revision(
+	struct vault *vault, uint64_t page_no, uint64_t *ret_revision, struct err *e)
+{
+	int rc = 0;
+
+	if (page_no >= merkle_count(vault->tree)) {
+		*ret_revision = 1;
+		return 0;
+	}
+	if (!vault->leaves[page_no].proven) {
+		rc = page_prove(vault, page_no, e);
+	}
+	if (rc == 0) {
+		*ret_revision = vault->leaves[page_no].revision + 1;
+	}
+	return rc;
 }
 
 int vault_check_page(const struct vault *vault, uint64_t page_no, struct bytes page, struct err *e)
@@ -409,6 +503,20 @@ static void page_cache(const struct vault *vault, uint64_t page_no, struct bytes
 	}
 }
 
+/* A page that was checked to be the leaf. */
+static int page_take(struct vault *vault, uint64_t page_no, struct bytes page,
+	struct buf *ret_content, struct err *e)
+{
+	struct page_header header;
+	int rc = page_parse(page, &header, e);
+
+	if (rc == 0) {
+		page_set_proven(vault, page_no, header.place.revision, header.place.key_epoch);
+		rc = vault_open_page(vault, page_no, page, ret_content, e);
+	}
+	return rc;
+}
+
 int vault_read_page(struct vault *vault, uint64_t page_no, bool cached, struct buf *ret_content,
 	bool *ret_moved, struct err *e)
 {
@@ -419,7 +527,7 @@ int vault_read_page(struct vault *vault, uint64_t page_no, bool cached, struct b
 
 	*ret_moved = false;
 	if (cached && page_cached(vault, page_no, &page, &why) == 0) {
-		return vault_open_page(vault, page_no, buf_bytes(&page), ret_content, e);
+		return page_take(vault, page_no, buf_bytes(&page), ret_content, e);
 	}
 	rc = api_page(vault->client, vault->id, page_no, &page, e);
 	if (rc != 0) {
@@ -440,5 +548,5 @@ int vault_read_page(struct vault *vault, uint64_t page_no, bool cached, struct b
 	if (cached) {
 		page_cache(vault, page_no, buf_bytes(&page));
 	}
-	return vault_open_page(vault, page_no, buf_bytes(&page), ret_content, e);
+	return page_take(vault, page_no, buf_bytes(&page), ret_content, e);
 }

@@ -178,15 +178,17 @@ static enum fake_fault handle(struct fake_node *n, struct fake_request *r)
 	if (strstr(line, "/commits") != NULL) {
 		store_note_head(&n->store, buf_bytes(&r->body));
 	}
-	if (fault == FAKE_STATUS) {
+	if (fault != FAKE_STATUS && fault != FAKE_DROP_BEFORE) {
+		fake_dispatch(n, r, fault);
+	}
+	if (fault == FAKE_STATUS || fault == FAKE_STATUS_DONE) {
 		int code = -1;
 
+		buf_clear(&r->out);
 		while (err_http_status(code) != n->status) {
 			code--;
 		}
 		fake_problem(r, code);
-	} else if (fault != FAKE_DROP_BEFORE) {
-		fake_dispatch(n, r, fault);
 	}
 	(void)pthread_mutex_unlock(&n->lock);
 	return fault;
@@ -445,6 +447,15 @@ void fake_node_restore(struct fake_node *n, bool record, bool forged)
 	(void)pthread_mutex_unlock(&n->lock);
 	key_free(key);
 	buf_release(&encoded);
+}
+
+void fake_node_drop_staged(struct fake_node *n)
+{
+	(void)pthread_mutex_lock(&n->lock);
+	while (n->store.n_staged > 0) {
+		buf_release(&n->store.staged[--n->store.n_staged].bytes);
+	}
+	(void)pthread_mutex_unlock(&n->lock);
 }
 
 void fake_node_drop_sessions(struct fake_node *n)

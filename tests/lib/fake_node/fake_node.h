@@ -16,6 +16,7 @@ struct fake_node;
 enum fake_fault {
 	FAKE_HONEST,
 	FAKE_STATUS,	  /* Answers with `status` and does nothing. */
+	FAKE_STATUS_DONE, /* Does it, and answers with `status`. */
 	FAKE_DROP_BEFORE, /* Closes once the request was read; it had no effect. */
 	FAKE_DROP_AFTER,  /* Does it, then closes without an answer. */
 	FAKE_CUT_BODY,	  /* Does it; closes in the middle of the answer's body. */
@@ -31,6 +32,8 @@ enum fake_fault {
 	FAKE_BAD_LEAF,	  /* changes: one leaf hash flipped. */
 	FAKE_UNWRITTEN,	 /* changes: the right leaves, with revision 0 as of pages never written. */
 	FAKE_NO_CHANGES, /* changes: an empty list. */
+	FAKE_REVISION,	 /* changes: the right leaves, with revisions 5 higher. */
+	FAKE_ENDLESS,	 /* changes: the list again and again, under ever new cursors. */
 };
 
 struct fake_node *fake_node_new(void);
@@ -53,6 +56,8 @@ void fake_node_rollback(struct fake_node *node, uint64_t seq);
 /* A new lineage; with a record signed by the operator key when `record`, by another key when
  * `forged`. */
 void fake_node_restore(struct fake_node *node, bool record, bool forged);
+/* Staged pages are forgotten, as after their time. */
+void fake_node_drop_staged(struct fake_node *node);
 /* Sessions are forgotten. */
 void fake_node_drop_sessions(struct fake_node *node);
 /* Different head hashes that were sent for a seq in a commit: a client that signs one seq twice is

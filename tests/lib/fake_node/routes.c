@@ -257,7 +257,9 @@ static void do_changes(struct fake_node *n, struct fake_request *r, const struct
 	char next[128], lineage[HEX_LEN(ID_BYTES) + 1];
 
 	hex_encode(bytes_of(n->lineage, ID_BYTES), lineage);
-	(void)snprintf(next, sizeof next, "%s:%zu", lineage, v->n_heads);
+	(void)snprintf(next, sizeof next, "%s:%zu", lineage,
+		fault == FAKE_ENDLESS ? (size_t)n->struck : v->n_heads);
+	since = fault == FAKE_ENDLESS ? 1 : since;
 	for (size_t i = 0; i < v->n_pages && fault != FAKE_NO_CHANGES; i++) {
 		const struct store_page *p = &v->pages[i];
 		uint8_t leaf[HASH_BYTES];
@@ -268,12 +270,38 @@ static void do_changes(struct fake_node *n, struct fake_request *r, const struct
 			(void)json_array_append_new(items,
 				json_pack("{s:I, s:I, s:I, s:i, s:o}", "seq", (json_int_t)p->seq,
 					"page", (json_int_t)p->page_no, "revision",
-					fault == FAKE_UNWRITTEN ? 0 : (json_int_t)p->revision,
+					fault == FAKE_UNWRITTEN
+						? 0
+						: (json_int_t)p->revision +
+							  (fault == FAKE_REVISION ? 5 : 0),
 					"epoch", (int)p->epoch, "leaf",
 					text_hex(bytes_of(leaf, HASH_BYTES))));
 		}
 	}
-	answer_json(r, 200, json_pack("{s:o, s:s, s:b}", "items", items, "next", next, "done", 1));
+	answer_json(r, 200,
+		json_pack("{s:o, s:s, s:b}", "items", items, "next", next, "done",
+			fault != FAKE_ENDLESS));
+}
+
+static void do_versions(struct fake_request *r, const struct store_vault *v, uint64_t page_no)
+{
+	json_t *items = json_array();
+
+	for (size_t i = v->n_pages; i-- > 0;) {
+		const struct store_page *p = &v->pages[i];
+		uint8_t sha256[HASH_BYTES];
+
+		if (p->page_no == page_no) {
+			hash_sha256(buf_bytes(&p->bytes), sha256);
+			(void)json_array_append_new(
+				items, json_pack("{s:I, s:i, s:I, s:o, s:i, s:s}", "revision",
+					       (json_int_t)p->revision, "epoch", (int)p->epoch,
+					       "bytes", (json_int_t)p->bytes.len, "sha256",
+					       text_hex(bytes_of(sha256, HASH_BYTES)), "written", 1,
+					       "etag", "\"1\""));
+		}
+	}
+	answer_json(r, 200, json_pack("{s:o, s:n, s:b}", "items", items, "next", "done", 1));
 }
 
 static const struct store_page *lying_page(
@@ -370,6 +398,8 @@ static void do_vault(struct fake_node *n, struct fake_request *r, const char *re
 		do_changes(n, r, v, fault);
 	} else if (strncmp(rest, "/pages:get", 10) == 0) {
 		do_pages(r, v, body, fault);
+	} else if (strncmp(rest, "/pages/", 7) == 0 && strstr(rest, "/versions?") != NULL) {
+		do_versions(r, v, strtoull(rest + 7, NULL, 10));
 	} else if (strncmp(rest, "/pages/", 7) == 0) {
 		do_page(r, v, rest + 7, fault);
 	} else if (strncmp(rest, "/staged/", 8) == 0) {

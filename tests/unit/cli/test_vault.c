@@ -245,19 +245,113 @@ static void test_crash_before_send(void **state)
 	assert_int_equal(fake_node_heads_sent(f->node, 3), 1);
 }
 
-/* A refusal for good leaves no trace, and the next commit takes the seq. */
+/* Whatever a cluster says of a head it got, another one for that seq is not signed: it could show
+ * the two to different people. Reading goes on. */
 static void test_refused(void **state)
+{
+	static const int statuses[] = {400, 403, 404, 413, 422, 500, 507};
+	static const enum fake_fault faults[] = {FAKE_STATUS, FAKE_STATUS_DONE};
+	struct cli_fixture *f = *state;
+	uint64_t seq;
+
+	put_ok(f, "one", "1");
+	for (size_t i = 0; i < ARRAY_SIZE(faults) * ARRAY_SIZE(statuses); i++) {
+		enum fake_fault fault = faults[i % ARRAY_SIZE(faults)];
+		_cleanup_(x_freep) char *text = x_asprintf("%zu", i);
+		_cleanup_(buf_release) struct buf got = BUF_INIT;
+
+		assert_int_equal(cli_fixture_sync(f, &seq), 0);
+		fake_node_fault(
+			f->node, fault, "/commits", 0, 1000, statuses[i / ARRAY_SIZE(faults)]);
+		assert_int_not_equal(cli_fixture_put(f, "two", bytes_str(text)), 0);
+		assert_non_null(strstr(f->err.text, "has to get through"));
+		cli_fixture_reopen(f);
+		if (fault == FAKE_STATUS) {
+			assert_int_equal(cli_fixture_get(f, "one", &got), 0);
+			assert_int_not_equal(cli_fixture_put(f, "two", bytes_str("x")), 0);
+			assert_non_null(strstr(f->err.text, "has to get through"));
+		}
+		assert_int_equal(fake_node_heads_sent(f->node, seq + 1), 1);
+		fake_node_fault(f->node, FAKE_HONEST, "", 0, 0, 0);
+		put_ok(f, "three", text);
+		assert_int_equal(fake_node_heads_sent(f->node, seq + 1), 1);
+		assert_content(f, "two", bytes_str(text));
+		assert_content(f, "three", bytes_str(text));
+	}
+}
+
+/* A commit whose staged pages have expired gets through when the same file is put again. */
+static void test_staged_pages_expired(void **state)
+{
+	struct cli_fixture *f = *state;
+	_cleanup_(buf_release) struct buf content = cli_fixture_bytes(LARGE, 3);
+
+	put_ok(f, "one", "1");
+	fault_arm("vault.pending_stored", 1, false);
+	assert_int_equal(cli_fixture_put(f, "file", buf_bytes(&content)), KLUIS_ECLOSED);
+	fault_disarm();
+	fake_node_drop_staged(f->node);
+	cli_fixture_reopen(f);
+	assert_content(f, "one", bytes_str("1"));
+	assert_int_equal(cli_fixture_put(f, "other", bytes_str("2")), KLUIS_ENOTFOUND);
+	assert_int_equal(cli_fixture_put(f, "file", buf_bytes(&content)), 0);
+	assert_int_equal(fake_node_heads_sent(f->node, 3), 1);
+	assert_content(f, "file", buf_bytes(&content));
+	put_ok(f, "other", "2");
+}
+
+/* The tree proves a page's leaf, not the revision that a list of changes gives for it. */
+static void test_revision_lies(void **state)
+{
+	struct cli_fixture *f = *state;
+	_cleanup_(x_freep) char *copy = x_asprintf("%s/copy", f->dir);
+	_cleanup_(buf_release) struct buf content = cli_fixture_bytes(LARGE, 5);
+	struct err e = {0};
+	uint64_t seq;
+
+	put_ok(f, "one", "1");
+	assert_int_equal(file_make_dirs(copy, 0700, &e), 0);
+	cli_fixture_copy(f->profile_dir, copy);
+	assert_int_equal(cli_fixture_put(f, "file", buf_bytes(&content)), 0);
+	free(f->profile_dir);
+	f->profile_dir = x_strdup(copy);
+	cli_fixture_reopen(f);
+	fake_node_fault(f->node, FAKE_REVISION, "/changes", 0, 100, 0);
+	assert_int_equal(cli_fixture_sync(f, &seq), 0);
+	assert_true(fake_node_struck(f->node) > 0);
+	/* Its chunks become tombstones, whose revisions must follow the true ones. */
+	put_ok(f, "file", "short");
+	assert_content(f, "file", bytes_str("short"));
+	assert_int_equal(fake_node_head_seq(f->node), 4);
+}
+
+static void test_revision_lies_twice(void **state)
+{
+	struct cli_fixture *f = *state;
+	_cleanup_(buf_release) struct buf content = cli_fixture_bytes(LARGE, 5);
+	unsigned sent;
+
+	assert_int_equal(cli_fixture_put(f, "file", buf_bytes(&content)), 0);
+	remove_file(f, "leaves");
+	sent = fake_node_heads_sent(f->node, 3);
+	fake_node_fault(f->node, FAKE_FLIP_BODY, "/versions", 0, 100, 0);
+	assert_int_not_equal(cli_fixture_put(f, "file", bytes_str("short")), 0);
+	assert_true(fake_node_struck(f->node) > 0);
+	assert_int_equal(fake_node_heads_sent(f->node, 3), sent);
+}
+
+/* A list of changes that never ends is cut where it repeats itself. */
+static void test_endless_changes(void **state)
 {
 	struct cli_fixture *f = *state;
 	uint64_t seq;
 
 	put_ok(f, "one", "1");
-	fake_node_fault(f->node, FAKE_STATUS, "/commits", 0, 1, 507);
-	assert_int_equal(cli_fixture_put(f, "two", bytes_str("2")), KLUIS_EQUOTA);
-	assert_int_equal(cli_fixture_sync(f, &seq), 0);
-	assert_int_equal(seq, 2);
-	put_ok(f, "two", "2");
-	assert_content(f, "two", bytes_str("2"));
+	put_ok(f, "one", "2");
+	remove_file(f, "leaves");
+	fake_node_fault(f->node, FAKE_ENDLESS, "/changes", 0, 1000000, 0);
+	assert_int_equal(cli_fixture_sync(f, &seq), KLUIS_EVERIFY);
+	assert_true(fake_node_struck(f->node) < 5);
 }
 
 /* "Another head came first", but none is shown: a second head for that seq would be a fork. */
@@ -520,6 +614,10 @@ int main(void)
 		FIXTURE(test_lost_request),
 		FIXTURE(test_crash_before_send),
 		FIXTURE(test_refused),
+		FIXTURE(test_staged_pages_expired),
+		FIXTURE(test_revision_lies),
+		FIXTURE(test_revision_lies_twice),
+		FIXTURE(test_endless_changes),
 		FIXTURE(test_refused_by_nobody),
 		FIXTURE(test_pending_and_forged_head),
 		FIXTURE(test_conflict),
