@@ -106,6 +106,29 @@ int cert_trust(X509_STORE *store, struct bytes pem, struct err *e)
 	return rc;
 }
 
+int cert_verify(X509_STORE *store, X509 *leaf, STACK_OF(X509) * chain, int purpose,
+	uint64_t wall_ms, struct err *e)
+{
+	X509_STORE_CTX *ctx = X509_STORE_CTX_new();
+	int rc = 0;
+
+	if (ctx == NULL || X509_STORE_CTX_init(ctx, store, leaf, chain) != 1 ||
+		X509_STORE_CTX_set_purpose(ctx, purpose) != 1) {
+		rc = ossl_err(e, KLUIS_EINTERNAL, "verify a certificate");
+	} else {
+		X509_STORE_CTX_set_time(ctx, 0, (time_t)(wall_ms / 1000));
+		if (X509_verify_cert(ctx) != 1) {
+			int reason = X509_STORE_CTX_get_error(ctx);
+
+			rc = err_set(e, KLUIS_EVERIFY, "certificate refused: %s",
+				X509_verify_cert_error_string(reason));
+		}
+	}
+	X509_STORE_CTX_free(ctx);
+	ERR_clear_error();
+	return rc;
+}
+
 static bool cert_one_uri(const GENERAL_NAMES *names, struct bytes *ret_uri)
 {
 	int found = 0;

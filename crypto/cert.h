@@ -21,6 +21,11 @@ KLUIS_MUST_CHECK int cert_read_key(struct bytes pem, EVP_PKEY **ret_key, struct 
 /* All certificates of pem become trusted in store. */
 KLUIS_MUST_CHECK int cert_trust(X509_STORE *store, struct bytes pem, struct err *e);
 
+/* A CA of store vouches for leaf, with what is in chain to help, at wall_ms, for a purpose of
+ * X509_PURPOSE_*. KLUIS_EVERIFY names the reason. */
+KLUIS_MUST_CHECK int cert_verify(X509_STORE *store, X509 *leaf, STACK_OF(X509) * chain, int purpose,
+	uint64_t wall_ms, struct err *e);
+
 /* true when there is exactly one URI SAN and it is a node's. */
 bool cert_node(X509 *cert, uint8_t ret_cluster_id[16], uint64_t *ret_node_id);
 void cert_spki_sha256(X509 *cert, uint8_t to[32]);

@@ -89,6 +89,23 @@ KLUIS_MUST_CHECK int pki_write(const struct pki_identity *identity, const char *
 KLUIS_MUST_CHECK int pki_read(const char *cert_path, const char *key_path,
 	struct pki_identity *ret_identity, struct err *e);
 
+/* One end of TLS, from its files: certificate chain, key and the CAs that vouch for it (one or
+ * more: two while a CA is changed). */
+struct pki_files {
+	const char *cert_path, *key_path, *ca_path;
+};
+struct pki_loaded {
+	struct pki_identity identity;
+	struct buf ca_pem;
+	struct pki_info cert, ca; /* Of the first certificate in each. */
+};
+/* Zero *ret_loaded before, release it after. All of it was checked together: key and certificate
+ * belong to each other, a CA vouches for the certificate in that role at wall_ms. The error names
+ * the file: KLUIS_ENOTFOUND, KLUIS_EINVAL, KLUIS_EVERIFY. Blocking. */
+KLUIS_MUST_CHECK int pki_load(const struct pki_files *files, enum pki_role role, uint64_t wall_ms,
+	struct pki_loaded *ret_loaded, struct err *e);
+void pki_loaded_release(struct pki_loaded *loaded);
+
 /* The node URI, NUL-terminated; node_id > 0. */
 void pki_node_uri(const uint8_t cluster_id[16], uint64_t node_id, char to[PKI_NODE_URI_MAX]);
 /* Only the exact form that pki_node_uri() writes; else KLUIS_EINVAL. */

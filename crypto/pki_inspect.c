@@ -72,29 +72,6 @@ int pki_info(struct bytes cert_pem, struct pki_info *ret_info, struct err *e)
 	return 0;
 }
 
-static int pki_verify_purpose(
-	X509_STORE *store, STACK_OF(X509) * chain, int purpose, uint64_t wall_ms, struct err *e)
-{
-	X509_STORE_CTX *ctx = X509_STORE_CTX_new();
-	int rc = 0;
-
-	if (ctx == NULL || X509_STORE_CTX_init(ctx, store, sk_X509_value(chain, 0), chain) != 1 ||
-		X509_STORE_CTX_set_purpose(ctx, purpose) != 1) {
-		rc = ossl_err(e, KLUIS_EINTERNAL, "verify a certificate");
-	} else {
-		X509_STORE_CTX_set_time(ctx, 0, (time_t)(wall_ms / 1000));
-		if (X509_verify_cert(ctx) != 1) {
-			int reason = X509_STORE_CTX_get_error(ctx);
-
-			rc = err_set(e, KLUIS_EVERIFY, "certificate refused: %s",
-				X509_verify_cert_error_string(reason));
-		}
-	}
-	X509_STORE_CTX_free(ctx);
-	ERR_clear_error();
-	return rc;
-}
-
 static void pki_store_freep(X509_STORE **store)
 {
 	X509_STORE_free(*store);
@@ -111,10 +88,12 @@ int pki_verify(struct bytes cert_pem, struct bytes ca_pem, enum pki_role role, u
 		rc = cert_trust(store, ca_pem, e);
 	}
 	if (rc == 0) {
-		rc = pki_verify_purpose(store, chain, X509_PURPOSE_SSL_SERVER, wall_ms, e);
+		rc = cert_verify(
+			store, sk_X509_value(chain, 0), chain, X509_PURPOSE_SSL_SERVER, wall_ms, e);
 	}
 	if (rc == 0 && role == PKI_NODE) {
-		rc = pki_verify_purpose(store, chain, X509_PURPOSE_SSL_CLIENT, wall_ms, e);
+		rc = cert_verify(
+			store, sk_X509_value(chain, 0), chain, X509_PURPOSE_SSL_CLIENT, wall_ms, e);
 	}
 	return rc;
 }
@@ -185,4 +164,47 @@ int pki_read(const char *cert_path, const char *key_path, struct pki_identity *r
 	pki_identity_release(ret_identity);
 	*ret_identity = read;
 	return 0;
+}
+
+static int pki_load_ca(const char *path, struct pki_loaded *loaded, struct err *e)
+{
+	int rc = file_read(path, PKI_PEM_BYTES_MAX, &loaded->ca_pem, e);
+
+	if (rc != 0) {
+		return rc; /* Names the file. */
+	}
+	rc = pki_info(buf_bytes(&loaded->ca_pem), &loaded->ca, e);
+	if (rc == 0 && !loaded->ca.is_ca) {
+		rc = err_set(e, KLUIS_EINVAL, "its first certificate is no CA's");
+	}
+	return rc == 0 ? 0 : err_wrap(e, rc, "CA file '%s'", path);
+}
+
+int pki_load(const struct pki_files *files, enum pki_role role, uint64_t wall_ms,
+	struct pki_loaded *ret_loaded, struct err *e)
+{
+	struct pki_loaded loaded = {0};
+	int rc = pki_read(files->cert_path, files->key_path, &loaded.identity, e);
+
+	rc = rc != 0 ? rc : pki_load_ca(files->ca_path, &loaded, e);
+	rc = rc != 0 ? rc : pki_info(buf_bytes(&loaded.identity.cert_pem), &loaded.cert, e);
+	if (rc == 0) {
+		rc = pki_verify(buf_bytes(&loaded.identity.cert_pem), buf_bytes(&loaded.ca_pem),
+			role, wall_ms, e);
+		rc = rc == 0 ? 0
+			     : err_wrap(e, rc, "certificate '%s' with CA file '%s'",
+				       files->cert_path, files->ca_path);
+	}
+	if (rc != 0) {
+		pki_loaded_release(&loaded);
+		return rc;
+	}
+	*ret_loaded = loaded;
+	return 0;
+}
+
+void pki_loaded_release(struct pki_loaded *loaded)
+{
+	pki_identity_release(&loaded->identity);
+	buf_release(&loaded->ca_pem);
 }

@@ -28,6 +28,7 @@ enum { TLS_ALPN_BYTES_MAX = 128, TLS_VERIFY_DEPTH = 4, TLS_TICKET_SECONDS = 3600
 struct tls_ctx {
 	atomic_uint refs;
 	SSL_CTX *ssl_ctx;
+	uint64_t not_after_ms;
 	unsigned alpn_len; /* Wire form: length-prefixed names. */
 	uint8_t alpn[TLS_ALPN_BYTES_MAX];
 };
@@ -209,6 +210,7 @@ static int tls_ctx_set_certificate(
 	if (SSL_CTX_use_cert_and_key(ctx->ssl_ctx, leaf, key, certs, 1) != 1) {
 		return ossl_err(e, KLUIS_EINVAL, "use the certificate");
 	}
+	ctx->not_after_ms = cert_time_ms(X509_get0_notAfter(leaf));
 	return 0;
 }
 
@@ -297,6 +299,11 @@ int tls_ctx_new_client(struct bytes ca_pem, const char *const *alpn, size_t n_al
 	}
 	SSL_CTX_set_verify(ctx->ssl_ctx, ca_pem.len > 0 ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, NULL);
 	return tls_ctx_done(ctx, rc, ret_ctx);
+}
+
+uint64_t tls_ctx_not_after_ms(const struct tls_ctx *ctx)
+{
+	return ctx->not_after_ms;
 }
 
 struct tls_ctx *tls_ctx_ref(struct tls_ctx *ctx)

@@ -44,6 +44,9 @@ KLUIS_MUST_CHECK int tls_ctx_new_link(struct bytes cert_pem, struct bytes key_pe
 KLUIS_MUST_CHECK int tls_ctx_new_client(struct bytes ca_pem, const char *const *alpn, size_t n_alpn,
 	struct tls_ctx **ret_ctx, struct err *e);
 
+/* When its own certificate ends, Unix; 0: it has none. Any thread. */
+uint64_t tls_ctx_not_after_ms(const struct tls_ctx *ctx);
+
 /* Any thread. */
 struct tls_ctx *tls_ctx_ref(struct tls_ctx *ctx);
 void tls_ctx_unref(struct tls_ctx *ctx); /* NULL is fine. */

@@ -118,6 +118,11 @@ KLUIS_MUST_CHECK int tls_stream_peer_uid(const struct tls_stream *stream, uid_t 
 /* Valid after ready_cb, as long as the stream. */
 const struct tls_peer *tls_stream_peer(const struct tls_stream *stream);
 
+/* After ready_cb of a stream whose peer was verified: would ctx take the peer's certificate at
+ * wall_ms, too? KLUIS_EVERIFY says why not. */
+KLUIS_MUST_CHECK int tls_stream_verify(
+	const struct tls_stream *stream, struct tls_ctx *ctx, uint64_t wall_ms, struct err *e);
+
 struct tls_counters {
 	uint64_t read_bytes, written_bytes;	   /* Plaintext. */
 	uint64_t wire_read_bytes, wire_sent_bytes; /* Accepted by or from the kernel. */

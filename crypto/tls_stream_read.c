@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include <openssl/err.h>
+#include <openssl/x509v3.h>
 
 #include "crypto/cert.h"
 #include "crypto/tls_ctx_ssl.h"
@@ -71,6 +72,16 @@ static void tls_stream_learn_peer(struct tls_stream *s)
 		cert_describe(cert, &s->peer);
 		s->peer.verified = true;
 	}
+}
+
+int tls_stream_verify(
+	const struct tls_stream *s, struct tls_ctx *ctx, uint64_t wall_ms, struct err *e)
+{
+	assert(s->ready && s->peer.verified);
+	return cert_verify(SSL_CTX_get_cert_store(tls_ctx_ssl(ctx)),
+		SSL_get0_peer_certificate(s->ssl), SSL_get_peer_cert_chain(s->ssl),
+		SSL_is_server(s->ssl) ? X509_PURPOSE_SSL_CLIENT : X509_PURPOSE_SSL_SERVER, wall_ms,
+		e);
 }
 
 void tls_stream_set_ready(struct tls_stream *s)

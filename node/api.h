@@ -32,8 +32,6 @@ struct api_hooks {
 	/* Blocking, on pool_ship. level 1 or 2. KLUIS_ENOTFOUND: no copy here. */
 	int (*snapshot_verify)(void *data, const uint8_t manifest_hash[32], unsigned level,
 		struct api_verify *ret_verify, struct err *e);
-	/* Reads the node's own (link) certificates again. Blocking, on pool_db. */
-	int (*reload)(void *data, struct err *e);
 };
 
 /* One name and value of the settings in force, for `kluisctl` to show. */
@@ -83,8 +81,12 @@ KLUIS_MUST_CHECK int api_start(
 void api_stop(struct api *api, unsigned drain_ms);
 /* Which port the clients' listener got. Any thread. */
 unsigned api_port(const struct api *api);
-/* Reads certificate, key and CA files again, for connections from now on; a bad file keeps what is
- * there. Blocking; any thread but the api's own. */
+/* Reads certificate, key and CA files again, the API's and the links', each for connections from
+ * now on; a bad file keeps what is there, and e names it. Blocking; any thread but the api's own.
+ */
 KLUIS_MUST_CHECK int api_reload(struct api *api, struct err *e);
+/* When the certificate that clients are shown ends, Unix; 0: there is no client port. Any thread.
+ */
+uint64_t api_certificate_not_after_ms(struct api *api);
 
 #endif

@@ -48,6 +48,11 @@ static void backend_transfer(struct api_backend *backend, struct replica_transfe
 	replica_transfer_start(req, replica_of(backend), home, to, deadline_ms, cb);
 }
 
+static int backend_reload(struct api_backend *backend, struct err *e)
+{
+	return replica_reload(replica_of(backend), e);
+}
+
 static void backend_status(struct api_backend *backend, struct replica_status *ret_status)
 {
 	replica_status(replica_of(backend), ret_status);
@@ -65,6 +70,7 @@ void api_backend_replica_init(struct api_backend_replica *self, struct replica *
 				.applied = backend_applied,
 				.propose = backend_propose,
 				.transfer = backend_transfer,
+				.reload = backend_reload,
 				.status = backend_status,
 			},
 		.replica = replica,

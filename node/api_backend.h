@@ -24,6 +24,8 @@ struct api_backend {
 	void (*transfer)(struct api_backend *backend, struct replica_transfer *req,
 		struct mailbox *home, uint64_t to, uint64_t deadline_ms,
 		void (*cb)(struct replica_transfer *req, int rc));
+	/* As replica_reload(). */
+	int (*reload)(struct api_backend *backend, struct err *e);
 	void (*status)(struct api_backend *backend, struct replica_status *ret_status);
 };
 

@@ -140,6 +140,17 @@ static void print_replica(const struct replica_status *replica, struct buf *to)
 	print_peers(replica, to);
 }
 
+static void print_certificate(
+	struct buf *to, const char *name, uint64_t not_after_ms, uint64_t wall_ms)
+{
+	if (not_after_ms != 0) {
+		buf_printf(to, "kluis_certificate_seconds_left{certificate=\"%s\"} %llu\n", name,
+			(unsigned long long)(not_after_ms > wall_ms
+						     ? (not_after_ms - wall_ms) / 1000
+						     : 0));
+	}
+}
+
 void api_metrics_print(
 	const struct api_metrics *metrics, const struct api_metrics_state *state, struct buf *to)
 {
@@ -149,8 +160,9 @@ void api_metrics_print(
 	print_one(to, "kluis_uptime_seconds", "gauge", "Since the API started.",
 		state->uptime_ms / 1000);
 	print_one(to, "kluis_api_calls", "gauge", "Requests being worked on.", state->calls);
-	print_one(to, "kluis_certificate_seconds_left", "gauge", "Until the API's expires.",
-		state->cert_seconds_left);
+	print_head(to, "kluis_certificate_seconds_left", "gauge", "Until it expires; 0: it has.");
+	print_certificate(to, "api", state->api_not_after_ms, state->wall_ms);
+	print_certificate(to, "link", state->replica->certificate_not_after_ms, state->wall_ms);
 	print_one(to, "kluis_store_bytes", "gauge", "Live data, estimated.", state->store_bytes);
 	print_one(to, "kluis_store_garbage_bytes", "gauge", "Dead bytes in blob files.",
 		state->store_garbage_bytes);

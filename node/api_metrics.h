@@ -23,7 +23,8 @@ struct api_metrics_state {
 	const struct replica_status *replica;
 	const char *site;
 	unsigned calls;
-	uint64_t uptime_ms, cert_seconds_left, store_bytes, store_garbage_bytes, store_memory_bytes;
+	uint64_t wall_ms, uptime_ms, api_not_after_ms, store_bytes, store_garbage_bytes,
+		store_memory_bytes;
 };
 void api_metrics_print(
 	const struct api_metrics *metrics, const struct api_metrics_state *state, struct buf *to);

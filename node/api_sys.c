@@ -5,12 +5,9 @@
 #include "base/text.h"
 #include "node/api_core.h"
 #include "node/api_handlers.h"
+#include "node/expiry.h"
 #include "storage/cluster_store.h"
 #include "storage/key_codec.h"
-
-/* Certificates that end sooner are worth a warning, and then more. */
-#define CERT_WARN_MS	 (30ULL * 24 * 3600 * 1000)
-#define CERT_CRITICAL_MS (7ULL * 24 * 3600 * 1000)
 
 /* Both as of about now: the replica's word and the rows of the nodes. */
 struct sys_view {
@@ -121,6 +118,34 @@ int sys_members_read(struct api_call *call)
 	return rc == 0 ? call_list_all(call, members_json(call, &view)) : rc;
 }
 
+/* Those in force here, and the days left of the one that ends first. */
+static void status_certificates(struct api *api, const struct replica_status *status, json_t *body)
+{
+	const struct expiry_certificate certificates[] = {
+		{"api", api_certificate_not_after_ms(api)},
+		{"link", status->certificate_not_after_ms}};
+	uint64_t now_ms = clock_wall_ms(api->config.clock), least = UINT64_MAX;
+	json_t *rows = json_array();
+
+	for (size_t i = 0; i < ARRAY_SIZE(certificates); i++) {
+		uint64_t left = expiry_days_left(certificates[i].not_after_ms, now_ms);
+		json_t *row;
+
+		if (certificates[i].not_after_ms == 0) {
+			continue;
+		}
+		least = left < least ? left : least;
+		row = json_object();
+		json_put(row, "name", json_make_text(certificates[i].name));
+		json_put(row, "not_after", json_make_number(certificates[i].not_after_ms));
+		json_put(row, "days_left", json_make_number(left));
+		(void)json_array_append_new(rows, row);
+	}
+	json_put(body, "certificates", rows);
+	json_put(body, "certificate_days_left",
+		least == UINT64_MAX ? json_null() : json_make_number(least));
+}
+
 int sys_status_read(struct api_call *call)
 {
 	struct api *api = call->api;
@@ -154,6 +179,7 @@ int sys_status_read(struct api_call *call)
 	json_put(body, "uptime_ms", json_make_number(api_now(api) - api->started_ms));
 	json_put(body, "connections",
 		json_make_number(http_server_counters(api->http)->connections));
+	status_certificates(api, status, body);
 	json_put(body, "members", members_json(call, &view));
 	call_json(call, 200, body);
 	return 0;
@@ -235,7 +261,7 @@ struct check {
 	bool ok, critical;
 	char text[128];
 };
-enum { CHECKS = 6 };
+enum { CHECKS = 7 };
 
 static void check_set(
 	struct check *check, const char *name, bool ok, bool critical, const char *text)
@@ -257,23 +283,19 @@ static void check_peers(struct check *check, const struct replica_status *status
 		others - away, others);
 }
 
-static void check_certificate(struct check *check, struct api *api)
+static void check_certificate(struct check *check, struct api *api, const char *name,
+	const char *whose, uint64_t not_after_ms)
 {
-	uint64_t now_ms = clock_wall_ms(api->config.clock), end_ms;
-	uint64_t left_ms;
+	uint64_t now_ms = clock_wall_ms(api->config.clock);
+	enum expiry_level level = expiry_level(not_after_ms, now_ms);
 
-	(void)pthread_mutex_lock(&api->ca_lock);
-	end_ms = api->cert_not_after_ms;
-	(void)pthread_mutex_unlock(&api->ca_lock);
-	left_ms = end_ms > now_ms ? end_ms - now_ms : 0;
-	check_set(check, "certificate", end_ms == 0 || left_ms > CERT_WARN_MS,
-		left_ms <= CERT_CRITICAL_MS, "");
-	if (end_ms == 0) {
+	check_set(check, name, level == EXPIRY_FAR, level >= EXPIRY_7_DAYS, "");
+	if (not_after_ms == 0) {
 		(void)snprintf(check->text, sizeof check->text, "no client port is served");
 	} else {
 		(void)snprintf(check->text, sizeof check->text,
-			"the API's certificate ends in %llu days",
-			(unsigned long long)(left_ms / (24 * 3600 * 1000)));
+			"the %s certificate ends in %llu days", whose,
+			(unsigned long long)expiry_days_left(not_after_ms, now_ms));
 	}
 }
 
@@ -293,7 +315,10 @@ static void checks_make(
 			? "a majority disagrees with this node's state: rebuild it from a peer"
 			: "no disagreement");
 	check_peers(&checks[4], status);
-	check_certificate(&checks[5], call->api);
+	check_certificate(&checks[5], call->api, "certificate", "API's",
+		api_certificate_not_after_ms(call->api));
+	check_certificate(&checks[6], call->api, "link_certificate", "links'",
+		status->certificate_not_after_ms);
 }
 
 int sys_health_read(struct api_call *call)
@@ -377,22 +402,18 @@ static void metrics_store(struct api *api, struct api_metrics_state *state)
 int sys_metrics_parse(struct api_call *call)
 {
 	struct api *api = call->api;
-	uint64_t wall_ms = clock_wall_ms(api->config.clock);
 	struct replica_status status;
 	struct api_metrics_state state = {
 		.http = http_server_counters(api->http),
 		.replica = &status,
 		.site = api->config.site,
 		.calls = api->calls,
+		.wall_ms = clock_wall_ms(api->config.clock),
 		.uptime_ms = api_now(api) - api->started_ms,
+		.api_not_after_ms = api_certificate_not_after_ms(api),
 	};
 
 	api->config.backend->status(api->config.backend, &status);
-	(void)pthread_mutex_lock(&api->ca_lock);
-	if (api->cert_not_after_ms > wall_ms) {
-		state.cert_seconds_left = (api->cert_not_after_ms - wall_ms) / 1000;
-	}
-	(void)pthread_mutex_unlock(&api->ca_lock);
 	metrics_store(api, &state);
 	api_metrics_print(&api->metrics, &state, &call->body);
 	call->status = 200;
@@ -415,14 +436,9 @@ int sys_config_parse(struct api_call *call)
 static int reload_work(struct pool_work *work)
 {
 	struct api_call *call = CONTAINER_OF(work, struct api_call, work);
-	const struct api_hooks *hooks = &call->api->config.hooks;
-	int rc = api_reload(call->api, &call->e);
 
-	if (rc == 0 && hooks->reload != NULL) {
-		rc = hooks->reload(hooks->data, &call->e);
-	}
 	/* A bad file is the operator's to mend, who has to be told of it. */
-	return rc == 0 ? 0 : KLUIS_EINVAL;
+	return api_reload(call->api, &call->e) == 0 ? 0 : KLUIS_EINVAL;
 }
 
 static void reload_done_cb(struct pool_work *work, int rc)

@@ -2,54 +2,33 @@
 
 #include <string.h>
 
-#include "base/file.h"
 #include "base/log.h"
 #include "crypto/pki.h"
 
 struct loaded {
 	struct tls_ctx *ctx;
-	struct buf ca_pem;
-	uint8_t ca_spki[32];
-	uint64_t not_after_ms;
+	struct pki_loaded files;
 };
 
 static void loaded_release(struct loaded *loaded)
 {
 	tls_ctx_unref(loaded->ctx);
-	buf_release(&loaded->ca_pem);
+	pki_loaded_release(&loaded->files);
 }
 
+/* What clients pin must be what signed the certificate: else they would be locked out. */
 static int tls_read(struct api *api, struct loaded *loaded, struct err *e)
 {
 	const struct api_config *config = &api->config;
-	_cleanup_(pki_identity_release) struct pki_identity identity = {0};
-	struct pki_info ca, cert;
-	int rc = pki_read(config->cert_path, config->key_path, &identity, e);
+	struct pki_files files = {config->cert_path, config->key_path, config->ca_path};
+	int rc = pki_load(&files, PKI_SERVER, clock_wall_ms(config->clock), &loaded->files, e);
 
-	if (rc == 0) {
-		rc = file_read(config->ca_path, PKI_PEM_BYTES_MAX, &loaded->ca_pem, e);
-	}
-	if (rc == 0) {
-		rc = pki_info(buf_bytes(&loaded->ca_pem), &ca, e);
-	}
-	if (rc == 0) {
-		rc = pki_info(buf_bytes(&identity.cert_pem), &cert, e);
-	}
-	if (rc == 0) {
-		/* What clients pin must be what signed this: else they would be locked out. */
-		rc = pki_verify(buf_bytes(&identity.cert_pem), buf_bytes(&loaded->ca_pem),
-			PKI_SERVER, clock_wall_ms(config->clock), e);
-	}
-	if (rc == 0) {
-		rc = tls_ctx_new_api(buf_bytes(&identity.cert_pem), buf_bytes(&identity.key_pem),
-			api->tickets, &loaded->ctx, e);
-	}
 	if (rc != 0) {
-		return err_wrap(e, rc, "certificate '%s'", config->cert_path);
+		return rc;
 	}
-	memcpy(loaded->ca_spki, ca.spki_sha256, sizeof loaded->ca_spki);
-	loaded->not_after_ms = cert.not_after_ms;
-	return 0;
+	rc = tls_ctx_new_api(buf_bytes(&loaded->files.identity.cert_pem),
+		buf_bytes(&loaded->files.identity.key_pem), api->tickets, &loaded->ctx, e);
+	return rc == 0 ? 0 : err_wrap(e, rc, "certificate '%s'", config->cert_path);
 }
 
 static void tls_swap(struct api *api, struct loaded *loaded)
@@ -61,9 +40,9 @@ static void tls_swap(struct api *api, struct loaded *loaded)
 	}
 	(void)pthread_mutex_lock(&api->ca_lock);
 	old = api->ca_pem;
-	api->ca_pem = x_strdup(buf_str(&loaded->ca_pem));
-	memcpy(api->ca_spki, loaded->ca_spki, sizeof api->ca_spki);
-	api->cert_not_after_ms = loaded->not_after_ms;
+	api->ca_pem = x_strdup(buf_str(&loaded->files.ca_pem));
+	memcpy(api->ca_spki, loaded->files.ca.spki_sha256, sizeof api->ca_spki);
+	api->cert_not_after_ms = loaded->files.cert.not_after_ms;
 	(void)pthread_mutex_unlock(&api->ca_lock);
 	free(old);
 }
@@ -95,7 +74,8 @@ static void swap_cb(struct mail *mail)
 	uv_sem_post(&swap->done);
 }
 
-int api_reload(struct api *api, struct err *e)
+/* On another thread than the loop's, which swaps. */
+static int tls_reload(struct api *api, struct err *e)
 {
 	struct swap swap = {.mail.deliver_cb = swap_cb, .api = api};
 	int rc;
@@ -104,18 +84,41 @@ int api_reload(struct api *api, struct err *e)
 		return 0;
 	}
 	rc = tls_read(api, &swap.loaded, e);
-	if (rc != 0) {
-		loaded_release(&swap.loaded);
-		return rc;
+	if (rc == 0 && uv_sem_init(&swap.done, 0) != 0) {
+		rc = err_set(e, KLUIS_EINTERNAL, "no semaphore");
 	}
-	if (uv_sem_init(&swap.done, 0) != 0) {
-		loaded_release(&swap.loaded);
-		return err_set(e, KLUIS_EINTERNAL, "no semaphore");
+	if (rc == 0) {
+		mailbox_send(&api->mailbox, &swap.mail);
+		uv_sem_wait(&swap.done);
+		uv_sem_destroy(&swap.done);
 	}
-	mailbox_send(&api->mailbox, &swap.mail);
-	uv_sem_wait(&swap.done);
-	uv_sem_destroy(&swap.done);
 	loaded_release(&swap.loaded);
-	log_info("certificates=reloaded");
-	return 0;
+	return rc;
+}
+
+int api_reload(struct api *api, struct err *e)
+{
+	struct err link = {0}, own = {0};
+	int own_rc = tls_reload(api, &own);
+	int link_rc = api->config.backend->reload(api->config.backend, &link);
+
+	log_info("op=reload api_certificate=%s link_certificate=%s",
+		own_rc == 0 ? "taken" : "refused", link_rc == 0 ? "taken" : "refused");
+	if (own_rc != 0 && link_rc != 0) {
+		return err_set(e, own_rc, "%.120s; %.120s", own.text, link.text);
+	}
+	if (own_rc != 0 || link_rc != 0) {
+		*e = own_rc != 0 ? own : link;
+	}
+	return own_rc != 0 ? own_rc : link_rc;
+}
+
+uint64_t api_certificate_not_after_ms(struct api *api)
+{
+	uint64_t not_after_ms;
+
+	(void)pthread_mutex_lock(&api->ca_lock);
+	not_after_ms = api->cert_not_after_ms;
+	(void)pthread_mutex_unlock(&api->ca_lock);
+	return not_after_ms;
 }

@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <ini.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/buf.h"
@@ -393,6 +394,75 @@ int config_load(struct config **ret_config, const char *path, struct err *e)
 		config = NULL;
 	}
 	return rc;
+}
+
+static bool config_text_equal(const char *a, const char *b)
+{
+	return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
+}
+
+static bool config_value_equal(const struct config_key *key, const void *a, const void *b)
+{
+	switch (key->type) {
+	case CONFIG_TEXT:
+	case CONFIG_PATH:
+		return config_text_equal(*(char *const *)a, *(char *const *)b);
+	case CONFIG_NAME:
+		return config_text_equal(a, b);
+	case CONFIG_NUMBER:
+		return *(const uint64_t *)a == *(const uint64_t *)b;
+	case CONFIG_HEX16:
+		return memcmp(a, b, 16) == 0;
+	case CONFIG_HEX32:
+		return memcmp(a, b, 32) == 0;
+	case CONFIG_ADDRESS:
+		return ((const struct address *)a)->port == ((const struct address *)b)->port &&
+		       config_text_equal(((const struct address *)a)->host,
+			       ((const struct address *)b)->host);
+	case CONFIG_ROLE:
+		return *(const bool *)a == *(const bool *)b;
+	case CONFIG_LEVEL:
+		break;
+	}
+	return true; /* Taken by a reload. */
+}
+
+/* Of one site, or of all that is no site's. */
+static bool config_rows_differ(
+	const void *a, const void *b, const char *site, char ret_name[CONFIG_SETTING_BYTES])
+{
+	for (size_t i = 0; i < CONFIG_KEYS; i++) {
+		const struct config_key *key = &config_keys[i];
+
+		if ((strcmp(key->section, "site") == 0) == (site != NULL) &&
+			!config_value_equal(key, (const char *)a + key->offset,
+				(const char *)b + key->offset)) {
+			(void)snprintf(ret_name, CONFIG_SETTING_BYTES, "[%s%s%s] %s", key->section,
+				site == NULL ? "" : " ", site == NULL ? "" : site, key->name);
+			return true;
+		}
+	}
+	return false;
+}
+
+bool config_difference(
+	const struct config *a, const struct config *b, char ret_name[CONFIG_SETTING_BYTES])
+{
+	if (config_rows_differ(a, b, NULL, ret_name)) {
+		return true;
+	}
+	for (size_t i = 0; i < a->n_sites || i < b->n_sites; i++) {
+		const char *name = i < a->n_sites ? a->sites[i].name : b->sites[i].name;
+
+		if (i >= a->n_sites || i >= b->n_sites || strcmp(name, b->sites[i].name) != 0) {
+			(void)snprintf(ret_name, CONFIG_SETTING_BYTES, "[site %s]", name);
+			return true;
+		}
+		if (config_rows_differ(&a->sites[i], &b->sites[i], name, ret_name)) {
+			return true;
+		}
+	}
+	return false;
 }
 
 static void config_free_texts(char *base, bool of_site)

@@ -66,6 +66,11 @@ KLUIS_MUST_CHECK int config_load(struct config **ret_config, const char *path, s
 void config_free(struct config *config); /* NULL is fine. */
 /* This node's own row of sites. */
 const struct config_site *config_self(const struct config *config);
+/* The first setting that differs, as "[section] name", other than the log level; false: none does.
+ */
+enum { CONFIG_SETTING_BYTES = 160 };
+bool config_difference(
+	const struct config *a, const struct config *b, char ret_name[CONFIG_SETTING_BYTES]);
 /* The wire form of "ssh-ed25519 AAAA... [comment]". KLUIS_EINVAL for any other key. */
 KLUIS_MUST_CHECK int config_ssh_key_parse(const char *text, uint8_t ret_wire[CONFIG_SSH_KEY_BYTES]);
 

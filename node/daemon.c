@@ -14,6 +14,7 @@
 #include "crypto/restore_record.h"
 #include "node/api.h"
 #include "node/backup_job.h"
+#include "node/expiry.h"
 #include "node/identity.h"
 #include "node/keeper.h"
 #include "node/preflight.h"
@@ -31,7 +32,8 @@ struct daemon {
 	uv_loop_t loop; /* The main thread's: signals, keeper, watchdog. */
 	struct mailbox home;
 	uv_signal_t on_term, on_int, on_hup;
-	uv_timer_t watchdog;
+	uv_timer_t watchdog, expiry_timer;
+	struct expiry_watch expiry;
 	struct pool *pool_db, *pool_ship;
 	struct replica *replica;
 	struct api_backend_replica backend;
@@ -224,8 +226,21 @@ static void daemon_stop_cb(uv_signal_t *handle, int signal_number)
 	uv_stop(&d->loop);
 }
 
-/* What may change while running: the log level, the API's certificate. The rest needs a restart and
- * is said. */
+/* A setting that was changed but only counts after a restart: else nobody sees why it does nothing.
+ */
+static void daemon_tell_changed(const struct config *config, const struct config *fresh)
+{
+	char name[CONFIG_SETTING_BYTES];
+
+	if (config_difference(config, fresh, name)) {
+		log_warn("op=reload setting=\"%s\" msg=\"changed, and perhaps others: they count "
+			 "after a restart\"",
+			name);
+	}
+}
+
+/* What may change while running: the log level, and the certificates, keys and CAs in their files.
+ * The rest needs a restart and is said. */
 static void daemon_reload_cb(uv_signal_t *handle, int signal_number)
 {
 	struct daemon *d = handle->data;
@@ -238,6 +253,7 @@ static void daemon_reload_cb(uv_signal_t *handle, int signal_number)
 	rc = config_load(&fresh, d->config_path, &e);
 	if (rc == 0) {
 		log_set_level(fresh->log_level);
+		daemon_tell_changed(d->config, fresh);
 		rc = api_reload(d->api, &e);
 	}
 	config_free(fresh);
@@ -248,6 +264,18 @@ static void daemon_reload_cb(uv_signal_t *handle, int signal_number)
 		log_info("op=reload state=done");
 	}
 	(void)sd_notify(0, "READY=1"); /* As above. */
+}
+
+static void daemon_expiry_cb(uv_timer_t *timer)
+{
+	struct daemon *d = timer->data;
+	struct replica_status status;
+	struct expiry_certificate certificates[] = {
+		{"api", api_certificate_not_after_ms(d->api)}, {"link", 0}};
+
+	replica_status(d->replica, &status);
+	certificates[1].not_after_ms = status.certificate_not_after_ms;
+	(void)expiry_tick(&d->expiry, certificates, ARRAY_SIZE(certificates)); /* It logs. */
 }
 
 static void daemon_watchdog_cb(uv_timer_t *timer)
@@ -270,10 +298,12 @@ static int daemon_open_loop(struct daemon *d, struct err *e)
 	uint64_t watchdog_us = 0;
 
 	if (uv_loop_init(&d->loop) != 0 || mailbox_init(&d->home, &d->loop) != 0 ||
-		uv_timer_init(&d->loop, &d->watchdog) != 0) {
+		uv_timer_init(&d->loop, &d->watchdog) != 0 ||
+		uv_timer_init(&d->loop, &d->expiry_timer) != 0) {
 		return err_set(e, KLUIS_EIO, "cannot make an event loop");
 	}
-	d->watchdog.data = d;
+	d->watchdog.data = d->expiry_timer.data = d;
+	d->expiry.clock = &clock_system;
 	if (sd_watchdog_enabled(0, &watchdog_us) > 0) {
 		(void)uv_timer_start(&d->watchdog, daemon_watchdog_cb, 0, watchdog_us / 3000);
 	}
@@ -293,6 +323,7 @@ static void daemon_close_loop(struct daemon *d)
 	uv_close((uv_handle_t *)&d->on_int, NULL);
 	uv_close((uv_handle_t *)&d->on_hup, NULL);
 	uv_close((uv_handle_t *)&d->watchdog, NULL);
+	uv_close((uv_handle_t *)&d->expiry_timer, NULL);
 	mailbox_close(&d->home, NULL);
 	rv = uv_run(&d->loop, UV_RUN_DEFAULT);
 	assert(rv == 0);
@@ -305,7 +336,7 @@ static void daemon_close_loop(struct daemon *d)
 static int daemon_prepare(struct daemon *d, struct err *e)
 {
 	const struct config *c = d->config;
-	int rc = preflight_config(c, clock_wall_ms(&clock_system), e);
+	int rc = preflight_config(c, clock_wall_ms(&clock_system), NULL, e);
 
 	rc = rc != 0 ? rc : preflight_identity(c, &d->identity, e);
 	rc = rc != 0 ? rc : secrets_read(c->secrets_file, c->cluster_id, &d->secrets, e);
@@ -373,9 +404,11 @@ static int daemon_serve(struct daemon *d, struct err *e)
 	if (rc == 0) {
 		log_info("op=daemon state=running version=%s api_port=%u link_port=%u",
 			KLUIS_VERSION, api_port(d->api), replica_port(d->replica));
+		(void)uv_timer_start(&d->expiry_timer, daemon_expiry_cb, 0, DAEMON_EXPIRY_MS);
 		(void)sd_notify(0, "READY=1");		/* As above. */
 		(void)uv_run(&d->loop, UV_RUN_DEFAULT); /* Until a signal stops it. */
 	}
+	(void)uv_timer_stop(&d->expiry_timer); /* Always 0. */
 	api_stop(d->api, DAEMON_DRAIN_MS);
 	daemon_close_parts(d, keeper);
 	replica_stop(d->replica, rc == 0 ? DAEMON_HAND_OVER_MS : 0);

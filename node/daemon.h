@@ -7,6 +7,7 @@
 enum {
 	DAEMON_DRAIN_MS = 5000,	    /* Running requests at the end. */
 	DAEMON_HAND_OVER_MS = 5000, /* Leadership at the end. */
+	DAEMON_EXPIRY_MS = 60000,   /* Is it another day? */
 	DAEMON_POOL_DB_THREADS = 4,
 	DAEMON_POOL_DB_QUEUE_MAX = 4096,
 	DAEMON_POOL_SHIP_THREADS =
@@ -15,7 +16,7 @@ enum {
 	DAEMON_RESTORE_RECORDS_MAX = 64,
 };
 
-/* Runs until SIGTERM or SIGINT; SIGHUP reloads certificates and the log level from config_path.
+/* Runs until SIGTERM or SIGINT; SIGHUP reloads the certificates and the log level of config_path.
  * Blocking; once per process. Returns 0 after an orderly end. A failed write to disk, or a command
  * of a newer version, ends the process (70). */
 KLUIS_MUST_CHECK int daemon_run(

@@ -88,8 +88,15 @@ static const struct argp kluisd_argp = {kluisd_options, kluisd_parse, "[COMMAND]
 
 static int kluisd_check(const struct config *config, struct err *e)
 {
-	int rc = preflight_config(config, clock_wall_ms(&clock_system), e);
+	struct expiry_certificate certificates[EXPIRY_CERTIFICATES_MAX];
+	uint64_t wall_ms = clock_wall_ms(&clock_system);
+	int rc = preflight_config(config, wall_ms, certificates, e);
 
+	for (size_t i = 0; rc == 0 && i < ARRAY_SIZE(certificates); i++) {
+		(void)printf("certificate of %s: %llu days left\n", certificates[i].name,
+			(unsigned long long)expiry_days_left(
+				certificates[i].not_after_ms, wall_ms));
+	}
 	if (rc == 0) {
 		(void)printf("configuration of node %llu '%s': ok\n",
 			(unsigned long long)config->id, config->site);
@@ -127,7 +134,7 @@ static int kluisd_dispatch(
 		return daemon_run(config, args->config_path, e);
 	}
 	if (strcmp(args->command, "init") == 0) {
-		int rc = preflight_config(config, clock_wall_ms(&clock_system), e);
+		int rc = preflight_config(config, clock_wall_ms(&clock_system), NULL, e);
 
 		return rc != 0 ? rc : init_run(config, &args->init, e);
 	}

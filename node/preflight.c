@@ -4,58 +4,28 @@
 
 #include "backup/keys.h"
 #include "base/file.h"
-#include "base/log.h"
-#include "crypto/pki.h"
+#include "raft/link_files.h"
 
-enum { PREFLIGHT_EXPIRY_WARN_DAYS = 30 };
-
-/* Certificate and key belong together, and a CA of ca_path vouches for them in that role now. */
-static int preflight_certificate(const char *cert_path, const char *key_path, const char *ca_path,
-	enum pki_role role, uint64_t wall_ms, struct pki_info *ret_info, struct err *e)
+static int preflight_certificates(const struct config *config, uint64_t wall_ms,
+	struct expiry_certificate ret_certificates[EXPIRY_CERTIFICATES_MAX], struct err *e)
 {
-	struct pki_identity identity = {0};
-	_cleanup_(buf_release) struct buf ca = BUF_INIT;
-	int rc = pki_read(cert_path, key_path, &identity, e);
-
-	rc = rc != 0 ? rc : file_read(ca_path, PKI_PEM_BYTES_MAX, &ca, e);
-	rc = rc != 0 ? rc
-		     : pki_verify(buf_bytes(&identity.cert_pem), buf_bytes(&ca), role, wall_ms, e);
-	rc = rc != 0 ? rc : pki_info(buf_bytes(&identity.cert_pem), ret_info, e);
-	pki_identity_release(&identity);
-	return rc == 0 ? 0 : err_wrap(e, rc, "certificate '%s'", cert_path);
-}
-
-static void preflight_warn_expiry(const char *path, const struct pki_info *info, uint64_t wall_ms)
-{
-	uint64_t days = (info->not_after_ms - wall_ms) / (24ULL * 3600 * 1000);
-
-	if (days < PREFLIGHT_EXPIRY_WARN_DAYS) {
-		log_warn("op=preflight certificate=%s expires_in_days=%llu", path,
-			(unsigned long long)days);
-	}
-}
-
-static int preflight_certificates(const struct config *config, uint64_t wall_ms, struct err *e)
-{
-	struct pki_info api, link;
-	int rc = preflight_certificate(config->api_certificate_file, config->api_key_file,
-		config->api_ca_file, PKI_SERVER, wall_ms, &api, e);
+	struct pki_files api = {
+		config->api_certificate_file, config->api_key_file, config->api_ca_file};
+	struct pki_files link = {
+		config->link_certificate_file, config->link_key_file, config->link_ca_file};
+	_cleanup_(pki_loaded_release) struct pki_loaded loaded = {0};
+	struct tls_ctx *ctx = NULL;
+	int rc = pki_load(&api, PKI_SERVER, wall_ms, &loaded, e);
 
 	rc = rc != 0 ? rc
-		     : preflight_certificate(config->link_certificate_file, config->link_key_file,
-			       config->link_ca_file, PKI_NODE, wall_ms, &link, e);
-	if (rc != 0) {
-		return rc;
+		     : link_files_load(&link, config->cluster_id, config->id, wall_ms, &ctx, e);
+	if (rc == 0 && ret_certificates != NULL) {
+		ret_certificates[0] = (struct expiry_certificate){"api", loaded.cert.not_after_ms};
+		ret_certificates[1] =
+			(struct expiry_certificate){"link", tls_ctx_not_after_ms(ctx)};
 	}
-	if (!link.is_node || link.node_id != config->id ||
-		memcmp(link.cluster_id, config->cluster_id, sizeof link.cluster_id) != 0) {
-		return err_set(e, KLUIS_EINVAL,
-			"certificate '%s' is not that of node %llu of this cluster",
-			config->link_certificate_file, (unsigned long long)config->id);
-	}
-	preflight_warn_expiry(config->api_certificate_file, &api, wall_ms);
-	preflight_warn_expiry(config->link_certificate_file, &link, wall_ms);
-	return 0;
+	tls_ctx_unref(ctx);
+	return rc;
 }
 
 /* The node signs its snapshots with the key that the others were told of. */
@@ -91,9 +61,10 @@ static int preflight_backup(const struct config *config, struct err *e)
 	return rc;
 }
 
-int preflight_config(const struct config *config, uint64_t wall_ms, struct err *e)
+int preflight_config(const struct config *config, uint64_t wall_ms,
+	struct expiry_certificate ret_certificates[EXPIRY_CERTIFICATES_MAX], struct err *e)
 {
-	int rc = preflight_certificates(config, wall_ms, e);
+	int rc = preflight_certificates(config, wall_ms, ret_certificates, e);
 
 	rc = rc != 0 ? rc : preflight_backup(config, e);
 	if (rc == 0 && config->restore_key_file != NULL && !file_exists(config->restore_key_file)) {

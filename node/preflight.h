@@ -5,10 +5,13 @@
 #define KLUIS_NODE_PREFLIGHT_H
 
 #include "node/config.h"
+#include "node/expiry.h"
 #include "node/identity.h"
 
-/* All that does not need the data directory. e names file and reason. Blocking. */
-KLUIS_MUST_CHECK int preflight_config(const struct config *config, uint64_t wall_ms, struct err *e);
+/* All that does not need the data directory. e names file and reason. ret_certificates (may be
+ * NULL): when the API's and the links' ends. Blocking. */
+KLUIS_MUST_CHECK int preflight_config(const struct config *config, uint64_t wall_ms,
+	struct expiry_certificate ret_certificates[EXPIRY_CERTIFICATES_MAX], struct err *e);
 /* The data directory is this node's: its identity is read and compared; one made for development
  * listens on loopback only. Blocking. */
 KLUIS_MUST_CHECK int preflight_identity(

@@ -87,6 +87,12 @@ bool link_peer_is_member(const struct links *links, const struct tls_peer *peer)
 	       memcmp(peer->cluster_id, links->config.cluster_id, 16) == 0;
 }
 
+bool link_conn_expired(const struct link_conn *conn)
+{
+	return tls_stream_peer(conn->stream)->not_after_ms <
+	       clock_wall_ms(conn->links->config.clock);
+}
+
 void link_node_trouble(struct link_node *node, const char *fmt, ...)
 {
 	char text[sizeof node->last_error];
@@ -356,13 +362,18 @@ int links_set_peers(struct links *links, const struct link_peer *peers, size_t n
 	return 0;
 }
 
-void links_set_ctx(struct links *links, struct tls_ctx *ctx, bool reconnect)
+void links_set_ctx(struct links *links, struct tls_ctx *ctx)
 {
 	struct tls_ctx *before = links->config.ctx;
 
 	links->config.ctx = tls_ctx_ref(ctx);
 	tls_ctx_unref(before);
-	links->redial = links->redial || reconnect;
+	links->recheck = true;
+}
+
+uint64_t links_certificate_not_after_ms(const struct links *links)
+{
+	return tls_ctx_not_after_ms(links->config.ctx);
 }
 
 void links_set_lineage(struct links *links, const uint8_t lineage[16])

@@ -4,6 +4,8 @@
  * All of it runs on the loop's thread (the core loop); no callback fires before the call that
  * causes it has returned, and none comes after links_close().
  *
+ * A connection ends when its peer's certificate does.
+ *
  * A link is up from the peer's acknowledgement of our hello to the end of the dialled connection.
  * A message is delivered at most once, messages of a stream in order, and none of an older
  * connection after the first of a newer one. When a link goes down all that was queued is lost:
@@ -85,9 +87,11 @@ unsigned links_port(const struct links *links);
  * KLUIS_EINVAL on a bad or doubled row, then nothing changed. */
 KLUIS_MUST_CHECK int links_set_peers(
 	struct links *links, const struct link_peer *peers, size_t n, struct err *e);
-/* New certificates or CAs: for connections from now on. reconnect: existing ones are closed and
- * dialled anew, so that a CA that is no longer trusted takes effect. */
-void links_set_ctx(struct links *links, struct tls_ctx *ctx, bool reconnect);
+/* New certificates or CAs, referenced: for connections from now on. Those that stand live on,
+ * unless none of the CAs now trusted vouches for the peer: they end, and are dialled anew. */
+void links_set_ctx(struct links *links, struct tls_ctx *ctx);
+/* When our own certificate ends, Unix. */
+uint64_t links_certificate_not_after_ms(const struct links *links);
 /* What our hello says from now on (a restore changes the lineage, an upgrade the level). */
 void links_set_lineage(struct links *links, const uint8_t lineage[16]);
 void links_set_feature_level(struct links *links, uint32_t level);

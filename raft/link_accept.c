@@ -113,6 +113,10 @@ static void link_accept_hello(struct link_conn *conn, struct bytes *in)
 	if (conn->hello_len < HELLO_BYTES) {
 		return;
 	}
+	if (link_conn_expired(conn)) {
+		link_accept_end(conn, "its certificate has expired");
+		return;
+	}
 	answer = link_accept_judge(conn);
 	tls_stream_write(conn->stream, bytes_of(&answer, 1));
 	tls_stream_flush(conn->stream);

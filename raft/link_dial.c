@@ -98,6 +98,10 @@ static void link_dial_ready_cb(struct tls_stream *stream)
 			conn->node, "its certificate is node %" PRIu64 "'s", peer->node_id);
 		return;
 	}
+	if (link_conn_expired(conn)) {
+		link_dial_failed(conn->node, "its certificate has expired");
+		return;
+	}
 	conn->node->certificate_not_after_ms = peer->not_after_ms;
 	tls_stream_set_marks(stream, LINK_UNSENT_BYTES_MAX, LINK_UNSENT_BYTES_MAX / 4);
 	tls_stream_limit_kernel(stream, LINK_KERNEL_BYTES_MAX);

@@ -89,7 +89,7 @@ struct links {
 	uint64_t refused_log_ms;
 	struct link_node *nodes[SITES_MAX - 1];
 	unsigned n_nodes;
-	bool redial; /* New certificates: every connection is to be made anew. */
+	bool recheck; /* New CAs: do they vouch for the peers of what stands? */
 	bool closing;
 	void (*closed_cb)(void *data);
 	void *closed_data;
@@ -106,6 +106,8 @@ void link_conn_drop(struct link_conn *conn, bool graceful);
 void link_stream_closed_cb(struct tls_stream *stream);
 /* The certificate is a node's, of our cluster. */
 bool link_peer_is_member(const struct links *links, const struct tls_peer *peer);
+/* By now the certificate that the connection was made with has ended. */
+bool link_conn_expired(const struct link_conn *conn);
 /* Notes why the node is not reached; logs it unless that was just logged. */
 void link_node_trouble(struct link_node *node, const char *fmt, ...) KLUIS_PRINTF(2, 3);
 

@@ -55,21 +55,30 @@ static bool link_node_room_due(const struct link_node *node)
 	return false;
 }
 
-static void link_redial_all(struct links *links)
+static bool link_conn_is_trusted(const struct link_conn *conn, struct err *e)
+{
+	const struct links_config *config = &conn->links->config;
+
+	return tls_stream_verify(conn->stream, config->ctx, clock_wall_ms(config->clock), e) == 0;
+}
+
+/* What a CA vouched for that is not trusted any more has to show a new certificate. */
+static void link_recheck_all(struct links *links)
 {
 	uint64_t ids[SITES_MAX];
 	size_t n = links_peers(links, ids, ARRAY_SIZE(ids));
+	struct err e = {0};
 
-	links->redial = false;
+	links->recheck = false;
 	for (size_t i = 0; i < n; i++) {
 		struct link_node *node = links_find(links, ids[i]);
 
-		if (node != NULL && node->in != NULL) {
-			link_accept_end(node->in, "the certificates are new");
+		if (node != NULL && node->in != NULL && !link_conn_is_trusted(node->in, &e)) {
+			link_accept_end(node->in, "%s", e.text);
 		}
-		if (node != NULL && node->out != NULL) {
-			node->attempts = 0;
-			link_dial_failed(node, "the certificates are new");
+		if (node != NULL && node->out != NULL && node->out->up &&
+			!link_conn_is_trusted(node->out, &e)) {
+			link_dial_failed(node, "%s", e.text);
 		}
 	}
 }
@@ -83,8 +92,8 @@ static void link_turn(struct links *links)
 	if (links->closing) {
 		return;
 	}
-	if (links->redial) {
-		link_redial_all(links);
+	if (links->recheck) {
+		link_recheck_all(links);
 	}
 	for (unsigned i = 0; i < links->n_nodes; i++) {
 		link_node_tell_down(links->nodes[i]);
@@ -124,6 +133,8 @@ static void link_sweep_node(struct link_node *node, uint64_t now)
 
 	if (in != NULL && now - in->heard_ms > LINK_DEAD_MS) {
 		link_accept_end(in, "nothing heard for %d ms", LINK_DEAD_MS);
+	} else if (in != NULL && link_conn_expired(in)) {
+		link_accept_end(in, "its certificate has expired");
 	}
 	if (out == NULL && node->lookup == NULL && now >= node->retry_ms) {
 		link_dial(node);
@@ -131,6 +142,8 @@ static void link_sweep_node(struct link_node *node, uint64_t now)
 		link_dial_failed(node, "no answer in %d ms", LINK_HANDSHAKE_MS);
 	} else if (out != NULL && out->up && now - out->heard_ms > LINK_DEAD_MS) {
 		link_dial_failed(node, "nothing heard for %d ms", LINK_DEAD_MS);
+	} else if (out != NULL && out->up && link_conn_expired(out)) {
+		link_dial_failed(node, "its certificate has expired");
 	} else if (out != NULL && out->up && now >= node->ping_ms) {
 		link_dial_ping(node);
 	}

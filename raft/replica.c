@@ -3,10 +3,8 @@
 #include <assert.h>
 #include <string.h>
 
-#include "base/file.h"
 #include "base/log.h"
-#include "crypto/pki.h"
-#include "crypto/tls_ctx.h"
+#include "raft/link_files.h"
 #include "raft/replica_impl.h"
 
 enum { REPLICA_POOL_QUEUE_MAX = 256 };
@@ -135,18 +133,49 @@ static const struct link_handler replica_link_handler = {
 	.room_cb = replica_room_cb,
 };
 
-static int replica_tls(const struct replica_config *config, struct tls_ctx **ret_ctx, struct err *e)
+static int replica_tls(const struct replica *r, struct tls_ctx **ret_ctx, struct err *e)
 {
-	_cleanup_(pki_identity_release) struct pki_identity identity = {BUF_INIT, BUF_INIT};
-	_cleanup_(buf_release) struct buf ca = BUF_INIT;
-	int rc = pki_read(config->cert_path, config->key_path, &identity, e);
+	struct pki_files files = {r->cert_path, r->key_path, r->ca_path};
 
-	if (rc == 0) {
-		rc = file_read(config->ca_path, PKI_PEM_BYTES_MAX, &ca, e);
+	return link_files_load(
+		&files, r->cluster_id, r->node_id, clock_wall_ms(r->clock), ret_ctx, e);
+}
+
+struct replica_new_tls {
+	struct mail mail;
+	struct replica *replica;
+	struct tls_ctx *ctx;
+};
+
+static void replica_new_tls_cb(struct mail *mail)
+{
+	struct replica_new_tls *fresh = CONTAINER_OF(mail, struct replica_new_tls, mail);
+
+	if (!fresh->replica->stopping) {
+		links_set_ctx(fresh->replica->links, fresh->ctx);
 	}
-	return rc == 0 ? tls_ctx_new_link(buf_bytes(&identity.cert_pem),
-				 buf_bytes(&identity.key_pem), buf_bytes(&ca), ret_ctx, e)
-		       : rc;
+	tls_ctx_unref(fresh->ctx);
+	free(fresh);
+}
+
+int replica_reload(struct replica *r, struct err *e)
+{
+	struct replica_new_tls *fresh;
+	struct tls_ctx *ctx;
+	int rc = replica_tls(r, &ctx, e);
+
+	if (rc != 0) {
+		return rc;
+	}
+	fresh = x_calloc(1, sizeof *fresh);
+	*fresh = (struct replica_new_tls){
+		.mail.deliver_cb = replica_new_tls_cb, .replica = r, .ctx = ctx};
+	if (!replica_enter(r, &fresh->mail)) {
+		tls_ctx_unref(ctx);
+		free(fresh);
+		return err_set(e, KLUIS_ECLOSED, "this node is stopping");
+	}
+	return 0;
 }
 
 static int replica_open_links(struct replica *r, const struct replica_config *config, struct err *e)
@@ -160,12 +189,12 @@ static int replica_open_links(struct replica *r, const struct replica_config *co
 		.feature_level = (uint16_t)config->feature_level,
 		.handler = &replica_link_handler,
 		.data = r};
-	int rc = replica_tls(config, &links.ctx, e);
+	int rc = replica_tls(r, &links.ctx, e);
 
 	if (rc != 0) {
 		return rc;
 	}
-	memcpy(links.cluster_id, config->cluster_id, sizeof links.cluster_id);
+	memcpy(links.cluster_id, r->cluster_id, sizeof links.cluster_id);
 	memcpy(links.lineage, config->lineage, sizeof links.lineage);
 	rc = links_new(&links, config->listen, &r->links, e);
 	tls_ctx_unref(links.ctx);
@@ -267,6 +296,9 @@ static void replica_free(struct replica *r)
 	(void)pthread_cond_destroy(&r->applier.readers_gone);
 	free(r->dir);
 	free(r->site);
+	free(r->ca_path);
+	free(r->cert_path);
+	free(r->key_path);
 	free(r);
 }
 
@@ -317,6 +349,10 @@ static struct replica *replica_new(const struct replica_config *config)
 	r->dir = x_strdup(config->dir);
 	r->site = x_strdup(config->site == NULL ? "" : config->site);
 	r->node_id = config->node_id;
+	memcpy(r->cluster_id, config->cluster_id, sizeof r->cluster_id);
+	r->ca_path = x_strdup(config->ca_path);
+	r->cert_path = x_strdup(config->cert_path);
+	r->key_path = x_strdup(config->key_path);
 	r->clock = config->clock == NULL ? &clock_system : config->clock;
 	r->random = config->random == NULL ? &random_system : config->random;
 	r->floor_percent = config->floor_percent == 0 ? DISK_FLOOR_PERCENT : config->floor_percent;

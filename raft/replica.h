@@ -86,6 +86,11 @@ KLUIS_MUST_CHECK int replica_start(
  * is fine. */
 void replica_stop(struct replica *replica, unsigned hand_over_ms);
 
+/* Reads the certificate, key and CA files of the links again. Good ones are for links from now on:
+ * those that stand live on, unless no CA that is now trusted vouches for the peer. KLUIS_E*: a bad
+ * file, which e names; then nothing changes. Blocking; any thread but the replica's own. */
+KLUIS_MUST_CHECK int replica_reload(struct replica *replica, struct err *e);
+
 /* The port that the links listen on. Any thread. */
 unsigned replica_port(const struct replica *replica);
 uint64_t replica_node_id(const struct replica *replica);
@@ -123,6 +128,7 @@ struct replica_status {
 	bool read_only;	  /* Below the disk floor. */
 	bool ready;	  /* A leader is known and this node has applied what that leader had
 			   * committed when it was last heard. */
+	uint64_t certificate_not_after_ms; /* Of this node's link certificate, Unix. */
 	uint64_t free_bytes, floor_bytes, log_bytes;
 	uint64_t proposals_waiting, proposal_bytes_waiting;
 	uint64_t catching_up_bytes, catching_up_total; /* total 0: not fetching a checkpoint. */

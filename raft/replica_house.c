@@ -331,6 +331,7 @@ static void status_store(struct replica *r, struct replica_status *s)
 	s->state_hash_index = r->position.index;
 	s->quarantined = r->quarantined;
 	s->read_only = atomic_load(&r->read_only);
+	s->certificate_not_after_ms = links_certificate_not_after_ms(r->links);
 	s->free_bytes = r->free_bytes;
 	s->floor_bytes = r->floor_bytes;
 	s->log_bytes = entry_log_disk_bytes(r->log);

@@ -114,6 +114,8 @@ struct cluster_clock {
 struct replica {
 	char *dir, *site;
 	uint64_t node_id;
+	uint8_t cluster_id[REPLICA_ID_BYTES];
+	char *ca_path, *cert_path, *key_path;
 	const struct clock *clock;
 	struct random *random;
 	unsigned floor_percent;

@@ -15,7 +15,8 @@ static const struct output_column status_columns[] = {{"node", "NODE", OUTPUT_TE
 	{"role", "ROLE", OUTPUT_TEXT}, {"leader", "LEADER", OUTPUT_TEXT},
 	{"term", "TERM", OUTPUT_TEXT}, {"applied_index", "APPLIED", OUTPUT_TEXT},
 	{"read_only", "READ-ONLY", OUTPUT_TEXT}, {"version", "VERSION", OUTPUT_TEXT},
-	{"uptime_ms", "UPTIME", OUTPUT_MS}, {"error", "ERROR", OUTPUT_TEXT}};
+	{"uptime_ms", "UPTIME", OUTPUT_MS}, {"certificate_days_left", "CERT-DAYS", OUTPUT_TEXT},
+	{"error", "ERROR", OUTPUT_TEXT}};
 
 static void status_answered(struct status *s, json_t *answer, const char *socket)
 {

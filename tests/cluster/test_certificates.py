@@ -3,10 +3,12 @@
 import os
 import re
 import shutil
+import signal
 import socket
 import ssl
 import struct
 import subprocess
+import threading
 import unittest
 
 from cluster import SITES, Cluster, wait_until
@@ -317,6 +319,117 @@ class Certificates(unittest.TestCase):
         self.check_wire(b"\x02", "version", self.hello(version=2), *link(gro))
         self.check_wire(b"\x08", "malformed hello", self.hello(magic=b"GET "), *link(gro))
         self.others_serve()
+
+    # --- new certificates while it runs ---
+
+    def reload(self, sites, answer="op=reload state=done"):
+        """SIGHUP, and until each says what came of it."""
+        c = self.cluster
+        marks = {site: c.log_mark(site) for site in sites}
+        for site in sites:
+            os.kill(c.pid(site), signal.SIGHUP)
+        return {site: c.wait_log(site, mark, answer) for site, mark in marks.items()}
+
+    def replace(self, path, data, mode=0o644):
+        fresh = path.with_name(path.name + ".new")
+        fresh.write_bytes(data)
+        fresh.chmod(mode)
+        fresh.rename(path)
+
+    def issued(self, pki, node):
+        out = pki / f"site-{node}"
+        self.ctl("pki", "issue", "--dir", pki, "--node", node, "--host", "127.0.0.1", "--out", out)
+        return out
+
+    def writer(self, stop, failures):
+        """Stores a file after the other; each must arrive."""
+        c, n = self.cluster, 0
+        while not stop.is_set():
+            n += 1
+            source = c.top / f"rotation-{n}"
+            source.write_bytes(os.urandom(20000))
+            done = c.client("put", source, f"v:/rotation-{n}", profile=self.profile, endpoint=SITES[n % 6], check=False)
+            if done.returncode != 0:
+                failures.append(f"put {n}: {done.returncode} {done.stderr}")
+        self.written = n
+
+    def test_rotation_of_the_node_ca(self):
+        """Another CA for all six nodes, step by step, while a client writes: nobody restarts, no write fails."""
+        c = self.cluster
+        fresh, trust = c.top / "fresh", self.pki / "node-ca.pem"
+        old_ca, stolen = trust.read_bytes(), c.top / "stolen"
+        self.ctl("pki", "init", "--ec", "--dir", fresh)
+        (fresh / "cluster-id").write_text(self.cluster_id.hex() + "\n")
+        new_ca = (fresh / "node-ca.pem").read_bytes()
+        shutil.copytree(c.site_dir(VICTIM), stolen, ignore=lambda _, names: [n for n in names if not n.startswith("link.")])
+        issued = {site: self.issued(fresh, 1 + i) for i, site in enumerate(SITES)}
+        back = {site: self.issued(self.pki, 1 + i) for i, site in enumerate(SITES)}
+        pids = {site: c.pid(site) for site in SITES}
+        marks = {site: c.log_mark(site) for site in SITES}
+        stop, failures = threading.Event(), []
+        thread = threading.Thread(target=self.writer, args=(stop, failures))
+        thread.start()
+        try:
+            # Both are trusted everywhere, before anybody shows a certificate of the new one.
+            self.replace(trust, old_ca + new_ca)
+            self.reload(SITES)
+            for site in SITES:
+                for name, mode in (("link.pem", 0o644), ("link.key", 0o600)):
+                    self.replace(c.site_dir(site) / name, (issued[site] / name).read_bytes(), mode)
+                self.reload([site])
+                text = c.log(site)[marks[site]:]
+                self.assertNotIn("state=down", text, "a live link was touched")
+            # The old one goes, site by site: its links are dialled anew, under the new certificates.
+            self.replace(trust, new_ca)
+            for site in SITES:
+                self.reload([site])
+                c.wait_log(site, marks[site], "op=link state=up")
+            c.wait_ready()
+            stop.set()
+            thread.join(60)
+            self.assertEqual(failures, [])
+            self.assertGreater(self.written, 3)
+            self.assertEqual({site: c.pid(site) for site in SITES}, pids)
+            self.assertEqual([site for site in SITES if c.get(site, "/healthz")[0] != 200], [])
+            self.others_serve()
+            # What the old CA signed opens nothing any more.
+            self.check_wire(["TLSV1_ALERT_UNKNOWN_CA", "CERTIFICATE_VERIFY_FAILED"], "reason=", self.hello(), stolen / "link.pem",
+                            stolen / "link.key", site="ams")
+        finally:
+            stop.set()
+            thread.join(60)
+            self.replace(trust, old_ca + new_ca)
+            self.reload(SITES)
+            for site in SITES:
+                for name, mode in (("link.pem", 0o644), ("link.key", 0o600)):
+                    self.replace(c.site_dir(site) / name, (back[site] / name).read_bytes(), mode)
+            self.reload(SITES)
+            self.replace(trust, old_ca)
+            self.reload(SITES)
+            c.wait_ready()
+
+    def test_bad_certificate_at_a_reload(self):
+        """The one in force stays, in service and in the status; the log and kluisctl's user learn which file and why."""
+        c = self.cluster
+        here = c.site_dir(VICTIM)
+        good, before = (here / "link.pem").read_bytes(), c.admin(VICTIM, "/v1/sys/status")["certificates"]
+        self.assertEqual([row["name"] for row in before], ["api", "link"])
+        self.assertGreater(before[1]["days_left"], 300)
+        try:
+            for bad, why in ((self.expired / "link.pem", "link.pem"), (c.site_dir("ein") / "link.pem", "link.key"),
+                             (self.foreign / "site" / "link.pem", "link.pem")):
+                self.replace(here / "link.pem", bad.read_bytes())
+                said = self.reload([VICTIM], "keeping what is in force")[VICTIM]
+                self.assertIn(why, said)
+            (here / "link.pem").unlink()
+            said = self.reload([VICTIM], "keeping what is in force")[VICTIM]
+            self.assertIn("link.pem", said)
+            self.assertEqual(c.admin(VICTIM, "/v1/sys/status")["certificates"], before)
+            self.others_serve()
+            self.assertEqual(c.get(VICTIM, "/readyz")[0], 200)
+        finally:
+            self.replace(here / "link.pem", good)
+        self.reload([VICTIM])
 
     def test_silence_ends(self):
         """A connection that never says hello is dropped, and many of them shut nobody out."""

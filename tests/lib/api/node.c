@@ -153,6 +153,13 @@ static void node_transfer(struct api_backend *backend, struct replica_transfer *
 	mailbox_send(home, &req->mail);
 }
 
+static int node_reload(struct api_backend *backend, struct err *e)
+{
+	return node_of(backend)->bad_link_file
+		       ? err_set(e, KLUIS_EVERIFY, "certificate 'link.pem': expired")
+		       : 0;
+}
+
 static void node_status(struct api_backend *backend, struct replica_status *ret_status)
 {
 	struct api_node *node = node_of(backend);
@@ -166,6 +173,8 @@ static void node_status(struct api_backend *backend, struct replica_status *ret_
 		.applied_index = fsm_position(node->machine.fsm)->index,
 		.cluster_time_ms = fsm_position(node->machine.fsm)->cluster_time_ms,
 		.ready = !node->no_leader,
+		.certificate_not_after_ms =
+			clock_wall_ms(&clock_system) + 6ULL * 24 * 3600 * 1000 + 1000,
 		.read_only = node->read_only,
 		.n_peers = 1};
 	ret_status->peers[0] = (struct replica_peer_status){.id = 2, .connected = true};
@@ -182,7 +191,8 @@ void api_node_prepare(struct api_node *node)
 	(void)signal(SIGPIPE, SIG_IGN); /* As kluisd does. */
 	memset(node, 0, sizeof *node);
 	node->backend = (struct api_backend){node_read_begin, node_read_end, node_read_index,
-		node_applied_wait, node_applied, node_propose, node_transfer, node_status};
+		node_applied_wait, node_applied, node_propose, node_transfer, node_reload,
+		node_status};
 	(void)pthread_mutex_init(&node->lock, NULL);
 	fixture_machine_init(&node->machine, NULL);
 	fixture_cluster_init(&command, 6);

@@ -15,7 +15,7 @@ struct api_node {
 	pthread_mutex_t lock;
 	struct fixture_machine machine;
 	/* What the backend says, under lock. */
-	bool no_leader, behind, read_only, lose_outcome;
+	bool no_leader, behind, read_only, lose_outcome, bad_link_file;
 	uint64_t heard_ago_ms;
 	unsigned proposals, read_indexes;
 	uint64_t wait_for; /* The last applied_wait's index. */

@@ -454,9 +454,43 @@ static void test_reload(void **state)
 	answer = get(&old, "/healthz");
 	assert_int_equal(answer.status, 200);
 	answer_release(&answer);
+	/* One bad file does not keep the other from being taken, and is named. */
+	node->bad_link_file = true;
+	assert_int_equal(api_reload(node->api, &e), KLUIS_EVERIFY);
+	assert_string_equal(e.text, "certificate 'link.pem': expired");
+	assert_int_equal(remove(node->cert_path), 0);
+	assert_int_equal(api_reload(node->api, &e), KLUIS_ENOTFOUND);
+	assert_non_null(strstr(e.text, "cert.pem"));
+	assert_non_null(strstr(e.text, "link.pem"));
 	http_client_release(&old);
 	http_client_release(&client);
 	pki_identity_release(&fresh);
+}
+
+/* The links' certificate ends in six days, the API's in thirty. */
+static void test_expiry(void **state)
+{
+	struct api_node *node = *state;
+	struct http_client admin;
+	struct answer answer;
+
+	api_node_admin(node, &admin);
+	answer = get(&admin, "/v1/sys/status");
+	assert_int_equal(answer.status, 200);
+	assert_non_null(strstr(buf_str(&answer.body), "\"certificate_days_left\":6"));
+	assert_non_null(strstr(buf_str(&answer.body), "\"name\":\"api\""));
+	answer_release(&answer);
+	answer = get(&admin, "/v1/sys/alarms");
+	assert_non_null(strstr(buf_str(&answer.body), "link_certificate"));
+	assert_non_null(strstr(buf_str(&answer.body), "critical"));
+	answer_release(&answer);
+	answer = get(&admin, "/v1/sys/metrics");
+	assert_non_null(strstr(buf_str(&answer.body),
+		"\nkluis_certificate_seconds_left{certificate=\"link\"} 518"));
+	assert_non_null(strstr(buf_str(&answer.body),
+		"\nkluis_certificate_seconds_left{certificate=\"api\"} 2591"));
+	answer_release(&answer);
+	http_client_release(&admin);
 }
 
 static void test_early_close(void **state)
@@ -494,6 +528,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_json, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_admin, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_reload, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_expiry, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_early_close, setup, teardown),
 	};
 

@@ -304,33 +304,90 @@ static void test_file_credit(void **state)
 	assert_true(one_two_up(w));
 }
 
-static void test_new_certificates(void **state)
+/* Node `id` gets a new certificate of `issuer` and trusts the CAs of `trusted`. */
+static void renew(struct world *w, uint64_t id, const struct pki_identity *issuer,
+	const struct pki_identity *trusted)
 {
-	struct world *w = *state;
-	_cleanup_(pki_identity_release) struct pki_identity both = {0}, fresh = {0};
+	_cleanup_(pki_identity_release) struct pki_identity node = {0};
 	struct tls_ctx *ctx;
 
-	world_pair(w);
-	/* Kept: nothing happens to what stands. */
-	certs_node(&w->ca, 1, 0, &fresh);
-	ctx = certs_link_ctx(&fresh, &w->ca);
-	links_set_ctx(w->site[1].links, ctx, false);
+	certs_node(issuer, id, 0, &node);
+	ctx = certs_link_ctx(&node, trusted);
+	links_set_ctx(w->site[id].links, ctx);
 	tls_ctx_unref(ctx);
+}
+
+/* Another CA for the nodes, step by step: two are trusted at once, and no link that is still good
+ * is touched. */
+static void test_new_ca(void **state)
+{
+	struct world *w = *state;
+	_cleanup_(pki_identity_release) struct pki_identity both = {0};
+
+	world_pair(w);
+	buf_append_bytes(&both.cert_pem, buf_bytes(&w->ca.cert_pem));
+	buf_append_bytes(&both.cert_pem, buf_bytes(&w->other_ca.cert_pem));
+	renew(w, 1, &w->ca, &w->ca);
+	renew(w, 1, &w->ca, &both);
+	renew(w, 2, &w->ca, &both);
+	renew(w, 1, &w->other_ca, &both);
+	renew(w, 2, &w->other_ca, &both);
 	world_run(w, 200);
-	assert_int_equal(w->site[1].downs, 0);
+	assert_true(one_two_up(w));
+	assert_int_equal(w->site[1].downs + w->site[2].downs, 0);
 	send_text(w, 1, 2, LINK_RAFT, "x");
 	until_received(w, 2, LINK_RAFT, 1);
-	/* Dialled anew: down, told, up again with the new one. */
-	buf_append_bytes(&both.cert_pem, buf_bytes(&w->other_ca.cert_pem));
-	buf_append_bytes(&both.cert_pem, buf_bytes(&w->ca.cert_pem));
-	ctx = certs_link_ctx(&fresh, &both);
-	links_set_ctx(w->site[1].links, ctx, true);
-	tls_ctx_unref(ctx);
+	/* The old CA goes: what stands was vouched for by it alone, and is made anew. */
+	renew(w, 1, &w->other_ca, &w->other_ca);
 	assert_int_equal(w->site[1].downs, 0);
 	loop_until(&w->loop, one_down, w, "down");
+	assert_non_null(strstr(status_of(w, 1, 2).last_error, "certificate"));
 	loop_until(&w->loop, one_up_again, w, "up again");
+	loop_until(&w->loop, one_two_up, w, "both up again");
 	send_text(w, 1, 2, LINK_RAFT, "y");
 	until_received(w, 2, LINK_RAFT, 2);
+	world_run(w, 200);
+	renew(w, 2, &w->other_ca, &w->other_ca);
+	world_run(w, 200);
+	assert_int_equal(w->site[1].downs, 1);
+	assert_true(one_two_up(w));
+}
+
+/* A peer that still shows the old CA's certificate is out once that CA is. */
+static void test_untrusted_ca(void **state)
+{
+	struct world *w = *state;
+
+	world_pair(w);
+	renew(w, 1, &w->ca, &w->other_ca);
+	loop_until(&w->loop, one_down, w, "down");
+	world_run(w, 1000);
+	assert_false(status_of(w, 1, 2).up || status_of(w, 1, 2).accepted);
+	assert_non_null(strstr(status_of(w, 1, 2).last_error, "certificate"));
+}
+
+/* A link does not outlive its peer's certificate. */
+static void test_certificate_runs_out(void **state)
+{
+	struct world *w = *state;
+	uint64_t end_ms;
+
+	world_pair(w);
+	end_ms = status_of(w, 1, 2).certificate_not_after_ms;
+	assert_int_equal(links_certificate_not_after_ms(w->site[2].links), end_ms);
+	w->clock.wall_ms = end_ms - 10000;
+	world_run(w, 5000);
+	assert_true(one_two_up(w));
+	assert_int_equal(w->site[1].downs + w->site[2].downs, 0);
+	world_run(w, 6000);
+	assert_int_equal(w->site[1].downs, 1);
+	assert_int_equal(w->site[2].downs, 1);
+	assert_non_null(strstr(status_of(w, 1, 2).last_error, "expired"));
+	/* This machine's own clock says otherwise, so TLS lets it in; it does not come up. */
+	world_run(w, 3000);
+	assert_false(status_of(w, 1, 2).up || status_of(w, 1, 2).accepted);
+	assert_int_equal(w->site[1].ups, 1);
+	assert_int_equal(w->site[1].downs, 1);
 }
 
 /* Our own process stood still: the peer is not to blame. */
@@ -389,7 +446,9 @@ int main(void)
 		LINK_TEST(test_restart_keeps_order),
 		LINK_TEST(test_changed_peers),
 		LINK_TEST(test_file_credit),
-		LINK_TEST(test_new_certificates),
+		LINK_TEST(test_new_ca),
+		LINK_TEST(test_untrusted_ca),
+		LINK_TEST(test_certificate_runs_out),
 		LINK_TEST(test_standstill_is_forgiven),
 		LINK_TEST(test_listen_fails_cleanly),
 	};
