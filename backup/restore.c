@@ -73,48 +73,25 @@ int restore_plan(struct repository *repository, const uint8_t manifest_hash[HASH
 	return rc;
 }
 
-static int restore_record_take(struct bytes records, size_t at, const struct key_pub *operator_key,
+int restore_record_check(struct bytes encoded, const struct key_pub *operator_key,
+	const struct backup_manifest *m, const uint8_t manifest_hash[HASH_BYTES],
 	struct restore_record *ret_record, struct err *e)
 {
-	struct bytes one = bytes_of(records.data + at * RESTORE_RECORD_BYTES, RESTORE_RECORD_BYTES);
-	int rc = restore_record_parse(one, ret_record, e);
+	struct restore_record record;
+	int rc = restore_record_parse(encoded, &record, e);
 
-	if (rc == 0) {
-		rc = restore_record_verify(ret_record, operator_key, e);
-	}
-	return rc == 0 ? 0 : err_wrap(e, rc, "restore record %zu", at + 1);
-}
-
-int restore_records_check(struct bytes records, const struct key_pub *operator_key,
-	const struct backup_manifest *m, const uint8_t manifest_hash[HASH_BYTES],
-	struct restore_record *ret_last, struct err *e)
-{
-	size_t n = records.len / RESTORE_RECORD_BYTES;
-	struct restore_record record = {0}, before = {0};
-
-	if (n == 0 || n > RESTORE_RECORDS_MAX || records.len % RESTORE_RECORD_BYTES != 0) {
-		return err_set(e, KLUIS_EINVAL, "not 1 to %d restore records", RESTORE_RECORDS_MAX);
-	}
-	for (size_t i = 0; i < n; i++) {
-		int rc = restore_record_take(records, i, operator_key, &record, e);
-
-		if (rc != 0) {
-			return rc;
-		}
-		if (memcmp(record.cluster_id, m->cluster_id, ID_BYTES) != 0 ||
-			(i > 0 && memcmp(record.old_lineage, before.new_lineage, ID_BYTES) != 0)) {
-			return err_set(e, KLUIS_EVERIFY,
-				"restore record %zu is of another cluster or out of order", i + 1);
-		}
-		before = record;
+	rc = rc != 0 ? rc : restore_record_verify(&record, operator_key, e);
+	if (rc != 0) {
+		return rc;
 	}
 	if (record.raft_index != m->index ||
+		memcmp(record.cluster_id, m->cluster_id, ID_BYTES) != 0 ||
 		memcmp(record.old_lineage, m->lineage, ID_BYTES) != 0 ||
 		memcmp(record.new_lineage, m->lineage, ID_BYTES) == 0 ||
 		memcmp(record.manifest_hash, manifest_hash, HASH_BYTES) != 0) {
-		return err_set(e, KLUIS_EVERIFY, "the restore record is for another snapshot");
+		return err_set(e, KLUIS_EVERIFY, "restore record: for another snapshot");
 	}
-	*ret_last = record;
+	*ret_record = record;
 	return 0;
 }
 
@@ -122,7 +99,7 @@ struct restore {
 	const struct restore_config *config;
 	struct point *point;
 	struct restore_record record;
-	char *db, *restoring, *records;
+	char *db, *restoring;
 	struct restore_result result;
 };
 
@@ -189,9 +166,8 @@ static int restore_fill(struct restore *r, struct import *import, struct err *e)
 	if (rc != 0) {
 		return rc;
 	}
-	memcpy(end.cluster_id, m->cluster_id, ID_BYTES);
-	memcpy(end.lineage, r->record.new_lineage, ID_BYTES);
 	memcpy(end.state_root, m->state_root, HASH_BYTES);
+	memcpy(end.record, r->config->record.data, RESTORE_RECORD_BYTES);
 	return import_finish(import, &end, e);
 }
 
@@ -213,25 +189,18 @@ static int restore_store(struct restore *r, struct err *e)
 	return rc;
 }
 
-/* The rename of the store is the moment it counts; the records are there before it. */
+/* The rename of the store is the moment it counts. */
 static int restore_publish(struct restore *r, struct err *e)
 {
-	int rc = file_write(r->records, r->config->records, 0600, e);
+	int rc = file_sync_dir(r->restoring, e);
 
-	if (rc == 0) {
-		rc = file_sync_dir(r->restoring, e);
-	}
 	if (rc == 0 && FAULT_POINT("backup.restore.publish")) {
 		rc = err_set(e, KLUIS_EIO, "the store cannot be renamed");
 	}
 	if (rc == 0 && rename(r->restoring, r->db) != 0) {
 		rc = err_set_errno(e, errno, "rename to '%s'", r->db);
 	}
-	if (rc != 0) {
-		(void)unlink(r->records); /* Without a store it says nothing. */
-		return rc;
-	}
-	return file_sync_dir(r->config->dir, e);
+	return rc != 0 ? rc : file_sync_dir(r->config->dir, e);
 }
 
 static int restore_prepare(struct restore *r, struct err *e)
@@ -274,7 +243,6 @@ static void restore_release(struct restore *r)
 	point_free(r->point);
 	free(r->db);
 	free(r->restoring);
-	free(r->records);
 }
 
 int restore_cluster(
@@ -282,8 +250,7 @@ int restore_cluster(
 {
 	_cleanup_(restore_release) struct restore r = {.config = config,
 		.db = x_asprintf("%s/db", config->dir),
-		.restoring = x_asprintf("%s/db.restoring", config->dir),
-		.records = x_asprintf("%s/restore-records", config->dir)};
+		.restoring = x_asprintf("%s/db.restoring", config->dir)};
 	const struct backup_manifest *m;
 	int rc;
 
@@ -293,8 +260,8 @@ int restore_cluster(
 		return rc;
 	}
 	m = &r.point->snapshots[0].manifest;
-	rc = restore_records_check(
-		config->records, config->operator_key, m, config->manifest_hash, &r.record, e);
+	rc = restore_record_check(
+		config->record, config->operator_key, m, config->manifest_hash, &r.record, e);
 	if (rc == 0) {
 		rc = restore_run(&r, e);
 	}

@@ -8,8 +8,6 @@
 #include "backup/point.h"
 #include "crypto/restore_record.h"
 
-enum { RESTORE_RECORDS_MAX = 64 };
-
 /* What a restore of this point will do; nothing is read but manifests and file sizes. */
 struct restore_plan {
 	uint8_t manifest_hash[HASH_BYTES];
@@ -33,10 +31,8 @@ struct restore_config {
 	struct repository *repository;
 	const uint8_t *manifest_hash;
 	const struct backup_trust *trust;
-	const struct key *key; /* The private backup key. */
-	/* Signed records, each RESTORE_RECORD_BYTES, oldest first: those of earlier restores of
-	 * this cluster, if there were any, and last the one for this restore. */
-	struct bytes records;
+	const struct key *key;		    /* The private backup key. */
+	struct bytes record;		    /* The signed one for this restore. */
 	const struct key_pub *operator_key; /* KEY_ECDSA_P256. */
 	const char *dir;		    /* Data directory; made when it is missing. */
 	/* May be NULL; called now and then on the caller's thread. */
@@ -50,18 +46,19 @@ struct restore_result {
 	uint64_t rows, value_bytes;
 };
 
-/* Writes <dir>/db and <dir>/restore-records. All or nothing: <dir>/db appears by rename when all is
+/* Writes <dir>/db, the record among its rows. All or nothing: it appears by rename when all is
  * checked and synced, and what an interrupted run left (<dir>/db.restoring) is removed by the next
- * one. The same point with the same records gives the same store at every site. KLUIS_EEXIST: there
- * is a db; KLUIS_EVERIFY: a record that is not the operator's or not for this point, or a row, a
- * segment or the state root that is not what was backed up. */
+ * one. The same point with the same record gives the same store at every site. KLUIS_EEXIST: there
+ * is a db; KLUIS_EINVAL, KLUIS_EVERSION: no record; KLUIS_EVERIFY: a record that is not the
+ * operator's or not for this point, or a row, a segment or the state root that is not what was
+ * backed up. */
 KLUIS_MUST_CHECK int restore_cluster(
 	const struct restore_config *config, struct restore_result *ret_result, struct err *e);
 
-/* The records' own rules: count, signatures, each continuing the lineage of the one before, the
- * last one for this manifest. */
-KLUIS_MUST_CHECK int restore_records_check(struct bytes records, const struct key_pub *operator_key,
+/* Whether the record is the operator's and for a restore of this very manifest: its cluster,
+ * lineage, index and hash, into another lineage. KLUIS_EINVAL, KLUIS_EVERSION, KLUIS_EVERIFY. */
+KLUIS_MUST_CHECK int restore_record_check(struct bytes record, const struct key_pub *operator_key,
 	const struct backup_manifest *manifest, const uint8_t manifest_hash[HASH_BYTES],
-	struct restore_record *ret_last, struct err *e);
+	struct restore_record *ret_record, struct err *e);
 
 #endif

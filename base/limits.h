@@ -183,8 +183,9 @@ enum {
 
 /* Backup (docs/format-backup.md). */
 enum {
-	BACKUP_SLICES = 42,	 /* Cycles until every row was written again: seven days. */
-	BACKUP_CYCLES_KEPT = 83, /* The oldest of 42 points needs the 42 that end there. */
+	RESTORE_RECORDS_MAX = 64, /* Newest restores that a cluster can prove. */
+	BACKUP_SLICES = 42,	  /* Cycles until every row was written again: seven days. */
+	BACKUP_CYCLES_KEPT = 83,  /* The oldest of 42 points needs the 42 that end there. */
 	BACKUP_KEY_BYTES_MAX = 1024,
 	BACKUP_VALUE_BYTES_MAX = 4 << 20,
 	BACKUP_SEGMENT_BYTES = 1 << 20,

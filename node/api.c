@@ -176,7 +176,6 @@ static struct bytes copy_bytes(struct bytes bytes)
 
 static void config_copy(struct api_config *to, const struct api_config *from)
 {
-	struct bytes *records = x_calloc(from->n_restore_records + 1, sizeof *records);
 	struct api_setting *settings = x_calloc(from->n_settings + 1, sizeof *settings);
 
 	*to = *from;
@@ -190,10 +189,6 @@ static void config_copy(struct api_config *to, const struct api_config *from)
 	to->ca_path = copy_or_null(from->ca_path);
 	to->admin_path = copy_or_null(from->admin_path);
 	to->restore_key = copy_bytes(from->restore_key);
-	for (size_t i = 0; i < from->n_restore_records; i++) {
-		records[i] = copy_bytes(from->restore_records[i]);
-	}
-	to->restore_records = records;
 	for (size_t i = 0; i < from->n_settings; i++) {
 		settings[i].name = x_strdup(from->settings[i].name);
 		settings[i].value = x_strdup(from->settings[i].value);
@@ -223,10 +218,6 @@ static void config_release(struct api_config *config)
 	free_const(config->ca_path);
 	free_const(config->admin_path);
 	free_const(config->restore_key.data);
-	for (size_t i = 0; i < config->n_restore_records; i++) {
-		free_const(config->restore_records[i].data);
-	}
-	free_const(config->restore_records);
 	for (size_t i = 0; i < config->n_settings; i++) {
 		free_const(config->settings[i].name);
 		free_const(config->settings[i].value);

@@ -57,10 +57,8 @@ struct api_config {
 	const char *admin_path;			    /* Unix socket; NULL: none. */
 	gid_t admin_group;			    /* (gid_t)-1: as created. */
 
-	struct bytes restore_key;	     /* SEC1 point, or empty. */
-	const struct bytes *restore_records; /* Each RESTORE_RECORD_BYTES, oldest first. */
-	size_t n_restore_records;
-	unsigned backup_copies; /* k: sites that must confirm a snapshot. */
+	struct bytes restore_key; /* SEC1 point, or empty. */
+	unsigned backup_copies;	  /* k: sites that must confirm a snapshot. */
 	const struct api_setting *settings;
 	size_t n_settings;
 

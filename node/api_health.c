@@ -5,6 +5,7 @@
 #include "node/api_core.h"
 #include "node/api_handlers.h"
 #include "storage/cluster_store.h"
+#include "storage/restore_store.h"
 
 /* 2020-09-13: the cluster's time begins at 0 and is set once a majority of the nodes' clocks agree.
  */
@@ -191,30 +192,28 @@ static json_t *well_known_policy(void)
 	return policy;
 }
 
-static json_t *well_known_restore(const struct api_config *config)
+static int well_known_restore(struct api_call *call, json_t *restore)
 {
-	json_t *restore = json_object(), *records = json_array();
+	const struct api_config *config = &call->api->config;
+	struct restore_row rows[RESTORE_RECORDS_MAX];
+	json_t *records = json_array();
+	size_t n = 0;
+	int rc = restore_store_list(call->view, rows, &n, &call->e);
 
-	for (size_t i = 0; i < config->n_restore_records; i++) {
-		(void)json_array_append_new(records, json_make_base64(config->restore_records[i]));
+	for (size_t i = 0; i < n; i++) {
+		(void)json_array_append_new(
+			records, json_make_base64(bytes_of(rows[i].record, sizeof rows[i].record)));
 	}
 	json_put(restore, "key",
 		config->restore_key.len == 0 ? json_null() : json_make_base64(config->restore_key));
 	json_put(restore, "records", records);
-	return restore;
+	return rc;
 }
 
-int well_known_read(struct api_call *call)
+static json_t *well_known_body(struct api *api, json_t *sites, json_t *restore)
 {
-	struct api *api = call->api;
-	json_t *body, *sites = json_array();
-	int rc = well_known_sites(call, sites);
+	json_t *body = json_object();
 
-	if (rc != 0) {
-		json_decref(sites);
-		return rc;
-	}
-	body = json_object();
 	json_put(body, "cluster_id", json_make_id(api->config.cluster_id));
 	json_put(body, "lineage", json_make_id(api->config.lineage));
 	json_put(body, "sites", sites);
@@ -225,7 +224,29 @@ int well_known_read(struct api_call *call)
 	(void)pthread_mutex_unlock(&api->ca_lock);
 	json_put(body, "api_versions", api_versions());
 	json_put(body, "policy", well_known_policy());
-	json_put(body, "restore", well_known_restore(&api->config));
-	call_json(call, 200, body);
+	json_put(body, "restore", restore);
+	return body;
+}
+
+int well_known_read(struct api_call *call)
+{
+	json_t *sites, *restore;
+	struct cluster_row row;
+	int rc = cluster_store_get(call->view, &row, &call->e);
+
+	if (rc == KLUIS_ENOTFOUND) {
+		/* A node that has yet to fetch its store could not show the restore records. */
+		return call_fail(call, KLUIS_ENOQUORUM, "the cluster has not begun yet");
+	}
+	sites = json_array();
+	restore = json_object();
+	rc = rc != 0 ? rc : well_known_sites(call, sites);
+	rc = rc != 0 ? rc : well_known_restore(call, restore);
+	if (rc != 0) {
+		json_decref(sites);
+		json_decref(restore);
+		return rc;
+	}
+	call_json(call, 200, well_known_body(call->api, sites, restore));
 	return 0;
 }

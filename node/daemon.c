@@ -11,7 +11,6 @@
 #include "base/log.h"
 #include "crypto/pem.h"
 #include "crypto/pki.h"
-#include "crypto/restore_record.h"
 #include "node/api.h"
 #include "node/backup_job.h"
 #include "node/expiry.h"
@@ -149,29 +148,11 @@ static int daemon_restore_key(const struct config *c, struct buf *to, struct err
 	return 0;
 }
 
-/* The signed records of the restores this directory's store went through, oldest first. */
-static int daemon_restore_records(const struct config *c, struct buf *to, struct err *e)
-{
-	_cleanup_(x_freep) char *path = x_asprintf("%s/restore-records", c->data_dir);
-	int rc = file_read(path, RESTORE_RECORD_BYTES * DAEMON_RESTORE_RECORDS_MAX, to, e);
-
-	if (rc == KLUIS_ENOTFOUND) {
-		return 0;
-	}
-	if (rc == 0 && to->len % RESTORE_RECORD_BYTES != 0) {
-		rc = err_set(e, KLUIS_ECORRUPT, "'%s' is not a row of %d-byte records", path,
-			RESTORE_RECORD_BYTES);
-	}
-	return rc;
-}
-
 static int daemon_start_api(struct daemon *d, struct err *e)
 {
 	const struct config *c = d->config;
 	const struct config_site *self = config_self(c);
 	_cleanup_(buf_release) struct buf restore_key = BUF_INIT;
-	_cleanup_(buf_release) struct buf records = BUF_INIT;
-	struct bytes record[DAEMON_RESTORE_RECORDS_MAX];
 	struct api_config config = {.backend = &d->backend.backend,
 		.pool_db = d->pool_db,
 		.pool_ship = d->pool_ship,
@@ -185,23 +166,17 @@ static int daemon_start_api(struct daemon *d, struct err *e)
 		.ca_path = c->api_ca_file,
 		.admin_path = c->admin_socket,
 		.admin_group = (gid_t)-1,
-		.restore_records = record,
 		.backup_copies = (unsigned)c->backup_copies,
 		.settings = d->settings,
 		.n_settings = d->n_settings};
 	int rc = daemon_restore_key(c, &restore_key, e);
 
-	rc = rc != 0 ? rc : daemon_restore_records(c, &records, e);
 	if (rc != 0) {
 		return rc;
 	}
 	memcpy(config.cluster_id, d->identity.cluster_id, sizeof config.cluster_id);
 	memcpy(config.lineage, d->identity.lineage, sizeof config.lineage);
 	config.restore_key = buf_bytes(&restore_key);
-	for (size_t at = 0; at < records.len; at += RESTORE_RECORD_BYTES) {
-		record[config.n_restore_records++] =
-			bytes_of(records.data + at, RESTORE_RECORD_BYTES);
-	}
 	if (d->backup != NULL) {
 		config.hooks = (struct api_hooks){.data = d->backup,
 			.snapshot_claimed = backup_job_claimed,

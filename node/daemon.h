@@ -13,7 +13,6 @@ enum {
 	DAEMON_POOL_SHIP_THREADS =
 		7, /* One a site that is shipped to, one for packs, one to receive. */
 	DAEMON_POOL_SHIP_QUEUE_MAX = 64,
-	DAEMON_RESTORE_RECORDS_MAX = 64,
 };
 
 /* Runs until SIGTERM or SIGINT; SIGHUP reloads the certificates and the log level of config_path.

@@ -6,6 +6,7 @@
 #include "crypto/hash.h"
 #include "crypto/member.h"
 #include "storage/cluster_store.h"
+#include "storage/restore_store.h"
 #include "storage/row.h"
 #include "storage/upkeep_store.h"
 #include "storage/vault_store.h"
@@ -113,7 +114,9 @@ int import_put(
 	return kv_write(import->kv, changes, n, e);
 }
 
-static int import_check_root(struct import *import, const struct import_end *end, struct err *e)
+/* The rows are those of the manifest, and the record is for them. */
+static int import_check_end(struct import *import, const struct import_end *end,
+	const struct restore_record *record, struct err *e)
 {
 	struct kv_view *view = kv_view_new(import->kv);
 	struct cluster_row cluster;
@@ -130,8 +133,13 @@ static int import_check_root(struct import *import, const struct import_end *end
 		rc = cluster_store_get(view, &cluster, e);
 	}
 	if (rc == KLUIS_ENOTFOUND ||
-		(rc == 0 && memcmp(cluster.cluster_id, end->cluster_id, 16) != 0)) {
-		rc = err_set(e, KLUIS_EVERIFY, "restore: the rows are another cluster's");
+		(rc == 0 && (memcmp(cluster.cluster_id, record->cluster_id, ID_BYTES) != 0 ||
+				    memcmp(cluster.lineage, record->old_lineage, ID_BYTES) != 0))) {
+		rc = err_set(e, KLUIS_EVERIFY,
+			"restore: the rows are another cluster's than the record's");
+	}
+	if (rc == 0 && record->raft_index != end->index) {
+		rc = err_set(e, KLUIS_EVERIFY, "restore: the record is for another index");
 	}
 	kv_view_free(view);
 	return rc;
@@ -253,23 +261,25 @@ static int tail_delete_vault(struct import_tail *tail, const struct import_end *
 	return tail_store(tail, e);
 }
 
-static int tail_cluster(struct import_tail *tail, const struct import_end *end, struct err *e)
+static int tail_cluster(struct import_tail *tail, const struct import_end *end,
+	const struct restore_record *record, struct err *e)
 {
 	struct audit_row audit = {.time_ms = end->cluster_time_ms,
 		.index = end->index,
 		.actor = bytes_str("restore"),
-		.object = bytes_of(end->lineage, 16)};
+		.object = bytes_of(record->new_lineage, ID_BYTES)};
 	struct cluster_row row;
 	int rc;
 
 	tail_resume(tail);
 	rc = cluster_store_get(txn_view(tail->txn), &row, e);
 	if (rc == 0) {
-		memcpy(row.lineage, end->lineage, 16);
+		memcpy(row.lineage, record->new_lineage, ID_BYTES);
 		row.read_only = false;
 		cluster_store_put(tail->txn, &row);
 		rc = audit_store_add(tail->txn, &audit, e);
-		tail->pending = 3;
+		rc = rc != 0 ? rc : restore_store_add(tail->txn, end->record, e);
+		tail->pending = 5;
 	}
 	if (rc != 0) {
 		txn_command_abort(tail->txn);
@@ -285,7 +295,7 @@ static int tail_position(struct import_tail *tail, const struct import_end *end,
 
 	p->commands = 0;
 	p->report_index = end->index;
-	HASH_TH(p->state_hash, "kluis/v1/state-restored", bytes_of(end->lineage, 16),
+	HASH_TH(p->state_hash, "kluis/v1/state-restored", bytes_of(end->record, sizeof end->record),
 		bytes_of(end->state_root, 32));
 	memcpy(p->report_hash, p->state_hash, sizeof p->report_hash);
 	tail_resume(tail);
@@ -321,12 +331,14 @@ int import_finish(struct import *import, const struct import_end *end, struct er
 	struct position start = {
 		.index = end->index, .term = end->term, .cluster_time_ms = end->cluster_time_ms};
 	struct import_tail tail = {0};
+	struct restore_record record;
 	int rc;
 
 	if (end->index == 0) {
 		return err_set(e, KLUIS_EINVAL, "restore: no snapshot is taken at index 0");
 	}
-	rc = import_check_root(import, end, e);
+	rc = restore_record_parse(bytes_of(end->record, sizeof end->record), &record, e);
+	rc = rc != 0 ? rc : import_check_end(import, end, &record, e);
 	if (rc == 0) {
 		rc = tail_first_ordinal(import, end, &tail.ordinal, e);
 	}
@@ -339,7 +351,7 @@ int import_finish(struct import *import, const struct import_end *end, struct er
 		rc = tail_delete_vault(&tail, end, end->ledger[i], e);
 	}
 	if (rc == 0) {
-		rc = tail_cluster(&tail, end, e);
+		rc = tail_cluster(&tail, end, &record, e);
 	}
 	if (rc == 0) {
 		rc = tail_position(&tail, end, e);

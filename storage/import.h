@@ -3,6 +3,7 @@
 #ifndef KLUIS_STORAGE_IMPORT_H
 #define KLUIS_STORAGE_IMPORT_H
 
+#include "crypto/restore_record.h"
 #include "storage/index_store.h"
 #include "storage/position.h"
 
@@ -21,15 +22,17 @@ KLUIS_MUST_CHECK int import_put(
 struct import_end {
 	uint64_t index, term;	  /* S and its term: the new log begins at S + 1. */
 	uint64_t cluster_time_ms; /* Of the snapshot. */
-	uint8_t cluster_id[16];	  /* As it was. */
-	uint8_t lineage[16];	  /* The new one. */
 	uint8_t state_root[32];	  /* What the manifest says: compared before anything is dropped. */
+	/* The operator's, for this cluster and S; it brings the new lineage and becomes a row. The
+	 * caller has checked its signature. */
+	uint8_t record[RESTORE_RECORD_BYTES];
 	const uint8_t (*ledger)[16]; /* Vaults deleted after S, from the deletion journal. */
 	size_t n_ledger;
 };
-/* Compares the state root (KLUIS_EVERIFY when it differs), drops sessions, idempotency rows, hash
- * reports and node rows, puts vaults of the ledger to deletion, sets the new lineage and the
- * position, and flushes. Deterministic: every node of the new cluster ends with the same bytes. */
+/* Compares the state root (KLUIS_EVERIFY when it differs, or when the record is of another cluster,
+ * lineage or index), drops sessions, idempotency rows, hash reports and node rows, puts vaults of
+ * the ledger to deletion, adds the record, sets the new lineage and the position, and flushes.
+ * Deterministic: every node of the new cluster ends with the same bytes. */
 KLUIS_MUST_CHECK int import_finish(
 	struct import *import, const struct import_end *end, struct err *e);
 

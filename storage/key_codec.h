@@ -38,6 +38,7 @@
 	X(KEY_HASH_REPORT, 0x43, "hash_report")           \
 	X(KEY_LEDGER, 0x50, "ledger")                     \
 	X(KEY_AUDIT, 0x51, "audit")                       \
+	X(KEY_RESTORE, 0x52, "restore")                   \
 	X(KEY_POSITION, 0xf0, "position")                 \
 	X(KEY_BY_INDEX, 0xf1, "by_index")                 \
 	X(KEY_INDEX_OF, 0xf2, "index_of")

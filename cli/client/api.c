@@ -163,7 +163,7 @@ static void cluster_restore(struct json_reader *r, struct api_cluster *cluster)
 		json_reader_base64_exact(r, "key", cluster->restore_key, API_KEY_BYTES);
 		cluster->has_restore_key = true;
 	}
-	if (json_array_size(records) > API_RECORDS_MAX) {
+	if (json_array_size(records) > RESTORE_RECORDS_MAX) {
 		r->failed = "records";
 		return;
 	}

@@ -14,7 +14,6 @@
 #include "crypto/restore_record.h"
 
 enum {
-	API_RECORDS_MAX = 64, /* Restore records a cluster shows. */
 	API_PEM_BYTES_MAX = 65536,
 	API_STATEMENT_BYTES_MAX = 65536,
 	API_LABEL_BYTES_MAX = 1024,
@@ -40,7 +39,7 @@ struct api_cluster {
 	uint8_t ca_spki[HASH_BYTES];
 	bool has_restore_key;
 	uint8_t restore_key[API_KEY_BYTES];
-	uint8_t records[API_RECORDS_MAX][RESTORE_RECORD_BYTES]; /* Oldest first. */
+	uint8_t records[RESTORE_RECORDS_MAX][RESTORE_RECORD_BYTES]; /* Oldest first. */
 	size_t n_records;
 	json_t *sites; /* As it came: array of {node, site, endpoints}. */
 };

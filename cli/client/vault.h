@@ -131,7 +131,7 @@ KLUIS_MUST_CHECK int vault_commit(
 /* After KLUIS_ELINEAGE. What the operator's record says, checked against the pinned restore key:
  * an unbroken run of records from the pinned lineage to the cluster's. */
 struct vault_restore {
-	struct restore_record records[API_RECORDS_MAX];
+	struct restore_record records[RESTORE_RECORDS_MAX];
 	size_t n;
 	uint8_t lineage[ID_BYTES]; /* The cluster's now. */
 };

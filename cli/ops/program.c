@@ -41,8 +41,8 @@ static const struct command_option restore_options[] = {
 	{"restore-key", 0, "FILE",
 		"The operator restore key (private, PEM), which signs the record"},
 	{"record", 0, "FILE",
-		"The signed records of this cluster's restores: extended at the first node, taken "
-		"as it is at the others"},
+		"The signed record of this restore: written at the first node, taken as it is at "
+		"the others"},
 	{NULL, 0, NULL, NULL},
 };
 

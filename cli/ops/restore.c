@@ -22,8 +22,8 @@ struct restore {
 	bool found;
 	struct restore_plan plan;
 	struct key *key;	      /* Opens the snapshot. */
-	struct key_pub *operator_key; /* Proves the records. */
-	struct buf records;	      /* All, with the one of this restore last. */
+	struct key_pub *operator_key; /* Proves the record. */
+	struct buf record;	      /* The signed one of this restore. */
 	struct progress progress;
 };
 
@@ -35,7 +35,7 @@ static void restore_release(struct restore *r)
 	offline_release(&r->offline);
 	key_free(r->key);
 	key_pub_free(r->operator_key);
-	buf_release(&r->records);
+	buf_release(&r->record);
 }
 
 static int restore_open(struct restore *r)
@@ -119,20 +119,6 @@ static int restore_operator_key(struct restore *r)
 	return rc == 0 ? 0 : err_wrap(&inv->err, rc, "operator restore key '%s'", file);
 }
 
-/* The last record of the file, if it is that of this very restore: another node came first. */
-static bool record_is_ours(const struct restore *r)
-{
-	struct restore_record last;
-	struct bytes tail = buf_bytes(&r->records);
-
-	if (tail.len < RESTORE_RECORD_BYTES) {
-		return false;
-	}
-	tail = bytes_of(tail.data + tail.len - RESTORE_RECORD_BYTES, RESTORE_RECORD_BYTES);
-	return restore_record_parse(tail, &last, NULL) == 0 &&
-	       memcmp(last.manifest_hash, r->snapshot.hash, HASH_BYTES) == 0;
-}
-
 static int record_load_key(struct invocation *inv, struct key **ret_key)
 {
 	_cleanup_(secret_buf_release) struct buf pem = BUF_INIT;
@@ -162,35 +148,31 @@ static int record_sign(struct restore *r)
 	memcpy(record.old_lineage, r->plan.lineage, ID_BYTES);
 	random_fill(&random_system, record.new_lineage, ID_BYTES);
 	memcpy(record.manifest_hash, r->snapshot.hash, HASH_BYTES);
-	return restore_record_sign(&record, key, &r->records, &r->inv->err);
+	return restore_record_sign(&record, key, &r->record, &r->inv->err);
 }
 
-/* The records of the cluster's restores, with this one's: signed at the first node, and taken as
- * it is at the others, so that all share one new lineage. Checked before the file is written. */
-static int restore_records(struct restore *r)
+/* The record of this restore: signed at the first node, and taken as it is at the others, so that
+ * all share one new lineage. Checked before the file is written. */
+static int restore_record(struct restore *r)
 {
 	struct invocation *inv = r->inv;
-	struct restore_record last;
+	struct restore_record record;
 	const char *file;
-	bool ours;
+	bool there;
 	int rc = ops_needed(inv, "record", &file);
 
-	if (rc == 0 && file_exists(file)) {
-		rc = file_read(
-			file, RESTORE_RECORD_BYTES * RESTORE_RECORDS_MAX, &r->records, &inv->err);
-	}
 	if (rc != 0) {
 		return rc;
 	}
-	ours = record_is_ours(r);
-	rc = ours ? 0 : record_sign(r);
+	there = file_exists(file);
+	rc = there ? file_read(file, RESTORE_RECORD_BYTES, &r->record, &inv->err) : record_sign(r);
 	rc = rc != 0 ? rc
-		     : restore_records_check(buf_bytes(&r->records), r->operator_key,
-			       &r->snapshot.manifest, r->snapshot.hash, &last, &inv->err);
+		     : restore_record_check(buf_bytes(&r->record), r->operator_key,
+			       &r->snapshot.manifest, r->snapshot.hash, &record, &inv->err);
 	if (rc != 0) {
-		return err_wrap(&inv->err, rc, "restore records '%s'", file);
+		return err_wrap(&inv->err, rc, "'%s'", file);
 	}
-	return ours ? 0 : file_write(file, buf_bytes(&r->records), 0644, &inv->err);
+	return there ? 0 : file_write(file, buf_bytes(&r->record), 0644, &inv->err);
 }
 
 static void restore_progress(void *data, uint64_t rows, uint64_t rows_total)
@@ -224,7 +206,7 @@ static int restore_run(struct restore *r, struct restore_result *ret_result)
 		.manifest_hash = r->snapshot.hash,
 		.trust = &r->offline.trust,
 		.key = r->key,
-		.records = buf_bytes(&r->records),
+		.record = buf_bytes(&r->record),
 		.operator_key = r->operator_key,
 		.dir = r->offline.config->data_dir,
 		.progress = restore_progress,
@@ -267,7 +249,7 @@ int ops_restore_cluster(struct invocation *inv)
 	rc = rc != 0 ? rc : backup_key_load(key_file, BACKUP_KEY_SEAL, &r.key, &inv->err);
 	rc = rc != 0 ? rc : restore_operator_key(&r);
 	rc = rc != 0 ? rc : restore_confirm(&r);
-	rc = rc != 0 ? rc : restore_records(&r);
+	rc = rc != 0 ? rc : restore_record(&r);
 	rc = rc != 0 ? rc : restore_run(&r, &result);
 	if (rc == 0) {
 		restore_print(&r, &result);

@@ -21,6 +21,7 @@
 #include "base/text.h"
 #include "storage/cluster_store.h"
 #include "storage/position.h"
+#include "storage/restore_store.h"
 #include "storage/txn.h"
 #include "tests/lib/sshd.h"
 #include "tests/unit/backup/lib/site.h"
@@ -37,7 +38,7 @@ struct world {
 	uint8_t hash[HASH_BYTES];
 	struct key *operator_key;
 	struct restore_record record;
-	struct buf records;
+	struct buf encoded; /* The record, signed. */
 };
 
 /* Entries of 50 rows each; keys of a family that a restore keeps, and sessions, which it drops. */
@@ -204,7 +205,7 @@ static int set_up(void **state)
 	w->record.raft_index = w->last.index;
 	w->record.unix_ms = 1790000999000ULL;
 	memcpy(w->record.manifest_hash, w->hash, HASH_BYTES);
-	sign_record(w, &w->record, &w->records);
+	sign_record(w, &w->record, &w->encoded);
 	return 0;
 }
 
@@ -216,7 +217,7 @@ static int tear_down(void **state)
 	test_sshd_stop(w->sshd[0]);
 	test_sshd_stop(w->sshd[1]);
 	key_free(w->operator_key);
-	buf_release(&w->records);
+	buf_release(&w->encoded);
 	backup_sites_release(&w->sites);
 	free(w);
 	return 0;
@@ -228,7 +229,7 @@ static struct restore_config restore_config(struct world *w, unsigned node, cons
 		.manifest_hash = w->hash,
 		.trust = &w->sites.trust,
 		.key = w->sites.backup_key,
-		.records = buf_bytes(&w->records),
+		.record = buf_bytes(&w->encoded),
 		.operator_key = key_public(w->operator_key),
 		.dir = dir};
 }
@@ -306,7 +307,9 @@ static void test_restore_at_two_sites(void **state)
 	struct restore_plan plan;
 	struct position position;
 	struct cluster_row cluster;
+	struct restore_row records[RESTORE_RECORDS_MAX];
 	struct kv_view *view;
+	size_t n_records;
 
 	assert_int_equal(
 		restore_plan(w->sites.repository[2], w->hash, &w->sites.trust, &plan, NULL), 0);
@@ -314,9 +317,7 @@ static void test_restore_at_two_sites(void **state)
 	assert_true(plan.index == w->last.index && plan.bytes > plan.value_bytes);
 	for (unsigned i = 0; i < 2; i++) {
 		_cleanup_(x_freep) char *dir = x_asprintf("%s/restored%u", w->sites.dir, i);
-		_cleanup_(x_freep) char *path = x_asprintf("%s/restore-records", dir);
 		struct restore_config config = restore_config(w, i + 2, dir);
-		_cleanup_(buf_release) struct buf records = BUF_INIT;
 		struct restore_result result;
 		struct err e = {0};
 
@@ -325,8 +326,6 @@ static void test_restore_at_two_sites(void **state)
 		}
 		assert_true(result.index == w->last.index && result.term == 7);
 		assert_memory_equal(result.lineage, w->record.new_lineage, ID_BYTES);
-		assert_int_equal(file_read(path, 1000, &records, NULL), 0);
-		assert_true(bytes_equal(buf_bytes(&records), buf_bytes(&w->records)));
 		assert_int_equal(restore_cluster(&config, &result, NULL), KLUIS_EEXIST);
 		restored[i] = open_restored(dir);
 	}
@@ -337,6 +336,10 @@ static void test_restore_at_two_sites(void **state)
 	assert_true(position.index == w->last.index && position.term == 7);
 	assert_int_equal(cluster_store_get(view, &cluster, NULL), 0);
 	assert_memory_equal(cluster.lineage, w->record.new_lineage, ID_BYTES);
+	assert_int_equal(restore_store_list(view, records, &n_records, NULL), 0);
+	assert_int_equal(n_records, 1);
+	assert_true(bytes_equal(
+		bytes_of(records[0].record, sizeof records[0].record), buf_bytes(&w->encoded)));
 	kv_view_free(view);
 	kv_close(restored[0]);
 	kv_close(restored[1]);
@@ -344,7 +347,7 @@ static void test_restore_at_two_sites(void **state)
 
 static void assert_nothing_left(const char *dir)
 {
-	static const char *const names[] = {"db", "db.restoring", "restore-records"};
+	static const char *const names[] = {"db", "db.restoring"};
 
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
 		_cleanup_(x_freep) char *path = x_asprintf("%s/%s", dir, names[i]);
@@ -395,45 +398,55 @@ static void test_interrupted_restore(void **state)
 	kv_close(kv);
 }
 
-static void assert_records_refused(struct world *w, struct bytes records, int code)
+static void assert_record_refused(struct world *w, struct bytes record, int code)
 {
 	_cleanup_(x_freep) char *dir = x_asprintf("%s/refused", w->sites.dir);
 	struct restore_config config = restore_config(w, 3, dir);
 	struct restore_result result;
 
-	config.records = records;
+	config.record = record;
 	assert_int_equal(restore_cluster(&config, &result, NULL), code);
 	assert_false(file_exists(dir));
 }
 
-static void test_records(void **state)
+static void assert_signed_refused(struct world *w, struct restore_record *record)
+{
+	_cleanup_(buf_release) struct buf encoded = BUF_INIT;
+
+	sign_record(w, record, &encoded);
+	assert_record_refused(w, buf_bytes(&encoded), KLUIS_EVERIFY);
+}
+
+static void test_record(void **state)
 {
 	struct world *w = *state;
 	_cleanup_(key_freep) struct key *stranger = NULL;
-	_cleanup_(buf_release) struct buf records = BUF_INIT;
-	struct restore_record other = w->record, earlier = w->record;
+	_cleanup_(buf_release) struct buf encoded = BUF_INIT;
+	struct restore_record other = w->record;
 
-	assert_records_refused(w, bytes_of(NULL, 0), KLUIS_EINVAL);
-	assert_records_refused(w, bytes_of(w->records.data, w->records.len - 1), KLUIS_EINVAL);
+	assert_record_refused(w, bytes_of(NULL, 0), KLUIS_EINVAL);
+	assert_record_refused(w, bytes_of(w->encoded.data, w->encoded.len - 1), KLUIS_EINVAL);
+	buf_append_bytes(&encoded, buf_bytes(&w->encoded));
+	buf_append_bytes(&encoded, buf_bytes(&w->encoded));
+	assert_record_refused(w, buf_bytes(&encoded), KLUIS_EINVAL);
+	buf_clear(&encoded);
 	assert_int_equal(key_generate(KEY_ECDSA_P256, 0, &stranger, NULL), 0);
-	assert_int_equal(restore_record_sign(&w->record, stranger, &records, NULL), 0);
-	assert_records_refused(w, buf_bytes(&records), KLUIS_EVERIFY);
-	buf_clear(&records);
+	assert_int_equal(restore_record_sign(&w->record, stranger, &encoded, NULL), 0);
+	assert_record_refused(w, buf_bytes(&encoded), KLUIS_EVERIFY);
 	other.manifest_hash[0] ^= 1;
-	sign_record(w, &other, &records);
-	assert_records_refused(w, buf_bytes(&records), KLUIS_EVERIFY);
-	buf_clear(&records);
+	assert_signed_refused(w, &other);
+	other = w->record;
+	other.cluster_id[0] ^= 1;
+	assert_signed_refused(w, &other);
+	other = w->record;
+	other.old_lineage[0] ^= 1;
+	assert_signed_refused(w, &other);
+	other = w->record;
+	other.raft_index++;
+	assert_signed_refused(w, &other);
 	other = w->record;
 	memcpy(other.new_lineage, other.old_lineage, ID_BYTES);
-	sign_record(w, &other, &records);
-	assert_records_refused(w, buf_bytes(&records), KLUIS_EVERIFY);
-	/* An earlier restore's record must lead to this one. */
-	buf_clear(&records);
-	memset(earlier.old_lineage, 1, ID_BYTES);
-	memset(earlier.new_lineage, 2, ID_BYTES);
-	sign_record(w, &earlier, &records);
-	sign_record(w, &w->record, &records);
-	assert_records_refused(w, buf_bytes(&records), KLUIS_EVERIFY);
+	assert_signed_refused(w, &other);
 }
 
 /* Damage in the oldest increment alone stops the restore, which names the object and leaves
@@ -527,7 +540,7 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_restore_at_two_sites),
 		cmocka_unit_test(test_interrupted_restore),
-		cmocka_unit_test(test_records),
+		cmocka_unit_test(test_record),
 		cmocka_unit_test(test_damaged_chain),
 		cmocka_unit_test(test_memory_bound),
 	};

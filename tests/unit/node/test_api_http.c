@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "storage/restore_store.h"
 #include "tests/lib/api/node.h"
 
 static int setup(void **state)
@@ -86,6 +87,70 @@ static void test_open_routes(void **state)
 	assert_string_equal(answer_text(&answer, "ca"), buf_str(&node->ca.cert_pem));
 	answer_release(&answer);
 	http_client_release(&client);
+}
+
+static void assert_records(struct http_client *client, const struct restore_row *rows, size_t n)
+{
+	struct answer answer = get(client, "/.well-known/kluis.json");
+	const json_t *records = json_object_get(json_object_get(answer.json, "restore"), "records");
+	uint8_t record[RESTORE_RECORD_BYTES];
+
+	assert_int_equal(answer.status, 200);
+	assert_int_equal(json_array_size(records), n);
+	for (size_t i = 0; i < n; i++) {
+		const char *text = json_string_value(json_array_get(records, i));
+
+		assert_int_equal(base64_decode_exact(bytes_str(text), record, sizeof record), 0);
+		assert_memory_equal(record, rows[i].record, sizeof record);
+	}
+	answer_release(&answer);
+}
+
+/* What a node shows of restores is what its store holds, oldest first. */
+static void test_restore_records(void **state)
+{
+	struct api_node *node = *state;
+	struct restore_row rows[2] = {{.number = 1, .record = {'K', 'R', 'R', '1', 1}},
+		{.number = 2, .record = {'K', 'R', 'R', '1', 1, [20] = 7}}};
+	struct http_client client;
+	struct txn *txn;
+
+	api_node_connect(node, "http/1.1", &client);
+	assert_records(&client, NULL, 0);
+	txn = txn_new(node->machine.kv, fsm_position(node->machine.fsm));
+	txn_entry_begin(txn, fsm_position(node->machine.fsm)->index + 1, 7);
+	txn_command_begin(txn);
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		assert_int_equal(restore_store_add(txn, rows[i].record, NULL), 0);
+	}
+	assert_int_equal(txn_command_commit(txn, NULL), 0);
+	(void)pthread_mutex_lock(&node->lock);
+	assert_int_equal(txn_store(txn, NULL), 0);
+	(void)pthread_mutex_unlock(&node->lock);
+	txn_free(txn);
+	assert_records(&client, rows, 2);
+	http_client_release(&client);
+}
+
+/* A node that has yet to fetch its store says so: it could not show the records. */
+static void test_no_store_yet(void **state)
+{
+	struct api_node node;
+	struct http_client client;
+	struct answer answer;
+
+	(void)state;
+	api_node_prepare(&node);
+	fixture_machine_release(&node.machine);
+	fixture_machine_init(&node.machine, NULL);
+	api_node_run(&node);
+	api_node_connect(&node, "http/1.1", &client);
+	answer = get(&client, "/.well-known/kluis.json");
+	assert_int_equal(answer.status, 503);
+	assert_string_equal(answer_text(&answer, "code"), "no-quorum");
+	answer_release(&answer);
+	http_client_release(&client);
+	api_node_stop(&node);
 }
 
 /* Every input that could be read in two ways: 400, and the connection is not used again. */
@@ -520,6 +585,8 @@ int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_open_routes, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_restore_records, setup, teardown),
+		cmocka_unit_test(test_no_store_yet),
 		cmocka_unit_test_setup_teardown(test_smuggling, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_pipelining, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_limits, setup, teardown),

@@ -6,6 +6,7 @@
 #include "crypto/hash.h"
 #include "storage/cluster_store.h"
 #include "storage/import.h"
+#include "storage/restore_store.h"
 #include "storage/session_store.h"
 #include "storage/snapshot_store.h"
 #include "storage/vault_store.h"
@@ -18,6 +19,7 @@ struct world {
 	struct fixture_client c, other;
 	uint64_t first; /* Index of the first increment. */
 	uint8_t root[32];
+	struct key *operator_key;
 };
 
 static void commit(struct world *w, uint64_t page_no, uint64_t revision)
@@ -39,6 +41,7 @@ static int world_setup(void **state)
 	struct kv_view *view;
 	uint64_t rows;
 
+	assert_int_equal(key_generate(KEY_ECDSA_P256, 0, &w->operator_key, NULL), 0);
 	fixture_machine_init(&w->m, NULL);
 	fixture_machine_begin(&w->m, &w->c);
 	fixture_machine_join(&w->m, &w->other, 2);
@@ -63,6 +66,7 @@ static int world_teardown(void **state)
 	struct world *w = *state;
 
 	fixture_machine_release(&w->m);
+	key_free(w->operator_key);
 	free(w);
 	return 0;
 }
@@ -88,18 +92,39 @@ static void copy_rows(struct world *w, struct import *import, uint64_t after, ui
 	kv_view_free(view);
 }
 
-static struct import_end end_of(const struct world *w)
+static void sign_record(
+	struct world *w, const struct restore_record *record, uint8_t ret[RESTORE_RECORD_BYTES])
+{
+	_cleanup_(buf_release) struct buf encoded = BUF_INIT;
+
+	assert_int_equal(restore_record_sign(record, w->operator_key, &encoded, NULL), 0);
+	assert_int_equal(encoded.len, RESTORE_RECORD_BYTES);
+	memcpy(ret, encoded.data, RESTORE_RECORD_BYTES);
+}
+
+static struct restore_record record_of(const struct import_end *end)
+{
+	struct restore_record record;
+
+	assert_int_equal(
+		restore_record_parse(bytes_of(end->record, sizeof end->record), &record, NULL), 0);
+	return record;
+}
+
+static struct import_end end_of(struct world *w)
 {
 	const struct position *p = fsm_position(w->m.fsm);
 	struct kv_view *view = kv_view_new(w->m.kv);
-	struct import_end end = {.index = p->index,
-		.term = p->term,
-		.cluster_time_ms = p->cluster_time_ms,
-		.lineage = {77}};
+	struct import_end end = {
+		.index = p->index, .term = p->term, .cluster_time_ms = p->cluster_time_ms};
+	struct restore_record record = {.raft_index = p->index, .new_lineage = {77}};
 	struct cluster_row row;
 
 	assert_int_equal(cluster_store_get(view, &row, NULL), 0);
-	memcpy(end.cluster_id, row.cluster_id, 16);
+	memcpy(record.cluster_id, row.cluster_id, ID_BYTES);
+	memcpy(record.old_lineage, row.lineage, ID_BYTES);
+	record.new_lineage[1] = (uint8_t)(row.lineage[1] + 1);
+	sign_record(w, &record, end.record);
 	memcpy(end.state_root, w->root, 32);
 	kv_view_free(view);
 	return end;
@@ -137,7 +162,7 @@ static void test_restored_cluster_goes_on(void **state)
 	assert_int_equal(fixture_check_store(m.kv, NULL), 0);
 	view = kv_view_new(m.kv);
 	assert_int_equal(cluster_store_get(view, &cluster, NULL), 0);
-	assert_memory_equal(cluster.lineage, end.lineage, 16);
+	assert_memory_equal(cluster.lineage, record_of(&end).new_lineage, ID_BYTES);
 	assert_int_equal(session_store_get(view, w->c.token_hash, &session, NULL), KLUIS_ENOTFOUND);
 	assert_int_equal(snapshot_store_state(view, &snapshots, NULL), 0);
 	assert_true(snapshots.claimed_id == 0 && snapshots.last_slot == 0);
@@ -175,27 +200,120 @@ static void test_every_node_gets_the_same(void **state)
 	kv_close(b);
 }
 
-/* A backup of the restored cluster, taken at once, restores, too. */
-static void test_restore_of_a_restore(void **state)
+/* The world becomes its own restored self. */
+static void restore_in_place(struct world *w, const struct import_end *end)
 {
-	struct world *w = *state;
-	struct import_end end = end_of(w);
 	struct fixture_machine m;
 	struct kv_view *view;
-	struct kv *again;
 	uint64_t rows;
 
-	fixture_machine_init(&m, restore(w, &end));
+	fixture_machine_init(&m, restore(w, end));
 	fixture_machine_release(&w->m);
 	w->m = m;
+	assert_int_equal(fixture_check_store(w->m.kv, NULL), 0);
 	view = kv_view_new(w->m.kv);
 	assert_int_equal(index_store_root(view, w->root, &rows, NULL), 0);
 	kv_view_free(view);
-	end = end_of(w);
-	end.lineage[0]++;
-	again = restore(w, &end);
-	assert_int_equal(fixture_check_store(again, NULL), 0);
-	kv_close(again);
+}
+
+/* A backup of the restored cluster, taken at once, restores, too, and brings the records of all
+ * restores so far, oldest first; only so many of the newest stay. */
+static void test_restore_of_a_restore(void **state)
+{
+	enum { RESTORES = RESTORE_RECORDS_MAX + 2 };
+	struct world *w = *state;
+	struct import_end ends[RESTORES];
+	struct restore_row rows[RESTORE_RECORDS_MAX];
+
+	for (size_t i = 0; i < RESTORES; i++) {
+		size_t kept = i < RESTORE_RECORDS_MAX ? i + 1 : RESTORE_RECORDS_MAX, n = 0;
+		struct kv_view *view;
+
+		ends[i] = end_of(w);
+		restore_in_place(w, &ends[i]);
+		view = kv_view_new(w->m.kv);
+		assert_int_equal(restore_store_list(view, rows, &n, NULL), 0);
+		kv_view_free(view);
+		assert_int_equal(n, kept);
+		for (size_t k = 0; k < kept; k++) {
+			assert_true(rows[k].number == i + 2 - kept + k);
+			assert_memory_equal(rows[k].record, ends[i + 1 - kept + k].record,
+				RESTORE_RECORD_BYTES);
+		}
+	}
+}
+
+/* The record's row is part of by_index, of the next state root, and of the hash that all nodes
+ * begin with: nodes that were given different ones do not go on as one cluster. */
+static void test_record_is_a_row(void **state)
+{
+	struct world *w = *state;
+	struct import_end end = end_of(w), other = end;
+	struct kv *a = restore(w, &end), *b;
+	struct kv_view *views[2];
+	struct restore_record record = record_of(&end);
+	struct index_row at[2];
+	struct position positions[2];
+	struct key key = key_begin(KEY_RESTORE);
+	uint8_t roots[2][32];
+	uint64_t rows;
+
+	record.unix_ms++;
+	sign_record(w, &record, other.record);
+	b = restore(w, &other);
+	key_put_u64(&key, 1);
+	for (unsigned i = 0; i < 2; i++) {
+		views[i] = kv_view_new(i == 0 ? a : b);
+		assert_int_equal(index_store_of(views[i], key_bytes(&key), &at[i], NULL), 0);
+		assert_true(at[i].at.index == end.index && at[i].at.ordinal >= 1U << 30);
+		assert_int_equal(index_store_root(views[i], roots[i], &rows, NULL), 0);
+		assert_int_equal(position_get(views[i], &positions[i], NULL), 0);
+		kv_view_free(views[i]);
+	}
+	assert_memory_not_equal(at[0].hash, at[1].hash, 32);
+	assert_memory_not_equal(roots[0], roots[1], 32);
+	assert_memory_not_equal(positions[0].state_hash, positions[1].state_hash, 32);
+	kv_close(a);
+	kv_close(b);
+}
+
+static void assert_record_refused(
+	struct world *w, struct import *import, const struct restore_record *record)
+{
+	struct import_end end = end_of(w);
+
+	sign_record(w, record, end.record);
+	assert_int_equal(import_finish(import, &end, NULL), KLUIS_EVERIFY);
+}
+
+static void test_foreign_record(void **state)
+{
+	struct world *w = *state;
+	struct import_end end = end_of(w);
+	struct restore_record record;
+	struct kv *kv = kv_memory_new();
+	struct import *import;
+
+	assert_int_equal(import_new(kv, &import, NULL), 0);
+	copy_rows(w, import, 0, UINT64_MAX - 1);
+	record = record_of(&end);
+	record.cluster_id[0] ^= 1;
+	assert_record_refused(w, import, &record);
+	record = record_of(&end);
+	record.old_lineage[0] ^= 1;
+	assert_record_refused(w, import, &record);
+	record = record_of(&end);
+	record.raft_index++;
+	assert_record_refused(w, import, &record);
+	end.record[0] ^= 1;
+	assert_int_equal(import_finish(import, &end, NULL), KLUIS_EINVAL);
+	end.record[0] ^= 1;
+	end.record[4]++;
+	assert_int_equal(import_finish(import, &end, NULL), KLUIS_EVERSION);
+	end.record[4]--;
+	assert_int_equal(import_finish(import, &end, NULL), 0);
+	import_free(import);
+	kv_close(kv);
 }
 
 static void test_ledger_is_applied(void **state)
@@ -234,9 +352,6 @@ static void test_what_is_missing_is_seen(void **state)
 	copy_rows(w, import, 0, w->first); /* Without the newer increment. */
 	assert_int_equal(import_finish(import, &end, NULL), KLUIS_EVERIFY);
 	copy_rows(w, import, w->first, UINT64_MAX - 1);
-	end.cluster_id[0] ^= 1;
-	assert_int_equal(import_finish(import, &end, NULL), KLUIS_EVERIFY);
-	end.cluster_id[0] ^= 1;
 	end.index--; /* Rows from behind the snapshot. */
 	assert_int_equal(import_finish(import, &end, NULL), KLUIS_EVERIFY);
 	end.index = 0;
@@ -274,6 +389,8 @@ int main(void)
 		T(test_restored_cluster_goes_on),
 		T(test_every_node_gets_the_same),
 		T(test_restore_of_a_restore),
+		T(test_record_is_a_row),
+		T(test_foreign_record),
 		T(test_ledger_is_applied),
 		T(test_what_is_missing_is_seen),
 		cmocka_unit_test(test_damaged_rows),
