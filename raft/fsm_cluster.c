@@ -7,11 +7,10 @@
 /* The first nodes: of a new cluster, or of a restored one, whose old nodes are gone. */
 static int init_nodes(struct apply *a, const struct command_cluster_init *c)
 {
-	struct node_row nodes[SITES_MAX];
-	size_t n;
-	int rc = apply_nodes(a, nodes, &n);
+	struct node_counts nodes;
+	int rc = node_store_count(a->view, &nodes, a->e);
 
-	for (unsigned i = 0; rc == 0 && n == 0 && i < c->n_nodes; i++) {
+	for (unsigned i = 0; rc == 0 && nodes.n == 0 && i < c->n_nodes; i++) {
 		struct node_row node = {.node = c->node[i]};
 
 		node_store_put(a->txn, &node);
@@ -70,16 +69,11 @@ static void announce_fill(struct node_row *row, const struct command_node_announ
  * that level may be in the log. */
 static int announce_raise_level(struct apply *a)
 {
-	struct node_row nodes[SITES_MAX];
-	uint32_t lowest = UINT32_MAX;
-	size_t n;
-	int rc = apply_nodes(a, nodes, &n);
+	struct node_counts nodes;
+	int rc = node_store_count(a->view, &nodes, a->e);
 
-	for (size_t i = 0; rc == 0 && i < n; i++) {
-		lowest = nodes[i].feature_level < lowest ? nodes[i].feature_level : lowest;
-	}
-	if (rc == 0 && n > 0 && lowest > a->cluster.feature_level) {
-		a->cluster.feature_level = lowest;
+	if (rc == 0 && nodes.n > 0 && nodes.lowest_level > a->cluster.feature_level) {
+		a->cluster.feature_level = nodes.lowest_level;
 		cluster_store_put(a->txn, &a->cluster);
 	}
 	return rc;
@@ -87,13 +81,13 @@ static int announce_raise_level(struct apply *a)
 
 int apply_node_announce(struct apply *a, const struct command_node_announce *c)
 {
-	struct node_row nodes[SITES_MAX], row = {.node = c->node};
-	size_t n;
+	struct node_row row = {.node = c->node};
+	struct node_counts nodes;
 	int rc = node_store_get(a->view, c->node, &row, a->e);
 
 	if (rc == KLUIS_ENOTFOUND) {
-		rc = apply_nodes(a, nodes, &n);
-		if (rc == 0 && n >= SITES_MAX) {
+		rc = node_store_count(a->view, &nodes, a->e);
+		if (rc == 0 && nodes.n >= SITES_MAX) {
 			rc = err_set(a->e, KLUIS_EQUOTA, "too many nodes");
 		}
 	}
@@ -251,8 +245,9 @@ static int report_judge(struct apply *a, const struct report_row *reports, size_
 int apply_hash_report(struct apply *a, const struct command_hash_report *c)
 {
 	struct report_row reports[SITES_MAX], row = {.index = c->index, .node = c->node};
-	struct node_row nodes[SITES_MAX], node;
-	size_t n, n_nodes;
+	struct node_counts nodes;
+	struct node_row node;
+	size_t n;
 	int rc = node_store_get(a->view, c->node, &node, a->e);
 
 	if (rc == 0 && c->index >= a->index) {
@@ -266,7 +261,7 @@ int apply_hash_report(struct apply *a, const struct command_hash_report *c)
 		rc = report_store_at(a->view, c->index, reports, SITES_MAX, &n, a->e);
 	}
 	if (rc == 0) {
-		rc = apply_nodes(a, nodes, &n_nodes);
+		rc = node_store_count(a->view, &nodes, a->e);
 	}
-	return rc == 0 ? report_judge(a, reports, n, n_nodes) : rc;
+	return rc == 0 ? report_judge(a, reports, n, nodes.n) : rc;
 }

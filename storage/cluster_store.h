@@ -48,6 +48,13 @@ KLUIS_MUST_CHECK int node_store_get(
 /* Up to max nodes with an id above `after`, ascending. */
 KLUIS_MUST_CHECK int node_store_list(const struct kv_view *view, uint64_t after,
 	struct node_row *ret_rows, size_t max, size_t *ret_n, struct err *e);
+/* What is decided by numbers of nodes. */
+struct node_counts {
+	size_t n, read_only;
+	uint32_t lowest_level; /* The lowest feature level; UINT32_MAX when there is no node. */
+};
+KLUIS_MUST_CHECK int node_store_count(
+	const struct kv_view *view, struct node_counts *ret_counts, struct err *e);
 void node_store_put(struct txn *txn, const struct node_row *row);
 /* Whether new writes are refused in apply: an operator's word, or as many nodes short of space as
  * leave no majority that could go on. */

@@ -18,10 +18,10 @@ struct kv_memory_view {
 
 struct kv_memory_iter {
 	struct kv_iter iter;
-	const struct omap *map;
+	struct omap_iter items;
 	const struct omap_item *at;
-	size_t first_len, end_len;
-	uint8_t bounds[]; /* first, then end. */
+	size_t end_len;
+	uint8_t end[];
 };
 
 static int kv_memory_get(
@@ -40,10 +40,9 @@ static int kv_memory_get(
 static bool kv_memory_iter_next(struct kv_iter *iter)
 {
 	struct kv_memory_iter *it = CONTAINER_OF(iter, struct kv_memory_iter, iter);
-	struct bytes end = bytes_of(it->bounds + it->first_len, it->end_len);
+	struct bytes end = bytes_of(it->end, it->end_len);
 
-	it->at = it->at == NULL ? omap_seek(it->map, bytes_of(it->bounds, it->first_len), false)
-				: omap_seek(it->map, omap_key(it->at), true);
+	it->at = omap_iter_next(&it->items);
 	if (it->at != NULL && end.len > 0 && bytes_compare(omap_key(it->at), end) >= 0) {
 		it->at = NULL;
 	}
@@ -84,14 +83,15 @@ static struct kv_iter *kv_memory_iter_new(
 	const struct kv_view *view, struct bytes first, struct bytes end)
 {
 	const struct kv_memory_view *v = CONTAINER_OF(view, const struct kv_memory_view, view);
-	struct kv_memory_iter *it = x_malloc(sizeof *it + first.len + end.len);
+	struct kv_memory_iter *it = x_malloc(sizeof *it + end.len);
 
 	it->iter.ops = &kv_memory_iter_ops;
-	it->map = &v->map;
+	omap_iter_init(&it->items, &v->map, first);
 	it->at = NULL;
-	it->first_len = first.len;
 	it->end_len = end.len;
-	kv_bounds_copy(it->bounds, first, end);
+	if (end.len > 0) {
+		memcpy(it->end, end.data, end.len);
+	}
 	return &it->iter;
 }
 
@@ -162,10 +162,12 @@ static int kv_memory_checkpoint(struct kv *kv, const char *dir, struct err *e)
 static void kv_memory_stats(struct kv *kv, struct kv_stats *ret_stats)
 {
 	struct omap map = kv_memory_map(CONTAINER_OF(kv, struct kv_memory, kv));
-	const struct omap_item *item = omap_seek(&map, bytes_of("", 0), false);
+	const struct omap_item *item;
+	struct omap_iter it;
 
 	*ret_stats = (struct kv_stats){0};
-	for (; item != NULL; item = omap_seek(&map, omap_key(item), true)) {
+	omap_iter_init(&it, &map, bytes_of("", 0));
+	while ((item = omap_iter_next(&it)) != NULL) {
 		ret_stats->keys_estimate++;
 		ret_stats->data_bytes += item->key_len + item->value_len;
 	}
@@ -176,10 +178,12 @@ static void kv_memory_stats(struct kv *kv, struct kv_stats *ret_stats)
 static uint64_t kv_memory_approximate_bytes(struct kv *kv, struct bytes first, struct bytes end)
 {
 	struct omap map = kv_memory_map(CONTAINER_OF(kv, struct kv_memory, kv));
-	const struct omap_item *item = omap_seek(&map, first, false);
+	const struct omap_item *item;
+	struct omap_iter it;
 	uint64_t sum = 0;
 
-	for (; item != NULL; item = omap_seek(&map, omap_key(item), true)) {
+	omap_iter_init(&it, &map, first);
+	while ((item = omap_iter_next(&it)) != NULL) {
 		if (end.len > 0 && bytes_compare(omap_key(item), end) >= 0) {
 			break;
 		}

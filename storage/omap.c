@@ -3,11 +3,20 @@
 #include <assert.h>
 #include <string.h>
 
+#include "base/wire.h"
+
+/* The first 16 bytes of a key as numbers, zeros behind its end: nearly every comparison ends here,
+ * without a look at the key itself. */
+struct omap_head {
+	uint64_t word[2];
+};
+
 /* A treap (Seidel and Aragon 1996). The priority is a hash of the key, so that the shape follows
  * from the keys alone: the same rows cost the same, whatever happened before. */
 struct omap_node {
 	atomic_uint refs;
 	uint32_t priority;
+	struct omap_head head;
 	struct omap_node *left, *right;
 	struct omap_item *item;
 };
@@ -22,11 +31,38 @@ struct bytes omap_value(const struct omap_item *item)
 	return bytes_of(item->value, item->value_len);
 }
 
-static uint32_t omap_priority(struct bytes key)
+static struct omap_head omap_head_of(struct bytes key)
+{
+	struct omap_head head;
+	uint8_t first[sizeof head] = {0};
+
+	if (key.len > 0) {
+		memcpy(first, key.data, key.len < sizeof first ? key.len : sizeof first);
+	}
+	head.word[0] = load_u64(first);
+	head.word[1] = load_u64(first + 8);
+	return head;
+}
+
+/* What is looked for, against a node: as bytes_compare() of the keys. */
+static int omap_compare(
+	const struct omap_head *head, struct bytes key, const struct omap_node *node)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(head->word); i++) {
+		if (head->word[i] != node->head.word[i]) {
+			return head->word[i] < node->head.word[i] ? -1 : 1;
+		}
+	}
+	return bytes_compare(key, omap_key(node->item));
+}
+
+static uint32_t omap_priority(const struct omap_head *head, struct bytes key)
 {
 	uint64_t h = 0x9e3779b97f4a7c15ULL ^ key.len;
 
-	for (size_t i = 0; i < key.len; i++) {
+	h = (h ^ head->word[0]) * 0xd6e8feb86659fd93ULL;
+	h = ((h ^ h >> 32) ^ head->word[1]) * 0xd6e8feb86659fd93ULL;
+	for (size_t i = sizeof *head; i < key.len; i++) {
 		h = (h ^ key.data[i]) * 0x100000001b3ULL;
 	}
 	h ^= h >> 32;
@@ -98,6 +134,7 @@ static struct omap_node *omap_node_own(struct omap_node *node)
 	own = x_malloc(sizeof *own);
 	atomic_init(&own->refs, 1);
 	own->priority = node->priority;
+	own->head = node->head;
 	own->left = omap_node_ref(node->left);
 	own->right = omap_node_ref(node->right);
 	own->item = node->item;
@@ -106,12 +143,13 @@ static struct omap_node *omap_node_own(struct omap_node *node)
 	return own;
 }
 
-static struct omap_node *omap_node_new(struct omap_item *item)
+static struct omap_node *omap_node_new(const struct omap_head *head, struct omap_item *item)
 {
 	struct omap_node *node = x_malloc(sizeof *node);
 
 	atomic_init(&node->refs, 1);
-	node->priority = omap_priority(omap_key(item));
+	node->priority = omap_priority(head, omap_key(item));
+	node->head = *head;
 	node->left = node->right = NULL;
 	node->item = item;
 	return node;
@@ -136,25 +174,26 @@ static struct omap_node *omap_rotate_left(struct omap_node *node)
 }
 
 /* Takes the references to node and item; what it returns is owned. */
-static struct omap_node *omap_node_put(struct omap_node *node, struct omap_item *item)
+static struct omap_node *omap_node_put(
+	struct omap_node *node, const struct omap_head *head, struct omap_item *item)
 {
 	int order;
 
 	if (node == NULL) {
-		return omap_node_new(item);
+		return omap_node_new(head, item);
 	}
 	node = omap_node_own(node);
-	order = bytes_compare(omap_key(item), omap_key(node->item));
+	order = omap_compare(head, omap_key(item), node);
 	if (order == 0) {
 		omap_item_unref(node->item);
 		node->item = item;
 	} else if (order < 0) {
-		node->left = omap_node_put(node->left, item);
+		node->left = omap_node_put(node->left, head, item);
 		if (node->left->priority > node->priority) {
 			node = omap_rotate_right(node);
 		}
 	} else {
-		node->right = omap_node_put(node->right, item);
+		node->right = omap_node_put(node->right, head, item);
 		if (node->right->priority > node->priority) {
 			node = omap_rotate_left(node);
 		}
@@ -179,20 +218,21 @@ static struct omap_node *omap_join(struct omap_node *left, struct omap_node *rig
 }
 
 /* key is there. */
-static struct omap_node *omap_node_remove(struct omap_node *node, struct bytes key)
+static struct omap_node *omap_node_remove(
+	struct omap_node *node, const struct omap_head *head, struct bytes key)
 {
 	int order;
 	struct omap_node *joined;
 
 	assert(node != NULL);
 	node = omap_node_own(node);
-	order = bytes_compare(key, omap_key(node->item));
+	order = omap_compare(head, key, node);
 	if (order < 0) {
-		node->left = omap_node_remove(node->left, key);
+		node->left = omap_node_remove(node->left, head, key);
 		return node;
 	}
 	if (order > 0) {
-		node->right = omap_node_remove(node->right, key);
+		node->right = omap_node_remove(node->right, head, key);
 		return node;
 	}
 	joined = omap_join(node->left, node->right);
@@ -212,33 +252,42 @@ void omap_release(struct omap *map)
 	map->root = NULL;
 }
 
+static void omap_put_item(struct omap *map, struct bytes key, struct omap_item *item)
+{
+	struct omap_head head = omap_head_of(key);
+
+	assert(key.len > 0);
+	map->root = omap_node_put(map->root, &head, item);
+}
+
 void omap_put(struct omap *map, struct bytes key, struct bytes value, bool mark)
 {
-	assert(key.len > 0);
-	map->root = omap_node_put(map->root, omap_item_copy(key, value, mark));
+	omap_put_item(map, key, omap_item_copy(key, value, mark));
 }
 
 void omap_put_borrowed(struct omap *map, struct bytes key, struct bytes value)
 {
-	assert(key.len > 0);
-	map->root = omap_node_put(map->root, omap_item_new(key, value, 0));
+	omap_put_item(map, key, omap_item_new(key, value, 0));
 }
 
 bool omap_remove(struct omap *map, struct bytes key)
 {
+	struct omap_head head = omap_head_of(key);
+
 	if (omap_get(map, key) == NULL) {
 		return false;
 	}
-	map->root = omap_node_remove(map->root, key);
+	map->root = omap_node_remove(map->root, &head, key);
 	return true;
 }
 
 const struct omap_item *omap_get(const struct omap *map, struct bytes key)
 {
+	struct omap_head head = omap_head_of(key);
 	const struct omap_node *node = map->root;
 
 	while (node != NULL) {
-		int order = bytes_compare(key, omap_key(node->item));
+		int order = omap_compare(&head, key, node);
 
 		if (order == 0) {
 			return node->item;
@@ -250,13 +299,14 @@ const struct omap_item *omap_get(const struct omap *map, struct bytes key)
 
 const struct omap_item *omap_seek(const struct omap *map, struct bytes key, bool above)
 {
+	struct omap_head head = omap_head_of(key);
 	const struct omap_node *node = map->root;
 	const struct omap_item *best = NULL;
 
 	while (node != NULL) {
-		int order = bytes_compare(omap_key(node->item), key);
+		int order = omap_compare(&head, key, node);
 
-		if (order > 0 || (order == 0 && !above)) {
+		if (order < 0 || (order == 0 && !above)) {
 			best = node->item;
 			node = node->left;
 		} else {
@@ -264,4 +314,62 @@ const struct omap_item *omap_seek(const struct omap *map, struct bytes key, bool
 		}
 	}
 	return best;
+}
+
+/* --- iterator --- */
+
+/* Deeper than the stack only the topmost are given up: they are found again from the last key. */
+static void omap_iter_push(struct omap_iter *it, const struct omap_node *node)
+{
+	if (it->n == ARRAY_SIZE(it->node)) {
+		memmove(it->node, it->node + 1, (it->n - 1) * sizeof it->node[0]);
+		it->n--;
+		it->gave_up = true;
+	}
+	it->node[it->n++] = node;
+}
+
+static void omap_iter_seek(struct omap_iter *it, struct bytes key, bool above)
+{
+	struct omap_head head = omap_head_of(key);
+	const struct omap_node *node = it->map->root;
+
+	it->n = 0;
+	it->gave_up = false;
+	while (node != NULL) {
+		int order = omap_compare(&head, key, node);
+
+		if (order < 0 || (order == 0 && !above)) {
+			omap_iter_push(it, node);
+			node = node->left;
+		} else {
+			node = node->right;
+		}
+	}
+}
+
+void omap_iter_init(struct omap_iter *it, const struct omap *map, struct bytes first)
+{
+	it->map = map;
+	it->item = NULL;
+	omap_iter_seek(it, first, false);
+}
+
+const struct omap_item *omap_iter_next(struct omap_iter *it)
+{
+	const struct omap_node *node;
+
+	if (it->n == 0 && it->gave_up) {
+		omap_iter_seek(it, omap_key(it->item), true);
+	}
+	if (it->n == 0) {
+		it->item = NULL;
+		return NULL;
+	}
+	node = it->node[--it->n];
+	it->item = node->item;
+	for (node = node->right; node != NULL; node = node->left) {
+		omap_iter_push(it, node);
+	}
+	return it->item;
 }

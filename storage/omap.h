@@ -8,6 +8,8 @@
 
 #include "base/buf.h"
 
+enum { OMAP_ITER_DEPTH = 8 };
+
 struct omap_node;
 
 /* Immutable once it is in a map. */
@@ -42,5 +44,16 @@ bool omap_remove(struct omap *map, struct bytes key);
 const struct omap_item *omap_get(const struct omap *map, struct bytes key);
 /* The first item with key >= key, or > key when `above`. */
 const struct omap_item *omap_seek(const struct omap *map, struct bytes key, bool above);
+
+/* All items from a key on, in order: O(1) a step. The map must not change meanwhile. */
+struct omap_iter {
+	const struct omap *map;
+	const struct omap_item *item; /* The one given last. */
+	const struct omap_node *node[OMAP_ITER_DEPTH];
+	unsigned n;
+	bool gave_up;
+};
+void omap_iter_init(struct omap_iter *it, const struct omap *map, struct bytes first);
+const struct omap_item *omap_iter_next(struct omap_iter *it); /* NULL at the end. */
 
 #endif

@@ -5,8 +5,6 @@
 #include "base/limits.h"
 #include "storage/row.h"
 
-enum { REPORTS_MAX = 4096 };
-
 static struct key report_key(uint64_t index, uint64_t node)
 {
 	struct key key = key_begin(KEY_HASH_REPORT);
@@ -44,41 +42,62 @@ static int report_list_decode(struct bytes key, struct bytes value, void *to, st
 	return report_row_decode(key, value, to, e);
 }
 
-static int report_list(const struct kv_view *view, const struct key *prefix,
-	struct report_row *rows, size_t max, size_t *ret_n, struct err *e)
-{
-	struct row_list list = {.prefix = *prefix,
-		.max = max,
-		.decode = report_list_decode,
-		.stride = sizeof *rows};
-
-	return row_list(view, &list, rows, ret_n, e);
-}
-
 int report_store_at(const struct kv_view *view, uint64_t index, struct report_row *ret_rows,
 	size_t max, size_t *ret_n, struct err *e)
 {
-	struct key prefix = key_begin(KEY_HASH_REPORT);
+	struct row_list list = {.prefix = key_begin(KEY_HASH_REPORT),
+		.max = max,
+		.decode = report_list_decode,
+		.stride = sizeof *ret_rows};
 
-	key_put_u64(&prefix, index);
-	return report_list(view, &prefix, ret_rows, max, ret_n, e);
+	key_put_u64(&list.prefix, index);
+	return row_list(view, &list, ret_rows, ret_n, e);
 }
 
-/* Indexes among rows, which ascend; *ret_second is where the second one begins. */
-static size_t report_indexes(const struct report_row *rows, size_t n, size_t *ret_second)
+/* How many indexes have reports, and the lowest of them. */
+static int report_indexes(
+	const struct kv_view *view, size_t *ret_indexes, uint64_t *ret_lowest, struct err *e)
 {
+	struct key first = key_begin(KEY_HASH_REPORT), end = key_after_prefix(&first);
+	struct kv_iter *iter = kv_iter_new(view, key_bytes(&first), key_bytes(&end));
+	struct report_row row = {0};
+	uint64_t lowest = 0, last = 0;
 	size_t indexes = 0;
+	int rc = 0;
 
-	*ret_second = n;
-	for (size_t i = 0; i < n; i++) {
-		if (i == 0 || rows[i].index != rows[i - 1].index) {
-			indexes++;
-			if (indexes == 2) {
-				*ret_second = i;
-			}
-		}
+	while (rc == 0 && kv_iter_next(iter)) {
+		rc = report_row_decode(kv_iter_key(iter), kv_iter_value(iter), &row, e);
+		lowest = indexes == 0 ? row.index : lowest;
+		indexes += indexes == 0 || row.index != last;
+		last = row.index;
 	}
-	return indexes;
+	if (rc == 0) {
+		rc = kv_iter_status(iter, e);
+	}
+	kv_iter_free(iter);
+	if (rc == 0) {
+		*ret_indexes = indexes;
+		*ret_lowest = lowest;
+	}
+	return rc;
+}
+
+/* All reports of one index. */
+static int report_forget(struct txn *txn, uint64_t index, struct err *e)
+{
+	struct report_row rows[SITES_MAX];
+	size_t n;
+	int rc;
+
+	do {
+		rc = report_store_at(txn_view(txn), index, rows, SITES_MAX, &n, e);
+		for (size_t i = 0; rc == 0 && i < n; i++) {
+			struct key key = report_key(index, rows[i].node);
+
+			row_delete(txn, &key);
+		}
+	} while (rc == 0 && n == SITES_MAX);
+	return rc;
 }
 
 static void report_put(struct txn *txn, const struct report_row *row)
@@ -92,27 +111,19 @@ static void report_put(struct txn *txn, const struct report_row *row)
 
 int report_store_put(struct txn *txn, const struct report_row *row, size_t kept, struct err *e)
 {
-	_cleanup_(x_freep) struct report_row *rows = x_calloc(REPORTS_MAX, sizeof *rows);
-	struct key prefix = key_begin(KEY_HASH_REPORT);
-	size_t n, second;
-	int rc = report_list(txn_view(txn), &prefix, rows, REPORTS_MAX, &n, e);
+	size_t indexes;
+	uint64_t lowest;
+	int rc = report_indexes(txn_view(txn), &indexes, &lowest, e);
 
-	assert(kept > 0 && kept * SITES_MAX < REPORTS_MAX);
+	assert(kept > 0);
 	if (rc != 0) {
 		return rc;
 	}
-	if (report_indexes(rows, n, &second) >= kept && row->index < rows[0].index) {
+	if (indexes >= kept && row->index < lowest) {
 		return err_set(e, KLUIS_EGONE, "reports of index %llu are forgotten",
 			(unsigned long long)row->index);
 	}
 	report_put(txn, row);
-	rc = report_list(txn_view(txn), &prefix, rows, REPORTS_MAX, &n, e);
-	if (rc == 0 && report_indexes(rows, n, &second) > kept) {
-		for (size_t i = 0; i < second; i++) {
-			struct key key = report_key(rows[i].index, rows[i].node);
-
-			row_delete(txn, &key);
-		}
-	}
-	return rc;
+	rc = report_indexes(txn_view(txn), &indexes, &lowest, e);
+	return rc == 0 && indexes > kept ? report_forget(txn, lowest, e) : rc;
 }

@@ -340,11 +340,13 @@ static void txn_move_hash(struct txn *txn, const struct buf *changes)
 int txn_command_commit(struct txn *txn, struct err *e)
 {
 	_cleanup_(buf_release) struct buf changes = BUF_INIT;
-	const struct omap_item *item = omap_seek(&txn->touched, bytes_of("", 0), false);
+	const struct omap_item *item;
+	struct omap_iter it;
 	int rc = 0;
 
 	assert(txn->in_command);
-	for (; rc == 0 && item != NULL; item = omap_seek(&txn->touched, omap_key(item), true)) {
+	omap_iter_init(&it, &txn->touched, bytes_of("", 0));
+	while (rc == 0 && (item = omap_iter_next(&it)) != NULL) {
 		rc = txn_row_commit(txn, item, &changes, e);
 	}
 	if (rc == 0 && changes.len > 0) {
@@ -358,11 +360,14 @@ int txn_command_commit(struct txn *txn, struct err *e)
 static struct kv_change *txn_changes(
 	const struct txn *txn, struct bytes key, struct bytes value, size_t *ret_n)
 {
-	const struct omap_item *item = omap_seek(&txn->work, bytes_of("", 0), false);
+	const struct omap_item *item;
 	struct kv_change *changes = NULL;
+	struct omap_iter it;
 	size_t n = 0, cap = 0;
 
-	for (;; item = omap_seek(&txn->work, omap_key(item), true)) {
+	omap_iter_init(&it, &txn->work, bytes_of("", 0));
+	for (;;) {
+		item = omap_iter_next(&it);
 		if (n == cap) {
 			cap = cap == 0 ? 64 : 2 * cap;
 			changes = x_realloc(changes, cap * sizeof *changes);

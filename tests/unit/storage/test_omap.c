@@ -94,9 +94,67 @@ static void test_random_against_model(void **state)
 	check(&copy, &(struct model){{0}});
 }
 
+/* Far more keys than an iterator remembers nodes, some of one length above 16 bytes that differ
+ * only at their end. */
+static void test_iterator(void **state)
+{
+	enum { MANY = 20000 };
+	uint8_t key[24] = {0};
+	struct omap map = {0};
+	struct omap_iter it;
+	const struct omap_item *item;
+
+	(void)state;
+	for (uint32_t i = 0; i < MANY; i++) {
+		uint32_t number = (i * 7919) % MANY; /* Each once: 7919 has no factor of MANY. */
+
+		store_u32(key + (number % 2 == 0 ? 0 : 20), number);
+		key[4] = number % 2 == 0 ? 0 : 1;
+		omap_put(&map, bytes_of(key, number % 2 == 0 ? 4 : 24), bytes_of(key, 4), false);
+		memset(key, 0, sizeof key);
+	}
+	for (uint32_t from = 0; from < MANY; from += 6421) {
+		const struct omap_item *sought;
+
+		store_u32(key, from);
+		omap_iter_init(&it, &map, bytes_of(key, 4));
+		sought = omap_seek(&map, bytes_of(key, 4), false);
+		while ((item = omap_iter_next(&it)) != NULL) {
+			assert_ptr_equal(item, sought);
+			sought = omap_seek(&map, omap_key(sought), true);
+		}
+		assert_null(sought);
+		assert_null(omap_iter_next(&it));
+	}
+	omap_release(&map);
+	omap_iter_init(&it, &map, bytes_of("", 0));
+	assert_null(omap_iter_next(&it));
+}
+
+/* Zeros at the end of a key are part of it, whatever its length. */
+static void test_zeros(void **state)
+{
+	static const uint8_t zeros[40];
+	struct omap map = {0};
+	struct omap_iter it;
+
+	(void)state;
+	for (size_t len = sizeof zeros; len > 0; len--) {
+		omap_put(&map, bytes_of(zeros, len), bytes_of(zeros, 0), false);
+	}
+	omap_iter_init(&it, &map, bytes_of("", 0));
+	for (size_t len = 1; len <= sizeof zeros; len++) {
+		assert_int_equal(omap_key(omap_iter_next(&it)).len, len);
+		assert_int_equal(omap_key(omap_get(&map, bytes_of(zeros, len))).len, len);
+	}
+	assert_null(omap_iter_next(&it));
+	omap_release(&map);
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_random_against_model)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_random_against_model),
+		cmocka_unit_test(test_iterator), cmocka_unit_test(test_zeros)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
