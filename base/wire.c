@@ -1,6 +1,7 @@
 #include "base/wire.h"
 
 #include <assert.h>
+#include <endian.h>
 #include <string.h>
 
 struct wire wire_of(struct bytes bytes)
@@ -52,34 +53,30 @@ void wire_copy(struct wire *w, void *to, size_t len)
 
 uint8_t wire_u8(struct wire *w)
 {
-	uint8_t raw[1];
+	struct bytes run = wire_bytes(w, 1);
 
-	wire_copy(w, raw, sizeof raw);
-	return raw[0];
+	return run.len == 1 ? run.data[0] : 0;
 }
 
 uint16_t wire_u16(struct wire *w)
 {
-	uint8_t raw[2];
+	struct bytes run = wire_bytes(w, 2);
 
-	wire_copy(w, raw, sizeof raw);
-	return load_u16(raw);
+	return run.len == 2 ? load_u16(run.data) : 0;
 }
 
 uint32_t wire_u32(struct wire *w)
 {
-	uint8_t raw[4];
+	struct bytes run = wire_bytes(w, 4);
 
-	wire_copy(w, raw, sizeof raw);
-	return load_u32(raw);
+	return run.len == 4 ? load_u32(run.data) : 0;
 }
 
 uint64_t wire_u64(struct wire *w)
 {
-	uint8_t raw[8];
+	struct bytes run = wire_bytes(w, 8);
 
-	wire_copy(w, raw, sizeof raw);
-	return load_u64(raw);
+	return run.len == 8 ? load_u64(run.data) : 0;
 }
 
 bool wire_match(struct wire *w, const char *magic)
@@ -187,16 +184,16 @@ void store_u16(uint8_t *to, unsigned value)
 
 void store_u32(uint8_t *to, uint32_t value)
 {
-	for (int i = 0; i < 4; i++) {
-		to[i] = (uint8_t)(value >> (24 - 8 * i));
-	}
+	uint32_t big = htobe32(value);
+
+	memcpy(to, &big, sizeof big);
 }
 
 void store_u64(uint8_t *to, uint64_t value)
 {
-	for (int i = 0; i < 8; i++) {
-		to[i] = (uint8_t)(value >> (56 - 8 * i));
-	}
+	uint64_t big = htobe64(value);
+
+	memcpy(to, &big, sizeof big);
 }
 
 uint16_t load_u16(const uint8_t *from)
@@ -206,20 +203,16 @@ uint16_t load_u16(const uint8_t *from)
 
 uint32_t load_u32(const uint8_t *from)
 {
-	uint32_t value = 0;
+	uint32_t big;
 
-	for (int i = 0; i < 4; i++) {
-		value = value << 8 | from[i];
-	}
-	return value;
+	memcpy(&big, from, sizeof big);
+	return be32toh(big);
 }
 
 uint64_t load_u64(const uint8_t *from)
 {
-	uint64_t value = 0;
+	uint64_t big;
 
-	for (int i = 0; i < 8; i++) {
-		value = value << 8 | from[i];
-	}
-	return value;
+	memcpy(&big, from, sizeof big);
+	return be64toh(big);
 }

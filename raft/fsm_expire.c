@@ -96,7 +96,7 @@ static int expire_one(struct apply *a, const struct expiry_row *row)
 
 static int expire_due(struct apply *a, size_t max, size_t *done, uint64_t *queue_from_ms)
 {
-	_cleanup_(x_freep) struct expiry_row *rows = x_calloc(EXPIRE_ROWS_MAX, sizeof *rows);
+	_cleanup_(x_freep) struct expiry_row *rows = x_calloc(max, sizeof *rows);
 	size_t n = 0;
 	int rc = expiry_store_due(a->view, a->now_ms, rows, max, &n, a->e);
 
@@ -142,7 +142,7 @@ static int expire_vaults(struct apply *a, size_t max, size_t *done)
  * the oldest increment still kept must stay, or a restore would bring deleted rows back. */
 static int expire_tombstones(struct apply *a, size_t max, size_t *done, struct modification *cursor)
 {
-	_cleanup_(x_freep) struct index_tombstone *rows = x_calloc(EXPIRE_ROWS_MAX, sizeof *rows);
+	_cleanup_(x_freep) struct index_tombstone *rows = NULL;
 	struct snapshot_state_row state;
 	size_t n = 0;
 	int rc = snapshot_store_state(a->view, &state, a->e);
@@ -150,6 +150,7 @@ static int expire_tombstones(struct apply *a, size_t max, size_t *done, struct m
 	if (rc != 0 || *done >= max) {
 		return rc;
 	}
+	rows = x_calloc(max - *done, sizeof *rows);
 	rc = index_store_tombstones(
 		a->view, cursor, state.tombstones_upto, rows, max - *done, &n, a->e);
 	for (size_t i = 0; rc == 0 && i < n; i++) {

@@ -19,6 +19,7 @@ static void disk_op_free(struct disk_op *op)
 	}
 	free(op->entry);
 	machine_free(op->machine);
+	free(op->snapshot);
 	free(op);
 }
 
@@ -127,8 +128,8 @@ static void disk_forget(struct sim_disk *disk, uint64_t index)
 static void disk_install(struct sim_disk *disk, const struct disk_op *op)
 {
 	disk_cut(disk, 0);
-	disk->first = op->snapshot.index + 1;
-	disk->snapshot = op->snapshot;
+	disk->first = op->snapshot->index + 1;
+	disk->snapshot = *op->snapshot;
 	disk->has_snapshot = true;
 	machine_free(disk->machine);
 	disk->machine = machine_clone(op->machine, 0);
@@ -144,7 +145,7 @@ static void disk_apply(struct sim_node *node, const struct disk_op *op, unsigned
 		disk_write(node, op, n);
 		break;
 	case DISK_RECORD:
-		disk->snapshot = op->snapshot;
+		disk->snapshot = *op->snapshot;
 		disk->has_snapshot = true;
 		disk_forget(disk, op->discard);
 		break;

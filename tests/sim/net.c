@@ -32,6 +32,7 @@ void net_send(struct sim *sim, unsigned from, unsigned to, struct bytes header,
 	struct entry *const *entries, unsigned n)
 {
 	struct sim_packet *packet;
+	size_t len = header.len;
 
 	sim->stats.packets++;
 	if (to == 0 || to > SIM_NODES || net_cut(sim, from, to) || sim_chance(sim, sim->loss)) {
@@ -41,6 +42,10 @@ void net_send(struct sim *sim, unsigned from, unsigned to, struct bytes header,
 	packet->from = from;
 	packet->to = to;
 	packet->connection = sim->link[from][to].connection;
+	for (unsigned i = 0; i < n; i++) {
+		len += entries[i]->len;
+	}
+	buf_reserve(&packet->bytes, len);
 	buf_append_bytes(&packet->bytes, header);
 	for (unsigned i = 0; i < n; i++) {
 		buf_append_bytes(&packet->bytes, entry_bytes(entries[i]));

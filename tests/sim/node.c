@@ -114,7 +114,7 @@ static int io_snapshot_record(void *ctx, const struct driver_snapshot *snapshot,
 	struct sim_node *node = ctx;
 	struct disk_op *op = disk_op_new(DISK_RECORD, 0);
 
-	op->snapshot = *snapshot;
+	op->snapshot = x_memdup(snapshot, sizeof *snapshot);
 	op->discard = discard;
 	disk_push(node, op);
 	return 0;
@@ -170,7 +170,7 @@ static int io_install(void *ctx, uint64_t seq, const struct driver_snapshot *sna
 	struct disk_op *op = disk_op_new(DISK_INSTALL, seq);
 
 	assert(node->staged != NULL);
-	op->snapshot = *snapshot;
+	op->snapshot = x_memdup(snapshot, sizeof *snapshot);
 	op->machine = machine_clone(node->staged, node->id);
 	disk_push(node, op);
 	return 0;

@@ -214,7 +214,7 @@ struct disk_op {
 	uint64_t seq;
 	struct entry **entry;
 	unsigned n;
-	struct driver_snapshot snapshot;
+	struct driver_snapshot *snapshot; /* Of a record or an install. */
 	uint64_t discard, term, vote;
 	struct machine *machine;
 	struct disk_op *next;
