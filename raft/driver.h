@@ -272,6 +272,13 @@ struct driver_status {
 };
 struct driver_status driver_status(const struct driver *driver);
 uint64_t driver_leader(const struct driver *driver); /* 0 when none is known. */
+/* When this node last knew that `commit` was all that the cluster had committed: from its leader,
+ * or as leader from a quorum's answers. What is applied up to `commit` was the newest state at
+ * `ms`, give or take a heartbeat. Both 0: never yet. Never goes back. */
+struct driver_contact {
+	uint64_t ms, commit;
+};
+struct driver_contact driver_contact(struct driver *driver);
 /* The newest one, committed or not; n is 0 on a node that has not joined. */
 void driver_configuration(const struct driver *driver, struct configuration *ret_configuration);
 

@@ -114,6 +114,7 @@ struct driver {
 	bool installing;
 	struct driver_fetch fetch;
 	struct driver_reads reads;
+	struct driver_contact contact;
 	struct driver_counters counters;
 	struct buf scratch;		 /* Header of the message being sent. */
 	struct raft_entry *raft_entries; /* ENTRIES_PER_MESSAGE_MAX, for one step. */
@@ -191,6 +192,11 @@ void apply_reset(struct driver *driver, uint64_t index);
 void snapshot_offered(struct driver *driver, uint64_t peer, const struct message *message);
 /* The core took the offer that was fed to it: put the fetched data in place. */
 void snapshot_install(struct driver *driver);
+
+/* driver_contact.c */
+/* Follower: an append of peer's was looked at. */
+void contact_append(
+	struct driver *driver, const struct driver_peer *peer, const struct message *message);
 
 /* driver_read.c */
 void reads_lost(struct driver *driver, int rc);

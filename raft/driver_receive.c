@@ -238,6 +238,7 @@ static void receive_dispatch(
 	switch (message->type) {
 	case MESSAGE_APPEND:
 		receive_append(driver, peer, message);
+		contact_append(driver, peer, message);
 		break;
 	case MESSAGE_APPEND_RESULT:
 		receive_append_result(driver, peer, message);

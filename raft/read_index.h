@@ -52,8 +52,9 @@ struct applied_wait {
 void applied_wait_start(struct applied_wait *req, struct replica *replica, struct mailbox *home,
 	uint64_t index, uint64_t deadline_ms, void (*cb)(struct applied_wait *req, int rc));
 
-/* The index this node has applied, and the monotonic time at which it last heard of the leader's
- * commit index (0: never): what a stale read reports. Any thread, at once. */
+/* The index this node has applied, and the monotonic time at which that was the newest state as far
+ * as its leader, or as leader a quorum, told it (0: never): what a stale read reports. Any thread,
+ * at once. */
 uint64_t replica_applied(struct replica *replica, uint64_t *ret_heard_ms);
 
 #endif

@@ -67,6 +67,24 @@ static void replica_arm(struct replica *r)
 	assert(rv == 0);
 }
 
+/* What is applied was the newest state when the node last knew how far the log is committed, and
+ * has all of that. While apply is behind, it waits for what was known before. */
+static void replica_note_contact(struct replica *r)
+{
+	struct driver_contact now = driver_contact(r->driver);
+
+	r->contact_ms = now.ms;
+	if (r->position.index >= now.commit) {
+		r->contact_goal = (struct driver_contact){0};
+		atomic_store(&r->heard_ms, now.ms);
+	} else if (r->contact_goal.ms == 0 || r->position.index >= r->contact_goal.commit) {
+		if (r->contact_goal.ms != 0) {
+			atomic_store(&r->heard_ms, r->contact_goal.ms);
+		}
+		r->contact_goal = now;
+	}
+}
+
 /* Once a turn, before the loop waits: everything that came in this turn is answered together. */
 static void replica_turn_cb(uv_prepare_t *turn)
 {
@@ -79,9 +97,7 @@ static void replica_turn_cb(uv_prepare_t *turn)
 		log_info("op=lead site=%s term=%llu", r->site, (unsigned long long)status.term);
 	}
 	r->led = status.role == DRIVER_LEADER;
-	if (status.leader != 0) {
-		atomic_store(&r->heard_ms, replica_now(r));
-	}
+	replica_note_contact(r);
 	proposer_turn(r);
 	reader_turn(r);
 	replica_arm(r);
@@ -381,6 +397,7 @@ static void replica_new_driver(struct replica *r, const struct replica_config *c
 	if (config->heartbeat_ms != 0) {
 		options.heartbeat_ms = config->heartbeat_ms;
 	}
+	r->in_touch_ms = 2ULL * options.election_timeout_ms;
 	r->driver = driver_new(&options, &replica_driver_io, r);
 }
 

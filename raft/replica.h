@@ -126,8 +126,8 @@ struct replica_status {
 	uint64_t state_hash_index;
 	bool quarantined; /* A majority disagrees with our state: rebuild from a peer. */
 	bool read_only;	  /* Below the disk floor. */
-	bool ready;	  /* A leader is known and this node has applied what that leader had
-			   * committed when it was last heard. */
+	bool ready; /* In touch with a leader, or leading a quorum that answers, and nearly all
+		     * that is known to be committed is applied. */
 	uint64_t certificate_not_after_ms; /* Of this node's link certificate, Unix. */
 	uint64_t free_bytes, floor_bytes, log_bytes;
 	uint64_t proposals_waiting, proposal_bytes_waiting;

@@ -321,7 +321,9 @@ static void status_raft(struct replica *r, const struct driver_status *d, struct
 	s->applied_index = r->position.index;
 	s->applied_term = r->position.term;
 	s->lag = d->commit > s->applied_index ? d->commit - s->applied_index : 0;
-	s->ready = d->leader != 0 && s->lag < APPLY_LAG_ENTRIES_MAX && s->applied_index > 0;
+	s->ready = d->leader != 0 && r->contact_ms != 0 &&
+		   replica_now(r) - r->contact_ms < r->in_touch_ms &&
+		   s->lag < APPLY_LAG_ENTRIES_MAX && s->applied_index > 0;
 }
 
 static void status_store(struct replica *r, struct replica_status *s)

@@ -147,9 +147,13 @@ struct replica {
 	struct configuration peers;   /* Given to the links. */
 	bool peers_set;
 	struct position position; /* Of the store, as last heard from the apply thread. */
-	_Atomic uint64_t applied, heard_ms;
-	uint64_t term_seen; /* Of entries applied since the start. */
-	bool led;	    /* At the end of the last turn. */
+	_Atomic uint64_t applied;
+	_Atomic uint64_t heard_ms; /* When what is applied was the newest state; 0: never. */
+	uint64_t contact_ms;	   /* As of the driver, whatever is applied. */
+	uint64_t in_touch_ms;	   /* Longer without contact: this node is cut off. */
+	struct driver_contact contact_goal; /* To be applied; ms 0: none. */
+	uint64_t term_seen;		    /* Of entries applied since the start. */
+	bool led;			    /* At the end of the last turn. */
 
 	/* Log truncation. */
 	uint64_t flushed_index;	 /* Of the last flush that was recorded. */

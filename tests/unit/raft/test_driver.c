@@ -432,6 +432,62 @@ static void test_a_proposal_is_refused_at_once(void **state)
 	rig_free(rig);
 }
 
+static void expect_contact(struct driver_rig *rig, uint64_t ms, uint64_t commit)
+{
+	struct driver_contact contact = driver_contact(rig->driver);
+
+	assert_int_equal(contact.ms, ms);
+	assert_int_equal(contact.commit, commit);
+}
+
+/* What counts is what the leader said and when, not that its name is still known. */
+static void test_contact_of_a_follower(void **state)
+{
+	struct driver_rig *rig = rig_clean(&old_disk);
+	uint64_t heard;
+
+	(void)state;
+	expect_contact(rig, 0, 0);
+	rig_append(rig, 2, 5, 10, 1, 7, NULL, 0);
+	heard = rig->now_ms;
+	expect_contact(rig, heard, 7);
+	rig_tick(rig, 100);
+	assert_int_equal(driver_leader(rig->driver), 2);
+	expect_contact(rig, heard, 7);
+	rig_append(rig, 2, 5, 10, 1, 6, NULL, 0); /* Of our own log alone. */
+	rig_append(rig, 3, 4, 10, 1, 9, NULL, 0); /* Of a leader that is none any more. */
+	expect_contact(rig, heard, 7);
+	rig_append(rig, 2, 5, 10, 1, 7, NULL, 0);
+	expect_contact(rig, heard + 100, 7);
+	rig_append(rig, 2, 5, 100, 5, 99, NULL, 0); /* Far ahead: we know that we lack them. */
+	expect_contact(rig, heard + 100, 99);
+	rig_free(rig);
+}
+
+/* A leader's own belief counts for nothing: more than half of the voters have to have answered. */
+static void test_contact_of_a_leader(void **state)
+{
+	struct driver_rig *rig = rig_clean(&old_disk);
+	uint64_t first;
+
+	(void)state;
+	rig_elect(rig);
+	expect_contact(rig, 0, 0);
+	rig_persist(rig);
+	first = rig->now_ms;
+	for (uint64_t peer = 2; peer <= 6; peer++) {
+		rig_result(rig, peer, 0, rig->log_last);
+	}
+	expect_contact(rig, first, 11);
+	rig_tick(rig, 50);
+	rig_result(rig, 2, 0, rig->log_last);
+	rig_result(rig, 6, 0, rig->log_last); /* Of five voters two: the standby is none. */
+	expect_contact(rig, first, 11);
+	rig_result(rig, 3, 0, rig->log_last);
+	expect_contact(rig, first + 50, 11);
+	rig_free(rig);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -450,6 +506,8 @@ int main(void)
 		cmocka_unit_test(test_start_refuses_what_no_disk_held),
 		cmocka_unit_test(test_foreign_bytes_are_counted),
 		cmocka_unit_test(test_a_proposal_is_refused_at_once),
+		cmocka_unit_test(test_contact_of_a_follower),
+		cmocka_unit_test(test_contact_of_a_leader),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

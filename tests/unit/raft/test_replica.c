@@ -319,6 +319,33 @@ static void test_log_and_store_belong_together(void **state)
 	replica_rig_release(&rig);
 }
 
+/* A standby never campaigns, so that it remembers the last leader for ever. */
+static void test_a_standby_that_is_cut_off_knows(void **state)
+{
+	struct replica_rig rig;
+	uint64_t heard_ms = 0;
+
+	(void)state;
+	replica_rig_init(&rig, 4, 3);
+	replica_rig_start_all(&rig);
+	(void)replica_rig_leader(&rig);
+	for (unsigned waited = 0; !replica_rig_status(&rig, 3).ready; waited += 20) {
+		assert_true(waited < RIG_WAIT_MS);
+		replica_rig_run(&rig, 20);
+	}
+	for (unsigned i = 0; i < 3; i++) {
+		replica_rig_stop(&rig, i, 0);
+	}
+	for (unsigned waited = 0; replica_rig_status(&rig, 3).ready; waited += 20) {
+		assert_true(waited < RIG_WAIT_MS);
+		replica_rig_run(&rig, 20);
+	}
+	(void)replica_applied(rig.node[3], &heard_ms);
+	assert_true(heard_ms > 0);
+	assert_true(clock_monotonic_ms(&clock_system) >= heard_ms + ELECTION_TIMEOUT_MS);
+	replica_rig_release(&rig);
+}
+
 static void test_read_only_below_the_floor(void **state)
 {
 	struct fixture_client c;
@@ -530,6 +557,7 @@ int main(void)
 		cmocka_unit_test(test_proposals_in_flight_survive_a_change_of_leader),
 		cmocka_unit_test(test_leadership_is_handed_over),
 		cmocka_unit_test(test_log_and_store_belong_together),
+		cmocka_unit_test(test_a_standby_that_is_cut_off_knows),
 		cmocka_unit_test(test_read_only_below_the_floor),
 		cmocka_unit_test(test_a_restored_store_begins_a_new_log),
 		cmocka_unit_test(test_an_install_cut_short_is_ended),
