@@ -97,6 +97,11 @@ bool keeper_decide(const struct keeper_facts *facts, const struct keeper_self *s
 		due = true;
 	} else if (keeper_announce(facts, self, &command)) {
 		due = true;
+	} else if (facts->row.read_only != facts->read_only) {
+		/* Held against what the cluster knows: it may have been told before a crash. */
+		command = (struct command){.type = COMMAND_READONLY,
+			.readonly = {.node = self->config->id, .on = facts->read_only}};
+		due = true;
 	} else if (facts->leads && facts->expire_due) {
 		command = (struct command){
 			.type = COMMAND_EXPIRE, .expire = {.max_rows = EXPIRE_ROWS_MAX}};
@@ -138,8 +143,9 @@ static int keeper_gather(struct keeper *keeper, struct keeper_facts *facts)
 	int rc;
 
 	replica_status(keeper->replica, &status);
-	*facts = (struct keeper_facts){
-		.leads = status.role == REPLICA_LEADER, .ready = status.ready};
+	*facts = (struct keeper_facts){.leads = status.role == REPLICA_LEADER,
+		.ready = status.ready,
+		.read_only = status.read_only};
 	if (!facts->ready) {
 		return 0;
 	}

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "crypto/hash.h"
+#include "crypto/page.h"
 #include "raft/command_body.h"
 
 const char *command_name(unsigned type)
@@ -122,6 +123,17 @@ int commit_entries_check(struct bytes entries, uint32_t *ret_n, struct err *e)
 	}
 	*ret_n = n;
 	return 0;
+}
+
+bool commit_only_tombstones(struct bytes entries)
+{
+	struct commit_entry entry;
+	bool only = entries.len > 0;
+
+	while (commit_entry_next(&entries, &entry)) {
+		only &= entry.how == COMMIT_INLINE && entry.bytes.len == PAGE_TOMBSTONE_BYTES;
+	}
+	return only;
 }
 
 void command_reply_encode(const struct command_reply *reply, struct buf *to)

@@ -214,6 +214,9 @@ bool commit_entry_next(struct bytes *entries, struct commit_entry *ret_entry);
 void commit_entry_append(struct buf *entries, const struct commit_entry *entry);
 /* Checks order, forms and limits of all entries; KLUIS_EINVAL, KLUIS_ETOOLARGE. */
 KLUIS_MUST_CHECK int commit_entries_check(struct bytes entries, uint32_t *ret_n, struct err *e);
+/* Whether such entries, which are some and not more than valid, only remove pages: what passes
+ * while new writes are refused, for that is how room is made. */
+bool commit_only_tombstones(struct bytes entries);
 
 /* What a command answers when it succeeds, in one form for all (unused fields zero):
  * service_create: number = expires_ms of the token. service_enrol: id user, second_id device.

@@ -147,20 +147,6 @@ static int commit_check_head(struct apply *a, const struct commit *m)
 	return 0;
 }
 
-/* While new writes are refused, tombstones go on: they are how room is made. */
-static int commit_check_writable(struct apply *a, const struct commit *m)
-{
-	struct bytes entries = m->c->entries;
-	struct commit_entry entry;
-	bool only_tombstones = m->c->n_entries > 0;
-
-	while (commit_entry_next(&entries, &entry)) {
-		only_tombstones &=
-			entry.how == COMMIT_INLINE && entry.bytes.len == PAGE_TOMBSTONE_BYTES;
-	}
-	return only_tombstones ? 0 : apply_writable(a);
-}
-
 static int commit_staged_row(struct apply *a, const struct commit *m,
 	const struct commit_entry *entry, struct page_row *ret_row)
 {
@@ -263,8 +249,8 @@ static int commit_run(struct apply *a, struct commit *m)
 		return rc > 0 ? 0 : rc;
 	}
 	rc = commit_check_head(a, m);
-	if (rc == 0) {
-		rc = commit_check_writable(a, m);
+	if (rc == 0 && !commit_only_tombstones(m->c->entries)) {
+		rc = apply_writable(a);
 	}
 	while (rc == 0 && commit_entry_next(&entries, &entry)) {
 		rc = commit_page(a, m, &entry);

@@ -83,7 +83,7 @@ static bool propose_passes_floor(struct bytes bytes)
 	}
 	switch (command.type) {
 	case COMMAND_COMMIT:
-		return command.commit.purge;
+		return commit_only_tombstones(command.commit.entries);
 	case COMMAND_CLUSTER_INIT:
 	case COMMAND_NODE_ANNOUNCE:
 	case COMMAND_READONLY:
@@ -410,14 +410,17 @@ static void proposer_receive_proposals(
 	} else if (!forwarded_room(p, message)) {
 		rc = KLUIS_EBUSY;
 	}
-	for (unsigned i = 0; rc == 0 && i < message->propose.n; i++) {
-		rc = proposer_check(r, first[i].command);
-	}
-	for (unsigned i = 0; rc == 0 && i < message->propose.n; i++) {
-		forwarded_take(p, peer, message->term, &first[i]);
-	}
 	if (rc != 0) {
 		forwarded_answer(r, peer, first->boot, first->seq, last->seq, rc);
+		return;
+	}
+	for (const struct message_proposal *one = first; one <= last; one++) {
+		rc = proposer_check(r, one->command);
+		if (rc == 0) {
+			forwarded_take(p, peer, message->term, one);
+		} else {
+			forwarded_answer(r, peer, one->boot, one->seq, one->seq, rc);
+		}
 	}
 }
 

@@ -121,17 +121,6 @@ static int disk_work(struct pool_work *work)
 	return 0;
 }
 
-static void disk_tell(struct replica *r, bool on)
-{
-	struct command command = {.type = COMMAND_READONLY};
-
-	command.readonly.node = r->node_id;
-	command.readonly.on = on;
-	r->read_only_told = on;
-	r->read_only_told_ms = replica_now(r);
-	propose_own(r, &command);
-}
-
 static void disk_decide(struct replica *r)
 {
 	bool low = r->free_bytes < r->floor_bytes;
@@ -145,9 +134,6 @@ static void disk_decide(struct replica *r)
 	if (low != before) {
 		log_err("op=disk read_only=%d free=%llu floor=%llu", low,
 			(unsigned long long)r->free_bytes, (unsigned long long)r->floor_bytes);
-	}
-	if (low != r->read_only_told && replica_now(r) - r->read_only_told_ms >= PROPOSE_OWN_MS) {
-		disk_tell(r, low);
 	}
 	if (low && driver_status(r->driver).role == DRIVER_LEADER) {
 		int rc = driver_transfer(r->driver, 0);

@@ -171,8 +171,7 @@ struct replica {
 	uint64_t disk_free, disk_total; /* The pool thread's, while disk_busy. */
 	uint64_t free_bytes, floor_bytes;
 	_Atomic bool read_only;
-	bool read_only_told, quarantined;
-	uint64_t read_only_told_ms;
+	bool quarantined;
 
 	struct replica_transfer *transfers;
 

@@ -88,12 +88,35 @@ static void test_only_a_leader_cleans_up(void **state)
 	assert_int_equal(command.type, COMMAND_EXPIRE);
 }
 
+/* Not once, when it changes, but until the cluster knows it: or a crash, or a proposal that was
+ * lost, would leave a full node unknown, or an empty one counted as full for ever. */
+static void test_the_cluster_knows_whose_disk_is_full(void **state)
+{
+	struct keeper_fixture f;
+	struct command command;
+
+	(void)state;
+	fixture_init(&f);
+	for (unsigned on = 1; on < 2; on--) {
+		f.facts.read_only = on == 1;
+		for (unsigned i = 0; i < 2; i++) {
+			assert_true(keeper_decide(&f.facts, &f.self, &command));
+			assert_int_equal(command.type, COMMAND_READONLY);
+			assert_int_equal(command.readonly.node, 1);
+			assert_int_equal(command.readonly.on, on);
+		}
+		f.facts.row.read_only = on == 1;
+		assert_false(keeper_decide(&f.facts, &f.self, &command));
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_only_a_leader_begins_the_cluster),
 		cmocka_unit_test(test_what_changed_is_announced_anew),
 		cmocka_unit_test(test_only_a_leader_cleans_up),
+		cmocka_unit_test(test_the_cluster_knows_whose_disk_is_full),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -34,6 +34,7 @@ static void begin(struct replica_rig *rig, unsigned node, struct fixture_client 
 	assert_int_equal(replica_rig_propose(rig, node, &command, TIMEOUT_MS, NULL), 0);
 	fixture_vault_create(c, &command);
 	assert_int_equal(replica_rig_propose(rig, node, &command, TIMEOUT_MS, NULL), 0);
+	fixture_committed(c, bytes_of(NULL, 0));
 }
 
 /* Stages one page of 2^bucket + 144 bytes through a node. */
@@ -44,6 +45,23 @@ static int stage(struct replica_rig *rig, unsigned node, const struct fixture_cl
 
 	fixture_stage(c, 0, 1, bucket, salt, &command);
 	return replica_rig_propose(rig, node, &command, timeout_ms, NULL);
+}
+
+/* Commits one page inline; bucket 0: a tombstone. */
+static int commit_one(struct replica_rig *rig, unsigned node, struct fixture_client *c,
+	unsigned bucket, bool purge)
+{
+	_cleanup_(buf_release) struct buf entries = BUF_INIT;
+	struct buf command = BUF_INIT;
+	int rc;
+
+	fixture_entry(c, 0, 1, bucket, 1, false, &entries);
+	fixture_commit(c, buf_bytes(&entries), 1, purge, &command);
+	rc = replica_rig_propose(rig, node, &command, TIMEOUT_MS, NULL);
+	if (rc == 0) {
+		fixture_committed(c, buf_bytes(&entries));
+	}
+	return rc;
 }
 
 static void test_three_nodes_agree(void **state)
@@ -364,6 +382,9 @@ static void test_read_only_below_the_floor(void **state)
 		replica_rig_run(&rig, 20);
 	}
 	assert_int_equal(stage(&rig, 1, &c, 12, 1, TIMEOUT_MS), KLUIS_EREADONLY);
+	/* Dropping older revisions makes no room for a new one; only a tombstone passes. */
+	assert_int_equal(commit_one(&rig, 1, &c, 12, true), KLUIS_EREADONLY);
+	assert_int_equal(commit_one(&rig, 1, &c, 0, false), 0);
 	/* It may win an election before it looks at its disk; then it hands over. */
 	for (unsigned waited = 0; replica_rig_leader(&rig) == 1; waited += 20) {
 		assert_true(waited < RIG_WAIT_MS);
