@@ -9,7 +9,7 @@
 #include "base/clock.h"
 #include "base/random.h"
 #include "base/text.h"
-#include "cli/client/json_reader.h"
+#include "cli/client/problem.h"
 #include "crypto/secret.h"
 
 struct client_idle {
@@ -35,8 +35,7 @@ struct client {
 	uint8_t lineage[ID_BYTES];
 };
 
-/* "https://host:port/" -> "host:port". */
-static int endpoint_parse(const char *url, char **ret_address, struct err *e)
+int client_endpoint_address(const char *url, char **ret_address, struct err *e)
 {
 	static const char scheme[] = "https://";
 	const char *host = url + sizeof scheme - 1, *bracket, *colon;
@@ -69,7 +68,7 @@ static int client_add_addresses(
 			config->n_endpoints, CLIENT_ENDPOINTS_MAX);
 	}
 	for (size_t i = 0; i < config->n_endpoints; i++) {
-		int rc = endpoint_parse(config->endpoints[i], &client->addresses[i], e);
+		int rc = client_endpoint_address(config->endpoints[i], &client->addresses[i], e);
 
 		if (rc != 0) {
 			return rc;
@@ -133,6 +132,13 @@ void client_set_token(struct client *client, const char *token)
 	secret_clear(client->token, sizeof client->token);
 	(void)snprintf(client->token, sizeof client->token, "%s", token == NULL ? "" : token);
 	client->token_generation++;
+	(void)pthread_mutex_unlock(&client->lock);
+}
+
+void client_token(struct client *client, char to[CLIENT_TOKEN_BYTES_MAX + 1])
+{
+	(void)pthread_mutex_lock(&client->lock);
+	memcpy(to, client->token, sizeof client->token);
 	(void)pthread_mutex_unlock(&client->lock);
 }
 
@@ -216,50 +222,6 @@ static int client_check_lineage(
 		text);
 }
 
-/* The code a status stands for when no problem came along. */
-static int status_error(int status)
-{
-	for (int code = -1; code > -(int)KLUIS_ERROR_MAX; code--) {
-		if (err_http_status(code) == status) {
-			return code;
-		}
-	}
-	return status >= 500 ? KLUIS_EINTERNAL : KLUIS_EPROTO;
-}
-
-struct client_problem {
-	int code;
-	uint64_t retry_after_ms;
-};
-
-/* What an answer that is no success says (RFC 9457). */
-static struct client_problem answer_problem(const struct http_answer *answer, struct err *e)
-{
-	struct client_problem problem = {.code = status_error(answer->status)};
-	struct err ignored = {0};
-	struct json_reader r;
-	json_t *body;
-
-	if (json_object_parse(buf_bytes(&answer->body), &body, &ignored) != 0) {
-		(void)err_set(
-			e, problem.code, "%s (HTTP %d)", err_text(problem.code), answer->status);
-		return problem;
-	}
-	r = json_reader_of(body);
-	problem.code = err_from_api(json_reader_string_or(&r, "code", ""), answer->status);
-	if (problem.code == KLUIS_EINTERNAL && answer->status != 500) {
-		problem.code = status_error(answer->status);
-	}
-	(void)err_set(e, problem.code, "%s (%s, request %s)",
-		json_reader_string_or(&r, "detail", err_text(problem.code)),
-		err_api_code(problem.code), json_reader_string_or(&r, "request_id", "-"));
-	if (json_object_get(body, "retry_after_ms") != NULL) {
-		problem.retry_after_ms = json_reader_u64(&r, "retry_after_ms");
-	}
-	json_decref(body);
-	return problem;
-}
-
 /* One call's way through its attempts. */
 struct client_try {
 	struct client *client;
@@ -291,9 +253,7 @@ static enum try_next try_request(
 
 	memcpy(wire.fields, r->fields, sizeof wire.fields);
 	if (r->flags & CLIENT_AUTH) {
-		(void)pthread_mutex_lock(&client->lock);
-		memcpy(token, client->token, sizeof token);
-		(void)pthread_mutex_unlock(&client->lock);
+		client_token(client, token);
 		wire.bearer = token;
 	}
 	rc = http_conn_call(conn, &wire, attempt_ms, t->answer, e);
@@ -360,7 +320,7 @@ static enum try_next try_judge(
 	struct client_try *t, uint64_t generation, int *ret_rc, struct err *e)
 {
 	int status = t->answer->status;
-	struct client_problem problem;
+	struct problem problem;
 
 	if (!(t->request->flags & CLIENT_ANY_LINEAGE)) {
 		*ret_rc = client_check_lineage(t->client, t->answer, e);
@@ -372,7 +332,7 @@ static enum try_next try_judge(
 		*ret_rc = 0;
 		return TRY_DONE;
 	}
-	problem = answer_problem(t->answer, e);
+	problem = problem_of(t->answer, e);
 	*ret_rc = problem.code;
 	if (status == 401 && (t->request->flags & CLIENT_AUTH) && !t->signed_in) {
 		t->signed_in = true;

@@ -48,6 +48,9 @@ struct client_request {
 			   */
 };
 
+/* "https://host:port/" -> "host:port" (port 443 if it names none), the caller's; KLUIS_EINVAL. */
+KLUIS_MUST_CHECK int client_endpoint_address(const char *url, char **ret_address, struct err *e);
+
 /* KLUIS_EINVAL: an end point that is no https URL, a CA that does not parse. */
 KLUIS_MUST_CHECK int client_new(
 	const struct client_config *config, struct client **ret_client, struct err *e);
@@ -59,6 +62,9 @@ void client_set_login(struct client *client,
 	int (*login)(void *arg, struct client *client, struct err *e), void *arg);
 /* Copied; NULL forgets it. */
 void client_set_token(struct client *client, const char *token);
+/* A copy of it, empty when there is none, for connections of the caller's own; the caller clears
+ * it. */
+void client_token(struct client *client, char to[CLIENT_TOKEN_BYTES_MAX + 1]);
 /* From now on an answer of another lineage is KLUIS_ELINEAGE; NULL: any is taken. */
 void client_set_lineage(struct client *client, const uint8_t lineage[ID_BYTES]);
 

@@ -37,8 +37,8 @@ struct load_request {
 struct load_answer {
 	int rc;		   /* 0 or KLUIS_E*. */
 	struct bytes body; /* Of an answer with rc 0; valid during the call. */
-	uint64_t wait_ms;  /* With a retryable rc: how long the node asks to wait; 0: its default. */
-	bool close;	   /* The connection takes no more requests. */
+	uint64_t wait_ms; /* With a retryable rc: how long the node asks to wait; 0: its default. */
+	bool close;	  /* The connection takes no more requests. */
 };
 
 struct load_protocol {

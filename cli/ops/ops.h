@@ -34,6 +34,7 @@ int ops_service_disable(struct invocation *inv);
 int ops_leader_show(struct invocation *inv);
 int ops_leader_transfer(struct invocation *inv);
 int ops_diagnose(struct invocation *inv);
+int ops_bench(struct invocation *inv);
 int ops_snapshot_save(struct invocation *inv);
 int ops_snapshot_list(struct invocation *inv);
 int ops_snapshot_inspect(struct invocation *inv);

@@ -82,6 +82,24 @@ static const struct command_option diagnose_options[] = {
 	{NULL, 0, NULL, NULL},
 };
 
+static const struct command_option bench_options[] = {
+	{"profile", 'p', "DIR", "An enrolled account's (KLUIS_PROFILE, or as 'kluis' has it)"},
+	{"op", 0, "OP", "put (default), get or mixed"},
+	{"clients", 'C', "N",
+		"Clients at a time, each with a connection and a vault of its own (16)"},
+	{"bucket", 'b', "SIZE", "Size of the pages: 4k (default), 8k, ... 256k"},
+	{"seconds", 's', "N", "Measure for so long (5), after a short warm-up"},
+	{"requests", 'n', "N", "Or measure so many requests, without a warm-up"},
+	{"endpoint", 'e', "URL",
+		"Ask this site; may be given several times; 'leader' or 'followers' stand for "
+		"theirs (default: all sites in turn)"},
+	{"consistency", 0, "KIND", "Of gets: linearizable (default) or stale"},
+	{"reads", 0, "PERCENT", "Share of gets in mixed (90)"},
+	{"pages", 0, "N", "Pages that the gets read (1024)"},
+	{"keep", 0, NULL, "Do not remove vaults, neither now nor those of an earlier run"},
+	{NULL, 0, NULL, NULL},
+};
+
 static const struct command_option help_options[] = {
 	{"markdown", 0, NULL, "The reference page of all commands"},
 	{NULL, 0, NULL, NULL},
@@ -136,6 +154,13 @@ static const struct command ops_commands[] = {
 		ssh_options, 0, 0, ops_ssh_keys},
 	{"diagnose", NULL, "Collect what every node asked says about itself, without secrets", NULL,
 		diagnose_options, 0, 0, ops_diagnose},
+	{"bench", NULL, "Measure a cluster under load",
+		"Puts are whole commits: a new sealed page and a signed head each, made before the "
+		"clock runs; gets compare\nevery byte. Each client has one request under way. "
+		"Needs an enrolled service account and no admin socket.\nIts vaults are labelled "
+		"'kluisctl bench' and removed afterwards, or by the next run if this one is cut "
+		"off.",
+		bench_options, 0, 0, ops_bench},
 	{"version", NULL, "Show the version", NULL, NULL, 0, 0, command_run_version},
 	{"completion", "SHELL", "Print a completion script (bash)", NULL, NULL, 1, 1,
 		command_run_completion},
