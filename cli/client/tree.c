@@ -164,6 +164,58 @@ static int tree_take_page(struct tree *tree, uint64_t page_no, struct bytes cont
 	return 0;
 }
 
+static struct tree_item *item_parent(const struct tree *tree, const struct tree_item *item)
+{
+	struct tree_item key = {.rev = 0};
+	struct tree_item **slot;
+
+	memcpy(key.id, item->parent, ID_BYTES);
+	slot = tfind(&key, &tree->by_id, tree_compare_ids);
+	return slot == NULL || (*slot)->name == NULL || (*slot)->type != ITEM_FOLDER ? NULL : *slot;
+}
+
+/* The depth of an item that hangs together with the root within TREE_DEPTH_MAX folders; 0 else. */
+static unsigned item_find_depth(const struct tree *tree, struct tree_item *item)
+{
+	struct tree_item *way[TREE_DEPTH_MAX];
+	unsigned n = 0, depth = 0;
+
+	while (item->depth == 0 && memcmp(item->parent, tree_root, ID_BYTES) != 0) {
+		if (n == TREE_DEPTH_MAX) {
+			return 0;
+		}
+		way[n++] = item;
+		item = item_parent(tree, item);
+		if (item == NULL) {
+			return 0;
+		}
+	}
+	depth = item->depth == 0 ? 1 : item->depth;
+	item->depth = depth;
+	if (depth + n > TREE_DEPTH_MAX) {
+		return 0;
+	}
+	while (n > 0) {
+		way[--n]->depth = ++depth;
+	}
+	return depth;
+}
+
+/* What other devices wrote may nest without end, in itself, or in nothing: that has no place. So
+ * whoever walks the tree goes at most TREE_DEPTH_MAX folders deep. */
+static void tree_place_items(struct tree *tree)
+{
+	for (size_t i = 0; i < tree->n_items; i++) {
+		struct tree_item *item = tree->items[i];
+
+		if (item->name != NULL && item_find_depth(tree, item) == 0) {
+			(void)tdelete(item, &tree->by_name, tree_compare_names);
+			item->name = NULL;
+			tree->malformed++;
+		}
+	}
+}
+
 int tree_parse(struct vault *vault, struct bytes content, struct tree **ret_tree, struct err *e)
 {
 	struct tree *tree = x_calloc(1, sizeof *tree);
@@ -175,6 +227,7 @@ int tree_parse(struct vault *vault, struct bytes content, struct tree **ret_tree
 		tree_free(tree);
 		return rc;
 	}
+	tree_place_items(tree);
 	*ret_tree = tree;
 	return 0;
 }
@@ -253,6 +306,7 @@ int tree_load(struct vault *vault, struct tree **ret_tree, struct err *e)
 		tree->vault = vault;
 		rc = tree_read_all(tree, &moved, e);
 		if (rc == 0 && !moved) {
+			tree_place_items(tree);
 			*ret_tree = tree;
 			return 0;
 		}

@@ -30,6 +30,7 @@ struct tree_item {
 	json_t *body;	  /* NULL when it is no JSON object: kept as raw. */
 	struct buf raw;	  /* Bytes as stored. */
 	size_t page;	  /* Index into the tree's pages. */
+	unsigned depth;	  /* Below the root, from 1; 0: not known yet. */
 	bool gone;
 };
 
