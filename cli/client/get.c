@@ -2,14 +2,10 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
-#include "base/file.h"
 #include "cli/client/download.h"
 
 /* A page that is not the pinned leaf: a newer head explains it, or nothing does. */
@@ -105,79 +101,6 @@ int get_file(struct tree *tree, const struct tree_item *item, const struct get_c
 	}
 	tree_file_release(&file);
 	return rc == 0 ? 0 : err_wrap(e, rc, "'%s'", item->name);
-}
-
-struct get_target {
-	const struct get_config *config;
-	const char *path;
-	int fd;
-};
-
-static int target_write(void *arg, struct bytes bytes, struct err *e)
-{
-	struct get_target *target = arg;
-
-	return file_write_all(target->fd, bytes) == 0
-		       ? 0
-		       : err_set_errno(e, errno, "write '%s'", target->path);
-}
-
-static void target_progress(void *arg, uint64_t bytes)
-{
-	struct get_target *target = arg;
-
-	if (target->config->progress != NULL) {
-		target->config->progress(target->config->arg, bytes);
-	}
-}
-
-static int target_finish(struct get_target *target, const struct tree_item *item,
-	const char *local_path, struct err *e)
-{
-	struct tree_file stat;
-	struct timespec times[2] = {{.tv_nsec = UTIME_NOW}, {.tv_nsec = UTIME_NOW}};
-	int rc = tree_file_stat(item, &stat, e);
-
-	if (rc != 0) {
-		return rc;
-	}
-	if (stat.mtime_ms != 0) {
-		times[1].tv_sec = (time_t)(stat.mtime_ms / 1000);
-		times[1].tv_nsec = (long)(stat.mtime_ms % 1000) * 1000000;
-	}
-	if (stat.mode != 0 && fchmod(target->fd, stat.mode) != 0) {
-		return err_set_errno(e, errno, "permissions of '%s'", target->path);
-	}
-	if (futimens(target->fd, times) != 0 || fsync(target->fd) != 0) {
-		return err_set_errno(e, errno, "sync '%s'", target->path);
-	}
-	if (rename(target->path, local_path) != 0) {
-		return err_set_errno(e, errno, "rename to '%s'", local_path);
-	}
-	return 0;
-}
-
-int get_file_to(struct tree *tree, const struct tree_item *item, const char *local_path,
-	const struct get_config *config, bool *ret_moved, struct err *e)
-{
-	_cleanup_(x_freep) char *path = x_asprintf("%s.kluis-%ld", local_path, (long)getpid());
-	struct get_target target = {.config = config, .path = path};
-	struct get_config inner = {target_write, target_progress, &target};
-	int rc;
-
-	*ret_moved = false;
-	(void)unlink(path); /* Left by a run that was killed. */
-	target.fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (target.fd < 0) {
-		return err_set_errno(e, errno, "create '%s'", path);
-	}
-	rc = get_file(tree, item, &inner, ret_moved, e);
-	rc = rc != 0 ? rc : target_finish(&target, item, local_path, e);
-	(void)close(target.fd); /* Synced, or given up. */
-	if (rc != 0) {
-		(void)unlink(path); /* What could not be verified stays nowhere. */
-	}
-	return rc;
 }
 
 int get_folder(const char *local_path, bool named, struct err *e)

@@ -17,10 +17,14 @@ struct get_config {
  * try again, if nothing was written yet. KLUIS_EVERIFY; KLUIS_EPIN; what write() returned. */
 KLUIS_MUST_CHECK int get_file(struct tree *tree, const struct tree_item *item,
 	const struct get_config *config, bool *ret_moved, struct err *e);
-/* Into a file: written beside it and put in its place once all was verified, with its permission
- * bits and time. config->write is ignored. */
+/* Into a file, in the place of one that is there: it takes its name once all was verified, with the
+ * stored permission bits and time. What is there and is no file (a device, a pipe) is written to as
+ * the bytes come, each verified before. named: by the user, who may have named a symbolic link; it
+ * is followed. *ret_local: only this place is at fault, others may be gone on with. config->write
+ * is ignored. */
 KLUIS_MUST_CHECK int get_file_to(struct tree *tree, const struct tree_item *item,
-	const char *local_path, const struct get_config *config, bool *ret_moved, struct err *e);
+	const char *local_path, bool named, const struct get_config *config, bool *ret_local,
+	bool *ret_moved, struct err *e);
 
 /* Makes the folder that a fetched one becomes, unless it is there. Only the one that the user named
  * (`named`) may be a symbolic link: behind another the files would land elsewhere. KLUIS_EEXIST:

@@ -269,7 +269,7 @@ static int get_any(struct kluis *k, const char *vault_name, const char *path,
 	struct tree *tree;
 	struct tree_item *item;
 	struct err e = {0};
-	bool moved;
+	bool moved, local;
 	int rc = open_tree(k, vault_name, &vault, &tree, &e);
 
 	if (rc != 0) {
@@ -281,7 +281,8 @@ static int get_any(struct kluis *k, const char *vault_name, const char *path,
 	}
 	if (rc == 0) {
 		rc = local_path == NULL ? get_file(tree, item, &config, &moved, &e)
-					: get_file_to(tree, item, local_path, &config, &moved, &e);
+					: get_file_to(tree, item, local_path, true, &config, &local,
+						  &moved, &e);
 	}
 	tree_free(tree);
 	vault_close(vault);

@@ -108,7 +108,8 @@ typedef int kluis_write_fn(void *arg, const void *data, size_t len);
  * known only when this returns 0. */
 KLUIS_API int kluis_get(struct kluis *kluis, const char *vault, const char *path,
 	kluis_write_fn *write, void *arg, struct kluis_failure *error);
-/* Into a file, which appears only when all was verified. */
+/* Into a file, which appears, or takes the place of the one that is there, only when all was
+ * verified. */
 KLUIS_API int kluis_get_file(struct kluis *kluis, const char *vault, const char *path,
 	const char *local_path, struct kluis_failure *error);
 

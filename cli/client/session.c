@@ -105,7 +105,7 @@ int session_client(struct profile *profile, const char *first, uint64_t give_up_
 	}
 	rc = client_new(&config, &client, e);
 	if (rc != 0) {
-		return rc;
+		return err_wrap(e, rc, "profile '%s'", profile->dir);
 	}
 	client_set_lineage(client, profile->lineage);
 	client_set_login(client, session_login, profile);

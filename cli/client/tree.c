@@ -368,7 +368,10 @@ static int path_check(const char *path, struct err *e)
 		depth++;
 	}
 	if (rc != 0 || depth > TREE_DEPTH_MAX) {
-		return err_set(e, KLUIS_EINVAL, "'%s' is no path in a vault", path);
+		return err_set(e, KLUIS_EINVAL,
+			"no path in a vault (1 to %d names of 1 to %d bytes of UTF-8 without "
+			"control bytes behind '/'): '%s'",
+			TREE_DEPTH_MAX, ITEM_NAME_BYTES_MAX, path);
 	}
 	return 0;
 }

@@ -69,6 +69,22 @@ static int sync_fetch_heads(struct vault *vault, uint64_t since, const struct he
 	return 0;
 }
 
+/* A writer whose identity chain is not here proves nothing; nor does it show that somebody lies. */
+static int sync_known_writer(const struct vault *vault, const struct head *head, struct err *e)
+{
+	const struct identity *me = &vault->profile->identity;
+	bool mine = memcmp(head->user_id, me->user_id, ID_BYTES) == 0;
+
+	if (mine && identity_device(me, head->device_id) != NULL) {
+		return 0;
+	}
+	return err_set(e, KLUIS_EVERIFY,
+		"vault '%s': head %" PRIu64 " is by %s, whose identity this version cannot fetch "
+		"and verify: nothing newer than head %" PRIu64 " is taken",
+		vault->name, head->seq, mine ? "another device of this account" : "another user",
+		vault->head.seq);
+}
+
 /* The run is by devices of this account, each head on the one before it. */
 static int sync_verify_heads(const struct vault *vault, struct bytes heads, uint64_t seq,
 	const uint8_t *prev_hash, struct head *ret_last, struct err *e)
@@ -91,6 +107,7 @@ static int sync_verify_heads(const struct vault *vault, struct bytes heads, uint
 				"has seen (fork after head %" PRIu64 ")",
 				vault->name, seq);
 		}
+		rc = rc != 0 ? rc : sync_known_writer(vault, &head, e);
 	}
 	if (rc != 0) {
 		return rc;

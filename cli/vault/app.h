@@ -23,6 +23,9 @@ int app_run(struct invocation *inv, int (*body)(struct app *k));
  * with inv->err set. */
 char *app_profile_dir(struct invocation *inv);
 
+/* --timeout; 0 when it was not given. */
+KLUIS_MUST_CHECK int app_give_up_ms(struct invocation *inv, uint64_t *ret_ms);
+
 /* "NAME:/path" (or "NAME:" for the root). KLUIS_EINVAL. Both are the caller's. */
 KLUIS_MUST_CHECK int app_split(
 	struct invocation *inv, const char *text, char **ret_vault, char **ret_path);

@@ -84,17 +84,28 @@ int app_open_vault(struct app *k, const char *name, struct vault **ret_vault)
 	return 0;
 }
 
+int app_give_up_ms(struct invocation *inv, uint64_t *ret_ms)
+{
+	uint64_t seconds;
+	int rc = invocation_number(inv, "timeout", 0, TIMEOUT_SECONDS_MAX, &seconds);
+
+	if (rc == 0) {
+		*ret_ms = seconds * 1000;
+	}
+	return rc;
+}
+
 static int app_open(struct app *k)
 {
 	struct invocation *inv = k->inv;
 	_cleanup_(x_freep) char *dir = app_profile_dir(inv);
-	uint64_t seconds;
+	uint64_t give_up_ms;
 	int rc;
 
 	if (dir == NULL) {
 		return KLUIS_EINVAL;
 	}
-	rc = invocation_number(inv, "timeout", 0, TIMEOUT_SECONDS_MAX, &seconds);
+	rc = app_give_up_ms(inv, &give_up_ms);
 	rc = rc != 0 ? rc : profile_open(dir, &k->profile, &inv->err);
 	if (rc == 0 && !k->profile->enrolled) {
 		rc = err_set(&inv->err, KLUIS_EUNAUTHENTICATED,
@@ -102,8 +113,8 @@ static int app_open(struct app *k)
 			k->profile->account);
 	}
 	return rc != 0 ? rc
-		       : session_client(k->profile, invocation_value(inv, "endpoint"),
-				 seconds * 1000, &k->client, &inv->err);
+		       : session_client(k->profile, invocation_value(inv, "endpoint"), give_up_ms,
+				 &k->client, &inv->err);
 }
 
 /* What the operator signed, for a person to judge. */

@@ -24,8 +24,9 @@ static int enrol_client(const struct enrol *enrol, struct bytes ca_pem, struct c
 	struct client_config config = {.endpoints = (const char *const *)enrol->endpoints,
 		.n_endpoints = enrol->n_endpoints,
 		.ca_pem = ca_pem};
+	int rc = app_give_up_ms(enrol->inv, &config.give_up_ms);
 
-	return client_new(&config, ret_client, &enrol->inv->err);
+	return rc != 0 ? rc : client_new(&config, ret_client, &enrol->inv->err);
 }
 
 static int enrol_endpoint(struct enrol *enrol, char *url)
@@ -110,11 +111,13 @@ static int enrol_trust(struct enrol *enrol)
 {
 	struct invocation *inv = enrol->inv;
 	const char *file = invocation_value(inv, "ca");
+	struct pki_info info;
 	int rc = file != NULL ? file_read(file, API_PEM_BYTES_MAX, &enrol->ca_pem, &inv->err)
 			      : enrol_trust_shown(enrol);
 
-	if (rc == 0 && enrol->ca_pem.len == 0) {
-		rc = err_set(&inv->err, KLUIS_EINVAL, "'%s' is empty", file);
+	if (rc == 0 && file != NULL) {
+		rc = pki_info(buf_bytes(&enrol->ca_pem), &info, &inv->err);
+		rc = rc != 0 ? err_wrap(&inv->err, rc, "'%s'", file) : 0;
 	}
 	/* Once more, now over a connection that proves it: this answer is what gets pinned. */
 	return rc != 0 ? rc : enrol_fetch(enrol, buf_bytes(&enrol->ca_pem));

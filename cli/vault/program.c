@@ -21,6 +21,7 @@ static const struct command_option put_options[] = {
 
 static const struct command_option get_options[] = {
 	{"recursive", 'r', NULL, "Folders, with all that is in them"},
+	{"no-clobber", 'n', NULL, "Leave alone what is there already"},
 	{NULL, 0, NULL, NULL},
 };
 
@@ -50,7 +51,8 @@ static const struct command app_commands[] = {
 	{"vault create", "NAME", "Make a vault", NULL, NULL, 1, 1, app_vault_create},
 	{"vault list", NULL, "List the account's vaults", NULL, NULL, 0, 0, app_vault_list},
 	{"put", "SOURCE... VAULT:/PATH", "Store files",
-		"SOURCE - is stdin. A PATH that ends in '/', is the root, or is a folder takes the "
+		"SOURCE - is stdin, which needs a name in PATH. A PATH that ends in '/', is the "
+		"root, or is a folder takes the "
 		"sources under their own\nnames; else the one source gets PATH as its name. With "
 		"-r a folder becomes PATH, and its content goes\ninto the root when PATH is '/'. "
 		"What is there with the same content is left alone. An interrupted put\ngoes on "
@@ -58,8 +60,12 @@ static const struct command app_commands[] = {
 		"so.",
 		put_options, 2, 100000, app_put},
 	{"get", "VAULT:/PATH... DESTINATION", "Fetch files, verified",
-		"Nothing takes a file's place before all of it was verified. With -r a folder "
-		"becomes DESTINATION, or a\nfolder in it when it exists.",
+		"A file that is there is replaced, as by cp and scp (-n leaves it), and only when "
+		"all of the new one was\nverified: whatever happens before, the old one stays. "
+		"Permission bits and time come with it. With -r a\nfolder becomes DESTINATION, or "
+		"a "
+		"folder in it when it exists. DESTINATION - is stdout. A place that\ncannot be "
+		"written is left out: exit 3 says so.",
 		get_options, 2, 100000, app_get},
 	{"cat", "VAULT:/PATH...", "Write files to stdout", NULL, NULL, 1, 100000, app_cat},
 	{"ls", "VAULT[:/PATH]", "List a folder", NULL, ls_options, 1, 1, app_ls},

@@ -18,6 +18,7 @@ struct reader {
 	struct tree *tree;
 	struct progress progress;
 	uint64_t done, total, files;
+	size_t failed, skipped; /* Left out, each with a note; there already, with --no-clobber. */
 };
 
 static void reader_progress(void *arg, uint64_t bytes)
@@ -55,18 +56,46 @@ static int reader_reload(struct reader *r)
 	return rc;
 }
 
-static int get_one(struct reader *r, const char *path, const char *local)
+/* What fails for one place alone is said, counted, and does not stop the others. */
+static int reader_local(struct reader *r)
+{
+	struct invocation *inv = r->k->inv;
+
+	r->failed++;
+	output_error(&inv->out, "kluis", &inv->err);
+	inv->err = (struct err){0};
+	return 0;
+}
+
+static int stdout_write(void *arg, struct bytes bytes, struct err *e)
+{
+	(void)arg;
+	return file_write_all(STDOUT_FILENO, bytes) == 0
+		       ? 0
+		       : err_set_errno(e, errno, "write to standard output");
+}
+
+static int get_one(struct reader *r, const char *path, const char *local, bool named)
 {
 	const struct get_config config = {NULL, reader_progress, r};
 	int rc = KLUIS_ECONFLICT;
+	struct stat st;
 
+	if (invocation_value(r->k->inv, "no-clobber") != NULL && lstat(local, &st) == 0) {
+		r->skipped++;
+		return 0;
+	}
 	for (unsigned tries = 0; tries < VAULT_FETCH_TRIES; tries++) {
 		struct tree_item *item;
-		bool moved = false;
+		bool moved = false, is_local = false;
 
 		rc = tree_find(r->tree, path, &item, &r->k->inv->err);
 		rc = rc != 0 ? rc
-			     : get_file_to(r->tree, item, local, &config, &moved, &r->k->inv->err);
+			     : get_file_to(r->tree, item, local, named, &config, &is_local, &moved,
+				       &r->k->inv->err);
+		if (rc != 0 && is_local) {
+			return reader_local(r);
+		}
 		if (rc == 0 || !moved) {
 			break;
 		}
@@ -104,7 +133,7 @@ static int get_tree(struct reader *r, const char *path, const char *local, bool 
 
 		if (rc == 0) {
 			rc = names[i][0] == 'd' ? get_tree(r, there, here, false)
-						: get_one(r, there, here);
+						: get_one(r, there, here, false);
 		}
 		free(names[i]);
 	}
@@ -135,13 +164,19 @@ static int get_source(struct reader *r, const char *path, const char *destinatio
 {
 	struct invocation *inv = r->k->inv;
 	struct tree_item *item;
+	const struct get_config to_stdout = {stdout_write, NULL, NULL};
 	struct stat st;
-	bool into = stat(destination, &st) == 0 && S_ISDIR(st.st_mode);
+	bool into = stat(destination, &st) == 0 && S_ISDIR(st.st_mode), moved;
 	_cleanup_(x_freep) char *local = NULL;
 	int rc = tree_find(r->tree, path, &item, &inv->err);
 
 	if (rc != 0) {
 		return rc;
+	}
+	if (strcmp(destination, "-") == 0) {
+		return item == NULL || item->type != ITEM_FILE
+			       ? err_set(&inv->err, KLUIS_EINVAL, "'%s' is no file", path)
+			       : get_file(r->tree, item, &to_stdout, &moved, &inv->err);
 	}
 	if (many && !into) {
 		return err_set(&inv->err, KLUIS_EINVAL, "'%s' is no folder", destination);
@@ -151,7 +186,7 @@ static int get_source(struct reader *r, const char *path, const char *destinatio
 				     : x_strdup(destination);
 	r->total += tree_bytes(r->tree, item);
 	if (item != NULL && item->type == ITEM_FILE) {
-		return get_one(r, path, local);
+		return get_one(r, path, local, true);
 	}
 	if (invocation_value(inv, "recursive") == NULL) {
 		return err_set(&inv->err, KLUIS_EINVAL, "'%s' is a folder: use -r", path);
@@ -161,15 +196,17 @@ static int get_source(struct reader *r, const char *path, const char *destinatio
 
 static void get_print(const struct reader *r)
 {
-	static const struct output_column columns[] = {
-		{"files", "Files", OUTPUT_TEXT}, {"bytes", "Bytes", OUTPUT_BYTES}};
+	static const struct output_column columns[] = {{"files", "Files", OUTPUT_TEXT},
+		{"skipped", "There already", OUTPUT_TEXT}, {"failed", "Left out", OUTPUT_TEXT},
+		{"bytes", "Bytes", OUTPUT_BYTES}};
 	json_t *record;
 
 	if (r->k->inv->out.quiet && r->k->inv->out.format == OUTPUT_TABLE) {
 		return;
 	}
-	record = json_pack(
-		"{s:I, s:I}", "files", (json_int_t)r->files, "bytes", (json_int_t)r->done);
+	record = json_pack("{s:I, s:I, s:I, s:I}", "files", (json_int_t)r->files, "skipped",
+		(json_int_t)r->skipped, "failed", (json_int_t)r->failed, "bytes",
+		(json_int_t)r->done);
 	output_record(&r->k->inv->out, columns, ARRAY_SIZE(columns), record);
 	json_decref(record);
 }
@@ -196,9 +233,16 @@ static int get_body(struct app *k)
 		reader_release(&r);
 		total.files += r.files;
 		total.done += r.done;
+		total.skipped += r.skipped;
+		total.failed += r.failed;
 	}
-	if (rc == 0) {
+	if (rc == 0 && strcmp(inv->args[n], "-") != 0) {
 		get_print(&total);
+	}
+	if (rc == 0 && total.failed > 0) {
+		rc = err_set(&inv->err,
+			total.files + total.skipped > 0 ? KLUIS_EPARTIAL : KLUIS_EIO,
+			"%zu of the files could not be written", total.failed);
 	}
 	return rc;
 }
@@ -208,17 +252,9 @@ int app_get(struct invocation *inv)
 	return app_run(inv, get_body);
 }
 
-static int cat_write(void *arg, struct bytes bytes, struct err *e)
-{
-	(void)arg;
-	return file_write_all(STDOUT_FILENO, bytes) == 0
-		       ? 0
-		       : err_set_errno(e, errno, "write to standard output");
-}
-
 static int cat_body(struct app *k)
 {
-	const struct get_config config = {cat_write, NULL, NULL};
+	const struct get_config config = {stdout_write, NULL, NULL};
 	struct invocation *inv = k->inv;
 	int rc = 0;
 
@@ -288,9 +324,9 @@ static void ls_folder(const struct tree *tree, const struct tree_item *folder, c
 
 static int ls_body(struct app *k)
 {
-	static const struct output_column columns[] = {{"name", "NAME", OUTPUT_TEXT},
-		{"type", "TYPE", OUTPUT_TEXT}, {"size", "SIZE", OUTPUT_BYTES},
-		{"modified", "MODIFIED", OUTPUT_TIME}};
+	static const struct output_column columns[] = {{"type", "TYPE", OUTPUT_TEXT},
+		{"size", "SIZE", OUTPUT_BYTES}, {"modified", "MODIFIED", OUTPUT_TIME},
+		{"name", "NAME", OUTPUT_TEXT}};
 	struct invocation *inv = k->inv;
 	struct reader r = {.k = k};
 	_cleanup_(json_dropp) json_t *rows = json_array();
@@ -369,10 +405,15 @@ static int verify_body(struct app *k)
 	int rc = 0;
 
 	for (size_t i = 0; rc == 0 && i < k->inv->n_args; i++) {
+		const char *colon = strchrnul(k->inv->args[i], ':');
 		_cleanup_(x_freep) char *name =
-			strndup(k->inv->args[i], strcspn(k->inv->args[i], ":"));
+			strndup(k->inv->args[i], (size_t)(colon - k->inv->args[i]));
 
-		rc = verify_one(k, name, rows);
+		rc = *colon == 0 || colon[1] == 0 || strcmp(colon, ":/") == 0
+			     ? verify_one(k, name, rows)
+			     : err_set(&k->inv->err, KLUIS_EINVAL,
+				       "'%s' is no vault: vaults are verified as a whole",
+				       k->inv->args[i]);
 	}
 	if (rc == 0) {
 		output_rows(&k->inv->out, columns, ARRAY_SIZE(columns), rows);

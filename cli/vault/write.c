@@ -167,7 +167,16 @@ static int writer_source(struct writer *w, const char *source, const char *path,
 	struct stat st;
 
 	if (strcmp(source, "-") == 0) {
-		return writer_file(w, source, place);
+		return strcmp(app_base_name(place), "-") != 0
+			       ? writer_file(w, source, place)
+			       : err_set(&inv->err, KLUIS_EINVAL,
+					 "what comes from stdin needs a name: VAULT:/PATH");
+	}
+	if (strcmp(place, "/") != 0 && !tree_name_valid(app_base_name(place))) {
+		return writer_local(
+			w, err_set(&inv->err, KLUIS_EINVAL,
+				   "'%s': no file in a vault can be called '%s': left out", source,
+				   app_base_name(place)));
 	}
 	if (recursive && stat(source, &st) == 0 && S_ISDIR(st.st_mode)) {
 		return writer_tree(w, source, place, 0);
@@ -280,7 +289,7 @@ static int rm_tree(struct writer *w, struct tree_item *item, const char *path)
 	return rc != 0 ? rc : put_remove(w->put, path, &w->k->inv->err);
 }
 
-static int rm_one(struct app *k, const char *text)
+static int rm_one(struct app *k, const char *text, bool *ret_gone)
 {
 	struct invocation *inv = k->inv;
 	struct writer w = {.k = k};
@@ -296,6 +305,12 @@ static int rm_one(struct app *k, const char *text)
 	progress_init(&w.progress, &inv->out, "rm");
 	rc = writer_open(&w, vault_name, false);
 	rc = rc != 0 ? rc : tree_find(put_tree(w.put), path, &item, &inv->err);
+	if (rc == KLUIS_ENOTFOUND && w.put != NULL && inv->n_args > 1) { /* The others still go. */
+		*ret_gone = true;
+		rc = writer_local(&w, rc);
+		writer_release(&w);
+		return rc;
+	}
 	if (rc == 0 && item == NULL) {
 		rc = err_set(&inv->err, KLUIS_EINVAL, "the root of a vault cannot be removed");
 	}
@@ -310,10 +325,19 @@ static int rm_one(struct app *k, const char *text)
 
 static int rm_body(struct app *k)
 {
+	size_t n_gone = 0;
 	int rc = 0;
 
 	for (size_t i = 0; rc == 0 && i < k->inv->n_args; i++) {
-		rc = rm_one(k, k->inv->args[i]);
+		bool gone = false;
+
+		rc = rm_one(k, k->inv->args[i], &gone);
+		n_gone += gone;
+	}
+	if (rc == 0 && n_gone > 0) {
+		rc = err_set(&k->inv->err,
+			n_gone < k->inv->n_args ? KLUIS_EPARTIAL : KLUIS_ENOTFOUND,
+			"%zu of %zu did not exist", n_gone, k->inv->n_args);
 	}
 	return rc;
 }
