@@ -58,6 +58,11 @@ static void backend_status(struct api_backend *backend, struct replica_status *r
 	replica_status(replica_of(backend), ret_status);
 }
 
+static bool backend_quarantined(struct api_backend *backend)
+{
+	return replica_quarantined(replica_of(backend));
+}
+
 void api_backend_replica_init(struct api_backend_replica *self, struct replica *replica)
 {
 	*self = (struct api_backend_replica){
@@ -72,6 +77,7 @@ void api_backend_replica_init(struct api_backend_replica *self, struct replica *
 				.transfer = backend_transfer,
 				.reload = backend_reload,
 				.status = backend_status,
+				.quarantined = backend_quarantined,
 			},
 		.replica = replica,
 	};

@@ -27,6 +27,8 @@ struct api_backend {
 	/* As replica_reload(). */
 	int (*reload)(struct api_backend *backend, struct err *e);
 	void (*status)(struct api_backend *backend, struct replica_status *ret_status);
+	/* As replica_quarantined(). */
+	bool (*quarantined)(struct api_backend *backend);
 };
 
 /* Over a running replica. */

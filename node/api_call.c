@@ -129,12 +129,25 @@ static int view_work(struct op *op)
 	return rc;
 }
 
+/* What a node says of itself stays in sight: an operator needs it now. */
+static bool view_shut(const struct api_call *call)
+{
+	struct api_backend *backend = call->api->config.backend;
+
+	return call->route->state != ROUTE_LOCAL && backend->quarantined(backend);
+}
+
 static int view_open(struct api_call *call)
 {
 	struct api *api = call->api;
 	struct kv *kv;
-	int rc = api->config.backend->read_begin(api->config.backend, &kv);
+	int rc;
 
+	if (view_shut(call)) {
+		return call_fail(
+			call, KLUIS_EBEHIND, "this node's state is not that of the others");
+	}
+	rc = api->config.backend->read_begin(api->config.backend, &kv);
 	if (rc != 0) {
 		return call_fail(call, rc, "the store is being replaced");
 	}
@@ -367,6 +380,11 @@ static unsigned step_applied(struct op *op)
 		call->index = call->propose.index;
 	}
 	call->rc = rc;
+	if (view_shut(call)) {
+		/* What this state machine made of the command is not what the others did. */
+		call->rc = KLUIS_EUNKNOWN_OUTCOME;
+		return CALL_REPLY;
+	}
 	if (call->route->applied != NULL &&
 		(rc == 0 || rc == KLUIS_EPRECONDITION || rc == KLUIS_ECONFLICT)) {
 		call_reset(call);

@@ -52,6 +52,10 @@ int health_ready_read(struct api_call *call)
 		return call_fail(call, KLUIS_ENOQUORUM, "the cluster has not begun yet");
 	}
 	backend->status(backend, &status);
+	if (status.quarantined) {
+		return call_fail(
+			call, KLUIS_EBEHIND, "this node's state is not that of the others");
+	}
 	if (!status.ready) {
 		return call_fail(call, KLUIS_ENOQUORUM, "this node is in touch with no leader");
 	}

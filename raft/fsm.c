@@ -91,6 +91,11 @@ const struct position *fsm_position(const struct fsm *fsm)
 	return &fsm->position;
 }
 
+bool fsm_quarantined(const struct fsm *fsm)
+{
+	return fsm->quarantined;
+}
+
 struct kv *fsm_kv(const struct fsm *fsm)
 {
 	return fsm->kv;

@@ -53,6 +53,7 @@ KLUIS_MUST_CHECK int fsm_apply(struct fsm *fsm, struct entry *const *entries, si
 /* Where it stands, as stored. Valid until the next fsm_apply(). */
 const struct position *fsm_position(const struct fsm *fsm);
 struct kv *fsm_kv(const struct fsm *fsm);
+bool fsm_quarantined(const struct fsm *fsm); /* As fsm_results.quarantined, also before entries. */
 
 /* Makes all applied durable; *ret_index is then safe to truncate the log to. Blocking; the thread
  * that owns the fsm. */

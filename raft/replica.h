@@ -101,6 +101,10 @@ uint64_t replica_node_id(const struct replica *replica);
 KLUIS_MUST_CHECK int replica_read_begin(struct replica *replica, struct kv **ret_kv);
 void replica_read_end(struct replica *replica);
 
+/* A majority disagrees with this node's state: clients are to be shown nothing of it, and told
+ * nothing that it decided. Any thread, at once. */
+bool replica_quarantined(const struct replica *replica);
+
 struct replica_peer_status {
 	uint64_t id;
 	char address[REPLICA_ADDRESS_BYTES_MAX + 1];

@@ -195,12 +195,12 @@ static void applier_entries_done(struct replica *r, struct apply_job *job)
 	cluster_clock_applied(r);
 	proposer_applied(r, &job->results, job->position.term);
 	reader_applied(r);
-	if (job->results.quarantined && !r->quarantined) {
-		r->quarantined = true;
+	if (job->results.quarantined && !atomic_load(&r->quarantined)) {
 		log_err("op=state_hash index=%llu msg=\"a majority disagrees with this node's "
 			"state: rebuild it from a peer\"",
 			(unsigned long long)job->position.index);
 	}
+	atomic_store(&r->quarantined, job->results.quarantined); /* Ends when it agrees again. */
 	if (job->results.report_due) {
 		replica_report(r, &job->results.report);
 	}
@@ -273,6 +273,11 @@ int replica_read_begin(struct replica *r, struct kv **ret_kv)
 	}
 	(void)pthread_mutex_unlock(&a->lock);
 	return rc;
+}
+
+bool replica_quarantined(const struct replica *r)
+{
+	return atomic_load(&r->quarantined);
 }
 
 void replica_read_end(struct replica *r)

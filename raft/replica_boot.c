@@ -330,6 +330,7 @@ int replica_boot(struct replica *r, struct err *e)
 	}
 	r->position = *fsm_position(r->applier.fsm);
 	atomic_store(&r->applied, r->position.index);
+	atomic_store(&r->quarantined, fsm_quarantined(r->applier.fsm));
 	return boot_check(r, e);
 }
 

@@ -77,6 +77,16 @@ void replica_report(struct replica *r, const struct fsm_report *report)
 	propose_own(r, &command);
 }
 
+/* Another one leads rather than this node; asked again at the next look. */
+static void house_hand_over(struct replica *r)
+{
+	if (driver_status(r->driver).role == DRIVER_LEADER) {
+		int rc = driver_transfer(r->driver, 0);
+
+		(void)rc; /* Nobody is there to take it, or it is under way. */
+	}
+}
+
 /* --- the disk --- */
 
 uint64_t replica_floor(const struct replica *r, uint64_t total_bytes)
@@ -135,10 +145,8 @@ static void disk_decide(struct replica *r)
 		log_err("op=disk read_only=%d free=%llu floor=%llu", low,
 			(unsigned long long)r->free_bytes, (unsigned long long)r->floor_bytes);
 	}
-	if (low && driver_status(r->driver).role == DRIVER_LEADER) {
-		int rc = driver_transfer(r->driver, 0);
-
-		(void)rc; /* Asked again at the next look. */
+	if (low) {
+		house_hand_over(r);
 	}
 }
 
@@ -309,7 +317,8 @@ static void status_raft(struct replica *r, const struct driver_status *d, struct
 	s->lag = d->commit > s->applied_index ? d->commit - s->applied_index : 0;
 	s->ready = d->leader != 0 && r->contact_ms != 0 &&
 		   replica_now(r) - r->contact_ms < r->in_touch_ms &&
-		   s->lag < APPLY_LAG_ENTRIES_MAX && s->applied_index > 0;
+		   s->lag < APPLY_LAG_ENTRIES_MAX && s->applied_index > 0 &&
+		   !atomic_load(&r->quarantined);
 }
 
 static void status_store(struct replica *r, struct replica_status *s)
@@ -317,7 +326,7 @@ static void status_store(struct replica *r, struct replica_status *s)
 	s->cluster_time_ms = r->position.cluster_time_ms;
 	memcpy(s->state_hash, r->position.state_hash, sizeof s->state_hash);
 	s->state_hash_index = r->position.index;
-	s->quarantined = r->quarantined;
+	s->quarantined = atomic_load(&r->quarantined);
 	s->read_only = atomic_load(&r->read_only);
 	s->certificate_not_after_ms = links_certificate_not_after_ms(r->links);
 	s->free_bytes = r->free_bytes;
@@ -363,6 +372,9 @@ void replica_house(struct replica *r)
 	house_flush(r);
 	house_report_idle(r);
 	house_disk(r);
+	if (atomic_load(&r->quarantined)) {
+		house_hand_over(r);
+	}
 	house_transfers(r);
 	cluster_clock_tick(r);
 	catch_up_tick(r);

@@ -171,7 +171,8 @@ struct replica {
 	uint64_t disk_free, disk_total; /* The pool thread's, while disk_busy. */
 	uint64_t free_bytes, floor_bytes;
 	_Atomic bool read_only;
-	bool quarantined;
+	_Atomic bool
+		quarantined; /* A majority disagrees with the store: clients are shown nothing. */
 
 	struct replica_transfer *transfers;
 

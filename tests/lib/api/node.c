@@ -128,6 +128,7 @@ static void node_propose(struct api_backend *backend, struct propose *req, struc
 		node->machine.now_ms += 1;
 		node_apply(node, req, command);
 	}
+	node->quarantined = node->quarantined || node->quarantine_at_once;
 	(void)pthread_mutex_unlock(&node->lock);
 	buf_release(command);
 	req->cb = cb;
@@ -176,9 +177,21 @@ static void node_status(struct api_backend *backend, struct replica_status *ret_
 		.certificate_not_after_ms =
 			clock_wall_ms(&clock_system) + 6ULL * 24 * 3600 * 1000 + 1000,
 		.read_only = node->read_only,
+		.quarantined = node->quarantined,
 		.n_peers = 1};
 	ret_status->peers[0] = (struct replica_peer_status){.id = 2, .connected = true};
 	(void)pthread_mutex_unlock(&node->lock);
+}
+
+static bool node_quarantined(struct api_backend *backend)
+{
+	struct api_node *node = node_of(backend);
+	bool quarantined;
+
+	(void)pthread_mutex_lock(&node->lock);
+	quarantined = node->quarantined;
+	(void)pthread_mutex_unlock(&node->lock);
+	return quarantined;
 }
 
 /* --- life ------------------------------------------------------------------------------------ */
@@ -192,7 +205,7 @@ void api_node_prepare(struct api_node *node)
 	memset(node, 0, sizeof *node);
 	node->backend = (struct api_backend){node_read_begin, node_read_end, node_read_index,
 		node_applied_wait, node_applied, node_propose, node_transfer, node_reload,
-		node_status};
+		node_status, node_quarantined};
 	(void)pthread_mutex_init(&node->lock, NULL);
 	fixture_machine_init(&node->machine, NULL);
 	fixture_cluster_init(&command, 6);

@@ -16,6 +16,7 @@ struct api_node {
 	struct fixture_machine machine;
 	/* What the backend says, under lock. */
 	bool no_leader, behind, read_only, lose_outcome, bad_link_file;
+	bool quarantined, quarantine_at_once; /* The latter: by the next command. */
 	uint64_t heard_ago_ms;
 	unsigned proposals, read_indexes;
 	uint64_t wait_for; /* The last applied_wait's index. */

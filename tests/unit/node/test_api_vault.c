@@ -498,6 +498,36 @@ static void test_consistency(void **state)
 	answer_release(&answer);
 }
 
+/* The others disagree with this node's state: it shows nothing of it, and what its state machine
+ * says of a command is not what became of it. */
+static void test_quarantined(void **state)
+{
+	struct fixture *f = *state;
+	struct http_client admin;
+	struct answer answer;
+
+	f->node.quarantine_at_once = true;
+	answer = http_client_call(&f->client, "DELETE", "/v1/sessions", "", bytes_of(NULL, 0));
+	expect_problem(&answer, 504, "outcome-unknown");
+	answer_release(&answer);
+	for (unsigned i = 0; i < 2; i++) {
+		answer = get(f, i == 0 ? "/head" : "/head?consistency=stale", "");
+		expect_problem(&answer, 503, "behind");
+		answer_release(&answer);
+	}
+	answer = http_client_call(&f->client, "DELETE", "/v1/sessions", "", bytes_of(NULL, 0));
+	expect_problem(&answer, 503, "behind");
+	answer_release(&answer);
+	answer = http_client_call(&f->client, "GET", "/readyz", "", bytes_of(NULL, 0));
+	expect_problem(&answer, 503, "behind");
+	answer_release(&answer);
+	api_node_admin(&f->node, &admin); /* Its operator still sees it. */
+	answer = http_client_call(&admin, "GET", "/v1/sys/health", "", bytes_of(NULL, 0));
+	assert_int_equal(answer.status, 200);
+	answer_release(&answer);
+	http_client_release(&admin);
+}
+
 static void test_idempotency(void **state)
 {
 	struct fixture *f = *state;
@@ -585,6 +615,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_lists, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_consistency, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_idempotency, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_quarantined, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_sessions, setup, teardown),
 	};
 

@@ -337,6 +337,59 @@ static void test_log_and_store_belong_together(void **state)
 	replica_rig_release(&rig);
 }
 
+/* The nodes' reports of one index: those of `odd` differ. */
+static void report(struct replica_rig *rig, uint64_t index, unsigned odd)
+{
+	for (uint64_t node = 1; node <= rig->n; node++) {
+		struct command command = {
+			.type = COMMAND_HASH_REPORT, .hash_report = {.node = node, .index = index}};
+		struct buf bytes = BUF_INIT;
+
+		memset(command.hash_report.hash, node == odd ? 1 : 2, 32);
+		command_encode(&command, &bytes);
+		assert_int_equal(replica_rig_propose(rig, 0, &bytes, TIMEOUT_MS, NULL), 0);
+	}
+}
+
+static bool report_until(struct replica_rig *rig, unsigned odd, unsigned node, bool quarantined)
+{
+	static uint64_t index = 1;
+
+	for (unsigned waited = 0; waited < RIG_WAIT_MS; waited += 100) {
+		report(rig, index++ % 4 + 1, odd);
+		replica_rig_run(rig, 100);
+		if (replica_quarantined(rig->node[node]) == quarantined) {
+			return true;
+		}
+	}
+	return false;
+}
+
+/* One that a majority disagrees with neither leads nor is ready, until it agrees again. */
+static void test_a_node_that_differs_is_quarantined(void **state)
+{
+	struct fixture_client c;
+	struct replica_rig rig;
+
+	(void)state;
+	replica_rig_init(&rig, 3, 3);
+	replica_rig_start_all(&rig);
+	begin(&rig, 0, &c);
+	for (unsigned waited = 0; replica_rig_leader(&rig) != 2; waited += 20) {
+		assert_true(waited < RIG_WAIT_MS);
+		(void)transfer(&rig, replica_rig_leader(&rig), 3);
+	}
+	assert_true(report_until(&rig, 3, 2, true));
+	for (unsigned waited = 0; replica_rig_leader(&rig) == 2; waited += 100) {
+		assert_true(waited < RIG_WAIT_MS);
+		report(&rig, 2, 3); /* Its own, true, reports would end it. */
+		replica_rig_run(&rig, 100);
+	}
+	assert_false(replica_quarantined(rig.node[0]) || replica_quarantined(rig.node[1]));
+	assert_true(report_until(&rig, 0, 2, false));
+	replica_rig_release(&rig);
+}
+
 /* A standby never campaigns, so that it remembers the last leader for ever. */
 static void test_a_standby_that_is_cut_off_knows(void **state)
 {
@@ -578,6 +631,7 @@ int main(void)
 		cmocka_unit_test(test_proposals_in_flight_survive_a_change_of_leader),
 		cmocka_unit_test(test_leadership_is_handed_over),
 		cmocka_unit_test(test_log_and_store_belong_together),
+		cmocka_unit_test(test_a_node_that_differs_is_quarantined),
 		cmocka_unit_test(test_a_standby_that_is_cut_off_knows),
 		cmocka_unit_test(test_read_only_below_the_floor),
 		cmocka_unit_test(test_a_restored_store_begins_a_new_log),
