@@ -3,16 +3,6 @@
 
 #include "backup/receive.h"
 
-static bool forget_pinned(const uint8_t (*pins)[32], size_t n_pins, const uint8_t hash[32])
-{
-	for (size_t i = 0; i < n_pins; i++) {
-		if (memcmp(pins[i], hash, HASH_BYTES) == 0) {
-			return true;
-		}
-	}
-	return false;
-}
-
 /* When it was complete here, by our own receipt; by the taker's own manifest for what this site
  * took itself. A snapshot without either is one whose receipt is not written yet: as new as now. */
 static uint64_t forget_received_ms(const struct receive_config *config,
@@ -34,6 +24,7 @@ static int forget_load(const struct receive_config *config, const struct manifes
 {
 	_cleanup_(buf_release) struct buf bytes = BUF_INIT;
 	_cleanup_(backup_manifest_release) struct backup_manifest m = {0};
+	const struct snapshot_row *record;
 	uint8_t hash[HASH_BYTES];
 	int rc = repository_get_manifest(config->repository, name, &bytes, e);
 
@@ -48,6 +39,10 @@ static int forget_load(const struct receive_config *config, const struct manifes
 	ret_snapshot->cycle = m.cycle;
 	ret_snapshot->full = m.type == MANIFEST_FULL;
 	ret_snapshot->manual = m.manual;
+	record = receive_record(config, hash);
+	/* The log forgets the records of an earlier lineage, and takes no new ones of it. */
+	ret_snapshot->stray = record == NULL && memcmp(m.lineage, config->lineage, ID_BYTES) == 0;
+	ret_snapshot->pinned = record != NULL && record->pinned;
 	ret_snapshot->received_ms = forget_received_ms(config, &m, hash, wall_ms);
 	return 0;
 }
@@ -66,8 +61,8 @@ static size_t forget_select(
 	return gone;
 }
 
-int receive_prune(const struct receive_config *config, const uint8_t (*pins)[32], size_t n_pins,
-	uint64_t wall_ms, const struct retention_rules *rules, unsigned *ret_pruned, struct err *e)
+int receive_prune(const struct receive_config *config, uint64_t wall_ms,
+	const struct retention_rules *rules, unsigned *ret_pruned, struct err *e)
 {
 	_cleanup_(x_freep) struct manifest_name *names = NULL;
 	_cleanup_(x_freep) struct retention_snapshot *snapshots = NULL;
@@ -81,7 +76,6 @@ int receive_prune(const struct receive_config *config, const uint8_t (*pins)[32]
 	snapshots = x_calloc(n + 1, sizeof *snapshots);
 	for (size_t i = 0; rc == 0 && i < n; i++) {
 		rc = forget_load(config, &names[i], wall_ms, &snapshots[i], e);
-		snapshots[i].pinned = forget_pinned(pins, n_pins, names[i].hash);
 	}
 	if (rc != 0) {
 		return rc;

@@ -16,10 +16,43 @@ struct receive {
 	const struct receive_config *config;
 	struct drop drop;
 	uint64_t sender, wall_ms, leftover_ms;
-	uint32_t newest_cycle; /* Held, of our lineage. */
+	uint64_t newest_cycle; /* That the log knows. */
 	struct receive_report *report;
 	bool *wanted; /* By drop entry: a checked manifest that still waits names it. */
 };
+
+static bool record_is_whole(const struct snapshot_row *row)
+{
+	return row->state == SNAPSHOT_SHIPPED || row->state == SNAPSHOT_CONFIRMED;
+}
+
+const struct snapshot_row *receive_record(
+	const struct receive_config *config, const uint8_t manifest_hash[32])
+{
+	for (size_t i = 0; i < config->n_records; i++) {
+		const struct snapshot_row *row = &config->records[i];
+
+		if (record_is_whole(row) &&
+			memcmp(row->manifest_hash, manifest_hash, HASH_BYTES) == 0) {
+			return row;
+		}
+	}
+	return NULL;
+}
+
+static uint64_t receive_newest_cycle(const struct receive_config *config)
+{
+	uint64_t newest = 0;
+
+	for (size_t i = 0; i < config->n_records; i++) {
+		const struct snapshot_row *row = &config->records[i];
+
+		if (record_is_whole(row) && row->cycle > newest) {
+			newest = row->cycle;
+		}
+	}
+	return newest;
+}
 
 static void receive_refuse(struct receive *rx, const struct err *why)
 {
@@ -56,14 +89,29 @@ static int receive_read_manifest(
 	return rc;
 }
 
-/* Everything that the manifest alone can tell. KLUIS_EAGAIN: it may still be on its way. */
+/* The log gave the snapshot its number, taker, cycle and base; its taker may say nothing else. */
+static bool receive_as_recorded(const struct backup_manifest *m, const struct snapshot_row *row)
+{
+	bool full = row->kind != SNAPSHOT_INCREMENT;
+
+	return m->id == row->id && m->node == row->node && m->index == row->index &&
+	       m->term == row->term && m->cycle == row->cycle &&
+	       m->manual == (row->kind == SNAPSHOT_MANUAL) && (m->type == MANIFEST_FULL) == full &&
+	       (full || m->from == row->base_index) &&
+	       memcmp(m->state_root, row->state_root, HASH_BYTES) == 0;
+}
+
+/* Everything that the manifest and the log can tell. KLUIS_EAGAIN: it may still be on its way. */
 static int receive_check_manifest(struct receive *rx, const struct drop_entry *entry,
 	struct bytes bytes, struct backup_manifest *ret_manifest, uint8_t ret_hash[32],
 	struct err *e)
 {
 	const struct receive_config *c = rx->config;
+	const struct snapshot_row *row = receive_record(c, entry->name.hash);
 	struct backup_manifest *m = ret_manifest;
 	int rc = backup_manifest_open(bytes, c->trust, m, ret_hash, e);
+
+	assert(row != NULL);
 
 	if (rc == KLUIS_ECORRUPT || rc == KLUIS_EVERSION) {
 		return receive_old(rx, entry) ? rc : KLUIS_EAGAIN;
@@ -82,9 +130,15 @@ static int receive_check_manifest(struct receive *rx, const struct drop_entry *e
 		memcmp(m->lineage, c->lineage, ID_BYTES) != 0) {
 		return err_set(e, KLUIS_ELINEAGE, "a manifest of another cluster or lineage");
 	}
+	if (!receive_as_recorded(m, row)) {
+		return err_set(e, KLUIS_EVERIFY,
+			"the manifest of snapshot %llu says something else than the log",
+			(unsigned long long)row->id);
+	}
 	if (!m->manual && m->cycle + (uint64_t)BACKUP_CYCLES_KEPT < rx->newest_cycle) {
-		return err_set(e, KLUIS_EGONE, "an old manifest again: cycle %u, the newest is %u",
-			m->cycle, rx->newest_cycle);
+		return err_set(e, KLUIS_EGONE,
+			"an old manifest again: cycle %u, the newest is %llu", m->cycle,
+			(unsigned long long)rx->newest_cycle);
 	}
 	return 0;
 }
@@ -277,9 +331,6 @@ static int receive_promote(struct receive *rx, const struct backup_manifest *m,
 		return rc;
 	}
 	receive_report_add(rx, m, hash, receipt);
-	if (!m->manual && m->cycle > rx->newest_cycle) {
-		rx->newest_cycle = m->cycle;
-	}
 	return receive_clear(rx, m, e);
 }
 
@@ -294,8 +345,17 @@ static int receive_manifest(struct receive *rx, struct drop_entry *entry, struct
 	_cleanup_(buf_release) struct buf bytes = BUF_INIT;
 	_cleanup_(backup_manifest_release) struct backup_manifest m = {0};
 	uint8_t hash[HASH_BYTES];
-	int rc = receive_read_manifest(rx, entry, &bytes, e);
+	int rc = 0;
 
+	if (receive_record(rx->config, entry->name.hash) == NULL) {
+		/* Not even opened. The record may be on its way to this site. */
+		rc = receive_old(rx, entry)
+			     ? err_set(e, KLUIS_EVERIFY, "a manifest that the log does not know")
+			     : KLUIS_EAGAIN;
+	}
+	if (rc == 0) {
+		rc = receive_read_manifest(rx, entry, &bytes, e);
+	}
 	if (rc == 0) {
 		rc = receive_check_manifest(rx, entry, buf_bytes(&bytes), &m, hash, e);
 	}
@@ -339,39 +399,11 @@ static int receive_leftovers(struct receive *rx, struct err *e)
 	return 0;
 }
 
-static int receive_newest(struct receive *rx, struct err *e)
-{
-	_cleanup_(x_freep) struct manifest_name *names = NULL;
-	size_t n = 0;
-	int rc = repository_list(rx->config->repository, &names, &n, NULL, e);
-
-	/* Ascending within a lineage: the last one with a cycle is the newest. */
-	for (size_t i = n; rc == 0 && i > 0; i--) {
-		_cleanup_(buf_release) struct buf bytes = BUF_INIT;
-		_cleanup_(backup_manifest_release) struct backup_manifest m = {0};
-		uint8_t hash[HASH_BYTES];
-
-		if (memcmp(names[i - 1].lineage, rx->config->lineage, ID_BYTES) != 0) {
-			continue;
-		}
-		rc = repository_get_manifest(rx->config->repository, &names[i - 1], &bytes, e);
-		if (rc == 0) {
-			rc = backup_manifest_parse(buf_bytes(&bytes), &m, hash, e);
-		}
-		if (rc == 0 && !m.manual) {
-			rx->newest_cycle = m.cycle;
-			break;
-		}
-	}
-	return rc;
-}
-
 static int receive_run(struct receive *rx, struct err *e)
 {
-	/* Manifests sort behind objects: none, and there is nothing to compare them with. */
-	bool any = rx->drop.n > 0 && rx->drop.entries[rx->drop.n - 1].name.manifest;
-	int rc = any ? receive_newest(rx, e) : 0;
+	int rc = 0;
 
+	rx->newest_cycle = receive_newest_cycle(rx->config);
 	rx->report->foreign = rx->drop.foreign;
 	rx->report->over_quota =
 		rx->config->quota_bytes != 0 && drop_bytes(&rx->drop) > rx->config->quota_bytes;

@@ -5,6 +5,7 @@
 #define KLUIS_BACKUP_RECEIVE_H
 
 #include "backup/repository.h"
+#include "storage/snapshot_store.h"
 
 struct receive_config {
 	struct repository *repository; /* Opened for writing. */
@@ -13,7 +14,14 @@ struct receive_config {
 	uint64_t node;			     /* This node's id, in trust with signer's key. */
 	uint8_t cluster_id[16], lineage[16]; /* Nothing else is accepted. */
 	uint64_t quota_bytes; /* Of one drop; 0: none. Beyond it leftovers are removed sooner. */
+	/* Of the log, in any order. It alone says what is a snapshot and which cycle it is: a
+	 * signature says no more than who wrote it. */
+	const struct snapshot_row *records;
+	size_t n_records;
 };
+/* The record that names this manifest, shipped or confirmed; NULL: the log knows none. */
+const struct snapshot_row *receive_record(
+	const struct receive_config *config, const uint8_t manifest_hash[32]);
 
 struct receive_accepted {
 	uint8_t manifest_hash[32];
@@ -41,10 +49,9 @@ KLUIS_MUST_CHECK int receive_scan(const struct receive_config *config, const cha
 	uint64_t sender, uint64_t wall_ms, struct receive_report *ret_report, struct err *e);
 void receive_report_release(struct receive_report *report);
 
-/* Applies retention to the repository by the times of this site's own receipts. pins: manifest
- * hashes whose points stay. */
-KLUIS_MUST_CHECK int receive_prune(const struct receive_config *config, const uint8_t (*pins)[32],
-	size_t n_pins, uint64_t wall_ms, const struct retention_rules *rules, unsigned *ret_pruned,
-	struct err *e);
+/* Applies retention to the repository by the times of this site's own receipts. Points that the log
+ * has pinned stay. */
+KLUIS_MUST_CHECK int receive_prune(const struct receive_config *config, uint64_t wall_ms,
+	const struct retention_rules *rules, unsigned *ret_pruned, struct err *e);
 
 #endif

@@ -42,7 +42,7 @@ static bool retention_may_go(const struct retention_snapshot *all, size_t n,
 		return false;
 	}
 	for (size_t i = 0; i < n; i++) {
-		newer_cycles += !all[i].manual && retention_newer(&all[i], one);
+		newer_cycles += !all[i].stray && !all[i].manual && retention_newer(&all[i], one);
 		if (all[i].pinned && retention_needs(&all[i], one)) {
 			return false;
 		}
@@ -57,7 +57,7 @@ static bool retention_fresh(const struct retention_snapshot *all, size_t n, uint
 	const struct retention_snapshot *newest = NULL;
 
 	for (size_t i = 0; i < n; i++) {
-		if (newest == NULL || retention_newer(&all[i], newest)) {
+		if (!all[i].stray && (newest == NULL || retention_newer(&all[i], newest))) {
 			newest = &all[i];
 		}
 	}

@@ -13,6 +13,7 @@ struct retention_snapshot {
 	uint32_t cycle;
 	bool full, manual;
 	bool pinned;	      /* Its point must stay restorable. */
+	bool stray;	      /* Not in the log: it makes no other snapshot old. */
 	uint64_t received_ms; /* By this site's clock, when it was complete here. */
 	bool prune;	      /* Result. */
 };
@@ -27,7 +28,7 @@ extern const struct retention_rules retention_default;
 /* Sets prune in each of n snapshots, in any order. Nothing is pruned when the newest is older than
  * fresh_ms (somebody may keep new ones away until the old ones are gone), or when its time lies
  * ahead of now_ms. A snapshot with a cycle stays while fewer than cycles_kept newer ones with a
- * cycle are here, or when a pinned point's chain needs it. */
+ * cycle are here, or when a pinned point's chain needs it. Strays count as neither. */
 void retention_plan(struct retention_snapshot *snapshots, size_t n, uint64_t now_ms,
 	const struct retention_rules *rules);
 

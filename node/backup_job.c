@@ -123,7 +123,7 @@ static void receive_site(struct backup_job *job, const struct config_site *site)
 	struct receive_report report;
 	struct err e = {0};
 	int rc = receive_scan(
-		&job->receiver, drop, site->id, clock_wall_ms(&clock_system), &report, &e);
+		&job->receiving_as, drop, site->id, clock_wall_ms(&clock_system), &report, &e);
 
 	if (rc != 0) {
 		log_err("op=backup_receive from=%s rc=%s error=\"%s\", retrying", site->name,
@@ -132,6 +132,24 @@ static void receive_site(struct backup_job *job, const struct config_site *site)
 	}
 	receive_log(site->name, &report);
 	receive_report_release(&report);
+}
+
+/* For a piece of work of its own: the records as the log has them now. */
+static struct receive_config receiver_now(
+	const struct backup_job *job, const struct snapshot_row *rows, size_t n)
+{
+	struct receive_config config = job->receiver;
+
+	config.records = n == 0 ? NULL : x_memdup(rows, n * sizeof *rows);
+	config.n_records = n;
+	return config;
+}
+
+static void receiver_done(struct receive_config *config)
+{
+	free((void *)(uintptr_t)config->records);
+	config->records = NULL;
+	config->n_records = 0;
 }
 
 static int receive_work(struct pool_work *work)
@@ -149,17 +167,23 @@ static void receive_done_cb(struct pool_work *work, int rc)
 	struct backup_job *job = CONTAINER_OF(work, struct backup_job, receive);
 
 	(void)rc; /* Each site's outcome was logged. */
+	receiver_done(&job->receiving_as);
 	job->receiving = false;
 	(void)uv_async_send(&job->claimed); /* Confirm at once; the tick would, too. */
 	job->receive_ms = backup_job_now() + BACKUP_JOB_RECEIVE_MS;
 	backup_job_ended(job);
 }
 
-static void job_receive(struct backup_job *job)
+static void job_receive(struct backup_job *job, const struct snapshot_row *rows, size_t n)
 {
-	if (!job->receiving && backup_job_now() >= job->receive_ms) {
-		job->receiving = pool_submit(job->pool, &job->receive, job->home, receive_work,
-					 receive_done_cb) == 0;
+	if (job->receiving || backup_job_now() < job->receive_ms) {
+		return;
+	}
+	job->receiving_as = receiver_now(job, rows, n);
+	job->receiving = pool_submit(job->pool, &job->receive, job->home, receive_work,
+				 receive_done_cb) == 0;
+	if (!job->receiving) {
+		receiver_done(&job->receiving_as);
 	}
 }
 
@@ -212,8 +236,8 @@ static int prune_work(struct pool_work *work)
 {
 	struct backup_job *job = CONTAINER_OF(work, struct backup_job, prune);
 
-	return receive_prune(&job->receiver, (const uint8_t(*)[32])job->pins, job->n_pins,
-		clock_wall_ms(&clock_system), &retention_default, &job->pruned, &job->prune_err);
+	return receive_prune(&job->pruning_as, clock_wall_ms(&clock_system), &retention_default,
+		&job->pruned, &job->prune_err);
 }
 
 static void prune_done_cb(struct pool_work *work, int rc)
@@ -225,9 +249,7 @@ static void prune_done_cb(struct pool_work *work, int rc)
 	} else if (job->pruned > 0) {
 		log_info("op=backup_prune snapshots=%u", job->pruned);
 	}
-	free(job->pins);
-	job->pins = NULL;
-	job->n_pins = 0;
+	receiver_done(&job->pruning_as);
 	job->pruning = false;
 	job->prune_ms = backup_job_now() + BACKUP_JOB_PRUNE_MS;
 	backup_job_ended(job);
@@ -238,19 +260,12 @@ static void job_prune(struct backup_job *job, const struct snapshot_row *rows, s
 	if (job->pruning || backup_job_now() < job->prune_ms) {
 		return;
 	}
-	job->pins = x_calloc(n + 1, sizeof *job->pins);
-	for (size_t i = 0; i < n; i++) {
-		if (rows[i].pinned && row_finished(&rows[i])) {
-			memcpy(job->pins[job->n_pins++], rows[i].manifest_hash, HASH_BYTES);
-		}
-	}
+	job->pruning_as = receiver_now(job, rows, n);
 	memset(&job->prune_err, 0, sizeof job->prune_err);
 	job->pruning =
 		pool_submit(job->pool, &job->prune, job->home, prune_work, prune_done_cb) == 0;
 	if (!job->pruning) {
-		free(job->pins);
-		job->pins = NULL;
-		job->n_pins = 0;
+		receiver_done(&job->pruning_as);
 	}
 }
 
@@ -270,6 +285,7 @@ static void job_look(struct backup_job *job, const struct kv_view *view)
 	}
 	backup_take_look(job, view, rows, n);
 	job_ship(job, rows, n);
+	job_receive(job, rows, n);
 	job_confirm(job, rows, n);
 	job_prune(job, rows, n);
 }
@@ -283,7 +299,6 @@ static void job_tick(struct backup_job *job)
 	if (job->closing) {
 		return;
 	}
-	job_receive(job);
 	replica_status(job->replica, &status);
 	if (!status.ready || replica_read_begin(job->replica, &kv) != 0) {
 		return;

@@ -55,7 +55,7 @@ struct backup_job {
 	struct key *signer;
 	struct key_pub *pub;
 	char *checkpoint_dir;
-	struct receive_config receiver;
+	struct receive_config receiver; /* But for the records. */
 	atomic_bool cancel;
 
 	struct backup_take take;
@@ -63,9 +63,8 @@ struct backup_job {
 	size_t n_shipments;
 	struct pool_work receive, prune;
 	bool receiving, pruning, confirming, closing;
-	uint64_t receive_ms, prune_ms; /* Next time. */
-	uint8_t (*pins)[32];	       /* Of the prune that runs. */
-	size_t n_pins;
+	uint64_t receive_ms, prune_ms;			/* Next time. */
+	struct receive_config receiving_as, pruning_as; /* receiver, with the log's records. */
 	struct err prune_err;
 	unsigned pruned;
 	struct propose confirm;

@@ -135,6 +135,12 @@ static void take(struct world *w)
 
 static void carry(struct world *w)
 {
+	_cleanup_(backup_manifest_release) struct backup_manifest m = {0};
+	struct snapshot_row row;
+
+	assert_int_equal(
+		point_manifest(w->sites.repository[0], w->hash, &w->sites.trust, &m, NULL), 0);
+	row = backup_record(&m, w->hash);
 	for (unsigned i = 0; i < 2; i++) {
 		struct sftp_target target = {.host = "127.0.0.1",
 			.port = w->sshd[i]->port,
@@ -145,7 +151,9 @@ static void carry(struct world *w)
 		struct receive_config receiver = {.repository = w->sites.repository[i + 1],
 			.trust = &w->sites.trust,
 			.signer = w->sites.signer[i + 1],
-			.node = i + 2};
+			.node = i + 2,
+			.records = &row,
+			.n_records = 1};
 		struct ship_report shipped;
 		struct receive_report received;
 		struct verify_report verified;

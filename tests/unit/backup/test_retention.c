@@ -63,6 +63,35 @@ static void test_nothing_when_stale(void **state)
 	assert_int_equal(pruned(rows, n, newest - 1), 0); /* Our clock went back. */
 }
 
+/* What a node signed by itself, however new it claims to be, makes nothing old, and does not stand
+ * in for the snapshots that somebody keeps away. */
+static void test_strays_count_for_nothing(void **state)
+{
+	struct retention_snapshot rows[ROWS];
+	size_t n = cycles(rows, 100);
+	uint64_t newest = rows[n - 1].received_ms, now;
+
+	(void)state;
+	for (size_t i = 0; i < 90; i++) {
+		rows[n + i] = (struct retention_snapshot){.index = UINT64_MAX - i,
+			.cycle = UINT32_MAX - (uint32_t)i,
+			.received_ms = newest + 1,
+			.stray = true};
+	}
+	now = newest + 15ULL * DAY_MS;
+	for (size_t i = 0; i < 90; i++) {
+		rows[n + i].received_ms = now - 1;
+	}
+	assert_int_equal(pruned(rows, n + 90, now), 0);
+	for (size_t i = 0; i < 90; i++) {
+		rows[n + i].received_ms = newest + 1;
+	}
+	assert_int_equal(pruned(rows, n + 90, newest + 2), 100 - 84);
+	for (size_t i = 0; i < n; i++) {
+		assert_true(rows[i].prune == (i < 100 - 84));
+	}
+}
+
 /* A year passes between two cycles: age says all, the count says no. */
 static void test_count_holds_after_a_pause(void **state)
 {
@@ -129,6 +158,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_by_age_and_count),
 		cmocka_unit_test(test_nothing_when_stale),
+		cmocka_unit_test(test_strays_count_for_nothing),
 		cmocka_unit_test(test_count_holds_after_a_pause),
 		cmocka_unit_test(test_pins_hold_their_point),
 		cmocka_unit_test(test_manual),

@@ -27,12 +27,15 @@ const char *__lsan_default_suppressions(void)
 }
 #endif
 
+enum { RECORDS_MAX = 128 };
+
 struct world {
 	struct test_sshd *sshd;
 	struct backup_sites sites;
 	struct backup_model model;
 	struct sftp_target target;
 	struct receive_config receiver; /* Node 2, fed by node 1. */
+	struct snapshot_row records[RECORDS_MAX];
 };
 
 static int set_up(void **state)
@@ -55,6 +58,7 @@ static int set_up(void **state)
 		.node = 2};
 	memcpy(w->receiver.cluster_id, w->sites.cluster_id, ID_BYTES);
 	memcpy(w->receiver.lineage, w->sites.lineage, ID_BYTES);
+	w->receiver.records = w->records;
 	*state = w;
 	return 0;
 }
@@ -71,10 +75,26 @@ static int tear_down(void **state)
 	return 0;
 }
 
+/* The log learns of it. */
+static struct snapshot_row *record(
+	struct world *w, const struct backup_manifest *m, const uint8_t hash[HASH_BYTES])
+{
+	struct snapshot_row *row = &w->records[w->receiver.n_records++];
+
+	assert_true(w->receiver.n_records <= RECORDS_MAX);
+	*row = backup_record(m, hash);
+	return row;
+}
+
 static void take(struct world *w, unsigned changes, size_t value_max, uint8_t ret_hash[HASH_BYTES])
 {
+	_cleanup_(backup_manifest_release) struct backup_manifest m = {0};
+
 	backup_model_change(&w->model, changes, changes, value_max);
 	backup_model_snapshot(&w->model, &w->sites, 1, false, ret_hash);
+	assert_int_equal(
+		point_manifest(w->sites.repository[0], ret_hash, &w->sites.trust, &m, NULL), 0);
+	(void)record(w, &m, ret_hash);
 }
 
 static struct ship_report ship(struct world *w, const uint8_t hash[HASH_BYTES])
@@ -336,6 +356,7 @@ static unsigned refused(struct world *w, const uint8_t hash[HASH_BYTES], const s
 		point_manifest(w->sites.repository[0], hash, &w->sites.trust, &m, NULL), 0);
 	change(&m);
 	assert_int_equal(backup_manifest_encode(&m, signer, &bytes, name.hash, NULL), 0);
+	(void)record(w, &m, name.hash);
 	drop_name_format(&name, text);
 	drop_file(w, text, buf_bytes(&bytes));
 	report = receive(w);
@@ -371,7 +392,10 @@ static void test_forged_manifests(void **state)
 	_cleanup_(key_freep) struct key *stranger = NULL;
 	uint8_t hash[HASH_BYTES];
 	_cleanup_(x_freep) char *name = x_asprintf("m-%064d.0", 7);
+	struct backup_manifest cut = {.node = 1};
 	struct receive_report report;
+	uint8_t cut_hash[HASH_BYTES];
+	char hex[HEX_LEN(HASH_BYTES) + 1] = "";
 
 	take(w, 5, 1000, hash);
 	assert_int_equal(key_generate(KEY_ED25519, 0, &stranger, NULL), 0);
@@ -381,6 +405,9 @@ static void test_forged_manifests(void **state)
 	assert_int_equal(refused(w, hash, w->sites.signer[0], change_lineage), 1);
 	assert_int_equal(refused(w, hash, w->sites.signer[0], change_cluster), 1);
 	/* Cut: perhaps still on its way, until it is too old. */
+	memcpy(hex, name + 2, sizeof hex - 1);
+	assert_int_equal(hex_decode(hex, cut_hash, sizeof cut_hash), 0);
+	(void)record(w, &cut, cut_hash);
 	drop_file(w, name, bytes_str("KBM1\x01"));
 	report = receive(w);
 	assert_int_equal(report.waiting, 1);
@@ -391,6 +418,132 @@ static void test_forged_manifests(void **state)
 	assert_int_equal(report.refused, 1);
 	receive_report_release(&report);
 	(void)ship(w, hash);
+	assert_received(w, hash);
+}
+
+/* Node 1's own snapshot once more, whole and signed, after `change`; the log knows it only if told
+ * so. Returns its hash. */
+static void carry_changed(struct world *w, const uint8_t hash[HASH_BYTES],
+	void (*change)(struct backup_manifest *m), struct snapshot_row **ret_row,
+	uint8_t ret_hash[HASH_BYTES])
+{
+	_cleanup_(backup_manifest_release) struct backup_manifest m = {0};
+	_cleanup_(buf_release) struct buf bytes = BUF_INIT;
+	struct drop_name name = {.manifest = true};
+	char text[DROP_NAME_BYTES];
+
+	assert_int_equal(
+		point_manifest(w->sites.repository[0], hash, &w->sites.trust, &m, NULL), 0);
+	if (ret_row != NULL) {
+		*ret_row = record(w, &m, hash);
+	}
+	change(&m);
+	assert_int_equal(
+		backup_manifest_encode(&m, w->sites.signer[0], &bytes, name.hash, NULL), 0);
+	if (ret_row != NULL) {
+		memcpy((*ret_row)->manifest_hash, name.hash, HASH_BYTES);
+	}
+	drop_name_format(&name, text);
+	drop_file(w, text, buf_bytes(&bytes));
+	memcpy(ret_hash, name.hash, HASH_BYTES);
+}
+
+static void change_cycle(struct backup_manifest *m)
+{
+	m->cycle += 42 * 1000 * 1000; /* The same slice. */
+}
+
+static void change_index(struct backup_manifest *m)
+{
+	m->index += 1000000;
+}
+
+static void change_id(struct backup_manifest *m)
+{
+	m->id--;
+}
+
+static void change_from(struct backup_manifest *m)
+{
+	m->from--;
+}
+
+static void change_root(struct backup_manifest *m)
+{
+	m->state_root[0] ^= 1;
+}
+
+static void change_kind(struct backup_manifest *m)
+{
+	m->manual = true;
+	m->slice = SLICE_NONE;
+}
+
+static void assert_counts(
+	struct receive_report report, unsigned accepted, unsigned waiting, unsigned refused)
+{
+	assert_int_equal(report.n_accepted, accepted);
+	assert_int_equal(report.waiting, waiting);
+	assert_int_equal(report.refused, refused);
+	receive_report_release(&report);
+}
+
+/* A node that signs what it likes: a cycle far ahead, its objects all there. The log knows nothing
+ * of it, so it is no snapshot, and the cycles that follow are taken as ever. */
+static void test_only_what_the_log_knows(void **state)
+{
+	struct world *w = *state;
+	uint64_t now = clock_wall_ms(&clock_system);
+	struct manifest_name name;
+	uint8_t hash[HASH_BYTES], wrong[HASH_BYTES];
+
+	take(w, 5, 1000, hash);
+	(void)ship(w, hash);
+	assert_received(w, hash);
+	take(w, 5, 1000, hash);
+	(void)ship(w, hash);
+	carry_changed(w, hash, change_cycle, NULL, wrong);
+	assert_counts(receive(w), 1, 1, 0);
+	assert_int_equal(
+		repository_find(w->sites.repository[1], wrong, &name, NULL), KLUIS_ENOTFOUND);
+	for (unsigned i = 0; i < 2; i++) {
+		take(w, 5, 1000, hash);
+		(void)ship(w, hash);
+		assert_counts(receive(w), 1, 1, 0);
+	}
+	/* A record may come late to this site, but not for ever. */
+	assert_counts(receive_at(w, now + 2 * BACKUP_LEFTOVER_MS), 0, 0, 1);
+	assert_int_equal(drop_count(w), 0);
+}
+
+/* What the log says of a snapshot is what its manifest must say. */
+static void test_manifest_against_its_record(void **state)
+{
+	static void (*const changes[])(struct backup_manifest * m) = {
+		change_cycle, change_index, change_id, change_from, change_root, change_kind};
+	struct world *w = *state;
+	struct snapshot_row *row;
+	uint8_t hash[HASH_BYTES], wrong[HASH_BYTES];
+
+	for (unsigned i = 0; i < 2; i++) {
+		take(w, 5, 1000, hash);
+		(void)ship(w, hash);
+		assert_received(w, hash);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(changes); i++) {
+		carry_changed(w, hash, changes[i], &row, wrong);
+		assert_counts(receive(w), 0, 0, 1);
+		w->receiver.n_records--;
+	}
+	/* Given up, or not finished: it is not taken in, unless it turns out well after all. */
+	take(w, 5, 1000, hash);
+	(void)ship(w, hash);
+	row = &w->records[w->receiver.n_records - 1];
+	row->state = SNAPSHOT_FAILED;
+	assert_counts(receive(w), 0, 1, 0);
+	row->state = SNAPSHOT_RUNNING;
+	assert_counts(receive(w), 0, 1, 0);
+	row->state = SNAPSHOT_CONFIRMED;
 	assert_received(w, hash);
 }
 
@@ -437,8 +590,8 @@ static void test_prune_and_replay(void **state)
 		assert_int_equal(report.n_accepted, 1);
 		receive_report_release(&report);
 	}
-	assert_int_equal(receive_prune(&w->receiver, NULL, 0, now + 90 * cycle_ms + 1,
-				 &retention_default, &pruned, NULL),
+	assert_int_equal(receive_prune(&w->receiver, now + 90 * cycle_ms + 1, &retention_default,
+				 &pruned, NULL),
 		0);
 	assert_int_equal(pruned, 6);
 	assert_int_equal(verify_snapshot(w->sites.repository[1], hash[90 - 41], &w->sites.trust, 3,
@@ -461,6 +614,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_hostile_names, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_wrong_bytes, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_forged_manifests, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_only_what_the_log_knows, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(
+			test_manifest_against_its_record, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_leftovers_and_quota, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_prune_and_replay, set_up, tear_down),
 	};

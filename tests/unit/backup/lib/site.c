@@ -192,3 +192,22 @@ void backup_model_assert(struct backup_model *model, struct backup_sites *sites,
 	point_rows_free(rows);
 	point_free(point);
 }
+
+struct snapshot_row backup_record(const struct backup_manifest *m, const uint8_t hash[HASH_BYTES])
+{
+	struct snapshot_row row = {.id = m->id,
+		.kind = SNAPSHOT_INCREMENT,
+		.state = SNAPSHOT_SHIPPED,
+		.node = m->node,
+		.cycle = m->cycle,
+		.base_index = m->from,
+		.index = m->index,
+		.term = m->term};
+
+	if (m->type == MANIFEST_FULL) {
+		row.kind = m->manual ? SNAPSHOT_MANUAL : SNAPSHOT_FULL;
+	}
+	memcpy(row.manifest_hash, hash, HASH_BYTES);
+	memcpy(row.state_root, m->state_root, HASH_BYTES);
+	return row;
+}

@@ -7,6 +7,7 @@
 #include "backup/repository.h"
 #include "backup/snapshot.h"
 #include "base/random.h"
+#include "storage/snapshot_store.h"
 
 enum { BACKUP_ROWS_MAX = 20000, BACKUP_SITES = 3 };
 
@@ -47,6 +48,8 @@ void backup_model_change(
 /* A snapshot by node 1 .. BACKUP_SITES: the first with a cycle is a full. */
 void backup_model_snapshot(struct backup_model *model, struct backup_sites *sites, unsigned node,
 	bool manual, uint8_t ret_hash[HASH_BYTES]);
+/* What the log says of it once it was shipped. */
+struct snapshot_row backup_record(const struct backup_manifest *m, const uint8_t hash[HASH_BYTES]);
 /* The point restores to exactly the model's live rows. */
 void backup_model_assert(struct backup_model *model, struct backup_sites *sites,
 	struct repository *repository, const uint8_t hash[HASH_BYTES]);
