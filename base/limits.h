@@ -21,9 +21,10 @@ enum {
 	PROPOSALS_MAX = 4096,
 	PROPOSALS_PER_ENTRY_MAX = 4096,
 	PROPOSALS_WAITING_BYTES_MAX = 32 << 20, /* Of one node's clients. */
-	FORWARDED_BYTES_MAX = 16 << 20,		/* Of other nodes, waiting at the leader. */
-	PROPOSE_OWN_MS = 10000,			/* A command of the node itself. */
-	READ_BATCHES_MAX = 4,			/* Read-index rounds of one node under way. */
+	/* Of one other node, waiting at the leader: more than it sends without an answer. */
+	FORWARDED_BYTES_MAX = 6 << 20,
+	PROPOSE_OWN_MS = 10000,	    /* A command of the node itself. */
+	READ_BATCHES_MAX = 4,	    /* Read-index rounds of one node under way. */
 	LOG_FLUSH_BYTES = 64 << 20, /* Applied since the last flush: the log may be cut. */
 	LOG_FLUSH_ENTRIES = 8192,
 	LOG_TRAILING_BYTES =

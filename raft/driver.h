@@ -37,8 +37,9 @@ struct driver_io {
 	/* --- network: best effort, loss is allowed, order per connection must hold --- */
 
 	/* One message to peer: header (valid during the call) followed by the data of entries[0 ..
-	 * n-1] (take a reference on those you queue). May drop. */
-	void (*send)(void *ctx, uint64_t peer, struct bytes header, struct entry *const *entries,
+	 * n-1] (take a reference on those you queue). May drop; KLUIS_E* when it is known to have
+	 * done so. */
+	int (*send)(void *ctx, uint64_t peer, struct bytes header, struct entry *const *entries,
 		unsigned n);
 	/* A MESSAGE_PROPOSE or MESSAGE_PROPOSE_RESULT came from peer; valid during the call. This
 	 * one is called with the driver at rest: it may call driver_send(). */
@@ -233,8 +234,10 @@ KLUIS_MUST_CHECK int driver_read_index(struct driver *driver, uint64_t token);
  * (not another voter), KLUIS_EBUSY (one is under way). 0: begun; it ends with another leader, or
  * after the election timeout with driver_status().transferee 0. */
 KLUIS_MUST_CHECK int driver_transfer(struct driver *driver, uint64_t peer);
-/* Sends a message of the propose family (other types assert). Best effort. */
-void driver_send(struct driver *driver, uint64_t peer, const struct message *message);
+/* Sends a message of the propose family (other types assert). Best effort, but after a KLUIS_E* not
+ * a byte of it was sent. */
+KLUIS_MUST_CHECK int driver_send(
+	struct driver *driver, uint64_t peer, const struct message *message);
 
 /* Leader: begin to bring member id's log up to ours, as a promotion needs. KLUIS_ENOTLEADER,
  * KLUIS_ENOTFOUND, KLUIS_EBUSY. Then poll driver_catch_up_state(). */

@@ -81,7 +81,7 @@ void peers_reset(struct driver *driver)
 
 /* --- sending --- */
 
-static void peer_send_now(
+static int peer_send_now(
 	struct driver *driver, struct driver_peer *peer, const struct message *message)
 {
 	struct entry *const *entries =
@@ -90,7 +90,7 @@ static void peer_send_now(
 
 	buf_clear(&driver->scratch);
 	message_encode(message, &driver->scratch);
-	driver->io.send(driver->ctx, peer->id, buf_bytes(&driver->scratch), entries, n);
+	return driver->io.send(driver->ctx, peer->id, buf_bytes(&driver->scratch), entries, n);
 }
 
 /* Behind what is held already. Over the bound it is lost: the network may lose it, too. */
@@ -131,7 +131,7 @@ void peer_send(struct driver *driver, uint64_t id, const struct message *message
 
 	assert(message->type != MESSAGE_APPEND);
 	if (peer->held == NULL) {
-		peer_send_now(driver, peer, message);
+		(void)peer_send_now(driver, peer, message); /* Raft sends again. */
 		return;
 	}
 	held = peer_hold(driver, peer);
@@ -162,7 +162,7 @@ static void peer_send_entries(struct driver *driver, struct driver_peer *peer,
 			.commit = append->commit,
 			.n = k,
 			.entries = entries + at};
-		peer_send_now(driver, peer, &message);
+		(void)peer_send_now(driver, peer, &message); /* As above. */
 		if (k > 0) {
 			append->prev_index += k;
 			append->prev_term = entries[at + k - 1]->term;
@@ -228,7 +228,9 @@ static void peer_flush(struct driver *driver, struct driver_peer *peer)
 		struct driver_held *held = peer->held;
 
 		if (held->header.len > 0) {
-			driver->io.send(driver->ctx, peer->id, buf_bytes(&held->header), NULL, 0);
+			/* Raft sends again. */
+			(void)driver->io.send(
+				driver->ctx, peer->id, buf_bytes(&held->header), NULL, 0);
 			peer_unhold(peer);
 		} else if (peer_try_append(driver, peer, held)) {
 			peer_unhold(peer);
@@ -300,14 +302,17 @@ void peer_read_done(
 	peer_flush(driver, peer);
 }
 
-void driver_send(struct driver *driver, uint64_t peer, const struct message *message)
+int driver_send(struct driver *driver, uint64_t peer, const struct message *message)
 {
+	int rc = KLUIS_ECLOSED;
+
 	assert(message->type == MESSAGE_PROPOSE || message->type == MESSAGE_PROPOSE_RESULT);
 	if (driver_enter(driver)) {
 		/* Not behind held appends: it has no order with them. */
-		peer_send_now(driver, peer_get(driver, peer), message);
+		rc = peer_send_now(driver, peer_get(driver, peer), message);
 		driver_leave(driver);
 	}
+	return rc;
 }
 
 void driver_disconnected(struct driver *driver, uint64_t peer)

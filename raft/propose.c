@@ -176,68 +176,15 @@ void propose_own(struct replica *r, const struct command *command)
 
 /* --- as leader: into the log --- */
 
-static void forwarded_drop(struct proposer *p)
-{
-	struct forwarded *f = p->forwarded;
-
-	p->forwarded = f->next;
-	if (p->forwarded == NULL) {
-		p->forwarded_tail = &p->forwarded;
-	}
-	p->n_forwarded--;
-	p->forwarded_bytes -= f->len;
-	free(f);
-}
-
 static void forwarded_answer(
 	struct replica *r, uint64_t to, uint64_t boot, uint64_t first, uint64_t last, int rc)
 {
 	struct message message = {.type = MESSAGE_PROPOSE_RESULT,
 		.term = driver_status(r->driver).term,
 		.propose_result = {.boot = boot, .first_seq = first, .seq = last, .rc = rc}};
+	int sent = driver_send(r->driver, to, &message);
 
-	driver_send(r->driver, to, &message);
-}
-
-/* What came for a term that is over was never put into the log. */
-static void forwarded_drop_old(struct replica *r, uint64_t term)
-{
-	struct proposer *p = &r->proposer;
-
-	while (p->forwarded != NULL && p->forwarded->term != term) {
-		forwarded_drop(p);
-	}
-}
-
-/* What one entry takes of all that waits. */
-struct gathering {
-	unsigned own, forwarded;
-	size_t bytes; /* Of the payload. */
-};
-
-static bool gathering_add(struct gathering *g, size_t command_bytes)
-{
-	if (g->bytes + PAYLOAD_ITEM_BYTES + command_bytes > ENTRY_BYTES_MAX ||
-		g->own + g->forwarded >= PROPOSALS_PER_ENTRY_MAX) {
-		return false;
-	}
-	g->bytes += PAYLOAD_ITEM_BYTES + command_bytes;
-	return true;
-}
-
-static struct gathering proposer_measure(const struct proposer *p)
-{
-	struct gathering g = {.bytes = PAYLOAD_HEAD_BYTES};
-	const struct forwarded *f = p->forwarded;
-	const struct propose *req = p->queued.head;
-
-	for (; f != NULL && gathering_add(&g, f->len); f = f->next) {
-		g.forwarded++;
-	}
-	for (; req != NULL && gathering_add(&g, req->command.len); req = req->next) {
-		g.own++;
-	}
-	return g;
+	(void)sent; /* Lost, its origin waits to its deadline and cannot tell. */
 }
 
 /* Written in place: pages are copied once on their way into the log. */
@@ -245,21 +192,22 @@ static struct entry *proposer_gather(struct replica *r, const struct gathering *
 {
 	struct entry *entry = entry_new(0, 0, ENTRY_COMMAND, g->bytes);
 	struct buf payload = {.data = entry->data, .cap = g->bytes};
-	const struct proposer *p = &r->proposer;
-	const struct forwarded *f = p->forwarded;
-	const struct propose *req = p->queued.head;
+	const struct propose *req = r->proposer.queued.head;
+	uint64_t seq = r->proposer.next_seq;
 
 	payload_begin(&payload, cluster_clock_now(r));
-	for (unsigned i = 0; i < g->forwarded; i++, f = f->next) {
-		struct payload_item item = {
-			f->origin, f->boot, f->seq, bytes_of(f->command, f->len)};
+	for (unsigned i = 0; i < g->n; i++) {
+		const struct forwarded *f = g->pick[i];
+		struct payload_item item;
 
-		payload_add(&payload, &item);
-	}
-	for (unsigned i = 0; i < g->own; i++, req = req->next) {
-		struct payload_item item = {
-			r->node_id, p->boot, p->next_seq + i, buf_bytes(&req->command)};
-
+		if (f != NULL) {
+			item = (struct payload_item){
+				f->origin, f->boot, f->seq, bytes_of(f->command, f->len)};
+		} else {
+			item = (struct payload_item){
+				r->node_id, r->proposer.boot, seq++, buf_bytes(&req->command)};
+			req = req->next;
+		}
 		payload_add(&payload, &item);
 	}
 	assert(payload.data == entry->data && payload.len == g->bytes);
@@ -283,21 +231,20 @@ static bool proposer_submit(struct replica *r)
 {
 	struct driver_status status = driver_status(r->driver);
 	struct proposer *p = &r->proposer;
-	struct gathering g;
+	struct gathering *g = &p->gathering;
 	uint64_t index;
 
-	forwarded_drop_old(r, status.term);
-	g = proposer_measure(p);
+	/* What came for a term that is over was never put into the log. */
+	forwarded_drop_old(&p->forwarded, status.term);
+	forwarded_choose(&p->forwarded, p->queued.head, g);
 	/* Asked first, so that nothing is copied in vain each turn while the log is busy. */
-	if (g.own + g.forwarded == 0 || !status.ready || status.transferee != 0 ||
-		status.inflight_bytes + sizeof(struct entry) + g.bytes > PROPOSALS_BYTES_MAX ||
-		driver_submit(r->driver, proposer_gather(r, &g), &index) != 0) {
+	if (g->n == 0 || !status.ready || status.transferee != 0 ||
+		status.inflight_bytes + sizeof(struct entry) + g->bytes > PROPOSALS_BYTES_MAX ||
+		driver_submit(r->driver, proposer_gather(r, g), &index) != 0) {
 		return false;
 	}
-	proposer_sent(p, g.own, status.term);
-	for (unsigned i = 0; i < g.forwarded; i++) {
-		forwarded_drop(p);
-	}
+	proposer_sent(p, g->own, status.term);
+	forwarded_chosen(&p->forwarded, g);
 	return true;
 }
 
@@ -336,7 +283,9 @@ static bool proposer_forward(struct replica *r, uint64_t leader, uint64_t term)
 	}
 	message.propose.n = proposer_fill(p, proposals);
 	message.propose.proposals = proposals;
-	driver_send(r->driver, leader, &message);
+	if (driver_send(r->driver, leader, &message) != 0) {
+		return false; /* Not a byte of it left: it still waits here. */
+	}
 	proposer_sent(p, message.propose.n, term);
 	return true;
 }
@@ -346,7 +295,7 @@ void proposer_turn(struct replica *r)
 	struct proposer *p = &r->proposer;
 	struct driver_status status;
 
-	if (p->queued.head == NULL && p->forwarded == NULL) {
+	if (p->queued.head == NULL && p->forwarded.n == 0) {
 		return;
 	}
 	status = driver_status(r->driver);
@@ -355,9 +304,7 @@ void proposer_turn(struct replica *r)
 		}
 		return;
 	}
-	while (p->forwarded != NULL) {
-		forwarded_drop(p); /* Their origins see the new term and send them there. */
-	}
+	forwarded_clear(&p->forwarded); /* Their origins see the new term and send them there. */
 	if (status.leader != 0 && replica_now(r) >= p->retry_ms) {
 		while (proposer_forward(r, status.leader, status.term)) {
 		}
@@ -366,62 +313,59 @@ void proposer_turn(struct replica *r)
 
 /* --- from other nodes --- */
 
-static bool forwarded_room(const struct proposer *p, const struct message *message)
-{
-	size_t bytes = 0;
+/* Proposals of one message that are refused for the same reason, one after the other. */
+struct refusal {
+	uint64_t boot, first_seq, seq;
+	int rc; /* 0: none yet. */
+};
 
-	for (unsigned i = 0; i < message->propose.n; i++) {
-		bytes += message->propose.proposals[i].command.len;
+static void refusal_tell(struct replica *r, uint64_t peer, struct refusal *refusal)
+{
+	if (refusal->rc != 0) {
+		forwarded_answer(
+			r, peer, refusal->boot, refusal->first_seq, refusal->seq, refusal->rc);
+		refusal->rc = 0;
 	}
-	return p->n_forwarded + message->propose.n <= PROPOSALS_MAX &&
-	       p->forwarded_bytes + bytes <= FORWARDED_BYTES_MAX;
 }
 
-static void forwarded_take(
-	struct proposer *p, uint64_t peer, uint64_t term, const struct message_proposal *proposal)
+static void refusal_add(struct replica *r, uint64_t peer, struct refusal *refusal,
+	const struct message_proposal *proposal, int rc)
 {
-	struct forwarded *f = x_malloc(sizeof *f + proposal->command.len);
-
-	*f = (struct forwarded){.origin = peer,
-		.boot = proposal->boot,
-		.seq = proposal->seq,
-		.term = term,
-		.len = proposal->command.len};
-	memcpy(f->command, proposal->command.data, proposal->command.len);
-	*p->forwarded_tail = f;
-	p->forwarded_tail = &f->next;
-	p->n_forwarded++;
-	p->forwarded_bytes += f->len;
+	if (refusal->rc == rc && refusal->boot == proposal->boot &&
+		refusal->seq + 1 == proposal->seq) {
+		refusal->seq = proposal->seq;
+		return;
+	}
+	refusal_tell(r, peer, refusal);
+	*refusal = (struct refusal){proposal->boot, proposal->seq, proposal->seq, rc};
 }
 
+/* Each for itself: one that is refused takes no other with it. */
 static void proposer_receive_proposals(
 	struct replica *r, uint64_t peer, const struct message *message)
 {
-	const struct message_proposal *first = message->propose.proposals;
-	const struct message_proposal *last = &first[message->propose.n - 1];
 	struct driver_status status = driver_status(r->driver);
-	struct proposer *p = &r->proposer;
-	int rc = 0;
+	struct refusal refusal = {.rc = 0};
+	int all = 0;
 
 	/* For this term alone: so its origin knows, once a later term's entry is applied, that what
 	 * it has not seen by then is in no log. */
 	if (status.role != DRIVER_LEADER || status.term != message->term) {
-		rc = KLUIS_ENOTLEADER;
-	} else if (!forwarded_room(p, message)) {
-		rc = KLUIS_EBUSY;
+		all = KLUIS_ENOTLEADER;
 	}
-	if (rc != 0) {
-		forwarded_answer(r, peer, first->boot, first->seq, last->seq, rc);
-		return;
-	}
-	for (const struct message_proposal *one = first; one <= last; one++) {
-		rc = proposer_check(r, one->command);
+	for (unsigned i = 0; i < message->propose.n; i++) {
+		const struct message_proposal *proposal = &message->propose.proposals[i];
+		int rc = all != 0 ? all : proposer_check(r, proposal->command);
+
 		if (rc == 0) {
-			forwarded_take(p, peer, message->term, one);
-		} else {
-			forwarded_answer(r, peer, one->boot, one->seq, one->seq, rc);
+			rc = forwarded_put(&r->proposer.forwarded, peer, message->term, proposal);
+			all = rc; /* None overtakes one that found no room. */
+		}
+		if (rc != 0) {
+			refusal_add(r, peer, &refusal, proposal, rc);
 		}
 	}
+	refusal_tell(r, peer, &refusal);
 }
 
 /* Refused: it is in no log, so it may be sent again, or end. */
@@ -575,7 +519,6 @@ void proposer_init(struct replica *r)
 
 	random_fill(r->random, &p->boot, sizeof p->boot);
 	p->next_seq = 1;
-	p->forwarded_tail = &p->forwarded;
 }
 
 void proposer_stop(struct replica *r)
@@ -584,7 +527,5 @@ void proposer_stop(struct replica *r)
 
 	propose_end_all(&p->queued, KLUIS_ECLOSED);
 	propose_end_all(&p->sent, KLUIS_EUNKNOWN_OUTCOME);
-	while (p->forwarded != NULL) {
-		forwarded_drop(p);
-	}
+	forwarded_clear(&p->forwarded);
 }

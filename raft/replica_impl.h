@@ -11,6 +11,7 @@
 #include "raft/entry_log.h"
 #include "raft/fsm.h"
 #include "raft/file_message.h"
+#include "raft/forwarded.h"
 #include "raft/link.h"
 #include "raft/manifest.h"
 #include "raft/propose.h"
@@ -61,22 +62,13 @@ struct propose_list {
 	size_t n, bytes;
 };
 
-/* A proposal of another node, waiting to be put into the log here. */
-struct forwarded {
-	struct forwarded *next;
-	uint64_t origin, boot, seq, term;
-	size_t len;
-	uint8_t command[];
-};
-
 struct proposer {
 	uint64_t boot, next_seq;
 	struct propose_list queued; /* Not given to raft. */
 	struct propose_list sent;   /* In order of seq. */
-	struct forwarded *forwarded, **forwarded_tail;
-	size_t forwarded_bytes;
-	unsigned n_forwarded;
-	uint64_t retry_ms; /* Refused: not before. */
+	struct forwarded_set forwarded;
+	struct gathering gathering; /* Of this turn; too big for the stack. */
+	uint64_t retry_ms;	    /* Refused: not before. */
 };
 
 /* --- reads --- */

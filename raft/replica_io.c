@@ -1,6 +1,7 @@
 /* What the driver wants done: the log, the links, the apply thread. */
 #include <assert.h>
 
+#include "base/fault.h"
 #include "raft/fail_stop.h"
 #include "raft/replica_impl.h"
 
@@ -29,13 +30,15 @@ static enum link_stream io_stream(struct bytes header)
 	}
 }
 
-static void io_send(
+static int io_send(
 	void *ctx, uint64_t peer, struct bytes header, struct entry *const *entries, unsigned n)
 {
 	struct replica *r = ctx;
-	int rc = links_send(r->links, peer, io_stream(header), header, entries, n);
 
-	(void)rc; /* A message may be lost: raft sends again, others end at their deadlines. */
+	if (header.data[1] == MESSAGE_PROPOSE && FAULT_POINT("replica.send_proposals")) {
+		return KLUIS_EBUSY;
+	}
+	return links_send(r->links, peer, io_stream(header), header, entries, n);
 }
 
 static void io_proposed(void *ctx, uint64_t peer, const struct message *message)

@@ -114,11 +114,13 @@ static void client_forward(
 	struct message_proposal proposal = {.boot = node->boot, .seq = seq, .command = command};
 	struct message message = {
 		.type = MESSAGE_PROPOSE, .term = driver_status(node->driver).term};
+	int rc;
 
 	message.propose.n = 1;
 	message.propose.proposals = &proposal;
 	node->inside = true;
-	driver_send(node->driver, leader, &message);
+	rc = driver_send(node->driver, leader, &message);
+	(void)rc; /* The network may lose it, too. */
 	node_after(node);
 }
 
@@ -184,11 +186,13 @@ static void client_answer(struct sim_node *node, const struct sim_proposal *prop
 {
 	struct message message = {
 		.type = MESSAGE_PROPOSE_RESULT, .term = driver_status(node->driver).term};
+	int sent;
 
 	message.propose_result.boot = proposal->boot;
 	message.propose_result.first_seq = message.propose_result.seq = proposal->seq;
 	message.propose_result.rc = rc;
-	driver_send(node->driver, proposal->origin, &message);
+	sent = driver_send(node->driver, proposal->origin, &message);
+	(void)sent; /* As above. */
 }
 
 /* What the origins hear of their n proposals; rc of the submit. */

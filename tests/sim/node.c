@@ -25,7 +25,7 @@ static bool io_crash(struct sim_node *node, enum crash_point point)
 	return node->doomed;
 }
 
-static void io_send(
+static int io_send(
 	void *ctx, uint64_t peer, struct bytes header, struct entry *const *entries, unsigned n)
 {
 	struct sim_node *node = ctx;
@@ -33,6 +33,7 @@ static void io_send(
 	if (!io_crash(node, CRASH_AT_SEND)) {
 		net_send(node->sim, node->id, (unsigned)peer, header, entries, n);
 	}
+	return 0;
 }
 
 static void io_proposed(void *ctx, uint64_t peer, const struct message *message)

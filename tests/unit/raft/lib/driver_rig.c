@@ -11,7 +11,7 @@ static uint64_t rig_now_ms(void *ctx)
 	return rig->now_ms;
 }
 
-static void rig_send(
+static int rig_send(
 	void *ctx, uint64_t peer, struct bytes header, struct entry *const *entries, unsigned n)
 {
 	struct driver_rig *rig = ctx;
@@ -23,6 +23,7 @@ static void rig_send(
 	for (unsigned i = 0; i < n; i++) {
 		buf_append_bytes(&sent->bytes, entry_bytes(entries[i]));
 	}
+	return 0;
 }
 
 static void rig_proposed(void *ctx, uint64_t peer, const struct message *message)
@@ -30,13 +31,15 @@ static void rig_proposed(void *ctx, uint64_t peer, const struct message *message
 	/* As raft/propose refuses: at once, through the driver. */
 	struct driver_rig *rig = ctx;
 	struct message refusal = {.type = MESSAGE_PROPOSE_RESULT, .term = message->term};
+	int rc;
 
 	if (message->type == MESSAGE_PROPOSE) {
 		refusal.propose_result.boot = message->propose.proposals[0].boot;
 		refusal.propose_result.first_seq = refusal.propose_result.seq =
 			message->propose.proposals[0].seq;
 		refusal.propose_result.rc = KLUIS_ENOTLEADER;
-		driver_send(rig->driver, peer, &refusal);
+		rc = driver_send(rig->driver, peer, &refusal);
+		assert(rc == 0);
 	}
 }
 
