@@ -19,6 +19,7 @@ struct kat_run {
 	json_t *out;
 	struct buf bufs[KAT_BUFS_MAX]; /* What kat_hex() decoded; freed after the run. */
 	size_t buf_count;
+	const char *malformed; /* The first input that was not of the form asked for; NULL: none. */
 };
 
 /* 0, or a negative KLUIS_E* when the input must not be accepted. */
@@ -28,16 +29,20 @@ struct kat_op {
 	kat_fn *fn; /* NULL: known, but not part of this version. */
 };
 
-/* Runs every case and every negative row of the file; prints each failure and the counts. Returns
- * the number of failures: results that differ, inputs accepted that must not be, ops that the table
- * does not know, ops of the table that the file does not have. */
-unsigned kat_run_file(const char *path, const struct kat_op *ops, size_t count);
+/* Runs every case and every negative row of the file; prints each failure, the counts and what was
+ * not run. Returns the number of failures: results that differ, inputs accepted that must not be,
+ * ops and sections that are unknown, and, of a whole file, ops of the table without a case. */
+unsigned kat_run_file(const char *path, const struct kat_op *ops, size_t count, bool whole);
 
-/* Input, by name. A value of another type than asked for ends the test program: the file is broken.
- */
+/* Input, by name. A value of another form than asked for makes the run one that is refused: what
+ * they give then means nothing. */
+void kat_malformed(struct kat_run *run, const char *what);
 struct bytes kat_hex(struct kat_run *run, const json_t *value);
 struct bytes kat_bytes(struct kat_run *run, const char *name);
 uint64_t kat_number(struct kat_run *run, const char *name);
+uint64_t kat_number_max(struct kat_run *run, const char *name, uint64_t max);
+/* Exactly len bytes; zeros when they are not so many. */
+void kat_fixed(struct kat_run *run, struct bytes bytes, void *to, size_t len);
 const char *kat_text(struct kat_run *run, const char *name);
 /* A list of hex strings; ret_count elements, valid during the run. */
 const struct bytes *kat_list(struct kat_run *run, const char *name, size_t *ret_count);
@@ -52,10 +57,13 @@ void kat_put_number(struct kat_run *run, const char *name, uint64_t value);
 /* A random source that gives these bytes, once. */
 struct kat_random {
 	struct random random;
+	struct kat_run *run;
 	struct bytes left;
 };
-void kat_random_init(struct kat_random *source, struct bytes bytes);
+void kat_random_init(struct kat_random *source, struct kat_run *run, struct bytes bytes);
 
+/* KLUIS_VECTORS names a directory of vectors. */
+bool kat_foreign(void);
 /* <KLUIS_VECTORS or `fallback`>/name, on the heap. */
 char *kat_path(const char *fallback, const char *name);
 

@@ -20,13 +20,10 @@
 #include "crypto/page.h"
 #include "crypto/seal.h"
 
-/* 16 bytes of input `name`; a set with another length is a broken file. */
+/* 16 bytes of input `name`. */
 static void take_id(struct kat_run *run, const char *name, uint8_t to[ID_BYTES])
 {
-	struct bytes id = kat_bytes(run, name);
-
-	assert(id.len == ID_BYTES);
-	memcpy(to, id.data, ID_BYTES);
+	kat_fixed(run, kat_bytes(run, name), to, ID_BYTES);
 }
 
 static struct bytes id_of(const uint8_t id[ID_BYTES])
@@ -74,10 +71,9 @@ static int run_th(struct kat_run *run)
 static int run_hkdf(struct kat_run *run)
 {
 	struct bytes info = kat_bytes(run, "info");
-	size_t len = kat_number(run, "n");
 	uint8_t prk[HASH_BYTES], okm[1024];
+	size_t len = kat_number_max(run, "n", sizeof okm);
 
-	assert(len <= sizeof okm);
 	hkdf_extract(kat_bytes(run, "salt"), kat_bytes(run, "ikm"), prk);
 	hkdf_expand(prk, &info, 1, okm, len);
 	kat_put_bytes(run, "prk", hash_of(prk));
@@ -88,8 +84,8 @@ static int run_hkdf(struct kat_run *run)
 static int run_kid(struct kat_run *run)
 {
 	_cleanup_(key_pub_freep) struct key_pub *pub = NULL;
-	int rc =
-		key_pub_decode((unsigned)kat_number(run, "alg"), kat_bytes(run, "pub"), &pub, NULL);
+	int rc = key_pub_decode((unsigned)kat_number_max(run, "alg", UINT16_MAX),
+		kat_bytes(run, "pub"), &pub, NULL);
 
 	if (rc == 0) {
 		kat_put_bytes(run, "kid", id_of(key_pub_kid(pub)));
@@ -100,8 +96,8 @@ static int run_kid(struct kat_run *run)
 static int run_sig_verify(struct kat_run *run)
 {
 	_cleanup_(key_pub_freep) struct key_pub *pub = NULL;
-	int rc =
-		key_pub_decode((unsigned)kat_number(run, "alg"), kat_bytes(run, "pub"), &pub, NULL);
+	int rc = key_pub_decode((unsigned)kat_number_max(run, "alg", UINT16_MAX),
+		kat_bytes(run, "pub"), &pub, NULL);
 
 	return rc != 0 ? rc : sign_verify(pub, kat_bytes(run, "msg"), kat_bytes(run, "sig"), NULL);
 }
@@ -124,7 +120,7 @@ static int run_seal(struct kat_run *run)
 	struct bytes ctx = kat_bytes(run, "ctx");
 	struct kat_random source;
 
-	kat_random_init(&source, salt);
+	kat_random_init(&source, run, salt);
 	seal_make(key, ctx, kat_bytes(run, "plaintext"), &source.random, &sealed);
 	put_sym(run, SYM_AES_256, salt, key, (struct bytes[]){bytes_str("kluis/v1/seal"), ctx}, 2);
 	kat_put_bytes(run, "sealed", buf_bytes(&sealed));
@@ -261,15 +257,17 @@ static int run_ident(struct kat_run *run)
 
 static struct safety_party take_party(struct kat_run *run, const char *name)
 {
-	struct safety_party party;
+	struct safety_party party = {0};
 	size_t count;
 	const struct bytes *fields = kat_list(run, name, &count);
 
-	assert(count == 3 && fields[0].len == ID_BYTES && fields[1].len == HASH_BYTES &&
-		fields[2].len == HASH_BYTES);
-	memcpy(party.user_id, fields[0].data, ID_BYTES);
-	memcpy(party.genesis_hash, fields[1].data, HASH_BYTES);
-	memcpy(party.head_hash, fields[2].data, HASH_BYTES);
+	if (count != 3) {
+		kat_malformed(run, name);
+		return party;
+	}
+	kat_fixed(run, fields[0], party.user_id, ID_BYTES);
+	kat_fixed(run, fields[1], party.genesis_hash, HASH_BYTES);
+	kat_fixed(run, fields[2], party.head_hash, HASH_BYTES);
 	return party;
 }
 
@@ -293,14 +291,12 @@ static int run_items(struct kat_run *run)
 
 	json_array_foreach(kat_value(run, "items"), i, row)
 	{
-		struct bytes id = kat_hex(run, json_array_get(row, 0));
 		struct page_item item = {
 			.item_rev = (uint64_t)json_integer_value(json_array_get(row, 1)),
 			.type = (uint16_t)json_integer_value(json_array_get(row, 2)),
 			.body = kat_hex(run, json_array_get(row, 3))};
 
-		assert(id.len == ID_BYTES);
-		memcpy(item.item_id, id.data, ID_BYTES);
+		kat_fixed(run, kat_hex(run, json_array_get(row, 0)), item.item_id, ID_BYTES);
 		page_item_append(&content, &item);
 	}
 	kat_put_bytes(run, "bytes", buf_bytes(&content));
@@ -332,7 +328,7 @@ static struct page_place take_place(struct kat_run *run)
 {
 	struct page_place place = {.page_no = kat_number(run, "page_no"),
 		.revision = kat_number(run, "revision"),
-		.key_epoch = (uint32_t)kat_number(run, "epoch")};
+		.key_epoch = (uint32_t)kat_number_max(run, "epoch", UINT32_MAX)};
 
 	take_id(run, "vault_id", place.vault_id);
 	return place;
@@ -344,15 +340,15 @@ static int run_page_seal(struct kat_run *run)
 	struct bytes vk = kat_bytes(run, "vk"), stream = kat_bytes(run, "zstream");
 	struct bytes salt = kat_bytes(run, "salt");
 	struct page_spec spec = {.place = take_place(run),
-		.sym = (uint8_t)kat_number(run, "sym"),
-		.flags = (uint8_t)kat_number(run, "flags"),
-		.kind = (uint8_t)kat_number(run, "kind")};
+		.sym = (uint8_t)kat_number_max(run, "sym", UINT8_MAX),
+		.flags = (uint8_t)kat_number_max(run, "flags", UINT8_MAX),
+		.kind = (uint8_t)kat_number_max(run, "kind", UINT8_MAX)};
 	uint8_t hash[HASH_BYTES], leaf[HASH_BYTES];
 	struct kat_random source;
 	int rc;
 
 	take_id(run, "device_id", spec.device_id);
-	kat_random_init(&source, salt);
+	kat_random_init(&source, run, salt);
 	rc = stream.len > 0
 		     ? page_seal_deflated(vk, &spec, stream, &source.random, &page, NULL)
 		     : page_seal(vk, &spec, kat_bytes(run, "content"), &source.random, &page, NULL);
@@ -415,8 +411,10 @@ static struct merkle *take_tree(struct kat_run *run)
 	const struct bytes *leaves = kat_list(run, "leaves", &count);
 
 	for (size_t i = 0; i < count; i++) {
-		assert(leaves[i].len == HASH_BYTES);
-		merkle_set(tree, i, leaves[i].data);
+		uint8_t leaf[HASH_BYTES];
+
+		kat_fixed(run, leaves[i], leaf, sizeof leaf);
+		merkle_set(tree, i, leaf);
 	}
 	return tree;
 }
@@ -453,11 +451,11 @@ static int run_head(struct kat_run *run)
 {
 	_cleanup_(key_pub_freep) struct key_pub *pub = NULL;
 	_cleanup_(merkle_freep) struct merkle *tree = take_tree(run);
-	struct bytes prev = kat_bytes(run, "prev_hash");
-	uint8_t root[HASH_BYTES];
+	uint8_t root[HASH_BYTES], prev[HASH_BYTES];
 	struct head head;
 	int rc = key_pub_decode(KEY_ECDSA_P256, kat_bytes(run, "pub"), &pub, NULL);
 
+	kat_fixed(run, kat_bytes(run, "prev_hash"), prev, sizeof prev);
 	if (rc == 0) {
 		rc = head_parse(kat_bytes(run, "head"), &head, NULL);
 	}
@@ -465,7 +463,7 @@ static int run_head(struct kat_run *run)
 		rc = head_verify(&head, pub, NULL);
 	}
 	if (rc == 0 && !json_is_null(kat_value(run, "prev_seq"))) {
-		rc = head_follows(&head, kat_number(run, "prev_seq"), prev.data, NULL);
+		rc = head_follows(&head, kat_number(run, "prev_seq"), prev, NULL);
 	}
 	if (rc != 0) {
 		return rc;
@@ -509,12 +507,10 @@ static void take_rows(struct kat_run *run, const json_t *rows, struct identity_d
 	device->rows = x_calloc(device->row_count + 1, sizeof *device->rows);
 	for (size_t i = 0; i < device->row_count; i++) {
 		const json_t *row = json_array_get(rows, i);
-		struct bytes object = kat_hex(run, json_array_get(row, 0));
-		struct bytes hash = kat_hex(run, json_array_get(row, 1));
+		struct revoke_row *to = &device->rows[i];
 
-		assert(object.len == ID_BYTES && hash.len == HASH_BYTES);
-		memcpy(device->rows[i].object_id, object.data, ID_BYTES);
-		memcpy(device->rows[i].hash, hash.data, HASH_BYTES);
+		kat_fixed(run, kat_hex(run, json_array_get(row, 0)), to->object_id, ID_BYTES);
+		kat_fixed(run, kat_hex(run, json_array_get(row, 1)), to->hash, HASH_BYTES);
 	}
 }
 
@@ -529,15 +525,18 @@ static void kat_signers_init(struct kat_signers *all, struct kat_run *run)
 	all->devices = x_calloc(all->count + 1, sizeof *all->devices);
 	json_array_foreach(list, i, row)
 	{
-		struct bytes user = kat_hex(run, json_array_get(row, 0));
-		struct bytes device = kat_hex(run, json_array_get(row, 1));
 		struct bytes pub = kat_hex(run, json_array_get(row, 2));
 
-		memcpy(all->signers[i].user_id, user.data, ID_BYTES);
-		memcpy(all->devices[i].device_id, device.data, ID_BYTES);
+		kat_fixed(run, kat_hex(run, json_array_get(row, 0)), all->signers[i].user_id,
+			ID_BYTES);
+		kat_fixed(run, kat_hex(run, json_array_get(row, 1)), all->devices[i].device_id,
+			ID_BYTES);
 		all->signers[i].device = &all->devices[i];
-		assert_int_equal(
-			key_pub_decode(KEY_ECDSA_P256, pub, &all->devices[i].sign, NULL), 0);
+		if (key_pub_decode(KEY_ECDSA_P256, pub, &all->devices[i].sign, NULL) != 0) {
+			kat_malformed(run, "devices");
+			all->count = i;
+			return;
+		}
 		take_rows(run, json_array_get(row, 3), &all->devices[i]);
 	}
 }
@@ -606,8 +605,8 @@ static int run_derive_key_pair(struct kat_run *run)
 {
 	_cleanup_(key_freep) struct key *key = NULL;
 	_cleanup_(secret_release) struct secret private = SECRET_INIT;
-	int rc = hpke_derive_key(
-		(unsigned)kat_number(run, "kem"), kat_bytes(run, "ikm"), &key, NULL);
+	int rc = hpke_derive_key((unsigned)kat_number_max(run, "kem", UINT16_MAX),
+		kat_bytes(run, "ikm"), &key, NULL);
 
 	if (rc == 0) {
 		key_encode(key, &private);
@@ -640,7 +639,10 @@ static int check_packet(struct kat_run *run, const struct keypacket *p, const st
 			return KLUIS_EVERIFY;
 		}
 	}
-	assert(held_count <= ARRAY_SIZE(held));
+	if (held_count > ARRAY_SIZE(held)) {
+		kat_malformed(run, "held");
+		return KLUIS_EINVAL;
+	}
 	for (size_t i = 0; i < held_count; i++) {
 		held[i] = (uint32_t)json_integer_value(json_array_get(kat_value(run, "held"), i));
 	}
@@ -746,14 +748,20 @@ static const struct kat_op kat_ops[] = {
 	{"password_check", NULL},
 };
 
+/* Another set may have fewer ops; ours has a case of each. */
 static void test_kat(void **state)
 {
-	char *path = kat_path(KLUIS_SOURCE_DIR "/tests/vectors", "kluis-kat.json");
-	unsigned failures = kat_run_file(path, kat_ops, ARRAY_SIZE(kat_ops));
+	_cleanup_(x_freep) char *path =
+		kat_path(KLUIS_SOURCE_DIR "/tests/vectors", "kluis-kat.json");
 
 	(void)state;
-	free(path);
-	assert_int_equal(failures, 0);
+	if (kat_foreign() && access(path, F_OK) != 0) {
+		print_message("SKIPPED: no '%s' here\n", path);
+		x_freep(&path);
+		path = NULL;
+		skip();
+	}
+	assert_int_equal(kat_run_file(path, kat_ops, ARRAY_SIZE(kat_ops), !kat_foreign()), 0);
 }
 
 int main(void)

@@ -80,6 +80,7 @@ static void public_row(
 	(void)json_object_update(in, (json_t *)row);
 	run->in = in;
 	rc = fn(run);
+	assert_null(run->malformed);
 	if (rc == PUBLIC_SKIP) {
 		counts[1]++;
 	} else {
@@ -353,7 +354,7 @@ static void hpke_expect_seal(struct kat_run *run, const struct key *key)
 	const json_t *first = json_array_get(kat_value(run, "encryptions"), 0);
 	struct kat_random source;
 
-	kat_random_init(&source, kat_bytes(run, "ikmE"));
+	kat_random_init(&source, run, kat_bytes(run, "ikmE"));
 	assert_int_equal(
 		hpke_seal(key_public(key), (unsigned)kat_number(run, "aead_id"),
 			kat_bytes(run, "info"), kat_hex(run, json_object_get(first, "aad")),
