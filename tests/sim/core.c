@@ -39,18 +39,31 @@ uint64_t sim_hash(uint64_t seed, struct bytes bytes)
 	return hash ^ hash >> 29;
 }
 
-void sim_violate(struct sim *sim, const char *fmt, ...)
+void sim_violate(struct sim *sim, enum sim_check check, const char *fmt, ...)
 {
+	static const bool goes_on[] = {
+#define X(sym, name, goes_on) goes_on,
+		SIM_CHECKS(X)
+#undef X
+	};
+	bool looked_at = sim->options.only == CHECK_ALL || sim->options.only == check;
 	va_list args;
 
-	if (sim->violated) {
+	assert(check > CHECK_ALL && check < SIM_CHECK_MAX);
+	if (sim->violated || (!looked_at && goes_on[check])) {
 		return;
 	}
 	sim->violated = true;
+	sim->check = check;
 	va_start(args, fmt);
 	(void)vsnprintf(sim->why, sizeof sim->why, fmt, args);
 	va_end(args);
 	sim_say(sim, "VIOLATION: %s", sim->why);
+}
+
+bool sim_failed(const struct sim *sim)
+{
+	return sim->violated && (sim->options.only == CHECK_ALL || sim->options.only == sim->check);
 }
 
 void sim_say(struct sim *sim, const char *fmt, ...)

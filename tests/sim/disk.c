@@ -83,6 +83,14 @@ void disk_bootstrap(struct sim_disk *disk, struct entry *entry)
 	disk_put(disk, entry);
 }
 
+void disk_vote(struct sim_disk *disk, uint64_t term, uint64_t vote)
+{
+	disk->old_term = disk->term;
+	disk->old_vote = disk->vote;
+	disk->term = term;
+	disk->vote = vote;
+}
+
 /* The first n entries of op. */
 static void disk_write(struct sim_node *node, const struct disk_op *op, unsigned n)
 {
@@ -91,7 +99,7 @@ static void disk_write(struct sim_node *node, const struct disk_op *op, unsigned
 	bool keep = node->sim->options.bug == BUG_LOST_TRUNCATION;
 
 	if (first > disk_last(disk) + 1) {
-		sim_violate(node->sim, "node %u writes entry %llu behind %llu", node->id,
+		sim_violate(node->sim, CHECK_GAP, "node %u writes entry %llu behind %llu", node->id,
 			(unsigned long long)first, (unsigned long long)disk_last(disk));
 		return;
 	}
@@ -153,8 +161,7 @@ static void disk_apply(struct sim_node *node, const struct disk_op *op, unsigned
 		disk_install(disk, op);
 		break;
 	case DISK_VOTE:
-		disk->term = op->term;
-		disk->vote = op->vote;
+		disk_vote(disk, op->term, op->vote);
 		break;
 	}
 }

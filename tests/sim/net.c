@@ -50,6 +50,9 @@ void net_send(struct sim *sim, unsigned from, unsigned to, struct bytes header,
 	for (unsigned i = 0; i < n; i++) {
 		buf_append_bytes(&packet->bytes, entry_bytes(entries[i]));
 	}
+	if (sim->options.bug == BUG_VOTE_FREELY && header.data[1] == MESSAGE_VOTE_RESULT) {
+		packet->bytes.data[header.len - 1] = 1; /* `granted` comes last. */
+	}
 	net_push(sim, packet);
 	if (sim_chance(sim, sim->reconnect)) {
 		net_reconnect(sim, from, to);
@@ -146,11 +149,15 @@ void net_deliver(struct sim *sim, struct sim_packet *packet)
 		sim_mix(sim, sim_hash(packet->from * 8 + packet->to,
 				     bytes_of(bytes.data, bytes.len < 64 ? bytes.len : 64)));
 		net_say(sim, packet);
+		if (sim->options.bug == BUG_FLIPPED_BYTE && sim_chance(sim, 1)) {
+			packet->bytes.data[sim_random(sim, bytes.len)] ^= 0x10;
+		}
 		node->inside = true;
 		rc = driver_receive(node->driver, packet->from, packet->connection, bytes);
 		if (rc == KLUIS_EPROTO) {
-			sim_violate(sim, "node %u cannot read a message of type %u from %u",
-				packet->to, bytes.data[1], packet->from);
+			sim_violate(sim, CHECK_MESSAGE,
+				"node %u cannot read a message of type %u from %u", packet->to,
+				bytes.data[1], packet->from);
 		}
 		node_after(node);
 	}

@@ -61,11 +61,10 @@ static int io_store_vote(void *ctx, uint64_t term, uint64_t vote)
 		disk_push(node, op);
 	} else if (sim->options.bug != BUG_TERM_NOT_STORED) {
 		if (term < node->disk.term) {
-			sim_violate(sim, "node %u goes back to term %llu", node->id,
+			sim_violate(sim, CHECK_TERM, "node %u goes back to term %llu", node->id,
 				(unsigned long long)term);
 		}
-		node->disk.term = term;
-		node->disk.vote = sim->options.bug == BUG_VOTE_NOT_STORED ? 0 : vote;
+		disk_vote(&node->disk, term, sim->options.bug == BUG_VOTE_NOT_STORED ? 0 : vote);
 	}
 	oracle_vote(sim, node->id, term, vote);
 	(void)io_crash(node, CRASH_AFTER_VOTE);
@@ -187,7 +186,7 @@ static void io_fatal(void *ctx, const struct err *e)
 	struct sim_node *node = ctx;
 
 	if (!node->failing) {
-		sim_violate(node->sim, "node %u: %s", node->id, e->text);
+		sim_violate(node->sim, CHECK_NODE, "node %u: %s", node->id, e->text);
 	}
 	node->doomed = true;
 }
@@ -284,6 +283,10 @@ static void node_driver_start(struct sim_node *node)
 		.applied = machine_index(node->machine)};
 	struct err e = {0};
 
+	if (node->sim->options.bug == BUG_OLD_SLOT && disk->old_term != 0) {
+		start.term = disk->old_term;
+		start.vote = disk->old_vote;
+	}
 	for (size_t i = 0; i < disk->n; i++) {
 		entries[i] = (struct driver_log_entry){.term = disk->entry[i]->term,
 			.type = disk->entry[i]->type,
@@ -291,7 +294,7 @@ static void node_driver_start(struct sim_node *node)
 									     : NULL};
 	}
 	if (driver_start(node->driver, &start, &e) != 0) {
-		sim_violate(node->sim, "node %u does not start: %s", node->id, e.text);
+		sim_violate(node->sim, CHECK_START, "node %u does not start: %s", node->id, e.text);
 	}
 	free(entries);
 }
@@ -459,11 +462,15 @@ static void node_applied(struct sim_node *node, struct entry *const *entries, un
 
 	rc = machine_apply(node->machine, entries, n, &done);
 	if (rc != 0) {
-		sim_violate(node->sim, "node %u: apply: %s", node->id, err_text(rc));
+		sim_violate(node->sim, CHECK_NODE, "node %u: apply: %s", node->id, err_text(rc));
 		return;
 	}
 	oracle_state(
 		node->sim, node->id, machine_index(node->machine), machine_hash(node->machine));
+	if (machine_quarantined(node->machine)) {
+		sim_violate(node->sim, CHECK_REPORT, "node %u: most nodes have another state",
+			node->id);
+	}
 	item = (const struct machine_done *)(const void *)done.data;
 	for (size_t i = 0; i < done.len / sizeof *item; i++) {
 		client_applied(node, &item[i]);

@@ -40,7 +40,7 @@ void oracle_vote(struct sim *sim, uint64_t node, uint64_t term, uint64_t vote)
 	uint64_t *seen = oracle_row(&sim->oracle.vote[node], &sim->oracle.votes[node], term);
 
 	if (vote != 0 && *seen != 0 && *seen != vote) {
-		sim_violate(sim, "node %llu votes for %llu and %llu in term %llu",
+		sim_violate(sim, CHECK_VOTE, "node %llu votes for %llu and %llu in term %llu",
 			(unsigned long long)node, (unsigned long long)*seen,
 			(unsigned long long)vote, (unsigned long long)term);
 	}
@@ -54,7 +54,7 @@ void oracle_leader(struct sim *sim, uint64_t node, uint64_t term)
 	uint64_t *seen = oracle_row(&sim->oracle.leader, &sim->oracle.leaders, term);
 
 	if (*seen != 0 && *seen != node) {
-		sim_violate(sim, "two leaders in term %llu: %llu and %llu",
+		sim_violate(sim, CHECK_LEADER, "two leaders in term %llu: %llu and %llu",
 			(unsigned long long)term, (unsigned long long)*seen,
 			(unsigned long long)node);
 	}
@@ -73,12 +73,13 @@ void oracle_applied(struct sim *sim, uint64_t node, const struct entry *entry)
 	uint64_t hash = oracle_entry_hash(entry);
 
 	if (fact->entry != 0 && fact->entry != hash) {
-		sim_violate(sim, "two entries at index %llu (node %llu, term %llu)",
+		sim_violate(sim, CHECK_ENTRY, "two entries at index %llu (node %llu, term %llu)",
 			(unsigned long long)entry->index, (unsigned long long)node,
 			(unsigned long long)entry->term);
 	}
 	if (fact->acked != 0 && fact->acked != hash) {
-		sim_violate(sim, "acknowledged write at index %llu is lost (node %llu)",
+		sim_violate(sim, CHECK_ACKED,
+			"acknowledged write at index %llu is lost (node %llu)",
 			(unsigned long long)entry->index, (unsigned long long)node);
 	}
 	fact->entry = hash;
@@ -90,8 +91,8 @@ void oracle_state(struct sim *sim, uint64_t node, uint64_t index, uint64_t hash)
 
 	hash = fact_value(hash);
 	if (fact->hash != 0 && fact->hash != hash) {
-		sim_violate(sim, "two states at index %llu (node %llu)", (unsigned long long)index,
-			(unsigned long long)node);
+		sim_violate(sim, CHECK_STATE, "two states at index %llu (node %llu)",
+			(unsigned long long)index, (unsigned long long)node);
 	}
 	fact->hash = hash;
 }
@@ -105,7 +106,7 @@ void oracle_acked(struct sim *sim, uint64_t index, uint64_t entry_hash)
 	sim->stats.acked++;
 	if ((fact->acked != 0 && fact->acked != entry_hash) ||
 		(fact->entry != 0 && fact->entry != entry_hash)) {
-		sim_violate(sim, "acknowledged write at index %llu is another's",
+		sim_violate(sim, CHECK_ACKED, "acknowledged write at index %llu is another's",
 			(unsigned long long)index);
 	}
 	fact->acked = entry_hash;
@@ -121,7 +122,8 @@ void oracle_read(struct sim *sim, uint64_t node, uint64_t visible_at_start, uint
 {
 	sim->stats.reads++;
 	if (served < visible_at_start) {
-		sim_violate(sim, "stale read at node %llu: shows %llu, began after %llu",
+		sim_violate(sim, CHECK_READ,
+			"stale read at node %llu: shows %llu, began after %llu",
 			(unsigned long long)node, (unsigned long long)served,
 			(unsigned long long)visible_at_start);
 	}
@@ -160,12 +162,14 @@ void oracle_end(struct sim *sim)
 	struct sim_node *leader = fault_leader(sim), *behind;
 
 	if (!sim->progressed) {
-		sim_violate(sim, "no write was acknowledged within %d ms of the end of all faults",
+		sim_violate(sim, CHECK_LIVENESS,
+			"no write was acknowledged within %d ms of the end of all faults",
 			SIM_LIVENESS_MS);
 	} else if (leader == NULL) {
-		sim_violate(sim, "no leader at the end");
+		sim_violate(sim, CHECK_CONVERGED, "no leader at the end");
 	} else if ((behind = oracle_behind(sim, leader)) != NULL) {
-		sim_violate(sim, "node %u stands at %llu, acknowledged is %llu", behind->id,
+		sim_violate(sim, CHECK_CONVERGED, "node %u stands at %llu, acknowledged is %llu",
+			behind->id,
 			(unsigned long long)(behind->up ? machine_index(behind->machine) : 0),
 			(unsigned long long)sim->oracle.acked_max);
 	}

@@ -127,8 +127,8 @@ void session_answer(struct sim *sim, const struct sim_node *node, uint64_t seq, 
 			continue;
 		}
 		if (rc != 0) {
-			sim_violate(sim, "client %u at node %u: step %d: %s", i, node->id,
-				(int)session->stage, err_text(rc));
+			sim_violate(sim, CHECK_CLIENT, "client %u at node %u: step %d: %s", i,
+				node->id, (int)session->stage, err_text(rc));
 			return;
 		}
 		session_advance(session);

@@ -38,7 +38,10 @@ enum {
 	X(BUG_APPLY_SKIP, "apply-skip")		  /* After a restart one is left out. */          \
 	X(BUG_IMPURE, "fsm-impure")		  /* The state depends on the node. */            \
 	X(BUG_SNAPSHOT_AHEAD, "snapshot-ahead")	  /* A snapshot says more than it holds. */       \
-	X(BUG_LOST_FLUSH, "log-cut-before-flush") /* The log forgets what was not flushed. */
+	X(BUG_LOST_FLUSH, "log-cut-before-flush") /* The log forgets what was not flushed. */     \
+	X(BUG_OLD_SLOT, "old-vote-slot")	  /* A restart reads the vote before the last. */ \
+	X(BUG_VOTE_FREELY, "vote-freely")	  /* Every vote is granted. */                    \
+	X(BUG_FLIPPED_BYTE, "flipped-byte")	  /* Now and then a message arrives damaged. */
 
 enum sim_bug {
 #define X(sym, name) sym,
@@ -47,10 +50,38 @@ enum sim_bug {
 		SIM_BUG_MAX
 };
 
+/* What must hold; X(symbol, name, whether the seed can go on when a run looks at another one only).
+ */
+#define SIM_CHECKS(X)                                                                       \
+	X(CHECK_ALL, "all", true)                                                           \
+	X(CHECK_TERM, "term", true)	      /* No node's term goes back. */               \
+	X(CHECK_VOTE, "vote", true)	      /* One vote a node and term. */               \
+	X(CHECK_LEADER, "leader", true)	      /* One leader a term. */                      \
+	X(CHECK_ENTRY, "entry", true)	      /* One entry at an index, on all nodes. */    \
+	X(CHECK_STATE, "state", true)	      /* One state hash at an index. */             \
+	X(CHECK_REPORT, "report", true)	      /* No majority finds a node's state wrong. */ \
+	X(CHECK_ACKED, "acked", true)	      /* What a client was told of stays. */        \
+	X(CHECK_CLIENT, "client", true)	      /* Its next step is accepted. */              \
+	X(CHECK_READ, "read", true)	      /* A read shows what came before it. */       \
+	X(CHECK_GAP, "gap", false)	      /* Nothing is written behind a gap. */        \
+	X(CHECK_START, "start", false)	      /* A node starts from what its disk has. */   \
+	X(CHECK_NODE, "node", false)	      /* None ends but by an injected fault. */     \
+	X(CHECK_MESSAGE, "message", true)     /* No message is refused. */                  \
+	X(CHECK_LIVENESS, "liveness", true)   /* A write commits after all faults end. */   \
+	X(CHECK_CONVERGED, "converged", true) /* ... and every member has everything. */
+
+enum sim_check {
+#define X(sym, name, goes_on) sym,
+	SIM_CHECKS(X)
+#undef X
+		SIM_CHECK_MAX
+};
+
 struct sim_options {
 	uint64_t seed;
 	uint32_t guards_off;
 	enum sim_bug bug;
+	enum sim_check only; /* Look at nothing else: shows that this check can fail. */
 	bool verbose;
 };
 
@@ -158,7 +189,8 @@ struct sim {
 	bool healed, progressed;
 	uint64_t command_id, checkpoint_id;
 	uint64_t progressed_ms;
-	bool violated;
+	bool violated; /* By `check`; the seed ends. */
+	enum sim_check check;
 	char why[256];
 };
 
@@ -169,8 +201,10 @@ void sim_push(struct sim *sim, uint64_t after_ms, enum sim_event_kind kind, stru
 bool sim_pop(struct sim *sim, struct sim_event *ret_event);
 void sim_mix(struct sim *sim, uint64_t value);
 uint64_t sim_hash(uint64_t seed, struct bytes bytes);
-/* The first one counts. */
-void sim_violate(struct sim *sim, const char *fmt, ...) KLUIS_PRINTF(2, 3);
+/* The first one counts. One that the run does not look at ends the seed only if it cannot go on. */
+void sim_violate(struct sim *sim, enum sim_check check, const char *fmt, ...) KLUIS_PRINTF(3, 4);
+/* Whether the seed ended on something that the run looks at. */
+bool sim_failed(const struct sim *sim);
 void sim_say(struct sim *sim, const char *fmt, ...) KLUIS_PRINTF(2, 3); /* When verbose. */
 /* Runs one seed to its end; false on a violation, which is in why. */
 struct sim *sim_run(const struct sim_options *options);
@@ -221,7 +255,8 @@ struct disk_op {
 };
 
 struct sim_disk {
-	uint64_t term, vote; /* Durable, as all below but the queue. */
+	uint64_t term, vote;	     /* Durable, as all below but the queue. */
+	uint64_t old_term, old_vote; /* The record before that, in the file's other slot. */
 	struct entry **entry;
 	size_t n, capacity;
 	uint64_t first;
@@ -238,6 +273,7 @@ void disk_init(struct sim_disk *disk, struct machine *machine);
 void disk_release(struct sim_disk *disk);
 /* As replica_bootstrap() does, written and synced before the first start. */
 void disk_bootstrap(struct sim_disk *disk, struct entry *entry);
+void disk_vote(struct sim_disk *disk, uint64_t term, uint64_t vote);
 struct disk_op *disk_op_new(enum disk_op_kind kind, uint64_t seq);
 void disk_push(struct sim_node *node, struct disk_op *op);
 void disk_done(struct sim_node *node); /* EVENT_DISK */

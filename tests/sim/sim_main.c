@@ -13,6 +13,12 @@ static const char *const bug_names[] = {
 #undef X
 };
 
+static const char *const check_names[] = {
+#define X(sym, name, goes_on) [sym] = name,
+	SIM_CHECKS(X)
+#undef X
+};
+
 struct run {
 	struct sim_options options;
 	uint64_t from, seeds, step; /* Seeds from, from + step, ... */
@@ -24,13 +30,18 @@ static void usage(void)
 {
 	(void)fprintf(stderr,
 		"usage: sim [--seeds N] [--from S] [--step K] [--guard-off NAME]... [--bug NAME]\n"
-		"           [--until-caught] [--verbose] [--quiet]\n       guards:");
+		"           [--only CHECK] [--until-caught] [--verbose] [--quiet]\n"
+		"       guards:");
 	for (unsigned i = 0; i < DRIVER_GUARD_MAX; i++) {
 		(void)fprintf(stderr, " %s", driver_guard_name((enum driver_guard)i));
 	}
 	(void)fprintf(stderr, "\n       bugs:");
 	for (unsigned i = 1; i < SIM_BUG_MAX; i++) {
 		(void)fprintf(stderr, " %s", bug_names[i]);
+	}
+	(void)fprintf(stderr, "\n       checks:");
+	for (unsigned i = 1; i < SIM_CHECK_MAX; i++) {
+		(void)fprintf(stderr, " %s", check_names[i]);
 	}
 	(void)fprintf(stderr, "\n");
 }
@@ -46,15 +57,27 @@ static bool run_guard(struct run *run, const char *name)
 	return false;
 }
 
+/* The place of name among names, or n. */
+static unsigned run_find(const char *const *names, unsigned n, const char *name)
+{
+	unsigned i = 0;
+
+	while (i < n && strcmp(name, names[i]) != 0) {
+		i++;
+	}
+	return i;
+}
+
 static bool run_bug(struct run *run, const char *name)
 {
-	for (unsigned i = 0; i < SIM_BUG_MAX; i++) {
-		if (strcmp(name, bug_names[i]) == 0) {
-			run->options.bug = (enum sim_bug)i;
-			return true;
-		}
-	}
-	return false;
+	run->options.bug = (enum sim_bug)run_find(bug_names, SIM_BUG_MAX, name);
+	return run->options.bug != SIM_BUG_MAX;
+}
+
+static bool run_only(struct run *run, const char *name)
+{
+	run->options.only = (enum sim_check)run_find(check_names, SIM_CHECK_MAX, name);
+	return run->options.only != SIM_CHECK_MAX;
 }
 
 static bool run_option(struct run *run, const char *name, const char *value)
@@ -70,6 +93,9 @@ static bool run_option(struct run *run, const char *name, const char *value)
 	}
 	if (strcmp(name, "--guard-off") == 0) {
 		return run_guard(run, value);
+	}
+	if (strcmp(name, "--only") == 0) {
+		return run_only(run, value);
 	}
 	return strcmp(name, "--bug") == 0 && run_bug(run, value);
 }
@@ -137,7 +163,7 @@ static bool run_seed(const struct run *run, uint64_t seed, struct sim_stats *sum
 
 	options.seed = seed;
 	sim = sim_run(&options);
-	clean = !sim->violated;
+	clean = !sim_failed(sim);
 	stats_add(sum, &sim->stats);
 	if (!run->quiet || (!clean && !run->until_caught)) {
 		(void)printf("seed %llu %s digest %016llx at %llu ms acked %llu%s%s\n",
