@@ -15,11 +15,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "backup/ssh_host_key.h"
 #include "base/fault.h"
-#include "base/text.h"
 
 enum {
-	HOST_KEY_BYTES_MAX = 512,
 	WINDOW_BYTES_MIN = 64 * 1024,
 	CLOSE_MS = 2000,
 	PAUSE_MS = 100, /* Between two looks at `cancel` while the bandwidth limit holds us. */
@@ -185,43 +184,26 @@ static int sftp_connect(struct sftp *s, struct err *e)
 	return rc;
 }
 
-/* "ssh-ed25519 AAAA... comment": the blob in standard base64 (RFC 4648 section 4). */
-static int sftp_host_key_blob(const char *line, struct buf *to)
-{
-	static const char type[] = "ssh-ed25519 ";
-	char text[HOST_KEY_BYTES_MAX];
-	size_t len;
-
-	if (strncmp(line, type, sizeof type - 1) != 0) {
-		return KLUIS_EINVAL;
-	}
-	line += sizeof type - 1;
-	len = strcspn(line, " =\n");
-	if (len >= sizeof text) {
-		return KLUIS_EINVAL;
-	}
-	for (size_t i = 0; i < len; i++) {
-		text[i] = line[i] == '+' ? '-' : line[i] == '/' ? '_' : line[i];
-	}
-	return base64_decode(bytes_of(text, len), HOST_KEY_BYTES_MAX, to);
-}
-
 static int sftp_host_key_check(struct sftp *s, struct err *e)
 {
 	_cleanup_(buf_release) struct buf pinned = BUF_INIT;
+	char shown[SSH_FINGERPRINT_BYTES], wanted[SSH_FINGERPRINT_BYTES];
 	const char *key;
 	size_t len = 0;
 	int type = 0;
 
-	if (sftp_host_key_blob(s->target->host_key, &pinned) != 0) {
+	if (ssh_host_key_parse(s->target->host_key, &pinned) != 0) {
 		return err_set(e, KLUIS_EINVAL, "the pinned host key is no 'ssh-ed25519 AAAA...'");
 	}
 	key = libssh2_session_hostkey(s->session, &len, &type);
-	if (key == NULL || !bytes_equal(bytes_of(key, len), buf_bytes(&pinned))) {
-		return err_set(e, KLUIS_EPIN, "the host key of '%s' port %u is not the pinned one",
-			s->target->host, s->target->port);
+	if (key != NULL && bytes_equal(bytes_of(key, len), buf_bytes(&pinned))) {
+		return 0;
 	}
-	return 0;
+	ssh_host_key_fingerprint(bytes_of(key, key == NULL ? 0 : len), shown);
+	ssh_host_key_fingerprint(buf_bytes(&pinned), wanted);
+	return err_set(e, KLUIS_EPIN,
+		"the host key of '%s' port %u is %s, not the pinned %s: nothing is sent",
+		s->target->host, s->target->port, shown, wanted);
 }
 
 static int sftp_methods_ask(struct sftp *s, struct err *e)

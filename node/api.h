@@ -22,6 +22,13 @@ struct api_verify {
 	char text[256]; /* What is wrong. */
 };
 
+/* How the last shipment to a site ended. */
+struct api_shipment {
+	char site[NODE_NAME_BYTES_MAX + 1];
+	int rc; /* 0, or the failure that stopped it; KLUIS_EPIN: its SSH host key changed. */
+	char text[256]; /* What failed. */
+};
+
 /* What other parts of the node do for operators; any may be NULL (then the call is refused with a
  * sentence). data is passed to each. */
 struct api_hooks {
@@ -32,6 +39,9 @@ struct api_hooks {
 	/* Blocking, on pool_ship. level 1 or 2. KLUIS_ENOTFOUND: no copy here. */
 	int (*snapshot_verify)(void *data, const uint8_t manifest_hash[32], unsigned level,
 		struct api_verify *ret_verify, struct err *e);
+	/* One row for each site that is shipped to; returns how many. Any thread, does not block.
+	 */
+	size_t (*shipments)(void *data, struct api_shipment ret_rows[SITES_MAX]);
 };
 
 /* One name and value of the settings in force, for `kluisctl` to show. */

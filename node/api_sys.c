@@ -146,6 +146,160 @@ static void status_certificates(struct api *api, const struct replica_status *st
 		least == UINT64_MAX ? json_null() : json_make_number(least));
 }
 
+/* What is looked at, once for health and alarms. */
+struct check {
+	const char *name;
+	bool ok, critical;
+	char text[384];
+};
+enum { CHECKS = 8 };
+
+static void check_set(
+	struct check *check, const char *name, bool ok, bool critical, const char *text)
+{
+	*check = (struct check){.name = name, .ok = ok, .critical = critical};
+	(void)snprintf(check->text, sizeof check->text, "%s", text);
+}
+
+static void check_peers(struct check *check, const struct replica_status *status)
+{
+	unsigned away = 0, others = 0;
+
+	for (unsigned i = 0; i < status->n_peers; i++) {
+		others += status->peers[i].id != status->node_id;
+		away += status->peers[i].id != status->node_id && !status->peers[i].connected;
+	}
+	check_set(check, "peers", away == 0, away * 2 > others, "");
+	(void)snprintf(check->text, sizeof check->text, "%u of %u other nodes are connected",
+		others - away, others);
+}
+
+static void check_certificate(struct check *check, struct api *api, const char *name,
+	const char *whose, uint64_t not_after_ms)
+{
+	uint64_t now_ms = clock_wall_ms(api->config.clock);
+	enum expiry_level level = expiry_level(not_after_ms, now_ms);
+
+	check_set(check, name, level == EXPIRY_FAR, level >= EXPIRY_7_DAYS, "");
+	if (not_after_ms == 0) {
+		(void)snprintf(check->text, sizeof check->text, "no client port is served");
+	} else {
+		(void)snprintf(check->text, sizeof check->text,
+			"the %s certificate ends in %llu days", whose,
+			(unsigned long long)expiry_days_left(not_after_ms, now_ms));
+	}
+}
+
+/* Nothing is shipped to a site whose host key is not the pinned one until an operator looked. */
+static void check_shipping(struct check *check, struct api *api)
+{
+	const struct api_hooks *hooks = &api->config.hooks;
+	struct api_shipment rows[SITES_MAX], *worst = NULL;
+	size_t n = hooks->shipments == NULL ? 0 : hooks->shipments(hooks->data, rows), failed = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		failed += rows[i].rc != 0;
+		if (rows[i].rc != 0 && (worst == NULL || rows[i].rc == KLUIS_EPIN)) {
+			worst = &rows[i];
+		}
+	}
+	check_set(check, "shipping", failed == 0, worst != NULL && worst->rc == KLUIS_EPIN,
+		n == 0 ? "this node ships no snapshots" : "no shipment to a site has failed");
+	if (worst != NULL) {
+		(void)snprintf(check->text, sizeof check->text, "%zu of %zu sites: %s", failed, n,
+			worst->text);
+	}
+}
+
+static void checks_make(
+	struct api_call *call, const struct sys_view *view, struct check checks[CHECKS])
+{
+	const struct replica_status *status = &view->status;
+
+	check_set(&checks[0], "leader", status->leader_id != 0, true,
+		status->leader_id != 0 ? "a leader is known" : "no leader is known");
+	check_set(&checks[1], "ready", status->ready, true,
+		status->ready ? "in touch with the leader" : "not in touch with a leader");
+	check_set(&checks[2], "disk", !status->read_only, true,
+		status->read_only ? "below the floor of free space" : "enough free space");
+	check_set(&checks[3], "state", !status->quarantined, true,
+		status->quarantined
+			? "a majority disagrees with this node's state: rebuild it from a peer"
+			: "no disagreement");
+	check_peers(&checks[4], status);
+	check_certificate(&checks[5], call->api, "certificate", "API's",
+		api_certificate_not_after_ms(call->api));
+	check_certificate(&checks[6], call->api, "link_certificate", "links'",
+		status->certificate_not_after_ms);
+	check_shipping(&checks[7], call->api);
+}
+
+int sys_health_read(struct api_call *call)
+{
+	struct check checks[CHECKS];
+	struct sys_view view;
+	json_t *body, *rows;
+	bool ok = true;
+	int rc = sys_view_get(call, &view);
+
+	if (rc != 0) {
+		return rc;
+	}
+	checks_make(call, &view, checks);
+	rows = json_array();
+	for (unsigned i = 0; i < CHECKS; i++) {
+		json_t *row = json_object();
+
+		ok = ok && checks[i].ok;
+		json_put(row, "name", json_make_text(checks[i].name));
+		json_put(row, "ok", json_boolean(checks[i].ok));
+		json_put(row, "text", json_make_text(checks[i].text));
+		(void)json_array_append_new(rows, row);
+	}
+	body = json_object();
+	json_put(body, "ok", json_boolean(ok));
+	json_put(body, "checks", rows);
+	call_json(call, 200, body);
+	return 0;
+}
+
+static json_t *alarm_json(const char *name, bool critical, const char *text)
+{
+	json_t *alarm = json_object();
+
+	json_put(alarm, "name", json_make_text(name));
+	json_put(alarm, "severity", json_make_text(critical ? "critical" : "warning"));
+	json_put(alarm, "text", json_make_text(text));
+	return alarm;
+}
+
+static json_t *alarms_json(struct api_call *call, const struct sys_view *view)
+{
+	struct check checks[CHECKS];
+	json_t *items = json_array();
+
+	checks_make(call, view, checks);
+	for (unsigned i = 0; i < CHECKS; i++) {
+		if (!checks[i].ok) {
+			(void)json_array_append_new(items,
+				alarm_json(checks[i].name, checks[i].critical, checks[i].text));
+		}
+	}
+	if (view->cluster.read_only) {
+		(void)json_array_append_new(items,
+			alarm_json("readonly", false, "an operator made the cluster read-only"));
+	}
+	return items;
+}
+
+int sys_alarms_read(struct api_call *call)
+{
+	struct sys_view view;
+	int rc = sys_view_get(call, &view);
+
+	return rc == 0 ? call_list_all(call, alarms_json(call, &view)) : rc;
+}
+
 int sys_status_read(struct api_call *call)
 {
 	struct api *api = call->api;
@@ -180,6 +334,7 @@ int sys_status_read(struct api_call *call)
 	json_put(body, "connections",
 		json_make_number(http_server_counters(api->http)->connections));
 	status_certificates(api, status, body);
+	json_put(body, "alarms", alarms_json(call, &view));
 	json_put(body, "members", members_json(call, &view));
 	call_json(call, 200, body);
 	return 0;
@@ -253,136 +408,6 @@ int sys_transfer_begin(struct api_call *call)
 	backend->transfer(backend, &call->transfer, &call->api->mailbox, call->number,
 		clock_monotonic_ms(&clock_system) + API_PROPOSE_MS, transfer_cb);
 	return 0;
-}
-
-/* What is looked at, once for health and alarms. */
-struct check {
-	const char *name;
-	bool ok, critical;
-	char text[128];
-};
-enum { CHECKS = 7 };
-
-static void check_set(
-	struct check *check, const char *name, bool ok, bool critical, const char *text)
-{
-	*check = (struct check){.name = name, .ok = ok, .critical = critical};
-	(void)snprintf(check->text, sizeof check->text, "%s", text);
-}
-
-static void check_peers(struct check *check, const struct replica_status *status)
-{
-	unsigned away = 0, others = 0;
-
-	for (unsigned i = 0; i < status->n_peers; i++) {
-		others += status->peers[i].id != status->node_id;
-		away += status->peers[i].id != status->node_id && !status->peers[i].connected;
-	}
-	check_set(check, "peers", away == 0, away * 2 > others, "");
-	(void)snprintf(check->text, sizeof check->text, "%u of %u other nodes are connected",
-		others - away, others);
-}
-
-static void check_certificate(struct check *check, struct api *api, const char *name,
-	const char *whose, uint64_t not_after_ms)
-{
-	uint64_t now_ms = clock_wall_ms(api->config.clock);
-	enum expiry_level level = expiry_level(not_after_ms, now_ms);
-
-	check_set(check, name, level == EXPIRY_FAR, level >= EXPIRY_7_DAYS, "");
-	if (not_after_ms == 0) {
-		(void)snprintf(check->text, sizeof check->text, "no client port is served");
-	} else {
-		(void)snprintf(check->text, sizeof check->text,
-			"the %s certificate ends in %llu days", whose,
-			(unsigned long long)expiry_days_left(not_after_ms, now_ms));
-	}
-}
-
-static void checks_make(
-	struct api_call *call, const struct sys_view *view, struct check checks[CHECKS])
-{
-	const struct replica_status *status = &view->status;
-
-	check_set(&checks[0], "leader", status->leader_id != 0, true,
-		status->leader_id != 0 ? "a leader is known" : "no leader is known");
-	check_set(&checks[1], "ready", status->ready, true,
-		status->ready ? "in touch with the leader" : "not in touch with a leader");
-	check_set(&checks[2], "disk", !status->read_only, true,
-		status->read_only ? "below the floor of free space" : "enough free space");
-	check_set(&checks[3], "state", !status->quarantined, true,
-		status->quarantined
-			? "a majority disagrees with this node's state: rebuild it from a peer"
-			: "no disagreement");
-	check_peers(&checks[4], status);
-	check_certificate(&checks[5], call->api, "certificate", "API's",
-		api_certificate_not_after_ms(call->api));
-	check_certificate(&checks[6], call->api, "link_certificate", "links'",
-		status->certificate_not_after_ms);
-}
-
-int sys_health_read(struct api_call *call)
-{
-	struct check checks[CHECKS];
-	struct sys_view view;
-	json_t *body, *rows;
-	bool ok = true;
-	int rc = sys_view_get(call, &view);
-
-	if (rc != 0) {
-		return rc;
-	}
-	checks_make(call, &view, checks);
-	rows = json_array();
-	for (unsigned i = 0; i < CHECKS; i++) {
-		json_t *row = json_object();
-
-		ok = ok && checks[i].ok;
-		json_put(row, "name", json_make_text(checks[i].name));
-		json_put(row, "ok", json_boolean(checks[i].ok));
-		json_put(row, "text", json_make_text(checks[i].text));
-		(void)json_array_append_new(rows, row);
-	}
-	body = json_object();
-	json_put(body, "ok", json_boolean(ok));
-	json_put(body, "checks", rows);
-	call_json(call, 200, body);
-	return 0;
-}
-
-static json_t *alarm_json(const char *name, bool critical, const char *text)
-{
-	json_t *alarm = json_object();
-
-	json_put(alarm, "name", json_make_text(name));
-	json_put(alarm, "severity", json_make_text(critical ? "critical" : "warning"));
-	json_put(alarm, "text", json_make_text(text));
-	return alarm;
-}
-
-int sys_alarms_read(struct api_call *call)
-{
-	struct check checks[CHECKS];
-	struct sys_view view;
-	json_t *items;
-	int rc = sys_view_get(call, &view);
-
-	if (rc != 0) {
-		return rc;
-	}
-	checks_make(call, &view, checks);
-	items = json_array();
-	for (unsigned i = 0; i < CHECKS; i++) {
-		if (!checks[i].ok) {
-			(void)json_array_append_new(items,
-				alarm_json(checks[i].name, checks[i].critical, checks[i].text));
-		}
-	}
-	if (view.cluster.read_only) {
-		(void)json_array_append_new(items,
-			alarm_json("readonly", false, "an operator made the cluster read-only"));
-	}
-	return call_list_all(call, items);
 }
 
 static void metrics_store(struct api *api, struct api_metrics_state *state)

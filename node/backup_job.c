@@ -1,6 +1,7 @@
 #include "node/backup_parts.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "backup/verify.h"
@@ -34,14 +35,40 @@ static int ship_work(struct pool_work *work)
 		s->job->repository, s->hash, s->site->name, &s->target, &s->report, &s->err);
 }
 
+static uint64_t ship_pause_ms(int rc)
+{
+	switch (rc) {
+	case 0:
+		return BACKUP_JOB_AGAIN_MS;
+	case KLUIS_EPIN:
+	case KLUIS_EUNAUTHENTICATED:
+	case KLUIS_EFORBIDDEN:
+	case KLUIS_ENOSPACE:
+		return BACKUP_JOB_HELP_MS;
+	default:
+		return BACKUP_JOB_RETRY_MS;
+	}
+}
+
+/* What alarms are made of. */
+static void ship_tell(struct backup_shipment *s, int rc)
+{
+	(void)pthread_mutex_lock(&s->job->lock);
+	s->last.rc = rc;
+	(void)snprintf(s->last.text, sizeof s->last.text, "%s", s->err.text);
+	(void)pthread_mutex_unlock(&s->job->lock);
+}
+
 static void ship_done_cb(struct pool_work *work, int rc)
 {
 	struct backup_shipment *s = CONTAINER_OF(work, struct backup_shipment, work);
 
 	s->busy = false;
-	s->next_ms = backup_job_now() + (rc == 0 ? BACKUP_JOB_AGAIN_MS : BACKUP_JOB_RETRY_MS);
+	s->next_ms = backup_job_now() + ship_pause_ms(rc);
 	if (rc == KLUIS_ENOTFOUND && s->report.connections == 0) {
 		s->passed_over = s->id; /* Pruned here, or taken by a directory that is gone. */
+	} else if (rc != KLUIS_ECLOSED) {
+		ship_tell(s, rc);
 	}
 	if (rc == 0) {
 		log_info("op=backup_ship site=%s snapshot=%llu objects=%u skipped=%u bytes=%llu",
@@ -327,6 +354,18 @@ void backup_job_claimed(void *data, uint64_t snapshot_id)
 	(void)uv_async_send(&job->claimed);
 }
 
+size_t backup_job_shipments(void *data, struct api_shipment ret_rows[SITES_MAX])
+{
+	struct backup_job *job = data;
+
+	(void)pthread_mutex_lock(&job->lock);
+	for (size_t i = 0; i < job->n_shipments; i++) {
+		ret_rows[i] = job->shipment[i].last;
+	}
+	(void)pthread_mutex_unlock(&job->lock);
+	return job->n_shipments;
+}
+
 int backup_job_verify(void *data, const uint8_t manifest_hash[32], unsigned level,
 	struct api_verify *ret_verify, struct err *e)
 {
@@ -397,6 +436,7 @@ static int job_load_sites(struct backup_job *job, struct err *e)
 		job->n_shipments++;
 		s->job = job;
 		s->site = site;
+		memcpy(s->last.site, site->name, sizeof s->last.site);
 		s->target = (struct sftp_target){.host = site->ssh.host,
 			.port = site->ssh.port,
 			.user = site->ssh_user,
@@ -414,6 +454,7 @@ static void job_free(struct backup_job *job)
 	for (size_t i = 0; i < job->n_shipments; i++) {
 		free((char *)(uintptr_t)job->shipment[i].target.path);
 	}
+	(void)pthread_mutex_destroy(&job->lock);
 	repository_close(job->repository);
 	backup_trust_release(&job->trust);
 	key_free(job->signer);
@@ -471,6 +512,7 @@ int backup_job_start(struct backup_job **ret_job, const struct config *config,
 	job->replica = replica;
 	job->pool = pool;
 	job->home = home;
+	(void)pthread_mutex_init(&job->lock, NULL);
 	job->checkpoint_dir = x_asprintf("%s/backup-checkpoint", config->data_dir);
 	rc = job_load(job, e);
 	if (rc != 0) {

@@ -18,6 +18,7 @@ enum {
 	BACKUP_JOB_RECEIVE_MS = 1000, /* Between two looks into the drops. */
 	BACKUP_JOB_PRUNE_MS = 3600 * 1000,
 	BACKUP_JOB_RETRY_MS = 15 * 1000,  /* After a failed shipment to a site. */
+	BACKUP_JOB_HELP_MS = 120 * 1000,  /* ... of a kind that an operator has to end. */
 	BACKUP_JOB_AGAIN_MS = 120 * 1000, /* Shipped, and still not confirmed. */
 	BACKUP_JOB_SHIP_ROWS = 8,	  /* Newest records that are still shipped. */
 	BACKUP_JOB_PROPOSE_MS = 10000,
@@ -37,6 +38,7 @@ void backup_job_close(struct backup_job *job, void (*closed_cb)(void *data), voi
 
 /* For api_hooks; data is the job. Any thread. */
 void backup_job_claimed(void *data, uint64_t snapshot_id);
+size_t backup_job_shipments(void *data, struct api_shipment ret_rows[SITES_MAX]);
 KLUIS_MUST_CHECK int backup_job_verify(void *data, const uint8_t manifest_hash[32], unsigned level,
 	struct api_verify *ret_verify, struct err *e);
 

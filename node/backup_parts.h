@@ -2,6 +2,7 @@
 #ifndef KLUIS_NODE_BACKUP_PARTS_H
 #define KLUIS_NODE_BACKUP_PARTS_H
 
+#include <pthread.h>
 #include <stdatomic.h>
 
 #include "backup/receive.h"
@@ -39,6 +40,7 @@ struct backup_shipment {
 	uint8_t hash[HASH_BYTES];
 	struct ship_report report;
 	struct err err;
+	struct api_shipment last; /* Under the job's lock. */
 };
 
 struct backup_job {
@@ -60,6 +62,7 @@ struct backup_job {
 
 	struct backup_take take;
 	struct backup_shipment shipment[SITES_MAX];
+	pthread_mutex_t lock;
 	size_t n_shipments;
 	struct pool_work receive, prune;
 	bool receiving, pruning, confirming, closing;

@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "backup/ssh_host_key.h"
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/random.h"
@@ -310,12 +311,25 @@ static json_t *text_or_null(const char *text)
 	return text == NULL ? json_null() : json_string(text);
 }
 
+/* As the site's operator reads it out: ssh-keygen -lf ssh_host_ed25519_key.pub. */
+static json_t *fingerprint_or_null(const char *line)
+{
+	_cleanup_(buf_release) struct buf wire = BUF_INIT;
+	char text[SSH_FINGERPRINT_BYTES];
+
+	if (line == NULL || ssh_host_key_parse(line, &wire) != 0) {
+		return json_null();
+	}
+	ssh_host_key_fingerprint(buf_bytes(&wire), text);
+	return json_string(text);
+}
+
 int ops_ssh_keys(struct invocation *inv)
 {
 	static const struct output_column columns[] = {{"site", "SITE", OUTPUT_TEXT},
 		{"node", "NODE", OUTPUT_TEXT}, {"ssh", "ADDRESS", OUTPUT_TEXT},
 		{"user", "USER", OUTPUT_TEXT}, {"path", "PATH", OUTPUT_TEXT},
-		{"host_key", "PINNED HOST KEY", OUTPUT_TEXT}};
+		{"fingerprint", "PINNED HOST KEY", OUTPUT_TEXT}};
 	_cleanup_(node_config_freep) struct node_config *config = NULL;
 	_cleanup_(json_dropp) json_t *rows = json_array();
 	_cleanup_(buf_release) struct buf own = BUF_INIT;
@@ -330,10 +344,11 @@ int ops_ssh_keys(struct invocation *inv)
 		const struct node_config_site *site = &config->sites[i];
 
 		(void)json_array_append_new(rows,
-			json_pack("{s:s, s:I, s:o, s:o, s:o, s:o}", "site", site->name, "node",
+			json_pack("{s:s, s:I, s:o, s:o, s:o, s:o, s:o}", "site", site->name, "node",
 				(json_int_t)site->id, "ssh", text_or_null(site->ssh), "user",
 				text_or_null(site->ssh_user), "path", text_or_null(site->ssh_path),
-				"host_key", text_or_null(site->ssh_host_key)));
+				"host_key", text_or_null(site->ssh_host_key), "fingerprint",
+				fingerprint_or_null(site->ssh_host_key)));
 	}
 	output_rows(&inv->out, columns, ARRAY_SIZE(columns), rows);
 	if (config->ssh_key != NULL) {

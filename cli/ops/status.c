@@ -1,6 +1,7 @@
 /* kluisctl status: every node that was asked is a row, whether it answered or not. */
 #include <string.h>
 
+#include "base/wire.h"
 #include "cli/ops/ops.h"
 
 struct status {
@@ -16,7 +17,48 @@ static const struct output_column status_columns[] = {{"node", "NODE", OUTPUT_TE
 	{"term", "TERM", OUTPUT_TEXT}, {"applied_index", "APPLIED", OUTPUT_TEXT},
 	{"read_only", "READ-ONLY", OUTPUT_TEXT}, {"version", "VERSION", OUTPUT_TEXT},
 	{"uptime_ms", "UPTIME", OUTPUT_MS}, {"certificate_days_left", "CERT-DAYS", OUTPUT_TEXT},
-	{"error", "ERROR", OUTPUT_TEXT}};
+	{"alarm_names", "ALARMS", OUTPUT_TEXT}, {"error", "ERROR", OUTPUT_TEXT}};
+
+/* Their names, for the table. */
+static json_t *status_alarm_names(const json_t *alarms)
+{
+	_cleanup_(buf_release) struct buf names = BUF_INIT;
+	const json_t *alarm;
+	size_t i;
+
+	json_array_foreach(alarms, i, alarm)
+	{
+		const char *name = json_string_value(json_object_get(alarm, "name"));
+
+		buf_put_str(&names, i == 0 ? "" : ",");
+		buf_put_str(&names, name == NULL ? "?" : name);
+	}
+	return json_string(names.len == 0 ? "none" : buf_str(&names));
+}
+
+/* What each alarm says, behind the table. */
+static void status_tell_alarms(const struct status *s)
+{
+	const json_t *row, *alarm;
+	size_t i, k;
+
+	json_array_foreach(s->rows, i, row)
+	{
+		const char *site = json_string_value(json_object_get(row, "site"));
+
+		json_array_foreach(json_object_get(row, "alarms"), k, alarm)
+		{
+			const char *severity =
+				json_string_value(json_object_get(alarm, "severity"));
+			const char *name = json_string_value(json_object_get(alarm, "name"));
+			const char *text = json_string_value(json_object_get(alarm, "text"));
+
+			output_note(&s->inv->out, "%s: %s: %s: %s", site == NULL ? "?" : site,
+				severity == NULL ? "?" : severity, name == NULL ? "?" : name,
+				text == NULL ? "?" : text);
+		}
+	}
+}
 
 static void status_answered(struct status *s, json_t *answer, const char *socket)
 {
@@ -25,6 +67,8 @@ static void status_answered(struct status *s, json_t *answer, const char *socket
 	if (json_is_integer(leader)) {
 		s->leader = (uint64_t)json_integer_value(leader);
 	}
+	(void)json_object_set_new(
+		answer, "alarm_names", status_alarm_names(json_object_get(answer, "alarms")));
 	(void)json_object_set_new(answer, "state", json_string("up"));
 	(void)json_object_set_new(answer, "socket", json_string(socket));
 	(void)json_array_append(s->rows, answer);
@@ -144,6 +188,7 @@ int ops_status(struct invocation *inv)
 	inv->err = (struct err){0};
 	status_add_members(&s, asked);
 	output_rows(&inv->out, status_columns, ARRAY_SIZE(status_columns), s.rows);
+	status_tell_alarms(&s);
 	if (s.leader == 0) {
 		rc = err_set(&inv->err, KLUIS_ENOQUORUM, "no node that answered knows a leader");
 	} else if (s.down > 0) {

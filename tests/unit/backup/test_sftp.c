@@ -11,7 +11,9 @@
 #include <unistd.h>
 
 #include "backup/sftp.h"
+#include "backup/ssh_host_key.h"
 #include "base/file.h"
+#include "base/wire.h"
 #include "tests/lib/sshd.h"
 
 static struct test_sshd *sshd;
@@ -253,9 +255,36 @@ static int stop(void **state)
 	return 0;
 }
 
+/* As ssh-keygen -l of OpenSSH 9.2 shows it. */
+static void test_host_key_line(void **state)
+{
+	static const char line[] =
+		"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIKEqcNY9VF63iQ6IjsIYT77kogQsnXb4mcLlIFvLjzvt"
+		" comment\n";
+	static const char *const bad[] = {
+		"", "ssh-ed25519", "ssh-ed25519 A", "ssh-rsa AAAA", "ssh-ed25519 AAAA*"};
+	_cleanup_(buf_release) struct buf wire = BUF_INIT, long_line = BUF_INIT;
+	char text[SSH_FINGERPRINT_BYTES];
+
+	(void)state;
+	assert_int_equal(ssh_host_key_parse(line, &wire), 0);
+	assert_int_equal(wire.len, 51);
+	ssh_host_key_fingerprint(buf_bytes(&wire), text);
+	assert_string_equal(text, "SHA256:xafSRMTYZB1q6NurfPimbtmc/kJ5jayoKHx2cBWlpKY");
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		assert_int_equal(ssh_host_key_parse(bad[i], &wire), KLUIS_EINVAL);
+	}
+	buf_put_str(&long_line, "ssh-ed25519 ");
+	for (unsigned i = 0; i < 1000; i++) {
+		buf_put_u8(&long_line, 'A');
+	}
+	assert_int_equal(ssh_host_key_parse(buf_str(&long_line), &wire), KLUIS_EINVAL);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_host_key_line),
 		cmocka_unit_test(test_put_sizes),
 		cmocka_unit_test(test_put_never_replaces),
 		cmocka_unit_test(test_list),

@@ -558,6 +558,42 @@ static void test_expiry(void **state)
 	http_client_release(&admin);
 }
 
+static size_t changed_host_key(void *data, struct api_shipment rows[SITES_MAX])
+{
+	(void)data;
+	memset(rows, 0, 3 * sizeof *rows);
+	rows[0].rc = KLUIS_ECONNECT;
+	memcpy(rows[0].text, "refused", sizeof "refused");
+	rows[1].rc = KLUIS_EPIN;
+	memcpy(rows[1].text, "the host key of 'x'", sizeof "the host key of 'x'");
+	return 3;
+}
+
+/* A receiver whose host key changed is an alarm, before any other failure to ship. */
+static void test_shipping_alarm(void **state)
+{
+	struct api_node node;
+	struct http_client admin;
+	struct answer answer;
+
+	(void)state;
+	api_node_prepare(&node);
+	node.config.hooks.shipments = changed_host_key;
+	api_node_run(&node);
+	api_node_admin(&node, &admin);
+	answer = get(&admin, "/v1/sys/alarms");
+	assert_non_null(strstr(buf_str(&answer.body),
+		"\"name\":\"shipping\",\"severity\":\"critical\",\"text\":\"2 of 3 sites: the host "
+		"key of 'x'\""));
+	answer_release(&answer);
+	answer = get(&admin, "/v1/sys/status");
+	assert_int_equal(answer.status, 200);
+	assert_non_null(strstr(buf_str(&answer.body), "\"name\":\"shipping\""));
+	answer_release(&answer);
+	http_client_release(&admin);
+	api_node_stop(&node);
+}
+
 static void test_early_close(void **state)
 {
 	struct api_node *node = *state;
@@ -587,6 +623,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_open_routes, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_restore_records, setup, teardown),
 		cmocka_unit_test(test_no_store_yet),
+		cmocka_unit_test(test_shipping_alarm),
 		cmocka_unit_test_setup_teardown(test_smuggling, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_pipelining, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_limits, setup, teardown),

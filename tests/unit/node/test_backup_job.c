@@ -300,6 +300,56 @@ static void test_cycles_and_a_manual_one(void **state)
 	assert_at_every_site(w, &row);
 }
 
+static struct api_shipment shipment_of(struct world *w, unsigned from, const char *site)
+{
+	struct api_shipment rows[SITES_MAX];
+	size_t n = backup_job_shipments(w->job[from], rows);
+
+	assert_int_equal(n, NODES - 1);
+	for (size_t i = 0; i < n; i++) {
+		if (strcmp(rows[i].site, site) == 0) {
+			return rows[i];
+		}
+	}
+	fail_msg("no site '%s'", site);
+	return rows[0];
+}
+
+/* A receiver with another host key than the pinned one gets nothing, and the node says so, with
+ * both fingerprints; the others are served. With the new key in the settings it is served, too. */
+static void test_changed_host_key(void **state)
+{
+	struct world *w = *state;
+	struct config_site *site = &w->config[0].sites[2];
+	char *pinned = site->ssh_host_key;
+	struct api_shipment shipment = {.rc = 0};
+	uint64_t id;
+
+	close_job(w, 0);
+	site->ssh_host_key = w->sshd[1]->host_key;
+	start_job(w, 0);
+	assert_int_equal(shipment_of(w, 0, names[2]).rc, 0);
+	id = claim(w, 1, true);
+	for (unsigned waited = 0; shipment.rc == 0 && waited < RIG_WAIT_MS; waited += 20) {
+		replica_rig_run(&w->rig, 20);
+		shipment = shipment_of(w, 0, names[2]);
+	}
+	assert_int_equal(shipment.rc, KLUIS_EPIN);
+	assert_non_null(strstr(shipment.text, names[2]));
+	assert_non_null(strstr(strstr(shipment.text, "SHA256:") + 1, "SHA256:"));
+	for (unsigned waited = 0; row_of(w, id).n_confirmations == 0 && waited < RIG_WAIT_MS;
+		waited += 20) {
+		replica_rig_run(&w->rig, 20);
+	}
+	assert_int_equal(row_of(w, id).n_confirmations, 1);
+	assert_int_equal(shipment_of(w, 0, names[1]).rc, 0);
+	close_job(w, 0);
+	site->ssh_host_key = pinned;
+	start_job(w, 0);
+	(void)wait_confirmed(w, id);
+	assert_int_equal(shipment_of(w, 0, names[2]).rc, 0);
+}
+
 /* Claimed while the job of the taker was down. */
 static void test_takes_up_where_it_was(void **state)
 {
@@ -341,6 +391,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_cycles_and_a_manual_one),
+		cmocka_unit_test(test_changed_host_key),
 		cmocka_unit_test(test_takes_up_where_it_was),
 		cmocka_unit_test(test_failure_is_recorded),
 	};
