@@ -296,12 +296,19 @@ int api_vault_parse(const json_t *object, struct api_vault *ret_vault, struct er
 {
 	struct json_reader r = json_reader_of(object);
 	struct api_vault vault = {0};
+	const char *etag;
 	int rc;
 
 	json_reader_hex(&r, "id", vault.id, ID_BYTES);
 	(void)snprintf(vault.role, sizeof vault.role, "%s", json_reader_string(&r, "role"));
 	vault.created_ms = json_reader_u64(&r, "created");
+	vault.revision = json_reader_u64(&r, "revision");
 	vault.seq = json_reader_u64(&r, "seq");
+	etag = json_reader_string(&r, "etag");
+	if (strlen(etag) > API_ETAG_BYTES_MAX) {
+		r.failed = "etag";
+	}
+	(void)snprintf(vault.etag, sizeof vault.etag, "%s", etag);
 	vault.page_count = json_reader_u64(&r, "page_count");
 	json_reader_hex(&r, "head_hash", vault.head_hash, HASH_BYTES);
 	json_reader_base64(&r, "label", API_LABEL_BYTES_MAX, &vault.label);
@@ -338,7 +345,7 @@ int api_vault_get(struct client *client, const uint8_t vault_id[ID_BYTES],
 	int rc;
 
 	vault_target(target, vault_id, "");
-	rc = api_json(client, "GET", target, NULL, CLIENT_AUTH, &object, e);
+	rc = api_json(client, "GET", target, NULL, CLIENT_AUTH | CLIENT_READ, &object, e);
 	if (rc == 0) {
 		rc = api_vault_parse(object, ret_vault, e);
 		json_decref(object);

@@ -17,6 +17,7 @@ enum {
 	API_PEM_BYTES_MAX = 65536,
 	API_STATEMENT_BYTES_MAX = 65536,
 	API_LABEL_BYTES_MAX = 1024,
+	API_ETAG_BYTES_MAX = 127,
 	API_KEY_BYTES = 65, /* Operator restore key: SEC1 point on P-256. */
 };
 
@@ -79,7 +80,8 @@ KLUIS_MUST_CHECK int api_logout(struct client *client, struct err *e);
 struct api_vault {
 	uint8_t id[ID_BYTES];
 	char role[16];
-	uint64_t created_ms, seq, page_count;
+	char etag[API_ETAG_BYTES_MAX + 1];
+	uint64_t created_ms, revision, seq, page_count;
 	uint8_t head_hash[HASH_BYTES];
 	struct buf label;  /* Sealed by a client, or empty. */
 	struct buf create; /* The create statement; empty in lists. */
@@ -147,9 +149,19 @@ KLUIS_MUST_CHECK int api_staged_put(struct client *client, const uint8_t vault_i
 	const uint8_t sha256[HASH_BYTES], struct bytes page, struct err *e);
 KLUIS_MUST_CHECK int api_staged_there(struct client *client, const uint8_t vault_id[ID_BYTES],
 	const uint8_t sha256[HASH_BYTES], bool *ret_there, struct err *e);
+/* A page of a commit. */
+struct api_entry {
+	uint64_t page_no, revision;
+	uint32_t epoch; /* For the writer's own leaf table; not sent. */
+	bool staged;
+	uint8_t page_hash[HASH_BYTES];
+	struct bytes page; /* Not staged: the page. Borrowed. */
+};
+/* The body of POST commits. */
+void api_commit_body(struct bytes head, const struct api_entry *entries, size_t n, struct buf *to);
 /* POST commits with a ready body. KLUIS_EPRECONDITION when the head moved, KLUIS_ECONFLICT when a
  * page's revision is not the next. */
-KLUIS_MUST_CHECK int api_commit(
-	struct client *client, const uint8_t vault_id[ID_BYTES], struct bytes body, struct err *e);
+KLUIS_MUST_CHECK int api_commit(struct client *client, const uint8_t vault_id[ID_BYTES],
+	struct bytes body, bool purge, struct err *e);
 
 #endif

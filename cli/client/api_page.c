@@ -31,7 +31,7 @@ static void page_target(
 
 static int page_json(struct client *client, const char *target, json_t **ret_object, struct err *e)
 {
-	return api_json(client, "GET", target, NULL, CLIENT_AUTH, ret_object, e);
+	return api_json(client, "GET", target, NULL, CLIENT_AUTH | CLIENT_READ, ret_object, e);
 }
 
 /* Appends the answer's body to `to`. */
@@ -170,7 +170,7 @@ int api_page(struct client *client, const uint8_t vault_id[ID_BYTES], uint64_t p
 	char target[PAGE_TARGET_MAX];
 	struct client_request request = {.method = "GET",
 		.target = target,
-		.flags = CLIENT_AUTH,
+		.flags = CLIENT_AUTH | CLIENT_READ,
 		.answer_max = PAGE_BYTES_MAX};
 
 	page_target(target, vault_id, "pages/%" PRIu64, page_no);
@@ -183,7 +183,7 @@ int api_version(struct client *client, const uint8_t vault_id[ID_BYTES], uint64_
 	char target[PAGE_TARGET_MAX];
 	struct client_request request = {.method = "GET",
 		.target = target,
-		.flags = CLIENT_AUTH,
+		.flags = CLIENT_AUTH | CLIENT_READ,
 		.answer_max = PAGE_BYTES_MAX};
 
 	page_target(target, vault_id, "pages/%" PRIu64 "/versions/%" PRIu64, page_no, revision);
@@ -255,7 +255,7 @@ int api_pages(struct client *client, const uint8_t vault_id[ID_BYTES], const uin
 	struct client_request request = {.method = "POST",
 		.target = target,
 		.type = "application/json",
-		.flags = CLIENT_AUTH,
+		.flags = CLIENT_AUTH | CLIENT_READ,
 		.answer_max = n * (PAGE_BYTES_MAX + 4)};
 	int rc;
 
@@ -325,7 +325,8 @@ int api_staged_there(struct client *client, const uint8_t vault_id[ID_BYTES],
 	const uint8_t sha256[HASH_BYTES], bool *ret_there, struct err *e)
 {
 	char target[PAGE_TARGET_MAX];
-	struct client_request request = {.method = "HEAD", .target = target, .flags = CLIENT_AUTH};
+	struct client_request request = {
+		.method = "HEAD", .target = target, .flags = CLIENT_AUTH | CLIENT_READ};
 	struct err local = {0};
 	int rc;
 
@@ -339,8 +340,21 @@ int api_staged_there(struct client *client, const uint8_t vault_id[ID_BYTES],
 	return 0;
 }
 
-int api_commit(
-	struct client *client, const uint8_t vault_id[ID_BYTES], struct bytes body, struct err *e)
+void api_commit_body(struct bytes head, const struct api_entry *entries, size_t n, struct buf *to)
+{
+	buf_put_lp32(to, head);
+	for (size_t i = 0; i < n; i++) {
+		buf_put_u64(to, entries[i].page_no);
+		buf_put_u64(to, entries[i].revision);
+		buf_put_u8(to, entries[i].staged ? 1 : 0);
+		buf_put_lp32(to, entries[i].staged ? bytes_of(entries[i].page_hash, HASH_BYTES)
+						   : entries[i].page);
+	}
+	assert(to->len <= REQUEST_BODY_BYTES_MAX);
+}
+
+int api_commit(struct client *client, const uint8_t vault_id[ID_BYTES], struct bytes body,
+	bool purge, struct err *e)
 {
 	char target[PAGE_TARGET_MAX];
 	struct client_request request = {.method = "POST",
@@ -349,6 +363,6 @@ int api_commit(
 		.body = body,
 		.flags = CLIENT_AUTH};
 
-	page_target(target, vault_id, "commits");
+	page_target(target, vault_id, "commits%s", purge ? "?purge=1" : "");
 	return page_octets(client, &request, NULL, e);
 }

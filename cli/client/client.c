@@ -12,6 +12,8 @@
 #include "cli/client/problem.h"
 #include "crypto/secret.h"
 
+enum { CLIENT_INDEX_CHARS_MAX = HEX_LEN(ID_BYTES) + 1 + 20, CLIENT_QUERY_CHARS_MAX = 64 };
+
 struct client_idle {
 	struct http_conn *conn;
 	size_t endpoint;
@@ -33,6 +35,10 @@ struct client {
 	uint64_t token_generation; /* Grows with every token set. */
 	bool lineage_pinned;
 	uint8_t lineage[ID_BYTES];
+	enum client_level level;
+	unsigned wait_ms;
+	char seen[CLIENT_INDEX_CHARS_MAX + 1]; /* Newest Kluis-Index. */
+	uint64_t seen_index, staleness_ms;
 };
 
 int client_endpoint_address(const char *url, char **ret_address, struct err *e)
@@ -152,6 +158,84 @@ void client_set_lineage(struct client *client, const uint8_t lineage[ID_BYTES])
 	(void)pthread_mutex_unlock(&client->lock);
 }
 
+void client_set_level(struct client *client, enum client_level level, unsigned wait_ms)
+{
+	(void)pthread_mutex_lock(&client->lock);
+	client->level = level;
+	client->wait_ms = wait_ms;
+	client->staleness_ms = 0;
+	(void)pthread_mutex_unlock(&client->lock);
+}
+
+uint64_t client_staleness_ms(struct client *client)
+{
+	uint64_t ms;
+
+	(void)pthread_mutex_lock(&client->lock);
+	ms = client->staleness_ms;
+	(void)pthread_mutex_unlock(&client->lock);
+	return ms;
+}
+
+/* What a session read must not be older than, and how old a stale one is. */
+static void client_note_index(struct client *client, const struct http_answer *answer)
+{
+	struct bytes index = http_answer_header(answer, "Kluis-Index");
+	struct bytes staleness = http_answer_header(answer, "Kluis-Staleness-Ms");
+	uint64_t number, ms = 0;
+
+	if (index.len <= HEX_LEN(ID_BYTES) + 1 || index.len > CLIENT_INDEX_CHARS_MAX ||
+		u64_parse(bytes_of(index.data + HEX_LEN(ID_BYTES) + 1,
+				  index.len - HEX_LEN(ID_BYTES) - 1),
+			UINT64_MAX, &number) != 0) {
+		return;
+	}
+	(void)pthread_mutex_lock(&client->lock);
+	if (memcmp(client->seen, index.data, HEX_LEN(ID_BYTES)) != 0 ||
+		number >= client->seen_index) {
+		memcpy(client->seen, index.data, index.len);
+		client->seen[index.len] = 0;
+		client->seen_index = number;
+	}
+	if (staleness.len > 0 && u64_parse(staleness, UINT64_MAX, &ms) == 0) {
+		client->staleness_ms = ms;
+	}
+	(void)pthread_mutex_unlock(&client->lock);
+}
+
+/* The level into a read: a new target, or NULL when it stays as it is. seen: room for the value of
+ * Kluis-Min-Index. */
+static char *client_level_target(struct client *client, const struct client_request *r,
+	struct http_request *wire, char seen[CLIENT_INDEX_CHARS_MAX + 1])
+{
+	static const char *const names[] = {"linearizable", "session", "stale"};
+	char wait[CLIENT_QUERY_CHARS_MAX] = "";
+	enum client_level level;
+	size_t n = 0;
+
+	(void)pthread_mutex_lock(&client->lock);
+	/* Nothing seen yet: as fresh as can be. */
+	level = client->level == CLIENT_SESSION && client->seen[0] == 0 ? CLIENT_LINEARIZABLE
+									: client->level;
+	memcpy(seen, client->seen, sizeof client->seen);
+	if (client->wait_ms > 0) {
+		(void)snprintf(wait, sizeof wait, "&wait_ms=%u", client->wait_ms);
+	}
+	(void)pthread_mutex_unlock(&client->lock);
+	if (!(r->flags & CLIENT_READ) || level == CLIENT_LINEARIZABLE) {
+		return NULL;
+	}
+	while (n < HTTP_REQUEST_FIELDS_MAX && wire->fields[n].name != NULL) {
+		n++;
+	}
+	if (level == CLIENT_SESSION) {
+		assert(n < HTTP_REQUEST_FIELDS_MAX);
+		wire->fields[n] = (struct http_field){"Kluis-Min-Index", seen};
+	}
+	return x_asprintf("%s%sconsistency=%s%s", r->target,
+		strchr(r->target, '?') == NULL ? "?" : "&", names[level], wait);
+}
+
 /* An idle connection to this end point, or NULL. */
 static struct http_conn *client_take_idle(struct client *client, size_t endpoint)
 {
@@ -248,10 +332,13 @@ static enum try_next try_request(
 		.body = r->body,
 		.answer_max = r->answer_max == 0 ? CLIENT_ANSWER_BYTES_MAX : r->answer_max};
 	uint64_t attempt_ms = clock_monotonic_ms(&clock_system) + client->call_ms;
-	char token[CLIENT_TOKEN_BYTES_MAX + 1];
+	char token[CLIENT_TOKEN_BYTES_MAX + 1], seen[CLIENT_INDEX_CHARS_MAX + 1];
+	_cleanup_(x_freep) char *levelled = NULL;
 	int rc;
 
 	memcpy(wire.fields, r->fields, sizeof wire.fields);
+	levelled = client_level_target(client, r, &wire, seen);
+	wire.target = levelled == NULL ? r->target : levelled;
 	if (r->flags & CLIENT_AUTH) {
 		client_token(client, token);
 		wire.bearer = token;
@@ -261,6 +348,7 @@ static enum try_next try_request(
 	client_give_back(client, conn, t->endpoint);
 	*ret_rc = rc;
 	if (rc == 0) {
+		client_note_index(client, t->answer);
 		client_prefer(client, t->endpoint);
 		return TRY_DONE;
 	}

@@ -34,7 +34,10 @@ enum {
 	CLIENT_AUTH = 1,	/* With the session's token; a 401 signs in again, once. */
 	CLIENT_ONCE = 2,	/* Never sent again once it may have arrived. */
 	CLIENT_ANY_LINEAGE = 4, /* Also from another lineage than the pinned one. */
+	CLIENT_READ = 8,	/* A read that takes a consistency level. */
 };
+/* Of API section 1, in the order of kluis_api.h. */
+enum client_level { CLIENT_LINEARIZABLE, CLIENT_SESSION, CLIENT_STALE };
 #define CLIENT_ANY_ENDPOINT SIZE_MAX
 
 struct client_request {
@@ -67,6 +70,11 @@ void client_set_token(struct client *client, const char *token);
 void client_token(struct client *client, char to[CLIENT_TOKEN_BYTES_MAX + 1]);
 /* From now on an answer of another lineage is KLUIS_ELINEAGE; NULL: any is taken. */
 void client_set_lineage(struct client *client, const uint8_t lineage[ID_BYTES]);
+
+/* For reads from now on; CLIENT_LINEARIZABLE at first. wait_ms 0: the node's default. */
+void client_set_level(struct client *client, enum client_level level, unsigned wait_ms);
+/* Kluis-Staleness-Ms of the last answer that had one. */
+uint64_t client_staleness_ms(struct client *client);
 
 /* Sends, resends the identical bytes where that is safe, and gives the final answer. 0 for 2xx and
  * 304. Any other status is the KLUIS_E* of its problem (RFC 9457), with the node's detail in e;

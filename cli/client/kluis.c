@@ -1,5 +1,5 @@
 /* The public face of the library: plain types in, plain types out. */
-#include "cli/client/kluis.h"
+#include "cli/client/kluis_impl.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -11,7 +11,6 @@
 #include "base/text.h"
 #include "cli/client/get.h"
 #include "cli/client/put.h"
-#include "cli/client/session.h"
 
 /* The public numbers are those of base/err.h, which only ever grow at the end. */
 #define SAME(public, own) static_assert((int)(public) == (int)(own), #public)
@@ -19,8 +18,14 @@ SAME(KLUIS_BAD_INPUT, KLUIS_EINVAL);
 SAME(KLUIS_NOT_SIGNED_IN, KLUIS_EUNAUTHENTICATED);
 SAME(KLUIS_FORBIDDEN, KLUIS_EFORBIDDEN);
 SAME(KLUIS_NOT_FOUND, KLUIS_ENOTFOUND);
+SAME(KLUIS_GONE, KLUIS_EGONE);
 SAME(KLUIS_CONFLICT, KLUIS_ECONFLICT);
+SAME(KLUIS_PRECONDITION, KLUIS_EPRECONDITION);
+SAME(KLUIS_TOO_LARGE, KLUIS_ETOOLARGE);
+SAME(KLUIS_QUOTA, KLUIS_EQUOTA);
+SAME(KLUIS_RATE_LIMITED, KLUIS_ERATE);
 SAME(KLUIS_NO_QUORUM, KLUIS_ENOQUORUM);
+SAME(KLUIS_BEHIND, KLUIS_EBEHIND);
 SAME(KLUIS_RESTORED, KLUIS_ELINEAGE);
 SAME(KLUIS_READ_ONLY, KLUIS_EREADONLY);
 SAME(KLUIS_OUTCOME_UNKNOWN, KLUIS_EUNKNOWN_OUTCOME);
@@ -33,13 +38,6 @@ SAME(KLUIS_PIN_BROKEN, KLUIS_EPIN);
 SAME(KLUIS_BUSY, KLUIS_EBUSY);
 SAME(KLUIS_EXISTS, KLUIS_EEXIST);
 SAME(KLUIS_UNREACHABLE, KLUIS_ECONNECT);
-
-struct kluis {
-	struct profile *profile;
-	struct client *client;
-	struct vault_restore restore; /* Shown and not yet accepted. */
-	bool restore_shown;
-};
 
 const char *kluis_code_name(int code)
 {
@@ -56,7 +54,7 @@ const char *kluis_version(void)
 	return KLUIS_VERSION;
 }
 
-static int give(int rc, const struct err *e, struct kluis_failure *error)
+int kluis_give(int rc, const struct err *e, struct kluis_failure *error)
 {
 	if (rc != 0 && error != NULL) {
 		error->code = rc;
@@ -116,7 +114,7 @@ int kluis_enrol(const struct kluis_enrolment *n, struct kluis_failure *error)
 	profile_close(profile);
 	client_free(client);
 	api_cluster_release(&cluster);
-	return give(rc, &e, error);
+	return kluis_give(rc, &e, error);
 }
 
 int kluis_open(const char *profile_dir, const char *first_endpoint, uint64_t give_up_ms,
@@ -132,7 +130,7 @@ int kluis_open(const char *profile_dir, const char *first_endpoint, uint64_t giv
 	rc = rc != 0 ? rc : session_client(k->profile, first_endpoint, give_up_ms, &k->client, &e);
 	if (rc != 0) {
 		kluis_close(k);
-		return give(rc, &e, error);
+		return kluis_give(rc, &e, error);
 	}
 	*ret_kluis = k;
 	return 0;
@@ -158,7 +156,7 @@ int kluis_vault_create(
 	if (rc == 0) {
 		hex_encode(bytes_of(id, ID_BYTES), ret_id);
 	}
-	return give(rc, &e, error);
+	return kluis_give(rc, &e, error);
 }
 
 /* Finishes what an earlier run left, opens, syncs. */
@@ -222,14 +220,14 @@ int kluis_put_file(struct kluis *k, const char *vault_name, const char *local_pa
 	int rc = open_vault(k, vault_name, &vault, &e);
 
 	if (rc != 0) {
-		return give(rc, &e, error);
+		return kluis_give(rc, &e, error);
 	}
 	rc = put_new(vault, &config, &put, &e);
 	rc = rc != 0 ? rc : put_file(put, local_path, path, &is_local, &e);
 	rc = rc != 0 ? rc : put_finish(put, &result, &e);
 	put_free(put);
 	vault_close(vault);
-	return give(rc, &e, error);
+	return kluis_give(rc, &e, error);
 }
 
 int kluis_put(struct kluis *k, const char *vault, const void *data, size_t len, const char *path,
@@ -240,7 +238,7 @@ int kluis_put(struct kluis *k, const char *vault, const void *data, size_t len, 
 	struct err e = {0};
 
 	if (fd < 0 || file_write_all(fd, bytes_of(data, len)) != 0) {
-		return give(err_set(&e, KLUIS_EIO, "no memory for '%s'", path), &e, error);
+		return kluis_give(err_set(&e, KLUIS_EIO, "no memory for '%s'", path), &e, error);
 	}
 	(void)snprintf(local_path, sizeof local_path, "/proc/self/fd/%d", fd);
 	return kluis_put_file(k, vault, local_path, path, NULL, NULL, error);
@@ -273,7 +271,7 @@ static int get_any(struct kluis *k, const char *vault_name, const char *path,
 	int rc = open_tree(k, vault_name, &vault, &tree, &e);
 
 	if (rc != 0) {
-		return give(rc, &e, error);
+		return kluis_give(rc, &e, error);
 	}
 	rc = tree_find(tree, path, &item, &e);
 	if (rc == 0 && (item == NULL || item->type != ITEM_FILE)) {
@@ -286,7 +284,7 @@ static int get_any(struct kluis *k, const char *vault_name, const char *path,
 	}
 	tree_free(tree);
 	vault_close(vault);
-	return give(rc, &e, error);
+	return kluis_give(rc, &e, error);
 }
 
 int kluis_get(struct kluis *k, const char *vault, const char *path, kluis_write_fn *write,
@@ -328,7 +326,7 @@ int kluis_list(struct kluis *k, const char *vault_name, const char *path, kluis_
 	int rc = open_tree(k, vault_name, &vault, &tree, &e);
 
 	if (rc != 0) {
-		return give(rc, &e, error);
+		return kluis_give(rc, &e, error);
 	}
 	rc = tree_find(tree, path, &item, &e);
 	if (rc == 0 && item != NULL && item->type != ITEM_FOLDER) {
@@ -343,7 +341,7 @@ int kluis_list(struct kluis *k, const char *vault_name, const char *path, kluis_
 	}
 	tree_free(tree);
 	vault_close(vault);
-	return give(rc, &e, error);
+	return kluis_give(rc, &e, error);
 }
 
 int kluis_remove(
@@ -358,7 +356,7 @@ int kluis_remove(
 	int rc = open_vault(k, vault_name, &vault, &e);
 
 	if (rc != 0) {
-		return give(rc, &e, error);
+		return kluis_give(rc, &e, error);
 	}
 	rc = put_new(vault, &config, &put, &e);
 	rc = rc != 0 ? rc : tree_find(put_tree(put), path, &item, &e);
@@ -369,7 +367,7 @@ int kluis_remove(
 	rc = rc != 0 ? rc : put_finish(put, &result, &e);
 	put_free(put);
 	vault_close(vault);
-	return give(rc, &e, error);
+	return kluis_give(rc, &e, error);
 }
 
 int kluis_verify(struct kluis *k, const char *vault_name, struct kluis_report *ret_report,
@@ -384,7 +382,7 @@ int kluis_verify(struct kluis *k, const char *vault_name, struct kluis_report *r
 	int rc = open_tree(k, vault_name, &vault, &tree, &e);
 
 	if (rc != 0) {
-		return give(rc, &e, error);
+		return kluis_give(rc, &e, error);
 	}
 	rc = get_verify_all(tree, &config, &report, &moved, &e);
 	if (rc == 0) {
@@ -393,7 +391,7 @@ int kluis_verify(struct kluis *k, const char *vault_name, struct kluis_report *r
 	}
 	tree_free(tree);
 	vault_close(vault);
-	return give(rc, &e, error);
+	return kluis_give(rc, &e, error);
 }
 
 int kluis_restore_show(
@@ -412,7 +410,7 @@ int kluis_restore_show(
 		each(arg, &shown);
 	}
 	k->restore_shown = rc == 0;
-	return give(rc, &e, error);
+	return kluis_give(rc, &e, error);
 }
 
 int kluis_restore_accept(struct kluis *k, struct kluis_failure *error)
@@ -422,7 +420,7 @@ int kluis_restore_accept(struct kluis *k, struct kluis_failure *error)
 				  : err_set(&e, KLUIS_EINVAL, "no restore was shown to accept");
 
 	k->restore_shown = k->restore_shown && rc != 0;
-	return give(rc, &e, error);
+	return kluis_give(rc, &e, error);
 }
 
 int kluis_call(struct kluis *k, const char *method, const char *target, const char *type,
@@ -441,7 +439,7 @@ int kluis_call(struct kluis *k, const char *method, const char *target, const ch
 	if (target[0] != '/' || strpbrk(target, " \r\n") != NULL ||
 		strpbrk(method, " \r\n") != NULL ||
 		(type != NULL && strpbrk(type, "\r\n") != NULL)) {
-		return give(err_set(&e, KLUIS_EINVAL, "malformed request"), &e, error);
+		return kluis_give(err_set(&e, KLUIS_EINVAL, "malformed request"), &e, error);
 	}
 	rc = client_call(k->client, &request, &answer, &e);
 	if (rc == 0) {
@@ -450,5 +448,5 @@ int kluis_call(struct kluis *k, const char *method, const char *target, const ch
 		*ret_body = x_memdup(answer.body.data, answer.body.len);
 	}
 	http_answer_release(&answer);
-	return give(rc, &e, error);
+	return kluis_give(rc, &e, error);
 }

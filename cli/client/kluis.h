@@ -34,8 +34,14 @@ enum kluis_code {
 	KLUIS_NOT_SIGNED_IN = -2,
 	KLUIS_FORBIDDEN = -4,
 	KLUIS_NOT_FOUND = -5,
+	KLUIS_GONE = -6,
 	KLUIS_CONFLICT = -7,
+	KLUIS_PRECONDITION = -8, /* It changed meanwhile. */
+	KLUIS_TOO_LARGE = -10,
+	KLUIS_QUOTA = -11,
+	KLUIS_RATE_LIMITED = -12,
 	KLUIS_NO_QUORUM = -13,
+	KLUIS_BEHIND = -14,   /* No node is as fresh as was asked for. */
 	KLUIS_RESTORED = -15, /* The cluster was restored: kluis_restore_show(), then _accept(). */
 	KLUIS_READ_ONLY = -16,
 	KLUIS_OUTCOME_UNKNOWN = -18, /* Safe to call again. */

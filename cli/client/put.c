@@ -14,7 +14,7 @@ struct put_piece {
 	struct put_source *source;
 	uint64_t chunk; /* Of its file. */
 	uint8_t plain_hash[HASH_BYTES];
-	struct vault_entry entry;
+	struct api_entry entry;
 	struct buf page;  /* Inline ones. */
 	struct buf plain; /* Of a pipe: it cannot be read again. */
 };
@@ -46,7 +46,7 @@ struct put {
 
 /* The pages of a commit, sealed or staged, in order. */
 struct put_batch {
-	struct vault_entry entries[COMMIT_ENTRIES_MAX];
+	struct api_entry entries[COMMIT_ENTRIES_MAX];
 	struct buf pages[COMMIT_ENTRIES_MAX]; /* Of item pages and tombstones. */
 	size_t n, inline_bytes, doomed;
 };
@@ -113,7 +113,7 @@ static int piece_seal(struct put *put, struct put_piece *piece, struct bytes con
 	struct buf page = BUF_INIT;
 	int rc;
 
-	piece->entry = (struct vault_entry){
+	piece->entry = (struct api_entry){
 		.page_no = put->next_page, .epoch = vault->keys[vault->n_keys - 1].epoch};
 	rc = vault_next_revision(vault, put->next_page, &piece->entry.revision, e);
 	if (rc != 0) {
@@ -187,7 +187,7 @@ static int intent_apply(struct put *put, const struct put_intent *intent, struct
 	}
 }
 
-static int put_stage(struct put *put, struct vault_entry *entry, struct buf *page, struct err *e)
+static int put_stage(struct put *put, struct api_entry *entry, struct buf *page, struct err *e)
 {
 	entry->staged = true;
 	if (put->upload == NULL) {
@@ -201,7 +201,7 @@ static int batch_add(struct put *put, struct put_batch *b, uint64_t page_no, uns
 	struct bytes content, struct err *e)
 {
 	struct vault *vault = put->vault;
-	struct vault_entry *entry = &b->entries[b->n];
+	struct api_entry *entry = &b->entries[b->n];
 	struct buf *page = &b->pages[b->n];
 	uint8_t plain[HASH_BYTES];
 	int rc;
@@ -209,7 +209,7 @@ static int batch_add(struct put *put, struct put_batch *b, uint64_t page_no, uns
 	if (b->n == COMMIT_ENTRIES_MAX) {
 		return err_set(e, KLUIS_ETOOLARGE, "more pages change than a commit can hold");
 	}
-	*entry = (struct vault_entry){
+	*entry = (struct api_entry){
 		.page_no = page_no, .epoch = vault->keys[vault->n_keys - 1].epoch};
 	hash_sha256(content, plain);
 	rc = vault_next_revision(vault, page_no, &entry->revision, e);
@@ -273,7 +273,7 @@ static int batch_add_doomed(struct put *put, struct put_batch *b, struct err *e)
 
 static int entry_compare(const void *a, const void *b)
 {
-	const struct vault_entry *x = a, *y = b;
+	const struct api_entry *x = a, *y = b;
 
 	return x->page_no < y->page_no ? -1 : x->page_no > y->page_no;
 }

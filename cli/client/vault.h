@@ -54,15 +54,6 @@ struct vault {
 	struct err stuck;
 };
 
-/* A page of a commit. */
-struct vault_entry {
-	uint64_t page_no, revision;
-	uint32_t epoch;
-	bool staged;
-	uint8_t page_hash[HASH_BYTES];
-	struct bytes page; /* Not staged: the page. Borrowed. */
-};
-
 /* Names may be any UTF-8 of 1..255 bytes without '/', ':' and control bytes. */
 bool vault_name_valid(const char *name);
 
@@ -126,7 +117,7 @@ KLUIS_MUST_CHECK int vault_next_revision(
  * Any other error: the commit may or may not have happened, whatever the cluster says of it; the
  * next vault_sync() finds out, and no other head is signed for its seq before. */
 KLUIS_MUST_CHECK int vault_commit(
-	struct vault *vault, const struct vault_entry *entries, size_t n, struct err *e);
+	struct vault *vault, const struct api_entry *entries, size_t n, struct err *e);
 
 /* After KLUIS_ELINEAGE. What the operator's record says, checked against the pinned restore key:
  * an unbroken run of records from the pinned lineage to the cluster's. */

@@ -125,7 +125,7 @@ static int pending_send(
 	struct vault *vault, const struct pending *pending, bool *ret_sent, struct err *e)
 {
 	struct err why = {0};
-	int rc = api_commit(vault->client, vault->id, pending->body, &why);
+	int rc = api_commit(vault->client, vault->id, pending->body, false, &why);
 
 	/* Whose head came first is not taken from the answer: the heads have to show it. */
 	if (rc == 0 || commit_conflicts(rc)) {
@@ -185,7 +185,7 @@ struct commit_undo {
 };
 
 static void commit_apply(
-	struct vault *vault, const struct vault_entry *entries, size_t n, struct commit_undo *undo)
+	struct vault *vault, const struct api_entry *entries, size_t n, struct commit_undo *undo)
 {
 	undo->count = merkle_count(vault->tree);
 	undo->states = x_calloc(n, sizeof *undo->states);
@@ -210,7 +210,7 @@ static void commit_apply(
 }
 
 static void commit_undo(
-	struct vault *vault, const struct vault_entry *entries, size_t n, struct commit_undo *undo)
+	struct vault *vault, const struct api_entry *entries, size_t n, struct commit_undo *undo)
 {
 	if (merkle_count(vault->tree) > undo->count) {
 		merkle_truncate(vault->tree, undo->count);
@@ -220,20 +220,6 @@ static void commit_undo(
 			vault_set_leaf(vault, entries[i].page_no, undo->states[i], undo->leaves[i]);
 		}
 	}
-}
-
-static void commit_body(
-	struct bytes head, const struct vault_entry *entries, size_t n, struct buf *to)
-{
-	buf_put_lp32(to, head);
-	for (size_t i = 0; i < n; i++) {
-		buf_put_u64(to, entries[i].page_no);
-		buf_put_u64(to, entries[i].revision);
-		buf_put_u8(to, entries[i].staged ? 1 : 0);
-		buf_put_lp32(to, entries[i].staged ? bytes_of(entries[i].page_hash, HASH_BYTES)
-						   : entries[i].page);
-	}
-	assert(to->len <= REQUEST_BODY_BYTES_MAX);
 }
 
 static int commit_sign(
@@ -257,7 +243,7 @@ static int commit_sign(
 }
 
 static int commit_send(struct vault *vault, struct head *head, struct buf *bytes,
-	const struct vault_entry *entries, size_t n, struct err *e)
+	const struct api_entry *entries, size_t n, struct err *e)
 {
 	_cleanup_(buf_release) struct buf body = BUF_INIT;
 	int rc = commit_sign(vault, head, bytes, e);
@@ -265,7 +251,7 @@ static int commit_send(struct vault *vault, struct head *head, struct buf *bytes
 	if (rc != 0) {
 		return rc;
 	}
-	commit_body(buf_bytes(bytes), entries, n, &body);
+	api_commit_body(buf_bytes(bytes), entries, n, &body);
 	rc = pending_store(vault, head, buf_bytes(&body), e);
 	if (rc != 0) {
 		return rc;
@@ -273,7 +259,7 @@ static int commit_send(struct vault *vault, struct head *head, struct buf *bytes
 	if (FAULT_POINT("vault.pending_stored")) {
 		return err_set(e, KLUIS_ECLOSED, "stopped before the commit was sent");
 	}
-	rc = api_commit(vault->client, vault->id, buf_bytes(&body), e);
+	rc = api_commit(vault->client, vault->id, buf_bytes(&body), false, e);
 	return rc == 0 || rc == KLUIS_ELINEAGE || err_retryable(rc) || commit_conflicts(rc)
 		       ? rc
 		       : commit_stuck(vault, head->seq, e);
@@ -325,7 +311,7 @@ static int commit_make_way(struct vault *vault, struct err *e)
 	return rc;
 }
 
-int vault_commit(struct vault *vault, const struct vault_entry *entries, size_t n, struct err *e)
+int vault_commit(struct vault *vault, const struct api_entry *entries, size_t n, struct err *e)
 {
 	_cleanup_(buf_release) struct buf bytes = BUF_INIT;
 	struct commit_undo undo;
@@ -337,6 +323,10 @@ int vault_commit(struct vault *vault, const struct vault_entry *entries, size_t 
 	rc = commit_make_way(vault, e);
 	if (rc != 0) {
 		return rc;
+	}
+	if (entries[n - 1].page_no >= VAULT_PAGES_MAX) {
+		return err_set(e, KLUIS_ETOOLARGE, "vault '%s': it can hold %d pages", vault->name,
+			VAULT_PAGES_MAX);
 	}
 	commit_apply(vault, entries, n, &undo);
 	rc = commit_send(vault, &head, &bytes, entries, n, e);

@@ -26,7 +26,7 @@ static int sync_head_parse(
 	if (rc != 0) {
 		return err_set(e, KLUIS_EVERIFY, "vault '%s': malformed head", vault->name);
 	}
-	if (ret_head->page_count > MERKLE_LEAVES_MAX) {
+	if (ret_head->page_count > VAULT_PAGES_MAX) {
 		return err_set(e, KLUIS_EVERIFY, "vault '%s': more pages than can be", vault->name);
 	}
 	if (memcmp(ret_head->vault_id, vault->id, ID_BYTES) != 0) {

@@ -164,10 +164,10 @@ static json_t *vault_object(const struct store_vault *v)
 {
 	const struct head *head = &v->parsed[v->n_heads - 1];
 
-	return json_pack("{s:o, s:s, s:i, s:o, s:I, s:o, s:I, s:s, s:o}", "id",
-		text_hex(bytes_of(v->id, ID_BYTES)), "role", "admin", "created", 1, "label",
-		text_base64(buf_bytes(&v->label)), "seq", (json_int_t)head->seq, "head_hash",
-		text_hex(bytes_of(head->hash, HASH_BYTES)), "page_count",
+	return json_pack("{s:o, s:s, s:i, s:i, s:o, s:I, s:o, s:I, s:s, s:o}", "id",
+		text_hex(bytes_of(v->id, ID_BYTES)), "role", "admin", "created", 1, "revision", 1,
+		"label", text_base64(buf_bytes(&v->label)), "seq", (json_int_t)head->seq,
+		"head_hash", text_hex(bytes_of(head->hash, HASH_BYTES)), "page_count",
 		(json_int_t)head->page_count, "etag", "\"1\"", "create",
 		text_base64(buf_bytes(&v->create)));
 }

@@ -340,6 +340,43 @@ static void test_revision_lies_twice(void **state)
 	assert_int_equal(fake_node_heads_sent(f->node, 3), sent);
 }
 
+/* Heads by a writer whose identity is not here are neither taken nor called a forgery. */
+static void test_unknown_writer(void **state)
+{
+	static const char *const says[] = {"another device of this account", "another user"};
+	struct cli_fixture *f = *state;
+	_cleanup_(x_freep) char *copy = x_asprintf("%s/copy", f->dir);
+	uint8_t before[HASH_BYTES], after[HASH_BYTES];
+	struct err e = {0};
+	uint64_t seq;
+
+	put_ok(f, "one", "1");
+	assert_int_equal(file_make_dirs(copy, 0700, &e), 0);
+	cli_fixture_copy(f->profile_dir, copy);
+	put_ok(f, "two", "2");
+	free(f->profile_dir);
+	f->profile_dir = x_strdup(copy);
+	cli_fixture_reopen(f);
+	cli_fixture_digest(f, before);
+	for (size_t i = 0; i < ARRAY_SIZE(says); i++) {
+		struct identity *me = &f->profile->identity;
+
+		/* As if another had signed; the vault's own statement is checked before. */
+		struct vault *vault;
+
+		assert_int_equal(vault_open(f->profile, f->client, "v", &vault, &f->err), 0);
+		(i == 0 ? me->devices[0].device_id : me->user_id)[0] ^= 1;
+		assert_int_equal(vault_sync(vault, &f->err), KLUIS_EVERIFY);
+		assert_non_null(strstr(f->err.text, says[i]));
+		(i == 0 ? me->devices[0].device_id : me->user_id)[0] ^= 1;
+		vault_close(vault);
+	}
+	cli_fixture_digest(f, after);
+	assert_memory_equal(before, after, HASH_BYTES);
+	assert_int_equal(cli_fixture_sync(f, &seq), 0);
+	assert_int_equal(seq, 3);
+}
+
 /* A list of changes that never ends is cut where it repeats itself. */
 static void test_endless_changes(void **state)
 {
@@ -576,7 +613,7 @@ static void test_folder_with_the_roots_id(void **state)
 	_cleanup_(buf_release) struct buf page = BUF_INIT;
 	struct page_item item = {
 		.item_rev = 1, .type = ITEM_FOLDER, .body = bytes_str("{\"name\":\"loop\"}")};
-	struct vault_entry entry = {.revision = 1, .epoch = 1};
+	struct api_entry entry = {.revision = 1, .epoch = 1};
 	uint8_t hash[HASH_BYTES];
 	struct tree_item **children;
 	struct vault *vault;
@@ -617,6 +654,7 @@ int main(void)
 		FIXTURE(test_staged_pages_expired),
 		FIXTURE(test_revision_lies),
 		FIXTURE(test_revision_lies_twice),
+		FIXTURE(test_unknown_writer),
 		FIXTURE(test_endless_changes),
 		FIXTURE(test_refused_by_nobody),
 		FIXTURE(test_pending_and_forged_head),

@@ -1,0 +1,27 @@
+/* What the files behind the public headers share. */
+#ifndef KLUIS_CLI_CLIENT_KLUIS_IMPL_H
+#define KLUIS_CLI_CLIENT_KLUIS_IMPL_H
+
+#include "cli/client/kluis.h"
+#include "cli/client/session.h"
+#include "cli/client/vault.h"
+
+struct kluis {
+	struct profile *profile;
+	struct client *client;
+	struct vault_restore restore; /* Shown and not yet accepted. */
+	bool restore_shown;
+	enum client_level level; /* Of the calls in kluis_api.h. */
+	unsigned wait_ms;
+};
+
+/* Fills the caller's failure, if there was one and it wants it; returns rc. */
+int kluis_give(int rc, const struct err *e, struct kluis_failure *error);
+/* Around each call of kluis_api.h: its level counts there alone, for what verifies has to see the
+ * newest. */
+struct client *kluis_api_begin(struct kluis *kluis);
+int kluis_api_end(struct kluis *kluis, int rc, const struct err *e, struct kluis_failure *error);
+/* KLUIS_EINVAL unless the text may stand in a field of a request's head. */
+KLUIS_MUST_CHECK int kluis_api_field(const char *text, struct err *e);
+
+#endif
