@@ -444,6 +444,9 @@ static void reply_fields(struct api_call *call)
 		http_reply_field(
 			req, "kluis-staleness-ms", "%llu", (unsigned long long)call->staleness_ms);
 	}
+	if (call->content_range.len > 0 && (call->rc == 0 || call->rc == KLUIS_ERANGE)) {
+		http_reply_field(req, "content-range", "%s", buf_str(&call->content_range));
+	}
 	if (call->rc != 0) {
 		return;
 	}
@@ -455,9 +458,6 @@ static void reply_fields(struct api_call *call)
 	}
 	if (call->accept_ranges) {
 		http_reply_field(req, "accept-ranges", "bytes");
-	}
-	if (call->content_range.len > 0) {
-		http_reply_field(req, "content-range", "%s", buf_str(&call->content_range));
 	}
 }
 

@@ -271,21 +271,61 @@ int page_put_read(struct api_call *call)
 	return 0;
 }
 
+/* Is this request's page what the head stands for? A head that is stored already is success
+ * whatever came with it: then the page may be another, and was never looked at. */
+static int page_put_is_stored(struct api_call *call, const uint8_t page_hash[32], bool *ret_stored)
+{
+	const struct commit_in *in = call->extra;
+	_cleanup_(buf_release) struct buf value = BUF_INIT;
+	struct page_header header;
+	struct head_row row;
+	uint8_t leaf[32];
+	int rc = page_parse(call_body(call), &header, &call->e);
+
+	rc = rc != 0 ? rc
+		     : head_store_get(
+			       call->view, call->vault_id, in->head.seq, &value, &row, &call->e);
+	if (rc != 0) {
+		return rc;
+	}
+	page_leaf(&header.place, page_hash, leaf);
+	*ret_stored = false;
+	for (uint32_t i = 0; i < row.n_pages; i++) {
+		struct head_page page = head_row_page(&row, i);
+
+		*ret_stored = *ret_stored || memcmp(page.leaf, leaf, sizeof leaf) == 0;
+	}
+	return 0;
+}
+
+static int page_put_refused(struct api_call *call)
+{
+	int rc = commit_applied(call);
+
+	if (call->current_etag[0] != '\0' && page_etag(call, call->current_etag) == KLUIS_EAGAIN) {
+		return KLUIS_EAGAIN;
+	}
+	return rc;
+}
+
 int page_put_applied(struct api_call *call)
 {
 	const struct commit_in *in = call->extra;
 	uint8_t hash[32];
+	bool stored;
 	int rc;
 
 	if (call->rc != 0) {
-		rc = commit_applied(call);
-		if (call->current_etag[0] != '\0' &&
-			page_etag(call, call->current_etag) == KLUIS_EAGAIN) {
-			return KLUIS_EAGAIN;
-		}
-		return rc;
+		return page_put_refused(call);
 	}
 	hash_sha256(call_body(call), hash);
+	rc = page_put_is_stored(call, hash, &stored);
+	if (rc != 0) {
+		return rc;
+	}
+	if (!stored) {
+		return call_fail(call, KLUIS_ECONFLICT, "this head is stored, with another page");
+	}
 	etag_format(call->revision, hash, call->etag);
 	return committed_json(call, in->create ? 201 : 200);
 }

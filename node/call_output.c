@@ -179,6 +179,8 @@ int call_octets(struct api_call *call, struct buf *bytes)
 		rc = range_parse(range, bytes->len, &first, &len);
 		if (rc == KLUIS_ERANGE) {
 			call->problem_limit = bytes->len;
+			/* RFC 9110 section 14.4: so the client learns what it may ask for. */
+			buf_printf(&call->content_range, "bytes */%zu", bytes->len);
 			return call_fail(call, rc, "the object has %zu bytes", bytes->len);
 		}
 		if (rc == 0) {

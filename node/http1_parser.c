@@ -198,6 +198,30 @@ static int head_frame(struct http1_head *head)
 	return 0;
 }
 
+/* RFC 9112 section 3.2.2: a target in absolute form is as good as one in origin form, which it
+ * becomes. Host has to say the same: two names for one request are two requests to two readers. */
+static int head_absolute(struct http1_head *head)
+{
+	struct bytes path, authority, host;
+
+	if (!http_target_absolute(buf_bytes(&head->target), &authority, &path)) {
+		return 0;
+	}
+	if (http_fields_get(&head->fields, "host", &host) > 0 &&
+		!bytes_equal_nocase(host, authority)) {
+		return KLUIS_EINVAL;
+	}
+	buf_consume(&head->target, head->target.len - path.len);
+	if (head->target.len == 0 || head->target.data[0] == '?') {
+		_cleanup_(buf_release) struct buf query = head->target;
+
+		head->target = BUF_INIT;
+		buf_append(&head->target, "/", 1);
+		buf_append_bytes(&head->target, buf_bytes(&query));
+	}
+	return 0;
+}
+
 static int head_check(struct http1_head *head)
 {
 	struct bytes value;
@@ -215,7 +239,7 @@ static int head_check(struct http1_head *head)
 		}
 		head->expect_continue = head->minor == 1;
 	}
-	return head->target.len > HTTP_TARGET_BYTES_MAX ? KLUIS_ETOOLARGE : 0;
+	return head->target.len > HTTP_TARGET_BYTES_MAX ? KLUIS_ETOOLARGE : head_absolute(head);
 }
 
 static int block_done(struct http1_parser *parser)

@@ -37,17 +37,22 @@ static uint8_t ascii_lower(uint8_t c)
 	return c >= 'A' && c <= 'Z' ? (uint8_t)(c + 32) : c;
 }
 
-bool bytes_is_nocase(struct bytes bytes, const char *text)
+bool bytes_equal_nocase(struct bytes a, struct bytes b)
 {
-	if (bytes.len != strlen(text)) {
+	if (a.len != b.len) {
 		return false;
 	}
-	for (size_t i = 0; i < bytes.len; i++) {
-		if (ascii_lower(bytes.data[i]) != ascii_lower((uint8_t)text[i])) {
+	for (size_t i = 0; i < a.len; i++) {
+		if (ascii_lower(a.data[i]) != ascii_lower(b.data[i])) {
 			return false;
 		}
 	}
 	return true;
+}
+
+bool bytes_is_nocase(struct bytes bytes, const char *text)
+{
+	return bytes_equal_nocase(bytes, bytes_str(text));
 }
 
 struct bytes bytes_trim(struct bytes b)
@@ -166,6 +171,31 @@ bool http_fields_has_token(const struct http_fields *fields, const char *name, c
 				return true;
 			}
 		}
+	}
+	return false;
+}
+
+bool http_target_absolute(struct bytes target, struct bytes *ret_authority, struct bytes *ret_path)
+{
+	static const char *const schemes[] = {"https://", "http://"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(schemes); i++) {
+		size_t skip = strlen(schemes[i]), len = 0;
+		const uint8_t *at = target.data + skip;
+
+		if (target.len <= skip ||
+			!bytes_is_nocase(bytes_of(target.data, skip), schemes[i])) {
+			continue;
+		}
+		while (len < target.len - skip && at[len] != '/' && at[len] != '?') {
+			if (at[len] == '@' || at[len] == '#') {
+				return false; /* RFC 9110 section 4.2.4: a user there is a trap. */
+			}
+			len++;
+		}
+		*ret_authority = bytes_of(at, len);
+		*ret_path = bytes_of(at + len, target.len - skip - len);
+		return len > 0;
 	}
 	return false;
 }

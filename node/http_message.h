@@ -48,7 +48,12 @@ bool http_fields_has_token(const struct http_fields *fields, const char *name, c
 
 bool bytes_is(struct bytes bytes, const char *text);	    /* Exactly. */
 bool bytes_is_nocase(struct bytes bytes, const char *text); /* ASCII case ignored. */
-struct bytes bytes_trim(struct bytes bytes);		    /* Without SP and HT at both ends. */
+bool bytes_equal_nocase(struct bytes a, struct bytes b);
+struct bytes bytes_trim(struct bytes bytes); /* Without SP and HT at both ends. */
+
+/* true: an http or https target in absolute form (RFC 9112 section 3.2.2) with an authority that
+ * names a host and no user. *ret_path is the rest, perhaps empty, and begins with "/" or "?". */
+bool http_target_absolute(struct bytes target, struct bytes *ret_authority, struct bytes *ret_path);
 
 /* Splits an origin-form target (RFC 9112 section 3.2.1) at "?". KLUIS_EINVAL: anything else
  * (absolute form, "*"), a fragment, a byte that is not visible ASCII; KLUIS_ETOOLARGE beyond

@@ -172,7 +172,10 @@ static void test_smuggling(void **state)
 		"GET /healthz HTTP/1.1\r\n\r\n",
 		"GET /healthz HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
 		"GET /healthz HTTP/1.1\r\nHost : a\r\n\r\n",
-		"GET http://a/healthz HTTP/1.1\r\nHost: a\r\n\r\n",
+		"GET http://b/healthz HTTP/1.1\r\nHost: a\r\n\r\n",
+		"GET https:/healthz HTTP/1.1\r\nHost: a\r\n\r\n",
+		"GET ftp://a/healthz HTTP/1.1\r\nHost: a\r\n\r\n",
+		"GET https://u@a/healthz HTTP/1.1\r\nHost: u@a\r\n\r\n",
 		"GET /healthz# HTTP/1.1\r\nHost: a\r\n\r\n",
 		"GET * HTTP/1.1\r\nHost: a\r\n\r\n",
 		"nonsense\r\n\r\n",
@@ -193,8 +196,9 @@ static void test_smuggling(void **state)
 		assert_string_equal(answer_text(&answer, "code"), "invalid");
 		check_common(&answer);
 		/* A target that is none is a fine message: the connection goes on. */
-		if (strncmp(inputs[i], "GET http:", 9) != 0 &&
-			strncmp(inputs[i], "GET *", 5) != 0 &&
+		if (strncmp(inputs[i], "GET *", 5) != 0 &&
+			strncmp(inputs[i], "GET https:", 10) != 0 &&
+			strncmp(inputs[i], "GET ftp:", 8) != 0 &&
 			strstr(inputs[i], "healthz#") == NULL) {
 			assert_string_equal(answer_field(&answer, "connection"), "close");
 			assert_true(http_client_closed(&client));
@@ -203,6 +207,39 @@ static void test_smuggling(void **state)
 		buf_release(&both);
 		http_client_release(&client);
 	}
+}
+
+/* RFC 9112 section 3.2.2: a server takes what is meant for a proxy, too. */
+static void test_absolute_form(void **state)
+{
+	static const char *const inputs[] = {
+		"GET https://a:1/healthz HTTP/1.1\r\nHost: a:1\r\n\r\n",
+		"GET HTTP://A.example/healthz HTTP/1.1\r\nHost: a.EXAMPLE\r\n\r\n",
+		"GET https://[::1]:7/v1/version HTTP/1.1\r\nHost: [::1]:7\r\n\r\n",
+	};
+	struct api_node *node = *state;
+	struct http_client client;
+	struct answer answer;
+
+	api_node_connect(node, "http/1.1", &client);
+	for (size_t i = 0; i < ARRAY_SIZE(inputs); i++) {
+		http_client_send(&client, bytes_str(inputs[i]));
+		answer = http_client_receive(&client, false);
+		if (answer.status != 200) {
+			fail_msg("%d for: %s", answer.status, inputs[i]);
+		}
+		answer_release(&answer);
+	}
+	/* No path is "/", which is no route; with a query, too. */
+	http_client_send(&client, bytes_str("GET https://a HTTP/1.1\r\nHost: a\r\n\r\n"));
+	answer = http_client_receive(&client, false);
+	assert_int_equal(answer.status, 404);
+	answer_release(&answer);
+	http_client_send(&client, bytes_str("GET https://a?b HTTP/1.1\r\nHost: a\r\n\r\n"));
+	answer = http_client_receive(&client, false);
+	assert_int_equal(answer.status, 404);
+	answer_release(&answer);
+	http_client_release(&client);
 }
 
 static void test_pipelining(void **state)
@@ -625,6 +662,7 @@ int main(void)
 		cmocka_unit_test(test_no_store_yet),
 		cmocka_unit_test(test_shipping_alarm),
 		cmocka_unit_test_setup_teardown(test_smuggling, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_absolute_form, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_pipelining, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_limits, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_expect, setup, teardown),

@@ -6,6 +6,8 @@
 
 #include "base/text.h"
 #include "base/wire.h"
+#include "node/etag.h"
+#include "crypto/hash.h"
 #include "tests/lib/api/node.h"
 
 struct fixture {
@@ -170,12 +172,23 @@ static void test_vaults(void **state)
 	answer_release(&answer);
 }
 
+/* RFC 9110 section 8.8.3 form of API section 1: "<revision>-<16 hex of SHA-256>". */
+static const char *page_tag(uint64_t revision, const struct buf *page, char to[ETAG_CHARS_MAX + 1])
+{
+	uint8_t hash[HASH_BYTES];
+
+	hash_sha256(buf_bytes(page), hash);
+	etag_format(revision, hash, to);
+	return to;
+}
+
 static void test_pages(void **state)
 {
 	struct fixture *f = *state;
-	_cleanup_(buf_release) struct buf page = BUF_INIT, second = BUF_INIT, head = BUF_INIT;
+	_cleanup_(buf_release) struct buf page = BUF_INIT, second = BUF_INIT, head = BUF_INIT,
+					  other = BUF_INIT;
 	struct answer answer, again;
-	char fields[160];
+	char fields[160], tag[ETAG_CHARS_MAX + 1];
 
 	answer = get(f, "/pages/0", "");
 	expect_problem(&answer, 404, "not-found");
@@ -196,6 +209,8 @@ static void test_pages(void **state)
 	answer_release(&again);
 	again = get(f, "/pages/0", "Range: bytes=9999999-\r\n");
 	expect_problem(&again, 416, "invalid");
+	(void)snprintf(fields, sizeof fields, "bytes */%zu", page.len);
+	assert_string_equal(answer_field(&again, "content-range"), fields);
 	answer_release(&again);
 	again = get(f, "/pages/0", "Range: bytes=0-1,4-5\r\n");
 	assert_int_equal(again.status, 200);
@@ -236,6 +251,17 @@ static void test_pages(void **state)
 	again = put(f, 0, &second, &head, fields);
 	assert_int_equal(again.status, 200);
 	assert_int_equal(answer_number(&again, "seq"), (json_int_t)f->person.seq);
+	assert_string_equal(answer_field(&again, "etag"), page_tag(2, &second, tag));
+	answer_release(&again);
+	/* The same head with other bytes: they are not what is stored, and no tag says that they
+	 * are. */
+	person_page(&f->person, 0, 2, "too", &other);
+	again = put(f, 0, &other, &head, fields);
+	expect_problem(&again, 409, "conflict");
+	assert_string_equal(answer_field(&again, "etag"), "");
+	answer_release(&again);
+	again = get(f, "/pages/0", "");
+	assert_true(bytes_equal(buf_bytes(&again.body), buf_bytes(&second)));
 	answer_release(&again);
 
 	again = get(f, "/pages/0/versions", "");
