@@ -117,7 +117,11 @@ enum {
 	LIST_LIMIT_DEFAULT = 100,
 	LIST_LIMIT_MAX = 500,
 };
-#define STAGED_KEPT_MS	    (24ULL * 3600 * 1000)
+#define STAGED_KEPT_MS (24ULL * 3600 * 1000)
+#define STAGED_USER_BYTES_MAX \
+	(4ULL << 30) /* Of one user, staged and not committed, in all vaults. */
+#define AUDIT_KEPT_MS	    (400ULL * 24 * 3600 * 1000)
+#define AUDIT_ROWS_MAX	    (1ULL << 20) /* The oldest go first, however young. */
 #define VERSIONS_KEPT_MS    (30ULL * 24 * 3600 * 1000)
 #define IDEMPOTENCY_KEPT_MS (24ULL * 3600 * 1000)
 

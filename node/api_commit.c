@@ -369,6 +369,21 @@ static int staged_find(struct api_call *call, unsigned role_min, struct page_row
 		       : rc;
 }
 
+/* Apply decides; what has no room is not sent to six sites first. */
+static int staged_put_quota(struct api_call *call)
+{
+	uint64_t bytes;
+	int rc = page_store_staged_use(call->view, call->session.user_id, &bytes, &call->e);
+
+	if (rc == 0 && bytes + call_body(call).len > STAGED_USER_BYTES_MAX) {
+		call->problem_limit = STAGED_USER_BYTES_MAX;
+		rc = call_fail(call, KLUIS_EQUOTA,
+			"%llu bytes are staged: commit them, or wait until they expire",
+			(unsigned long long)bytes);
+	}
+	return rc;
+}
+
 int staged_put_read(struct api_call *call)
 {
 	struct staged_in *in = call->extra;
@@ -385,7 +400,7 @@ int staged_put_read(struct api_call *call)
 	/* Uploading it again keeps it for longer; soon after the first time that is not worth a
 	 * command. */
 	in->there = rc == 0 && row.expires_ms > call->now_ms + STAGED_KEPT_MS / 2;
-	return rc == KLUIS_ENOTFOUND ? 0 : rc;
+	return rc == KLUIS_ENOTFOUND ? staged_put_quota(call) : rc;
 }
 
 static void staged_json(struct api_call *call)
@@ -422,6 +437,8 @@ int staged_put_applied(struct api_call *call)
 {
 	if (call->rc == 0) {
 		staged_json(call);
+	} else if (call->rc == KLUIS_EQUOTA) {
+		call->problem_limit = STAGED_USER_BYTES_MAX;
 	}
 	return call->rc;
 }

@@ -96,6 +96,8 @@ int limits_parse(struct api_call *call)
 		{"list_max", LIST_LIMIT_MAX},
 		{"wait_ms", API_WAIT_MS_MAX},
 		{"staged_kept_ms", STAGED_KEPT_MS},
+		{"staged_user_bytes", STAGED_USER_BYTES_MAX},
+		{"audit_kept_ms", AUDIT_KEPT_MS},
 		{"versions_kept", PAGE_VERSIONS_MAX},
 		{"versions_kept_ms", VERSIONS_KEPT_MS},
 		{"idempotency_kept_ms", IDEMPOTENCY_KEPT_MS},

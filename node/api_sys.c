@@ -569,6 +569,10 @@ int sys_audit_read(struct api_call *call)
 	for (; rc == 0 && seq > 0 && json_array_size(items) < call->limit; seq--) {
 		rc = audit_add(call, seq, items);
 	}
+	if (rc == KLUIS_ENOTFOUND) { /* It and those before have expired. */
+		rc = 0;
+		seq = 0;
+	}
 	if (rc != 0) {
 		json_decref(items);
 		return rc;

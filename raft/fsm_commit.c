@@ -63,6 +63,7 @@ int apply_stage_page(struct apply *a, const struct command_stage_page *c)
 	}
 	row.committed_ms = a->now_ms;
 	row.expires_ms = a->now_ms + STAGED_KEPT_MS;
+	memcpy(row.user_id, session.user_id, sizeof row.user_id);
 	memcpy(a->reply.hash, row.hash, 32);
 	return page_store_stage(a->txn, c->vault_id, &row, c->page, a->e);
 }
@@ -210,6 +211,7 @@ static int commit_page(struct apply *a, struct commit *m, const struct commit_en
 	row.seq = m->head.seq;
 	row.committed_ms = a->now_ms;
 	row.expires_ms = 0;
+	memset(row.user_id, 0, sizeof row.user_id);
 	listed = (struct head_page){
 		.page_no = row.page_no, .revision = row.revision, .key_epoch = row.key_epoch};
 	memcpy(listed.leaf, row.leaf, 32);

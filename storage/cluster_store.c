@@ -301,3 +301,35 @@ int audit_store_get(const struct kv_view *view, uint64_t seq, struct buf *ret_va
 
 	return row_get(view, &key, ret_value, e);
 }
+
+int audit_store_due(
+	const struct kv_view *view, uint64_t seq, uint64_t now_ms, bool *ret_due, struct err *e)
+{
+	_cleanup_(buf_release) struct buf value = BUF_INIT;
+	struct key key = audit_key(seq);
+	struct audit_row row;
+	uint8_t hash[32];
+	uint64_t last;
+	int rc = audit_store_last(view, &last, hash, e);
+
+	if (rc != 0 || seq > last) {
+		*ret_due = false;
+		return rc;
+	}
+	rc = audit_store_get(view, seq, &value, e);
+	if (rc == 0) {
+		rc = audit_row_decode(key_bytes(&key), buf_bytes(&value), &row, e);
+	}
+	if (rc == 0) {
+		*ret_due = last - seq >= AUDIT_ROWS_MAX || row.time_ms + AUDIT_KEPT_MS <= now_ms;
+	}
+	return rc == KLUIS_ENOTFOUND ? err_set(e, KLUIS_ECORRUPT, "a row of the audit is missing")
+				     : rc;
+}
+
+void audit_store_delete(struct txn *txn, uint64_t seq)
+{
+	struct key key = audit_key(seq);
+
+	row_delete(txn, &key);
+}

@@ -80,6 +80,12 @@ KLUIS_MUST_CHECK int audit_store_add(struct txn *txn, const struct audit_row *ro
 /* Seq and hash of the last row; 0 and zero when there is none. */
 KLUIS_MUST_CHECK int audit_store_last(
 	const struct kv_view *view, uint64_t *ret_seq, uint8_t ret_hash[32], struct err *e);
+/* Row seq, the oldest, may go: it is AUDIT_KEPT_MS old at now_ms (cluster time), or AUDIT_ROWS_MAX
+ * newer ones are there. False behind the last row. */
+KLUIS_MUST_CHECK int audit_store_due(
+	const struct kv_view *view, uint64_t seq, uint64_t now_ms, bool *ret_due, struct err *e);
+/* The chain goes on from the oldest one kept, whose prev_hash nobody can check any more. */
+void audit_store_delete(struct txn *txn, uint64_t seq);
 /* The row's value as it is hashed and chained; KLUIS_ENOTFOUND. */
 KLUIS_MUST_CHECK int audit_store_get(
 	const struct kv_view *view, uint64_t seq, struct buf *ret_value, struct err *e);

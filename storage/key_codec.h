@@ -29,6 +29,7 @@
 	X(KEY_BYTES, 0x27, "bytes")                       \
 	X(KEY_REFS, 0x28, "refs")                         \
 	X(KEY_STAGED, 0x29, "staged")                     \
+	X(KEY_STAGED_USE, 0x2a, "staged_use")             \
 	X(KEY_IDEMPOTENCY, 0x30, "idempotency")           \
 	X(KEY_EXPIRY, 0x31, "expiry")                     \
 	X(KEY_WORK, 0x32, "work")                         \

@@ -57,12 +57,15 @@ void page_row_encode(const struct page_row *row, struct buf *to)
 	buf_put_u64(to, row->seq);
 	buf_put_u64(to, row->committed_ms);
 	buf_put_u64(to, row->expires_ms);
+	if (row->seq == 0) {
+		buf_append(to, row->user_id, 16);
+	}
 }
 
 int page_row_decode(struct bytes value, struct page_row *ret_row, struct err *e)
 {
 	struct wire w = row_wire(value);
-	struct page_row row;
+	struct page_row row = {0};
 	int rc;
 
 	row.page_no = wire_u64(&w);
@@ -79,6 +82,9 @@ int page_row_decode(struct bytes value, struct page_row *ret_row, struct err *e)
 	row.seq = wire_u64(&w);
 	row.committed_ms = wire_u64(&w);
 	row.expires_ms = wire_u64(&w);
+	if (row.seq == 0) {
+		wire_copy(&w, row.user_id, 16);
+	}
 	rc = row_end(NULL, &w, KEY_PAGE, e);
 	if (rc == 0) {
 		*ret_row = row;
@@ -205,42 +211,57 @@ int page_store_staged(const struct kv_view *view, const uint8_t vault_id[16],
 	return rc;
 }
 
-int page_store_refs(const struct kv_view *view, const uint8_t vault_id[16], const uint8_t hash[32],
-	uint64_t *ret_refs, struct err *e)
+/* A row that counts: gone when there is nothing to count, so 0 is no count. */
+static int count_get(
+	const struct kv_view *view, const struct key *key, uint64_t *ret_count, struct err *e)
 {
 	_cleanup_(buf_release) struct buf value = BUF_INIT;
-	struct key key = page_hash_key(KEY_REFS, vault_id, hash);
+	enum key_family family = (enum key_family)key->data[0];
 	struct wire w;
-	uint64_t refs;
-	int rc = row_get(view, &key, &value, e);
+	uint64_t count;
+	int rc = row_get(view, key, &value, e);
 
 	if (rc == KLUIS_ENOTFOUND) {
-		*ret_refs = 0;
+		*ret_count = 0;
 		return 0;
 	}
 	if (rc != 0) {
 		return rc;
 	}
 	w = row_wire(buf_bytes(&value));
-	refs = wire_u64(&w);
-	if (refs == 0) {
-		wire_fail(&w); /* A count of none is no row. */
+	count = wire_u64(&w);
+	if (count == 0) {
+		wire_fail(&w);
 	}
-	rc = row_end(NULL, &w, KEY_REFS, e);
+	rc = row_end(NULL, &w, family, e);
 	if (rc == 0) {
-		*ret_refs = refs;
+		*ret_count = count;
 	}
 	return rc;
+}
+
+static void count_put(struct txn *txn, const struct key *key, uint64_t count)
+{
+	struct buf value = row_begin();
+
+	buf_put_u64(&value, count);
+	row_put(txn, key, &value);
+}
+
+int page_store_refs(const struct kv_view *view, const uint8_t vault_id[16], const uint8_t hash[32],
+	uint64_t *ret_refs, struct err *e)
+{
+	struct key key = page_hash_key(KEY_REFS, vault_id, hash);
+
+	return count_get(view, &key, ret_refs, e);
 }
 
 static void page_put_refs(
 	struct txn *txn, const uint8_t vault_id[16], const uint8_t hash[32], uint64_t refs)
 {
 	struct key key = page_hash_key(KEY_REFS, vault_id, hash);
-	struct buf value = row_begin();
 
-	buf_put_u64(&value, refs);
-	row_put(txn, &key, &value);
+	count_put(txn, &key, refs);
 }
 
 /* One reference more; the bytes come with the first. */
@@ -314,6 +335,72 @@ static void page_put(struct txn *txn, const struct key *key, const struct page_r
 	row_put(txn, key, &value);
 }
 
+static struct key staged_use_key(const uint8_t user_id[16])
+{
+	struct key key = key_begin(KEY_STAGED_USE);
+
+	key_put_id(&key, user_id);
+	return key;
+}
+
+int page_store_staged_use(
+	const struct kv_view *view, const uint8_t user_id[16], uint64_t *ret_bytes, struct err *e)
+{
+	struct key key = staged_use_key(user_id);
+
+	return count_get(view, &key, ret_bytes, e);
+}
+
+static void staged_use_put(struct txn *txn, const uint8_t user_id[16], uint64_t bytes)
+{
+	struct key key = staged_use_key(user_id);
+
+	if (bytes == 0) {
+		row_delete(txn, &key);
+	} else {
+		count_put(txn, &key, bytes);
+	}
+}
+
+static int staged_use_add(struct txn *txn, const struct page_row *row, struct err *e)
+{
+	uint64_t bytes;
+	int rc = page_store_staged_use(txn_view(txn), row->user_id, &bytes, e);
+
+	if (rc == 0 && bytes + row->bytes > STAGED_USER_BYTES_MAX) {
+		rc = err_set(e, KLUIS_EQUOTA, "%llu bytes are staged, at most %llu may be",
+			(unsigned long long)bytes, (unsigned long long)STAGED_USER_BYTES_MAX);
+	}
+	if (rc == 0) {
+		staged_use_put(txn, row->user_id, bytes + row->bytes);
+	}
+	return rc;
+}
+
+int page_store_unuse(struct txn *txn, const struct page_row *row, struct err *e)
+{
+	uint64_t bytes;
+	int rc = page_store_staged_use(txn_view(txn), row->user_id, &bytes, e);
+
+	if (rc == 0 && bytes < row->bytes) {
+		rc = err_set(e, KLUIS_ECORRUPT, "staged bytes are counted too low");
+	}
+	if (rc == 0) {
+		staged_use_put(txn, row->user_id, bytes - row->bytes);
+	}
+	return rc;
+}
+
+/* The one that was staged before, under the same bytes, makes room for a later one. */
+static int staged_replace(
+	struct txn *txn, const uint8_t vault_id[16], const struct page_row *old, struct err *e)
+{
+	struct expiry_row expiry = page_staged_expiry(vault_id, old);
+
+	expiry_store_delete(txn, &expiry);
+	return page_store_unuse(txn, old, e);
+}
+
 int page_store_stage(struct txn *txn, const uint8_t vault_id[16], const struct page_row *row,
 	struct bytes page, struct err *e)
 {
@@ -322,11 +409,14 @@ int page_store_stage(struct txn *txn, const uint8_t vault_id[16], const struct p
 	struct page_row old;
 	int rc = staged_get(txn_view(txn), vault_id, row->hash, &old, e);
 
+	assert(row->seq == 0);
 	if (rc == 0) {
-		expiry = page_staged_expiry(vault_id, &old);
-		expiry_store_delete(txn, &expiry);
+		rc = staged_replace(txn, vault_id, &old, e);
 	} else if (rc == KLUIS_ENOTFOUND) {
 		rc = page_ref(txn, vault_id, row->hash, page, e);
+	}
+	if (rc == 0) {
+		rc = staged_use_add(txn, row, e);
 	}
 	if (rc != 0) {
 		return rc;
@@ -353,6 +443,7 @@ static int staged_take(
 		expiry = page_staged_expiry(vault_id, &row);
 		expiry_store_delete(txn, &expiry);
 		row_delete(txn, &key);
+		rc = page_store_unuse(txn, &row, e);
 	}
 	return rc;
 }

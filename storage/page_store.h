@@ -21,6 +21,7 @@ struct page_row {
 	uint64_t seq;	       /* Head of the commit that brought it; 0 while staged. */
 	uint64_t committed_ms; /* Cluster time; when it was staged, while staged. */
 	uint64_t expires_ms;   /* Cluster time: of a staged page or an older revision; else 0. */
+	uint8_t user_id[16];   /* Whose quota it is on while staged; zero once committed. */
 };
 void page_row_encode(const struct page_row *row, struct buf *to);
 KLUIS_MUST_CHECK int page_row_decode(struct bytes value, struct page_row *ret_row, struct err *e);
@@ -42,6 +43,9 @@ KLUIS_MUST_CHECK int page_store_bytes(const struct kv_view *view, const uint8_t 
  * time). KLUIS_ENOTFOUND. */
 KLUIS_MUST_CHECK int page_store_staged(const struct kv_view *view, const uint8_t vault_id[16],
 	const uint8_t hash[32], uint64_t now_ms, struct page_row *ret_row, struct err *e);
+/* Bytes that the user has staged in all vaults; 0 when there are none. */
+KLUIS_MUST_CHECK int page_store_staged_use(
+	const struct kv_view *view, const uint8_t user_id[16], uint64_t *ret_bytes, struct err *e);
 /* References to the bytes; 0 when there are none. */
 KLUIS_MUST_CHECK int page_store_refs(const struct kv_view *view, const uint8_t vault_id[16],
 	const uint8_t hash[32], uint64_t *ret_refs, struct err *e);
@@ -52,7 +56,8 @@ struct expiry_row page_version_expiry(const uint8_t vault_id[16], const struct p
 
 /* --- the state machine's side; rows must be checked already --- */
 
-/* Stages page (whose row this is): bytes and a reference if it is new, a later expiry if not. */
+/* Stages page (whose row this is): bytes and a reference if it is new, a later expiry if not.
+ * KLUIS_EQUOTA: row->user_id would have more than STAGED_USER_BYTES_MAX. */
 KLUIS_MUST_CHECK int page_store_stage(struct txn *txn, const uint8_t vault_id[16],
 	const struct page_row *row, struct bytes page, struct err *e);
 /* Makes *row the current revision. page: its bytes, or an empty run when they are staged (their
@@ -67,6 +72,8 @@ KLUIS_MUST_CHECK int page_store_drop_version(struct txn *txn, const uint8_t vaul
 /* Keeps an older revision (as page_store_revision() gave it) until another time. */
 void page_store_keep_version(struct txn *txn, const uint8_t vault_id[16],
 	const struct page_row *row, uint64_t expires_ms);
+/* One staged page less in the user's count: for whoever deletes its row by other means. */
+KLUIS_MUST_CHECK int page_store_unuse(struct txn *txn, const struct page_row *row, struct err *e);
 KLUIS_MUST_CHECK int page_store_drop_staged(
 	struct txn *txn, const uint8_t vault_id[16], const uint8_t hash[32], struct err *e);
 

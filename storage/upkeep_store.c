@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "crypto/hash.h"
+#include "storage/cluster_store.h"
 #include "storage/row.h"
 #include "storage/snapshot_store.h"
 
@@ -148,6 +149,7 @@ void expire_state_encode(const struct expire_state_row *row, struct buf *to)
 	buf_put_u64(to, row->queue_from_ms);
 	buf_put_u64(to, row->tombstones_done.index);
 	buf_put_u32(to, row->tombstones_done.ordinal);
+	buf_put_u64(to, row->audit_done);
 }
 
 int expire_state_decode(struct bytes value, struct expire_state_row *ret_row, struct err *e)
@@ -160,6 +162,7 @@ int expire_state_decode(struct bytes value, struct expire_state_row *ret_row, st
 	row.queue_from_ms = wire_u64(&w);
 	row.tombstones_done.index = wire_u64(&w);
 	row.tombstones_done.ordinal = wire_u32(&w);
+	row.audit_done = wire_u64(&w);
 	rc = row_end(NULL, &w, KEY_EXPIRE_STATE, e);
 	if (rc == 0) {
 		*ret_row = row;
@@ -283,6 +286,24 @@ static int upkeep_tombstones_due(const struct kv_view *view, bool *ret_due, stru
 	return rc;
 }
 
+/* Rows of the audit that nobody has to keep any more. */
+static int upkeep_audit_due(
+	const struct kv_view *view, uint64_t now_ms, bool *ret_due, struct err *e)
+{
+	struct expire_state_row state;
+	struct cluster_row cluster;
+	int rc = expire_store_get(view, &state, e);
+
+	if (rc == 0) {
+		rc = cluster_store_get(view, &cluster, e);
+	}
+	if (rc == KLUIS_ENOTFOUND || (rc == 0 && cluster.purge_from_ms > now_ms)) {
+		*ret_due = false; /* Not begun, or on hold after a jump of the clock. */
+		return 0;
+	}
+	return rc == 0 ? audit_store_due(view, state.audit_done + 1, now_ms, ret_due, e) : rc;
+}
+
 int upkeep_store_due(const struct kv_view *view, uint64_t now_ms, bool *ret_due, struct err *e)
 {
 	struct expiry_row row;
@@ -302,7 +323,10 @@ int upkeep_store_due(const struct kv_view *view, uint64_t now_ms, bool *ret_due,
 		*ret_due = true;
 		return 0;
 	}
-	return rc == 0 ? upkeep_tombstones_due(view, ret_due, e) : rc;
+	if (rc == 0) {
+		rc = upkeep_audit_due(view, now_ms, ret_due, e);
+	}
+	return rc == 0 && !*ret_due ? upkeep_tombstones_due(view, ret_due, e) : rc;
 }
 
 static struct key ledger_key(const struct ledger_row *row)

@@ -57,6 +57,7 @@ struct expire_state_row {
 	uint64_t last_ms;	/* Cluster time of the last expire that did something. */
 	uint64_t queue_from_ms; /* The expiry queue has nothing below. */
 	struct modification tombstones_done; /* Tombstones up to here have been looked at. */
+	uint64_t audit_done;		     /* Rows of the audit up to here are gone. */
 };
 void expire_state_encode(const struct expire_state_row *row, struct buf *to);
 KLUIS_MUST_CHECK int expire_state_decode(

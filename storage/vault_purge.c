@@ -42,11 +42,12 @@ static int purge_collect(const struct kv_view *view, enum key_family family,
 	return rc;
 }
 
-static void purge_one(struct txn *txn, enum key_family family, const uint8_t vault_id[16],
-	const struct key *key, const struct page_row *row)
+static int purge_one(struct txn *txn, enum key_family family, const uint8_t vault_id[16],
+	const struct key *key, const struct page_row *row, struct err *e)
 {
 	struct expiry_row expiry;
 	struct key bytes_key;
+	int rc = family == KEY_STAGED ? page_store_unuse(txn, row, e) : 0;
 
 	if (family == KEY_STAGED || family == KEY_VERSION) {
 		expiry = family == KEY_STAGED ? page_staged_expiry(vault_id, row)
@@ -60,6 +61,7 @@ static void purge_one(struct txn *txn, enum key_family family, const uint8_t vau
 		row_delete(txn, &bytes_key);
 	}
 	row_delete(txn, key);
+	return rc;
 }
 
 int vault_store_purge(
@@ -77,7 +79,8 @@ int vault_store_purge(
 
 		rc = purge_collect(txn_view(txn), families[i], vault_id, room, rows, purge, e);
 		for (size_t j = 0; rc == 0 && j < purge->n; j++) {
-			purge_one(txn, families[i], vault_id, &purge->key[j], &purge->row[j]);
+			rc = purge_one(
+				txn, families[i], vault_id, &purge->key[j], &purge->row[j], e);
 		}
 		n += purge->n;
 	}
