@@ -46,6 +46,7 @@ struct load {
 	bool stop;
 	int rc; /* Not 0: over, for good. */
 	struct err err;
+	struct err lost; /* Why a connection failed last. */
 };
 
 static void load_fail(struct load *load, int rc, const struct err *why)
@@ -130,6 +131,7 @@ static void client_lost(struct load_client *c, int rc, const struct err *why)
 
 	client_count_error(c, rc, why);
 	client_hang_up(c);
+	load->lost = *why;
 	c->endpoint = (c->endpoint + 1) % (unsigned)load->n_endpoints;
 	c->not_before_ns = uv_hrtime() + LOAD_BACKOFF_MS * NS_PER_MS;
 	if (rc == KLUIS_EVERIFY) { /* Waiting makes no certificate better. */
@@ -418,9 +420,9 @@ int load_connect(struct load *load, struct err *e)
 	while (load->n_ready < load->n_clients && load->rc == 0) {
 		if (uv_hrtime() > end_ns) {
 			return err_set(e, KLUIS_ECONNECT,
-				"%u of %u clients could not connect in %d s",
+				"%u of %u clients could not connect in %d s: %s",
 				load->n_clients - load->n_ready, load->n_clients,
-				LOAD_CONNECT_MS / 1000);
+				LOAD_CONNECT_MS / 1000, load->lost.text);
 		}
 		(void)uv_run(&load->loop, UV_RUN_ONCE);
 	}

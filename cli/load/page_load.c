@@ -118,7 +118,7 @@ static bool create_next(void *arg, unsigned client, struct load_request *ret_req
 		return false;
 	}
 	c->asked = true;
-	*ret_request = (struct load_request){.kind = PAGE_LOAD_PUT, .head = buf_bytes(&c->create)};
+	*ret_request = (struct load_request){.kind = LOAD_PUT, .head = buf_bytes(&c->create)};
 	return true;
 }
 
@@ -235,7 +235,7 @@ static void put_request(
 {
 	const struct page_put *put = &c->puts[c->sent++];
 
-	*ret_request = (struct load_request){.kind = PAGE_LOAD_PUT,
+	*ret_request = (struct load_request){.kind = LOAD_PUT,
 		.head = bytes_of(put->bytes, put->head_len),
 		.body = bytes_of(put->bytes + put->head_len, p->page_bytes),
 		.payload_bytes = p->page_bytes};
@@ -256,7 +256,7 @@ static void get_request(
 	page_fields(p, &c->get);
 	buf_printf(&c->get, "\r\n");
 	*ret_request = (struct load_request){
-		.kind = PAGE_LOAD_GET, .head = buf_bytes(&c->get), .payload_bytes = p->page_bytes};
+		.kind = LOAD_GET, .head = buf_bytes(&c->get), .payload_bytes = p->page_bytes};
 }
 
 static bool mix_next(void *arg, unsigned client, struct load_request *ret_request)
@@ -287,7 +287,7 @@ static int mix_answered(void *arg, unsigned client, const struct load_request *r
 	struct page_client *c = &p->of[client];
 	const struct page_put *put;
 
-	if (request->kind == PAGE_LOAD_PUT) {
+	if (request->kind == LOAD_PUT) {
 		assert(c->done < c->sent);
 		c->done++;
 		return 0;

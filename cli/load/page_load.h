@@ -6,14 +6,12 @@
 
 #include "cli/client/api.h"
 #include "cli/client/profile.h"
-#include "cli/load/load.h"
+#include "cli/load/load_report.h"
 
 /* The label of its vaults, in clear: what a run that was cut off left behind is found by it. */
 #define PAGE_LOAD_LABEL "kluisctl bench"
 
 enum {
-	PAGE_LOAD_GET = 0, /* Kinds of requests. */
-	PAGE_LOAD_PUT = 1,
 	PAGE_LOAD_PAGES_MAX = 1 << 20,
 };
 #define PAGE_LOAD_BYTES_MAX (2ULL << 30) /* Of requests in memory. */

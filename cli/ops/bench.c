@@ -5,6 +5,7 @@
 
 #include "cli/client/session.h"
 #include "cli/load/http_load.h"
+#include "cli/load/load_report.h"
 #include "cli/load/page_load.h"
 #include "cli/ops/ops.h"
 #include "cli/vault/app.h"
@@ -18,6 +19,7 @@ enum {
 	BENCH_WARM_REQUESTS = 512,
 	BENCH_WARM_BYTES_MAX = 32 << 20,
 	BENCH_SPARE_PUTS = 16,
+	BENCH_ATTEMPT_MS_MAX = 60 * 1000,
 };
 
 struct bench {
@@ -27,7 +29,7 @@ struct bench {
 	/* Options. */
 	const char *op;
 	unsigned read_percent, clients, bucket;
-	uint64_t requests, seconds, pages; /* requests 0: by time. */
+	uint64_t requests, seconds, pages, attempt_ms; /* requests 0: by time. */
 	enum page_consistency consistency;
 	bool keep;
 	/* Where the load goes. */
@@ -109,13 +111,18 @@ static int bench_numbers(struct bench *b)
 			       inv, "seconds", BENCH_SECONDS, BENCH_SECONDS_MAX, &b->seconds);
 	rc = rc != 0 ? rc
 		     : invocation_number(inv, "pages", BENCH_PAGES, PAGE_LOAD_PAGES_MAX, &b->pages);
+	rc = rc != 0 ? rc
+		     : invocation_number(inv, "attempt-ms", LOAD_REQUEST_MS, BENCH_ATTEMPT_MS_MAX,
+			       &b->attempt_ms);
 	if (rc != 0) {
 		return rc;
 	}
 	b->clients = (unsigned)clients;
-	if (b->clients == 0 || b->pages == 0 || (b->requests == 0 && b->seconds == 0)) {
+	if (b->clients == 0 || b->pages == 0 || b->attempt_ms == 0 ||
+		(b->requests == 0 && b->seconds == 0)) {
 		return err_set(&inv->err, KLUIS_EINVAL,
-			"--clients, --pages and the length of the run must be at least 1");
+			"--clients, --pages, --attempt-ms and the length of the run must be at "
+			"least 1");
 	}
 	b->keep = invocation_value(inv, "keep") != NULL;
 	return 0;
@@ -232,7 +239,8 @@ static int bench_make_load(struct bench *b)
 		.protocol_arg = &b->answer_max,
 		.endpoints = (const char *const *)b->addresses,
 		.n_endpoints = b->n_addresses,
-		.clients = b->clients};
+		.clients = b->clients,
+		.request_ms = b->attempt_ms};
 	int rc = tls_ctx_new_client(
 		buf_bytes(&b->profile->ca_pem), alpn, ARRAY_SIZE(alpn), &config.ctx, &b->inv->err);
 
@@ -296,11 +304,6 @@ static unsigned bench_puts(const struct bench *b, uint64_t n)
 	return b->read_percent == 100 ? 0 : (unsigned)(puts + puts / 2 + BENCH_SPARE_PUTS);
 }
 
-static uint64_t result_requests(const struct load_result *result)
-{
-	return result->latency[PAGE_LOAD_GET].n + result->latency[PAGE_LOAD_PUT].n;
-}
-
 /* Each client makes n requests. */
 static int bench_run_requests(struct bench *b, uint64_t n, struct load_result *ret_result)
 {
@@ -321,12 +324,13 @@ static int bench_warm_up(struct bench *b, uint64_t *ret_per_client)
 	int rc;
 
 	each = each > fit ? fit : each;
-	each = each < 2 ? 2 : each;
+	each = each < 1 ? 1 : each;
 	rc = bench_run_requests(b, each, &b->warm);
 	if (rc != 0) {
 		return rc;
 	}
-	rate = (double)result_requests(&b->warm) * 1e9 / (double)b->warm.elapsed_ns;
+	rate = (double)(b->warm.latency[LOAD_GET].n + b->warm.latency[LOAD_PUT].n) * 1e9 /
+	       (double)b->warm.elapsed_ns;
 	/* Twice that: the first requests are the slowest. */
 	*ret_per_client = (uint64_t)(2 * rate * (double)b->seconds / b->clients) + BENCH_SPARE_PUTS;
 	return 0;
@@ -351,45 +355,6 @@ static int bench_measure(struct bench *b)
 
 /* --- What came of it -------------------------------------------------------------------------- */
 
-static json_t *bench_us(uint64_t ns)
-{
-	return json_integer((json_int_t)((ns + 500) / 1000));
-}
-
-static json_t *bench_row(const char *op, const struct load_result *result, unsigned kind)
-{
-	static const struct {
-		const char *key;
-		unsigned permille;
-	} points[] = {{"p50_us", 500}, {"p90_us", 900}, {"p99_us", 990}, {"max_us", 1000}};
-	const struct latency *latency = &result->latency[kind];
-	double seconds = (double)result->elapsed_ns / 1e9;
-	json_t *row = json_pack("{s:s, s:I, s:f, s:f}", "op", op, "requests",
-		(json_int_t)latency->n, "requests_per_second",
-		seconds > 0 ? (double)latency->n / seconds : 0.0, "mb_per_second",
-		seconds > 0 ? (double)result->payload_bytes[kind] / 1e6 / seconds : 0.0);
-
-	for (size_t i = 0; i < ARRAY_SIZE(points); i++) {
-		(void)json_object_set_new(
-			row, points[i].key, bench_us(latency_at(latency, points[i].permille)));
-	}
-	(void)json_object_set_new(row, "mean_us", bench_us(latency_mean(latency)));
-	return row;
-}
-
-static json_t *bench_errors(const struct load_result *result)
-{
-	json_t *errors = json_object();
-
-	for (int code = 1; code < (int)KLUIS_ERROR_MAX; code++) {
-		if (result->errors[code] > 0) {
-			(void)json_object_set_new(errors, err_name(-code),
-				json_integer((json_int_t)result->errors[code]));
-		}
-	}
-	return errors;
-}
-
 static json_t *bench_cost(const struct page_load_cost *cost)
 {
 	uint64_t n = cost->requests == 0 ? 1 : cost->requests;
@@ -401,29 +366,19 @@ static json_t *bench_cost(const struct page_load_cost *cost)
 
 static json_t *bench_report(const struct bench *b)
 {
-	const struct load_result *m = &b->measured;
-	json_t *endpoints = json_array(), *rows = json_array();
-	double elapsed = (double)m->elapsed_ns;
+	json_t *report = load_report(&b->measured, b->read_percent), *endpoints = json_array();
 
 	for (size_t i = 0; i < b->n_addresses; i++) {
 		(void)json_array_append_new(endpoints, json_string(b->addresses[i]));
 	}
-	if (b->read_percent > 0) {
-		(void)json_array_append_new(rows, bench_row("get", m, PAGE_LOAD_GET));
-	}
-	if (b->read_percent < 100) {
-		(void)json_array_append_new(rows, bench_row("put", m, PAGE_LOAD_PUT));
-	}
-	return json_pack("{s:s, s:i, s:I, s:s, s:o, s:f, s:f, s:o, s:o, s:I, s:f, s:b, s:o}", "op",
-		b->op, "clients", (int)b->clients, "page_bytes",
-		(json_int_t)page_load_page_bytes(b->page_load), "consistency",
-		b->consistency == PAGE_LINEARIZABLE ? "linearizable" : "stale", "endpoints",
-		endpoints, "seconds", elapsed / 1e9, "requests_per_second",
-		elapsed > 0 ? (double)result_requests(m) * 1e9 / elapsed : 0.0, "items", rows,
-		"errors", bench_errors(m), "gap_us", (json_int_t)(m->gap_ns / 1000),
-		"generator_cpu", elapsed > 0 ? (double)m->cpu_ns / elapsed : 0.0, "ran_dry",
-		b->requests == 0 && m->ran_dry, "prepare",
-		bench_cost(page_load_cost(b->page_load)));
+	(void)json_object_update_new(report,
+		json_pack("{s:s, s:i, s:I, s:s, s:o, s:b, s:o}", "op", b->op, "clients",
+			(int)b->clients, "page_bytes",
+			(json_int_t)page_load_page_bytes(b->page_load), "consistency",
+			b->consistency == PAGE_LINEARIZABLE ? "linearizable" : "stale", "endpoints",
+			endpoints, "ran_dry", b->requests == 0 && b->measured.ran_dry, "prepare",
+			bench_cost(page_load_cost(b->page_load))));
+	return report;
 }
 
 static void bench_show(const struct bench *b)

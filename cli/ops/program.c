@@ -96,6 +96,7 @@ static const struct command_option bench_options[] = {
 	{"consistency", 0, "KIND", "Of gets: linearizable (default) or stale"},
 	{"reads", 0, "PERCENT", "Share of gets in mixed (90)"},
 	{"pages", 0, "N", "Pages that the gets read (1024)"},
+	{"attempt-ms", 0, "N", "Send a request again when no answer came for so long (15000)"},
 	{"keep", 0, NULL, "Do not remove vaults, neither now nor those of an earlier run"},
 	{NULL, 0, NULL, NULL},
 };
