@@ -37,6 +37,22 @@ static const char *role_name(const struct replica_status *status)
 	}
 }
 
+/* A new cluster begins when all its members have met: says who is missing. */
+static int health_not_begun(struct api_call *call, const struct replica_status *status)
+{
+	_cleanup_(buf_release) struct buf missing = BUF_INIT;
+
+	for (unsigned i = 0; i < status->n_peers; i++) {
+		if (status->peers[i].id != status->node_id && !status->peers[i].met) {
+			buf_printf(&missing, "%s%llu", missing.len == 0 ? "" : ", ",
+				(unsigned long long)status->peers[i].id);
+		}
+	}
+	return call_fail(call, KLUIS_ENOQUORUM,
+		"the cluster begins when all its nodes have met; not met yet: %s",
+		missing.len == 0 ? "none" : buf_str(&missing));
+}
+
 int health_ready_read(struct api_call *call)
 {
 	struct api_backend *backend = call->api->config.backend;
@@ -48,10 +64,13 @@ int health_ready_read(struct api_call *call)
 	if (rc != 0 && rc != KLUIS_ENOTFOUND) {
 		return rc;
 	}
+	backend->status(backend, &status);
+	if (!status.begun) {
+		return health_not_begun(call, &status);
+	}
 	if (rc == KLUIS_ENOTFOUND) {
 		return call_fail(call, KLUIS_ENOQUORUM, "the cluster has not begun yet");
 	}
-	backend->status(backend, &status);
 	if (status.quarantined) {
 		return call_fail(
 			call, KLUIS_EBEHIND, "this node's state is not that of the others");

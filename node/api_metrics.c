@@ -110,6 +110,12 @@ static void print_peers(const struct replica_status *replica, struct buf *to)
 		buf_printf(to, "kluis_peer_connected{node=\"%llu\"} %d\n",
 			(unsigned long long)replica->peers[i].id, replica->peers[i].connected);
 	}
+	print_head(to, "kluis_peer_refused", "gauge",
+		"1: initialised anew under its old id; 2: an old copy of its directory.");
+	for (unsigned i = 0; i < replica->n_peers; i++) {
+		buf_printf(to, "kluis_peer_refused{node=\"%llu\"} %d\n",
+			(unsigned long long)replica->peers[i].id, (int)replica->peers[i].trouble);
+	}
 	print_head(to, "kluis_peer_match_index", "gauge", "On its disk; 0 unless this node leads.");
 	for (unsigned i = 0; i < replica->n_peers; i++) {
 		buf_printf(to, "kluis_peer_match_index{node=\"%llu\"} %llu\n",
@@ -124,6 +130,8 @@ static void print_replica(const struct replica_status *replica, struct buf *to)
 		replica->role == REPLICA_LEADER);
 	print_one(to, "kluis_raft_has_leader", "gauge", "A leader is known.",
 		replica->leader_id != 0);
+	print_one(to, "kluis_raft_begun", "gauge", "All members have met: this node takes part.",
+		replica->begun);
 	print_one(to, "kluis_raft_ready", "gauge", "In touch with a leader.", replica->ready);
 	print_one(to, "kluis_raft_term", "gauge", "Current term.", replica->term);
 	print_one(to, "kluis_raft_commit_index", "gauge", "Committed.", replica->commit_index);

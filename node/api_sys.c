@@ -152,7 +152,7 @@ struct check {
 	bool ok, critical;
 	char text[384];
 };
-enum { CHECKS = 8 };
+enum { CHECKS = 9 };
 
 static void check_set(
 	struct check *check, const char *name, bool ok, bool critical, const char *text)
@@ -172,6 +172,26 @@ static void check_peers(struct check *check, const struct replica_status *status
 	check_set(check, "peers", away == 0, away * 2 > others, "");
 	(void)snprintf(check->text, sizeof check->text, "%u of %u other nodes are connected",
 		others - away, others);
+}
+
+/* Whether the others are who they were, and whether all have met at all. */
+static void check_members(struct check *check, const struct replica_status *status)
+{
+	static const char *const trouble[] = {[REPLICA_PEER_KNOWN] = "",
+		[REPLICA_PEER_WIPED] = "was initialised anew: it must come back under a new id",
+		[REPLICA_PEER_OLD_COPY] = "runs on an old copy of its directory"};
+
+	check_set(check, "members", status->begun, true,
+		status->begun ? "all are who they were" : "not all members have met yet");
+	for (unsigned i = 0; i < status->n_peers; i++) {
+		const struct replica_peer_status *peer = &status->peers[i];
+
+		if (peer->trouble != REPLICA_PEER_KNOWN) {
+			check->ok = false;
+			(void)snprintf(check->text, sizeof check->text, "node %llu %s",
+				(unsigned long long)peer->id, trouble[peer->trouble]);
+		}
+	}
 }
 
 static void check_certificate(struct check *check, struct api *api, const char *name,
@@ -232,6 +252,7 @@ static void checks_make(
 	check_certificate(&checks[6], call->api, "link_certificate", "links'",
 		status->certificate_not_after_ms);
 	check_shipping(&checks[7], call->api);
+	check_members(&checks[8], status);
 }
 
 int sys_health_read(struct api_call *call)

@@ -102,9 +102,11 @@ static int init_log(const struct config *config, const struct init_options *opti
 {
 	struct replica_server servers[SITES_MAX];
 	_cleanup_(x_freep) char *log_dir = x_asprintf("%s/log", config->data_dir);
-	int rc = file_remove_tree(
-		log_dir, e); /* Of an init that did not end: there is no identity yet. */
+	_cleanup_(x_freep) char *peers = x_asprintf("%s/peers", config->data_dir);
+	/* Of an init that did not end: there is no identity yet. */
+	int rc = file_remove_tree(log_dir, e);
 
+	rc = rc != 0 ? rc : file_remove_tree(peers, e);
 	init_servers(config, servers);
 	if (rc != 0) {
 		return rc;
@@ -113,9 +115,8 @@ static int init_log(const struct config *config, const struct init_options *opti
 		return replica_bootstrap_restored(
 			config->data_dir, config->id, servers, (unsigned)config->n_sites, e);
 	}
-	return config_self(config)->standby ? 0
-					    : replica_bootstrap(config->data_dir, config->id,
-						      servers, (unsigned)config->n_sites, e);
+	return replica_bootstrap(
+		config->data_dir, config->id, servers, (unsigned)config->n_sites, e);
 }
 
 int init_run(const struct config *config, const struct init_options *options, struct err *e)

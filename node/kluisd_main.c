@@ -83,7 +83,9 @@ static const struct argp kluisd_argp = {kluisd_options, kluisd_parse, "[COMMAND]
 	"  init           make the data directory this node's\n"
 	"  check-config   say whether the configuration would work\n"
 	"  seal-secrets   print the cluster's secrets, sealed to another node's certificate\n\n"
-	"Exit status: 0 done, 1 failed, 2 usage, 70 a write to disk failed.",
+	"Exit status: 0 done, 1 failed, 2 usage, 70 a write to disk failed, 78 the other "
+	"nodes\nrefuse this one: its directory was made anew or is an old copy (do not start it "
+	"again).",
 	NULL, NULL, NULL};
 
 static int kluisd_check(const struct config *config, struct err *e)

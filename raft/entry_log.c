@@ -486,6 +486,11 @@ struct bytes entry_log_snapshot(const struct entry_log *log)
 	return buf_bytes(&log->snapshot);
 }
 
+const uint8_t *entry_log_id(const struct entry_log *log)
+{
+	return log->vote.log_id;
+}
+
 uint64_t entry_log_vote_term(const struct entry_log *log)
 {
 	return log->vote.term;

@@ -46,6 +46,8 @@ size_t entry_log_unwritten_bytes(const struct entry_log *log);
 /* What was given to the last entry_log_trim() or entry_log_reset(); empty when there was none.
  * Valid until the next. */
 struct bytes entry_log_snapshot(const struct entry_log *log);
+/* LOG_ID_BYTES, drawn at random when the log was made; valid while the log is open. */
+const uint8_t *entry_log_id(const struct entry_log *log);
 uint64_t entry_log_vote_term(const struct entry_log *log);
 uint64_t entry_log_vote(const struct entry_log *log);
 

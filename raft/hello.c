@@ -11,12 +11,14 @@ void hello_write(const struct hello *hello, uint8_t to[HELLO_BYTES])
 {
 	_cleanup_(buf_release) struct buf b = BUF_INIT;
 
-	assert(hello->node_id > 0);
+	assert(hello->node_id > 0 && hello->starts > 0);
 	buf_put_str(&b, HELLO_MAGIC);
 	buf_put_u8(&b, HELLO_VERSION);
 	buf_append(&b, hello->cluster_id, sizeof hello->cluster_id);
 	buf_append(&b, hello->lineage, sizeof hello->lineage);
 	buf_put_u64(&b, hello->node_id);
+	buf_append(&b, hello->incarnation, sizeof hello->incarnation);
+	buf_put_u64(&b, hello->starts);
 	buf_put_u64(&b, hello->boot);
 	buf_put_u64(&b, hello->dial);
 	buf_put_u32(&b, hello->feature_level);
@@ -28,6 +30,7 @@ void hello_write(const struct hello *hello, uint8_t to[HELLO_BYTES])
 int hello_read(const uint8_t from[HELLO_BYTES], struct hello *ret_hello)
 {
 	struct wire w = wire_of(bytes_of(from, HELLO_BYTES));
+	static const uint8_t zero[16];
 	struct hello hello;
 	uint8_t version;
 
@@ -41,11 +44,14 @@ int hello_read(const uint8_t from[HELLO_BYTES], struct hello *ret_hello)
 	wire_copy(&w, hello.cluster_id, sizeof hello.cluster_id);
 	wire_copy(&w, hello.lineage, sizeof hello.lineage);
 	hello.node_id = wire_u64(&w);
+	wire_copy(&w, hello.incarnation, sizeof hello.incarnation);
+	hello.starts = wire_u64(&w);
 	hello.boot = wire_u64(&w);
 	hello.dial = wire_u64(&w);
 	hello.feature_level = wire_u32(&w);
 	hello.wall_ms = wire_u64(&w);
-	if (!wire_end(&w) || hello.node_id == 0) {
+	if (!wire_end(&w) || hello.node_id == 0 || hello.starts == 0 ||
+		memcmp(hello.incarnation, zero, sizeof zero) == 0) {
 		return KLUIS_EPROTO;
 	}
 	*ret_hello = hello;
@@ -63,6 +69,9 @@ const char *hello_answer_text(uint8_t answer)
 		[HELLO_NO_MEMBER] = "not among the peers",
 		[HELLO_STALE] = "an older dial than the one that stands",
 		[HELLO_MALFORMED] = "malformed hello",
+		[HELLO_OTHER_INCARNATION] = "the node was initialised anew: a wiped node must come "
+					    "back under a new id",
+		[HELLO_OLD_COPY] = "the node's directory is an old copy of itself",
 	};
 
 	return answer < ARRAY_SIZE(text) && text[answer] != NULL ? text[answer]

@@ -53,6 +53,17 @@ struct link_handler {
 	/* After links_send() said KLUIS_EAGAIN or KLUIS_EBUSY for this stream: try again. May be
 	 * NULL. */
 	void (*room_cb)(void *data, uint64_t peer, enum link_stream stream);
+	/* Which memory a peer has, in the words of peer_pins.h. The three are called before
+	 * anything of that connection counts and must not call the links.
+	 * meet_cb: from its hello; what follows from 0 must be durable when it returns. Refused
+	 * with KLUIS_ECONFLICT, KLUIS_EBEHIND or another error. NULL: anybody may come. agree_cb:
+	 * it accepted our hello; < 0: it is not to be used. NULL: any will do. refused_cb: it
+	 * refused our hello with KLUIS_ECONFLICT (it knows us by another incarnation) or
+	 * KLUIS_EBEHIND (it knows later starts of us). May be NULL. */
+	int (*meet_cb)(void *data, uint64_t peer, const uint8_t incarnation[16], uint64_t starts,
+		uint64_t boot);
+	int (*agree_cb)(void *data, uint64_t peer, const uint8_t incarnation[16]);
+	void (*refused_cb)(void *data, uint64_t peer, int rc);
 };
 
 struct links_config {
@@ -65,6 +76,8 @@ struct links_config {
 	struct tls_ctx *ctx; /* tls_ctx_new_link(); referenced. */
 	uint8_t cluster_id[16], lineage[16];
 	uint64_t node_id;
+	uint8_t incarnation[16]; /* Of our log; not zero. */
+	uint64_t starts;	 /* From 1; what our hellos say. */
 	uint32_t feature_level;
 	unsigned sweep_ms; /* How often time is looked at; 0: LINK_SWEEP_MS. For tests. */
 	const struct link_handler *handler; /* Must outlive the links. */

@@ -47,6 +47,28 @@ static void link_accept_ready_cb(struct tls_stream *stream)
 	(void)stream; /* Who it is, the hello says: then it is answered why not. */
 }
 
+/* Last of all, for it may be written down who came. */
+static uint8_t link_accept_meet(const struct link_conn *conn)
+{
+	const struct links_config *config = &conn->links->config;
+	const struct hello *hello = &conn->hello;
+	int rc = config->handler->meet_cb == NULL
+			 ? 0
+			 : config->handler->meet_cb(config->data, hello->node_id,
+				   hello->incarnation, hello->starts, hello->boot);
+
+	switch (rc) {
+	case 0:
+		return HELLO_ACCEPTED;
+	case KLUIS_ECONFLICT:
+		return HELLO_OTHER_INCARNATION;
+	case KLUIS_EBEHIND:
+		return HELLO_OLD_COPY;
+	default:
+		return HELLO_NO_MEMBER;
+	}
+}
+
 static uint8_t link_accept_judge(struct link_conn *conn)
 {
 	const struct links *links = conn->links;
@@ -76,7 +98,17 @@ static uint8_t link_accept_judge(struct link_conn *conn)
 		node->in->hello.dial > conn->hello.dial) {
 		return HELLO_STALE;
 	}
-	return HELLO_ACCEPTED;
+	return link_accept_meet(conn);
+}
+
+static void link_accept_answer(struct link_conn *conn, uint8_t answer)
+{
+	uint8_t bytes[HELLO_YES_BYTES] = {answer};
+
+	memcpy(bytes + 1, conn->links->config.incarnation, sizeof bytes - 1);
+	tls_stream_write(
+		conn->stream, bytes_of(bytes, answer == HELLO_ACCEPTED ? sizeof bytes : 1));
+	tls_stream_flush(conn->stream);
 }
 
 static void link_accept_adopt(struct link_conn *conn)
@@ -118,8 +150,7 @@ static void link_accept_hello(struct link_conn *conn, struct bytes *in)
 		return;
 	}
 	answer = link_accept_judge(conn);
-	tls_stream_write(conn->stream, bytes_of(&answer, 1));
-	tls_stream_flush(conn->stream);
+	link_accept_answer(conn, answer);
 	if (answer == HELLO_ACCEPTED) {
 		link_accept_adopt(conn);
 	} else {

@@ -68,6 +68,7 @@ static void link_dial_say_hello(struct link_conn *conn)
 {
 	const struct links_config *config = &conn->links->config;
 	struct hello hello = {.node_id = config->node_id,
+		.starts = config->starts,
 		.boot = conn->links->boot,
 		.dial = conn->node->dials,
 		.feature_level = config->feature_level,
@@ -76,6 +77,7 @@ static void link_dial_say_hello(struct link_conn *conn)
 
 	memcpy(hello.cluster_id, config->cluster_id, sizeof hello.cluster_id);
 	memcpy(hello.lineage, config->lineage, sizeof hello.lineage);
+	memcpy(hello.incarnation, config->incarnation, sizeof hello.incarnation);
 	hello_write(&hello, bytes);
 	tls_stream_write(conn->stream, bytes_of(bytes, sizeof bytes));
 	tls_stream_flush(conn->stream);
@@ -108,14 +110,59 @@ static void link_dial_ready_cb(struct tls_stream *stream)
 	link_dial_say_hello(conn);
 }
 
-static void link_dial_answered(struct link_conn *conn, uint8_t answer)
+static void link_dial_refused(struct link_node *node, uint8_t answer)
+{
+	const struct links_config *config = &node->links->config;
+	int rc = answer == HELLO_OTHER_INCARNATION ? KLUIS_ECONFLICT
+		 : answer == HELLO_OLD_COPY	   ? KLUIS_EBEHIND
+						   : 0;
+
+	if (rc != 0 && config->handler->refused_cb != NULL) {
+		config->handler->refused_cb(config->data, node->id, rc);
+	}
+	link_dial_failed(node, "it refuses us: %s", hello_answer_text(answer));
+}
+
+/* Takes what belongs to the answer from the front of `in`; true when the whole of a yes is there.
+ */
+static bool link_dial_answer(struct link_conn *conn, struct bytes *in)
+{
+	size_t want = sizeof conn->answer - conn->answer_len;
+	size_t n = in->len < want ? in->len : want;
+
+	memcpy(conn->answer + conn->answer_len, in->data, n);
+	conn->answer_len += n;
+	*in = bytes_of(in->data + n, in->len - n);
+	if (conn->answer[0] != HELLO_ACCEPTED) {
+		link_dial_refused(conn->node, conn->answer[0]);
+		return false;
+	}
+	return conn->answer_len == sizeof conn->answer;
+}
+
+/* Whether the peer is the one that we know by this id. */
+static bool link_dial_agreed(struct link_conn *conn)
+{
+	static const uint8_t zero[HELLO_YES_BYTES - 1];
+	const struct links_config *config = &conn->links->config;
+	const uint8_t *incarnation = conn->answer + 1;
+	int rc = memcmp(incarnation, zero, sizeof zero) == 0 ? KLUIS_EPROTO : 0;
+
+	if (rc == 0 && config->handler->agree_cb != NULL) {
+		rc = config->handler->agree_cb(config->data, conn->node->id, incarnation);
+	}
+	if (rc != 0) {
+		link_dial_failed(conn->node, "%s",
+			rc == KLUIS_ECONFLICT ? hello_answer_text(HELLO_OTHER_INCARNATION)
+					      : err_text(rc));
+	}
+	return rc == 0;
+}
+
+static void link_dial_up(struct link_conn *conn)
 {
 	struct link_node *node = conn->node;
 
-	if (answer != HELLO_ACCEPTED) {
-		link_dial_failed(node, "it refuses us: %s", hello_answer_text(answer));
-		return;
-	}
 	assert(node->queue.stream[0].head == NULL);
 	conn->up = true;
 	frame_reader_init(&conn->reader, BIT(FRAME_PONG) | BIT(FRAME_CREDIT));
@@ -187,9 +234,8 @@ static size_t link_dial_read_cb(struct tls_stream *stream, struct bytes bytes)
 		return bytes.len;
 	}
 	conn->heard_ms = conn->node->heard_ms = links_now(conn->links);
-	if (!conn->up) {
-		in = bytes_of(in.data + 1, in.len - 1);
-		link_dial_answered(conn, bytes.data[0]);
+	if (!conn->up && link_dial_answer(conn, &in) && link_dial_agreed(conn)) {
+		link_dial_up(conn);
 	}
 	while (!conn->dropped && in.len > 0) {
 		struct frame_event event;

@@ -21,6 +21,9 @@ struct link_conn {
 	bool dropped; /* Closing: nothing that it brings counts. */
 	uint64_t begun_ms, heard_ms;
 	struct frame_reader reader;
+	/* Dialled. */
+	uint8_t answer[HELLO_YES_BYTES];
+	size_t answer_len;
 	/* Accepted. */
 	uint8_t hello_bytes[HELLO_BYTES];
 	size_t hello_len;

@@ -92,6 +92,9 @@ static void replica_turn_cb(uv_prepare_t *turn)
 	struct driver_status status = driver_status(r->driver);
 
 	assert(!r->stopping);
+	if (!r->begun) {
+		return; /* No timer either: it does not stand for election. */
+	}
 	if (status.role == DRIVER_LEADER && !r->led) {
 		cluster_clock_lead(r);
 		log_info("op=lead site=%s term=%llu", r->site, (unsigned long long)status.term);
@@ -110,8 +113,9 @@ static void replica_receive_cb(
 {
 	struct replica *r = data;
 
-	if (r->stopping) {
-		return;
+	if (r->stopping || !r->begun) {
+		return; /* Not begun: what it answered would be the word of a node without memory.
+			 */
 	}
 	if (stream != LINK_FILE) {
 		/* The link gives nothing of an older connection after a newer one began. */
@@ -147,6 +151,9 @@ static const struct link_handler replica_link_handler = {
 	.receive_cb = replica_receive_cb,
 	.down_cb = replica_down_cb,
 	.room_cb = replica_room_cb,
+	.meet_cb = replica_meet_cb,
+	.agree_cb = replica_agree_cb,
+	.refused_cb = replica_refused_cb,
 };
 
 static int replica_tls(const struct replica *r, struct tls_ctx **ret_ctx, struct err *e)
@@ -202,6 +209,7 @@ static int replica_open_links(struct replica *r, const struct replica_config *co
 		.clock = r->clock,
 		.random = r->random,
 		.node_id = r->node_id,
+		.starts = r->pins.starts,
 		.feature_level = (uint16_t)config->feature_level,
 		.handler = &replica_link_handler,
 		.data = r};
@@ -212,6 +220,7 @@ static int replica_open_links(struct replica *r, const struct replica_config *co
 	}
 	memcpy(links.cluster_id, r->cluster_id, sizeof links.cluster_id);
 	memcpy(links.lineage, config->lineage, sizeof links.lineage);
+	memcpy(links.incarnation, r->pins.incarnation, sizeof links.incarnation);
 	rc = links_new(&links, config->listen, &r->links, e);
 	tls_ctx_unref(links.ctx);
 	if (rc == 0) {
@@ -303,6 +312,7 @@ static void replica_free(struct replica *r)
 	checkpoint_stop(r);
 	catch_up_stop(r);
 	driver_free(r->driver);
+	peer_pins_close(&r->pins);
 	fsm_free(r->applier.fsm);
 	kv_close(r->applier.kv);
 	(void)pthread_mutex_destroy(&r->gate);

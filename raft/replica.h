@@ -56,16 +56,18 @@ struct replica_config {
 	struct random *random;		 /* NULL: random_system. */
 };
 
-/* Writes the first log of a new cluster: term 1, one entry with the configuration. The same servers
- * in the same order give the same bytes, so that all voters of a new cluster may be bootstrapped
- * each on its own; a standby or a node that joins later starts with no log and is not bootstrapped.
- * `dir` must exist. KLUIS_EEXIST when there is a log already. Blocking. */
+/* Makes the memory of a node of a new cluster: log and pins. A voter's first log has term 1 and one
+ * entry with the configuration: the same servers in the same order give the same bytes, so that all
+ * may be bootstrapped each on its own. A standby's is empty; it is given everything. The node takes
+ * part once all servers have met (docs/architecture.md, "A wiped node"). `dir` must exist.
+ * KLUIS_EEXIST when there is a log already. Blocking. */
 KLUIS_MUST_CHECK int replica_bootstrap(const char *dir, uint64_t node_id,
 	const struct replica_server *servers, unsigned n_servers, struct err *e);
 
 /* Begins a new cluster behind a restored store: dir/db holds the store as of some index S, the same
  * at every server; the log begins empty at S + 1, with a snapshot record {S, its term, these
- * servers} and term S's. Every server of the new cluster does this, a standby too. KLUIS_ENOTFOUND
+ * servers} and term S's. Every server of the new cluster does this, a standby too; they take part
+ * once all have met. KLUIS_ENOTFOUND
  * when there is no store, KLUIS_EEXIST when there is a log. Blocking. */
 KLUIS_MUST_CHECK int replica_bootstrap_restored(const char *dir, uint64_t node_id,
 	const struct replica_server *servers, unsigned n_servers, struct err *e);
@@ -105,6 +107,13 @@ void replica_read_end(struct replica *replica);
  * nothing that it decided. Any thread, at once. */
 bool replica_quarantined(const struct replica *replica);
 
+/* Why a peer is refused although its certificate is right. */
+enum replica_peer_trouble {
+	REPLICA_PEER_KNOWN,    /* It is not. */
+	REPLICA_PEER_WIPED,    /* Its log was made anew: it has forgotten all. */
+	REPLICA_PEER_OLD_COPY, /* Its directory is an older copy of itself. */
+};
+
 struct replica_peer_status {
 	uint64_t id;
 	char address[REPLICA_ADDRESS_BYTES_MAX + 1];
@@ -115,6 +124,8 @@ struct replica_peer_status {
 	uint64_t last_heard_ms;	 /* Monotonic; 0: never since start. */
 	uint64_t wall_offset_ms; /* |its wall clock - ours| at the last exchange. */
 	uint32_t feature_level;	 /* 0: never told. */
+	bool met;		 /* It has pinned this node, and this node it. */
+	enum replica_peer_trouble trouble;
 };
 
 struct replica_status {
@@ -130,6 +141,7 @@ struct replica_status {
 	uint64_t state_hash_index;
 	bool quarantined; /* A majority disagrees with our state: rebuild from a peer. */
 	bool read_only;	  /* Below the disk floor. */
+	bool begun;	  /* All first members have met: before that this node takes no part. */
 	bool ready; /* In touch with a leader, or leading a quorum that answers, and nearly all
 		     * that is known to be committed is applied. */
 	uint64_t certificate_not_after_ms; /* Of this node's link certificate, Unix. */

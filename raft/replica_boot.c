@@ -77,6 +77,17 @@ static void boot_log_close(struct boot_log *b)
 	boot_log_end(b);
 }
 
+/* The log is in its first state: what its node knows of the others is made, too. */
+static int boot_log_end_new(struct boot_log *b, const char *dir, uint64_t node_id,
+	const struct configuration *members, struct err *e)
+{
+	uint8_t log_id[LOG_ID_BYTES];
+
+	memcpy(log_id, entry_log_id(b->log), sizeof log_id);
+	boot_log_close(b);
+	return replica_meet_create(dir, log_id, node_id, members, e);
+}
+
 static void boot_log_wait(struct boot_log *b, uint64_t seq)
 {
 	while (b->persisted < seq) {
@@ -139,13 +150,14 @@ int replica_bootstrap(const char *dir, uint64_t node_id, const struct replica_se
 	if (rc != 0) {
 		return rc;
 	}
-	first = driver_bootstrap(&configuration);
-	entry_log_set_vote(b.log, first->term, 0);
-	entry_log_append(b.log, 1, &first, 1);
-	entry_unref(first);
-	boot_log_wait(&b, 1);
-	boot_log_close(&b);
-	return 0;
+	if (configuration_votes(&configuration, node_id)) {
+		first = driver_bootstrap(&configuration);
+		entry_log_set_vote(b.log, first->term, 0);
+		entry_log_append(b.log, 1, &first, 1);
+		entry_unref(first);
+		boot_log_wait(&b, 1);
+	}
+	return boot_log_end_new(&b, dir, node_id, &configuration, e);
 }
 
 int replica_stored_position(const char *db, struct position *ret_position, struct err *e)
@@ -193,8 +205,7 @@ int replica_bootstrap_restored(const char *dir, uint64_t node_id,
 	entry_log_set_vote(b.log, snapshot.term, 0);
 	entry_log_reset(b.log, 1, snapshot.index + 1, buf_bytes(&record));
 	boot_log_wait(&b, 1);
-	boot_log_close(&b);
-	return 0;
+	return boot_log_end_new(&b, dir, node_id, &snapshot.configuration, e);
 }
 
 /* --- an existing directory --- */
@@ -317,10 +328,16 @@ static int boot_check(const struct replica *r, struct err *e)
 
 int replica_boot(struct replica *r, struct err *e)
 {
-	int rc = boot_finish_install(r, e);
+	int rc = replica_meet_check(r, e);
 
 	if (rc == 0) {
+		rc = boot_finish_install(r, e);
+	}
+	if (rc == 0) {
 		rc = boot_open_log(r, e);
+	}
+	if (rc == 0) {
+		rc = replica_meet_open(r, e);
 	}
 	if (rc == 0) {
 		rc = replica_open_store(r, e);
@@ -331,7 +348,11 @@ int replica_boot(struct replica *r, struct err *e)
 	r->position = *fsm_position(r->applier.fsm);
 	atomic_store(&r->applied, r->position.index);
 	atomic_store(&r->quarantined, fsm_quarantined(r->applier.fsm));
-	return boot_check(r, e);
+	rc = boot_check(r, e);
+	if (rc == 0) {
+		peer_pins_start(&r->pins); /* Nobody else has the directory: the log is locked. */
+	}
+	return rc;
 }
 
 /* --- the driver --- */

@@ -288,12 +288,15 @@ static void house_transfers(struct replica *r)
 static void status_peer(struct replica *r, const struct member *member, struct replica_status *s)
 {
 	struct replica_peer_status *p = &s->peers[s->n_peers++];
+	const struct peer_pin *pin = peer_pins_find(&r->pins, member->id);
 	struct link_status link;
 
 	*p = (struct replica_peer_status){.id = member->id,
 		.vote = member->role == MEMBER_VOTER ? REPLICA_VOTER : REPLICA_STANDBY};
 	(void)snprintf(p->address, sizeof p->address, "%s", member->address);
 	(void)snprintf(p->site, sizeof p->site, "%s", member->site);
+	p->met = pin != NULL && pin->agreed;
+	p->trouble = replica_meet_trouble(r, member->id);
 	p->match_index = driver_peer_status(r->driver, member->id).match;
 	if (links_status(r->links, member->id, &link) == 0) {
 		p->connected = link.up && link.accepted;
@@ -315,7 +318,8 @@ static void status_raft(struct replica *r, const struct driver_status *d, struct
 	s->applied_index = r->position.index;
 	s->applied_term = r->position.term;
 	s->lag = d->commit > s->applied_index ? d->commit - s->applied_index : 0;
-	s->ready = d->leader != 0 && r->contact_ms != 0 &&
+	s->begun = r->begun;
+	s->ready = r->begun && d->leader != 0 && r->contact_ms != 0 &&
 		   replica_now(r) - r->contact_ms < r->in_touch_ms &&
 		   s->lag < APPLY_LAG_ENTRIES_MAX && s->applied_index > 0 &&
 		   !atomic_load(&r->quarantined);

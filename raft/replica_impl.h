@@ -14,6 +14,7 @@
 #include "raft/forwarded.h"
 #include "raft/link.h"
 #include "raft/manifest.h"
+#include "raft/peer_pins.h"
 #include "raft/propose.h"
 #include "raft/read_index.h"
 #include "raft/replica.h"
@@ -103,6 +104,13 @@ struct cluster_clock {
 	uint64_t last_jump_ms;		     /* Monotonic, of the last proposal to jump. */
 };
 
+/* --- peers that are not who they were --- */
+
+struct replica_stranger {
+	uint64_t id;
+	enum replica_peer_trouble trouble;
+};
+
 struct replica {
 	char *dir, *site;
 	uint64_t node_id;
@@ -134,6 +142,11 @@ struct replica {
 	struct checkpoint *checkpoint;		  /* Given to others; NULL: none. */
 	struct checkpoint_send *checkpoint_sends; /* All peers', in order. */
 	struct catch_up *catch_up;		  /* Being fetched; NULL: none. */
+
+	struct peer_pins pins;
+	bool begun; /* All founders have met: this node takes part. Never again false. */
+	struct replica_stranger stranger[SITES_MAX];
+	unsigned n_strangers;
 
 	struct configuration members; /* As configured, until the log says more. */
 	struct configuration peers;   /* Given to the links. */
@@ -198,6 +211,20 @@ KLUIS_MUST_CHECK int replica_stored_position(
 KLUIS_MUST_CHECK int replica_open_store(struct replica *r, struct err *e);
 KLUIS_MUST_CHECK int replica_boot_members(
 	struct replica *r, const struct replica_config *config, struct err *e);
+
+/* --- replica_meet.c --- */
+/* The file `peers` of a new node whose log is this one. */
+KLUIS_MUST_CHECK int replica_meet_create(const char *dir, const uint8_t log_id[LOG_ID_BYTES],
+	uint64_t node_id, const struct configuration *members, struct err *e);
+/* Whether r->dir has a log and pins at all. Before either is opened. */
+KLUIS_MUST_CHECK int replica_meet_check(const struct replica *r, struct err *e);
+/* Opens the pins; the log is open. */
+KLUIS_MUST_CHECK int replica_meet_open(struct replica *r, struct err *e);
+enum replica_peer_trouble replica_meet_trouble(struct replica *r, uint64_t peer);
+int replica_meet_cb(void *data, uint64_t peer, const uint8_t incarnation[INCARNATION_BYTES],
+	uint64_t starts, uint64_t boot);
+int replica_agree_cb(void *data, uint64_t peer, const uint8_t incarnation[INCARNATION_BYTES]);
+void replica_refused_cb(void *data, uint64_t peer, int rc);
 
 /* --- replica_io.c --- */
 extern const struct driver_io replica_driver_io;

@@ -9,7 +9,7 @@
 #include "base/err.h"
 
 enum {
-	SLOT_PAYLOAD_BYTES_MAX = 128,
+	SLOT_PAYLOAD_BYTES_MAX = 2048,
 	SLOT_STRIDE_BYTES = 4096, /* A torn block takes one slot, never both. */
 	SLOT_FILE_BYTES = 2 * SLOT_STRIDE_BYTES,
 };

@@ -66,7 +66,7 @@ static void bench_room_cb(void *data, uint64_t peer, enum link_stream stream)
 }
 
 static const struct link_handler bench_handler = {
-	bench_receive_cb, bench_up_cb, NULL, bench_room_cb};
+	bench_receive_cb, bench_up_cb, NULL, bench_room_cb, NULL, NULL, NULL};
 
 static void bench_start(struct bench *b, uv_loop_t *loop, const struct pki_identity *ca)
 {
@@ -78,6 +78,8 @@ static void bench_start(struct bench *b, uv_loop_t *loop, const struct pki_ident
 			.clock = &clock_system,
 			.random = &random_system,
 			.node_id = i + 1,
+			.incarnation = {(uint8_t)(i + 1)},
+			.starts = 1,
 			.handler = &bench_handler,
 			.data = b};
 

@@ -173,6 +173,7 @@ static void node_status(struct api_backend *backend, struct replica_status *ret_
 		.leader_id = node->no_leader ? 0 : 1,
 		.applied_index = fsm_position(node->machine.fsm)->index,
 		.cluster_time_ms = fsm_position(node->machine.fsm)->cluster_time_ms,
+		.begun = true,
 		.ready = !node->no_leader,
 		.certificate_not_after_ms =
 			clock_wall_ms(&clock_system) + 6ULL * 24 * 3600 * 1000 + 1000,

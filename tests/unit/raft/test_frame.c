@@ -223,11 +223,13 @@ static struct hello some_hello(void)
 	struct hello hello = {.node_id = 3,
 		.boot = 0xfeedULL << 40,
 		.dial = 17,
+		.starts = 9,
 		.feature_level = 5,
 		.wall_ms = 1764000000000ULL};
 
 	memset(hello.cluster_id, 0xc1, 16);
 	memset(hello.lineage, 0x11, 16);
+	memset(hello.incarnation, 0x1c, 16);
 	return hello;
 }
 
@@ -240,22 +242,33 @@ static void test_hello(void **state)
 	hello_write(&hello, bytes);
 	assert_int_equal(hello_read(bytes, &got), 0);
 	assert_true(got.node_id == 3 && got.boot == hello.boot && got.dial == 17);
+	assert_int_equal(got.starts, 9);
+	assert_memory_equal(got.incarnation, hello.incarnation, 16);
 	assert_true(got.feature_level == 5 && got.wall_ms == hello.wall_ms);
 	assert_memory_equal(got.cluster_id, hello.cluster_id, 16);
 	assert_memory_equal(got.lineage, hello.lineage, 16);
 	/* The first bytes, as docs/format-link.md has them. */
-	assert_memory_equal(bytes, "KLNK\x01\xc1", 6);
-	assert_memory_equal(bytes + 37, "\0\0\0\0\0\0\0\x03", 8);
+	assert_memory_equal(bytes, "KLNK\x02\xc1", 6);
+	assert_memory_equal(bytes + 37, "\0\0\0\0\0\0\0\x03\x1c", 9);
+	assert_memory_equal(bytes + 60, "\x1c\0\0\0\0\0\0\0\x09", 9);
 	for (size_t i = 0; i < 4; i++) {
 		bytes[i] ^= 1;
 		assert_int_equal(hello_read(bytes, &got), KLUIS_EPROTO);
 		bytes[i] ^= 1;
 	}
-	bytes[4] = 2;
-	assert_int_equal(hello_read(bytes, &got), KLUIS_EVERSION);
 	bytes[4] = 1;
+	assert_int_equal(hello_read(bytes, &got), KLUIS_EVERSION);
+	bytes[4] = 2;
 	bytes[44] = 0;
 	assert_int_equal(hello_read(bytes, &got), KLUIS_EPROTO);
+	bytes[44] = 3;
+	bytes[68] = 0;
+	assert_int_equal(hello_read(bytes, &got), KLUIS_EPROTO);
+	bytes[68] = 9;
+	memset(bytes + 45, 0, 16);
+	assert_int_equal(hello_read(bytes, &got), KLUIS_EPROTO);
+	bytes[60] = 1;
+	assert_int_equal(hello_read(bytes, &got), 0);
 }
 
 static void test_answers_have_texts(void **state)

@@ -21,7 +21,8 @@ static void test_hello_in_single_bytes(void **state)
 	}
 	loop_until(&w->loop, raw_answered, w, "answer");
 	assert_int_equal(w->raw_got.data[0], HELLO_ACCEPTED);
-	assert_int_equal(w->raw_got.len, 1);
+	assert_int_equal(w->raw_got.len, HELLO_YES_BYTES);
+	assert_memory_equal(w->raw_got.data + 1, w->site[1].incarnation, 16);
 }
 
 static void bad_hello(struct world *w, const uint8_t bytes[HELLO_BYTES], uint8_t answer)
@@ -54,6 +55,32 @@ static void test_bad_hellos(void **state)
 	hello.cluster_id[0] ^= 1;
 	hello_write(&hello, bytes);
 	bad_hello(w, bytes, HELLO_OTHER_CLUSTER);
+}
+
+/* The certificate is right, the memory is not. */
+static void test_who_is_not_who_it_was(void **state)
+{
+	struct world *w = *state;
+	struct hello hello = raw_hello(1);
+	uint8_t bytes[HELLO_BYTES];
+
+	raw_world(w);
+	hello.lineage[0] ^= 1;
+	hello_write(&hello, bytes);
+	w->site[1].meet_rc = KLUIS_ECONFLICT;
+	bad_hello(w, bytes, HELLO_OTHER_LINEAGE);
+	assert_int_equal(w->site[1].met, 0); /* What else is wrong comes first: nobody is pinned. */
+	hello.lineage[0] ^= 1;
+	hello_write(&hello, bytes);
+	bad_hello(w, bytes, HELLO_OTHER_INCARNATION);
+	assert_true(w->site[1].met == 2 && w->site[1].met_starts == 12);
+	assert_memory_equal(w->site[1].met_incarnation, hello.incarnation, 16);
+	w->site[1].meet_rc = KLUIS_EBEHIND;
+	bad_hello(w, bytes, HELLO_OLD_COPY);
+	w->site[1].meet_rc = KLUIS_ETOOLARGE;
+	bad_hello(w, bytes, HELLO_NO_MEMBER);
+	w->site[1].meet_rc = 0;
+	raw_connect(w, 1);
 }
 
 static void bad_bytes(struct world *w, uint64_t dial, struct bytes bytes)
@@ -172,10 +199,11 @@ static void test_ping(void **state)
 	raw_world(w);
 	raw_connect(w, 1);
 	raw_frame(w, (struct frame_header){FRAME_PING, 0, 0, 8, 0}, "TOKEN123");
-	while (w->raw_got.len < 1 + FRAME_HEADER_BYTES + FRAME_PONG_BYTES) {
+	while (w->raw_got.len < HELLO_YES_BYTES + FRAME_HEADER_BYTES + FRAME_PONG_BYTES) {
 		(void)uv_run(&w->loop, UV_RUN_ONCE);
 	}
-	assert_memory_equal(w->raw_got.data + 1, "\x01\x03\0\0\0\0\0\x10\0\0\0\0TOKEN123", 20);
+	assert_memory_equal(
+		w->raw_got.data + HELLO_YES_BYTES, "\x01\x03\0\0\0\0\0\x10\0\0\0\0TOKEN123", 20);
 }
 
 /* It asks without end and never reads. */
@@ -244,6 +272,14 @@ static void raw_listen(struct world *w)
 	}
 }
 
+static void raw_say_yes(struct world *w, int incarnation)
+{
+	uint8_t yes[HELLO_YES_BYTES] = {HELLO_ACCEPTED};
+
+	memset(yes + 1, incarnation, sizeof yes - 1);
+	tls_stream_write(w->raw, bytes_of(yes, sizeof yes));
+}
+
 static bool one_up(void *arg)
 {
 	return ((struct world *)arg)->site[1].ups > 0;
@@ -252,23 +288,90 @@ static bool one_up(void *arg)
 static void test_up_only_after_the_answer(void **state)
 {
 	struct world *w = *state;
-	uint8_t yes = HELLO_ACCEPTED;
 
 	raw_listen(w);
 	loop_for(&w->loop, 20);
 	assert_int_equal(w->site[1].ups, 0);
 	assert_int_equal(links_send(w->site[1].links, 2, LINK_RAFT, bytes_str("x"), NULL, 0),
 		KLUIS_ECONNECT);
-	tls_stream_write(w->raw, bytes_of(&yes, 1));
+	raw_say_yes(w, 0xa2);
 	loop_until(&w->loop, one_up, w, "up");
 	send_text(w, 1, 2, LINK_RAFT, "x");
+	assert_int_equal(w->site[1].agreed, 2);
+	assert_int_equal(w->site[1].agreed_incarnation[15], 0xa2);
+}
+
+/* Half a yes is none. */
+static void test_answer_in_parts(void **state)
+{
+	struct world *w = *state;
+	uint8_t yes[HELLO_YES_BYTES] = {HELLO_ACCEPTED};
+
+	raw_listen(w);
+	memset(yes + 1, 0xa2, sizeof yes - 1);
+	for (size_t i = 0; i < sizeof yes; i++) {
+		assert_int_equal(w->site[1].ups, 0);
+		tls_stream_write(w->raw, bytes_of(&yes[i], 1));
+		tls_stream_flush(w->raw);
+		loop_for(&w->loop, 2);
+	}
+	loop_until(&w->loop, one_up, w, "up");
+}
+
+/* It says yes, but is not the one that we know: nothing may be sent to it. */
+static void test_listener_that_is_not_who_it_was(void **state)
+{
+	struct world *w = *state;
+
+	raw_listen(w);
+	w->site[1].agree_rc = KLUIS_ECONFLICT;
+	raw_say_yes(w, 0xee);
+	loop_until(&w->loop, one_has_trouble, w, "trouble");
+	assert_non_null(strstr(status_of(w, 1, 2).last_error, "initialised anew"));
+	assert_int_equal(w->site[1].agreed_incarnation[0], 0xee);
+	loop_until(&w->loop, raw_is_gone, w, "gone");
+	/* Once more: a yes without an incarnation is nobody's. */
+	buf_clear(&w->raw_got);
+	while (w->raw_got.len < HELLO_BYTES) {
+		world_run(w, 50);
+	}
+	w->site[1].agree_rc = 0;
+	w->site[1].agreed = 0;
+	raw_say_yes(w, 0);
+	loop_until(&w->loop, raw_is_gone, w, "gone again");
+	assert_true(w->site[1].agreed == 0 && w->site[1].ups == 0);
+}
+
+static void refused_with(struct world *w, uint8_t answer, int rc)
+{
+	buf_clear(&w->raw_got);
+	while (w->raw_got.len < HELLO_BYTES) {
+		world_run(w, 50);
+	}
+	tls_stream_write(w->raw, bytes_of(&answer, 1));
+	loop_until(&w->loop, raw_is_gone, w, "gone");
+	assert_int_equal(w->site[1].refused_rc, rc);
+	assert_int_equal(w->site[1].ups, 0);
+}
+
+static void test_a_wiped_node_is_told(void **state)
+{
+	struct world *w = *state;
+	uint8_t answer = HELLO_NO_MEMBER;
+
+	raw_listen(w);
+	tls_stream_write(w->raw, bytes_of(&answer, 1));
+	loop_until(&w->loop, raw_is_gone, w, "gone");
+	assert_int_equal(w->site[1].refused_rc, 0);
+	refused_with(w, HELLO_OTHER_INCARNATION, KLUIS_ECONFLICT);
+	refused_with(w, HELLO_OLD_COPY, KLUIS_EBEHIND);
 }
 
 /* The listener answers with what no listener says. */
 static void test_bad_answers(void **state)
 {
 	struct world *w = *state;
-	uint8_t credit[1 + FRAME_HEADER_BYTES + 4] = {HELLO_ACCEPTED};
+	uint8_t credit[FRAME_HEADER_BYTES + 4] = {0};
 
 	raw_listen(w);
 	tls_stream_write(w->raw, bytes_of("\xee", 1));
@@ -280,8 +383,9 @@ static void test_bad_answers(void **state)
 	while (w->raw_got.len < HELLO_BYTES) {
 		world_run(w, 50);
 	}
-	frame_header_write(&(struct frame_header){FRAME_CREDIT, 0, 0, 4, 0}, credit + 1);
+	frame_header_write(&(struct frame_header){FRAME_CREDIT, 0, 0, 4, 0}, credit);
 	credit[sizeof credit - 1] = 1;
+	raw_say_yes(w, 0xa2);
 	tls_stream_write(w->raw, bytes_of(credit, sizeof credit));
 	loop_until(&w->loop, one_down, w, "down");
 	assert_non_null(strstr(status_of(w, 1, 2).last_error, "credit"));
@@ -290,7 +394,6 @@ static void test_bad_answers(void **state)
 static void test_dead_listener(void **state)
 {
 	struct world *w = *state;
-	uint8_t yes = HELLO_ACCEPTED;
 
 	raw_listen(w);
 	world_run(w, LINK_HANDSHAKE_MS + 200); /* No answer to the hello. */
@@ -298,7 +401,7 @@ static void test_dead_listener(void **state)
 	while (w->raw_got.len < 2 * HELLO_BYTES) {
 		world_run(w, 50); /* It dials again. */
 	}
-	tls_stream_write(w->raw, bytes_of(&yes, 1));
+	raw_say_yes(w, 0xa2);
 	loop_until(&w->loop, one_up, w, "up");
 	world_run(w, LINK_DEAD_MS + 200); /* No pong. */
 	assert_int_equal(w->site[1].downs, 1);
@@ -310,12 +413,11 @@ static void test_dead_listener(void **state)
 static void test_slow_reader(void **state)
 {
 	struct world *w = *state;
-	uint8_t yes = HELLO_ACCEPTED;
 	struct link_status status;
 
 	raw_listen(w);
 	w->raw_deaf = true;
-	tls_stream_write(w->raw, bytes_of(&yes, 1));
+	raw_say_yes(w, 0xa2);
 	loop_until(&w->loop, one_up, w, "up");
 	for (int i = 0; i < 100; i++) {
 		w->site[1].flood = 1000;
@@ -374,6 +476,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		LINK_TEST(test_hello_in_single_bytes),
 		LINK_TEST(test_bad_hellos),
+		LINK_TEST(test_who_is_not_who_it_was),
 		LINK_TEST(test_bad_frames),
 		LINK_TEST(test_file_beyond_the_credit),
 		LINK_TEST(test_cut_in_a_message),
@@ -382,6 +485,9 @@ int main(void)
 		LINK_TEST(test_pings_without_reading),
 		LINK_TEST(test_silent_peers_are_dropped),
 		LINK_TEST(test_up_only_after_the_answer),
+		LINK_TEST(test_answer_in_parts),
+		LINK_TEST(test_listener_that_is_not_who_it_was),
+		LINK_TEST(test_a_wiped_node_is_told),
 		LINK_TEST(test_bad_answers),
 		LINK_TEST(test_dead_listener),
 		LINK_TEST(test_slow_reader),

@@ -70,7 +70,35 @@ static void site_room_cb(void *data, uint64_t peer, enum link_stream stream)
 	site_flood(site, peer, stream);
 }
 
-const struct link_handler site_handler = {site_receive_cb, site_up_cb, site_down_cb, site_room_cb};
+static int site_meet_cb(
+	void *data, uint64_t peer, const uint8_t incarnation[16], uint64_t starts, uint64_t boot)
+{
+	struct site *site = data;
+
+	(void)boot;
+	site->met = peer;
+	site->met_starts = starts;
+	memcpy(site->met_incarnation, incarnation, 16);
+	return site->meet_rc;
+}
+
+static int site_agree_cb(void *data, uint64_t peer, const uint8_t incarnation[16])
+{
+	struct site *site = data;
+
+	site->agreed = peer;
+	memcpy(site->agreed_incarnation, incarnation, 16);
+	return site->agree_rc;
+}
+
+static void site_refused_cb(void *data, uint64_t peer, int rc)
+{
+	(void)peer;
+	((struct site *)data)->refused_rc = rc;
+}
+
+const struct link_handler site_handler = {site_receive_cb, site_up_cb, site_down_cb, site_room_cb,
+	site_meet_cb, site_agree_cb, site_refused_cb};
 
 void world_start_as(struct world *w, uint64_t id, const struct pki_identity *node)
 {
@@ -81,6 +109,7 @@ void world_start_as(struct world *w, uint64_t id, const struct pki_identity *nod
 		.random = &random_system,
 		.ctx = ctx,
 		.node_id = id,
+		.starts = 10 + id,
 		.feature_level = (uint32_t)(100 + id),
 		.sweep_ms = 1,
 		.handler = &site_handler,
@@ -89,6 +118,8 @@ void world_start_as(struct world *w, uint64_t id, const struct pki_identity *nod
 
 	memcpy(config.cluster_id, certs_cluster, 16);
 	memset(config.lineage, 0x11, 16);
+	memset(site->incarnation, (int)(0xa0 + id), 16);
+	memcpy(config.incarnation, site->incarnation, 16);
 	site->id = id;
 	site->closed = false;
 	if (links_new(&config, "127.0.0.1:0", &site->links, &e) != 0) {
@@ -309,7 +340,9 @@ bool raw_ended(void *arg)
 
 bool raw_answered(void *arg)
 {
-	return ((struct world *)arg)->raw_got.len > 0;
+	const struct buf *got = &((struct world *)arg)->raw_got;
+
+	return got->len > 0 && (got->data[0] != HELLO_ACCEPTED || got->len >= HELLO_YES_BYTES);
 }
 
 void raw_dial(struct world *w)
@@ -334,10 +367,11 @@ void raw_dial(struct world *w)
 
 struct hello raw_hello(uint64_t dial)
 {
-	struct hello hello = {.node_id = 2, .boot = 5, .dial = dial};
+	struct hello hello = {.node_id = 2, .starts = 12, .boot = 5, .dial = dial};
 
 	memcpy(hello.cluster_id, certs_cluster, 16);
 	memset(hello.lineage, 0x11, 16);
+	memset(hello.incarnation, 0xa2, 16);
 	return hello;
 }
 

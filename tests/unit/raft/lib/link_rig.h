@@ -16,6 +16,7 @@ enum { SITES = 3 };
 struct site {
 	struct links *links;
 	uint64_t id;
+	uint8_t incarnation[16];
 	unsigned ups, downs, rooms[LINK_STREAMS];
 	unsigned received[LINK_STREAMS];
 	struct buf last[LINK_STREAMS];
@@ -23,6 +24,10 @@ struct site {
 	bool count, hold_credit, closed;
 	size_t held;
 	unsigned flood; /* Messages still to be sent from room_cb. */
+	/* What meet_cb and agree_cb are to say, and what they and refused_cb were told last. */
+	int meet_rc, agree_rc, refused_rc;
+	uint64_t met, met_starts, agreed;
+	uint8_t met_incarnation[16], agreed_incarnation[16];
 };
 
 struct world {

@@ -54,7 +54,7 @@ static void rig_make_node(struct replica_rig *rig, unsigned node, const struct p
 	rig_write(cert, &identity.cert_pem);
 	rig_write(key, &identity.key_pem);
 	pki_identity_release(&identity);
-	if (node < rig->voters && replica_bootstrap(dir, node + 1, rig->servers, rig->n, &e) != 0) {
+	if (rig->voters > 0 && replica_bootstrap(dir, node + 1, rig->servers, rig->n, &e) != 0) {
 		fail_msg("%s", e.text);
 	}
 }
