@@ -337,7 +337,7 @@ static void test_cut_is_not_an_end(void **state)
 	assert_int_equal(f->server.ends, 1);
 }
 
-static void abort_in(struct fixture *f, int where)
+static void abort_in(struct fixture *f, enum abort_place where)
 {
 	f->client.abort_in = where;
 	f->client.produce_len = 8 << 20;

@@ -6,6 +6,8 @@
 #include "tests/lib/certs.h"
 #include "tests/lib/loop.h"
 
+enum abort_place { ABORT_NEVER, ABORT_READY, ABORT_READ, ABORT_DRAIN, ABORT_END };
+
 /* One end of a connection, and what happened to it. */
 struct end {
 	struct tls_stream *stream;
@@ -21,7 +23,7 @@ struct end {
 	bool quiet;	   /* Takes nothing at all. */
 	bool check;	   /* Compares with the pattern instead of keeping. */
 	uint64_t checked;
-	enum { ABORT_NEVER, ABORT_READY, ABORT_READ, ABORT_DRAIN, ABORT_END } abort_in;
+	enum abort_place abort_in;
 	bool close_at_end;
 	const char *last_words; /* Written at the peer's end, not flushed. */
 };
