@@ -36,6 +36,7 @@ enum {
 	DISK_CHECK_MS = 1000,
 	DISK_FLOOR_PERCENT = 10,
 	DISK_RESERVE_BYTES = 64 << 20,
+	DISK_LOW_FLUSH_MS = 10000,  /* While it is low. */
 	CHECKPOINT_IDLE_MS = 60000, /* Unasked for so long, a checkpoint for others goes. */
 	CATCH_UP_CHUNKS_MAX = 6,    /* Asked for and not yet there. */
 	CATCH_UP_STALL_MS = 5000,

@@ -301,6 +301,11 @@ int fsm_flush(struct fsm *fsm, uint64_t *ret_index, struct err *e)
 	return rc;
 }
 
+int fsm_reclaim(struct fsm *fsm, bool hurry, struct err *e)
+{
+	return kv_reclaim(fsm->kv, hurry, e);
+}
+
 int fsm_checkpoint(
 	struct fsm *fsm, const char *dir, uint64_t *ret_index, uint64_t *ret_term, struct err *e)
 {

@@ -58,6 +58,8 @@ bool fsm_quarantined(const struct fsm *fsm); /* As fsm_results.quarantined, also
 /* Makes all applied durable; *ret_index is then safe to truncate the log to. Blocking; the thread
  * that owns the fsm. */
 KLUIS_MUST_CHECK int fsm_flush(struct fsm *fsm, uint64_t *ret_index, struct err *e);
+/* As kv_reclaim(): after each flush. */
+KLUIS_MUST_CHECK int fsm_reclaim(struct fsm *fsm, bool hurry, struct err *e);
 /* A checkpoint of the store in the new directory `dir`, standing at *ret_index and *ret_term;
  * durable on return. Blocking; the thread that owns the fsm. */
 KLUIS_MUST_CHECK int fsm_checkpoint(

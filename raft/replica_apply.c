@@ -103,6 +103,9 @@ static void applier_flush(struct replica *r, struct apply_job *job)
 	if (fsm_flush(r->applier.fsm, &job->index, &e) != 0) {
 		fail_stop("flush the store: %s", e.text);
 	}
+	if (fsm_reclaim(r->applier.fsm, atomic_load(&r->read_only), &e) != 0) {
+		log_warn("op=reclaim msg=\"%s\", retrying", e.text); /* At the next flush. */
+	}
 }
 
 static void applier_work(struct replica *r, struct replica_work *work)

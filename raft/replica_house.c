@@ -14,13 +14,22 @@
 
 /* --- log truncation --- */
 
+/* While the disk is low deletions go to it soon: there they make room. */
+static bool house_flush_due(const struct replica *r)
+{
+	return r->bytes_to_flush >= LOG_FLUSH_BYTES ||
+	       r->position.index >= r->flushed_index + LOG_FLUSH_ENTRIES ||
+	       (atomic_load(&r->read_only) && r->position.index > r->flushed_index &&
+		       replica_now(r) - r->flush_begun_ms >= DISK_LOW_FLUSH_MS);
+}
+
 static void house_flush(struct replica *r)
 {
-	if (r->flushing || (r->bytes_to_flush < LOG_FLUSH_BYTES &&
-				   r->position.index < r->flushed_index + LOG_FLUSH_ENTRIES)) {
+	if (r->flushing || !house_flush_due(r)) {
 		return;
 	}
 	r->flushing = true;
+	r->flush_begun_ms = replica_now(r);
 	r->bytes_to_flush = 0;
 	applier_push(r, apply_job_new(r, APPLY_FLUSH, 0));
 }

@@ -163,6 +163,7 @@ struct replica {
 	/* Log truncation. */
 	uint64_t flushed_index;	 /* Of the last flush that was recorded. */
 	uint64_t bytes_to_flush; /* Applied since. */
+	uint64_t flush_begun_ms;
 	bool flushing;
 
 	/* Hash reports. */

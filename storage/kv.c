@@ -74,9 +74,9 @@ int kv_free_space(struct kv *kv, uint64_t *ret_free, uint64_t *ret_total, struct
 	return kv->ops->free_space(kv, ret_free, ret_total, e);
 }
 
-int kv_set_collection(struct kv *kv, bool on, struct err *e)
+int kv_reclaim(struct kv *kv, bool hurry, struct err *e)
 {
-	return kv->ops->set_collection(kv, on, e);
+	return kv->ops->reclaim(kv, hurry, e);
 }
 
 struct kv_view *kv_view_new(struct kv *kv)

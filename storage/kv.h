@@ -74,9 +74,12 @@ uint64_t kv_approximate_bytes(struct kv *kv, struct bytes first, struct bytes en
  * end says UINT64_MAX. Any thread; may block. */
 KLUIS_MUST_CHECK int kv_free_space(
 	struct kv *kv, uint64_t *ret_free, uint64_t *ret_total, struct err *e);
-/* Collection of dead blob bytes on or off, at run time (it costs write amplification: on only while
- * garbage_bytes is a large share). The memory back end ignores it. */
-KLUIS_MUST_CHECK int kv_set_collection(struct kv *kv, bool on, struct err *e);
+/* Begins or ends the collection of dead blob bytes, by how many there are: it costs writing live
+ * ones again, and without it no deleted page would ever give its room back. Call it after each
+ * flush. hurry: the disk is low, so that less garbage is worth it, and deletions are pushed down to
+ * what they delete. The work is the store's own, in the background. The memory back end has nothing
+ * to do. The writer's thread; may block for some milliseconds. */
+KLUIS_MUST_CHECK int kv_reclaim(struct kv *kv, bool hurry, struct err *e);
 
 /* The store as it is now, unmoved by later writes. Free it soon: it holds old rows alive. A view is
  * used by one thread at a time and may be handed to another one. */

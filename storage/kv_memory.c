@@ -193,10 +193,10 @@ static uint64_t kv_memory_approximate_bytes(struct kv *kv, struct bytes first, s
 	return sum;
 }
 
-static int kv_memory_set_collection(struct kv *kv, bool on, struct err *e)
+static int kv_memory_reclaim(struct kv *kv, bool hurry, struct err *e)
 {
 	(void)kv;
-	(void)on;
+	(void)hurry;
 	(void)e;
 	return 0;
 }
@@ -226,7 +226,7 @@ static const struct kv_ops kv_memory_ops = {
 	.checkpoint = kv_memory_checkpoint,
 	.stats = kv_memory_stats,
 	.approximate_bytes = kv_memory_approximate_bytes,
-	.set_collection = kv_memory_set_collection,
+	.reclaim = kv_memory_reclaim,
 	.free_space = kv_memory_free_space,
 	.view_new = kv_memory_view_new,
 };

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/log.h"
 #include "storage/kv_ops.h"
 
 enum {
@@ -14,6 +15,10 @@ enum {
 	KV_BLOCK_BYTES = 16 << 10,
 	KV_BLOB_BYTES_MIN = 4096, /* Values from here on live in blob files. */
 	KV_BLOB_FILE_BYTES = 64 << 20,
+	KV_BLOB_FILES_FEW = 4,
+	KV_GARBAGE_BYTES_MIN = 16 << 20, /* Less is not worth the writing. */
+	KV_GARBAGE_PERCENT_ON = 30,	 /* Of all bytes; half of it when the disk is low. */
+	KV_GARBAGE_PERCENT_OFF = 10,
 	KV_BLOOM_BITS = 10,
 	KV_TIER_ALL = 0,
 	KV_TIER_CACHE = 1, /* kBlockCacheTier */
@@ -25,6 +30,7 @@ struct kv_rocksdb {
 	struct kv kv;
 	char *dir;
 	bool read_only;
+	bool collecting; /* The writing thread's. */
 	rocksdb_t *db;
 	rocksdb_options_t *options;
 	rocksdb_block_based_table_options_t *table;
@@ -371,15 +377,53 @@ static uint64_t kv_rocksdb_approximate_bytes(struct kv *kv, struct bytes first, 
 	return size;
 }
 
-static int kv_rocksdb_set_collection(struct kv *kv, bool on, struct err *e)
+/* Worth it from a large share of garbage on, until little is left: in between it stays as it is. */
+static bool kv_collection_wanted(const struct kv_stats *stats, bool on, bool hurry)
 {
-	struct kv_rocksdb *r = CONTAINER_OF(kv, struct kv_rocksdb, kv);
-	const char *keys[] = {"enable_blob_garbage_collection"};
-	const char *values[] = {on ? "true" : "false"};
+	uint64_t all = stats->data_bytes + stats->garbage_bytes;
+	uint64_t percent = on ? KV_GARBAGE_PERCENT_OFF : KV_GARBAGE_PERCENT_ON;
+
+	return stats->garbage_bytes >= KV_GARBAGE_BYTES_MIN &&
+	       stats->garbage_bytes > all / 100 * (hurry ? percent / 2 : percent);
+}
+
+/* The oldest blob files are written anew, without their dead values, at once and in turn, whatever
+ * share each has: so it comes round to all. A quarter of the files at a time bounds what that needs
+ * of the disk; of a few small ones a quarter would be none. */
+static int kv_set_collection(struct kv_rocksdb *r, bool on, struct err *e)
+{
+	bool few = kv_property(r, "rocksdb.num-blob-files") <= KV_BLOB_FILES_FEW;
+	const char *keys[] = {"enable_blob_garbage_collection",
+		"blob_garbage_collection_age_cutoff", "blob_garbage_collection_force_threshold"};
+	const char *values[] = {on ? "true" : "false", few ? "1.0" : "0.25", on ? "0.0" : "1.0"};
 	char *text = NULL;
 
-	rocksdb_set_options(r->db, 1, keys, values, &text);
-	return text == NULL ? 0 : kv_failed(text, false, "set an option of the store", e);
+	rocksdb_set_options(r->db, 3, keys, values, &text);
+	if (text != NULL) {
+		return kv_failed(text, false, "set options of the store", e);
+	}
+	r->collecting = on;
+	log_info("op=collect_garbage state=%s", on ? "on" : "off");
+	return 0;
+}
+
+static int kv_rocksdb_reclaim(struct kv *kv, bool hurry, struct err *e)
+{
+	struct kv_rocksdb *r = CONTAINER_OF(kv, struct kv_rocksdb, kv);
+	struct kv_stats stats;
+	char *text = NULL;
+	bool wanted;
+
+	if (hurry) {
+		/* Dead bytes count as garbage only once a deletion has met what it deletes. */
+		rocksdb_suggest_compact_range(r->db, NULL, 0, NULL, 0, &text);
+		if (text != NULL) {
+			return kv_failed(text, false, "compact the store", e);
+		}
+	}
+	kv_rocksdb_stats(kv, &stats);
+	wanted = kv_collection_wanted(&stats, r->collecting, hurry);
+	return wanted == r->collecting ? 0 : kv_set_collection(r, wanted, e);
 }
 
 static int kv_rocksdb_free_space(
@@ -421,7 +465,7 @@ static const struct kv_ops kv_rocksdb_ops = {
 	.checkpoint = kv_rocksdb_checkpoint,
 	.stats = kv_rocksdb_stats,
 	.approximate_bytes = kv_rocksdb_approximate_bytes,
-	.set_collection = kv_rocksdb_set_collection,
+	.reclaim = kv_rocksdb_reclaim,
 	.free_space = kv_rocksdb_free_space,
 	.view_new = kv_rocksdb_view_new,
 };
@@ -443,7 +487,7 @@ static void kv_set_table(struct kv_rocksdb *r, const struct kv_options *options)
 }
 
 /* Pages are ciphertext: nothing to compress. Collection of dead blobs is off until
- * kv_set_collection(): with it 1.6 bytes are written per byte even without garbage. */
+ * kv_reclaim(): with it 1.6 bytes are written per byte even without garbage. */
 static void kv_set_blobs(rocksdb_options_t *o)
 {
 	rocksdb_options_set_compression(o, rocksdb_no_compression);

@@ -1,5 +1,6 @@
 #include "tests/lib/test.h"
 
+#include <dirent.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -94,8 +95,8 @@ static void check_contract(struct kv *kv)
 	assert_int_equal(kv_flush(kv, NULL), 0);
 	kv_stats(kv, &stats);
 	assert_true(stats.keys_estimate > 0 && stats.garbage_bytes == 0);
-	assert_int_equal(kv_set_collection(kv, true, NULL), 0);
-	assert_int_equal(kv_set_collection(kv, false, NULL), 0);
+	assert_int_equal(kv_reclaim(kv, true, NULL), 0);
+	assert_int_equal(kv_reclaim(kv, false, NULL), 0);
 	assert_true(kv_approximate_bytes(kv, bytes_str("x"), bytes_str("y")) == 0);
 	assert_int_equal(kv_free_space(kv, &free_bytes, &total, NULL), 0);
 	assert_true(free_bytes > 0 && total >= free_bytes);
@@ -218,6 +219,84 @@ static void test_open_refusals(void **state)
 static char *path_in(const char *dir, const char *name)
 {
 	return x_asprintf("%s/%s", dir, name);
+}
+
+/* Bytes of the blob files in dir. */
+static uint64_t blob_bytes(const char *dir)
+{
+	DIR *open_dir = opendir(dir);
+	struct dirent *entry;
+	uint64_t sum = 0;
+
+	assert_non_null(open_dir);
+	while ((entry = readdir(open_dir)) != NULL) {
+		_cleanup_(x_freep) char *path = path_in(dir, entry->d_name);
+		struct stat st;
+
+		if (strstr(entry->d_name, ".blob") != NULL && stat(path, &st) == 0) {
+			sum += (uint64_t)st.st_size;
+		}
+	}
+	(void)closedir(open_dir);
+	return sum;
+}
+
+static void put_page(struct kv *kv, unsigned i, bool deleted)
+{
+	_cleanup_(buf_release) struct buf page = BUF_INIT;
+	uint8_t key[4];
+	struct kv_change change = {bytes_of(key, sizeof key), bytes_of(NULL, 0), deleted};
+
+	store_u32(key, i);
+	if (!deleted) {
+		memset(buf_extend(&page, 128 << 10), (int)i, 128 << 10);
+		change.value = buf_bytes(&page);
+	}
+	assert_int_equal(kv_write(kv, &change, 1, NULL), 0);
+}
+
+/* Deleted pages give their room back though every file still holds a page that lives. */
+static void test_reclaim(void **state)
+{
+	enum { PAGES = 800, KEPT_EACH = 5, WAIT_MS = 60000, STEP_MS = 50 };
+	char *dir = scratch_new("kv");
+	struct kv *kv = open_in(dir, &create);
+	_cleanup_(buf_release) struct buf b = BUF_INIT;
+	uint64_t full;
+	unsigned waited = 0;
+
+	(void)state;
+	for (unsigned i = 0; i < PAGES; i++) {
+		put_page(kv, i, false);
+	}
+	assert_int_equal(kv_flush(kv, NULL), 0);
+	full = blob_bytes(dir);
+	assert_true(full >= (uint64_t)PAGES << 17);
+	for (unsigned i = 0; i < PAGES; i++) {
+		if (i % KEPT_EACH != 0) {
+			put_page(kv, i, true);
+		}
+	}
+	for (; blob_bytes(dir) > full / 2; waited += STEP_MS) {
+		assert_true(waited < WAIT_MS);
+		put(kv, "other", bytes_str("row")); /* So that there is something to flush. */
+		assert_int_equal(kv_flush(kv, NULL), 0);
+		assert_int_equal(kv_reclaim(kv, true, NULL), 0);
+		(void)usleep(STEP_MS * 1000);
+	}
+	for (unsigned i = 0; i < PAGES; i++) {
+		struct kv_view *view = kv_view_new(kv);
+		uint8_t key[4];
+
+		store_u32(key, i);
+		buf_clear(&b);
+		assert_int_equal(kv_get(view, bytes_of(key, sizeof key), &b, NULL),
+			i % KEPT_EACH == 0 ? 0 : KLUIS_ENOTFOUND);
+		assert_int_equal(b.len, i % KEPT_EACH == 0 ? 128 << 10 : 0);
+		kv_view_free(view);
+	}
+	kv_close(kv);
+	scratch_free(dir);
 }
 
 static void test_checkpoint_read_only(void **state)
@@ -456,6 +535,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_back_ends_agree),
 		cmocka_unit_test(test_open_refusals),
 		cmocka_unit_test(test_checkpoint_read_only),
+		cmocka_unit_test(test_reclaim),
 		cmocka_unit_test(test_cache_only),
 		cmocka_unit_test(test_cache_only_iterator),
 		cmocka_unit_test(test_injected_failures),
