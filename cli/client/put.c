@@ -366,8 +366,12 @@ static int put_flush(struct put *put, struct err *e)
 		return 0;
 	}
 	for (unsigned tries = 0; tries < PUT_TRIES_MAX; tries++) {
+		uint64_t seq = put->vault->head.seq;
+
 		rc = put_try(put, e);
-		if (rc != KLUIS_ECONFLICT || put->vault->tree == NULL) {
+		/* A conflict within the tree, as of a file with a folder, has no other writer. */
+		if (rc != KLUIS_ECONFLICT || put->vault->tree == NULL ||
+			put->vault->head.seq == seq) {
 			break;
 		}
 		rc = put_rebase(put, e);
@@ -559,6 +563,13 @@ int put_file(
 		*ret_local = true;
 		return rc;
 	}
+	/* Said now rather than when all of it was uploaded. */
+	rc = tree_check_place(put->tree, path, false, e);
+	if (rc != 0) {
+		*ret_local = true;
+		put_source_free(source);
+		return rc;
+	}
 	rc = put_unchanged(put, source, &unchanged, e);
 	if (rc != 0 || unchanged) {
 		*ret_local = rc != 0;
@@ -591,7 +602,8 @@ int put_folder(struct put *put, const char *path, struct err *e)
 		(item == NULL || item->type == ITEM_FOLDER)) {
 		return 0;
 	}
-	rc = put_make_room(put, path, e);
+	rc = tree_check_place(put->tree, path, true, e);
+	rc = rc != 0 ? rc : put_make_room(put, path, e);
 	if (rc == 0) {
 		put_intend(put, PUT_FOLDER, path, NULL);
 	}

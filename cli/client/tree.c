@@ -400,6 +400,29 @@ int tree_find(const struct tree *tree, const char *path, struct tree_item **ret_
 	return rc;
 }
 
+int tree_check_place(const struct tree *tree, const char *path, bool folder, struct err *e)
+{
+	char name[ITEM_NAME_BYTES_MAX + 1];
+	struct tree_item *item = NULL;
+	const char *at = path;
+	int rc = path_check(path, e);
+
+	while (rc == 0 && path_next(&at, name, &rc)) {
+		item = tree_child(tree, item, name);
+		if (item == NULL) {
+			return 0;
+		}
+		if (item->type != ITEM_FOLDER && (folder || at[strspn(at, "/")] != 0)) {
+			return err_set(e, KLUIS_ECONFLICT, "'%s:%s': '%s' is a file",
+				tree->vault->name, path, name);
+		}
+	}
+	if (rc == 0 && !folder && (item == NULL || item->type == ITEM_FOLDER)) {
+		return err_set(e, KLUIS_ECONFLICT, "'%s:%s' is a folder", tree->vault->name, path);
+	}
+	return rc;
+}
+
 static int children_compare(const void *a, const void *b)
 {
 	const struct tree_item *const *x = a, *const *y = b;

@@ -92,6 +92,10 @@ KLUIS_MUST_CHECK int tree_file_of(
 KLUIS_MUST_CHECK int tree_file_stat(
 	const struct tree_item *item, struct tree_file *ret_file, struct err *e);
 
+/* Whether a file, or a folder, can stand at a path: KLUIS_ECONFLICT when a folder is there, or a
+ * file there or on the way to it. */
+KLUIS_MUST_CHECK int tree_check_place(
+	const struct tree *tree, const char *path, bool folder, struct err *e);
 /* Makes the folders of a path that are missing; *ret_item as tree_find(). KLUIS_ECONFLICT when a
  * file is in the way. */
 KLUIS_MUST_CHECK int tree_make_folders(

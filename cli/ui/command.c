@@ -18,6 +18,12 @@ static const struct command_option command_common[] = {
 	{NULL, 0, NULL, NULL},
 };
 
+/* Of the program alone. */
+static const struct command_option command_alone[] = {
+	{"version", 0, NULL, "Show the version and do nothing"},
+	{NULL, 0, NULL, NULL},
+};
+
 enum { COMMAND_LONG_KEY = 0x1000 };
 
 /* What the argp parser fills: rows and where each came from, by index. */
@@ -27,7 +33,7 @@ struct command_parse {
 	struct argp_option rows[COMMAND_OPTIONS_MAX + 1];
 	size_t n;
 	bool stop_at_word; /* The program's own options: leave at the command's name. */
-	bool help;
+	bool help, version;
 	int stopped_at, error_at;
 	int usage; /* KLUIS_EINVAL when a parser refused. */
 };
@@ -63,6 +69,8 @@ static error_t parse_value(
 
 	if (strcmp(option->name, "help") == 0) {
 		p->help = true;
+	} else if (option == &command_alone[0]) {
+		p->version = true;
 	} else if (strcmp(option->name, "quiet") == 0) {
 		inv->out.quiet = true;
 	} else if (strcmp(option->name, "yes") == 0) {
@@ -212,6 +220,8 @@ static void help_program(const struct program *program, struct buf *to)
 	for (const struct command *c = program->commands; c->name != NULL; c++) {
 		buf_printf(to, "  %-20s %s\n", c->name, c->summary);
 	}
+	buf_printf(to, "\n");
+	help_options(to, command_alone);
 	buf_printf(to, "\nOptions of every command:\n");
 	help_options(to, program->options);
 	help_options(to, command_common);
@@ -283,6 +293,7 @@ static int program_parse_run(struct invocation *inv, int argc, char **argv)
 	struct command_parse p = {.inv = inv, .stop_at_word = true};
 	int rc;
 
+	parse_add(&p, command_alone);
 	parse_add(&p, command_common);
 	parse_add(&p, inv->program->options);
 	rc = parse_run(&p, argc, argv);
@@ -292,6 +303,9 @@ static int program_parse_run(struct invocation *inv, int argc, char **argv)
 	if (p.help) {
 		help_print(inv, NULL);
 		return 0;
+	}
+	if (p.version) {
+		return command_run_version(inv);
 	}
 	argc -= p.stopped_at;
 	argv += p.stopped_at;
