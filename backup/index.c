@@ -230,7 +230,8 @@ int index_reader_next(
 			return 0;
 		}
 		if (rc != KLUIS_EAGAIN || whole) {
-			return err_set(e, KLUIS_ECORRUPT, "bad index entry");
+			return err_set(e, KLUIS_ECORRUPT, "bad index entry at byte %llu",
+				(unsigned long long)(r->at - (r->bytes.len - r->used)));
 		}
 		rc = index_reader_fill(r, e);
 		if (rc != 0) {

@@ -202,20 +202,23 @@ int backup_manifest_parse(struct bytes bytes, struct backup_manifest *ret_manife
 	unsigned version, type;
 
 	if (!wire_match(&w, "KBM1") || bytes.len > BACKUP_MANIFEST_BYTES_MAX) {
-		return err_set(e, KLUIS_ECORRUPT, "not a manifest");
+		return err_set(e, KLUIS_ECORRUPT, "bytes 0 to 3 are not a manifest's");
 	}
 	version = wire_u8(&w);
 	type = wire_u8(&w);
 	if (wire_ok(&w) && (version != 1 || type > MANIFEST_INCREMENT)) {
-		return err_set(e, KLUIS_EVERSION, "manifest of version %u, type %u", version, type);
+		return err_set(e, KLUIS_EVERSION,
+			"bytes 4 and 5 are version %u, type %u of manifests", version, type);
 	}
 	m.type = (enum manifest_type)type;
 	manifest_take(&w, &m);
 	if (!manifest_objects_take(&w, &m)) {
-		return err_set(e, KLUIS_ECORRUPT, "manifest of a wrong length");
+		return err_set(e, KLUIS_ECORRUPT,
+			"its %zu bytes are not what bytes 240 to 247 count", bytes.len);
 	}
 	if (!manifest_valid(&m)) {
-		return err_set(e, KLUIS_ECORRUPT, "a manifest that contradicts itself");
+		return err_set(e, KLUIS_ECORRUPT, "it contradicts itself in bytes 5 to %zu",
+			bytes.len - SIGN_ED25519_BYTES - 1);
 	}
 	HASH_TH(ret_hash, "kluis/v1/backup-manifest-hash",
 		bytes_of(bytes.data, bytes.len - SIGN_ED25519_BYTES));

@@ -255,7 +255,7 @@ static int object_header_check(
 	uint32_t number;
 
 	if (!wire_match(w, "KBO1")) {
-		return err_set(e, KLUIS_ECORRUPT, "not a backup object");
+		return err_set(e, KLUIS_ECORRUPT, "bytes 0 to 3 are not a backup object's");
 	}
 	version = wire_u8(w);
 	kind = wire_u8(w);
@@ -267,13 +267,14 @@ static int object_header_check(
 	wire_zeros(w, 4);
 	kid = wire_bytes(w, KID_BYTES);
 	if (version != 1) {
-		return err_set(e, KLUIS_EVERSION, "backup object of version %u", version);
+		return err_set(
+			e, KLUIS_EVERSION, "byte 4 is version %u of backup objects", version);
 	}
 	if (!wire_ok(w) || kind != (unsigned)place->kind || index != place->index ||
 		number != place->number ||
 		!bytes_equal(cluster, bytes_of(place->cluster_id, ID_BYTES)) ||
 		!bytes_equal(lineage, bytes_of(place->lineage, ID_BYTES))) {
-		return err_set(e, KLUIS_ECORRUPT, "the object belongs elsewhere");
+		return err_set(e, KLUIS_ECORRUPT, "bytes 5 to 55 are those of another object");
 	}
 	if (kem != key_pub_alg(key_public(key)) ||
 		!bytes_equal(kid, bytes_of(key_pub_kid(key_public(key)), KID_BYTES))) {
@@ -297,14 +298,15 @@ static int object_unwrap(struct object_reader *r, struct bytes raw,
 	enc = wire_lp16(&w, HPKE_ENC_BYTES_MAX);
 	wrapped = wire_lp16(&w, WRAPPED_BYTES);
 	if (!wire_ok(&w) || wrapped.len != WRAPPED_BYTES) {
-		return err_set(e, KLUIS_ECORRUPT, "bad object header");
+		return err_set(e, KLUIS_ECORRUPT, "bytes 72 to %u are no key wrap",
+			OBJECT_HEADER_BYTES_MAX - 1);
 	}
 	r->header_bytes = raw.len - wire_rest(&w).len;
 	object_info(bytes_of(raw.data, FIXED_BYTES), &info);
 	rc = hpke_open(key, AEAD_AES_256_GCM, enc, buf_bytes(&info), bytes_of(NULL, 0), wrapped,
 		&data_key, e);
 	if (rc != 0) {
-		return err_wrap(e, rc, "unwrap data key");
+		return err_wrap(e, rc, "unwrap data key (bytes 0 to %zu)", r->header_bytes - 1);
 	}
 	hash_sha256(bytes_of(raw.data, r->header_bytes), r->header_hash);
 	assert(data_key.len == DATA_KEY_BYTES);
@@ -374,8 +376,12 @@ static int object_segment_read(struct object_reader *r, uint64_t segment, struct
 	object_nonce(segment, nonce);
 	if (aead_open(r->aead, nonce, bytes_of(aad, sizeof aad),
 		    bytes_of(r->segment_data, len + AEAD_TAG_BYTES), r->segment_data) != 0) {
-		return err_set(e, KLUIS_EVERIFY, "segment %llu of the object was changed",
-			(unsigned long long)segment);
+		uint64_t from = r->header_bytes + segment * SEGMENT_FILE_BYTES;
+
+		return err_set(e, KLUIS_EVERIFY,
+			"segment %llu (bytes %llu to %llu of the file) was changed",
+			(unsigned long long)segment, (unsigned long long)from,
+			(unsigned long long)(from + len + AEAD_TAG_BYTES - 1));
 	}
 	r->cached = segment + 1;
 	r->cached_len = len;

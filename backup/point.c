@@ -14,9 +14,10 @@ int point_manifest(struct repository *repository, const uint8_t manifest_hash[HA
 	uint8_t hash[HASH_BYTES];
 	int rc = repository_find(repository, manifest_hash, &name, e);
 
-	if (rc == 0) {
-		rc = repository_get_manifest(repository, &name, &bytes, e);
+	if (rc != 0) {
+		return rc;
 	}
+	rc = repository_get_manifest(repository, &name, &bytes, e);
 	if (rc == 0) {
 		rc = backup_manifest_open(buf_bytes(&bytes), trust, &m, hash, e);
 	}
@@ -25,7 +26,7 @@ int point_manifest(struct repository *repository, const uint8_t manifest_hash[HA
 		rc = err_set(e, KLUIS_EVERIFY, "a manifest under another one's name");
 	}
 	if (rc != 0) {
-		return rc;
+		return repository_manifest_fault(&name, rc, e);
 	}
 	*ret_manifest = m;
 	m.objects = NULL;
@@ -56,6 +57,12 @@ static int point_add(struct point *point, const uint8_t hash[HASH_BYTES],
 
 	assert(point->n < POINT_SNAPSHOTS_MAX);
 	rc = point_manifest(point->repository, hash, trust, &row->manifest, e);
+	if (rc == KLUIS_ENOTFOUND && point->n > 0) {
+		/* The one above it names it. */
+		rc = err_set(e, KLUIS_EVERIFY,
+			"the manifest of index %llu is missing; use another site's copy",
+			(unsigned long long)point->snapshots[point->n - 1].manifest.from);
+	}
 	if (rc != 0) {
 		return rc;
 	}
@@ -88,7 +95,7 @@ int point_open(struct repository *repository, const uint8_t manifest_hash[HASH_B
 		unsigned at = point->n;
 
 		point_free(point);
-		return err_wrap(e, rc, "snapshot %u of the chain", at);
+		return at == 0 ? rc : err_wrap(e, rc, "snapshot %u of the chain", at + 1);
 	}
 	*ret_point = point;
 	return 0;

@@ -413,3 +413,42 @@ int repository_find(struct repository *r, const uint8_t manifest_hash[32],
 	hex_encode(bytes_of(manifest_hash, 32), text);
 	return err_set(e, KLUIS_ENOTFOUND, "no snapshot '%s' in '%s'", text, r->path);
 }
+
+/* Only damage of this copy: another site's has the same bytes as they should be. */
+static int repository_fault(const char *file, int rc, struct err *e)
+{
+	bool damage = rc == KLUIS_ECORRUPT || rc == KLUIS_EVERIFY || rc == KLUIS_ENOTFOUND;
+	struct err why = {0};
+
+	if (e != NULL) {
+		why = *e;
+	}
+	return err_set(e, rc == KLUIS_ENOTFOUND ? KLUIS_EVERIFY : rc, "%s: %s%s", file,
+		rc == KLUIS_ENOTFOUND ? "missing" : why.text,
+		damage ? "; use another site's copy" : "");
+}
+
+int repository_object_fault(const uint8_t hash[32], int rc, struct err *e)
+{
+	char hex[HEX_LEN(32) + 1], file[64];
+
+	if (rc == 0) {
+		return 0;
+	}
+	hex_encode(bytes_of(hash, 32), hex);
+	(void)snprintf(file, sizeof file, "object 'objects/%.2s/%.16s*'", hex, hex);
+	return repository_fault(file, rc, e);
+}
+
+int repository_manifest_fault(const struct manifest_name *name, int rc, struct err *e)
+{
+	char hex[HEX_LEN(32) + 1], file[64];
+
+	if (rc == 0) {
+		return 0;
+	}
+	hex_encode(bytes_of(name->hash, 32), hex);
+	(void)snprintf(file, sizeof file, "manifest 'manifests/*-%016llx-%.16s*'",
+		(unsigned long long)name->index, hex);
+	return repository_fault(file, rc, e);
+}

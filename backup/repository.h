@@ -66,6 +66,12 @@ KLUIS_MUST_CHECK int repository_list(struct repository *repository,
 KLUIS_MUST_CHECK int repository_find(struct repository *repository, const uint8_t manifest_hash[32],
 	struct manifest_name *ret_name, struct err *e);
 
+/* For what was found wrong with an object or a manifest: says in e which file it is, as a pattern
+ * that a shell takes in the repository's directory, and what to do. Returns rc; a file that is
+ * missing is KLUIS_EVERIFY, for a manifest or the log names it. 0 stays 0. */
+int repository_object_fault(const uint8_t hash[32], int rc, struct err *e);
+int repository_manifest_fault(const struct manifest_name *name, int rc, struct err *e);
+
 /* Removes these snapshots, manifest first, then all objects that no manifest left names and that
  * are older than leftover_ms by wall_ms. Interrupted anywhere it leaves every other snapshot whole.
  */

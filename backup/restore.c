@@ -26,11 +26,12 @@ static int restore_plan_sizes(struct point *point, struct restore_plan *plan, st
 				point->repository, m->objects[k].hash, &fd, &bytes, e);
 
 			if (rc == 0 && bytes != m->objects[k].bytes) {
-				rc = err_set(e, KLUIS_EVERIFY, "an object of another size");
+				rc = err_set(e, KLUIS_EVERIFY, "%llu bytes, the manifest says %llu",
+					(unsigned long long)bytes,
+					(unsigned long long)m->objects[k].bytes);
 			}
 			if (rc != 0) {
-				return err_wrap(e, rc, "snapshot of index %llu",
-					(unsigned long long)m->index);
+				return repository_object_fault(m->objects[k].hash, rc, e);
 			}
 			plan->objects++;
 			plan->bytes += bytes;

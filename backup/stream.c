@@ -4,8 +4,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/text.h"
-
 struct stream {
 	struct repository *repository;
 	const struct backup_manifest *manifest;
@@ -46,19 +44,20 @@ static const struct manifest_object *stream_object(
 	return &m->objects[kind == OBJECT_INDEX ? number : m->n_index + number];
 }
 
-/* An operator has to find the file: what is wrong with an object is told with the object's name. */
 static int stream_fault(
 	const struct stream *s, enum object_kind kind, uint32_t number, int rc, struct err *e)
 {
-	char name[HEX_LEN(HASH_BYTES) + 1];
+	const uint8_t *kid = key_pub_kid(key_public(s->key));
 
-	if (rc == 0) {
-		return 0;
+	if (rc == KLUIS_EFORBIDDEN && memcmp(kid, s->manifest->kid, KID_BYTES) == 0) {
+		rc = err_set(e, KLUIS_ECORRUPT,
+			"bytes 6 to 71 name another backup key than the manifest");
 	}
-	hex_encode(bytes_of(stream_object(s, kind, number)->hash, HASH_BYTES), name);
-	return err_wrap(e, rc, "object '%.16s...' (%s %u of index %llu)", name,
-		kind == OBJECT_INDEX ? "index" : "pack", number,
-		(unsigned long long)s->manifest->index);
+	if (rc != 0) {
+		rc = err_wrap(e, rc, "%s %u of index %llu", kind == OBJECT_INDEX ? "index" : "pack",
+			number, (unsigned long long)s->manifest->index);
+	}
+	return repository_object_fault(stream_object(s, kind, number)->hash, rc, e);
 }
 
 static int stream_open(struct stream *s, enum object_kind kind, uint32_t number,
@@ -75,7 +74,8 @@ static int stream_open(struct stream *s, enum object_kind kind, uint32_t number,
 	rc = repository_open_object(s->repository, object->hash, &fd, &bytes, e);
 	if (rc == 0 && bytes != object->bytes) {
 		(void)close(fd); /* Only read. */
-		rc = err_set(e, KLUIS_ECORRUPT, "another size than the manifest says");
+		rc = err_set(e, KLUIS_ECORRUPT, "%llu bytes, the manifest says %llu",
+			(unsigned long long)bytes, (unsigned long long)object->bytes);
 	} else if (rc == 0) {
 		rc = object_reader_new(fd, &place, s->key, ret_object, e);
 	}

@@ -5,8 +5,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/text.h"
-
 enum { VERIFY_CHUNK_BYTES = 1 << 20 };
 
 static int verify_hash(int fd, uint8_t ret_hash[HASH_BYTES], struct err *e)
@@ -48,7 +46,9 @@ static int verify_object(struct repository *repository, const struct manifest_ob
 	if (rc == 0 && level >= 2) {
 		rc = verify_hash(fd, hash, e);
 		if (rc == 0 && memcmp(hash, object->hash, HASH_BYTES) != 0) {
-			rc = err_set(e, KLUIS_EVERIFY, "its bytes were changed");
+			rc = err_set(e, KLUIS_EVERIFY,
+				"one of its %llu bytes was changed (level 3 says where)",
+				(unsigned long long)bytes);
 		}
 	}
 	return rc;
@@ -62,10 +62,7 @@ static int verify_objects(struct repository *repository, const struct backup_man
 		int rc = verify_object(repository, &m->objects[i], level, e);
 
 		if (rc != 0) {
-			char name[HEX_LEN(HASH_BYTES) + 1];
-
-			hex_encode(bytes_of(m->objects[i].hash, HASH_BYTES), name);
-			return err_wrap(e, rc, "object '%.16s...'", name);
+			return repository_object_fault(m->objects[i].hash, rc, e);
 		}
 		report->objects++;
 		report->bytes += m->objects[i].bytes;

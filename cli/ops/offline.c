@@ -50,27 +50,29 @@ void offline_snapshots_free(struct offline_snapshot *snapshots, size_t n)
 	free(snapshots);
 }
 
-/* A manifest that does not parse is no snapshot; one by a stranger is shown as what it is. */
+/* A manifest that does not parse, or is not the one that its name says, is no snapshot; one by a
+ * stranger is shown as what it is. */
 static bool offline_read(struct invocation *inv, const struct offline *o,
 	const struct manifest_name *name, struct offline_snapshot *ret)
 {
 	_cleanup_(buf_release) struct buf bytes = BUF_INIT;
 	struct err why = {0};
+	int rc = repository_get_manifest(o->repository, name, &bytes, &why);
 
-	if (repository_get_manifest(o->repository, name, &bytes, &why) == 0) {
-		if (backup_manifest_open(
-			    buf_bytes(&bytes), &o->trust, &ret->manifest, ret->hash, &why) == 0) {
-			ret->trusted = true;
-			return true;
-		}
-		if (backup_manifest_parse(buf_bytes(&bytes), &ret->manifest, ret->hash, &why) ==
-			0) {
-			ret->trusted = false;
-			return true;
-		}
+	ret->trusted = rc == 0 && backup_manifest_open(buf_bytes(&bytes), &o->trust, &ret->manifest,
+					  ret->hash, &why) == 0;
+	if (rc == 0 && !ret->trusted) {
+		rc = backup_manifest_parse(buf_bytes(&bytes), &ret->manifest, ret->hash, &why);
 	}
-	output_error(&inv->out, "kluisctl", &why);
-	return false;
+	if (rc == 0 && memcmp(ret->hash, name->hash, HASH_BYTES) != 0) {
+		backup_manifest_release(&ret->manifest);
+		rc = err_set(&why, KLUIS_EVERIFY, "its bytes are not those of its name");
+	}
+	if (rc != 0) {
+		(void)repository_manifest_fault(name, rc, &why); /* It is in why. */
+		output_error(&inv->out, "kluisctl", &why);
+	}
+	return rc == 0;
 }
 
 static int newest_first(const void *a, const void *b)
@@ -84,11 +86,11 @@ static int newest_first(const void *a, const void *b)
 }
 
 int offline_list(struct invocation *inv, const struct offline *o,
-	struct offline_snapshot **ret_snapshots, size_t *ret_n)
+	struct offline_snapshot **ret_snapshots, size_t *ret_n, size_t *ret_damaged)
 {
 	_cleanup_(x_freep) struct manifest_name *names = NULL;
 	struct offline_snapshot *found;
-	size_t n_names, n = 0;
+	size_t n_names, n = 0, damaged = 0;
 	int rc = repository_list(o->repository, &names, &n_names, NULL, &inv->err);
 
 	if (rc != 0) {
@@ -97,6 +99,7 @@ int offline_list(struct invocation *inv, const struct offline *o,
 	found = x_calloc(n_names + 1, sizeof *found);
 	for (size_t i = 0; i < n_names; i++) {
 		if (!offline_read(inv, o, &names[i], &found[n])) {
+			damaged++;
 			continue;
 		}
 		if (memcmp(found[n].manifest.cluster_id, o->config->cluster_id, ID_BYTES) == 0) {
@@ -109,6 +112,7 @@ int offline_list(struct invocation *inv, const struct offline *o,
 	qsort(found, n, sizeof *found, newest_first);
 	*ret_snapshots = found;
 	*ret_n = n;
+	*ret_damaged = damaged;
 	return 0;
 }
 
@@ -118,7 +122,7 @@ static bool offline_matches(const struct offline_snapshot *snapshot, const char 
 	uint64_t number;
 
 	if (id == NULL) {
-		return snapshot->trusted;
+		return true; /* They are in order. */
 	}
 	if (u64_parse(bytes_str(id), UINT64_MAX, &number) == 0 && snapshot->manifest.id == number) {
 		return true;
@@ -127,27 +131,48 @@ static bool offline_matches(const struct offline_snapshot *snapshot, const char 
 	return strlen(id) >= OFFLINE_HEX_MIN && strncmp(hash, id, strlen(id)) == 0;
 }
 
+/* None or several, for a person who named one; the newest must be beyond doubt, for nothing says
+ * later that it was another one. */
+static int offline_judge(struct invocation *inv, const struct offline *o, const char *id,
+	size_t found, size_t damaged, const struct offline_snapshot *first)
+{
+	const char *path = repository_path(o->repository);
+
+	if (damaged > 0 && (id == NULL || found == 0)) {
+		return err_set(&inv->err, KLUIS_EVERIFY,
+			"%zu damaged manifests in '%s': use another site's copy%s", damaged, path,
+			id == NULL ? ", or name the snapshot" : "");
+	}
+	if (found == 0) {
+		return err_set(&inv->err, KLUIS_ENOTFOUND, "no snapshot '%s' in '%s'",
+			id == NULL ? "newest" : id, path);
+	}
+	if (id == NULL && !first->trusted) {
+		return err_set(&inv->err, KLUIS_EVERIFY,
+			"the newest manifest, of index %llu, is not signed by a node of the "
+			"settings: use another site's copy, or name the snapshot",
+			(unsigned long long)first->manifest.index);
+	}
+	/* After a restore, numbers begin anew: an id can then name two. */
+	return found == 1
+		       ? 0
+		       : err_set(&inv->err, KLUIS_ECONFLICT,
+				 "'%s' names %zu snapshots: give the manifest's hash", id, found);
+}
+
 int offline_find(struct invocation *inv, const struct offline *o, const char *id,
 	struct offline_snapshot *ret_snapshot)
 {
 	struct offline_snapshot *all = NULL;
-	size_t n = 0, found = 0, at = 0;
-	int rc = offline_list(inv, o, &all, &n);
+	size_t n = 0, found = 0, at = 0, damaged = 0;
+	int rc = offline_list(inv, o, &all, &n, &damaged);
 
 	for (size_t i = 0; rc == 0 && i < n && (id != NULL || found == 0); i++) {
 		if (offline_matches(&all[i], id)) {
 			at = found++ == 0 ? i : at;
 		}
 	}
-	if (rc == 0 && found != 1) {
-		/* After a restore, numbers begin anew: an id can then name two. */
-		rc = found == 0
-			     ? err_set(&inv->err, KLUIS_ENOTFOUND, "no snapshot '%s' in '%s'",
-				       id == NULL ? "newest" : id, repository_path(o->repository))
-			     : err_set(&inv->err, KLUIS_ECONFLICT,
-				       "'%s' names %zu snapshots: give the manifest's hash", id,
-				       found);
-	}
+	rc = rc != 0 ? rc : offline_judge(inv, o, id, found, damaged, &all[at]);
 	if (rc == 0) {
 		*ret_snapshot = all[at];
 		all[at].manifest.objects = NULL; /* Moved. */

@@ -22,13 +22,14 @@ struct offline_snapshot {
 	uint8_t hash[HASH_BYTES];
 	bool trusted; /* Signed by a node of the settings. */
 };
-/* All manifests of the settings' cluster, newest first by wall time; untrusted ones are marked. The
- * caller frees by offline_snapshots_free(). */
+/* All manifests of the settings' cluster, newest first by wall time; untrusted ones are marked,
+ * damaged ones counted and named on stderr. The caller frees by offline_snapshots_free(). */
 KLUIS_MUST_CHECK int offline_list(struct invocation *inv, const struct offline *offline,
-	struct offline_snapshot **ret_snapshots, size_t *ret_n);
+	struct offline_snapshot **ret_snapshots, size_t *ret_n, size_t *ret_damaged);
 void offline_snapshots_free(struct offline_snapshot *snapshots, size_t n);
 /* id: number, or 8 to 64 hex digits of the manifest hash; NULL: the newest. KLUIS_ENOTFOUND;
- * KLUIS_ECONFLICT when it is not one alone. Release ret_snapshot->manifest. */
+ * KLUIS_ECONFLICT when it is not one alone; KLUIS_EVERIFY when a damaged manifest, or for the
+ * newest an untrusted one, may be the one that is meant. Release ret_snapshot->manifest. */
 KLUIS_MUST_CHECK int offline_find(struct invocation *inv, const struct offline *offline,
 	const char *id, struct offline_snapshot *ret_snapshot);
 /* A row for the renderer. */

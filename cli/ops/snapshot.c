@@ -110,10 +110,10 @@ static int list_offline(struct invocation *inv)
 	_cleanup_(offline_release) struct offline o = {.config = NULL};
 	_cleanup_(json_dropp) json_t *rows = json_array();
 	struct offline_snapshot *all;
-	size_t n;
+	size_t n, damaged;
 	int rc = offline_open(inv, &o);
 
-	rc = rc != 0 ? rc : offline_list(inv, &o, &all, &n);
+	rc = rc != 0 ? rc : offline_list(inv, &o, &all, &n, &damaged);
 	if (rc != 0) {
 		return rc;
 	}
@@ -122,7 +122,9 @@ static int list_offline(struct invocation *inv)
 	}
 	offline_snapshots_free(all, n);
 	output_rows(&inv->out, offline_columns, ARRAY_SIZE(offline_columns), rows);
-	return 0;
+	return damaged == 0 ? 0
+			    : err_set(&inv->err, KLUIS_EVERIFY,
+				      "%zu damaged manifests: use another site's copies", damaged);
 }
 
 static bool is_offline(const struct invocation *inv)
