@@ -201,9 +201,8 @@ static int sftp_host_key_check(struct sftp *s, struct err *e)
 	}
 	ssh_host_key_fingerprint(bytes_of(key, key == NULL ? 0 : len), shown);
 	ssh_host_key_fingerprint(buf_bytes(&pinned), wanted);
-	return err_set(e, KLUIS_EPIN,
-		"the host key of '%s' port %u is %s, not the pinned %s: nothing is sent",
-		s->target->host, s->target->port, shown, wanted);
+	return err_set(e, KLUIS_EPIN, "its host key is %s, not the pinned %s: nothing is sent",
+		shown, wanted);
 }
 
 static int sftp_methods_ask(struct sftp *s, struct err *e)

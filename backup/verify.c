@@ -108,6 +108,20 @@ static int verify_point(struct repository *repository, const uint8_t manifest_ha
 	return rc;
 }
 
+/* A hash says that a byte is wrong, the segments' tags say where: for whoever has the key. */
+static int verify_where(struct repository *repository, const uint8_t manifest_hash[HASH_BYTES],
+	const struct backup_trust *trust, const struct key *key, const char *scratch, int rc,
+	struct err *e)
+{
+	struct verify_report unused = {.level = 0};
+	struct err where = {0};
+	int found = verify_point(repository, manifest_hash, trust, key, scratch, &unused, &where);
+
+	return found == KLUIS_EVERIFY || found == KLUIS_ECORRUPT
+		       ? err_set(e, found, "%s", where.text)
+		       : rc;
+}
+
 int verify_snapshot(struct repository *repository, const uint8_t manifest_hash[HASH_BYTES],
 	const struct backup_trust *trust, unsigned level, const struct key *key,
 	const char *scratch, struct verify_report *ret_report, struct err *e)
@@ -124,6 +138,8 @@ int verify_snapshot(struct repository *repository, const uint8_t manifest_hash[H
 				      ret_report, e);
 		if (rc == 0) {
 			ret_report->level = at;
+		} else if (at == 2 && level == 3) {
+			rc = verify_where(repository, manifest_hash, trust, key, scratch, rc, e);
 		}
 	}
 	return rc == 0 ? 0 : err_wrap(e, rc, "level %u", ret_report->level + 1);

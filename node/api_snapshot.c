@@ -176,10 +176,13 @@ void sys_snapshot_save_finish(struct api_call *call)
 
 static int snapshot_find(struct api_call *call, struct snapshot_row *ret_row)
 {
-	uint64_t id;
+	uint64_t id = 0;
 	int rc = call_param_u64(call, 0, &id);
 
-	return rc == 0 ? snapshot_store_get(call->view, id, ret_row, &call->e) : rc;
+	rc = rc != 0 ? rc : snapshot_store_get(call->view, id, ret_row, &call->e);
+	return rc == KLUIS_ENOTFOUND
+		       ? call_fail(call, rc, "no snapshot %llu in the log", (unsigned long long)id)
+		       : rc;
 }
 
 int sys_snapshot_get_read(struct api_call *call)

@@ -130,7 +130,8 @@ static const struct command ops_commands[] = {
 	{"snapshot list", NULL, "List snapshots, newest first", NULL, list_options, 0, 0,
 		ops_snapshot_list},
 	{"snapshot inspect", "ID", "Show a snapshot",
-		"ID is the number that list shows, or 8 or more digits of the manifest's hash.",
+		"ID is the number that list shows; with --repository also 8 or more digits of the "
+		"manifest's hash.",
 		list_options, 1, 1, ops_snapshot_inspect},
 	{"snapshot verify", "ID", "Check a snapshot",
 		"Of the copies a node holds, or with --repository of a directory, without any "

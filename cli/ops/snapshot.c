@@ -239,9 +239,9 @@ int ops_snapshot_verify(struct invocation *inv)
 {
 	_cleanup_(json_dropp) json_t *record = NULL;
 	uint64_t level;
-	int rc = invocation_number(inv, "level", 2, 3, &level);
+	int rc = invocation_number(inv, "level", 2, UINT32_MAX, &level);
 
-	if (rc == 0 && level == 0) {
+	if (rc == 0 && (level == 0 || level > 3)) {
 		rc = err_set(&inv->err, KLUIS_EINVAL, "--level is 1, 2 or 3");
 	}
 	if (rc == 0) {

@@ -80,6 +80,7 @@ class Restore(unittest.TestCase):
             done = self.verify("ams", level, *more, repository=damaged, check=False)
             self.assertEqual(done.returncode, VERIFICATION, done.stderr + done.stdout)
             self.assertIn(self.flipped[:16], done.stderr + done.stdout)
+        self.damage_everywhere(damaged)
         # The wrong backup key.
         other = self.c.top / "other-keys"
         self.kluisctl("backup", "keys", "init", "--dir", other)
@@ -91,6 +92,7 @@ class Restore(unittest.TestCase):
     def damaged_copy(self):
         """A site's repository with one byte flipped in the largest object; remembers which."""
         damaged = self.c.top / "damaged"
+        shutil.rmtree(damaged, ignore_errors=True)
         shutil.copytree(self.source / "repository", damaged)
         victim = max((p for p in damaged.rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
         raw = bytearray(victim.read_bytes())
@@ -99,6 +101,29 @@ class Restore(unittest.TestCase):
         victim.write_bytes(raw)
         self.flipped = victim.name
         return damaged
+
+    def damage_everywhere(self, repository):
+        """One flipped byte in any file: exit code 14, the file named, and what to do; whatever level could see it."""
+        key = self.pki / "backup.key"
+        shutil.rmtree(repository)
+        shutil.copytree(self.source / "repository", repository)
+        for victim in [p for part in ("manifests", "objects") for p in (repository / part).rglob("*") if p.is_file()]:
+            os.chmod(victim, 0o600)
+            raw = victim.read_bytes()
+            named = victim.name[-64:][:16]
+            for offset in (0, 6, 60, 100, 188, 245, len(raw) // 3, len(raw) - 1):
+                with self.subTest(file=victim.name, offset=offset):
+                    damaged = bytearray(raw)
+                    damaged[offset] ^= 4
+                    victim.write_bytes(damaged)
+                    for level, more in ((2, []), (3, ["--key-file", key])):
+                        done = self.verify("ams", level, *more, repository=repository, check=False)
+                        self.assertEqual(done.returncode, VERIFICATION, done.stderr + done.stdout)
+                        self.assertIn(named, done.stderr)
+                        self.assertIn("use another site's copy", done.stderr)
+            victim.write_bytes(raw)
+        self.verify("ams", 3, "--key-file", key, repository=repository)
+        self.damaged_copy()
 
     def destroy(self):
         self.c.kill_all_at_once()

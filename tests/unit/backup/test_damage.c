@@ -227,8 +227,12 @@ static void test_place_is_told(void **state)
 
 	assert_true(pack->bytes > header + segment);
 	flip(pack, header + segment + 5, 1);
-	assert_int_equal(read_all(w, &e), KLUIS_EVERIFY);
 	(void)snprintf(text, sizeof text, "segment 1 (bytes %zu to ", header + segment);
+	assert_int_equal(read_all(w, &e), KLUIS_EVERIFY);
+	assert_non_null(strstr(e.text, text));
+	assert_int_equal(verify(w, 2, &e), KLUIS_EVERIFY);
+	assert_null(strstr(e.text, text));
+	assert_int_equal(verify(w, 3, &e), KLUIS_EVERIFY);
 	assert_non_null(strstr(e.text, text));
 	flip(pack, header + segment + 5, 1);
 	flip(pack, 100, 1);
