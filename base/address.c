@@ -131,3 +131,9 @@ int address_resolve(const struct address *address, struct address_found *to, siz
 	*ret_n = n;
 	return 0;
 }
+
+bool address_is_loopback(const struct address *address)
+{
+	return address->numeric &&
+	       (strncmp(address->host, "127.", 4) == 0 || strcmp(address->host, "::1") == 0);
+}

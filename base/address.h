@@ -29,6 +29,8 @@ struct address_found {
 KLUIS_MUST_CHECK int address_parse(const char *text, struct address *ret_address, struct err *e);
 /* The inverse: at most ADDRESS_TEXT_BYTES_MAX bytes, NUL-terminated. */
 void address_format(const struct address *address, char to[ADDRESS_TEXT_BYTES_MAX + 1]);
+/* Numeric, and of this machine alone (127.0.0.0/8, ::1). */
+bool address_is_loopback(const struct address *address);
 /* A numeric address without asking anybody; KLUIS_EINVAL if it is a name. Any thread. */
 KLUIS_MUST_CHECK int address_numeric(
 	const struct address *address, struct address_found *ret_found);

@@ -99,7 +99,10 @@ static void head_cb(struct http_request *req)
 	struct route_match match;
 	uint8_t token_hash[32];
 	uint64_t retry_ms = 0;
-	int rc = route_find(api_routes, api_routes_count, req->verb, req->path, req->admin, &match);
+	int rc = req->metrics && !bytes_is(req->path, "/metrics")
+			 ? KLUIS_ENOTFOUND
+			 : route_find(api_routes, api_routes_count, req->verb, req->path,
+				   req->admin, &match);
 
 	if (rc == KLUIS_EMETHOD) {
 		refuse_method(req, match.verbs);
@@ -187,6 +190,7 @@ static void config_copy(struct api_config *to, const struct api_config *from)
 	to->cert_path = copy_or_null(from->cert_path);
 	to->key_path = copy_or_null(from->key_path);
 	to->ca_path = copy_or_null(from->ca_path);
+	to->metrics_host = copy_or_null(from->metrics_host);
 	to->admin_path = copy_or_null(from->admin_path);
 	to->restore_key = copy_bytes(from->restore_key);
 	for (size_t i = 0; i < from->n_settings; i++) {
@@ -216,6 +220,7 @@ static void config_release(struct api_config *config)
 	free_const(config->cert_path);
 	free_const(config->key_path);
 	free_const(config->ca_path);
+	free_const(config->metrics_host);
 	free_const(config->admin_path);
 	free_const(config->restore_key.data);
 	for (size_t i = 0; i < config->n_settings; i++) {
@@ -324,6 +329,13 @@ static int api_listen(struct api *api, struct err *e)
 			return rc;
 		}
 	}
+	if (config->metrics_host != NULL) {
+		rc = http_server_listen_metrics(api->http, config->metrics_host,
+			config->metrics_port, &api->metrics_port, e);
+		if (rc != 0) {
+			return rc;
+		}
+	}
 	return config->admin_path == NULL ? 0
 					  : http_server_listen_unix(api->http, config->admin_path,
 						    config->admin_group, e);
@@ -388,4 +400,9 @@ void api_stop(struct api *api, unsigned drain_ms)
 unsigned api_port(const struct api *api)
 {
 	return api->port;
+}
+
+unsigned api_metrics_port(const struct api *api)
+{
+	return api->metrics_port;
 }

@@ -64,8 +64,10 @@ struct api_config {
 	const char *listen_host;		    /* NULL: no client port. */
 	unsigned listen_port;			    /* 0: any. */
 	const char *cert_path, *key_path, *ca_path; /* PEM; ca: what clients pin. */
-	const char *admin_path;			    /* Unix socket; NULL: none. */
-	gid_t admin_group;			    /* (gid_t)-1: as created. */
+	const char *metrics_host; /* Loopback, plain HTTP, /metrics alone; NULL: none. */
+	unsigned metrics_port;	  /* 0: any. */
+	const char *admin_path;	  /* Unix socket; NULL: none. */
+	gid_t admin_group;	  /* (gid_t)-1: as created. */
 
 	struct bytes restore_key; /* SEC1 point, or empty. */
 	unsigned backup_copies;	  /* k: sites that must confirm a snapshot. */
@@ -89,6 +91,7 @@ KLUIS_MUST_CHECK int api_start(
 void api_stop(struct api *api, unsigned drain_ms);
 /* Which port the clients' listener got. Any thread. */
 unsigned api_port(const struct api *api);
+unsigned api_metrics_port(const struct api *api); /* 0: none. */
 /* Reads certificate, key and CA files again, the API's and the links', each for connections from
  * now on; a bad file keeps what is there, and e names it. Blocking; any thread but the api's own.
  */

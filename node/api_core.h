@@ -20,7 +20,7 @@ struct api {
 	struct mailbox mailbox;
 	struct op_queue ops;
 	struct http_server *http;
-	unsigned port;
+	unsigned port, metrics_port;
 	unsigned calls; /* Ops that are not done. */
 	uint64_t started_ms;
 

@@ -60,6 +60,7 @@ static const struct config_key config_keys[] = {
 	KEY("link", "key", CONFIG_PATH, link_key_file, true),
 	KEY("link", "ca", CONFIG_PATH, link_ca_file, true),
 	KEY("admin", "socket", CONFIG_PATH, admin_socket, true),
+	KEY("metrics", "listen", CONFIG_ADDRESS, metrics_listen, false),
 	NUMBER("storage", "write_buffer_mib", write_buffer_mib, false, 8, 4096),
 	NUMBER("storage", "cache_mib", cache_mib, false, 8, 65536),
 	NUMBER("storage", "disk_floor_mib", disk_floor_mib, false, 64, 1 << 20),
@@ -328,6 +329,31 @@ static int config_check_sites(struct config *config, const char *path, struct er
 	return 0;
 }
 
+static int config_check_listen(const struct config *config, const char *path, struct err *e)
+{
+	const struct {
+		const char *section;
+		const struct address *address;
+	} rows[] = {{"api", &config->api_listen}, {"link", &config->link_listen},
+		{"metrics", &config->metrics_listen}};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		if (rows[i].address->host[0] != 0 && !rows[i].address->numeric) {
+			return err_set(e, KLUIS_EINVAL,
+				"'%s': [%s] 'listen' must be an IP address with a port, not "
+				"'%.60s'",
+				path, rows[i].section, rows[i].address->host);
+		}
+	}
+	if (config->metrics_listen.port != 0 && !address_is_loopback(&config->metrics_listen)) {
+		return err_set(e, KLUIS_EINVAL,
+			"'%s': [metrics] 'listen' must be a loopback address: it asks for no "
+			"password",
+			path);
+	}
+	return 0;
+}
+
 static int config_check_backup(const struct config *config, const char *path, struct err *e)
 {
 	if (config->backup_public_key_file == NULL) {
@@ -388,6 +414,7 @@ int config_load(struct config **ret_config, const char *path, struct err *e)
 	}
 	rc = config_check_required(read);
 	rc = rc != 0 ? rc : config_check_sites(config, path, e);
+	rc = rc != 0 ? rc : config_check_listen(config, path, e);
 	rc = rc != 0 ? rc : config_check_backup(config, path, e);
 	if (rc == 0) {
 		*ret_config = config;

@@ -48,6 +48,8 @@ struct config {
 	char *link_certificate_file, *link_key_file, *link_ca_file;
 	/* [admin] */
 	char *admin_socket;
+	/* [metrics]; port 0: none */
+	struct address metrics_listen;
 	/* [storage] */
 	uint64_t write_buffer_mib, cache_mib, disk_floor_mib, disk_floor_percent;
 	/* [backup]; public_key_file NULL: this node takes no snapshots */

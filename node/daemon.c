@@ -164,6 +164,8 @@ static int daemon_start_api(struct daemon *d, struct err *e)
 		.cert_path = c->api_certificate_file,
 		.key_path = c->api_key_file,
 		.ca_path = c->api_ca_file,
+		.metrics_host = c->metrics_listen.port == 0 ? NULL : c->metrics_listen.host,
+		.metrics_port = c->metrics_listen.port,
 		.admin_path = c->admin_socket,
 		.admin_group = (gid_t)-1,
 		.backup_copies = (unsigned)c->backup_copies,

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/limits.h"
+#include "base/address.h"
 #include "base/log.h"
 #include "node/http_conn.h"
 #include "node/http_listener.h"
@@ -263,17 +264,17 @@ bool http_server_full(struct http_server *server)
 	return full;
 }
 
-void http_server_accept(struct http_server *server, uv_stream_t *listener, bool admin)
+void http_server_accept(struct http_server *server, uv_stream_t *listener, enum http_door door)
 {
 	struct http_conn *conn = x_calloc(1, sizeof *conn);
 	struct err e = {0};
 	int rc;
 
 	conn->server = server;
-	conn->admin = admin;
+	conn->door = door;
 	conn->uid = (uid_t)-1;
-	rc = tls_stream_accept(
-		listener, admin ? NULL : server->tls, &conn_handler, conn, &conn->stream, &e);
+	rc = tls_stream_accept(listener, door == HTTP_CLIENTS ? server->tls : NULL, &conn_handler,
+		conn, &conn->stream, &e);
 	if (rc != 0) {
 		server->counters.accept_errors++;
 		log_warn("http accept failed: %s, ignoring", e.text);
@@ -282,11 +283,12 @@ void http_server_accept(struct http_server *server, uv_stream_t *listener, bool 
 	}
 	(void)snprintf(conn->host, sizeof conn->host, "%s", tls_stream_host(conn->stream));
 	conn->address_key = address_key(conn->host);
-	if (admin && tls_stream_peer_uid(conn->stream, &conn->uid) != 0) {
+	if (door == HTTP_OPERATORS && tls_stream_peer_uid(conn->stream, &conn->uid) != 0) {
 		conn->uid = (uid_t)-1; /* Shown in the audit only; the socket's mode decides. */
 	}
 	conn_add(server, conn);
-	if (!admin && conns_of(server, conn->address_key) > server->config.per_address_max) {
+	if (door == HTTP_CLIENTS &&
+		conns_of(server, conn->address_key) > server->config.per_address_max) {
 		server->counters.refused++;
 		http_conn_abort(conn);
 	}
@@ -461,7 +463,24 @@ int http_server_listen(struct http_server *server, const char *host, unsigned po
 	int rc;
 
 	assert(server->tls != NULL);
-	rc = http_listener_tcp(server, server->config.loop, host, port, &listener, ret_port, e);
+	rc = http_listener_tcp(
+		server, server->config.loop, HTTP_CLIENTS, host, port, &listener, ret_port, e);
+	return rc == 0 ? server_add(server, listener) : rc;
+}
+
+int http_server_listen_metrics(struct http_server *server, const char *host, unsigned port,
+	unsigned *ret_port, struct err *e)
+{
+	struct address address = {.numeric = true};
+	struct http_listener *listener;
+	int rc;
+
+	(void)snprintf(address.host, sizeof address.host, "%s", host);
+	if (!address_is_loopback(&address)) {
+		return err_set(e, KLUIS_EINVAL, "'%s' is no loopback address", host);
+	}
+	rc = http_listener_tcp(
+		server, server->config.loop, HTTP_METRICS, host, port, &listener, ret_port, e);
 	return rc == 0 ? server_add(server, listener) : rc;
 }
 

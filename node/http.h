@@ -32,6 +32,7 @@ struct http_request {
 	char id[HTTP_REQUEST_ID_CHARS + 1];
 	char host[HTTP_HOST_CHARS_MAX + 1]; /* The client's address, or "unix". */
 	uint64_t address_key;		    /* One IPv4 address or one IPv6 /64. */
+	bool metrics;			    /* Came by the port for metrics: also admin. */
 	bool admin;			    /* Came by the Unix socket ... */
 	uid_t uid;			    /* ... from a process of this user. */
 	uint64_t started_ms;
@@ -131,6 +132,10 @@ KLUIS_MUST_CHECK int http_server_listen(struct http_server *server, const char *
  * listens on is replaced; KLUIS_EBUSY if somebody does. group: (gid_t)-1 leaves it. */
 KLUIS_MUST_CHECK int http_server_listen_unix(
 	struct http_server *server, const char *path, gid_t group, struct err *e);
+/* Plain HTTP/1.1 on a loopback port (anything else: KLUIS_EINVAL), requests marked admin and
+ * metrics: the user answers them nothing but metrics. */
+KLUIS_MUST_CHECK int http_server_listen_metrics(struct http_server *server, const char *host,
+	unsigned port, unsigned *ret_port, struct err *e);
 /* For connections from now on; references ctx. Before the first http_server_listen(). */
 void http_server_set_tls(struct http_server *server, struct tls_ctx *ctx);
 

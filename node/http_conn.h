@@ -4,6 +4,7 @@
 
 #include "crypto/tls_stream.h"
 #include "node/http.h"
+#include "node/http_listener.h"
 
 struct http_proto {
 	const char *name;
@@ -33,7 +34,8 @@ struct http_conn {
 	struct http_conn *dirty_next;
 	struct http_request *requests;
 	unsigned n_requests;
-	bool dirty, closing, admin, draining, half_closed;
+	enum http_door door;
+	bool dirty, closing, draining, half_closed;
 	uid_t uid;
 	char host[HTTP_HOST_CHARS_MAX + 1];
 	uint64_t address_key;

@@ -25,6 +25,7 @@ struct http_listener {
 	uv_loop_t *loop;
 	union any_stream handle;
 	uv_timer_t retry;
+	enum http_door door;
 	int fd; /* A second descriptor of the socket: it stays when the handle is closed. */
 	char *path;
 	bool open, closing;
@@ -92,7 +93,7 @@ static void listener_connection_cb(uv_stream_t *stream, int status)
 		/* Not on the operators' socket: they get in when clients have taken all. */
 		listener_refuse(listener);
 	} else {
-		http_server_accept(listener->server, stream, listener->path != NULL);
+		http_server_accept(listener->server, stream, listener->door);
 	}
 }
 
@@ -140,7 +141,7 @@ static void listener_retry_cb(uv_timer_t *timer)
 }
 
 static struct http_listener *listener_new(
-	struct http_server *server, uv_loop_t *loop, const char *path)
+	struct http_server *server, uv_loop_t *loop, enum http_door door, const char *path)
 {
 	struct http_listener *listener = x_calloc(1, sizeof *listener);
 	int rc = uv_timer_init(loop, &listener->retry);
@@ -150,6 +151,7 @@ static struct http_listener *listener_new(
 	listener->retry.data = listener;
 	listener->handles = 1;
 	listener->server = server;
+	listener->door = door;
 	listener->loop = loop;
 	listener->fd = -1;
 	listener->path = path == NULL ? NULL : x_strdup(path);
@@ -213,8 +215,9 @@ static int socket_tcp(const char *host, unsigned port, unsigned *ret_port, struc
 	return fd;
 }
 
-int http_listener_tcp(struct http_server *server, uv_loop_t *loop, const char *host, unsigned port,
-	struct http_listener **ret_listener, unsigned *ret_port, struct err *e)
+int http_listener_tcp(struct http_server *server, uv_loop_t *loop, enum http_door door,
+	const char *host, unsigned port, struct http_listener **ret_listener, unsigned *ret_port,
+	struct err *e)
 {
 	struct http_listener *listener;
 	unsigned bound = 0;
@@ -223,7 +226,7 @@ int http_listener_tcp(struct http_server *server, uv_loop_t *loop, const char *h
 	if (rc < 0) {
 		return rc;
 	}
-	listener = listener_new(server, loop, NULL);
+	listener = listener_new(server, loop, door, NULL);
 	rc = listener_start(listener, rc, host, e);
 	if (rc != 0) {
 		http_listener_close(listener);
@@ -300,7 +303,7 @@ int http_listener_unix(struct http_server *server, uv_loop_t *loop, const char *
 	if (rc < 0) {
 		return rc;
 	}
-	listener = listener_new(server, loop, path);
+	listener = listener_new(server, loop, HTTP_OPERATORS, path);
 	rc = listener_start(listener, rc, path, e);
 	if (rc != 0) {
 		http_listener_close(listener);

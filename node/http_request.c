@@ -21,7 +21,8 @@ struct http_request *http_request_new(struct http_conn *conn, int32_t stream_id)
 	req->length = HTTP_LENGTH_UNKNOWN;
 	req->reply_length = HTTP_LENGTH_UNKNOWN;
 	req->address_key = conn->address_key;
-	req->admin = conn->admin;
+	req->admin = conn->door != HTTP_CLIENTS;
+	req->metrics = conn->door == HTTP_METRICS;
 	req->uid = conn->uid;
 	memcpy(req->host, conn->host, sizeof req->host);
 	req->started_ms = req->since_ms = req->progress_ms = http_now(conn->server);

@@ -74,15 +74,10 @@ int preflight_config(const struct config *config, uint64_t wall_ms,
 	return rc;
 }
 
-static bool preflight_is_loopback(const struct address *address)
-{
-	return strncmp(address->host, "127.", 4) == 0 || strcmp(address->host, "::1") == 0;
-}
-
 int preflight_loopback(const struct config *config, struct err *e)
 {
-	if (!preflight_is_loopback(&config->api_listen) ||
-		!preflight_is_loopback(&config->link_listen)) {
+	if (!address_is_loopback(&config->api_listen) ||
+		!address_is_loopback(&config->link_listen)) {
 		return err_set(e, KLUIS_EINVAL,
 			"'%s' was made for development and serves on loopback only, not on '%s' "
 			"and '%s'",

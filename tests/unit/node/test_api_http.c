@@ -1,6 +1,10 @@
 /* The server as a client on the wire sees it, HTTP/1.1 over TLS. */
 #include "tests/lib/test.h"
 
+#include <arpa/inet.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -631,6 +635,58 @@ static void test_shipping_alarm(void **state)
 	api_node_stop(&node);
 }
 
+/* One request of plain HTTP; the answer's status, all of it in `to`. */
+static int ask_plain(unsigned port, const char *verb, const char *target, struct buf *to)
+{
+	struct sockaddr_in at = {.sin_family = AF_INET,
+		.sin_port = htons((uint16_t)port),
+		.sin_addr = {htonl(INADDR_LOOPBACK)}};
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	char piece[4096];
+	ssize_t n;
+
+	buf_clear(to);
+	buf_printf(to,
+		"%s %s HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", verb,
+		target);
+	assert_int_equal(connect(fd, (const struct sockaddr *)&at, sizeof at), 0);
+	assert_int_equal(send(fd, to->data, to->len, 0), to->len);
+	buf_clear(to);
+	while ((n = recv(fd, piece, sizeof piece, 0)) > 0) {
+		buf_append(to, piece, (size_t)n);
+	}
+	(void)close(fd);
+	assert_int_equal(strncmp(buf_str(to), "HTTP/1.1 ", 9), 0);
+	return atoi(buf_str(to) + 9);
+}
+
+/* On the port for metrics there are metrics, for whoever is on this machine, and nothing else. */
+static void test_metrics_port(void **state)
+{
+	static const char *const others[] = {
+		"/v1/sys/metrics", "/v1/sys/status", "/healthz", "/", "/metrics/", "/v1/vaults"};
+	struct api_node *node = *state;
+	struct buf answer = BUF_INIT;
+	struct err e = {0};
+
+	assert_int_equal(api_metrics_port(node->api), 0); /* Only if it is asked for. */
+	api_stop(node->api, 1000);
+	node->config.metrics_host = "0.0.0.0";
+	assert_int_equal(api_start(&node->config, &node->api, &e), KLUIS_EINVAL);
+	assert_non_null(strstr(e.text, "no loopback address"));
+	node->config.metrics_host = "127.0.0.1";
+	api_node_run(node);
+	assert_true(api_metrics_port(node->api) > 0);
+	assert_int_equal(ask_plain(api_metrics_port(node->api), "GET", "/metrics", &answer), 200);
+	assert_non_null(strstr(buf_str(&answer), "\nkluis_raft_is_leader 1\n"));
+	for (size_t i = 0; i < ARRAY_SIZE(others); i++) {
+		assert_int_equal(
+			ask_plain(api_metrics_port(node->api), "GET", others[i], &answer), 404);
+	}
+	assert_int_equal(ask_plain(api_metrics_port(node->api), "POST", "/metrics", &answer), 405);
+	buf_release(&answer);
+}
+
 static void test_early_close(void **state)
 {
 	struct api_node *node = *state;
@@ -671,6 +727,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_admin, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_reload, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_expiry, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_metrics_port, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_early_close, setup, teardown),
 	};
 
