@@ -82,7 +82,7 @@ static const struct config_key config_keys[] = {
 	SITE("ssh_path", CONFIG_TEXT, ssh_path, false),
 	SITE("backup_key", CONFIG_HEX32, backup_key, false),
 };
-enum { CONFIG_KEYS = ARRAY_SIZE(config_keys) };
+enum { CONFIG_KEYS = ARRAY_SIZE(config_keys), CONFIG_LINE_BYTES_MAX = 190 /* libinih: 199 */ };
 
 /* What is carried through the parser. */
 struct config_read {
@@ -90,6 +90,8 @@ struct config_read {
 	const char *path;
 	struct err *e;
 	bool failed;
+	char complaint[80];
+	char failure[200]; /* Of the first setting that is wrong: without file and line. */
 	bool seen[SITES_MAX + 1][CONFIG_KEYS]; /* Row 0: the plain sections; then one a site. */
 };
 
@@ -160,17 +162,25 @@ static void config_set_text(char **to, char *value)
 	*to = value;
 }
 
+static const char *config_range(struct config_read *read, const struct config_key *key)
+{
+	(void)snprintf(read->complaint, sizeof read->complaint,
+		"must be a number from %llu to %llu", (unsigned long long)key->low,
+		(unsigned long long)key->high);
+	return read->complaint;
+}
+
 /* What the value must be, or NULL when it was taken. */
 static const char *config_store(
-	const struct config *config, const struct config_key *key, void *to, const char *value)
+	struct config_read *read, const struct config_key *key, void *to, const char *value)
 {
 	switch (key->type) {
 	case CONFIG_TEXT:
 		config_set_text(to, x_strdup(value));
 		return value[0] != 0 ? NULL : "must not be empty";
 	case CONFIG_PATH:
-		config_set_text(to,
-			value[0] == '/' ? x_strdup(value) : x_asprintf("%s%s", config->dir, value));
+		config_set_text(to, value[0] == '/' ? x_strdup(value)
+						    : x_asprintf("%s%s", read->config->dir, value));
 		return value[0] != 0 ? NULL : "must not be empty";
 	case CONFIG_NAME:
 		if (!config_name_valid(value)) {
@@ -182,7 +192,7 @@ static const char *config_store(
 		return u64_parse(bytes_str(value), key->high, to) == 0 &&
 				       *(uint64_t *)to >= key->low
 			       ? NULL
-			       : "is out of range";
+			       : config_range(read, key);
 	case CONFIG_HEX16:
 		return hex_decode(value, to, 16) == 0 ? NULL : "must be 32 hex digits";
 	case CONFIG_HEX32:
@@ -224,6 +234,7 @@ static const char *config_take(
 	bool in_site = strncmp(section, "site ", 5) == 0;
 	size_t site = in_site ? config_site_of(read->config, section + 5) : 0;
 	char *base = (char *)read->config;
+	bool known = false;
 
 	if (site == SIZE_MAX) {
 		return "is a site too many, or one with a name that is not a-z, 0-9 and '-'";
@@ -236,15 +247,23 @@ static const char *config_take(
 		const struct config_key *key = &config_keys[i];
 		bool *seen = &read->seen[in_site ? site + 1 : 0][i];
 
-		if (strcmp(key->section, section) == 0 && strcmp(key->name, name) == 0) {
+		/* "[site]" without a name is no site, and no section either. */
+		if (strcmp(key->section, section) != 0 ||
+			(strcmp(key->section, "site") == 0) != in_site) {
+			continue;
+		}
+		known = true;
+		if (strcmp(key->name, name) == 0) {
 			if (*seen) {
 				return "stands twice";
 			}
 			*seen = true;
-			return config_store(read->config, key, base + key->offset, value);
+			return config_store(read, key, base + key->offset, value);
 		}
 	}
-	return "is not a setting";
+	return known	       ? "is not a setting"
+	       : *section == 0 ? "stands in no section"
+			       : "stands in a section that is not known";
 }
 
 static int config_handle(void *user, const char *section, const char *name, const char *value)
@@ -258,11 +277,70 @@ static int config_handle(void *user, const char *section, const char *name, cons
 	complaint = config_take(read, section, name, value);
 	if (complaint != NULL) {
 		read->failed = true;
-		(void)err_set(read->e, KLUIS_EINVAL, "'%s': [%.70s] '%.40s' %s", read->path,
+		(void)snprintf(read->failure, sizeof read->failure, "[%.70s] '%.40s' %.80s",
 			section, name, complaint);
 		return 0;
 	}
 	return 1;
+}
+
+/* libinih goes on behind a line that it does not understand, cuts long ones and takes an indented
+ * one for more of the value before: what it would do with such a line is said here first. */
+static const char *config_line_complaint(struct bytes line)
+{
+	struct bytes text = bytes_of(line.data, line.len);
+	const uint8_t *equals, *close;
+
+	while (text.len > 0 && (text.data[0] == ' ' || text.data[0] == '\t')) {
+		text = bytes_of(text.data + 1, text.len - 1);
+	}
+	for (size_t i = 0; i < text.len; i++) {
+		if (text.data[i] < 0x20 && text.data[i] != '\t') {
+			return "has a control character";
+		}
+	}
+	if (text.len == 0 || text.data[0] == '#' || text.data[0] == ';') {
+		return NULL;
+	}
+	if (line.len > CONFIG_LINE_BYTES_MAX) {
+		return "is longer than 190 bytes";
+	}
+	if (text.len < line.len) {
+		return "begins with a blank: a value ends with its line";
+	}
+	if (text.data[0] == '[') {
+		close = memchr(text.data, ']', text.len);
+		return close == NULL ? "opens a section and does not close it with ']'" : NULL;
+	}
+	equals = memchr(text.data, '=', text.len);
+	return equals == NULL || equals == text.data ? "is not 'key = value'" : NULL;
+}
+
+static int config_check_lines(const char *path, struct bytes text, struct err *e)
+{
+	if (text.len >= 3 && memcmp(text.data, "\xef\xbb\xbf", 3) == 0) {
+		text = bytes_of(
+			text.data + 3, text.len - 3); /* A byte order mark, as editors put. */
+	}
+	for (unsigned number = 1; text.len > 0; number++) {
+		const uint8_t *end = memchr(text.data, '\n', text.len);
+		size_t len = end == NULL ? text.len : (size_t)(end - text.data);
+		struct bytes line = bytes_of(text.data, len);
+		const char *complaint;
+
+		if (line.len > 0 && line.data[line.len - 1] == '\r') {
+			line.len--;
+		}
+		complaint = config_line_complaint(line);
+		if (complaint != NULL) {
+			return err_set(e, KLUIS_EINVAL, "'%s' line %u %s: '%.*s'", path, number,
+				complaint, line.len < 40 ? (int)line.len : 40,
+				(const char *)line.data);
+		}
+		len += end == NULL ? 0 : 1;
+		text = bytes_of(text.data + len, text.len - len);
+	}
+	return 0;
 }
 
 static int config_check_required(const struct config_read *read)
@@ -404,13 +482,15 @@ int config_load(struct config **ret_config, const char *path, struct err *e)
 	if (!utf8_valid(buf_bytes(&text))) {
 		return err_set(e, KLUIS_EINVAL, "'%s' is not UTF-8 text", path);
 	}
+	rc = config_check_lines(path, buf_bytes(&text), e);
+	if (rc != 0) {
+		return rc;
+	}
 	*read = (struct config_read){.config = config, .path = path, .e = e};
 	line = ini_parse_string(buf_str(&text), config_handle, read);
-	if (read->failed) {
-		return err_wrap(e, KLUIS_EINVAL, "line %d", line);
-	}
 	if (line != 0) {
-		return err_set(e, KLUIS_EINVAL, "'%s': line %d is not 'key = value'", path, line);
+		return err_set(e, KLUIS_EINVAL, "'%s' line %d: %s", path, line,
+			read->failed ? read->failure : "is not 'key = value'");
 	}
 	rc = config_check_required(read);
 	rc = rc != 0 ? rc : config_check_sites(config, path, e);

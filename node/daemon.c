@@ -7,10 +7,7 @@
 #include <systemd/sd-daemon.h>
 #include <uv.h>
 
-#include "base/file.h"
 #include "base/log.h"
-#include "crypto/pem.h"
-#include "crypto/pki.h"
 #include "node/api.h"
 #include "node/backup_job.h"
 #include "node/expiry.h"
@@ -129,25 +126,6 @@ static int daemon_start_replica(struct daemon *d, struct err *e)
 	return replica_start(&config, &d->replica, e);
 }
 
-/* The public half of the operator restore key as clients get it: an uncompressed point. */
-static int daemon_restore_key(const struct config *c, struct buf *to, struct err *e)
-{
-	_cleanup_(buf_release) struct buf pem = BUF_INIT;
-	_cleanup_(key_pub_freep) struct key_pub *pub = NULL;
-	int rc;
-
-	if (c->restore_key_file == NULL) {
-		return 0;
-	}
-	rc = file_read(c->restore_key_file, PKI_PEM_BYTES_MAX, &pem, e);
-	rc = rc != 0 ? rc : pem_public_key(buf_bytes(&pem), KEY_ECDSA_P256, &pub, e);
-	if (rc != 0) {
-		return err_wrap(e, rc, "operator restore key '%s'", c->restore_key_file);
-	}
-	buf_append_bytes(to, key_pub_bytes(pub));
-	return 0;
-}
-
 static int daemon_start_api(struct daemon *d, struct err *e)
 {
 	const struct config *c = d->config;
@@ -171,7 +149,7 @@ static int daemon_start_api(struct daemon *d, struct err *e)
 		.backup_copies = (unsigned)c->backup_copies,
 		.settings = d->settings,
 		.n_settings = d->n_settings};
-	int rc = daemon_restore_key(c, &restore_key, e);
+	int rc = preflight_restore_key(c, &restore_key, e);
 
 	if (rc != 0) {
 		return rc;
@@ -316,6 +294,7 @@ static int daemon_prepare(struct daemon *d, struct err *e)
 	const struct config *c = d->config;
 	int rc = preflight_config(c, clock_wall_ms(&clock_system), NULL, e);
 
+	rc = rc != 0 ? rc : preflight_places(c, e);
 	rc = rc != 0 ? rc : preflight_identity(c, &d->identity, e);
 	rc = rc != 0 ? rc : secrets_read(c->secrets_file, c->cluster_id, &d->secrets, e);
 	if (rc == 0 && !secret_locked()) {

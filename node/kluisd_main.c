@@ -88,12 +88,35 @@ static const struct argp kluisd_argp = {kluisd_options, kluisd_parse, "[COMMAND]
 	"again).",
 	NULL, NULL, NULL};
 
+/* What `kluisd init` made, once it did: a configuration is checked before that, too. */
+static int kluisd_check_node(const struct config *config, struct err *e)
+{
+	_cleanup_(x_freep) char *path = x_asprintf("%s/identity", config->data_dir);
+	struct identity identity;
+	struct secrets secrets;
+	int rc;
+
+	if (!file_exists(path)) {
+		(void)printf(
+			"data directory '%s': not made yet, run kluisd init\n", config->data_dir);
+		return 0;
+	}
+	rc = preflight_identity(config, &identity, e);
+	rc = rc != 0 ? rc : secrets_read(config->secrets_file, config->cluster_id, &secrets, e);
+	if (rc == 0) {
+		secrets_release(&secrets);
+	}
+	return rc;
+}
+
 static int kluisd_check(const struct config *config, struct err *e)
 {
 	struct expiry_certificate certificates[EXPIRY_CERTIFICATES_MAX];
 	uint64_t wall_ms = clock_wall_ms(&clock_system);
 	int rc = preflight_config(config, wall_ms, certificates, e);
 
+	rc = rc != 0 ? rc : preflight_places(config, e);
+	rc = rc != 0 ? rc : kluisd_check_node(config, e);
 	for (size_t i = 0; rc == 0 && i < ARRAY_SIZE(certificates); i++) {
 		(void)printf("certificate of %s: %llu days left\n", certificates[i].name,
 			(unsigned long long)expiry_days_left(

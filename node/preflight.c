@@ -1,9 +1,16 @@
 #include "node/preflight.h"
 
+#include <assert.h>
+#include <errno.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 #include "backup/keys.h"
 #include "base/file.h"
+#include "crypto/pem.h"
 #include "raft/link_files.h"
 
 static int preflight_certificates(const struct config *config, uint64_t wall_ms,
@@ -17,15 +24,20 @@ static int preflight_certificates(const struct config *config, uint64_t wall_ms,
 	struct tls_ctx *ctx = NULL;
 	int rc = pki_load(&api, PKI_SERVER, wall_ms, &loaded, e);
 
-	rc = rc != 0 ? rc
-		     : link_files_load(&link, config->cluster_id, config->id, wall_ms, &ctx, e);
-	if (rc == 0 && ret_certificates != NULL) {
+	if (rc != 0) {
+		return err_wrap(e, rc, "[api]");
+	}
+	rc = link_files_load(&link, config->cluster_id, config->id, wall_ms, &ctx, e);
+	if (rc != 0) {
+		return err_wrap(e, rc, "[link]");
+	}
+	if (ret_certificates != NULL) {
 		ret_certificates[0] = (struct expiry_certificate){"api", loaded.cert.not_after_ms};
 		ret_certificates[1] =
 			(struct expiry_certificate){"link", tls_ctx_not_after_ms(ctx)};
 	}
 	tls_ctx_unref(ctx);
-	return rc;
+	return 0;
 }
 
 /* The node signs its snapshots with the key that the others were told of. */
@@ -61,17 +73,94 @@ static int preflight_backup(const struct config *config, struct err *e)
 	return rc;
 }
 
+int preflight_restore_key(const struct config *config, struct buf *to, struct err *e)
+{
+	_cleanup_(buf_release) struct buf pem = BUF_INIT;
+	_cleanup_(key_pub_freep) struct key_pub *pub = NULL;
+	int rc;
+
+	if (config->restore_key_file == NULL) {
+		return 0;
+	}
+	rc = file_read(config->restore_key_file, PKI_PEM_BYTES_MAX, &pem, e);
+	rc = rc != 0 ? rc : pem_public_key(buf_bytes(&pem), KEY_ECDSA_P256, &pub, e);
+	if (rc != 0) {
+		return err_wrap(e, rc, "[cluster] 'restore_key' '%s'", config->restore_key_file);
+	}
+	buf_append_bytes(to, key_pub_bytes(pub));
+	return 0;
+}
+
 int preflight_config(const struct config *config, uint64_t wall_ms,
 	struct expiry_certificate ret_certificates[EXPIRY_CERTIFICATES_MAX], struct err *e)
 {
+	_cleanup_(buf_release) struct buf restore_key = BUF_INIT;
 	int rc = preflight_certificates(config, wall_ms, ret_certificates, e);
 
 	rc = rc != 0 ? rc : preflight_backup(config, e);
-	if (rc == 0 && config->restore_key_file != NULL && !file_exists(config->restore_key_file)) {
-		rc = err_set(e, KLUIS_ENOTFOUND, "[cluster] 'restore_key': no file '%s'",
-			config->restore_key_file);
+	return rc != 0 ? rc : preflight_restore_key(config, &restore_key, e);
+}
+
+/* Any port of it can be listened on: whether the one that is wanted is free is only known by
+ * taking it. */
+static int preflight_address(const char *setting, const struct address *address, struct err *e)
+{
+	struct address any = *address;
+	struct address_found found;
+	int fd, rc = 0;
+
+	any.port = 0;
+	if (address_numeric(&any, &found) != 0) {
+		return err_set(e, KLUIS_EINVAL, "%s: '%s' is no IP address", setting, any.host);
+	}
+	fd = socket(found.storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd < 0 || bind(fd, (const struct sockaddr *)&found.storage, found.len) != 0) {
+		rc = err_set_errno(e, errno, "%s: cannot listen on '%s'", setting, any.host);
+	}
+	if (fd >= 0) {
+		(void)close(fd);
 	}
 	return rc;
+}
+
+static int preflight_directory(const char *setting, const char *path, struct err *e)
+{
+	struct stat st;
+
+	if (stat(path, &st) != 0) {
+		return err_set_errno(e, errno, "%s: directory '%s'", setting, path);
+	}
+	if (!S_ISDIR(st.st_mode)) {
+		return err_set(e, KLUIS_EINVAL, "%s: '%s' is no directory", setting, path);
+	}
+	return access(path, R_OK | W_OK | X_OK) == 0
+		       ? 0
+		       : err_set_errno(e, errno, "%s: directory '%s'", setting, path);
+}
+
+static int preflight_socket(const char *path, struct err *e)
+{
+	_cleanup_(x_freep) char *dir = x_strdup(path);
+	char *slash = strrchr(dir, '/');
+
+	assert(slash != NULL); /* config_load() put a directory before it. */
+	if (strlen(path) >= sizeof((struct sockaddr_un *)NULL)->sun_path) {
+		return err_set(e, KLUIS_EINVAL, "[admin] 'socket': '%s' is longer than %zu bytes",
+			path, sizeof((struct sockaddr_un *)NULL)->sun_path - 1);
+	}
+	slash[slash == dir ? 1 : 0] = 0;
+	return preflight_directory("[admin] 'socket'", dir, e);
+}
+
+int preflight_places(const struct config *config, struct err *e)
+{
+	int rc = preflight_address("[api] 'listen'", &config->api_listen, e);
+
+	rc = rc != 0 ? rc : preflight_address("[link] 'listen'", &config->link_listen, e);
+	if (rc == 0 && config->metrics_listen.port != 0) {
+		rc = preflight_address("[metrics] 'listen'", &config->metrics_listen, e);
+	}
+	return rc != 0 ? rc : preflight_socket(config->admin_socket, e);
 }
 
 int preflight_loopback(const struct config *config, struct err *e)

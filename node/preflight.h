@@ -4,6 +4,7 @@
 #ifndef KLUIS_NODE_PREFLIGHT_H
 #define KLUIS_NODE_PREFLIGHT_H
 
+#include "base/buf.h"
 #include "node/config.h"
 #include "node/expiry.h"
 #include "node/identity.h"
@@ -16,6 +17,13 @@ KLUIS_MUST_CHECK int preflight_config(const struct config *config, uint64_t wall
  * listens on loopback only. Blocking. */
 KLUIS_MUST_CHECK int preflight_identity(
 	const struct config *config, struct identity *ret_identity, struct err *e);
+/* The places that the process will use: addresses that are this machine's, a socket path that is
+ * short enough, its directory there. Blocking. */
+KLUIS_MUST_CHECK int preflight_places(const struct config *config, struct err *e);
+/* The public half of the operator restore key as clients get it, an uncompressed point; nothing
+ * when none is configured. Blocking. */
+KLUIS_MUST_CHECK int preflight_restore_key(
+	const struct config *config, struct buf *to, struct err *e);
 /* Development clusters stay on this machine. */
 KLUIS_MUST_CHECK int preflight_loopback(const struct config *config, struct err *e);
 

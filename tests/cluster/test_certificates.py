@@ -203,11 +203,11 @@ class Certificates(unittest.TestCase):
         good = (here / "kluisd.ini").read_text()
         cases = [
             (r"^id = 5$", "id = 4", "no [site gro] with id 4"),
-            (r"^id = 5$", "id = five", "[node] 'id' is out of range"),
+            (r"^id = 5$", "id = five", "[node] 'id' must be a number from 1 to"),
             (r"^data = data$", "date = data", "[node] 'date' is not a setting"),
             (r"^data = data$", "", "[node] 'data' is missing"),
             (r"^(site = gro)$", r"\1\nsite = gro", "[node] 'site' stands twice"),
-            (r"^(cache_mib = ).*$", r"\g<1>1", "[storage] 'cache_mib' is out of range"),
+            (r"^(cache_mib = ).*$", r"\g<1>1", "[storage] 'cache_mib' must be a number from 8 to 65536"),
             (r"^(\[link\]\nlisten = ).*$", r"\1nowhere", "[link] 'listen' must be host:port"),
             (r"^(\[site ams\]\nid = )1$", r"\g<1>2", "have the same id"),
             (r"^(\[site ams\]\n(?:.*\n)*?role = )voter$", r"\1leader", "'role' must be voter or standby"),
