@@ -40,6 +40,7 @@ enum {
 	CHECKPOINT_IDLE_MS = 60000, /* Unasked for so long, a checkpoint for others goes. */
 	CATCH_UP_CHUNKS_MAX = 6,    /* Asked for and not yet there. */
 	CATCH_UP_STALL_MS = 5000,
+	CATCH_UP_KEPT_MS = 10000, /* What was fetched, once the log is followed without it. */
 	SEGMENT_BYTES = 16 << 20,
 	LOG_CACHE_BYTES_MAX = 32 << 20,
 	LINK_MESSAGE_BYTES_MAX = MESSAGE_BYTES_MAX + 64 * 1024,

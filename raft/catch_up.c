@@ -611,10 +611,55 @@ void catch_up_peer_down(struct replica *r, uint64_t peer)
 	}
 }
 
+static int catch_up_clear_work(struct pool_work *work)
+{
+	struct replica *r = CONTAINER_OF(work, struct replica, clear_work);
+	_cleanup_(x_freep) char *top = replica_path(r, "catchup");
+	struct err e = {0};
+	int rc = 0;
+
+	if (file_exists(top)) {
+		rc = file_remove_tree(top, &e);
+		log_info("op=catch_up msg=\"what was fetched and is not needed is removed\" rc=%s",
+			err_name(rc));
+	}
+	return rc;
+}
+
+static void catch_up_clear_done_cb(struct pool_work *work, int rc)
+{
+	struct replica *r = CONTAINER_OF(work, struct replica, clear_work);
+
+	r->clear_busy = false;
+	r->cleared = r->cleared || rc == 0;
+}
+
+/* A node that caught up by the log after all does not need what it has fetched, now or before its
+ * last restart. It follows when it has applied an entry of the leader's term; the time besides is
+ * for one whose own log had such an entry, and who is offered a checkpoint again soon. */
+static void catch_up_clear(struct replica *r)
+{
+	struct driver_status status = driver_status(r->driver);
+
+	if (r->cleared || r->clear_busy || status.leader == 0 || r->term_seen != status.term ||
+		replica_now(r) - r->catch_up_ms < CATCH_UP_KEPT_MS) {
+		return;
+	}
+	/* Behind what is under way on the one thread of that pool, and before a new fetch. */
+	r->clear_busy = pool_submit(r->take_pool, &r->clear_work, &r->mailbox, catch_up_clear_work,
+				catch_up_clear_done_cb) == 0;
+}
+
 void catch_up_tick(struct replica *r)
 {
 	struct catch_up *c = r->catch_up;
 
+	if (c != NULL) {
+		r->catch_up_ms = replica_now(r);
+		r->cleared = false;
+	} else {
+		catch_up_clear(r);
+	}
 	if (c == NULL || (c->state != CATCH_UP_FETCHING && c->stalls < CATCH_UP_STALLS_MAX)) {
 		return;
 	}

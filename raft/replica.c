@@ -440,6 +440,7 @@ int replica_start(const struct replica_config *config, struct replica **ret_repl
 		return rc;
 	}
 	r->flushed_index = r->position.index;
+	r->catch_up_ms = replica_now(r);
 	replica_peers_update(r);
 	replica_status_update(r);
 	applier_start(r);

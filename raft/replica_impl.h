@@ -142,6 +142,9 @@ struct replica {
 	struct checkpoint *checkpoint;		  /* Given to others; NULL: none. */
 	struct checkpoint_send *checkpoint_sends; /* All peers', in order. */
 	struct catch_up *catch_up;		  /* Being fetched; NULL: none. */
+	uint64_t catch_up_ms;			  /* When one was last under way, or the start. */
+	struct pool_work clear_work;
+	bool clear_busy, cleared; /* What earlier ones left in catchup/. */
 
 	struct peer_pins pins;
 	bool begun; /* All founders have met: this node takes part. Never again false. */

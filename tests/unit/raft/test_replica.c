@@ -315,6 +315,38 @@ static void test_six_nodes_two_of_them_far_behind(void **state)
 	replica_rig_release(&rig);
 }
 
+/* What an interrupted fetch left goes when the node follows by its log, not before. */
+static void test_leftovers_of_a_fetch_go(void **state)
+{
+	_cleanup_(x_freep) char *dir = NULL, *file = NULL;
+	struct fixture_client c;
+	struct replica_rig rig;
+	uint64_t start_ms;
+
+	(void)state;
+	replica_rig_init(&rig, 3, 3);
+	dir = replica_rig_path(&rig, 1, "data/catchup/00112233445566778899aabbccddeeff/db");
+	file = replica_rig_path(
+		&rig, 1, "data/catchup/00112233445566778899aabbccddeeff/db/000012.sst");
+	assert_int_equal(file_make_dirs(dir, 0700, NULL), 0);
+	assert_int_equal(file_write(file, bytes_str("half a file"), 0600, NULL), 0);
+	replica_rig_start(&rig, 1); /* Alone: there is nobody to follow. */
+	start_ms = clock_monotonic_ms(&clock_system);
+	replica_rig_run(&rig, 1500);
+	assert_true(file_exists(file));
+	replica_rig_start(&rig, 0);
+	replica_rig_start(&rig, 2);
+	begin(&rig, 0, &c);
+	while (file_exists(file)) {
+		assert_true(clock_monotonic_ms(&clock_system) - start_ms < RIG_WAIT_MS);
+		assert_int_equal(stage(&rig, 1, &c, 12, 1, TIMEOUT_MS), 0);
+		replica_rig_run(&rig, 100);
+	}
+	assert_true(clock_monotonic_ms(&clock_system) - start_ms >= CATCH_UP_KEPT_MS);
+	assert_int_equal(stage(&rig, 1, &c, 12, 2, TIMEOUT_MS), 0);
+	replica_rig_release(&rig);
+}
+
 static void test_log_and_store_belong_together(void **state)
 {
 	struct fixture_client c;
@@ -628,6 +660,7 @@ int main(void)
 		cmocka_unit_test(test_leader_killed_and_all_restarted),
 		cmocka_unit_test(test_proposals_in_flight_survive_a_change_of_leader),
 		cmocka_unit_test(test_leadership_is_handed_over),
+		cmocka_unit_test(test_leftovers_of_a_fetch_go),
 		cmocka_unit_test(test_log_and_store_belong_together),
 		cmocka_unit_test(test_a_node_that_differs_is_quarantined),
 		cmocka_unit_test(test_a_standby_that_is_cut_off_knows),
