@@ -547,14 +547,14 @@ static json_t *audit_text(struct bytes bytes)
 static int audit_add(struct api_call *call, uint64_t seq, json_t *items)
 {
 	_cleanup_(buf_release) struct buf value = BUF_INIT;
-	struct key key = key_begin(KEY_AUDIT);
+	struct row_key key = row_key_begin(KEY_AUDIT);
 	struct audit_row row;
 	json_t *item;
 	int rc = audit_store_get(call->view, seq, &value, &call->e);
 
-	key_put_u64(&key, seq);
+	row_key_put_u64(&key, seq);
 	if (rc == 0) {
-		rc = audit_row_decode(key_bytes(&key), buf_bytes(&value), &row, &call->e);
+		rc = audit_row_decode(row_key_bytes(&key), buf_bytes(&value), &row, &call->e);
 	}
 	if (rc != 0) {
 		return rc;

@@ -497,7 +497,7 @@ static void job_start_handles(struct backup_job *job, uv_loop_t *loop)
 }
 
 int backup_job_start(struct backup_job **ret_job, const struct config *config,
-	const struct identity *identity, struct replica *replica, struct pool *pool,
+	const struct node_identity *identity, struct replica *replica, struct pool *pool,
 	uv_loop_t *loop, struct mailbox *home, struct err *e)
 {
 	struct backup_job *job;

@@ -30,7 +30,7 @@ struct backup_job;
  * more. On failure nothing is left; e names what to do. KLUIS_EINVAL when the settings have no
  * [backup]. Blocking; on the loop's thread. */
 KLUIS_MUST_CHECK int backup_job_start(struct backup_job **ret_job, const struct config *config,
-	const struct identity *identity, struct replica *replica, struct pool *pool,
+	const struct node_identity *identity, struct replica *replica, struct pool *pool,
 	uv_loop_t *loop, struct mailbox *home, struct err *e);
 /* Stops what runs (an upload is cut and taken up again at the next start) and frees the job; then
  * closed_cb. On the loop's thread, before the replica is stopped. */

@@ -45,7 +45,7 @@ struct backup_shipment {
 
 struct backup_job {
 	const struct config *config;
-	const struct identity *identity;
+	const struct node_identity *identity;
 	struct replica *replica;
 	struct pool *pool;
 	struct mailbox *home;

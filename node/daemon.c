@@ -23,7 +23,7 @@ enum { DAEMON_SETTINGS_MAX = 32 };
 struct daemon {
 	const struct config *config;
 	const char *config_path;
-	struct identity identity;
+	struct node_identity identity;
 	struct secrets secrets;
 	uv_loop_t loop; /* The main thread's: signals, keeper, watchdog. */
 	struct mailbox home;

@@ -11,7 +11,7 @@
  * all before. */
 enum { IDENTITY_VERSION = 1, IDENTITY_DEVELOPMENT = 1, IDENTITY_CRC_AT = IDENTITY_FILE_BYTES - 4 };
 
-void identity_encode(const struct identity *identity, uint8_t to[IDENTITY_FILE_BYTES])
+void node_identity_encode(const struct node_identity *identity, uint8_t to[IDENTITY_FILE_BYTES])
 {
 	_cleanup_(buf_release) struct buf b = BUF_INIT;
 
@@ -28,10 +28,10 @@ void identity_encode(const struct identity *identity, uint8_t to[IDENTITY_FILE_B
 	memcpy(to, b.data, IDENTITY_FILE_BYTES);
 }
 
-int identity_decode(const uint8_t *data, size_t len, struct identity *ret_identity)
+int node_identity_decode(const uint8_t *data, size_t len, struct node_identity *ret_identity)
 {
 	struct wire w = wire_of(bytes_of(data, len));
-	struct identity identity = {0};
+	struct node_identity identity = {0};
 	uint8_t version, flags;
 	uint32_t crc;
 
@@ -58,16 +58,16 @@ int identity_decode(const uint8_t *data, size_t len, struct identity *ret_identi
 	return 0;
 }
 
-int identity_write(const char *data_dir, const struct identity *identity, struct err *e)
+int node_identity_write(const char *data_dir, const struct node_identity *identity, struct err *e)
 {
 	_cleanup_(x_freep) char *path = x_asprintf("%s/identity", data_dir);
 	uint8_t raw[IDENTITY_FILE_BYTES];
 
-	identity_encode(identity, raw);
+	node_identity_encode(identity, raw);
 	return file_create(path, bytes_of(raw, sizeof raw), 0600, e);
 }
 
-int identity_read(const char *data_dir, struct identity *ret_identity, struct err *e)
+int node_identity_read(const char *data_dir, struct node_identity *ret_identity, struct err *e)
 {
 	_cleanup_(x_freep) char *path = x_asprintf("%s/identity", data_dir);
 	_cleanup_(buf_release) struct buf raw = BUF_INIT;
@@ -77,7 +77,7 @@ int identity_read(const char *data_dir, struct identity *ret_identity, struct er
 		return err_set(
 			e, rc, "'%s' is no node's data directory yet: run kluisd init", data_dir);
 	}
-	rc = rc != 0 ? rc : identity_decode(raw.data, raw.len, ret_identity);
+	rc = rc != 0 ? rc : node_identity_decode(raw.data, raw.len, ret_identity);
 	if (rc != 0) {
 		return err_set(
 			e, rc, "'%s' is damaged or of another version: rebuild this node", path);

@@ -11,7 +11,7 @@
 
 enum { IDENTITY_ID_BYTES = 16 };
 
-struct identity {
+struct node_identity {
 	uint8_t cluster_id[IDENTITY_ID_BYTES];
 	uint8_t lineage[IDENTITY_ID_BYTES]; /* New at every bootstrap or restore of the cluster. */
 	uint64_t node_id;
@@ -20,15 +20,15 @@ struct identity {
 
 /* Both blocking. Write: KLUIS_EEXIST when the directory has one. Read: KLUIS_ENOTFOUND when it has
  * none ("run kluisd init"), KLUIS_ECORRUPT, KLUIS_EVERSION. */
-KLUIS_MUST_CHECK int identity_write(
-	const char *data_dir, const struct identity *identity, struct err *e);
-KLUIS_MUST_CHECK int identity_read(
-	const char *data_dir, struct identity *ret_identity, struct err *e);
+KLUIS_MUST_CHECK int node_identity_write(
+	const char *data_dir, const struct node_identity *identity, struct err *e);
+KLUIS_MUST_CHECK int node_identity_read(
+	const char *data_dir, struct node_identity *ret_identity, struct err *e);
 
 /* The 64 bytes of the file and back, for tests and fuzzing. */
 enum { IDENTITY_FILE_BYTES = 64 };
-void identity_encode(const struct identity *identity, uint8_t to[IDENTITY_FILE_BYTES]);
-KLUIS_MUST_CHECK int identity_decode(
-	const uint8_t *data, size_t len, struct identity *ret_identity);
+void node_identity_encode(const struct node_identity *identity, uint8_t to[IDENTITY_FILE_BYTES]);
+KLUIS_MUST_CHECK int node_identity_decode(
+	const uint8_t *data, size_t len, struct node_identity *ret_identity);
 
 #endif

@@ -121,10 +121,11 @@ static int init_log(const struct config *config, const struct init_options *opti
 
 int init_run(const struct config *config, const struct init_options *options, struct err *e)
 {
-	struct identity identity = {.node_id = config->id, .development = options->development};
-	struct identity old;
+	struct node_identity identity = {
+		.node_id = config->id, .development = options->development};
+	struct node_identity old;
 	uint8_t first[HASH_BYTES];
-	int rc = identity_read(config->data_dir, &old, NULL);
+	int rc = node_identity_read(config->data_dir, &old, NULL);
 
 	if (rc != KLUIS_ENOTFOUND) {
 		return err_set(e, rc == 0 ? KLUIS_EEXIST : rc,
@@ -141,5 +142,5 @@ int init_run(const struct config *config, const struct init_options *options, st
 		rc = init_restored_lineage(config, identity.lineage, e);
 	}
 	rc = rc != 0 ? rc : init_log(config, options, e);
-	return rc != 0 ? rc : identity_write(config->data_dir, &identity, e);
+	return rc != 0 ? rc : node_identity_write(config->data_dir, &identity, e);
 }

@@ -72,7 +72,7 @@ static bool keeper_announce(const struct keeper_facts *facts, const struct keepe
 }
 
 void keeper_self_init(
-	struct keeper_self *self, const struct config *config, const struct identity *identity)
+	struct keeper_self *self, const struct config *config, const struct node_identity *identity)
 {
 	const struct config_site *site = config_self(config);
 
@@ -198,7 +198,7 @@ static void keeper_tick(uv_timer_t *timer)
 }
 
 int keeper_start(struct keeper *keeper, uv_loop_t *loop, struct mailbox *home,
-	struct replica *replica, const struct config *config, const struct identity *identity)
+	struct replica *replica, const struct config *config, const struct node_identity *identity)
 {
 	int rv;
 

@@ -24,12 +24,12 @@ struct keeper_facts {
 };
 struct keeper_self {
 	const struct config *config;
-	const struct identity *identity;
+	const struct node_identity *identity;
 	char link[ADDRESS_TEXT_BYTES_MAX + 1], ssh[ADDRESS_TEXT_BYTES_MAX + 1];
 };
 /* config and identity must outlive self. */
-void keeper_self_init(
-	struct keeper_self *self, const struct config *config, const struct identity *identity);
+void keeper_self_init(struct keeper_self *self, const struct config *config,
+	const struct node_identity *identity);
 /* The one command that is due, its runs of bytes pointing into facts and self; false: none. Pure.
  */
 bool keeper_decide(const struct keeper_facts *facts, const struct keeper_self *self,
@@ -48,7 +48,7 @@ struct keeper {
 
 /* config and identity must outlive the keeper. */
 int keeper_start(struct keeper *keeper, uv_loop_t *loop, struct mailbox *home,
-	struct replica *replica, const struct config *config, const struct identity *identity);
+	struct replica *replica, const struct config *config, const struct node_identity *identity);
 /* closed_cb when nothing is under way any more; stop the replica only then. */
 void keeper_close(struct keeper *keeper, void (*closed_cb)(struct keeper *keeper));
 

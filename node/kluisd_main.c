@@ -92,7 +92,7 @@ static const struct argp kluisd_argp = {kluisd_options, kluisd_parse, "[COMMAND]
 static int kluisd_check_node(const struct config *config, struct err *e)
 {
 	_cleanup_(x_freep) char *path = x_asprintf("%s/identity", config->data_dir);
-	struct identity identity;
+	struct node_identity identity;
 	struct secrets secrets;
 	int rc;
 

@@ -175,10 +175,11 @@ int preflight_loopback(const struct config *config, struct err *e)
 	return 0;
 }
 
-int preflight_identity(const struct config *config, struct identity *ret_identity, struct err *e)
+int preflight_identity(
+	const struct config *config, struct node_identity *ret_identity, struct err *e)
 {
-	struct identity identity;
-	int rc = identity_read(config->data_dir, &identity, e);
+	struct node_identity identity;
+	int rc = node_identity_read(config->data_dir, &identity, e);
 
 	if (rc != 0) {
 		return rc;

@@ -16,7 +16,7 @@ KLUIS_MUST_CHECK int preflight_config(const struct config *config, uint64_t wall
 /* The data directory is this node's: its identity is read and compared; one made for development
  * listens on loopback only. Blocking. */
 KLUIS_MUST_CHECK int preflight_identity(
-	const struct config *config, struct identity *ret_identity, struct err *e);
+	const struct config *config, struct node_identity *ret_identity, struct err *e);
 /* The places that the process will use: addresses that are this machine's, a socket path that is
  * short enough, its directory there. Blocking. */
 KLUIS_MUST_CHECK int preflight_places(const struct config *config, struct err *e);

@@ -5,11 +5,11 @@
 
 #include "storage/row.h"
 
-static struct key account_key(const char *name)
+static struct row_key account_key(const char *name)
 {
-	struct key key = key_begin(KEY_ACCOUNT);
+	struct row_key key = row_key_begin(KEY_ACCOUNT);
 
-	key_put_tail(&key, bytes_str(name));
+	row_key_put_tail(&key, bytes_str(name));
 	return key;
 }
 
@@ -56,10 +56,11 @@ int account_store_get(
 	const struct kv_view *view, const char *name, struct account_row *ret_row, struct err *e)
 {
 	_cleanup_(buf_release) struct buf value = BUF_INIT;
-	struct key key = account_key(name);
+	struct row_key key = account_key(name);
 	int rc = row_get(view, &key, &value, e);
 
-	return rc == 0 ? account_row_decode(key_bytes(&key), buf_bytes(&value), ret_row, e) : rc;
+	return rc == 0 ? account_row_decode(row_key_bytes(&key), buf_bytes(&value), ret_row, e)
+		       : rc;
 }
 
 static int account_list_decode(struct bytes key, struct bytes value, void *to, struct err *e)
@@ -70,7 +71,7 @@ static int account_list_decode(struct bytes key, struct bytes value, void *to, s
 int account_store_list(const struct kv_view *view, const char *after, struct account_row *ret_rows,
 	size_t max, size_t *ret_n, struct err *e)
 {
-	struct row_list list = {.prefix = key_begin(KEY_ACCOUNT),
+	struct row_list list = {.prefix = row_key_begin(KEY_ACCOUNT),
 		.after = bytes_str(after),
 		.max = max,
 		.decode = account_list_decode,
@@ -81,18 +82,18 @@ int account_store_list(const struct kv_view *view, const char *after, struct acc
 
 void account_store_put(struct txn *txn, const struct account_row *row)
 {
-	struct key key = account_key(row->name);
+	struct row_key key = account_key(row->name);
 	struct buf value = BUF_INIT;
 
 	account_row_encode(row, &value);
 	row_put(txn, &key, &value);
 }
 
-static struct key user_key(enum key_family family, const uint8_t user_id[16])
+static struct row_key user_key(enum key_family family, const uint8_t user_id[16])
 {
-	struct key key = key_begin(family);
+	struct row_key key = row_key_begin(family);
 
-	key_put_id(&key, user_id);
+	row_key_put_id(&key, user_id);
 	return key;
 }
 
@@ -131,33 +132,33 @@ int user_store_get(const struct kv_view *view, const uint8_t user_id[16], struct
 	struct err *e)
 {
 	_cleanup_(buf_release) struct buf value = BUF_INIT;
-	struct key key = user_key(KEY_USER, user_id);
+	struct row_key key = user_key(KEY_USER, user_id);
 	int rc = row_get(view, &key, &value, e);
 
-	return rc == 0 ? user_row_decode(key_bytes(&key), buf_bytes(&value), ret_row, e) : rc;
+	return rc == 0 ? user_row_decode(row_key_bytes(&key), buf_bytes(&value), ret_row, e) : rc;
 }
 
 void user_store_put(struct txn *txn, const struct user_row *row)
 {
-	struct key key = user_key(KEY_USER, row->user_id);
+	struct row_key key = user_key(KEY_USER, row->user_id);
 	struct buf value = BUF_INIT;
 
 	user_row_encode(row, &value);
 	row_put(txn, &key, &value);
 }
 
-static struct key statement_key(const uint8_t user_id[16], uint64_t seq)
+static struct row_key statement_key(const uint8_t user_id[16], uint64_t seq)
 {
-	struct key key = user_key(KEY_STATEMENT, user_id);
+	struct row_key key = user_key(KEY_STATEMENT, user_id);
 
-	key_put_u64(&key, seq);
+	row_key_put_u64(&key, seq);
 	return key;
 }
 
 int statement_store_get(const struct kv_view *view, const uint8_t user_id[16], uint64_t seq,
 	struct buf *to, struct err *e)
 {
-	struct key key = statement_key(user_id, seq);
+	struct row_key key = statement_key(user_id, seq);
 
 	return row_get_raw(view, &key, KEY_STATEMENT, to, e);
 }
@@ -165,17 +166,17 @@ int statement_store_get(const struct kv_view *view, const uint8_t user_id[16], u
 void statement_store_put(
 	struct txn *txn, const uint8_t user_id[16], uint64_t seq, struct bytes statement)
 {
-	struct key key = statement_key(user_id, seq);
+	struct row_key key = statement_key(user_id, seq);
 
 	assert(statement.len <= STATEMENT_BYTES_MAX);
 	row_put_raw(txn, &key, statement);
 }
 
-static struct key device_key(const uint8_t user_id[16], const uint8_t device_id[16])
+static struct row_key device_key(const uint8_t user_id[16], const uint8_t device_id[16])
 {
-	struct key key = user_key(KEY_DEVICE, user_id);
+	struct row_key key = user_key(KEY_DEVICE, user_id);
 
-	key_put_id(&key, device_id);
+	row_key_put_id(&key, device_id);
 	return key;
 }
 
@@ -219,10 +220,10 @@ int device_store_get(const struct kv_view *view, const uint8_t user_id[16],
 	const uint8_t device_id[16], struct device_row *ret_row, struct err *e)
 {
 	_cleanup_(buf_release) struct buf value = BUF_INIT;
-	struct key key = device_key(user_id, device_id);
+	struct row_key key = device_key(user_id, device_id);
 	int rc = row_get(view, &key, &value, e);
 
-	return rc == 0 ? device_row_decode(key_bytes(&key), buf_bytes(&value), ret_row, e) : rc;
+	return rc == 0 ? device_row_decode(row_key_bytes(&key), buf_bytes(&value), ret_row, e) : rc;
 }
 
 static int device_list_decode(struct bytes key, struct bytes value, void *to, struct err *e)
@@ -244,7 +245,7 @@ int device_store_list(const struct kv_view *view, const uint8_t user_id[16], con
 
 void device_store_put(struct txn *txn, const struct device_row *row)
 {
-	struct key key = device_key(row->user_id, row->device_id);
+	struct row_key key = device_key(row->user_id, row->device_id);
 	struct buf value = BUF_INIT;
 
 	device_row_encode(row, &value);

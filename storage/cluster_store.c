@@ -39,7 +39,7 @@ int cluster_row_decode(struct bytes value, struct cluster_row *ret_row, struct e
 int cluster_store_get(const struct kv_view *view, struct cluster_row *ret_row, struct err *e)
 {
 	_cleanup_(buf_release) struct buf value = BUF_INIT;
-	struct key key = key_begin(KEY_CLUSTER);
+	struct row_key key = row_key_begin(KEY_CLUSTER);
 	int rc = row_get(view, &key, &value, e);
 
 	return rc == 0 ? cluster_row_decode(buf_bytes(&value), ret_row, e) : rc;
@@ -47,18 +47,18 @@ int cluster_store_get(const struct kv_view *view, struct cluster_row *ret_row, s
 
 void cluster_store_put(struct txn *txn, const struct cluster_row *row)
 {
-	struct key key = key_begin(KEY_CLUSTER);
+	struct row_key key = row_key_begin(KEY_CLUSTER);
 	struct buf value = BUF_INIT;
 
 	cluster_row_encode(row, &value);
 	row_put(txn, &key, &value);
 }
 
-static struct key node_key(uint64_t node)
+static struct row_key node_key(uint64_t node)
 {
-	struct key key = key_begin(KEY_NODE);
+	struct row_key key = row_key_begin(KEY_NODE);
 
-	key_put_u64(&key, node);
+	row_key_put_u64(&key, node);
 	return key;
 }
 
@@ -118,10 +118,10 @@ int node_store_get(
 	const struct kv_view *view, uint64_t node, struct node_row *ret_row, struct err *e)
 {
 	_cleanup_(buf_release) struct buf value = BUF_INIT;
-	struct key key = node_key(node);
+	struct row_key key = node_key(node);
 	int rc = row_get(view, &key, &value, e);
 
-	return rc == 0 ? node_row_decode(key_bytes(&key), buf_bytes(&value), ret_row, e) : rc;
+	return rc == 0 ? node_row_decode(row_key_bytes(&key), buf_bytes(&value), ret_row, e) : rc;
 }
 
 static int node_list_decode(struct bytes key, struct bytes value, void *to, struct err *e)
@@ -133,7 +133,7 @@ int node_store_list(const struct kv_view *view, uint64_t after, struct node_row 
 	size_t max, size_t *ret_n, struct err *e)
 {
 	uint8_t tail[8];
-	struct row_list list = {.prefix = key_begin(KEY_NODE),
+	struct row_list list = {.prefix = row_key_begin(KEY_NODE),
 		.after = bytes_of(tail, sizeof tail),
 		.max = max,
 		.decode = node_list_decode,
@@ -145,7 +145,7 @@ int node_store_list(const struct kv_view *view, uint64_t after, struct node_row 
 
 void node_store_put(struct txn *txn, const struct node_row *row)
 {
-	struct key key = node_key(row->node);
+	struct row_key key = node_key(row->node);
 	struct buf value = BUF_INIT;
 
 	node_row_encode(row, &value);
@@ -168,8 +168,8 @@ static int node_count_one(struct bytes value, struct node_counts *to, struct err
 
 int node_store_count(const struct kv_view *view, struct node_counts *ret_counts, struct err *e)
 {
-	struct key first = key_begin(KEY_NODE), end = key_after_prefix(&first);
-	struct kv_iter *iter = kv_iter_new(view, key_bytes(&first), key_bytes(&end));
+	struct row_key first = row_key_begin(KEY_NODE), end = row_key_after_prefix(&first);
+	struct kv_iter *iter = kv_iter_new(view, row_key_bytes(&first), row_key_bytes(&end));
 	struct node_counts counts = {.lowest_level = UINT32_MAX};
 	int rc = 0;
 
@@ -235,11 +235,11 @@ int audit_row_decode(struct bytes key, struct bytes value, struct audit_row *ret
 	return rc;
 }
 
-static struct key audit_key(uint64_t seq)
+static struct row_key audit_key(uint64_t seq)
 {
-	struct key key = key_begin(KEY_AUDIT);
+	struct row_key key = row_key_begin(KEY_AUDIT);
 
-	key_put_u64(&key, seq);
+	row_key_put_u64(&key, seq);
 	return key;
 }
 
@@ -247,7 +247,7 @@ int audit_store_last(
 	const struct kv_view *view, uint64_t *ret_seq, uint8_t ret_hash[32], struct err *e)
 {
 	_cleanup_(buf_release) struct buf value = BUF_INIT;
-	struct key key = key_begin(KEY_AUDIT_STATE);
+	struct row_key key = row_key_begin(KEY_AUDIT_STATE);
 	uint8_t hash[32];
 	uint64_t seq;
 	struct wire w;
@@ -274,7 +274,7 @@ int audit_store_last(
 
 int audit_store_add(struct txn *txn, const struct audit_row *row, struct err *e)
 {
-	struct key key, state_key = key_begin(KEY_AUDIT_STATE);
+	struct row_key key, state_key = row_key_begin(KEY_AUDIT_STATE);
 	struct buf value = BUF_INIT, state = row_begin();
 	struct audit_row next = *row;
 	uint8_t hash[32];
@@ -297,7 +297,7 @@ int audit_store_add(struct txn *txn, const struct audit_row *row, struct err *e)
 
 int audit_store_get(const struct kv_view *view, uint64_t seq, struct buf *ret_value, struct err *e)
 {
-	struct key key = audit_key(seq);
+	struct row_key key = audit_key(seq);
 
 	return row_get(view, &key, ret_value, e);
 }
@@ -306,7 +306,7 @@ int audit_store_due(
 	const struct kv_view *view, uint64_t seq, uint64_t now_ms, bool *ret_due, struct err *e)
 {
 	_cleanup_(buf_release) struct buf value = BUF_INIT;
-	struct key key = audit_key(seq);
+	struct row_key key = audit_key(seq);
 	struct audit_row row;
 	uint8_t hash[32];
 	uint64_t last;
@@ -318,7 +318,7 @@ int audit_store_due(
 	}
 	rc = audit_store_get(view, seq, &value, e);
 	if (rc == 0) {
-		rc = audit_row_decode(key_bytes(&key), buf_bytes(&value), &row, e);
+		rc = audit_row_decode(row_key_bytes(&key), buf_bytes(&value), &row, e);
 	}
 	if (rc == 0) {
 		*ret_due = last - seq >= AUDIT_ROWS_MAX || row.time_ms + AUDIT_KEPT_MS <= now_ms;
@@ -329,7 +329,7 @@ int audit_store_due(
 
 void audit_store_delete(struct txn *txn, uint64_t seq)
 {
-	struct key key = audit_key(seq);
+	struct row_key key = audit_key(seq);
 
 	row_delete(txn, &key);
 }

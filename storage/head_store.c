@@ -4,12 +4,12 @@
 #include "storage/row.h"
 #include "storage/vault_store.h"
 
-static struct key head_key(const uint8_t vault_id[16], uint64_t seq)
+static struct row_key head_key(const uint8_t vault_id[16], uint64_t seq)
 {
-	struct key key = key_begin(KEY_HEAD);
+	struct row_key key = row_key_begin(KEY_HEAD);
 
-	key_put_id(&key, vault_id);
-	key_put_u64(&key, seq);
+	row_key_put_id(&key, vault_id);
+	row_key_put_u64(&key, seq);
 	return key;
 }
 
@@ -73,17 +73,17 @@ struct head_page head_row_page(const struct head_row *row, uint32_t i)
 int head_store_get(const struct kv_view *view, const uint8_t vault_id[16], uint64_t seq,
 	struct buf *value, struct head_row *ret_row, struct err *e)
 {
-	struct key key = head_key(vault_id, seq);
+	struct row_key key = head_key(vault_id, seq);
 	int rc;
 
 	buf_clear(value);
 	rc = row_get(view, &key, value, e);
-	return rc == 0 ? head_row_decode(key_bytes(&key), buf_bytes(value), ret_row, e) : rc;
+	return rc == 0 ? head_row_decode(row_key_bytes(&key), buf_bytes(value), ret_row, e) : rc;
 }
 
 void head_store_put(struct txn *txn, const uint8_t vault_id[16], const struct head_row *row)
 {
-	struct key key = head_key(vault_id, row->seq);
+	struct row_key key = head_key(vault_id, row->seq);
 	struct buf value = BUF_INIT;
 
 	head_row_encode(row, &value);
@@ -98,12 +98,12 @@ struct head_iter *head_iter_new(
 	const struct kv_view *view, const uint8_t vault_id[16], uint64_t since)
 {
 	struct head_iter *it = x_calloc(1, sizeof *it);
-	struct key first = head_key(vault_id, since), prefix = key_begin(KEY_HEAD), end;
+	struct row_key first = head_key(vault_id, since), prefix = row_key_begin(KEY_HEAD), end;
 
-	key_put_u8(&first, 0); /* Behind `since` itself. */
-	key_put_id(&prefix, vault_id);
-	end = key_after_prefix(&prefix);
-	it->rows.iter = kv_iter_new(view, key_bytes(&first), key_bytes(&end));
+	row_key_put_u8(&first, 0); /* Behind `since` itself. */
+	row_key_put_id(&prefix, vault_id);
+	end = row_key_after_prefix(&prefix);
+	it->rows.iter = kv_iter_new(view, row_key_bytes(&first), row_key_bytes(&end));
 	return it;
 }
 

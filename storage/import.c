@@ -54,7 +54,7 @@ static int import_check(const struct index_row *row, struct bytes value, struct 
 {
 	uint8_t hash[HASH_BYTES];
 
-	if (!key_is_row(row->key) || row->at.index == 0) {
+	if (!row_key_is_row(row->key) || row->at.index == 0) {
 		return err_set(e, KLUIS_EINVAL, "restore: no key of a row");
 	}
 	if (row->deleted) {
@@ -66,7 +66,7 @@ static int import_check(const struct index_row *row, struct bytes value, struct 
 	hash_sha256(value, hash);
 	if (memcmp(hash, row->hash, sizeof hash) != 0) {
 		return err_set(e, KLUIS_EVERIFY, "restore: a row of family '%s' is damaged",
-			key_family_name(row->key.data[0]));
+			row_key_family_name(row->key.data[0]));
 	}
 	return 0;
 }
@@ -89,7 +89,7 @@ int import_put(
 {
 	_cleanup_(buf_release) struct buf by_value = BUF_INIT, of_value = BUF_INIT;
 	struct modification old;
-	struct key by, of, old_by;
+	struct row_key by, of, old_by;
 	struct kv_change changes[4];
 	size_t n = 0;
 	int rc = import_check(row, value, e);
@@ -106,11 +106,11 @@ int import_put(
 	index_of_encode(row, &of_value);
 	if (old.index != 0) {
 		old_by = index_by_key(&old);
-		changes[n++] = (struct kv_change){.key = key_bytes(&old_by), .deleted = true};
+		changes[n++] = (struct kv_change){.key = row_key_bytes(&old_by), .deleted = true};
 	}
 	changes[n++] = (struct kv_change){row->key, value, row->deleted};
-	changes[n++] = (struct kv_change){key_bytes(&by), buf_bytes(&by_value), false};
-	changes[n++] = (struct kv_change){key_bytes(&of), buf_bytes(&of_value), false};
+	changes[n++] = (struct kv_change){row_key_bytes(&by), buf_bytes(&by_value), false};
+	changes[n++] = (struct kv_change){row_key_bytes(&of), buf_bytes(&of_value), false};
 	return kv_write(import->kv, changes, n, e);
 }
 
@@ -196,9 +196,9 @@ static bool tail_is_dropped(struct bytes key)
 static int tail_drop_some(struct import_tail *tail, struct kv *kv, enum key_family family,
 	bool *ret_more, struct err *e)
 {
-	struct key first = key_begin(family), end = key_after_prefix(&first);
+	struct row_key first = row_key_begin(family), end = row_key_after_prefix(&first);
 	struct kv_view *view = kv_view_new(kv);
-	struct kv_iter *iter = kv_iter_new(view, key_bytes(&first), key_bytes(&end));
+	struct kv_iter *iter = kv_iter_new(view, row_key_bytes(&first), row_key_bytes(&end));
 	int rc;
 
 	tail_resume(tail);

@@ -14,27 +14,27 @@ int modification_compare(const struct modification *a, const struct modification
 	return a->ordinal < b->ordinal ? -1 : a->ordinal > b->ordinal;
 }
 
-struct key index_by_key(const struct modification *at)
+struct row_key index_by_key(const struct modification *at)
 {
-	struct key key = key_begin(KEY_BY_INDEX);
+	struct row_key key = row_key_begin(KEY_BY_INDEX);
 
-	key_put_u64(&key, at->index);
-	key_put_u32(&key, at->ordinal);
+	row_key_put_u64(&key, at->index);
+	row_key_put_u32(&key, at->ordinal);
 	return key;
 }
 
-struct key index_of_key(struct bytes key)
+struct row_key index_of_key(struct bytes key)
 {
-	struct key of = key_begin(KEY_INDEX_OF);
+	struct row_key of = row_key_begin(KEY_INDEX_OF);
 
-	assert(key_is_row(key));
-	key_put_tail(&of, key);
+	assert(row_key_is_row(key));
+	row_key_put_tail(&of, key);
 	return of;
 }
 
 void index_row_encode(const struct index_row *row, struct buf *to)
 {
-	assert(key_is_row(row->key));
+	assert(row_key_is_row(row->key));
 	buf_put_u8(to, ROW_FORMAT);
 	buf_put_u8(to, row->deleted);
 	buf_append(to, row->hash, sizeof row->hash);
@@ -52,7 +52,7 @@ int index_row_decode(struct bytes key, struct bytes value, struct index_row *ret
 	row.deleted = row_bool(&w);
 	wire_copy(&w, row.hash, sizeof row.hash);
 	row.key = wire_rest(&w);
-	if (!key_is_row(row.key)) {
+	if (!row_key_is_row(row.key)) {
 		wire_fail(&w);
 	}
 	rc = row_end(&k, &w, KEY_BY_INDEX, e);
@@ -93,12 +93,12 @@ int index_store_of(
 	const struct kv_view *view, struct bytes key, struct index_row *ret_row, struct err *e)
 {
 	_cleanup_(buf_release) struct buf value = BUF_INIT;
-	struct key of = index_of_key(key);
+	struct row_key of = index_of_key(key);
 	struct index_row row;
 	int rc = row_get(view, &of, &value, e);
 
 	if (rc == 0) {
-		rc = index_of_decode(key_bytes(&of), buf_bytes(&value), &row, e);
+		rc = index_of_decode(row_key_bytes(&of), buf_bytes(&value), &row, e);
 	}
 	if (rc == 0) {
 		row.key = key;
@@ -114,16 +114,16 @@ struct index_iter {
 struct index_iter *index_iter_new(const struct kv_view *view, uint64_t after, uint64_t upto)
 {
 	struct index_iter *it = x_calloc(1, sizeof *it);
-	struct key first = key_begin(KEY_BY_INDEX), end = key_begin(KEY_BY_INDEX);
+	struct row_key first = row_key_begin(KEY_BY_INDEX), end = row_key_begin(KEY_BY_INDEX);
 
 	assert(after < UINT64_MAX);
-	key_put_u64(&first, after + 1);
+	row_key_put_u64(&first, after + 1);
 	if (upto == UINT64_MAX) {
-		end = key_after_prefix(&end);
+		end = row_key_after_prefix(&end);
 	} else {
-		key_put_u64(&end, upto + 1);
+		row_key_put_u64(&end, upto + 1);
 	}
-	it->rows.iter = kv_iter_new(view, key_bytes(&first), key_bytes(&end));
+	it->rows.iter = kv_iter_new(view, row_key_bytes(&first), row_key_bytes(&end));
 	return it;
 }
 
@@ -155,7 +155,7 @@ void index_iter_free(struct index_iter *iter)
 int index_store_tombstones(const struct kv_view *view, struct modification *cursor, uint64_t upto,
 	struct index_tombstone *ret_rows, size_t max, size_t *ret_n, struct err *e)
 {
-	struct key first = index_by_key(cursor), end = key_begin(KEY_BY_INDEX);
+	struct row_key first = index_by_key(cursor), end = row_key_begin(KEY_BY_INDEX);
 	struct modification at = *cursor;
 	struct index_row row = {.at = at};
 	struct kv_iter *iter;
@@ -167,15 +167,15 @@ int index_store_tombstones(const struct kv_view *view, struct modification *curs
 		*ret_n = 0;
 		return 0;
 	}
-	key_put_u8(&first, 0); /* Behind the cursor itself. */
-	key_put_u64(&end, upto + 1);
-	iter = kv_iter_new(view, key_bytes(&first), key_bytes(&end));
+	row_key_put_u8(&first, 0); /* Behind the cursor itself. */
+	row_key_put_u64(&end, upto + 1);
+	iter = kv_iter_new(view, row_key_bytes(&first), row_key_bytes(&end));
 	while (rc == 0 && seen < max && kv_iter_next(iter)) {
 		rc = index_row_decode(kv_iter_key(iter), kv_iter_value(iter), &row, e);
 		if (rc == 0 && row.deleted) {
 			ret_rows[n].at = row.at;
 			ret_rows[n].key.len = 0;
-			key_put_tail(&ret_rows[n++].key, row.key);
+			row_key_put_tail(&ret_rows[n++].key, row.key);
 		}
 		at = row.at;
 		seen++;

@@ -32,8 +32,8 @@ KLUIS_MUST_CHECK int index_row_decode(
 KLUIS_MUST_CHECK int index_store_of(
 	const struct kv_view *view, struct bytes key, struct index_row *ret_row, struct err *e);
 /* Keys and value of the two rows that say the same: by_index finds it by time, index_of by key. */
-struct key index_by_key(const struct modification *at);
-struct key index_of_key(struct bytes key);
+struct row_key index_by_key(const struct modification *at);
+struct row_key index_of_key(struct bytes key);
 void index_of_encode(const struct index_row *row, struct buf *to);
 KLUIS_MUST_CHECK int index_of_decode(
 	struct bytes key, struct bytes value, struct index_row *ret_row, struct err *e);
@@ -49,7 +49,7 @@ void index_iter_free(struct index_iter *iter); /* NULL is allowed. */
 /* A row that is gone, with a key of its own. */
 struct index_tombstone {
 	struct modification at;
-	struct key key;
+	struct row_key key;
 };
 /* Looks at no more than max rows behind *cursor with a raft index <= upto, gives the tombstones
  * among them and moves the cursor to the last one looked at, or behind upto when none was left. */

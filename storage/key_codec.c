@@ -6,7 +6,7 @@
 #include "base/wire.h"
 #include "crypto/hash.h"
 
-static uint8_t *key_extend(struct key *key, size_t len)
+static uint8_t *key_extend(struct row_key *key, size_t len)
 {
 	uint8_t *end = key->data + key->len;
 
@@ -15,55 +15,55 @@ static uint8_t *key_extend(struct key *key, size_t len)
 	return end;
 }
 
-struct key key_begin(enum key_family family)
+struct row_key row_key_begin(enum key_family family)
 {
-	struct key key;
+	struct row_key key;
 
 	key.len = 0;
-	key_put_u8(&key, (uint8_t)family);
+	row_key_put_u8(&key, (uint8_t)family);
 	return key;
 }
 
-void key_put_u8(struct key *key, uint8_t value)
+void row_key_put_u8(struct row_key *key, uint8_t value)
 {
 	*key_extend(key, 1) = value;
 }
 
-void key_put_u32(struct key *key, uint32_t value)
+void row_key_put_u32(struct row_key *key, uint32_t value)
 {
 	store_u32(key_extend(key, 4), value);
 }
 
-void key_put_u64(struct key *key, uint64_t value)
+void row_key_put_u64(struct row_key *key, uint64_t value)
 {
 	store_u64(key_extend(key, 8), value);
 }
 
-void key_put_id(struct key *key, const uint8_t id[16])
+void row_key_put_id(struct row_key *key, const uint8_t id[16])
 {
 	memcpy(key_extend(key, 16), id, 16);
 }
 
-void key_put_hash(struct key *key, const uint8_t hash[32])
+void row_key_put_hash(struct row_key *key, const uint8_t hash[32])
 {
 	memcpy(key_extend(key, 32), hash, 32);
 }
 
-void key_put_tail(struct key *key, struct bytes tail)
+void row_key_put_tail(struct row_key *key, struct bytes tail)
 {
 	if (tail.len > 0) {
 		memcpy(key_extend(key, tail.len), tail.data, tail.len);
 	}
 }
 
-struct bytes key_bytes(const struct key *key)
+struct bytes row_key_bytes(const struct row_key *key)
 {
 	return bytes_of(key->data, key->len);
 }
 
-struct key key_after_prefix(const struct key *key)
+struct row_key row_key_after_prefix(const struct row_key *key)
 {
-	struct key after = *key;
+	struct row_key after = *key;
 
 	while (after.len > 0 && after.data[after.len - 1] == 0xff) {
 		after.len--;
@@ -73,7 +73,7 @@ struct key key_after_prefix(const struct key *key)
 	return after;
 }
 
-const char *key_family_name(uint8_t family)
+const char *row_key_family_name(uint8_t family)
 {
 	switch (family) {
 #define X(symbol, value, name) \
@@ -86,12 +86,12 @@ const char *key_family_name(uint8_t family)
 	}
 }
 
-bool key_is_row(struct bytes key)
+bool row_key_is_row(struct bytes key)
 {
 	return key.len > 0 && key.len <= KEY_ROW_BYTES_MAX && key.data[0] < KEY_DERIVED_FIRST;
 }
 
-unsigned key_slice(struct bytes key)
+unsigned row_key_slice(struct bytes key)
 {
 	uint8_t hash[HASH_BYTES];
 

@@ -57,27 +57,27 @@ enum {
 };
 
 /* A key being put together; no allocation. */
-struct key {
+struct row_key {
 	uint8_t data[KV_KEY_BYTES_MAX];
 	size_t len;
 };
 
-struct key key_begin(enum key_family family);
-void key_put_u8(struct key *key, uint8_t value);
-void key_put_u32(struct key *key, uint32_t value);
-void key_put_u64(struct key *key, uint64_t value);
-void key_put_id(struct key *key, const uint8_t id[16]);
-void key_put_hash(struct key *key, const uint8_t hash[32]);
+struct row_key row_key_begin(enum key_family family);
+void row_key_put_u8(struct row_key *key, uint8_t value);
+void row_key_put_u32(struct row_key *key, uint32_t value);
+void row_key_put_u64(struct row_key *key, uint64_t value);
+void row_key_put_id(struct row_key *key, const uint8_t id[16]);
+void row_key_put_hash(struct row_key *key, const uint8_t hash[32]);
 /* Raw bytes, only as a key's last field (they carry no length). */
-void key_put_tail(struct key *key, struct bytes tail);
-struct bytes key_bytes(const struct key *key);
+void row_key_put_tail(struct row_key *key, struct bytes tail);
+struct bytes row_key_bytes(const struct row_key *key);
 /* The smallest key that is behind all keys beginning with this one. */
-struct key key_after_prefix(const struct key *key);
+struct row_key row_key_after_prefix(const struct row_key *key);
 /* "page", for logs and tools; "?" when unknown. */
-const char *key_family_name(uint8_t family);
+const char *row_key_family_name(uint8_t family);
 /* Whether a row with this key is replicated data: part of by_index, state hash and backups. */
-bool key_is_row(struct bytes key);
+bool row_key_is_row(struct bytes key);
 /* First four bytes of SHA-256(key) mod KEY_SLICES (docs/format-backup.md). */
-unsigned key_slice(struct bytes key);
+unsigned row_key_slice(struct bytes key);
 
 #endif

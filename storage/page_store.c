@@ -6,37 +6,37 @@
 #include "storage/row.h"
 #include "storage/upkeep_store.h"
 
-static struct key page_key(enum key_family family, const uint8_t vault_id[16])
+static struct row_key page_key(enum key_family family, const uint8_t vault_id[16])
 {
-	struct key key = key_begin(family);
+	struct row_key key = row_key_begin(family);
 
-	key_put_id(&key, vault_id);
+	row_key_put_id(&key, vault_id);
 	return key;
 }
 
-static struct key page_number_key(const uint8_t vault_id[16], uint64_t page_no)
+static struct row_key page_number_key(const uint8_t vault_id[16], uint64_t page_no)
 {
-	struct key key = page_key(KEY_PAGE, vault_id);
+	struct row_key key = page_key(KEY_PAGE, vault_id);
 
-	key_put_u64(&key, page_no);
+	row_key_put_u64(&key, page_no);
 	return key;
 }
 
-static struct key version_key(const uint8_t vault_id[16], uint64_t page_no, uint64_t revision)
+static struct row_key version_key(const uint8_t vault_id[16], uint64_t page_no, uint64_t revision)
 {
-	struct key key = page_key(KEY_VERSION, vault_id);
+	struct row_key key = page_key(KEY_VERSION, vault_id);
 
-	key_put_u64(&key, page_no);
-	key_put_u64(&key, revision);
+	row_key_put_u64(&key, page_no);
+	row_key_put_u64(&key, revision);
 	return key;
 }
 
-static struct key page_hash_key(
+static struct row_key page_hash_key(
 	enum key_family family, const uint8_t vault_id[16], const uint8_t hash[32])
 {
-	struct key key = page_key(family, vault_id);
+	struct row_key key = page_key(family, vault_id);
 
-	key_put_hash(&key, hash);
+	row_key_put_hash(&key, hash);
 	return key;
 }
 
@@ -92,8 +92,8 @@ int page_row_decode(struct bytes value, struct page_row *ret_row, struct err *e)
 	return rc;
 }
 
-static int page_row_get(
-	const struct kv_view *view, const struct key *key, struct page_row *ret_row, struct err *e)
+static int page_row_get(const struct kv_view *view, const struct row_key *key,
+	struct page_row *ret_row, struct err *e)
 {
 	_cleanup_(buf_release) struct buf value = BUF_INIT;
 	int rc = row_get(view, key, &value, e);
@@ -104,7 +104,7 @@ static int page_row_get(
 int page_store_get(const struct kv_view *view, const uint8_t vault_id[16], uint64_t page_no,
 	struct page_row *ret_row, struct err *e)
 {
-	struct key key = page_number_key(vault_id, page_no);
+	struct row_key key = page_number_key(vault_id, page_no);
 
 	return page_row_get(view, &key, ret_row, e);
 }
@@ -112,7 +112,7 @@ int page_store_get(const struct kv_view *view, const uint8_t vault_id[16], uint6
 int page_store_revision(const struct kv_view *view, const uint8_t vault_id[16], uint64_t page_no,
 	uint64_t revision, struct page_row *ret_row, struct err *e)
 {
-	struct key key = version_key(vault_id, page_no, revision);
+	struct row_key key = version_key(vault_id, page_no, revision);
 	struct page_row row;
 	int rc = page_store_get(view, vault_id, page_no, &row, e);
 
@@ -142,7 +142,7 @@ static int version_list(const struct kv_view *view, const uint8_t vault_id[16], 
 		.stride = sizeof *rows};
 	uint8_t after[8];
 
-	key_put_u64(&list.prefix, page_no);
+	row_key_put_u64(&list.prefix, page_no);
 	if (current > PAGE_VERSIONS_MAX + 2) {
 		store_u64(after, current - PAGE_VERSIONS_MAX - 2);
 		list.after = bytes_of(after, sizeof after);
@@ -177,7 +177,7 @@ int page_store_versions(const struct kv_view *view, const uint8_t vault_id[16], 
 int page_store_bytes(const struct kv_view *view, const uint8_t vault_id[16],
 	const struct page_row *row, struct buf *to, struct err *e)
 {
-	struct key key = page_hash_key(KEY_BYTES, vault_id, row->hash);
+	struct row_key key = page_hash_key(KEY_BYTES, vault_id, row->hash);
 	size_t before = to->len;
 	int rc = row_get(view, &key, to, e);
 
@@ -191,7 +191,7 @@ int page_store_bytes(const struct kv_view *view, const uint8_t vault_id[16],
 static int staged_get(const struct kv_view *view, const uint8_t vault_id[16],
 	const uint8_t hash[32], struct page_row *ret_row, struct err *e)
 {
-	struct key key = page_hash_key(KEY_STAGED, vault_id, hash);
+	struct row_key key = page_hash_key(KEY_STAGED, vault_id, hash);
 
 	return page_row_get(view, &key, ret_row, e);
 }
@@ -213,7 +213,7 @@ int page_store_staged(const struct kv_view *view, const uint8_t vault_id[16],
 
 /* A row that counts: gone when there is nothing to count, so 0 is no count. */
 static int count_get(
-	const struct kv_view *view, const struct key *key, uint64_t *ret_count, struct err *e)
+	const struct kv_view *view, const struct row_key *key, uint64_t *ret_count, struct err *e)
 {
 	_cleanup_(buf_release) struct buf value = BUF_INIT;
 	enum key_family family = (enum key_family)key->data[0];
@@ -240,7 +240,7 @@ static int count_get(
 	return rc;
 }
 
-static void count_put(struct txn *txn, const struct key *key, uint64_t count)
+static void count_put(struct txn *txn, const struct row_key *key, uint64_t count)
 {
 	struct buf value = row_begin();
 
@@ -251,7 +251,7 @@ static void count_put(struct txn *txn, const struct key *key, uint64_t count)
 int page_store_refs(const struct kv_view *view, const uint8_t vault_id[16], const uint8_t hash[32],
 	uint64_t *ret_refs, struct err *e)
 {
-	struct key key = page_hash_key(KEY_REFS, vault_id, hash);
+	struct row_key key = page_hash_key(KEY_REFS, vault_id, hash);
 
 	return count_get(view, &key, ret_refs, e);
 }
@@ -259,7 +259,7 @@ int page_store_refs(const struct kv_view *view, const uint8_t vault_id[16], cons
 static void page_put_refs(
 	struct txn *txn, const uint8_t vault_id[16], const uint8_t hash[32], uint64_t refs)
 {
-	struct key key = page_hash_key(KEY_REFS, vault_id, hash);
+	struct row_key key = page_hash_key(KEY_REFS, vault_id, hash);
 
 	count_put(txn, &key, refs);
 }
@@ -268,7 +268,7 @@ static void page_put_refs(
 static int page_ref(struct txn *txn, const uint8_t vault_id[16], const uint8_t hash[32],
 	struct bytes page, struct err *e)
 {
-	struct key key = page_hash_key(KEY_BYTES, vault_id, hash);
+	struct row_key key = page_hash_key(KEY_BYTES, vault_id, hash);
 	uint64_t refs;
 	int rc = page_store_refs(txn_view(txn), vault_id, hash, &refs, e);
 
@@ -276,7 +276,7 @@ static int page_ref(struct txn *txn, const uint8_t vault_id[16], const uint8_t h
 		return rc;
 	}
 	if (refs == 0) {
-		txn_put_borrowed(txn, key_bytes(&key), page, hash);
+		txn_put_borrowed(txn, row_key_bytes(&key), page, hash);
 	}
 	page_put_refs(txn, vault_id, hash, refs + 1);
 	return 0;
@@ -286,8 +286,8 @@ static int page_ref(struct txn *txn, const uint8_t vault_id[16], const uint8_t h
 static int page_unref(
 	struct txn *txn, const uint8_t vault_id[16], const uint8_t hash[32], struct err *e)
 {
-	struct key bytes_key = page_hash_key(KEY_BYTES, vault_id, hash);
-	struct key refs_key = page_hash_key(KEY_REFS, vault_id, hash);
+	struct row_key bytes_key = page_hash_key(KEY_BYTES, vault_id, hash);
+	struct row_key refs_key = page_hash_key(KEY_REFS, vault_id, hash);
 	uint64_t refs;
 	int rc = page_store_refs(txn_view(txn), vault_id, hash, &refs, e);
 
@@ -327,7 +327,7 @@ struct expiry_row page_version_expiry(const uint8_t vault_id[16], const struct p
 	return expiry;
 }
 
-static void page_put(struct txn *txn, const struct key *key, const struct page_row *row)
+static void page_put(struct txn *txn, const struct row_key *key, const struct page_row *row)
 {
 	struct buf value = BUF_INIT;
 
@@ -335,25 +335,25 @@ static void page_put(struct txn *txn, const struct key *key, const struct page_r
 	row_put(txn, key, &value);
 }
 
-static struct key staged_use_key(const uint8_t user_id[16])
+static struct row_key staged_use_key(const uint8_t user_id[16])
 {
-	struct key key = key_begin(KEY_STAGED_USE);
+	struct row_key key = row_key_begin(KEY_STAGED_USE);
 
-	key_put_id(&key, user_id);
+	row_key_put_id(&key, user_id);
 	return key;
 }
 
 int page_store_staged_use(
 	const struct kv_view *view, const uint8_t user_id[16], uint64_t *ret_bytes, struct err *e)
 {
-	struct key key = staged_use_key(user_id);
+	struct row_key key = staged_use_key(user_id);
 
 	return count_get(view, &key, ret_bytes, e);
 }
 
 static void staged_use_put(struct txn *txn, const uint8_t user_id[16], uint64_t bytes)
 {
-	struct key key = staged_use_key(user_id);
+	struct row_key key = staged_use_key(user_id);
 
 	if (bytes == 0) {
 		row_delete(txn, &key);
@@ -404,7 +404,7 @@ static int staged_replace(
 int page_store_stage(struct txn *txn, const uint8_t vault_id[16], const struct page_row *row,
 	struct bytes page, struct err *e)
 {
-	struct key key = page_hash_key(KEY_STAGED, vault_id, row->hash);
+	struct row_key key = page_hash_key(KEY_STAGED, vault_id, row->hash);
 	struct expiry_row expiry;
 	struct page_row old;
 	int rc = staged_get(txn_view(txn), vault_id, row->hash, &old, e);
@@ -431,7 +431,7 @@ int page_store_stage(struct txn *txn, const uint8_t vault_id[16], const struct p
 static int staged_take(
 	struct txn *txn, const uint8_t vault_id[16], const uint8_t hash[32], struct err *e)
 {
-	struct key key = page_hash_key(KEY_STAGED, vault_id, hash);
+	struct row_key key = page_hash_key(KEY_STAGED, vault_id, hash);
 	struct expiry_row expiry;
 	struct page_row row;
 	int rc = staged_get(txn_view(txn), vault_id, hash, &row, e);
@@ -459,7 +459,7 @@ int page_store_drop_staged(
 static int version_drop(
 	struct txn *txn, const uint8_t vault_id[16], const struct page_row *row, struct err *e)
 {
-	struct key key = version_key(vault_id, row->page_no, row->revision);
+	struct row_key key = version_key(vault_id, row->page_no, row->revision);
 	struct expiry_row expiry = page_version_expiry(vault_id, row);
 
 	expiry_store_delete(txn, &expiry);
@@ -470,7 +470,7 @@ static int version_drop(
 int page_store_drop_version(struct txn *txn, const uint8_t vault_id[16], uint64_t page_no,
 	uint64_t revision, struct err *e)
 {
-	struct key key = version_key(vault_id, page_no, revision);
+	struct row_key key = version_key(vault_id, page_no, revision);
 	struct page_row row;
 	int rc = page_row_get(txn_view(txn), &key, &row, e);
 
@@ -506,7 +506,7 @@ static int version_trim(struct txn *txn, const uint8_t vault_id[16], uint64_t pa
 
 static void version_keep(struct txn *txn, const uint8_t vault_id[16], const struct page_row *row)
 {
-	struct key key = version_key(vault_id, row->page_no, row->revision);
+	struct row_key key = version_key(vault_id, row->page_no, row->revision);
 	struct expiry_row expiry = page_version_expiry(vault_id, row);
 
 	page_put(txn, &key, row);
@@ -516,7 +516,7 @@ static void version_keep(struct txn *txn, const uint8_t vault_id[16], const stru
 int page_store_commit(struct txn *txn, const uint8_t vault_id[16], const struct page_row *row,
 	struct bytes page, uint64_t versions_expire_ms, bool purge, struct err *e)
 {
-	struct key key = page_number_key(vault_id, row->page_no);
+	struct row_key key = page_number_key(vault_id, row->page_no);
 	struct page_row old;
 	bool had_old;
 	int rc = page_store_get(txn_view(txn), vault_id, row->page_no, &old, e);

@@ -37,8 +37,8 @@ int position_decode(struct bytes value, struct position *ret_position, struct er
 int position_get(const struct kv_view *view, struct position *ret_position, struct err *e)
 {
 	_cleanup_(buf_release) struct buf value = BUF_INIT;
-	struct key key = key_begin(KEY_POSITION);
-	int rc = kv_get(view, key_bytes(&key), &value, e);
+	struct row_key key = row_key_begin(KEY_POSITION);
+	int rc = kv_get(view, row_key_bytes(&key), &value, e);
 
 	if (rc == KLUIS_ENOTFOUND) {
 		*ret_position = (struct position){0};

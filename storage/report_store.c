@@ -5,12 +5,12 @@
 #include "base/limits.h"
 #include "storage/row.h"
 
-static struct key report_key(uint64_t index, uint64_t node)
+static struct row_key report_key(uint64_t index, uint64_t node)
 {
-	struct key key = key_begin(KEY_HASH_REPORT);
+	struct row_key key = row_key_begin(KEY_HASH_REPORT);
 
-	key_put_u64(&key, index);
-	key_put_u64(&key, node);
+	row_key_put_u64(&key, index);
+	row_key_put_u64(&key, node);
 	return key;
 }
 
@@ -45,12 +45,12 @@ static int report_list_decode(struct bytes key, struct bytes value, void *to, st
 int report_store_at(const struct kv_view *view, uint64_t index, struct report_row *ret_rows,
 	size_t max, size_t *ret_n, struct err *e)
 {
-	struct row_list list = {.prefix = key_begin(KEY_HASH_REPORT),
+	struct row_list list = {.prefix = row_key_begin(KEY_HASH_REPORT),
 		.max = max,
 		.decode = report_list_decode,
 		.stride = sizeof *ret_rows};
 
-	key_put_u64(&list.prefix, index);
+	row_key_put_u64(&list.prefix, index);
 	return row_list(view, &list, ret_rows, ret_n, e);
 }
 
@@ -58,8 +58,8 @@ int report_store_at(const struct kv_view *view, uint64_t index, struct report_ro
 static int report_indexes(
 	const struct kv_view *view, size_t *ret_indexes, uint64_t *ret_lowest, struct err *e)
 {
-	struct key first = key_begin(KEY_HASH_REPORT), end = key_after_prefix(&first);
-	struct kv_iter *iter = kv_iter_new(view, key_bytes(&first), key_bytes(&end));
+	struct row_key first = row_key_begin(KEY_HASH_REPORT), end = row_key_after_prefix(&first);
+	struct kv_iter *iter = kv_iter_new(view, row_key_bytes(&first), row_key_bytes(&end));
 	struct report_row row = {0};
 	uint64_t lowest = 0, last = 0;
 	size_t indexes = 0;
@@ -92,7 +92,7 @@ static int report_forget(struct txn *txn, uint64_t index, struct err *e)
 	do {
 		rc = report_store_at(txn_view(txn), index, rows, SITES_MAX, &n, e);
 		for (size_t i = 0; rc == 0 && i < n; i++) {
-			struct key key = report_key(index, rows[i].node);
+			struct row_key key = report_key(index, rows[i].node);
 
 			row_delete(txn, &key);
 		}
@@ -102,7 +102,7 @@ static int report_forget(struct txn *txn, uint64_t index, struct err *e)
 
 static void report_put(struct txn *txn, const struct report_row *row)
 {
-	struct key key = report_key(row->index, row->node);
+	struct row_key key = report_key(row->index, row->node);
 	struct buf value = BUF_INIT;
 
 	report_row_encode(row, &value);

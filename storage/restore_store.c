@@ -4,11 +4,11 @@
 
 #include "storage/row.h"
 
-static struct key restore_key(uint64_t number)
+static struct row_key restore_key(uint64_t number)
 {
-	struct key key = key_begin(KEY_RESTORE);
+	struct row_key key = row_key_begin(KEY_RESTORE);
 
-	key_put_u64(&key, number);
+	row_key_put_u64(&key, number);
 	return key;
 }
 
@@ -32,7 +32,7 @@ int restore_row_decode(
 	if (rc == 0 &&
 		restore_record_parse(bytes_of(row.record, sizeof row.record), &record, NULL) != 0) {
 		rc = err_set(e, KLUIS_ECORRUPT, "row of family '%s' is damaged",
-			key_family_name(KEY_RESTORE));
+			row_key_family_name(KEY_RESTORE));
 	}
 	if (rc == 0) {
 		*ret_row = row;
@@ -48,7 +48,7 @@ static int restore_list_decode(struct bytes key, struct bytes value, void *to, s
 int restore_store_list(const struct kv_view *view, struct restore_row ret_rows[RESTORE_RECORDS_MAX],
 	size_t *ret_n, struct err *e)
 {
-	struct row_list list = {.prefix = key_begin(KEY_RESTORE),
+	struct row_list list = {.prefix = row_key_begin(KEY_RESTORE),
 		.max = RESTORE_RECORDS_MAX,
 		.decode = restore_list_decode,
 		.stride = sizeof *ret_rows};
@@ -60,7 +60,7 @@ int restore_store_add(struct txn *txn, const uint8_t record[RESTORE_RECORD_BYTES
 {
 	struct restore_row rows[RESTORE_RECORDS_MAX], row = {.number = 1};
 	struct buf value = BUF_INIT;
-	struct key key;
+	struct row_key key;
 	size_t n;
 	int rc = restore_store_list(txn_view(txn), rows, &n, e);
 

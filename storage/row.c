@@ -27,7 +27,7 @@ int row_end(const struct wire *key, const struct wire *value, enum key_family fa
 {
 	if ((key != NULL && !wire_end(key)) || !wire_end(value)) {
 		return err_set(e, KLUIS_ECORRUPT, "damaged row of family '%s'",
-			key_family_name((uint8_t)family));
+			row_key_family_name((uint8_t)family));
 	}
 	return 0;
 }
@@ -64,12 +64,12 @@ void row_text(struct wire *w, char *to, size_t max)
 	}
 }
 
-int row_get(const struct kv_view *view, const struct key *key, struct buf *value, struct err *e)
+int row_get(const struct kv_view *view, const struct row_key *key, struct buf *value, struct err *e)
 {
-	return kv_get(view, key_bytes(key), value, e);
+	return kv_get(view, row_key_bytes(key), value, e);
 }
 
-int row_get_raw(const struct kv_view *view, const struct key *key, enum key_family family,
+int row_get_raw(const struct kv_view *view, const struct row_key *key, enum key_family family,
 	struct buf *to, struct err *e)
 {
 	_cleanup_(buf_release) struct buf value = BUF_INIT;
@@ -87,7 +87,7 @@ int row_get_raw(const struct kv_view *view, const struct key *key, enum key_fami
 	return rc;
 }
 
-void row_put_raw(struct txn *txn, const struct key *key, struct bytes bytes)
+void row_put_raw(struct txn *txn, const struct row_key *key, struct bytes bytes)
 {
 	struct buf value = row_begin();
 
@@ -95,15 +95,15 @@ void row_put_raw(struct txn *txn, const struct key *key, struct bytes bytes)
 	row_put(txn, key, &value);
 }
 
-void row_put(struct txn *txn, const struct key *key, struct buf *value)
+void row_put(struct txn *txn, const struct row_key *key, struct buf *value)
 {
-	txn_put(txn, key_bytes(key), buf_bytes(value));
+	txn_put(txn, row_key_bytes(key), buf_bytes(value));
 	buf_release(value);
 }
 
-void row_delete(struct txn *txn, const struct key *key)
+void row_delete(struct txn *txn, const struct row_key *key)
 {
-	txn_delete(txn, key_bytes(key));
+	txn_delete(txn, row_key_bytes(key));
 }
 
 bool row_iter_next(struct row_iter *iter)
@@ -128,16 +128,16 @@ int row_iter_status(const struct row_iter *iter, struct err *e)
 int row_list(const struct kv_view *view, const struct row_list *list, void *rows, size_t *ret_n,
 	struct err *e)
 {
-	struct key first = list->prefix, end = key_after_prefix(&list->prefix);
+	struct row_key first = list->prefix, end = row_key_after_prefix(&list->prefix);
 	struct kv_iter *iter;
 	size_t n = 0;
 	int rc = 0;
 
-	key_put_tail(&first, list->after);
+	row_key_put_tail(&first, list->after);
 	if (list->after.len > 0) {
-		key_put_u8(&first, 0); /* The smallest key behind it. */
+		row_key_put_u8(&first, 0); /* The smallest key behind it. */
 	}
-	iter = kv_iter_new(view, key_bytes(&first), key_bytes(&end));
+	iter = kv_iter_new(view, row_key_bytes(&first), row_key_bytes(&end));
 	while (rc == 0 && n < list->max && kv_iter_next(iter)) {
 		rc = list->decode(kv_iter_key(iter), kv_iter_value(iter),
 			(uint8_t *)rows + n * list->stride, e);

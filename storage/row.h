@@ -21,14 +21,15 @@ bool row_bool(struct wire *w); /* Fails on anything but 0 and 1. */
 /* lp16 text without NUL into a NUL-terminated field of max + 1 bytes. */
 void row_text(struct wire *w, char *to, size_t max);
 
-int row_get(const struct kv_view *view, const struct key *key, struct buf *value, struct err *e);
+int row_get(
+	const struct kv_view *view, const struct row_key *key, struct buf *value, struct err *e);
 /* Of a row whose value is the format byte and opaque bytes: appends those. */
-int row_get_raw(const struct kv_view *view, const struct key *key, enum key_family family,
+int row_get_raw(const struct kv_view *view, const struct row_key *key, enum key_family family,
 	struct buf *to, struct err *e);
-void row_put_raw(struct txn *txn, const struct key *key, struct bytes bytes);
+void row_put_raw(struct txn *txn, const struct row_key *key, struct bytes bytes);
 /* Puts and releases the value. */
-void row_put(struct txn *txn, const struct key *key, struct buf *value);
-void row_delete(struct txn *txn, const struct key *key);
+void row_put(struct txn *txn, const struct row_key *key, struct buf *value);
+void row_delete(struct txn *txn, const struct row_key *key);
 
 /* An iterator with the first failure of whoever decodes what it stands on. */
 struct row_iter {
@@ -41,7 +42,7 @@ int row_iter_status(const struct row_iter *iter, struct err *e);
 
 /* A bounded list: rows whose key begins with prefix and is behind `after`. */
 struct row_list {
-	struct key prefix;
+	struct row_key prefix;
 	struct bytes
 		after; /* What follows the prefix in the last key known; empty: from the first. */
 	size_t max;

@@ -13,20 +13,20 @@ void session_id_of(const uint8_t token_hash[32], uint8_t ret_session_id[16])
 	memcpy(ret_session_id, hash, 16);
 }
 
-static struct key session_key(const uint8_t token_hash[32])
+static struct row_key session_key(const uint8_t token_hash[32])
 {
-	struct key key = key_begin(KEY_SESSION);
+	struct row_key key = row_key_begin(KEY_SESSION);
 
-	key_put_hash(&key, token_hash);
+	row_key_put_hash(&key, token_hash);
 	return key;
 }
 
-static struct key user_session_key(const uint8_t user_id[16], const uint8_t session_id[16])
+static struct row_key user_session_key(const uint8_t user_id[16], const uint8_t session_id[16])
 {
-	struct key key = key_begin(KEY_USER_SESSION);
+	struct row_key key = row_key_begin(KEY_USER_SESSION);
 
-	key_put_id(&key, user_id);
-	key_put_id(&key, session_id);
+	row_key_put_id(&key, user_id);
+	row_key_put_id(&key, session_id);
 	return key;
 }
 
@@ -69,10 +69,11 @@ int session_store_get(const struct kv_view *view, const uint8_t token_hash[32],
 	struct session_row *ret_row, struct err *e)
 {
 	_cleanup_(buf_release) struct buf value = BUF_INIT;
-	struct key key = session_key(token_hash);
+	struct row_key key = session_key(token_hash);
 	int rc = row_get(view, &key, &value, e);
 
-	return rc == 0 ? session_row_decode(key_bytes(&key), buf_bytes(&value), ret_row, e) : rc;
+	return rc == 0 ? session_row_decode(row_key_bytes(&key), buf_bytes(&value), ret_row, e)
+		       : rc;
 }
 
 /* What is missing behind a session is no reason of its own: the session is worth nothing. */
@@ -132,28 +133,29 @@ int session_store_find(const struct kv_view *view, const uint8_t user_id[16],
 	const uint8_t session_id[16], struct session_row *ret_row, struct err *e)
 {
 	_cleanup_(buf_release) struct buf value = BUF_INIT;
-	struct key key = user_session_key(user_id, session_id);
+	struct row_key key = user_session_key(user_id, session_id);
 	int rc = row_get(view, &key, &value, e);
 
-	return rc == 0 ? session_follow(view, key_bytes(&key), buf_bytes(&value), ret_row, e) : rc;
+	return rc == 0 ? session_follow(view, row_key_bytes(&key), buf_bytes(&value), ret_row, e)
+		       : rc;
 }
 
 int session_store_list(const struct kv_view *view, const uint8_t user_id[16], const uint8_t *after,
 	struct session_row *ret_rows, size_t max, size_t *ret_n, struct err *e)
 {
-	struct key prefix = key_begin(KEY_USER_SESSION), first, end;
+	struct row_key prefix = row_key_begin(KEY_USER_SESSION), first, end;
 	struct kv_iter *iter;
 	size_t n = 0;
 	int rc = 0;
 
-	key_put_id(&prefix, user_id);
+	row_key_put_id(&prefix, user_id);
 	first = prefix;
-	end = key_after_prefix(&prefix);
+	end = row_key_after_prefix(&prefix);
 	if (after != NULL) {
-		key_put_id(&first, after);
-		key_put_u8(&first, 0);
+		row_key_put_id(&first, after);
+		row_key_put_u8(&first, 0);
 	}
-	iter = kv_iter_new(view, key_bytes(&first), key_bytes(&end));
+	iter = kv_iter_new(view, row_key_bytes(&first), row_key_bytes(&end));
 	while (rc == 0 && n < max && kv_iter_next(iter)) {
 		rc = session_follow(
 			view, kv_iter_key(iter), kv_iter_value(iter), &ret_rows[n++], e);
@@ -170,8 +172,8 @@ int session_store_list(const struct kv_view *view, const uint8_t user_id[16], co
 
 void session_store_put(struct txn *txn, const struct session_row *row)
 {
-	struct key key = session_key(row->token_hash);
-	struct key by_user = user_session_key(row->user_id, row->session_id);
+	struct row_key key = session_key(row->token_hash);
+	struct row_key by_user = user_session_key(row->user_id, row->session_id);
 	struct buf value = BUF_INIT, token = row_begin();
 
 	session_row_encode(row, &value);
@@ -182,8 +184,8 @@ void session_store_put(struct txn *txn, const struct session_row *row)
 
 void session_store_delete(struct txn *txn, const struct session_row *row)
 {
-	struct key key = session_key(row->token_hash);
-	struct key by_user = user_session_key(row->user_id, row->session_id);
+	struct row_key key = session_key(row->token_hash);
+	struct row_key by_user = user_session_key(row->user_id, row->session_id);
 
 	row_delete(txn, &key);
 	row_delete(txn, &by_user);

@@ -5,11 +5,11 @@
 
 #include "storage/row.h"
 
-static struct key snapshot_key(enum key_family family, uint64_t number)
+static struct row_key snapshot_key(enum key_family family, uint64_t number)
 {
-	struct key key = key_begin(family);
+	struct row_key key = row_key_begin(family);
 
-	key_put_u64(&key, number);
+	row_key_put_u64(&key, number);
 	return key;
 }
 
@@ -97,10 +97,11 @@ int snapshot_store_get(
 	const struct kv_view *view, uint64_t id, struct snapshot_row *ret_row, struct err *e)
 {
 	_cleanup_(buf_release) struct buf value = BUF_INIT;
-	struct key key = snapshot_key(KEY_SNAPSHOT, id);
+	struct row_key key = snapshot_key(KEY_SNAPSHOT, id);
 	int rc = row_get(view, &key, &value, e);
 
-	return rc == 0 ? snapshot_row_decode(key_bytes(&key), buf_bytes(&value), ret_row, e) : rc;
+	return rc == 0 ? snapshot_row_decode(row_key_bytes(&key), buf_bytes(&value), ret_row, e)
+		       : rc;
 }
 
 static int snapshot_list_decode(struct bytes key, struct bytes value, void *to, struct err *e)
@@ -112,7 +113,7 @@ int snapshot_store_list(const struct kv_view *view, uint64_t after, struct snaps
 	size_t max, size_t *ret_n, struct err *e)
 {
 	uint8_t tail[8];
-	struct row_list list = {.prefix = key_begin(KEY_SNAPSHOT),
+	struct row_list list = {.prefix = row_key_begin(KEY_SNAPSHOT),
 		.after = bytes_of(tail, sizeof tail),
 		.max = max,
 		.decode = snapshot_list_decode,
@@ -124,8 +125,8 @@ int snapshot_store_list(const struct kv_view *view, uint64_t after, struct snaps
 
 void snapshot_store_put(struct txn *txn, const struct snapshot_row *row)
 {
-	struct key key = snapshot_key(KEY_SNAPSHOT, row->id);
-	struct key cycle = snapshot_key(KEY_CYCLE, row->cycle);
+	struct row_key key = snapshot_key(KEY_SNAPSHOT, row->id);
+	struct row_key cycle = snapshot_key(KEY_CYCLE, row->cycle);
 	struct buf value = BUF_INIT, id = row_begin();
 
 	snapshot_row_encode(row, &value);
@@ -141,7 +142,7 @@ int snapshot_store_cycle(
 	const struct kv_view *view, uint64_t cycle, struct snapshot_row *ret_row, struct err *e)
 {
 	_cleanup_(buf_release) struct buf value = BUF_INIT;
-	struct key key = snapshot_key(KEY_CYCLE, cycle);
+	struct row_key key = snapshot_key(KEY_CYCLE, cycle);
 	struct wire w;
 	uint64_t id;
 	int rc = row_get(view, &key, &value, e);
@@ -157,8 +158,8 @@ int snapshot_store_cycle(
 
 int snapshot_store_delete(struct txn *txn, const struct snapshot_row *row, struct err *e)
 {
-	struct key key = snapshot_key(KEY_SNAPSHOT, row->id);
-	struct key cycle = snapshot_key(KEY_CYCLE, row->cycle);
+	struct row_key key = snapshot_key(KEY_SNAPSHOT, row->id);
+	struct row_key cycle = snapshot_key(KEY_CYCLE, row->cycle);
 	struct snapshot_row of_cycle;
 	int rc = snapshot_store_cycle(txn_view(txn), row->cycle, &of_cycle, e);
 
@@ -206,7 +207,7 @@ int snapshot_store_state(
 	const struct kv_view *view, struct snapshot_state_row *ret_row, struct err *e)
 {
 	_cleanup_(buf_release) struct buf value = BUF_INIT;
-	struct key key = key_begin(KEY_SNAPSHOT_STATE);
+	struct row_key key = row_key_begin(KEY_SNAPSHOT_STATE);
 	int rc = row_get(view, &key, &value, e);
 
 	if (rc == KLUIS_ENOTFOUND) {
@@ -218,7 +219,7 @@ int snapshot_store_state(
 
 void snapshot_store_put_state(struct txn *txn, const struct snapshot_state_row *row)
 {
-	struct key key = key_begin(KEY_SNAPSHOT_STATE);
+	struct row_key key = row_key_begin(KEY_SNAPSHOT_STATE);
 	struct buf value = BUF_INIT;
 
 	snapshot_state_encode(row, &value);

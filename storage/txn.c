@@ -234,37 +234,38 @@ void txn_command_abort(struct txn *txn)
 
 void txn_put(struct txn *txn, struct bytes key, struct bytes value)
 {
-	assert(txn->in_command && key_is_row(key));
+	assert(txn->in_command && row_key_is_row(key));
 	omap_put(&txn->work, key, value, false);
 	omap_put(&txn->touched, key, bytes_of(NULL, 0), false);
 }
 
 void txn_put_borrowed(struct txn *txn, struct bytes key, struct bytes value, const uint8_t hash[32])
 {
-	assert(txn->in_command && key_is_row(key));
+	assert(txn->in_command && row_key_is_row(key));
 	omap_put_borrowed(&txn->work, key, value);
 	omap_put(&txn->touched, key, bytes_of(hash, 32), false);
 }
 
 void txn_delete(struct txn *txn, struct bytes key)
 {
-	assert(txn->in_command && key_is_row(key));
+	assert(txn->in_command && row_key_is_row(key));
 	omap_put(&txn->work, key, bytes_of(NULL, 0), true);
 	omap_put(&txn->touched, key, bytes_of(NULL, 0), false);
 }
 
-static void txn_drop_derived(struct txn *txn, const struct key *key, const struct modification *at)
+static void txn_drop_derived(
+	struct txn *txn, const struct row_key *key, const struct modification *at)
 {
 	if (at->index > txn->stored_index) {
-		(void)omap_remove(&txn->work, key_bytes(key)); /* The store never had it. */
+		(void)omap_remove(&txn->work, row_key_bytes(key)); /* The store never had it. */
 	} else {
-		omap_put(&txn->work, key_bytes(key), bytes_of(NULL, 0), true);
+		omap_put(&txn->work, row_key_bytes(key), bytes_of(NULL, 0), true);
 	}
 }
 
 void txn_forget(struct txn *txn, const struct modification *at, struct bytes key)
 {
-	struct key by = index_by_key(at), of = index_of_key(key);
+	struct row_key by = index_by_key(at), of = index_of_key(key);
 
 	assert(txn->in_command);
 	txn_drop_derived(txn, &by, at);
@@ -298,7 +299,7 @@ static int txn_row_commit(
 	struct txn *txn, const struct omap_item *touched, struct buf *changes, struct err *e)
 {
 	struct index_row now = txn_row_now(txn, touched), old = {.deleted = true};
-	struct key of = index_of_key(now.key), by;
+	struct row_key of = index_of_key(now.key), by;
 	_cleanup_(buf_release) struct buf value = BUF_INIT;
 	int rc = index_store_of(&txn->view, now.key, &old, NULL);
 
@@ -316,10 +317,10 @@ static int txn_row_commit(
 	assert(txn->ordinal != 0);
 	by = index_by_key(&now.at);
 	index_row_encode(&now, &value);
-	omap_put(&txn->work, key_bytes(&by), buf_bytes(&value), false);
+	omap_put(&txn->work, row_key_bytes(&by), buf_bytes(&value), false);
 	buf_clear(&value);
 	index_of_encode(&now, &value);
-	omap_put(&txn->work, key_bytes(&of), buf_bytes(&value), false);
+	omap_put(&txn->work, row_key_bytes(&of), buf_bytes(&value), false);
 	buf_put_lp32(changes, now.key);
 	buf_put_u8(changes, now.deleted);
 	buf_append(changes, now.hash, sizeof now.hash);
@@ -386,13 +387,13 @@ int txn_store(struct txn *txn, struct err *e)
 {
 	_cleanup_(buf_release) struct buf value = BUF_INIT;
 	_cleanup_(x_freep) struct kv_change *changes = NULL;
-	struct key key = key_begin(KEY_POSITION);
+	struct row_key key = row_key_begin(KEY_POSITION);
 	size_t n;
 	int rc;
 
 	assert(!txn->in_command);
 	position_encode(&txn->position, &value);
-	changes = txn_changes(txn, key_bytes(&key), buf_bytes(&value), &n);
+	changes = txn_changes(txn, row_key_bytes(&key), buf_bytes(&value), &n);
 	/* Held over the write, it would make the memory back end copy what it could change. */
 	kv_view_free(txn->base);
 	rc = kv_write(txn->kv, changes, n, e);

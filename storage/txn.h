@@ -31,8 +31,8 @@ KLUIS_MUST_CHECK int txn_command_commit(struct txn *txn, struct err *e);
 /* As if the command had never come. */
 void txn_command_abort(struct txn *txn);
 
-/* Key and value are copied. Only rows (key_is_row()), only between txn_command_begin() and its end.
- * A row that ends a command as it began it has not changed. */
+/* Key and value are copied. Only rows (row_key_is_row()), only between txn_command_begin() and its
+ * end. A row that ends a command as it began it has not changed. */
 void txn_put(struct txn *txn, struct bytes key, struct bytes value);
 /* As txn_put() for large bytes whose SHA-256 is known: no pass over them and no copy. value must
  * stay until txn_store() or txn_free(). */

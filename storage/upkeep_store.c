@@ -43,18 +43,18 @@ void idempotency_id(struct bytes principal, unsigned route, struct bytes key, ui
 	HASH_TH(ret_id, "kluis/v1/idempotency", principal, bytes_of(number, 2), key);
 }
 
-static struct key idempotency_key(const uint8_t id[32])
+static struct row_key idempotency_key(const uint8_t id[32])
 {
-	struct key key = key_begin(KEY_IDEMPOTENCY);
+	struct row_key key = row_key_begin(KEY_IDEMPOTENCY);
 
-	key_put_hash(&key, id);
+	row_key_put_hash(&key, id);
 	return key;
 }
 
 int idempotency_store_get(const struct kv_view *view, const uint8_t id[32], struct buf *value,
 	struct idempotency_row *ret_row, struct err *e)
 {
-	struct key key = idempotency_key(id);
+	struct row_key key = idempotency_key(id);
 	int rc;
 
 	buf_clear(value);
@@ -74,7 +74,7 @@ static struct expiry_row idempotency_expiry(const uint8_t id[32], uint64_t expir
 void idempotency_store_put(struct txn *txn, const uint8_t id[32], const struct idempotency_row *row)
 {
 	struct expiry_row expiry = idempotency_expiry(id, row->expires_ms);
-	struct key key = idempotency_key(id);
+	struct row_key key = idempotency_key(id);
 	struct buf value = BUF_INIT;
 
 	idempotency_row_encode(row, &value);
@@ -85,20 +85,20 @@ void idempotency_store_put(struct txn *txn, const uint8_t id[32], const struct i
 void idempotency_store_delete(struct txn *txn, const uint8_t id[32], uint64_t expires_ms)
 {
 	struct expiry_row expiry = idempotency_expiry(id, expires_ms);
-	struct key key = idempotency_key(id);
+	struct row_key key = idempotency_key(id);
 
 	row_delete(txn, &key);
 	expiry_store_delete(txn, &expiry);
 }
 
-static struct key expiry_key(const struct expiry_row *row)
+static struct row_key expiry_key(const struct expiry_row *row)
 {
-	struct key key = key_begin(KEY_EXPIRY);
+	struct row_key key = row_key_begin(KEY_EXPIRY);
 
 	assert(row->subject_bytes <= EXPIRY_SUBJECT_BYTES_MAX);
-	key_put_u64(&key, row->expires_ms);
-	key_put_u8(&key, row->kind);
-	key_put_tail(&key, bytes_of(row->subject, row->subject_bytes));
+	row_key_put_u64(&key, row->expires_ms);
+	row_key_put_u8(&key, row->kind);
+	row_key_put_tail(&key, bytes_of(row->subject, row->subject_bytes));
 	return key;
 }
 
@@ -129,7 +129,7 @@ int expiry_row_decode(
 
 void expiry_store_put(struct txn *txn, const struct expiry_row *row)
 {
-	struct key key = expiry_key(row);
+	struct row_key key = expiry_key(row);
 	struct buf value = row_begin();
 
 	row_put(txn, &key, &value);
@@ -137,7 +137,7 @@ void expiry_store_put(struct txn *txn, const struct expiry_row *row)
 
 void expiry_store_delete(struct txn *txn, const struct expiry_row *row)
 {
-	struct key key = expiry_key(row);
+	struct row_key key = expiry_key(row);
 
 	row_delete(txn, &key);
 }
@@ -173,7 +173,7 @@ int expire_state_decode(struct bytes value, struct expire_state_row *ret_row, st
 int expire_store_get(const struct kv_view *view, struct expire_state_row *ret_row, struct err *e)
 {
 	_cleanup_(buf_release) struct buf value = BUF_INIT;
-	struct key key = key_begin(KEY_EXPIRE_STATE);
+	struct row_key key = row_key_begin(KEY_EXPIRE_STATE);
 	int rc = row_get(view, &key, &value, e);
 
 	if (rc == KLUIS_ENOTFOUND) {
@@ -186,7 +186,7 @@ int expire_store_get(const struct kv_view *view, struct expire_state_row *ret_ro
 int expiry_store_due(const struct kv_view *view, uint64_t now_ms, struct expiry_row *ret_rows,
 	size_t max, size_t *ret_n, struct err *e)
 {
-	struct key first = key_begin(KEY_EXPIRY), end = key_begin(KEY_EXPIRY);
+	struct row_key first = row_key_begin(KEY_EXPIRY), end = row_key_begin(KEY_EXPIRY);
 	struct expire_state_row state;
 	struct kv_iter *iter;
 	size_t n = 0;
@@ -197,9 +197,9 @@ int expiry_store_due(const struct kv_view *view, uint64_t now_ms, struct expiry_
 		return rc;
 	}
 	/* What was taken out lies below as deleted rows, and a scan would step over each. */
-	key_put_u64(&first, state.queue_from_ms);
-	key_put_u64(&end, now_ms + 1);
-	iter = kv_iter_new(view, key_bytes(&first), key_bytes(&end));
+	row_key_put_u64(&first, state.queue_from_ms);
+	row_key_put_u64(&end, now_ms + 1);
+	iter = kv_iter_new(view, row_key_bytes(&first), row_key_bytes(&end));
 	while (rc == 0 && n < max && kv_iter_next(iter)) {
 		rc = expiry_row_decode(kv_iter_key(iter), kv_iter_value(iter), &ret_rows[n++], e);
 	}
@@ -215,24 +215,24 @@ int expiry_store_due(const struct kv_view *view, uint64_t now_ms, struct expiry_
 
 void expire_store_put(struct txn *txn, const struct expire_state_row *row)
 {
-	struct key key = key_begin(KEY_EXPIRE_STATE);
+	struct row_key key = row_key_begin(KEY_EXPIRE_STATE);
 	struct buf value = BUF_INIT;
 
 	expire_state_encode(row, &value);
 	row_put(txn, &key, &value);
 }
 
-static struct key work_key(const uint8_t vault_id[16])
+static struct row_key work_key(const uint8_t vault_id[16])
 {
-	struct key key = key_begin(KEY_WORK);
+	struct row_key key = row_key_begin(KEY_WORK);
 
-	key_put_id(&key, vault_id);
+	row_key_put_id(&key, vault_id);
 	return key;
 }
 
 void work_store_put(struct txn *txn, const uint8_t vault_id[16])
 {
-	struct key key = work_key(vault_id);
+	struct row_key key = work_key(vault_id);
 	struct buf value = row_begin();
 
 	row_put(txn, &key, &value);
@@ -240,7 +240,7 @@ void work_store_put(struct txn *txn, const uint8_t vault_id[16])
 
 void work_store_delete(struct txn *txn, const uint8_t vault_id[16])
 {
-	struct key key = work_key(vault_id);
+	struct row_key key = work_key(vault_id);
 
 	row_delete(txn, &key);
 }
@@ -257,7 +257,7 @@ int work_store_first(const struct kv_view *view, uint8_t ret_vault_id[16], struc
 {
 	uint8_t id[16];
 	struct row_list list = {
-		.prefix = key_begin(KEY_WORK), .max = 1, .decode = work_decode, .stride = 16};
+		.prefix = row_key_begin(KEY_WORK), .max = 1, .decode = work_decode, .stride = 16};
 	size_t n;
 	int rc = row_list(view, &list, id, &n, e);
 
@@ -329,12 +329,12 @@ int upkeep_store_due(const struct kv_view *view, uint64_t now_ms, bool *ret_due,
 	return rc == 0 && !*ret_due ? upkeep_tombstones_due(view, ret_due, e) : rc;
 }
 
-static struct key ledger_key(const struct ledger_row *row)
+static struct row_key ledger_key(const struct ledger_row *row)
 {
-	struct key key = key_begin(KEY_LEDGER);
+	struct row_key key = row_key_begin(KEY_LEDGER);
 
-	key_put_u64(&key, row->index);
-	key_put_id(&key, row->vault_id);
+	row_key_put_u64(&key, row->index);
+	row_key_put_id(&key, row->vault_id);
 	return key;
 }
 
@@ -363,7 +363,7 @@ int ledger_row_decode(
 
 void ledger_store_put(struct txn *txn, const struct ledger_row *row)
 {
-	struct key key = ledger_key(row);
+	struct row_key key = ledger_key(row);
 	struct buf value = BUF_INIT;
 
 	ledger_row_encode(row, &value);
@@ -378,7 +378,7 @@ static int ledger_list_decode(struct bytes key, struct bytes value, void *to, st
 int ledger_store_list(const struct kv_view *view, const struct ledger_row *after,
 	struct ledger_row *ret_rows, size_t max, size_t *ret_n, struct err *e)
 {
-	struct key from = key_begin(KEY_LEDGER);
+	struct row_key from = row_key_begin(KEY_LEDGER);
 	struct row_list list = {.prefix = from,
 		.max = max,
 		.decode = ledger_list_decode,

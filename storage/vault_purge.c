@@ -9,7 +9,7 @@ enum { PURGE_KEYS_MAX = 512 };
 /* Some keys of one family of the vault; values are read only where `rows` asks for them: the large
  * ones never. */
 struct purge {
-	struct key key[PURGE_KEYS_MAX];
+	struct row_key key[PURGE_KEYS_MAX];
 	struct page_row row[PURGE_KEYS_MAX];
 	size_t n;
 };
@@ -17,19 +17,19 @@ struct purge {
 static int purge_collect(const struct kv_view *view, enum key_family family,
 	const uint8_t vault_id[16], size_t max, bool rows, struct purge *purge, struct err *e)
 {
-	struct key prefix = key_begin(family), end;
+	struct row_key prefix = row_key_begin(family), end;
 	struct kv_iter *iter;
 	int rc = 0;
 
-	key_put_id(&prefix, vault_id);
-	end = key_after_prefix(&prefix);
-	iter = kv_iter_new(view, key_bytes(&prefix), key_bytes(&end));
+	row_key_put_id(&prefix, vault_id);
+	end = row_key_after_prefix(&prefix);
+	iter = kv_iter_new(view, row_key_bytes(&prefix), row_key_bytes(&end));
 	purge->n = 0;
 	while (rc == 0 && purge->n < max && kv_iter_next(iter)) {
-		struct key *key = &purge->key[purge->n];
+		struct row_key *key = &purge->key[purge->n];
 
 		key->len = 0;
-		key_put_tail(key, kv_iter_key(iter));
+		row_key_put_tail(key, kv_iter_key(iter));
 		if (rows) {
 			rc = page_row_decode(kv_iter_value(iter), &purge->row[purge->n], e);
 		}
@@ -43,10 +43,10 @@ static int purge_collect(const struct kv_view *view, enum key_family family,
 }
 
 static int purge_one(struct txn *txn, enum key_family family, const uint8_t vault_id[16],
-	const struct key *key, const struct page_row *row, struct err *e)
+	const struct row_key *key, const struct page_row *row, struct err *e)
 {
 	struct expiry_row expiry;
-	struct key bytes_key;
+	struct row_key bytes_key;
 	int rc = family == KEY_STAGED ? page_store_unuse(txn, row, e) : 0;
 
 	if (family == KEY_STAGED || family == KEY_VERSION) {

@@ -6,11 +6,11 @@
 #include "crypto/member.h"
 #include "storage/row.h"
 
-static struct key vault_key(enum key_family family, const uint8_t vault_id[16])
+static struct row_key vault_key(enum key_family family, const uint8_t vault_id[16])
 {
-	struct key key = key_begin(family);
+	struct row_key key = row_key_begin(family);
 
-	key_put_id(&key, vault_id);
+	row_key_put_id(&key, vault_id);
 	return key;
 }
 
@@ -65,10 +65,10 @@ int vault_store_get(const struct kv_view *view, const uint8_t vault_id[16],
 	struct vault_row *ret_row, struct err *e)
 {
 	_cleanup_(buf_release) struct buf value = BUF_INIT;
-	struct key key = vault_key(KEY_VAULT, vault_id);
+	struct row_key key = vault_key(KEY_VAULT, vault_id);
 	int rc = row_get(view, &key, &value, e);
 
-	return rc == 0 ? vault_row_decode(key_bytes(&key), buf_bytes(&value), ret_row, e) : rc;
+	return rc == 0 ? vault_row_decode(row_key_bytes(&key), buf_bytes(&value), ret_row, e) : rc;
 }
 
 int vault_store_check(const struct kv_view *view, const uint8_t vault_id[16],
@@ -101,27 +101,27 @@ int vault_store_check(const struct kv_view *view, const uint8_t vault_id[16],
 
 void vault_store_put(struct txn *txn, const struct vault_row *row)
 {
-	struct key key = vault_key(KEY_VAULT, row->vault_id);
+	struct row_key key = vault_key(KEY_VAULT, row->vault_id);
 	struct buf value = BUF_INIT;
 
 	vault_row_encode(row, &value);
 	row_put(txn, &key, &value);
 }
 
-static struct key member_key(const uint8_t vault_id[16], const uint8_t user_id[16])
+static struct row_key member_key(const uint8_t vault_id[16], const uint8_t user_id[16])
 {
-	struct key key = vault_key(KEY_MEMBER, vault_id);
+	struct row_key key = vault_key(KEY_MEMBER, vault_id);
 
-	key_put_id(&key, user_id);
+	row_key_put_id(&key, user_id);
 	return key;
 }
 
-static struct key user_vault_key(const uint8_t user_id[16], const uint8_t vault_id[16])
+static struct row_key user_vault_key(const uint8_t user_id[16], const uint8_t vault_id[16])
 {
-	struct key key = key_begin(KEY_USER_VAULT);
+	struct row_key key = row_key_begin(KEY_USER_VAULT);
 
-	key_put_id(&key, user_id);
-	key_put_id(&key, vault_id);
+	row_key_put_id(&key, user_id);
+	row_key_put_id(&key, vault_id);
 	return key;
 }
 
@@ -146,7 +146,7 @@ int member_store_get(const struct kv_view *view, const uint8_t vault_id[16],
 	const uint8_t user_id[16], unsigned *ret_role, struct err *e)
 {
 	_cleanup_(buf_release) struct buf value = BUF_INIT;
-	struct key key = member_key(vault_id, user_id);
+	struct row_key key = member_key(vault_id, user_id);
 	int rc = row_get(view, &key, &value, e);
 
 	return rc == 0 ? member_role_decode(buf_bytes(&value), KEY_MEMBER, ret_role, e) : rc;
@@ -155,7 +155,8 @@ int member_store_get(const struct kv_view *view, const uint8_t vault_id[16],
 void member_store_put(
 	struct txn *txn, const uint8_t vault_id[16], const uint8_t user_id[16], unsigned role)
 {
-	struct key key = member_key(vault_id, user_id), by_user = user_vault_key(user_id, vault_id);
+	struct row_key key = member_key(vault_id, user_id),
+		       by_user = user_vault_key(user_id, vault_id);
 	struct buf value = row_begin(), copy = row_begin();
 
 	assert(role >= MEMBER_READ && role <= MEMBER_ADMIN);
@@ -215,25 +216,25 @@ int member_store_unlist(struct txn *txn, const uint8_t vault_id[16], struct err 
 	int rc = row_list(txn_view(txn), &list, ids, &n, e);
 
 	for (size_t i = 0; rc == 0 && i < n; i++) {
-		struct key key = user_vault_key(ids[i].user_id, vault_id);
+		struct row_key key = user_vault_key(ids[i].user_id, vault_id);
 
 		row_delete(txn, &key);
 	}
 	return rc;
 }
 
-static struct key member_statement_key(const uint8_t vault_id[16], uint64_t seq)
+static struct row_key member_statement_key(const uint8_t vault_id[16], uint64_t seq)
 {
-	struct key key = vault_key(KEY_MEMBER_STATEMENT, vault_id);
+	struct row_key key = vault_key(KEY_MEMBER_STATEMENT, vault_id);
 
-	key_put_u64(&key, seq);
+	row_key_put_u64(&key, seq);
 	return key;
 }
 
 int member_statement_get(const struct kv_view *view, const uint8_t vault_id[16], uint64_t seq,
 	struct buf *to, struct err *e)
 {
-	struct key key = member_statement_key(vault_id, seq);
+	struct row_key key = member_statement_key(vault_id, seq);
 
 	return row_get_raw(view, &key, KEY_MEMBER_STATEMENT, to, e);
 }
@@ -241,7 +242,7 @@ int member_statement_get(const struct kv_view *view, const uint8_t vault_id[16],
 void member_statement_put(
 	struct txn *txn, const uint8_t vault_id[16], uint64_t seq, struct bytes statement)
 {
-	struct key key = member_statement_key(vault_id, seq);
+	struct row_key key = member_statement_key(vault_id, seq);
 
 	row_put_raw(txn, &key, statement);
 }

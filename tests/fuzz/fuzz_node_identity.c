@@ -7,12 +7,12 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct identity identity;
+	struct node_identity identity;
 	uint8_t again[IDENTITY_FILE_BYTES];
-	int rc = identity_decode(data, size, &identity);
+	int rc = node_identity_decode(data, size, &identity);
 
 	if (rc == 0) {
-		identity_encode(&identity, again);
+		node_identity_encode(&identity, again);
 		if (size != sizeof again || memcmp(again, data, size) != 0) {
 			abort();
 		}

@@ -125,7 +125,7 @@ void machine_shift(struct machine *machine, int by, uint64_t first, uint64_t las
 {
 	struct position position = *fsm_position(machine->fsm);
 	_cleanup_(buf_release) struct buf value = BUF_INIT;
-	struct key key = key_begin(KEY_POSITION);
+	struct row_key key = row_key_begin(KEY_POSITION);
 	struct kv_change change;
 	int rc;
 
@@ -134,7 +134,7 @@ void machine_shift(struct machine *machine, int by, uint64_t first, uint64_t las
 	}
 	position.index = by < 0 ? position.index - 1 : position.index + 1;
 	position_encode(&position, &value);
-	change = (struct kv_change){.key = key_bytes(&key), .value = buf_bytes(&value)};
+	change = (struct kv_change){.key = row_key_bytes(&key), .value = buf_bytes(&value)};
 	rc = kv_write(machine->kv, &change, 1, NULL);
 	assert(rc == 0);
 	fsm_free(machine->fsm);

@@ -49,20 +49,21 @@ static void change_rows(struct world *w, unsigned rows, bool deletes)
 	uint8_t value[VALUE_BYTES];
 
 	for (unsigned i = 0; i < rows; i++) {
-		struct key key = key_begin(random_below(random, 20) == 0 ? KEY_SESSION : KEY_BYTES);
+		struct row_key key =
+			row_key_begin(random_below(random, 20) == 0 ? KEY_SESSION : KEY_BYTES);
 
 		if (i % 50 == 0) {
 			txn_entry_begin(txn, w->position.index + 1 + i / 50, 7);
 			txn_command_begin(txn);
 		}
-		key_put_u64(&key, random_below(random, STORE_ROWS));
+		row_key_put_u64(&key, random_below(random, STORE_ROWS));
 		if (deletes && random_below(random, 4) == 0) {
-			txn_delete(txn, key_bytes(&key));
+			txn_delete(txn, row_key_bytes(&key));
 		} else {
 			size_t len = (size_t)random_below(random, sizeof value);
 
 			random_fill(random, value, len);
-			txn_put(txn, key_bytes(&key), bytes_of(value, len));
+			txn_put(txn, row_key_bytes(&key), bytes_of(value, len));
 		}
 		if (i % 50 == 49 || i == rows - 1) {
 			assert_int_equal(txn_command_commit(txn, NULL), 0);

@@ -657,7 +657,7 @@ static int ask_plain(unsigned port, const char *verb, const char *target, struct
 	}
 	(void)close(fd);
 	assert_int_equal(strncmp(buf_str(to), "HTTP/1.1 ", 9), 0);
-	return atoi(buf_str(to) + 9);
+	return (int)strtol(buf_str(to) + 9, NULL, 10);
 }
 
 /* On the port for metrics there are metrics, for whoever is on this machine, and nothing else. */

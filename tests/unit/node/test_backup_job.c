@@ -22,7 +22,7 @@ struct world {
 	struct replica_rig rig;
 	struct test_sshd *sshd[NODES];
 	struct config config[NODES];
-	struct identity identity;
+	struct node_identity identity;
 	struct key *backup_key, *signer[NODES];
 	char *backup_public;
 	struct pool *pool[NODES];

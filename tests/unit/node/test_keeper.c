@@ -6,7 +6,7 @@
 
 struct keeper_fixture {
 	struct config config;
-	struct identity identity;
+	struct node_identity identity;
 	struct keeper_self self;
 	struct keeper_facts facts;
 };
@@ -18,7 +18,7 @@ static void fixture_init(struct keeper_fixture *f)
 	struct command command;
 
 	*f = (struct keeper_fixture){.config = {.id = 1, .site = "ams", .n_sites = 3}};
-	f->identity = (struct identity){.cluster_id = {1}, .lineage = {2}, .node_id = 1};
+	f->identity = (struct node_identity){.cluster_id = {1}, .lineage = {2}, .node_id = 1};
 	for (size_t i = 0; i < 3; i++) {
 		struct config_site *site = &f->config.sites[i];
 

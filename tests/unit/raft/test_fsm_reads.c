@@ -208,13 +208,13 @@ static void test_audit_chain(void **state)
 	assert_true(count > 5);
 	for (seq = 1; seq <= count; seq++) {
 		_cleanup_(buf_release) struct buf value = BUF_INIT;
-		struct key key = key_begin(KEY_AUDIT);
+		struct row_key key = row_key_begin(KEY_AUDIT);
 		struct audit_row row;
 
-		key_put_u64(&key, seq);
+		row_key_put_u64(&key, seq);
 		assert_int_equal(audit_store_get(w->view, seq, &value, NULL), 0);
 		assert_int_equal(
-			audit_row_decode(key_bytes(&key), buf_bytes(&value), &row, NULL), 0);
+			audit_row_decode(row_key_bytes(&key), buf_bytes(&value), &row, NULL), 0);
 		assert_memory_equal(row.prev_hash, hash, 32);
 		hash_sha256(buf_bytes(&value), hash);
 	}

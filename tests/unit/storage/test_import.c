@@ -254,17 +254,17 @@ static void test_record_is_a_row(void **state)
 	struct restore_record record = record_of(&end);
 	struct index_row at[2];
 	struct position positions[2];
-	struct key key = key_begin(KEY_RESTORE);
+	struct row_key key = row_key_begin(KEY_RESTORE);
 	uint8_t roots[2][32];
 	uint64_t rows;
 
 	record.unix_ms++;
 	sign_record(w, &record, other.record);
 	b = restore(w, &other);
-	key_put_u64(&key, 1);
+	row_key_put_u64(&key, 1);
 	for (unsigned i = 0; i < 2; i++) {
 		views[i] = kv_view_new(i == 0 ? a : b);
-		assert_int_equal(index_store_of(views[i], key_bytes(&key), &at[i], NULL), 0);
+		assert_int_equal(index_store_of(views[i], row_key_bytes(&key), &at[i], NULL), 0);
 		assert_true(at[i].at.index == end.index && at[i].at.ordinal >= 1U << 30);
 		assert_int_equal(index_store_root(views[i], roots[i], &rows, NULL), 0);
 		assert_int_equal(position_get(views[i], &positions[i], NULL), 0);

@@ -85,36 +85,36 @@ static void test_flips(void **state)
 
 static void test_keys_order_as_fields(void **state)
 {
-	struct key a = key_begin(KEY_HEAD), b = key_begin(KEY_HEAD), after;
+	struct row_key a = row_key_begin(KEY_HEAD), b = row_key_begin(KEY_HEAD), after;
 	uint8_t id[16] = {1};
 
 	(void)state;
-	key_put_id(&a, id);
-	key_put_id(&b, id);
-	after = key_after_prefix(&a);
-	key_put_u64(&a, 255);
-	key_put_u64(&b, 256);
-	assert_true(bytes_compare(key_bytes(&a), key_bytes(&b)) < 0);
-	assert_true(bytes_compare(key_bytes(&b), key_bytes(&after)) < 0);
+	row_key_put_id(&a, id);
+	row_key_put_id(&b, id);
+	after = row_key_after_prefix(&a);
+	row_key_put_u64(&a, 255);
+	row_key_put_u64(&b, 256);
+	assert_true(bytes_compare(row_key_bytes(&a), row_key_bytes(&b)) < 0);
+	assert_true(bytes_compare(row_key_bytes(&b), row_key_bytes(&after)) < 0);
 	memset(id, 0xff, sizeof id);
-	a = key_begin(KEY_HEAD);
-	key_put_id(&a, id);
-	after = key_after_prefix(&a);
+	a = row_key_begin(KEY_HEAD);
+	row_key_put_id(&a, id);
+	after = row_key_after_prefix(&a);
 	assert_int_equal(after.len, 1); /* 0xff has no successor of its own length. */
 	assert_int_equal(after.data[0], KEY_HEAD + 1);
-	assert_true(key_is_row(key_bytes(&a)));
-	a = key_begin(KEY_BY_INDEX);
-	assert_false(key_is_row(key_bytes(&a)));
-	assert_false(key_is_row(bytes_of(NULL, 0)));
-	assert_string_equal(key_family_name(KEY_BYTES), "bytes");
-	assert_string_equal(key_family_name(0x99), "?");
+	assert_true(row_key_is_row(row_key_bytes(&a)));
+	a = row_key_begin(KEY_BY_INDEX);
+	assert_false(row_key_is_row(row_key_bytes(&a)));
+	assert_false(row_key_is_row(bytes_of(NULL, 0)));
+	assert_string_equal(row_key_family_name(KEY_BYTES), "bytes");
+	assert_string_equal(row_key_family_name(0x99), "?");
 }
 
 /* First four bytes of SHA-256("abc") are ba7816bf: mod 42. */
 static void test_slice(void **state)
 {
 	(void)state;
-	assert_int_equal(key_slice(bytes_str("abc")), 0xba7816bfU % 42);
+	assert_int_equal(row_key_slice(bytes_str("abc")), 0xba7816bfU % 42);
 }
 
 int main(void)

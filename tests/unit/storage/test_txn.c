@@ -12,20 +12,21 @@
 enum { KEYS = 40 };
 
 /* Rows of a family that nothing else looks into. */
-static struct key key_of(uint64_t i)
+static struct row_key key_of(uint64_t i)
 {
-	struct key key = key_begin(KEY_MEMBER_STATEMENT);
+	struct row_key key = row_key_begin(KEY_MEMBER_STATEMENT);
 
-	key_put_u64(&key, i);
+	row_key_put_u64(&key, i);
 	return key;
 }
 
 /* The view shows exactly the model's rows, in order, from any first key to any end. */
 static void expect(const struct txn *txn, const struct omap *model, struct random *random)
 {
-	struct key first = key_of(random_below(random, KEYS)), end = key_of(KEYS);
-	struct kv_iter *iter = kv_iter_new(txn_view(txn), key_bytes(&first), key_bytes(&end));
-	const struct omap_item *item = omap_seek(model, key_bytes(&first), false);
+	struct row_key first = key_of(random_below(random, KEYS)), end = key_of(KEYS);
+	struct kv_iter *iter =
+		kv_iter_new(txn_view(txn), row_key_bytes(&first), row_key_bytes(&end));
+	const struct omap_item *item = omap_seek(model, row_key_bytes(&first), false);
 
 	for (; item != NULL; item = omap_seek(model, omap_key(item), true)) {
 		_cleanup_(buf_release) struct buf value = BUF_INIT;
@@ -43,7 +44,7 @@ static void expect(const struct txn *txn, const struct omap *model, struct rando
 
 static void change(struct txn *txn, struct omap *model, struct random *random)
 {
-	struct key key = key_of(random_below(random, KEYS));
+	struct row_key key = key_of(random_below(random, KEYS));
 	static const uint8_t values[4][2] = {{1, 0}, {1, 1}, {1, 2}, {1, 3}};
 	const uint8_t *value = values[random_below(random, 4)]; /* Outlives the txn. */
 	_cleanup_(buf_release) struct buf old = BUF_INIT;
@@ -51,20 +52,20 @@ static void change(struct txn *txn, struct omap *model, struct random *random)
 
 	switch (random_below(random, 4)) {
 	case 0:
-		txn_delete(txn, key_bytes(&key));
-		(void)omap_remove(model, key_bytes(&key));
-		if (kv_get(txn_view(txn), key_bytes(&key), &old, NULL) != KLUIS_ENOTFOUND) {
+		txn_delete(txn, row_key_bytes(&key));
+		(void)omap_remove(model, row_key_bytes(&key));
+		if (kv_get(txn_view(txn), row_key_bytes(&key), &old, NULL) != KLUIS_ENOTFOUND) {
 			fail_msg("deleted and still there");
 		}
 		break;
 	case 1:
 		hash_sha256(bytes_of(value, 2), hash);
-		txn_put_borrowed(txn, key_bytes(&key), bytes_of(value, 2), hash);
-		omap_put(model, key_bytes(&key), bytes_of(value, 2), false);
+		txn_put_borrowed(txn, row_key_bytes(&key), bytes_of(value, 2), hash);
+		omap_put(model, row_key_bytes(&key), bytes_of(value, 2), false);
 		break;
 	default:
-		txn_put(txn, key_bytes(&key), bytes_of(value, 2));
-		omap_put(model, key_bytes(&key), bytes_of(value, 2), false);
+		txn_put(txn, row_key_bytes(&key), bytes_of(value, 2));
+		omap_put(model, row_key_bytes(&key), bytes_of(value, 2), false);
 		break;
 	}
 }
@@ -115,36 +116,36 @@ static void test_no_change_is_none(void **state)
 	struct kv *kv = kv_memory_new();
 	struct position start = {0}, after;
 	struct txn *txn = txn_new(kv, &start);
-	struct key key = key_of(1);
+	struct row_key key = key_of(1);
 	struct index_row row;
 
 	(void)state;
 	txn_entry_begin(txn, 1, 1);
 	txn_command_begin(txn);
-	txn_put(txn, key_bytes(&key), bytes_str("a"));
+	txn_put(txn, row_key_bytes(&key), bytes_str("a"));
 	assert_int_equal(txn_command_commit(txn, NULL), 0);
 	after = *txn_position(txn);
 	assert_memory_not_equal(after.state_hash, start.state_hash, 32);
 	txn_entry_begin(txn, 2, 1);
 	txn_command_begin(txn);
-	txn_put(txn, key_bytes(&key), bytes_str("b"));
-	txn_delete(txn, key_bytes(&key));
-	txn_put(txn, key_bytes(&key), bytes_str("a"));
+	txn_put(txn, row_key_bytes(&key), bytes_str("b"));
+	txn_delete(txn, row_key_bytes(&key));
+	txn_put(txn, row_key_bytes(&key), bytes_str("a"));
 	assert_int_equal(txn_command_commit(txn, NULL), 0);
 	assert_memory_equal(after.state_hash, txn_position(txn)->state_hash, 32);
 	assert_true(txn_position(txn)->commands == 1);
-	assert_int_equal(index_store_of(txn_view(txn), key_bytes(&key), &row, NULL), 0);
+	assert_int_equal(index_store_of(txn_view(txn), row_key_bytes(&key), &row, NULL), 0);
 	assert_true(row.at.index == 1 && row.at.ordinal == 0);
 	txn_command_begin(txn);
-	txn_delete(txn, key_bytes(&key));
+	txn_delete(txn, row_key_bytes(&key));
 	assert_int_equal(txn_command_commit(txn, NULL), 0);
-	assert_int_equal(index_store_of(txn_view(txn), key_bytes(&key), &row, NULL), 0);
+	assert_int_equal(index_store_of(txn_view(txn), row_key_bytes(&key), &row, NULL), 0);
 	assert_true(row.deleted && row.at.index == 2);
 	txn_command_begin(txn);
-	txn_forget(txn, &row.at, key_bytes(&key));
+	txn_forget(txn, &row.at, row_key_bytes(&key));
 	assert_int_equal(txn_command_commit(txn, NULL), 0);
 	assert_int_equal(
-		index_store_of(txn_view(txn), key_bytes(&key), &row, NULL), KLUIS_ENOTFOUND);
+		index_store_of(txn_view(txn), row_key_bytes(&key), &row, NULL), KLUIS_ENOTFOUND);
 	assert_int_equal(txn_store(txn, NULL), 0);
 	assert_int_equal(fixture_check_store(kv, NULL), 0);
 	txn_free(txn);
@@ -157,14 +158,14 @@ static void test_state_hash_formula(void **state)
 	struct kv *kv = kv_memory_new();
 	struct position start = {0};
 	struct txn *txn = txn_new(kv, &start);
-	struct key key = key_of(7);
+	struct row_key key = key_of(7);
 	_cleanup_(buf_release) struct buf whole = BUF_INIT;
 	uint8_t value_hash[32], hash[32];
 
 	(void)state;
 	txn_entry_begin(txn, 1, 1);
 	txn_command_begin(txn);
-	txn_put(txn, key_bytes(&key), bytes_str("value"));
+	txn_put(txn, row_key_bytes(&key), bytes_str("value"));
 	assert_int_equal(txn_command_commit(txn, NULL), 0);
 	hash_sha256(bytes_str("value"), value_hash);
 	buf_put_lp16(&whole, bytes_str("kluis/v1/state"));
@@ -172,7 +173,7 @@ static void test_state_hash_formula(void **state)
 	buf_put_u32(&whole, 8);
 	buf_put_u64(&whole, 1);
 	buf_put_u32(&whole, 4 + key.len + 1 + 32);
-	buf_put_lp32(&whole, key_bytes(&key));
+	buf_put_lp32(&whole, row_key_bytes(&key));
 	buf_put_u8(&whole, 0);
 	buf_append(&whole, value_hash, 32);
 	hash_sha256(buf_bytes(&whole), hash);
