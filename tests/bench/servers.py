@@ -20,14 +20,12 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def usage(pids):
-    """What each process has used so far: CPU seconds, bytes it had written to disk, resident bytes now and at most."""
+    """What each process has used so far: CPU seconds, resident bytes now."""
     rows = []
     for pid in pids:
         stat = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        io = dict(line.split(": ") for line in pathlib.Path(f"/proc/{pid}/io").read_text().splitlines())
         status = {k: v for k, _, v in (line.partition(":") for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines())}
-        rows.append({"cpu_s": (int(stat[11]) + int(stat[12])) / TICKS, "written": int(io["write_bytes"]),
-                     "rss": int(status["VmRSS"].split()[0]) * 1024, "rss_max": int(status["VmHWM"].split()[0]) * 1024})
+        rows.append({"cpu_s": (int(stat[11]) + int(stat[12])) / TICKS, "rss": int(status["VmRSS"].split()[0]) * 1024})
     return rows
 
 
@@ -37,6 +35,105 @@ def run_json(command, timeout):
     if done.returncode != 0:
         raise RuntimeError(f"{pathlib.Path(command[0]).name} ended with {done.returncode}: {(done.stderr or done.stdout).strip()[-500:]}")
     return json.loads(done.stdout)
+
+
+class Disk:
+    """A file system of its own (ext4 in an image, on a loop device), so that what reaches the device is counted, whoever else writes on this
+    machine. /proc/PID/io will not do: since Linux 6.16 ext4 has large folios, and each small overwrite counts as a whole one there.
+    Root only; otherwise path is the usual temporary directory and written() is None."""
+    # Unmounts even if the run itself was killed, once the clusters' own reapers have ended what ran there.
+    REAPER = ('cat >/dev/null; for i in $(seq 300); do mountpoint -q "$1/m" || break; umount "$1/m" 2>/dev/null && break; sleep 0.2; done; '
+              'rmdir "$1/m" && rm -rf "$1"')
+    IMAGE_BYTES = 24 << 30
+
+    def __init__(self):
+        self.top = self.device = None
+        self.path = tempfile.gettempdir()
+
+    def __enter__(self):
+        if os.geteuid() != 0:
+            return self
+        self.top = pathlib.Path(tempfile.mkdtemp(prefix="bench-disk-"))
+        self.reaper = subprocess.Popen(["bash", "-c", self.REAPER, "reaper", str(self.top)], stdin=subprocess.PIPE,
+                                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+        mount, image = self.top / "m", self.top / "image"
+        mount.mkdir()
+        with open(image, "wb") as file:
+            file.truncate(self.IMAGE_BYTES)
+        subprocess.run(["mkfs.ext4", "-q", "-F", "-E", "lazy_itable_init=0,lazy_journal_init=0", str(image)], check=True, capture_output=True)
+        if subprocess.run(["mount", "-o", "loop", str(image), str(mount)], check=False, capture_output=True).returncode == 0:
+            number = os.stat(mount).st_dev
+            self.device = pathlib.Path(f"/sys/dev/block/{os.major(number)}:{os.minor(number)}/stat")
+            self.path = str(mount)
+        return self
+
+    def written(self):
+        """Bytes that the device was given so far, all caches emptied first."""
+        if self.device is None:
+            return None
+        subprocess.run(["sync", "-f", self.path], check=True)
+        return int(self.device.read_text().split()[6]) * 512
+
+    def __exit__(self, *_):
+        if self.top is None:
+            return
+        if self.device is not None:
+            subprocess.run(["umount", self.path], check=False)
+        self.reaper.stdin.close()
+        self.reaper.wait(90)
+
+
+class Nginx:
+    """One nginx worker that serves a small static file over TLS: what a node's smallest answers are compared with."""
+    name = "nginx"
+
+    def __init__(self, certificate, key, body):
+        self.top = pathlib.Path(tempfile.mkdtemp(prefix="nginx-bench-"))
+        self.port = free_ports(1)
+        (self.top / "healthz").write_bytes(body)
+        user = "user root;" if os.geteuid() == 0 else ""  # The directory is nobody else's.
+        (self.top / "conf").write_text(f"""
+{user} daemon off; worker_processes 1; pid {self.top}/pid; error_log {self.top}/log;
+events {{ worker_connections 512; }}
+http {{
+    access_log off; sendfile on; tcp_nopush on; keepalive_requests 100000000; default_type application/json;
+    client_body_temp_path {self.top}/1; proxy_temp_path {self.top}/2; fastcgi_temp_path {self.top}/3; uwsgi_temp_path {self.top}/4;
+    scgi_temp_path {self.top}/5;
+    server {{ listen 127.0.0.1:{self.port} ssl; ssl_certificate {certificate}; ssl_certificate_key {key}; ssl_protocols TLSv1.3; root {self.top}; }}
+}}
+""")
+        self.process = None
+
+    def __enter__(self):
+        self.process = subprocess.Popen(["nginx", "-e", str(self.top / "log"), "-c", str(self.top / "conf")], stdin=subprocess.DEVNULL,
+                                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            wait_until("nginx has its worker", 10, lambda: len(self.pids()) == 2)
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        self.process.terminate()  # The master ends its worker.
+        self.process.wait(10)
+        shutil.rmtree(self.top, ignore_errors=True)
+
+    def pids(self):
+        children = pathlib.Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        return [self.process.pid, *map(int, children)]
+
+    def url(self):
+        return f"https://127.0.0.1:{self.port}"
+
+
+def on(path, server):
+    """Makes a cluster whose directories lie below path."""
+    before, tempfile.tempdir = tempfile.tempdir, path
+    try:
+        return server()
+    finally:
+        tempfile.tempdir = before
 
 
 class Kluis:
@@ -71,6 +168,10 @@ class Kluis:
         for member in at:
             command += ["--endpoint", self.url(member)]
         return command
+
+    def api_files(self, member):
+        site = self.cluster.site_dir(SITES[member])
+        return site / "api.pem", site / "api.key"
 
     def kill(self, member):
         os.kill(self.cluster.pid(SITES[member]), signal.SIGKILL)
@@ -193,16 +294,3 @@ class Etcd:
         self.processes[member].wait(10)
         self.start(member, "existing")
         wait_until(f"etcd member {member} is back", 30, lambda: self.status()[member] is not None)
-
-
-def settle(pids, seconds):
-    """Waits until nothing is written to disk any more for a second, or time is up; the last usage."""
-    end = time.monotonic() + seconds
-    rows = usage(pids)
-    while time.monotonic() < end:
-        time.sleep(1)
-        now = usage(pids)
-        if sum(r["written"] for r in now) - sum(r["written"] for r in rows) < 1 << 20:
-            return now
-        rows = now
-    return rows
