@@ -13,7 +13,7 @@ import unittest
 
 from cluster import SITES, Cluster, wait_until
 
-HELLO_BYTES = 73
+HELLO_BYTES = 97
 VICTIM, VICTIM_ID = "gro", 5
 OTHERS = [site for site in SITES if site != VICTIM]
 
@@ -98,9 +98,9 @@ class Certificates(unittest.TestCase):
             self.assertIn(text, said)
         self.assertEqual(self.cluster.get(VICTIM, "/healthz")[0], 0, "it listens all the same")
 
-    def hello(self, node=VICTIM_ID, cluster_id=None, lineage=None, magic=b"KLNK", version=1):
-        hello = magic + struct.pack(">B", version) + (cluster_id or self.cluster_id) + (lineage or self.lineage) + struct.pack(
-            ">QQQIQ", node, 1, 1, 1, 0)
+    def hello(self, node=VICTIM_ID, cluster_id=None, lineage=None, magic=b"KLNK", version=2, incarnation=bytes([7] * 16)):
+        hello = (magic + struct.pack(">B", version) + (cluster_id or self.cluster_id) + (lineage or self.lineage) +
+                 struct.pack(">Q", node) + incarnation + struct.pack(">QQQIQ", 1, 1, 1, 1, 0))
         self.assertEqual(len(hello), HELLO_BYTES)
         return hello
 
@@ -316,8 +316,13 @@ class Certificates(unittest.TestCase):
         self.check_wire(b"\x05", "reason=", self.hello(node=1), *link(self.cluster.site_dir("ams")))
         self.check_wire(b"\x03", "another cluster", self.hello(cluster_id=strange), *link(gro))
         self.check_wire(b"\x04", "lineage", self.hello(lineage=strange), *link(gro))
-        self.check_wire(b"\x02", "version", self.hello(version=2), *link(gro))
+        self.check_wire(b"\x02", "version", self.hello(version=1), *link(gro))
         self.check_wire(b"\x08", "malformed hello", self.hello(magic=b"GET "), *link(gro))
+        self.check_wire(b"\x08", "malformed hello", self.hello(incarnation=bytes(16)), *link(gro))
+        # The right certificate, but not the memory that belongs to it; and that, as it was at another start.
+        log_id = (gro / "data" / "log" / "state").read_bytes()[16:32]
+        self.check_wire(b"\x09", "initialised anew", self.hello(), *link(gro))
+        self.check_wire(b"\x0a", "an old copy of itself", self.hello(incarnation=log_id), *link(gro))
         self.others_serve()
 
     # --- new certificates while it runs ---

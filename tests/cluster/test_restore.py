@@ -201,10 +201,12 @@ class Restore(unittest.TestCase):
             self.assertEqual([base64.urlsafe_b64decode(r + "==") for r in restore["records"]], records, site)
 
     def standby_without_store(self):
-        """The standby begins with its identity alone: it gets its store from a peer, by checkpoint."""
-        data = self.c.site_dir(SITES[-1]) / "data"
-        for part in ("db", "log"):
-            shutil.rmtree(data / part)
+        """The standby begins with the new lineage and an empty log: it gets its store from a peer, by checkpoint."""
+        here = self.c.site_dir(SITES[-1])
+        identity = (here / "data" / "identity").read_bytes()
+        shutil.rmtree(here / "data")
+        self.c.run([str(self.c.kluisd), "init", "--development", "--config", str(here / "kluisd.ini")], True, 60)
+        (here / "data" / "identity").write_bytes(identity)
         return self.c.log_mark(SITES[-1])
 
     def client_comes_back(self):
