@@ -134,6 +134,10 @@ KLUIS_MUST_CHECK int vault_restore_check(struct profile *profile, struct client 
 KLUIS_MUST_CHECK int vault_restore_accept(struct profile *profile, struct client *client,
 	const struct vault_restore *restore, struct err *e);
 
+/* Appends the signed head of a new vault, HEAD_BYTES. create: its create statement. */
+KLUIS_MUST_CHECK int vault_first_head(const struct profile *profile, const uint8_t id[ID_BYTES],
+	struct bytes create, struct buf *ret_head, struct err *e);
+
 /* For the files of this module. */
 char *vault_file(const struct vault *vault, const char *name);
 KLUIS_MUST_CHECK int vault_store_pin(struct vault *vault, struct err *e);

@@ -19,8 +19,8 @@ struct creating {
 	struct bytes create, head, label;
 };
 
-static int create_head(const struct profile *profile, const uint8_t id[ID_BYTES],
-	struct bytes create, struct buf *ret_head, struct err *e)
+int vault_first_head(const struct profile *profile, const uint8_t id[ID_BYTES], struct bytes create,
+	struct buf *ret_head, struct err *e)
 {
 	struct statement statement;
 	struct head head = {.seq = 1,
@@ -182,7 +182,7 @@ int vault_create(struct profile *profile, struct client *client, const char *nam
 	secret_random(&vault.keys[0].vk, PAGE_KEY_BYTES, &random_system);
 	rc = members_create(id, MEMBER_OBJECT_VAULT, profile->user_id, NULL, profile->device,
 		clock_wall_ms(&clock_system), &vault.create, e);
-	rc = rc != 0 ? rc : create_head(profile, id, buf_bytes(&vault.create), &head, e);
+	rc = rc != 0 ? rc : vault_first_head(profile, id, buf_bytes(&vault.create), &head, e);
 	if (rc == 0) {
 		create_label(id, &vault.keys[0].vk, name, &label);
 		rc = create_store(profile, &vault, buf_bytes(&head), buf_bytes(&label), e);

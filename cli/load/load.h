@@ -96,7 +96,8 @@ void load_free(struct load *load); /* NULL is fine. */
 KLUIS_MUST_CHECK int load_connect(struct load *load, struct err *e);
 /* Runs the workload on all clients. limit_ms 0: until every client ran out of requests; else until
  * that time is over or the FIRST client ran out (from there on fewer clients would be measured than
- * asked for). Blocks. *ret_result is set also on failure. */
+ * asked for). Blocks. *ret_result is set also on failure, after which the load can only be freed.
+ */
 KLUIS_MUST_CHECK int load_run(struct load *load, const struct load_workload *workload, void *arg,
 	uint64_t limit_ms, struct load_result *ret_result, struct err *e);
 

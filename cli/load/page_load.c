@@ -9,6 +9,7 @@
 #include "base/random.h"
 #include "base/text.h"
 #include "cli/client/json_reader.h"
+#include "cli/client/vault.h"
 #include "crypto/member.h"
 #include "crypto/merkle.h"
 #include "crypto/page.h"
@@ -80,28 +81,15 @@ static int client_init(struct page_load *p, struct page_client *c, struct err *e
 {
 	_cleanup_(buf_release) struct buf create = BUF_INIT;
 	_cleanup_(buf_release) struct buf encoded = BUF_INIT;
-	struct statement statement;
-	struct head head = {.seq = 1,
-		.key_epoch = 1,
-		.members_rev = 1,
-		.unix_ms = clock_wall_ms(&clock_system)};
 	int rc;
 
 	random_fill(&random_system, c->vault_id, ID_BYTES);
 	secret_random(&c->vk, PAGE_KEY_BYTES, &random_system);
 	c->tree = merkle_new();
 	rc = members_create(c->vault_id, MEMBER_OBJECT_VAULT, p->profile->user_id, NULL,
-		p->profile->device, head.unix_ms, &create, e);
-	rc = rc != 0 ? rc : statement_parse(CHAIN_MEMBERS, buf_bytes(&create), &statement, e);
-	if (rc != 0) {
-		return rc;
-	}
-	memcpy(head.vault_id, c->vault_id, ID_BYTES);
-	merkle_root(c->tree, head.merkle_root);
-	memcpy(head.members_hash, statement.hash, HASH_BYTES);
-	memcpy(head.user_id, p->profile->user_id, ID_BYTES);
-	memcpy(head.device_id, p->profile->device_id, ID_BYTES);
-	rc = head_sign(&head, p->profile->device, &encoded, e);
+		p->profile->device, clock_wall_ms(&clock_system), &create, e);
+	rc = rc != 0 ? rc
+		     : vault_first_head(p->profile, c->vault_id, buf_bytes(&create), &encoded, e);
 	rc = rc != 0 ? rc : head_parse(buf_bytes(&encoded), &c->head, e);
 	if (rc == 0) {
 		create_request(p, c, buf_bytes(&create), buf_bytes(&encoded));
@@ -208,9 +196,19 @@ static int client_prepare(struct page_load *p, struct page_client *c, struct err
 	return 0;
 }
 
+static uint64_t prepared_bytes(const struct page_load *p, unsigned n)
+{
+	return (uint64_t)n * p->clients * (p->page_bytes + PAGE_HEAD_BYTES_MAX);
+}
+
+unsigned page_load_room(const struct page_load *p)
+{
+	return (unsigned)((PAGE_LOAD_BYTES_MAX - p->held_bytes) / prepared_bytes(p, 1));
+}
+
 int page_load_prepare(struct page_load *p, unsigned n, struct err *e)
 {
-	uint64_t more = (uint64_t)n * p->clients * (p->page_bytes + PAGE_HEAD_BYTES_MAX);
+	uint64_t more = prepared_bytes(p, n);
 
 	if (p->held_bytes + more > PAGE_LOAD_BYTES_MAX) {
 		return err_set(e, KLUIS_ETOOLARGE,
@@ -392,18 +390,6 @@ size_t page_load_page_bytes(const struct page_load *p)
 const struct page_load_cost *page_load_cost(const struct page_load *p)
 {
 	return &p->cost;
-}
-
-unsigned page_load_left(const struct page_load *p)
-{
-	unsigned least = UINT32_MAX;
-
-	for (unsigned i = 0; i < p->clients; i++) {
-		unsigned left = p->of[i].n_puts - p->of[i].sent;
-
-		least = left < least ? left : least;
-	}
-	return least;
 }
 
 /* Whether a listed vault is one of ours, and what its deletion needs. */

@@ -48,13 +48,13 @@ size_t page_load_page_bytes(const struct page_load *pages);
 /* Makes n more puts for each client, each of a new page. KLUIS_ETOOLARGE when all requests
  * together would need more than PAGE_LOAD_BYTES_MAX. */
 KLUIS_MUST_CHECK int page_load_prepare(struct page_load *pages, unsigned n, struct err *e);
+/* How many more puts each client may prepare within that. */
+unsigned page_load_room(const struct page_load *pages);
 /* How many requests page_load_mix has for each client from now on; UINT64_MAX (as at first): as
  * many as are asked for, while puts are left. */
 void page_load_set_budget(struct page_load *pages, uint64_t requests);
 /* Of everything prepared so far. */
 const struct page_load_cost *page_load_cost(const struct page_load *pages);
-/* Puts that a client has made and not yet sent; the least of all clients. */
-unsigned page_load_left(const struct page_load *pages);
 
 /* To be run in this order, arg is the struct page_load: each client's vault; all puts that are
  * prepared; the measured mix (reads ask for pages whose put was answered, and compare every byte).
