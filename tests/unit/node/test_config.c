@@ -20,14 +20,19 @@ static const char config_good[] =
 	"[site utr]\nid = 3\nlink = c.example:7103\n"
 	"[site gro]\nid = 4\nlink = d.example:7104\nrole = standby\n";
 
+static int load_in(const char *dir, const char *text, struct config **ret_config, struct err *e)
+{
+	_cleanup_(x_freep) char *path = x_asprintf("%s/kluisd.ini", dir);
+
+	assert_int_equal(file_write(path, bytes_str(text), 0600, e), 0);
+	return config_load(ret_config, path, e);
+}
+
 static int load(const char *text, struct config **ret_config, struct err *e)
 {
 	char *dir = scratch_new("config");
-	_cleanup_(x_freep) char *path = x_asprintf("%s/kluisd.ini", dir);
-	int rc;
+	int rc = load_in(dir, text, ret_config, e);
 
-	assert_int_equal(file_write(path, bytes_str(text), 0600, e), 0);
-	rc = config_load(ret_config, path, e);
 	scratch_free(dir);
 	return rc;
 }
@@ -128,9 +133,50 @@ static void test_bad(void **state)
 	}
 }
 
+/* What a reload must tell, because it only counts after a restart. */
+static void test_difference(void **state)
+{
+	static const struct {
+		const char *from, *to, *name; /* NULL: none. */
+	} rows[] = {
+		{"[storage]", "[storage]", NULL},
+		{"site = rtd", "site = rtd\nlog_level = debug", NULL},
+		{"cache_mib = 64", "cache_mib = 65", "[storage] cache_mib"},
+		{"key = a.key", "key = b.key", "[api] key"},
+		{"127.0.0.1:7002", "127.0.0.1:7003", "[api] listen"},
+		{"c.example:7103", "e.example:7103", "[site utr] link"},
+		{"ssh_user = bk", "ssh_user = bl", "[site rtd] ssh_user"},
+		{"role = standby", "role = voter", "[site gro] role"},
+		{"[site utr]", "[site utx]", "[site utr]"},
+		{"[storage]", "[cluster]\nrestore_key = r\n[storage]", "[cluster] restore_key"},
+	};
+	char *dir = scratch_new("config");
+	struct config *before = NULL;
+	struct err e = {0};
+
+	(void)state;
+	assert_int_equal(load_in(dir, config_good, &before, &e), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		_cleanup_(buf_release) struct buf text = BUF_INIT;
+		const char *at = strstr(config_good, rows[i].from);
+		char name[CONFIG_SETTING_BYTES] = "";
+		struct config *after = NULL;
+
+		buf_append(&text, config_good, (size_t)(at - config_good));
+		buf_printf(&text, "%s%s", rows[i].to, at + strlen(rows[i].from));
+		assert_int_equal(load_in(dir, buf_str(&text), &after, &e), 0);
+		assert_int_equal(config_difference(before, after, name), rows[i].name != NULL);
+		assert_string_equal(name, rows[i].name == NULL ? "" : rows[i].name);
+		config_free(after);
+	}
+	config_free(before);
+	scratch_free(dir);
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_good), cmocka_unit_test(test_bad)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_good), cmocka_unit_test(test_bad),
+		cmocka_unit_test(test_difference)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
