@@ -64,7 +64,7 @@ int err_from_api(const char *api_code, int http_status)
 	return KLUIS_EINTERNAL;
 }
 
-int err_set(struct err *e, int code, const char *fmt, ...)
+int(err_set)(struct err *e, int code, const char *fmt, ...)
 {
 	va_list args;
 
@@ -92,7 +92,7 @@ static int err_code_of_errno(int errnum)
 	}
 }
 
-int err_set_errno(struct err *e, int errnum, const char *fmt, ...)
+int(err_set_errno)(struct err *e, int errnum, const char *fmt, ...)
 {
 	int code = err_code_of_errno(errnum);
 	char reason[96];
@@ -111,7 +111,7 @@ int err_set_errno(struct err *e, int errnum, const char *fmt, ...)
 	return code;
 }
 
-int err_wrap(struct err *e, int code, const char *fmt, ...)
+int(err_wrap)(struct err *e, int code, const char *fmt, ...)
 {
 	char head[256], tail[256];
 	size_t n, len;

@@ -34,6 +34,11 @@ char *x_strdup(const char *text)
 	return mem_check(strdup(text));
 }
 
+char *x_strndup(const char *text, size_t len)
+{
+	return mem_check(strndup(text, len));
+}
+
 char *x_asprintf(const char *fmt, ...)
 {
 	char *text = NULL;

@@ -13,13 +13,14 @@
 #define KLUIS_PRINTF(fmt, args)		__attribute__((format(printf, fmt, args)))
 #define _cleanup_(fn)			__attribute__((cleanup(fn)))
 
-/* As malloc, calloc, realloc, strdup; abort when memory is short (a supervisor restarts the node,
- * Raft covers it). A size that came from a peer, a client or a disk is checked against a named
- * limit before it gets here. */
+/* As malloc, calloc, realloc, strdup, strndup; abort when memory is short (a supervisor restarts
+ * the node, Raft covers it). A size that came from a peer, a client or a disk is checked against a
+ * named limit before it gets here. */
 void *x_malloc(size_t bytes) __attribute__((returns_nonnull, malloc));
 void *x_calloc(size_t count, size_t bytes) __attribute__((returns_nonnull, malloc));
 void *x_realloc(void *ptr, size_t bytes) __attribute__((returns_nonnull));
 char *x_strdup(const char *text) __attribute__((returns_nonnull, malloc));
+char *x_strndup(const char *text, size_t len) __attribute__((returns_nonnull, malloc));
 char *x_asprintf(const char *fmt, ...) KLUIS_PRINTF(1, 2) __attribute__((returns_nonnull));
 void *x_memdup(const void *data, size_t bytes) __attribute__((returns_nonnull, malloc));
 

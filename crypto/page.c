@@ -42,7 +42,7 @@ static int page_check_form(const struct page_header *h, struct err *e)
 int page_parse(struct bytes page, struct page_header *ret_header, struct err *e)
 {
 	struct wire w = wire_of(page);
-	struct page_header h;
+	struct page_header h = {0};
 	uint8_t version;
 	int rc;
 

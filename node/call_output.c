@@ -75,7 +75,7 @@ int call_list_all(struct api_call *call, json_t *all)
 {
 	json_t *items = json_array();
 	uint8_t key[4];
-	const uint8_t *cursor;
+	const uint8_t *cursor = NULL;
 	size_t n = json_array_size(all), at;
 	int rc = call_cursor(call, sizeof key, &cursor);
 
@@ -166,7 +166,7 @@ int call_octets(struct api_call *call, struct buf *bytes)
 {
 	struct bytes range;
 	uint64_t first = 0, len = bytes->len;
-	bool not_modified;
+	bool not_modified = false;
 	int rc = call_not_modified(call, &not_modified);
 
 	if (rc != 0 || not_modified) {

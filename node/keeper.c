@@ -118,7 +118,7 @@ static int keeper_read(
 {
 	struct kv_view *view = kv_view_new(kv);
 	struct cluster_row cluster;
-	struct position position;
+	struct position position = {0};
 	int rc = cluster_store_get(view, &cluster, e);
 
 	facts->have_cluster = rc == 0;

@@ -499,7 +499,10 @@ void checkpoint_tick(struct replica *r)
 void checkpoint_stop(struct replica *r)
 {
 	while (r->checkpoint_sends != NULL) {
-		checkpoint_send_free(r->checkpoint_sends);
+		struct checkpoint_send *first = r->checkpoint_sends;
+
+		checkpoint_send_free(first);
+		assert(r->checkpoint_sends != first);
 	}
 	while (r->checkpoint != NULL) {
 		struct checkpoint *c = r->checkpoint;

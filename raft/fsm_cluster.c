@@ -247,7 +247,7 @@ int apply_hash_report(struct apply *a, const struct command_hash_report *c)
 	struct report_row reports[SITES_MAX], row = {.index = c->index, .node = c->node};
 	struct node_counts nodes;
 	struct node_row node;
-	size_t n;
+	size_t n = 0;
 	int rc = node_store_get(a->view, c->node, &node, a->e);
 
 	if (rc == 0 && c->index >= a->index) {

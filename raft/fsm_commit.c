@@ -16,7 +16,9 @@ static int page_row_of(struct apply *a, struct bytes page, struct page_row *ret_
 	int rc = page_parse(page, &h, a->e);
 
 	if (rc != 0) {
-		return apply_refusal(rc);
+		rc = apply_refusal(rc);
+		assert(rc != 0);
+		return rc;
 	}
 	*ret_row = (struct page_row){.page_no = h.place.page_no,
 		.revision = h.place.revision,

@@ -198,7 +198,11 @@ static void links_init_handles(struct links *links)
 
 static int links_listen(struct links *links, const struct sockaddr *address, struct err *e)
 {
-	struct sockaddr_storage bound;
+	union {
+		struct sockaddr any;
+		struct sockaddr_in in4;
+		struct sockaddr_in6 in6;
+	} bound = {.in6 = {0}};
 	int len = sizeof bound, status;
 
 	status = uv_tcp_bind(&links->listener, address, 0);
@@ -206,13 +210,13 @@ static int links_listen(struct links *links, const struct sockaddr *address, str
 		status = uv_listen((uv_stream_t *)&links->listener, LINK_BACKLOG, link_accept_cb);
 	}
 	if (status == 0) {
-		status = uv_tcp_getsockname(&links->listener, (struct sockaddr *)&bound, &len);
+		status = uv_tcp_getsockname(&links->listener, &bound.any, &len);
 	}
 	if (status < 0) {
 		return err_set(e, KLUIS_EIO, "%s", uv_strerror(status));
 	}
-	links->port = ntohs(bound.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&bound)->sin6_port
-							: ((struct sockaddr_in *)&bound)->sin_port);
+	links->port =
+		ntohs(bound.any.sa_family == AF_INET6 ? bound.in6.sin6_port : bound.in4.sin_port);
 	return 0;
 }
 

@@ -120,13 +120,15 @@ static void writer_roll(struct log_writer *w, uint64_t first_index, bool alone)
 
 static void writer_gather(struct log_writer *w, void *base, size_t len)
 {
-	struct iovec *last = w->n_iov == 0 ? NULL : &w->iov[w->n_iov - 1];
+	if (w->n_iov > 0) {
+		struct iovec *last = &w->iov[w->n_iov - 1];
 
-	if (last != NULL && (uint8_t *)last->iov_base + last->iov_len == base) {
-		last->iov_len += len;
-	} else {
-		w->iov[w->n_iov++] = (struct iovec){base, len};
+		if ((uint8_t *)last->iov_base + last->iov_len == base) {
+			last->iov_len += len;
+			return;
+		}
 	}
+	w->iov[w->n_iov++] = (struct iovec){base, len};
 }
 
 static uint8_t *writer_stage(struct log_writer *w, size_t len)

@@ -38,6 +38,8 @@ static void propose_push_front(struct propose_list *list, struct propose *req)
 static void propose_unlink(struct propose_list *list, struct propose *req)
 {
 	assert(list->n > 0 && list->bytes >= req->command.len);
+	assert((req->prev == NULL) == (list->head == req));
+	assert((req->next == NULL) == (list->tail == req));
 	*(req->prev == NULL ? &list->head : &req->prev->next) = req->next;
 	*(req->next == NULL ? &list->tail : &req->next->prev) = req->prev;
 	list->n--;

@@ -54,12 +54,13 @@ void row_text(struct wire *w, char *to, size_t max)
 {
 	struct bytes text = wire_lp16(w, max);
 
-	if (memchr(text.data == NULL ? (const uint8_t *)"" : text.data, 0, text.len) != NULL) {
-		wire_fail(w);
-		text.len = 0;
-	}
 	memset(to, 0, max + 1);
-	if (text.len > 0) {
+	if (text.len == 0) {
+		return;
+	}
+	if (memchr(text.data, 0, text.len) != NULL) {
+		wire_fail(w);
+	} else {
 		memcpy(to, text.data, text.len);
 	}
 }

@@ -57,7 +57,7 @@ int client_endpoint_address(const char *url, char **ret_address, struct err *e)
 	bracket = memrchr(host, ']', len);
 	colon = memrchr(host, ':', len);
 	*ret_address = colon != NULL && (bracket == NULL || colon > bracket)
-			       ? strndup(host, len)
+			       ? x_strndup(host, len)
 			       : x_asprintf("%.*s:443", (int)len, host);
 	return 0;
 }

@@ -71,7 +71,7 @@ static int target_find(struct get_target *t, const char *local_path, bool named,
 	slash = strrchr(t->path, '/');
 	t->dir = slash == NULL	    ? x_strdup(".")
 		 : slash == t->path ? x_strdup("/")
-				    : strndup(t->path, (size_t)(slash - t->path));
+				    : x_strndup(t->path, (size_t)(slash - t->path));
 	return 0;
 }
 

@@ -315,7 +315,7 @@ int vault_commit(struct vault *vault, const struct api_entry *entries, size_t n,
 {
 	_cleanup_(buf_release) struct buf bytes = BUF_INIT;
 	struct commit_undo undo;
-	struct head head;
+	struct head head = {0};
 	int rc;
 
 	assert(vault->tree != NULL);

@@ -121,7 +121,7 @@ int node_config_load(const char *path, struct node_config **ret_config, struct e
 		return rc;
 	}
 	config = x_calloc(1, sizeof *config);
-	config->dir = slash == NULL ? x_strdup("./") : strndup(path, (size_t)(slash - path) + 1);
+	config->dir = slash == NULL ? x_strdup("./") : x_strndup(path, (size_t)(slash - path) + 1);
 	line = ini_parse_string(buf_str(&text), config_line, config);
 	if (line != 0 || !config->has_cluster_id) {
 		rc = line != 0 ? err_set(e, KLUIS_EINVAL, "'%s' line %d: malformed", path, line)

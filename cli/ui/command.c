@@ -495,7 +495,8 @@ static void completion_bash(const struct program *program, struct buf *to)
 	completion_row(to, program, "");
 	for (const struct command *c = program->commands; c->name != NULL; c++) {
 		for (const char *at = c->name; at != NULL; at = strchr(at + 1, ' ')) {
-			_cleanup_(x_freep) char *prefix = strndup(c->name, (size_t)(at - c->name));
+			_cleanup_(x_freep) char *prefix =
+				x_strndup(c->name, (size_t)(at - c->name));
 
 			if (at != c->name) {
 				completion_row(to, program, prefix);

@@ -45,7 +45,7 @@ int app_split(struct invocation *inv, const char *text, char **ret_vault, char *
 		return err_set(&inv->err, KLUIS_EINVAL,
 			"'%s' names no place in a vault: VAULT:/PATH does", text);
 	}
-	*ret_vault = strndup(text, (size_t)(colon - text));
+	*ret_vault = x_strndup(text, (size_t)(colon - text));
 	*ret_path = x_strdup(colon[1] == 0 ? "/" : colon + 1);
 	return 0;
 }

@@ -50,7 +50,7 @@ static int enrol_endpoints(struct enrol *enrol)
 		while (rc == 0 && *list != 0) {
 			size_t len = strcspn(list, ",");
 
-			rc = len == 0 ? 0 : enrol_endpoint(enrol, strndup(list, len));
+			rc = len == 0 ? 0 : enrol_endpoint(enrol, x_strndup(list, len));
 			list += len + (list[len] == ',');
 		}
 	}

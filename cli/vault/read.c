@@ -407,7 +407,7 @@ static int verify_body(struct app *k)
 	for (size_t i = 0; rc == 0 && i < k->inv->n_args; i++) {
 		const char *colon = strchrnul(k->inv->args[i], ':');
 		_cleanup_(x_freep) char *name =
-			strndup(k->inv->args[i], (size_t)(colon - k->inv->args[i]));
+			x_strndup(k->inv->args[i], (size_t)(colon - k->inv->args[i]));
 
 		rc = *colon == 0 || colon[1] == 0 || strcmp(colon, ":/") == 0
 			     ? verify_one(k, name, rows)

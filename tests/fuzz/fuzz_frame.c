@@ -7,6 +7,29 @@
 
 enum { KINDS = BIT(FRAME_DATA) | BIT(FRAME_PING) | BIT(FRAME_PONG) | BIT(FRAME_CREDIT) };
 
+static uint32_t event_digest(uint32_t digest, const struct frame_event *event)
+{
+	if (event->kind == FRAME_DATA) {
+		assert(event->stream < FRAME_STREAMS && event->message.len > 0);
+		assert(event->message.len <= frame_message_max(event->stream));
+		digest = crc32c(digest, event->message);
+	}
+	if (event->kind != 0) {
+		digest = crc32c(digest, bytes_of(&event->token, sizeof event->token));
+		digest = crc32c(digest, bytes_of(&event->kind, sizeof event->kind));
+	}
+	return digest;
+}
+
+/* An unfinished message never takes more than it may. */
+static void check_parts(const struct frame_reader *reader)
+{
+	for (size_t i = 0; i < FRAME_STREAMS; i++) {
+		assert(reader->part[i].bytes.len <= reader->part[i].expected);
+		assert(reader->part[i].expected <= frame_message_max((unsigned)i));
+	}
+}
+
 /* A digest of all events up to the first error. */
 static uint32_t run(struct bytes all, size_t step)
 {
@@ -24,20 +47,8 @@ static uint32_t run(struct bytes all, size_t step)
 			struct err e;
 
 			rc = frame_reader_next(&reader, &in, &event, &e);
-			if (rc == 0 && event.kind == FRAME_DATA) {
-				assert(event.stream < FRAME_STREAMS && event.message.len > 0);
-				assert(event.message.len <= frame_message_max(event.stream));
-				digest = crc32c(digest, event.message);
-			}
-			if (rc == 0 && event.kind != 0) {
-				digest = crc32c(digest, bytes_of(&event.token, sizeof event.token));
-				digest = crc32c(digest, bytes_of(&event.kind, sizeof event.kind));
-			}
-			/* An unfinished message never takes more than it may. */
-			for (size_t i = 0; i < FRAME_STREAMS; i++) {
-				assert(reader.part[i].bytes.len <= reader.part[i].expected);
-				assert(reader.part[i].expected <= frame_message_max((unsigned)i));
-			}
+			digest = rc == 0 ? event_digest(digest, &event) : digest;
+			check_parts(&reader);
 		}
 	}
 	frame_reader_release(&reader);

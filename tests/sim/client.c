@@ -204,6 +204,7 @@ static void client_submitted(
 	for (unsigned i = 0; i < n; i++) {
 		struct sim_proposal *proposal = node->proposals;
 
+		assert(proposal != NULL);
 		node->proposals = proposal->next;
 		if (node->proposals == NULL) {
 			node->proposals_tail = &node->proposals;

@@ -199,6 +199,7 @@ void disk_done(struct sim_node *node)
 	while (disk->syncing > 0) {
 		struct disk_op *op = disk->queue;
 
+		assert(op != NULL);
 		disk->queue = op->next;
 		if (disk->queue == NULL) {
 			disk->queue_tail = &disk->queue;

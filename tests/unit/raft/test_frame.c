@@ -92,16 +92,16 @@ static void test_interleaved_streams(void **state)
 	(void)state;
 	random_fill(&random_system, data, sizeof data);
 	for (unsigned part = 0; part < 10; part++) {
-		for (uint8_t stream = 0; stream < FRAME_STREAMS; stream++) {
+		for (unsigned stream = 0; stream < FRAME_STREAMS; stream++) {
 			struct frame_header h = {.kind = FRAME_DATA,
-				.stream = stream,
+				.stream = (uint8_t)stream,
 				.length = 100,
 				.flags = part == 0   ? FRAME_FIRST
 					 : part == 9 ? FRAME_LAST
 						     : 0,
 				.message = part == 0 ? 1000 : 0};
 
-			put_frame(&b, h, data + part * 100);
+			put_frame(&b, h, data + (size_t)part * 100);
 		}
 	}
 	assert_int_equal(feed(buf_bytes(&b), 77, BIT(FRAME_DATA), message, &n), 0);

@@ -31,8 +31,9 @@ static bool move(struct link_queue *queue, struct frame_reader *reader, struct f
 		buf_append_bytes(&b, frame.pieces[i]);
 	}
 	assert_int_equal(b.len, FRAME_HEADER_BYTES + frame.payload_bytes);
-	memcpy(copy, b.data, b.len);
-	in = bytes_of(copy, b.len);
+	in = buf_bytes(&b);
+	memcpy(copy, in.data, in.len);
+	in.data = copy;
 	link_queue_taken(queue, &frame);
 	if (frame_reader_next(reader, &in, event, &e) != 0) {
 		fail_msg("%s", e.text);
