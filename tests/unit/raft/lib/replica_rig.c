@@ -101,6 +101,9 @@ void replica_rig_release(struct replica_rig *rig)
 	scratch_free(rig->dir);
 }
 
+/* Half of what nodes take: a test waits for dozens of elections, between threads of one machine. */
+enum { RIG_ELECTION_MS = 500, RIG_HEARTBEAT_MS = 75 };
+
 int replica_rig_try_start(struct replica_rig *rig, unsigned node, struct err *e)
 {
 	_cleanup_(x_freep) char *dir = replica_rig_path(rig, node, "data");
@@ -119,6 +122,8 @@ int replica_rig_try_start(struct replica_rig *rig, unsigned node, struct err *e)
 		.n_servers = rig->n,
 		.floor_bytes = rig->floor_bytes,
 		.floor_percent = rig->floor_percent,
+		.election_timeout_ms = RIG_ELECTION_MS,
+		.heartbeat_ms = RIG_HEARTBEAT_MS,
 		.store_cache_bytes = 16 << 20};
 
 	memcpy(config.cluster_id, certs_cluster, sizeof config.cluster_id);
