@@ -146,6 +146,9 @@ static bool client_stuck(void *arg)
 	return tls_stream_unsent(f->client.stream) >= TLS_STREAM_HIGH_BYTES;
 }
 
+/* More than the kernel's buffers of both ends can grow to (tcp_wmem and tcp_rmem: 10 MiB here). */
+enum { SLOW_BYTES = 48 << 20 };
+
 /* The reader takes nothing: the writer stops with bounded memory. Then it takes a few bytes at a
  * time and pauses after each: everything arrives, in order. */
 static void slow_reader(struct fixture *f)
@@ -153,7 +156,7 @@ static void slow_reader(struct fixture *f)
 	uint64_t produced;
 
 	f->server.check = f->server.quiet = true;
-	f->client.produce_len = 12 << 20;
+	f->client.produce_len = SLOW_BYTES;
 	fixture_connect(f);
 	loop_until(&f->loop, client_stuck, f, "stuck");
 	produced = f->client.produced;
@@ -163,7 +166,7 @@ static void slow_reader(struct fixture *f)
 	assert_int_equal(f->server.checked, 0);
 	f->server.quiet = false;
 	f->server.take_max = 9973;
-	while (f->server.checked < 12 << 20) {
+	while (f->server.checked < SLOW_BYTES) {
 		uint64_t before = f->server.checked;
 
 		tls_stream_resume(f->server.stream);
