@@ -12,6 +12,9 @@ struct fsm {
 	uint64_t node;
 	struct position position; /* As stored. */
 	bool quarantined;
+	/* What every command asks for first; only those that are not hot change it. */
+	struct cluster_row cluster;
+	bool cluster_known, read_only;
 };
 
 struct bytes fsm_results_reply(const struct fsm_results *results, const struct fsm_result *result)
@@ -132,9 +135,34 @@ static int fsm_dispatch(struct apply *a, const struct command *command)
 }
 
 /* What holds for every command, then the command's own handler. */
-static int fsm_handle(struct apply *a, const struct command *command)
+/* Commands that come by the thousand, and change neither the cluster's row nor its nodes'. */
+static bool fsm_is_hot(enum command_type type)
 {
-	int rc = cluster_store_get(a->view, &a->cluster, a->e);
+	return type == COMMAND_COMMIT || type == COMMAND_STAGE_PAGE;
+}
+
+/* KLUIS_ENOTFOUND before the cluster is initialised. */
+static int fsm_know_cluster(struct fsm *fsm, struct apply *a)
+{
+	int rc = 0;
+
+	if (!fsm->cluster_known) {
+		rc = cluster_store_get(a->view, &fsm->cluster, a->e);
+		if (rc == 0) {
+			rc = cluster_store_read_only(a->view, &fsm->read_only, a->e);
+		}
+		fsm->cluster_known = rc == 0;
+	}
+	if (rc == 0) {
+		a->cluster = fsm->cluster;
+		a->read_only = fsm->read_only;
+	}
+	return rc;
+}
+
+static int fsm_handle(struct fsm *fsm, struct apply *a, const struct command *command)
+{
+	int rc = fsm_know_cluster(fsm, a);
 
 	if (rc == KLUIS_ENOTFOUND && command->type != COMMAND_CLUSTER_INIT) {
 		return err_set(a->e, KLUIS_ECONFLICT, "the cluster is not initialised");
@@ -161,7 +189,8 @@ static int fsm_apply_command(struct fsm *fsm, const struct command *command,
 	int rc;
 
 	txn_command_begin(fsm->txn);
-	rc = fsm_handle(&a, command);
+	rc = fsm_handle(fsm, &a, command);
+	fsm->cluster_known &= fsm_is_hot(command->type);
 	if (rc != 0) {
 		txn_command_abort(fsm->txn);
 		result->rc = rc;

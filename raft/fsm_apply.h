@@ -14,6 +14,7 @@ struct apply {
 	uint64_t index;
 	uint64_t now_ms;	    /* Cluster time at this entry. */
 	struct cluster_row cluster; /* As before this command. */
+	bool read_only;		    /* New writes are refused. */
 	struct command_reply reply; /* Zeroed before; sent when 0 is returned. */
 	/* Set when a stored answer is given again. */
 	bool replayed;

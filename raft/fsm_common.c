@@ -29,13 +29,7 @@ int apply_session(
 
 int apply_writable(struct apply *a)
 {
-	bool read_only;
-	int rc = cluster_store_read_only(a->view, &read_only, a->e);
-
-	if (rc == 0 && read_only) {
-		rc = err_set(a->e, KLUIS_EREADONLY, "new writes are refused");
-	}
-	return rc;
+	return a->read_only ? err_set(a->e, KLUIS_EREADONLY, "new writes are refused") : 0;
 }
 
 int apply_once_begin(

@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <string.h>
 
+#include "storage/index_store.h"
 #include "storage/row.h"
 #include "storage/upkeep_store.h"
 
@@ -251,17 +252,37 @@ static void count_put(struct txn *txn, const struct row_key *key, uint64_t count
 int page_store_refs(const struct kv_view *view, const uint8_t vault_id[16], const uint8_t hash[32],
 	uint64_t *ret_refs, struct err *e)
 {
-	struct row_key key = page_hash_key(KEY_REFS, vault_id, hash);
+	struct row_key refs_key = page_hash_key(KEY_REFS, vault_id, hash);
+	struct row_key bytes_key = page_hash_key(KEY_BYTES, vault_id, hash);
+	struct index_row index;
+	uint64_t counted;
+	int rc = index_store_of(view, row_key_bytes(&bytes_key), &index, e); /* Not the bytes. */
 
-	return count_get(view, &key, ret_refs, e);
+	if (rc == KLUIS_ENOTFOUND || (rc == 0 && index.deleted)) {
+		*ret_refs = 0;
+		return 0;
+	}
+	if (rc == 0) {
+		rc = count_get(view, &refs_key, &counted, e);
+	}
+	if (rc == 0) {
+		*ret_refs = counted == 0 ? 1 : counted;
+	}
+	return rc;
 }
 
+/* The bytes alone are one reference: most pages never have another. */
 static void page_put_refs(
 	struct txn *txn, const uint8_t vault_id[16], const uint8_t hash[32], uint64_t refs)
 {
 	struct row_key key = page_hash_key(KEY_REFS, vault_id, hash);
 
-	count_put(txn, &key, refs);
+	assert(refs > 0);
+	if (refs > 1) {
+		count_put(txn, &key, refs);
+	} else {
+		row_delete(txn, &key);
+	}
 }
 
 /* One reference more; the bytes come with the first. */
@@ -277,8 +298,9 @@ static int page_ref(struct txn *txn, const uint8_t vault_id[16], const uint8_t h
 	}
 	if (refs == 0) {
 		txn_put_borrowed(txn, row_key_bytes(&key), page, hash);
+	} else {
+		page_put_refs(txn, vault_id, hash, refs + 1);
 	}
-	page_put_refs(txn, vault_id, hash, refs + 1);
 	return 0;
 }
 
@@ -287,7 +309,6 @@ static int page_unref(
 	struct txn *txn, const uint8_t vault_id[16], const uint8_t hash[32], struct err *e)
 {
 	struct row_key bytes_key = page_hash_key(KEY_BYTES, vault_id, hash);
-	struct row_key refs_key = page_hash_key(KEY_REFS, vault_id, hash);
 	uint64_t refs;
 	int rc = page_store_refs(txn_view(txn), vault_id, hash, &refs, e);
 
@@ -301,9 +322,17 @@ static int page_unref(
 		page_put_refs(txn, vault_id, hash, refs - 1);
 	} else {
 		row_delete(txn, &bytes_key);
-		row_delete(txn, &refs_key);
 	}
 	return 0;
+}
+
+void page_store_drop(struct txn *txn, const uint8_t vault_id[16], const uint8_t hash[32])
+{
+	struct row_key bytes_key = page_hash_key(KEY_BYTES, vault_id, hash);
+	struct row_key refs_key = page_hash_key(KEY_REFS, vault_id, hash);
+
+	row_delete(txn, &bytes_key);
+	row_delete(txn, &refs_key);
 }
 
 struct expiry_row page_staged_expiry(const uint8_t vault_id[16], const struct page_row *row)

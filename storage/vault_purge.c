@@ -42,23 +42,25 @@ static int purge_collect(const struct kv_view *view, enum key_family family,
 	return rc;
 }
 
+/* Iterating over the bytes themselves would read them all. */
+static bool purge_has_bytes(enum key_family family)
+{
+	return family == KEY_STAGED || family == KEY_VERSION || family == KEY_PAGE;
+}
+
 static int purge_one(struct txn *txn, enum key_family family, const uint8_t vault_id[16],
 	const struct row_key *key, const struct page_row *row, struct err *e)
 {
 	struct expiry_row expiry;
-	struct row_key bytes_key;
 	int rc = family == KEY_STAGED ? page_store_unuse(txn, row, e) : 0;
 
 	if (family == KEY_STAGED || family == KEY_VERSION) {
 		expiry = family == KEY_STAGED ? page_staged_expiry(vault_id, row)
 					      : page_version_expiry(vault_id, row);
 		expiry_store_delete(txn, &expiry);
-	} else if (family == KEY_REFS) {
-		/* The bytes have the same key but for the family: iterating over them would read
-		 * them all. */
-		bytes_key = *key;
-		bytes_key.data[0] = KEY_BYTES;
-		row_delete(txn, &bytes_key);
+	}
+	if (purge_has_bytes(family)) {
+		page_store_drop(txn, vault_id, row->hash);
 	}
 	row_delete(txn, key);
 	return rc;
@@ -68,14 +70,14 @@ int vault_store_purge(
 	struct txn *txn, const uint8_t vault_id[16], size_t max, size_t *ret_n, struct err *e)
 {
 	static const enum key_family families[] = {
-		KEY_STAGED, KEY_VERSION, KEY_PAGE, KEY_REFS, KEY_HEAD, KEY_MEMBER_STATEMENT};
+		KEY_STAGED, KEY_VERSION, KEY_PAGE, KEY_HEAD, KEY_MEMBER_STATEMENT};
 	_cleanup_(x_freep) struct purge *purge = x_malloc(sizeof *purge);
 	size_t n = 0;
 	int rc = 0;
 
 	for (size_t i = 0; rc == 0 && i < ARRAY_SIZE(families) && n < max; i++) {
 		size_t room = max - n < PURGE_KEYS_MAX ? max - n : PURGE_KEYS_MAX;
-		bool rows = families[i] == KEY_STAGED || families[i] == KEY_VERSION;
+		bool rows = purge_has_bytes(families[i]);
 
 		rc = purge_collect(txn_view(txn), families[i], vault_id, room, rows, purge, e);
 		for (size_t j = 0; rc == 0 && j < purge->n; j++) {

@@ -83,7 +83,8 @@ static void expect_model(struct fixture_machine *m, struct model *model)
 	kv_view_free(view);
 }
 
-/* A commit of a few pages, some staged before, some tombstones, sometimes with purge. */
+/* A commit of a few pages, some staged before, some staged and yet sent along (their bytes have two
+ * references until the staged one expires), some tombstones, sometimes with purge. */
 static void step_commit(
 	struct fixture_machine *m, struct model *model, struct random *random, uint64_t salt)
 {
@@ -95,16 +96,17 @@ static void step_commit(
 	memset(next, 0, sizeof next);
 	for (uint64_t i = random_below(random, 4); i < PAGES; i += 1 + random_below(random, 6)) {
 		bool staged = random_below(random, 3) == 0;
+		bool both = random_below(random, 6) == 0;
 		unsigned bucket = random_below(random, 4) == 0 ? 0 : 12;
 
 		next[i] = (struct model_page){model->page[i].revision + 1, bucket, salt * 16 + i};
-		if (staged) {
+		if (staged || both) {
 			fixture_stage(
 				&model->c, i, next[i].revision, bucket, next[i].salt, &command);
 			assert_int_equal(run(m, model, &command), 0);
 		}
-		fixture_entry(
-			&model->c, i, next[i].revision, bucket, next[i].salt, staged, &entries);
+		fixture_entry(&model->c, i, next[i].revision, bucket, next[i].salt, staged && !both,
+			&entries);
 		page_count = i + 1 > page_count ? i + 1 : page_count;
 	}
 	fixture_commit(&model->c, buf_bytes(&entries), page_count, purge, &command);
