@@ -167,7 +167,6 @@ enum {
 /* The API behind it. */
 enum {
 	API_CALLS_MAX = 4096, /* Requests being worked on. */
-	API_QUERY_PARAMS_MAX = 8,
 	API_PARAM_BYTES_MAX = 128, /* One segment of a path, decoded. */
 	API_CURSOR_KEY_BYTES_MAX = 80,
 	API_WAIT_MS_DEFAULT = 1000, /* Session consistency. */

@@ -17,10 +17,8 @@ struct evp_algs {
 };
 const struct evp_algs *evp_algs(void);
 
-/* The calling thread's contexts. Borrowed for one call that calls nothing else of crypto/. */
+/* The calling thread's context. Borrowed for one call that calls nothing else of crypto/. */
 EVP_MD_CTX *evp_thread_md(void);
-EVP_CIPHER_CTX *evp_thread_cipher(
-	void); /* Hand it back with EVP_CIPHER_CTX_reset(): clears the key. */
 
 /* AES-CTR in steps on the thread's context: begin, updates (ret may be from.data), end. key: 16 or
  * 32 bytes. The same calls open. */

@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "base/text.h"
+#include "crypto/secret.h"
 #include "node/api_core.h"
 #include "node/call_input.h"
 #include "node/problem.h"
@@ -43,6 +44,14 @@ int call_fail(struct api_call *call, int code, const char *fmt, ...)
 	(void)vsnprintf(text, sizeof text, fmt, args);
 	va_end(args);
 	return err_set(&call->e, code, "%s", text);
+}
+
+void *call_extra(struct api_call *call, size_t size)
+{
+	assert(call->extra == NULL);
+	call->extra = x_calloc(1, size);
+	call->extra_bytes = size;
+	return call->extra;
 }
 
 void call_propose(struct api_call *call, const struct command *command)
@@ -525,7 +534,7 @@ static void call_done(struct op *op)
 	call->req->more_cb = NULL;
 	http_request_unref(call->req);
 	for (size_t i = 0; i < ARRAY_SIZE(call->text); i++) {
-		buf_release(&call->text[i]);
+		secret_buf_release(&call->text[i]);
 	}
 	buf_release(&call->cursor);
 	buf_release(&call->since);
@@ -534,7 +543,10 @@ static void call_done(struct op *op)
 	buf_release(&call->body);
 	buf_release(&call->location);
 	buf_release(&call->content_range);
-	free(call->extra);
+	if (call->extra != NULL) {
+		secret_clear(call->extra, call->extra_bytes);
+		free(call->extra);
+	}
 	free(call);
 }
 

@@ -40,7 +40,8 @@ struct api_call {
 	uint8_t vault_id[16], id[16], device_id[16], hash[32];
 	uint64_t page_no, revision, number;
 	struct buf text[4];
-	void *extra; /* Freed with free(). */
+	void *extra; /* From call_extra(). */
+	size_t extra_bytes;
 
 	/* During read, check, applied, more. */
 	struct kv_view *view;
@@ -90,6 +91,8 @@ KLUIS_MUST_CHECK int call_token(const struct http_request *req, uint8_t ret_hash
 
 /* For route->begin: the asynchronous part ended. On the loop. */
 void call_resume(struct api_call *call, int rc);
+/* The handler's own part of the call, of zeros; cleared and freed with it: it may hold a token. */
+void *call_extra(struct api_call *call, size_t size);
 /* Sets call->e; returns code. */
 int call_fail(struct api_call *call, int code, const char *fmt, ...) KLUIS_PRINTF(3, 4);
 

@@ -21,7 +21,7 @@ enum { COMMIT_HEAD, COMMIT_ENTRY }; /* In call->text. */
 
 static int commit_parse_head(struct api_call *call, struct bytes head)
 {
-	struct commit_in *in = call->extra = x_calloc(1, sizeof *in);
+	struct commit_in *in = call_extra(call, sizeof *in);
 	int rc = head_parse(head, &in->head, &call->e);
 
 	if (rc != 0) {
@@ -354,7 +354,7 @@ int staged_put_parse(struct api_call *call)
 	if (rc == 0 && memcmp(header.place.vault_id, call->vault_id, 16) != 0) {
 		rc = call_fail(call, KLUIS_EINVAL, "the page is of another vault");
 	}
-	call->extra = x_calloc(1, sizeof(struct staged_in));
+	(void)call_extra(call, sizeof(struct staged_in));
 	return rc;
 }
 

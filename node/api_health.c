@@ -57,9 +57,9 @@ int health_ready_read(struct api_call *call)
 {
 	struct api_backend *backend = call->api->config.backend;
 	struct replica_status status;
-	struct cluster_row row;
+	bool read_only;
 	json_t *body;
-	int rc = cluster_store_get(call->view, &row, &call->e);
+	int rc = cluster_store_read_only(call->view, &read_only, &call->e);
 
 	if (rc != 0 && rc != KLUIS_ENOTFOUND) {
 		return rc;
@@ -84,6 +84,9 @@ int health_ready_read(struct api_call *call)
 	}
 	if (status.read_only) {
 		return call_fail(call, KLUIS_EREADONLY, "this node's disk is nearly full");
+	}
+	if (read_only) {
+		return call_fail(call, KLUIS_EREADONLY, "the cluster takes no new writes");
 	}
 	body = json_object();
 	json_put(body, "status", json_make_text("ready"));

@@ -47,7 +47,7 @@ static int enrol_read_token(struct api_call *call, struct enrol *enrol)
 
 int service_enrol_parse(struct api_call *call)
 {
-	struct enrol *enrol = call->extra = x_calloc(1, sizeof *enrol);
+	struct enrol *enrol = call_extra(call, sizeof *enrol);
 	struct json_in reader;
 	int rc;
 
@@ -144,7 +144,6 @@ int service_enrol_applied(struct api_call *call)
 	json_t *body;
 	int rc = call_reply(call, &reply);
 
-	secret_clear(call->extra, sizeof(struct enrol));
 	if (rc != 0) {
 		return rc;
 	}
@@ -197,7 +196,7 @@ static int login_refused(struct api_call *call)
 
 int login_finish_parse(struct api_call *call)
 {
-	struct login *login = call->extra = x_calloc(1, sizeof *login);
+	struct login *login = call_extra(call, sizeof *login);
 	uint8_t handshake[16];
 	struct json_in reader;
 	int rc;
@@ -292,6 +291,5 @@ int login_finish_applied(struct api_call *call)
 	json_put(body, "mfa", json_array());
 	json_put(body, "expires", json_make_number(reply.number));
 	call_json(call, 200, body);
-	secret_clear(login, sizeof *login);
 	return 0;
 }

@@ -127,7 +127,7 @@ struct pages {
 
 int pages_get_parse(struct api_call *call)
 {
-	struct pages *pages = call->extra = x_calloc(1, sizeof *pages);
+	struct pages *pages = call_extra(call, sizeof *pages);
 	struct json_in reader;
 	int rc;
 

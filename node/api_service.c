@@ -2,7 +2,6 @@
 #include <string.h>
 
 #include "crypto/identity.h"
-#include "crypto/secret.h"
 #include "node/api_core.h"
 #include "node/api_handlers.h"
 
@@ -67,7 +66,7 @@ int sys_service_list_read(struct api_call *call)
 
 int sys_service_create_parse(struct api_call *call)
 {
-	struct service *service = call->extra = x_calloc(1, sizeof *service);
+	struct service *service = call_extra(call, sizeof *service);
 	struct json_in reader;
 	int rc;
 
@@ -111,7 +110,6 @@ int sys_service_create_applied(struct api_call *call)
 	json_put(body, "token", json_make_text(service->token));
 	json_put(body, "expires", json_make_number(reply.number));
 	call_json(call, 201, body);
-	secret_clear(service, sizeof *service);
 	return 0;
 }
 

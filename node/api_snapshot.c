@@ -204,7 +204,7 @@ struct verification {
 
 int sys_snapshot_verify_parse(struct api_call *call)
 {
-	struct verification *verification = call->extra = x_calloc(1, sizeof *verification);
+	struct verification *verification = call_extra(call, sizeof *verification);
 	struct json_in reader;
 	int rc;
 

@@ -401,7 +401,7 @@ int sys_transfer_parse(struct api_call *call)
 int sys_transfer_read(struct api_call *call)
 {
 	if (call->extra == NULL) {
-		call->extra = x_calloc(1, sizeof(struct sys_view));
+		(void)call_extra(call, sizeof(struct sys_view));
 	}
 	return sys_view_get(call, call->extra);
 }

@@ -210,7 +210,7 @@ int vault_create_read(struct api_call *call)
 	struct birth *birth = call->extra;
 
 	if (birth == NULL) {
-		birth = call->extra = x_calloc(1, sizeof *birth);
+		birth = call_extra(call, sizeof *birth);
 	}
 	return call_device_key(call, birth->device_key);
 }

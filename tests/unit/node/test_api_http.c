@@ -512,6 +512,9 @@ static void test_admin(void **state)
 		"{\"name\":\"late\"}");
 	assert_int_equal(answer.status, 507);
 	answer_release(&answer);
+	answer = get(&admin, "/readyz");
+	assert_int_equal(answer.status, 507);
+	answer_release(&answer);
 	answer = http_client_json(&admin, "POST", "/v1/sys/readonly", "", "{\"on\":1}");
 	assert_int_equal(answer.status, 400);
 	answer_release(&answer);
