@@ -166,7 +166,7 @@ enum {
 
 /* The API behind it. */
 enum {
-	API_CALLS_MAX = 4096, /* Requests being worked on. */
+	API_CALLS_MAX = 4096,	   /* Requests being worked on. */
 	API_PARAM_BYTES_MAX = 128, /* One segment of a path, decoded. */
 	API_CURSOR_KEY_BYTES_MAX = 80,
 	API_WAIT_MS_DEFAULT = 1000, /* Session consistency. */

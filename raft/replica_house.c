@@ -19,7 +19,7 @@ static bool house_flush_due(const struct replica *r)
 {
 	return r->bytes_to_flush >= LOG_FLUSH_BYTES ||
 	       r->position.index >= r->flushed_index + LOG_FLUSH_ENTRIES ||
-	       (atomic_load(&r->read_only) && r->position.index > r->flushed_index &&
+	       (atomic_load(&r->read_only) &&
 		       replica_now(r) - r->flush_begun_ms >= DISK_LOW_FLUSH_MS);
 }
 

@@ -76,8 +76,8 @@ KLUIS_MUST_CHECK int kv_free_space(
 	struct kv *kv, uint64_t *ret_free, uint64_t *ret_total, struct err *e);
 /* Begins or ends the collection of dead blob bytes, by how many there are: it costs writing live
  * ones again, and without it no deleted page would ever give its room back. Call it after each
- * flush. hurry: the disk is low, so that less garbage is worth it, and deletions are pushed down to
- * what they delete. The work is the store's own, in the background. The memory back end has nothing
+ * flush. hurry: the disk is low, so that less garbage is worth it, and deletions meet what they
+ * delete at once. The work is the store's own, in the background. The memory back end has nothing
  * to do. The writer's thread; may block for some milliseconds. */
 KLUIS_MUST_CHECK int kv_reclaim(struct kv *kv, bool hurry, struct err *e);
 

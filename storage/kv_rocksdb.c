@@ -1,6 +1,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <rocksdb/c.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -15,7 +16,6 @@ enum {
 	KV_BLOCK_BYTES = 16 << 10,
 	KV_BLOB_BYTES_MIN = 4096, /* Values from here on live in blob files. */
 	KV_BLOB_FILE_BYTES = 64 << 20,
-	KV_BLOB_FILES_FEW = 4,
 	KV_GARBAGE_BYTES_MIN = 16 << 20, /* Less is not worth the writing. */
 	KV_GARBAGE_PERCENT_ON = 30,	 /* Of all bytes; half of it when the disk is low. */
 	KV_GARBAGE_PERCENT_OFF = 10,
@@ -26,11 +26,17 @@ enum {
 	KV_BATCH_KEPT_BYTES = 4 << 20, /* A larger write batch is not kept for the next one. */
 };
 
+/* Of dead blob bytes, as it is set. */
+struct kv_collection {
+	bool on, hurry;
+	unsigned percent; /* Of the blob files, oldest first. */
+};
+
 struct kv_rocksdb {
 	struct kv kv;
 	char *dir;
 	bool read_only;
-	bool collecting; /* The writing thread's. */
+	struct kv_collection collection; /* The writing thread's. */
 	rocksdb_t *db;
 	rocksdb_options_t *options;
 	rocksdb_block_based_table_options_t *table;
@@ -387,43 +393,61 @@ static bool kv_collection_wanted(const struct kv_stats *stats, bool on, bool hur
 	       stats->garbage_bytes > all / 100 * (hurry ? percent / 2 : percent);
 }
 
-/* The oldest blob files are written anew, without their dead values, at once and in turn, whatever
- * share each has: so it comes round to all. A quarter of the files at a time bounds what that needs
- * of the disk; of a few small ones a quarter would be none. */
-static int kv_set_collection(struct kv_rocksdb *r, bool on, struct err *e)
+/* How many of the blob files, oldest first, one compaction may write anew: what is live in them is
+ * on the disk twice until it is done. RocksDB compacts for this alone only what it may do in one
+ * go: all, as long as few tables point to all of them; else it is done as rows are merged anyway.
+ */
+static unsigned kv_collection_share(const struct kv_stats *stats, uint64_t free_bytes)
 {
-	bool few = kv_property(r, "rocksdb.num-blob-files") <= KV_BLOB_FILES_FEW;
-	const char *keys[] = {"enable_blob_garbage_collection",
-		"blob_garbage_collection_age_cutoff", "blob_garbage_collection_force_threshold"};
-	const char *values[] = {on ? "true" : "false", few ? "1.0" : "0.25", on ? "0.0" : "1.0"};
-	char *text = NULL;
+	unsigned percent = 100;
 
-	rocksdb_set_options(r->db, 3, keys, values, &text);
+	while (percent > 25 && stats->data_bytes / 100 * percent > free_bytes / 2) {
+		percent /= 2;
+	}
+	return percent;
+}
+
+/* In a hurry each flush is merged at once with what is there: dead bytes count as garbage only once
+ * a deletion has met what it deletes. */
+static int kv_set_collection(
+	struct kv_rocksdb *r, const struct kv_collection *collection, struct err *e)
+{
+	const char *on = collection->on ? "true" : "false", *now = collection->on ? "0.0" : "1.0";
+	const char *keys[] = {"enable_blob_garbage_collection",
+		"blob_garbage_collection_age_cutoff", "blob_garbage_collection_force_threshold",
+		"level0_file_num_compaction_trigger"};
+	char share[32], *text = NULL;
+	const char *values[] = {on, share, now, collection->hurry ? "1" : "4"};
+
+	(void)snprintf(share, sizeof share, "%u.%02u", collection->percent / 100,
+		collection->percent % 100);
+	rocksdb_set_options(r->db, ARRAY_SIZE(keys), keys, values, &text);
 	if (text != NULL) {
 		return kv_failed(text, false, "set options of the store", e);
 	}
-	r->collecting = on;
-	log_info("op=collect_garbage state=%s", on ? "on" : "off");
+	r->collection = *collection;
+	log_info("op=collect_garbage on=%d percent=%u hurry=%d", collection->on,
+		collection->percent, collection->hurry);
 	return 0;
 }
 
 static int kv_rocksdb_reclaim(struct kv *kv, bool hurry, struct err *e)
 {
 	struct kv_rocksdb *r = CONTAINER_OF(kv, struct kv_rocksdb, kv);
+	struct kv_collection *now = &r->collection, wanted = {.hurry = hurry};
+	uint64_t free_bytes, total_bytes;
 	struct kv_stats stats;
-	char *text = NULL;
-	bool wanted;
+	int rc = kv_free_space(kv, &free_bytes, &total_bytes, e);
 
-	if (hurry) {
-		/* Dead bytes count as garbage only once a deletion has met what it deletes. */
-		rocksdb_suggest_compact_range(r->db, NULL, 0, NULL, 0, &text);
-		if (text != NULL) {
-			return kv_failed(text, false, "compact the store", e);
-		}
+	if (rc != 0) {
+		return rc;
 	}
 	kv_rocksdb_stats(kv, &stats);
-	wanted = kv_collection_wanted(&stats, r->collecting, hurry);
-	return wanted == r->collecting ? 0 : kv_set_collection(r, wanted, e);
+	wanted.on = kv_collection_wanted(&stats, now->on, hurry);
+	wanted.percent = wanted.on ? kv_collection_share(&stats, free_bytes) : now->percent;
+	return wanted.on == now->on && wanted.percent == now->percent && wanted.hurry == now->hurry
+		       ? 0
+		       : kv_set_collection(r, &wanted, e);
 }
 
 static int kv_rocksdb_free_space(

@@ -122,6 +122,9 @@ static int parse_headers_cb(http_parser *parser)
 
 	parse->answer->status = (int)parser->status_code;
 	parse->answer->keep_alive = http_should_keep_alive(parser) != 0;
+	if (parser->status_code < 100 || parser->status_code > 599) {
+		return parse_refuse(parse, KLUIS_EPROTO, "an answer without a status");
+	}
 	if (parser->upgrade || parser->status_code == 101) {
 		return parse_refuse(parse, KLUIS_EPROTO, "an upgrade nobody asked for");
 	}

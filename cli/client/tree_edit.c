@@ -287,9 +287,11 @@ static void number_index(struct tree *tree)
 	json_t *list = json_array();
 
 	for (size_t i = 0; i < tree->n_items && index == NULL; i++) {
-		index = tree->items[i]->type == ITEM_INDEX && tree->items[i]->page == 0
-				? tree->items[i]
-				: NULL;
+		struct tree_item *item = tree->items[i];
+
+		/* One without a body is no JSON object: nothing can be put into it. */
+		index = item->type == ITEM_INDEX && item->page == 0 && item->body != NULL ? item
+											  : NULL;
 	}
 	if (index == NULL) {
 		index = x_calloc(1, sizeof *index);
