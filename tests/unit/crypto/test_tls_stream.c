@@ -146,7 +146,7 @@ static bool client_stuck(void *arg)
 	return tls_stream_unsent(f->client.stream) >= TLS_STREAM_HIGH_BYTES;
 }
 
-/* More than the kernel's buffers of both ends can grow to (tcp_wmem and tcp_rmem: 10 MiB here). */
+/* More than the kernel's buffers of both ends can grow to (tcp_wmem and tcp_rmem: 36 MiB here). */
 enum { SLOW_BYTES = 48 << 20 };
 
 /* The reader takes nothing: the writer stops with bounded memory. Then it takes a few bytes at a
