@@ -70,6 +70,9 @@ class Document:
             return [fault for name, item in value.items() for fault in self.faults(item, rule, f"{where}.{name}")]
         return []
 
+    def check_maxItems(self, value, rule, where):
+        return [] if not isinstance(value, list) or len(value) <= rule else [f"{where}: {len(value)} items, at most {rule}"]
+
     def check_items(self, value, rule, where):
         return [fault for i, item in enumerate(value) for fault in self.faults(item, rule, f"{where}[{i}]")]
 
