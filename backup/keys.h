@@ -8,7 +8,7 @@
 #include "crypto/key.h"
 #include "crypto/sign.h"
 
-enum { KEY_FILE_BYTES_MAX = 512, TRUST_FILE_BYTES_MAX = 64 * 1024 };
+enum { KEY_FILE_BYTES_MAX = 512 };
 
 enum backup_key_use {
 	BACKUP_KEY_SEAL, /* The offline pair that objects are sealed to. */
@@ -53,10 +53,5 @@ KLUIS_MUST_CHECK int backup_trust_add(struct backup_trust *trust, uint64_t node,
 	struct key_pub *pub, struct err *e);
 /* NULL: not trusted. */
 const struct backup_trusted *backup_trust_node(const struct backup_trust *trust, uint64_t node);
-/* Adds the rows of a trust file; e names the line. */
-KLUIS_MUST_CHECK int backup_trust_parse(
-	struct bytes text, struct backup_trust *trust, struct err *e);
-KLUIS_MUST_CHECK int backup_trust_load(const char *path, struct backup_trust *trust, struct err *e);
-void backup_trust_format(const struct backup_trust *trust, struct buf *to);
 
 #endif

@@ -220,7 +220,6 @@ def make():
              "public_line": key_line("node-public", ED25519, node_public),
              "private_line": key_line("node-private", ED25519, seed)},
         ],
-        "trust_line": f"kluis-node 1 3 ams {node_public.hex()}\n",
         "data_key": data_key.hex(),
         "rows": rows, "tombstone": {"index": index, "ordinal": 0xFFFFFFFF, "key": b"gone".hex()},
         "state_root": root.hex(), "state_root_empty": sha().hex(),

@@ -1,4 +1,4 @@
-/* Key files and trust lists: what is written comes back, what is wrong is named. */
+/* Key files: what is written comes back, what is wrong is named. Lists of trusted nodes. */
 #include "tests/lib/test.h"
 
 #include <stdio.h>
@@ -49,63 +49,61 @@ static void test_files(void **state)
 	scratch_free(dir);
 }
 
-static char *trust_line(const char *head, const struct key *key)
+static int add(struct backup_trust *trust, uint64_t node, const char *site, const struct key *key)
 {
-	_cleanup_(buf_release) struct buf text = BUF_INIT;
+	struct key_pub *pub = key_pub_ref((struct key_pub *)(uintptr_t)key_public(key));
+	int rc = backup_trust_add(trust, node, site, pub, NULL);
 
-	buf_printf(&text, "%s ", head);
-	hex_append(&text, key_pub_bytes(key_public(key)));
-	buf_append(&text, "\n", 1);
-	return x_strdup(buf_str(&text));
-}
-
-static int parse(const char *text, unsigned *ret_n, struct err *e)
-{
-	struct backup_trust trust = {0};
-	int rc = backup_trust_parse(bytes_str(text), &trust, e);
-
-	*ret_n = trust.n;
-	backup_trust_release(&trust);
+	key_pub_free(pub);
 	return rc;
 }
 
 static void test_trust(void **state)
 {
-	static const char *const bad[] = {"kluis-node 2 3 cph", "kluis-node 1 0 cph",
-		"kluis-node 1 03 cph", "kluis-node 1 3 Cph", "kluis-node 1 3 ",
-		"kluis-nodes 1 3 cph", "kluis-node 1 3 cph x", " kluis-node 1 3 cph",
-		"kluis-node 1 1 cph", "kluis-node 1 3 ams"};
-	_cleanup_(key_freep) struct key *one = NULL;
-	_cleanup_(key_freep) struct key *two = NULL;
-	_cleanup_(x_freep) char *first = NULL;
-	_cleanup_(x_freep) char *same_key = NULL;
-	_cleanup_(x_freep) char *good = NULL;
-	struct err e = {0};
-	unsigned n;
+	static const char *const bad[] = {"", "Cph", "c ph", "cph\n", "c\xc3\xb8h"};
+	struct backup_trust trust = {0};
+	char too_long[NODE_NAME_BYTES_MAX + 2];
 
 	(void)state;
-	assert_int_equal(key_generate(KEY_ED25519, 0, &one, NULL), 0);
-	assert_int_equal(key_generate(KEY_ED25519, 0, &two, NULL), 0);
-	first = trust_line("kluis-node 1 1 ams", one);
-	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
-		_cleanup_(x_freep) char *second = trust_line(bad[i], two);
-		_cleanup_(x_freep) char *text = x_asprintf("# sites\n\n%s%s", first, second);
+	memset(too_long, 'a', sizeof too_long - 1);
+	too_long[sizeof too_long - 1] = '\0';
+	for (unsigned node = 1; node <= SITES_MAX + 1; node++) {
+		_cleanup_(key_freep) struct key *key = NULL;
+		_cleanup_(key_freep) struct key *other = NULL;
+		_cleanup_(x_freep) char *site = x_asprintf("site-%u", node);
 
-		assert_int_not_equal(parse(text, &n, &e), 0);
-		assert_non_null(strstr(e.text, "line 4"));
-		memset(&e, 0, sizeof e);
+		assert_int_equal(key_generate(KEY_ED25519, 0, &key, NULL), 0);
+		assert_int_equal(key_generate(KEY_ED25519, 0, &other, NULL), 0);
+		assert_null(backup_trust_node(&trust, node));
+		if (node > SITES_MAX) {
+			assert_int_equal(add(&trust, node, site, key), KLUIS_ETOOLARGE);
+			break;
+		}
+		assert_int_equal(add(&trust, node, site, key), 0);
+		assert_true(key_pub_equal(backup_trust_node(&trust, node)->pub, key_public(key)));
+		/* A node, a site's name and a key stand there once. */
+		assert_int_equal(add(&trust, node, "new", other), KLUIS_EEXIST);
+		assert_int_equal(add(&trust, 99, site, other), KLUIS_EEXIST);
+		assert_int_equal(add(&trust, 99, "new", key), KLUIS_EEXIST);
+		for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+			assert_int_equal(add(&trust, 99, bad[i], other), KLUIS_EINVAL);
+		}
+		assert_int_equal(add(&trust, 99, too_long, other), KLUIS_EINVAL);
+		assert_int_equal(add(&trust, 0, "new", other), KLUIS_EINVAL);
+		assert_int_equal(trust.n, node);
 	}
-	same_key = trust_line("kluis-node 1 2 ber", one);
-	good = x_asprintf("%s%s", first, same_key);
-	assert_int_equal(parse(good, &n, &e), KLUIS_EEXIST);
-	free(good);
-	good = trust_line("kluis-node 1 2 ber", two);
-	{
-		_cleanup_(x_freep) char *text = x_asprintf("%s%s", first, good);
+	backup_trust_release(&trust);
+}
 
-		assert_int_equal(parse(text, &n, NULL), 0);
-		assert_int_equal(n, 2);
-	}
+static void test_trust_takes_ed25519_only(void **state)
+{
+	_cleanup_(key_freep) struct key *key = NULL;
+	struct backup_trust trust = {0};
+
+	(void)state;
+	assert_int_equal(key_generate(KEY_KEM_X25519, 0, &key, NULL), 0);
+	assert_int_equal(add(&trust, 1, "ams", key), KLUIS_EINVAL);
+	assert_int_equal(trust.n, 0);
 }
 
 int main(void)
@@ -113,6 +111,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_files),
 		cmocka_unit_test(test_trust),
+		cmocka_unit_test(test_trust_takes_ed25519_only),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
