@@ -63,7 +63,10 @@ static void receive_refuse(struct receive *rx, const struct err *why)
 
 static bool receive_old(const struct receive *rx, const struct drop_entry *entry)
 {
-	return entry->modified_ms + rx->leftover_ms < rx->wall_ms;
+	uint64_t began_ms = rx->config->began_ms;
+	uint64_t since_ms = entry->modified_ms > began_ms ? entry->modified_ms : began_ms;
+
+	return rx->wall_ms > since_ms && rx->wall_ms - since_ms > rx->leftover_ms;
 }
 
 static int receive_read_manifest(

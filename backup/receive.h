@@ -14,6 +14,9 @@ struct receive_config {
 	uint64_t node;			     /* This node's id, in trust with signer's key. */
 	uint8_t cluster_id[16], lineage[16]; /* Nothing else is accepted. */
 	uint64_t quota_bytes; /* Of one drop; 0: none. Beyond it leftovers are removed sooner. */
+	/* When this site began to look, by its clock: what lay in a drop before is as old as that,
+	 * for meanwhile nobody here knew what the log says of it. */
+	uint64_t began_ms;
 	/* Of the log, in any order. It alone says what is a snapshot and which cycle it is: a
 	 * signature says no more than who wrote it. */
 	const struct snapshot_row *records;

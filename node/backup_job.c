@@ -166,7 +166,9 @@ static struct receive_config receiver_now(
 	const struct backup_job *job, const struct snapshot_row *rows, size_t n)
 {
 	struct receive_config config = job->receiver;
+	uint64_t wall_ms = clock_wall_ms(&clock_system), ran_ms = backup_job_now() - job->began_ms;
 
+	config.began_ms = wall_ms > ran_ms ? wall_ms - ran_ms : 0; /* By the clock as it is now. */
 	config.records = n == 0 ? NULL : x_memdup(rows, n * sizeof *rows);
 	config.n_records = n;
 	return config;
@@ -512,6 +514,7 @@ int backup_job_start(struct backup_job **ret_job, const struct config *config,
 	job->replica = replica;
 	job->pool = pool;
 	job->home = home;
+	job->began_ms = backup_job_now();
 	(void)pthread_mutex_init(&job->lock, NULL);
 	job->checkpoint_dir = x_asprintf("%s/backup-checkpoint", config->data_dir);
 	rc = job_load(job, e);

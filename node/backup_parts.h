@@ -59,6 +59,7 @@ struct backup_job {
 	char *checkpoint_dir;
 	struct receive_config receiver; /* But for the records. */
 	atomic_bool cancel;
+	uint64_t began_ms; /* As backup_job_now() counts. */
 
 	struct backup_take take;
 	struct backup_shipment shipment[SITES_MAX];

@@ -81,12 +81,11 @@ int api_create(struct client *client, const char *target, json_t *body, unsigned
 	return api_call_json(client, &request, body, ret_object, e);
 }
 
-/* Cursors come from the node and go into a target: nothing but what may stand there. */
-static bool cursor_valid(const char *cursor)
+bool api_cursor_valid(const char *cursor)
 {
 	size_t len = strlen(cursor);
 
-	return len > 0 && len < API_TARGET_MAX / 2 &&
+	return len > 0 && len <= API_CURSOR_BYTES_MAX &&
 	       strspn(cursor,
 		       "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.:~") ==
 		       len;
@@ -111,7 +110,7 @@ static int list_step(struct client *client, const char *target, const char *curs
 	next = json_reader_bool(&r, "done") ? NULL : json_reader_string(&r, "next");
 	(void)json_array_extend(items, (json_t *)json_reader_array(&r, "items"));
 	rc = json_reader_end(&r, target, e);
-	if (rc == 0 && next != NULL && !cursor_valid(next)) {
+	if (rc == 0 && next != NULL && !api_cursor_valid(next)) {
 		rc = err_set(e, KLUIS_EPROTO, "%s: malformed cursor", target);
 	}
 	if (rc == 0) {
@@ -269,7 +268,7 @@ int api_login_finish(struct client *client, const struct api_challenge *challeng
 	r = json_reader_of(object);
 	token = json_reader_string(&r, "token");
 	if (strlen(token) > CLIENT_TOKEN_BYTES_MAX || strncmp(token, "kst_", 4) != 0 ||
-		!cursor_valid(token)) {
+		!api_cursor_valid(token)) {
 		r.failed = "token";
 	}
 	(void)snprintf(

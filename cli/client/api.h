@@ -18,6 +18,7 @@ enum {
 	API_STATEMENT_BYTES_MAX = 65536,
 	API_LABEL_BYTES_MAX = 1024,
 	API_ETAG_BYTES_MAX = 127,
+	API_CURSOR_BYTES_MAX = 255,
 	API_KEY_BYTES = 65, /* Operator restore key: SEC1 point on P-256. */
 };
 
@@ -114,6 +115,8 @@ struct api_change {
 	uint32_t epoch;
 	uint8_t leaf[HASH_BYTES];
 };
+/* Whether the text can be a cursor: it goes into a target as it is. */
+bool api_cursor_valid(const char *cursor);
 /* GET changes: one answer's worth; cursor: "<lineage>:<seq>" or what came before. *ret_changes is a
  * new array, *ret_next a new string, both the caller's. */
 KLUIS_MUST_CHECK int api_changes(struct client *client, const uint8_t vault_id[ID_BYTES],

@@ -131,7 +131,8 @@ int api_changes(struct client *client, const uint8_t vault_id[ID_BYTES], const c
 	size_t n;
 	int rc;
 
-	page_target(target, vault_id, "changes?since=%.128s&limit=%d", cursor, LIST_LIMIT_MAX);
+	assert(api_cursor_valid(cursor));
+	page_target(target, vault_id, "changes?since=%s&limit=%d", cursor, LIST_LIMIT_MAX);
 	rc = page_json(client, target, &object, e);
 	if (rc != 0) {
 		return rc;
@@ -146,9 +147,7 @@ int api_changes(struct client *client, const uint8_t vault_id[ID_BYTES], const c
 			r.failed = "items";
 		}
 	}
-	/* It goes back into a target. */
-	if (strlen(next) > 128 || strspn(next, "0123456789abcdefABCDEFGHIJKLMNOPQRSTUVWXYZghijklmn"
-					       "opqrstuvwxyz:-_.") != strlen(next)) {
+	if (!api_cursor_valid(next)) { /* It goes back into a target. */
 		r.failed = "next";
 	}
 	*ret_done = json_reader_bool(&r, "done");

@@ -19,6 +19,7 @@ struct get_target {
 	char *dir;	  /* Of path. */
 	char *temporary;  /* Beside path; NULL while it has no name. */
 	int fd;
+	bool written; /* Something of it. */
 };
 
 static char *target_temporary(const struct get_target *t)
@@ -90,6 +91,7 @@ static int target_write(void *arg, struct bytes bytes, struct err *e)
 {
 	struct get_target *t = arg;
 
+	t->written = true;
 	return file_write_all(t->fd, bytes) == 0 ? 0
 						 : err_set_errno(e, errno, "write '%s'", t->name);
 }
@@ -171,6 +173,8 @@ int get_file_to(struct tree *tree, const struct tree_item *item, const char *loc
 	*ret_local = rc != 0;
 	if (rc == 0) {
 		rc = get_file(tree, item, &inner, ret_moved, e);
+		/* What went into a pipe is not there to be written anew. */
+		*ret_moved = *ret_moved && (target.path != NULL || !target.written);
 		if (rc == 0 && target.path != NULL) {
 			rc = target_stamp(&target, item, e);
 			rc = rc != 0 ? rc : target_name(&target, e);

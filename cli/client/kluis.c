@@ -89,7 +89,8 @@ static int enrol_profile(const struct kluis_enrolment *n, const struct api_clust
 			n->device_name == NULL ? "device" : n->device_name, n->endpoints,
 			n->n_endpoints, ret_profile, e);
 	}
-	if (!profile->enrolled && strcmp(profile->account, n->account) == 0) {
+	if (!profile->enrolled && strcmp(profile->account, n->account) == 0 &&
+		memcmp(profile->cluster_id, cluster->cluster_id, ID_BYTES) == 0) {
 		*ret_profile = profile;
 		return 0;
 	}

@@ -5,7 +5,8 @@
  * Ownership: a handle that a function gives belongs to the caller until its _close(); strings and
  * bytes handed to a callback live until the callback returns; everything passed in is copied where
  * it is kept. Threads: one handle, one thread at a time; several handles on different profiles are
- * independent. A profile is locked while it is open, also against other processes.
+ * independent. A callback runs on the caller's thread and does not call with the same handle. A
+ * profile is locked while it is open, also against other processes.
  *
  * Errors: functions return 0, or a negative KLUIS_ code and the reason in *error (which may be
  * NULL). Out-parameters are untouched then. Codes keep their numbers for ever; one a program does
@@ -111,7 +112,7 @@ KLUIS_API int kluis_put(struct kluis *kluis, const char *vault, const void *data
 typedef int kluis_write_fn(void *arg, const void *data, size_t len);
 
 /* Hands out a file's bytes, each verified before. That the whole is the file that was stored is
- * known only when this returns 0. */
+ * known only when this returns 0. KLUIS_CONFLICT: it was replaced meanwhile, get it again. */
 KLUIS_API int kluis_get(struct kluis *kluis, const char *vault, const char *path,
 	kluis_write_fn *write, void *arg, struct kluis_failure *error);
 /* Into a file, which appears, or takes the place of the one that is there, only when all was

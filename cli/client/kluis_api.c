@@ -33,13 +33,14 @@ void kluis_free(void *memory)
 
 void kluis_api_set_level(struct kluis *k, enum kluis_level level, unsigned wait_ms)
 {
-	k->level = (enum client_level)level;
+	k->level = level == KLUIS_SESSION || level == KLUIS_STALE ? (enum client_level)level
+								  : CLIENT_LINEARIZABLE;
 	k->wait_ms = wait_ms;
 }
 
 uint64_t kluis_api_staleness_ms(const struct kluis *k)
 {
-	return client_staleness_ms(k->client);
+	return k->staleness_ms;
 }
 
 struct client *kluis_api_begin(struct kluis *k)
@@ -50,6 +51,7 @@ struct client *kluis_api_begin(struct kluis *k)
 
 int kluis_api_end(struct kluis *k, int rc, const struct err *e, struct kluis_failure *error)
 {
+	k->staleness_ms = client_staleness_ms(k->client);
 	client_set_level(k->client, CLIENT_LINEARIZABLE, 0);
 	return kluis_give(rc, e, error);
 }

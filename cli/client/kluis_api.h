@@ -43,7 +43,7 @@ KLUIS_API_FREE void kluis_free(void *memory); /* NULL is fine. */
 enum kluis_level { KLUIS_LINEARIZABLE, KLUIS_SESSION, KLUIS_STALE };
 KLUIS_API_FREE void kluis_api_set_level(
 	struct kluis *kluis, enum kluis_level level, unsigned wait_ms);
-/* Of the last answer at STALE: how far behind it may be; 0 for other answers. */
+/* Of the last call below, if it was at STALE: how far behind its answer may be; else 0. */
 KLUIS_API_FREE uint64_t kluis_api_staleness_ms(const struct kluis *kluis);
 
 /* GET /.well-known/kluis.json */

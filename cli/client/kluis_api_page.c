@@ -62,6 +62,11 @@ int kluis_api_changes(struct kluis *k, const unsigned char *vault_id, const char
 		memcpy(first + HEX_LEN(ID_BYTES), ":0", 3);
 		since = first;
 	}
+	if (!api_cursor_valid(since)) {
+		return kluis_give(
+			err_set(&e, KLUIS_EINVAL, "'since' is not what an answer gave as its next"),
+			&e, error);
+	}
 	rc = api_changes(kluis_api_begin(k), vault_id, since, &changes, ret_n, ret_next, &done, &e);
 	if (rc == 0) {
 		*ret_changes = changes_copy(changes, *ret_n);

@@ -13,6 +13,7 @@ struct kluis {
 	bool restore_shown;
 	enum client_level level; /* Of the calls in kluis_api.h. */
 	unsigned wait_ms;
+	uint64_t staleness_ms; /* Of the last of these calls. */
 };
 
 /* Fills the caller's failure, if there was one and it wants it; returns rc. */

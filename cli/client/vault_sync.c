@@ -267,6 +267,15 @@ static int sync_forward(struct vault *vault, const struct head *newest, struct e
 	return vault_store_pin(vault, e);
 }
 
+static int rebase_forked(const struct vault *vault, uint64_t seq, struct err *e)
+{
+	return err_set(e, KLUIS_EPIN,
+		"vault '%s': the restored cluster shows another head %" PRIu64
+		" than this profile saw: do not go on, unless its writer and the operator "
+		"confirm it; then enrol a new profile",
+		vault->name, seq);
+}
+
 /* After a restore that the user accepted: the whole chain from its first head, which must pass
  * through what this profile once saw. */
 static int sync_rebase(struct vault *vault, const struct head *newest, struct err *e)
@@ -279,10 +288,7 @@ static int sync_rebase(struct vault *vault, const struct head *newest, struct er
 
 	if (vault_seen_head(vault, newest->seq, seen) &&
 		memcmp(seen, newest->hash, HASH_BYTES) != 0) {
-		return err_set(e, KLUIS_EPIN,
-			"vault '%s': the restored cluster shows another head %" PRIu64
-			" than this profile has seen",
-			vault->name, newest->seq);
+		return rebase_forked(vault, newest->seq, e);
 	}
 	rc = sync_fetch_heads(vault, 0, newest, &heads, e);
 	rc = rc != 0 ? rc : sync_verify_heads(vault, buf_bytes(&heads), 0, NULL, &last, e);
@@ -295,10 +301,7 @@ static int sync_rebase(struct vault *vault, const struct head *newest, struct er
 		rc = sync_head_parse(
 			vault, heads.data + (vault->head.seq - 1) * HEAD_BYTES, &at, e);
 		if (rc == 0 && memcmp(at.hash, vault->head.hash, HASH_BYTES) != 0) {
-			rc = err_set(e, KLUIS_EPIN,
-				"vault '%s': the restored cluster's history is not the one this "
-				"profile has seen",
-				vault->name);
+			rc = rebase_forked(vault, vault->head.seq, e);
 		}
 	}
 	if (rc != 0) {

@@ -118,6 +118,9 @@ static void answer_head(const struct fake_node *n, const struct fake_request *r,
 
 	hex_encode(bytes_of(n->lineage, ID_BYTES), lineage);
 	buf_printf(head, "HTTP/1.1 %d X\r\nKluis-Index: %s:7\r\n", r->status, lineage);
+	if (memmem(r->target.data, r->target.len, "consistency=stale", 17) != NULL) {
+		buf_printf(head, "Kluis-Staleness-Ms: 1234\r\n");
+	}
 	if (r->type != NULL) {
 		buf_printf(head, "Content-Type: %s\r\n", r->type);
 	}

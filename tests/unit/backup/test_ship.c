@@ -516,6 +516,28 @@ static void test_only_what_the_log_knows(void **state)
 	assert_int_equal(drop_count(w), 0);
 }
 
+/* A site that was down for longer than leftovers are kept begins with a log that lacks the records
+ * of what came meanwhile: they count as old from when it looked first. */
+static void test_back_after_a_day(void **state)
+{
+	struct world *w = *state;
+	uint64_t back = clock_wall_ms(&clock_system) + 2 * BACKUP_LEFTOVER_MS;
+	uint8_t hash[HASH_BYTES];
+
+	take(w, 5, 1000, hash);
+	(void)ship(w, hash);
+	w->receiver.began_ms = back;
+	w->receiver.n_records = 0;
+	assert_counts(receive_at(w, back + 1), 0, 1, 0);
+	w->receiver.n_records = 1;
+	assert_counts(receive_at(w, back + 60 * 1000), 1, 0, 0);
+	assert_int_equal(drop_count(w), 0);
+	take(w, 5, 1000, hash);
+	(void)ship(w, hash);
+	w->receiver.n_records = 1;
+	assert_counts(receive_at(w, back + BACKUP_LEFTOVER_MS + 1), 0, 0, 1);
+}
+
 /* What the log says of a snapshot is what its manifest must say. */
 static void test_manifest_against_its_record(void **state)
 {
@@ -615,6 +637,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_wrong_bytes, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_forged_manifests, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_only_what_the_log_knows, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_back_after_a_day, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(
 			test_manifest_against_its_record, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_leftovers_and_quota, set_up, tear_down),

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "cli/client/download.h"
 
 /* A folder of its own, a loaded tree, and what get_file_to() said. */
 struct getter {
@@ -16,7 +17,8 @@ struct getter {
 	struct tree *tree;
 	char *dir;
 	bool local, moved;
-	size_t names_seen; /* In the folder while the file came. */
+	size_t names_seen;	   /* In the folder while the file came. */
+	struct cli_fixture *other; /* Another writer, who replaces the file once it has begun. */
 };
 
 static size_t names_in(const char *dir)
@@ -57,6 +59,10 @@ static void see(void *arg, uint64_t bytes)
 
 	(void)bytes;
 	g->names_seen = names_in(g->dir);
+	if (g->other != NULL) {
+		assert_int_equal(cli_fixture_put(g->other, "file", bytes_str("other")), 0);
+		g->other = NULL;
+	}
 }
 
 /* /file to dir/name. */
@@ -161,12 +167,46 @@ static void test_failed_get(void **state)
 	getter_close(&g);
 }
 
+/* A file that another writer replaced meanwhile is fetched anew, unless a part of it has been
+ * handed on already: a pipe's reader would get it twice. */
+static void test_moved(void **state)
+{
+	enum { CHUNKS = (DOWNLOAD_AHEAD + 2) * DOWNLOAD_GROUP };
+	struct cli_fixture *f = *state;
+	_cleanup_(x_freep) char *copy = x_asprintf("%s/copy", f->dir);
+	_cleanup_(x_freep) char *device = x_asprintf("%s/to/device", f->dir);
+	_cleanup_(buf_release) struct buf content =
+		cli_fixture_bytes(CHUNKS * (size_t)PAGE_CONTENT_BYTES_MAX, 1);
+	struct cli_fixture other = {.node = f->node, .dir = f->dir, .profile_dir = copy};
+	struct err e = {0};
+	struct getter g;
+
+	assert_int_equal(file_make_dirs(copy, 0700, &e), 0);
+	for (unsigned to_device = 0; to_device < 2; to_device++) {
+		assert_int_equal(cli_fixture_put(f, "file", buf_bytes(&content)), 0);
+		cli_fixture_copy(f->profile_dir, copy);
+		cli_fixture_reopen(&other);
+		getter_open(&g, f);
+		g.other = &other;
+		if (to_device == 1) {
+			assert_int_equal(symlink("/dev/null", device), 0);
+		}
+		assert_int_equal(
+			get_to(&g, to_device == 1 ? "device" : "new", true), KLUIS_ECONFLICT);
+		assert_int_equal(g.moved, to_device == 0);
+		getter_close(&g);
+	}
+	client_free(other.client);
+	profile_close(other.profile);
+}
+
 int main(void)
 {
 #define FIXTURE(test) cmocka_unit_test_setup_teardown(test, cli_fixture_setup, cli_fixture_teardown)
 	const struct CMUnitTest tests[] = {
 		FIXTURE(test_places),
 		FIXTURE(test_failed_get),
+		FIXTURE(test_moved),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

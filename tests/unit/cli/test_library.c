@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#include "cli/client/kluis.h"
+#include "cli/client/kluis_api.h"
 
 static int take(void *arg, const void *data, size_t len)
 {
@@ -106,11 +106,57 @@ static void test_restore(void **state)
 	kluis_close(k);
 }
 
+static void see_vault(void *arg, const struct kluis_vault *vault)
+{
+	memcpy(arg, vault->id, KLUIS_ID_BYTES);
+}
+
+/* How stale an answer was is known until the next one; what is no level is the safest one. */
+static void test_levels(void **state)
+{
+	struct cli_fixture *f = *state;
+	unsigned char id[KLUIS_ID_BYTES], head[KLUIS_HEAD_BYTES];
+	struct kluis *k = reopen(f);
+
+	assert_int_equal(kluis_api_vaults(k, see_vault, id, NULL), 0);
+	assert_int_equal(kluis_api_staleness_ms(k), 0);
+	kluis_api_set_level(k, KLUIS_STALE, 0);
+	assert_int_equal(kluis_api_head(k, id, head, NULL), 0);
+	assert_int_equal(kluis_api_staleness_ms(k), 1234);
+	kluis_api_set_level(k, (enum kluis_level)3, 0);
+	assert_int_equal(kluis_api_head(k, id, head, NULL), 0);
+	assert_int_equal(kluis_api_staleness_ms(k), 0);
+	kluis_close(k);
+}
+
+/* What the caller passes into a request stands there as one word, or the call refuses it. */
+static void test_cursor(void **state)
+{
+	static const char *const wrong[] = {"a b", "a\r\nX: y", "0:1&limit=1", "", "a#b"};
+	struct cli_fixture *f = *state;
+	unsigned char id[KLUIS_ID_BYTES];
+	struct kluis *k = reopen(f);
+	struct kluis_change *changes;
+	char *next;
+	size_t n;
+	int done;
+
+	assert_int_equal(kluis_api_vaults(k, see_vault, id, NULL), 0);
+	for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+		assert_int_equal(
+			kluis_api_changes(k, id, wrong[i], &changes, &n, &next, &done, NULL),
+			KLUIS_BAD_INPUT);
+	}
+	kluis_close(k);
+}
+
 static void test_enrol(void **state)
 {
 	struct cli_fixture *f = *state;
 	_cleanup_(x_freep) char *dir = x_asprintf("%s/new", f->dir);
 	const char *url = fake_node_url(f->node);
+	struct fake_node *other = fake_node_new();
+	const char *other_url = fake_node_url(other);
 	struct bytes ca = fake_node_ca(f->node);
 	struct kluis_enrolment n = {.profile_dir = dir,
 		.account = "app",
@@ -124,6 +170,18 @@ static void test_enrol(void **state)
 	/* Without a CA there is nothing to trust. */
 	assert_int_equal(kluis_enrol(&n, &e), KLUIS_BAD_INPUT);
 	n.ca_pem_len = ca.len;
+	/* One that was not finished goes on at its own cluster alone. */
+	n.token = "ket_bad";
+	assert_int_not_equal(kluis_enrol(&n, &e), 0);
+	n.token = "ket_good";
+	n.endpoints = &other_url;
+	n.ca_pem = (const char *)fake_node_ca(other).data;
+	n.ca_pem_len = fake_node_ca(other).len;
+	assert_int_equal(kluis_enrol(&n, &e), KLUIS_EXISTS);
+	n.endpoints = &url;
+	n.ca_pem = (const char *)ca.data;
+	n.ca_pem_len = ca.len;
+	fake_node_free(other);
 	assert_int_equal(kluis_enrol(&n, &e), 0);
 	assert_int_equal(kluis_enrol(&n, &e), KLUIS_EXISTS);
 	assert_int_equal(kluis_open(dir, NULL, 600, &k, &e), 0);
@@ -137,6 +195,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		FIXTURE(test_files),
 		FIXTURE(test_restore),
+		FIXTURE(test_levels),
+		FIXTURE(test_cursor),
 		FIXTURE(test_enrol),
 	};
 

@@ -526,9 +526,11 @@ static void test_restore_of_another_history(void **state)
 	assert_int_equal(cli_fixture_sync(f, &seq), KLUIS_ELINEAGE);
 	assert_int_equal(accept_restore(f), 0);
 	assert_int_equal(cli_fixture_sync(f, &seq), KLUIS_EPIN);
+	assert_non_null(strstr(f->err.text, "enrol a new profile"));
 	/* Also without the list of seen heads: the pin is of that very seq. */
 	remove_file(f, "seen");
 	assert_int_equal(cli_fixture_sync(f, &seq), KLUIS_EPIN);
+	assert_non_null(strstr(f->err.text, "enrol a new profile"));
 }
 
 static void test_restore_unsigned(void **state)
