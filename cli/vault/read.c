@@ -116,9 +116,12 @@ static int get_tree(struct reader *r, const char *path, const char *local, bool 
 	size_t n;
 	int rc = tree_find(r->tree, path, &folder, &r->k->inv->err);
 
-	rc = rc != 0 ? rc : get_folder(local, named, &r->k->inv->err);
 	if (rc != 0) {
 		return rc;
+	}
+	rc = get_folder(local, named, &r->k->inv->err);
+	if (rc != 0) {
+		return named ? rc : reader_local(r);
 	}
 	children = tree_children(r->tree, folder, &n);
 	names = x_calloc(n + 1, sizeof *names);
