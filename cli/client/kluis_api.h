@@ -153,7 +153,7 @@ struct kluis_change {
 	unsigned char leaf[KLUIS_HASH_BYTES];
 };
 /* What changed after `since`, one answer's worth, ascending by seq and page. since: NULL for the
- * beginning, else what the last answer gave as *ret_next. */
+ * beginning, else what the last answer gave as *ret_next (still to be freed). */
 KLUIS_API int kluis_api_changes(struct kluis *kluis, const unsigned char *vault_id,
 	const char *since, struct kluis_change **ret_changes, size_t *ret_n, char **ret_next,
 	int *ret_done, struct kluis_failure *error);

@@ -140,7 +140,7 @@ static void page_calls(struct kluis *k, struct seen *seen)
 	struct kluis_change *changes;
 	void *page, *again;
 	size_t n, len, again_len;
-	char *next;
+	char *next, *later;
 	int done, there;
 
 	MUST(kluis_api_head(k, id, head, &failure));
@@ -151,10 +151,13 @@ static void page_calls(struct kluis *k, struct seen *seen)
 	MUST(kluis_api_changes(k, id, NULL, &changes, &n, &next, &done, &failure));
 	CHECK(done && n >= 2 && changes[0].seq == 2 && changes[0].revision == 1);
 	kluis_free(changes);
-	MUST(kluis_api_changes(k, id, next, &changes, &n, &next, &done, &failure));
+	CHECK(kluis_api_changes(k, id, "0 1", &changes, &n, &later, &done, &failure) ==
+		KLUIS_BAD_INPUT);
+	MUST(kluis_api_changes(k, id, next, &changes, &n, &later, &done, &failure));
 	CHECK(done && n == 0);
 	kluis_free(changes);
 	kluis_free(next);
+	kluis_free(later);
 	MUST(kluis_api_page(k, id, 0, &page, &len, &failure));
 	CHECK(len > 144 && memcmp(page, "KPG1", 4) == 0);
 	CHECK(kluis_api_page(k, id, 12345, &again, &again_len, &failure) == KLUIS_NOT_FOUND);
