@@ -517,7 +517,7 @@ int sftp_put(struct sftp *s, const char *name, int fd, struct err *e)
 		return err_set_errno(e, errno, "rewind the object");
 	}
 	file = libssh2_sftp_open_ex(s->channel, path, (unsigned)strlen(path),
-		LIBSSH2_FXF_WRITE | LIBSSH2_FXF_CREAT | LIBSSH2_FXF_EXCL, 0400,
+		LIBSSH2_FXF_WRITE | LIBSSH2_FXF_CREAT | LIBSSH2_FXF_EXCL, 0440,
 		LIBSSH2_SFTP_OPENFILE);
 	if (file == NULL) {
 		rc = sftp_fail(s, e, "create");
