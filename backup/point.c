@@ -110,13 +110,3 @@ void point_free(struct point *point)
 		free(point);
 	}
 }
-
-uint64_t point_bytes(const struct point *point)
-{
-	uint64_t sum = 0;
-
-	for (unsigned i = 0; i < point->n; i++) {
-		sum += backup_manifest_bytes(&point->snapshots[i].manifest);
-	}
-	return sum;
-}

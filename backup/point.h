@@ -24,8 +24,7 @@ struct point {
 KLUIS_MUST_CHECK int point_open(struct repository *repository,
 	const uint8_t manifest_hash[HASH_BYTES], const struct backup_trust *trust,
 	struct point **ret_point, struct err *e);
-void point_free(struct point *point);		 /* NULL is fine. */
-uint64_t point_bytes(const struct point *point); /* Of all its objects. */
+void point_free(struct point *point); /* NULL is fine. */
 
 /* One manifest by its hash: found, signature checked. Release *ret_manifest. */
 KLUIS_MUST_CHECK int point_manifest(struct repository *repository,

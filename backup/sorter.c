@@ -250,8 +250,3 @@ int sorter_next(struct sorter *s, const uint8_t **ret_record, struct err *e)
 	*ret_record = s->heap_n == 0 ? NULL : sorter_first(s, 0);
 	return 0;
 }
-
-uint64_t sorter_count(const struct sorter *s)
-{
-	return s->count;
-}

@@ -22,6 +22,5 @@ KLUIS_MUST_CHECK int sorter_add(struct sorter *sorter, const void *record, struc
 KLUIS_MUST_CHECK int sorter_finish(struct sorter *sorter, struct err *e);
 /* The next record in *ret_record, valid until the next call; NULL behind the last. */
 KLUIS_MUST_CHECK int sorter_next(struct sorter *sorter, const uint8_t **ret_record, struct err *e);
-uint64_t sorter_count(const struct sorter *sorter);
 
 #endif

@@ -333,13 +333,6 @@ void *tls_stream_data(const struct tls_stream *s)
 	return s->data;
 }
 
-void tls_stream_set_handler(
-	struct tls_stream *s, const struct tls_stream_handler *handler, void *data)
-{
-	s->handler = handler;
-	s->data = data;
-}
-
 void tls_stream_limit_kernel(struct tls_stream *s, unsigned bytes)
 {
 	uv_os_fd_t fd;
@@ -348,11 +341,6 @@ void tls_stream_limit_kernel(struct tls_stream *s, unsigned bytes)
 		/* A kernel without it only queues more. */
 		(void)setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &bytes, sizeof bytes);
 	}
-}
-
-bool tls_stream_ready(const struct tls_stream *s)
-{
-	return s->ready;
 }
 
 bool tls_stream_closing(const struct tls_stream *s)

@@ -5,7 +5,7 @@
  * Life: tls_stream_accept() or tls_stream_dial() -> ready_cb -> read_cb ... drain_cb ... ->
  * end_cb (at most once) -> tls_stream_close() or _abort() -> closed_cb, after which the memory is
  * gone. end_cb does not close: the user does, always. There are no timers for handshake and idle
- * here: the user sweeps its connections (tls_stream_ready(), tls_stream_counters()). The program
+ * here: the user sweeps its connections (tls_stream_counters()). The program
  * ignores SIGPIPE (libuv writes without MSG_NOSIGNAL).
  *
  * Writing never blocks and takes everything: a producer asks tls_stream_writable() before each
@@ -69,9 +69,6 @@ KLUIS_MUST_CHECK int tls_stream_dial(uv_loop_t *loop, const struct sockaddr *add
 	void *data, struct tls_stream **ret_stream, struct err *e);
 
 void *tls_stream_data(const struct tls_stream *stream);
-/* Changes the user and its callbacks, say once ALPN chose the protocol. */
-void tls_stream_set_handler(
-	struct tls_stream *stream, const struct tls_stream_handler *handler, void *data);
 
 /* Only after ready_cb. Copies small pieces into a record of 16 KiB; the whole 16 KiB parts of a
  * larger piece are encrypted where they lie. Leaves at tls_stream_flush() or at the end of this
@@ -102,7 +99,6 @@ void tls_stream_close(struct tls_stream *stream);
 /* At once; unsent bytes are lost. Also after tls_stream_close(). Idempotent. */
 void tls_stream_abort(struct tls_stream *stream);
 
-bool tls_stream_ready(const struct tls_stream *stream);
 bool tls_stream_closing(const struct tls_stream *stream);
 bool tls_stream_is_tls(const struct tls_stream *stream);
 /* The protocol both agreed on, empty if none or plain; lives as long as the stream. */

@@ -37,11 +37,6 @@ void http1_parser_release(struct http1_parser *parser)
 	http_fields_release(&parser->head.fields);
 }
 
-bool http1_parser_idle(const struct http1_parser *parser)
-{
-	return parser->state == STATE_BLOCK && parser->block.len == 0;
-}
-
 static int parser_fail(struct http1_parser *parser, int rc)
 {
 	parser->state = STATE_FAILED;

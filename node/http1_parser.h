@@ -50,7 +50,4 @@ void http1_parser_release(struct http1_parser *parser);
 KLUIS_MUST_CHECK int http1_parser_feed(
 	struct http1_parser *parser, struct bytes bytes, size_t *ret_taken);
 
-/* Between requests, with no byte of the next one seen. */
-bool http1_parser_idle(const struct http1_parser *parser);
-
 #endif

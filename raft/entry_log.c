@@ -476,11 +476,6 @@ uint64_t entry_log_disk_bytes(const struct entry_log *log)
 	return bytes;
 }
 
-size_t entry_log_unwritten_bytes(const struct entry_log *log)
-{
-	return log->unwritten_bytes;
-}
-
 struct bytes entry_log_snapshot(const struct entry_log *log)
 {
 	return buf_bytes(&log->snapshot);

@@ -42,7 +42,6 @@ enum entry_type entry_log_type(const struct entry_log *log, uint64_t index);
 /* How many entries, from `index` (first - 1 .. last) backwards, hold at most `bytes` together. */
 uint64_t entry_log_count_back(const struct entry_log *log, uint64_t index, uint64_t bytes);
 uint64_t entry_log_disk_bytes(const struct entry_log *log); /* Segments in use. */
-size_t entry_log_unwritten_bytes(const struct entry_log *log);
 /* What was given to the last entry_log_trim() or entry_log_reset(); empty when there was none.
  * Valid until the next. */
 struct bytes entry_log_snapshot(const struct entry_log *log);

@@ -385,11 +385,6 @@ void links_set_lineage(struct links *links, const uint8_t lineage[16])
 	memcpy(links->config.lineage, lineage, sizeof links->config.lineage);
 }
 
-void links_set_feature_level(struct links *links, uint32_t level)
-{
-	links->config.feature_level = level;
-}
-
 static int link_refuse(struct link_node *node, enum link_stream stream, size_t bytes, int rc)
 {
 	node->wanted |= BIT(stream);

@@ -105,9 +105,8 @@ KLUIS_MUST_CHECK int links_set_peers(
 void links_set_ctx(struct links *links, struct tls_ctx *ctx);
 /* When our own certificate ends, Unix. */
 uint64_t links_certificate_not_after_ms(const struct links *links);
-/* What our hello says from now on (a restore changes the lineage, an upgrade the level). */
+/* What our hello says from now on (a restore changes the lineage). */
 void links_set_lineage(struct links *links, const uint8_t lineage[16]);
-void links_set_feature_level(struct links *links, uint32_t level);
 
 /* Queues one message: header (copied), then the data of the n entries in order (referenced until
  * encrypted, not copied). In all 1 .. LINK_MESSAGE_BYTES_MAX bytes (LINK_FILE:

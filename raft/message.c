@@ -34,18 +34,6 @@ const char *message_type_name(enum message_type type)
 	return message_names[type];
 }
 
-size_t message_entries_bytes(const struct message *message)
-{
-	size_t bytes = 0;
-
-	if (message->type == MESSAGE_APPEND) {
-		for (unsigned i = 0; i < message->append.n; i++) {
-			bytes += message->append.entries[i]->len;
-		}
-	}
-	return bytes;
-}
-
 /* Types whose term is not the sender's term. */
 static bool message_termless(enum message_type type)
 {

@@ -105,7 +105,5 @@ void message_encode(const struct message *message, struct buf *header);
 KLUIS_MUST_CHECK int message_decode(struct bytes bytes, struct message *ret_message, struct err *e);
 void message_release(struct message *message);
 const char *message_type_name(enum message_type type);
-/* How long the data of entries 0 .. n-1 is. */
-size_t message_entries_bytes(const struct message *message);
 
 #endif

@@ -19,11 +19,6 @@ unsigned replica_port(const struct replica *r)
 	return r->port;
 }
 
-uint64_t replica_node_id(const struct replica *r)
-{
-	return r->node_id;
-}
-
 bool replica_enter(struct replica *r, struct mail *mail)
 {
 	bool open;

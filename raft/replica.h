@@ -95,7 +95,6 @@ KLUIS_MUST_CHECK int replica_reload(struct replica *replica, struct err *e);
 
 /* The port that the links listen on. Any thread. */
 unsigned replica_port(const struct replica *replica);
-uint64_t replica_node_id(const struct replica *replica);
 
 /* The store for reading. Between begin and end the store stays open: catch-up, which replaces it
  * as a whole, waits for all readers, so keep it short (one request) and never hold it across a wait

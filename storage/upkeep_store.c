@@ -369,24 +369,3 @@ void ledger_store_put(struct txn *txn, const struct ledger_row *row)
 	ledger_row_encode(row, &value);
 	row_put(txn, &key, &value);
 }
-
-static int ledger_list_decode(struct bytes key, struct bytes value, void *to, struct err *e)
-{
-	return ledger_row_decode(key, value, to, e);
-}
-
-int ledger_store_list(const struct kv_view *view, const struct ledger_row *after,
-	struct ledger_row *ret_rows, size_t max, size_t *ret_n, struct err *e)
-{
-	struct row_key from = row_key_begin(KEY_LEDGER);
-	struct row_list list = {.prefix = from,
-		.max = max,
-		.decode = ledger_list_decode,
-		.stride = sizeof *ret_rows};
-
-	if (after != NULL) {
-		from = ledger_key(after);
-		list.after = bytes_of(from.data + 1, from.len - 1);
-	}
-	return row_list(view, &list, ret_rows, ret_n, e);
-}

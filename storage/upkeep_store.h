@@ -83,8 +83,5 @@ void ledger_row_encode(const struct ledger_row *row, struct buf *to);
 KLUIS_MUST_CHECK int ledger_row_decode(
 	struct bytes key, struct bytes value, struct ledger_row *ret_row, struct err *e);
 void ledger_store_put(struct txn *txn, const struct ledger_row *row);
-/* Up to max rows behind *after (its index and vault id; NULL: from the first), ascending. */
-KLUIS_MUST_CHECK int ledger_store_list(const struct kv_view *view, const struct ledger_row *after,
-	struct ledger_row *ret_rows, size_t max, size_t *ret_n, struct err *e);
 
 #endif

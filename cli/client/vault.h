@@ -74,9 +74,6 @@ void vault_close(struct vault *vault);
 /* The ids of all vaults whose key the profile has, in a new array. */
 KLUIS_MUST_CHECK int vault_local_ids(
 	const struct profile *profile, uint8_t (**ret_ids)[ID_BYTES], size_t *ret_n, struct err *e);
-/* Name under the label that the cluster keeps; KLUIS_EVERIFY when it is not of this vault. */
-KLUIS_MUST_CHECK int vault_label_open(
-	const struct vault *vault, struct bytes label, struct buf *ret_name, struct err *e);
 
 /* Brings the pin to the cluster's head. A commit that was sent but never answered is sent again,
  * byte for byte, unless the chain shows another head in its place; if it is refused the vault can

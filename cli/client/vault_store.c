@@ -15,7 +15,6 @@
 #include "crypto/member.h"
 
 enum { SEEN_ROW_BYTES = 8 + HASH_BYTES + 4, LEAF_ROW_BYTES = 8 + 4 + 1 + HASH_BYTES };
-static const char vault_label_field[] = "label";
 
 bool vault_name_valid(const char *name)
 {
@@ -386,22 +385,4 @@ int vault_open(struct profile *profile, struct client *client, const char *name,
 		vault_close(vault);
 	}
 	return rc != 0 ? rc : err_set(e, KLUIS_ENOTFOUND, "no vault '%s' in this profile", name);
-}
-
-int vault_label_open(
-	const struct vault *vault, struct bytes label, struct buf *ret_name, struct err *e)
-{
-	_cleanup_(secret_release) struct secret name = SECRET_INIT;
-	_cleanup_(buf_release) struct buf ctx = BUF_INIT;
-	int rc = KLUIS_EVERIFY;
-
-	buf_put_str(&ctx, vault_label_field);
-	buf_append(&ctx, vault->id, ID_BYTES);
-	for (size_t i = vault->n_keys; i-- > 0 && rc != 0;) {
-		rc = seal_open(secret_bytes(&vault->keys[i].vk), buf_bytes(&ctx), label, &name, e);
-	}
-	if (rc == 0) {
-		buf_append_bytes(ret_name, secret_bytes(&name));
-	}
-	return rc;
 }
