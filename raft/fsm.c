@@ -134,7 +134,6 @@ static int fsm_dispatch(struct apply *a, const struct command *command)
 	return KLUIS_EINVAL;
 }
 
-/* What holds for every command, then the command's own handler. */
 /* Commands that come by the thousand, and change neither the cluster's row nor its nodes'. */
 static bool fsm_is_hot(enum command_type type)
 {
@@ -160,6 +159,7 @@ static int fsm_know_cluster(struct fsm *fsm, struct apply *a)
 	return rc;
 }
 
+/* What holds for every command, then the command's own handler. */
 static int fsm_handle(struct fsm *fsm, struct apply *a, const struct command *command)
 {
 	int rc = fsm_know_cluster(fsm, a);

@@ -304,8 +304,7 @@ static int page_ref(struct txn *txn, const uint8_t vault_id[16], const uint8_t h
 	return 0;
 }
 
-/* One reference less; the bytes go with the last. */
-static int page_unref(
+int page_store_unref(
 	struct txn *txn, const uint8_t vault_id[16], const uint8_t hash[32], struct err *e)
 {
 	struct row_key bytes_key = page_hash_key(KEY_BYTES, vault_id, hash);
@@ -324,15 +323,6 @@ static int page_unref(
 		row_delete(txn, &bytes_key);
 	}
 	return 0;
-}
-
-void page_store_drop(struct txn *txn, const uint8_t vault_id[16], const uint8_t hash[32])
-{
-	struct row_key bytes_key = page_hash_key(KEY_BYTES, vault_id, hash);
-	struct row_key refs_key = page_hash_key(KEY_REFS, vault_id, hash);
-
-	row_delete(txn, &bytes_key);
-	row_delete(txn, &refs_key);
 }
 
 struct expiry_row page_staged_expiry(const uint8_t vault_id[16], const struct page_row *row)
@@ -482,7 +472,7 @@ int page_store_drop_staged(
 {
 	int rc = staged_take(txn, vault_id, hash, e);
 
-	return rc == 0 ? page_unref(txn, vault_id, hash, e) : rc;
+	return rc == 0 ? page_store_unref(txn, vault_id, hash, e) : rc;
 }
 
 static int version_drop(
@@ -493,7 +483,7 @@ static int version_drop(
 
 	expiry_store_delete(txn, &expiry);
 	row_delete(txn, &key);
-	return page_unref(txn, vault_id, row->hash, e);
+	return page_store_unref(txn, vault_id, row->hash, e);
 }
 
 int page_store_drop_version(struct txn *txn, const uint8_t vault_id[16], uint64_t page_no,

@@ -72,9 +72,11 @@ KLUIS_MUST_CHECK int page_store_drop_version(struct txn *txn, const uint8_t vaul
 /* Keeps an older revision (as page_store_revision() gave it) until another time. */
 void page_store_keep_version(struct txn *txn, const uint8_t vault_id[16],
 	const struct page_row *row, uint64_t expires_ms);
-/* The bytes and their count, whoever refers to them: of a vault that is being deleted. */
-void page_store_drop(struct txn *txn, const uint8_t vault_id[16], const uint8_t hash[32]);
-/* One staged page less in the user's count: for whoever deletes its row by other means. */
+/* For whoever deletes a page's, a version's or a staged row by other means: one reference less to
+ * the bytes, which go with the last, and one staged page less in the user's count. KLUIS_ECORRUPT:
+ * the count does not have it. */
+KLUIS_MUST_CHECK int page_store_unref(
+	struct txn *txn, const uint8_t vault_id[16], const uint8_t hash[32], struct err *e);
 KLUIS_MUST_CHECK int page_store_unuse(struct txn *txn, const struct page_row *row, struct err *e);
 KLUIS_MUST_CHECK int page_store_drop_staged(
 	struct txn *txn, const uint8_t vault_id[16], const uint8_t hash[32], struct err *e);

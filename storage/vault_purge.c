@@ -59,8 +59,9 @@ static int purge_one(struct txn *txn, enum key_family family, const uint8_t vaul
 					      : page_version_expiry(vault_id, row);
 		expiry_store_delete(txn, &expiry);
 	}
-	if (purge_has_bytes(family)) {
-		page_store_drop(txn, vault_id, row->hash);
+	/* Counted down row by row: others of the vault may expire before their turn comes here. */
+	if (rc == 0 && purge_has_bytes(family)) {
+		rc = page_store_unref(txn, vault_id, row->hash, e);
 	}
 	row_delete(txn, key);
 	return rc;

@@ -108,6 +108,44 @@ static void test_staged_bytes_are_counted(void **state)
 	check_store(w);
 }
 
+/* A vault goes in many steps, and the queue of what expires goes on meanwhile: both count the same
+ * references. The bytes of an older revision are staged once more, the staged row is the first that
+ * goes, and then the revision's time comes. */
+static void test_rows_expire_while_their_vault_goes(void **state)
+{
+	struct world *w = *state;
+	_cleanup_(buf_release) struct buf entries = BUF_INIT, command = BUF_INIT;
+	struct command gone = {.type = COMMAND_VAULT_DELETE, .vault_delete.revision = 1};
+	struct command expire = {.type = COMMAND_EXPIRE, .expire.max_rows = 1};
+	uint64_t end_ms = w->m.now_ms + VERSIONS_KEPT_MS;
+
+	for (unsigned revision = 1; revision <= 2; revision++) {
+		buf_clear(&entries);
+		fixture_entry(&w->c, 0, revision, 12, 0, false, &entries);
+		fixture_commit(&w->c, buf_bytes(&entries), 1, false, &command);
+		assert_int_equal(fixture_machine_run(&w->m, buf_bytes(&command)), 0);
+		fixture_committed(&w->c, buf_bytes(&entries));
+	}
+	w->m.now_ms = end_ms - 60000;
+	expire_all(w); /* Sessions. */
+	fixture_session_create(&w->c, 3600000, &command);
+	assert_int_equal(fixture_machine_run(&w->m, buf_bytes(&command)), 0);
+	assert_int_equal(stage(w, &w->c, 0, 12), 0);
+	check_store(w);
+	memcpy(gone.vault_delete.session.token_hash, w->c.token_hash, 32);
+	memcpy(gone.vault_delete.vault_id, w->c.vault_id, 16);
+	assert_int_equal(fixture_machine_do(&w->m, &gone), 0);
+	w->m.now_ms += EXPIRE_INTERVAL_MS;
+	assert_int_equal(fixture_machine_do(&w->m, &expire), 0);
+	assert_int_equal(staged_use(w, &w->c), 0);
+	check_store(w);
+	w->m.now_ms = end_ms + 60000;
+	assert_int_equal(fixture_machine_do(&w->m, &expire), 0);
+	check_store(w);
+	expire_all(w);
+	check_store(w);
+}
+
 /* As if so much were staged already. */
 static void set_staged_use(struct world *w, const struct fixture_client *c, uint64_t bytes)
 {
@@ -224,6 +262,7 @@ int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		T(test_staged_bytes_are_counted),
+		T(test_rows_expire_while_their_vault_goes),
 		T(test_staged_quota),
 		T(test_audit_expires),
 	};
