@@ -27,6 +27,7 @@ enum {
 	READ_BATCHES_MAX = 4,	    /* Read-index rounds of one node under way. */
 	LOG_FLUSH_BYTES = 64 << 20, /* Applied since the last flush: the log may be cut. */
 	LOG_FLUSH_ENTRIES = 8192,
+	LOG_MARK_IDLE_MS = 1000, /* Without a write: it is marked that all before was synced. */
 	LOG_TRAILING_BYTES =
 		64 << 20, /* Kept behind a snapshot, for peers that are a bit behind. */
 	LOG_TRAILING_ENTRIES = 1 << 16,

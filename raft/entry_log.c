@@ -213,6 +213,8 @@ int entry_log_open(const struct entry_log_config *config, struct entry_log **ret
 	log->user = config->user;
 	log->writer.home = config->home;
 	log->writer.random = config->random;
+	log->writer.mark_idle_ms =
+		config->mark_idle_ms == 0 ? LOG_MARK_IDLE_MS : config->mark_idle_ms;
 	segment_pool_init(&log->writer.pool, config->dir,
 		config->segment_bytes == 0 ? SEGMENT_BYTES : config->segment_bytes);
 	rc = log_open_all(log, config, e);

@@ -16,6 +16,7 @@ struct entry_log;
 struct entry_log_config {
 	const char *dir;	/* Created (0700) when missing; one process at a time. */
 	uint32_t segment_bytes; /* 0: SEGMENT_BYTES. A multiple of 4096, above ENTRY_BYTES_MAX. */
+	unsigned mark_idle_ms;	/* Without a write for so long, a mark. 0: LOG_MARK_IDLE_MS. */
 	struct mailbox *home;
 	struct random *random;
 	/* Everything given with a seq up to this one is durable. On home's loop. */

@@ -58,6 +58,7 @@ struct log_writer {
 	uint32_t written, synced;    /* So far it was handed to the kernel, and is on the disk. */
 	uint32_t last_crc;	     /* Of the newest record, else of the head. */
 	uint64_t last_index;
+	unsigned mark_idle_ms;
 	bool marked; /* Nothing was written behind the last mark. */
 
 	uint8_t *stage;

@@ -15,7 +15,6 @@ enum {
 	LOG_STAGE_BYTES = 256 * 1024,
 	LOG_STAGE_COPY_BYTES = 2048, /* Data up to here is copied, more is gathered. */
 	LOG_IOV_MAX = 256,
-	LOG_MARK_IDLE_MS = 1000,
 };
 
 void log_op_free(struct log_op *op)
@@ -275,7 +274,7 @@ static void writer_batch(struct log_writer *w, struct log_op *batch)
 	}
 }
 
-/* Sets *ret_idle when nothing came for LOG_MARK_IDLE_MS. */
+/* Sets *ret_idle when nothing came for mark_idle_ms. */
 static struct log_op *writer_wait(struct log_writer *w, bool wait, bool *ret_idle)
 {
 	struct log_op *batch;
@@ -283,7 +282,10 @@ static struct log_op *writer_wait(struct log_writer *w, bool wait, bool *ret_idl
 	int rv = 0;
 
 	(void)clock_gettime(CLOCK_MONOTONIC, &until); /* Always exists. */
-	until.tv_sec += LOG_MARK_IDLE_MS / 1000;
+	until.tv_sec += (time_t)(w->mark_idle_ms / 1000);
+	until.tv_nsec += (long)(w->mark_idle_ms % 1000) * 1000000;
+	until.tv_sec += until.tv_nsec / 1000000000;
+	until.tv_nsec %= 1000000000;
 	(void)pthread_mutex_lock(&w->lock);
 	while (wait && w->head == NULL && rv == 0) {
 		rv = w->marked ? pthread_cond_wait(&w->more, &w->lock)

@@ -195,6 +195,61 @@ static void test_a_clean_end_leaves_no_doubt(void **state)
 	scratch_free(dir);
 }
 
+/* Two entries in one group commit, and the mark that follows them when nothing else comes. */
+static char *make_log_with_mark(const char *name)
+{
+	char *dir = scratch_new("log");
+	int status;
+	pid_t pid = fork();
+
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		_cleanup_(x_freep) char *path = x_asprintf("%s/%s", dir, name);
+		_cleanup_(buf_release) struct buf bytes = BUF_INIT;
+		size_t at = SEGMENT_HEAD_BYTES + 2 * segment_record_bytes(ENTRY_LEN);
+		struct log_rig rig;
+
+		if (log_rig_open_marking(&rig, dir, SMALL_SEGMENT, 1, NULL) != 0) {
+			_exit(1);
+		}
+		log_rig_append(&rig, 1, 2, 1, ENTRY_LEN);
+		log_rig_wait(&rig);
+		do {
+			buf_clear(&bytes);
+			if (file_read(path, SMALL_SEGMENT, &bytes, NULL) != 0) {
+				_exit(2);
+			}
+		} while (load_u32(bytes.data + at) == 0);
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+	return dir;
+}
+
+/* A kill after a time without writes: behind the last commit stands that it was synced. */
+static void test_a_pause_leaves_no_doubt(void **state)
+{
+	char *dir = make_log_with_mark("segment-0000000000000001");
+	_cleanup_(x_freep) char *path = segment_name(dir, 1);
+	_cleanup_(buf_release) struct buf bytes = BUF_INIT;
+	size_t mark = SEGMENT_HEAD_BYTES + 2 * segment_record_bytes(ENTRY_LEN);
+
+	(void)state;
+	get_file(path, &bytes);
+	for (size_t at = SEGMENT_HEAD_BYTES; at < mark + SEGMENT_RECORD_HEAD_BYTES; at++) {
+		bytes.data[at] ^= (uint8_t)(1U << at % 8);
+		put_file(path, &bytes);
+		if (at < mark) {
+			assert_refused(dir, path);
+		} else {
+			assert_int_equal(open_last(dir, NULL), 2); /* Of the mark: torn. */
+		}
+		bytes.data[at] ^= (uint8_t)(1U << at % 8);
+	}
+	scratch_free(dir);
+}
+
 static void test_the_offset_is_named(void **state)
 {
 	char *dir = make_log(4, 2, false), offset[32];
@@ -488,6 +543,7 @@ int main(void)
 		cmocka_unit_test(test_flipped_bytes_before_the_last_commit),
 		cmocka_unit_test(test_flipped_bytes_in_the_last_commit),
 		cmocka_unit_test(test_a_clean_end_leaves_no_doubt),
+		cmocka_unit_test(test_a_pause_leaves_no_doubt),
 		cmocka_unit_test(test_the_offset_is_named),
 		cmocka_unit_test(test_half_a_commit_never_comes_back),
 		cmocka_unit_test(test_old_life_is_not_read),

@@ -1,6 +1,7 @@
 #include "tests/unit/raft/lib/log_rig.h"
 
 #include <assert.h>
+#include <limits.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -56,8 +57,15 @@ static void rig_end_loop(struct log_rig *rig)
 
 int log_rig_open(struct log_rig *rig, const char *dir, uint32_t segment_bytes, struct err *e)
 {
+	return log_rig_open_marking(rig, dir, segment_bytes, UINT_MAX, e);
+}
+
+int log_rig_open_marking(struct log_rig *rig, const char *dir, uint32_t segment_bytes,
+	unsigned mark_idle_ms, struct err *e)
+{
 	struct entry_log_config config = {.dir = dir,
 		.segment_bytes = segment_bytes,
+		.mark_idle_ms = mark_idle_ms,
 		.home = &rig->mailbox,
 		.random = &rig->random.random,
 		.persisted_cb = rig_persisted_cb,
