@@ -151,7 +151,8 @@ static void disk_decide(struct replica *r)
 	}
 	atomic_store(&r->read_only, low);
 	if (low != before) {
-		log_err("op=disk read_only=%d free=%llu floor=%llu", low,
+		log_line(low ? LOG_LEVEL_ERR : LOG_LEVEL_INFO,
+			"op=disk read_only=%d free=%llu floor=%llu", low,
 			(unsigned long long)r->free_bytes, (unsigned long long)r->floor_bytes);
 	}
 	if (low) {

@@ -2,6 +2,7 @@
 
 #include <signal.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "tests/lib/test.h"
@@ -262,7 +263,11 @@ void until_received(struct world *w, uint64_t id, enum link_stream stream, unsig
 {
 	struct wait wait = {&w->site[id], stream, n};
 
-	loop_until(&w->loop, wait_received, &wait, "message received");
+	char what[96];
+
+	(void)snprintf(what, sizeof what, "node %llu: message %u of stream %d",
+		(unsigned long long)id, n, (int)stream);
+	loop_until(&w->loop, wait_received, &wait, what);
 }
 
 void send_text(
