@@ -10,7 +10,7 @@
 #include "base/wire.h"
 #include "cli/client/json_reader.h"
 
-enum { API_TARGET_MAX = 512, API_KEY_CHARS = 32 };
+enum { API_TARGET_MAX = 512, API_KEY_CHARS = 32, API_EMPTY_ANSWERS_MAX = 64 };
 static const char api_json_type[] = "application/json";
 
 /* "/v1/vaults/<id>" and what follows. */
@@ -125,9 +125,11 @@ int api_list(struct client *client, const char *target, unsigned flags, size_t m
 {
 	json_t *items = json_array();
 	char *cursor = NULL;
+	unsigned empty = 0; /* Answers in a row: of one, a node may have left all items out. */
 	int rc;
 
 	do {
+		size_t before = json_array_size(items);
 		char *next = NULL;
 
 		rc = list_step(client, target, cursor, flags, items, &next, e);
@@ -135,6 +137,10 @@ int api_list(struct client *client, const char *target, unsigned flags, size_t m
 		cursor = next;
 		if (rc == 0 && json_array_size(items) > most) {
 			rc = err_set(e, KLUIS_ETOOLARGE, "%s: more than %zu items", target, most);
+		}
+		empty = json_array_size(items) > before ? 0 : empty + 1;
+		if (rc == 0 && empty > API_EMPTY_ANSWERS_MAX) {
+			rc = err_set(e, KLUIS_EPROTO, "%s: no progress", target);
 		}
 	} while (rc == 0 && cursor != NULL);
 	free(cursor);

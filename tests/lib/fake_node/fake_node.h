@@ -33,7 +33,8 @@ enum fake_fault {
 	FAKE_UNWRITTEN,	 /* changes: the right leaves, with revision 0 as of pages never written. */
 	FAKE_NO_CHANGES, /* changes: an empty list. */
 	FAKE_REVISION,	 /* changes: the right leaves, with revisions 5 higher. */
-	FAKE_ENDLESS,	 /* changes: the list again and again, under ever new cursors. */
+	FAKE_ENDLESS,	 /* changes: the list again and again, under ever new cursors; vaults: empty
+			  * answers, none of them the last. */
 };
 
 struct fake_node *fake_node_new(void);

@@ -172,7 +172,8 @@ static json_t *vault_object(const struct store_vault *v)
 		text_base64(buf_bytes(&v->create)));
 }
 
-static void do_vaults(struct fake_node *n, struct fake_request *r, const json_t *body)
+static void do_vaults(
+	struct fake_node *n, struct fake_request *r, const json_t *body, enum fake_fault fault)
 {
 	if (strcmp(r->method, "POST") == 0) {
 		struct buf create = BUF_INIT, head = BUF_INIT, label = BUF_INIT;
@@ -191,6 +192,11 @@ static void do_vaults(struct fake_node *n, struct fake_request *r, const json_t 
 		buf_release(&create);
 		buf_release(&head);
 		buf_release(&label);
+		return;
+	}
+	if (fault == FAKE_ENDLESS) {
+		answer_json(
+			r, 200, json_pack("{s:[], s:s, s:b}", "items", "next", "on", "done", 0));
 		return;
 	}
 	{
@@ -435,7 +441,7 @@ void fake_dispatch(struct fake_node *n, struct fake_request *r, enum fake_fault 
 	} else if (strncmp(t, "/v1/vaults/", 11) == 0) {
 		do_vault(n, r, t + 11, body, fault);
 	} else if (strncmp(t, "/v1/vaults", 10) == 0) {
-		do_vaults(n, r, body);
+		do_vaults(n, r, body, fault);
 	} else if (strcmp(t, "/v1/logout") == 0) {
 		n->token = 0;
 		r->status = 204;

@@ -391,6 +391,19 @@ static void test_endless_changes(void **state)
 	assert_true(fake_node_struck(f->node) < 5);
 }
 
+/* Nor does any other list keep a client asking. */
+static void test_endless_list(void **state)
+{
+	struct cli_fixture *f = *state;
+	json_t *items = NULL;
+
+	fake_node_fault(f->node, FAKE_ENDLESS, "/v1/vaults?", 0, 10000, 0);
+	assert_int_equal(
+		api_list(f->client, "/v1/vaults", CLIENT_AUTH, 10, &items, &f->err), KLUIS_EPROTO);
+	assert_true(fake_node_struck(f->node) < 100);
+	assert_null(items);
+}
+
 /* "Another head came first", but none is shown: a second head for that seq would be a fork. */
 static void test_refused_by_nobody(void **state)
 {
@@ -658,6 +671,7 @@ int main(void)
 		FIXTURE(test_revision_lies_twice),
 		FIXTURE(test_unknown_writer),
 		FIXTURE(test_endless_changes),
+		FIXTURE(test_endless_list),
 		FIXTURE(test_refused_by_nobody),
 		FIXTURE(test_pending_and_forged_head),
 		FIXTURE(test_conflict),
