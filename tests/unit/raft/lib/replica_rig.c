@@ -1,5 +1,6 @@
 #include "tests/unit/raft/lib/replica_rig.h"
 
+#include <signal.h>
 #include <arpa/inet.h>
 #include <assert.h>
 #include <inttypes.h>
@@ -70,6 +71,7 @@ void replica_rig_init(struct replica_rig *rig, unsigned n, unsigned voters)
 	rig->n = n;
 	rig->voters = voters;
 	rig->floor_bytes = 1;
+	(void)signal(SIGPIPE, SIG_IGN); /* As kluisd does. */
 	assert_int_equal(uv_loop_init(&rig->loop), 0);
 	assert_int_equal(mailbox_init(&rig->mailbox, &rig->loop), 0);
 	assert_int_equal(uv_timer_init(&rig->loop, &rig->timer), 0);
