@@ -9,13 +9,16 @@ void contact_append(
 {
 	const struct message_append *append = &message->append;
 
-	/* A lower commit index is one that tells this peer of its own log alone, or an older
-	 * leader's of which the new one does not know yet. */
 	if (driver_is_leader(driver) || message->term != driver->raft.current_term ||
-		driver_leader(driver) != peer->id || append->commit < driver->contact.commit) {
+		driver_leader(driver) != peer->id) {
 		return;
 	}
-	driver->contact = (struct driver_contact){driver->now_ms, append->commit};
+	driver->leader_ms = driver->now_ms;
+	/* A lower commit index is one that tells this peer of its own log alone, or an older
+	 * leader's of which the new one does not know yet. */
+	if (append->commit >= driver->contact.commit) {
+		driver->contact = (struct driver_contact){driver->now_ms, append->commit};
+	}
 }
 
 /* The latest moment by which more than half of the voters had answered; we answer ourselves. */

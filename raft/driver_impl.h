@@ -11,7 +11,8 @@
 enum {
 	DRIVER_PEERS_MAX = SITES_MAX * 2, /* Members, and some that joined or left. */
 	TIMER_MS_MIN = 10,
-	COMMIT_TELL_MS = 2, /* Between two times that all peers are told. */
+	COMMIT_TELL_MS = 2,	      /* Between two times that all peers are told. */
+	CATCH_UP_ROUND_ELECTIONS = 5, /* A member to be promoted is silent for so many timeouts. */
 };
 
 /* An append or install that the disk has not reported yet. */
@@ -86,6 +87,7 @@ struct driver {
 	bool started, busy, dead;
 	struct err error;
 	uint64_t now_ms, deadline_ms;
+	uint64_t leader_ms; /* When the leader that is known last sent an append; 0: none. */
 	bool barrier_due;
 	bool was_leader;
 

@@ -190,17 +190,52 @@ static void receive_append_result(
 
 /* --- the rest --- */
 
+/* This node's own row of the configuration; NULL: it is no member. */
+static struct raft_server *receive_self(struct driver *driver)
+{
+	struct raft_configuration *all = &driver->raft.configuration;
+
+	for (unsigned i = 0; i < all->n; i++) {
+		if (all->servers[i].id == driver->options.id) {
+			return &all->servers[i];
+		}
+	}
+	return NULL;
+}
+
+/* Raft thesis 4.1: whose vote counts is for the candidate's configuration to say. One that has not
+ * heard of its own promotion and therefore grants no vote can leave the cluster without a leader
+ * for ever, when the leader that promoted it is lost. libraft denies, and never forgets a leader
+ * while it stands by: for this one step the node votes, and a silent leader is none. */
+static void receive_vote_standing_by(struct driver *driver, struct driver_peer *peer,
+	struct raft_message *raft, struct raft_server *self)
+{
+	assert(driver->raft.state == RAFT_FOLLOWER);
+	self->role = RAFT_VOTER;
+	if (driver->now_ms - driver->leader_ms >= driver->options.election_timeout_ms) {
+		driver->raft.follower_state.current_leader.id = 0;
+	}
+	receive_step(driver, peer, raft, NULL);
+	receive_self(driver)->role = RAFT_STANDBY; /* A vote changes no configuration. */
+}
+
 static void receive_vote(
 	struct driver *driver, struct driver_peer *peer, const struct message *message)
 {
 	struct raft_message raft = {.type = RAFT_REQUEST_VOTE};
+	struct raft_server *self = receive_self(driver);
 
 	raft.request_vote = (struct raft_request_vote){.term = message->term,
 		.candidate_id = peer->id,
 		.last_log_index = message->vote.last_index,
 		.last_log_term = message->vote.last_term,
 		.disrupt_leader = message->vote.disrupt};
-	receive_step(driver, peer, &raft, NULL);
+	if (self != NULL && self->role == RAFT_STANDBY &&
+		driver_guard_on(driver, GUARD_STANDBY_VOTES)) {
+		receive_vote_standing_by(driver, peer, &raft, self);
+	} else {
+		receive_step(driver, peer, &raft, NULL);
+	}
 }
 
 static void receive_vote_result(

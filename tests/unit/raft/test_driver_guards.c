@@ -220,6 +220,36 @@ static bool harm_change_voters(enum driver_guard off)
 	return harm;
 }
 
+/* Its promotion is in the logs of the candidate and of one more, whose leader is gone: with its
+ * vote there is a majority, without it never again. */
+static bool harm_standby_votes(enum driver_guard off)
+{
+	struct rig_disk disk = old_disk;
+	struct driver_rig *rig;
+	struct message message = {.type = MESSAGE_VOTE, .term = 6}, answer;
+	struct configuration next;
+	struct entry *entry;
+	bool harm;
+
+	rig = rig_new(&disk, off, 0);
+	next = rig->configuration;
+	configuration_find(&next, RIG_ME)->role = MEMBER_STANDBY;
+	entry = rig_change(11, 5, &next);
+	rig_append(rig, 2, 5, 10, 1, 11, &entry, 1);
+	rig_persist(rig);
+	entry_unref(entry);
+	rig_tick(rig, 3 * ELECTION_TIMEOUT_MS);
+	message.vote.last_index = 12;
+	message.vote.last_term = 5;
+	assert_int_equal(rig_receive(rig, 3, &message), 0);
+	assert_true(rig_last(rig, 3, MESSAGE_VOTE_RESULT, &answer));
+	harm = !answer.vote_result.granted;
+	driver_configuration(rig->driver, &next);
+	assert_int_equal(configuration_find(&next, RIG_ME)->role, MEMBER_STANDBY);
+	rig_free(rig);
+	return harm;
+}
+
 /* Elected, nothing of the term committed: the commit index may be behind what clients were told. */
 static bool harm_read_term(enum driver_guard off)
 {
@@ -502,6 +532,7 @@ static const struct guard_case {
 	{GUARD_CHANGE_ONE, harm_change_one},
 	{GUARD_CHANGE_ONLINE, harm_change_online},
 	{GUARD_CHANGE_VOTERS, harm_change_voters},
+	{GUARD_STANDBY_VOTES, harm_standby_votes},
 	{GUARD_READ_TERM, harm_read_term},
 	{GUARD_TIMER, harm_timer},
 	{GUARD_CAPACITY, harm_capacity},
@@ -596,10 +627,50 @@ static void test_an_append_right_before_the_log_is_covered(void **state)
 	rig_free(rig);
 }
 
+/* A vote of one that stands by is a vote: durable, one a term, not while the leader is heard, not
+ * for a log that is behind. */
+static void test_the_vote_of_a_standby(void **state)
+{
+	struct driver_rig *rig = rig_new(&old_disk, DRIVER_GUARD_MAX, 0);
+	struct configuration next = rig->configuration;
+	struct message vote = {.type = MESSAGE_VOTE, .term = 6}, answer;
+	struct entry *entry;
+
+	(void)state;
+	configuration_find(&next, RIG_ME)->role = MEMBER_STANDBY;
+	entry = rig_change(11, 5, &next);
+	rig_append(rig, 2, 5, 10, 1, 11, &entry, 1);
+	rig_persist(rig);
+	entry_unref(entry);
+	vote.vote.last_index = 12;
+	vote.vote.last_term = 5;
+	assert_int_equal(rig_receive(rig, 3, &vote), 0); /* Its leader spoke a moment ago. */
+	assert_true(rig_last(rig, 3, MESSAGE_VOTE_RESULT, &answer));
+	assert_false(answer.vote_result.granted);
+	assert_int_equal(driver_status(rig->driver).term, 5);
+	rig_tick(rig, 3 * ELECTION_TIMEOUT_MS);
+	assert_int_equal(driver_status(rig->driver).role, DRIVER_FOLLOWER);
+	vote.vote.last_index = 9;
+	assert_int_equal(rig_receive(rig, 3, &vote), 0);
+	assert_true(rig_last(rig, 3, MESSAGE_VOTE_RESULT, &answer));
+	assert_false(answer.vote_result.granted);
+	vote.vote.last_index = 12;
+	assert_int_equal(rig_receive(rig, 4, &vote), 0);
+	assert_true(rig_last(rig, 4, MESSAGE_VOTE_RESULT, &answer));
+	assert_true(answer.vote_result.granted);
+	assert_int_equal(rig->term, 6);
+	assert_int_equal(rig->vote, 4);
+	assert_int_equal(rig_receive(rig, 3, &vote), 0); /* One a term. */
+	assert_true(rig_last(rig, 3, MESSAGE_VOTE_RESULT, &answer));
+	assert_false(answer.vote_result.granted);
+	rig_free(rig);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_every_guard_is_needed),
+		cmocka_unit_test(test_the_vote_of_a_standby),
 		cmocka_unit_test(test_a_cut_at_the_end_of_the_ring_of_terms),
 		cmocka_unit_test(test_an_append_right_before_the_log_is_covered),
 	};
