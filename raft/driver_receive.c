@@ -45,7 +45,7 @@ static void append_part(struct driver *driver, struct driver_peer *peer,
 {
 	const struct message_append *append = &message->append;
 	struct raft_message raft = {.type = RAFT_APPEND_ENTRIES};
-	struct driver_step_input input = {.entries = append->entries + from,
+	struct driver_step_input input = {.entries = to > from ? append->entries + from : NULL,
 		.first = append->prev_index + from + 1,
 		.n = to - from,
 		.stale = message->term < driver->raft.current_term};
@@ -302,12 +302,23 @@ static void receive_dispatch(
 	}
 }
 
-/* What the decoder cannot know: the bytes of configurations. The core is built without its asserts
- * and believes everything. */
+/* A term has one leader. The core would note whoever claims our own as a follower's leader, in the
+ * half of a union where a leader keeps its peers' progress. */
+static bool receive_usurps(const struct driver *driver, const struct message *message)
+{
+	return driver_is_leader(driver) && message->term == driver->raft.current_term &&
+	       (message->type == MESSAGE_APPEND || message->type == MESSAGE_SNAPSHOT);
+}
+
+/* What the decoder cannot know: the bytes of configurations, and who leads. The core is built
+ * without its asserts and believes everything. */
 static bool receive_valid(const struct driver *driver, const struct message *message)
 {
 	struct configuration configuration;
 
+	if (receive_usurps(driver, message)) {
+		return false;
+	}
 	if (message->type != MESSAGE_APPEND || !driver_guard_on(driver, GUARD_VALIDATE)) {
 		return true;
 	}

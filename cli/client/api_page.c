@@ -332,8 +332,7 @@ int api_staged_there(struct client *client, const uint8_t vault_id[ID_BYTES],
 	staged_target(target, vault_id, sha256);
 	rc = page_octets(client, &request, NULL, &local);
 	if (rc != 0 && rc != KLUIS_ENOTFOUND) {
-		*e = local;
-		return rc;
+		return err_set(e, rc, "%s", local.text);
 	}
 	*ret_there = rc == 0;
 	return 0;

@@ -411,6 +411,35 @@ static void test_foreign_bytes_are_counted(void **state)
 	rig_free(rig);
 }
 
+/* libraft, built without its asserts, would write over the leader's own state. */
+static void test_another_leader_of_our_term(void **state)
+{
+	struct driver_rig *rig = rig_clean(&new_disk);
+	struct message_snapshot snapshot = {.index = 9, .index_term = 1, .configuration_index = 1};
+	struct message append = {.type = MESSAGE_APPEND}, offer = {.type = MESSAGE_SNAPSHOT};
+	uint64_t malformed;
+
+	(void)state;
+	rig_lead(rig);
+	malformed = driver_counters(rig->driver)->malformed;
+	append.term = offer.term = rig->term;
+	append.append = (struct message_append){.prev_index = 1, .prev_term = 1};
+	snapshot.configuration = rig->configuration;
+	snapshot.manifest = bytes_str("m");
+	offer.snapshot = &snapshot;
+	assert_int_equal(rig_receive(rig, 2, &append), KLUIS_EPROTO);
+	assert_int_equal(rig_receive(rig, 2, &offer), KLUIS_EPROTO);
+	assert_int_equal(driver_counters(rig->driver)->malformed, malformed + 2);
+	assert_int_equal(driver_status(rig->driver).role, DRIVER_LEADER);
+	assert_int_equal(rig_submit(rig, 10), 0);
+	rig_persist(rig);
+	rig_result(rig, 2, 0, rig->log_last);
+	rig_result(rig, 3, 0, rig->log_last);
+	assert_int_equal(driver_status(rig->driver).commit, rig->log_last);
+	assert_int_equal(rig->fatal, 0);
+	rig_free(rig);
+}
+
 static void test_a_proposal_is_refused_at_once(void **state)
 {
 	struct driver_rig *rig = rig_clean(&old_disk);
@@ -505,6 +534,7 @@ int main(void)
 		cmocka_unit_test(test_promotion_needs_catch_up),
 		cmocka_unit_test(test_start_refuses_what_no_disk_held),
 		cmocka_unit_test(test_foreign_bytes_are_counted),
+		cmocka_unit_test(test_another_leader_of_our_term),
 		cmocka_unit_test(test_a_proposal_is_refused_at_once),
 		cmocka_unit_test(test_contact_of_a_follower),
 		cmocka_unit_test(test_contact_of_a_leader),
