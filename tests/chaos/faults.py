@@ -1,0 +1,246 @@
+"""The faults of a plan, done to the wire and the nodes. Each kind has a class with begin() and heal(), and turn() for those that
+change while they last."""
+import itertools
+import signal
+import time
+
+from network import CLIENT, SITES
+
+
+def port(site):
+    return SITES.index(site) + 1
+
+
+def both(a, b):
+    return [(port(a), port(b)), (port(b), port(a))]
+
+
+def between(left, right):
+    return [link for a in left for b in right for link in both(a, b)]
+
+
+EVERY_LINK = [link for a, b in itertools.combinations(SITES, 2) for link in both(a, b)]
+
+
+class Links:
+    """What the faults under way want of each link; a cut wins over a delay."""
+
+    def __init__(self, wire):
+        self.wire, self.wishes, self.now = wire, {}, {}
+
+    def wish(self, fault, links, **setting):
+        self.wishes[fault] = {link: setting for link in links}
+        self.settle()
+
+    def drop(self, fault):
+        self.wishes.pop(fault, None)
+        self.settle()
+
+    def settle(self):
+        wanted = {}
+        for wish in self.wishes.values():
+            for link, setting in wish.items():
+                wanted.setdefault(link, {}).update(setting)
+        for link in set(wanted) | set(self.now):
+            if wanted.get(link, {}) != self.now.get(link, {}):
+                self.wire.set(*link, **wanted.get(link, {}))
+        self.now = wanted
+
+
+class Fault:
+    def __init__(self, step, run):
+        self.step, self.run = step, run
+        leader = run.leader
+        others = [site for site in SITES if site != leader]
+        self.names = {"leader": leader, "all": SITES, **{f"other{i}": site for i, site in enumerate(others, 1)}}
+
+    def sites(self, names):
+        found = []
+        for name in names:
+            site = self.names.get(name, name)
+            found += site if isinstance(site, list) else [site]
+        return list(dict.fromkeys(found))
+
+    def rest(self, sites):
+        return [site for site in SITES if site not in sites]
+
+    def begin(self):
+        """Says what it does, now that all names are known."""
+        raise NotImplementedError
+
+    def turn(self):
+        """Called some times a second while it lasts."""
+
+    def heal(self):
+        self.run.links.drop(self)
+
+    def touched(self, before, after):
+        """How many packets it took hold of, of counts at begin() and heal(); None: it is none of the network."""
+        return None
+
+
+class OfLinks(Fault):
+    """A setting of some links."""
+    counted = ("cut", "reset", "lost", "full")
+
+    def put(self, links, **setting):
+        self.links = links
+        self.run.links.wish(self, links, **setting)
+
+    def touched(self, before, after):
+        return sum(after[link][name] - before[link][name] for link in self.links for name in self.counted)
+
+
+class Split(OfLinks):
+    def begin(self):
+        apart = self.sites(self.step["apart"])
+        self.put(between(apart, self.rest(apart)), cut=1)
+        return f"{' '.join(apart)} | {' '.join(self.rest(apart))}"
+
+
+class OneWay(OfLinks):
+    def begin(self):
+        site = self.sites([self.step["site"]])[0]
+        deaf = self.step["how"] == "deaf"
+        self.put([(port(o), port(site)) if deaf else (port(site), port(o)) for o in self.rest([site])], cut=1)
+        return f"{site} is {self.step['how']}"
+
+
+class Pairs(OfLinks):
+    """One pair after the other; the fewest packets that any of them lost are what counts."""
+
+    def begin(self):
+        self.began, self.at, self.fewest = time.monotonic(), -1, None
+        self.turn()
+        return " ".join(self.step["pairs"])
+
+    def turn(self):
+        at = int((time.monotonic() - self.began) / self.step["each"])
+        if at != self.at and at < len(self.step["pairs"]):
+            self.note()
+            self.at, self.before = at, self.run.wire.counts()
+            self.put(between(*[[site] for site in self.step["pairs"][at].split("-")]), cut=1)
+
+    def note(self):
+        if self.at >= 0:
+            lost = super().touched(self.before, self.run.wire.counts())
+            self.fewest = lost if self.fewest is None else min(self.fewest, lost)
+
+    def touched(self, before, after):
+        self.note()
+        return self.fewest
+
+
+class Flap(Split):
+    def begin(self):
+        self.began, self.on = time.monotonic(), True
+        return super().begin()
+
+    def turn(self):
+        on = int((time.monotonic() - self.began) / self.step["every"]) % 2 == 0
+        if on != self.on:
+            self.on = on
+            self.run.links.wish(self, self.links, **({"cut": 1} if on else {}))
+
+
+class Delay(OfLinks):
+    counted = ("passed", "lost")
+
+    def begin(self):
+        links = EVERY_LINK
+        if self.step["clients"]:
+            links = links + [link for i in range(1, CLIENT) for link in ((i, CLIENT), (CLIENT, i))]
+        self.put(links, delay=self.step["delay"], jitter=self.step["jitter"], loss=self.step["loss"])
+        return f"every link {self.step['delay']} ms and up to {self.step['jitter']} more, {self.step['loss']} % lost"
+
+
+class Slow(OfLinks):
+    counted = ("passed", "full")
+
+    def begin(self):
+        site = self.step["site"]
+        sites = SITES if site == "*" else self.sites([site])
+        self.put(EVERY_LINK if site == "*" else between(sites, self.rest(sites)), rate=self.step["rate"])
+        return f"{' '.join(sites)}: {self.step['rate']} kbit/s"
+
+
+class Reset(OfLinks):
+    def begin(self):
+        site = self.step["site"]
+        sites = SITES if site == "*" else self.sites([site])
+        self.put(EVERY_LINK if site == "*" else between(sites, self.rest(sites)), reset=1)
+        return f"{' '.join(sites)}: RST"
+
+
+class Pause(Fault):
+    def begin(self):
+        self.who = self.sites(self.step["sites"])
+        for site in self.who:
+            self.run.nodes.signal(site, signal.SIGSTOP)
+        return f"SIGSTOP of {' '.join(self.who)}"
+
+    def heal(self):
+        for site in self.who:
+            self.run.nodes.signal(site, signal.SIGCONT)
+
+
+class Kill(Fault):
+    def begin(self):
+        self.who = self.sites(self.step["sites"])
+        for site in self.who:
+            self.run.nodes.kill(site)
+        return f"kill -9 of {' '.join(self.who)}"
+
+    def heal(self):
+        for site in self.who:
+            self.run.nodes.start(site)
+
+
+class Clock(Fault):
+    def begin(self):
+        self.who = self.sites(self.step["sites"])
+        for site in self.who:
+            self.run.nodes.set_clock(site, f"{self.step['jump']:+d} x{self.step['rate']}")
+        return f"wall clock of {' '.join(self.who)} {self.step['jump']:+d} s, x{self.step['rate']}"
+
+    def heal(self):
+        for site in self.who:
+            self.run.nodes.set_clock(site, "+0")
+
+
+class Rate(Fault):
+    """All clocks of a process, which for that is started anew."""
+
+    def begin(self):
+        self.who = self.sites(self.step["sites"])
+        for site in self.who:
+            self.run.nodes.kill(site)
+            self.run.nodes.start(site, clock_rate=self.step["rate"])
+        return f"all clocks of {' '.join(self.who)} x{self.step['rate']}"
+
+    def heal(self):
+        for site in self.who:
+            self.run.nodes.kill(site)
+            self.run.nodes.start(site)
+
+
+class Mix(Fault):
+    def begin(self):
+        self.parts = [make(part, self.run) for part in self.step["parts"]]
+        return " and ".join([part.begin() for part in self.parts])
+
+    def turn(self):
+        for part in self.parts:
+            part.turn()
+
+    def heal(self):
+        for part in self.parts:
+            part.heal()
+
+
+KINDS = {"split": Split, "oneway": OneWay, "pairs": Pairs, "flap": Flap, "delay": Delay, "slow": Slow, "reset": Reset, "pause": Pause,
+         "kill": Kill, "clock": Clock, "rate": Rate, "mix": Mix}
+
+
+def make(step, run):
+    return KINDS[step["kind"]](step, run)
