@@ -174,7 +174,9 @@ enum {
 	API_WAIT_MS_MAX = 30000,
 	API_READ_MS = 3000,    /* A linearizable read's quorum round. */
 	API_PROPOSE_MS = 8000, /* A write's commit: longer than an election. */
-	API_STALE_MS_MAX = 10000,
+	API_STALE_MS_DEFAULT = 10000,
+	API_STALE_MS_MIN = 1000,
+	API_STALE_MS_MAX = 600000,
 	API_CHALLENGES_MAX = 4096,
 	API_CHALLENGE_MS = 120000,
 	API_RATE_KEYS_MAX = 4096,

@@ -202,7 +202,7 @@ static void config_copy(struct api_config *to, const struct api_config *from)
 	if (to->session_ms > SESSION_MS_MAX) {
 		to->session_ms = SESSION_MS_MAX;
 	}
-	to->stale_ms = from->stale_ms == 0 ? API_STALE_MS_MAX : from->stale_ms;
+	to->stale_ms = from->stale_ms == 0 ? API_STALE_MS_DEFAULT : from->stale_ms;
 	to->login_rate = from->login_rate == 0 ? API_LOGIN_PER_SECOND : from->login_rate;
 	to->request_rate = from->request_rate == 0 ? API_REQUESTS_PER_SECOND : from->request_rate;
 }

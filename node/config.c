@@ -55,6 +55,7 @@ static const struct config_key config_keys[] = {
 	KEY("api", "certificate", CONFIG_PATH, api_certificate_file, true),
 	KEY("api", "key", CONFIG_PATH, api_key_file, true),
 	KEY("api", "ca", CONFIG_PATH, api_ca_file, true),
+	NUMBER("api", "stale_ms", api_stale_ms, false, API_STALE_MS_MIN, API_STALE_MS_MAX),
 	KEY("link", "listen", CONFIG_ADDRESS, link_listen, true),
 	KEY("link", "certificate", CONFIG_PATH, link_certificate_file, true),
 	KEY("link", "key", CONFIG_PATH, link_key_file, true),
@@ -440,8 +441,8 @@ static int config_check_backup(const struct config *config, const char *path, st
 	if (config->backup_sign_key_file == NULL || config->backup_repository_dir == NULL ||
 		config->backup_drop_dir == NULL || config->backup_ssh_key_file == NULL) {
 		return err_set(e, KLUIS_EINVAL,
-			"'%s': [backup] 'public_key' needs sign_key, ssh_key, spool, repository "
-			"and drop",
+			"'%s': [backup] 'public_key' needs sign_key, ssh_key, repository and "
+			"drop",
 			path);
 	}
 	return 0;
@@ -455,6 +456,7 @@ static struct config *config_new(const char *path)
 	config->dir =
 		slash == NULL ? x_strdup("./") : x_asprintf("%.*s", (int)(slash - path + 1), path);
 	config->log_level = LOG_LEVEL_INFO;
+	config->api_stale_ms = API_STALE_MS_DEFAULT;
 	config->write_buffer_mib = 192;
 	config->cache_mib = 256;
 	config->disk_floor_mib = 2048;

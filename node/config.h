@@ -43,6 +43,7 @@ struct config {
 	/* [api] */
 	struct address api_listen;
 	char *api_certificate_file, *api_key_file, *api_ca_file;
+	uint64_t api_stale_ms; /* Stale reads stop when the leader was last heard before that. */
 	/* [link] */
 	struct address link_listen;
 	char *link_certificate_file, *link_key_file, *link_ca_file;

@@ -72,6 +72,7 @@ static void daemon_collect_settings(struct daemon *d)
 	daemon_setting(d, "node.site", x_strdup(c->site));
 	daemon_setting(d, "node.data", x_strdup(c->data_dir));
 	daemon_setting(d, "api.listen", daemon_address_text(&c->api_listen));
+	daemon_setting(d, "api.stale_ms", daemon_number_text(c->api_stale_ms));
 	daemon_setting(d, "link.listen", daemon_address_text(&c->link_listen));
 	daemon_setting(d, "admin.socket", x_strdup(c->admin_socket));
 	daemon_setting(d, "storage.write_buffer_mib", daemon_number_text(c->write_buffer_mib));
@@ -147,6 +148,7 @@ static int daemon_start_api(struct daemon *d, struct err *e)
 		.admin_path = c->admin_socket,
 		.admin_group = (gid_t)-1,
 		.backup_copies = (unsigned)c->backup_copies,
+		.stale_ms = c->api_stale_ms,
 		.settings = d->settings,
 		.n_settings = d->n_settings};
 	int rc = preflight_restore_key(c, &restore_key, e);

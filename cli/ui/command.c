@@ -377,6 +377,17 @@ bool invocation_confirm(struct invocation *inv, const char *question)
 	if (inv->yes) {
 		return true;
 	}
+	if (prompt_yes(question, &inv->err) == 0) {
+		return true;
+	}
+	if (inv->err.code == KLUIS_EINVAL) {
+		(void)err_wrap(&inv->err, KLUIS_EINVAL, "confirmation needed (--yes gives it)");
+	}
+	return false;
+}
+
+bool invocation_ask(struct invocation *inv, const char *question)
+{
 	return prompt_yes(question, &inv->err) == 0;
 }
 

@@ -71,6 +71,9 @@ KLUIS_MUST_CHECK int invocation_number(struct invocation *inv, const char *optio
 /* True when --yes was given or a person at the terminal typed yes. Else false with inv->err set
  * (KLUIS_EINVAL when nobody could be asked). */
 bool invocation_confirm(struct invocation *inv, const char *question);
+/* As invocation_confirm(), for what --yes must not answer: true only when a person at the terminal
+ * typed yes. */
+bool invocation_ask(struct invocation *inv, const char *question);
 
 /* The parts every program has. */
 int command_run_version(struct invocation *inv);

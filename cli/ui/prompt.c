@@ -66,7 +66,7 @@ int prompt_yes(const char *question, struct err *e)
 	int rc = prompt_open(text, &fd, e);
 
 	if (rc != 0) {
-		return err_wrap(e, rc, "confirmation needed (--yes gives it)");
+		return rc;
 	}
 	if (prompt_line(fd, 64, &answer, &ignored) == 0 && strcmp(buf_str(&answer), "yes") == 0) {
 		return 0;

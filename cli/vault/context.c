@@ -152,8 +152,10 @@ static int app_restored(struct app *k)
 		return rc;
 	}
 	restore_show(k, &restore);
+	/* --yes is given for the command at hand; that the cluster was rolled back is another
+	 * question, which a script cannot have foreseen (CRYPTO section 10). */
 	if (invocation_value(inv, "accept-restore") == NULL &&
-		!invocation_confirm(inv, "Go on with the restored cluster?")) {
+		!invocation_ask(inv, "Go on with the restored cluster?")) {
 		inv->err = lineage;
 		return err_wrap(&inv->err, KLUIS_ELINEAGE,
 			"the restore was not accepted (--accept-restore does)");

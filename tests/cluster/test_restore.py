@@ -3,6 +3,8 @@
 import base64
 import json
 import os
+import pty
+import select
 import shutil
 import unittest
 
@@ -209,6 +211,33 @@ class Restore(unittest.TestCase):
         (here / "data" / "identity").write_bytes(identity)
         return self.c.log_mark(SITES[-1])
 
+    def at_terminal(self, answer, profile):
+        """Exit status of a verify at a terminal of its own, where a person answers the one question."""
+        child, terminal = pty.fork()
+        if child == 0:
+            os.execv(self.c.kluis, [str(self.c.kluis), "--yes", "--profile", str(profile), "verify", "v"])
+        try:
+            self.read_until(terminal, b"Type yes to go on: ")
+            os.write(terminal, answer.encode() + b"\n")
+            self.read_until(terminal, None)
+            return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        finally:
+            os.close(terminal)
+
+    def read_until(self, terminal, text):
+        """Until text was said, or (None) the other side has closed."""
+        said = b""
+        while text is None or text not in said:
+            self.assertTrue(select.select([terminal], [], [], 30)[0], said)
+            try:
+                more = os.read(terminal, 4096)
+            except OSError:  # EIO: closed, as Linux tells it.
+                more = b""
+            if not more:
+                self.assertIsNone(text, said)
+                return
+            said += more
+
     def client_comes_back(self):
         c = self.c
         # Every read is refused until the user agreed, and says what was restored, from when.
@@ -217,6 +246,12 @@ class Restore(unittest.TestCase):
         self.assertRegex(done.stdout + done.stderr, r"(?i)restore")
         self.assertIn("--accept-restore", done.stdout + done.stderr)
         self.assertEqual(c.client("ls", "v:/", profile=self.profile, check=False).returncode, PIN_CHANGED)
+        # --yes answers the command's own question, not this one.
+        self.assertEqual(c.client("--yes", "verify", "v", profile=self.profile, check=False).returncode, PIN_CHANGED)
+        self.assertEqual(c.client("verify", "v", profile=self.profile, check=False).returncode, PIN_CHANGED)
+        asked = shutil.copytree(self.profile, c.top / "asked")
+        self.assertEqual(self.at_terminal("no", asked), PIN_CHANGED)
+        self.assertEqual(self.at_terminal("yes", asked), 0)
         c.client("verify", "v", "--accept-restore", profile=self.profile)
         c.client("verify", "v", profile=self.profile, endpoint="mst")
         out = c.top / "out"

@@ -8,7 +8,8 @@ import unittest
 import urllib.error
 import urllib.request
 
-from cluster import SITES, Cluster, wait_until
+import openapi
+from cluster import ROOT, SITES, Cluster, wait_until
 
 REFUSED = 78
 
@@ -80,6 +81,14 @@ class Wiped(unittest.TestCase):
     def members_check(self, site):
         return next(row for row in self.cluster.admin(site, "/v1/sys/health")["checks"] if row["name"] == "members")
 
+    def check_alarm(self, site, name):
+        """It stands, and the answer is as documented."""
+        document = openapi.Document(ROOT / "docs" / "openapi.yaml")
+        answer = self.cluster.admin(site, "/v1/sys/alarms")
+        schema = document.root["paths"]["/v1/sys/alarms"]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
+        self.assertEqual(document.faults(answer, schema), [])
+        self.assertIn(name, [alarm["name"] for alarm in answer["items"]])
+
     # --- in this order: each leaves the cluster with what it took away ---
 
     def test_1_directory_that_lost_a_part(self):
@@ -139,6 +148,7 @@ class Wiped(unittest.TestCase):
         check = wait_until(f"the alarm at {told}", 10, lambda: next(
             (row for row in [self.members_check(told)] if not row["ok"]), None))
         self.assertIn("node 3 was initialised anew", check["text"])
+        self.check_alarm(told, "members")
         # The two alone are no majority, and know it.
         done = c.client("ls", "v:/", profile=self.profile, check=False, endpoint="ein")
         self.assertNotEqual(done.returncode, 0)

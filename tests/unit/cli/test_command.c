@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -35,12 +36,24 @@ static int fake_run(struct invocation *inv)
 	return seen.give == 0 ? 0 : err_set(&inv->err, seen.give, "as asked");
 }
 
+static int confirm_run(struct invocation *inv)
+{
+	return invocation_confirm(inv, "Go on?") ? 0 : inv->err.code;
+}
+
+static int ask_run(struct invocation *inv)
+{
+	return invocation_ask(inv, "Go on?") ? 0 : inv->err.code;
+}
+
 static const struct command_option options[] = {{"level", 'l', "N", "a level"},
 	{"flag", 0, NULL, "a flag"}, {"tag", 0, "T", "a tag"}, {NULL, 0, NULL, NULL}};
 static const struct command commands[] = {
 	{"one", "[ARG]", "One word", NULL, options, 0, 1, fake_run},
 	{"two words", NULL, "Two words", NULL, NULL, 0, 0, fake_run},
 	{"three words here", NULL, "Three words", NULL, NULL, 0, 0, fake_run},
+	{"confirm", NULL, "A question", NULL, NULL, 0, 0, confirm_run},
+	{"ask", NULL, "A question that --yes does not answer", NULL, NULL, 0, 0, ask_run},
 	{NULL, NULL, NULL, NULL, NULL, 0, 0, NULL}};
 static const struct command_option globals[] = {
 	{"socket", 'S', "PATH", "a socket"}, {NULL, 0, NULL, NULL}};
@@ -97,6 +110,31 @@ static void test_parses(void **state)
 	assert_int_equal(RUN("two", "words"), 0);
 	assert_int_equal(RUN("three", "words", "here", "-S", "s"), 0);
 	assert_int_equal(seen.runs, 5);
+}
+
+/* Without a terminal nobody can be asked: then --yes answers what it may answer, and nothing else.
+ */
+static void test_questions(void **state)
+{
+	char text[8192];
+	int status;
+	pid_t child;
+
+	(void)state;
+	(void)fflush(NULL);
+	child = fork();
+	assert_true(child >= 0);
+	if (child == 0) {
+		bool good = setsid() > 0; /* Away from the terminal that this test may have. */
+
+		good = good && RUN("confirm") == 2 && strstr(text, "--yes") != NULL;
+		good = good && RUN("confirm", "--yes") == 0;
+		good = good && RUN("ask") == 2 && strstr(text, "--yes") == NULL;
+		good = good && RUN("ask", "--yes") == 2 && strstr(text, "no terminal") != NULL;
+		_exit(good ? 0 : 1);
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
 }
 
 static void test_usage(void **state)
@@ -245,6 +283,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_parses),
+		cmocka_unit_test(test_questions),
 		cmocka_unit_test(test_usage),
 		cmocka_unit_test(test_help),
 		cmocka_unit_test(test_exit_codes),

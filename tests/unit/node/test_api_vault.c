@@ -489,7 +489,7 @@ static void test_consistency(void **state)
 	assert_int_equal(answer.status, 200);
 	assert_true(strtoul(answer_field(&answer, "kluis-staleness-ms"), NULL, 10) >= 1234);
 	answer_release(&answer);
-	f->node.heard_ago_ms = API_STALE_MS_MAX + 1;
+	f->node.heard_ago_ms = API_STALE_MS_DEFAULT + 1;
 	answer = get(f, "/head?consistency=stale", "");
 	expect_problem(&answer, 503, "behind");
 	answer_release(&answer);

@@ -58,6 +58,7 @@ static void test_good(void **state)
 	assert_string_equal(config->data_dir + strlen(config->dir), "data");
 	assert_int_equal(config->cache_mib, 64);
 	assert_int_equal(config->backup_copies, 3);
+	assert_int_equal(config->api_stale_ms, 10000);
 	config_free(config);
 }
 
@@ -78,6 +79,8 @@ static void test_bad(void **state)
 		{"0e0f", "0e", "'id' must be 32 hex digits"},
 		{"[storage]\ncache_mib", "[storage]\ncash", "'cash' is not a setting"},
 		{"cache_mib = 64", "cache_mib = 1", "'cache_mib' must be a number from 8 to 65536"},
+		{"key = a.key", "key = a.key\nstale_ms = 999", "from 1000 to 600000"},
+		{"key = a.key", "key = a.key\nstale_ms = 600001", "from 1000 to 600000"},
 		{"key = a.key\n", "", "[api] 'key' is missing"},
 		{"link = a.example:7101\n", "", "[site ams] 'link' is missing"},
 		{"[site utr]\nid = 3", "[site utr]\nid = 1", "'ams' and 'utr' have the same id"},
