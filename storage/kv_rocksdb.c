@@ -26,6 +26,9 @@ enum {
 	KV_BATCH_KEPT_BYTES = 4 << 20, /* A larger write batch is not kept for the next one. */
 };
 
+/* Of a memtable's bytes: some 20 bits for each of its keys when values are small. */
+#define KV_MEMTABLE_BLOOM_RATIO 0.02
+
 /* Of dead blob bytes, as it is set. */
 struct kv_collection {
 	bool on, hurry;
@@ -555,6 +558,9 @@ static void kv_set_options(struct kv_rocksdb *r, const struct kv_options *option
 	rocksdb_options_set_db_write_buffer_size(o, buffer);
 	rocksdb_options_set_write_buffer_size(o, buffer / 3);
 	rocksdb_options_set_max_write_buffer_number(o, 4);
+	/* Most rows of a commit are new: that there is none yet costs no walk through the table. */
+	rocksdb_options_set_memtable_prefix_bloom_size_ratio(o, KV_MEMTABLE_BLOOM_RATIO);
+	rocksdb_options_set_memtable_whole_key_filtering(o, 1);
 	rocksdb_options_set_max_background_jobs(o, 2);
 	rocksdb_options_set_use_direct_io_for_flush_and_compaction(o, kv_direct_io(r->dir));
 	rocksdb_options_set_level_compaction_dynamic_level_bytes(o, 1);

@@ -7,14 +7,16 @@
 #include "storage/kv_ops.h"
 #include "storage/omap.h"
 #include "storage/row.h"
+#include "storage/row_cache.h"
 
 struct txn {
 	struct kv_view view;
 	struct kv *kv;
-	struct kv_view *base; /* The store as of the last txn_store(). */
-	struct omap work;     /* Written since then; a marked item is a deletion. */
-	struct omap saved;    /* work as it was when the command began. */
-	struct omap touched;  /* Keys the command wrote; value: the row's hash if it was given. */
+	struct kv_view *base;	 /* The store as of the last txn_store(). */
+	struct row_cache *cache; /* Rows of it. */
+	struct omap work;	 /* Written since then; a marked item is a deletion. */
+	struct omap saved;	 /* work as it was when the command began. */
+	struct omap touched; /* Keys the command wrote; value: the row's hash if it was given. */
 	struct position position;
 	uint64_t stored_index; /* Rows with a later modification are in work alone. */
 	uint32_t ordinal;
@@ -26,13 +28,34 @@ static struct txn *txn_of(const struct kv_view *view)
 	return CONTAINER_OF(view, struct txn, view);
 }
 
+/* The row as the store has it. */
+static int txn_get_stored(const struct txn *txn, struct bytes key, struct buf *to, struct err *e)
+{
+	size_t before = to->len;
+	struct bytes value;
+	bool there;
+	int rc;
+
+	if (row_cache_get(txn->cache, key, &there, to)) {
+		return there ? 0 : err_set(e, KLUIS_ENOTFOUND, "no such row");
+	}
+	rc = kv_get(txn->base, key, to, e);
+	if (rc == 0) {
+		value = bytes_of(to->data + before, to->len - before);
+		row_cache_put(txn->cache, key, &value);
+	} else if (rc == KLUIS_ENOTFOUND) {
+		row_cache_put(txn->cache, key, NULL);
+	}
+	return rc;
+}
+
 static int txn_get(const struct kv_view *view, struct bytes key, struct buf *to, struct err *e)
 {
 	const struct txn *txn = txn_of(view);
 	const struct omap_item *item = omap_get(&txn->work, key);
 
 	if (item == NULL) {
-		return kv_get(txn->base, key, to, e);
+		return txn_get_stored(txn, key, to, e);
 	}
 	if (item->mark) {
 		return err_set(e, KLUIS_ENOTFOUND, "no such row");
@@ -166,6 +189,7 @@ struct txn *txn_new(struct kv *kv, const struct position *position)
 	txn->view.ops = &txn_view_ops;
 	txn->kv = kv;
 	txn->base = kv_view_new(kv);
+	txn->cache = row_cache_new();
 	txn->position = *position;
 	txn->stored_index = position->index;
 	return txn;
@@ -177,6 +201,7 @@ void txn_free(struct txn *txn)
 		omap_release(&txn->work);
 		omap_release(&txn->saved);
 		omap_release(&txn->touched);
+		row_cache_free(txn->cache);
 		kv_view_free(txn->base);
 		free(txn);
 	}
@@ -400,6 +425,10 @@ int txn_store(struct txn *txn, struct err *e)
 	txn->base = kv_view_new(txn->kv);
 	if (rc != 0) {
 		return rc;
+	}
+	for (size_t i = 0; i < n; i++) {
+		row_cache_change(
+			txn->cache, changes[i].key, changes[i].deleted ? NULL : &changes[i].value);
 	}
 	omap_release(&txn->work);
 	txn->stored_index = txn->position.index;

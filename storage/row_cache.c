@@ -1,0 +1,94 @@
+#include "storage/row_cache.h"
+
+#include <string.h>
+
+#include "base/crc32c.h"
+#include "base/limits.h"
+#include "base/mem.h"
+
+struct row_slot {
+	uint32_t cap, key_len, value_len;
+	bool there;
+	uint8_t data[]; /* Key, then value. */
+};
+
+struct row_cache {
+	struct row_slot *slots[ROW_CACHE_SLOTS];
+};
+
+struct row_cache *row_cache_new(void)
+{
+	return x_calloc(1, sizeof(struct row_cache));
+}
+
+void row_cache_free(struct row_cache *cache)
+{
+	if (cache != NULL) {
+		for (size_t i = 0; i < ROW_CACHE_SLOTS; i++) {
+			free(cache->slots[i]);
+		}
+		free(cache);
+	}
+}
+
+static struct row_slot **row_slot_of(struct row_cache *cache, struct bytes key)
+{
+	return &cache->slots[crc32c(0, key) % ROW_CACHE_SLOTS];
+}
+
+static bool row_slot_is(const struct row_slot *slot, struct bytes key)
+{
+	return slot != NULL && bytes_equal(bytes_of(slot->data, slot->key_len), key);
+}
+
+bool row_cache_get(const struct row_cache *cache, struct bytes key, bool *ret_there, struct buf *to)
+{
+	const struct row_slot *slot = cache->slots[crc32c(0, key) % ROW_CACHE_SLOTS];
+
+	if (!row_slot_is(slot, key)) {
+		return false;
+	}
+	if (slot->there) {
+		buf_append(to, slot->data + slot->key_len, slot->value_len);
+	}
+	*ret_there = slot->there;
+	return true;
+}
+
+static void row_slot_clear(struct row_slot **slot)
+{
+	free(*slot);
+	*slot = NULL;
+}
+
+void row_cache_put(struct row_cache *cache, struct bytes key, const struct bytes *value)
+{
+	struct row_slot **at = row_slot_of(cache, key), *slot = *at;
+	size_t value_len = value == NULL ? 0 : value->len, len = key.len + value_len;
+
+	if (value_len > ROW_CACHE_VALUE_BYTES_MAX) {
+		if (row_slot_is(slot, key)) {
+			row_slot_clear(at);
+		}
+		return;
+	}
+	if (slot == NULL || slot->cap < len) {
+		row_slot_clear(at);
+		slot = *at = x_malloc(sizeof *slot + len);
+		slot->cap = (uint32_t)len;
+	}
+	slot->key_len = (uint32_t)key.len;
+	slot->value_len = (uint32_t)value_len;
+	slot->there = value != NULL;
+	memcpy(slot->data, key.data, key.len);
+	if (value_len > 0) {
+		memcpy(slot->data + key.len, value->data, value_len);
+	}
+}
+
+void row_cache_change(struct row_cache *cache, struct bytes key, const struct bytes *value)
+{
+	if (row_slot_is(*row_slot_of(cache, key), key)) {
+		row_cache_put(cache, key, value);
+	}
+}
