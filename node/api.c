@@ -244,6 +244,7 @@ static struct api *api_new(const struct api_config *config)
 	api->sessions = session_cache_new();
 	api->tickets = tls_tickets_new(api->config.clock);
 	(void)pthread_mutex_init(&api->ca_lock, NULL);
+	api->device_keys = key_cache_new();
 	return api;
 }
 
@@ -258,6 +259,7 @@ static void api_free(struct api *api)
 	ratelimit_free(api->request_limit);
 	ratelimit_free(api->login_limit);
 	challenge_table_free(api->challenges);
+	key_cache_free(api->device_keys);
 	(void)pthread_mutex_destroy(&api->ca_lock);
 	free(api->ca_pem);
 	config_release(&api->config);

@@ -84,8 +84,8 @@ int commit_check(struct api_call *call)
 	const struct commit_in *in = call->extra;
 	_cleanup_(key_pub_freep) struct key_pub *key = NULL;
 	struct command command = {.type = COMMAND_COMMIT};
-	int rc = key_pub_decode(
-		KEY_ECDSA_P256, bytes_of(in->device_key, sizeof in->device_key), &key, &call->e);
+	int rc = key_cache_get(call->api->device_keys,
+		bytes_of(in->device_key, sizeof in->device_key), &key, &call->e);
 
 	if (rc != 0) {
 		return err_set(&call->e, KLUIS_ECORRUPT, "stored device key is malformed");

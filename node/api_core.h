@@ -10,6 +10,7 @@
 #include "node/api_metrics.h"
 #include "node/challenge.h"
 #include "node/http.h"
+#include "node/key_cache.h"
 #include "node/ratelimit.h"
 #include "node/session_cache.h"
 
@@ -27,6 +28,7 @@ struct api {
 	struct challenge_table *challenges;
 	struct ratelimit *login_limit, *request_limit;
 	struct session_cache *sessions;
+	struct key_cache *device_keys;
 	struct api_metrics metrics;
 	/* Cluster time when it was last seen to move, and when that was: in an idle cluster it goes
 	 * on by our own clock. */
