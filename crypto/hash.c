@@ -42,15 +42,6 @@ void hash_final(struct hash *hash, uint8_t ret[HASH_BYTES])
 	evp_must(EVP_DigestInit_ex2(hash->ctx, evp_algs()->sha256, NULL));
 }
 
-void hash_peek(const struct hash *hash, uint8_t ret[HASH_BYTES])
-{
-	EVP_MD_CTX *ctx = evp_thread_md();
-
-	assert(hash->ctx != NULL);
-	evp_must(EVP_MD_CTX_copy_ex(ctx, hash->ctx));
-	evp_must(EVP_DigestFinal_ex(ctx, ret, NULL));
-}
-
 void hash_release(struct hash *hash)
 {
 	EVP_MD_CTX_free(hash->ctx);

@@ -30,8 +30,6 @@ void hash_init(struct hash *hash);
 void hash_update(struct hash *hash, struct bytes bytes);
 /* The hash of all bytes since hash_init() or the last hash_final(), and a fresh start. */
 void hash_final(struct hash *hash, uint8_t ret[HASH_BYTES]);
-/* The hash of all bytes so far; the stream goes on. */
-void hash_peek(const struct hash *hash, uint8_t ret[HASH_BYTES]);
 void hash_release(struct hash *hash);
 
 /* TH(label, f1, f2, ...) = SHA-256(lp16(label) | lp32(f1) | lp32(f2) | ...). label begins with

@@ -171,11 +171,6 @@ const uint8_t *merkle_leaf(const struct merkle *tree, uint64_t index)
 	return tree->level[0].nodes.data + index * HASH_BYTES;
 }
 
-struct bytes merkle_leaves(const struct merkle *tree)
-{
-	return buf_bytes(&tree->level[0].nodes);
-}
-
 void merkle_root(struct merkle *tree, uint8_t ret_root[HASH_BYTES])
 {
 	uint64_t count = merkle_count(tree);

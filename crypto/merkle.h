@@ -24,8 +24,6 @@ void merkle_set(struct merkle *tree, uint64_t index, const uint8_t leaf[HASH_BYT
 void merkle_truncate(struct merkle *tree, uint64_t count);
 /* Lives until the next change of tree. */
 const uint8_t *merkle_leaf(const struct merkle *tree, uint64_t index);
-/* All leaves, HASH_BYTES each; lives until the next change. */
-struct bytes merkle_leaves(const struct merkle *tree);
 /* The empty tree's root is SHA-256(""). Work is done here for what changed since the last call. */
 void merkle_root(struct merkle *tree, uint8_t ret_root[HASH_BYTES]);
 

@@ -263,24 +263,6 @@ int tls_client_connect(const char *text, struct tls_ctx *ctx, uint64_t deadline_
 	return err_wrap(e, rc, "'%s'", text);
 }
 
-int tls_client_connect_any(const char *const *addresses, size_t n, struct tls_ctx *ctx,
-	uint64_t deadline_ms, struct tls_client **ret_client, size_t *ret_which, struct err *e)
-{
-	int rc = err_set(e, KLUIS_EINVAL, "no address");
-
-	for (size_t i = 0; i < n; i++) {
-		uint64_t now = clock_monotonic_ms(&clock_system);
-		uint64_t left = deadline_ms > now ? deadline_ms - now : 0;
-
-		rc = tls_client_connect(addresses[i], ctx, now + left / (n - i), ret_client, e);
-		if (rc == 0) {
-			*ret_which = i;
-			return 0;
-		}
-	}
-	return rc;
-}
-
 int tls_client_connect_unix(const char *path, struct tls_client **ret_client, struct err *e)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};

@@ -20,10 +20,6 @@ struct tls_client;
  * refused, KLUIS_EPROTO not TLS. */
 KLUIS_MUST_CHECK int tls_client_connect(const char *address, struct tls_ctx *ctx,
 	uint64_t deadline_ms, struct tls_client **ret_client, struct err *e);
-/* As above for the first of n addresses that answers, in order; e tells of the last one. */
-KLUIS_MUST_CHECK int tls_client_connect_any(const char *const *addresses, size_t n,
-	struct tls_ctx *ctx, uint64_t deadline_ms, struct tls_client **ret_client,
-	size_t *ret_which, struct err *e);
 /* Plain, to the admin socket. */
 KLUIS_MUST_CHECK int tls_client_connect_unix(
 	const char *path, struct tls_client **ret_client, struct err *e);

@@ -150,31 +150,6 @@ unsigned http_fields_get(
 	return found;
 }
 
-static struct bytes list_next(struct bytes *list)
-{
-	const uint8_t *comma = list->len == 0 ? NULL : memchr(list->data, ',', list->len);
-	size_t len = comma == NULL ? list->len : (size_t)(comma - list->data);
-	struct bytes item = bytes_trim(bytes_of(list->data, len));
-	size_t used = comma == NULL ? len : len + 1;
-
-	*list = bytes_of(list->data + used, list->len - used);
-	return item;
-}
-
-bool http_fields_has_token(const struct http_fields *fields, const char *name, const char *token)
-{
-	for (unsigned i = 0; i < fields->n; i++) {
-		struct bytes list = field_value(fields, i);
-
-		while (bytes_is(field_name(fields, i), name) && list.len > 0) {
-			if (bytes_is_nocase(list_next(&list), token)) {
-				return true;
-			}
-		}
-	}
-	return false;
-}
-
 bool http_target_absolute(struct bytes target, struct bytes *ret_authority, struct bytes *ret_path)
 {
 	static const char *const schemes[] = {"https://", "http://"};

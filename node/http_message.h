@@ -43,8 +43,6 @@ KLUIS_MUST_CHECK int http_fields_add(
  * the next add), untouched when there is none. */
 unsigned http_fields_get(
 	const struct http_fields *fields, const char *name, struct bytes *ret_value);
-/* Does a comma-separated field (all its lines) hold this token, without regard to case? */
-bool http_fields_has_token(const struct http_fields *fields, const char *name, const char *token);
 
 bool bytes_is(struct bytes bytes, const char *text);	    /* Exactly. */
 bool bytes_is_nocase(struct bytes bytes, const char *text); /* ASCII case ignored. */

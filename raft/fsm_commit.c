@@ -174,10 +174,9 @@ static int commit_inline_row(struct apply *a, const struct commit *m,
 }
 
 static int commit_check_page(struct apply *a, const struct commit *m,
-	const struct commit_entry *entry, const struct page_row *row)
+	const struct commit_entry *entry, const struct page_row *row, struct page_row *ret_current)
 {
-	struct page_row current = {.revision = 0};
-	int rc = page_store_get(a->view, m->c->vault_id, entry->page_no, &current, a->e);
+	int rc = page_store_get(a->view, m->c->vault_id, entry->page_no, ret_current, a->e);
 
 	if (rc != 0 && rc != KLUIS_ENOTFOUND) {
 		return rc;
@@ -189,7 +188,7 @@ static int commit_check_page(struct apply *a, const struct commit *m,
 		return err_set(a->e, KLUIS_EINVAL, "page %llu is not what the commit says",
 			(unsigned long long)entry->page_no);
 	}
-	if (entry->revision != current.revision + 1) {
+	if (entry->revision != ret_current->revision + 1) {
 		return err_set(a->e, KLUIS_ECONFLICT, "page %llu has another revision",
 			(unsigned long long)entry->page_no);
 	}
@@ -200,12 +199,12 @@ static int commit_page(struct apply *a, struct commit *m, const struct commit_en
 {
 	bool staged = entry->how == COMMIT_STAGED;
 	struct head_page listed;
-	struct page_row row;
+	struct page_row row, current = {.revision = 0};
 	int rc = staged ? commit_staged_row(a, m, entry, &row)
 			: commit_inline_row(a, m, entry, &row);
 
 	if (rc == 0) {
-		rc = commit_check_page(a, m, entry, &row);
+		rc = commit_check_page(a, m, entry, &row, &current);
 	}
 	if (rc != 0) {
 		return rc;
@@ -218,7 +217,7 @@ static int commit_page(struct apply *a, struct commit *m, const struct commit_en
 		.page_no = row.page_no, .revision = row.revision, .key_epoch = row.key_epoch};
 	memcpy(listed.leaf, row.leaf, 32);
 	head_page_encode(&listed, &m->pages);
-	return page_store_commit(a->txn, m->c->vault_id, &row,
+	return page_store_commit(a->txn, m->c->vault_id, &current, &row,
 		staged ? bytes_of(NULL, 0) : entry->bytes, a->now_ms + VERSIONS_KEPT_MS,
 		m->c->purge, a->e);
 }

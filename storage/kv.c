@@ -64,11 +64,6 @@ void kv_stats(struct kv *kv, struct kv_stats *ret_stats)
 	kv->ops->stats(kv, ret_stats);
 }
 
-uint64_t kv_approximate_bytes(struct kv *kv, struct bytes first, struct bytes end)
-{
-	return kv->ops->approximate_bytes(kv, first, end);
-}
-
 int kv_free_space(struct kv *kv, uint64_t *ret_free, uint64_t *ret_total, struct err *e)
 {
 	return kv->ops->free_space(kv, ret_free, ret_total, e);

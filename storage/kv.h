@@ -68,8 +68,6 @@ struct kv_stats {
 };
 /* Any thread. */
 void kv_stats(struct kv *kv, struct kv_stats *ret_stats);
-/* Approximate bytes on disk of the keys in [first, end). Any thread; may block. */
-uint64_t kv_approximate_bytes(struct kv *kv, struct bytes first, struct bytes end);
 /* Bytes that may still be written and bytes in all of the file system it lies on; the memory back
  * end says UINT64_MAX. Any thread; may block. */
 KLUIS_MUST_CHECK int kv_free_space(

@@ -175,24 +175,6 @@ static void kv_memory_stats(struct kv *kv, struct kv_stats *ret_stats)
 	omap_release(&map);
 }
 
-static uint64_t kv_memory_approximate_bytes(struct kv *kv, struct bytes first, struct bytes end)
-{
-	struct omap map = kv_memory_map(CONTAINER_OF(kv, struct kv_memory, kv));
-	const struct omap_item *item;
-	struct omap_iter it;
-	uint64_t sum = 0;
-
-	omap_iter_init(&it, &map, first);
-	while ((item = omap_iter_next(&it)) != NULL) {
-		if (end.len > 0 && bytes_compare(omap_key(item), end) >= 0) {
-			break;
-		}
-		sum += item->key_len + item->value_len;
-	}
-	omap_release(&map);
-	return sum;
-}
-
 static int kv_memory_reclaim(struct kv *kv, bool hurry, struct err *e)
 {
 	(void)kv;
@@ -225,7 +207,6 @@ static const struct kv_ops kv_memory_ops = {
 	.flush = kv_memory_flush,
 	.checkpoint = kv_memory_checkpoint,
 	.stats = kv_memory_stats,
-	.approximate_bytes = kv_memory_approximate_bytes,
 	.reclaim = kv_memory_reclaim,
 	.free_space = kv_memory_free_space,
 	.view_new = kv_memory_view_new,

@@ -10,7 +10,6 @@ struct kv_ops {
 	int (*flush)(struct kv *kv, struct err *e);
 	int (*checkpoint)(struct kv *kv, const char *dir, struct err *e);
 	void (*stats)(struct kv *kv, struct kv_stats *ret_stats);
-	uint64_t (*approximate_bytes)(struct kv *kv, struct bytes first, struct bytes end);
 	int (*reclaim)(struct kv *kv, bool hurry, struct err *e);
 	int (*free_space)(struct kv *kv, uint64_t *ret_free, uint64_t *ret_total, struct err *e);
 	struct kv_view *(*view_new)(struct kv *kv);

@@ -379,22 +379,6 @@ static void kv_rocksdb_stats(struct kv *kv, struct kv_stats *ret_stats)
 				  kv_property(r, "rocksdb.estimate-table-readers-mem");
 }
 
-static uint64_t kv_rocksdb_approximate_bytes(struct kv *kv, struct bytes first, struct bytes end)
-{
-	struct kv_rocksdb *r = CONTAINER_OF(kv, struct kv_rocksdb, kv);
-	const char *start_key = (const char *)first.data, *limit_key = (const char *)end.data;
-	uint64_t size = 0;
-	char *text = NULL;
-
-	rocksdb_approximate_sizes(
-		r->db, 1, &start_key, &first.len, &limit_key, &end.len, &size, &text);
-	if (text != NULL) {
-		rocksdb_free(text); /* An estimate that cannot be had is none. */
-		return 0;
-	}
-	return size;
-}
-
 /* Worth it from a large share of garbage on, until little is left: in between it stays as it is. */
 static bool kv_collection_wanted(const struct kv_stats *stats, bool on, bool hurry)
 {
@@ -500,7 +484,6 @@ static const struct kv_ops kv_rocksdb_ops = {
 	.flush = kv_rocksdb_flush,
 	.checkpoint = kv_rocksdb_checkpoint,
 	.stats = kv_rocksdb_stats,
-	.approximate_bytes = kv_rocksdb_approximate_bytes,
 	.reclaim = kv_rocksdb_reclaim,
 	.free_space = kv_rocksdb_free_space,
 	.view_new = kv_rocksdb_view_new,

@@ -532,25 +532,21 @@ static void version_keep(struct txn *txn, const uint8_t vault_id[16], const stru
 	expiry_store_put(txn, &expiry);
 }
 
-int page_store_commit(struct txn *txn, const uint8_t vault_id[16], const struct page_row *row,
-	struct bytes page, uint64_t versions_expire_ms, bool purge, struct err *e)
+int page_store_commit(struct txn *txn, const uint8_t vault_id[16], const struct page_row *current,
+	const struct page_row *row, struct bytes page, uint64_t versions_expire_ms, bool purge,
+	struct err *e)
 {
 	struct row_key key = page_number_key(vault_id, row->page_no);
-	struct page_row old;
-	bool had_old;
-	int rc = page_store_get(txn_view(txn), vault_id, row->page_no, &old, e);
+	struct page_row old = *current;
+	int rc = page.len == 0 ? staged_take(txn, vault_id, row->hash, e)
+			       : page_ref(txn, vault_id, row->hash, page, e);
 
-	had_old = rc == 0;
-	if (rc == 0 || rc == KLUIS_ENOTFOUND) {
-		rc = page.len == 0 ? staged_take(txn, vault_id, row->hash, e)
-				   : page_ref(txn, vault_id, row->hash, page, e);
-	}
 	if (rc != 0) {
 		return rc;
 	}
-	assert(had_old ? row->revision == old.revision + 1 : row->revision == 1);
+	assert(row->revision == old.revision + 1);
 	page_put(txn, &key, row);
-	if (!had_old) {
+	if (old.revision == 0) {
 		return 0;
 	}
 	old.expires_ms = versions_expire_ms;

@@ -60,12 +60,13 @@ struct expiry_row page_version_expiry(const uint8_t vault_id[16], const struct p
  * KLUIS_EQUOTA: row->user_id would have more than STAGED_USER_BYTES_MAX. */
 KLUIS_MUST_CHECK int page_store_stage(struct txn *txn, const uint8_t vault_id[16],
 	const struct page_row *row, struct bytes page, struct err *e);
-/* Makes *row the current revision. page: its bytes, or an empty run when they are staged (their
- * reference moves). The one before becomes a version that is kept until versions_expire_ms; the
- * version that falls out of the last PAGE_VERSIONS_MAX goes, with purge all of them go. */
+/* Makes *row the current revision, behind *current (revision 0: there was none). page: its bytes,
+ * or an empty run when they are staged (their reference moves). The one before becomes a version
+ * that is kept until versions_expire_ms; the version that falls out of the last PAGE_VERSIONS_MAX
+ * goes, with purge all of them go. */
 KLUIS_MUST_CHECK int page_store_commit(struct txn *txn, const uint8_t vault_id[16],
-	const struct page_row *row, struct bytes page, uint64_t versions_expire_ms, bool purge,
-	struct err *e);
+	const struct page_row *current, const struct page_row *row, struct bytes page,
+	uint64_t versions_expire_ms, bool purge, struct err *e);
 /* One older revision or staged page less; its bytes go with the last reference. */
 KLUIS_MUST_CHECK int page_store_drop_version(struct txn *txn, const uint8_t vault_id[16],
 	uint64_t page_no, uint64_t revision, struct err *e);

@@ -40,16 +40,6 @@ void latency_add(struct latency *latency, uint64_t ns)
 	latency->max_ns = ns > latency->max_ns ? ns : latency->max_ns;
 }
 
-void latency_merge(struct latency *to, const struct latency *from)
-{
-	for (unsigned i = 0; i < LATENCY_COUNTERS; i++) {
-		to->counters[i] += from->counters[i];
-	}
-	to->n += from->n;
-	to->sum_ns += from->sum_ns;
-	to->max_ns = from->max_ns > to->max_ns ? from->max_ns : to->max_ns;
-}
-
 uint64_t latency_at(const struct latency *latency, unsigned permille)
 {
 	/* The nearest rank: at least this many lie at or below the answer. */

@@ -18,7 +18,6 @@ struct latency {
 };
 
 void latency_add(struct latency *latency, uint64_t ns);
-void latency_merge(struct latency *to, const struct latency *from);
 /* The duration that `permille` of 1000 did not exceed, rounded up by at most 1/128 and never above
  * the maximum; 0 when nothing was recorded. permille: 0 .. 1000. */
 uint64_t latency_at(const struct latency *latency, unsigned permille);

@@ -4,13 +4,12 @@
 #include "base/random.h"
 #include "cli/load/latency.h"
 
-static struct latency latency, other;
+static struct latency latency;
 
 static int clear(void **state)
 {
 	(void)state;
 	latency = (struct latency){0};
-	other = (struct latency){0};
 	return 0;
 }
 
@@ -99,20 +98,6 @@ static void test_longest_are_not_lost(void **state)
 	assert_int_equal(latency_at(&latency, 501), UINT64_MAX);
 }
 
-static void test_merge(void **state)
-{
-	(void)state;
-	for (uint64_t ns = 1; ns <= 50; ns++) {
-		latency_add(&latency, ns);
-		latency_add(&other, ns + 50);
-	}
-	latency_merge(&latency, &other);
-	assert_int_equal(latency.n, 100);
-	assert_int_equal(latency_at(&latency, 990), 99);
-	assert_int_equal(latency_at(&latency, 1000), 100);
-	assert_int_equal(latency_mean(&latency), 50);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -121,7 +106,6 @@ int main(void)
 		cmocka_unit_test_setup(test_one_value_of_any_size, clear),
 		cmocka_unit_test_setup(test_random_values, clear),
 		cmocka_unit_test_setup(test_longest_are_not_lost, clear),
-		cmocka_unit_test_setup(test_merge, clear),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -72,9 +72,7 @@ static void test_stream_equals_whole(void **state)
 
 			hash_update(&hash, bytes_of(data + at, step));
 			at += step;
-			hash_peek(&hash, got); /* Must not disturb what follows. */
 		}
-		assert_memory_equal(got, whole, HASH_BYTES);
 		hash_final(&hash, got);
 		assert_memory_equal(got, whole, HASH_BYTES);
 	}

@@ -331,28 +331,6 @@ static void test_wrong_address(void **state)
 	refuse(address, certs_client_ctx(&echo->ca, "h2"), KLUIS_EVERIFY, "IP address");
 }
 
-static void test_any(void **state)
-{
-	struct echo *echo = *state;
-	_cleanup_(x_freep) char *good = address_of("localhost", echo->port);
-	const char *all[] = {"127.0.0.1:1", good};
-	struct tls_ctx *ctx = certs_client_ctx(&echo->ca, "");
-	struct tls_client *client = NULL;
-	size_t which = 9;
-	struct err e;
-
-	assert_int_equal(tls_client_connect_any(all, 2, ctx, soon(), &client, &which, &e), 0);
-	assert_int_equal(which, 1);
-	tls_client_free(client);
-	client = NULL;
-	assert_int_equal(
-		tls_client_connect_any(all, 1, ctx, soon(), &client, &which, &e), KLUIS_ECONNECT);
-	assert_int_equal(
-		tls_client_connect_any(all, 0, ctx, soon(), &client, &which, &e), KLUIS_EINVAL);
-	assert_null(client);
-	tls_ctx_unref(ctx);
-}
-
 /* For a first pin nothing is verified; the key is there to be shown. */
 static void test_without_a_ca(void **state)
 {
@@ -450,7 +428,6 @@ int main(void)
 		cmocka_unit_test(test_deadlines),
 		cmocka_unit_test(test_refusals),
 		cmocka_unit_test(test_wrong_address),
-		cmocka_unit_test(test_any),
 		cmocka_unit_test(test_without_a_ca),
 		cmocka_unit_test(test_several_by_poll),
 	};

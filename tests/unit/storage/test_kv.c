@@ -97,7 +97,6 @@ static void check_contract(struct kv *kv)
 	assert_true(stats.keys_estimate > 0 && stats.garbage_bytes == 0);
 	assert_int_equal(kv_reclaim(kv, true, NULL), 0);
 	assert_int_equal(kv_reclaim(kv, false, NULL), 0);
-	assert_true(kv_approximate_bytes(kv, bytes_str("x"), bytes_str("y")) == 0);
 	assert_int_equal(kv_free_space(kv, &free_bytes, &total, NULL), 0);
 	assert_true(free_bytes > 0 && total >= free_bytes);
 }

@@ -1,9 +1,9 @@
 #include "tests/unit/raft/lib/replica_rig.h"
 
-#include <signal.h>
 #include <arpa/inet.h>
 #include <assert.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
