@@ -574,6 +574,18 @@ bool config_difference(
 	return false;
 }
 
+bool config_setting_at(size_t n, struct config_setting *ret_setting)
+{
+	const struct config_key *key = &config_keys[n < CONFIG_KEYS ? n : 0];
+
+	if (n >= CONFIG_KEYS) {
+		return false;
+	}
+	*ret_setting = (struct config_setting){key->section, key->name, key->required,
+		key->type == CONFIG_NUMBER, key->low, key->high};
+	return true;
+}
+
 static void config_free_texts(char *base, bool of_site)
 {
 	for (size_t i = 0; i < CONFIG_KEYS; i++) {

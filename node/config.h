@@ -74,6 +74,14 @@ const struct config_site *config_self(const struct config *config);
 enum { CONFIG_SETTING_BYTES = 160 };
 bool config_difference(
 	const struct config *a, const struct config *b, char ret_name[CONFIG_SETTING_BYTES]);
+/* A setting there is, for what documents them all. */
+struct config_setting {
+	const char *section, *name; /* "site" stands for each [site NAME]. */
+	bool required, number;
+	uint64_t low, high; /* Of a number. */
+};
+/* The nth, from 0; false behind the last. */
+bool config_setting_at(size_t n, struct config_setting *ret_setting);
 /* The wire form of "ssh-ed25519 AAAA... [comment]". KLUIS_EINVAL for any other key. */
 KLUIS_MUST_CHECK int config_ssh_key_parse(const char *text, uint8_t ret_wire[CONFIG_SSH_KEY_BYTES]);
 

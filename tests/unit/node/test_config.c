@@ -176,10 +176,121 @@ static void test_difference(void **state)
 	scratch_free(dir);
 }
 
+#define EXAMPLE KLUIS_SOURCE_DIR "/deploy/kluisd.ini.example"
+
+/* Where a setting's line begins behind `from`, set (mark "") or as a default (mark "#"). */
+static const char *example_line(
+	const char *from, const char *end, const char *mark, const char *name)
+{
+	_cleanup_(x_freep) char *line = x_asprintf("\n%s%s = ", mark, name);
+	const char *at = strstr(from, line);
+
+	return at == NULL || at >= end ? NULL : at + 1;
+}
+
+/* Of the line before `at`, which begins a line behind the text's first. */
+static const char *example_line_before(const char *text, const char *at)
+{
+	for (at--; at > text && at[-1] != '\n'; at--) {
+	}
+	return at;
+}
+
+/* The comment above a setting, or above the settings that share it. */
+static char *example_comment(const char *text, const char *line)
+{
+	const char *begin, *end = line;
+
+	while (end > text && strncmp(example_line_before(text, end), "# ", 2) != 0) {
+		end = example_line_before(text, end);
+	}
+	for (begin = end;
+		begin > text && strncmp(example_line_before(text, begin), "# ", 2) == 0;) {
+		begin = example_line_before(text, begin);
+	}
+	return x_asprintf("%.*s", (int)(end - begin), begin);
+}
+
+static void check_example_setting(const char *text, const struct config_setting *s)
+{
+	_cleanup_(x_freep) char *head =
+		x_asprintf(strcmp(s->section, "site") == 0 ? "\n[%s " : "\n[%s]", s->section);
+	const char *section = strstr(text, head), *end, *line;
+	_cleanup_(x_freep) char *comment = NULL, *limits = NULL;
+
+	print_message("[%s] %s\n", s->section, s->name);
+	assert_non_null(section);
+	end = strstr(section + 1, "\n[");
+	end = end == NULL ? section + strlen(section) : end;
+	line = example_line(section, end, "", s->name);
+	if (line == NULL) {
+		assert_false(s->required);
+		line = example_line(section, end, "#", s->name);
+	}
+	assert_non_null(line);
+	comment = example_comment(text, line);
+	assert_non_null(strstr(comment, s->required ? "Needed." : "Default"));
+	if (s->number) {
+		limits = x_asprintf(
+			"%llu to %llu", (unsigned long long)s->low, (unsigned long long)s->high);
+		assert_non_null(strstr(comment, limits));
+	}
+}
+
+/* The example that is installed has every setting there is, with what it must say of each. */
+static void test_example_is_complete(void **state)
+{
+	_cleanup_(buf_release) struct buf text = BUF_INIT;
+	struct config_setting setting;
+	struct err e = {0};
+	size_t n;
+
+	(void)state;
+	assert_int_equal(file_read(EXAMPLE, CONFIG_BYTES_MAX, &text, &e), 0);
+	for (n = 0; config_setting_at(n, &setting); n++) {
+		check_example_setting(buf_str(&text), &setting);
+	}
+	assert_true(n > 30);
+}
+
+/* What it shows as a default is one: with those lines set nothing changes but what has none. */
+static void test_example_tells_the_defaults(void **state)
+{
+	_cleanup_(buf_release) struct buf text = BUF_INIT, set = BUF_INIT;
+	struct config *as_is = NULL, *with_defaults = NULL;
+	char name[CONFIG_SETTING_BYTES] = "";
+	char *dir = scratch_new("config");
+	struct err e = {0};
+
+	(void)state;
+	assert_int_equal(file_read(EXAMPLE, CONFIG_BYTES_MAX, &text, &e), 0);
+	for (const char *at = buf_str(&text); *at != '\0';) {
+		size_t len = strcspn(at, "\n") + 1;
+
+		if (at[0] == '#' && at[1] >= 'a' && at[1] <= 'z' &&
+			strncmp(at, "#listen", 7) != 0) {
+			at++;
+			len--;
+		}
+		buf_append(&set, at, len);
+		at += len;
+	}
+	assert_true(set.len < text.len);
+	assert_int_equal(load_in(dir, buf_str(&text), &as_is, &e), 0);
+	assert_int_equal(load_in(dir, buf_str(&set), &with_defaults, &e), 0);
+	assert_int_equal(as_is->log_level, with_defaults->log_level);
+	(void)config_difference(as_is, with_defaults, name);
+	assert_string_equal(name, "");
+	config_free(as_is);
+	config_free(with_defaults);
+	scratch_free(dir);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_good), cmocka_unit_test(test_bad),
-		cmocka_unit_test(test_difference)};
+		cmocka_unit_test(test_difference), cmocka_unit_test(test_example_is_complete),
+		cmocka_unit_test(test_example_tells_the_defaults)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
