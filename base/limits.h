@@ -6,6 +6,12 @@
 enum {
 	SITES_MAX = 16,
 	VOTERS_MIN = 3,
+	VOTERS_MAX = SITES_MAX,
+	SERVER_WEIGHT_MAX = 1000,
+	SERVER_WEIGHT_DEFAULT = 100,
+	MEMBER_GONE_MS = 30000,	  /* A voter silent for so long is replaced. */
+	MEMBER_STEADY_MS = 3000,  /* A member heard for so long without a break may vote. */
+	LEADER_STEADY_MS = 30000, /* ... or lead, when its weight says so. */
 	ELECTION_TIMEOUT_MS = 1000,
 	HEARTBEAT_MS = 150,
 	NODE_NAME_BYTES_MAX = 63,

@@ -7,6 +7,7 @@
 #include "base/wire.h"
 #include "storage/account_store.h"
 #include "storage/cluster_store.h"
+#include "storage/server_store.h"
 #include "storage/snapshot_store.h"
 
 /* X(symbol, value, name, member of struct command, lowest feature level). Values are in logs:
@@ -18,6 +19,12 @@
 	X(COMMAND_TIME_JUMP, 4, "time_jump", time_jump, 1)                       \
 	X(COMMAND_HASH_REPORT, 5, "hash_report", hash_report, 1)                 \
 	X(COMMAND_EXPIRE, 6, "expire", expire, 1)                                \
+	X(COMMAND_SERVERS_BEGIN, 7, "servers_begin", servers_begin, 2)           \
+	X(COMMAND_SERVER_ADD, 8, "server_add", server_add, 2)                    \
+	X(COMMAND_SERVER_WISH, 9, "server_wish", server_wish, 2)                 \
+	X(COMMAND_SERVER_WEIGHT, 10, "server_weight", server_weight, 2)          \
+	X(COMMAND_SERVER_FORGET, 11, "server_forget", server_forget, 2)          \
+	X(COMMAND_VOTERS_SET, 12, "voters_set", voters_set, 2)                   \
 	X(COMMAND_SERVICE_CREATE, 16, "service_create", service_create, 1)       \
 	X(COMMAND_SERVICE_ENROL, 17, "service_enrol", service_enrol, 1)          \
 	X(COMMAND_SERVICE_DISABLE, 18, "service_disable", service_disable, 1)    \
@@ -43,7 +50,7 @@ enum command_type {
 
 enum {
 	COMMAND_VERSION = 1,
-	FEATURE_LEVEL = 1, /* The newest that this binary can apply. */
+	FEATURE_LEVEL = 2, /* The newest that this binary can apply. */
 	COMMAND_BYTES_MAX = ENTRY_BYTES_MAX - 64,
 	COMMAND_ACTOR_BYTES_MAX = 64,
 	IDEMPOTENCY_KEY_BYTES_MAX = 128,
@@ -96,6 +103,41 @@ struct command_hash_report {
 };
 struct command_expire {
 	uint32_t max_rows; /* 1 .. EXPIRE_ROWS_MAX */
+};
+
+/* The first members, as the leader has pinned them: once, before any change. */
+struct command_servers_begin {
+	uint8_t voters;	   /* VOTERS_MIN .. VOTERS_MAX: how many are wanted. */
+	uint8_t n_servers; /* 1 .. SITES_MAX */
+	struct server_first {
+		uint64_t id;
+		uint8_t incarnation[SERVER_INCARNATION_BYTES];
+	} server[SITES_MAX]; /* Ids strictly ascending. */
+};
+struct command_server_add {
+	uint64_t id;
+	uint8_t incarnation[SERVER_INCARNATION_BYTES];
+	uint32_t weight;
+	uint64_t replaces; /* That one is to go once this one has all data; 0: none. */
+	struct bytes site, address, actor;
+};
+struct command_server_wish {
+	uint64_t id;
+	uint8_t wish; /* enum server_wish */
+	struct bytes actor;
+};
+struct command_server_weight {
+	uint64_t id;
+	uint32_t weight;
+	struct bytes actor;
+};
+/* By the leader: one that was to go is in no configuration any more. */
+struct command_server_forget {
+	uint64_t id;
+};
+struct command_voters_set {
+	uint8_t voters;
+	struct bytes actor;
 };
 
 struct command_service_create {

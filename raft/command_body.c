@@ -6,6 +6,7 @@
 #include "base/text.h"
 #include "crypto/identity.h"
 #include "crypto/statement.h"
+#include "raft/configuration.h"
 #include "storage/session_store.h"
 #include "storage/vault_store.h"
 
@@ -154,6 +155,62 @@ void body_hash_report(struct codec *c, struct command_hash_report *body)
 void body_expire(struct codec *c, struct command_expire *body)
 {
 	codec_u32(c, &body->max_rows, 1, EXPIRE_ROWS_MAX);
+}
+
+static void codec_incarnation(struct codec *c, uint8_t *incarnation)
+{
+	static const uint8_t zero[SERVER_INCARNATION_BYTES];
+
+	codec_fixed(c, incarnation, SERVER_INCARNATION_BYTES);
+	codec_need(c, memcmp(incarnation, zero, sizeof zero) != 0);
+}
+
+void body_servers_begin(struct codec *c, struct command_servers_begin *body)
+{
+	codec_u8(c, &body->voters, VOTERS_MIN, VOTERS_MAX);
+	codec_u8(c, &body->n_servers, 1, SITES_MAX);
+	for (unsigned i = 0; i < body->n_servers && i < SITES_MAX; i++) {
+		codec_next_node(c, &body->server[i].id, i == 0 ? 0 : body->server[i - 1].id);
+		codec_incarnation(c, body->server[i].incarnation);
+	}
+}
+
+void body_server_add(struct codec *c, struct command_server_add *body)
+{
+	codec_u64(c, &body->id, 1);
+	codec_incarnation(c, body->incarnation);
+	codec_u32(c, &body->weight, 0, SERVER_WEIGHT_MAX);
+	codec_u64(c, &body->replaces, 0);
+	codec_run(c, &body->site, 1, NODE_NAME_BYTES_MAX);
+	codec_need(c, member_site_valid(body->site));
+	codec_run(c, &body->address, 1, MEMBER_ADDRESS_BYTES_MAX);
+	codec_need(c, member_address_valid(body->address));
+	codec_text(c, &body->actor, COMMAND_ACTOR_BYTES_MAX);
+}
+
+void body_server_wish(struct codec *c, struct command_server_wish *body)
+{
+	codec_u64(c, &body->id, 1);
+	codec_u8(c, &body->wish, 0, SERVER_WISH_MAX);
+	codec_text(c, &body->actor, COMMAND_ACTOR_BYTES_MAX);
+}
+
+void body_server_weight(struct codec *c, struct command_server_weight *body)
+{
+	codec_u64(c, &body->id, 1);
+	codec_u32(c, &body->weight, 0, SERVER_WEIGHT_MAX);
+	codec_text(c, &body->actor, COMMAND_ACTOR_BYTES_MAX);
+}
+
+void body_server_forget(struct codec *c, struct command_server_forget *body)
+{
+	codec_u64(c, &body->id, 1);
+}
+
+void body_voters_set(struct codec *c, struct command_voters_set *body)
+{
+	codec_u8(c, &body->voters, VOTERS_MIN, VOTERS_MAX);
+	codec_text(c, &body->actor, COMMAND_ACTOR_BYTES_MAX);
 }
 
 void body_service_create(struct codec *c, struct command_service_create *body)

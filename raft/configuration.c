@@ -7,7 +7,7 @@
 
 enum { CONFIGURATION_VERSION = 1 };
 
-static bool site_valid(struct bytes site)
+bool member_site_valid(struct bytes site)
 {
 	if (site.len == 0 || site.len > NODE_NAME_BYTES_MAX) {
 		return false;
@@ -22,8 +22,7 @@ static bool site_valid(struct bytes site)
 	return true;
 }
 
-/* Printable ASCII without a blank: it stands in log lines and in libraft's address field. */
-static bool address_valid(struct bytes address)
+bool member_address_valid(struct bytes address)
 {
 	if (address.len == 0 || address.len > MEMBER_ADDRESS_BYTES_MAX) {
 		return false;
@@ -42,14 +41,14 @@ static int configuration_insert(struct configuration *configuration, uint64_t id
 	unsigned at = 0;
 	struct member *member;
 
-	if (id == 0 || role > MEMBER_VOTER || !site_valid(site) || !address_valid(address)) {
+	if (id == 0 || role > MEMBER_VOTER || !member_site_valid(site) ||
+		!member_address_valid(address)) {
 		return KLUIS_EINVAL;
 	}
 	for (unsigned i = 0; i < configuration->n; i++) {
 		const struct member *other = &configuration->member[i];
 
-		if (other->id == id || bytes_equal(bytes_str(other->site), site) ||
-			bytes_equal(bytes_str(other->address), address)) {
+		if (other->id == id) {
 			return KLUIS_EEXIST;
 		}
 		at += other->id < id;
@@ -91,6 +90,19 @@ const struct member *configuration_member(const struct configuration *configurat
 		}
 	}
 	return NULL;
+}
+
+uint64_t configuration_clash(
+	const struct configuration *configuration, const char *site, const char *address)
+{
+	for (unsigned i = 0; i < configuration->n; i++) {
+		const struct member *member = &configuration->member[i];
+
+		if (strcmp(member->site, site) == 0 || strcmp(member->address, address) == 0) {
+			return member->id;
+		}
+	}
+	return 0;
 }
 
 bool configuration_remove(struct configuration *configuration, uint64_t id)

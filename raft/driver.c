@@ -62,9 +62,6 @@ struct driver *driver_new(
 	/* Then the core looks again where the peer stands, and we whether it still fetches. */
 	raft_set_install_snapshot_timeout(&driver->raft, SNAPSHOT_RESEND_MS);
 	raft_set_max_inflight_entries(&driver->raft, options->inflight_entries);
-	/* No other change is possible while one catches up: one that died meanwhile is given up. */
-	raft_set_max_catch_up_round_duration(
-		&driver->raft, CATCH_UP_ROUND_ELECTIONS * options->election_timeout_ms);
 	/* A pre-vote can wedge a 3/3 split for ever: terms never rise. */
 	raft_set_pre_vote(&driver->raft, false);
 	/* An election while most disks report "full" would leave a leader that cannot lead. */
@@ -298,6 +295,11 @@ uint64_t driver_leader(const struct driver *driver)
 	}
 	return driver->raft.state == RAFT_FOLLOWER ? driver->raft.follower_state.current_leader.id
 						   : 0;
+}
+
+unsigned driver_election_timeout_ms(const struct driver *driver)
+{
+	return driver->options.election_timeout_ms;
 }
 
 void driver_configuration(const struct driver *driver, struct configuration *ret_configuration)

@@ -240,19 +240,9 @@ KLUIS_MUST_CHECK int driver_transfer(struct driver *driver, uint64_t peer);
 KLUIS_MUST_CHECK int driver_send(
 	struct driver *driver, uint64_t peer, const struct message *message);
 
-/* Leader: begin to bring member id's log up to ours, as a promotion needs. KLUIS_ENOTLEADER,
- * KLUIS_ENOTFOUND, KLUIS_EBUSY. Then poll driver_catch_up_state(). */
-KLUIS_MUST_CHECK int driver_catch_up(struct driver *driver, uint64_t id);
-enum driver_catch_up_state {
-	CATCH_UP_NONE,
-	CATCH_UP_RUNNING,
-	CATCH_UP_ABORTED,
-	CATCH_UP_FINISHED,
-};
-enum driver_catch_up_state driver_catch_up_state(const struct driver *driver, uint64_t id);
 /* Leader: replace the configuration. Refused with a sentence in e unless: an entry of this term is
- * committed, none is open, next differs by one member (added as standby, promoted after its
- * catch-up finished, demoted, or removed as standby; never the leader itself), VOTERS_MIN stay, and
+ * committed, none is open, next differs by one member (added as standby, promoted, demoted, or
+ * removed as standby; never the leader itself), VOTERS_MIN stay, and
  * a majority of the old and of the new voters and the member being promoted are online and caught
  * up. KLUIS_ENOTLEADER, KLUIS_EAGAIN (later), KLUIS_EINVAL (never). 0: in our log. */
 KLUIS_MUST_CHECK int driver_change(
@@ -275,6 +265,7 @@ struct driver_status {
 	size_t inflight_bytes;				  /* Proposed here and not yet committed. */
 };
 struct driver_status driver_status(const struct driver *driver);
+unsigned driver_election_timeout_ms(const struct driver *driver);
 uint64_t driver_leader(const struct driver *driver); /* 0 when none is known. */
 /* When this node last knew that `commit` was all that the cluster had committed: from its leader,
  * or as leader from a quorum's answers. What is applied up to `commit` was the newest state at

@@ -11,8 +11,7 @@
 enum {
 	DRIVER_PEERS_MAX = SITES_MAX * 2, /* Members, and some that joined or left. */
 	TIMER_MS_MIN = 10,
-	COMMIT_TELL_MS = 2,	      /* Between two times that all peers are told. */
-	CATCH_UP_ROUND_ELECTIONS = 5, /* A member to be promoted is silent for so many timeouts. */
+	COMMIT_TELL_MS = 2, /* Between two times that all peers are told. */
 };
 
 /* An append or install that the disk has not reported yet. */

@@ -15,6 +15,7 @@ struct fsm {
 	/* What every command asks for first; only those that are not hot change it. */
 	struct cluster_row cluster;
 	bool cluster_known, read_only;
+	struct servers servers;
 };
 
 struct bytes fsm_results_reply(const struct fsm_results *results, const struct fsm_result *result)
@@ -35,6 +36,7 @@ static void fsm_results_clear(struct fsm_results *results)
 	results->n = 0;
 	buf_clear(&results->replies);
 	results->report_due = false;
+	results->servers_changed = false;
 }
 
 static struct fsm_result *fsm_results_add(struct fsm_results *results)
@@ -66,6 +68,7 @@ int fsm_new(struct kv *kv, uint64_t node, struct fsm **ret_fsm, struct err *e)
 	struct kv_view *view = kv_view_new(kv);
 	int rc = position_get(view, &fsm->position, e);
 
+	rc = rc != 0 ? rc : servers_load(view, &fsm->servers, e);
 	kv_view_free(view);
 	fsm->kv = kv;
 	fsm->node = node;
@@ -92,6 +95,11 @@ void fsm_free(struct fsm *fsm)
 const struct position *fsm_position(const struct fsm *fsm)
 {
 	return &fsm->position;
+}
+
+const struct servers *fsm_servers(const struct fsm *fsm)
+{
+	return &fsm->servers;
 }
 
 bool fsm_quarantined(const struct fsm *fsm)
@@ -138,6 +146,36 @@ static int fsm_dispatch(struct apply *a, const struct command *command)
 static bool fsm_is_hot(enum command_type type)
 {
 	return type == COMMAND_COMMIT || type == COMMAND_STAGE_PAGE;
+}
+
+/* Those that can change what fsm_servers() shows. */
+static bool fsm_touches_servers(enum command_type type)
+{
+	switch (type) {
+	case COMMAND_READONLY:
+	case COMMAND_HASH_REPORT:
+	case COMMAND_SERVERS_BEGIN:
+	case COMMAND_SERVER_ADD:
+	case COMMAND_SERVER_WISH:
+	case COMMAND_SERVER_WEIGHT:
+	case COMMAND_SERVER_FORGET:
+	case COMMAND_VOTERS_SET:
+		return true;
+	default:
+		return false;
+	}
+}
+
+static int fsm_reload_servers(struct fsm *fsm, struct fsm_results *results, struct err *e)
+{
+	struct servers servers;
+	int rc = servers_load(txn_view(fsm->txn), &servers, e);
+
+	if (rc == 0) {
+		fsm->servers = servers;
+		results->servers_changed = true;
+	}
+	return rc;
 }
 
 /* KLUIS_ENOTFOUND before the cluster is initialised. */
@@ -210,7 +248,8 @@ static int fsm_apply_command(struct fsm *fsm, const struct command *command,
 /* One command of an entry: what cannot be decoded is refused alike on all nodes, but a command of a
  * later version stops the node: skipping it would make its state another one. */
 static int fsm_apply_item(struct fsm *fsm, const struct payload_item *item,
-	struct fsm_result *result, struct buf *replies, bool *ret_more_than_report, struct err *e)
+	struct fsm_result *result, struct fsm_results *results, bool *ret_more_than_report,
+	struct err *e)
 {
 	struct command command;
 	int rc = command_decode(item->command, &command, e);
@@ -226,9 +265,12 @@ static int fsm_apply_item(struct fsm *fsm, const struct payload_item *item,
 		return 0;
 	}
 	*ret_more_than_report |= command.type != COMMAND_HASH_REPORT;
-	rc = fsm_apply_command(fsm, &command, result, replies, e);
+	rc = fsm_apply_command(fsm, &command, result, &results->replies, e);
 	if (rc == 0 && command.type == COMMAND_HASH_REPORT) {
 		rc = fsm_read_quarantine(fsm, e);
+	}
+	if (rc == 0 && result->rc == 0 && fsm_touches_servers(command.type)) {
+		rc = fsm_reload_servers(fsm, results, e);
 	}
 	return rc;
 }
@@ -282,7 +324,7 @@ static int fsm_apply_entry(
 
 		result->index = entry->index;
 		result->ordinal = i;
-		rc = fsm_apply_item(fsm, &item, result, &results->replies, &more, e);
+		rc = fsm_apply_item(fsm, &item, result, results, &more, e);
 	}
 	if (rc == 0) {
 		fsm_note_report(fsm, commands, more, results);

@@ -5,6 +5,7 @@
 
 #include "raft/command.h"
 #include "raft/entry.h"
+#include "raft/servers.h"
 #include "storage/kv.h"
 #include "storage/position.h"
 
@@ -30,7 +31,8 @@ struct fsm_results {
 	struct buf replies;
 	bool report_due; /* The newest one due, if any. */
 	struct fsm_report report;
-	bool quarantined; /* A majority disagrees with this node's state. */
+	bool quarantined;     /* A majority disagrees with this node's state. */
+	bool servers_changed; /* fsm_servers() is another one. */
 };
 struct bytes fsm_results_reply(const struct fsm_results *results, const struct fsm_result *result);
 void fsm_results_release(struct fsm_results *results);
@@ -52,6 +54,9 @@ KLUIS_MUST_CHECK int fsm_apply(struct fsm *fsm, struct entry *const *entries, si
 
 /* Where it stands, as stored. Valid until the next fsm_apply(). */
 const struct position *fsm_position(const struct fsm *fsm);
+/* The members as of there; voters 0 before they were written down. Valid until the next
+ * fsm_apply(). */
+const struct servers *fsm_servers(const struct fsm *fsm);
 struct kv *fsm_kv(const struct fsm *fsm);
 bool fsm_quarantined(const struct fsm *fsm); /* As fsm_results.quarantined, also before entries. */
 

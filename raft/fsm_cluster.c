@@ -83,8 +83,19 @@ int apply_node_announce(struct apply *a, const struct command_node_announce *c)
 {
 	struct node_row row = {.node = c->node};
 	struct node_counts nodes;
-	int rc = node_store_get(a->view, c->node, &row, a->e);
+	struct servers_row all;
+	struct server_row server;
+	int rc = servers_store_get(a->view, &all, a->e);
 
+	if (rc == 0) { /* It may have been on its way when the node was removed. */
+		rc = server_store_get(a->view, c->node, &server, a->e);
+		if (rc == KLUIS_ENOTFOUND) {
+			rc = err_set(a->e, KLUIS_EGONE, "no member");
+		}
+	}
+	if (rc == 0 || rc == KLUIS_ENOTFOUND) {
+		rc = node_store_get(a->view, c->node, &row, a->e);
+	}
 	if (rc == KLUIS_ENOTFOUND) {
 		rc = node_store_count(a->view, &nodes, a->e);
 		if (rc == 0 && nodes.n >= SITES_MAX) {
@@ -217,6 +228,25 @@ static const uint8_t *report_majority(const struct report_row *reports, size_t n
 	return NULL;
 }
 
+/* What a node that was removed since has reported counts no more. */
+static int report_members(struct apply *a, struct report_row *reports, size_t *n)
+{
+	struct node_row row;
+	size_t kept = 0;
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && i < *n; i++) {
+		rc = node_store_get(a->view, reports[i].node, &row, a->e);
+		if (rc == 0) {
+			reports[kept++] = reports[i];
+		} else if (rc == KLUIS_ENOTFOUND) {
+			rc = 0;
+		}
+	}
+	*n = kept;
+	return rc;
+}
+
 /* Marks those that disagree with a majority, and clears the mark of those that agree again: the
  * leader's word counts no more than another's. */
 static int report_judge(struct apply *a, const struct report_row *reports, size_t n, size_t nodes)
@@ -259,6 +289,9 @@ int apply_hash_report(struct apply *a, const struct command_hash_report *c)
 	}
 	if (rc == 0) {
 		rc = report_store_at(a->view, c->index, reports, SITES_MAX, &n, a->e);
+	}
+	if (rc == 0) {
+		rc = report_members(a, reports, &n);
 	}
 	if (rc == 0) {
 		rc = node_store_count(a->view, &nodes, a->e);

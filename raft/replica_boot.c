@@ -105,9 +105,15 @@ static int boot_configuration(const struct replica_server *servers, unsigned n, 
 		int rc;
 
 		(void)snprintf(site, sizeof site, "node-%" PRIu64, servers[i].id);
-		rc = configuration_add(&configuration, servers[i].id,
-			servers[i].vote == REPLICA_VOTER ? MEMBER_VOTER : MEMBER_STANDBY,
-			servers[i].site[0] != 0 ? servers[i].site : site, servers[i].address);
+		if (servers[i].site[0] != 0) {
+			(void)snprintf(site, sizeof site, "%s", servers[i].site);
+		}
+		rc = configuration_clash(&configuration, site, servers[i].address) != 0
+			     ? KLUIS_EEXIST
+			     : configuration_add(&configuration, servers[i].id,
+				       servers[i].vote == REPLICA_VOTER ? MEMBER_VOTER
+									: MEMBER_STANDBY,
+				       site, servers[i].address);
 		if (rc != 0) {
 			return err_set(e, rc, "server %" PRIu64 " ('%s')", servers[i].id,
 				servers[i].address);

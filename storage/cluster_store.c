@@ -152,6 +152,13 @@ void node_store_put(struct txn *txn, const struct node_row *row)
 	row_put(txn, &key, &value);
 }
 
+void node_store_delete(struct txn *txn, uint64_t node)
+{
+	struct row_key key = node_key(node);
+
+	row_delete(txn, &key);
+}
+
 /* Only the fields of fixed width, which stand first: this runs in nearly every command. */
 static int node_count_one(struct bytes value, struct node_counts *to, struct err *e)
 {

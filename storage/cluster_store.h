@@ -56,6 +56,7 @@ struct node_counts {
 KLUIS_MUST_CHECK int node_store_count(
 	const struct kv_view *view, struct node_counts *ret_counts, struct err *e);
 void node_store_put(struct txn *txn, const struct node_row *row);
+void node_store_delete(struct txn *txn, uint64_t node);
 /* Whether new writes are refused in apply: an operator's word, or as many nodes short of space as
  * leave no majority that could go on. */
 KLUIS_MUST_CHECK int cluster_store_read_only(

@@ -13,6 +13,7 @@
 	X(KEY_SNAPSHOT_STATE, 0x02, "snapshot_state")     \
 	X(KEY_EXPIRE_STATE, 0x03, "expire_state")         \
 	X(KEY_AUDIT_STATE, 0x04, "audit_state")           \
+	X(KEY_SERVERS, 0x05, "servers")                   \
 	X(KEY_ACCOUNT, 0x10, "account")                   \
 	X(KEY_USER, 0x11, "user")                         \
 	X(KEY_STATEMENT, 0x12, "statement")               \
@@ -37,6 +38,7 @@
 	X(KEY_CYCLE, 0x41, "cycle")                       \
 	X(KEY_NODE, 0x42, "node")                         \
 	X(KEY_HASH_REPORT, 0x43, "hash_report")           \
+	X(KEY_SERVER, 0x44, "server")                     \
 	X(KEY_LEDGER, 0x50, "ledger")                     \
 	X(KEY_AUDIT, 0x51, "audit")                       \
 	X(KEY_RESTORE, 0x52, "restore")                   \

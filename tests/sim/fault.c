@@ -157,9 +157,6 @@ static void fault_change(struct sim *sim)
 		member->role = MEMBER_STANDBY;
 	} else if (sim_chance(sim, 200)) {
 		(void)configuration_remove(&next, id);
-	} else if (driver_catch_up_state(leader->driver, id) != CATCH_UP_FINISHED) {
-		/* Then a later fault promotes it. */
-		rc = driver_catch_up(leader->driver, id) == 0 ? KLUIS_EAGAIN : KLUIS_EBUSY;
 	} else {
 		member->role = MEMBER_VOTER;
 	}

@@ -236,8 +236,10 @@ static void test_configuration(void **state)
 	assert_int_equal(configuration_voters(&c), 2);
 	assert_false(configuration_votes(&c, 3));
 	assert_int_equal(configuration_add(&c, 3, MEMBER_VOTER, "new", "h4:7"), KLUIS_EEXIST);
-	assert_int_equal(configuration_add(&c, 4, MEMBER_VOTER, "fra", "h4:7"), KLUIS_EEXIST);
-	assert_int_equal(configuration_add(&c, 4, MEMBER_VOTER, "new", "h1:7"), KLUIS_EEXIST);
+	assert_int_equal(configuration_clash(&c, "new", "h4:7"), 0);
+	assert_int_equal(configuration_clash(&c, "fra", "h4:7"),
+		configuration_clash(&c, "new", configuration_member(&c, 3)->address));
+	assert_int_equal(configuration_clash(&c, "new", "h1:7"), 1);
 	assert_int_equal(configuration_add(&c, 0, MEMBER_VOTER, "new", "h4:7"), KLUIS_EINVAL);
 	assert_int_equal(configuration_add(&c, 4, MEMBER_VOTER, "", "h4:7"), KLUIS_EINVAL);
 	assert_int_equal(configuration_add(&c, 4, MEMBER_VOTER, "Ams", "h4:7"), KLUIS_EINVAL);

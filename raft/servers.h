@@ -1,0 +1,27 @@
+/* The members as the state machine knows them, in memory: a value that travels from the thread that
+ * applies to those that decide. */
+#ifndef KLUIS_RAFT_SERVERS_H
+#define KLUIS_RAFT_SERVERS_H
+
+#include "storage/server_store.h"
+
+struct server {
+	struct server_row row;
+	bool read_only, quarantined; /* As it or the cluster said. */
+};
+
+/* Plain value; ids ascend. voters 0: the first members are not written down yet. */
+struct servers {
+	uint64_t highest_id;
+	unsigned voters, n;
+	struct server server[SITES_MAX];
+};
+
+/* As of that view. Blocking. */
+KLUIS_MUST_CHECK int servers_load(
+	const struct kv_view *view, struct servers *ret_servers, struct err *e);
+const struct server *servers_find(const struct servers *servers, uint64_t id); /* NULL: none. */
+/* An id that was a member once and is none any more. */
+bool servers_removed(const struct servers *servers, uint64_t id);
+
+#endif
