@@ -344,7 +344,7 @@ void client_crash(struct sim_node *node)
 
 void client_event(struct sim *sim)
 {
-	struct sim_node *node = sim->node[1 + sim_random(sim, SIM_NODES)];
+	struct sim_node *node = sim->node[1 + sim_random(sim, sim->ids)];
 
 	if (sim->progressed && sim->now_ms > sim->progressed_ms + SIM_LOAD_AFTER_MS) {
 		return;

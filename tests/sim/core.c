@@ -153,6 +153,21 @@ static void event_free(const struct sim_event *event)
 
 /* --- one seed --- */
 
+/* Of the seeds whose members nobody moves: operators in some, losses for good in others. */
+static void sim_plan(struct sim *sim)
+{
+	uint64_t dice = random_below(&sim->operator_random.random, 100);
+
+	if (sim->plan == PLAN_FIXED && dice < 55) {
+		sim->plan = dice < 40 ? PLAN_OPERATOR : PLAN_DECLINE;
+	}
+	if (sim->plan == PLAN_DECLINE) {
+		sim->voters = 5;
+		sim->loss /= 4;
+		sim->faults_end_ms = 60000; /* Four losses, and after each what makes up for it. */
+	}
+}
+
 /* Each seed is another cluster, network and load. */
 static void sim_shape(struct sim *sim)
 {
@@ -163,7 +178,7 @@ static void sim_shape(struct sim *sim)
 	sim->heartbeat_ms = sim->election_ms / 6;
 	sim->client_gap_ms = gaps_ms[sim_random(sim, 3)];
 	sim->voters = sim_chance(sim, 800) ? 5 : 3 + (unsigned)sim_random(sim, 4);
-	sim->changes = sim_chance(sim, 300);
+	sim->plan = sim_chance(sim, 300) ? PLAN_MOVES : PLAN_FIXED;
 	sim->snapshot_every = 20 + (unsigned)sim_random(sim, 60);
 	sim->trailing = 5 + (unsigned)sim_random(sim, 20);
 	sim->cache_bytes = sim_chance(sim, 500) ? 2048 : 1 << 20;
@@ -172,6 +187,7 @@ static void sim_shape(struct sim *sim)
 	sim->jitter_ms = 2 + (unsigned)sim_random(sim, 20);
 	sim->reconnect = (unsigned)sim_random(sim, 20);
 	sim->faults_end_ms = 20000;
+	sim_plan(sim);
 	sim->end_ms = sim->faults_end_ms + SIM_LIVENESS_MS;
 }
 
@@ -179,7 +195,7 @@ static void sim_build(struct sim *sim)
 {
 	struct configuration configuration = {.n = 0};
 
-	for (unsigned i = 1; i <= SIM_NODES; i++) {
+	for (unsigned i = 1; i <= sim->ids; i++) {
 		char site[16], address[32];
 		int rc;
 
@@ -192,12 +208,12 @@ static void sim_build(struct sim *sim)
 	for (unsigned i = 0; i < SIM_SESSIONS; i++) {
 		session_init(&sim->session[i], i + 1);
 	}
-	for (unsigned i = 1; i <= SIM_NODES; i++) {
+	for (unsigned i = 1; i <= SIM_IDS; i++) {
 		sim->node[i] = node_new(sim, i);
 		if (i <= sim->voters) { /* Others join with an empty log. */
 			node_bootstrap(sim->node[i], &configuration);
 		}
-		for (unsigned k = 1; k <= SIM_NODES; k++) {
+		for (unsigned k = 1; k <= SIM_IDS; k++) {
 			sim->link[i][k].connection = 1;
 		}
 	}
@@ -215,6 +231,9 @@ static void sim_dispatch(struct sim *sim, const struct sim_event *event)
 	case EVENT_FAULT:
 		fault_event(sim);
 		break;
+	case EVENT_OPERATOR:
+		operator_event(sim);
+		break;
 	default:
 		node_event(sim->node[event->node], event);
 		break;
@@ -226,7 +245,8 @@ static bool sim_done(struct sim *sim)
 {
 	return sim->violated || sim->now_ms >= sim->end_ms ||
 	       (sim->progressed && sim->now_ms > sim->progressed_ms + SIM_LOAD_AFTER_MS &&
-		       oracle_converged(sim));
+		       oracle_converged(sim) &&
+		       (!operator_keeps_roles(sim) || operator_settled(sim, NULL, 0)));
 }
 
 struct sim *sim_run(const struct sim_options *options)
@@ -237,15 +257,20 @@ struct sim *sim_run(const struct sim_options *options)
 	sim->options = *options;
 	sim->now_ms = 1000;
 	random_seeded_init(&sim->random, options->seed);
+	random_seeded_init(&sim->operator_random, ~options->seed);
+	sim->ids = SIM_NODES;
 	sim_shape(sim);
 	sim->faults_end_ms += sim->now_ms;
 	sim->end_ms += sim->now_ms;
 	sim_build(sim);
-	for (unsigned i = 1; i <= SIM_NODES; i++) {
+	for (unsigned i = 1; i <= sim->ids; i++) {
 		node_start(sim->node[i]);
 	}
 	sim_push(sim, 5, EVENT_CLIENT, NULL, 0, NULL);
 	sim_push(sim, 2000, EVENT_FAULT, NULL, 0, NULL);
+	if (operator_keeps_roles(sim)) {
+		sim_push(sim, 3000, EVENT_OPERATOR, NULL, 0, NULL);
+	}
 	while (!sim_done(sim) && sim_pop(sim, &event)) {
 		assert(event.at >= sim->now_ms);
 		sim->now_ms = event.at;
@@ -266,7 +291,7 @@ void sim_free(struct sim *sim)
 {
 	struct sim_event event;
 
-	for (unsigned i = 1; i <= SIM_NODES; i++) {
+	for (unsigned i = 1; i <= SIM_IDS; i++) {
 		node_free(sim->node[i]);
 	}
 	while (sim_pop(sim, &event)) {
@@ -276,6 +301,7 @@ void sim_free(struct sim *sim)
 		session_release(&sim->session[i]);
 	}
 	free(sim->heap.event);
+	buf_release(&sim->operator_command);
 	oracle_release(&sim->oracle);
 	free(sim);
 }

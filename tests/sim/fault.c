@@ -8,7 +8,7 @@ struct sim_node *fault_leader(struct sim *sim)
 	struct sim_node *leader = NULL;
 	uint64_t term = 0;
 
-	for (unsigned i = 1; i <= SIM_NODES; i++) {
+	for (unsigned i = 1; i <= sim->ids; i++) {
 		struct sim_node *node = sim->node[i];
 
 		if (node->up) {
@@ -26,7 +26,7 @@ struct sim_node *fault_leader(struct sim *sim)
 static struct sim_node *fault_victim(struct sim *sim)
 {
 	struct sim_node *leader = fault_leader(sim);
-	struct sim_node *any = sim->node[1 + sim_random(sim, SIM_NODES)];
+	struct sim_node *any = sim->node[1 + sim_random(sim, sim->ids)];
 
 	return leader != NULL && sim_chance(sim, 300) ? leader : any;
 }
@@ -49,7 +49,7 @@ static void fault_crash(struct sim *sim)
 
 static void fault_all_crash(struct sim *sim)
 {
-	for (unsigned i = 1; i <= SIM_NODES; i++) {
+	for (unsigned i = 1; i <= sim->ids; i++) {
 		if (sim->node[i]->up && !sim_chance(sim, 200)) {
 			node_crash(sim->node[i]);
 		}
@@ -59,11 +59,11 @@ static void fault_all_crash(struct sim *sim)
 /* Two sides that do not hear each other. */
 static void fault_split(struct sim *sim)
 {
-	uint64_t side = sim_random(sim, 1U << SIM_NODES);
+	uint64_t side = sim_random(sim, 1U << sim->ids);
 
 	sim_say(sim, "split %llx", (unsigned long long)side);
-	for (unsigned i = 1; i <= SIM_NODES; i++) {
-		for (unsigned k = 1; k <= SIM_NODES; k++) {
+	for (unsigned i = 1; i <= sim->ids; i++) {
+		for (unsigned k = 1; k <= sim->ids; k++) {
 			sim->link[i][k].blocked = ((side >> (i - 1)) ^ (side >> (k - 1))) & 1;
 		}
 	}
@@ -79,7 +79,7 @@ static void fault_isolate(struct sim *sim)
 		return;
 	}
 	sim_say(sim, "isolate %u", leader->id);
-	for (unsigned k = 1; k <= SIM_NODES; k++) {
+	for (unsigned k = 1; k <= sim->ids; k++) {
 		sim->link[leader->id][k].blocked |= mute;
 		sim->link[k][leader->id].blocked |= deaf || sim_chance(sim, 700);
 	}
@@ -87,13 +87,13 @@ static void fault_isolate(struct sim *sim)
 
 static void fault_one_way(struct sim *sim)
 {
-	sim->link[1 + sim_random(sim, SIM_NODES)][1 + sim_random(sim, SIM_NODES)].blocked = true;
+	sim->link[1 + sim_random(sim, sim->ids)][1 + sim_random(sim, sim->ids)].blocked = true;
 }
 
 static void fault_join(struct sim *sim)
 {
-	for (unsigned i = 1; i <= SIM_NODES; i++) {
-		for (unsigned k = 1; k <= SIM_NODES; k++) {
+	for (unsigned i = 1; i <= sim->ids; i++) {
+		for (unsigned k = 1; k <= sim->ids; k++) {
 			sim->link[i][k].blocked = false;
 		}
 	}
@@ -122,7 +122,7 @@ static void fault_disk(struct sim *sim)
 static void fault_transfer(struct sim *sim)
 {
 	struct sim_node *leader = fault_leader(sim);
-	uint64_t to = sim_chance(sim, 500) ? 0 : 1 + sim_random(sim, SIM_NODES);
+	uint64_t to = sim_chance(sim, 500) ? 0 : 1 + sim_random(sim, sim->ids);
 
 	if (leader != NULL && to != leader->id) {
 		leader->inside = true;
@@ -139,11 +139,11 @@ static void fault_change(struct sim *sim)
 	struct sim_node *leader = fault_leader(sim);
 	struct configuration next;
 	struct member *member;
-	unsigned id = 1 + (unsigned)sim_random(sim, SIM_NODES);
+	unsigned id = 1 + (unsigned)sim_random(sim, sim->ids);
 	char site[16], address[32];
 	int rc = 0;
 
-	if (leader == NULL || !sim->changes) {
+	if (leader == NULL || sim->plan != PLAN_MOVES) {
 		return;
 	}
 	driver_configuration(leader->driver, &next);
@@ -187,8 +187,8 @@ void fault_event(struct sim *sim)
 {
 	unsigned total = 0, at;
 
-	if (sim->healed) {
-		return;
+	if (sim->healed || sim->plan == PLAN_DECLINE) {
+		return; /* What is lost for good is enough. */
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(faults); i++) {
 		total += faults[i].weight;
@@ -211,7 +211,7 @@ void fault_heal(struct sim *sim)
 	fault_join(sim);
 	sim->loss = sim->reconnect = 0;
 	sim->jitter_ms = 10;
-	for (unsigned i = 1; i <= SIM_NODES; i++) {
+	for (unsigned i = 1; i <= sim->ids; i++) {
 		sim->node[i]->crash = CRASH_NEVER;
 		sim->node[i]->disk.latency_ms = 5;
 	}

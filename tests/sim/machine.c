@@ -51,6 +51,11 @@ struct machine *machine_clone(const struct machine *machine, uint64_t node)
 	return machine_over(kv_memory_clone(machine->kv), node);
 }
 
+const struct servers *machine_servers(const struct machine *machine)
+{
+	return fsm_servers(machine->fsm);
+}
+
 uint64_t machine_index(const struct machine *machine)
 {
 	return fsm_position(machine->fsm)->index;

@@ -4,6 +4,7 @@
 
 #include "base/random.h"
 #include "raft/entry.h"
+#include "raft/servers.h"
 
 struct machine;
 
@@ -18,6 +19,8 @@ struct machine *machine_new(uint64_t node);
 void machine_free(struct machine *machine); /* NULL is allowed. */
 /* A state of its own, equal now; for node. */
 struct machine *machine_clone(const struct machine *machine, uint64_t node);
+/* The members as it knows them. Valid until something is applied. */
+const struct servers *machine_servers(const struct machine *machine);
 uint64_t machine_index(const struct machine *machine); /* Of the last entry applied. */
 uint64_t machine_term(const struct machine *machine);
 uint64_t machine_hash(const struct machine *machine);

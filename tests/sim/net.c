@@ -35,7 +35,7 @@ void net_send(struct sim *sim, unsigned from, unsigned to, struct bytes header,
 	size_t len = header.len;
 
 	sim->stats.packets++;
-	if (to == 0 || to > SIM_NODES || net_cut(sim, from, to) || sim_chance(sim, sim->loss)) {
+	if (to == 0 || to > SIM_IDS || net_cut(sim, from, to) || sim_chance(sim, sim->loss)) {
 		return;
 	}
 	packet = x_calloc(1, sizeof *packet);
@@ -145,7 +145,8 @@ void net_deliver(struct sim *sim, struct sim_packet *packet)
 	struct bytes bytes = buf_bytes(&packet->bytes);
 	int rc;
 
-	if (node->up && bytes.len > 0 && !net_cut(sim, packet->from, packet->to)) {
+	if (node->up && bytes.len > 0 && !net_cut(sim, packet->from, packet->to) &&
+		!operator_refused(sim, node, packet->from)) {
 		sim_mix(sim, sim_hash(packet->from * 8 + packet->to,
 				     bytes_of(bytes.data, bytes.len < 64 ? bytes.len : 64)));
 		net_say(sim, packet);

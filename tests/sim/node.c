@@ -325,6 +325,7 @@ void node_start(struct sim_node *node)
 			node->disk.has_snapshot ? node->disk.snapshot.index : 1,
 			disk_last(&node->disk));
 	}
+	operator_roles_init(node);
 	node->driver = driver_new(&options, &node_io, node);
 	node->inside = true;
 	node_driver_start(node);
@@ -358,13 +359,15 @@ void node_crash(struct sim_node *node)
 	node_drop_volatile(node);
 	node->up = false;
 	node->epoch++;
-	for (unsigned i = 1; i <= SIM_NODES; i++) {
+	for (unsigned i = 1; i <= sim->ids; i++) {
 		if (i != node->id) {
 			net_reconnect(sim, node->id, i);
 			net_reconnect(sim, i, node->id);
 		}
 	}
-	sim_push(sim, 50 + sim_random(sim, 2500), EVENT_RESTART, node, 0, NULL);
+	if (!node->lost) {
+		sim_push(sim, 50 + sim_random(sim, 2500), EVENT_RESTART, node, 0, NULL);
+	}
 }
 
 /* --- after each driver call --- */
@@ -645,7 +648,7 @@ void node_event(struct sim_node *node, const struct sim_event *event)
 {
 	bool current = event->epoch == node->epoch;
 
-	if (current && event->kind == EVENT_RESTART && !node->up) {
+	if (current && event->kind == EVENT_RESTART && !node->up && !node->lost) {
 		node_start(node);
 	} else if (current && node->up) {
 		switch (event->kind) {
@@ -676,6 +679,9 @@ void node_event(struct sim_node *node, const struct sim_event *event)
 			break;
 		case EVENT_MANIFEST:
 			node_manifest(node, event->arg & 0xff, event->arg >> 8);
+			break;
+		case EVENT_ROLES:
+			operator_roles(node);
 			break;
 		case EVENT_FETCH:
 			node_fetched(node, event->arg);

@@ -142,6 +142,9 @@ static struct sim_node *oracle_behind(struct sim *sim, const struct sim_node *le
 	for (unsigned i = 0; i < configuration.n; i++) {
 		struct sim_node *node = sim->node[configuration.member[i].id];
 
+		if (node->lost) {
+			continue;
+		}
 		if (!node->up || machine_index(node->machine) < sim->oracle.acked_max ||
 			machine_index(node->machine) < machine_index(leader->machine)) {
 			return node;
@@ -173,13 +176,14 @@ void oracle_end(struct sim *sim)
 			(unsigned long long)(behind->up ? machine_index(behind->machine) : 0),
 			(unsigned long long)sim->oracle.acked_max);
 	}
+	operator_end(sim);
 }
 
 void oracle_release(struct sim_oracle *oracle)
 {
 	free(oracle->fact);
 	free(oracle->leader);
-	for (unsigned i = 0; i <= SIM_NODES; i++) {
+	for (unsigned i = 0; i <= SIM_IDS; i++) {
 		free(oracle->vote[i]);
 	}
 }

@@ -5,11 +5,13 @@
 
 #include "base/random.h"
 #include "raft/driver.h"
+#include "raft/roles.h"
 #include "tests/lib/fixture/client.h"
 #include "tests/sim/machine.h"
 
 enum {
-	SIM_NODES = 6,
+	SIM_NODES = 6, /* The first ones; more come under new ids. */
+	SIM_IDS = 10,
 	SIM_SESSIONS = 3,
 	SIM_PAYLOAD_MAX = 2048,
 	SIM_LOAD_AFTER_MS = 2000, /* Clients go on so long after the first write in the calm. */
@@ -41,7 +43,9 @@ enum {
 	X(BUG_LOST_FLUSH, "log-cut-before-flush") /* The log forgets what was not flushed. */     \
 	X(BUG_OLD_SLOT, "old-vote-slot")	  /* A restart reads the vote before the last. */ \
 	X(BUG_VOTE_FREELY, "vote-freely")	  /* Every vote is granted. */                    \
-	X(BUG_FLIPPED_BYTE, "flipped-byte")	  /* Now and then a message arrives damaged. */
+	X(BUG_FLIPPED_BYTE, "flipped-byte")	  /* Now and then a message arrives damaged. */   \
+	X(BUG_SAME_ID, "wiped-same-id")		  /* A wiped node comes back as who it was. */    \
+	X(BUG_NO_ROLES, "no-roles")		  /* Nobody keeps the members in order. */
 
 enum sim_bug {
 #define X(sym, name) sym,
@@ -68,7 +72,8 @@ enum sim_bug {
 	X(CHECK_NODE, "node", false)	      /* None ends but by an injected fault. */     \
 	X(CHECK_MESSAGE, "message", true)     /* No message is refused. */                  \
 	X(CHECK_LIVENESS, "liveness", true)   /* A write commits after all faults end. */   \
-	X(CHECK_CONVERGED, "converged", true) /* ... and every member has everything. */
+	X(CHECK_CONVERGED, "converged", true) /* ... and every member has everything. */    \
+	X(CHECK_MEMBERS, "members", true)     /* ... and votes if and only if it is to. */
 
 enum sim_check {
 #define X(sym, name, goes_on) sym,
@@ -88,7 +93,7 @@ struct sim_options {
 struct sim_stats {
 	uint64_t events, steps, elections, crashes, io_errors, snapshots, installs, transfers,
 		changes, acked, unknown, reads, stale_dropped, truncations, log_reads, packets,
-		read_rounds;
+		read_rounds, losses, joins, wishes;
 };
 
 struct sim;
@@ -109,6 +114,8 @@ enum sim_event_kind {
 	EVENT_RESTART,
 	EVENT_CLIENT,
 	EVENT_FAULT,
+	EVENT_ROLES,
+	EVENT_OPERATOR,
 };
 
 struct sim_event {
@@ -134,8 +141,8 @@ struct sim_oracle {
 	size_t facts;
 	uint64_t *leader; /* By term. */
 	size_t leaders;
-	uint64_t *vote[SIM_NODES + 1]; /* By node, by term. */
-	size_t votes[SIM_NODES + 1];
+	uint64_t *vote[SIM_IDS + 1]; /* By node, by term. */
+	size_t votes[SIM_IDS + 1];
 	uint64_t acked_max;   /* Highest index that a client was told. */
 	uint64_t visible_max; /* ... or that a read has shown. */
 	uint64_t acked_n;
@@ -167,13 +174,22 @@ struct sim_session {
 	uint64_t commits;
 };
 
+/* What happens to the members, besides faults. */
+enum sim_plan {
+	PLAN_FIXED,
+	PLAN_MOVES,    /* Any step that the driver lets through, at random. */
+	PLAN_OPERATOR, /* Operators' wishes, losses for good, replacements: kept in order by roles.
+			*/
+	PLAN_DECLINE,  /* Losses for good, one after the other, down to two. */
+};
+
 struct sim {
 	struct sim_options options;
 	struct random_seeded random;
 	uint64_t now_ms, digest;
 	struct sim_heap heap;
-	struct sim_node *node[SIM_NODES + 1];
-	struct sim_link link[SIM_NODES + 1][SIM_NODES + 1];
+	struct sim_node *node[SIM_IDS + 1];
+	struct sim_link link[SIM_IDS + 1][SIM_IDS + 1];
 	struct sim_oracle oracle;
 	struct sim_session session[SIM_SESSIONS];
 	struct sim_stats stats;
@@ -182,7 +198,10 @@ struct sim {
 	unsigned election_ms, heartbeat_ms, client_gap_ms, voters;
 	unsigned snapshot_every, trailing;
 	size_t cache_bytes;
-	bool changes; /* Membership moves. */
+	enum sim_plan plan;
+	struct random_seeded operator_random; /* Its own: other plans stay what they were. */
+	struct buf operator_command;	      /* The last addition. */
+	unsigned ids;			      /* Nodes there ever were: 1 .. ids. */
 	unsigned loss, reconnect, jitter_ms, big_percent;
 
 	uint64_t faults_end_ms, end_ms;
@@ -328,6 +347,8 @@ struct sim_node {
 	struct sim *sim;
 	unsigned id;
 	bool up, doomed, failing; /* failing: an injected error may end it. */
+	bool lost;		  /* It never comes back: its disk is gone, or it was removed. */
+	struct roles roles;
 	uint64_t epoch, boot, seq;
 	struct driver *driver;
 	struct sim_disk disk;
@@ -386,6 +407,18 @@ void session_release(struct sim_session *session);
 /* Its turn, at that node. */
 void session_run(struct sim *sim, struct sim_session *session, struct sim_node *node);
 void session_answer(struct sim *sim, const struct sim_node *node, uint64_t seq, int rc);
+
+/* --- operators, and what the leader does for them --- */
+
+bool operator_keeps_roles(const struct sim *sim);
+void operator_roles_init(struct sim_node *node); /* At each start. */
+void operator_event(struct sim *sim);		 /* EVENT_OPERATOR */
+void operator_roles(struct sim_node *node);	 /* EVENT_ROLES */
+/* The link refuses whom the cluster has removed, and that one ends. */
+bool operator_refused(struct sim *sim, struct sim_node *node, unsigned from);
+/* The members are as they are to be; else, if why is not NULL, what is wrong. */
+bool operator_settled(struct sim *sim, char *why, size_t size);
+void operator_end(struct sim *sim);
 
 /* --- faults --- */
 
