@@ -248,6 +248,10 @@ KLUIS_MUST_CHECK int driver_send(
 KLUIS_MUST_CHECK int driver_change(
 	struct driver *driver, const struct configuration *next, struct err *e);
 
+/* Leader: the member answered within the last election timeout and has nearly all of the log, the
+ * configuration at least. */
+bool driver_member_current(const struct driver *driver, uint64_t id);
+
 /* --- state --- */
 
 enum driver_role { DRIVER_FOLLOWER, DRIVER_CANDIDATE, DRIVER_LEADER };

@@ -41,12 +41,14 @@ static bool change_find(const struct configuration *old, const struct configurat
 	return moves == 1;
 }
 
-static bool change_current(const struct driver *driver, uint64_t id)
+bool driver_member_current(const struct driver *driver, uint64_t id)
 {
 	struct driver_peer_status status = driver_peer_status(driver, id);
 
+	/* However short the log is: one that has not heard that it is a member votes for nobody. */
 	return id == driver->options.id ||
 	       (status.heard_ms < driver->options.election_timeout_ms &&
+		       status.match >= driver->raft.configuration_committed_index &&
 		       status.match + CHANGE_LAG_ENTRIES_MAX >= driver_last_index(driver));
 }
 
@@ -58,7 +60,8 @@ static bool change_quorum(const struct driver *driver, const struct configuratio
 	for (unsigned i = 0; i < configuration->n; i++) {
 		const struct member *member = &configuration->member[i];
 
-		current += member->role == MEMBER_VOTER && change_current(driver, member->id);
+		current +=
+			member->role == MEMBER_VOTER && driver_member_current(driver, member->id);
 	}
 	return current > configuration_voters(configuration) / 2;
 }
@@ -104,7 +107,7 @@ static int change_check_move(const struct driver *driver, const struct configura
 	}
 	/* Not by libraft's rounds of catching up: one that has everything ends none of them until
 	 * the next entry comes, and while one is under way no other change is possible. */
-	if (change.kind == CHANGE_PROMOTE && !change_current(driver, change.id)) {
+	if (change.kind == CHANGE_PROMOTE && !driver_member_current(driver, change.id)) {
 		return err_set(e, KLUIS_EAGAIN, "member %llu has not caught up",
 			(unsigned long long)change.id);
 	}

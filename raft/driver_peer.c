@@ -308,8 +308,10 @@ int driver_send(struct driver *driver, uint64_t peer, const struct message *mess
 
 	assert(message->type == MESSAGE_PROPOSE || message->type == MESSAGE_PROPOSE_RESULT);
 	if (driver_enter(driver)) {
-		/* Not behind held appends: it has no order with them. */
-		rc = peer_send_now(driver, peer_get(driver, peer), message);
+		/* Not behind held appends: it has no order with them. A peer may have asked a node
+		 * that has no term yet: it has nothing to say. */
+		rc = message->term == 0 ? KLUIS_EAGAIN
+					: peer_send_now(driver, peer_get(driver, peer), message);
 		driver_leave(driver);
 	}
 	return rc;

@@ -174,6 +174,11 @@ int apply_server_wish(struct apply *a, const struct command_server_wish *c)
 
 	assert(c->wish < ARRAY_SIZE(what));
 	rc = rc != 0 ? rc : server_find(a, &all, c->id, &row);
+	if (rc == 0 && row.wish == SERVER_GONE && wish != SERVER_GONE) {
+		/* It may be out of the configuration already, and its process ended. */
+		rc = err_set(a->e, KLUIS_ECONFLICT, "node %llu is being removed",
+			(unsigned long long)c->id);
+	}
 	if (rc == 0 && !wish_votes(wish)) {
 		rc = wish_check_voters(a, &all, c->id);
 	}

@@ -264,7 +264,7 @@ static void see_heard(
 	s->gone = silent_ms >= roles->options.gone_ms;
 	s->steady = heard->since_ms != 0 && now_ms - heard->since_ms >= roles->options.steady_ms;
 	s->settled = heard->since_ms != 0 && now_ms - heard->since_ms >= roles->options.lead_ms;
-	s->current = status.match + CHANGE_LAG_ENTRIES_MAX >= driver_status(driver).last;
+	s->current = driver_member_current(driver, s->id);
 }
 
 static struct roles_seen see_member(struct roles *roles, const struct driver *driver,

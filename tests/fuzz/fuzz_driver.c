@@ -150,6 +150,21 @@ static void give_read(struct driver_rig *rig)
 	driver_read_done(rig->driver, token, n == 0 ? KLUIS_ENOTFOUND : 0, entries, n);
 }
 
+/* One member by one step, if the guards let it. */
+static void change(struct driver_rig *rig, uint64_t id)
+{
+	struct configuration next;
+	struct member *member;
+
+	driver_configuration(rig->driver, &next);
+	member = configuration_find(&next, id);
+	if (member == NULL) {
+		return;
+	}
+	member->role = member->role == MEMBER_VOTER ? MEMBER_STANDBY : MEMBER_VOTER;
+	(void)(driver_change(rig->driver, &next, NULL) == 0);
+}
+
 static void request(struct driver_rig *rig, struct wire *w)
 {
 	switch (wire_u8(w) % 5) {
@@ -163,7 +178,7 @@ static void request(struct driver_rig *rig, struct wire *w)
 		(void)(driver_transfer(rig->driver, wire_u8(w) % 8U) == 0);
 		break;
 	case 3:
-		(void)(driver_catch_up(rig->driver, wire_u8(w) % 8U) == 0);
+		change(rig, wire_u8(w) % 8U);
 		break;
 	default:
 		(void)(driver_snapshot_taken(rig->driver, rig->applied) == 0);

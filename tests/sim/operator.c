@@ -75,6 +75,9 @@ static void operator_leads(struct sim_node *node)
 		operator_begin(node);
 		return;
 	}
+	if (node->sim->options.bug == BUG_NO_ROLES) {
+		return;
+	}
 	node->inside = true;
 	due = roles_step(&node->roles, node->driver, servers, node->sim->now_ms, &command);
 	node_after(node);
@@ -98,7 +101,7 @@ void operator_roles(struct sim_node *node)
 	sim_push(sim, ROLES_EVERY_MS, EVENT_ROLES, node, 0, NULL);
 	if (servers_removed(machine_servers(node->machine), node->id)) {
 		operator_ends(node);
-	} else if (driver_status(node->driver).ready && sim->options.bug != BUG_NO_ROLES) {
+	} else if (driver_status(node->driver).ready) {
 		operator_leads(node);
 	}
 }
@@ -392,8 +395,8 @@ bool operator_settled(struct sim *sim, char *why, size_t size)
 	}
 	/* With three voters of which one is bad nobody can be let go of. */
 	if (unfollowed != 0 && t.bad == 0) {
-		(void)snprintf(why, size, "node %llu is not where its row wants it",
-			(unsigned long long)unfollowed);
+		(void)snprintf(why, size, "node %llu is not where its row wants it (%s)",
+			(unsigned long long)unfollowed, leader->roles.waiting);
 		return false;
 	}
 	return true;

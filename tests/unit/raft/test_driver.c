@@ -316,6 +316,40 @@ static void test_transfer(void **state)
 	rig_free(rig);
 }
 
+/* A node that waits to be let in has no term: asked all the same, it has nothing to say. */
+static void test_a_node_without_a_term_answers_nobody(void **state)
+{
+	static const struct rig_disk empty = {.voters = 0};
+	struct driver_rig *rig = rig_clean(&empty);
+	struct message answer = {.type = MESSAGE_PROPOSE_RESULT,
+		.propose_result = {.boot = 1, .first_seq = 1, .seq = 1, .rc = KLUIS_ENOTLEADER}};
+
+	(void)state;
+	assert_int_equal(driver_send(rig->driver, 2, &answer), KLUIS_EAGAIN);
+	assert_int_equal(rig->sent_n, 0);
+	rig_free(rig);
+}
+
+/* However short the log is: one without the configuration votes for nobody. */
+static void test_promotion_of_one_that_has_nothing(void **state)
+{
+	struct driver_rig *rig = rig_clean(&new_disk);
+	struct configuration next = rig->configuration;
+
+	(void)state;
+	rig_elect(rig);
+	rig_persist(rig);
+	for (uint64_t peer = 2; peer <= 5; peer++) {
+		rig_result(rig, peer, 0, rig->log_last);
+	}
+	rig_result(rig, 6, rig->log_last, 0);
+	next.member[5].role = MEMBER_VOTER;
+	assert_int_equal(driver_change(rig->driver, &next, NULL), KLUIS_EAGAIN);
+	rig_result(rig, 6, 0, rig->log_last);
+	assert_int_equal(driver_change(rig->driver, &next, NULL), 0);
+	rig_free(rig);
+}
+
 static void test_promotion_of_one_that_is_behind(void **state)
 {
 	struct driver_rig *rig = rig_clean(&new_disk);
@@ -529,6 +563,8 @@ int main(void)
 		cmocka_unit_test(test_forwarded_read),
 		cmocka_unit_test(test_request_numbers_are_drawn),
 		cmocka_unit_test(test_transfer),
+		cmocka_unit_test(test_a_node_without_a_term_answers_nobody),
+		cmocka_unit_test(test_promotion_of_one_that_has_nothing),
 		cmocka_unit_test(test_promotion_of_one_that_is_behind),
 		cmocka_unit_test(test_start_refuses_what_no_disk_held),
 		cmocka_unit_test(test_foreign_bytes_are_counted),

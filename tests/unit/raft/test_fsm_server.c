@@ -189,9 +189,8 @@ static void test_replace(void **state)
 	assert_int_equal(row_of(w, 7)->successor, 8);
 	assert_int_equal(want(w, 3, SERVER_GONE), 0); /* At once, then. */
 	assert_int_equal(row_of(w, 3)->successor, 0);
-	assert_int_equal(want(w, 7, SERVER_ANY), 0); /* As long as it is there it may stay. */
-	assert_int_equal(row_of(w, 7)->wish, SERVER_ANY);
-	assert_int_equal(row_of(w, 7)->successor, 0);
+	assert_int_equal(want(w, 7, SERVER_ANY), KLUIS_ECONFLICT); /* That is final. */
+	assert_int_equal(row_of(w, 7)->wish, SERVER_GONE);
 }
 
 static void test_wishes(void **state)
