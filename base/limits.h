@@ -153,8 +153,12 @@ enum {
 
 /* HTTP. */
 enum {
-	HTTP_CONNECTIONS_MAX = 4096,
+	HTTP_CONNECTIONS_MAX = 16384,
+	HTTP_CONNECTIONS_SURPLUS = 64, /* Accepted beyond it, to see who they are. */
 	HTTP_CONNECTIONS_PER_ADDRESS_MAX = 1024,
+	HTTP_ACCEPTS_PER_SECOND = 500, /* Of one address: each costs a handshake. */
+	HTTP_ACCEPTS_BURST = 2000,
+	HTTP_REQUESTS_PER_ADDRESS_MAX = 1024, /* Without an answer that is out. */
 	HTTP_STREAMS_MAX = 128,
 	HTTP_HEADER_BYTES_MAX = 16 * 1024,
 	HTTP_HEADERS_MAX = 64,
@@ -163,11 +167,15 @@ enum {
 	HTTP_HEADER_MS = 10000,
 	HTTP_IDLE_MS = 60000,
 	HTTP_BODY_STALL_MS = 30000,
-	HTTP_BODY_BYTES_PER_SECOND_MIN = 16 * 1024,
-	HTTP_BODIES_BYTES_MAX = 256 << 20,	  /* Request bodies in memory, all connections. */
+	HTTP_BODY_BYTES_PER_SECOND_MIN = 16 * 1024, /* Of a request's and of an answer's. */
+	HTTP_BODIES_BYTES_MAX = 256 << 20,	    /* Request bodies in memory, all connections. */
+	HTTP_BODIES_PER_ADDRESS_BYTES_MAX = 64 << 20,
+	HTTP_ANSWERS_BYTES_MAX = 256 << 20, /* Made and not yet sent: beyond it no new requests. */
 	HTTP_CONNECTION_HELD_BYTES_MAX = 8 << 20, /* Being worked on; beyond it no new window. */
 	HTTP_STREAM_WINDOW_BYTES = 256 * 1024,
 	HTTP_CONNECTION_WINDOW_BYTES = 1 << 20,
+	HTTP_RESETS_BURST = 100, /* Streams of a connection that end before their answer has. */
+	HTTP_RESETS_PER_SECOND = 33,
 	HTTP_LISTENERS_MAX = 8,
 	HTTP_ACCEPT_RETRY_MS = 100,
 	JSON_DEPTH_MAX = 16,

@@ -353,6 +353,7 @@ static int api_open(struct api *api, struct err *e)
 		.data = api,
 		.connections_max = api->config.connections_max,
 		.per_address_max = api->config.per_address_max,
+		.answer_bytes_max = api->config.answer_bytes_max,
 	};
 	int rc = http_server_new(&http, &api->http, e);
 

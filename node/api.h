@@ -78,6 +78,7 @@ struct api_config {
 	uint64_t stale_ms;			   /* Bound of stale reads; 0: 10 s. */
 	unsigned login_rate, request_rate;	   /* Per second and address; 0: the defaults. */
 	unsigned connections_max, per_address_max; /* 0: limits.h. */
+	size_t answer_bytes_max;		   /* The same. */
 	struct api_hooks hooks;
 };
 

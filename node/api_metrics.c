@@ -89,6 +89,8 @@ static void print_http(const struct http_counters *http, struct buf *to)
 	print_one(to, "kluis_http_accepted_total", "counter", "Connections.", http->accepted);
 	print_one(to, "kluis_http_refused_total", "counter", "Connections over a limit.",
 		http->refused);
+	print_one(to, "kluis_http_evicted_total", "counter",
+		"Idle connections closed to make room for others.", http->evicted);
 	print_one(to, "kluis_http_accept_errors_total", "counter", "Failed accepts.",
 		http->accept_errors);
 	print_one(to, "kluis_http_handshakes_total", "counter", "Finished handshakes.",
@@ -99,6 +101,8 @@ static void print_http(const struct http_counters *http, struct buf *to)
 		http->malformed);
 	print_one(to, "kluis_http_body_bytes", "gauge", "Request bodies in memory.",
 		http->body_bytes);
+	print_one(to, "kluis_http_answer_bytes", "gauge", "Answers made and not yet sent.",
+		http->answer_bytes);
 	print_one(to, "kluis_http_received_bytes_total", "counter", "Bodies.", http->bytes_in);
 	print_one(to, "kluis_http_sent_bytes_total", "counter", "Bodies.", http->bytes_out);
 }

@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "node/http_conn.h"
 #include "node/http_listener.h"
+#include "node/ratelimit.h"
 
 enum { SWEEP_MS = 1000 };
 
@@ -25,6 +26,8 @@ struct http_server {
 	struct http_listener *listeners[HTTP_LISTENERS_MAX];
 	unsigned n_listeners;
 	struct http_conn *conns;
+	struct http_crowd crowd;
+	struct ratelimit *accept_limit;
 	struct http_conn *dirty;
 	uv_prepare_t prepare; /* Writes what was replied since the last turn. */
 	uv_idle_t again;      /* Keeps the loop from sleeping while something is left to write. */
@@ -64,7 +67,28 @@ struct random *http_server_random(const struct http_server *server)
 	return server->config.random;
 }
 
+bool http_server_answers_full(const struct http_server *server)
+{
+	return server->counters.answer_bytes > server->config.answer_bytes_max;
+}
+
+struct http_crowd *http_server_crowd(struct http_server *server)
+{
+	return &server->crowd;
+}
+
 /* Connections. */
+
+void http_conn_recount(struct http_conn *conn)
+{
+	struct http_counters *counters = &conn->server->counters;
+	size_t now = conn->closing ? 0 : conn->out_bytes + tls_stream_unsent(conn->stream);
+
+	assert(counters->answer_bytes >= conn->answers_counted);
+	counters->answer_bytes += now;
+	counters->answer_bytes -= conn->answers_counted;
+	conn->answers_counted = now;
+}
 
 void http_conn_wake(struct http_conn *conn)
 {
@@ -105,6 +129,8 @@ static void conn_leave(struct http_conn *conn)
 	conn->closing = true;
 	conn_forget_requests(conn);
 	conn_undirty(conn);
+	http_conn_recount(conn);
+	http_crowd_busy(&conn->server->crowd, &conn->guest); /* It is going already. */
 }
 
 void http_conn_close(struct http_conn *conn)
@@ -127,6 +153,7 @@ static void server_closed(struct http_server *server)
 {
 	if (server->closing && server->handles == 0 && server->conns == NULL) {
 		tls_ctx_unref(server->tls);
+		ratelimit_free(server->accept_limit);
 		if (server->closed_cb != NULL) {
 			server->closed_cb(server->config.data);
 		}
@@ -151,6 +178,7 @@ static void conn_closed_cb(struct tls_stream *stream)
 		conn->next->prev_next = conn->prev_next;
 	}
 	server->counters.connections--;
+	http_crowd_leave(&server->crowd, &conn->guest);
 	free(conn);
 	server_closed(server);
 }
@@ -217,32 +245,6 @@ static const struct tls_stream_handler conn_handler = {
 	.closed_cb = conn_closed_cb,
 };
 
-/* IPv4 by address, IPv6 by /64: one customer has a whole one. Zero for a Unix socket. */
-static uint64_t address_key(const char *host)
-{
-	uint8_t raw[16] = {0};
-	uint64_t key;
-
-	if (uv_inet_pton(AF_INET, host, raw) == 0) {
-		memmove(raw + 4, raw, 4);
-		memset(raw, 0xff, 4);
-	} else if (uv_inet_pton(AF_INET6, host, raw) != 0) {
-		return 0;
-	}
-	memcpy(&key, raw, sizeof key);
-	return key;
-}
-
-static unsigned conns_of(const struct http_server *server, uint64_t key)
-{
-	unsigned n = 0;
-
-	for (const struct http_conn *conn = server->conns; conn != NULL; conn = conn->next) {
-		n += conn->address_key == key ? 1 : 0;
-	}
-	return n;
-}
-
 static void conn_add(struct http_server *server, struct http_conn *conn)
 {
 	conn->next = server->conns;
@@ -258,10 +260,32 @@ static void conn_add(struct http_server *server, struct http_conn *conn)
 
 bool http_server_full(struct http_server *server)
 {
-	bool full = server->counters.connections >= server->config.connections_max;
+	bool full = server->counters.connections >=
+		    server->config.connections_max + HTTP_CONNECTIONS_SURPLUS;
 
 	server->counters.refused += full ? 1 : 0;
 	return full;
+}
+
+/* One address cannot have all the room: of an idle crowd those go of whom there are most. */
+static void conn_enter(struct http_server *server, struct http_conn *conn)
+{
+	uint64_t retry_ms;
+	struct http_guest *surplus = NULL;
+
+	http_crowd_enter(&server->crowd, &conn->guest, conn->address_key);
+	if (conn->guest.address->connections > server->config.per_address_max ||
+		!ratelimit_take(
+			server->accept_limit, conn->address_key, http_now(server), &retry_ms)) {
+		surplus = &conn->guest;
+	} else if (server->counters.connections > server->config.connections_max) {
+		surplus = http_crowd_surplus(&server->crowd, &conn->guest);
+	}
+	if (surplus == NULL) {
+		return;
+	}
+	*(surplus == &conn->guest ? &server->counters.refused : &server->counters.evicted) += 1;
+	http_conn_abort(CONTAINER_OF(surplus, struct http_conn, guest));
 }
 
 void http_server_accept(struct http_server *server, uv_stream_t *listener, enum http_door door)
@@ -282,15 +306,13 @@ void http_server_accept(struct http_server *server, uv_stream_t *listener, enum 
 		return;
 	}
 	(void)snprintf(conn->host, sizeof conn->host, "%s", tls_stream_host(conn->stream));
-	conn->address_key = address_key(conn->host);
+	conn->address_key = http_crowd_key(conn->host);
 	if (door == HTTP_OPERATORS && tls_stream_peer_uid(conn->stream, &conn->uid) != 0) {
 		conn->uid = (uid_t)-1; /* Shown in the audit only; the socket's mode decides. */
 	}
 	conn_add(server, conn);
-	if (door == HTTP_CLIENTS &&
-		conns_of(server, conn->address_key) > server->config.per_address_max) {
-		server->counters.refused++;
-		http_conn_abort(conn);
+	if (door == HTTP_CLIENTS) {
+		conn_enter(server, conn);
 	}
 }
 
@@ -343,6 +365,7 @@ static void server_prepare_cb(uv_prepare_t *prepare)
 			conn_ask_more(conn);
 			if (!conn->closing) {
 				conn->proto->write(conn);
+				http_conn_recount(conn);
 			}
 		}
 	}
@@ -351,11 +374,20 @@ static void server_prepare_cb(uv_prepare_t *prepare)
 	}
 }
 
-static bool conn_sent_stalled(struct http_conn *conn, uint64_t now_ms)
+/* Is there something for the client that it does not take? In HTTP/2 it may give no window. */
+static bool conn_waits_for_reader(const struct http_conn *conn)
 {
+	return tls_stream_unsent(conn->stream) > 0 || conn->out_bytes > 0;
+}
+
+/* A client that could take what is there, and for a while takes less than it must. */
+static bool conn_reads_slowly(struct http_conn *conn, uint64_t now_ms)
+{
+	const uint64_t enough =
+		(uint64_t)HTTP_BODY_BYTES_PER_SECOND_MIN * HTTP_BODY_STALL_MS / 1000;
 	uint64_t sent = tls_stream_counters(conn->stream)->wire_sent_bytes;
 
-	if (sent != conn->sent_bytes || tls_stream_unsent(conn->stream) == 0) {
+	if (sent - conn->sent_bytes >= enough || !conn_waits_for_reader(conn)) {
 		conn->sent_bytes = sent;
 		conn->sent_ms = now_ms;
 	}
@@ -367,7 +399,7 @@ static bool conn_timed_out(struct http_conn *conn, uint64_t now_ms)
 	if (conn->proto == NULL) {
 		return now_ms - conn->since_ms > HTTP_HANDSHAKE_MS;
 	}
-	return conn_sent_stalled(conn, now_ms) || conn->proto->sweep(conn, now_ms);
+	return conn_reads_slowly(conn, now_ms) || conn->proto->sweep(conn, now_ms);
 }
 
 void http_server_sweep(struct http_server *server)
@@ -382,6 +414,7 @@ void http_server_sweep(struct http_server *server)
 			server->counters.timeouts++;
 			http_conn_abort(conn);
 		}
+		http_conn_recount(conn);
 		conn = next;
 	}
 }
@@ -419,6 +452,10 @@ int http_server_new(
 	server->config.connections_max = limit_or(config->connections_max, descriptors_half());
 	server->config.per_address_max =
 		limit_or(config->per_address_max, HTTP_CONNECTIONS_PER_ADDRESS_MAX);
+	if (config->answer_bytes_max == 0) {
+		server->config.answer_bytes_max = HTTP_ANSWERS_BYTES_MAX;
+	}
+	server->accept_limit = ratelimit_new(HTTP_ACCEPTS_PER_SECOND, HTTP_ACCEPTS_BURST);
 	server->prepare.data = server->again.data = server->timer.data = server;
 	/* None of these three can fail on Linux. */
 	rc = uv_prepare_init(config->loop, &server->prepare);

@@ -61,7 +61,7 @@ struct http_request {
 	int fields_rc; /* HTTP/2: what was wrong with a field. */
 	struct http_fields reply;
 	struct buf out;
-	size_t out_at;
+	size_t out_at, out_counted;
 	uint64_t reply_length;
 	bool begun, head_sent, last, no_body, deferred;
 };
@@ -71,8 +71,8 @@ struct http_app {
 	void (*head_cb)(struct http_request *req);
 	/* The body is, too. Not called once a reply has begun. */
 	void (*body_cb)(struct http_request *req);
-	/* The server refuses the request (KLUIS_EINVAL, _EHEADERS, _ETOOLARGE, _EBUSY): reply with
-	 * that. Path and fields may be missing. */
+	/* The server refuses the request (KLUIS_EINVAL, _EHEADERS, _ETOOLARGE, _EBUSY, _ERATE):
+	 * reply with that. Path and fields may be missing. */
 	void (*fail_cb)(struct http_request *req, int code, const char *detail);
 	/* The reply is out, or the connection is gone: the last callback. Exactly one per head_cb
 	 * or fail_cb. */
@@ -109,6 +109,7 @@ struct http_config {
 	const struct http_app *app;
 	void *data;				   /* http_server_data(). */
 	unsigned connections_max, per_address_max; /* 0: the values of limits.h. */
+	size_t answer_bytes_max;		   /* The same. */
 };
 
 struct http_counters {
@@ -117,6 +118,8 @@ struct http_counters {
 	uint64_t bytes_in, bytes_out;		 /* Bodies. */
 	unsigned connections;			 /* Now. */
 	uint64_t body_bytes;			 /* Now, in memory. */
+	uint64_t answer_bytes;			 /* Made and not yet sent; seen with a delay. */
+	uint64_t evicted;			 /* Idle connections closed to make room. */
 };
 
 /* Connections are also bounded by half the process's file descriptors, whatever config says. */

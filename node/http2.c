@@ -7,9 +7,6 @@
 
 enum {
 	FIELDS_SENT_MAX = HTTP_HEADERS_MAX + 1,
-	/* CVE-2023-44487: a stream opened and reset at once costs the client nothing. */
-	RESETS_BURST = 100,
-	RESETS_PER_SECOND = 33,
 	ACKS_MAX = 100,
 	SETTINGS_MAX = 32,
 };
@@ -18,6 +15,9 @@ struct http2 {
 	nghttp2_session *session;
 	uint64_t head_since_ms; /* A header block is on its way since; 0: none. */
 	uint64_t served;
+	/* What is left of HTTP_RESETS_BURST, in thousandths, as of then. */
+	uint64_t resets_milli, resets_ms;
+	bool ended; /* For too many of them. */
 };
 
 static struct http_request *stream_request(nghttp2_session *session, int32_t stream_id)
@@ -169,6 +169,32 @@ static int data_chunk_cb(nghttp2_session *session, uint8_t flags, int32_t stream
 	return conn_consume(conn, len);
 }
 
+/* CVE-2023-44487, CVE-2025-8671: a stream that is opened and reset at once costs the client nothing
+ * and us a request, whichever side it makes say so. */
+static int count_reset(struct http_conn *conn)
+{
+	struct http2 *h2 = conn->state;
+	uint64_t now_ms = http_now(conn->server);
+
+	h2->resets_milli += (now_ms - h2->resets_ms) * HTTP_RESETS_PER_SECOND;
+	if (h2->resets_milli > HTTP_RESETS_BURST * 1000ULL) {
+		h2->resets_milli = HTTP_RESETS_BURST * 1000ULL;
+	}
+	h2->resets_ms = now_ms;
+	if (h2->resets_milli >= 1000) {
+		h2->resets_milli -= 1000;
+		return 0;
+	}
+	if (h2->ended) {
+		return 0;
+	}
+	h2->ended = true;
+	http_count(conn->server)->malformed++;
+	return nghttp2_session_terminate_session(h2->session, NGHTTP2_ENHANCE_YOUR_CALM) == 0
+		       ? 0
+		       : NGHTTP2_ERR_CALLBACK_FAILURE;
+}
+
 static int stream_close_cb(
 	nghttp2_session *session, int32_t stream_id, uint32_t error_code, void *data)
 {
@@ -176,8 +202,10 @@ static int stream_close_cb(
 	struct http2 *h2 = conn->state;
 	struct http_request *req = stream_request(session, stream_id);
 
-	(void)error_code;
 	h2->head_since_ms = 0; /* Also of a block that nghttp2 refused. */
+	if (error_code != NGHTTP2_NO_ERROR && count_reset(conn) != 0) {
+		return NGHTTP2_ERR_CALLBACK_FAILURE;
+	}
 	if (req == NULL) {
 		return 0;
 	}
@@ -232,7 +260,8 @@ static int session_new(struct http_conn *conn, nghttp2_session **ret_session)
 	nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, data_chunk_cb);
 	nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, stream_close_cb);
 	nghttp2_option_set_no_auto_window_update(option, 1);
-	nghttp2_option_set_stream_reset_rate_limit(option, RESETS_BURST, RESETS_PER_SECOND);
+	nghttp2_option_set_stream_reset_rate_limit(
+		option, HTTP_RESETS_BURST, HTTP_RESETS_PER_SECOND);
 	nghttp2_option_set_max_outbound_ack(option, ACKS_MAX);
 	nghttp2_option_set_max_settings(option, SETTINGS_MAX);
 	rc = nghttp2_session_server_new2(ret_session, callbacks, conn, option);
@@ -252,6 +281,8 @@ static int http2_start(struct http_conn *conn)
 	int rc;
 
 	conn->state = h2;
+	h2->resets_milli = HTTP_RESETS_BURST * 1000ULL;
+	h2->resets_ms = http_now(conn->server);
 	rc = session_new(conn, &h2->session);
 	if (rc != 0) {
 		return rc;

@@ -4,6 +4,7 @@
 
 #include "crypto/tls_stream.h"
 #include "node/http.h"
+#include "node/http_crowd.h"
 #include "node/http_listener.h"
 
 struct http_proto {
@@ -38,10 +39,13 @@ struct http_conn {
 	bool dirty, closing, draining, half_closed;
 	uid_t uid;
 	char host[HTTP_HOST_CHARS_MAX + 1];
+	struct http_guest guest; /* Clients alone are in the crowd. */
 	uint64_t address_key;
 	uint64_t since_ms; /* Of the state it is in: handshake, or the last request's end. */
-	uint64_t sent_bytes, sent_ms; /* The stream's counter when it last moved, and when. */
-	size_t held, owed;	      /* See HTTP_CONNECTION_HELD_BYTES_MAX. */
+	/* The stream's counter when the client last had all, or enough, and when that was. */
+	uint64_t sent_bytes, sent_ms;
+	size_t out_bytes, answers_counted; /* Unsent: in its requests; as counted by the server. */
+	size_t held, owed;		   /* See HTTP_CONNECTION_HELD_BYTES_MAX. */
 };
 
 const struct http_app *http_server_app(const struct http_server *server);
@@ -50,6 +54,10 @@ void http_server_idle_cb(uv_idle_t *idle);
 /* more_cb in the next turn. */
 void http_server_ask_more(struct http_request *req);
 uint64_t http_now(const struct http_server *server);
+struct http_crowd *http_server_crowd(struct http_server *server);
+bool http_server_answers_full(const struct http_server *server);
+/* Its unsent bytes have changed. */
+void http_conn_recount(struct http_conn *conn);
 struct http_counters *http_count(struct http_server *server);
 
 /* A new request of this connection; its owner is the connection until http_request_over(). */

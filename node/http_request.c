@@ -33,6 +33,10 @@ struct http_request *http_request_new(struct http_conn *conn, int32_t stream_id)
 	}
 	conn->requests = req;
 	conn->n_requests++;
+	http_crowd_busy(http_server_crowd(conn->server), &conn->guest);
+	if (conn->guest.address != NULL) {
+		conn->guest.address->requests++;
+	}
 	http_count(conn->server)->requests++;
 	return req;
 }
@@ -66,6 +70,10 @@ static void request_uncount(struct http_request *req)
 
 	assert(counters->body_bytes >= req->counted);
 	counters->body_bytes -= req->counted;
+	if (conn->guest.address != NULL) {
+		assert(conn->guest.address->body_bytes >= req->counted);
+		conn->guest.address->body_bytes -= req->counted;
+	}
 	if (req->held) {
 		assert(conn->held >= req->counted);
 		conn->held -= req->counted;
@@ -74,17 +82,37 @@ static void request_uncount(struct http_request *req)
 	req->held = false;
 }
 
+/* What is unsent of its answer is now so much. */
+static void request_count_out(struct http_request *req, size_t unsent)
+{
+	struct http_conn *conn = req->conn;
+
+	assert(conn->out_bytes >= req->out_counted);
+	conn->out_bytes += unsent;
+	conn->out_bytes -= req->out_counted;
+	req->out_counted = unsent;
+	http_conn_recount(conn);
+}
+
 void http_request_over(struct http_request *req)
 {
 	struct http_conn *conn = req->conn;
 
 	assert(conn != NULL && !req->over && conn->n_requests > 0);
 	request_uncount(req);
+	request_count_out(req, 0);
 	*req->prev_next = req->next;
 	if (req->next != NULL) {
 		req->next->prev_next = req->prev_next;
 	}
 	conn->n_requests--;
+	if (conn->guest.address != NULL) {
+		assert(conn->guest.address->requests > 0);
+		conn->guest.address->requests--;
+		if (conn->n_requests == 0 && !conn->closing) {
+			http_crowd_idle(http_server_crowd(conn->server), &conn->guest);
+		}
+	}
 	conn->since_ms = http_now(req->server);
 	req->over = true;
 	if (req->announced) {
@@ -114,6 +142,22 @@ static int request_take_length(struct http_request *req)
 	return u64_parse(text, INT64_MAX, &req->length);
 }
 
+/* Before anything is done for it. Operators are never shut out by clients. */
+static bool request_surplus(struct http_request *req)
+{
+	const struct http_address *address = req->conn->guest.address;
+
+	if (address != NULL && address->requests > HTTP_REQUESTS_PER_ADDRESS_MAX) {
+		http_request_fail(req, KLUIS_ERATE, "too many requests of this address at once");
+		return true;
+	}
+	if (!req->admin && http_server_answers_full(req->server)) {
+		http_request_fail(req, KLUIS_EBUSY, "too many answers wait for their readers");
+		return true;
+	}
+	return false;
+}
+
 void http_request_head(struct http_request *req)
 {
 	int rc = request_take_length(req);
@@ -123,6 +167,9 @@ void http_request_head(struct http_request *req)
 	}
 	if (rc != 0) {
 		http_request_fail(req, rc, "request target or content length");
+		return;
+	}
+	if (request_surplus(req)) {
 		return;
 	}
 	req->announced = true;
@@ -136,6 +183,7 @@ void http_request_head(struct http_request *req)
 void http_request_body(struct http_request *req, struct bytes piece)
 {
 	struct http_counters *counters = http_count(req->server);
+	struct http_address *address = req->conn->guest.address;
 
 	req->progress_ms = http_now(req->server);
 	req->body_received += piece.len;
@@ -148,6 +196,13 @@ void http_request_body(struct http_request *req, struct bytes piece)
 		http_request_fail(req, KLUIS_ETOOLARGE, "request body");
 		return;
 	}
+	if (address != NULL &&
+		address->body_bytes + piece.len > HTTP_BODIES_PER_ADDRESS_BYTES_MAX) {
+		buf_release(&req->body);
+		http_request_fail(
+			req, KLUIS_ERATE, "too many request bodies of this address in memory");
+		return;
+	}
 	if (counters->body_bytes + piece.len > HTTP_BODIES_BYTES_MAX) {
 		buf_release(&req->body);
 		http_request_fail(req, KLUIS_EBUSY, "too many request bodies in memory");
@@ -156,6 +211,9 @@ void http_request_body(struct http_request *req, struct bytes piece)
 	buf_append_bytes(&req->body, piece);
 	req->counted += piece.len;
 	counters->body_bytes += piece.len;
+	if (address != NULL) {
+		address->body_bytes += piece.len;
+	}
 }
 
 void http_request_received(struct http_request *req)
@@ -246,6 +304,7 @@ void http_reply_write(struct http_request *req, struct buf *body, bool last)
 				buf_append_bytes(&req->out, buf_bytes(body));
 			}
 		}
+		request_count_out(req, req->out.len - req->out_at);
 		req->last = last;
 		req->more_asked = false;
 		http_conn_wake(req->conn);
@@ -282,6 +341,7 @@ void http_request_out_done(struct http_request *req, size_t len)
 	assert(len <= req->out.len - req->out_at);
 	req->out_at += len;
 	req->body_sent += len;
+	request_count_out(req, req->out.len - req->out_at);
 	http_count(req->server)->bytes_out += len;
 	if (len > 0) {
 		req->progress_ms = http_now(req->server);
