@@ -1,8 +1,24 @@
 #include "base/op.h"
 
 #include <assert.h>
+#include <stdatomic.h>
+#include <unistd.h>
 
-#include "base/log.h"
+enum { OP_QUEUES_MAX = 16, OP_LINE_BYTES_MAX = 200 };
+
+/* For op_report(). One more than that is left out. */
+static struct op_queue *_Atomic op_queues[OP_QUEUES_MAX];
+
+static void op_queues_swap(struct op_queue *from, struct op_queue *to)
+{
+	for (size_t i = 0; i < OP_QUEUES_MAX; i++) {
+		struct op_queue *expected = from;
+
+		if (atomic_compare_exchange_strong(&op_queues[i], &expected, to)) {
+			return;
+		}
+	}
+}
 
 static void op_trace(struct op *op, const char *state)
 {
@@ -57,23 +73,72 @@ int op_queue_init(struct op_queue *queue, uv_loop_t *loop, struct mailbox *home)
 {
 	*queue = (struct op_queue){.home = home, .tail = &queue->head};
 	queue->idle.data = queue;
+	op_queues_swap(NULL, queue);
 	return uv_idle_init(loop, &queue->idle);
 }
 
 void op_queue_close(struct op_queue *queue, uv_close_cb cb)
 {
 	assert(queue->head == NULL);
+	op_queues_swap(queue, NULL);
 	uv_close((uv_handle_t *)&queue->idle, cb);
 }
 
-void op_queue_dump(const struct op_queue *queue)
-{
-	for (unsigned i = 0; i < OP_TRACE_MAX; i++) {
-		const struct op_trace *t = &queue->trace[(queue->trace_at + i) % OP_TRACE_MAX];
+/* A line is made without malloc() and stdio, which a signal handler must not use. */
+struct op_line {
+	char text[OP_LINE_BYTES_MAX];
+	size_t len;
+};
 
-		if (t->op != NULL) {
-			log_info("op=%s/%llu state=%s rc=%d", t->op, (unsigned long long)t->id,
-				t->state, t->rc);
+static void op_line_text(struct op_line *line, const char *text)
+{
+	while (*text != 0 && line->len < sizeof line->text) {
+		line->text[line->len++] = *text++;
+	}
+}
+
+static void op_line_number(struct op_line *line, uint64_t number)
+{
+	char digits[21];
+	size_t at = sizeof digits - 1;
+
+	digits[at] = 0;
+	do {
+		digits[--at] = (char)('0' + number % 10);
+		number /= 10;
+	} while (number > 0);
+	op_line_text(line, digits + at);
+}
+
+static void op_report_move(int fd, const struct op_trace *move)
+{
+	struct op_line line = {.len = 0};
+
+	op_line_text(&line, "op=");
+	op_line_text(&line, move->op);
+	op_line_text(&line, "/");
+	op_line_number(&line, move->id);
+	op_line_text(&line, " state=");
+	op_line_text(&line, move->state);
+	op_line_text(&line, move->rc < 0 ? " rc=-" : " rc=");
+	op_line_number(&line, (uint64_t)(move->rc < 0 ? -(int64_t)move->rc : move->rc));
+	op_line_text(&line, "\n");
+	if (write(fd, line.text, line.len) < 0) {
+		return; /* The process ends: nobody is left to be told. */
+	}
+}
+
+void op_report(int fd)
+{
+	for (size_t i = 0; i < OP_QUEUES_MAX; i++) {
+		const struct op_queue *queue = atomic_load(&op_queues[i]);
+
+		for (unsigned k = 0; queue != NULL && k < OP_TRACE_MAX; k++) {
+			struct op_trace move = queue->trace[(queue->trace_at + k) % OP_TRACE_MAX];
+
+			if (move.op != NULL && move.state != NULL) {
+				op_report_move(fd, &move);
+			}
 		}
 	}
 }

@@ -59,7 +59,10 @@ struct op {
 int op_queue_init(struct op_queue *queue, uv_loop_t *loop, struct mailbox *home);
 void op_queue_close(struct op_queue *queue,
 	uv_close_cb cb); /* Nothing may be queued. idle.data is the queue. */
-void op_queue_dump(const struct op_queue *queue); /* The trace, to the log. */
+/* The last moves on each queue, oldest first, a line each, to fd: what a crash report shows. Safe
+ * in a signal handler and on any thread; a line that its own thread is just writing may be of two
+ * moves. */
+void op_report(int fd);
 
 void op_start(struct op *op, const struct op_def *def, struct op_queue *queue,
 	void (*done)(struct op *op));

@@ -7,6 +7,7 @@
 #include <systemd/sd-daemon.h>
 #include <uv.h>
 
+#include "base/crash.h"
 #include "base/log.h"
 #include "node/api.h"
 #include "node/backup_job.h"
@@ -379,6 +380,7 @@ int daemon_run(const struct config *config, const char *config_path, struct err 
 	struct daemon d = {.config = config, .config_path = config_path};
 	int rc;
 
+	crash_report_install("kluisd");
 	log_init(config->site, config->log_level);
 	rc = daemon_prepare(&d, e);
 	if (rc != 0) {

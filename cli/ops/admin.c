@@ -174,16 +174,43 @@ int ops_leader_transfer(struct invocation *inv)
 	return rc;
 }
 
+static const struct output_column service_columns[] = {{"name", "NAME", OUTPUT_TEXT},
+	{"state", "STATE", OUTPUT_TEXT}, {"user_id", "USER", OUTPUT_TEXT},
+	{"created", "CREATED", OUTPUT_TIME}};
+
 int ops_service_list(struct invocation *inv)
 {
-	static const struct output_column columns[] = {{"name", "NAME", OUTPUT_TEXT},
-		{"state", "STATE", OUTPUT_TEXT}, {"user_id", "USER", OUTPUT_TEXT},
-		{"created", "CREATED", OUTPUT_TIME}};
 	_cleanup_(json_dropp) json_t *items = NULL;
 	int rc = ops_list(inv, "/v1/sys/services", &items);
 
 	if (rc == 0) {
-		output_rows(&inv->out, columns, ARRAY_SIZE(columns), items);
+		output_rows(&inv->out, service_columns, ARRAY_SIZE(service_columns), items);
+	}
+	return rc;
+}
+
+/* What would be disabled, as a list of one. */
+static int service_show(struct invocation *inv, const char *name)
+{
+	_cleanup_(json_dropp) json_t *items = NULL;
+	_cleanup_(json_dropp) json_t *found = json_array();
+	json_t *item;
+	size_t i;
+	int rc = ops_list(inv, "/v1/sys/services", &items);
+
+	json_array_foreach(items, i, item)
+	{
+		const char *text = json_string_value(json_object_get(item, "name"));
+
+		if (text != NULL && strcmp(text, name) == 0) {
+			(void)json_array_append(found, item);
+		}
+	}
+	if (rc == 0 && json_array_size(found) == 0) {
+		rc = err_set(&inv->err, KLUIS_ENOTFOUND, "no account '%s'", name);
+	}
+	if (rc == 0) {
+		output_rows(&inv->out, service_columns, ARRAY_SIZE(service_columns), found);
 	}
 	return rc;
 }
@@ -242,6 +269,9 @@ int ops_service_disable(struct invocation *inv)
 
 	if (!ops_part_valid(inv->args[0])) {
 		return err_set(&inv->err, KLUIS_EINVAL, "'%s' is no account name", inv->args[0]);
+	}
+	if (invocation_value(inv, "dry-run") != NULL) {
+		return service_show(inv, inv->args[0]);
 	}
 	return ops_call(inv, "POST", target, NULL, NULL);
 }

@@ -7,6 +7,11 @@ static const struct command_option service_create_options[] = {
 	{NULL, 0, NULL, NULL},
 };
 
+static const struct command_option service_disable_options[] = {
+	{"dry-run", 'n', NULL, "Show the account, and do nothing"},
+	{NULL, 0, NULL, NULL},
+};
+
 static const struct command_option save_options[] = {
 	{"wait", 'w', NULL, "Until enough sites have confirmed it"},
 	{NULL, 0, NULL, NULL},
@@ -43,6 +48,7 @@ static const struct command_option restore_options[] = {
 	{"record", 0, "FILE",
 		"The signed record of this restore: written at the first node, taken as it is at "
 		"the others"},
+	{"dry-run", 'n', NULL, "As 'restore plan': show what it would do, and do nothing"},
 	{NULL, 0, NULL, NULL},
 };
 
@@ -118,8 +124,8 @@ static const struct command ops_commands[] = {
 		"lives for an hour.",
 		service_create_options, 1, 1, ops_service_create},
 	{"service list", NULL, "List service accounts", NULL, NULL, 0, 0, ops_service_list},
-	{"service disable", "NAME", "End an account's sessions and refuse new ones", NULL, NULL, 1,
-		1, ops_service_disable},
+	{"service disable", "NAME", "End an account's sessions and refuse new ones", NULL,
+		service_disable_options, 1, 1, ops_service_disable},
 	{"leader show", NULL, "Show the leader", NULL, NULL, 0, 0, ops_leader_show},
 	{"leader transfer", "[NODE]", "Hand leadership to a node, or to the best one",
 		"NODE is a number or a site. Only the leader can: with several --socket each is "

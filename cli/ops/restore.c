@@ -243,7 +243,12 @@ int ops_restore_cluster(struct invocation *inv)
 	_cleanup_(restore_release) struct restore r = {.inv = inv};
 	struct restore_result result;
 	const char *key_file;
-	int rc = ops_needed(inv, "key-file", &key_file);
+	int rc;
+
+	if (invocation_value(inv, "dry-run") != NULL) {
+		return ops_restore_plan(inv);
+	}
+	rc = ops_needed(inv, "key-file", &key_file);
 
 	rc = rc != 0 ? rc : restore_open(&r);
 	rc = rc != 0 ? rc : backup_key_load(key_file, BACKUP_KEY_SEAL, &r.key, &inv->err);

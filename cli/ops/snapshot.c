@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "cli/ops/offline.h"
 #include "cli/ops/ops.h"
+#include "cli/ui/progress.h"
 
 enum { SAVE_WAIT_S = 600, SAVE_POLL_MS = 300, SAVE_WAIT_MAX_S = 86400 };
 
@@ -88,16 +89,19 @@ static int save_wait(struct invocation *inv, struct client *client, json_t **sna
 int ops_snapshot_save(struct invocation *inv)
 {
 	_cleanup_(json_dropp) json_t *snapshot = NULL;
+	struct progress progress;
 	struct client *client;
 	int rc = ops_client(inv, ops_socket(inv, 0), &client);
 
 	if (rc != 0) {
 		return rc;
 	}
+	progress_init_waiting(&progress, &inv->out, "snapshot");
 	rc = api_create(client, "/v1/sys/snapshots", json_object(), 0, &snapshot, &inv->err);
 	if (rc == 0 && invocation_value(inv, "wait") != NULL) {
 		rc = save_wait(inv, client, &snapshot);
 	}
+	progress_release(&progress);
 	client_free(client);
 	if (snapshot != NULL) {
 		output_record(&inv->out, inspect_columns, ARRAY_SIZE(inspect_columns), snapshot);
@@ -238,6 +242,7 @@ static int verify_by_node(struct invocation *inv, uint64_t level, json_t **ret_r
 int ops_snapshot_verify(struct invocation *inv)
 {
 	_cleanup_(json_dropp) json_t *record = NULL;
+	struct progress progress;
 	uint64_t level;
 	int rc = invocation_number(inv, "level", 2, UINT32_MAX, &level);
 
@@ -245,8 +250,10 @@ int ops_snapshot_verify(struct invocation *inv)
 		rc = err_set(&inv->err, KLUIS_EINVAL, "--level is 1, 2 or 3");
 	}
 	if (rc == 0) {
+		progress_init_waiting(&progress, &inv->out, "verify");
 		rc = is_offline(inv) ? verify_offline(inv, level, &record)
 				     : verify_by_node(inv, level, &record);
+		progress_release(&progress);
 	}
 	if (record != NULL) {
 		output_record(&inv->out, verify_columns, ARRAY_SIZE(verify_columns), record);

@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <inttypes.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -58,8 +59,58 @@ void progress_set(struct progress *p, uint64_t done, uint64_t total)
 	(void)pthread_mutex_unlock(&p->lock);
 }
 
+static void *progress_tick(void *arg)
+{
+	struct progress *p = arg;
+	struct timespec until;
+
+	(void)pthread_mutex_lock(&p->lock);
+	(void)clock_gettime(CLOCK_MONOTONIC, &until); /* It always exists. */
+	while (!p->stopping) {
+		until.tv_sec++;
+		while (!p->stopping && pthread_cond_timedwait(&p->stop, &p->lock, &until) == 0) {
+		}
+		if (!p->stopping) {
+			(void)fprintf(p->to, "\r%s: waiting for %" PRIu64 " s \033[K", p->what,
+				(clock_monotonic_ms(&clock_system) - p->started_ms) / 1000);
+			(void)fflush(p->to);
+			p->drawn = true;
+		}
+	}
+	(void)pthread_mutex_unlock(&p->lock);
+	return NULL;
+}
+
+void progress_init_waiting(struct progress *p, const struct output *o, const char *what)
+{
+	pthread_condattr_t monotonic;
+
+	progress_init(p, o, what);
+	if (p->to == NULL) {
+		return;
+	}
+	(void)pthread_condattr_init(&monotonic); /* These cannot fail on Linux. */
+	(void)pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+	(void)pthread_cond_init(&p->stop, &monotonic);
+	(void)pthread_condattr_destroy(&monotonic);
+	p->ticking = pthread_create(&p->ticker, NULL, progress_tick, p) == 0; /* Else no bar. */
+}
+
+static void progress_stop_ticking(struct progress *p)
+{
+	(void)pthread_mutex_lock(&p->lock);
+	p->stopping = true;
+	(void)pthread_cond_signal(&p->stop);
+	(void)pthread_mutex_unlock(&p->lock);
+	(void)pthread_join(p->ticker, NULL); /* It is ours and joinable. */
+	(void)pthread_cond_destroy(&p->stop);
+}
+
 void progress_release(struct progress *p)
 {
+	if (p->ticking) {
+		progress_stop_ticking(p);
+	}
 	if (p->drawn) {
 		(void)fprintf(p->to, "\r\033[K");
 		(void)fflush(p->to);

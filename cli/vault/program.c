@@ -32,6 +32,7 @@ static const struct command_option ls_options[] = {
 
 static const struct command_option rm_options[] = {
 	{"recursive", 'r', NULL, "Folders, with all that is in them"},
+	{"dry-run", 'n', NULL, "Show what would be removed, and remove nothing"},
 	{NULL, 0, NULL, NULL},
 };
 

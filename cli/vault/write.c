@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "cli/client/json_reader.h"
 #include "cli/client/put.h"
 #include "cli/ui/progress.h"
 #include "cli/vault/app.h"
@@ -16,6 +17,8 @@ struct writer {
 	struct progress progress;
 	uint64_t total;
 	size_t failed; /* Sources left out, each with a note. */
+	const char *vault_name;
+	json_t *doomed; /* Of a dry run: what an rm would remove. Else NULL. */
 };
 
 static void writer_progress(void *arg, uint64_t bytes)
@@ -286,13 +289,20 @@ static int rm_tree(struct writer *w, struct tree_item *item, const char *path)
 		}
 		free(names);
 	}
+	if (rc == 0 && w->doomed != NULL) {
+		(void)json_array_append_new(
+			w->doomed, json_pack("{s:s, s:o}", "type",
+					   item->type == ITEM_FOLDER ? "folder" : "file", "path",
+					   json_sprintf("%s:%s", w->vault_name, path)));
+		return 0;
+	}
 	return rc != 0 ? rc : put_remove(w->put, path, &w->k->inv->err);
 }
 
-static int rm_one(struct app *k, const char *text, bool *ret_gone)
+static int rm_one(struct app *k, const char *text, json_t *doomed, bool *ret_gone)
 {
 	struct invocation *inv = k->inv;
-	struct writer w = {.k = k};
+	struct writer w = {.k = k, .doomed = doomed};
 	struct put_result result;
 	_cleanup_(x_freep) char *vault_name = NULL;
 	_cleanup_(x_freep) char *path = NULL;
@@ -302,6 +312,7 @@ static int rm_one(struct app *k, const char *text, bool *ret_gone)
 	if (rc != 0) {
 		return rc;
 	}
+	w.vault_name = vault_name;
 	progress_init(&w.progress, &inv->out, "rm");
 	rc = writer_open(&w, vault_name, false);
 	rc = rc != 0 ? rc : tree_find(put_tree(w.put), path, &item, &inv->err);
@@ -318,21 +329,28 @@ static int rm_one(struct app *k, const char *text, bool *ret_gone)
 		rc = err_set(&inv->err, KLUIS_EINVAL, "'%s' is a folder: use -r", text);
 	}
 	rc = rc != 0 ? rc : rm_tree(&w, item, path);
-	rc = rc != 0 ? rc : put_finish(w.put, &result, &inv->err);
+	rc = rc != 0 || doomed != NULL ? rc : put_finish(w.put, &result, &inv->err);
 	writer_release(&w);
 	return rc;
 }
 
 static int rm_body(struct app *k)
 {
+	static const struct output_column columns[] = {
+		{"type", "WOULD REMOVE", OUTPUT_TEXT}, {"path", "PATH", OUTPUT_TEXT}};
+	bool dry = invocation_value(k->inv, "dry-run") != NULL;
+	_cleanup_(json_dropp) json_t *doomed = dry ? json_array() : NULL;
 	size_t n_gone = 0;
 	int rc = 0;
 
 	for (size_t i = 0; rc == 0 && i < k->inv->n_args; i++) {
 		bool gone = false;
 
-		rc = rm_one(k, k->inv->args[i], &gone);
+		rc = rm_one(k, k->inv->args[i], doomed, &gone);
 		n_gone += gone;
+	}
+	if (rc == 0 && dry) {
+		output_rows(&k->inv->out, columns, ARRAY_SIZE(columns), doomed);
 	}
 	if (rc == 0 && n_gone > 0) {
 		rc = err_set(&k->inv->err,

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""curl, openssl and sftp against every site of a running cluster, and every documented GET against its schema."""
+"""curl, openssl and sftp against every site of a running cluster, and every documented operation against its schema."""
 import getpass
+import hashlib
 import json
 import os
 import re
@@ -10,6 +11,7 @@ import unittest
 
 import openapi
 from cluster import ROOT, SITES, Cluster, wait_until
+from writer import Vault, Writer, lp32, text
 
 RECEIVER, SENDER = "gro", "ams"
 
@@ -234,6 +236,180 @@ class Api(unittest.TestCase):
             self.assertEqual((status, body), (206, value[10:20]))
             self.assertEqual(fields["content-range"], f"bytes 10-19/{len(value)}")
             self.check_problem(self.curl("gro", url, "-H", "range: bytes=9999999-", token=token), 416, "invalid")
+
+    # --- every write of the document ---
+
+    def ask(self, method, path, values=None, body=None, fields=(), site="rtd", token=None):
+        """Sends it, holds the answer against the document, and remembers what was answered with success: (status, fields, value)."""
+        operation, url = self.document.root["paths"][path][method], path
+        for name, value in (values or {}).items():
+            url = url.replace("{" + name + "}", str(value))
+        self.assertNotIn("{", url)
+        words = ["--head"] if method == "head" else ["-X", method.upper()]
+        for field in fields:
+            words += ["-H", field]
+        if body is not None:
+            data = self.cluster.top / "data"
+            data.write_bytes(body if isinstance(body, bytes) else json.dumps(body).encode())
+            words += ["-H", "content-type: application/" + ("octet-stream" if isinstance(body, bytes) else "json"), "--data-binary", f"@{data}"]
+        admin = operation["x-kluis-auth"] == "admin"
+        status, got, answer = self.curl(site, url, *words, token=token, admin=admin)
+        if method == "head":
+            answer = b""  # What curl wrote there are the header fields.
+        what = f"{method} {path}"
+        self.check_fields(site, got, tls=not admin)
+        value = self.check_schema(operation, status, got, answer, what)
+        if status < 400:
+            self.written.add((method, path))
+        return status, got, value
+
+    def refuse(self, status, code, *words, **named):
+        got, _, value = self.ask(*words, **named)
+        self.assertEqual((got, value["code"]), (status, code), value)
+
+    def done(self, status, *words, **named):
+        got, fields, value = self.ask(*words, **named)
+        self.assertEqual(got, status, value)
+        return fields, value
+
+    def test_every_documented_write(self):
+        self.written = set()
+        writer, token = self.check_account_writes()
+        self.check_vault_writes(writer, token)
+        self.check_session_writes(writer, token)
+        self.check_operators_writes()
+        documented = {(method, path) for method in ("post", "put", "patch", "delete", "head") for path, _ in self.document.operations(method)}
+        self.assertEqual(documented - self.written, set())
+
+    def log_in(self, writer):
+        _, challenge = self.done(200, "post", "/v1/login/device/start", body=writer.login_start())
+        return self.done(200, "post", "/v1/login/device/finish", body=writer.login_finish(challenge))[1]
+
+    def check_account_writes(self):
+        name, path = "own-client", "/v1/sys/services"
+        key = lambda: [f"idempotency-key: {os.urandom(8).hex()}"]
+        self.refuse(400, "invalid", "post", path, body={"name": "A B"}, fields=key())
+        _, made = self.done(201, "post", path, body={"name": name}, fields=key())
+        writer = Writer(name, json.loads(self.curl("ams", "/.well-known/kluis.json")[2])["cluster_id"])
+        enrolment = writer.enrolment(made["token"])
+        self.refuse(401, "unauthenticated", "post", "/v1/services/enrol", body={**enrolment, "token": "ket_" + "A" * 43})
+        for _ in range(2):  # The identical request is answered as the first.
+            _, account = self.done(201, "post", "/v1/services/enrol", body=enrolment)
+        self.assertEqual(account, {"account": name, "user_id": writer.user_id.hex(), "device_id": writer.device_id.hex()})
+        self.refuse(400, "invalid", "post", "/v1/login/device/start", body={"user_id": "x", "device_id": "y"})
+        _, challenge = self.ask("post", "/v1/login/device/start", body=writer.login_start())[1:]
+        wrong = {**writer.login_finish(challenge), "signature": text(bytes(64))}
+        self.refuse(401, "unauthenticated", "post", "/v1/login/device/finish", body=wrong)
+        return writer, self.log_in(writer)["token"]
+
+    def check_vault_writes(self, writer, token):
+        vault, key = Vault(writer), [f"idempotency-key: {os.urandom(8).hex()}"]
+        path, values, named = "/v1/vaults/{v}", {"v": vault.id.hex()}, {"token": token}
+        body = {"create": text(vault.create), "head": text(vault.head()), "label": text(b"a label")}
+        self.refuse(401, "unauthenticated", "post", "/v1/vaults", body=body, fields=key)
+        self.refuse(400, "invalid", "post", "/v1/vaults", body={**body, "head": "AAAA"}, fields=key, **named)
+        fields, made = self.done(201, "post", "/v1/vaults", body=body, fields=key, **named)
+        self.assertEqual((fields["location"], made["seq"]), (f"/v1/vaults/{vault.id.hex()}", 1))
+        self.refuse(428, "precondition-required", "patch", path, values, body={"label": ""}, **named)
+        _, patched = self.done(200, "patch", path, values, body={"label": text(b"new")}, fields=[f"if-match: {fields['etag']}"], **named)
+        self.assertEqual(patched["label"], text(b"new"))
+
+        # A page by itself: made, changed, and what is not the next one refused.
+        page, number = path + "/pages/{n}", {**values, "n": 0}
+        data, head = vault.page(0, 1), text(vault.head([0]))
+        self.refuse(428, "precondition-required", "put", page, number, body=data, fields=[f"kluis-head: {head}"], **named)
+        fields, committed = self.done(201, "put", page, number, body=data, fields=["if-none-match: *", f"kluis-head: {head}"], **named)
+        self.assertEqual((committed["seq"], committed["head_hash"]), (2, vault.head_hash.hex()))
+        data, head = vault.page(0, 2), text(vault.head([0]))
+        self.refuse(412, "precondition-failed", "put", page, number, body=data, fields=['if-match: "9-0123456789abcdef"', f"kluis-head: {head}"],
+                    **named)
+        self.done(200, "put", page, number, body=data, fields=[f"if-match: {fields['etag']}", f"kluis-head: {head}"], **named)
+
+        # A page ahead of its commit, and one inline beside it.
+        staged, data = path + "/staged/{sha256}", vault.page(1, 1)
+        digest = hashlib.sha256(data).digest()
+        there = {**values, "sha256": digest.hex()}
+        self.assertEqual(self.ask("head", staged, there, **named)[0], 404)
+        self.refuse(400, "invalid", "put", staged, {**values, "sha256": "00" * 32}, body=data, **named)
+        self.assertEqual(self.done(200, "put", staged, there, body=data, **named)[1], {"sha256": digest.hex()})
+        self.done(200, "head", staged, there, **named)
+        inline = vault.page(0, 3)
+        body = Vault.commit(vault.head([0, 1]), (0, 3, inline), (1, 1, digest))
+        self.refuse(400, "invalid", "post", path + "/commits", values, body=body[:-1], **named)
+        for _ in range(2):
+            fields, committed = self.done(200, "post", path + "/commits", values, body=body, **named)
+            self.assertEqual(committed, {"seq": 4, "head_hash": vault.head_hash.hex()})
+        late = Vault.commit(vault.head([0]), (0, 9, vault.page(0, 9)))
+        self.refuse(409, "conflict", "post", path + "/commits", values, body=late, **named)
+        self.refuse(400, "invalid", "post", path + "/pages:get", values, body={"pages": []}, **named)
+        _, several = self.done(200, "post", path + "/pages:get", values, body={"pages": [1, 7, 0]}, **named)
+        self.assertEqual(several, lp32(data) + lp32(b"") + lp32(inline))
+
+        self.refuse(428, "precondition-required", "delete", path, values, **named)
+        etag = self.curl("rtd", f"/v1/vaults/{vault.id.hex()}", token=token)[1]["etag"]
+        self.done(204, "delete", path, values, fields=[f"if-match: {etag}"], **named)
+
+    def check_session_writes(self, writer, token):
+        others = [self.log_in(writer) for _ in range(2)]
+        path = "/v1/sessions/{id}"
+        self.refuse(404, "not-found", "delete", path, {"id": "00" * 16}, token=token)
+        self.done(204, "delete", path, {"id": others[0]["session_id"]}, token=token)
+        self.refuse(401, "unauthenticated", "delete", "/v1/sessions")
+        self.done(204, "delete", "/v1/sessions", token=token)
+        for other in others:
+            self.check_problem(self.curl("gro", "/v1/sessions", token=other["token"]), 401, "unauthenticated")
+        self.done(204, "post", "/v1/logout", token=token)
+        self.refuse(401, "unauthenticated", "post", "/v1/logout", token=token)
+
+    def check_operators_writes(self):
+        for path, operation in self.document.operations("post"):
+            if operation["x-kluis-auth"] == "admin":  # None of them is there for clients.
+                url = path.replace("{name}", "own-client").replace("{id}", "1")
+                self.check_problem(self.curl("rtd", url, "-X", "POST"), 404, "not-found")
+        disable = "/v1/sys/services/{name}/disable"
+        self.refuse(404, "not-found", "post", disable, {"name": "nobody"})
+        self.done(204, "post", disable, {"name": "own-client"})
+        path = "/v1/sys/readonly"
+        self.refuse(400, "invalid", "post", path, body={"on": 1})
+        self.assertEqual(self.done(200, "post", path, body={"on": True})[1], {"on": True})
+        try:
+            wait_until("read-only everywhere", 10, lambda: all(self.curl(site, "/readyz")[0] == 507 for site in SITES))
+            alarms = json.loads(self.curl("gro", "/v1/sys/alarms", admin=True)[2])["items"]
+            self.assertIn("readonly", [alarm["name"] for alarm in alarms])
+            _, _, body = self.curl("gro", "/readyz")
+            self.assertEqual(json.loads(body)["code"], "read-only")
+        finally:
+            self.assertEqual(self.done(200, "post", path, body={"on": False})[1], {"on": False})
+        self.cluster.wait_ready()
+        self.done(200, "post", "/v1/sys/certs/reload")
+        self.refuse(428, "precondition-required", "post", "/v1/sys/snapshots", body={})
+        self.check_snapshot_writes()
+        path, leader = "/v1/sys/leader/transfer", self.cluster.wait_leader()
+        follower = next(site for site in SITES[:5] if site != leader)
+        self.refuse(503, "no-quorum", "post", path, body={}, site=follower)
+        _, value = self.done(200, "post", path, body={"to": SITES.index(follower) + 1}, site=leader)
+        self.assertEqual(value["site"], follower)
+        self.cluster.wait_ready()
+
+    def check_snapshot_writes(self):
+        key = [f"idempotency-key: {os.urandom(8).hex()}"]
+        fields, begun = self.done(202, "post", "/v1/sys/snapshots", body={}, fields=key, site="utr")
+        self.assertEqual(fields["location"], f"/v1/sys/snapshots/{begun['id']}")
+        wait_until("the snapshot is confirmed", 60,
+                   lambda: json.loads(self.curl("utr", fields["location"], admin=True)[2])["state"] == "confirmed")
+        path, values = "/v1/sys/snapshots/{id}/verify", {"id": begun["id"]}
+        self.refuse(400, "invalid", "post", path, values, body={"level": 3}, site="utr")
+        _, found = self.done(200, "post", path, values, body={"level": 2}, site="utr")
+        self.assertTrue(found["ok"], found)
+
+    def test_stale_bound_is_a_setting(self):
+        self.assertEqual(json.loads(self.curl("mst", "/v1/limits")[2])["stale_ms"], 10000)
+        self.cluster.stop("mst")
+        settings = self.cluster.site_dir("mst") / "kluisd.ini"
+        settings.write_text(settings.read_text().replace("[api]\n", "[api]\nstale_ms = 1500\n", 1))
+        self.cluster.start("mst")
+        self.assertEqual(json.loads(self.curl("mst", "/v1/limits")[2])["stale_ms"], 1500)
+        self.assertEqual(json.loads(self.curl("mst", "/v1/sys/config", admin=True)[2])["api.stale_ms"], "1500")
 
     def test_token_of_nobody(self):
         for site in SITES:

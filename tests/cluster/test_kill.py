@@ -2,6 +2,7 @@
 """kill -9 of the leader, of a follower and of all six at once while clients write: nothing acknowledged is lost."""
 import hashlib
 import os
+import signal
 import threading
 import time
 import unittest
@@ -61,6 +62,10 @@ class Kill(unittest.TestCase):
             cluster.start(leader)
 
             follower = next(s for s in SITES if s != cluster.wait_leader())
+            mark = cluster.log_mark(follower)
+            os.kill(cluster.pid(follower), signal.SIGABRT)  # As a failed assertion does.
+            cluster.wait_log(follower, mark, "kluisd: ended by SIGABRT; the last moves, oldest first:")
+            cluster.wait_log(follower, mark, "state=done rc=0")
             cluster.kill(follower)
             self.grow(writers, "without a follower")
             cluster.start(follower)

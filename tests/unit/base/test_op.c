@@ -1,6 +1,14 @@
 /* op, pool and mailbox together: steps on the loop, work on a pool, wake-ups from callbacks. */
 #include "tests/lib/test.h"
 
+#include <assert.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/crash.h"
 #include "base/err.h"
 #include "base/op.h"
 
@@ -152,11 +160,71 @@ static void test_pool_refuses_beyond_its_bound(void **state)
 	assert_int_equal(uv_loop_close(&loop), 0);
 }
 
+static void crash_done(struct op *op)
+{
+	OP_OF(op, struct count)->fixture->done++;
+}
+
+/* Runs some ops and dies of an assertion while their queue is there. */
+static void crash_in_child(void)
+{
+	struct loop_fixture f = {.done = 0};
+	struct count c = {.fixture = &f};
+	bool broken = true;
+
+	crash_report_install("test");
+	f.pool = pool_new("crash", 1, 4);
+	if (uv_loop_init(&f.loop) != 0 || mailbox_init(&f.home, &f.loop) != 0 ||
+		op_queue_init(&f.queue, &f.loop, &f.home) != 0) {
+		_exit(3);
+	}
+	op_start(&c.op, &count_def, &f.queue, crash_done);
+	while (f.done == 0) {
+		(void)uv_run(&f.loop, UV_RUN_ONCE);
+	}
+	assert(!broken);
+}
+
+static void test_crash_report(void **state)
+{
+	_cleanup_(buf_release) struct buf said = BUF_INIT;
+	int fds[2], status;
+	ssize_t n;
+	pid_t child;
+
+	(void)state;
+	assert_int_equal(pipe(fds), 0);
+	child = fork();
+	assert_true(child >= 0);
+	if (child == 0) {
+		(void)signal(SIGABRT, SIG_DFL); /* cmocka has one of its own. */
+		(void)dup2(fds[1], STDERR_FILENO);
+		crash_in_child();
+		_exit(4);
+	}
+	(void)close(fds[1]);
+	do {
+		n = read(fds[0], buf_extend(&said, 4096), 4096);
+		assert_true(n >= 0);
+		said.len -= 4096 - (size_t)n;
+	} while (n > 0);
+	(void)close(fds[0]);
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+	assert_non_null(strstr(buf_str(&said), "!broken")); /* glibc's own line comes first. */
+	assert_non_null(
+		strstr(buf_str(&said), "test: ended by SIGABRT; the last moves, oldest first:\n"
+				       "op=count/1 state=work rc=0\nop=count/1 state=check rc=0\n"
+				       "op=count/1 state=again rc=0\n"));
+	assert_non_null(strstr(buf_str(&said), "op=count/1 state=done rc=0\n"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_many_ops_share_a_pool),
 		cmocka_unit_test(test_pool_refuses_beyond_its_bound),
+		cmocka_unit_test(test_crash_report),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,123 @@
+"""A client of its own making: account, sessions, vaults, pages and heads, as docs/format-crypto.md and docs/openapi.yaml say.
+
+Its pages hold noise and its vaults' roots are made up: no node can look into them. What a node checks is real."""
+import base64
+import hashlib
+import hmac
+import os
+import struct
+import time
+
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, utils
+
+SIG_RSA_PSS, SIG_ECDSA, KEM_P256 = 1, 2, 0x0010
+EMPTY_ROOT = hashlib.sha256(b"").digest()
+
+
+def lp16(data):
+    return struct.pack(">H", len(data)) + data
+
+
+def lp32(data):
+    return struct.pack(">I", len(data)) + data
+
+
+def tagged_hash(label, *parts):
+    return hashlib.sha256(lp16(label.encode()) + b"".join(lp32(part) for part in parts)).digest()
+
+
+def text(data):
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def binary(value):
+    return base64.urlsafe_b64decode(value + "=" * (-len(value) % 4))
+
+
+def point(key):
+    return key.public_key().public_bytes(serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint)
+
+
+def now_ms():
+    return int(time.time() * 1000)
+
+
+class Writer:
+    def __init__(self, name, cluster_id):
+        self.name, self.cluster_id = name, bytes.fromhex(cluster_id)
+        self.user_id, self.device_id = os.urandom(16), os.urandom(16)
+        self.user = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        self.device, self.transfer, self.hpke = (ec.generate_private_key(ec.SECP256R1()) for _ in range(3))
+        self.kid = tagged_hash("kluis/v1/key-fp", struct.pack(">H", SIG_ECDSA), point(self.device))[:16]
+
+    def device_sign(self, digest):
+        r, s = utils.decode_dss_signature(self.device.sign(digest, ec.ECDSA(hashes.SHA256())))
+        return r.to_bytes(32, "big") + s.to_bytes(32, "big")
+
+    def user_sign(self, digest):
+        return self.user.sign(digest, padding.PSS(padding.MGF1(hashes.SHA256()), 32), hashes.SHA256())
+
+    # --- the account ---
+
+    def statement(self, kind, seq, before, body):
+        """(the user's signed statement, its hash)"""
+        public = self.user.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+        unsigned = (b"KID1\x01" + bytes([kind]) + self.user_id + struct.pack(">Q", seq) + before + struct.pack(">Q", now_ms()) + lp16(body)
+                    + bytes([SIG_RSA_PSS]) + tagged_hash("kluis/v1/key-fp", struct.pack(">H", SIG_RSA_PSS), public)[:16])
+        signature = self.user_sign(tagged_hash("kluis/v1/ident", unsigned))
+        return unsigned + lp16(signature), tagged_hash("kluis/v1/stmt-hash", unsigned)
+
+    def enrolment(self, token):
+        """Body of /v1/services/enrol."""
+        public = self.user.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+        genesis, genesis_hash = self.statement(
+            1, 1, bytes(32), lp16(self.name.encode()) + lp16(public) + struct.pack(">H", KEM_P256) + lp16(point(self.transfer)))
+        device, device_hash = self.statement(
+            4, 2, genesis_hash, self.device_id + lp16(point(self.device)) + lp16(point(self.hpke)) + lp16(b"test"))
+        proof = tagged_hash("kluis/v1/service-enrol", self.cluster_id, token.encode(), self.name.encode(), genesis_hash, device_hash)
+        return {"token": token, "account": self.name, "identity": text(genesis), "device": text(device), "proof": text(self.device_sign(proof))}
+
+    def login_start(self):
+        return {"user_id": self.user_id.hex(), "device_id": self.device_id.hex()}
+
+    def login_finish(self, answer):
+        digest = tagged_hash("kluis/v1/service-login", self.cluster_id, binary(answer["challenge"]), self.user_id, self.device_id)
+        return {"handshake": answer["handshake"], "signature": text(self.device_sign(digest))}
+
+
+class Vault:
+    """One vault of a writer, and its newest head."""
+
+    def __init__(self, writer):
+        self.writer, self.id, self.seq, self.head_hash, self.pages = writer, os.urandom(16), 0, bytes(32), {}
+        unsigned = (b"KGR1\x01\x01" + self.id + struct.pack(">Q", 1) + bytes(32) + struct.pack(">Q", now_ms())
+                    + lp16(b"\x01" + writer.user_id + bytes(16)) + bytes([SIG_ECDSA]) + writer.kid)
+        self.create = unsigned + lp16(writer.device_sign(tagged_hash("kluis/v1/member", unsigned)))
+        self.members_hash = tagged_hash("kluis/v1/stmt-hash", unsigned)
+
+    def head(self, pages=()):
+        """The next head, signed, with these pages in it; it counts as committed."""
+        for number in pages:
+            self.pages[number] = self.pages.get(number, 0) + 1
+        count = max(self.pages, default=-1) + 1
+        self.seq += 1
+        fixed = (b"KVH1\x01\x02\0\0" + self.id + struct.pack(">QIIQ", self.seq, 1, 1, count)
+                 + (os.urandom(32) if count else EMPTY_ROOT) + self.head_hash + self.members_hash + self.writer.user_id
+                 + self.writer.device_id + struct.pack(">Q", now_ms()) + bytes(24))
+        assert len(fixed) == 208
+        self.head_hash = tagged_hash("kluis/v1/head-hash", fixed)
+        return fixed + self.writer.kid + lp16(self.writer.device_sign(tagged_hash("kluis/v1/head", fixed)))
+
+    def page(self, number, revision):
+        """A page of the smallest size, of noise."""
+        header = (b"KPG1\x01\x02\x00\x0c" + self.id + struct.pack(">QQII", number, revision, 1, 1 << 12) + self.writer.device_id
+                  + os.urandom(32) + b"\x01" + bytes(15))
+        assert len(header) == 112
+        content = os.urandom(1 << 12)
+        return header + content + hmac.digest(os.urandom(32), header + content, "sha256")
+
+    @staticmethod
+    def commit(head, *entries):
+        """Body of POST commits; an entry is (page number, revision, page) or, for a staged one, its SHA-256 as the last."""
+        return lp32(head) + b"".join(struct.pack(">QQB", number, revision, len(data) == 32) + lp32(data) for number, revision, data in entries)
