@@ -109,6 +109,7 @@ struct driver_io {
 	X(GUARD_CHANGE_ONLINE, "change-online")	  /* Majorities online and caught up. */         \
 	X(GUARD_CHANGE_VOTERS, "change-voters")	  /* Never below VOTERS_MIN. */                  \
 	X(GUARD_STANDBY_VOTES, "standby-votes")	  /* One that stands by grants votes, too. */    \
+	X(GUARD_SILENT_LEADER, "silent-leader")	  /* A leader long silent holds up no vote. */   \
 	X(GUARD_READ_TERM, "read-term")		  /* No read-index before that is committed. */  \
 	X(GUARD_TIMER, "timer")			  /* Never due in less than TIMER_MS_MIN. */     \
 	X(GUARD_CAPACITY, "capacity")		  /* libraft's capacity threshold stays 0. */    \

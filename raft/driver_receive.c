@@ -205,18 +205,32 @@ static struct raft_server *receive_self(struct driver *driver)
 
 /* Raft thesis 4.1: whose vote counts is for the candidate's configuration to say. One that has not
  * heard of its own promotion and therefore grants no vote can leave the cluster without a leader
- * for ever, when the leader that promoted it is lost. libraft denies, and never forgets a leader
- * while it stands by: for this one step the node votes, and a silent leader is none. */
+ * for ever, when the leader that promoted it is lost. libraft denies: for this one step the node
+ * votes. */
 static void receive_vote_standing_by(struct driver *driver, struct driver_peer *peer,
 	struct raft_message *raft, struct raft_server *self)
 {
 	assert(driver->raft.state == RAFT_FOLLOWER);
 	self->role = RAFT_VOTER;
-	if (driver->now_ms - driver->leader_ms >= driver->options.election_timeout_ms) {
-		driver->raft.follower_state.current_leader.id = 0;
-	}
 	receive_step(driver, peer, raft, NULL);
 	receive_self(driver)->role = RAFT_STANDBY; /* A vote changes no configuration. */
+}
+
+/* Raft thesis 4.2.3: a server denies its vote for the minimum election timeout after it heard of a
+ * leader. libraft denies it until its own timer has run out, and never forgets a leader while it
+ * stands by: the first candidate would have to wait until the others stand, too, who then have no
+ * vote left to give. */
+static void receive_forget_leader(struct driver *driver)
+{
+	struct raft *raft = &driver->raft;
+
+	if (raft->state == RAFT_FOLLOWER && driver_guard_on(driver, GUARD_SILENT_LEADER) &&
+		driver->now_ms - driver->leader_ms >= driver->options.election_timeout_ms) {
+		/* Both, or what is written next is reported to node 0. */
+		raft->follower_state.current_leader.id = 0;
+		raft_free(raft->follower_state.current_leader.address);
+		raft->follower_state.current_leader.address = NULL;
+	}
 }
 
 static void receive_vote(
@@ -230,6 +244,7 @@ static void receive_vote(
 		.last_log_index = message->vote.last_index,
 		.last_log_term = message->vote.last_term,
 		.disrupt_leader = message->vote.disrupt};
+	receive_forget_leader(driver);
 	if (self != NULL && self->role == RAFT_STANDBY &&
 		driver_guard_on(driver, GUARD_STANDBY_VOTES)) {
 		receive_vote_standing_by(driver, peer, &raft, self);

@@ -516,6 +516,32 @@ static bool harm_validate(enum driver_guard off)
 	return !WIFEXITED(status) || WEXITSTATUS(status) != 0;
 }
 
+/* The first candidate after a leader's death asks when the other voters' own timers still run.
+ * Until all of them stand as candidates, too, nobody would get a vote, and then only in a second
+ * round. */
+static bool harm_silent_leader(enum driver_guard off)
+{
+	struct driver_rig *rig = rig_new(&old_disk, off, 0);
+	struct message vote = {.type = MESSAGE_VOTE, .term = 6}, answer;
+	bool harm;
+
+	vote.vote.last_index = 10;
+	vote.vote.last_term = 5;
+	rig_append(rig, 2, 5, 10, 1, 10, NULL, 0);
+	rig_tick(rig, ELECTION_TIMEOUT_MS - 1);
+	assert_int_equal(rig_receive(rig, 3, &vote), 0); /* It may live: thesis 4.2.3. */
+	assert_true(rig_last(rig, 3, MESSAGE_VOTE_RESULT, &answer));
+	assert_false(answer.vote_result.granted);
+	assert_int_equal(driver_status(rig->driver).term, 5);
+	rig_tick(rig, 1);
+	assert_int_equal(driver_status(rig->driver).role, DRIVER_FOLLOWER); /* Its timer runs. */
+	assert_int_equal(rig_receive(rig, 3, &vote), 0);
+	assert_true(rig_last(rig, 3, MESSAGE_VOTE_RESULT, &answer));
+	harm = !answer.vote_result.granted;
+	rig_free(rig);
+	return harm;
+}
+
 static const struct guard_case {
 	enum driver_guard guard;
 	bool (*harm)(enum driver_guard off);
@@ -533,6 +559,7 @@ static const struct guard_case {
 	{GUARD_CHANGE_ONLINE, harm_change_online},
 	{GUARD_CHANGE_VOTERS, harm_change_voters},
 	{GUARD_STANDBY_VOTES, harm_standby_votes},
+	{GUARD_SILENT_LEADER, harm_silent_leader},
 	{GUARD_READ_TERM, harm_read_term},
 	{GUARD_TIMER, harm_timer},
 	{GUARD_CAPACITY, harm_capacity},
@@ -666,11 +693,35 @@ static void test_the_vote_of_a_standby(void **state)
 	rig_free(rig);
 }
 
+/* What was written for a leader that is none any more is reported to nobody. */
+static void test_an_append_of_a_forgotten_leader(void **state)
+{
+	struct driver_rig *rig = rig_new(&old_disk, DRIVER_GUARD_MAX, 0);
+	struct message vote = {.type = MESSAGE_VOTE, .term = 6}, answer;
+	struct entry *entry = rig_command(11, 5);
+
+	(void)state;
+	rig_append(rig, 2, 5, 10, 1, 10, &entry, 1);
+	entry_unref(entry);
+	rig_tick(rig, ELECTION_TIMEOUT_MS);
+	vote.vote.last_index = 3;
+	vote.vote.last_term = 1;
+	assert_int_equal(rig_receive(rig, 3, &vote), 0);
+	assert_true(rig_last(rig, 3, MESSAGE_VOTE_RESULT, &answer));
+	assert_false(answer.vote_result.granted);
+	rig_forget(rig);
+	rig_persist(rig);
+	assert_int_equal(rig_count(rig, 0, MESSAGE_APPEND_RESULT), 0);
+	assert_int_equal(driver_status(rig->driver).stored, 11);
+	rig_free(rig);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_every_guard_is_needed),
 		cmocka_unit_test(test_the_vote_of_a_standby),
+		cmocka_unit_test(test_an_append_of_a_forgotten_leader),
 		cmocka_unit_test(test_a_cut_at_the_end_of_the_ring_of_terms),
 		cmocka_unit_test(test_an_append_right_before_the_log_is_covered),
 	};
