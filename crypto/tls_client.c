@@ -283,6 +283,24 @@ int tls_client_connect_unix(const char *path, struct tls_client **ret_client, st
 	return 0;
 }
 
+int tls_client_adopt(int fd, struct tls_client **ret_client, struct err *e)
+{
+	int flags = fcntl(fd, F_GETFL);
+	struct tls_client *client;
+
+	if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0) {
+		int rc = err_set_errno(e, errno, "connection");
+
+		(void)close(fd);
+		return rc;
+	}
+	client = x_calloc(1, sizeof *client);
+	client->events = POLLIN;
+	client->fd = fd;
+	*ret_client = client;
+	return 0;
+}
+
 static int tls_client_cut(struct tls_client *client, struct err *e)
 {
 	client->failed = true;

@@ -24,6 +24,9 @@ KLUIS_MUST_CHECK int tls_client_connect(const char *address, struct tls_ctx *ctx
 KLUIS_MUST_CHECK int tls_client_connect_unix(
 	const char *path, struct tls_client **ret_client, struct err *e);
 
+/* Plain, on a connected stream socket, which it owns from now on, whatever it returns. */
+KLUIS_MUST_CHECK int tls_client_adopt(int fd, struct tls_client **ret_client, struct err *e);
+
 /* At least one byte, at most max. *ret_len 0 with return 0: the peer ended in order. KLUIS_EAGAIN
  * when nothing came by the deadline and deadline_ms is 0, else KLUIS_ETIMEOUT; KLUIS_ECLOSED cut
  * without close_notify; KLUIS_EPROTO; KLUIS_EIO. Plaintext may be left inside after this: call

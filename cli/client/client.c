@@ -24,6 +24,8 @@ struct client {
 	char *addresses[CLIENT_ENDPOINTS_MAX];
 	size_t n_addresses;
 	uint64_t call_ms, give_up_ms;
+	int (*dial)(const void *dial_arg, int *ret_fd, struct err *e);
+	const void *dial_arg;
 	int (*login)(void *arg, struct client *client, struct err *e);
 	void *login_arg;
 	pthread_mutex_t login_lock; /* Held while one thread signs in. */
@@ -65,6 +67,12 @@ int client_endpoint_address(const char *url, char **ret_address, struct err *e)
 static int client_add_addresses(
 	struct client *client, const struct client_config *config, struct err *e)
 {
+	client->dial = config->dial;
+	client->dial_arg = config->dial_arg;
+	if (config->dial != NULL) {
+		client->addresses[client->n_addresses++] = x_strdup("localhost");
+		return 0;
+	}
 	if (config->socket_path != NULL) {
 		client->addresses[client->n_addresses++] = x_strdup(config->socket_path);
 		return 0;
@@ -95,7 +103,7 @@ int client_new(const struct client_config *config, struct client **ret_client, s
 	(void)pthread_mutex_init(&client->lock, NULL); /* Cannot fail with default attributes. */
 	(void)pthread_mutex_init(&client->login_lock, NULL);
 	rc = client_add_addresses(client, config, e);
-	if (rc == 0 && config->socket_path == NULL) {
+	if (rc == 0 && config->socket_path == NULL && config->dial == NULL) {
 		rc = tls_ctx_new_client(config->ca_pem, alpn, ARRAY_SIZE(alpn), &client->tls, e);
 	}
 	if (rc != 0) {
@@ -236,6 +244,20 @@ static char *client_level_target(struct client *client, const struct client_requ
 		strchr(r->target, '?') == NULL ? "?" : "&", names[level], wait);
 }
 
+static int client_connect(
+	struct client *client, size_t endpoint, struct http_conn **ret_conn, struct err *e)
+{
+	uint64_t deadline_ms = clock_monotonic_ms(&clock_system) + client->call_ms / 3;
+	int fd, rc;
+
+	if (client->dial == NULL) {
+		return http_conn_open(
+			client->addresses[endpoint], client->tls, deadline_ms, ret_conn, e);
+	}
+	rc = client->dial(client->dial_arg, &fd, e);
+	return rc != 0 ? rc : http_conn_adopt(fd, ret_conn, e);
+}
+
 /* An idle connection to this end point, or NULL. */
 static struct http_conn *client_take_idle(struct client *client, size_t endpoint)
 {
@@ -367,8 +389,7 @@ static enum try_next try_connect(struct client_try *t, int *ret_rc, struct err *
 	int rc;
 
 	if (fresh) {
-		rc = http_conn_open(client->addresses[t->endpoint], client->tls,
-			clock_monotonic_ms(&clock_system) + client->call_ms / 3, &conn, e);
+		rc = client_connect(client, t->endpoint, &conn, e);
 		if (rc != 0) {
 			t->refused = rc == KLUIS_EVERIFY ? t->refused + 1 : 0;
 			*ret_rc = rc;

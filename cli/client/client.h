@@ -24,10 +24,14 @@ struct client_config {
 	const char *const *endpoints; /* "https://host:port", copied. */
 	size_t n_endpoints;
 	const char *socket_path; /* Instead of end points: an admin socket. */
-	struct bytes ca_pem;	 /* Trusted alone; copied. Empty: nothing is verified, only to fetch
-				    the first pin. */
-	uint64_t call_ms;	 /* One attempt; 0: CLIENT_CALL_MS. */
-	uint64_t give_up_ms;	 /* All attempts of a call; 0: CLIENT_GIVE_UP_MS. */
+	/* Instead of both: gives a connected stream socket, which the client then owns. Each call
+	 * makes one attempt. dial_arg outlives the client. */
+	int (*dial)(const void *dial_arg, int *ret_fd, struct err *e);
+	const void *dial_arg;
+	struct bytes ca_pem; /* Trusted alone; copied. Empty: nothing is verified, only to fetch
+				the first pin. */
+	uint64_t call_ms;    /* One attempt; 0: CLIENT_CALL_MS. */
+	uint64_t give_up_ms; /* All attempts of a call; 0: CLIENT_GIVE_UP_MS. */
 };
 
 enum {

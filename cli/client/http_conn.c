@@ -14,6 +14,15 @@ struct http_conn {
 	uint8_t in[HTTP_READ_BYTES];
 };
 
+static struct http_conn *http_conn_new(struct tls_client *tls)
+{
+	struct http_conn *conn = x_malloc(sizeof *conn);
+
+	conn->tls = tls;
+	conn->usable = true;
+	return conn;
+}
+
 int http_conn_open(const char *address, struct tls_ctx *ctx, uint64_t deadline_ms,
 	struct http_conn **ret_conn, struct err *e)
 {
@@ -21,13 +30,21 @@ int http_conn_open(const char *address, struct tls_ctx *ctx, uint64_t deadline_m
 	int rc = ctx == NULL ? tls_client_connect_unix(address, &tls, e)
 			     : tls_client_connect(address, ctx, deadline_ms, &tls, e);
 
-	if (rc != 0) {
-		return rc;
+	if (rc == 0) {
+		*ret_conn = http_conn_new(tls);
 	}
-	*ret_conn = x_malloc(sizeof **ret_conn);
-	(*ret_conn)->tls = tls;
-	(*ret_conn)->usable = true;
-	return 0;
+	return rc;
+}
+
+int http_conn_adopt(int fd, struct http_conn **ret_conn, struct err *e)
+{
+	struct tls_client *plain;
+	int rc = tls_client_adopt(fd, &plain, e);
+
+	if (rc == 0) {
+		*ret_conn = http_conn_new(plain);
+	}
+	return rc;
 }
 
 void http_conn_free(struct http_conn *conn)

@@ -30,6 +30,8 @@ struct http_conn;
  * tls_client_connect(). */
 KLUIS_MUST_CHECK int http_conn_open(const char *address, struct tls_ctx *ctx, uint64_t deadline_ms,
 	struct http_conn **ret_conn, struct err *e);
+/* On a connected stream socket, which it owns from now on, whatever it returns. Plain. */
+KLUIS_MUST_CHECK int http_conn_adopt(int fd, struct http_conn **ret_conn, struct err *e);
 void http_conn_free(struct http_conn *conn); /* NULL is fine. */
 
 /* Sends and waits for the whole answer. After any failure, and when http_conn_usable() says no, the

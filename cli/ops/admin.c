@@ -11,14 +11,35 @@ enum { TIMEOUT_DEFAULT_S = 10, TIMEOUT_MAX_S = 86400, TARGET_MAX = 256 };
 
 const char *ops_socket(const struct invocation *inv, size_t n)
 {
-	const char *path = invocation_value_at(inv, "socket", n);
+	bool far = invocation_value(inv, "ssh") != NULL;
+	const char *path = invocation_value_at(inv, far ? "ssh" : "socket", n);
 
-	return path == NULL && n == 0 ? OPS_SOCKET_DEFAULT : path;
+	return far ? path : path == NULL && n == 0 ? OPS_SOCKET_DEFAULT : path;
+}
+
+static int client_to(struct invocation *inv, const char *socket, struct client_config *config,
+	struct client **ret_client)
+{
+	bool far = invocation_value(inv, "ssh") != NULL;
+
+	if (far && invocation_value(inv, "socket") != NULL) {
+		return err_set(&inv->err, KLUIS_EINVAL,
+			"--socket is of this machine: at the other end of --ssh, 'kluisctl "
+			"admin-proxy' knows it");
+	}
+	if (far) {
+		config->dial = ops_ssh_dial;
+		config->dial_arg = socket;
+		config->give_up_ms = 1; /* Once: each attempt may ask somebody for a passphrase. */
+	} else {
+		config->socket_path = socket;
+	}
+	return client_new(config, ret_client, &inv->err);
 }
 
 int ops_client(struct invocation *inv, const char *socket, struct client **ret_client)
 {
-	struct client_config config = {.socket_path = socket};
+	struct client_config config = {.n_endpoints = 0};
 	uint64_t seconds;
 	int rc = invocation_number(inv, "timeout", TIMEOUT_DEFAULT_S, TIMEOUT_MAX_S, &seconds);
 
@@ -26,7 +47,14 @@ int ops_client(struct invocation *inv, const char *socket, struct client **ret_c
 		return rc;
 	}
 	config.give_up_ms = config.call_ms = seconds * 1000 == 0 ? 1 : seconds * 1000;
-	return client_new(&config, ret_client, &inv->err);
+	return client_to(inv, socket, &config, ret_client);
+}
+
+int ops_client_once(struct invocation *inv, const char *socket, struct client **ret_client)
+{
+	struct client_config config = {.give_up_ms = 1};
+
+	return client_to(inv, socket, &config, ret_client);
 }
 
 bool ops_part_valid(const char *text)
@@ -135,10 +163,9 @@ static int leader_ask_each(struct invocation *inv, json_t *body, json_t **ret_le
 	int rc = KLUIS_EINVAL;
 
 	for (size_t n = 0; (socket = ops_socket(inv, n)) != NULL && n < OPS_SOCKETS_MAX; n++) {
-		struct client_config config = {.socket_path = socket, .give_up_ms = 1};
 		struct client *client;
 
-		rc = client_new(&config, &client, &inv->err);
+		rc = ops_client_once(inv, socket, &client);
 		if (rc != 0) {
 			break;
 		}

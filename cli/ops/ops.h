@@ -11,11 +11,18 @@ enum { OPS_SOCKETS_MAX = 16, OPS_LIST_MAX = 100000 };
 
 extern const struct program ops_program;
 
-/* The nth --socket, or the default one as the only one; NULL behind the last. */
+/* The nth --ssh or --socket, or the default socket as the only one; NULL behind the last. */
 const char *ops_socket(const struct invocation *inv, size_t n);
-/* A client of one node's admin socket, for as long as --timeout says. */
+/* A client of one node's admin socket, here or (when --ssh was given) behind that ssh, for as long
+ * as --timeout says. `socket` outlives it. */
 KLUIS_MUST_CHECK int ops_client(
 	struct invocation *inv, const char *socket, struct client **ret_client);
+/* As ops_client(), but each call is tried once. */
+KLUIS_MUST_CHECK int ops_client_once(
+	struct invocation *inv, const char *socket, struct client **ret_client);
+/* A connected socket to the admin socket of another machine: host is user@host as ssh takes it.
+ * For client_config. KLUIS_EINVAL, KLUIS_ECONNECT. */
+KLUIS_MUST_CHECK int ops_ssh_dial(const void *host, int *ret_fd, struct err *e);
 /* One call to the first socket; what api_json() does. */
 KLUIS_MUST_CHECK int ops_call(struct invocation *inv, const char *method, const char *target,
 	json_t *body, json_t **ret_object);
@@ -46,5 +53,6 @@ int ops_pki_issue(struct invocation *inv);
 int ops_backup_keys_init(struct invocation *inv);
 int ops_backup_keys_sign(struct invocation *inv);
 int ops_ssh_keys(struct invocation *inv);
+int ops_admin_proxy(struct invocation *inv);
 
 #endif

@@ -169,6 +169,8 @@ static const struct command ops_commands[] = {
 		"'kluisctl bench' and removed afterwards, or by the next run if this one is cut "
 		"off.",
 		bench_options, 0, 0, ops_bench},
+	{"admin-proxy", NULL, "Join standard input and output to the admin socket",
+		"What --ssh runs at the other end.", NULL, 0, 0, ops_admin_proxy},
 	{"version", NULL, "Show the version", NULL, NULL, 0, 0, command_run_version},
 	{"completion", "SHELL", "Print a completion script (bash)", NULL, NULL, 1, 1,
 		command_run_completion},
@@ -179,6 +181,10 @@ static const struct command ops_commands[] = {
 static const struct command_option ops_options[] = {
 	{"socket", 'S', "PATH",
 		"Admin socket of a node (" OPS_SOCKET_DEFAULT "); several for status and diagnose"},
+	{"ssh", 0, "USER@HOST",
+		"Instead: by ssh to a node's machine, where it runs 'kluisctl admin-proxy'; its "
+		"host "
+		"key must be known"},
 	{"timeout", 't', "SECONDS", "Give up after this long (10; snapshot save --wait: 600)"},
 	{NULL, 0, NULL, NULL},
 };
