@@ -6,6 +6,7 @@
 #include "base/crc32c.h"
 #include "base/file.h"
 #include "base/wire.h"
+#include "raft/slot_file.h"
 
 /* "KNI1" | u8 ver | u8 flags | u16 0 | cluster16 | lineage16 | u64 node | 12 zero | u32 crc32c of
  * all before. */
@@ -79,8 +80,7 @@ int node_identity_read(const char *data_dir, struct node_identity *ret_identity,
 	}
 	rc = rc != 0 ? rc : node_identity_decode(raw.data, raw.len, ret_identity);
 	if (rc != 0) {
-		return err_set(
-			e, rc, "'%s' is damaged or of another version: rebuild this node", path);
+		return err_set(e, rc, "'%s' is damaged or of another version: " REPLACE_NODE, path);
 	}
 	return 0;
 }

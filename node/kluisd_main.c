@@ -15,6 +15,7 @@
 #include "node/init.h"
 #include "node/preflight.h"
 #include "node/secrets.h"
+#include "raft/replica.h"
 
 enum { OPT_NEW_SECRETS = 256, OPT_SECRETS, OPT_RESTORED, OPT_DEVELOPMENT, OPT_FOR };
 
@@ -82,6 +83,8 @@ static const struct argp kluisd_argp = {kluisd_options, kluisd_parse, "[COMMAND]
 	"and log level\n"
 	"  init           make the data directory this node's\n"
 	"  check-config   say whether the configuration would work\n"
+	"  rebuild        give up a store that is damaged or in doubt: the next start has it made "
+	"anew\n                 from a peer; refused unless the log is whole\n"
 	"  seal-secrets   print the cluster's secrets, sealed to another node's certificate\n\n"
 	"Exit status: 0 done, 1 failed, 2 usage, 70 a write to disk failed, 78 the other "
 	"nodes\nrefuse this one: its directory was made anew or is an old copy (do not start it "
@@ -129,6 +132,20 @@ static int kluisd_check(const struct config *config, struct err *e)
 	return rc;
 }
 
+static int kluisd_rebuild(const struct config *config, struct err *e)
+{
+	struct node_identity identity;
+	int rc = preflight_identity(config, &identity, e);
+
+	rc = rc != 0 ? rc : replica_give_up_store(config->data_dir, config->id, e);
+	if (rc == 0) {
+		(void)printf("the store of node %llu '%s' is given up; log and votes are whole and "
+			     "stay: start kluisd, which fetches a peer's\n",
+			(unsigned long long)config->id, config->site);
+	}
+	return rc;
+}
+
 static int kluisd_seal_secrets(const struct config *config, const char *certificate, struct err *e)
 {
 	_cleanup_(buf_release) struct buf cert = BUF_INIT;
@@ -165,6 +182,9 @@ static int kluisd_dispatch(
 	}
 	if (strcmp(args->command, "check-config") == 0) {
 		return kluisd_check(config, e);
+	}
+	if (strcmp(args->command, "rebuild") == 0) {
+		return kluisd_rebuild(config, e);
 	}
 	if (strcmp(args->command, "seal-secrets") == 0) {
 		return kluisd_seal_secrets(config, args->certificate, e);

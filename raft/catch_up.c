@@ -14,48 +14,10 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "crypto/hash.h"
-#include "raft/fail_stop.h"
 #include "raft/file_message.h"
-#include "raft/replica_impl.h"
+#include "raft/catch_up_impl.h"
 
 enum { CATCH_UP_STALLS_MAX = 12, CATCH_UP_READ_BYTES = 256 * 1024 };
-
-enum catch_up_state {
-	CATCH_UP_PREPARING, /* The disk: what is there already. */
-	CATCH_UP_FETCHING,
-	CATCH_UP_FINISHING, /* The disk: syncs, and a last look. */
-	CATCH_UP_READY,
-	CATCH_UP_INSTALLING,
-	CATCH_UP_GIVEN_UP, /* Waits for its works to end, then goes. */
-};
-
-/* A place in the row of all files' bytes. */
-struct catch_up_place {
-	uint32_t file;
-	uint64_t offset;
-};
-
-struct catch_up {
-	struct replica *replica;
-	uint64_t peer;
-	struct driver_snapshot snapshot;
-	struct manifest manifest;
-	char *dir; /* catchup/<id> */
-	enum catch_up_state state;
-	struct pool_work work;
-	unsigned works;			/* Given to the pool and not back. */
-	struct catch_up_place ask, got; /* Next to ask for, next to come. */
-	unsigned asked;			/* Chunks asked for and not there. */
-	uint64_t fetched, total;
-	uint64_t progress_ms;
-	unsigned stalls;
-	uint64_t install_seq;
-	/* The pool thread's. */
-	bool *have;	   /* By file: stands there, checked. */
-	uint64_t *partial; /* By file: bytes of it that stand there. */
-	int fd;
-	struct hash hash;
-};
 
 /* One chunk on its way to the disk. */
 struct catch_up_write {
@@ -65,7 +27,7 @@ struct catch_up_write {
 	uint8_t data[];
 };
 
-static void catch_up_free(struct catch_up *c)
+void catch_up_free(struct catch_up *c)
 {
 	if (c->fd >= 0) {
 		(void)close(c->fd); /* Not finished: fetched again. */
@@ -94,6 +56,7 @@ static void catch_up_give_up(struct catch_up *c, int rc, bool tell)
 	}
 	if (tell && !r->stopping) {
 		driver_fetched(r->driver, rc);
+		rebuild_failed(r, rc);
 	}
 }
 
@@ -650,10 +613,24 @@ static void catch_up_clear(struct replica *r)
 				catch_up_clear_done_cb) == 0;
 }
 
+/* Ready, and of no use any more: the log came that far by itself. */
+static void catch_up_drop(struct replica *r)
+{
+	struct driver_status status = driver_status(r->driver);
+
+	if (r->catch_up != NULL && r->catch_up->state == CATCH_UP_READY && !status.fetched) {
+		assert(r->catch_up->works == 0);
+		catch_up_free(r->catch_up);
+		r->catch_up = NULL;
+	}
+}
+
 void catch_up_tick(struct replica *r)
 {
-	struct catch_up *c = r->catch_up;
+	struct catch_up *c;
 
+	catch_up_drop(r);
+	c = r->catch_up;
 	if (c != NULL) {
 		r->catch_up_ms = replica_now(r);
 		r->cleared = false;
@@ -677,101 +654,6 @@ void catch_up_progress(const struct replica *r, uint64_t *ret_bytes, uint64_t *r
 {
 	*ret_bytes = r->catch_up == NULL ? 0 : r->catch_up->fetched;
 	*ret_total = r->catch_up == NULL ? 0 : r->catch_up->total;
-}
-
-/* --- installing --- */
-
-int catch_up_install(struct replica *r, uint64_t seq, const struct driver_snapshot *snapshot)
-{
-	struct catch_up *c = r->catch_up;
-
-	assert(c != NULL && c->state == CATCH_UP_READY && c->snapshot.index == snapshot->index);
-	c->state = CATCH_UP_INSTALLING;
-	c->install_seq = seq;
-	applier_push(r, apply_job_new(r, APPLY_INSTALL, 0));
-	return 0;
-}
-
-int catch_up_move_store(const struct replica *r, struct err *e)
-{
-	_cleanup_(x_freep) char *db = replica_path(r, "db");
-	_cleanup_(x_freep) char *from = replica_path(r, "install/db");
-	int rc;
-
-	if (!file_exists(from)) {
-		return 0;
-	}
-	rc = file_remove_tree(db, e);
-	if (rc == 0 && (FAULT_POINT("catch_up.move") || rename(from, db) != 0)) {
-		rc = err_set_errno(e, errno, "rename '%s' to '%s'", from, db);
-	}
-	return rc == 0 ? file_sync_dir(r->dir, e) : rc;
-}
-
-/* The record goes first and durably: if it came back after a crash, behind entries that were stored
- * since, the log would be begun anew and lose them. */
-int catch_up_end_install(const struct replica *r, struct err *e)
-{
-	_cleanup_(x_freep) char *install = replica_path(r, "install");
-	_cleanup_(x_freep) char *record = replica_path(r, "install/snapshot");
-	int rc;
-
-	if (FAULT_POINT("catch_up.end") || (unlink(record) != 0 && errno != ENOENT)) {
-		return err_set_errno(e, errno, "remove '%s'", record);
-	}
-	rc = file_sync_dir(install, e);
-	return rc == 0 ? file_remove_tree(install, e) : rc;
-}
-
-/* After the rename a crash at any place ends with the fetched store: replica_boot() goes on. */
-int catch_up_swap(struct replica *r, struct err *e)
-{
-	_cleanup_(x_freep) char *install = replica_path(r, "install");
-	struct catch_up *c = r->catch_up; /* Stays: the core waits for this work. */
-	int rc;
-
-	if (FAULT_POINT("catch_up.commit") || rename(c->dir, install) != 0) {
-		return err_set_errno(e, errno, "rename '%s' to '%s'", c->dir, install);
-	}
-	rc = file_sync_dir(r->dir, e);
-	if (rc != 0) {
-		return rc;
-	}
-	fsm_free(r->applier.fsm);
-	kv_close(r->applier.kv);
-	rc = catch_up_move_store(r, e);
-	return rc == 0 ? replica_open_store(r, e) : rc;
-}
-
-void catch_up_swapped(struct replica *r)
-{
-	_cleanup_(buf_release) struct buf record = BUF_INIT;
-	struct catch_up *c = r->catch_up;
-
-	assert(c != NULL && c->state == CATCH_UP_INSTALLING);
-	proposer_doubt(r);
-	snapshot_record_encode(&c->snapshot, &record);
-	entry_log_reset(r->log, c->install_seq, c->snapshot.index + 1, buf_bytes(&record));
-	r->bytes_to_flush = 0;
-	r->flushed_index = c->snapshot.index;
-}
-
-void catch_up_persisted(struct replica *r, uint64_t seq)
-{
-	struct catch_up *c = r->catch_up;
-	struct err e = {0};
-
-	if (c == NULL || c->state != CATCH_UP_INSTALLING || c->install_seq != seq) {
-		return;
-	}
-	if (catch_up_end_install(r, &e) != 0) {
-		fail_stop("end an install: %s", e.text); /* Done again at the next start. */
-	}
-	log_info("op=catch_up index=%llu msg=\"installed\"", (unsigned long long)c->snapshot.index);
-	r->catch_up = NULL;
-	catch_up_free(c);
-	reader_applied(r);
-	driver_installed(r->driver, 0);
 }
 
 /* No work runs any more. */

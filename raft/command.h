@@ -25,6 +25,7 @@
 	X(COMMAND_SERVER_WEIGHT, 10, "server_weight", server_weight, 2)          \
 	X(COMMAND_SERVER_FORGET, 11, "server_forget", server_forget, 2)          \
 	X(COMMAND_VOTERS_SET, 12, "voters_set", voters_set, 2)                   \
+	X(COMMAND_HASH_ASK, 13, "hash_ask", hash_ask, 2)                         \
 	X(COMMAND_SERVICE_CREATE, 16, "service_create", service_create, 1)       \
 	X(COMMAND_SERVICE_ENROL, 17, "service_enrol", service_enrol, 1)          \
 	X(COMMAND_SERVICE_DISABLE, 18, "service_disable", service_disable, 1)    \
@@ -100,6 +101,10 @@ struct command_time_jump {
 struct command_hash_report {
 	uint64_t node, index;
 	uint8_t hash[32];
+};
+/* A node in quarantine, which was rebuilt since, asks everybody to report as of this entry. */
+struct command_hash_ask {
+	uint64_t node;
 };
 struct command_expire {
 	uint32_t max_rows; /* 1 .. EXPIRE_ROWS_MAX */

@@ -152,6 +152,11 @@ void body_hash_report(struct codec *c, struct command_hash_report *body)
 	codec_fixed(c, body->hash, sizeof body->hash);
 }
 
+void body_hash_ask(struct codec *c, struct command_hash_ask *body)
+{
+	codec_u64(c, &body->node, 1);
+}
+
 void body_expire(struct codec *c, struct command_expire *body)
 {
 	codec_u32(c, &body->max_rows, 1, EXPIRE_ROWS_MAX);

@@ -161,7 +161,7 @@ static struct raft_entry *start_entries(const struct driver_start *start)
 
 /* The last configuration of a log counts as open until it is applied again; the state machine may
  * have it already. */
-static void start_close_configuration(struct driver *driver)
+void driver_close_configuration(struct driver *driver)
 {
 	uint64_t open = driver->raft.configuration_uncommitted_index;
 
@@ -187,6 +187,7 @@ int driver_start(struct driver *driver, const struct driver_start *start, struct
 	}
 	driver->started = true;
 	driver->applied = driver->apply_issued = start->applied;
+	driver->rebuilding = start->rebuild;
 	tail_reset(&driver->tail, start->first_index + start->n);
 	if (start->n == 0 && start->snapshot != NULL) {
 		tail_reset(&driver->tail, start->snapshot->index + 1);
@@ -207,7 +208,7 @@ int driver_start(struct driver *driver, const struct driver_start *start, struct
 	event.start.n_entries = (unsigned)start->n;
 	if (driver_enter(driver)) {
 		(void)driver_step(driver, &event, NULL); /* Ends in driver_die() on failure. */
-		start_close_configuration(driver);
+		driver_close_configuration(driver);
 		driver_leave(driver);
 	}
 	for (size_t i = 0; i < start->n; i++) {
@@ -328,6 +329,8 @@ struct driver_status driver_status(const struct driver *driver)
 		.transferee = raft_transferee(raft),
 		.installing = driver->installing,
 		.fetching = driver->fetch.state == FETCH_RUNNING,
+		.rebuilding = driver->rebuilding,
+		.fetched = driver->fetch.state == FETCH_READY,
 		.configuration_index = raft->configuration_committed_index,
 		.configuration_open = raft->configuration_uncommitted_index,
 		.inflight_bytes = driver->inflight_bytes,
@@ -344,9 +347,10 @@ const struct driver_counters *driver_counters(const struct driver *driver)
 uint64_t driver_deadline_ms(const struct driver *driver)
 {
 	uint64_t due = driver->deadline_ms, reads = reads_deadline(driver);
-	uint64_t tell = commit_tell_deadline(driver);
+	uint64_t tell = commit_tell_deadline(driver), rebuild = rebuild_deadline(driver);
 
 	due = reads < due ? reads : due;
+	due = rebuild < due ? rebuild : due;
 	return tell < due ? tell : due;
 }
 

@@ -81,6 +81,10 @@ struct driver_io {
 	 * one step that a crash leaves done or undone; then call driver_installed(). seq as in
 	 * append. < 0 is fatal. */
 	int (*install)(void *ctx, uint64_t seq, const struct driver_snapshot *snapshot);
+	/* Rebuilding: queues behind all earlier apply calls: put the fetched data in place of the
+	 * live, as one step that a crash leaves done or undone, and leave the log as it is; then
+	 * call driver_replaced(). < 0 is fatal. */
+	int (*replace)(void *ctx, const struct driver_snapshot *snapshot);
 
 	/* --- reads --- */
 
@@ -159,6 +163,9 @@ struct driver_start {
 	size_t n;
 	const struct driver_log_entry *entries; /* Borrowed during the call. */
 	uint64_t applied; /* The state machine has these; >= snapshot->index. */
+	/* The state machine's data is lost or worth nothing: as driver_rebuild(), at once. Then
+	 * applied is snapshot->index (0 without one), whatever the data stands at. */
+	bool rebuild;
 };
 
 /* The first entry of a new cluster's log (index 1, term 1): append it to the empty log and store
@@ -205,6 +212,8 @@ void driver_manifest(struct driver *driver, uint64_t peer, int rc,
 void driver_fetched(struct driver *driver, int rc);
 /* Answers io->install(). rc < 0 is fatal. */
 void driver_installed(struct driver *driver, int rc);
+/* Answers io->replace(). rc < 0 is fatal. */
+void driver_replaced(struct driver *driver, int rc);
 
 /* The state machine's data up to index is durable by itself (flushed), so the log before it is
  * needed only for peers: records a snapshot at index and lets the log forget what is behind it by
@@ -241,6 +250,15 @@ KLUIS_MUST_CHECK int driver_transfer(struct driver *driver, uint64_t peer);
 KLUIS_MUST_CHECK int driver_send(
 	struct driver *driver, uint64_t peer, const struct message *message);
 
+/* The state machine's data is worth nothing: nothing is applied any more; the leader is asked for a
+ * snapshot no older than what was, which is fetched and put in its place. Log, term and vote stay,
+ * and with them every promise of this node, which votes and acknowledges as before. Ends with
+ * status.rebuilding false. */
+void driver_rebuild(struct driver *driver);
+/* Goes on with the data that is there; what was asked for meanwhile is forgotten. KLUIS_EBUSY: it
+ * is being replaced. Not after a start with `rebuild`: there is none. */
+KLUIS_MUST_CHECK int driver_rebuild_stop(struct driver *driver);
+
 /* Leader: replace the configuration. Refused with a sentence in e unless: an entry of this term is
  * committed, none is open, next differs by one member (added as standby, promoted, demoted, or
  * removed as standby; never the leader itself), VOTERS_MIN stay, and
@@ -265,7 +283,8 @@ struct driver_status {
 	uint64_t applied, first;       /* first: of the log. */
 	uint64_t snapshot;	       /* Index of the last recorded or installed one. */
 	uint64_t transferee;
-	bool installing, fetching;
+	bool installing, fetching, rebuilding;
+	bool fetched;					  /* What was fetched is still wanted. */
 	uint64_t configuration_index, configuration_open; /* Committed; uncommitted or 0. */
 	size_t inflight_bytes;				  /* Proposed here and not yet committed. */
 };
@@ -294,7 +313,7 @@ struct driver_peer_status driver_peer_status(const struct driver *driver, uint64
 struct driver_counters {
 	uint64_t steps, elections, received, malformed, dropped_stale, dropped_rejections,
 		dropped_old_connection, dropped_votes, splits, truncations, installs, timer_clamps,
-		log_reads, held, read_rounds, refused_changes, commits_told;
+		log_reads, held, read_rounds, refused_changes, commits_told, replaces;
 };
 const struct driver_counters *driver_counters(const struct driver *driver);
 

@@ -109,8 +109,8 @@ bool apply_issue(struct driver *driver)
 	uint64_t limit = apply_limit(driver);
 	unsigned n = 0;
 
-	if (driver->installing || driver->apply_token != 0 || limit <= driver->apply_issued ||
-		driver->apply_entries == APPLY_ENTRIES_MAX) {
+	if (driver->installing || driver->rebuilding || driver->apply_token != 0 ||
+		limit <= driver->apply_issued || driver->apply_entries == APPLY_ENTRIES_MAX) {
 		return false;
 	}
 	while (n < APPLY_ENTRIES_MAX && driver->apply_issued + n < limit) {
@@ -143,6 +143,9 @@ void apply_read_done(struct driver *driver, int rc, struct entry **entries, unsi
 		driver_die(driver, rc == 0 ? KLUIS_ECORRUPT : rc, "committed entry in the log");
 		return;
 	}
+	if (driver->rebuilding) {
+		return; /* Began while they were read. */
+	}
 	(void)apply_give(driver, entries, n); /* What does not fit is read again. */
 }
 
@@ -155,7 +158,7 @@ void driver_applied(struct driver *driver, uint64_t index, int rc)
 		driver_die(driver, rc, "apply");
 	}
 	/* What was under way when a snapshot took its place is in the snapshot. */
-	if (!driver->dead && !driver->installing && index > driver->applied) {
+	if (!driver->dead && !driver->installing && !driver->replacing && index > driver->applied) {
 		assert(index <= driver->apply_issued);
 		driver->apply_entries -= (unsigned)(index - driver->applied);
 		driver->applied = index;

@@ -114,6 +114,8 @@ struct driver {
 	struct driver_snapshot snapshot;
 	bool installing;
 	struct driver_fetch fetch;
+	bool rebuilding, replacing;
+	uint64_t rebuild_asked_ms; /* 0: not yet. */
 	struct driver_reads reads;
 	struct driver_contact contact;
 	struct driver_counters counters;
@@ -139,6 +141,8 @@ int driver_step(
 	struct driver *driver, struct raft_event *event, const struct driver_step_input *input);
 /* What follows from the last steps: barrier, committed configurations, apply, reads. */
 void driver_settle(struct driver *driver);
+/* The state machine has the newest configuration: libraft must know. */
+void driver_close_configuration(struct driver *driver);
 /* Term of the entry at index; 0: neither in the log nor the snapshot's last. */
 uint64_t driver_term_of(const struct driver *driver, uint64_t index);
 uint64_t driver_last_index(const struct driver *driver);
@@ -169,6 +173,9 @@ struct driver_peer *peer_get(struct driver *driver, uint64_t id); /* Makes one i
 void peer_send(struct driver *driver, uint64_t id, const struct message *message);
 void peer_send_append(struct driver *driver, uint64_t id, const struct raft_append_entries *append);
 void peer_want_manifest(struct driver *driver, uint64_t id, uint64_t min_index);
+/* A MESSAGE_SNAPSHOT_WANT. */
+void peer_wants_snapshot(
+	struct driver *driver, struct driver_peer *peer, const struct message *message);
 /* The read that the first held message waited for is there. */
 void peer_read_done(struct driver *driver, struct driver_peer *peer, int rc, struct entry **entries,
 	unsigned n);
@@ -193,6 +200,21 @@ void apply_reset(struct driver *driver, uint64_t index);
 void snapshot_offered(struct driver *driver, uint64_t peer, const struct message *message);
 /* The core took the offer that was fed to it: put the fetched data in place. */
 void snapshot_install(struct driver *driver);
+
+void fetch_begin(struct driver *driver, uint64_t peer, const struct message *message,
+	const struct driver_snapshot *snapshot);
+void fetch_forget(struct driver *driver);
+
+/* driver_rebuild.c */
+/* Whether the snapshot offered may take the place of our data while the log stays. */
+bool rebuild_takes(const struct driver *driver, const struct driver_snapshot *snapshot);
+/* Rebuilding, and nothing is fetched that may help. */
+bool rebuild_idle(const struct driver *driver);
+/* Asks for a snapshot, or puts the fetched one in its place, when that is due. */
+void rebuild_progress(struct driver *driver);
+uint64_t rebuild_deadline(const struct driver *driver); /* UINT64_MAX: nothing to ask. */
+/* Data of snapshot took the place of ours, one way or the other. */
+void rebuild_end(struct driver *driver);
 
 /* driver_contact.c */
 /* Follower: an append of peer's was looked at. */

@@ -332,24 +332,46 @@ void driver_disconnected(struct driver *driver, uint64_t peer)
 
 /* --- snapshots for peers --- */
 
-void peer_want_manifest(struct driver *driver, uint64_t id, uint64_t min_index)
+static void manifest_ask(struct driver *driver, struct driver_peer *peer, uint64_t min_index)
 {
-	struct driver_peer *peer = peer_get(driver, id);
 	int rc;
 
-	peer->core_snapshot = min_index;
 	/* libraft offers again at each rejected heartbeat. */
 	if (peer->manifest_asked_ms != 0 &&
 		driver->now_ms - peer->manifest_asked_ms < SNAPSHOT_RESEND_MS) {
 		return;
 	}
 	peer->manifest_asked_ms = driver->now_ms == 0 ? 1 : driver->now_ms;
+	rc = driver->io.manifest(driver->ctx, peer->id, min_index);
+	if (rc != 0) {
+		driver_die(driver, rc, "make a snapshot for a peer");
+	}
+}
+
+void peer_want_manifest(struct driver *driver, uint64_t id, uint64_t min_index)
+{
+	struct driver_peer *peer = peer_get(driver, id);
+
+	peer->core_snapshot = min_index;
 	if (peer->pinned != 0 && driver_term_of(driver, peer->pinned) != 0) {
 		min_index = peer->pinned; /* What it may be fetching is still good. */
 	}
-	rc = driver->io.manifest(driver->ctx, id, min_index);
-	if (rc != 0) {
-		driver_die(driver, rc, "make a snapshot for a peer");
+	manifest_ask(driver, peer, min_index);
+}
+
+void peer_wants_snapshot(
+	struct driver *driver, struct driver_peer *peer, const struct message *message)
+{
+	uint64_t min_index = message->snapshot_want.min_index;
+
+	if (min_index <= driver->raft.trail.offset) {
+		/* From an older one, which may be there still, nobody goes on: see
+		 * driver_manifest(). */
+		min_index = driver->raft.trail.snapshot.index;
+	}
+	if (driver_is_leader(driver) && message->term == driver->raft.current_term &&
+		min_index <= driver->raft.commit_index) {
+		manifest_ask(driver, peer, min_index);
 	}
 }
 

@@ -5,7 +5,7 @@
 
 #include "raft/driver_impl.h"
 
-static void fetch_forget(struct driver *driver)
+void fetch_forget(struct driver *driver)
 {
 	driver->fetch.state = FETCH_NONE;
 	buf_release(&driver->fetch.manifest);
@@ -41,7 +41,7 @@ static void snapshot_feed(
 	}
 }
 
-static void fetch_begin(struct driver *driver, uint64_t peer, const struct message *message,
+void fetch_begin(struct driver *driver, uint64_t peer, const struct message *message,
 	const struct driver_snapshot *snapshot)
 {
 	int rc;
@@ -73,7 +73,13 @@ void snapshot_offered(struct driver *driver, uint64_t peer, const struct message
 		driver->counters.dropped_stale++;
 		return;
 	}
-	if (driver->installing) {
+	if (driver->installing || driver->replacing) {
+		return;
+	}
+	if (rebuild_takes(driver, &snapshot) && message->term == driver->raft.current_term) {
+		if (rebuild_idle(driver)) {
+			fetch_begin(driver, peer, message, &snapshot);
+		} /* Else that one ends, or is given up, first. */
 		return;
 	}
 	if (snapshot.index <= driver->raft.trail.snapshot.index ||
@@ -110,6 +116,9 @@ void driver_fetched(struct driver *driver, int rc)
 		fetch->state = FETCH_READY;
 		if (driver->installing) { /* Only with GUARD_PREFETCH off. */
 			snapshot_install(driver);
+		} else if (rebuild_takes(driver, &fetch->snapshot)) {
+			driver_leave(driver); /* rebuild_progress() puts it in its place. */
+			return;
 		} else if (fetch->term == driver->raft.current_term && !driver_is_leader(driver)) {
 			snapshot_feed(driver, fetch->source, fetch->term, &fetch->snapshot);
 		} /* Else the new leader's offer decides. */
@@ -154,7 +163,7 @@ void driver_installed(struct driver *driver, int rc)
 		driver->installing = false;
 		driver->snapshot = driver->fetch.snapshot;
 		apply_reset(driver, driver->snapshot.index);
-		fetch_forget(driver);
+		rebuild_end(driver);
 		event.persisted_snapshot.metadata = convert_snapshot(&driver->snapshot);
 		event.persisted_snapshot.last = true;
 		(void)driver_step(driver, &event, NULL); /* Ends in driver_die() on failure. */
@@ -170,8 +179,8 @@ int driver_snapshot_at(
 	const struct raft *raft = &driver->raft;
 	uint64_t term = driver_term_of(driver, index);
 
-	if (driver->dead || driver->installing || term == 0 || index > driver->applied ||
-		raft->configuration_committed_index > index) {
+	if (driver->dead || driver->installing || driver->replacing || term == 0 ||
+		index > driver->applied || raft->configuration_committed_index > index) {
 		return KLUIS_EAGAIN;
 	}
 	ret_snapshot->index = index;

@@ -266,6 +266,10 @@ void driver_settle(struct driver *driver)
 	if (driver->dead) {
 		return;
 	}
+	rebuild_progress(driver);
+	if (driver->dead) {
+		return;
+	}
 	commit_tell(driver);
 	settle_inflight(driver);
 	settle_tail(driver);

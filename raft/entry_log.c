@@ -95,9 +95,7 @@ static int log_check_new(struct entry_log *log, struct err *e)
 
 	if (file_exists(first) || file_exists(snapshot)) {
 		return err_set(e, KLUIS_ECORRUPT,
-			"'%s/state' is missing, but the log is not new: rebuild this node (new id, "
-			"empty directory)",
-			log->dir);
+			"'%s/state' is missing, but the log is not new: " REPLACE_NODE, log->dir);
 	}
 	return 0;
 }
@@ -132,7 +130,7 @@ static int log_open_state(
 	rc = vote_file_open(&log->vote, vote_path, ret_state->log_id, e);
 	return rc == KLUIS_ENOTFOUND ? err_set(e, KLUIS_ECORRUPT,
 					       "'%s' is missing: without it this node could vote "
-					       "twice; rebuild this node (new id, empty directory)",
+					       "twice; " REPLACE_NODE,
 					       vote_path)
 				     : rc;
 }
@@ -153,7 +151,7 @@ static int log_check_vote(const struct entry_log *log, struct err *e)
 	if (log->index.n > 0 && log_index_at(&log->index, last)->term > log->vote.term) {
 		return err_set(e, KLUIS_ECORRUPT,
 			"'%s/vote' says term %" PRIu64 ", but the log has entries of term %" PRIu64
-			": that file is an old copy; rebuild this node (new id, empty directory)",
+			": that file is an old copy; " REPLACE_NODE,
 			log->dir, log->vote.term, log_index_at(&log->index, last)->term);
 	}
 	return 0;
@@ -516,7 +514,7 @@ static int log_read_place(
 		record.index != index || record.term != slot->term || record.type != slot->type) {
 		return err_set(e, KLUIS_ECORRUPT,
 			"'%s': the record at offset %" PRIu32 " (index %" PRIu64
-			") is damaged: rebuild this node (new id, empty directory)",
+			") is damaged: " REPLACE_NODE,
 			slot->segment->path, slot->offset, index);
 	}
 	*ret_entry = entry_copy(index, record.term, (enum entry_type)record.type, record.data);

@@ -245,10 +245,16 @@ static int fsm_apply_command(struct fsm *fsm, const struct command *command,
 	return rc;
 }
 
+/* What an entry's commands were. */
+struct fsm_seen {
+	bool more; /* Than what reports bring about. */
+	bool ask;  /* All are to report. */
+};
+
 /* One command of an entry: what cannot be decoded is refused alike on all nodes, but a command of a
  * later version stops the node: skipping it would make its state another one. */
 static int fsm_apply_item(struct fsm *fsm, const struct payload_item *item,
-	struct fsm_result *result, struct fsm_results *results, bool *ret_more_than_report,
+	struct fsm_result *result, struct fsm_results *results, struct fsm_seen *seen,
 	struct err *e)
 {
 	struct command command;
@@ -264,8 +270,9 @@ static int fsm_apply_item(struct fsm *fsm, const struct payload_item *item,
 		result->rc = rc;
 		return 0;
 	}
-	*ret_more_than_report |= command.type != COMMAND_HASH_REPORT;
+	seen->more |= command.type != COMMAND_HASH_REPORT && command.type != COMMAND_HASH_ASK;
 	rc = fsm_apply_command(fsm, &command, result, &results->replies, e);
+	seen->ask |= command.type == COMMAND_HASH_ASK && result->rc == 0;
 	if (rc == 0 && command.type == COMMAND_HASH_REPORT) {
 		rc = fsm_read_quarantine(fsm, e);
 	}
@@ -275,16 +282,18 @@ static int fsm_apply_item(struct fsm *fsm, const struct payload_item *item,
 	return rc;
 }
 
+/* Reports stand at indexes that do not depend on the state: a node whose state differs may refuse
+ * what others accept, and is found only by a report at the same index. */
 static void fsm_note_report(
-	struct fsm *fsm, uint64_t commands_before, bool more, struct fsm_results *results)
+	struct fsm *fsm, const struct fsm_seen *seen, struct fsm_results *results)
 {
 	struct position *p = txn_position(fsm->txn);
 
-	if (more && p->commands > commands_before) {
+	if (seen->more) {
 		p->report_index = p->index;
 		memcpy(p->report_hash, p->state_hash, sizeof p->report_hash);
 	}
-	if (p->commands / HASH_REPORT_COMMANDS > commands_before / HASH_REPORT_COMMANDS) {
+	if (seen->ask || p->index % HASH_REPORT_ENTRIES == 0) {
 		results->report_due = true;
 		results->report.index = p->index;
 		memcpy(results->report.hash, p->state_hash, sizeof results->report.hash);
@@ -295,10 +304,9 @@ static int fsm_apply_entry(
 	struct fsm *fsm, const struct entry *entry, struct fsm_results *results, struct err *e)
 {
 	struct position *p = txn_position(fsm->txn);
-	uint64_t commands = p->commands;
 	struct payload payload;
 	struct payload_item item;
-	bool more = false;
+	struct fsm_seen seen = {false, false};
 	int rc;
 
 	txn_entry_begin(fsm->txn, entry->index, entry->term);
@@ -324,10 +332,10 @@ static int fsm_apply_entry(
 
 		result->index = entry->index;
 		result->ordinal = i;
-		rc = fsm_apply_item(fsm, &item, result, results, &more, e);
+		rc = fsm_apply_item(fsm, &item, result, results, &seen, e);
 	}
 	if (rc == 0) {
-		fsm_note_report(fsm, commands, more, results);
+		fsm_note_report(fsm, &seen, results);
 	}
 	return rc;
 }

@@ -298,3 +298,15 @@ int apply_hash_report(struct apply *a, const struct command_hash_report *c)
 	}
 	return rc == 0 ? report_judge(a, reports, n, nodes.n) : rc;
 }
+
+/* Changes nothing: fsm.c has the reports made. */
+int apply_hash_ask(struct apply *a, const struct command_hash_ask *c)
+{
+	struct node_row node;
+	int rc = node_store_get(a->view, c->node, &node, a->e);
+
+	if (rc == 0 && !node.quarantined) {
+		rc = err_set(a->e, KLUIS_ECONFLICT, "that node is in no doubt");
+	}
+	return rc;
+}

@@ -15,9 +15,6 @@
 #include "raft/fail_stop.h"
 #include "raft/log_parts.h"
 
-/* An error's text is short: docs/format-log.md says it in full. */
-#define LOG_REBUILD "rebuild this node (new id, empty directory)"
-
 struct log_loader {
 	struct segment_pool *pool;
 	const char *dir;
@@ -53,14 +50,14 @@ static int load_map(struct log_loader *l, const char *path, struct log_map *map)
 	void *at;
 
 	if (fd < 0 && errno == ENOENT) {
-		return err_set(l->e, KLUIS_ECORRUPT, "'%s' is missing: " LOG_REBUILD, path);
+		return err_set(l->e, KLUIS_ECORRUPT, "'%s' is missing: " REPLACE_NODE, path);
 	}
 	if (fd < 0 || fstat(fd, &st) != 0) {
 		return err_set_errno(l->e, errno, "open '%s'", path);
 	}
 	if (st.st_size < SEGMENT_HEAD_BYTES || st.st_size > INT32_MAX) {
 		return err_set(l->e, KLUIS_ECORRUPT,
-			"'%s' has %lld bytes, which no segment has: " LOG_REBUILD, path,
+			"'%s' has %lld bytes, which no segment has: " REPLACE_NODE, path,
 			(long long)st.st_size);
 	}
 	at = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED | MAP_POPULATE, fd, 0);
@@ -82,18 +79,18 @@ static int load_head(struct log_loader *l, const char *path, struct bytes bytes,
 	}
 	if (rc != 0) {
 		return err_set(
-			l->e, rc, "'%s': the head at offset 0 is damaged: " LOG_REBUILD, path);
+			l->e, rc, "'%s': the head at offset 0 is damaged: " REPLACE_NODE, path);
 	}
 	if (memcmp(ret_head->log_id, l->state->log_id, LOG_ID_BYTES) != 0) {
 		return err_set(l->e, KLUIS_ECORRUPT,
-			"'%s' belongs to another log (offset 8): it was copied here: " LOG_REBUILD,
+			"'%s' belongs to another log (offset 8): it was copied here: " REPLACE_NODE,
 			path);
 	}
 	if (ret_head->epoch != epoch || ret_head->bytes != bytes.len) {
 		return err_set(l->e, KLUIS_ECORRUPT,
 			"'%s' holds segment %" PRIu64 " of %" PRIu32
 			" bytes (offset 24): it was renamed, cut or replaced by an old "
-			"copy: " LOG_REBUILD,
+			"copy: " REPLACE_NODE,
 			path, ret_head->epoch, ret_head->bytes);
 	}
 	return 0;
@@ -160,7 +157,7 @@ static int load_records(struct log_loader *l, struct segment_file *file, struct 
 		if (!load_record(l, file, &record, at)) {
 			return err_set(l->e, KLUIS_ECORRUPT,
 				"'%s': the record at offset %zu does not follow the one before it "
-				"(index %" PRIu64 " after %" PRIu64 "): " LOG_REBUILD,
+				"(index %" PRIu64 " after %" PRIu64 "): " REPLACE_NODE,
 				file->path, at, record.index, log_index_last(l->index));
 		}
 		crc = record.crc;
@@ -212,7 +209,7 @@ static int load_last(struct log_loader *l, struct segment_file *file, struct byt
 	if (segment_is_damaged(&file->head, bytes, at)) {
 		return err_set(l->e, KLUIS_ECORRUPT,
 			"'%s': the record at offset %zu is damaged and intact ones follow "
-			"it: " LOG_REBUILD,
+			"it: " REPLACE_NODE,
 			file->path, at);
 	}
 	l->loaded.end = (uint32_t)at;
@@ -230,7 +227,7 @@ static int load_middle(struct log_loader *l, struct segment_file *file, struct b
 	if (rc == 0 && (at != next->prev_end || crc != next->prev_crc)) {
 		rc = err_set(l->e, KLUIS_ECORRUPT,
 			"'%s': the records end at offset %zu instead of %" PRIu32
-			": the one there is damaged, or the file is an old copy: " LOG_REBUILD,
+			": the one there is damaged, or the file is an old copy: " REPLACE_NODE,
 			file->path, at, next->prev_end);
 	}
 	return rc;
@@ -281,7 +278,7 @@ static int load_segment(struct log_loader *l, uint64_t epoch)
 	if (head.first_index != log_index_last(l->index) + 1) {
 		return err_set(l->e, KLUIS_ECORRUPT,
 			"'%s' begins at index %" PRIu64 " instead of %" PRIu64
-			" (offset 32): " LOG_REBUILD,
+			" (offset 32): " REPLACE_NODE,
 			path, head.first_index, log_index_last(l->index) + 1);
 	}
 	file = load_keep(l, path, &head);
@@ -309,8 +306,8 @@ static int load_unborn(struct log_loader *l, const char *path, uint64_t epoch)
 		return 0;
 	}
 	return err_set(l->e, KLUIS_ECORRUPT,
-		"'%s' is newer than '%s/state' knows: that file is an old copy: " LOG_REBUILD, path,
-		l->dir);
+		"'%s' is newer than '%s/state' knows: that file is an old copy: " REPLACE_NODE,
+		path, l->dir);
 }
 
 static int load_stray_segment(struct log_loader *l, const char *path, uint64_t epoch)

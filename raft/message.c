@@ -26,6 +26,7 @@ static const char *const message_names[] = {
 	[MESSAGE_READ_INDEX_RESULT] = "read_index_result",
 	[MESSAGE_PROPOSE] = "propose",
 	[MESSAGE_PROPOSE_RESULT] = "propose_result",
+	[MESSAGE_SNAPSHOT_WANT] = "snapshot_want",
 };
 
 const char *message_type_name(enum message_type type)
@@ -141,6 +142,11 @@ static void encode_propose_result(const struct message *message, struct buf *to)
 	buf_put_u64(to, message->propose_result.first_seq);
 	buf_put_u64(to, message->propose_result.seq);
 	buf_put_u8(to, (unsigned)-message->propose_result.rc);
+}
+
+static void encode_snapshot_want(const struct message *message, struct buf *to)
+{
+	buf_put_u64(to, message->snapshot_want.min_index);
 }
 
 /* --- decode: each returns NULL or the field that is wrong --- */
@@ -335,6 +341,12 @@ static const char *decode_propose_result(struct wire *w, struct message *message
 	return message->propose_result.first_seq <= message->propose_result.seq ? NULL : "sequence";
 }
 
+static const char *decode_snapshot_want(struct wire *w, struct message *message)
+{
+	message->snapshot_want.min_index = wire_index(w);
+	return NULL;
+}
+
 static const struct message_codec {
 	void (*encode)(const struct message *message, struct buf *to);
 	const char *(*decode)(struct wire *w, struct message *message);
@@ -351,6 +363,7 @@ static const struct message_codec {
 	[MESSAGE_READ_INDEX_RESULT] = {encode_read_index_result, decode_read_index_result},
 	[MESSAGE_PROPOSE] = {encode_propose, decode_propose},
 	[MESSAGE_PROPOSE_RESULT] = {encode_propose_result, decode_propose_result},
+	[MESSAGE_SNAPSHOT_WANT] = {encode_snapshot_want, decode_snapshot_want},
 };
 
 void message_encode(const struct message *message, struct buf *header)

@@ -20,7 +20,8 @@ enum message_type {
 	MESSAGE_READ_INDEX_RESULT = 10,
 	MESSAGE_PROPOSE = 11, /* Follower: put these commands into the log. */
 	MESSAGE_PROPOSE_RESULT = 12,
-	MESSAGE_TYPE_MAX = MESSAGE_PROPOSE_RESULT,
+	MESSAGE_SNAPSHOT_WANT = 13, /* Follower: my data is worth nothing, offer me yours. */
+	MESSAGE_TYPE_MAX = MESSAGE_SNAPSHOT_WANT,
 };
 
 /* One command of a MESSAGE_PROPOSE; its origin is the sender of the message. */
@@ -92,6 +93,9 @@ struct message {
 			int rc;		    /* 0: in the leader's log, outcome comes by apply. */
 			uint64_t first_seq;
 		} propose_result;
+		struct {
+			uint64_t min_index; /* One that stands there or later. */
+		} snapshot_want;
 	};
 };
 

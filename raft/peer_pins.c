@@ -244,15 +244,13 @@ int peer_pins_open(struct peer_pins *pins, const char *path,
 	*pins = (struct peer_pins){.n = 0};
 	rc = slot_file_open(&pins->slots, path, pins_magic, payload, sizeof payload, e);
 	if (rc == 0 && peer_pins_decode(payload, pins) != 0) {
-		rc = err_set(e, KLUIS_ECORRUPT,
-			"'%s' holds no possible pins; rebuild this node (new id, empty directory)",
-			path);
+		rc = err_set(e, KLUIS_ECORRUPT, "'%s' holds no possible pins; " REPLACE_NODE, path);
 	}
 	if (rc == 0 && (memcmp(pins->incarnation, incarnation, INCARNATION_BYTES) != 0 ||
 			       pins->node_id != node_id)) {
 		rc = err_set(e, KLUIS_ECORRUPT,
 			"'%s' belongs to another log or node: it was copied here, or the log was "
-			"made anew; rebuild this node (new id, empty directory)",
+			"made anew; " REPLACE_NODE,
 			path);
 	}
 	if (rc != 0) {

@@ -91,6 +91,7 @@ static bool propose_passes_floor(struct bytes bytes)
 	case COMMAND_READONLY:
 	case COMMAND_TIME_JUMP:
 	case COMMAND_HASH_REPORT:
+	case COMMAND_HASH_ASK:
 	case COMMAND_EXPIRE:
 	case COMMAND_SERVICE_DISABLE:
 	case COMMAND_SESSION_CREATE:

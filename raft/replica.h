@@ -72,6 +72,12 @@ KLUIS_MUST_CHECK int replica_bootstrap(const char *dir, uint64_t node_id,
 KLUIS_MUST_CHECK int replica_bootstrap_restored(const char *dir, uint64_t node_id,
 	const struct replica_server *servers, unsigned n_servers, struct err *e);
 
+/* The store of a node that does not run is worth nothing: removes it, so that the next start has it
+ * made anew from a peer. Refuses unless log, vote and pins are whole, in which stands everything
+ * that this node promised: KLUIS_ECORRUPT names what is not; KLUIS_EBUSY: the node runs. Blocking.
+ */
+KLUIS_MUST_CHECK int replica_give_up_store(const char *dir, uint64_t node_id, struct err *e);
+
 /* Opens log and store, checks that they belong together, starts the core and apply threads and the
  * links, and returns; an election may take some time more. Blocking (reads the whole log). On
  * failure nothing is left running and *ret_replica is untouched: KLUIS_ECORRUPT names file, offset
@@ -138,7 +144,9 @@ struct replica_status {
 	uint64_t cluster_time_ms;
 	uint8_t state_hash[32]; /* At state_hash_index. */
 	uint64_t state_hash_index;
-	bool quarantined; /* A majority disagrees with our state: rebuild from a peer. */
+	bool quarantined; /* A majority disagrees with our state, or there is none: see rebuilding.
+			   */
+	bool rebuilding;  /* The store is being replaced by a peer's. */
 	bool read_only;	  /* Below the disk floor. */
 	bool begun;	  /* All first members have met: before that this node takes no part. */
 	bool ready; /* In touch with a leader, or leading a quorum that answers, and nearly all

@@ -90,9 +90,12 @@ static void applier_entries(struct replica *r, struct apply_job *job)
 	struct err e = {0};
 
 	if (fsm_apply(r->applier.fsm, job->entries, job->n, &job->results, &e) != 0) {
-		fail_stop("apply entries %llu to %llu: %s",
+		fail_stop("apply entries %llu to %llu: %s%s",
 			(unsigned long long)job->entries[0]->index,
-			(unsigned long long)job->entries[job->n - 1]->index, e.text);
+			(unsigned long long)job->entries[job->n - 1]->index, e.text,
+			e.code == KLUIS_ECORRUPT
+				? " ('kluisd rebuild' replaces the store by a peer's)"
+				: "");
 	}
 }
 
@@ -146,6 +149,18 @@ static void applier_install(struct replica *r)
 	applier_open_gate(&r->applier);
 }
 
+/* As applier_install(), but the log stays. */
+static void applier_replace(struct replica *r)
+{
+	struct err e = {0};
+
+	applier_close_gate(&r->applier);
+	if (rebuild_swap(r, &e) != 0) {
+		fail_stop("replace the store by the fetched one: %s", e.text);
+	}
+	applier_open_gate(&r->applier);
+}
+
 static void applier_done_cb(struct mail *mail);
 
 static void applier_do(struct replica *r, struct apply_job *job)
@@ -162,6 +177,9 @@ static void applier_do(struct replica *r, struct apply_job *job)
 		break;
 	case APPLY_INSTALL:
 		applier_install(r);
+		break;
+	case APPLY_REPLACE:
+		applier_replace(r);
 		break;
 	case APPLY_STOP:
 		break;
@@ -198,12 +216,7 @@ static void applier_entries_done(struct replica *r, struct apply_job *job)
 	cluster_clock_applied(r);
 	proposer_applied(r, &job->results, job->position.term);
 	reader_applied(r);
-	if (job->results.quarantined && !atomic_load(&r->quarantined)) {
-		log_err("op=state_hash index=%llu msg=\"a majority disagrees with this node's "
-			"state: rebuild it from a peer\"",
-			(unsigned long long)job->position.index);
-	}
-	atomic_store(&r->quarantined, job->results.quarantined); /* Ends when it agrees again. */
+	rebuild_judged(r, job->results.quarantined);
 	if (job->results.report_due) {
 		replica_report(r, &job->results.report);
 	}
@@ -229,6 +242,8 @@ static void applier_done_cb(struct mail *mail)
 		replica_flushed(r, job->index);
 	} else if (job->kind == APPLY_INSTALL) {
 		catch_up_swapped(r);
+	} else if (job->kind == APPLY_REPLACE) {
+		rebuild_swapped(r);
 	}
 	apply_job_free(job);
 }

@@ -234,6 +234,9 @@ int replica_open_store(struct replica *r, struct err *e)
 			r->applier.kv = NULL;
 		}
 	}
+	if (rc == KLUIS_ECORRUPT || rc == KLUIS_EIO) {
+		return err_wrap(e, rc, "open the store ('kluisd rebuild' replaces it by a peer's)");
+	}
 	return rc == 0 ? 0 : err_wrap(e, rc, "open the store");
 }
 
@@ -301,7 +304,7 @@ static int boot_finish_install(struct replica *r, struct err *e)
 	}
 	rc = file_read(path, LOG_SNAPSHOT_BYTES_MAX, &record, e);
 	if (rc == 0) {
-		rc = catch_up_move_store(r, e);
+		rc = catch_up_move_store(r, "install", e);
 	}
 	if (rc == 0) {
 		rc = boot_begin_log(r, buf_bytes(&record), e);
@@ -319,14 +322,14 @@ static int boot_check(const struct replica *r, struct err *e)
 		return err_set(e, KLUIS_ECORRUPT,
 			"the log in '%s/log' ends at %" PRIu64
 			", but the store has applied %" PRIu64
-			": the log is an old copy; rebuild this node (new id, empty directory)",
+			": the log is an old copy; " REPLACE_NODE,
 			r->dir, last, applied);
 	}
 	if (applied + 1 < first) {
 		return err_set(e, KLUIS_ECORRUPT,
 			"the log in '%s/log' begins at %" PRIu64
 			", but the store has applied only %" PRIu64
-			": the store is an old copy; rebuild this node (new id, empty directory)",
+			": the store is an old copy; 'kluisd rebuild' replaces it by a peer's",
 			r->dir, first, applied);
 	}
 	return 0;
@@ -338,6 +341,9 @@ int replica_boot(struct replica *r, struct err *e)
 
 	if (rc == 0) {
 		rc = boot_finish_install(r, e);
+	}
+	if (rc == 0) {
+		rc = rebuild_boot(r, e);
 	}
 	if (rc == 0) {
 		rc = boot_open_log(r, e);
@@ -353,12 +359,46 @@ int replica_boot(struct replica *r, struct err *e)
 	}
 	r->position = *fsm_position(r->applier.fsm);
 	atomic_store(&r->applied, r->position.index);
-	atomic_store(&r->quarantined, fsm_quarantined(r->applier.fsm));
-	rc = boot_check(r, e);
+	rebuild_judged(r, fsm_quarantined(r->applier.fsm));
+	rc = r->without_data ? 0 : boot_check(r, e);
 	if (rc == 0) {
 		peer_pins_start(&r->pins); /* Nobody else has the directory: the log is locked. */
 	}
 	return rc;
+}
+
+/* --- a store that is given up --- */
+
+/* Whether what this node promised is all there: its log, its vote, its pins. */
+static int boot_check_promises(const struct replica *r, struct err *e)
+{
+	_cleanup_(x_freep) char *path = replica_path(r, "peers");
+	struct peer_pins pins = {.n = 0};
+	struct boot_log b;
+	int rc = replica_meet_check(r, e);
+
+	if (rc == 0) {
+		rc = boot_log_open(&b, r->dir, e);
+	}
+	if (rc == 0) {
+		rc = peer_pins_open(&pins, path, entry_log_id(b.log), r->node_id, e);
+		peer_pins_close(&pins);
+		boot_log_close(&b);
+	}
+	return rc;
+}
+
+int replica_give_up_store(const char *dir, uint64_t node_id, struct err *e)
+{
+	struct replica r = {.dir = (char *)(uintptr_t)dir, .node_id = node_id};
+	_cleanup_(x_freep) char *marker = replica_path(&r, REBUILD_MARKER);
+	_cleanup_(x_freep) char *db = replica_path(&r, "db");
+	int rc = boot_check_promises(&r, e);
+
+	if (rc == 0) {
+		rc = file_write(marker, bytes_str(REBUILD_MARKER_TEXT), 0600, e);
+	}
+	return rc == 0 ? file_remove_tree(db, e) : rc;
 }
 
 /* --- the driver --- */
@@ -405,6 +445,10 @@ int replica_boot_driver(struct replica *r, struct err *e)
 	if (rc == 0 && entry_log_snapshot(r->log).len > 0) {
 		rc = snapshot_record_decode(entry_log_snapshot(r->log), &snapshot, e);
 		start.snapshot = &snapshot;
+	}
+	if (rc == 0 && r->without_data) {
+		start.rebuild = true;
+		start.applied = start.snapshot == NULL ? 0 : snapshot.index;
 	}
 	if (rc == 0) {
 		rc = driver_start(r->driver, &start, e);

@@ -87,13 +87,26 @@ void replica_report(struct replica *r, const struct fsm_report *report)
 }
 
 /* Another one leads rather than this node; asked again at the next look. */
+/* Not always to the one that is furthest, nor all the time: it may have the same reason to hand
+ * over, and the two would keep the cluster from its work. */
 static void house_hand_over(struct replica *r)
 {
-	if (driver_status(r->driver).role == DRIVER_LEADER) {
-		int rc = driver_transfer(r->driver, 0);
+	uint64_t now_ms = replica_now(r);
+	const struct member *to;
+	int rc;
 
-		(void)rc; /* Nobody is there to take it, or it is under way. */
+	if (driver_status(r->driver).role != DRIVER_LEADER || r->peers.n == 0 ||
+		(r->handed_over_ms != 0 && now_ms - r->handed_over_ms < HAND_OVER_MS)) {
+		return;
 	}
+	to = &r->peers.member[random_below(r->random, r->peers.n)];
+	if (to->id == r->node_id || to->role != MEMBER_VOTER) {
+		return; /* Another one at the next look. */
+	}
+	rc = driver_transfer(r->driver, to->id);
+	if (rc == 0) {
+		r->handed_over_ms = now_ms;
+	} /* Else it is not there to take it, or it is under way. */
 }
 
 /* --- the disk --- */
@@ -341,6 +354,7 @@ static void status_store(struct replica *r, struct replica_status *s)
 	memcpy(s->state_hash, r->position.state_hash, sizeof s->state_hash);
 	s->state_hash_index = r->position.index;
 	s->quarantined = atomic_load(&r->quarantined);
+	s->rebuilding = driver_status(r->driver).rebuilding;
 	s->read_only = atomic_load(&r->read_only);
 	s->certificate_not_after_ms = links_certificate_not_after_ms(r->links);
 	s->free_bytes = r->free_bytes;
@@ -392,6 +406,7 @@ void replica_house(struct replica *r)
 	house_transfers(r);
 	cluster_clock_tick(r);
 	catch_up_tick(r);
+	rebuild_tick(r);
 	checkpoint_tick(r);
 	replica_peers_update(r);
 	replica_status_update(r);

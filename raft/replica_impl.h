@@ -22,7 +22,14 @@
 
 /* --- the apply thread --- */
 
-enum apply_kind { APPLY_ENTRIES, APPLY_FLUSH, APPLY_WORK, APPLY_INSTALL, APPLY_STOP };
+enum apply_kind {
+	APPLY_ENTRIES,
+	APPLY_FLUSH,
+	APPLY_WORK,
+	APPLY_INSTALL,
+	APPLY_REPLACE,
+	APPLY_STOP
+};
 
 struct apply_job {
 	struct mail mail;
@@ -183,6 +190,12 @@ struct replica {
 	_Atomic bool
 		quarantined; /* A majority disagrees with the store: clients are shown nothing. */
 
+	/* A store that is worth nothing. */
+	bool without_data; /* There is none: set at the start, cleared by what a peer gives. */
+	uint64_t rebuild_due_ms, rebuild_wait_ms, rebuilt_ms; /* Next, its wait; 0: never yet. */
+	uint64_t hash_asked_ms;
+	uint64_t handed_over_ms;
+
 	struct replica_transfer *transfers;
 
 	/* Stopping. */
@@ -304,9 +317,32 @@ void catch_up_progress(const struct replica *r, uint64_t *ret_bytes, uint64_t *r
 /* Apply thread: the point of no return, then closes the store, puts the fetched one in its place
  * and opens it. */
 KLUIS_MUST_CHECK int catch_up_swap(struct replica *r, struct err *e);
-/* Puts install/db in the place of db; nothing to do when it is there already. Durable. */
-KLUIS_MUST_CHECK int catch_up_move_store(const struct replica *r, struct err *e);
+/* Puts from_dir/db (from_dir in r->dir) in the place of db; nothing to do when it is there already.
+ * Durable. */
+KLUIS_MUST_CHECK int catch_up_move_store(
+	const struct replica *r, const char *from_dir, struct err *e);
 /* Store and log are in place and durable: removes install/, before the log goes on. Blocking. */
 KLUIS_MUST_CHECK int catch_up_end_install(const struct replica *r, struct err *e);
+
+#define REBUILD_MARKER	    "rebuild" /* A file in the directory: the store is given up. */
+#define REBUILD_MARKER_TEXT "KRB1"
+
+/* --- rebuild.c: a store that is worth nothing is replaced by a peer's, the log stays --- */
+/* Ends a replacement that a crash cut short; removes a store that is to be rebuilt and sets
+ * r->without_data. Before the store is opened, behind the end of an install. */
+KLUIS_MUST_CHECK int rebuild_boot(struct replica *r, struct err *e);
+int rebuild_replace(struct replica *r, const struct driver_snapshot *snapshot); /* io.replace */
+/* Apply thread: as catch_up_swap(). */
+KLUIS_MUST_CHECK int rebuild_swap(struct replica *r, struct err *e);
+void rebuild_swapped(struct replica *r);
+/* The store is another one, by an install or a replacement. */
+void rebuild_done(struct replica *r);
+/* A fetch was given up. */
+void rebuild_failed(struct replica *r, int rc);
+/* What the store says of itself now. */
+void rebuild_judged(struct replica *r, bool quarantined);
+void rebuild_tick(struct replica *r);
+/* Durable: no rebuild is asked for. */
+KLUIS_MUST_CHECK int rebuild_forget(const struct replica *r, struct err *e);
 
 #endif

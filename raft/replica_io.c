@@ -153,6 +153,11 @@ static int io_install(void *ctx, uint64_t seq, const struct driver_snapshot *sna
 	return catch_up_install(ctx, seq, snapshot);
 }
 
+static int io_replace(void *ctx, const struct driver_snapshot *snapshot)
+{
+	return rebuild_replace(ctx, snapshot);
+}
+
 static void io_read_ready(void *ctx, uint64_t token, int rc, uint64_t index)
 {
 	reader_ready(ctx, token, rc, index);
@@ -176,6 +181,7 @@ const struct driver_io replica_driver_io = {
 	.manifest = io_manifest,
 	.fetch = io_fetch,
 	.install = io_install,
+	.replace = io_replace,
 	.read_ready = io_read_ready,
 	.fatal = io_fatal,
 };

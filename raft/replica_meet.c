@@ -34,8 +34,8 @@ int replica_meet_check(const struct replica *r, struct err *e)
 
 		if (!file_exists(path)) {
 			return err_set(e, KLUIS_ECORRUPT,
-				"'%s' is missing: this node has lost its log or its peers; "
-				"rebuild it (new id, empty directory)",
+				"'%s' is missing: this node has lost its log or its "
+				"peers; " REPLACE_NODE,
 				path);
 		}
 	}

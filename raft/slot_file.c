@@ -130,16 +130,14 @@ static int slot_file_load(struct slot_file *file, uint8_t *payload, struct err *
 	}
 	if (both.len != SLOT_FILE_BYTES) {
 		return err_set(e, KLUIS_ECORRUPT,
-			"'%s' has %zu bytes instead of %d: it was cut or replaced; rebuild this "
-			"node (new id, empty directory)",
+			"'%s' has %zu bytes instead of %d: it was cut or replaced; " REPLACE_NODE,
 			file->path, both.len, SLOT_FILE_BYTES);
 	}
 	rc = slot_pick(file, buf_bytes(&both), payload, &file->sequence, &equal);
 	if (rc != 0) {
 		return err_set(e, rc,
-			"'%s': neither slot (offsets 0 and %d) is good; rebuild this node (new id, "
-			"empty directory)",
-			file->path, SLOT_STRIDE_BYTES);
+			"'%s': neither slot (offsets 0 and %d) is good; " REPLACE_NODE, file->path,
+			SLOT_STRIDE_BYTES);
 	}
 	file->fd = open(file->path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
 	if (file->fd < 0) {

@@ -8,6 +8,10 @@
 #include "base/buf.h"
 #include "base/err.h"
 
+/* What to do when log, vote or pins are damaged: this node has promised what it does not know any
+ * more. For the end of an error's text. */
+#define REPLACE_NODE "replace this node by one of a new id ('kluisctl member replace')"
+
 enum {
 	SLOT_PAYLOAD_BYTES_MAX = 2048,
 	SLOT_STRIDE_BYTES = 4096, /* A torn block takes one slot, never both. */

@@ -158,7 +158,7 @@ class Damage(unittest.TestCase):
         self.assertGreater(len(last.records), 2)
         at, size = last.records[len(last.records) // 2]
         flip(last.path, at + size - 9)
-        self.check_refused(last.path.name, f"offset {at}", "rebuild this node")
+        self.check_refused(last.path.name, f"offset {at}", "replace this node")
         self.others_serve()
 
     def test_flipped_byte_in_a_full_segment(self):
@@ -168,25 +168,25 @@ class Damage(unittest.TestCase):
         first = segments[0]
         at, size = first.records[len(first.records) // 2]
         flip(first.path, at + RECORD_HEAD_BYTES)
-        self.check_refused(first.path.name, f"offset {at}", "rebuild this node")
+        self.check_refused(first.path.name, f"offset {at}", "replace this node")
         self.others_serve()
 
     def test_damaged_head(self):
         data = self.down()
         flip(self.segments(data)[-1].path, 24)
-        self.check_refused("segment-", "offset 0", "rebuild this node")
+        self.check_refused("segment-", "offset 0", "replace this node")
 
     def test_cut_segment(self):
         data = self.down()
         path = self.segments(data)[-1].path
         os.truncate(path, os.path.getsize(path) // 2)
-        self.check_refused(path.name, "rebuild this node")
+        self.check_refused(path.name, "replace this node")
 
     def test_missing_segment(self):
         data = self.down()
         path = self.segments(data)[0].path
         path.unlink()
-        self.check_refused(path.name, "is missing", "rebuild this node")
+        self.check_refused(path.name, "is missing", "replace this node")
 
     # --- vote and state ---
 
@@ -206,13 +206,13 @@ class Damage(unittest.TestCase):
         data = self.down()
         flip(data / "log" / "vote", 20)
         flip(data / "log" / "vote", 4096 + 20)
-        self.check_refused("/log/vote", "neither slot (offsets 0 and 4096)", "rebuild this node")
+        self.check_refused("/log/vote", "neither slot (offsets 0 and 4096)", "replace this node")
         self.others_serve()
 
     def test_missing_vote(self):
         data = self.down()
         (data / "log" / "vote").unlink()
-        self.check_refused("/log/vote", "could vote twice", "rebuild this node")
+        self.check_refused("/log/vote", "could vote twice", "replace this node")
 
     def test_old_copy_of_the_vote(self):
         c = self.cluster
@@ -230,20 +230,20 @@ class Damage(unittest.TestCase):
         c.start(leader)
         directory = self.down()
         (directory / "log" / "vote").write_bytes(old)
-        self.check_refused("/vote' says term", "old copy", "rebuild this node")
+        self.check_refused("/vote' says term", "old copy", "replace this node")
 
     def test_state(self):
         data = self.down()
         flip(data / "log" / "state", 20)
         flip(data / "log" / "state", 4096 + 20)
-        self.check_refused("/log/state", "neither slot", "rebuild this node")
+        self.check_refused("/log/state", "neither slot", "replace this node")
 
     # --- identity and store ---
 
     def test_identity(self):
         data = self.down()
         flip(data / "identity", 10)
-        self.check_refused("/identity", "rebuild this node")
+        self.check_refused("/identity", "replace this node")
 
     def test_store_that_is_behind_a_missing_log(self):
         data = self.down()

@@ -141,6 +141,7 @@ static void disk_install(struct sim_disk *disk, const struct disk_op *op)
 	disk->has_snapshot = true;
 	machine_free(disk->machine);
 	disk->machine = machine_clone(op->machine, 0);
+	disk->lost = false;
 }
 
 /* n: of an append, how many entries. */

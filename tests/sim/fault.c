@@ -56,6 +56,34 @@ static void fault_all_crash(struct sim *sim)
 	}
 }
 
+static bool fault_without_data(const struct sim_node *node)
+{
+	return node->disk.lost || (node->up && driver_status(node->driver).rebuilding);
+}
+
+/* The data of a node is lost or in doubt, its log is not. One of at least three voters has its own,
+ * for only a leader gives. */
+static void fault_data(struct sim *sim)
+{
+	struct sim_node *node = fault_victim(sim);
+	unsigned without = 0;
+
+	for (unsigned i = 1; i <= SIM_NODES; i++) {
+		without += fault_without_data(sim->node[i]);
+	}
+	if (without >= VOTERS_MIN - 1 || fault_without_data(node)) {
+		return;
+	}
+	if (node->up && sim_chance(sim, 500)) {
+		node_rebuild(node);
+		return;
+	}
+	if (node->up) {
+		node_crash(node);
+	}
+	node_lose_data(node);
+}
+
 /* Two sides that do not hear each other. */
 static void fault_split(struct sim *sim)
 {
@@ -181,6 +209,7 @@ static const struct fault {
 	{fault_disk, 1},
 	{fault_transfer, 1},
 	{fault_change, 6},
+	{fault_data, 1},
 };
 
 void fault_event(struct sim *sim)

@@ -176,6 +176,15 @@ static int io_install(void *ctx, uint64_t seq, const struct driver_snapshot *sna
 	return 0;
 }
 
+static int io_replace(void *ctx, const struct driver_snapshot *snapshot)
+{
+	struct sim_node *node = ctx;
+
+	assert(node->staged != NULL && machine_index(node->staged) == snapshot->index);
+	sim_push(node->sim, 1 + sim_random(node->sim, 100), EVENT_REPLACE, node, 0, NULL);
+	return 0;
+}
+
 static void io_read_ready(void *ctx, uint64_t token, int rc, uint64_t index)
 {
 	client_read_ready(ctx, token, rc, index);
@@ -203,6 +212,7 @@ static const struct driver_io node_io = {
 	.manifest = io_manifest,
 	.fetch = io_fetch,
 	.install = io_install,
+	.replace = io_replace,
 	.read_ready = io_read_ready,
 	.fatal = io_fatal,
 };
@@ -280,7 +290,9 @@ static void node_driver_start(struct sim_node *node)
 		.first_index = disk->first,
 		.n = disk->n,
 		.entries = entries,
-		.applied = machine_index(node->machine)};
+		.applied = disk->lost ? (disk->has_snapshot ? disk->snapshot.index : 0)
+				      : machine_index(node->machine),
+		.rebuild = disk->lost};
 	struct err e = {0};
 
 	if (node->sim->options.bug == BUG_OLD_SLOT && disk->old_term != 0) {
@@ -355,6 +367,7 @@ void node_crash(struct sim_node *node)
 	sim->stats.stale_dropped += driver_counters(node->driver)->dropped_old_connection;
 	sim->stats.elections += driver_counters(node->driver)->elections;
 	sim->stats.installs += driver_counters(node->driver)->installs;
+	sim->stats.replaces += driver_counters(node->driver)->replaces;
 	sim->stats.read_rounds += driver_counters(node->driver)->read_rounds;
 	node_drop_volatile(node);
 	node->up = false;
@@ -421,6 +434,21 @@ void node_after(struct sim_node *node)
 
 /* --- events --- */
 
+/* As the replica does: who has no data does not lead. Not always to the same one, which may have
+ * none either. */
+static void node_hand_over(struct sim_node *node)
+{
+	struct driver_status status = driver_status(node->driver);
+	uint64_t to = 1 + sim_random(node->sim, SIM_NODES);
+
+	if (status.role == DRIVER_LEADER && status.rebuilding && status.transferee == 0 &&
+		to != node->id) {
+		int rc = driver_transfer(node->driver, to);
+
+		(void)rc; /* Nobody is there to take it: later. */
+	}
+}
+
 static void node_timer(struct sim_node *node, uint64_t gen)
 {
 	uint64_t due;
@@ -433,6 +461,7 @@ static void node_timer(struct sim_node *node, uint64_t gen)
 	if (due <= node->sim->now_ms) {
 		node->inside = true;
 		driver_tick(node->driver);
+		node_hand_over(node);
 		node_after(node);
 	} else {
 		node_arm(node);
@@ -644,6 +673,44 @@ static void node_installed(struct sim_node *node)
 	node_after(node);
 }
 
+static void node_replaced(struct sim_node *node)
+{
+	node_drop_batches(node);
+	machine_free(node->machine);
+	machine_free(node->flushing);
+	machine_free(node->disk.machine);
+	node->flushing = NULL;
+	node->machine = node->staged;
+	node->staged = NULL;
+	node->disk.machine = machine_clone(node->machine, node->id);
+	node->disk.lost = false;
+	sim_say(node->sim, "node %u has the data of a peer: %llu", node->id,
+		(unsigned long long)machine_index(node->machine));
+	oracle_state(
+		node->sim, node->id, machine_index(node->machine), machine_hash(node->machine));
+	client_reads_serve(node);
+	node->inside = true;
+	driver_replaced(node->driver, 0);
+	node_after(node);
+}
+
+void node_lose_data(struct sim_node *node)
+{
+	assert(!node->up);
+	machine_free(node->disk.machine);
+	node->disk.machine = machine_new(node->id);
+	node->disk.lost = true;
+	sim_say(node->sim, "node %u has lost its data", node->id);
+}
+
+void node_rebuild(struct sim_node *node)
+{
+	assert(node->up);
+	node->inside = true;
+	driver_rebuild(node->driver);
+	node_after(node);
+}
+
 void node_event(struct sim_node *node, const struct sim_event *event)
 {
 	bool current = event->epoch == node->epoch;
@@ -685,6 +752,9 @@ void node_event(struct sim_node *node, const struct sim_event *event)
 			break;
 		case EVENT_FETCH:
 			node_fetched(node, event->arg);
+			break;
+		case EVENT_REPLACE:
+			node_replaced(node);
 			break;
 		default:
 			break;

@@ -93,7 +93,7 @@ struct sim_options {
 struct sim_stats {
 	uint64_t events, steps, elections, crashes, io_errors, snapshots, installs, transfers,
 		changes, acked, unknown, reads, stale_dropped, truncations, log_reads, packets,
-		read_rounds, losses, joins, wishes;
+		read_rounds, replaces, losses, joins, wishes;
 };
 
 struct sim;
@@ -111,6 +111,7 @@ enum sim_event_kind {
 	EVENT_FLUSH,
 	EVENT_MANIFEST,
 	EVENT_FETCH,
+	EVENT_REPLACE,
 	EVENT_RESTART,
 	EVENT_CLIENT,
 	EVENT_FAULT,
@@ -282,6 +283,7 @@ struct sim_disk {
 	bool has_snapshot;
 	struct driver_snapshot snapshot;
 	struct machine *machine; /* As last flushed. */
+	bool lost;		 /* It is worth nothing: to be replaced by a peer's. */
 
 	struct disk_op *queue, **queue_tail; /* Not yet synced. */
 	unsigned queued, syncing;
@@ -382,6 +384,9 @@ void node_free(struct sim_node *node);
 void node_bootstrap(struct sim_node *node, const struct configuration *configuration);
 void node_start(struct sim_node *node);
 void node_crash(struct sim_node *node);
+/* A node that is down: its log is whole, the rest is not. */
+void node_lose_data(struct sim_node *node);
+void node_rebuild(struct sim_node *node); /* One that runs doubts its data. */
 /* After every driver call: crashes that are due, the timer, what the io functions put aside. */
 void node_after(struct sim_node *node);
 void node_event(struct sim_node *node, const struct sim_event *event);

@@ -132,19 +132,21 @@ static void stats_print(const struct sim_stats *stats)
 {
 	(void)printf(
 		"events %llu steps %llu elections %llu crashes %llu io_errors %llu snapshots %llu "
-		"installs %llu transfers %llu changes %llu truncations %llu log_reads %llu\n"
+		"installs %llu replaces %llu transfers %llu changes %llu truncations %llu "
+		"log_reads %llu\n"
 		"packets %llu old_connection %llu acked %llu unknown %llu reads %llu rounds %llu\n"
 		"losses %llu joins %llu wishes %llu\n",
 		(unsigned long long)stats->events, (unsigned long long)stats->steps,
 		(unsigned long long)stats->elections, (unsigned long long)stats->crashes,
 		(unsigned long long)stats->io_errors, (unsigned long long)stats->snapshots,
-		(unsigned long long)stats->installs, (unsigned long long)stats->transfers,
-		(unsigned long long)stats->changes, (unsigned long long)stats->truncations,
-		(unsigned long long)stats->log_reads, (unsigned long long)stats->packets,
-		(unsigned long long)stats->stale_dropped, (unsigned long long)stats->acked,
-		(unsigned long long)stats->unknown, (unsigned long long)stats->reads,
-		(unsigned long long)stats->read_rounds, (unsigned long long)stats->losses,
-		(unsigned long long)stats->joins, (unsigned long long)stats->wishes);
+		(unsigned long long)stats->installs, (unsigned long long)stats->replaces,
+		(unsigned long long)stats->transfers, (unsigned long long)stats->changes,
+		(unsigned long long)stats->truncations, (unsigned long long)stats->log_reads,
+		(unsigned long long)stats->packets, (unsigned long long)stats->stale_dropped,
+		(unsigned long long)stats->acked, (unsigned long long)stats->unknown,
+		(unsigned long long)stats->reads, (unsigned long long)stats->read_rounds,
+		(unsigned long long)stats->losses, (unsigned long long)stats->joins,
+		(unsigned long long)stats->wishes);
 }
 
 /* Of this process on a core: what else runs on the machine does not count. */

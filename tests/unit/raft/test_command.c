@@ -25,6 +25,7 @@ static const struct command samples[] = {
 	{.type = COMMAND_TIME_JUMP,
 		.time_jump = {.n_readings = 2, .reading = {{1, 100}, {2, 200}}}},
 	{.type = COMMAND_HASH_REPORT, .hash_report = {.node = 1, .index = 5, .hash = {6}}},
+	{.type = COMMAND_HASH_ASK, .hash_ask = {.node = 3}},
 	{.type = COMMAND_EXPIRE, .expire = {.max_rows = EXPIRE_ROWS_MAX}},
 	{.type = COMMAND_SERVERS_BEGIN,
 		.servers_begin = {.voters = 3, .n_servers = 2, .server = {{1, {1}}, {9, {2}}}}},

@@ -1,13 +1,16 @@
 #include "tests/lib/test.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/fault.h"
+#include "storage/key_codec.h"
 #include "storage/page_store.h"
 #include "storage/snapshot_store.h"
 #include "storage/session_store.h"
 #include "storage/upkeep_store.h"
 #include "tests/lib/fixture/check.h"
+#include "tests/lib/fixture/forget.h"
 #include "tests/lib/fixture/machine.h"
 
 struct world {
@@ -202,6 +205,33 @@ static void test_no_majority_blames_nobody(void **state)
 	assert_int_equal(report(w, 1, 1000000, 1), KLUIS_EINVAL);
 }
 
+/* Who is quarantined can ask to be judged: everybody reports as of that entry. */
+static void test_ask_for_judgement(void **state)
+{
+	struct command c = {.type = COMMAND_HASH_ASK, .hash_ask = {.node = 6}};
+	struct world *w = *state;
+	uint64_t before;
+
+	for (uint64_t node = 1; node <= 6; node++) {
+		assert_int_equal(announce(w, node, 2), 0);
+	}
+	assert_int_equal(fixture_machine_do(&w->m, &c), KLUIS_ECONFLICT);
+	assert_false(w->m.results.report_due);
+	for (uint64_t node = 1; node <= 6; node++) {
+		assert_int_equal(report(w, node, 2, node == 6), 0);
+	}
+	assert_true(node_of(w, 6).quarantined);
+	before = fsm_position(w->m.fsm)->report_index;
+	assert_int_equal(fixture_machine_do(&w->m, &c), 0);
+	assert_true(w->m.results.report_due);
+	assert_true(w->m.results.report.index == fsm_position(w->m.fsm)->index);
+	assert_memory_equal(w->m.results.report.hash, fsm_position(w->m.fsm)->state_hash, 32);
+	assert_true(fsm_position(w->m.fsm)->report_index == before); /* No news to report on. */
+	c.hash_ask.node = 77;
+	assert_int_equal(fixture_machine_do(&w->m, &c), KLUIS_ENOTFOUND);
+	assert_false(w->m.results.report_due);
+}
+
 static void test_reports_are_bounded(void **state)
 {
 	struct world *w = *state;
@@ -222,7 +252,7 @@ static void test_report_is_due_by_commands(void **state)
 	unsigned due = 0;
 	uint64_t last = fsm_position(w->m.fsm)->report_index;
 
-	for (unsigned i = 0; i < 2 * HASH_REPORT_COMMANDS; i++) {
+	for (unsigned i = 0; i < 2 * HASH_REPORT_ENTRIES; i++) {
 		w->m.now_ms++;
 		assert_int_equal(announce(w, 1, 1), 0);
 		if (w->m.results.report_due) {
@@ -294,6 +324,36 @@ static uint64_t cycle(struct world *w, uint64_t slot)
 	}
 	assert_int_equal(snapshot_of(w, id).state, SNAPSHOT_CONFIRMED);
 	return id;
+}
+
+/* A node may differ in what it refuses: it must report at the same places all the same, or nobody
+ * would ever find out. */
+static void test_reports_stand_at_the_same_index(void **state)
+{
+	struct world *w = *state, other;
+	struct kv *kv = kv_memory_clone(w->m.kv);
+	struct command enable = {
+		.type = COMMAND_SERVICE_CREATE, .service_create = {.actor = bytes_str("op")}};
+	unsigned due = 0;
+
+	assert_true(fixture_forget_rows(kv, KEY_CLUSTER) > 0);
+	fixture_machine_init(&other.m, kv);
+	for (unsigned i = 0; i < HASH_REPORT_ENTRIES; i++) {
+		char name[16];
+
+		(void)snprintf(name, sizeof name, "n%u", i);
+		enable.service_create.name = bytes_str(name);
+		assert_int_equal(fixture_machine_do(&w->m, &enable), 0);
+		assert_int_not_equal(fixture_machine_do(&other.m, &enable), 0);
+		assert_int_equal(w->m.results.report_due, other.m.results.report_due);
+		assert_true(fsm_position(w->m.fsm)->report_index ==
+			    fsm_position(other.m.fsm)->report_index);
+		due += w->m.results.report_due;
+	}
+	assert_int_equal(due, 1);
+	assert_memory_not_equal(
+		fsm_position(w->m.fsm)->report_hash, fsm_position(other.m.fsm)->report_hash, 32);
+	fixture_machine_release(&other.m);
 }
 
 static void test_snapshot_cycles(void **state)
@@ -679,8 +739,10 @@ int main(void)
 		T(test_time_is_monotone),
 		T(test_divergence_by_majority),
 		T(test_no_majority_blames_nobody),
+		T(test_ask_for_judgement),
 		T(test_reports_are_bounded),
 		T(test_report_is_due_by_commands),
+		T(test_reports_stand_at_the_same_index),
 		T(test_snapshot_cycles),
 		T(test_snapshot_one_taker),
 		T(test_snapshot_fail_and_manual),

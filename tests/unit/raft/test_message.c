@@ -6,7 +6,7 @@
 #include "base/wire.h"
 #include "raft/message.h"
 
-enum { SAMPLES = 15 };
+enum { SAMPLES = 16 };
 
 static struct configuration sample_configuration(void)
 {
@@ -100,6 +100,10 @@ static void sample(unsigned n, struct buf *to)
 		break;
 	case 13:
 		message.append = (struct message_append){4, 2, 3, 1, entries};
+		break;
+	case 14:
+		message.type = MESSAGE_SNAPSHOT_WANT;
+		message.snapshot_want.min_index = 12;
 		break;
 	default:
 		message.type = MESSAGE_VOTE;

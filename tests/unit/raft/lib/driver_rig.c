@@ -131,6 +131,15 @@ static int rig_install(void *ctx, uint64_t seq, const struct driver_snapshot *sn
 	return 0;
 }
 
+static int rig_replace(void *ctx, const struct driver_snapshot *snapshot)
+{
+	struct driver_rig *rig = ctx;
+
+	rig->replaces++;
+	rig->applied = snapshot->index;
+	return rig->fail_replace;
+}
+
 static void rig_read_ready(void *ctx, uint64_t token, int rc, uint64_t index)
 {
 	struct driver_rig *rig = ctx;
@@ -161,6 +170,7 @@ static const struct driver_io rig_io = {
 	.manifest = rig_manifest,
 	.fetch = rig_fetch,
 	.install = rig_install,
+	.replace = rig_replace,
 	.read_ready = rig_read_ready,
 	.fatal = rig_fatal,
 };
@@ -193,7 +203,8 @@ static void rig_start(struct driver_rig *rig, const struct rig_disk *disk)
 		.n = disk->last - disk->snapshot,
 		.entries = entries,
 		.snapshot = disk->snapshot == 0 ? NULL : &snapshot,
-		.applied = disk->applied};
+		.applied = disk->applied,
+		.rebuild = disk->rebuild};
 	int rc;
 
 	for (size_t i = 0; i < start.n; i++) {

@@ -21,7 +21,8 @@ struct driver_rig {
 	uint64_t write_seq;	    /* Of the last append or install. */
 	struct entry *log[RIG_MAX]; /* By index, as appended. */
 	uint64_t log_last;
-	unsigned appends, votes, applies, fetches, installs, manifests, records, reads, fatal;
+	unsigned appends, votes, applies, fetches, installs, replaces, manifests, records, reads,
+		fatal;
 	uint64_t term, vote;
 	uint64_t applied; /* Last index given to apply. */
 	uint64_t read_token, read_first;
@@ -31,7 +32,7 @@ struct driver_rig {
 	unsigned ready;
 	uint64_t ready_token, ready_index;
 	int ready_rc;
-	int fail_append, fail_vote; /* KLUIS_E*: what the next one returns. */
+	int fail_append, fail_vote, fail_replace; /* KLUIS_E*: what the next one returns. */
 	struct configuration configuration;
 };
 
@@ -42,6 +43,7 @@ struct rig_disk {
 	uint64_t snapshot; /* Its index (term 1); the log begins behind it. 0: at 1. */
 	uint64_t last;	   /* Of the log: barriers of term 1 behind the first entry. */
 	uint64_t applied;
+	bool rebuild; /* Without data: applied is the snapshot's. */
 };
 
 /* guard: DRIVER_GUARD_MAX for all on; else that one is off, as those of `more` (BIT()s) are. */

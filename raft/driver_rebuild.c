@@ -1,0 +1,131 @@
+/* A peer's data takes the place of our own, which is lost or worth nothing, while the log stays.
+ * What this node promised stands in its log and its vote: it votes, acknowledges and may lead
+ * meanwhile. The state machine is a function of the log, so that data which stands at an entry that
+ * our own log has, too, is what ours would be. */
+#include <assert.h>
+
+#include "raft/driver_impl.h"
+
+bool rebuild_takes(const struct driver *driver, const struct driver_snapshot *snapshot)
+{
+	return driver->rebuilding && snapshot->index >= driver->apply_issued &&
+	       driver_term_of(driver, snapshot->index) == snapshot->term;
+}
+
+void rebuild_end(struct driver *driver)
+{
+	driver->rebuilding = driver->replacing = false;
+	driver->rebuild_asked_ms = 0;
+	fetch_forget(driver);
+}
+
+/* --- asking --- */
+
+bool rebuild_idle(const struct driver *driver)
+{
+	const struct driver_fetch *fetch = &driver->fetch;
+
+	if (!driver->rebuilding || driver->installing || driver->replacing) {
+		return false;
+	}
+	/* One from before the rebuilding began, which our log passed, is of no use. */
+	return fetch->state == FETCH_NONE ||
+	       (fetch->state == FETCH_READY && !rebuild_takes(driver, &fetch->snapshot) &&
+		       fetch->snapshot.index <= driver_last_index(driver));
+}
+
+static bool rebuild_asks(const struct driver *driver)
+{
+	return rebuild_idle(driver) && !driver_is_leader(driver) && driver_leader(driver) != 0;
+}
+
+uint64_t rebuild_deadline(const struct driver *driver)
+{
+	if (!rebuild_asks(driver)) {
+		return UINT64_MAX;
+	}
+	return driver->rebuild_asked_ms == 0 ? driver->now_ms
+					     : driver->rebuild_asked_ms + SNAPSHOT_RESEND_MS;
+}
+
+static void rebuild_ask(struct driver *driver)
+{
+	struct message message = {.type = MESSAGE_SNAPSHOT_WANT, .term = driver->raft.current_term};
+
+	/* No older than what is there: what was applied is not applied again. */
+	message.snapshot_want.min_index = driver->apply_issued;
+	driver->rebuild_asked_ms = driver->now_ms == 0 ? 1 : driver->now_ms;
+	peer_send(driver, driver_leader(driver), &message);
+}
+
+/* --- putting it in place --- */
+
+/* Only at what our own disk has: behind the end of the log a crash would leave the state machine
+ * ahead of it. */
+static bool rebuild_ready(const struct driver *driver)
+{
+	return driver->fetch.state == FETCH_READY && !driver->installing && !driver->replacing &&
+	       rebuild_takes(driver, &driver->fetch.snapshot) &&
+	       driver->fetch.snapshot.index <= driver->raft.last_stored;
+}
+
+static void rebuild_replace(struct driver *driver)
+{
+	int rc;
+
+	driver->replacing = true;
+	driver->counters.replaces++;
+	apply_reset(driver, driver->applied);
+	rc = driver->io.replace(driver->ctx, &driver->fetch.snapshot);
+	if (rc != 0) {
+		driver_die(driver, rc, "replace the state machine's data");
+	}
+}
+
+void rebuild_progress(struct driver *driver)
+{
+	if (rebuild_ready(driver)) {
+		rebuild_replace(driver);
+	} else if (rebuild_deadline(driver) <= driver->now_ms) {
+		rebuild_ask(driver);
+	}
+}
+
+void driver_replaced(struct driver *driver, int rc)
+{
+	if (!driver_enter(driver)) {
+		return;
+	}
+	assert(driver->replacing && driver->fetch.state == FETCH_READY);
+	if (rc != 0) {
+		driver_die(driver, rc, "replace the state machine's data");
+	} else {
+		apply_reset(driver, driver->fetch.snapshot.index);
+		rebuild_end(driver);
+		driver_close_configuration(driver);
+	}
+	driver_leave(driver);
+}
+
+/* --- begin and end --- */
+
+void driver_rebuild(struct driver *driver)
+{
+	if (driver_enter(driver)) {
+		driver->rebuilding = true;
+		driver_leave(driver);
+	}
+}
+
+int driver_rebuild_stop(struct driver *driver)
+{
+	if (driver->replacing) {
+		return KLUIS_EBUSY;
+	}
+	if (driver_enter(driver)) {
+		driver->rebuilding = false;
+		driver->rebuild_asked_ms = 0;
+		driver_leave(driver);
+	}
+	return 0;
+}

@@ -1,0 +1,306 @@
+/* A peer's data takes the place of our own, and the log with its promises stays. */
+#include "tests/lib/test.h"
+
+#include "tests/unit/raft/lib/driver_rig.h"
+
+static const struct rig_disk whole = {.voters = 5, .term = 5, .last = 10, .applied = 4};
+/* Its log begins behind 4; the data is gone. */
+static const struct rig_disk without_data = {
+	.voters = 5, .term = 5, .snapshot = 4, .last = 10, .applied = 4, .rebuild = true};
+
+static struct driver_rig *rig_clean(const struct rig_disk *disk)
+{
+	return rig_new(disk, DRIVER_GUARD_MAX, 0);
+}
+
+static bool rebuilding(const struct driver_rig *rig)
+{
+	return driver_status(rig->driver).rebuilding;
+}
+
+/* The leader, node 2, makes itself known: all up to 10 is committed. */
+static void led_by_2(struct driver_rig *rig)
+{
+	rig_append(rig, 2, 5, 10, 1, 10, NULL, 0);
+}
+
+/* Time passes under that leader. */
+static void led_for(struct driver_rig *rig, unsigned ms)
+{
+	for (unsigned at = 0; at < ms; at += 50) {
+		rig_tick(rig, 50);
+		led_by_2(rig);
+	}
+}
+
+/* Answers the log read that apply waits for. */
+static void give_read(struct driver_rig *rig)
+{
+	struct entry *entries[LOG_READ_ENTRIES_MAX];
+
+	for (unsigned i = 0; i < rig->read_n; i++) {
+		entries[i] = entry_ref(rig->log[rig->read_first + i]);
+	}
+	driver_read_done(rig->driver, rig->read_token, 0, entries, rig->read_n);
+}
+
+static void offer(struct driver_rig *rig, uint64_t peer, uint64_t index, uint64_t index_term)
+{
+	struct message_snapshot snapshot = {.index = index,
+		.index_term = index_term,
+		.configuration_index = 1,
+		.configuration = rig->configuration,
+		.manifest = bytes_str("files")};
+	struct message message = {.type = MESSAGE_SNAPSHOT, .term = 5, .snapshot = &snapshot};
+
+	assert_int_equal(rig_receive(rig, peer, &message), 0);
+}
+
+static uint64_t wanted(struct driver_rig *rig)
+{
+	struct message message;
+	uint64_t index;
+
+	assert_true(rig_last(rig, 2, MESSAGE_SNAPSHOT_WANT, &message));
+	assert_int_equal(message.term, 5);
+	index = message.snapshot_want.min_index;
+	message_release(&message);
+	return index;
+}
+
+static void test_data_is_replaced_and_the_log_stays(void **state)
+{
+	struct driver_rig *rig = rig_clean(&without_data);
+	struct entry *entry = rig_command(11, 5);
+	struct message answer;
+
+	(void)state;
+	assert_int_equal(rig_count(rig, 0, MESSAGE_SNAPSHOT_WANT), 0); /* No leader is known. */
+	led_by_2(rig);
+	assert_int_equal(wanted(rig), 4);
+	assert_int_equal(rig->applies, 0);
+	/* What it promises meanwhile it promises as ever. */
+	rig_append(rig, 2, 5, 10, 1, 10, &entry, 1);
+	rig_persist(rig);
+	assert_true(rig_last(rig, 2, MESSAGE_APPEND_RESULT, &answer));
+	assert_true(answer.append_result.rejected == 0 && answer.append_result.last_index == 11);
+	offer(rig, 2, 7, 1);
+	assert_int_equal(rig->fetches, 1);
+	offer(rig, 2, 7, 1);
+	assert_int_equal(rig->fetches, 1); /* That one is under way. */
+	driver_fetched(rig->driver, 0);
+	assert_int_equal(rig->replaces, 1);
+	assert_int_equal(rig->installs, 0);
+	assert_true(rebuilding(rig));
+	rig_append(rig, 2, 5, 11, 5, 11, NULL, 0);
+	assert_int_equal(rig->applies, 0); /* Not in between. */
+	driver_replaced(rig->driver, 0);
+	assert_false(rebuilding(rig));
+	assert_int_equal(rig->read_first, 8);
+	give_read(rig);
+	assert_int_equal(rig->applied, 11); /* From 8 on: the rig asserts the order. */
+	assert_int_equal(driver_status(rig->driver).first, 5);
+	assert_int_equal(rig->fatal, 0);
+	entry_unref(entry);
+	rig_free(rig);
+}
+
+/* While it runs: what is applied stays what it is until the other takes its place, and that one is
+ * no older. */
+static void test_data_in_doubt(void **state)
+{
+	struct driver_rig *rig = rig_clean(&whole);
+
+	(void)state;
+	driver_rebuild(rig->driver);
+	led_by_2(rig);
+	assert_int_equal(rig->applied, 4);
+	assert_int_equal(wanted(rig), 4);
+	offer(rig, 2, 3, 1);
+	assert_int_equal(rig->fetches, 0);
+	rig_forget(rig);
+	led_for(rig, SNAPSHOT_RESEND_MS - 100);
+	assert_int_equal(rig_count(rig, 2, MESSAGE_SNAPSHOT_WANT), 0);
+	led_for(rig, 200);
+	assert_int_equal(wanted(rig), 4); /* Asked again. */
+	offer(rig, 2, 9, 1);
+	driver_fetched(rig->driver, KLUIS_EIO);
+	offer(rig, 2, 9, 1); /* Given up, offered again. */
+	assert_int_equal(rig->fetches, 2);
+	driver_fetched(rig->driver, 0);
+	driver_applied(rig->driver, 4, 0); /* Late news of the old data. */
+	driver_replaced(rig->driver, 0);
+	assert_int_equal(driver_status(rig->driver).applied, 9);
+	give_read(rig);
+	assert_int_equal(rig->applied, 10);
+	rig_free(rig);
+}
+
+/* Behind the end of what our disk has a crash would leave data without its log. */
+static void test_only_at_what_the_disk_has(void **state)
+{
+	struct driver_rig *rig = rig_clean(&without_data);
+	struct entry *entry = rig_command(11, 5);
+
+	(void)state;
+	rig_append(rig, 2, 5, 10, 1, 10, &entry, 1);
+	offer(rig, 2, 11, 5);
+	driver_fetched(rig->driver, 0);
+	assert_int_equal(rig->replaces, 0);
+	rig_persist(rig);
+	assert_int_equal(rig->replaces, 1);
+	entry_unref(entry);
+	rig_free(rig);
+}
+
+/* A snapshot of what our log does not have takes the log's place, too, as ever. */
+static void test_log_that_is_behind(void **state)
+{
+	struct driver_rig *rig = rig_clean(&without_data);
+
+	(void)state;
+	led_by_2(rig);
+	offer(rig, 2, 30, 5);
+	driver_fetched(rig->driver, 0);
+	assert_int_equal(rig->replaces, 0);
+	assert_int_equal(rig->installs, 1);
+	driver_persisted(rig->driver, rig->write_seq, 0);
+	driver_installed(rig->driver, 0);
+	assert_false(rebuilding(rig));
+	assert_int_equal(driver_status(rig->driver).applied, 30);
+	rig_free(rig);
+}
+
+/* The same index with another term is not what our log says. */
+static void test_another_history(void **state)
+{
+	struct driver_rig *rig = rig_clean(&without_data);
+
+	(void)state;
+	led_by_2(rig);
+	offer(rig, 2, 7, 3);
+	driver_fetched(rig->driver, 0);
+	assert_int_equal(rig->replaces, 0);
+	rig_free(rig);
+}
+
+/* What was fetched before, for a log that was behind then, is no help now. */
+static void test_an_old_fetch_is_in_nobodys_way(void **state)
+{
+	struct driver_rig *rig = rig_clean(&whole);
+	struct entry *entries[4];
+
+	(void)state;
+	led_by_2(rig);
+	offer(rig, 2, 12, 5);
+	rig_append(rig, 3, 6, 10, 1, 10, NULL, 0); /* Another leader meanwhile. */
+	driver_fetched(rig->driver, 0);
+	assert_int_equal(rig->installs, 0);
+	for (unsigned i = 0; i < 4; i++) {
+		entries[i] = rig_command(11 + i, 6);
+	}
+	rig_append(rig, 3, 6, 10, 1, 14, entries, 4);
+	rig_persist(rig);
+	give_read(rig);
+	assert_int_equal(rig->applied, 14);
+	rig_forget(rig);
+	driver_rebuild(rig->driver);
+	rig_tick(rig, 10);
+	assert_int_equal(rig_count(rig, 3, MESSAGE_SNAPSHOT_WANT), 1);
+	for (unsigned i = 0; i < 4; i++) {
+		entry_unref(entries[i]);
+	}
+	rig_free(rig);
+}
+
+static void test_stop(void **state)
+{
+	struct driver_rig *rig = rig_clean(&whole);
+
+	(void)state;
+	driver_rebuild(rig->driver);
+	led_by_2(rig);
+	offer(rig, 2, 9, 1);
+	assert_int_equal(rig->applied, 4);
+	assert_int_equal(driver_rebuild_stop(rig->driver), 0);
+	give_read(rig);
+	assert_int_equal(rig->applied, 10); /* Goes on with what is there. */
+	driver_fetched(rig->driver, 0);
+	assert_int_equal(rig->replaces, 0);
+	assert_int_equal(rig->installs, 0);
+	driver_rebuild(rig->driver);
+	led_for(rig, SNAPSHOT_RESEND_MS + 50);
+	offer(rig, 2, 10, 1);
+	driver_fetched(rig->driver, 0);
+	assert_int_equal(rig->replaces, 1);
+	assert_int_equal(driver_rebuild_stop(rig->driver), KLUIS_EBUSY); /* Too late. */
+	driver_replaced(rig->driver, 0);
+	rig_free(rig);
+}
+
+static void test_errors_are_fatal(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < 2; i++) {
+		struct driver_rig *rig = rig_clean(&without_data);
+
+		rig->fail_replace = i == 0 ? KLUIS_EIO : 0;
+		led_by_2(rig);
+		offer(rig, 2, 7, 1);
+		driver_fetched(rig->driver, 0);
+		if (i == 1) {
+			driver_replaced(rig->driver, KLUIS_EIO);
+		}
+		assert_int_equal(rig->fatal, 1);
+		rig_free(rig);
+	}
+}
+
+static void want(struct driver_rig *rig, uint64_t peer, uint64_t term, uint64_t min_index)
+{
+	struct message message = {.type = MESSAGE_SNAPSHOT_WANT, .term = term};
+
+	message.snapshot_want.min_index = min_index;
+	assert_int_equal(rig_receive(rig, peer, &message), 0);
+}
+
+static void test_what_a_leader_gives(void **state)
+{
+	struct driver_rig *rig = rig_clean(&without_data);
+	uint64_t term;
+
+	(void)state;
+	want(rig, 2, 5, 7);
+	assert_int_equal(rig->manifests, 0); /* Only who leads. */
+	rig_lead(rig);
+	term = driver_status(rig->driver).term;
+	want(rig, 2, term - 1, 7);
+	want(rig, 2, term, 1000);
+	assert_int_equal(rig->manifests, 0); /* An old wish, and one for what nobody has. */
+	want(rig, 2, term, 7);
+	assert_int_equal(rig->manifests, 1);
+	assert_int_equal(rig->manifest_peer, 2);
+	assert_int_equal(rig->manifest_index, 7);
+	want(rig, 2, term, 7);
+	assert_int_equal(rig->manifests, 1); /* It is being made. */
+	want(rig, 3, term, 2);
+	assert_int_equal(rig->manifest_index, 4); /* From one of 2 our log does not go on. */
+	rig_free(rig);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_data_is_replaced_and_the_log_stays),
+		cmocka_unit_test(test_data_in_doubt),
+		cmocka_unit_test(test_only_at_what_the_disk_has),
+		cmocka_unit_test(test_log_that_is_behind),
+		cmocka_unit_test(test_another_history),
+		cmocka_unit_test(test_an_old_fetch_is_in_nobodys_way),
+		cmocka_unit_test(test_stop),
+		cmocka_unit_test(test_errors_are_fatal),
+		cmocka_unit_test(test_what_a_leader_gives),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,267 @@
+/* Whole nodes whose store is lost, damaged or another than the others': it is made anew from a
+ * peer, under the node's old id and behind its old log. */
+#include "tests/lib/test.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "storage/key_codec.h"
+#include "storage/kv.h"
+#include "tests/lib/fixture/client.h"
+#include "tests/lib/fixture/forget.h"
+#include "tests/unit/raft/lib/replica_rig.h"
+
+enum { TIMEOUT_MS = 15000, VICTIM = 2 };
+
+static void run(struct replica_rig *rig, unsigned node, const struct command *command)
+{
+	struct buf bytes = BUF_INIT;
+
+	command_encode(command, &bytes);
+	assert_int_equal(replica_rig_propose(rig, node, &bytes, TIMEOUT_MS, NULL), 0);
+}
+
+static unsigned number; /* Of the newest account. */
+
+static void write_some(struct replica_rig *rig, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++) {
+		struct command command = {.type = COMMAND_SERVICE_CREATE};
+		char name[16];
+
+		(void)snprintf(name, sizeof name, "a%u", ++number);
+		command.service_create.actor = bytes_str("op");
+		command.service_create.name = bytes_str(name);
+		memcpy(command.service_create.enrol_hash, &number, sizeof number);
+		run(rig, 0, &command);
+	}
+}
+
+static void begin(struct replica_rig *rig)
+{
+	struct buf bytes = BUF_INIT;
+
+	replica_rig_init(rig, 3, 3);
+	replica_rig_start_all(rig);
+	(void)replica_rig_leader(rig);
+	fixture_cluster_init(&bytes, 3);
+	assert_int_equal(replica_rig_propose(rig, 0, &bytes, TIMEOUT_MS, NULL), 0);
+	for (uint64_t node = 1; node <= 3; node++) {
+		struct command command = {.type = COMMAND_NODE_ANNOUNCE};
+
+		command.node_announce.node = node;
+		command.node_announce.feature_level = FEATURE_LEVEL;
+		command.node_announce.site = command.node_announce.version = bytes_str("s");
+		run(rig, 0, &command);
+	}
+	write_some(rig, 10);
+}
+
+static void give_up(struct replica_rig *rig, int rc)
+{
+	_cleanup_(x_freep) char *data = replica_rig_path(rig, VICTIM, "data");
+	struct err e = {0};
+
+	assert_int_equal(replica_give_up_store(data, VICTIM + 1, &e), rc);
+}
+
+static void wait_rebuilt(struct replica_rig *rig)
+{
+	for (unsigned waited = 0; replica_rig_status(rig, VICTIM).quarantined ||
+				  replica_rig_status(rig, VICTIM).rebuilding;
+		waited += 20) {
+		assert_true(waited < RIG_WAIT_MS);
+		replica_rig_run(rig, 20);
+	}
+}
+
+static bool exists(struct replica_rig *rig, const char *name)
+{
+	_cleanup_(x_freep) char *path = replica_rig_path(rig, VICTIM, name);
+
+	return file_exists(path);
+}
+
+static void damage_store(struct replica_rig *rig)
+{
+	_cleanup_(x_freep) char *path = replica_rig_path(rig, VICTIM, "data/db/CURRENT");
+
+	assert_int_equal(file_write(path, bytes_str("nonsense\n"), 0600, NULL), 0);
+}
+
+static void test_a_damaged_store_is_made_anew(void **state)
+{
+	_cleanup_(x_freep) char *vote = NULL;
+	_cleanup_(buf_release) struct buf before = BUF_INIT, after = BUF_INIT;
+	struct replica_status status;
+	struct replica_rig rig;
+	struct err e = {0};
+
+	(void)state;
+	begin(&rig);
+	give_up(&rig, KLUIS_EBUSY); /* It runs. */
+	assert_false(exists(&rig, "data/rebuild"));
+	replica_rig_converge(&rig);
+	replica_rig_stop(&rig, VICTIM, 0);
+	damage_store(&rig);
+	write_some(&rig, 5);
+	assert_int_equal(replica_rig_try_start(&rig, VICTIM, &e), KLUIS_ECORRUPT);
+	assert_non_null(strstr(e.text, "kluisd rebuild"));
+	vote = replica_rig_path(&rig, VICTIM, "data/log/vote");
+	assert_int_equal(file_read(vote, 1 << 16, &before, NULL), 0);
+	give_up(&rig, 0);
+	assert_int_equal(file_read(vote, 1 << 16, &after, NULL), 0);
+	assert_true(bytes_equal(buf_bytes(&before), buf_bytes(&after)));
+	replica_rig_start(&rig, VICTIM);
+	assert_true(replica_rig_status(&rig, VICTIM).quarantined); /* Shows nothing to anybody. */
+	wait_rebuilt(&rig);
+	write_some(&rig, 5);
+	replica_rig_converge(&rig);
+	status = replica_rig_status(&rig, VICTIM);
+	assert_int_equal(status.first_index, 1); /* The log is the one that it was. */
+	assert_false(exists(&rig, "data/rebuild") || exists(&rig, "data/replacement"));
+	/* And once more from what is on disk. */
+	replica_rig_stop(&rig, VICTIM, 0);
+	replica_rig_start(&rig, VICTIM);
+	assert_false(replica_rig_status(&rig, VICTIM).quarantined);
+	replica_rig_converge(&rig);
+	replica_rig_release(&rig);
+}
+
+/* Stopped before anything came: it is still without data. */
+static void test_a_rebuild_goes_on_after_a_restart(void **state)
+{
+	struct replica_rig rig;
+
+	(void)state;
+	begin(&rig);
+	replica_rig_stop(&rig, VICTIM, 0);
+	give_up(&rig, 0);
+	give_up(&rig, 0);
+	replica_rig_stop(&rig, 0, 0);
+	replica_rig_stop(&rig, 1, 0);
+	replica_rig_start(&rig, VICTIM);
+	replica_rig_run(&rig, 300);
+	assert_true(replica_rig_status(&rig, VICTIM).rebuilding);
+	replica_rig_stop(&rig, VICTIM, 0);
+	assert_true(exists(&rig, "data/rebuild"));
+	replica_rig_start_all(&rig);
+	wait_rebuilt(&rig);
+	replica_rig_converge(&rig);
+	replica_rig_release(&rig);
+}
+
+/* Without its log or its vote a node has forgotten what it promised: no way back under its id. */
+static void test_no_rebuild_without_the_promises(void **state)
+{
+	static const char *const names[] = {"data/log/vote", "data/log/state", "data/peers"};
+	struct replica_rig rig;
+
+	(void)state;
+	begin(&rig);
+	replica_rig_stop(&rig, VICTIM, 0);
+	for (unsigned i = 0; i < 3; i++) {
+		_cleanup_(x_freep) char *path = replica_rig_path(&rig, VICTIM, names[i]);
+		_cleanup_(buf_release) struct buf whole = BUF_INIT;
+
+		assert_int_equal(file_read(path, 1 << 20, &whole, NULL), 0);
+		assert_int_equal(unlink(path), 0);
+		give_up(&rig, KLUIS_ECORRUPT);
+		assert_int_equal(truncate(path, 0), -1);
+		assert_int_equal(file_write(path, bytes_str("x"), 0600, NULL), 0);
+		give_up(&rig, KLUIS_ECORRUPT);
+		assert_false(exists(&rig, "data/rebuild"));
+		assert_true(exists(&rig, "data/db/CURRENT"));
+		assert_int_equal(file_write(path, buf_bytes(&whole), 0600, NULL), 0);
+	}
+	replica_rig_start(&rig, VICTIM);
+	replica_rig_converge(&rig);
+	replica_rig_release(&rig);
+}
+
+/* What a crash leaves behind the point of no return: the store not yet moved, moved, and all but
+ * the directory done. */
+static void test_a_replacement_cut_short_is_ended(void **state)
+{
+	struct replica_rig rig;
+
+	(void)state;
+	begin(&rig);
+	for (unsigned stage = 0; stage < 3; stage++) {
+		_cleanup_(x_freep) char *db = replica_rig_path(&rig, VICTIM, "data/db");
+		_cleanup_(x_freep) char *marker = replica_rig_path(&rig, VICTIM, "data/rebuild");
+		_cleanup_(x_freep) char *top = replica_rig_path(&rig, VICTIM, "data/replacement");
+		_cleanup_(x_freep) char *to = replica_rig_path(&rig, VICTIM, "data/replacement/db");
+
+		replica_rig_converge(&rig);
+		replica_rig_stop(&rig, VICTIM, 0);
+		assert_int_equal(file_make_dirs(top, 0700, NULL), 0);
+		if (stage < 2) {
+			assert_int_equal(file_write(marker, bytes_str("KRB1"), 0600, NULL), 0);
+		}
+		if (stage == 0) {
+			/* Beside it lies what it replaces. */
+			assert_int_equal(rename(db, to), 0);
+			assert_int_equal(file_make_dirs(db, 0700, NULL), 0);
+			damage_store(&rig);
+		}
+		write_some(&rig, 3);
+		replica_rig_start(&rig, VICTIM);
+		assert_false(replica_rig_status(&rig, VICTIM).quarantined);
+		assert_false(exists(&rig, "data/rebuild") || exists(&rig, "data/replacement"));
+	}
+	replica_rig_converge(&rig);
+	replica_rig_release(&rig);
+}
+
+/* One whose state differs is found, rebuilt and judged again without anybody's help. */
+static void test_one_that_differs_is_rebuilt(void **state)
+{
+	_cleanup_(x_freep) char *db = NULL;
+	struct replica_rig rig;
+	struct kv_options options = {.create = false};
+	struct kv *kv;
+
+	(void)state;
+	begin(&rig);
+	replica_rig_stop(&rig, VICTIM, 0);
+	db = replica_rig_path(&rig, VICTIM, "data/db");
+	assert_int_equal(kv_rocksdb_open(db, &options, &kv, NULL), 0);
+	assert_true(fixture_forget_rows(kv, KEY_ACCOUNT) > 0);
+	kv_close(kv);
+	replica_rig_start(&rig, VICTIM);
+	write_some(&rig, 1);
+	for (unsigned i = 2; i < 5; i++) { /* Names that only the others know. */
+		struct command command = {.type = COMMAND_SERVICE_DISABLE};
+		char name[16];
+
+		(void)snprintf(name, sizeof name, "a%u", number - i);
+		command.service_disable.actor = bytes_str("op");
+		command.service_disable.name = bytes_str(name);
+		run(&rig, 0, &command);
+	}
+	for (unsigned waited = 0; !replica_rig_status(&rig, VICTIM).quarantined; waited += 20) {
+		assert_true(waited < RIG_WAIT_MS);
+		replica_rig_run(&rig, 20);
+	}
+	wait_rebuilt(&rig);
+	write_some(&rig, 3);
+	replica_rig_converge(&rig);
+	assert_false(replica_rig_status(&rig, VICTIM).quarantined);
+	replica_rig_release(&rig);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_a_damaged_store_is_made_anew),
+		cmocka_unit_test(test_a_rebuild_goes_on_after_a_restart),
+		cmocka_unit_test(test_no_rebuild_without_the_promises),
+		cmocka_unit_test(test_a_replacement_cut_short_is_ended),
+		cmocka_unit_test(test_one_that_differs_is_rebuilt),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
