@@ -38,12 +38,12 @@ enum {
 		64 << 20, /* Kept behind a snapshot, for peers that are a bit behind. */
 	LOG_TRAILING_ENTRIES = 1 << 16,
 	HASH_REPORT_IDLE_MS = 2000,
-	HASH_ASK_MS = 5000,	      /* One in quarantine asks to be judged. */
-	REBUILD_DOUBT_MS = 20000,     /* Started in quarantine: is perhaps judged better soon. */
-	REBUILD_WAIT_MS = 60000,      /* From one rebuild to the next, doubled each time ... */
+	HASH_ASK_MS = 5000,	       /* One in quarantine asks to be judged. */
+	REBUILD_DOUBT_MS = 20000,      /* Started in quarantine: is perhaps judged better soon. */
+	REBUILD_WAIT_MS = 60000,       /* From one rebuild to the next, doubled each time ... */
 	REBUILD_WAIT_MS_MAX = 3600000, /* ... up to this; after as long all is forgotten. */
-	HAND_OVER_MS = 3000,	      /* A leader that should not lead tries again. */
-	TIME_JUMP_MIN_MS = 2000, /* Cluster time behind the wall clocks by more: it jumps. */
+	HAND_OVER_MS = 3000,	       /* A leader that should not lead tries again. */
+	TIME_JUMP_MIN_MS = 2000,       /* Cluster time behind the wall clocks by more: it jumps. */
 	TIME_JUMP_INTERVAL_MS = 10000,
 	DISK_CHECK_MS = 1000,
 	DISK_FLOOR_PERCENT = 10,
@@ -143,7 +143,7 @@ enum {
 
 /* State machine (docs/format-commands.md section 4). */
 enum {
-	EXPIRE_INTERVAL_MS = 250,    /* Between two that do something: purges are rate-limited. */
+	EXPIRE_INTERVAL_MS = 250,   /* Between two that do something: purges are rate-limited. */
 	HASH_REPORT_ENTRIES = 1000, /* A report is due at each multiple of it. */
 	SESSIONS_PER_USER_MAX = 256,
 	SNAPSHOT_EARLY_MS = 60 * 1000, /* A cycle may be claimed so long before its time. */

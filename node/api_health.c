@@ -68,12 +68,13 @@ int health_ready_read(struct api_call *call)
 	if (!status.begun) {
 		return health_not_begun(call, &status);
 	}
+	if (status.quarantined) {
+		return call_fail(call, KLUIS_EBEHIND,
+			status.rebuilding ? "this node's store is being replaced by a peer's"
+					  : "this node's state is not that of the others");
+	}
 	if (rc == KLUIS_ENOTFOUND) {
 		return call_fail(call, KLUIS_ENOQUORUM, "the cluster has not begun yet");
-	}
-	if (status.quarantined) {
-		return call_fail(
-			call, KLUIS_EBEHIND, "this node's state is not that of the others");
 	}
 	if (!status.ready) {
 		return call_fail(call, KLUIS_ENOQUORUM, "this node is in touch with no leader");

@@ -231,6 +231,19 @@ static void check_shipping(struct check *check, struct api *api)
 	}
 }
 
+static void check_state(struct check *check, const struct replica_status *status)
+{
+	check_set(check, "state", !status->quarantined, true,
+		status->quarantined ? "a majority disagrees with this node's state"
+				    : "no disagreement");
+	if (status->rebuilding) {
+		(void)snprintf(check->text, sizeof check->text,
+			"the store is being replaced by a peer's, fetched %llu of %llu bytes",
+			(unsigned long long)status->catching_up_bytes,
+			(unsigned long long)status->catching_up_total);
+	}
+}
+
 static void checks_make(
 	struct api_call *call, const struct sys_view *view, struct check checks[CHECKS])
 {
@@ -242,10 +255,7 @@ static void checks_make(
 		status->ready ? "in touch with the leader" : "not in touch with a leader");
 	check_set(&checks[2], "disk", !status->read_only, true,
 		status->read_only ? "below the floor of free space" : "enough free space");
-	check_set(&checks[3], "state", !status->quarantined, true,
-		status->quarantined
-			? "a majority disagrees with this node's state: rebuild it from a peer"
-			: "no disagreement");
+	check_state(&checks[3], status);
 	check_peers(&checks[4], status);
 	check_certificate(&checks[5], call->api, "certificate", "API's",
 		api_certificate_not_after_ms(call->api));
