@@ -12,6 +12,7 @@ struct fsm {
 	uint64_t node;
 	struct position position; /* As stored. */
 	bool quarantined;
+	unsigned report_entries; /* HASH_REPORT_ENTRIES */
 	/* What every command asks for first; only those that are not hot change it. */
 	struct cluster_row cluster;
 	bool cluster_known, read_only;
@@ -72,6 +73,7 @@ int fsm_new(struct kv *kv, uint64_t node, struct fsm **ret_fsm, struct err *e)
 	kv_view_free(view);
 	fsm->kv = kv;
 	fsm->node = node;
+	fsm->report_entries = HASH_REPORT_ENTRIES;
 	if (rc == 0) {
 		fsm->txn = txn_new(kv, &fsm->position);
 		rc = fsm_read_quarantine(fsm, e);
@@ -82,6 +84,12 @@ int fsm_new(struct kv *kv, uint64_t node, struct fsm **ret_fsm, struct err *e)
 	}
 	*ret_fsm = fsm;
 	return 0;
+}
+
+void fsm_set_report_entries(struct fsm *fsm, unsigned entries)
+{
+	assert(entries > 0);
+	fsm->report_entries = entries;
 }
 
 void fsm_free(struct fsm *fsm)
@@ -293,7 +301,7 @@ static void fsm_note_report(
 		p->report_index = p->index;
 		memcpy(p->report_hash, p->state_hash, sizeof p->report_hash);
 	}
-	if (seen->ask || p->index % HASH_REPORT_ENTRIES == 0) {
+	if (seen->ask || p->index % fsm->report_entries == 0) {
 		results->report_due = true;
 		results->report.index = p->index;
 		memcpy(results->report.hash, p->state_hash, sizeof results->report.hash);

@@ -52,6 +52,10 @@ void fsm_free(struct fsm *fsm);
 KLUIS_MUST_CHECK int fsm_apply(struct fsm *fsm, struct entry *const *entries, size_t n,
 	struct fsm_results *results, struct err *e);
 
+/* Reports are due at multiples of `entries` instead of HASH_REPORT_ENTRIES, at all nodes: for the
+ * simulator, whose logs are short. */
+void fsm_set_report_entries(struct fsm *fsm, unsigned entries);
+
 /* Where it stands, as stored. Valid until the next fsm_apply(). */
 const struct position *fsm_position(const struct fsm *fsm);
 /* The members as of there; voters 0 before they were written down. Valid until the next

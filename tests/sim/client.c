@@ -153,7 +153,7 @@ static void client_noise(struct sim_node *node)
 	_cleanup_(buf_release) struct buf command = BUF_INIT;
 	struct sim *sim = node->sim;
 
-	machine_command(&sim->random.random, node->machine, ++sim->command_id, &command);
+	machine_command(&sim->random.random, ++sim->command_id, &command);
 	if (sim_random(sim, 100) < sim->big_percent) {
 		buf_put_zeros(&command, (size_t)sim_random(sim, 20000));
 	}

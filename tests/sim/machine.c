@@ -16,8 +16,12 @@ struct machine {
 	struct kv *kv;
 	struct fsm *fsm;
 	struct fsm_results results;
+	struct fsm_report report; /* The newest one due. */
 	bool impure;
 };
+
+/* So often in the short logs of a seed. */
+enum { MACHINE_REPORT_ENTRIES = 32 };
 
 static struct machine *machine_over(struct kv *kv, uint64_t node)
 {
@@ -28,6 +32,7 @@ static struct machine *machine_over(struct kv *kv, uint64_t node)
 	machine->kv = kv;
 	rc = fsm_new(kv, node, &machine->fsm, NULL);
 	assert(rc == 0);
+	fsm_set_report_entries(machine->fsm, MACHINE_REPORT_ENTRIES);
 	return machine;
 }
 
@@ -98,6 +103,9 @@ static int machine_run(
 {
 	int rc = fsm_apply(machine->fsm, entries, n, &machine->results, NULL);
 
+	if (rc == 0 && machine->results.report_due) {
+		machine->report = machine->results.report;
+	}
 	for (size_t i = 0; rc == 0 && i < machine->results.n; i++) {
 		const struct fsm_result *result = &machine->results.result[i];
 		struct machine_done item = {.index = result->index,
@@ -145,6 +153,7 @@ void machine_shift(struct machine *machine, int by, uint64_t first, uint64_t las
 	fsm_free(machine->fsm);
 	rc = fsm_new(machine->kv, machine->node, &machine->fsm, NULL);
 	assert(rc == 0);
+	fsm_set_report_entries(machine->fsm, MACHINE_REPORT_ENTRIES);
 }
 
 void machine_set_impure(struct machine *machine, bool on)
@@ -177,20 +186,23 @@ void machine_command_of(uint64_t node, uint64_t id, struct buf *to)
 	command_encode(&command, to);
 }
 
-void machine_report(const struct machine *machine, struct buf *to)
+bool machine_report(struct machine *machine, struct buf *to)
 {
-	const struct position *position = fsm_position(machine->fsm);
 	struct command command = {.type = COMMAND_HASH_REPORT};
+	bool due = machine->report.index != 0;
 
-	command.hash_report.node = machine->node;
-	command.hash_report.index = position->report_index;
-	memcpy(command.hash_report.hash, position->report_hash, 32);
-	command_encode(&command, to);
+	if (due) {
+		command.hash_report.node = machine->node;
+		command.hash_report.index = machine->report.index;
+		memcpy(command.hash_report.hash, machine->report.hash, 32);
+		command_encode(&command, to);
+		machine->report.index = 0;
+	}
+	return due;
 }
 
 /* Never twice the same bytes, but sometimes the same idempotency key. */
-void machine_command(
-	struct random *random, const struct machine *machine, uint64_t id, struct buf *to)
+void machine_command(struct random *random, uint64_t id, struct buf *to)
 {
 	struct command command;
 	char name[32];
@@ -215,9 +227,6 @@ void machine_command(
 	} else if (dice < 90) {
 		command = (struct command){.type = COMMAND_EXPIRE};
 		command.expire.max_rows = 8;
-	} else if (machine_index(machine) > 0 && fsm_position(machine->fsm)->report_index > 0) {
-		machine_report(machine, to);
-		return;
 	} else {
 		fixture_cluster_init(to, 6);
 		return;

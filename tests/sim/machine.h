@@ -31,12 +31,11 @@ KLUIS_MUST_CHECK int machine_apply(
 	struct machine *machine, struct entry *const *entries, unsigned n, struct buf *done);
 
 /* Bytes of a new client command, sent by the node that has this state. */
-void machine_command(
-	struct random *random, const struct machine *machine, uint64_t id, struct buf *to);
+void machine_command(struct random *random, uint64_t id, struct buf *to);
 /* A command that another node would not send. */
 void machine_command_of(uint64_t node, uint64_t id, struct buf *to);
-/* A hash report of what the machine has. */
-void machine_report(const struct machine *machine, struct buf *to);
+/* A hash report, if one is due that was not asked for yet. */
+bool machine_report(struct machine *machine, struct buf *to);
 /* A majority reported another state than this node's. */
 bool machine_quarantined(const struct machine *machine);
 

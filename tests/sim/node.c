@@ -554,6 +554,15 @@ static void node_apply_batch(struct sim_node *node, struct sim_batch *batch)
 	}
 }
 
+static void node_report(struct sim_node *node)
+{
+	_cleanup_(buf_release) struct buf command = BUF_INIT;
+
+	if (node->up && machine_report(node->machine, &command)) {
+		(void)client_propose(node, buf_bytes(&command));
+	}
+}
+
 static void node_apply(struct sim_node *node)
 {
 	struct sim_batch *batch = node->batches;
@@ -582,6 +591,7 @@ static void node_apply(struct sim_node *node)
 	node->inside = true;
 	driver_applied(node->driver, last, 0);
 	node_after(node);
+	node_report(node);
 }
 
 static void node_flushed(struct sim_node *node)
