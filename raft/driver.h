@@ -250,9 +250,9 @@ KLUIS_MUST_CHECK int driver_transfer(struct driver *driver, uint64_t peer);
 KLUIS_MUST_CHECK int driver_send(
 	struct driver *driver, uint64_t peer, const struct message *message);
 
-/* The state machine's data is worth nothing: nothing is applied any more; the leader is asked for a
- * snapshot no older than what was, which is fetched and put in its place. Log, term and vote stay,
- * and with them every promise of this node, which votes and acknowledges as before. Ends with
+/* The state machine's data is worth nothing: nothing is applied any more; the members are asked for
+ * a snapshot no older than what was, which is fetched and put in its place. Log, term and vote
+ * stay, and with them every promise of this node, which votes and acknowledges as before. Ends with
  * status.rebuilding false. */
 void driver_rebuild(struct driver *driver);
 /* Goes on with the data that is there; what was asked for meanwhile is forgotten. KLUIS_EBUSY: it

@@ -46,6 +46,7 @@ struct driver_peer {
 	uint64_t pinned;	    /* Index of the snapshot it was offered; 0: none. */
 	uint64_t core_snapshot;	    /* Index that the core waits for it to install; 0: none. */
 	bool round_confirmed;	    /* In the running read round. */
+	bool wants_data;	    /* Asked for a checkpoint, and was not given one. */
 	uint64_t told_commit;	    /* By an append, in this term. */
 };
 
@@ -116,6 +117,7 @@ struct driver {
 	struct driver_fetch fetch;
 	bool rebuilding, replacing;
 	uint64_t rebuild_asked_ms; /* 0: not yet. */
+	unsigned rebuild_asks;	   /* Whose turn it is. */
 	struct driver_reads reads;
 	struct driver_contact contact;
 	struct driver_counters counters;
@@ -208,8 +210,8 @@ void fetch_forget(struct driver *driver);
 /* driver_rebuild.c */
 /* Whether the snapshot offered may take the place of our data while the log stays. */
 bool rebuild_takes(const struct driver *driver, const struct driver_snapshot *snapshot);
-/* Rebuilding, and nothing is fetched that may help. */
-bool rebuild_idle(const struct driver *driver);
+/* A MESSAGE_SNAPSHOT_GIVE. */
+void rebuild_given(struct driver *driver, uint64_t peer, const struct message *message);
 /* Asks for a snapshot, or puts the fetched one in its place, when that is due. */
 void rebuild_progress(struct driver *driver);
 uint64_t rebuild_deadline(const struct driver *driver); /* UINT64_MAX: nothing to ask. */

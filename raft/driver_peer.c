@@ -364,13 +364,8 @@ void peer_wants_snapshot(
 {
 	uint64_t min_index = message->snapshot_want.min_index;
 
-	if (min_index <= driver->raft.trail.offset) {
-		/* From an older one, which may be there still, nobody goes on: see
-		 * driver_manifest(). */
-		min_index = driver->raft.trail.snapshot.index;
-	}
-	if (driver_is_leader(driver) && message->term == driver->raft.current_term &&
-		min_index <= driver->raft.commit_index) {
+	if (!driver->rebuilding && min_index <= driver->raft.commit_index) {
+		peer->wants_data = true;
 		manifest_ask(driver, peer, min_index);
 	}
 }
@@ -383,11 +378,20 @@ static void manifest_send(struct driver *driver, struct driver_peer *peer,
 		.configuration_index = snapshot->configuration_index,
 		.configuration = snapshot->configuration,
 		.manifest = manifest};
-	struct message message = {.type = MESSAGE_SNAPSHOT, .term = driver->raft.current_term};
+	struct message message = {.type = MESSAGE_SNAPSHOT_GIVE, .term = driver->raft.current_term};
 
 	message.snapshot = &offer;
-	peer->pinned = snapshot->index;
-	peer_send(driver, peer->id, &message);
+	if (peer->wants_data) {
+		peer->wants_data = false;
+		peer_send(driver, peer->id, &message);
+	}
+	/* What follows it must still be in our log, or the peer could not go on from it. */
+	if (driver_is_leader(driver) && peer->core_snapshot != 0 &&
+		driver_term_of(driver, snapshot->index) == snapshot->term) {
+		message.type = MESSAGE_SNAPSHOT;
+		peer->pinned = snapshot->index;
+		peer_send(driver, peer->id, &message);
+	}
 }
 
 void driver_manifest(struct driver *driver, uint64_t peer, int rc,
@@ -399,13 +403,10 @@ void driver_manifest(struct driver *driver, uint64_t peer, int rc,
 		return;
 	}
 	known = peer_find(driver, peer);
-	if (known != NULL && rc == 0 && driver_is_leader(driver)) {
+	if (known != NULL && rc == 0) {
 		known->manifest_asked_ms = 0;
 		assert(manifest.len <= MANIFEST_BYTES_MAX);
-		/* What follows it must still be in our log, or the peer could not go on from it. */
-		if (driver_term_of(driver, snapshot->index) == snapshot->term) {
-			manifest_send(driver, known, snapshot, manifest);
-		}
+		manifest_send(driver, known, snapshot, manifest);
 	}
 	driver_leave(driver);
 }

@@ -21,7 +21,8 @@ void rebuild_end(struct driver *driver)
 
 /* --- asking --- */
 
-bool rebuild_idle(const struct driver *driver)
+/* Rebuilding, and nothing is fetched that may help. */
+static bool rebuild_idle(const struct driver *driver)
 {
 	const struct driver_fetch *fetch = &driver->fetch;
 
@@ -34,28 +35,45 @@ bool rebuild_idle(const struct driver *driver)
 		       fetch->snapshot.index <= driver_last_index(driver));
 }
 
-static bool rebuild_asks(const struct driver *driver)
-{
-	return rebuild_idle(driver) && !driver_is_leader(driver) && driver_leader(driver) != 0;
-}
-
 uint64_t rebuild_deadline(const struct driver *driver)
 {
-	if (!rebuild_asks(driver)) {
+	if (!rebuild_idle(driver) || driver->raft.configuration.n == 0) {
 		return UINT64_MAX;
 	}
 	return driver->rebuild_asked_ms == 0 ? driver->now_ms
 					     : driver->rebuild_asked_ms + SNAPSHOT_RESEND_MS;
 }
 
+/* One member after the other: any may have good data, and the leader has other work. */
 static void rebuild_ask(struct driver *driver)
 {
+	const struct raft_configuration *members = &driver->raft.configuration;
 	struct message message = {.type = MESSAGE_SNAPSHOT_WANT, .term = driver->raft.current_term};
+	uint64_t peer = driver->options.id;
 
+	for (unsigned i = 0; i < members->n && peer == driver->options.id; i++) {
+		peer = members->servers[driver->rebuild_asks++ % members->n].id;
+	}
 	/* No older than what is there: what was applied is not applied again. */
 	message.snapshot_want.min_index = driver->apply_issued;
 	driver->rebuild_asked_ms = driver->now_ms == 0 ? 1 : driver->now_ms;
-	peer_send(driver, driver_leader(driver), &message);
+	if (peer != driver->options.id && message.term != 0) {
+		peer_send(driver, peer, &message);
+	}
+}
+
+void rebuild_given(struct driver *driver, uint64_t peer, const struct message *message)
+{
+	const struct message_snapshot *given = message->snapshot;
+	struct driver_snapshot snapshot = {.index = given->index,
+		.term = given->index_term,
+		.configuration_index = given->configuration_index,
+		.configuration = given->configuration};
+
+	if (rebuild_idle(driver) && rebuild_takes(driver, &snapshot)) {
+		fetch_begin(driver, peer, message, &snapshot);
+		driver->fetch.term = 0; /* Not for the core: it is perhaps no leader's. */
+	}
 }
 
 /* --- putting it in place --- */

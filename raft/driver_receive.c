@@ -314,6 +314,9 @@ static void receive_dispatch(
 	case MESSAGE_SNAPSHOT_WANT:
 		peer_wants_snapshot(driver, peer, message);
 		break;
+	case MESSAGE_SNAPSHOT_GIVE:
+		rebuild_given(driver, peer->id, message);
+		break;
 	case MESSAGE_PROPOSE: /* Not for the core: driver_receive() hands them on. */
 	case MESSAGE_PROPOSE_RESULT:
 		break;

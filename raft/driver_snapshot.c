@@ -76,12 +76,6 @@ void snapshot_offered(struct driver *driver, uint64_t peer, const struct message
 	if (driver->installing || driver->replacing) {
 		return;
 	}
-	if (rebuild_takes(driver, &snapshot) && message->term == driver->raft.current_term) {
-		if (rebuild_idle(driver)) {
-			fetch_begin(driver, peer, message, &snapshot);
-		} /* Else that one ends, or is given up, first. */
-		return;
-	}
 	if (snapshot.index <= driver->raft.trail.snapshot.index ||
 		driver_term_of(driver, snapshot.index) == snapshot.term ||
 		message->term < driver->raft.current_term) {

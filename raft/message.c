@@ -27,6 +27,7 @@ static const char *const message_names[] = {
 	[MESSAGE_PROPOSE] = "propose",
 	[MESSAGE_PROPOSE_RESULT] = "propose_result",
 	[MESSAGE_SNAPSHOT_WANT] = "snapshot_want",
+	[MESSAGE_SNAPSHOT_GIVE] = "snapshot_give",
 };
 
 const char *message_type_name(enum message_type type)
@@ -364,6 +365,7 @@ static const struct message_codec {
 	[MESSAGE_PROPOSE] = {encode_propose, decode_propose},
 	[MESSAGE_PROPOSE_RESULT] = {encode_propose_result, decode_propose_result},
 	[MESSAGE_SNAPSHOT_WANT] = {encode_snapshot_want, decode_snapshot_want},
+	[MESSAGE_SNAPSHOT_GIVE] = {encode_snapshot, decode_snapshot},
 };
 
 void message_encode(const struct message *message, struct buf *header)
@@ -417,6 +419,7 @@ void message_release(struct message *message)
 		message->append.n = 0;
 		break;
 	case MESSAGE_SNAPSHOT:
+	case MESSAGE_SNAPSHOT_GIVE:
 		free(message->snapshot);
 		message->snapshot = NULL;
 		break;

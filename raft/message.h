@@ -20,8 +20,9 @@ enum message_type {
 	MESSAGE_READ_INDEX_RESULT = 10,
 	MESSAGE_PROPOSE = 11, /* Follower: put these commands into the log. */
 	MESSAGE_PROPOSE_RESULT = 12,
-	MESSAGE_SNAPSHOT_WANT = 13, /* Follower: my data is worth nothing, offer me yours. */
-	MESSAGE_TYPE_MAX = MESSAGE_SNAPSHOT_WANT,
+	MESSAGE_SNAPSHOT_WANT = 13, /* My data is worth nothing, offer me yours. */
+	MESSAGE_SNAPSHOT_GIVE = 14, /* The answer: as MESSAGE_SNAPSHOT, of anybody. */
+	MESSAGE_TYPE_MAX = MESSAGE_SNAPSHOT_GIVE,
 };
 
 /* One command of a MESSAGE_PROPOSE; its origin is the sender of the message. */

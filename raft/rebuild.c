@@ -1,5 +1,5 @@
 /* A store that is worth nothing (a majority found another state, or its files are damaged or gone)
- * is replaced by a checkpoint of the leader's, while the log stays: every promise of this node
+ * is replaced by a checkpoint of a peer's, while the log stays: every promise of this node
  * stands in its log, its vote and its pins, so that it goes on under its id (docs/architecture.md,
  * "A store that is rebuilt"). */
 #include <assert.h>
@@ -156,7 +156,7 @@ static void rebuild_wait(struct replica *r)
 void rebuild_failed(struct replica *r, int rc)
 {
 	if (rc != KLUIS_ENOSPACE || r->without_data || !driver_status(r->driver).rebuilding) {
-		return; /* The leader is asked again. */
+		return; /* Another one is asked. */
 	}
 	/* Entries go on to be applied, or the log could not be cut and would fill the disk. */
 	if (driver_rebuild_stop(r->driver) == 0) {

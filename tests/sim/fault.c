@@ -61,8 +61,7 @@ static bool fault_without_data(const struct sim_node *node)
 	return node->disk.lost || (node->up && driver_status(node->driver).rebuilding);
 }
 
-/* The data of a node is lost or in doubt, its log is not. One of at least three voters has its own,
- * for only a leader gives. */
+/* The data of a node is lost or in doubt, its log is not. The others have theirs. */
 static void fault_data(struct sim *sim)
 {
 	struct sim_node *node = fault_victim(sim);

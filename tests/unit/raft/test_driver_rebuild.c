@@ -44,16 +44,28 @@ static void give_read(struct driver_rig *rig)
 	driver_read_done(rig->driver, rig->read_token, 0, entries, rig->read_n);
 }
 
-static void offer(struct driver_rig *rig, uint64_t peer, uint64_t index, uint64_t index_term)
+static void snapshot_message(struct driver_rig *rig, enum message_type type, uint64_t peer,
+	uint64_t index, uint64_t index_term)
 {
 	struct message_snapshot snapshot = {.index = index,
 		.index_term = index_term,
 		.configuration_index = 1,
 		.configuration = rig->configuration,
 		.manifest = bytes_str("files")};
-	struct message message = {.type = MESSAGE_SNAPSHOT, .term = 5, .snapshot = &snapshot};
+	struct message message = {.type = type, .term = 5, .snapshot = &snapshot};
 
 	assert_int_equal(rig_receive(rig, peer, &message), 0);
+}
+
+/* The leader: its core wants this. */
+static void offer(struct driver_rig *rig, uint64_t peer, uint64_t index, uint64_t index_term)
+{
+	snapshot_message(rig, MESSAGE_SNAPSHOT, peer, index, index_term);
+}
+
+static void give(struct driver_rig *rig, uint64_t peer, uint64_t index, uint64_t index_term)
+{
+	snapshot_message(rig, MESSAGE_SNAPSHOT_GIVE, peer, index, index_term);
 }
 
 static uint64_t wanted(struct driver_rig *rig)
@@ -61,7 +73,7 @@ static uint64_t wanted(struct driver_rig *rig)
 	struct message message;
 	uint64_t index;
 
-	assert_true(rig_last(rig, 2, MESSAGE_SNAPSHOT_WANT, &message));
+	assert_true(rig_last(rig, 0, MESSAGE_SNAPSHOT_WANT, &message));
 	assert_int_equal(message.term, 5);
 	index = message.snapshot_want.min_index;
 	message_release(&message);
@@ -75,7 +87,7 @@ static void test_data_is_replaced_and_the_log_stays(void **state)
 	struct message answer;
 
 	(void)state;
-	assert_int_equal(rig_count(rig, 0, MESSAGE_SNAPSHOT_WANT), 0); /* No leader is known. */
+	rig_tick(rig, 10);
 	led_by_2(rig);
 	assert_int_equal(wanted(rig), 4);
 	assert_int_equal(rig->applies, 0);
@@ -84,9 +96,9 @@ static void test_data_is_replaced_and_the_log_stays(void **state)
 	rig_persist(rig);
 	assert_true(rig_last(rig, 2, MESSAGE_APPEND_RESULT, &answer));
 	assert_true(answer.append_result.rejected == 0 && answer.append_result.last_index == 11);
-	offer(rig, 2, 7, 1);
+	give(rig, 2, 7, 1);
 	assert_int_equal(rig->fetches, 1);
-	offer(rig, 2, 7, 1);
+	give(rig, 2, 7, 1);
 	assert_int_equal(rig->fetches, 1); /* That one is under way. */
 	driver_fetched(rig->driver, 0);
 	assert_int_equal(rig->replaces, 1);
@@ -116,16 +128,16 @@ static void test_data_in_doubt(void **state)
 	led_by_2(rig);
 	assert_int_equal(rig->applied, 4);
 	assert_int_equal(wanted(rig), 4);
-	offer(rig, 2, 3, 1);
+	give(rig, 2, 3, 1);
 	assert_int_equal(rig->fetches, 0);
 	rig_forget(rig);
 	led_for(rig, SNAPSHOT_RESEND_MS - 100);
-	assert_int_equal(rig_count(rig, 2, MESSAGE_SNAPSHOT_WANT), 0);
+	assert_int_equal(rig_count(rig, 0, MESSAGE_SNAPSHOT_WANT), 0);
 	led_for(rig, 200);
 	assert_int_equal(wanted(rig), 4); /* Asked again. */
-	offer(rig, 2, 9, 1);
+	give(rig, 3, 9, 1);
 	driver_fetched(rig->driver, KLUIS_EIO);
-	offer(rig, 2, 9, 1); /* Given up, offered again. */
+	give(rig, 3, 9, 1); /* Given up, offered again. */
 	assert_int_equal(rig->fetches, 2);
 	driver_fetched(rig->driver, 0);
 	driver_applied(rig->driver, 4, 0); /* Late news of the old data. */
@@ -144,7 +156,7 @@ static void test_only_at_what_the_disk_has(void **state)
 
 	(void)state;
 	rig_append(rig, 2, 5, 10, 1, 10, &entry, 1);
-	offer(rig, 2, 11, 5);
+	give(rig, 4, 11, 5);
 	driver_fetched(rig->driver, 0);
 	assert_int_equal(rig->replaces, 0);
 	rig_persist(rig);
@@ -178,9 +190,9 @@ static void test_another_history(void **state)
 
 	(void)state;
 	led_by_2(rig);
-	offer(rig, 2, 7, 3);
-	driver_fetched(rig->driver, 0);
-	assert_int_equal(rig->replaces, 0);
+	give(rig, 2, 7, 3);
+	give(rig, 2, 30, 5); /* Nor is what it does not have: that is for the leader to offer. */
+	assert_int_equal(rig->fetches, 0);
 	rig_free(rig);
 }
 
@@ -206,7 +218,7 @@ static void test_an_old_fetch_is_in_nobodys_way(void **state)
 	rig_forget(rig);
 	driver_rebuild(rig->driver);
 	rig_tick(rig, 10);
-	assert_int_equal(rig_count(rig, 3, MESSAGE_SNAPSHOT_WANT), 1);
+	assert_int_equal(rig_count(rig, 0, MESSAGE_SNAPSHOT_WANT), 1);
 	for (unsigned i = 0; i < 4; i++) {
 		entry_unref(entries[i]);
 	}
@@ -220,7 +232,7 @@ static void test_stop(void **state)
 	(void)state;
 	driver_rebuild(rig->driver);
 	led_by_2(rig);
-	offer(rig, 2, 9, 1);
+	give(rig, 3, 9, 1);
 	assert_int_equal(rig->applied, 4);
 	assert_int_equal(driver_rebuild_stop(rig->driver), 0);
 	give_read(rig);
@@ -230,7 +242,7 @@ static void test_stop(void **state)
 	assert_int_equal(rig->installs, 0);
 	driver_rebuild(rig->driver);
 	led_for(rig, SNAPSHOT_RESEND_MS + 50);
-	offer(rig, 2, 10, 1);
+	give(rig, 2, 10, 1);
 	driver_fetched(rig->driver, 0);
 	assert_int_equal(rig->replaces, 1);
 	assert_int_equal(driver_rebuild_stop(rig->driver), KLUIS_EBUSY); /* Too late. */
@@ -246,7 +258,7 @@ static void test_errors_are_fatal(void **state)
 
 		rig->fail_replace = i == 0 ? KLUIS_EIO : 0;
 		led_by_2(rig);
-		offer(rig, 2, 7, 1);
+		give(rig, 2, 7, 1);
 		driver_fetched(rig->driver, 0);
 		if (i == 1) {
 			driver_replaced(rig->driver, KLUIS_EIO);
@@ -256,35 +268,78 @@ static void test_errors_are_fatal(void **state)
 	}
 }
 
-static void want(struct driver_rig *rig, uint64_t peer, uint64_t term, uint64_t min_index)
+static void want(struct driver_rig *rig, uint64_t peer, uint64_t min_index)
 {
-	struct message message = {.type = MESSAGE_SNAPSHOT_WANT, .term = term};
+	struct message message = {.type = MESSAGE_SNAPSHOT_WANT, .term = 5};
 
 	message.snapshot_want.min_index = min_index;
 	assert_int_equal(rig_receive(rig, peer, &message), 0);
 }
 
-static void test_what_a_leader_gives(void **state)
+static void manifest(struct driver_rig *rig, uint64_t peer, uint64_t index)
 {
-	struct driver_rig *rig = rig_clean(&without_data);
-	uint64_t term;
+	struct driver_snapshot snapshot = {.index = index,
+		.term = 1,
+		.configuration_index = 1,
+		.configuration = rig->configuration};
+
+	driver_manifest(rig->driver, peer, 0, &snapshot, bytes_str("files"));
+}
+
+/* Whoever has data gives it, leader or not, to the one that asked and to nobody's core. */
+static void test_what_a_member_gives(void **state)
+{
+	struct driver_rig *rig = rig_clean(&whole);
+	struct message message;
 
 	(void)state;
-	want(rig, 2, 5, 7);
-	assert_int_equal(rig->manifests, 0); /* Only who leads. */
-	rig_lead(rig);
-	term = driver_status(rig->driver).term;
-	want(rig, 2, term - 1, 7);
-	want(rig, 2, term, 1000);
-	assert_int_equal(rig->manifests, 0); /* An old wish, and one for what nobody has. */
-	want(rig, 2, term, 7);
+	want(rig, 4, 1000);
+	assert_int_equal(rig->manifests, 0); /* Nobody has that. */
+	led_by_2(rig);
+	want(rig, 4, 7);
 	assert_int_equal(rig->manifests, 1);
-	assert_int_equal(rig->manifest_peer, 2);
+	assert_int_equal(rig->manifest_peer, 4);
 	assert_int_equal(rig->manifest_index, 7);
-	want(rig, 2, term, 7);
+	want(rig, 4, 7);
 	assert_int_equal(rig->manifests, 1); /* It is being made. */
-	want(rig, 3, term, 2);
-	assert_int_equal(rig->manifest_index, 4); /* From one of 2 our log does not go on. */
+	manifest(rig, 3, 8);		     /* 3 did not ask. */
+	assert_int_equal(rig_count(rig, 3, MESSAGE_SNAPSHOT_GIVE), 0);
+	manifest(rig, 4, 8);
+	assert_true(rig_last(rig, 4, MESSAGE_SNAPSHOT_GIVE, &message));
+	assert_true(message.snapshot->index == 8 && message.snapshot->index_term == 1);
+	message_release(&message);
+	assert_int_equal(rig_count(rig, 4, MESSAGE_SNAPSHOT), 0);
+	driver_rebuild(rig->driver);
+	want(rig, 3, 7);
+	assert_int_equal(rig->manifests, 1); /* Not what is in doubt. */
+	rig_free(rig);
+}
+
+/* A leader without data goes on asking, one member after the other. */
+static void test_a_leader_asks_too(void **state)
+{
+	struct driver_rig *rig = rig_clean(&without_data);
+	unsigned asked = 0;
+
+	(void)state;
+	rig_lead(rig);
+	for (uint64_t peer = 2; peer <= 6; peer++) {
+		for (unsigned ms = 0; ms < SNAPSHOT_RESEND_MS; ms += 100) {
+			rig_tick(rig, 100);
+			for (uint64_t voter = 2; voter <= 5; voter++) {
+				rig_result(rig, voter, 0, driver_status(rig->driver).last);
+			}
+		}
+	}
+	for (uint64_t peer = 2; peer <= 6; peer++) {
+		asked += rig_count(rig, peer, MESSAGE_SNAPSHOT_WANT) > 0;
+	}
+	assert_int_equal(asked, 5);
+	give(rig, 6, 7, 1);
+	driver_fetched(rig->driver, 0);
+	driver_replaced(rig->driver, 0);
+	assert_false(rebuilding(rig));
+	assert_int_equal(rig->fatal, 0);
 	rig_free(rig);
 }
 
@@ -299,7 +354,8 @@ int main(void)
 		cmocka_unit_test(test_an_old_fetch_is_in_nobodys_way),
 		cmocka_unit_test(test_stop),
 		cmocka_unit_test(test_errors_are_fatal),
-		cmocka_unit_test(test_what_a_leader_gives),
+		cmocka_unit_test(test_what_a_member_gives),
+		cmocka_unit_test(test_a_leader_asks_too),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

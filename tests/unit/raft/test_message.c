@@ -6,7 +6,7 @@
 #include "base/wire.h"
 #include "raft/message.h"
 
-enum { SAMPLES = 16 };
+enum { SAMPLES = 17 };
 
 static struct configuration sample_configuration(void)
 {
@@ -104,6 +104,10 @@ static void sample(unsigned n, struct buf *to)
 	case 14:
 		message.type = MESSAGE_SNAPSHOT_WANT;
 		message.snapshot_want.min_index = 12;
+		break;
+	case 15:
+		message.type = MESSAGE_SNAPSHOT_GIVE;
+		message.snapshot = &snapshot;
 		break;
 	default:
 		message.type = MESSAGE_VOTE;
