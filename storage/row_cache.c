@@ -6,6 +6,8 @@
 #include "base/limits.h"
 #include "base/mem.h"
 
+_Static_assert(ROW_CACHE_SLOTS <= UINT16_MAX + 1, "a slot's number fits");
+
 struct row_slot {
 	uint32_t cap, key_len, value_len;
 	bool there;
@@ -14,6 +16,8 @@ struct row_slot {
 
 struct row_cache {
 	struct row_slot *slots[ROW_CACHE_SLOTS];
+	uint16_t used[ROW_CACHE_SLOTS]; /* Slots that were ever taken. */
+	size_t n_used;
 };
 
 struct row_cache *row_cache_new(void)
@@ -24,8 +28,8 @@ struct row_cache *row_cache_new(void)
 void row_cache_free(struct row_cache *cache)
 {
 	if (cache != NULL) {
-		for (size_t i = 0; i < ROW_CACHE_SLOTS; i++) {
-			free(cache->slots[i]);
+		for (size_t i = 0; i < cache->n_used; i++) {
+			free(cache->slots[cache->used[i]]);
 		}
 		free(cache);
 	}
@@ -55,12 +59,6 @@ bool row_cache_get(const struct row_cache *cache, struct bytes key, bool *ret_th
 	return true;
 }
 
-static void row_slot_clear(struct row_slot **slot)
-{
-	free(*slot);
-	*slot = NULL;
-}
-
 void row_cache_put(struct row_cache *cache, struct bytes key, const struct bytes *value)
 {
 	struct row_slot **at = row_slot_of(cache, key), *slot = *at;
@@ -68,12 +66,15 @@ void row_cache_put(struct row_cache *cache, struct bytes key, const struct bytes
 
 	if (value_len > ROW_CACHE_VALUE_BYTES_MAX) {
 		if (row_slot_is(slot, key)) {
-			row_slot_clear(at);
+			slot->key_len = 0; /* No key is that short. */
 		}
 		return;
 	}
+	if (slot == NULL) {
+		cache->used[cache->n_used++] = (uint16_t)(at - cache->slots);
+	}
 	if (slot == NULL || slot->cap < len) {
-		row_slot_clear(at);
+		free(slot);
 		slot = *at = x_malloc(sizeof *slot + len);
 		slot->cap = (uint32_t)len;
 	}

@@ -13,7 +13,7 @@ struct txn {
 	struct kv_view view;
 	struct kv *kv;
 	struct kv_view *base;	 /* The store as of the last txn_store(). */
-	struct row_cache *cache; /* Rows of it. */
+	struct row_cache *cache; /* Rows of it; made by the first entry. */
 	struct omap work;	 /* Written since then; a marked item is a deletion. */
 	struct omap saved;	 /* work as it was when the command began. */
 	struct omap touched; /* Keys the command wrote; value: the row's hash if it was given. */
@@ -36,6 +36,9 @@ static int txn_get_stored(const struct txn *txn, struct bytes key, struct buf *t
 	bool there;
 	int rc;
 
+	if (txn->cache == NULL) {
+		return kv_get(txn->base, key, to, e);
+	}
 	if (row_cache_get(txn->cache, key, &there, to)) {
 		return there ? 0 : err_set(e, KLUIS_ENOTFOUND, "no such row");
 	}
@@ -189,7 +192,6 @@ struct txn *txn_new(struct kv *kv, const struct position *position)
 	txn->view.ops = &txn_view_ops;
 	txn->kv = kv;
 	txn->base = kv_view_new(kv);
-	txn->cache = row_cache_new();
 	txn->position = *position;
 	txn->stored_index = position->index;
 	return txn;
@@ -220,6 +222,9 @@ struct position *txn_position(struct txn *txn)
 void txn_entry_begin(struct txn *txn, uint64_t index, uint64_t term)
 {
 	assert(!txn->in_command && index == txn->position.index + 1);
+	if (txn->cache == NULL) {
+		txn->cache = row_cache_new();
+	}
 	txn->position.index = index;
 	txn->position.term = term;
 	txn->ordinal = 0;
@@ -426,7 +431,7 @@ int txn_store(struct txn *txn, struct err *e)
 	if (rc != 0) {
 		return rc;
 	}
-	for (size_t i = 0; i < n; i++) {
+	for (size_t i = 0; txn->cache != NULL && i < n; i++) {
 		row_cache_change(
 			txn->cache, changes[i].key, changes[i].deleted ? NULL : &changes[i].value);
 	}
