@@ -7,7 +7,8 @@ import linear
 
 PROGRESS_NS = 10 * 10**9
 STALE_NS = 10 * 10**9
-STALE_SLACK_NS = 2 * 10**9  # Clocks that run wrong by a tenth, and messages under way.
+# What a link brings may have been under way until the link is given up (LINK_DEAD_MS); and clocks run wrong by a tenth.
+STALE_SLACK_NS = 4 * 10**9
 # What a node may answer under faults. Any other error is a finding.
 REFUSALS = {"KLUIS_EPRECONDITION", "KLUIS_ECONFLICT", "KLUIS_ENOQUORUM", "KLUIS_EBEHIND", "KLUIS_ERATE", "KLUIS_EBUSY",
             "KLUIS_EUNKNOWN_OUTCOME", "KLUIS_EUNAUTHENTICATED", "KLUIS_ENOTFOUND",

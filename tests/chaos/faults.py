@@ -184,6 +184,24 @@ class Pause(Fault):
             self.run.nodes.signal(site, signal.SIGCONT)
 
 
+class Zombie(OfLinks):
+    def begin(self):
+        self.who, self.began, self.asleep = self.sites([self.step["site"]]), time.monotonic(), True
+        self.links = between(self.who, self.rest(self.who))
+        self.run.nodes.signal(self.who[0], signal.SIGSTOP)
+        return f"{self.who[0]} stopped, and cut off when it goes on after {self.step['stopped']} s"
+
+    def turn(self):
+        if self.asleep and time.monotonic() > self.began + self.step["stopped"]:
+            self.asleep = False
+            self.put(self.links, cut=1)
+            self.run.nodes.signal(self.who[0], signal.SIGCONT)
+
+    def heal(self):
+        super().heal()
+        self.run.nodes.signal(self.who[0], signal.SIGCONT)
+
+
 class Kill(Fault):
     def begin(self):
         self.who = self.sites(self.step["sites"])
@@ -239,7 +257,7 @@ class Mix(Fault):
 
 
 KINDS = {"split": Split, "oneway": OneWay, "pairs": Pairs, "flap": Flap, "delay": Delay, "slow": Slow, "reset": Reset, "pause": Pause,
-         "kill": Kill, "clock": Clock, "rate": Rate, "mix": Mix}
+         "zombie": Zombie, "kill": Kill, "clock": Clock, "rate": Rate, "mix": Mix}
 
 
 def make(step, run):

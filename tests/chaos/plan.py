@@ -68,6 +68,12 @@ def pause(rng, most):
     return {"kind": "pause", "sites": sites, "seconds": seconds(rng, 0.2, min(30, most))}
 
 
+def zombie(rng, most):
+    """Stopped, cut off from the other nodes meanwhile, and then it wakes up: what it remembers is old, and nobody tells it."""
+    length = seconds(rng, 4, min(30, most))
+    return {"kind": "zombie", "site": some(rng, "leader", "other1"), "stopped": round(length * rng.uniform(0.3, 0.8), 1), "seconds": length}
+
+
 def kill(rng, most):
     sites = some(rng, ["leader"], ["leader"], ["other3"], ["leader", "other1"], ["leader", "other1", "other2"], ["all"])
     return {"kind": "kill", "sites": sites, "seconds": seconds(rng, 0.5, min(8, most))}
@@ -100,7 +106,7 @@ MAKERS = {
     "split42": lambda rng, most: split(rng, 2, most),
     "split51": lambda rng, most: split(rng, 1, most),
     "oneway": oneway, "pair": pair, "pairs": all_pairs, "flap": flap, "delay": delay, "slow": slow, "reset": reset,
-    "pause": pause, "kill": kill, "clock": clock, "rate": rate, "mix": mix,
+    "pause": pause, "zombie": zombie, "kill": kill, "clock": clock, "rate": rate, "mix": mix,
 }
 
 

@@ -147,7 +147,7 @@ class Planted(unittest.TestCase):
     def test_stale_read_that_says_it_is_fresh(self):
         reads = [row for row in self.rows if row["o"] == "r" and row["l"] == "stale"]
         reads[-1]["ps"] = copy.deepcopy(reads[1]["ps"])
-        reads[-1]["t"] = [t + 3 * SECOND for t in reads[-1]["t"]]
+        reads[-1]["t"] = [t + 5 * SECOND for t in reads[-1]["t"]]
         self.found("stale")
 
     def test_stale_read_older_than_ten_seconds(self):
@@ -327,7 +327,7 @@ class Plans(unittest.TestCase):
         for seed in range(20):
             steps = plan.make(10, seed)
             kinds = {step["kind"] for step in steps}
-            self.assertEqual(kinds, {"split", "oneway", "pairs", "flap", "delay", "slow", "reset", "pause", "kill", "clock", "rate", "mix"})
+            self.assertEqual(kinds, {"split", "oneway", "pairs", "flap", "delay", "slow", "reset", "pause", "zombie", "kill", "clock", "rate", "mix"})
             self.assertEqual({len(step["apart"]) for step in steps if step["kind"] == "split"}, {1, 2, 3})
             self.assertTrue(any(len(step.get("pairs", ())) == 15 for step in steps))
             self.assertLessEqual(sum(plan.length(step) + plan.CALM for step in steps), 600)
