@@ -1,6 +1,7 @@
 """What must hold of a chaos run's history (docs/reliability.md). Each check is a function of History that yields what is wrong."""
 import bisect
 import json
+import math
 import random
 
 import linear
@@ -16,6 +17,10 @@ REFUSALS = {"KLUIS_EPRECONDITION", "KLUIS_ECONFLICT", "KLUIS_ENOQUORUM", "KLUIS_
             "KLUIS_ETIMEOUT", "KLUIS_ECLOSED", "KLUIS_ECONNECT", "KLUIS_EIO", "KLUIS_EAGAIN"}
 # Of those, what says that the write came too late for the state it was built on.
 LOST_RACE = {"KLUIS_EPRECONDITION", "KLUIS_ECONFLICT"}
+
+
+# Of the program `kluis` (its help): done, failed, busy or conflict, no quorum.
+FILE_EXITS = {0, 1, 11, 13}
 
 
 class Chain:
@@ -262,14 +267,49 @@ def check_stale(h):
                 yield f"{where(row)}: shows {span[1]}, says {row.get('st')} ms, {oldest} was known before that"
 
 
+def first_after(h):
+    """A function: when the first write was acknowledged that began at a time or later, of those that began within 10 s of it."""
+    done = sorted((row["t"][0], row["t"][1]) for v in h.vaults for row in h.writes(v, "ok"))
+
+    def first(time):
+        at = bisect.bisect_left(done, (time, 0))
+        return min((end for begin, end in done[at:bisect.bisect_left(done, (time + PROGRESS_NS, 0))]), default=math.inf)
+    return first
+
+
 def check_progress(h):
     """Within ten seconds of each healing a write is acknowledged that was sent after it."""
-    done = sorted((row["t"][0], row["t"][1]) for v in h.vaults for row in h.writes(v, "ok"))
+    first = first_after(h)
     for heal in h.of("heal"):
-        at = bisect.bisect_left(done, (heal["t"], 0))
-        first = min((end for begin, end in done[at:] if begin < heal["t"] + PROGRESS_NS), default=None)
-        if first is None or first > heal["t"] + PROGRESS_NS:
+        if first(heal["t"]) > heal["t"] + PROGRESS_NS:
             yield f"step {heal['step']}: no write was acknowledged within 10 s"
+
+
+def check_live(h):
+    """So, too, within ten seconds of the beginning of a fault that spares a quorum, if it lasts as long."""
+    first = first_after(h)
+    healed = {row["step"]: row["t"] for row in h.of("heal")}
+    for fault in h.of("fault"):
+        lasted = healed.get(fault["step"], 0) - fault["t"]
+        if fault["quorum"] and lasted >= PROGRESS_NS and first(fault["t"]) > fault["t"] + PROGRESS_NS:
+            yield f"step {fault['step']}: '{fault['what']}' spares a quorum, and no write was acknowledged within 10 s"
+
+
+def check_files(h):
+    """What `kluis put` said it stored is there, byte for byte, at every node asked; and it never found the cluster untrue."""
+    stored = {row["n"]: row["sha"] for row in h.of("put") if row["rc"] == 0}
+    for row in h.of("put"):
+        if row["rc"] not in FILE_EXITS:
+            yield f"put of {row['n']}: exit status {row['rc']}: {row['said']}"
+    for node, found in sorted({row["e"]: row["found"] for row in h.of("got")}.items()):
+        for name, digest in stored.items():
+            if found.get(name) != digest:
+                yield f"{name}, which was stored, is {'another' if name in found else 'missing'} at node {node}"
+    if h.of("put") and (not stored or not h.of("got")):
+        yield "no file was stored and fetched"
+    for row in h.of("verify"):
+        if row["rc"] != 0:
+            yield f"kluis verify: exit status {row['rc']}: {row['said']}"
 
 
 def check_nodes(h):
@@ -321,7 +361,7 @@ def summary(h):
     linear_count = sum(len(list(linear_ops(h, v))) for v in h.chains)
     return (f"{count('w', 'ok')} writes acknowledged, {count('w', 'no')} refused, {count('w', 'un')} unknown; "
             f"{count('r', 'ok')} reads answered, {count('r', 'no')} not; {len(h.vaults)} vaults, {linear_count} operations for the search; "
-            f"{len(h.of('heal'))} healings, {len(h.of('fault'))} faults")
+            f"{sum(1 for row in h.of('put') if row['rc'] == 0)} files stored; {len(h.of('heal'))} healings, {len(h.of('fault'))} faults")
 
 
 def report(h, only=None):

@@ -5,6 +5,9 @@ import signal
 import time
 
 from network import CLIENT, SITES
+from nodes import STANDBY
+
+VOTERS = len(SITES) - 1
 
 
 def port(site):
@@ -78,6 +81,13 @@ class Fault:
         """How many packets it took hold of, of counts at begin() and heal(); None: it is none of the network."""
         return None
 
+    def spares_quorum(self):
+        """Whether from begin() to heal() more than half of the voters run, hear each other and are in time. Then writes go on."""
+        return False
+
+    def quorum_without(self, sites):
+        return sum(1 for site in self.rest(sites) if site != STANDBY) > VOTERS // 2
+
 
 class OfLinks(Fault):
     """A setting of some links."""
@@ -95,7 +105,11 @@ class Split(OfLinks):
     def begin(self):
         apart = self.sites(self.step["apart"])
         self.put(between(apart, self.rest(apart)), cut=1)
+        self.parts = apart, self.rest(apart)
         return f"{' '.join(apart)} | {' '.join(self.rest(apart))}"
+
+    def spares_quorum(self):
+        return any(self.quorum_without(part) for part in self.parts)
 
 
 class OneWay(OfLinks):
@@ -104,6 +118,9 @@ class OneWay(OfLinks):
         deaf = self.step["how"] == "deaf"
         self.put([(port(o), port(site)) if deaf else (port(site), port(o)) for o in self.rest([site])], cut=1)
         return f"{site} is {self.step['how']}"
+
+    def spares_quorum(self):
+        return True  # The others.
 
 
 class Pairs(OfLinks):
@@ -126,6 +143,9 @@ class Pairs(OfLinks):
             lost = super().touched(self.before, self.run.wire.counts())
             self.fewest = lost if self.fewest is None else min(self.fewest, lost)
 
+    def spares_quorum(self):
+        return True  # All but one of the pair.
+
     def touched(self, before, after):
         self.note()
         return self.fewest
@@ -141,6 +161,9 @@ class Flap(Split):
         if on != self.on:
             self.on = on
             self.run.links.wish(self, self.links, **({"cut": 1} if on else {}))
+
+    def spares_quorum(self):
+        return False  # Elections without end are possible.
 
 
 class Delay(OfLinks):
@@ -179,6 +202,9 @@ class Pause(Fault):
             self.run.nodes.signal(site, signal.SIGSTOP)
         return f"SIGSTOP of {' '.join(self.who)}"
 
+    def spares_quorum(self):
+        return self.quorum_without(self.who)
+
     def heal(self):
         for site in self.who:
             self.run.nodes.signal(site, signal.SIGCONT)
@@ -197,6 +223,9 @@ class Zombie(OfLinks):
             self.put(self.links, cut=1)
             self.run.nodes.signal(self.who[0], signal.SIGCONT)
 
+    def spares_quorum(self):
+        return True
+
     def heal(self):
         super().heal()
         self.run.nodes.signal(self.who[0], signal.SIGCONT)
@@ -208,6 +237,9 @@ class Kill(Fault):
         for site in self.who:
             self.run.nodes.kill(site)
         return f"kill -9 of {' '.join(self.who)}"
+
+    def spares_quorum(self):
+        return self.quorum_without(self.who)
 
     def heal(self):
         for site in self.who:

@@ -84,7 +84,6 @@ class Nodes:
         self.kluisctl = build_dir() / "cli" / "kluisctl"
         self.kluis = build_dir() / "cli" / "kluis"
         self.pki = self.top / "pki"
-        self.profile = self.top / "profile"
 
     def site_dir(self, site):
         return self.top / "sites" / site
@@ -126,11 +125,16 @@ class Nodes:
             if time.monotonic() > end:
                 raise RuntimeError("not all nodes were ready within 60 s\n" + self.logs())
             time.sleep(0.1)
-        token = self.top / "token"
-        run([self.kluisctl, "--socket", self.site_dir(SITES[0]) / "admin.sock", "service", "create", "chaos", "--token-file", token])
+        self.profile = self.enrol("chaos")
+
+    def enrol(self, name):
+        """A service account; returns its profile directory."""
+        token, profile = self.top / f"{name}.token", self.top / f"profile-{name}"
+        run([self.kluisctl, "--socket", self.site_dir(SITES[0]) / "admin.sock", "service", "create", name, "--token-file", token])
         urls = ",".join(f"https://{address(i)}:{API_PORT}" for i in range(1, len(SITES) + 1))
-        run([*self.wire.inside(CLIENT), self.kluis, "--profile", self.profile, "enrol", "--name", "chaos", "--endpoints", urls,
+        run([*self.wire.inside(CLIENT), self.kluis, "--profile", profile, "enrol", "--name", name, "--endpoints", urls,
              "--ca", self.pki / "provider-ca.pem", "--token-file", token])
+        return profile
 
     # --- processes ---
 

@@ -73,7 +73,12 @@ class Store:
         pages = [[p, *self.state.get(p, (0, "none"))] for p in range(self.pages)]
         last = max(self.free)
         self.rows.append({"o": "heal", "step": 1, "t": self.rows[5]["t"][0]})
+        self.rows.append({"o": "fault", "step": 1, "what": "split", "quorum": True, "t": 0})
         self.rows.append({"o": "bit", "step": 1, "what": "split", "packets": 3})
+        self.rows.append({"o": "put", "n": "f1", "sha": "s1", "rc": 13, "said": "no quorum"})
+        self.rows.append({"o": "put", "n": "f1", "sha": "s1", "rc": 0, "said": ""})
+        self.rows += [{"o": "got", "e": node, "found": {"f1": "s1"}} for node in (2, 5)]
+        self.rows.append({"o": "verify", "rc": 0, "said": ""})
         for node in range(1, 7):
             self.rows.append({"o": "final", "v": 0, "e": node, "heads": list(self.heads), "ps": copy.deepcopy(pages)})
             self.rows.append({"o": "hash", "t": last, "index": 500, "hash": "same"})
@@ -88,6 +93,9 @@ class Planted(unittest.TestCase):
 
     def writes(self, outcome="ok"):
         return [row for row in self.rows if row["o"] == "w" and row["x"] == outcome]
+
+    def head_list(self):
+        return next(row for row in self.rows if row["o"] == "final")["heads"]
 
     def found(self, *names):
         """Exactly these checks may object; the first one has to, also when it is the only one asked."""
@@ -118,9 +126,8 @@ class Planted(unittest.TestCase):
 
     def test_refused_though_nobody_was_faster(self):
         last = max(row["t"][1] for row in self.rows if row["o"] in "whr")
-        head = next(row for row in self.rows if row["o"] == "final")["heads"][-1]
         self.rows.append({"o": "w", "c": 0, "v": 0, "e": 1, "t": [last + 1, last + 9], "x": "no", "k": "KLUIS_EPRECONDITION", "q": 500,
-                          "h": "late", "b": head, "ps": [[0, 500, "x"]]})
+                          "h": "late", "b": self.head_list()[-1], "ps": [[0, 500, "x"]]})
         self.found("linear")
 
     def test_stale_linearizable_read(self):
@@ -223,6 +230,25 @@ class Planted(unittest.TestCase):
         last["t"][1] += 11 * SECOND
         self.found("progress")
 
+    def test_no_writes_though_a_quorum_is_spared(self):
+        last = max(row["t"][0] for row in self.writes())
+        self.rows.append({"o": "fault", "step": 2, "what": "split", "quorum": True, "t": last + 1})
+        self.rows.append({"o": "heal", "step": 2, "t": last + 12 * SECOND})
+        late = dict(self.pick(lambda row: row["o"] == "w" and row["x"] == "ok"), t=[last + 13 * SECOND, last + 14 * SECOND])
+        late.update(q=len(self.head_list()) + 1, h="late", b=self.head_list()[-1], ps=[])
+        self.rows.append(late)
+        for row in self.rows:
+            if row["o"] == "final":
+                row["heads"].append("late")
+        self.found("live")
+
+    def test_no_writes_without_a_quorum_is_right(self):
+        last = max(row["t"][0] for row in self.writes())
+        self.rows.append({"o": "fault", "step": 2, "what": "split", "quorum": False, "t": last + 1})
+        self.rows.append({"o": "fault", "step": 3, "what": "short", "quorum": True, "t": last + 1})
+        self.rows.append({"o": "heal", "step": 3, "t": last + 9 * SECOND})
+        self.assertEqual(checks.failures(checks.History(self.rows), "live"), {})
+
     def test_fault_that_touched_nothing(self):
         self.rows.append({"o": "bit", "step": 2, "what": "split", "packets": 0})
         self.found("work")
@@ -230,6 +256,26 @@ class Planted(unittest.TestCase):
     def test_run_without_writes(self):
         self.rows = [row for row in self.rows if row["o"] not in ("w", "heal")]
         self.found("work", "chain", "dirty", "future", "linear")
+
+    def test_stored_file_missing_at_a_node(self):
+        [row for row in self.rows if row["o"] == "got"][1]["found"].clear()
+        self.found("files")
+
+    def test_stored_file_with_other_bytes(self):
+        [row for row in self.rows if row["o"] == "got"][0]["found"]["f1"] = "other"
+        self.found("files")
+
+    def test_client_that_finds_the_cluster_untrue(self):
+        self.rows.append({"o": "put", "n": "f2", "sha": "s2", "rc": 15, "said": "a pinned key or head changed"})
+        self.found("files")
+
+    def test_files_that_do_not_verify(self):
+        [row for row in self.rows if row["o"] == "verify"][0]["rc"] = 14
+        self.found("files")
+
+    def test_files_never_fetched(self):
+        self.rows = [row for row in self.rows if row["o"] != "got"]
+        self.found("files")
 
     def test_node_that_ended(self):
         self.rows.append({"o": "node", "site": "utr", "what": "ended by itself, status -6"})
