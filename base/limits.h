@@ -27,6 +27,11 @@ enum {
 	PROPOSALS_MAX = 4096,
 	PROPOSALS_PER_ENTRY_MAX = 4096,
 	PROPOSALS_WAITING_BYTES_MAX = 32 << 20, /* Of one node's clients. */
+	/* What waits would take longer than this at the rate that things move: no more are taken.
+	 */
+	PROPOSALS_WAITING_MS_MAX = 2000,
+	PROPOSALS_WAITED_MS_MIN = 250, /* ... and the oldest has waited for so long. */
+	PROPOSALS_RATE_MS = 500,       /* Over which the rate is taken. */
 	/* Of one other node, waiting at the leader: more than it sends without an answer. */
 	FORWARDED_BYTES_MAX = 6 << 20,
 	PROPOSE_OWN_MS = 10000,	    /* A command of the node itself. */

@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -27,6 +28,7 @@ struct http_server {
 	unsigned n_listeners;
 	struct http_conn *conns;
 	struct http_crowd crowd;
+	unsigned connections_peak; /* Since memory was given back. */
 	struct ratelimit *accept_limit;
 	struct http_conn *dirty;
 	uv_prepare_t prepare; /* Writes what was replied since the last turn. */
@@ -402,11 +404,26 @@ static bool conn_timed_out(struct http_conn *conn, uint64_t now_ms)
 	return conn_reads_slowly(conn, now_ms) || conn->proto->sweep(conn, now_ms);
 }
 
+/* A crowd has left: the C library would keep for ever what it had. */
+static void server_trim(struct http_server *server)
+{
+	unsigned now = server->counters.connections;
+
+	if (now > server->connections_peak) {
+		server->connections_peak = now;
+	} else if (server->connections_peak > HTTP_CONNECTIONS_PER_ADDRESS_MAX &&
+		   now < server->connections_peak / 4) {
+		(void)malloc_trim(0); /* Says only whether there was anything. */
+		server->connections_peak = now;
+	}
+}
+
 void http_server_sweep(struct http_server *server)
 {
 	uint64_t now_ms = http_now(server);
 	struct http_conn *conn = server->conns;
 
+	server_trim(server);
 	while (conn != NULL) {
 		struct http_conn *next = conn->next;
 

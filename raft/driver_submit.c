@@ -4,6 +4,14 @@
 
 #include "raft/driver_impl.h"
 
+/* The state machine has all the bytes before it that it may, and more are committed: the others are
+ * faster. What is committed meanwhile is answered here only once it is applied here. */
+static bool submit_outruns_apply(const struct driver *driver)
+{
+	return driver->raft.commit_index > driver->apply_issued &&
+	       driver->apply_bytes > APPLY_BYTES_MAX - ENTRY_BYTES_MAX;
+}
+
 static int submit_check(const struct driver *driver, size_t bytes)
 {
 	const struct raft *raft = &driver->raft;
@@ -18,7 +26,8 @@ static int submit_check(const struct driver *driver, size_t bytes)
 	if (driver_guard_on(driver, GUARD_PROPOSAL_BYTES) &&
 		(driver->inflight_bytes + bytes > PROPOSALS_BYTES_MAX ||
 			driver->unstored_bytes + bytes > 2 * PROPOSALS_BYTES_MAX ||
-			driver_last_index(driver) - driver->applied > APPLY_LAG_ENTRIES_MAX)) {
+			driver_last_index(driver) - driver->applied > APPLY_LAG_ENTRIES_MAX ||
+			submit_outruns_apply(driver))) {
 		return KLUIS_EBUSY;
 	}
 	return 0;

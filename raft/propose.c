@@ -116,15 +116,49 @@ static int proposer_check(struct replica *r, struct bytes command)
 	return atomic_load(&r->read_only) && !propose_passes_floor(command) ? KLUIS_EREADONLY : 0;
 }
 
+/* Begins the next half second when it is time; one without anything in between counts as none. */
+static void proposer_rate(struct proposer *p, uint64_t now_ms)
+{
+	if (now_ms - p->rate_ms < PROPOSALS_RATE_MS) {
+		return;
+	}
+	p->rate_before = now_ms - p->rate_ms < 2 * PROPOSALS_RATE_MS ? p->rate_now : 0;
+	p->rate_now = 0;
+	p->rate_ms = now_ms;
+}
+
+static bool propose_has_waited(const struct propose *req, uint64_t now_ms)
+{
+	return req != NULL && now_ms - req->entered_ms > PROPOSALS_WAITED_MS_MIN;
+}
+
+/* More comes than can be done: who waits behind all that would wait in vain, for his own time is up
+ * before, and what is then done for him is lost to others. Refused at once he can try another
+ * time. Not while nothing moves: an election is waited for. */
+static bool proposer_is_behind(struct replica *r)
+{
+	struct proposer *p = &r->proposer;
+	uint64_t now_ms = replica_now(r);
+	uint64_t waiting = p->queued.n + p->sent.n;
+
+	proposer_rate(p, now_ms);
+	return p->rate_before > 0 &&
+	       waiting * PROPOSALS_RATE_MS / p->rate_before > PROPOSALS_WAITING_MS_MAX &&
+	       (propose_has_waited(p->sent.head, now_ms) ||
+		       propose_has_waited(p->queued.head, now_ms));
+}
+
 static int propose_admit(struct replica *r, const struct propose *req)
 {
 	const struct proposer *p = &r->proposer;
+	bool own = req->home == &r->mailbox; /* Few, and needed most now. */
 
 	if (r->stopping) {
 		return KLUIS_ECLOSED;
 	}
 	if (p->queued.n + p->sent.n >= PROPOSALS_MAX ||
-		p->queued.bytes + p->sent.bytes + req->command.len > PROPOSALS_WAITING_BYTES_MAX) {
+		p->queued.bytes + p->sent.bytes + req->command.len > PROPOSALS_WAITING_BYTES_MAX ||
+		(!own && proposer_is_behind(r))) {
 		return KLUIS_EBUSY;
 	}
 	return proposer_check(r, buf_bytes(&req->command));
@@ -136,6 +170,7 @@ static void propose_enter_cb(struct mail *mail)
 	struct replica *r = req->replica;
 	int rc = propose_admit(r, req);
 
+	req->entered_ms = replica_now(r);
 	if (rc != 0) {
 		propose_end(req, rc);
 	} else {
@@ -463,6 +498,8 @@ void proposer_applied(struct replica *r, const struct fsm_results *results, uint
 		const struct fsm_result *result = &results->result[i];
 
 		if (result->origin == r->node_id && result->nonce == p->boot) {
+			proposer_rate(p, replica_now(r));
+			p->rate_now++;
 			proposer_complete(p, results, result);
 		}
 	}

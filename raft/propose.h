@@ -26,7 +26,7 @@ struct propose {
 	struct mailbox *home;
 	struct mail mail;
 	struct buf command;
-	uint64_t seq, deadline_ms, sent_term;
+	uint64_t seq, entered_ms, deadline_ms, sent_term;
 	unsigned state;
 	struct propose *prev, *next;
 	uint8_t reply_space[PROPOSE_REPLY_BYTES_MAX];

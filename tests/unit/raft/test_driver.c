@@ -443,6 +443,29 @@ static void test_foreign_bytes_are_counted(void **state)
 	rig_free(rig);
 }
 
+/* The others commit what this leader's own state machine has not got to: it must not pile up. */
+static void test_proposals_wait_for_the_state_machine(void **state)
+{
+	enum { PIECE = ENTRY_BYTES_MAX - 64 };
+	struct driver_rig *rig = rig_clean(&new_disk);
+	unsigned taken = 0;
+
+	(void)state;
+	rig_lead(rig);
+	while (taken < 4 * APPLY_BYTES_MAX / PIECE && rig_submit(rig, PIECE) == 0) {
+		taken++;
+		rig_persist(rig);
+		rig_result(rig, 2, 0, rig->log_last);
+		rig_result(rig, 3, 0, rig->log_last);
+	}
+	assert_in_range(taken, APPLY_BYTES_MAX / PIECE, APPLY_BYTES_MAX / PIECE + 2);
+	assert_int_equal(rig_submit(rig, PIECE), KLUIS_EBUSY);
+	driver_applied(rig->driver, rig->applied, 0);
+	assert_int_equal(rig_submit(rig, PIECE), 0);
+	assert_int_equal(rig->fatal, 0);
+	rig_free(rig);
+}
+
 /* libraft, built without its asserts, would write over the leader's own state. */
 static void test_another_leader_of_our_term(void **state)
 {
@@ -568,6 +591,7 @@ int main(void)
 		cmocka_unit_test(test_promotion_of_one_that_is_behind),
 		cmocka_unit_test(test_start_refuses_what_no_disk_held),
 		cmocka_unit_test(test_foreign_bytes_are_counted),
+		cmocka_unit_test(test_proposals_wait_for_the_state_machine),
 		cmocka_unit_test(test_another_leader_of_our_term),
 		cmocka_unit_test(test_a_proposal_is_refused_at_once),
 		cmocka_unit_test(test_contact_of_a_follower),
