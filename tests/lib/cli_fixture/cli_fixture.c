@@ -260,16 +260,16 @@ void cli_fixture_copy(const char *from, const char *to)
 {
 	struct dirent **names;
 	int n = scandir(from, &names, NULL, alphasort);
+	struct err e = {0};
 
+	must(file_make_dirs(to, 0700, &e), &e);
 	for (int i = 0; i < n; i++) {
 		_cleanup_(x_freep) char *here = x_asprintf("%s/%s", from, names[i]->d_name);
 		_cleanup_(x_freep) char *there = x_asprintf("%s/%s", to, names[i]->d_name);
 		_cleanup_(buf_release) struct buf bytes = BUF_INIT;
 		bool dots = names[i]->d_name[0] == '.';
-		struct err e = {0};
 
 		if (!dots && names[i]->d_type == DT_DIR) {
-			must(file_make_dirs(there, 0700, &e), &e);
 			cli_fixture_copy(here, there);
 		} else if (!dots) {
 			must(file_read(here, 1 << 24, &bytes, &e), &e);

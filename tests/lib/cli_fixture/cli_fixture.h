@@ -36,7 +36,7 @@ struct buf cli_fixture_bytes(size_t size, uint64_t seed);
  * caches: what must not change when a lie is refused. */
 void cli_fixture_digest(const struct cli_fixture *f, uint8_t ret[HASH_BYTES]);
 
-/* All files of a profile into another directory, which exists. */
+/* All files of a profile into another directory, made if need be. */
 void cli_fixture_copy(const char *from, const char *to);
 
 #endif

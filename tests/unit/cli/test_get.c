@@ -178,10 +178,8 @@ static void test_moved(void **state)
 	_cleanup_(buf_release) struct buf content =
 		cli_fixture_bytes(CHUNKS * (size_t)PAGE_CONTENT_BYTES_MAX, 1);
 	struct cli_fixture other = {.node = f->node, .dir = f->dir, .profile_dir = copy};
-	struct err e = {0};
 	struct getter g;
 
-	assert_int_equal(file_make_dirs(copy, 0700, &e), 0);
 	for (unsigned to_device = 0; to_device < 2; to_device++) {
 		assert_int_equal(cli_fixture_put(f, "file", buf_bytes(&content)), 0);
 		cli_fixture_copy(f->profile_dir, copy);

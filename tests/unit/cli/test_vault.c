@@ -119,7 +119,6 @@ static void test_head_lies(void **state)
 
 		/* The lagging client is a copy of the profile from before the next put. */
 		assert_int_equal(file_remove_tree(copy, &e), 0);
-		assert_int_equal(file_make_dirs(copy, 0700, &e), 0);
 		cli_fixture_copy(f->profile_dir, copy);
 		put_ok(f, "two", text);
 		f->profile_dir = copy;
@@ -156,11 +155,9 @@ static void test_rollback_and_fork(void **state)
 	_cleanup_(x_freep) char *copy = x_asprintf("%s/copy", f->dir);
 	uint8_t before[HASH_BYTES], after[HASH_BYTES];
 	char *honest_dir = f->profile_dir;
-	struct err e = {0};
 	uint64_t seq;
 
 	put_ok(f, "one", "1");
-	assert_int_equal(file_make_dirs(copy, 0700, &e), 0);
 	cli_fixture_copy(f->profile_dir, copy);
 	put_ok(f, "two", "2");
 	put_ok(f, "three", "3");
@@ -306,11 +303,9 @@ static void test_revision_lies(void **state)
 	struct cli_fixture *f = *state;
 	_cleanup_(x_freep) char *copy = x_asprintf("%s/copy", f->dir);
 	_cleanup_(buf_release) struct buf content = cli_fixture_bytes(LARGE, 5);
-	struct err e = {0};
 	uint64_t seq;
 
 	put_ok(f, "one", "1");
-	assert_int_equal(file_make_dirs(copy, 0700, &e), 0);
 	cli_fixture_copy(f->profile_dir, copy);
 	assert_int_equal(cli_fixture_put(f, "file", buf_bytes(&content)), 0);
 	free(f->profile_dir);
@@ -347,11 +342,9 @@ static void test_unknown_writer(void **state)
 	struct cli_fixture *f = *state;
 	_cleanup_(x_freep) char *copy = x_asprintf("%s/copy", f->dir);
 	uint8_t before[HASH_BYTES], after[HASH_BYTES];
-	struct err e = {0};
 	uint64_t seq;
 
 	put_ok(f, "one", "1");
-	assert_int_equal(file_make_dirs(copy, 0700, &e), 0);
 	cli_fixture_copy(f->profile_dir, copy);
 	put_ok(f, "two", "2");
 	free(f->profile_dir);
@@ -463,10 +456,8 @@ static void test_conflict(void **state)
 	_cleanup_(x_freep) char *copy = x_asprintf("%s/copy", f->dir);
 	_cleanup_(buf_release) struct buf content = cli_fixture_bytes(LARGE, 7);
 	struct racer r = {.other = *f};
-	struct err e = {0};
 
 	put_ok(f, "one", "1");
-	assert_int_equal(file_make_dirs(copy, 0700, &e), 0);
 	cli_fixture_copy(f->profile_dir, copy);
 	r.other.profile_dir = copy;
 	r.other.profile = NULL;
@@ -522,11 +513,9 @@ static void test_restore_of_another_history(void **state)
 	struct cli_fixture *f = *state;
 	_cleanup_(x_freep) char *copy = x_asprintf("%s/copy", f->dir);
 	char *honest_dir = f->profile_dir;
-	struct err e = {0};
 	uint64_t seq;
 
 	put_ok(f, "one", "1");
-	assert_int_equal(file_make_dirs(copy, 0700, &e), 0);
 	cli_fixture_copy(f->profile_dir, copy);
 	put_ok(f, "two", "2");
 	fake_node_rollback(f->node, 2);

@@ -37,6 +37,14 @@ static void begin(struct replica_rig *rig, unsigned node, struct fixture_client 
 	fixture_committed(c, bytes_of(NULL, 0));
 }
 
+/* Three voters, all running, with one client's things. */
+static void begin_three(struct replica_rig *rig, struct fixture_client *c)
+{
+	replica_rig_init(rig, 3, 3);
+	replica_rig_start_all(rig);
+	begin(rig, 0, c);
+}
+
 /* Stages one page of 2^bucket + 144 bytes through a node. */
 static int stage(struct replica_rig *rig, unsigned node, const struct fixture_client *c,
 	unsigned bucket, uint64_t salt, unsigned timeout_ms)
@@ -71,9 +79,7 @@ static void test_three_nodes_agree(void **state)
 	uint64_t index = 0;
 
 	(void)state;
-	replica_rig_init(&rig, 3, 3);
-	replica_rig_start_all(&rig);
-	begin(&rig, 0, &c);
+	begin_three(&rig, &c);
 	for (unsigned i = 0; i < 30; i++) {
 		struct replica_status status;
 
@@ -96,9 +102,7 @@ static void test_refusals(void **state)
 	struct buf command = BUF_INIT;
 
 	(void)state;
-	replica_rig_init(&rig, 3, 3);
-	replica_rig_start_all(&rig);
-	begin(&rig, 0, &c);
+	begin_three(&rig, &c);
 	/* The state machine's own word. */
 	fixture_service_create(&c, &command);
 	assert_int_not_equal(replica_rig_propose(&rig, 1, &command, TIMEOUT_MS, NULL), 0);
@@ -165,9 +169,7 @@ static void test_leader_killed_and_all_restarted(void **state)
 	unsigned leader, other;
 
 	(void)state;
-	replica_rig_init(&rig, 3, 3);
-	replica_rig_start_all(&rig);
-	begin(&rig, 0, &c);
+	begin_three(&rig, &c);
 	for (unsigned round = 0; round < 3; round++) {
 		leader = replica_rig_leader(&rig);
 		other = (leader + 1) % 3;
@@ -211,9 +213,7 @@ static void test_proposals_in_flight_survive_a_change_of_leader(void **state)
 	unsigned leader, left = FLIGHTS, good = 0;
 
 	(void)state;
-	replica_rig_init(&rig, 3, 3);
-	replica_rig_start_all(&rig);
-	begin(&rig, 0, &c);
+	begin_three(&rig, &c);
 	leader = replica_rig_leader(&rig);
 	for (unsigned i = 0; i < FLIGHTS; i++) {
 		struct buf command = BUF_INIT;
@@ -261,9 +261,7 @@ static void test_leadership_is_handed_over(void **state)
 	unsigned leader, to;
 
 	(void)state;
-	replica_rig_init(&rig, 3, 3);
-	replica_rig_start_all(&rig);
-	begin(&rig, 0, &c);
+	begin_three(&rig, &c);
 	leader = replica_rig_leader(&rig);
 	to = (leader + 1) % 3;
 	assert_int_equal(transfer(&rig, to, 0), KLUIS_ENOTLEADER);
@@ -355,9 +353,7 @@ static void test_log_and_store_belong_together(void **state)
 	struct err e = {0};
 
 	(void)state;
-	replica_rig_init(&rig, 3, 3);
-	replica_rig_start_all(&rig);
-	begin(&rig, 0, &c);
+	begin_three(&rig, &c);
 	assert_int_equal(replica_rig_try_start(&rig, 0, &e), KLUIS_EBUSY);
 	replica_rig_stop(&rig, 2, 0);
 	log = replica_rig_path(&rig, 2, "data/log/vote");
@@ -402,9 +398,7 @@ static void test_a_node_that_differs_is_quarantined(void **state)
 	struct replica_rig rig;
 
 	(void)state;
-	replica_rig_init(&rig, 3, 3);
-	replica_rig_start_all(&rig);
-	begin(&rig, 0, &c);
+	begin_three(&rig, &c);
 	for (unsigned waited = 0; replica_rig_leader(&rig) != 2; waited += 20) {
 		assert_true(waited < RIG_WAIT_MS);
 		(void)transfer(&rig, replica_rig_leader(&rig), 3);
@@ -453,9 +447,7 @@ static void test_read_only_below_the_floor(void **state)
 	struct replica_rig rig;
 
 	(void)state;
-	replica_rig_init(&rig, 3, 3);
-	replica_rig_start_all(&rig);
-	begin(&rig, 0, &c);
+	begin_three(&rig, &c);
 	replica_rig_stop(&rig, 1, 0);
 	rig.floor_bytes = UINT64_MAX; /* Then 10 % of the disk ... */
 	rig.floor_percent = 100;      /* ... or all of it: never that much is free. */
