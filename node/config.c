@@ -51,6 +51,7 @@ static const struct config_key config_keys[] = {
 	KEY("node", "log_level", CONFIG_LEVEL, log_level, false),
 	KEY("cluster", "id", CONFIG_HEX16, cluster_id, true),
 	KEY("cluster", "restore_key", CONFIG_PATH, restore_key_file, false),
+	NUMBER("cluster", "gone_after_s", gone_after_s, false, 2, 86400),
 	KEY("api", "listen", CONFIG_ADDRESS, api_listen, true),
 	KEY("api", "certificate", CONFIG_PATH, api_certificate_file, true),
 	KEY("api", "key", CONFIG_PATH, api_key_file, true),
@@ -461,6 +462,7 @@ static struct config *config_new(const char *path)
 	config->cache_mib = 256;
 	config->disk_floor_mib = 2048;
 	config->disk_floor_percent = 10;
+	config->gone_after_s = MEMBER_GONE_MS / 1000;
 	config->backup_copies = 3;
 	return config;
 }

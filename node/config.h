@@ -40,6 +40,7 @@ struct config {
 	/* [cluster] */
 	uint8_t cluster_id[16];
 	char *restore_key_file; /* Operator restore public key, PEM */
+	uint64_t gone_after_s;	/* A voter silent for so long is replaced by one that stands by */
 	/* [api] */
 	struct address api_listen;
 	char *api_certificate_file, *api_key_file, *api_ca_file;

@@ -76,6 +76,7 @@ static void daemon_collect_settings(struct daemon *d)
 	daemon_setting(d, "api.stale_ms", daemon_number_text(c->api_stale_ms));
 	daemon_setting(d, "link.listen", daemon_address_text(&c->link_listen));
 	daemon_setting(d, "admin.socket", x_strdup(c->admin_socket));
+	daemon_setting(d, "cluster.gone_after_s", daemon_number_text(c->gone_after_s));
 	daemon_setting(d, "storage.write_buffer_mib", daemon_number_text(c->write_buffer_mib));
 	daemon_setting(d, "storage.cache_mib", daemon_number_text(c->cache_mib));
 	daemon_setting(d, "storage.disk_floor_mib", daemon_number_text(c->disk_floor_mib));
@@ -113,6 +114,7 @@ static int daemon_start_replica(struct daemon *d, struct err *e)
 		.key_path = c->link_key_file,
 		.servers = servers,
 		.n_servers = (unsigned)c->n_sites,
+		.gone_ms = (unsigned)(c->gone_after_s * 1000),
 		.floor_percent = (unsigned)c->disk_floor_percent,
 		.floor_bytes = c->disk_floor_mib << 20,
 		.store_cache_bytes = (size_t)c->cache_mib << 20,

@@ -1,8 +1,10 @@
 #include "node/init.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/file.h"
+#include "base/text.h"
 #include "crypto/hash.h"
 #include "crypto/pki.h"
 #include "node/identity.h"
@@ -10,6 +12,7 @@
 #include "node/secrets.h"
 #include "raft/replica.h"
 #include "storage/cluster_store.h"
+#include "storage/server_store.h"
 
 static int init_secrets_from(const struct config *config, const char *sealed_file,
 	struct secrets *ret_secrets, struct err *e)
@@ -111,12 +114,40 @@ static int init_log(const struct config *config, const struct init_options *opti
 	if (rc != 0) {
 		return rc;
 	}
+	if (options->join) {
+		return replica_bootstrap_joining(config->data_dir, config->id, e);
+	}
 	if (options->restored) {
 		return replica_bootstrap_restored(
 			config->data_dir, config->id, servers, (unsigned)config->n_sites, e);
 	}
 	return replica_bootstrap(
 		config->data_dir, config->id, servers, (unsigned)config->n_sites, e);
+}
+
+static int init_joined_lineage(
+	const char *lineage, uint8_t ret_lineage[IDENTITY_ID_BYTES], struct err *e)
+{
+	return hex_decode(lineage, ret_lineage, IDENTITY_ID_BYTES) == 0
+		       ? 0
+		       : err_set(e, KLUIS_EINVAL, "--lineage must be 32 hex digits");
+}
+
+int init_print_add(const struct config *config, struct err *e)
+{
+	_cleanup_(buf_release) struct buf hex = BUF_INIT;
+	uint8_t incarnation[SERVER_INCARNATION_BYTES];
+	char link[ADDRESS_TEXT_BYTES_MAX + 1];
+	int rc = replica_incarnation(config->data_dir, config->id, incarnation, e);
+
+	if (rc != 0) {
+		return rc;
+	}
+	hex_append(&hex, bytes_of(incarnation, sizeof incarnation));
+	address_format(&config_self(config)->link, link);
+	(void)printf("kluisctl member add %llu --site %s --link %s --incarnation %s\n",
+		(unsigned long long)config->id, config->site, link, buf_str(&hex));
+	return 0;
 }
 
 int init_run(const struct config *config, const struct init_options *options, struct err *e)
@@ -138,6 +169,9 @@ int init_run(const struct config *config, const struct init_options *options, st
 	/* All first sites make the same one by themselves; a restore brings a random one. */
 	HASH_TH(first, "kluis/v1/first-lineage", bytes_of(config->cluster_id, IDENTITY_ID_BYTES));
 	memcpy(identity.lineage, first, IDENTITY_ID_BYTES);
+	if (rc == 0 && options->join && options->lineage != NULL) {
+		rc = init_joined_lineage(options->lineage, identity.lineage, e);
+	}
 	if (rc == 0 && options->restored) {
 		rc = init_restored_lineage(config, identity.lineage, e);
 	}

@@ -17,7 +17,15 @@
 #include "node/secrets.h"
 #include "raft/replica.h"
 
-enum { OPT_NEW_SECRETS = 256, OPT_SECRETS, OPT_RESTORED, OPT_DEVELOPMENT, OPT_FOR };
+enum {
+	OPT_NEW_SECRETS = 256,
+	OPT_SECRETS,
+	OPT_RESTORED,
+	OPT_JOIN,
+	OPT_LINEAGE,
+	OPT_DEVELOPMENT,
+	OPT_FOR
+};
 
 struct kluisd_args {
 	const char *command; /* NULL: run. */
@@ -33,6 +41,12 @@ static const struct argp_option kluisd_options[] = {
 		"init: make the cluster's secrets (at its first site)", 1},
 	{"secrets", OPT_SECRETS, "FILE", 0, "init: take the secrets that seal-secrets printed", 1},
 	{"restored", OPT_RESTORED, NULL, 0, "init: begin with the store that kluisctl restore made",
+		1},
+	{"join", OPT_JOIN, NULL, 0, "init: a new member of a cluster that runs, to be added there",
+		1},
+	{"lineage", OPT_LINEAGE, "HEX", 0,
+		"init --join: the cluster's lineage, if it was ever restored (kluisctl status -o "
+		"json)",
 		1},
 	{"development", OPT_DEVELOPMENT, NULL, 0,
 		"init: a directory that only ever serves on loopback", 1},
@@ -58,6 +72,12 @@ static error_t kluisd_parse(int key, char *arg, struct argp_state *state)
 	case OPT_RESTORED:
 		args->init.restored = true;
 		return 0;
+	case OPT_JOIN:
+		args->init.join = true;
+		return 0;
+	case OPT_LINEAGE:
+		args->init.lineage = arg;
+		return 0;
 	case OPT_DEVELOPMENT:
 		args->init.development = true;
 		return 0;
@@ -82,13 +102,14 @@ static const struct argp kluisd_argp = {kluisd_options, kluisd_parse, "[COMMAND]
 	"  (none)         run until SIGTERM (hands leadership over); SIGHUP reloads certificates "
 	"and log level\n"
 	"  init           make the data directory this node's\n"
+	"  join-command   print the kluisctl command that lets in a node made by init --join\n"
 	"  check-config   say whether the configuration would work\n"
 	"  rebuild        give up a store that is damaged or in doubt: the next start has it made "
 	"anew\n                 from a peer; refused unless the log is whole\n"
 	"  seal-secrets   print the cluster's secrets, sealed to another node's certificate\n\n"
 	"Exit status: 0 done, 1 failed, 2 usage, 70 a write to disk failed, 78 the other "
-	"nodes\nrefuse this one: its directory was made anew or is an old copy (do not start it "
-	"again).",
+	"nodes\nrefuse this one: it was removed, or its directory was made anew or is an old "
+	"copy (do not start it again).",
 	NULL, NULL, NULL};
 
 /* What `kluisd init` made, once it did: a configuration is checked before that, too. */
@@ -178,7 +199,15 @@ static int kluisd_dispatch(
 	if (strcmp(args->command, "init") == 0) {
 		int rc = preflight_config(config, clock_wall_ms(&clock_system), NULL, e);
 
-		return rc != 0 ? rc : init_run(config, &args->init, e);
+		if (rc == 0 && args->init.join && (args->init.restored || args->init.new_secrets)) {
+			rc = err_set(e, KLUIS_EINVAL,
+				"--join: a cluster that runs has its secrets and its data");
+		}
+		rc = rc != 0 ? rc : init_run(config, &args->init, e);
+		return rc != 0 || !args->init.join ? rc : init_print_add(config, e);
+	}
+	if (strcmp(args->command, "join-command") == 0) {
+		return init_print_add(config, e);
 	}
 	if (strcmp(args->command, "check-config") == 0) {
 		return kluisd_check(config, e);

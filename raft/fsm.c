@@ -160,6 +160,8 @@ static bool fsm_is_hot(enum command_type type)
 static bool fsm_touches_servers(enum command_type type)
 {
 	switch (type) {
+	case COMMAND_CLUSTER_INIT:
+	case COMMAND_NODE_ANNOUNCE:
 	case COMMAND_READONLY:
 	case COMMAND_HASH_REPORT:
 	case COMMAND_SERVERS_BEGIN:

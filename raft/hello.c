@@ -72,6 +72,7 @@ const char *hello_answer_text(uint8_t answer)
 		[HELLO_OTHER_INCARNATION] = "the node was initialised anew: a wiped node must come "
 					    "back under a new id",
 		[HELLO_OLD_COPY] = "the node's directory is an old copy of itself",
+		[HELLO_REMOVED] = "the cluster has removed the node",
 	};
 
 	return answer < ARRAY_SIZE(text) && text[answer] != NULL ? text[answer]

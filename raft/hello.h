@@ -31,6 +31,7 @@ enum hello_answer {
 	HELLO_MALFORMED = 8,
 	HELLO_OTHER_INCARNATION = 9, /* The node is known here by another log. */
 	HELLO_OLD_COPY = 10,	     /* Later starts of the node are known here. */
+	HELLO_REMOVED = 11,	     /* The cluster has removed the node. */
 };
 
 void hello_write(const struct hello *hello, uint8_t to[HELLO_BYTES]);

@@ -58,12 +58,16 @@ struct link_handler {
 	 * meet_cb: from its hello; what follows from 0 must be durable when it returns. Refused
 	 * with KLUIS_ECONFLICT, KLUIS_EBEHIND or another error. NULL: anybody may come. agree_cb:
 	 * it accepted our hello; < 0: it is not to be used. NULL: any will do. refused_cb: it
-	 * refused our hello with KLUIS_ECONFLICT (it knows us by another incarnation) or
-	 * KLUIS_EBEHIND (it knows later starts of us). May be NULL. */
+	 * refused our hello with KLUIS_ECONFLICT (it knows us by another incarnation),
+	 * KLUIS_EBEHIND (it knows later starts of us) or KLUIS_EGONE (the cluster has removed us).
+	 * May be NULL. */
 	int (*meet_cb)(void *data, uint64_t peer, const uint8_t incarnation[16], uint64_t starts,
 		uint64_t boot);
 	int (*agree_cb)(void *data, uint64_t peer, const uint8_t incarnation[16]);
 	void (*refused_cb)(void *data, uint64_t peer, int rc);
+	/* Whether a node that is none of the peers was one, and the cluster has removed it. May be
+	 * NULL. */
+	bool (*removed_cb)(void *data, uint64_t node);
 };
 
 struct links_config {

@@ -90,7 +90,11 @@ static uint8_t link_accept_judge(struct link_conn *conn)
 	}
 	node = links_find(links, peer->node_id);
 	if (node == NULL) {
-		return HELLO_NO_MEMBER;
+		return links->config.handler->removed_cb != NULL &&
+				       links->config.handler->removed_cb(
+					       links->config.data, peer->node_id)
+			       ? HELLO_REMOVED
+			       : HELLO_NO_MEMBER;
 	}
 	/* A slow handshake of an earlier dial may end after that of a later one: what it brings is
 	 * old. */

@@ -115,6 +115,7 @@ static void link_dial_refused(struct link_node *node, uint8_t answer)
 	const struct links_config *config = &node->links->config;
 	int rc = answer == HELLO_OTHER_INCARNATION ? KLUIS_ECONFLICT
 		 : answer == HELLO_OLD_COPY	   ? KLUIS_EBEHIND
+		 : answer == HELLO_REMOVED	   ? KLUIS_EGONE
 						   : 0;
 
 	if (rc != 0 && config->handler->refused_cb != NULL) {

@@ -5,7 +5,14 @@
 
 #include "base/wire.h"
 
-enum { PIN_BYTES = 48, PIN_FOUNDER = 1, PIN_KNOWN = 2, PIN_AGREED = 4, PIN_FLAGS = 7 };
+enum {
+	PIN_BYTES = 48,
+	PINS_JOINS = 1,
+	PIN_FOUNDER = 1,
+	PIN_KNOWN = 2,
+	PIN_AGREED = 4,
+	PIN_FLAGS = 7
+};
 static const char pins_magic[] = "KLPR";
 
 /* --- bytes --- */
@@ -31,7 +38,8 @@ void peer_pins_encode(const struct peer_pins *pins, uint8_t to[PEER_PINS_PAYLOAD
 	buf_put_u64(&b, pins->node_id);
 	buf_put_u64(&b, pins->starts);
 	buf_put_u16(&b, (uint16_t)pins->n);
-	buf_put_zeros(&b, 6);
+	buf_put_u8(&b, pins->joins ? PINS_JOINS : 0);
+	buf_put_zeros(&b, 5);
 	for (unsigned i = 0; i < pins->n; i++) {
 		pin_encode(&pins->pin[i], &b);
 	}
@@ -72,13 +80,17 @@ int peer_pins_decode(const uint8_t from[PEER_PINS_PAYLOAD_BYTES], struct peer_pi
 {
 	struct wire w = wire_of(bytes_of(from, PEER_PINS_PAYLOAD_BYTES));
 	struct peer_pins got = {.slots = pins->slots};
+	uint8_t flags;
 
 	wire_copy(&w, got.incarnation, INCARNATION_BYTES);
 	got.node_id = wire_u64(&w);
 	got.starts = wire_u64(&w);
 	got.n = wire_u16(&w);
-	wire_zeros(&w, 6);
-	if (got.node_id == 0 || got.n > PEER_PINS_MAX || incarnation_is_zero(got.incarnation)) {
+	flags = wire_u8(&w);
+	got.joins = (flags & PINS_JOINS) != 0;
+	wire_zeros(&w, 5);
+	if (got.node_id == 0 || got.n > PEER_PINS_MAX || (flags & ~PINS_JOINS) != 0 ||
+		incarnation_is_zero(got.incarnation)) {
 		return KLUIS_ECORRUPT;
 	}
 	for (unsigned i = 0; i < got.n; i++) {
@@ -195,6 +207,34 @@ int peer_pins_agree(
 	return rc;
 }
 
+void peer_pins_adopt(
+	struct peer_pins *pins, uint64_t peer, const uint8_t incarnation[INCARNATION_BYTES])
+{
+	unsigned at = pins_at(pins, peer);
+	struct peer_pin *pin = at < pins->n ? &pins->pin[at] : pins_add(pins, peer);
+
+	assert(peer != pins->node_id && !incarnation_is_zero(incarnation));
+	if (pin == NULL ||
+		(pin->known && memcmp(pin->incarnation, incarnation, INCARNATION_BYTES) == 0)) {
+		return; /* No room: whoever comes is held against the cluster's row all the same. */
+	}
+	*pin = (struct peer_pin){.id = peer, .founder = pin->founder, .known = true};
+	memcpy(pin->incarnation, incarnation, INCARNATION_BYTES);
+	pins_store(pins);
+}
+
+void peer_pins_forget(struct peer_pins *pins, uint64_t peer)
+{
+	unsigned at = pins_at(pins, peer);
+
+	if (at == pins->n) {
+		return;
+	}
+	pins->n--;
+	memmove(&pins->pin[at], &pins->pin[at + 1], (pins->n - at) * sizeof pins->pin[0]);
+	pins_store(pins);
+}
+
 bool peer_pins_begun(const struct peer_pins *pins)
 {
 	for (unsigned i = 0; i < pins->n; i++) {
@@ -210,7 +250,7 @@ bool peer_pins_begun(const struct peer_pins *pins)
 int peer_pins_create(const char *path, const uint8_t incarnation[INCARNATION_BYTES],
 	uint64_t node_id, const uint64_t *founders, unsigned n, struct err *e)
 {
-	struct peer_pins pins = {.node_id = node_id};
+	struct peer_pins pins = {.node_id = node_id, .joins = n == 0};
 	uint8_t payload[PEER_PINS_PAYLOAD_BYTES];
 
 	assert(node_id != 0 && !incarnation_is_zero(incarnation));

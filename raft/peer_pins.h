@@ -37,13 +37,16 @@ struct peer_pins {
 	uint64_t node_id;
 	uint8_t incarnation[INCARNATION_BYTES]; /* Ours. */
 	uint64_t starts;			/* Ours, this one included. */
+	bool joins; /* Made to join a cluster that runs: it has no founders, and waits to be added.
+		     */
 	unsigned n;
 	struct peer_pin pin[PEER_PINS_MAX];
 };
 
 /* Creates the file with nobody known: founders are the ids of all members of the cluster as this
- * node is initialised (its own among them or not). KLUIS_EEXIST when there is one, KLUIS_EINVAL: an
- * id of 0 or twice, KLUIS_ETOOLARGE: more than PEER_PINS_MAX. Blocking. */
+ * node is initialised (its own among them or not); none: it joins one that runs. KLUIS_EEXIST when
+ * there is one, KLUIS_EINVAL: an id of 0 or twice, KLUIS_ETOOLARGE: more than PEER_PINS_MAX.
+ * Blocking. */
 KLUIS_MUST_CHECK int peer_pins_create(const char *path,
 	const uint8_t incarnation[INCARNATION_BYTES], uint64_t node_id, const uint64_t *founders,
 	unsigned n, struct err *e);
@@ -70,6 +73,12 @@ KLUIS_MUST_CHECK int peer_pins_agree(
  * stays so. Until then it must not vote, stand for election or acknowledge anything: it may be a
  * wiped node of which a founder that is away knows better. */
 bool peer_pins_begun(const struct peer_pins *pins);
+/* The cluster's own row says which memory the peer's id stands for: that is pinned, whatever stood
+ * there (a node that joins has pinned whom it met first). */
+void peer_pins_adopt(
+	struct peer_pins *pins, uint64_t peer, const uint8_t incarnation[INCARNATION_BYTES]);
+/* The cluster has removed the peer, and its id is never given again: its row is free. */
+void peer_pins_forget(struct peer_pins *pins, uint64_t peer);
 /* NULL: never heard of. */
 const struct peer_pin *peer_pins_find(const struct peer_pins *pins, uint64_t peer);
 

@@ -87,7 +87,7 @@ static void replica_turn_cb(uv_prepare_t *turn)
 	struct driver_status status = driver_status(r->driver);
 
 	assert(!r->stopping);
-	if (!r->begun) {
+	if (!r->begun && !replica_joining(r)) {
 		return; /* No timer either: it does not stand for election. */
 	}
 	if (status.role == DRIVER_LEADER && !r->led) {
@@ -103,14 +103,23 @@ static void replica_turn_cb(uv_prepare_t *turn)
 
 /* --- links --- */
 
+/* One that joins takes what a leader gives it, no more: it is no member that anybody counts. */
+static bool replica_may_hear(const struct replica *r, enum link_stream stream, struct bytes message)
+{
+	if (r->begun || !replica_joining(r) || stream == LINK_FILE) {
+		return r->begun || replica_joining(r);
+	}
+	return message.len >= 2 &&
+	       (message.data[1] == MESSAGE_APPEND || message.data[1] == MESSAGE_SNAPSHOT);
+}
+
 static void replica_receive_cb(
 	void *data, uint64_t peer, enum link_stream stream, struct bytes message)
 {
 	struct replica *r = data;
 
-	if (r->stopping || !r->begun) {
-		return; /* Not begun: what it answered would be the word of a node without memory.
-			 */
+	if (r->stopping || !replica_may_hear(r, stream, message)) {
+		return; /* What it answered would be the word of a node without memory. */
 	}
 	if (stream != LINK_FILE) {
 		/* The link gives nothing of an older connection after a newer one began. */
@@ -149,6 +158,7 @@ static const struct link_handler replica_link_handler = {
 	.meet_cb = replica_meet_cb,
 	.agree_cb = replica_agree_cb,
 	.refused_cb = replica_refused_cb,
+	.removed_cb = replica_removed_cb,
 };
 
 static int replica_tls(const struct replica *r, struct tls_ctx **ret_ctx, struct err *e)
@@ -391,6 +401,7 @@ static struct replica *replica_new(const struct replica_config *config)
 
 static void replica_new_driver(struct replica *r, const struct replica_config *config)
 {
+	struct roles_options roles = roles_options_default();
 	struct driver_options options;
 	uint32_t seed;
 
@@ -403,6 +414,8 @@ static void replica_new_driver(struct replica *r, const struct replica_config *c
 		options.heartbeat_ms = config->heartbeat_ms;
 	}
 	r->in_touch_ms = 2ULL * options.election_timeout_ms;
+	roles.gone_ms = config->gone_ms != 0 ? config->gone_ms : roles.gone_ms;
+	roles_init(&r->roles, &roles, r->node_id);
 	r->driver = driver_new(&options, &replica_driver_io, r);
 }
 

@@ -50,7 +50,8 @@ struct replica_config {
 	uint64_t floor_bytes;	/* 0: DISK_FLOOR_BYTES. */
 
 	unsigned election_timeout_ms, heartbeat_ms; /* 0: the limits.h values. */
-	size_t store_cache_bytes;	 /* RocksDB's block and blob cache; 0: its default. */
+	unsigned gone_ms;	  /* A voter silent for so long is replaced. 0: MEMBER_GONE_MS. */
+	size_t store_cache_bytes; /* RocksDB's block and blob cache; 0: its default. */
 	size_t store_write_buffer_bytes; /* All of RocksDB's memtables; 0: its default. */
 	const struct clock *clock;	 /* NULL: clock_system. */
 	struct random *random;		 /* NULL: random_system. */
@@ -63,6 +64,15 @@ struct replica_config {
  * KLUIS_EEXIST when there is a log already. Blocking. */
 KLUIS_MUST_CHECK int replica_bootstrap(const char *dir, uint64_t node_id,
 	const struct replica_server *servers, unsigned n_servers, struct err *e);
+
+/* Makes the memory of a node that joins a cluster that runs: an empty log, and nobody known. It
+ * takes part once the cluster has let it in by its incarnation (COMMAND_SERVER_ADD) and it has the
+ * data. `dir` must exist. KLUIS_EEXIST when there is a log already. Blocking. */
+KLUIS_MUST_CHECK int replica_bootstrap_joining(const char *dir, uint64_t node_id, struct err *e);
+/* Which memory the directory holds, for COMMAND_SERVER_ADD: the random id of its log. KLUIS_EBUSY:
+ * a process has the directory. Blocking. */
+KLUIS_MUST_CHECK int replica_incarnation(
+	const char *dir, uint64_t node_id, uint8_t ret_incarnation[16], struct err *e);
 
 /* Begins a new cluster behind a restored store: dir/db holds the store as of some index S, the same
  * at every server; the log begins empty at S + 1, with a snapshot record {S, its term, these
@@ -149,6 +159,9 @@ struct replica_status {
 	bool rebuilding;  /* The store is being replaced by a peer's. */
 	bool read_only;	  /* Below the disk floor. */
 	bool begun;	  /* All first members have met: before that this node takes no part. */
+	bool joining; /* Not begun, but made to join: it waits to be let in, and for the data. */
+	/* Leader: which step about a member waits, and for what; empty: none. */
+	char members_waiting[160];
 	bool ready; /* In touch with a leader, or leading a quorum that answers, and nearly all
 		     * that is known to be committed is applied. */
 	uint64_t certificate_not_after_ms; /* Of this node's link certificate, Unix. */

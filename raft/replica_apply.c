@@ -29,6 +29,7 @@ static void apply_job_free(struct apply_job *job)
 		entry_unref(job->entries[i]);
 	}
 	fsm_results_release(&job->results);
+	free(job->servers);
 	free(job);
 }
 
@@ -185,6 +186,9 @@ static void applier_do(struct replica *r, struct apply_job *job)
 		break;
 	}
 	job->position = *fsm_position(r->applier.fsm);
+	if (job->results.servers_changed || job->kind == APPLY_INSTALL) {
+		job->servers = x_memdup(fsm_servers(r->applier.fsm), sizeof *job->servers);
+	}
 	atomic_store(&r->applied, job->position.index);
 	job->mail.deliver_cb = applier_done_cb;
 	mailbox_send(&r->mailbox, &job->mail);
@@ -229,6 +233,9 @@ static void applier_done_cb(struct mail *mail)
 	struct replica *r = job->replica;
 
 	r->position = job->position;
+	if (job->servers != NULL && !r->stopping) { /* Before the driver hears of it. */
+		replica_members_set(r, job->servers);
+	}
 	if (job->kind == APPLY_WORK) {
 		struct replica_work *work = job->work;
 

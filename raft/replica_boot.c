@@ -166,6 +166,35 @@ int replica_bootstrap(const char *dir, uint64_t node_id, const struct replica_se
 	return boot_log_end_new(&b, dir, node_id, &configuration, e);
 }
 
+int replica_bootstrap_joining(const char *dir, uint64_t node_id, struct err *e)
+{
+	const struct configuration none = {.n = 0};
+	struct boot_log b;
+	int rc = boot_log_open_new(&b, dir, e);
+
+	return rc != 0 ? rc : boot_log_end_new(&b, dir, node_id, &none, e);
+}
+
+int replica_incarnation(
+	const char *dir, uint64_t node_id, uint8_t ret_incarnation[16], struct err *e)
+{
+	_cleanup_(x_freep) char *path = x_asprintf("%s/peers", dir);
+	struct peer_pins pins;
+	struct boot_log b;
+	int rc = boot_log_open(&b, dir, e);
+
+	if (rc != 0) {
+		return rc;
+	}
+	rc = peer_pins_open(&pins, path, entry_log_id(b.log), node_id, e);
+	if (rc == 0) {
+		memcpy(ret_incarnation, pins.incarnation, sizeof pins.incarnation);
+		peer_pins_close(&pins);
+	}
+	boot_log_close(&b);
+	return rc;
+}
+
 int replica_stored_position(const char *db, struct position *ret_position, struct err *e)
 {
 	const struct kv_options options = {.read_only = true};
@@ -363,6 +392,7 @@ int replica_boot(struct replica *r, struct err *e)
 	rc = r->without_data ? 0 : boot_check(r, e);
 	if (rc == 0) {
 		peer_pins_start(&r->pins); /* Nobody else has the directory: the log is locked. */
+		replica_members_set(r, fsm_servers(r->applier.fsm));
 	}
 	return rc;
 }

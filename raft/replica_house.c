@@ -342,6 +342,8 @@ static void status_raft(struct replica *r, const struct driver_status *d, struct
 	s->applied_term = r->position.term;
 	s->lag = d->commit > s->applied_index ? d->commit - s->applied_index : 0;
 	s->begun = r->begun;
+	s->joining = replica_joining(r);
+	(void)snprintf(s->members_waiting, sizeof s->members_waiting, "%.159s", r->roles.waiting);
 	s->ready = r->begun && d->leader != 0 && r->contact_ms != 0 &&
 		   replica_now(r) - r->contact_ms < r->in_touch_ms &&
 		   s->lag < APPLY_LAG_ENTRIES_MAX && s->applied_index > 0 &&
@@ -405,6 +407,7 @@ void replica_house(struct replica *r)
 	}
 	house_transfers(r);
 	cluster_clock_tick(r);
+	replica_members_tick(r);
 	catch_up_tick(r);
 	rebuild_tick(r);
 	checkpoint_tick(r);

@@ -18,6 +18,8 @@
 #include "raft/propose.h"
 #include "raft/read_index.h"
 #include "raft/replica.h"
+#include "raft/roles.h"
+#include "raft/servers.h"
 #include "raft/snapshot_record.h"
 
 /* --- the apply thread --- */
@@ -39,7 +41,8 @@ struct apply_job {
 	/* Results, for the core. */
 	struct fsm_results results; /* ENTRIES: of this job and of those merged into it. */
 	struct position position;
-	uint64_t index; /* FLUSH: safe to cut the log to. */
+	struct servers *servers; /* ENTRIES, INSTALL: if they are others now. */
+	uint64_t index;		 /* FLUSH: safe to cut the log to. */
 	struct replica_work *work;
 	/* ENTRIES */
 	size_t bytes;
@@ -157,7 +160,10 @@ struct replica {
 	bool clear_busy, cleared; /* What earlier ones left in catchup/. */
 
 	struct peer_pins pins;
-	bool begun; /* All founders have met: this node takes part. Never again false. */
+	bool begun; /* All founders have met, or it was let in: it takes part. Never again false. */
+	struct servers servers; /* As applied. */
+	struct roles roles;
+	uint64_t members_proposed_ms; /* When a command about them was last proposed. */
 	struct replica_stranger stranger[SITES_MAX];
 	unsigned n_strangers;
 
@@ -245,6 +251,18 @@ int replica_meet_cb(void *data, uint64_t peer, const uint8_t incarnation[INCARNA
 	uint64_t starts, uint64_t boot);
 int replica_agree_cb(void *data, uint64_t peer, const uint8_t incarnation[INCARNATION_BYTES]);
 void replica_refused_cb(void *data, uint64_t peer, int rc);
+
+/* --- replica_members.c --- */
+/* The members' rows are these now. Ends the process of one that is none any more. */
+void replica_members_set(struct replica *r, const struct servers *servers);
+/* Whether the peer may be who it says, by the members' rows: KLUIS_ECONFLICT it is not,
+ * KLUIS_EAGAIN its row is not here yet. */
+KLUIS_MUST_CHECK int replica_members_judge(
+	struct replica *r, uint64_t peer, const uint8_t incarnation[INCARNATION_BYTES]);
+bool replica_removed_cb(void *data, uint64_t node);
+void replica_members_tick(struct replica *r);
+/* Made to join, and not let in yet: it takes what it is given and votes for nobody. */
+bool replica_joining(const struct replica *r);
 
 /* --- replica_io.c --- */
 extern const struct driver_io replica_driver_io;

@@ -50,10 +50,15 @@ int replica_meet_open(struct replica *r, struct err *e)
 	if (rc == KLUIS_ENOTFOUND) {
 		rc = KLUIS_ECORRUPT; /* It was there a moment ago. */
 	}
-	if (rc == 0) {
-		r->begun = peer_pins_begun(&r->pins);
+	if (rc == 0) { /* One that joins begins with its own row. */
+		r->begun = !r->pins.joins && peer_pins_begun(&r->pins);
 	}
 	return rc;
+}
+
+bool replica_joining(const struct replica *r)
+{
+	return r->pins.joins && !r->begun;
 }
 
 /* --- who is not who it was --- */
@@ -122,19 +127,22 @@ int replica_meet_cb(void *data, uint64_t peer, const uint8_t incarnation[INCARNA
 	uint64_t starts, uint64_t boot)
 {
 	struct replica *r = data;
+	int rc = replica_members_judge(r, peer, incarnation);
 
-	return meet_judged(r, peer, peer_pins_meet(&r->pins, peer, incarnation, starts, boot));
+	return meet_judged(
+		r, peer, rc != 0 ? rc : peer_pins_meet(&r->pins, peer, incarnation, starts, boot));
 }
 
 int replica_agree_cb(void *data, uint64_t peer, const uint8_t incarnation[INCARNATION_BYTES])
 {
 	struct replica *r = data;
-	int rc = peer_pins_agree(&r->pins, peer, incarnation);
+	int rc = replica_members_judge(r, peer, incarnation);
 
+	rc = rc != 0 ? rc : peer_pins_agree(&r->pins, peer, incarnation);
 	if (rc == KLUIS_ECONFLICT) {
 		meet_refused(r, peer, rc);
 	}
-	if (rc == 0 && !r->begun && peer_pins_begun(&r->pins)) {
+	if (rc == 0 && !r->begun && !r->pins.joins && peer_pins_begun(&r->pins)) {
 		r->begun = true;
 		log_info("op=begin state=begun msg=\"all members have met: this node takes part\"");
 	}
@@ -150,6 +158,13 @@ void replica_refused_cb(void *data, uint64_t peer, int rc)
 		fail_stop_refused("node %" PRIu64 " was initialised anew: node %" PRIu64
 				  " knows it by an earlier log. A wiped node must come back under "
 				  "a new id; see 'Lose a site' in operations",
+			r->node_id, peer);
+	}
+	if (rc == KLUIS_EGONE) {
+		fail_stop_refused("node %" PRIu64
+				  " was removed from the cluster, says node %" PRIu64
+				  ": it takes no part any more; a new member needs a new id, see "
+				  "'Lose a site' in operations",
 			r->node_id, peer);
 	}
 	fail_stop_refused("node %" PRIu64 " runs on an old copy of its directory: node %" PRIu64

@@ -25,10 +25,15 @@ int servers_load(const struct kv_view *view, struct servers *ret_servers, struct
 {
 	struct servers servers = {.n = 0};
 	struct server_row rows[SITES_MAX];
+	struct cluster_row cluster;
 	struct servers_row all;
 	size_t n = 0;
-	int rc = servers_store_get(view, &all, e);
+	int rc = cluster_store_get(view, &cluster, e);
 
+	if (rc == 0) {
+		servers.feature_level = cluster.feature_level;
+		rc = servers_store_get(view, &all, e);
+	}
 	if (rc == KLUIS_ENOTFOUND) {
 		*ret_servers = servers;
 		return 0;

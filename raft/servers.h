@@ -12,6 +12,7 @@ struct server {
 
 /* Plain value; ids ascend. voters 0: the first members are not written down yet. */
 struct servers {
+	uint32_t feature_level; /* Of the cluster; 0 before it was initialised. */
 	uint64_t highest_id;
 	unsigned voters, n;
 	struct server server[SITES_MAX];

@@ -25,7 +25,7 @@ static void test_hello_in_single_bytes(void **state)
 	assert_memory_equal(w->raw_got.data + 1, w->site[1].incarnation, 16);
 }
 
-static void bad_hello(struct world *w, const uint8_t bytes[HELLO_BYTES], uint8_t answer)
+static void answered(struct world *w, const uint8_t bytes[HELLO_BYTES], uint8_t answer)
 {
 	raw_dial(w);
 	tls_stream_write(w->raw, bytes_of(bytes, HELLO_BYTES));
@@ -33,6 +33,11 @@ static void bad_hello(struct world *w, const uint8_t bytes[HELLO_BYTES], uint8_t
 	assert_int_equal(w->raw_got.len, 1);
 	assert_int_equal(w->raw_got.data[0], answer);
 	loop_until(&w->loop, raw_is_gone, w, "gone");
+}
+
+static void bad_hello(struct world *w, const uint8_t bytes[HELLO_BYTES], uint8_t answer)
+{
+	answered(w, bytes, answer);
 	assert_false(status_of(w, 1, 2).accepted);
 }
 
@@ -81,6 +86,26 @@ static void test_who_is_not_who_it_was(void **state)
 	bad_hello(w, bytes, HELLO_NO_MEMBER);
 	w->site[1].meet_rc = 0;
 	raw_connect(w, 1);
+}
+
+/* One that was a peer and is none any more is told so; a stranger is not. */
+static void test_a_removed_node_is_told(void **state)
+{
+	struct world *w = *state;
+	struct hello hello = raw_hello(1);
+	uint8_t bytes[HELLO_BYTES];
+	struct err e;
+
+	raw_world(w);
+	hello_write(&hello, bytes);
+	w->site[1].removed = 2;
+	raw_connect(w, 1); /* As long as it is a peer its removal is not known here. */
+	tls_stream_abort(w->raw);
+	loop_until(&w->loop, raw_is_gone, w, "gone");
+	assert_int_equal(links_set_peers(w->site[1].links, NULL, 0, &e), 0);
+	answered(w, bytes, HELLO_REMOVED);
+	w->site[1].removed = 3;
+	answered(w, bytes, HELLO_NO_MEMBER);
 }
 
 static void bad_bytes(struct world *w, uint64_t dial, struct bytes bytes)
@@ -365,6 +390,7 @@ static void test_a_wiped_node_is_told(void **state)
 	assert_int_equal(w->site[1].refused_rc, 0);
 	refused_with(w, HELLO_OTHER_INCARNATION, KLUIS_ECONFLICT);
 	refused_with(w, HELLO_OLD_COPY, KLUIS_EBEHIND);
+	refused_with(w, HELLO_REMOVED, KLUIS_EGONE);
 }
 
 /* The listener answers with what no listener says. */
@@ -477,6 +503,7 @@ int main(void)
 		LINK_TEST(test_hello_in_single_bytes),
 		LINK_TEST(test_bad_hellos),
 		LINK_TEST(test_who_is_not_who_it_was),
+		LINK_TEST(test_a_removed_node_is_told),
 		LINK_TEST(test_bad_frames),
 		LINK_TEST(test_file_beyond_the_credit),
 		LINK_TEST(test_cut_in_a_message),

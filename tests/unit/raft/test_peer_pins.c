@@ -158,6 +158,62 @@ static void test_the_table_is_bounded(void **state)
 	assert_int_equal(peer_pins_meet(&p->pins, 1, one, 1, 1), 0); /* Its place was kept. */
 }
 
+/* The cluster's word stands above the first word: it is about the same log on every node. */
+static void test_the_clusters_row_wins(void **state)
+{
+	struct place *p = *state;
+
+	assert_int_equal(peer_pins_meet(&p->pins, 12, other, 7, 77), 0);
+	peer_pins_adopt(&p->pins, 12, other); /* It was right. */
+	assert_int_equal(peer_pins_find(&p->pins, 12)->starts, 7);
+	peer_pins_adopt(&p->pins, 12, nine);
+	peer_pins_adopt(&p->pins, 13, five); /* Not met yet. */
+	reopen(p);
+	assert_int_equal(peer_pins_meet(&p->pins, 12, other, 8, 78), KLUIS_ECONFLICT);
+	assert_int_equal(peer_pins_meet(&p->pins, 12, nine, 1, 1), 0);
+	assert_int_equal(peer_pins_meet(&p->pins, 13, other, 1, 1), KLUIS_ECONFLICT);
+	assert_int_equal(peer_pins_meet(&p->pins, 13, five, 1, 1), 0);
+	assert_false(peer_pins_begun(&p->pins));
+}
+
+/* A removed one makes room, and a new one may have it. */
+static void test_a_removed_peer_is_forgotten(void **state)
+{
+	struct place *p = *state;
+
+	for (uint64_t id = 100; p->pins.n < PEER_PINS_MAX; id++) {
+		assert_int_equal(peer_pins_meet(&p->pins, id, other, 1, 1), 0);
+	}
+	peer_pins_forget(&p->pins, 105);
+	peer_pins_forget(&p->pins, 105);
+	peer_pins_forget(&p->pins, 99);
+	reopen(p);
+	assert_int_equal(p->pins.n, PEER_PINS_MAX - 1);
+	assert_null(peer_pins_find(&p->pins, 105));
+	assert_non_null(peer_pins_find(&p->pins, 104));
+	assert_non_null(peer_pins_find(&p->pins, 106));
+	assert_int_equal(peer_pins_meet(&p->pins, 200, nine, 1, 1), 0);
+	assert_int_equal(peer_pins_meet(&p->pins, 201, nine, 1, 1), KLUIS_ETOOLARGE);
+}
+
+/* Made to join: it waits for nobody to meet, and says so in its file. */
+static void test_one_that_joins(void **state)
+{
+	struct place *p = *state;
+	_cleanup_(x_freep) char *path = x_asprintf("%s/joins", p->dir);
+	struct peer_pins pins;
+
+	assert_false(p->pins.joins);
+	assert_int_equal(peer_pins_create(path, nine, 9, NULL, 0, NULL), 0);
+	for (int again = 0; again < 2; again++) {
+		assert_int_equal(peer_pins_open(&pins, path, nine, 9, NULL), 0);
+		assert_true(pins.joins);
+		assert_int_equal(pins.n, (unsigned)again);
+		assert_int_equal(peer_pins_meet(&pins, 5, five, 1, 1), 0);
+		peer_pins_close(&pins);
+	}
+}
+
 static void test_creation(void **state)
 {
 	struct place *p = *state;
@@ -261,7 +317,8 @@ static void test_every_field_is_checked(void **state)
 		{23, 0},	      /* Node 0. */
 		{33, 33},	      /* More rows than there can be. */
 		{33, 1},	      /* Fewer than there are. */
-		{34, 1},	      /* Not zero. */
+		{34, 2},	      /* An unknown flag. */
+		{35, 1},	      /* Not zero. */
 		{ROW + 7, 0},	      /* Peer 0. */
 		{ROW + 7, 3},	      /* Itself. */
 		{ROW + 7, 5},	      /* Twice. */
@@ -477,6 +534,9 @@ int main(void)
 		PINS_TEST(test_begun_when_all_founders_agreed),
 		PINS_TEST(test_starts_are_counted),
 		PINS_TEST(test_the_table_is_bounded),
+		PINS_TEST(test_the_clusters_row_wins),
+		PINS_TEST(test_a_removed_peer_is_forgotten),
+		PINS_TEST(test_one_that_joins),
 		PINS_TEST(test_creation),
 		PINS_TEST(test_not_of_this_log_or_node),
 		PINS_TEST(test_torn_flipped_and_cut_files),

@@ -98,8 +98,13 @@ static void site_refused_cb(void *data, uint64_t peer, int rc)
 	((struct site *)data)->refused_rc = rc;
 }
 
+static bool site_removed_cb(void *data, uint64_t node)
+{
+	return node == ((struct site *)data)->removed;
+}
+
 const struct link_handler site_handler = {site_receive_cb, site_up_cb, site_down_cb, site_room_cb,
-	site_meet_cb, site_agree_cb, site_refused_cb};
+	site_meet_cb, site_agree_cb, site_refused_cb, site_removed_cb};
 
 void world_start_as(struct world *w, uint64_t id, const struct pki_identity *node)
 {

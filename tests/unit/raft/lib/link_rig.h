@@ -27,6 +27,7 @@ struct site {
 	/* What meet_cb and agree_cb are to say, and what they and refused_cb were told last. */
 	int meet_rc, agree_rc, refused_rc;
 	uint64_t met, met_starts, agreed;
+	uint64_t removed; /* removed_cb says so of this one. */
 	uint8_t met_incarnation[16], agreed_incarnation[16];
 };
 

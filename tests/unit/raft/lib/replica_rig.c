@@ -55,12 +55,21 @@ static void rig_make_node(struct replica_rig *rig, unsigned node, const struct p
 	rig_write(cert, &identity.cert_pem);
 	rig_write(key, &identity.key_pem);
 	pki_identity_release(&identity);
-	if (rig->voters > 0 && replica_bootstrap(dir, node + 1, rig->servers, rig->n, &e) != 0) {
+	if (node >= rig->founders) {
+		assert_int_equal(replica_bootstrap_joining(dir, node + 1, &e), 0);
+	} else if (rig->voters > 0 &&
+		   replica_bootstrap(dir, node + 1, rig->servers, rig->founders, &e) != 0) {
 		fail_msg("%s", e.text);
 	}
 }
 
 void replica_rig_init(struct replica_rig *rig, unsigned n, unsigned voters)
+{
+	replica_rig_init_joining(rig, n, voters, 0);
+}
+
+void replica_rig_init_joining(
+	struct replica_rig *rig, unsigned n, unsigned voters, unsigned joining)
 {
 	struct pki_identity ca = {BUF_INIT, BUF_INIT};
 	unsigned ports[RIG_NODES_MAX];
@@ -70,6 +79,7 @@ void replica_rig_init(struct replica_rig *rig, unsigned n, unsigned voters)
 	rig->dir = scratch_new("replica");
 	rig->n = n;
 	rig->voters = voters;
+	rig->founders = n - joining;
 	rig->floor_bytes = 1;
 	(void)signal(SIGPIPE, SIG_IGN); /* As kluisd does. */
 	assert_int_equal(uv_loop_init(&rig->loop), 0);
@@ -115,7 +125,7 @@ int replica_rig_try_start(struct replica_rig *rig, unsigned node, struct err *e)
 	struct replica_config config = {.dir = dir,
 		.node_id = node + 1,
 		.site = "test",
-		.feature_level = 1,
+		.feature_level = FEATURE_LEVEL,
 		.listen = rig->servers[node].address,
 		.ca_path = ca,
 		.cert_path = cert,
@@ -124,6 +134,7 @@ int replica_rig_try_start(struct replica_rig *rig, unsigned node, struct err *e)
 		.n_servers = rig->n,
 		.floor_bytes = rig->floor_bytes,
 		.floor_percent = rig->floor_percent,
+		.gone_ms = rig->gone_ms,
 		.election_timeout_ms = RIG_ELECTION_MS,
 		.heartbeat_ms = RIG_HEARTBEAT_MS,
 		.store_cache_bytes = 16 << 20};

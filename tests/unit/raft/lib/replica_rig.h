@@ -12,11 +12,11 @@ enum { RIG_NODES_MAX = 6, RIG_WAIT_MS = 20000 };
 
 struct replica_rig {
 	char *dir;
-	unsigned n, voters;
+	unsigned n, voters, founders; /* Behind the founders: made to join. */
 	struct replica_server servers[RIG_NODES_MAX];
 	struct replica *node[RIG_NODES_MAX]; /* NULL: stopped. */
 	uint64_t floor_bytes;
-	unsigned floor_percent;
+	unsigned floor_percent, gone_ms;
 	uv_loop_t loop;
 	struct mailbox mailbox;
 	uv_timer_t timer;
@@ -25,6 +25,9 @@ struct replica_rig {
 /* Certificates, directories, ports and first logs for n nodes with ids 1 .. n, of which the first
  * `voters` vote. Fails the test on errors; starts none. */
 void replica_rig_init(struct replica_rig *rig, unsigned n, unsigned voters);
+/* The same, but the last `joining` of the n are made to join what the others begin. */
+void replica_rig_init_joining(
+	struct replica_rig *rig, unsigned n, unsigned voters, unsigned joining);
 void replica_rig_release(struct replica_rig *rig);
 /* Nodes count from 0 here. */
 int replica_rig_try_start(struct replica_rig *rig, unsigned node, struct err *e);
