@@ -71,6 +71,13 @@ int staged_head_read(struct api_call *call);
 
 int sys_status_read(struct api_call *call);
 int sys_members_read(struct api_call *call);
+int sys_member_add_parse(struct api_call *call);
+int sys_member_add_read(struct api_call *call);
+int sys_member_wish_read(struct api_call *call);
+int sys_member_weight_parse(struct api_call *call);
+int sys_member_weight_read(struct api_call *call);
+int sys_voters_parse(struct api_call *call);
+int sys_voters_read(struct api_call *call);
 int sys_leader_read(struct api_call *call);
 int sys_transfer_parse(struct api_call *call);
 int sys_transfer_read(struct api_call *call);

@@ -6,6 +6,7 @@
 #include "node/api_handlers.h"
 #include "storage/cluster_store.h"
 #include "storage/restore_store.h"
+#include "storage/server_store.h"
 
 /* 2020-09-13: the cluster's time begins at 0 and is set once a majority of the nodes' clocks agree.
  */
@@ -42,6 +43,11 @@ static int health_not_begun(struct api_call *call, const struct replica_status *
 {
 	_cleanup_(buf_release) struct buf missing = BUF_INIT;
 
+	if (status->joining) {
+		return call_fail(call, KLUIS_ENOQUORUM,
+			"this node joins: it waits to be added (kluisctl member add), and for the "
+			"data");
+	}
 	for (unsigned i = 0; i < status->n_peers; i++) {
 		if (status->peers[i].id != status->node_id && !status->peers[i].met) {
 			buf_printf(&missing, "%s%llu", missing.len == 0 ? "" : ", ",
@@ -53,14 +59,28 @@ static int health_not_begun(struct api_call *call, const struct replica_status *
 		missing.len == 0 ? "none" : buf_str(&missing));
 }
 
+/* Whether an operator is about to stop this node. */
+static int health_drained(struct api_call *call, bool *ret_drained)
+{
+	struct server_row row;
+	int rc = server_store_get(call->view, call->api->config.node_id, &row, &call->e);
+
+	*ret_drained = rc == 0 && row.wish == SERVER_DRAINED;
+	return rc == KLUIS_ENOTFOUND ? 0 : rc;
+}
+
 int health_ready_read(struct api_call *call)
 {
 	struct api_backend *backend = call->api->config.backend;
 	struct replica_status status;
-	bool read_only;
+	bool read_only, drained;
 	json_t *body;
-	int rc = cluster_store_read_only(call->view, &read_only, &call->e);
+	int rc = health_drained(call, &drained);
 
+	if (rc != 0) {
+		return rc;
+	}
+	rc = cluster_store_read_only(call->view, &read_only, &call->e);
 	if (rc != 0 && rc != KLUIS_ENOTFOUND) {
 		return rc;
 	}
@@ -78,6 +98,9 @@ int health_ready_read(struct api_call *call)
 	}
 	if (!status.ready) {
 		return call_fail(call, KLUIS_ENOQUORUM, "this node is in touch with no leader");
+	}
+	if (drained) {
+		return call_fail(call, KLUIS_EBEHIND, "this node is drained: go to another site");
 	}
 	if (status.cluster_time_ms < CLUSTER_TIME_MS_MIN) {
 		/* Sessions made before it jumps to the clocks of the nodes would expire at once. */

@@ -5,118 +5,10 @@
 #include "base/text.h"
 #include "node/api_core.h"
 #include "node/api_handlers.h"
+#include "node/api_sys_view.h"
 #include "node/expiry.h"
 #include "storage/cluster_store.h"
 #include "storage/key_codec.h"
-
-/* Both as of about now: the replica's word and the rows of the nodes. */
-struct sys_view {
-	struct replica_status status;
-	struct node_row nodes[SITES_MAX];
-	size_t n_nodes;
-	struct cluster_row cluster; /* Zero before the cluster was begun. */
-};
-
-static int sys_view_get(struct api_call *call, struct sys_view *view)
-{
-	struct api_backend *backend = call->api->config.backend;
-	int rc = cluster_store_get(call->view, &view->cluster, &call->e);
-
-	if (rc == KLUIS_ENOTFOUND) {
-		memset(&view->cluster, 0, sizeof view->cluster);
-		rc = 0;
-	}
-	if (rc == 0) {
-		rc = node_store_list(
-			call->view, 0, view->nodes, SITES_MAX, &view->n_nodes, &call->e);
-	}
-	backend->status(backend, &view->status);
-	return rc;
-}
-
-static const struct node_row *sys_node(const struct sys_view *view, uint64_t id)
-{
-	for (size_t i = 0; i < view->n_nodes; i++) {
-		if (view->nodes[i].node == id) {
-			return &view->nodes[i];
-		}
-	}
-	return NULL;
-}
-
-static const char *site_of(struct api_call *call, const struct sys_view *view, uint64_t id)
-{
-	const struct node_row *row = sys_node(view, id);
-
-	if (row != NULL && row->site[0] != '\0') {
-		return row->site;
-	}
-	return id == call->api->config.node_id ? call->api->config.site : "";
-}
-
-static const char *vote_name(enum replica_vote vote)
-{
-	static const char *const names[] = {[REPLICA_STANDBY] = "standby",
-		[REPLICA_VOTER] = "voter",
-		[REPLICA_SPARE] = "spare"};
-
-	return names[vote];
-}
-
-static json_t *member_json(
-	struct api_call *call, const struct sys_view *view, const struct replica_peer_status *peer)
-{
-	const struct node_row *row = sys_node(view, peer->id);
-	bool self = peer->id == call->api->config.node_id;
-	bool leads = view->status.role == REPLICA_LEADER;
-	json_t *member = json_object(), *endpoints = json_array();
-
-	if (row != NULL && row->api[0] != '\0') {
-		(void)json_array_append_new(endpoints, json_make_text(row->api));
-	}
-	json_put(member, "node", json_make_number(peer->id));
-	json_put(member, "site", json_make_text(site_of(call, view, peer->id)));
-	json_put(member, "role", json_make_text(vote_name(peer->vote)));
-	json_put(member, "leader", json_boolean(peer->id == view->status.leader_id));
-	json_put(member, "address", json_make_text(peer->address));
-	json_put(member, "online", json_boolean(self || peer->connected));
-	json_put(member, "match_index",
-		leads ? json_make_number(self ? view->status.stored_index : peer->match_index)
-		      : json_null());
-	json_put(member, "endpoints", endpoints);
-	return member;
-}
-
-static json_t *members_json(struct api_call *call, const struct sys_view *view)
-{
-	struct replica_peer_status self = {
-		.id = view->status.node_id, .vote = view->status.vote, .connected = true};
-	json_t *members = json_array();
-	bool seen = false;
-
-	for (unsigned i = 0; i < view->status.n_peers; i++) {
-		seen = seen || view->status.peers[i].id == self.id;
-		(void)json_array_append_new(
-			members, member_json(call, view, &view->status.peers[i]));
-	}
-	if (!seen) {
-		const struct node_row *row = sys_node(view, self.id);
-
-		if (row != NULL) {
-			(void)snprintf(self.address, sizeof self.address, "%s", row->link);
-		}
-		(void)json_array_insert_new(members, 0, member_json(call, view, &self));
-	}
-	return members;
-}
-
-int sys_members_read(struct api_call *call)
-{
-	struct sys_view view;
-	int rc = sys_view_get(call, &view);
-
-	return rc == 0 ? call_list_all(call, members_json(call, &view)) : rc;
-}
 
 /* Those in force here, and the days left of the one that ends first. */
 static void status_certificates(struct api *api, const struct replica_status *status, json_t *body)
@@ -350,7 +242,7 @@ int sys_status_read(struct api_call *call)
 	json_put(body, "lineage", json_make_id(api->config.lineage));
 	json_put(body, "role",
 		json_make_text(
-			status->role == REPLICA_LEADER ? "leader" : vote_name(status->vote)));
+			status->role == REPLICA_LEADER ? "leader" : sys_vote_name(status->vote)));
 	json_put(body, "leader",
 		status->leader_id == 0 ? json_null() : json_make_number(status->leader_id));
 	json_put(body, "term", json_make_number(status->term));
@@ -366,7 +258,10 @@ int sys_status_read(struct api_call *call)
 		json_make_number(http_server_counters(api->http)->connections));
 	status_certificates(api, status, body);
 	json_put(body, "alarms", alarms_json(call, &view));
-	json_put(body, "members", members_json(call, &view));
+	json_put(body, "members", sys_members_json(call, &view));
+	json_put(body, "voters_wanted",
+		view.servers.voters == 0 ? json_null() : json_make_number(view.servers.voters));
+	json_put(body, "members_waiting", json_make_text(status->members_waiting));
 	call_json(call, 200, body);
 	return 0;
 }
@@ -376,7 +271,7 @@ static json_t *leader_json(struct api_call *call, const struct sys_view *view)
 	json_t *body = json_object();
 
 	json_put(body, "node", json_make_number(view->status.leader_id));
-	json_put(body, "site", json_make_text(site_of(call, view, view->status.leader_id)));
+	json_put(body, "site", json_make_text(sys_site_of(call, view, view->status.leader_id)));
 	json_put(body, "term", json_make_number(view->status.term));
 	return body;
 }
@@ -425,7 +320,7 @@ static void transfer_cb(struct replica_transfer *req, int rc)
 	if (rc == KLUIS_ENOTLEADER) {
 		rc = call_fail(call, rc, "ask the leader, node %llu at site '%s'",
 			(unsigned long long)view->status.leader_id,
-			site_of(call, view, view->status.leader_id));
+			sys_site_of(call, view, view->status.leader_id));
 	} else if (rc == 0) {
 		call_json(call, 200, leader_json(call, view));
 	}

@@ -106,21 +106,6 @@ int ops_list(struct invocation *inv, const char *target, json_t **ret_items)
 	return rc;
 }
 
-int ops_member_list(struct invocation *inv)
-{
-	static const struct output_column columns[] = {{"node", "NODE", OUTPUT_TEXT},
-		{"site", "SITE", OUTPUT_TEXT}, {"role", "ROLE", OUTPUT_TEXT},
-		{"leader", "LEADER", OUTPUT_TEXT}, {"online", "ONLINE", OUTPUT_TEXT},
-		{"match_index", "MATCH", OUTPUT_TEXT}, {"address", "ADDRESS", OUTPUT_TEXT}};
-	_cleanup_(json_dropp) json_t *items = NULL;
-	int rc = ops_list(inv, "/v1/sys/members", &items);
-
-	if (rc == 0) {
-		output_rows(&inv->out, columns, ARRAY_SIZE(columns), items);
-	}
-	return rc;
-}
-
 static const struct output_column leader_columns[] = {{"node", "Node", OUTPUT_TEXT},
 	{"site", "Site", OUTPUT_TEXT}, {"term", "Term", OUTPUT_TEXT}};
 
@@ -133,27 +118,6 @@ int ops_leader_show(struct invocation *inv)
 		output_record(&inv->out, leader_columns, ARRAY_SIZE(leader_columns), leader);
 	}
 	return rc;
-}
-
-/* The number of a node given by number or site. */
-static int leader_target(struct invocation *inv, const char *text, uint64_t *ret_node)
-{
-	_cleanup_(json_dropp) json_t *items = NULL;
-	int rc;
-
-	if (u64_parse(bytes_str(text), INT64_MAX, ret_node) == 0 && *ret_node > 0) {
-		return 0;
-	}
-	rc = ops_list(inv, "/v1/sys/members", &items);
-	for (size_t i = 0; rc == 0 && i < json_array_size(items); i++) {
-		struct json_reader r = json_reader_of(json_array_get(items, i));
-
-		if (strcmp(json_reader_string(&r, "site"), text) == 0) {
-			*ret_node = json_reader_u64(&r, "node");
-			return json_reader_end(&r, "member", &inv->err);
-		}
-	}
-	return rc != 0 ? rc : err_set(&inv->err, KLUIS_ENOTFOUND, "no member '%s'", text);
 }
 
 /* Of the sockets given, one is the leader's: only it can hand over. */
@@ -185,7 +149,7 @@ int ops_leader_transfer(struct invocation *inv)
 	_cleanup_(json_dropp) json_t *leader = NULL;
 	json_t *body = json_object();
 	uint64_t node;
-	int rc = inv->n_args == 0 ? 0 : leader_target(inv, inv->args[0], &node);
+	int rc = inv->n_args == 0 ? 0 : ops_node_of(inv, inv->args[0], &node);
 
 	if (rc != 0) {
 		json_decref(body);

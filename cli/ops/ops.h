@@ -28,6 +28,8 @@ KLUIS_MUST_CHECK int ops_call(struct invocation *inv, const char *method, const 
 	json_t *body, json_t **ret_object);
 /* All of a list. */
 KLUIS_MUST_CHECK int ops_list(struct invocation *inv, const char *target, json_t **ret_items);
+/* The number of a node given by number or site. */
+KLUIS_MUST_CHECK int ops_node_of(struct invocation *inv, const char *text, uint64_t *ret_node);
 /* A text that may stand in a target as one part of a path. */
 bool ops_part_valid(const char *text);
 /* As invocation_value(), or KLUIS_EINVAL with the reason when it was not given. */
@@ -35,6 +37,15 @@ KLUIS_MUST_CHECK int ops_needed(struct invocation *inv, const char *option, cons
 
 int ops_status(struct invocation *inv);
 int ops_member_list(struct invocation *inv);
+int ops_member_add(struct invocation *inv);
+int ops_member_replace(struct invocation *inv);
+int ops_member_remove(struct invocation *inv);
+int ops_member_promote(struct invocation *inv);
+int ops_member_demote(struct invocation *inv);
+int ops_member_drain(struct invocation *inv);
+int ops_member_auto(struct invocation *inv);
+int ops_member_weight(struct invocation *inv);
+int ops_member_voters(struct invocation *inv);
 int ops_service_create(struct invocation *inv);
 int ops_service_list(struct invocation *inv);
 int ops_service_disable(struct invocation *inv);

@@ -1,6 +1,20 @@
 /* The table of commands: help, completion and docs/cli-kluisctl.md are made from it. */
 #include "cli/ops/ops.h"
 
+static const struct command_option member_add_options[] = {
+	{"site", 0, "NAME", "Its site, of a-z, 0-9 and '-'"},
+	{"link", 0, "HOST:PORT", "Where its links listen"},
+	{"incarnation", 0, "HEX", "The id of its log, as kluisd init --join printed it"},
+	{"weight", 0, "N", "To lead, 0 to 1000 (100)"},
+	{"no-wait", 0, NULL, "Only write it down; the leader brings it about"},
+	{NULL, 0, NULL, NULL},
+};
+
+static const struct command_option member_options[] = {
+	{"no-wait", 0, NULL, "Only write it down; the leader brings it about"},
+	{NULL, 0, NULL, NULL},
+};
+
 static const struct command_option service_create_options[] = {
 	{"token-file", 0, "FILE",
 		"Write the enrolment token there (new, mode 0600), not to stdout"},
@@ -119,6 +133,39 @@ static const struct command ops_commands[] = {
 		"node is down.",
 		NULL, 0, 0, ops_status},
 	{"member list", NULL, "List the cluster's members", NULL, NULL, 0, 0, ops_member_list},
+	{"member add", "ID", "Let a node in that kluisd init --join made",
+		"ID is above every number that a member ever had. It is given all data, stands by, "
+		"and votes when a voter is\nwanted. kluisd init --join prints the whole command.",
+		member_add_options, 1, 1, ops_member_add},
+	{"member replace", "NODE ID", "Let a node in, and remove another once it has all data",
+		"For a site that was lost, or a machine that is to go. NODE is a number or a site; "
+		"the new one may have its\nsite and address.",
+		member_add_options, 2, 2, ops_member_replace},
+	{"member remove", "NODE", "Remove a member for good",
+		"Another one takes its vote where one can; its process ends. Its number is never "
+		"given again.",
+		member_options, 1, 1, ops_member_remove},
+	{"member promote", "NODE", "Have a member vote",
+		"When more than wanted do then, the one that weighs least and was not named stands "
+		"by.",
+		member_options, 1, 1, ops_member_promote},
+	{"member demote", "NODE", "Have a member stand by, and never vote",
+		"Another one takes its vote where one can. Never below three voters.",
+		member_options, 1, 1, ops_member_demote},
+	{"member drain", "NODE", "Prepare a member for being stopped",
+		"It hands leadership and its vote to others and is not ready for clients; 'member "
+		"auto' or 'member promote' ends\nthat.",
+		member_options, 1, 1, ops_member_drain},
+	{"member auto", "NODE", "Let the cluster decide again whether a member votes",
+		"Ends what promote, demote or drain asked for.", member_options, 1, 1,
+		ops_member_auto},
+	{"member weight", "NODE N", "Say how much a member is to lead rather than others",
+		"0 to 1000; 100 unless set. Leadership moves to the voter of most weight when it "
+		"was in touch for 30 s.",
+		NULL, 2, 2, ops_member_weight},
+	{"member voters", "N", "Say how many members are to vote",
+		"An odd number of 3 or more; as many as the cluster began with unless set.", NULL,
+		1, 1, ops_member_voters},
 	{"service create", "NAME", "Create a service account and its one-time enrolment token",
 		"For an account that never enrolled: a new token. It is worth one enrolment and "
 		"lives for an hour.",
@@ -185,7 +232,8 @@ static const struct command_option ops_options[] = {
 		"Instead: by ssh to a node's machine, where it runs 'kluisctl admin-proxy'; its "
 		"host "
 		"key must be known"},
-	{"timeout", 't', "SECONDS", "Give up after this long (10; snapshot save --wait: 600)"},
+	{"timeout", 't', "SECONDS",
+		"Give up after this long (10; snapshot save --wait: 600, member: 120)"},
 	{NULL, 0, NULL, NULL},
 };
 
