@@ -241,6 +241,7 @@ int sys_member_add_read(struct api_call *call)
 	const struct member_add *add = call->extra;
 	struct command command = {.type = COMMAND_SERVER_ADD};
 	struct command_server_add *c = &command.server_add;
+	const struct server *known;
 	struct sys_view view;
 	int rc = sys_view_get(call, &view);
 
@@ -251,7 +252,12 @@ int sys_member_add_read(struct api_call *call)
 	c->site = buf_bytes(&call->text[MEMBER_SITE]);
 	c->address = buf_bytes(&call->text[MEMBER_LINK]);
 	c->actor = call_actor(call);
-	if (rc == 0 && servers_find(&view.servers, c->id) == NULL) { /* Else perhaps a retry. */
+	known = servers_find(&view.servers, c->id);
+	if (rc == 0 && known != NULL &&
+		memcmp(known->row.incarnation, c->incarnation, sizeof c->incarnation) != 0) {
+		rc = call_fail(call, KLUIS_EEXIST, "node %llu is a member already",
+			(unsigned long long)c->id);
+	} else if (rc == 0 && known == NULL) { /* Else a retry. */
 		rc = servers_check_add(
 			&view.servers, c->id, c->replaces, c->site, c->address, &call->e);
 		rc = rc != 0 ? rc : member_clash(call, &view, c->replaces);

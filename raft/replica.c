@@ -414,7 +414,11 @@ static void replica_new_driver(struct replica *r, const struct replica_config *c
 		options.heartbeat_ms = config->heartbeat_ms;
 	}
 	r->in_touch_ms = 2ULL * options.election_timeout_ms;
-	roles.gone_ms = config->gone_ms != 0 ? config->gone_ms : roles.gone_ms;
+	if (config->gone_ms != 0) {
+		roles.gone_ms = roles.lead_ms = config->gone_ms;
+		roles.steady_ms =
+			roles.steady_ms < config->gone_ms ? roles.steady_ms : config->gone_ms;
+	}
 	roles_init(&r->roles, &roles, r->node_id);
 	r->driver = driver_new(&options, &replica_driver_io, r);
 }

@@ -146,7 +146,7 @@ static const struct roles_seen *decide_promote(
 }
 
 static const struct roles_seen *decide_demote(
-	const struct roles_seen *seen, unsigned n, unsigned wanted)
+	const struct roles_seen *seen, unsigned n, unsigned wanted, bool patient)
 {
 	const struct roles_seen *found;
 
@@ -154,6 +154,9 @@ static const struct roles_seen *decide_demote(
 		return NULL;
 	}
 	found = decide_worst(seen, n, seen_dead_voter);
+	if (!patient && found == NULL) { /* Nothing is urgent: who could come first is not known. */
+		return NULL;
+	}
 	if (found == NULL) {
 		found = decide_worst(seen, n, seen_unwanted_voter);
 	}
@@ -207,7 +210,7 @@ struct roles_move roles_decide(const struct roles_seen *seen, unsigned n, unsign
 	if ((found = decide_promote(seen, n, wanted)) != NULL) {
 		return (struct roles_move){ROLES_PROMOTE, found->id};
 	}
-	if ((found = decide_demote(seen, n, wanted)) != NULL) {
+	if ((found = decide_demote(seen, n, wanted, self != NULL && self->steady)) != NULL) {
 		return (struct roles_move){ROLES_DEMOTE, found->id};
 	}
 	if ((found = decide_best(seen, n, seen_leaving)) != NULL) {
@@ -283,7 +286,9 @@ static struct roles_seen see_member(struct roles *roles, const struct driver *dr
 		s.trouble = server->read_only || server->quarantined;
 	}
 	if (s.self) {
-		s.steady = s.settled = s.current = true;
+		s.current = true;
+		s.steady = now_ms - roles->led_ms >= 2ULL * roles->options.steady_ms;
+		s.settled = now_ms - roles->led_ms >= roles->options.lead_ms;
 	} else {
 		see_heard(roles, driver, now_ms, &s);
 	}

@@ -39,7 +39,7 @@ struct roles_seen {
 	bool member;	       /* Of the configuration; else only a row wants it. */
 	bool votes, self;      /* self: it is the leader, which sees. */
 	bool gone;	       /* Silent for gone_ms. */
-	bool steady, settled;  /* Heard for steady_ms, for lead_ms. */
+	bool steady, settled;  /* Heard for steady_ms, for lead_ms; itself: has led for longer. */
 	bool current, trouble; /* Its log is nearly ours; it is short of space or in doubt. */
 	bool succeeds;	       /* Another one is to go once this one has all data. */
 	enum server_wish wish; /* SERVER_GONE: now, its successor has all data. */

@@ -66,7 +66,7 @@ static void bench_room_cb(void *data, uint64_t peer, enum link_stream stream)
 }
 
 static const struct link_handler bench_handler = {
-	bench_receive_cb, bench_up_cb, NULL, bench_room_cb, NULL, NULL, NULL};
+	bench_receive_cb, bench_up_cb, NULL, bench_room_cb, NULL, NULL, NULL, NULL};
 
 static void bench_start(struct bench *b, uv_loop_t *loop, const struct pki_identity *ca)
 {

@@ -60,7 +60,8 @@ REAPER = 'cat >/dev/null; [ ! -d "$2" ] || { "$1" down --dir "$2/d"; rm -rf "$2"
 
 
 class Cluster:
-    def __init__(self):
+    def __init__(self, gone_after=30):
+        self.gone_after = gone_after
         self.top = pathlib.Path(tempfile.mkdtemp(prefix="kluis-cluster-"))
         self.dir = self.top / "d"
         self.base_port = free_ports()
@@ -72,7 +73,7 @@ class Cluster:
 
     def quickstart(self, *words, check=True, timeout=180):
         command = [*LIKE_ANY_USER, str(ROOT / "deploy" / "quickstart"), *words, "--dir", str(self.dir), "--base-port", str(self.base_port),
-                   "--build", str(build_dir())]
+                   "--build", str(build_dir()), "--gone-after", str(self.gone_after)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=timeout)
         if check and done.returncode != 0:
             raise AssertionError(f"{' '.join(command)}: {done.returncode}\n{done.stdout}\n{done.stderr}\n{self.logs()}")

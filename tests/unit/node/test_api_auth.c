@@ -82,6 +82,8 @@ static void target_of(struct fixture *f, const struct route *route, struct buf *
 			}
 		} else if (strncmp(at, "{n}", 3) == 0 || strncmp(at, "{rev}", 5) == 0) {
 			buf_append(to, "0", 1);
+		} else if (strncmp(at, "{node}", 6) == 0) {
+			buf_append(to, "7", 1);
 		} else if (strncmp(at, "{id}", 4) == 0) {
 			buf_printf(to, "%s",
 				route->auth == ROUTE_ADMIN ? "7"

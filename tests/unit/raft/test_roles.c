@@ -200,6 +200,27 @@ static void test_demote_and_drain(void **state)
 	wants(&cast, ROLES_DEMOTE, 1);
 }
 
+/* A leader that has just begun has not seen yet who could take a place: what is not urgent waits.
+ */
+static void test_promote_first(void **state)
+{
+	struct cast cast = cast_of(6, 5);
+
+	(void)state;
+	of(&cast, 1)->steady = of(&cast, 6)->steady = false;
+	of(&cast, 2)->wish = SERVER_GONE;
+	wants(&cast, ROLES_NOTHING, 0);
+	of(&cast, 6)->steady = true;
+	wants(&cast, ROLES_PROMOTE, 6);
+	of(&cast, 6)->steady = false;
+	lose(&cast, 3);
+	wants(&cast, ROLES_DEMOTE, 3);
+	of(&cast, 3)->votes = false;
+	wants(&cast, ROLES_NOTHING, 0);
+	of(&cast, 1)->steady = true;
+	wants(&cast, ROLES_DEMOTE, 2);
+}
+
 /* Whom an operator names votes; the number that is wanted stays. */
 static void test_promote(void **state)
 {
@@ -471,6 +492,7 @@ int main(void)
 		cmocka_unit_test(test_losses_one_after_the_other),
 		cmocka_unit_test(test_never_below_three),
 		cmocka_unit_test(test_demote_and_drain),
+		cmocka_unit_test(test_promote_first),
 		cmocka_unit_test(test_promote),
 		cmocka_unit_test(test_remove),
 		cmocka_unit_test(test_add),
