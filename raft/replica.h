@@ -70,7 +70,7 @@ KLUIS_MUST_CHECK int replica_bootstrap(const char *dir, uint64_t node_id,
  * data. `dir` must exist. KLUIS_EEXIST when there is a log already. Blocking. */
 KLUIS_MUST_CHECK int replica_bootstrap_joining(const char *dir, uint64_t node_id, struct err *e);
 /* Which memory the directory holds, for COMMAND_SERVER_ADD: the random id of its log. KLUIS_EBUSY:
- * a process has the directory. Blocking. */
+ * a process has the directory; KLUIS_ENOTFOUND: it is no node's. Blocking. */
 KLUIS_MUST_CHECK int replica_incarnation(
 	const char *dir, uint64_t node_id, uint8_t ret_incarnation[16], struct err *e);
 

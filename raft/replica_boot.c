@@ -179,16 +179,21 @@ int replica_incarnation(
 	const char *dir, uint64_t node_id, uint8_t ret_incarnation[16], struct err *e)
 {
 	_cleanup_(x_freep) char *path = x_asprintf("%s/peers", dir);
+	_cleanup_(x_freep) char *state = x_asprintf("%s/log/state", dir);
 	struct peer_pins pins;
 	struct boot_log b;
-	int rc = boot_log_open(&b, dir, e);
+	int rc;
 
+	if (!file_exists(path) || !file_exists(state)) { /* Opening a log would make one. */
+		return err_set(e, KLUIS_ENOTFOUND, "'%s' is no node's data directory", dir);
+	}
+	rc = boot_log_open(&b, dir, e);
 	if (rc != 0) {
 		return rc;
 	}
 	rc = peer_pins_open(&pins, path, entry_log_id(b.log), node_id, e);
 	if (rc == 0) {
-		memcpy(ret_incarnation, pins.incarnation, sizeof pins.incarnation);
+		memcpy(ret_incarnation, pins.incarnation, INCARNATION_BYTES);
 		peer_pins_close(&pins);
 	}
 	boot_log_close(&b);

@@ -384,10 +384,13 @@ static void roles_add(struct roles *roles, struct driver *driver, const struct s
 static void roles_transfer(
 	struct roles *roles, struct driver *driver, const struct roles_move *move, uint64_t now_ms)
 {
+	/* While leadership moves nothing is committed: one that does not take it must not cost the
+	 * cluster more than a pause now and then. */
+	unsigned pause_ms =
+		move->kind == ROLES_PREFER ? roles->options.lead_ms : 2 * roles->options.steady_ms;
 	int rc;
 
-	if (move->kind == ROLES_PREFER && roles->moved_ms != 0 &&
-		now_ms - roles->moved_ms < roles->options.lead_ms) {
+	if (roles->moved_ms != 0 && now_ms - roles->moved_ms < pause_ms) {
 		roles_wait(roles, move, "it did not take it a moment ago");
 		return;
 	}

@@ -93,6 +93,7 @@ static void test_join_promote_and_remove(void **state)
 	replica_rig_init_joining(&rig, 4, 3, 1);
 	rig.gone_ms = 1500;
 	dir = replica_rig_path(&rig, 3, "data");
+	assert_int_equal(replica_incarnation(rig.dir, 4, incarnation, NULL), KLUIS_ENOTFOUND);
 	assert_int_equal(replica_incarnation(dir, 4, incarnation, NULL), 0);
 	free(dir);
 	for (unsigned i = 0; i < 3; i++) {

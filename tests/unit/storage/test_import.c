@@ -22,6 +22,21 @@ struct world {
 	struct key *operator_key;
 };
 
+static void write_members(struct world *w)
+{
+	struct command announce = {.type = COMMAND_NODE_ANNOUNCE};
+	struct command begin = {
+		.type = COMMAND_SERVERS_BEGIN, .servers_begin = {.voters = 5, .n_servers = 6}};
+
+	for (unsigned i = 0; i < 6; i++) {
+		announce.node_announce.node = begin.servers_begin.server[i].id = i + 1;
+		announce.node_announce.feature_level = FEATURE_LEVEL;
+		begin.servers_begin.server[i].incarnation[0] = 1;
+		assert_int_equal(fixture_machine_do(&w->m, &announce), 0);
+	}
+	assert_int_equal(fixture_machine_do(&w->m, &begin), 0);
+}
+
 static void commit(struct world *w, uint64_t page_no, uint64_t revision)
 {
 	_cleanup_(buf_release) struct buf entries = BUF_INIT, command = BUF_INIT;
@@ -45,6 +60,7 @@ static int world_setup(void **state)
 	fixture_machine_init(&w->m, NULL);
 	fixture_machine_begin(&w->m, &w->c);
 	fixture_machine_join(&w->m, &w->other, 2);
+	write_members(w);
 	for (uint64_t r = 1; r <= 3; r++) {
 		commit(w, 0, r);
 	}
@@ -168,6 +184,10 @@ static void test_restored_cluster_goes_on(void **state)
 	assert_true(snapshots.claimed_id == 0 && snapshots.last_slot == 0);
 	assert_int_equal(node_store_list(view, 0, nodes, 2, &n, NULL), 0);
 	assert_int_equal(n, 0);
+	/* All ids begin anew: the old ones stood for logs that are gone. */
+	assert_int_equal(fsm_servers(w->m.fsm)->n, 6);
+	assert_int_equal(fsm_servers(m.fsm)->n, 0);
+	assert_true(fsm_servers(m.fsm)->voters == 0 && fsm_servers(m.fsm)->highest_id == 0);
 	kv_view_free(view);
 	fixture_session_create(&w->c, 100000, &command);
 	assert_int_equal(fixture_machine_run(&m, buf_bytes(&command)), 0);
