@@ -223,6 +223,13 @@ void peer_pins_adopt(
 	pins_store(pins);
 }
 
+void peer_pins_joined(struct peer_pins *pins)
+{
+	assert(pins->joins);
+	pins->joins = false;
+	pins_store(pins);
+}
+
 void peer_pins_forget(struct peer_pins *pins, uint64_t peer)
 {
 	unsigned at = pins_at(pins, peer);

@@ -37,8 +37,7 @@ struct peer_pins {
 	uint64_t node_id;
 	uint8_t incarnation[INCARNATION_BYTES]; /* Ours. */
 	uint64_t starts;			/* Ours, this one included. */
-	bool joins; /* Made to join a cluster that runs: it has no founders, and waits to be added.
-		     */
+	bool joins; /* Made to join a cluster that runs, and not let in yet: no founders. */
 	unsigned n;
 	struct peer_pin pin[PEER_PINS_MAX];
 };
@@ -77,6 +76,9 @@ bool peer_pins_begun(const struct peer_pins *pins);
  * there (a node that joins has pinned whom it met first). */
 void peer_pins_adopt(
 	struct peer_pins *pins, uint64_t peer, const uint8_t incarnation[INCARNATION_BYTES]);
+/* The cluster has let this node in: written down, so that it stays true when the store that says so
+ * is lost and fetched again. */
+void peer_pins_joined(struct peer_pins *pins);
 /* The cluster has removed the peer, and its id is never given again: its row is free. */
 void peer_pins_forget(struct peer_pins *pins, uint64_t peer);
 /* NULL: never heard of. */

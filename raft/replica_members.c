@@ -32,7 +32,8 @@ static void members_self(struct replica *r)
 				  "'Lose a site' in operations",
 			r->node_id);
 	}
-	if (!r->begun && r->pins.joins) {
+	if (replica_joining(r)) {
+		peer_pins_joined(&r->pins);
 		r->begun = true;
 		log_info("op=begin state=joined msg=\"the cluster has let this node in: it takes "
 			 "part\"");

@@ -212,6 +212,12 @@ static void test_one_that_joins(void **state)
 		assert_int_equal(peer_pins_meet(&pins, 5, five, 1, 1), 0);
 		peer_pins_close(&pins);
 	}
+	assert_int_equal(peer_pins_open(&pins, path, nine, 9, NULL), 0);
+	peer_pins_joined(&pins); /* It was let in, and stays in. */
+	peer_pins_close(&pins);
+	assert_int_equal(peer_pins_open(&pins, path, nine, 9, NULL), 0);
+	assert_true(!pins.joins && peer_pins_begun(&pins));
+	peer_pins_close(&pins);
 }
 
 static void test_creation(void **state)
