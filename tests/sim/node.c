@@ -180,7 +180,12 @@ static int io_replace(void *ctx, const struct driver_snapshot *snapshot)
 {
 	struct sim_node *node = ctx;
 
-	assert(node->staged != NULL && machine_index(node->staged) == snapshot->index);
+	assert(node->staged != NULL);
+	if (machine_index(node->staged) != snapshot->index) {
+		sim_violate(node->sim, CHECK_NODE, "node %u: a snapshot of %llu is that of %llu",
+			node->id, (unsigned long long)snapshot->index,
+			(unsigned long long)machine_index(node->staged));
+	}
 	sim_push(node->sim, 1 + sim_random(node->sim, 100), EVENT_REPLACE, node, 0, NULL);
 	return 0;
 }
