@@ -142,6 +142,7 @@ void reader_turn(struct replica *r)
 {
 	struct reader *reader = &r->reader;
 	struct read_batch *batch;
+	int rc;
 
 	if (reader->pending == NULL || reader->n_batches >= READ_BATCHES_MAX ||
 		replica_now(r) < reader->retry_ms) {
@@ -149,17 +150,17 @@ void reader_turn(struct replica *r)
 	}
 	batch = x_calloc(1, sizeof *batch);
 	batch->token = reader->next_token++;
-	if (driver_read_index(r->driver, batch->token) != 0) {
-		free(batch);
-		reader->retry_ms = replica_now(r) + READ_RETRY_MS;
-		return;
-	}
 	batch->reads = reader->pending;
 	reader->pending = NULL;
 	reader->pending_tail = &reader->pending;
 	batch->next = reader->batches;
 	reader->batches = batch;
 	reader->n_batches++;
+	/* The driver may answer before it returns, as one that is its own quorum does. */
+	rc = driver_read_index(r->driver, batch->token);
+	if (rc != 0) {
+		reader_ready(r, batch->token, rc, 0);
+	}
 }
 
 static struct read_batch *reader_take_batch(struct reader *reader, uint64_t token)

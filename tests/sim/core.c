@@ -87,28 +87,48 @@ static bool event_before(const struct sim_event *a, const struct sim_event *b)
 	return a->at != b->at ? a->at < b->at : a->seq < b->seq;
 }
 
-void sim_push(struct sim *sim, uint64_t after_ms, enum sim_event_kind kind, struct sim_node *node,
-	uint64_t arg, void *ptr)
+static void heap_put(struct sim_heap *heap, const struct sim_event *event)
 {
-	struct sim_heap *heap = &sim->heap;
-	struct sim_event event = {.at = sim->now_ms + after_ms,
-		.seq = ++heap->seq,
-		.kind = kind,
-		.node = node == NULL ? 0 : node->id,
-		.epoch = node == NULL ? 0 : node->epoch,
-		.arg = arg,
-		.ptr = ptr};
 	size_t i;
 
 	if (heap->n == heap->capacity) {
 		heap->capacity = heap->capacity * 2 + 256;
 		heap->event = x_realloc(heap->event, heap->capacity * sizeof *heap->event);
 	}
-	for (i = heap->n++; i > 0 && event_before(&event, &heap->event[(i - 1) / 2]);
+	for (i = heap->n++; i > 0 && event_before(event, &heap->event[(i - 1) / 2]);
 		i = (i - 1) / 2) {
 		heap->event[i] = heap->event[(i - 1) / 2];
 	}
-	heap->event[i] = event;
+	heap->event[i] = *event;
+}
+
+void sim_push(struct sim *sim, uint64_t after_ms, enum sim_event_kind kind, struct sim_node *node,
+	uint64_t arg, void *ptr)
+{
+	struct sim_event event = {.at = sim->now_ms + after_ms,
+		.seq = ++sim->heap.seq,
+		.kind = kind,
+		.node = node == NULL ? 0 : node->id,
+		.epoch = node == NULL ? 0 : node->epoch,
+		.arg = arg,
+		.ptr = ptr};
+
+	heap_put(&sim->heap, &event);
+}
+
+/* What comes to a node that is stopped waits, in its order. */
+static bool sim_hold(struct sim *sim, const struct sim_event *event)
+{
+	const struct sim_packet *packet = event->ptr;
+	unsigned id = event->kind == EVENT_PACKET ? packet->to : event->node;
+	struct sim_event held = *event;
+
+	if (id == 0 || !node_paused(sim->node[id])) {
+		return false;
+	}
+	held.at = sim->node[id]->paused_until_ms;
+	heap_put(&sim->heap, &held);
+	return true;
 }
 
 bool sim_pop(struct sim *sim, struct sim_event *ret_event)
@@ -171,7 +191,7 @@ static void sim_plan(struct sim *sim)
 /* Each seed is another cluster, network and load. */
 static void sim_shape(struct sim *sim)
 {
-	static const unsigned gaps_ms[] = {500, 20, 4}; /* 2/s, 50/s, 250/s */
+	static const unsigned gaps_ms[] = {500, 30, 8}; /* 2/s, 33/s, 125/s */
 	static const unsigned elections_ms[] = {300, 300, 1000};
 
 	sim->election_ms = elections_ms[sim_random(sim, 3)];
@@ -179,6 +199,7 @@ static void sim_shape(struct sim *sim)
 	sim->client_gap_ms = gaps_ms[sim_random(sim, 3)];
 	sim->voters = sim_chance(sim, 800) ? 5 : 3 + (unsigned)sim_random(sim, 4);
 	sim->plan = sim_chance(sim, 300) ? PLAN_MOVES : PLAN_FIXED;
+	sim->clocks = sim_chance(sim, 300);
 	sim->snapshot_every = 20 + (unsigned)sim_random(sim, 60);
 	sim->trailing = 5 + (unsigned)sim_random(sim, 20);
 	sim->cache_bytes = sim_chance(sim, 500) ? 2048 : 1 << 20;
@@ -206,7 +227,7 @@ static void sim_build(struct sim *sim)
 		assert(rc == 0);
 	}
 	for (unsigned i = 0; i < SIM_SESSIONS; i++) {
-		session_init(&sim->session[i], i + 1);
+		session_init(&sim->session[i], i);
 	}
 	for (unsigned i = 1; i <= SIM_IDS; i++) {
 		sim->node[i] = node_new(sim, i);
@@ -279,7 +300,9 @@ struct sim *sim_run(const struct sim_options *options)
 		if (!sim->healed && sim->now_ms >= sim->faults_end_ms) {
 			fault_heal(sim);
 		}
-		sim_dispatch(sim, &event);
+		if (!sim_hold(sim, &event)) {
+			sim_dispatch(sim, &event);
+		}
 	}
 	if (!sim->violated) {
 		oracle_end(sim);
@@ -303,5 +326,6 @@ void sim_free(struct sim *sim)
 	free(sim->heap.event);
 	buf_release(&sim->operator_command);
 	oracle_release(&sim->oracle);
+	history_release(sim);
 	free(sim);
 }

@@ -151,7 +151,7 @@ static void fault_transfer(struct sim *sim)
 	struct sim_node *leader = fault_leader(sim);
 	uint64_t to = sim_chance(sim, 500) ? 0 : 1 + sim_random(sim, sim->ids);
 
-	if (leader != NULL && to != leader->id) {
+	if (leader != NULL && to != leader->id && !node_paused(leader)) {
 		leader->inside = true;
 		if (driver_transfer(leader->driver, to) == 0) {
 			sim->stats.transfers++;
@@ -170,7 +170,7 @@ static void fault_change(struct sim *sim)
 	char site[16], address[32];
 	int rc = 0;
 
-	if (leader == NULL || sim->plan != PLAN_MOVES) {
+	if (leader == NULL || node_paused(leader) || sim->plan != PLAN_MOVES) {
 		return;
 	}
 	driver_configuration(leader->driver, &next);
@@ -194,6 +194,62 @@ static void fault_change(struct sim *sim)
 	node_after(leader);
 }
 
+/* Stopped and gone on: it does not know that time went by. */
+static void fault_pause(struct sim *sim)
+{
+	struct sim_node *node = fault_victim(sim);
+	uint64_t ms = 200 + fault_scale(sim, 1000, 5000, 15000);
+	uint64_t left_ms = sim->faults_end_ms - sim->now_ms;
+
+	if (node->up && !node_paused(node)) {
+		node_pause(node, ms < left_ms ? ms : left_ms);
+	}
+}
+
+static unsigned fault_liars(const struct sim *sim)
+{
+	unsigned liars = 0;
+
+	for (unsigned i = 1; i <= sim->ids; i++) {
+		liars += sim->node[i]->clock.wall_offset_ms != 0;
+	}
+	return liars;
+}
+
+/* A wall clock is set wrong by up to two hours, or right; or a monotonic one jumps ahead, as a
+ * machine's does that was frozen. */
+static void fault_clock(struct sim *sim)
+{
+	struct sim_node *node = fault_victim(sim);
+	struct sim_clock *clock = &node->clock;
+
+	sim->stats.jumps++;
+	if (sim_chance(sim, 300) && node->up && !node_paused(node)) {
+		uint64_t ahead_ms = sim_random(sim, 5000);
+
+		clock->base_ms += ahead_ms;
+		sim->shifted_ms += ahead_ms;
+		node->timer_at = 0; /* Due earlier now. */
+		node_after(node);
+	} else if (clock->wall_offset_ms != 0) {
+		clock->wall_offset_ms = 0;
+	} else if (fault_liars(sim) < SIM_LIARS_MAX) {
+		clock->wall_offset_ms = (int64_t)sim_random(sim, 4 * 3600000) - 2 * 3600000;
+	}
+	sim_say(sim, "node %u: wall clock wrong by %lld ms", node->id,
+		(long long)clock->wall_offset_ms);
+}
+
+/* Other files take the disk's room: first little is left, then perhaps none. */
+static void fault_full(struct sim *sim)
+{
+	struct sim_disk *disk = &fault_victim(sim)->disk;
+
+	sim->stats.full++;
+	disk->low_until_ms = sim->now_ms + 1000 + sim_random(sim, 8000);
+	disk->full_until_ms = sim_chance(sim, 400) ? disk->low_until_ms - sim_random(sim, 1000) : 0;
+}
+
 static const struct fault {
 	void (*run)(struct sim *sim);
 	unsigned weight;
@@ -209,6 +265,9 @@ static const struct fault {
 	{fault_transfer, 1},
 	{fault_change, 6},
 	{fault_data, 1},
+	{fault_pause, 1},
+	{fault_clock, 1},
+	{fault_full, 1},
 };
 
 void fault_event(struct sim *sim)
@@ -242,5 +301,6 @@ void fault_heal(struct sim *sim)
 	for (unsigned i = 1; i <= sim->ids; i++) {
 		sim->node[i]->crash = CRASH_NEVER;
 		sim->node[i]->disk.latency_ms = 5;
+		sim->node[i]->disk.low_until_ms = sim->node[i]->disk.full_until_ms = 0;
 	}
 }

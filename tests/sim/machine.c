@@ -9,36 +9,37 @@
 #include "base/limits.h"
 #include "raft/fsm.h"
 #include "storage/key_codec.h"
+#include "storage/page_store.h"
+#include "storage/vault_store.h"
 #include "tests/lib/fixture/client.h"
 
 struct machine {
 	uint64_t node;
 	struct kv *kv;
-	struct fsm *fsm;
+	struct fsm *fsm; /* NULL: nothing is applied to it, it is only kept. */
+	struct position position;
 	struct fsm_results results;
-	struct fsm_report report; /* The newest one due. */
 	bool impure;
 };
 
 /* So often in the short logs of a seed. */
 enum { MACHINE_REPORT_ENTRIES = 32 };
 
-static struct machine *machine_over(struct kv *kv, uint64_t node)
+static struct machine *machine_over(struct kv *kv, uint64_t node, const struct position *position)
 {
 	struct machine *machine = x_calloc(1, sizeof *machine);
-	int rc;
 
 	machine->node = node;
 	machine->kv = kv;
-	rc = fsm_new(kv, node, &machine->fsm, NULL);
-	assert(rc == 0);
-	fsm_set_report_entries(machine->fsm, MACHINE_REPORT_ENTRIES);
+	machine->position = *position;
 	return machine;
 }
 
 struct machine *machine_new(uint64_t node)
 {
-	return machine_over(kv_memory_new(), node);
+	static const struct position nothing;
+
+	return machine_over(kv_memory_new(), node, &nothing);
 }
 
 void machine_free(struct machine *machine)
@@ -53,27 +54,39 @@ void machine_free(struct machine *machine)
 
 struct machine *machine_clone(const struct machine *machine, uint64_t node)
 {
-	return machine_over(kv_memory_clone(machine->kv), node);
+	return machine_over(kv_memory_clone(machine->kv), node, &machine->position);
+}
+
+void machine_live(struct machine *machine)
+{
+	int rc;
+
+	assert(machine->fsm == NULL);
+	rc = fsm_new(machine->kv, machine->node, &machine->fsm, NULL);
+	assert(rc == 0);
+	fsm_set_report_entries(machine->fsm, MACHINE_REPORT_ENTRIES);
+	machine->position = *fsm_position(machine->fsm);
 }
 
 const struct servers *machine_servers(const struct machine *machine)
 {
+	assert(machine->fsm != NULL);
 	return fsm_servers(machine->fsm);
 }
 
 uint64_t machine_index(const struct machine *machine)
 {
-	return fsm_position(machine->fsm)->index;
+	return machine->position.index;
 }
 
 uint64_t machine_term(const struct machine *machine)
 {
-	return fsm_position(machine->fsm)->term;
+	return machine->position.term;
 }
 
 uint64_t machine_hash(const struct machine *machine)
 {
-	const struct position *position = fsm_position(machine->fsm);
+	const struct position *position = &machine->position;
 	uint64_t hash;
 
 	memcpy(&hash, position->state_hash, sizeof hash);
@@ -98,34 +111,58 @@ static int machine_stain(struct machine *machine, uint64_t index)
 	return rc;
 }
 
-static int machine_run(
-	struct machine *machine, struct entry *const *entries, unsigned n, struct buf *done)
+int machine_apply(struct machine *machine, struct entry *const *entries, unsigned n)
 {
-	int rc = fsm_apply(machine->fsm, entries, n, &machine->results, NULL);
+	int rc;
 
-	if (rc == 0 && machine->results.report_due) {
-		machine->report = machine->results.report;
+	if (machine->impure && n == 1 && entries[0]->type == ENTRY_BARRIER) {
+		machine->results.n = 0;
+		machine->results.report_due = false;
+		rc = machine_stain(machine, entries[0]->index);
+	} else {
+		rc = fsm_apply(machine->fsm, entries, n, &machine->results, NULL);
 	}
-	for (size_t i = 0; rc == 0 && i < machine->results.n; i++) {
-		const struct fsm_result *result = &machine->results.result[i];
-		struct machine_done item = {.index = result->index,
-			.origin = result->origin,
-			.boot = result->nonce,
-			.seq = result->seq,
-			.rc = result->rc};
-
-		buf_append(done, &item, sizeof item);
-	}
+	machine->position = *fsm_position(machine->fsm);
 	return rc;
 }
 
-int machine_apply(
-	struct machine *machine, struct entry *const *entries, unsigned n, struct buf *done)
+const struct fsm_results *machine_results(const struct machine *machine)
 {
-	if (machine->impure && n == 1 && entries[0]->type == ENTRY_BARRIER) {
-		return machine_stain(machine, entries[0]->index);
+	return &machine->results;
+}
+
+const struct position *machine_position(const struct machine *machine)
+{
+	return &machine->position;
+}
+
+static void machine_pages(const struct kv_view *view, struct fixture_client *c)
+{
+	for (uint64_t i = 0; i < c->page_count && i < FIXTURE_PAGES_MAX; i++) {
+		struct page_row row = {.revision = 0};
+		int rc = page_store_get(view, c->vault_id, i, &row, NULL);
+
+		assert(rc == 0 || rc == KLUIS_ENOTFOUND);
+		c->revision[i] = row.revision;
 	}
-	return machine_run(machine, entries, n, done);
+}
+
+bool machine_vault(const struct machine *machine, struct fixture_client *c)
+{
+	struct kv_view *view = kv_view_new(machine->kv);
+	struct vault_row row;
+	int rc = vault_store_get(view, c->vault_id, &row, NULL);
+
+	assert(rc == 0 || rc == KLUIS_ENOTFOUND);
+	if (rc == 0) {
+		c->seq = row.seq;
+		c->page_count = row.page_count;
+		c->key_epoch = row.key_epoch;
+		memcpy(c->head_hash, row.head_hash, sizeof c->head_hash);
+		machine_pages(view, c);
+	}
+	kv_view_free(view);
+	return rc == 0;
 }
 
 bool machine_quarantined(const struct machine *machine)
@@ -136,7 +173,7 @@ bool machine_quarantined(const struct machine *machine)
 /* The position's row says something else than the rows beside it. */
 void machine_shift(struct machine *machine, int by, uint64_t first, uint64_t last)
 {
-	struct position position = *fsm_position(machine->fsm);
+	struct position position = machine->position;
 	_cleanup_(buf_release) struct buf value = BUF_INIT;
 	struct row_key key = row_key_begin(KEY_POSITION);
 	struct kv_change change;
@@ -151,9 +188,8 @@ void machine_shift(struct machine *machine, int by, uint64_t first, uint64_t las
 	rc = kv_write(machine->kv, &change, 1, NULL);
 	assert(rc == 0);
 	fsm_free(machine->fsm);
-	rc = fsm_new(machine->kv, machine->node, &machine->fsm, NULL);
-	assert(rc == 0);
-	fsm_set_report_entries(machine->fsm, MACHINE_REPORT_ENTRIES);
+	machine->fsm = NULL;
+	machine_live(machine);
 }
 
 void machine_set_impure(struct machine *machine, bool on)
@@ -186,23 +222,8 @@ void machine_command_of(uint64_t node, uint64_t id, struct buf *to)
 	command_encode(&command, to);
 }
 
-bool machine_report(struct machine *machine, struct buf *to)
-{
-	struct command command = {.type = COMMAND_HASH_REPORT};
-	bool due = machine->report.index != 0;
-
-	if (due) {
-		command.hash_report.node = machine->node;
-		command.hash_report.index = machine->report.index;
-		memcpy(command.hash_report.hash, machine->report.hash, 32);
-		command_encode(&command, to);
-		machine->report.index = 0;
-	}
-	return due;
-}
-
-/* Never twice the same bytes, but sometimes the same idempotency key. */
-void machine_command(struct random *random, uint64_t id, struct buf *to)
+/* Sometimes the same idempotency key with other bytes. */
+bool machine_command(struct random *random, uint64_t id, struct buf *to)
 {
 	struct command command;
 	char name[32];
@@ -211,7 +232,7 @@ void machine_command(struct random *random, uint64_t id, struct buf *to)
 	(void)snprintf(name, sizeof name, "a%llu", (unsigned long long)random_below(random, 24));
 	if (id <= 2 || dice < 2) {
 		fixture_cluster_init(to, 6);
-		return;
+		return false;
 	}
 	if (dice < 60) {
 		command_account(&command, id, random_below(random, 64), name);
@@ -229,7 +250,8 @@ void machine_command(struct random *random, uint64_t id, struct buf *to)
 		command.expire.max_rows = 8;
 	} else {
 		fixture_cluster_init(to, 6);
-		return;
+		return false;
 	}
 	command_encode(&command, to);
+	return command.type == COMMAND_SERVICE_CREATE;
 }

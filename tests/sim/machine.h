@@ -4,38 +4,39 @@
 
 #include "base/random.h"
 #include "raft/entry.h"
+#include "raft/fsm.h"
 #include "raft/servers.h"
 
+struct fixture_client;
 struct machine;
-
-/* One command of an entry was applied. */
-struct machine_done {
-	uint64_t index; /* Of the entry. */
-	uint64_t origin, boot, seq;
-	int rc; /* 0 or the refusal, the same at every node. */
-};
 
 struct machine *machine_new(uint64_t node);
 void machine_free(struct machine *machine); /* NULL is allowed. */
 /* A state of its own, equal now; for node. */
 struct machine *machine_clone(const struct machine *machine, uint64_t node);
+/* Once, before anything is applied to it or machine_servers() is asked. */
+void machine_live(struct machine *machine);
 /* The members as it knows them. Valid until something is applied. */
 const struct servers *machine_servers(const struct machine *machine);
 uint64_t machine_index(const struct machine *machine); /* Of the last entry applied. */
 uint64_t machine_term(const struct machine *machine);
 uint64_t machine_hash(const struct machine *machine);
 
-/* Applies n consecutive entries as one batch and appends what was done to `done` (an array of
- * struct machine_done). < 0: KLUIS_E*. */
-KLUIS_MUST_CHECK int machine_apply(
-	struct machine *machine, struct entry *const *entries, unsigned n, struct buf *done);
+const struct position *machine_position(const struct machine *machine);
 
-/* Bytes of a new client command, sent by the node that has this state. */
-void machine_command(struct random *random, uint64_t id, struct buf *to);
+/* Applies n consecutive entries as one batch. < 0: KLUIS_E*. */
+KLUIS_MUST_CHECK int machine_apply(
+	struct machine *machine, struct entry *const *entries, unsigned n);
+/* What that gave; until the next. */
+const struct fsm_results *machine_results(const struct machine *machine);
+
+/* As a client reads it: where the client's vault stands. False: there is none. */
+bool machine_vault(const struct machine *machine, struct fixture_client *c);
+
+/* Bytes of a new client command. True: no other has them. */
+bool machine_command(struct random *random, uint64_t id, struct buf *to);
 /* A command that another node would not send. */
 void machine_command_of(uint64_t node, uint64_t id, struct buf *to);
-/* A hash report, if one is due that was not asked for yet. */
-bool machine_report(struct machine *machine, struct buf *to);
 /* A majority reported another state than this node's. */
 bool machine_quarantined(const struct machine *machine);
 

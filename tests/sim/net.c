@@ -102,7 +102,8 @@ void net_reconnect(struct sim *sim, unsigned from, unsigned to)
 		if (packet->connection != old) {
 			continue;
 		}
-		if (again) {
+		/* A link gives nothing twice: proposals rely on it, consensus need not. */
+		if (again && packet->bytes.len > 1 && packet->bytes.data[1] != MESSAGE_PROPOSE) {
 			copy = x_calloc(1, sizeof *copy);
 			*copy = (struct sim_packet){from, to, link->connection, BUF_INIT};
 			buf_append_bytes(&copy->bytes, buf_bytes(&packet->bytes));

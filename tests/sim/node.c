@@ -7,9 +7,9 @@
 
 static uint64_t io_now_ms(void *ctx)
 {
-	struct sim_node *node = ctx;
+	const struct sim_node *node = ctx;
 
-	return node->sim->now_ms;
+	return clock_monotonic_ms(&node->clock.clock);
 }
 
 /* The process ends here: nothing of this call leaves it any more. */
@@ -30,6 +30,9 @@ static int io_send(
 {
 	struct sim_node *node = ctx;
 
+	if (header.data[1] == MESSAGE_PROPOSE && sim_chance(node->sim, node->sim->loss)) {
+		return KLUIS_EBUSY; /* Its queue is full. */
+	}
 	if (!io_crash(node, CRASH_AT_SEND)) {
 		net_send(node->sim, node->id, (unsigned)peer, header, entries, n);
 	}
@@ -38,7 +41,7 @@ static int io_send(
 
 static void io_proposed(void *ctx, uint64_t peer, const struct message *message)
 {
-	client_proposed(ctx, peer, message);
+	front_proposed(ctx, peer, message);
 }
 
 static int io_store_vote(void *ctx, uint64_t term, uint64_t vote)
@@ -82,6 +85,18 @@ static int io_append(void *ctx, uint64_t seq, struct entry *const *entries, unsi
 	if (node->crash == FAIL_APPEND) {
 		node->failing = true;
 		return KLUIS_EIO;
+	}
+	if (node->sim->now_ms < node->disk.full_until_ms) {
+		if (node->sim->options.bug == BUG_FULL_IGNORED) {
+			sim_push(node->sim, 0, EVENT_EARLY, node, seq, NULL);
+			return 0;
+		}
+		node->failing = true;
+		return KLUIS_ENOSPACE;
+	}
+	if (entries[n - 1]->type == ENTRY_COMMAND) {
+		node->appended_index = entries[n - 1]->index;
+		node->appended_hash = oracle_entry_hash(entries[n - 1]);
 	}
 	if (node->sim->options.bug == BUG_ACK_BEFORE_DURABLE) {
 		sim_push(node->sim, 0, EVENT_EARLY, node, seq, NULL);
@@ -192,7 +207,7 @@ static int io_replace(void *ctx, const struct driver_snapshot *snapshot)
 
 static void io_read_ready(void *ctx, uint64_t token, int rc, uint64_t index)
 {
-	client_read_ready(ctx, token, rc, index);
+	front_read_ready(ctx, token, rc, index);
 }
 
 static void io_fatal(void *ctx, const struct err *e)
@@ -230,9 +245,10 @@ struct sim_node *node_new(struct sim *sim, unsigned id)
 
 	node->sim = sim;
 	node->id = id;
+	front_clock_init(
+		&node->clock, sim, sim->clocks ? 900 + (unsigned)sim_random(sim, 200) : 1000);
 	disk_init(&node->disk, machine_new(id));
 	node->batches_tail = &node->batches;
-	node->proposals_tail = &node->proposals;
 	return node;
 }
 
@@ -254,7 +270,7 @@ static void node_drop_batches(struct sim_node *node)
 static void node_drop_volatile(struct sim_node *node)
 {
 	node_drop_batches(node);
-	client_crash(node);
+	front_stop(node);
 	driver_free(node->driver);
 	machine_free(node->machine);
 	machine_free(node->flushing);
@@ -264,7 +280,7 @@ static void node_drop_volatile(struct sim_node *node)
 	node->machine = node->flushing = node->offered = node->staged = NULL;
 	node->applying = node->installed_due = node->inside = node->doomed = node->failing = false;
 	node->crash = CRASH_NEVER;
-	node->timer_at = 0;
+	node->timer_at = node->paused_until_ms = 0;
 }
 
 void node_free(struct sim_node *node)
@@ -272,7 +288,6 @@ void node_free(struct sim_node *node)
 	if (node != NULL) {
 		node_drop_volatile(node);
 		disk_release(&node->disk);
-		buf_release(&node->proposal_answers);
 		free(node);
 	}
 }
@@ -310,7 +325,7 @@ static void node_driver_start(struct sim_node *node)
 			.entry = disk->entry[i]->type == ENTRY_CONFIGURATION ? disk->entry[i]
 									     : NULL};
 	}
-	if (driver_start(node->driver, &start, &e) != 0) {
+	if (driver_start(node->driver, &start, &e) != 0 && !node->failing) {
 		sim_violate(node->sim, CHECK_START, "node %u does not start: %s", node->id, e.text);
 	}
 	free(entries);
@@ -330,10 +345,12 @@ void node_start(struct sim_node *node)
 	options.guards_off = sim->options.guards_off;
 	node->up = true;
 	node->epoch++;
-	node->boot = sim_random(sim, UINT64_MAX);
+	front_clock_start(&node->clock, 1000 + sim_random(sim, 1000000));
+	node->house_ms = node->disk_checked_ms = 0;
 	node->disk.latency_ms =
 		sim->healed || sim_chance(sim, 700) ? 5 : 1 + (unsigned)sim_random(sim, 60);
 	node->machine = machine_clone(node->disk.machine, node->id);
+	machine_live(node->machine);
 	if (sim->options.bug == BUG_IMPURE) {
 		machine_set_impure(node->machine, true);
 	}
@@ -346,6 +363,7 @@ void node_start(struct sim_node *node)
 	node->driver = driver_new(&options, &node_io, node);
 	node->inside = true;
 	node_driver_start(node);
+	front_start(node);
 	sim_say(sim, "node %u starts: term %llu, log %llu..%llu, applied %llu", node->id,
 		(unsigned long long)node->disk.term, (unsigned long long)node->disk.first,
 		(unsigned long long)disk_last(&node->disk),
@@ -392,7 +410,7 @@ void node_crash(struct sim_node *node)
 
 static void node_arm(struct sim_node *node)
 {
-	uint64_t due = driver_deadline_ms(node->driver);
+	uint64_t due = front_clock_due(&node->clock, driver_deadline_ms(node->driver));
 	uint64_t now = node->sim->now_ms;
 
 	if (node->timer_at == 0 || due < node->timer_at) {
@@ -429,12 +447,22 @@ bool node_survives(struct sim_node *node)
 
 void node_after(struct sim_node *node)
 {
-	if (node_survives(node)) {
-		client_progress(node);
-	}
-	if (node->up) {
+	if (node_survives(node) && front_turn(node)) {
 		node_arm(node);
 	}
+}
+
+bool node_paused(const struct sim_node *node)
+{
+	return node->sim->now_ms < node->paused_until_ms;
+}
+
+void node_pause(struct sim_node *node, uint64_t ms)
+{
+	assert(node->up);
+	node->sim->stats.pauses++;
+	node->paused_until_ms = node->sim->now_ms + ms;
+	sim_say(node->sim, "node %u is stopped for %llu ms", node->id, (unsigned long long)ms);
 }
 
 /* --- events --- */
@@ -462,7 +490,7 @@ static void node_timer(struct sim_node *node, uint64_t gen)
 		return;
 	}
 	node->timer_at = 0;
-	due = driver_deadline_ms(node->driver);
+	due = front_clock_due(&node->clock, driver_deadline_ms(node->driver));
 	if (due <= node->sim->now_ms) {
 		node->inside = true;
 		driver_tick(node->driver);
@@ -493,25 +521,22 @@ static void node_read(struct sim_node *node, const struct sim_log_read *read)
 
 static void node_applied(struct sim_node *node, struct entry *const *entries, unsigned n)
 {
-	_cleanup_(buf_release) struct buf done = BUF_INIT;
-	const struct machine_done *item;
-	int rc;
+	uint64_t before_ms = machine_position(node->machine)->cluster_time_ms;
+	int rc = machine_apply(node->machine, entries, n);
 
-	rc = machine_apply(node->machine, entries, n, &done);
 	if (rc != 0) {
 		sim_violate(node->sim, CHECK_NODE, "node %u: apply: %s", node->id, err_text(rc));
 		return;
 	}
 	oracle_state(
 		node->sim, node->id, machine_index(node->machine), machine_hash(node->machine));
+	oracle_clock(
+		node->sim, node->id, before_ms, machine_position(node->machine)->cluster_time_ms);
 	if (machine_quarantined(node->machine)) {
 		sim_violate(node->sim, CHECK_REPORT, "node %u: most nodes have another state",
 			node->id);
 	}
-	item = (const struct machine_done *)(const void *)done.data;
-	for (size_t i = 0; i < done.len / sizeof *item; i++) {
-		client_applied(node, &item[i]);
-	}
+	front_applied(node, machine_results(node->machine));
 }
 
 static void node_flush(struct sim_node *node)
@@ -559,15 +584,6 @@ static void node_apply_batch(struct sim_node *node, struct sim_batch *batch)
 	}
 }
 
-static void node_report(struct sim_node *node)
-{
-	_cleanup_(buf_release) struct buf command = BUF_INIT;
-
-	if (node->up && machine_report(node->machine, &command)) {
-		(void)client_propose(node, buf_bytes(&command));
-	}
-}
-
 static void node_apply(struct sim_node *node)
 {
 	struct sim_batch *batch = node->batches;
@@ -591,12 +607,10 @@ static void node_apply(struct sim_node *node)
 	}
 	free(batch->entry);
 	free(batch);
-	client_reads_serve(node);
 	node_flush(node);
 	node->inside = true;
 	driver_applied(node->driver, last, 0);
 	node_after(node);
-	node_report(node);
 }
 
 static void node_flushed(struct sim_node *node)
@@ -678,11 +692,12 @@ static void node_installed(struct sim_node *node)
 	node->flushing = NULL;
 	node->machine = node->staged;
 	node->staged = NULL;
+	machine_live(node->machine);
 	sim_say(node->sim, "node %u installed %llu", node->id,
 		(unsigned long long)machine_index(node->machine));
 	oracle_state(
 		node->sim, node->id, machine_index(node->machine), machine_hash(node->machine));
-	client_reads_serve(node);
+	front_applied(node, NULL);
 	node->inside = true;
 	driver_installed(node->driver, 0);
 	node_after(node);
@@ -697,13 +712,14 @@ static void node_replaced(struct sim_node *node)
 	node->flushing = NULL;
 	node->machine = node->staged;
 	node->staged = NULL;
+	machine_live(node->machine);
 	node->disk.machine = machine_clone(node->machine, node->id);
 	node->disk.lost = false;
 	sim_say(node->sim, "node %u has the data of a peer: %llu", node->id,
 		(unsigned long long)machine_index(node->machine));
 	oracle_state(
 		node->sim, node->id, machine_index(node->machine), machine_hash(node->machine));
-	client_reads_serve(node);
+	front_applied(node, NULL);
 	node->inside = true;
 	driver_replaced(node->driver, 0);
 	node_after(node);

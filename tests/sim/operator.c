@@ -42,7 +42,7 @@ static void operator_propose(struct sim_node *node, const struct command *comman
 	_cleanup_(buf_release) struct buf bytes = BUF_INIT;
 
 	command_encode(command, &bytes);
-	(void)client_propose(node, buf_bytes(&bytes));
+	client_propose(node, buf_bytes(&bytes));
 }
 
 /* Before the members are written down: all say that they know how. */
@@ -79,7 +79,8 @@ static void operator_leads(struct sim_node *node)
 		return;
 	}
 	node->inside = true;
-	due = roles_step(&node->roles, node->driver, servers, node->sim->now_ms, &command);
+	due = roles_step(&node->roles, node->driver, servers,
+		clock_monotonic_ms(&node->clock.clock), &command);
 	node_after(node);
 	if (due && node->up) {
 		operator_propose(node, &command);
@@ -122,12 +123,13 @@ bool operator_refused(struct sim *sim, struct sim_node *node, unsigned from)
 /* --- losses --- */
 
 /* Whether the voters that are not lost stay a majority without id, of what the newest leader knows:
- * the operator asks no more of the cluster than it can give. */
+ * the operator asks no more of the cluster than it can give. That leader may take the vote from one
+ * more before it has noticed the loss, where the number of voters allows it. */
 static bool operator_may_lose(struct sim *sim, unsigned id)
 {
 	struct sim_node *leader = fault_leader(sim);
 	struct configuration now;
-	unsigned voters = 0, left = 0;
+	unsigned voters = 0, left = 0, going;
 
 	if (leader == NULL || driver_status(leader->driver).configuration_open != 0 ||
 		!driver_status(leader->driver).ready) {
@@ -142,7 +144,8 @@ static bool operator_may_lose(struct sim *sim, unsigned id)
 			left += !sim->node[member->id]->lost && member->id != id;
 		}
 	}
-	return 2 * left > voters && left >= 2;
+	going = voters > VOTERS_MIN;
+	return left >= 2 + going && 2 * (left - going) > voters - going;
 }
 
 static void operator_lose(struct sim *sim, struct sim_node *node)
@@ -197,7 +200,7 @@ static struct sim_node *operator_at(struct sim *sim)
 {
 	struct sim_node *node = sim->node[1 + operator_random(sim, sim->ids)];
 
-	return node->up ? node : NULL;
+	return node->up && !node_paused(node) ? node : NULL;
 }
 
 /* A machine of its own, empty, that waits to be let in. */
@@ -226,7 +229,7 @@ static void operator_add(struct sim *sim, struct sim_node *at, uint64_t replaces
 	node_start(sim->node[add->id]);
 	buf_clear(&sim->operator_command);
 	command_encode(&command, &sim->operator_command);
-	(void)client_propose(at, buf_bytes(&sim->operator_command));
+	client_propose(at, buf_bytes(&sim->operator_command));
 }
 
 static void operator_wish(struct sim *sim, struct sim_node *at)
@@ -281,7 +284,7 @@ static void operator_act(struct sim *sim)
 	}
 	if (sim->operator_command.len > 0 && dice < 40) {
 		/* The last one again, for it may be lost: a retry is no second one. */
-		(void)client_propose(at, buf_bytes(&sim->operator_command));
+		client_propose(at, buf_bytes(&sim->operator_command));
 	} else if (dice < 55) {
 		operator_wipe(sim, at);
 	} else if (dice < 65 && machine_servers(at->machine)->voters != 0) {
@@ -302,7 +305,7 @@ static void operator_retry(struct sim *sim)
 	struct sim_node *at = operator_at(sim);
 
 	if (at != NULL && sim->operator_command.len > 0) {
-		(void)client_propose(at, buf_bytes(&sim->operator_command));
+		client_propose(at, buf_bytes(&sim->operator_command));
 	}
 }
 

@@ -90,6 +90,9 @@ void oracle_applied(struct sim *sim, uint64_t node, const struct entry *entry)
 			"acknowledged write at index %llu is lost (node %llu)",
 			(unsigned long long)entry->index, (unsigned long long)node);
 	}
+	if (fact->entry == 0) {
+		history_entry(sim, entry);
+	}
 	fact->entry = hash;
 }
 
@@ -137,6 +140,19 @@ void oracle_read(struct sim *sim, uint64_t node, uint64_t visible_at_start, uint
 	}
 	if (served > sim->oracle.visible_max) {
 		sim->oracle.visible_max = served;
+	}
+}
+
+void oracle_clock(struct sim *sim, uint64_t node, uint64_t before_ms, uint64_t now_ms)
+{
+	uint64_t latest_ms = SIM_WALL_MS + sim->now_ms + SIM_CLOCK_SLACK_MS + sim->shifted_ms;
+
+	if (now_ms < before_ms) {
+		sim_violate(sim, CHECK_CLOCK, "cluster time goes back at node %llu",
+			(unsigned long long)node);
+	} else if (now_ms > latest_ms) {
+		sim_violate(sim, CHECK_CLOCK, "cluster time is %llu ms ahead of true time",
+			(unsigned long long)(now_ms - SIM_WALL_MS - sim->now_ms));
 	}
 }
 

@@ -7,45 +7,57 @@
 #include "raft/driver.h"
 #include "raft/roles.h"
 #include "tests/lib/fixture/client.h"
+#include "tests/sim/front.h"
 #include "tests/sim/machine.h"
 
 enum {
 	SIM_NODES = 6, /* The first ones; more come under new ids. */
 	SIM_IDS = 10,
-	SIM_SESSIONS = 3,
+	SIM_SESSIONS = 4,
+	SIM_VAULTS = 3, /* Two sessions write the last one. */
 	SIM_PAYLOAD_MAX = 2048,
 	SIM_LOAD_AFTER_MS = 2000, /* Clients go on so long after the first write in the calm. */
 	SIM_LIVENESS_MS = 30000,  /* A write commits so long after all faults end, at the latest. */
+	SIM_LIARS_MAX = 2,	  /* Nodes whose wall clocks are wrong: a minority of all. */
+	SIM_CLOCK_SLACK_MS = 40000, /* Clocks of a majority agree within 30 s. */
 };
+#define SIM_WALL_MS 1767225600000ULL /* The true time when virtual time begins. */
 
 /* Bugs that a planted run has; X(symbol, name). */
-#define SIM_BUGS(X)                                                                               \
-	X(BUG_NONE, "none")                                                                       \
-	X(BUG_VOTE_BEFORE_SYNC, "vote-before-sync") /* The vote is written behind the message. */ \
-	X(BUG_VOTE_NOT_STORED, "vote-not-stored")   /* Only the term is. */                       \
-	X(BUG_TERM_NOT_STORED, "term-not-stored")   /* Neither is. */                             \
-	X(BUG_ACK_BEFORE_DURABLE,                                                                 \
-		"ack-before-durable") /* A write is reported before it is one. */                 \
-	X(BUG_ACK_BEFORE_QUORUM,                                                                  \
-		"ack-before-quorum")		/* The client hears ok from the leader's log. */  \
-	X(BUG_CARRY_ON, "carry-on-after-error") /* A failed write is taken for a good one. */     \
-	X(BUG_STALE_LEADER_READ, "stale-leader-read") /* A leader reads without a round. */       \
-	X(BUG_FOLLOWER_READ, "follower-read")	      /* A follower reads what it has. */         \
-	X(BUG_READ_BEFORE_APPLY,                                                                  \
-		"read-before-apply")		  /* Does not wait for the index it was given. */ \
-	X(BUG_TORN_TAIL, "torn-tail-accepted")	  /* A record with a wrong CRC is taken. */       \
-	X(BUG_LOST_TRUNCATION, "lost-truncation") /* The disk keeps what a cut should remove. */  \
-	X(BUG_APPLY_ORDER, "apply-out-of-order")  /* Two entries change places. */                \
-	X(BUG_APPLY_TWICE, "apply-twice")	  /* After a restart the last one again. */       \
-	X(BUG_APPLY_SKIP, "apply-skip")		  /* After a restart one is left out. */          \
-	X(BUG_IMPURE, "fsm-impure")		  /* The state depends on the node. */            \
-	X(BUG_SNAPSHOT_AHEAD, "snapshot-ahead")	  /* A snapshot says more than it holds. */       \
-	X(BUG_LOST_FLUSH, "log-cut-before-flush") /* The log forgets what was not flushed. */     \
-	X(BUG_OLD_SLOT, "old-vote-slot")	  /* A restart reads the vote before the last. */ \
-	X(BUG_VOTE_FREELY, "vote-freely")	  /* Every vote is granted. */                    \
-	X(BUG_FLIPPED_BYTE, "flipped-byte")	  /* Now and then a message arrives damaged. */   \
-	X(BUG_SAME_ID, "wiped-same-id")		  /* A wiped node comes back as who it was. */    \
-	X(BUG_NO_ROLES, "no-roles")		  /* Nobody keeps the members in order. */
+#define SIM_BUGS(X)                                                                                \
+	X(BUG_NONE, "none")                                                                        \
+	X(BUG_VOTE_BEFORE_SYNC, "vote-before-sync") /* The vote is written behind the message. */  \
+	X(BUG_VOTE_NOT_STORED, "vote-not-stored")   /* Only the term is. */                        \
+	X(BUG_TERM_NOT_STORED, "term-not-stored")   /* Neither is. */                              \
+	X(BUG_ACK_BEFORE_DURABLE,                                                                  \
+		"ack-before-durable") /* A write is reported before it is one. */                  \
+	X(BUG_ACK_BEFORE_QUORUM,                                                                   \
+		"ack-before-quorum")		/* The client hears ok from the leader's log. */   \
+	X(BUG_CARRY_ON, "carry-on-after-error") /* A failed write is taken for a good one. */      \
+	X(BUG_STALE_LEADER_READ, "stale-leader-read") /* A leader reads without a round. */        \
+	X(BUG_FOLLOWER_READ, "follower-read")	      /* A follower reads what it has. */          \
+	X(BUG_READ_BEFORE_APPLY,                                                                   \
+		"read-before-apply")		  /* Does not wait for the index it was given. */  \
+	X(BUG_TORN_TAIL, "torn-tail-accepted")	  /* A record with a wrong CRC is taken. */        \
+	X(BUG_LOST_TRUNCATION, "lost-truncation") /* The disk keeps what a cut should remove. */   \
+	X(BUG_APPLY_ORDER, "apply-out-of-order")  /* Two entries change places. */                 \
+	X(BUG_APPLY_TWICE, "apply-twice")	  /* After a restart the last one again. */        \
+	X(BUG_APPLY_SKIP, "apply-skip")		  /* After a restart one is left out. */           \
+	X(BUG_IMPURE, "fsm-impure")		  /* The state depends on the node. */             \
+	X(BUG_SNAPSHOT_AHEAD, "snapshot-ahead")	  /* A snapshot says more than it holds. */        \
+	X(BUG_LOST_FLUSH, "log-cut-before-flush") /* The log forgets what was not flushed. */      \
+	X(BUG_OLD_SLOT, "old-vote-slot")	  /* A restart reads the vote before the last. */  \
+	X(BUG_VOTE_FREELY, "vote-freely")	  /* Every vote is granted. */                     \
+	X(BUG_FLIPPED_BYTE, "flipped-byte")	  /* Now and then a message arrives damaged. */    \
+	X(BUG_REQUEUE_EARLY,                                                                       \
+		"requeue-early") /* Sent again when a term begins, not when it is known. */        \
+	X(BUG_OLD_PROPOSAL, "old-proposal")   /* A leader takes what was for an older term. */     \
+	X(BUG_REFUSE_LOGGED, "refuse-logged") /* A leader refuses what it puts into its log. */    \
+	X(BUG_LEASE_READ, "lease-read")	      /* A leader trusts in a clock instead of a round. */ \
+	X(BUG_OWN_CLOCK, "own-clock")	      /* A leader stamps with its own wall clock. */       \
+	X(BUG_FULL_IGNORED, "full-ignored")   /* A disk without room: it says written. */          \
+	X(BUG_SAME_ID, "wiped-same-id")	      /* A wiped node comes back as who it was. */         \
+	X(BUG_NO_ROLES, "no-roles")	      /* Nobody keeps the members in order. */
 
 enum sim_bug {
 #define X(sym, name) sym,
@@ -56,23 +68,26 @@ enum sim_bug {
 
 /* What must hold; X(symbol, name, whether the seed can go on when a run looks at another one only).
  */
-#define SIM_CHECKS(X)                                                                       \
-	X(CHECK_ALL, "all", true)                                                           \
-	X(CHECK_TERM, "term", true)	      /* No node's term goes back. */               \
-	X(CHECK_VOTE, "vote", true)	      /* One vote a node and term. */               \
-	X(CHECK_LEADER, "leader", true)	      /* One leader a term. */                      \
-	X(CHECK_ENTRY, "entry", true)	      /* One entry at an index, on all nodes. */    \
-	X(CHECK_STATE, "state", true)	      /* One state hash at an index. */             \
-	X(CHECK_REPORT, "report", true)	      /* No majority finds a node's state wrong. */ \
-	X(CHECK_ACKED, "acked", true)	      /* What a client was told of stays. */        \
-	X(CHECK_CLIENT, "client", true)	      /* Its next step is accepted. */              \
-	X(CHECK_READ, "read", true)	      /* A read shows what came before it. */       \
-	X(CHECK_GAP, "gap", false)	      /* Nothing is written behind a gap. */        \
-	X(CHECK_START, "start", false)	      /* A node starts from what its disk has. */   \
-	X(CHECK_NODE, "node", false)	      /* None ends but by an injected fault. */     \
-	X(CHECK_MESSAGE, "message", true)     /* No message is refused. */                  \
-	X(CHECK_LIVENESS, "liveness", true)   /* A write commits after all faults end. */   \
-	X(CHECK_CONVERGED, "converged", true) /* ... and every member has everything. */    \
+#define SIM_CHECKS(X)                                                                              \
+	X(CHECK_ALL, "all", true)                                                                  \
+	X(CHECK_TERM, "term", true)	      /* No node's term goes back. */                      \
+	X(CHECK_VOTE, "vote", true)	      /* One vote a node and term. */                      \
+	X(CHECK_LEADER, "leader", true)	      /* One leader a term. */                             \
+	X(CHECK_ENTRY, "entry", true)	      /* One entry at an index, on all nodes. */           \
+	X(CHECK_STATE, "state", true)	      /* One state hash at an index. */                    \
+	X(CHECK_REPORT, "report", true)	      /* No majority finds a node's state wrong. */        \
+	X(CHECK_ACKED, "acked", true)	      /* What a client was told of stays. */               \
+	X(CHECK_CLIENT, "client", true)	      /* Its next step is accepted. */                     \
+	X(CHECK_ONCE, "once", true)	      /* A proposal is in the log once, refused: never. */ \
+	X(CHECK_READ, "read", true)	      /* A read shows what came before it. */              \
+	X(CHECK_HISTORY, "history", true)     /* A vault's versions, as clients see them. */       \
+	X(CHECK_CLOCK, "clock", true)	      /* Cluster time: never back, no liar's. */           \
+	X(CHECK_GAP, "gap", false)	      /* Nothing is written behind a gap. */               \
+	X(CHECK_START, "start", false)	      /* A node starts from what its disk has. */          \
+	X(CHECK_NODE, "node", false)	      /* None ends but by an injected fault. */            \
+	X(CHECK_MESSAGE, "message", true)     /* No message is refused. */                         \
+	X(CHECK_LIVENESS, "liveness", true)   /* A write commits after all faults end. */          \
+	X(CHECK_CONVERGED, "converged", true) /* ... and every member has everything. */           \
 	X(CHECK_MEMBERS, "members", true)     /* ... and votes if and only if it is to. */
 
 enum sim_check {
@@ -93,7 +108,8 @@ struct sim_options {
 struct sim_stats {
 	uint64_t events, steps, elections, crashes, io_errors, snapshots, installs, transfers,
 		changes, acked, unknown, reads, stale_dropped, truncations, log_reads, packets,
-		read_rounds, replaces, losses, joins, wishes;
+		read_rounds, replaces, losses, joins, wishes, refused, vault_reads, lost_races,
+		pauses, jumps, full;
 };
 
 struct sim;
@@ -149,6 +165,31 @@ struct sim_oracle {
 	uint64_t acked_n;
 };
 
+/* One proposal of nobody in particular: its bytes are no other's. */
+struct sim_proposal {
+	uint64_t hash; /* Of the command; 0: a free place. */
+	uint64_t at;   /* 0, or its place in the log: index << 16 | ordinal. */
+	bool refused;  /* It may not be there any more. */
+};
+
+struct sim_proposals { /* A table without chains, at most half full. */
+	struct sim_proposal *slot;
+	size_t n, capacity;
+};
+
+/* What may stand and what stands at one seq of a vault. */
+struct sim_version {
+	uint64_t sent[SIM_SESSIONS]; /* Heads that clients asked for. */
+	bool refused[SIM_SESSIONS];  /* ... and were told no. */
+	uint64_t shown;		     /* The one that was seen; 0: none. */
+};
+
+struct sim_vault {
+	struct sim_version *version; /* By seq. */
+	size_t n;
+	uint64_t visible; /* Highest seq that a client was told of or that a read has shown. */
+};
+
 struct sim_link {
 	uint64_t connection;
 	uint64_t last_at; /* FIFO: nothing of this connection arrives before. */
@@ -169,9 +210,12 @@ enum session_stage {
 struct sim_session {
 	struct fixture_client client;
 	enum session_stage stage;
+	unsigned number, vault;
 	struct buf command, entries, staged;
 	bool built, waiting;
-	uint64_t node, boot, seq, since_ms; /* Where the command was sent last. */
+	bool stale; /* Another one writes the vault, too: first it reads stale_seq or more. */
+	uint64_t stale_seq;
+	uint64_t attempt, since_ms;
 	uint64_t commits;
 };
 
@@ -193,6 +237,8 @@ struct sim {
 	struct sim_link link[SIM_IDS + 1][SIM_IDS + 1];
 	struct sim_oracle oracle;
 	struct sim_session session[SIM_SESSIONS];
+	struct sim_proposals proposals;
+	struct sim_vault vault[SIM_VAULTS];
 	struct sim_stats stats;
 
 	/* How this seed is. */
@@ -203,6 +249,8 @@ struct sim {
 	struct random_seeded operator_random; /* Its own: other plans stay what they were. */
 	struct buf operator_command;	      /* The last addition. */
 	unsigned ids;			      /* Nodes there ever were: 1 .. ids. */
+	bool clocks;			      /* Clocks do not all run at the same speed. */
+	uint64_t shifted_ms; /* By how much monotonic clocks jumped ahead, all in all. */
 	unsigned loss, reconnect, jitter_ms, big_percent;
 
 	uint64_t faults_end_ms, end_ms;
@@ -238,11 +286,32 @@ void oracle_applied(struct sim *sim, uint64_t node, const struct entry *entry);
 void oracle_state(struct sim *sim, uint64_t node, uint64_t index, uint64_t hash);
 void oracle_acked(struct sim *sim, uint64_t index, uint64_t entry_hash);
 void oracle_read(struct sim *sim, uint64_t node, uint64_t visible_at_start, uint64_t served);
+/* now_ms: cluster time after the entry that it applied last; before_ms: before that. */
+void oracle_clock(struct sim *sim, uint64_t node, uint64_t before_ms, uint64_t now_ms);
 uint64_t oracle_entry_hash(const struct entry *entry);
 /* After the calm: everybody has everything. */
 bool oracle_converged(struct sim *sim);
 void oracle_end(struct sim *sim);
 void oracle_release(struct sim_oracle *oracle);
+
+/* --- what clients were told (tests/sim/history.c) --- */
+
+/* A command that is proposed once, and no other with the same bytes. */
+uint64_t history_proposed(struct sim *sim, struct bytes command);
+void history_refused(struct sim *sim, uint64_t proposal); /* ... and was not put into the log. */
+/* A committed entry, seen for the first time. */
+void history_entry(struct sim *sim, const struct entry *entry);
+
+/* A vault's head, 8 bytes of it; seq from 1. */
+uint64_t history_head(const uint8_t hash[32]);
+void history_sent(struct sim *sim, unsigned vault, unsigned session, uint64_t seq, uint64_t head);
+/* That head is in the vault: its writer, which is told so now, or a read that began when `visible`
+ * was known. */
+void history_accepted(
+	struct sim *sim, unsigned vault, unsigned session, uint64_t seq, uint64_t head);
+void history_denied(struct sim *sim, unsigned vault, unsigned session, uint64_t seq);
+void history_read(struct sim *sim, unsigned vault, uint64_t seq, uint64_t head, uint64_t visible);
+void history_release(struct sim *sim);
 
 /* --- network --- */
 
@@ -288,6 +357,7 @@ struct sim_disk {
 	struct disk_op *queue, **queue_tail; /* Not yet synced. */
 	unsigned queued, syncing;
 	unsigned latency_ms;
+	uint64_t low_until_ms, full_until_ms; /* Little room; none. */
 };
 
 void disk_init(struct sim_disk *disk, struct machine *machine);
@@ -322,24 +392,6 @@ struct sim_batch {
 	struct sim_batch *next;
 };
 
-struct sim_proposal {
-	uint64_t origin, boot, seq;
-	struct buf command;
-	struct sim_proposal *next;
-};
-
-struct sim_waiter {
-	uint64_t seq, since_ms;
-	struct sim_waiter *next;
-};
-
-struct sim_read {
-	uint64_t token, visible; /* visible: what it must show at least. */
-	uint64_t index, since_ms;
-	bool ready;
-	struct sim_read *next;
-};
-
 struct sim_log_read {
 	uint64_t token, first;
 	unsigned n;
@@ -351,8 +403,13 @@ struct sim_node {
 	bool up, doomed, failing; /* failing: an injected error may end it. */
 	bool lost;		  /* It never comes back: its disk is gone, or it was removed. */
 	struct roles roles;
-	uint64_t epoch, boot, seq;
+	bool ending; /* Those who wait are not told. */
+	uint64_t epoch;
+	uint64_t paused_until_ms; /* Stopped: whatever comes waits. */
 	struct driver *driver;
+	struct replica *front; /* As propose.c and its like see it. */
+	struct sim_clock clock;
+	uint64_t house_ms, disk_checked_ms;
 	struct sim_disk disk;
 	struct machine *machine;
 	uint64_t timer_at, timer_gen;
@@ -362,11 +419,6 @@ struct sim_node {
 
 	struct sim_batch *batches, **batches_tail;
 	bool applying;
-	struct sim_proposal *proposals, **proposals_tail;
-	struct buf proposal_answers;
-	struct sim_waiter *waiters;
-	struct sim_read *reads;
-	uint64_t read_token;
 
 	struct machine *flushing; /* State whose flush is under way. */
 	struct machine *offered;  /* Checkpoint pinned for peers. */
@@ -376,6 +428,7 @@ struct sim_node {
 	uint64_t fetch_gen, fetch_id, offered_id; /* *_id: which checkpoint. */
 	bool installed_due;
 	uint64_t last_leader_term;
+	uint64_t appended_index, appended_hash; /* Planted bug: what it acknowledges too early. */
 };
 
 struct sim_node *node_new(struct sim *sim, unsigned id);
@@ -390,28 +443,27 @@ void node_rebuild(struct sim_node *node); /* One that runs doubts its data. */
 /* After every driver call: crashes that are due, the timer, what the io functions put aside. */
 void node_after(struct sim_node *node);
 void node_event(struct sim_node *node, const struct sim_event *event);
+bool node_paused(const struct sim_node *node);
+/* Stops it for so long, as SIGSTOP does. */
+void node_pause(struct sim_node *node, uint64_t ms);
 /* Ends a driver call in the middle of something; false if the node ended with it. */
 bool node_survives(struct sim_node *node);
 
 /* --- clients --- */
 
 void client_event(struct sim *sim); /* EVENT_CLIENT */
-/* Sends a command into the log, itself or through the leader it knows; its number, 0: none known.
- */
-uint64_t client_propose(struct sim_node *node, struct bytes command);
-void client_read(struct sim_node *node);
-void client_proposed(struct sim_node *node, uint64_t peer, const struct message *message);
-void client_progress(struct sim_node *node);
-void client_applied(struct sim_node *node, const struct machine_done *done);
-void client_read_ready(struct sim_node *node, uint64_t token, int rc, uint64_t index);
-void client_reads_serve(struct sim_node *node);
-void client_crash(struct sim_node *node);
+/* Proposes at that node; nobody looks at the answer but the oracle. */
+void client_propose(struct sim_node *node, struct bytes command);
 
 void session_init(struct sim_session *session, unsigned number);
 void session_release(struct sim_session *session);
 /* Its turn, at that node. */
 void session_run(struct sim *sim, struct sim_session *session, struct sim_node *node);
-void session_answer(struct sim *sim, const struct sim_node *node, uint64_t seq, int rc);
+/* The answer to what it sent in that attempt: refused (index 0), or applied with rc. */
+void session_answer(
+	struct sim *sim, struct sim_session *session, uint64_t attempt, uint64_t index, int rc);
+/* A read has shown its vault like this. */
+void session_read(struct sim_session *session, const struct fixture_client *seen);
 
 /* --- operators, and what the leader does for them --- */
 

@@ -134,7 +134,9 @@ static void stats_print(const struct sim_stats *stats)
 		"events %llu steps %llu elections %llu crashes %llu io_errors %llu snapshots %llu "
 		"installs %llu replaces %llu transfers %llu changes %llu truncations %llu "
 		"log_reads %llu\n"
-		"packets %llu old_connection %llu acked %llu unknown %llu reads %llu rounds %llu\n"
+		"packets %llu old_connection %llu acked %llu unknown %llu refused %llu reads %llu "
+		"rounds %llu\n"
+		"vault_reads %llu lost_races %llu pauses %llu clock_jumps %llu disks_full %llu\n"
 		"losses %llu joins %llu wishes %llu\n",
 		(unsigned long long)stats->events, (unsigned long long)stats->steps,
 		(unsigned long long)stats->elections, (unsigned long long)stats->crashes,
@@ -144,7 +146,10 @@ static void stats_print(const struct sim_stats *stats)
 		(unsigned long long)stats->truncations, (unsigned long long)stats->log_reads,
 		(unsigned long long)stats->packets, (unsigned long long)stats->stale_dropped,
 		(unsigned long long)stats->acked, (unsigned long long)stats->unknown,
-		(unsigned long long)stats->reads, (unsigned long long)stats->read_rounds,
+		(unsigned long long)stats->refused, (unsigned long long)stats->reads,
+		(unsigned long long)stats->read_rounds, (unsigned long long)stats->vault_reads,
+		(unsigned long long)stats->lost_races, (unsigned long long)stats->pauses,
+		(unsigned long long)stats->jumps, (unsigned long long)stats->full,
 		(unsigned long long)stats->losses, (unsigned long long)stats->joins,
 		(unsigned long long)stats->wishes);
 }
