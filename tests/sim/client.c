@@ -130,7 +130,7 @@ static void read_serve(struct sim_read *read)
 	sim->stats.vault_reads++;
 	seen = read->session->client;
 	seen.seq = 0;
-	(void)machine_vault(node->machine, &seen);
+	(void)machine_vault(node->machine, &seen, read->session->stale);
 	history_read(sim, read->session->vault, seen.seq, history_head(seen.head_hash),
 		read->vault_visible);
 	if (seen.seq > 0) {

@@ -168,14 +168,11 @@ static void front_disk(struct sim_node *node)
 	}
 }
 
-static void front_house(struct sim_node *node)
+static void front_house(struct replica *r)
 {
-	struct replica *r = node->front;
+	struct sim_node *node = r->links->node;
 	uint64_t now_ms = replica_now(r);
 
-	if (now_ms < node->house_ms) {
-		return;
-	}
 	node->house_ms = now_ms + FRONT_HOUSE_MS;
 	proposer_tick(r);
 	reader_tick(r);
@@ -236,23 +233,23 @@ static bool front_step(struct sim_node *node, void (*step)(struct replica *r))
 static bool front_run(struct sim_node *node)
 {
 	struct replica *r = node->front;
-	struct driver_status status;
 
 	front_deliver(r);
-	status = driver_status(r->driver);
-	front_lead(node, &status);
-	if (!front_step(node, proposer_turn) || !front_step(node, reader_turn)) {
+	front_lead(node, &node->status);
+	if ((r->proposer.queued.head != NULL || r->proposer.forwarded.n > 0) &&
+		!front_step(node, proposer_turn)) {
 		return false;
 	}
-	front_bugs(node, &status);
+	if (r->reader.pending != NULL && !front_step(node, reader_turn)) {
+		return false;
+	}
+	front_bugs(node, &node->status);
 	return true;
 }
 
 bool front_turn(struct sim_node *node)
 {
-	node->inside = true;
-	front_house(node);
-	if (!node_survives(node)) {
+	if (replica_now(node->front) >= node->house_ms && !front_step(node, front_house)) {
 		return false;
 	}
 	do {

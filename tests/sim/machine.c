@@ -147,7 +147,7 @@ static void machine_pages(const struct kv_view *view, struct fixture_client *c)
 	}
 }
 
-bool machine_vault(const struct machine *machine, struct fixture_client *c)
+bool machine_vault(const struct machine *machine, struct fixture_client *c, bool pages)
 {
 	struct kv_view *view = kv_view_new(machine->kv);
 	struct vault_row row;
@@ -159,7 +159,9 @@ bool machine_vault(const struct machine *machine, struct fixture_client *c)
 		c->page_count = row.page_count;
 		c->key_epoch = row.key_epoch;
 		memcpy(c->head_hash, row.head_hash, sizeof c->head_hash);
-		machine_pages(view, c);
+		if (pages) {
+			machine_pages(view, c);
+		}
 	}
 	kv_view_free(view);
 	return rc == 0;

@@ -30,8 +30,9 @@ KLUIS_MUST_CHECK int machine_apply(
 /* What that gave; until the next. */
 const struct fsm_results *machine_results(const struct machine *machine);
 
-/* As a client reads it: where the client's vault stands. False: there is none. */
-bool machine_vault(const struct machine *machine, struct fixture_client *c);
+/* As a client reads it: where the client's vault stands, and if asked the revisions of its pages.
+ * False: there is none. */
+bool machine_vault(const struct machine *machine, struct fixture_client *c, bool pages);
 
 /* Bytes of a new client command. True: no other has them. */
 bool machine_command(struct random *random, uint64_t id, struct buf *to);

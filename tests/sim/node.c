@@ -421,16 +421,17 @@ static void node_arm(struct sim_node *node)
 	}
 }
 
-static void node_leader(struct sim_node *node)
+static void node_look(struct sim_node *node)
 {
-	struct driver_status status = driver_status(node->driver);
+	struct driver_status *status = &node->status;
 
-	sim_mix(node->sim, status.commit << 8 | status.term);
-	if (status.role == DRIVER_LEADER && status.term != node->last_leader_term) {
-		node->last_leader_term = status.term;
-		oracle_leader(node->sim, node->id, status.term);
+	*status = driver_status(node->driver);
+	sim_mix(node->sim, status->commit << 8 | status->term);
+	if (status->role == DRIVER_LEADER && status->term != node->last_leader_term) {
+		node->last_leader_term = status->term;
+		oracle_leader(node->sim, node->id, status->term);
 		sim_say(node->sim, "node %u leads term %llu", node->id,
-			(unsigned long long)status.term);
+			(unsigned long long)status->term);
 	}
 }
 
@@ -441,7 +442,7 @@ bool node_survives(struct sim_node *node)
 		node_crash(node);
 		return false;
 	}
-	node_leader(node);
+	node_look(node);
 	return true;
 }
 

@@ -409,6 +409,7 @@ struct sim_node {
 	struct driver *driver;
 	struct replica *front; /* As propose.c and its like see it. */
 	struct sim_clock clock;
+	struct driver_status status; /* After the last call of the driver. */
 	uint64_t house_ms, disk_checked_ms;
 	struct sim_disk disk;
 	struct machine *machine;
