@@ -108,7 +108,6 @@ static bool seen_votes(const struct roles_seen *s)
 	return s->member && s->votes;
 }
 
-/* Of those that are gone the others know only their silence. */
 static bool seen_dead_voter(const struct roles_seen *s)
 {
 	return seen_votes(s) && !s->self && s->gone;
@@ -195,28 +194,29 @@ struct roles_move roles_decide(const struct roles_seen *seen, unsigned n, unsign
 	for (unsigned i = 0; i < n; i++) {
 		self = seen[i].self ? &seen[i] : self;
 	}
-	if ((found = decide_best(seen, n, seen_forgettable)) != NULL) {
-		return (struct roles_move){ROLES_FORGET, found->id};
-	}
 	if (self != NULL) {
 		leader = decide_leader(seen, n, self, &lead);
 	}
-	if (leader != NULL && lead == ROLES_HAND_OVER) {
+	if (leader != NULL && lead == ROLES_HAND_OVER && self->settled) {
 		return (struct roles_move){lead, leader->id};
 	}
-	if ((found = decide_best(seen, n, seen_wanted)) != NULL) {
-		return (struct roles_move){ROLES_ADD, found->id};
-	}
+	/* First what keeps the cluster going. */
 	if ((found = decide_promote(seen, n, wanted)) != NULL) {
 		return (struct roles_move){ROLES_PROMOTE, found->id};
 	}
 	if ((found = decide_demote(seen, n, wanted, self != NULL && self->steady)) != NULL) {
 		return (struct roles_move){ROLES_DEMOTE, found->id};
 	}
+	if ((found = decide_best(seen, n, seen_forgettable)) != NULL) {
+		return (struct roles_move){ROLES_FORGET, found->id};
+	}
+	if ((found = decide_best(seen, n, seen_wanted)) != NULL) {
+		return (struct roles_move){ROLES_ADD, found->id};
+	}
 	if ((found = decide_best(seen, n, seen_leaving)) != NULL) {
 		return (struct roles_move){ROLES_REMOVE, found->id};
 	}
-	if (leader != NULL) {
+	if (leader != NULL && lead == ROLES_PREFER) {
 		return (struct roles_move){lead, leader->id};
 	}
 	return (struct roles_move){ROLES_NOTHING, 0};
@@ -231,9 +231,7 @@ static struct roles_heard *heard_of(struct roles *roles, uint64_t id)
 			return &roles->heard[i];
 		}
 	}
-	if (roles->n == SITES_MAX) {
-		return NULL; /* Of members that left: cleared with the next leadership. */
-	}
+	assert(roles->n < SITES_MAX); /* heard_keep() left only members. */
 	roles->heard[roles->n] = (struct roles_heard){.id = id};
 	return &roles->heard[roles->n++];
 }
@@ -258,7 +256,6 @@ static void see_heard(
 	uint64_t led_ms = now_ms - roles->led_ms;
 	uint64_t silent_ms = status.heard_ms < led_ms ? status.heard_ms : led_ms;
 
-	assert(heard != NULL); /* heard_keep() left only members. */
 	if (status.heard_ms >= driver_election_timeout_ms(driver)) {
 		heard->since_ms = 0;
 	} else if (heard->since_ms == 0) {
@@ -288,7 +285,10 @@ static struct roles_seen see_member(struct roles *roles, const struct driver *dr
 	if (s.self) {
 		s.current = true;
 		s.steady = now_ms - roles->led_ms >= 2ULL * roles->options.steady_ms;
-		s.settled = now_ms - roles->led_ms >= roles->options.lead_ms;
+		/* While leadership moves nothing is committed: one that does not take it must not
+		 * cost the cluster more than a pause now and then. */
+		s.settled = roles->moved_ms == 0 ||
+			    now_ms - roles->moved_ms >= 2ULL * roles->options.steady_ms;
 	} else {
 		see_heard(roles, driver, now_ms, &s);
 	}
@@ -384,13 +384,10 @@ static void roles_add(struct roles *roles, struct driver *driver, const struct s
 static void roles_transfer(
 	struct roles *roles, struct driver *driver, const struct roles_move *move, uint64_t now_ms)
 {
-	/* While leadership moves nothing is committed: one that does not take it must not cost the
-	 * cluster more than a pause now and then. */
-	unsigned pause_ms =
-		move->kind == ROLES_PREFER ? roles->options.lead_ms : 2 * roles->options.steady_ms;
 	int rc;
 
-	if (roles->moved_ms != 0 && now_ms - roles->moved_ms < pause_ms) {
+	if (move->kind == ROLES_PREFER && roles->moved_ms != 0 &&
+		now_ms - roles->moved_ms < roles->options.lead_ms) {
 		roles_wait(roles, move, "it did not take it a moment ago");
 		return;
 	}

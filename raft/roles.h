@@ -36,10 +36,12 @@ void roles_init(struct roles *roles, const struct roles_options *options, uint64
 /* One member as the leader sees it. */
 struct roles_seen {
 	uint64_t id;
-	bool member;	       /* Of the configuration; else only a row wants it. */
-	bool votes, self;      /* self: it is the leader, which sees. */
-	bool gone;	       /* Silent for gone_ms. */
-	bool steady, settled;  /* Heard for steady_ms, for lead_ms; itself: has led for longer. */
+	bool member;	  /* Of the configuration; else only a row wants it. */
+	bool votes, self; /* self: it is the leader, which sees. */
+	bool gone;	  /* Silent for gone_ms. */
+	/* Heard for steady_ms, for lead_ms. Itself: has led for twice steady_ms; has not offered
+	 * leadership for as long. */
+	bool steady, settled;
 	bool current, trouble; /* Its log is nearly ours; it is short of space or in doubt. */
 	bool succeeds;	       /* Another one is to go once this one has all data. */
 	enum server_wish wish; /* SERVER_GONE: now, its successor has all data. */

@@ -195,6 +195,12 @@ static void test_demote_and_drain(void **state)
 	wants(&cast, ROLES_HAND_OVER, 3);
 	of(&cast, 3)->trouble = true;
 	wants(&cast, ROLES_HAND_OVER, 4);
+	of(&cast, 1)->settled = false; /* It was not taken a moment ago: other things go on. */
+	wants(&cast, ROLES_NOTHING, 0);
+	lose(&cast, 5);
+	wants(&cast, ROLES_DEMOTE, 5);
+	of(&cast, 5)->gone = false;
+	of(&cast, 5)->steady = of(&cast, 5)->current = of(&cast, 1)->settled = true;
 	of(&cast, 1)->self = false;
 	of(&cast, 4)->self = true;
 	wants(&cast, ROLES_DEMOTE, 1);
