@@ -71,6 +71,7 @@ struct driver *driver_new(
 	tail_init(&driver->tail, 1);
 	/* Answers to what an earlier process of this node asked must not match. */
 	driver->reads.round = (uint64_t)options->seed << 32;
+	driver->mark_base = ((uint64_t)options->seed << 32) + 1; /* 0 is no mark. */
 	return driver;
 }
 

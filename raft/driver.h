@@ -293,7 +293,8 @@ unsigned driver_election_timeout_ms(const struct driver *driver);
 uint64_t driver_leader(const struct driver *driver); /* 0 when none is known. */
 /* When this node last knew that `commit` was all that the cluster had committed: from its leader,
  * or as leader from a quorum's answers. What is applied up to `commit` was the newest state at
- * `ms`, give or take a heartbeat. Both 0: never yet. Never goes back. */
+ * `ms`, however long the messages that say so were under way: some heartbeats ago at best, for it
+ * is when this node last sent what was answered. Both 0: never yet. Never goes back. */
 struct driver_contact {
 	uint64_t ms, commit;
 };

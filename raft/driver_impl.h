@@ -30,8 +30,14 @@ struct driver_batch {
 struct driver_held {
 	struct buf header; /* n == 0: these bytes. */
 	uint64_t term, prev_index, prev_term, commit;
+	struct message_marks marks;
 	unsigned n; /* > 0: an append of so many entries. */
 	struct driver_held *next;
+};
+
+/* A peer's mark, and when it came. */
+struct driver_mark {
+	uint64_t mark, came_ms;
 };
 
 struct driver_peer {
@@ -48,6 +54,10 @@ struct driver_peer {
 	bool round_confirmed;	    /* In the running read round. */
 	bool wants_data;	    /* Asked for a checkpoint, and was not given one. */
 	uint64_t told_commit;	    /* By an append, in this term. */
+	/* See driver_contact.c. */
+	uint64_t asked_ms; /* When we sent, as leader, what it has answered; 0: none. */
+	struct driver_mark newest, due; /* due: to be echoed once a quorum has answered. */
+	uint64_t echo;			/* What our appends tell it. */
 };
 
 /* A read that waits for a round (leader) or for the leader's answer (follower). */
@@ -120,6 +130,7 @@ struct driver {
 	unsigned rebuild_asks;	   /* Whose turn it is. */
 	struct driver_reads reads;
 	struct driver_contact contact;
+	uint64_t mark_base; /* A mark is now_ms and this, which is another one in each process. */
 	struct driver_counters counters;
 	struct buf scratch;		 /* Header of the message being sent. */
 	struct raft_entry *raft_entries; /* ENTRIES_PER_MESSAGE_MAX, for one step. */
@@ -219,9 +230,18 @@ uint64_t rebuild_deadline(const struct driver *driver); /* UINT64_MAX: nothing t
 void rebuild_end(struct driver *driver);
 
 /* driver_contact.c */
-/* Follower: an append of peer's was looked at. */
+/* The mark of this moment. */
+uint64_t contact_mark(const struct driver *driver);
+/* Follower: an append of peer's came, before it is looked at. */
+void contact_heard(struct driver_peer *peer, uint64_t mark, uint64_t now_ms);
+/* ... and was looked at. */
 void contact_append(
 	struct driver *driver, const struct driver_peer *peer, const struct message *message);
+/* Leader: an answer to an append of this term came. */
+void contact_answered(
+	struct driver *driver, struct driver_peer *peer, const struct message_marks *marks);
+/* Leader: what an append that names the commit index of now may say to this peer. */
+struct message_marks contact_marks(struct driver *driver, struct driver_peer *peer);
 
 /* driver_read.c */
 void reads_lost(struct driver *driver, int rc);

@@ -76,6 +76,8 @@ void peers_reset(struct driver *driver)
 		peer->pinned = peer->core_snapshot = 0;
 		peer->round_confirmed = false;
 		peer->told_commit = 0;
+		peer->asked_ms = peer->echo = 0;
+		peer->newest = peer->due = (struct driver_mark){0};
 	}
 }
 
@@ -161,7 +163,8 @@ static void peer_send_entries(struct driver *driver, struct driver_peer *peer,
 			.prev_term = append->prev_term,
 			.commit = append->commit,
 			.n = k,
-			.entries = entries + at};
+			.entries = entries + at,
+			.marks = append->marks};
 		(void)peer_send_now(driver, peer, &message); /* As above. */
 		if (k > 0) {
 			append->prev_index += k;
@@ -247,6 +250,7 @@ void peer_send_append(struct driver *driver, uint64_t id, const struct raft_appe
 		.prev_index = append->prev_log_index,
 		.prev_term = append->prev_log_term,
 		.commit = append->leader_commit,
+		.marks = contact_marks(driver, peer),
 		.n = append->n_entries};
 	uint64_t end = append->prev_log_index + append->n_entries;
 	uint64_t told = append->leader_commit < end ? append->leader_commit : end;
@@ -263,6 +267,7 @@ void peer_send_append(struct driver *driver, uint64_t id, const struct raft_appe
 		held->prev_index = now.prev_index;
 		held->prev_term = now.prev_term;
 		held->commit = now.commit;
+		held->marks = now.marks;
 		held->n = now.n;
 		peer_flush(driver, peer);
 	}

@@ -169,6 +169,7 @@ static void receive_append_result(
 	if (driver_is_leader(driver) && message->term == driver->raft.current_term &&
 		raft_match_index(&driver->raft, peer->id, &match) == 0) {
 		peer->heard_ms = driver->now_ms == 0 ? 1 : driver->now_ms;
+		contact_answered(driver, peer, &message->append_result.marks);
 		/* A late rejection would set the next index at or below the match: "in flight"
 		 * wraps to a huge number and the peer gets empty heartbeats for ever. */
 		if (rejected > 0 &&
@@ -287,6 +288,7 @@ static void receive_dispatch(
 {
 	switch (message->type) {
 	case MESSAGE_APPEND:
+		contact_heard(peer, message->append.marks.sent, driver->now_ms);
 		receive_append(driver, peer, message);
 		contact_append(driver, peer, message);
 		break;

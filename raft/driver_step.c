@@ -58,9 +58,12 @@ static void send_result(struct driver *driver, uint64_t peer,
 	const struct raft_append_entries_result *result, bool stale)
 {
 	struct message message = {.type = MESSAGE_APPEND_RESULT, .term = result->term};
+	const struct driver_peer *known = peer_get(driver, peer);
 
 	message.append_result.rejected = result->rejected;
 	message.append_result.last_index = result->last_log_index;
+	message.append_result.marks =
+		(struct message_marks){contact_mark(driver), known->newest.mark};
 	if (stale && driver_guard_on(driver, GUARD_STALE_APPEND)) {
 		/* libraft leaves last_log_index uninitialised here and, for an append from the
 		 * log's beginning, says success: a leader of the new term would take that as a

@@ -6,7 +6,7 @@
 #include "base/wire.h"
 
 enum {
-	MESSAGE_VERSION = 1,
+	MESSAGE_VERSION = 2,
 	ENTRY_HEADER_BYTES = 8 + 1 + 4,
 	PROPOSAL_HEADER_BYTES = 8 + 8 + 4,
 };
@@ -44,6 +44,12 @@ static bool message_termless(enum message_type type)
 
 /* --- encode: one function per type --- */
 
+static void encode_marks(const struct message_marks *marks, struct buf *to)
+{
+	buf_put_u64(to, marks->sent);
+	buf_put_u64(to, marks->echo);
+}
+
 static void encode_append(const struct message *message, struct buf *to)
 {
 	const struct message_append *append = &message->append;
@@ -52,6 +58,7 @@ static void encode_append(const struct message *message, struct buf *to)
 	buf_put_u64(to, append->prev_index);
 	buf_put_u64(to, append->prev_term);
 	buf_put_u64(to, append->commit);
+	encode_marks(&append->marks, to);
 	buf_put_u16(to, append->n);
 	for (unsigned i = 0; i < append->n; i++) {
 		buf_put_u64(to, append->entries[i]->term);
@@ -64,6 +71,7 @@ static void encode_append_result(const struct message *message, struct buf *to)
 {
 	buf_put_u64(to, message->append_result.rejected);
 	buf_put_u64(to, message->append_result.last_index);
+	encode_marks(&message->append_result.marks, to);
 }
 
 static void encode_vote(const struct message *message, struct buf *to)
@@ -183,6 +191,14 @@ static int wire_rc(struct wire *w)
 	return -(int)value;
 }
 
+static struct message_marks wire_marks(struct wire *w)
+{
+	struct message_marks marks = {.sent = wire_u64(w)};
+
+	marks.echo = wire_u64(w);
+	return marks;
+}
+
 /* The headers of n entries at w, their data at data; fills append->entries[], counting in
  * append->n, so that a failure can release them. */
 static const char *decode_entries(
@@ -223,6 +239,7 @@ static const char *decode_append(struct wire *w, struct message *message)
 	append->prev_index = wire_index(w);
 	append->prev_term = wire_index(w);
 	append->commit = wire_index(w);
+	append->marks = wire_marks(w);
 	n = wire_u16(w);
 	if (!wire_ok(w) || (append->prev_index == 0) != (append->prev_term == 0) ||
 		append->prev_term > message->term) {
@@ -238,6 +255,7 @@ static const char *decode_append_result(struct wire *w, struct message *message)
 {
 	message->append_result.rejected = wire_index(w);
 	message->append_result.last_index = wire_index(w);
+	message->append_result.marks = wire_marks(w);
 	return NULL;
 }
 

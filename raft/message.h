@@ -32,12 +32,21 @@ struct message_proposal {
 	struct bytes command;
 };
 
+/* How old is what a message says? What took long under way must not look new. sent: the sender's
+ * mark of the moment at which it says so, which only itself understands. echo: a mark that it had
+ * of the receiver by then (in an append: by the time that `commit` was all that the cluster had
+ * committed); 0: none. */
+struct message_marks {
+	uint64_t sent, echo;
+};
+
 struct message_append {
 	uint64_t prev_index, prev_term, commit;
 	unsigned n; /* At most ENTRIES_PER_MESSAGE_MAX. */
 	/* After message_decode(): new entries, one reference each, owned by the message, index and
 	 * term filled in. For message_encode(): borrowed. */
 	struct entry **entries;
+	struct message_marks marks;
 };
 
 struct message_snapshot {
@@ -56,6 +65,7 @@ struct message {
 		struct {
 			uint64_t rejected; /* 0, or the index that did not match. */
 			uint64_t last_index;
+			struct message_marks marks;
 		} append_result;
 		struct {
 			uint64_t last_index, last_term;

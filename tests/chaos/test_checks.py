@@ -154,7 +154,7 @@ class Planted(unittest.TestCase):
     def test_stale_read_that_says_it_is_fresh(self):
         reads = [row for row in self.rows if row["o"] == "r" and row["l"] == "stale"]
         reads[-1]["ps"] = copy.deepcopy(reads[1]["ps"])
-        reads[-1]["t"] = [t + 5 * SECOND for t in reads[-1]["t"]]
+        reads[-1]["t"] = [t + SECOND for t in reads[-1]["t"]]
         self.found("stale")
 
     def test_stale_read_older_than_ten_seconds(self):

@@ -524,51 +524,136 @@ static void expect_contact(struct driver_rig *rig, uint64_t ms, uint64_t commit)
 	assert_int_equal(contact.commit, commit);
 }
 
-/* What counts is what the leader said and when, not that its name is still known. */
+/* What counts is when we sent what the leader has answered, not that its name is still known, nor
+ * when its message came. */
 static void test_contact_of_a_follower(void **state)
 {
 	struct driver_rig *rig = rig_clean(&old_disk);
-	uint64_t heard;
+	uint64_t sent;
 
 	(void)state;
 	expect_contact(rig, 0, 0);
+	rig_append(rig, 2, 5, 10, 1, 7, NULL, 0); /* It has heard nothing of us yet. */
+	expect_contact(rig, 0, 0);
+	sent = rig->now_ms;
+	rig_tick(rig, 100);
 	rig_append(rig, 2, 5, 10, 1, 7, NULL, 0);
-	heard = rig->now_ms;
-	expect_contact(rig, heard, 7);
+	expect_contact(rig, sent, 7);
 	rig_tick(rig, 100);
 	assert_int_equal(driver_leader(rig->driver), 2);
-	expect_contact(rig, heard, 7);
+	expect_contact(rig, sent, 7);
 	rig_append(rig, 2, 5, 10, 1, 6, NULL, 0); /* Of our own log alone. */
 	rig_append(rig, 3, 4, 10, 1, 9, NULL, 0); /* Of a leader that is none any more. */
-	expect_contact(rig, heard, 7);
+	expect_contact(rig, sent, 7);
+	rig_tick(rig, 100);
 	rig_append(rig, 2, 5, 10, 1, 7, NULL, 0);
-	expect_contact(rig, heard + 100, 7);
+	expect_contact(rig, sent + 200, 7);
 	rig_append(rig, 2, 5, 100, 5, 99, NULL, 0); /* Far ahead: we know that we lack them. */
-	expect_contact(rig, heard + 100, 99);
+	expect_contact(rig, sent + 300, 99);
 	rig_free(rig);
 }
 
-/* A leader's own belief counts for nothing: more than half of the voters have to have answered. */
+/* As when our process was stopped: an old message is no news, and neither is one that echoes what
+ * an earlier process of ours said, or nobody. */
+static void test_contact_by_old_messages(void **state)
+{
+	struct driver_rig *rig = rig_clean(&old_disk);
+	uint64_t sent, mark;
+
+	(void)state;
+	rig_append(rig, 2, 5, 10, 1, 7, NULL, 0);
+	sent = rig->now_ms;
+	mark = rig->mark[2];
+	rig_tick(rig, 500);
+	rig_append(rig, 2, 5, 10, 1, 8, NULL, 0);
+	expect_contact(rig, sent, 8);
+	rig_tick(rig, 500);
+	rig->mark[2] = mark;
+	rig_append(rig, 2, 5, 10, 1, 9, NULL, 0);
+	expect_contact(rig, sent, 8);
+	rig->mark[2] = mark + 2000; /* Of no moment that there was. */
+	rig_append(rig, 2, 5, 10, 1, 9, NULL, 0);
+	rig->mark[2] = mark ^ (1ULL << 40);
+	rig_append(rig, 2, 5, 10, 1, 9, NULL, 0);
+	rig->mark[2] = 0;
+	rig_append(rig, 2, 5, 10, 1, 9, NULL, 0);
+	expect_contact(rig, sent, 8);
+	rig_free(rig);
+}
+
+/* A leader's own belief counts for nothing: more than half of the voters have to have answered what
+ * it sent. */
 static void test_contact_of_a_leader(void **state)
 {
 	struct driver_rig *rig = rig_clean(&old_disk);
-	uint64_t first;
+	uint64_t first, second, mark;
 
 	(void)state;
 	rig_elect(rig);
 	expect_contact(rig, 0, 0);
 	rig_persist(rig);
-	first = rig->now_ms;
-	for (uint64_t peer = 2; peer <= 6; peer++) {
+	rig_tick(rig, 20);
+	first = rig->mark_ms[2];
+	mark = rig->mark[4];
+	for (uint64_t peer = 2; peer <= 3; peer++) {
 		rig_result(rig, peer, 0, rig->log_last);
 	}
 	expect_contact(rig, first, 11);
-	rig_tick(rig, 50);
+	rig_tick(rig, HEARTBEAT_MS); /* Which sends again. */
+	second = rig->mark_ms[2];
+	assert_true(second > first);
 	rig_result(rig, 2, 0, rig->log_last);
 	rig_result(rig, 6, 0, rig->log_last); /* Of five voters two: the standby is none. */
 	expect_contact(rig, first, 11);
+	rig->mark[4] = mark;
+	rig_result(rig, 4, 0, rig->log_last); /* Under way since the first time. */
+	expect_contact(rig, first, 11);
 	rig_result(rig, 3, 0, rig->log_last);
-	expect_contact(rig, first + 50, 11);
+	expect_contact(rig, second, 11);
+	rig_free(rig);
+}
+
+static uint64_t echo_to(struct driver_rig *rig, uint64_t peer)
+{
+	struct message message;
+	uint64_t echo;
+
+	assert_true(rig_last(rig, peer, MESSAGE_APPEND, &message));
+	echo = message.append.marks.echo;
+	message_release(&message);
+	return echo;
+}
+
+static void beat(struct driver_rig *rig, unsigned from, unsigned to)
+{
+	for (uint64_t peer = from; peer <= to; peer++) {
+		rig_result(rig, peer, 0, rig->log_last);
+	}
+	rig_tick(rig, HEARTBEAT_MS);
+}
+
+/* A leader that has lost the others may not tell the one follower that is left that all is new: the
+ * mark counts once a quorum has answered what was sent after it came. */
+static void test_echo_waits_for_a_quorum(void **state)
+{
+	struct driver_rig *rig = rig_clean(&old_disk);
+	uint64_t mark;
+
+	(void)state;
+	rig_elect(rig);
+	rig_tick(rig, HEARTBEAT_MS);
+	assert_int_equal(echo_to(rig, 2), 0);
+	rig_persist(rig);
+	beat(rig, 2, 5);
+	beat(rig, 2, 5);
+	mark = rig->now_ms + 1;
+	beat(rig, 2, 5); /* Brings the mark. */
+	assert_true(echo_to(rig, 2) < mark);
+	beat(rig, 2, 2);
+	beat(rig, 2, 2); /* Two of five. */
+	assert_true(echo_to(rig, 2) < mark);
+	beat(rig, 2, 3); /* Three. */
+	assert_true(echo_to(rig, 2) >= mark);
 	rig_free(rig);
 }
 
@@ -595,7 +680,9 @@ int main(void)
 		cmocka_unit_test(test_another_leader_of_our_term),
 		cmocka_unit_test(test_a_proposal_is_refused_at_once),
 		cmocka_unit_test(test_contact_of_a_follower),
+		cmocka_unit_test(test_contact_by_old_messages),
 		cmocka_unit_test(test_contact_of_a_leader),
+		cmocka_unit_test(test_echo_waits_for_a_quorum),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -509,7 +509,8 @@ static bool harm_validate(enum driver_guard off)
 		struct message message = {.type = MESSAGE_APPEND, .term = 5};
 
 		(void)close(STDERR_FILENO); /* The assert's text is expected. */
-		message.append = (struct message_append){1, 1, 1, 1, &entry};
+		message.append = (struct message_append){
+			.prev_index = 1, .prev_term = 1, .commit = 1, .n = 1, .entries = &entry};
 		_exit(rig_receive(rig, 2, &message) == KLUIS_EPROTO && rig->appends == 0 ? 0 : 1);
 	}
 	assert_int_equal(waitpid(child, &status, 0), child);

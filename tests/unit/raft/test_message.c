@@ -41,15 +41,16 @@ static void sample(unsigned n, struct buf *to)
 	snapshot.manifest = bytes_str("manifest");
 	switch (n) {
 	case 0:
-		message.append = (struct message_append){4, 2, 3, 3, entries};
+		message.append = (struct message_append){4, 2, 3, 3, entries, {UINT64_MAX, 5}};
 		break;
 	case 1:
-		message.append = (struct message_append){0, 0, 0, 0, NULL};
+		message.append = (struct message_append){0};
 		break;
 	case 2:
 		message.type = MESSAGE_APPEND_RESULT;
 		message.append_result.rejected = 8;
 		message.append_result.last_index = 7;
+		message.append_result.marks = (struct message_marks){1, UINT64_MAX};
 		break;
 	case 3:
 		message.type = MESSAGE_VOTE;
@@ -99,7 +100,7 @@ static void sample(unsigned n, struct buf *to)
 		message.propose_result.rc = KLUIS_EBUSY;
 		break;
 	case 13:
-		message.append = (struct message_append){4, 2, 3, 1, entries};
+		message.append = (struct message_append){4, 2, 3, 1, entries, {6, 0}};
 		break;
 	case 14:
 		message.type = MESSAGE_SNAPSHOT_WANT;
@@ -208,10 +209,10 @@ static int decode_u64(unsigned n, size_t at, uint64_t value)
 
 static void test_refused(void **state)
 {
-	enum { TERM = 2, PREV = 10, PREV_TERM = 18, COUNT = 34, ENTRY = 36 };
+	enum { TERM = 2, PREV = 10, PREV_TERM = 18, COUNT = 50, ENTRY = 52 };
 
 	(void)state;
-	assert_int_equal(decode_patched(0, 0, "\2", 1), KLUIS_EVERSION);
+	assert_int_equal(decode_patched(0, 0, "\1", 1), KLUIS_EVERSION);
 	assert_int_equal(decode_patched(0, 1, "\0", 1), KLUIS_EPROTO);
 	assert_int_equal(decode_patched(0, 1, "\15", 1), KLUIS_EPROTO);
 	assert_int_equal(decode_u64(0, TERM, 0), KLUIS_EPROTO);		 /* No term. */

@@ -11,6 +11,23 @@ static uint64_t rig_now_ms(void *ctx)
 	return rig->now_ms;
 }
 
+static void rig_note_mark(struct driver_rig *rig, const struct rig_sent *sent)
+{
+	struct message message;
+
+	if (sent->peer >= ARRAY_SIZE(rig->mark) ||
+		message_decode(buf_bytes(&sent->bytes), &message, NULL) != 0) {
+		return; /* Some tests make strange peers, and a driver that has no term. */
+	}
+	if (message.type == MESSAGE_APPEND || message.type == MESSAGE_APPEND_RESULT) {
+		rig->mark[sent->peer] = message.type == MESSAGE_APPEND
+						? message.append.marks.sent
+						: message.append_result.marks.sent;
+		rig->mark_ms[sent->peer] = rig->now_ms;
+	}
+	message_release(&message);
+}
+
 static int rig_send(
 	void *ctx, uint64_t peer, struct bytes header, struct entry *const *entries, unsigned n)
 {
@@ -23,6 +40,7 @@ static int rig_send(
 	for (unsigned i = 0; i < n; i++) {
 		buf_append_bytes(&sent->bytes, entry_bytes(entries[i]));
 	}
+	rig_note_mark(rig, sent);
 	return 0;
 }
 
@@ -267,7 +285,8 @@ void rig_append(struct driver_rig *rig, uint64_t peer, uint64_t term, uint64_t p
 	struct message message = {.type = MESSAGE_APPEND, .term = term};
 	int rc;
 
-	message.append = (struct message_append){prev, prev_term, commit, n, entries};
+	message.append = (struct message_append){
+		prev, prev_term, commit, n, entries, {rig->now_ms + 1, rig->mark[peer]}};
 	rc = rig_receive(rig, peer, &message);
 	assert(rc == 0);
 }
@@ -279,6 +298,7 @@ void rig_result(struct driver_rig *rig, uint64_t peer, uint64_t rejected, uint64
 
 	message.append_result.rejected = rejected;
 	message.append_result.last_index = last;
+	message.append_result.marks = (struct message_marks){rig->now_ms + 1, rig->mark[peer]};
 	rc = rig_receive(rig, peer, &message);
 	assert(rc == 0);
 }

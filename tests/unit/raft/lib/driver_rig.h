@@ -32,6 +32,7 @@ struct driver_rig {
 	unsigned ready;
 	uint64_t ready_token, ready_index;
 	int ready_rc;
+	uint64_t mark[8], mark_ms[8]; /* By peer: the newest that it was sent, and when. */
 	int fail_append, fail_vote, fail_replace; /* KLUIS_E*: what the next one returns. */
 	struct configuration configuration;
 };
@@ -50,7 +51,8 @@ struct rig_disk {
 struct driver_rig *rig_new(const struct rig_disk *disk, enum driver_guard off, uint32_t more);
 void rig_free(struct driver_rig *rig);
 
-/* Feeds a message; returns what driver_receive() does. Entries are borrowed. */
+/* Feeds a message; returns what driver_receive() does. Entries are borrowed. rig_append() and
+ * rig_result() echo the newest mark, as a peer does that answers at once. */
 int rig_receive(struct driver_rig *rig, uint64_t peer, const struct message *message);
 void rig_append(struct driver_rig *rig, uint64_t peer, uint64_t term, uint64_t prev,
 	uint64_t prev_term, uint64_t commit, struct entry **entries, unsigned n);
