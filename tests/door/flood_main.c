@@ -353,9 +353,10 @@ static void flood_arrive(struct flood *f, uint64_t now_ms)
 
 		f->owed = want > under_way ? want - under_way : 0;
 	}
-	for (; f->owed >= 1; f->owed -= 1) {
+	while (f->owed >= 1) {
 		bool sent = flood_send(f);
 
+		f->owed -= 1;
 		f->second.arrived++;
 		f->all.arrived++;
 		f->second.unsent += sent ? 0 : 1;

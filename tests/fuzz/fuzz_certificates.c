@@ -43,7 +43,9 @@ static void pem_of(const char *label, struct bytes der, struct buf *to)
 		bits |= i + 1 < der.len ? (uint32_t)der.data[i + 1] << 8 : 0;
 		bits |= i + 2 < der.len ? der.data[i + 2] : 0;
 		for (unsigned k = 0; k < 4; k++) {
-			quad[k] = i + k <= der.len ? letters[(bits >> (18 - 6 * k)) & 63] : '=';
+			if (i + k <= der.len) { /* Else it stays '='. */
+				quad[k] = letters[(bits >> (18 - 6 * k)) & 63];
+			}
 		}
 		buf_printf(to, "%s%s", quad, i % 48 == 45 ? "\n" : "");
 	}

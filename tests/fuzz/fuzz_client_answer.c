@@ -15,11 +15,11 @@ enum { ASKED_MAX = 20 }; /* Answers to one call; the same one each time. */
 static struct bytes said;
 static unsigned asked;
 
-int __wrap_client_call(struct client *client, const struct client_request *request,
-	struct http_answer *answer, struct err *e);
+int answer_client_call(struct client *client, const struct client_request *request,
+	struct http_answer *answer, struct err *e) __asm__("__wrap_client_call");
 
 /* As client_call() once the bytes have come. */
-int __wrap_client_call(struct client *client, const struct client_request *request,
+int answer_client_call(struct client *client, const struct client_request *request,
 	struct http_answer *answer, struct err *e)
 {
 	size_t max = request->answer_max == 0 ? CLIENT_ANSWER_BYTES_MAX : request->answer_max;

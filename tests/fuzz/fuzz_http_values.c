@@ -34,12 +34,19 @@ static void try_target(struct bytes text)
 static void try_cursor(struct bytes text)
 {
 	struct buf key = BUF_INIT, again = BUF_INIT;
-	uint64_t seq, page_no;
+	uint64_t seq, page_no, index;
 
 	if (cursor_parse(text, 1, lineage, &key) == 0) {
 		cursor_format(1, lineage, buf_bytes(&key), &again);
 		if (!bytes_equal(buf_bytes(&again), text)) {
 			abort(); /* Two texts for one place. */
+		}
+	}
+	buf_clear(&again);
+	if (lineage_index_parse(text, lineage, &index) == 0) {
+		lineage_index_format(lineage, index, &again);
+		if (!bytes_equal(buf_bytes(&again), text)) {
+			abort();
 		}
 	}
 	buf_clear(&again);
