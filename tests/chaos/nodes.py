@@ -71,6 +71,14 @@ def run(command, timeout=60, **more):
     return done.stdout
 
 
+def has_faketime(program):
+    """Whether libfaketime is there and can be loaded before this program: a sanitizer's runtime has to come first."""
+    if not os.path.exists(FAKETIME):
+        return False
+    done = subprocess.run([program, "--version"], env=dict(os.environ, LD_PRELOAD=FAKETIME), capture_output=True, timeout=30)
+    return done.returncode == 0
+
+
 class Nodes:
     def __init__(self, wire):
         self.wire = wire
@@ -79,8 +87,8 @@ class Nodes:
                                        start_new_session=True)
         self.processes = {}
         self.dead = []  # (site, exit status) of nodes that ended without being told to.
-        self.faketime = os.path.exists(FAKETIME)
         self.kluisd = build_dir() / "node" / "kluisd"
+        self.faketime = has_faketime(self.kluisd)
         self.kluisctl = build_dir() / "cli" / "kluisctl"
         self.kluis = build_dir() / "cli" / "kluis"
         self.pki = self.top / "pki"
