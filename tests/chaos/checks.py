@@ -6,6 +6,7 @@ import random
 
 import linear
 
+WRITES_MIN = 20  # In the shortest of runs.
 PROGRESS_NS = 10 * 10**9
 STALE_MS = 10000
 STALE_CLOCK = 1.25  # The slowest clock of a plan shows four seconds of five.
@@ -138,10 +139,10 @@ def check_form(h):
 def check_work(h):
     """The run did something: a check of nothing is none."""
     for v in h.ops:
-        if len(h.writes(v, "ok")) < 5 or sum(1 for row in h.ops[v] if row["o"] != "w" and row["x"] == "ok") < 5:
-            yield f"vault {v}: fewer than five acknowledged writes or answered reads"
-    if not h.vaults:
-        yield "no vault"
+        if not h.writes(v, "ok") or not any(row["o"] != "w" and row["x"] == "ok" for row in h.ops[v]):
+            yield f"vault {v}: no acknowledged write, or no answered read"
+    if sum(len(h.writes(v, "ok")) for v in h.vaults) < WRITES_MIN:
+        yield f"fewer than {WRITES_MIN} acknowledged writes"
     for row in h.of("bit"):
         if row["packets"] == 0:
             yield f"step {row['step']}: '{row['what']}' touched no packet"
@@ -155,10 +156,9 @@ def check_agree(h):
         for row in finals:
             if (row["heads"], row["ps"]) != (finals[0]["heads"], finals[0]["ps"]):
                 yield f"vault {v}: node {row['e']} does not show what node {finals[0]['e']} does"
-            if v in h.chains and h.chains[v].span(row["ps"]) != (len(row["heads"]), len(row["heads"])) and h.chains[v].versions:
-                span = h.chains[v].span(row["ps"])
-                if span is None or span[1] != len(row["heads"]):
-                    yield f"vault {v}: the pages of node {row['e']} are not those of its newest head"
+            span = h.chains[v].span(row["ps"])
+            if span is None or span[1] != len(row["heads"]):
+                yield f"vault {v}: the pages of node {row['e']} are not those of its newest head"
     hashes = {(row["index"], row["hash"]) for row in h.of("hash")}
     if len(h.of("hash")) != 6 or len(hashes) != 1:
         yield f"not one state hash at all six: {sorted(hashes)}"

@@ -23,7 +23,6 @@ class Store:
         self.free = [0] * clients  # When a client is done.
         self.views = [(1, "first", {})] * clients
         self.effects = []
-        self.past = [{}]  # State at each place.
         for number in range(ops):
             self.op(number)
         self.end()
@@ -56,7 +55,6 @@ class Store:
         if lucky and not (unknown and self.rng.random() < 0.5):
             self.heads.append(row["h"])
             self.state[page] = (revision, row["ps"][0][2])
-            self.past.append(dict(self.state))
         elif not unknown:
             row.update(x="no", k="KLUIS_EPRECONDITION")
         if unknown:
@@ -255,7 +253,7 @@ class Planted(unittest.TestCase):
 
     def test_run_without_writes(self):
         self.rows = [row for row in self.rows if row["o"] not in ("w", "heal")]
-        self.found("work", "chain", "dirty", "future", "linear")
+        self.found("work", "agree", "chain", "dirty", "future", "linear")
 
     def test_stored_file_missing_at_a_node(self):
         [row for row in self.rows if row["o"] == "got"][1]["found"].clear()

@@ -15,16 +15,20 @@ from network import why_not
 RUN = pathlib.Path(__file__).resolve().parent / "run"
 
 
+def stat(pid):
+    """State and parent; ("Z", 0) when it is gone."""
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[:2]
+    except OSError:
+        return ["Z", "0"]
+
+
 def children(pid):
-    done = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, timeout=10)
-    return [int(word) for word in done.stdout.split()]
+    return [int(path.name) for path in pathlib.Path("/proc").glob("[0-9]*") if stat(path.name)[1] == str(pid)]
 
 
 def alive(pid):
-    try:
-        return pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except OSError:
-        return False
+    return stat(pid)[0] != "Z"
 
 
 @unittest.skipIf(why_not(), why_not())
