@@ -22,7 +22,7 @@
 #include "crypto/page.h"
 #include "tests/chaos/chaos_client.h"
 
-enum { SESSION_GIVE_UP_MS = 4000, FINAL_GIVE_UP_MS = 20000, STEP_SLEEP_MS = 20 };
+enum { SESSION_GIVE_UP_MS = 4000, FINAL_GIVE_UP_MS = 20000, STEP_SLEEP_MS = 10 };
 
 struct worker {
 	struct chaos_client client;
@@ -92,26 +92,29 @@ static void vault_make(unsigned number)
 
 /* --- Running ---------------------------------------------------------------------------------- */
 
+/* How long a worker waits between two steps: evenly up to twice the mean, of which luck is a part
+ * in a thousand. */
+static uint64_t worker_pause_ms(uint64_t luck)
+{
+	return 2 * luck * n_workers / rate;
+}
+
 static void *worker_run(void *arg)
 {
 	struct worker *worker = arg;
 	struct random *random = &worker->client.random.random;
-	uint64_t next_ms = clock_monotonic_ms(&clock_system);
+	uint64_t last_ms = clock_monotonic_ms(&clock_system), luck = random_below(random, 1001);
 
 	while (!stopping) {
-		uint64_t now_ms = clock_monotonic_ms(&clock_system), each_ms;
+		uint64_t now_ms = clock_monotonic_ms(&clock_system);
 
-		if (now_ms < next_ms) { /* A new rate and the end are soon seen. */
-			uint64_t wait_ms = next_ms - now_ms;
-
-			(void)usleep(
-				(useconds_t)(wait_ms < STEP_SLEEP_MS ? wait_ms : STEP_SLEEP_MS) *
-				1000);
+		if (now_ms < last_ms + worker_pause_ms(luck)) {
+			(void)usleep(STEP_SLEEP_MS * 1000); /* The rate may change meanwhile. */
 			continue;
 		}
+		last_ms = now_ms;
+		luck = random_below(random, 1001);
 		chaos_client_step(&worker->client);
-		each_ms = (uint64_t)n_workers * 1000 / rate;
-		next_ms = now_ms + random_below(random, 2 * each_ms + 1);
 	}
 	return NULL;
 }
