@@ -28,6 +28,11 @@ if(KLUIS_COVERAGE)
 	add_compile_options(--coverage -fprofile-update=atomic -Wno-maybe-uninitialized)
 	add_link_options(--coverage)
 endif()
+# Of a unit test, in seconds: the checkers take their time.
+set(KLUIS_UNIT_TIMEOUT 120)
+if(KLUIS_SANITIZE OR KLUIS_COVERAGE)
+	set(KLUIS_UNIT_TIMEOUT 900)
+endif()
 if(KLUIS_FUZZ)
 	# Without it the fuzzer sees no branch of the libraries, only of its own target.
 	add_compile_options(-fsanitize=fuzzer-no-link)
