@@ -94,7 +94,8 @@ static int io_append(void *ctx, uint64_t seq, struct entry *const *entries, unsi
 		node->failing = true;
 		return KLUIS_ENOSPACE;
 	}
-	if (entries[n - 1]->type == ENTRY_COMMAND) {
+	if (node->sim->options.bug == BUG_ACK_BEFORE_QUORUM &&
+		entries[n - 1]->type == ENTRY_COMMAND) {
 		node->appended_index = entries[n - 1]->index;
 		node->appended_hash = oracle_entry_hash(entries[n - 1]);
 	}

@@ -14,8 +14,7 @@ enum {
 	SIM_NODES = 6, /* The first ones; more come under new ids. */
 	SIM_IDS = 10,
 	SIM_SESSIONS = 4,
-	SIM_VAULTS = 3, /* Two sessions write the last one. */
-	SIM_PAYLOAD_MAX = 2048,
+	SIM_VAULTS = 3,		  /* Two sessions write the last one. */
 	SIM_LOAD_AFTER_MS = 2000, /* Clients go on so long after the first write in the calm. */
 	SIM_LIVENESS_MS = 30000,  /* A write commits so long after all faults end, at the latest. */
 	SIM_LIARS_MAX = 2,	  /* Nodes whose wall clocks are wrong: a minority of all. */
