@@ -537,7 +537,7 @@ static int stream_much(struct backup_sites *sites)
 static void test_memory_bound(void **state)
 {
 	(void)state;
-#ifdef __SANITIZE_ADDRESS__
+#if defined __SANITIZE_ADDRESS__ || defined __SANITIZE_THREAD__
 	skip(); /* Its shadow counts. */
 #endif
 	assert_int_equal(
