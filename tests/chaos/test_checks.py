@@ -71,7 +71,7 @@ class Store:
         pages = [[p, *self.state.get(p, (0, "none"))] for p in range(self.pages)]
         last = max(self.free)
         self.rows.append({"o": "heal", "step": 1, "t": self.rows[5]["t"][0]})
-        self.rows.append({"o": "fault", "step": 1, "what": "split", "quorum": True, "t": 0})
+        self.rows.append({"o": "fault", "step": 1, "what": "split", "quorum": True, "load": 40, "t": 0})
         self.rows.append({"o": "bit", "step": 1, "what": "split", "packets": 3})
         self.rows.append({"o": "put", "n": "f1", "sha": "s1", "rc": 13, "said": "no quorum"})
         self.rows.append({"o": "put", "n": "f1", "sha": "s1", "rc": 0, "said": ""})
@@ -230,7 +230,7 @@ class Planted(unittest.TestCase):
 
     def test_no_writes_though_a_quorum_is_spared(self):
         last = max(row["t"][0] for row in self.writes())
-        self.rows.append({"o": "fault", "step": 2, "what": "split", "quorum": True, "t": last + 1})
+        self.rows.append({"o": "fault", "step": 2, "what": "split", "quorum": True, "load": 40, "t": last + 1})
         self.rows.append({"o": "heal", "step": 2, "t": last + 12 * SECOND})
         late = dict(self.pick(lambda row: row["o"] == "w" and row["x"] == "ok"), t=[last + 13 * SECOND, last + 14 * SECOND])
         late.update(q=len(self.head_list()) + 1, h="late", b=self.head_list()[-1], ps=[])
@@ -242,9 +242,11 @@ class Planted(unittest.TestCase):
 
     def test_no_writes_without_a_quorum_is_right(self):
         last = max(row["t"][0] for row in self.writes())
-        self.rows.append({"o": "fault", "step": 2, "what": "split", "quorum": False, "t": last + 1})
-        self.rows.append({"o": "fault", "step": 3, "what": "short", "quorum": True, "t": last + 1})
+        self.rows.append({"o": "fault", "step": 2, "what": "split", "quorum": False, "load": 40, "t": last + 1})
+        self.rows.append({"o": "fault", "step": 3, "what": "short", "quorum": True, "load": 40, "t": last + 1})
         self.rows.append({"o": "heal", "step": 3, "t": last + 9 * SECOND})
+        self.rows.append({"o": "fault", "step": 4, "what": "quiet", "quorum": True, "load": 2, "t": last + 1})
+        self.rows.append({"o": "heal", "step": 4, "t": last + 20 * SECOND})
         self.assertEqual(checks.failures(checks.History(self.rows), "live"), {})
 
     def test_fault_that_touched_nothing(self):
