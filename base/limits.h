@@ -31,7 +31,7 @@ enum {
 	 */
 	PROPOSALS_WAITING_MS_MAX = 2000,
 	PROPOSALS_WAITED_MS_MIN = 250, /* ... and the oldest has waited for so long. */
-	PROPOSALS_RATE_MS = 500,       /* Over which the rate is taken. */
+	PROPOSALS_RATE_MS = 2000,      /* Over which, and more, the rate is taken. */
 	/* Of one other node, waiting at the leader: more than it sends without an answer. */
 	FORWARDED_BYTES_MAX = 6 << 20,
 	PROPOSE_OWN_MS = 10000,	    /* A command of the node itself. */

@@ -122,7 +122,8 @@ static int proposer_check(struct replica *r, struct bytes command)
 	return atomic_load(&r->read_only) && !propose_passes_floor(command) ? KLUIS_EREADONLY : 0;
 }
 
-/* Begins the next half second when it is time; one without anything in between counts as none. */
+/* Large entries are applied one or two a second: over a shorter time it would seem that nothing
+ * moves. */
 static void proposer_rate(struct proposer *p, uint64_t now_ms)
 {
 	if (now_ms - p->rate_ms < PROPOSALS_RATE_MS) {
@@ -145,11 +146,12 @@ static bool proposer_is_behind(struct replica *r)
 {
 	struct proposer *p = &r->proposer;
 	uint64_t now_ms = replica_now(r);
-	uint64_t waiting = p->queued.n + p->sent.n;
+	uint64_t waiting = p->queued.n + p->sent.n, applied, over_ms;
 
 	proposer_rate(p, now_ms);
-	return p->rate_before > 0 &&
-	       waiting * PROPOSALS_RATE_MS / p->rate_before > PROPOSALS_WAITING_MS_MAX &&
+	applied = p->rate_before + p->rate_now;
+	over_ms = PROPOSALS_RATE_MS + (now_ms - p->rate_ms);
+	return p->rate_before > 0 && waiting * over_ms / applied > PROPOSALS_WAITING_MS_MAX &&
 	       (propose_has_waited(p->sent.head, now_ms) ||
 		       propose_has_waited(p->queued.head, now_ms));
 }

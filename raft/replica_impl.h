@@ -80,7 +80,7 @@ struct proposer {
 	struct forwarded_set forwarded;
 	struct gathering gathering; /* Of this turn; too big for the stack. */
 	uint64_t retry_ms;	    /* Refused: not before. */
-	/* Of ours, applied: in the half second from rate_ms on, and in the one before. */
+	/* Of ours, applied: in the time since rate_ms, and in PROPOSALS_RATE_MS before that. */
 	unsigned rate_now, rate_before;
 	uint64_t rate_ms;
 };

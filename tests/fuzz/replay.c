@@ -1,11 +1,12 @@
 /* Runs a fuzz target over every file of the directories named, and over every prefix of each small
- * one. */
+ * one that was made by hand (libFuzzer names its own by their SHA-1). */
 #include <dirent.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/file.h"
 
-enum { REPLAY_BYTES_MAX = 8 << 20, REPLAY_PREFIX_BYTES_MAX = 2048 };
+enum { REPLAY_BYTES_MAX = 8 << 20, REPLAY_PREFIX_BYTES_MAX = 2048, REPLAY_SHA1_CHARS = 40 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -18,7 +19,7 @@ static void replay_bytes(const uint8_t *data, size_t size)
 	free(copy);
 }
 
-static int replay_file(const char *path)
+static int replay_file(const char *path, bool prefixes)
 {
 	_cleanup_(buf_release) struct buf bytes = BUF_INIT;
 	struct err e = {0};
@@ -28,7 +29,8 @@ static int replay_file(const char *path)
 		return -1;
 	}
 	replay_bytes(bytes.data, bytes.len);
-	for (size_t n = 0; bytes.len <= REPLAY_PREFIX_BYTES_MAX && n < bytes.len; n++) {
+	prefixes = prefixes && bytes.len <= REPLAY_PREFIX_BYTES_MAX;
+	for (size_t n = 0; prefixes && n < bytes.len; n++) {
 		replay_bytes(bytes.data, n);
 	}
 	return 0;
@@ -48,7 +50,7 @@ static int replay_dir(const char *dir, unsigned *files)
 		_cleanup_(x_freep) char *path = x_asprintf("%s/%s", dir, entry->d_name);
 
 		if (entry->d_name[0] != '.') {
-			rc = replay_file(path);
+			rc = replay_file(path, strlen(entry->d_name) != REPLAY_SHA1_CHARS);
 			++*files;
 		}
 	}
