@@ -384,11 +384,37 @@ class Api(unittest.TestCase):
         self.done(200, "post", "/v1/sys/certs/reload")
         self.refuse(428, "precondition-required", "post", "/v1/sys/snapshots", body={})
         self.check_snapshot_writes()
+        self.check_member_writes()
         path, leader = "/v1/sys/leader/transfer", self.cluster.wait_leader()
         follower = next(site for site in SITES[:5] if site != leader)
         self.refuse(503, "no-quorum", "post", path, body={}, site=follower)
         _, value = self.done(200, "post", path, body={"to": SITES.index(follower) + 1}, site=leader)
         self.assertEqual(value["site"], follower)
+        self.cluster.wait_ready()
+
+    def check_member_writes(self):
+        def members():
+            items = json.loads(self.curl("gro", "/v1/sys/members", admin=True)[2])["items"]
+            return {row["node"]: row for row in items}
+        wait_until("the members are written down", 30, lambda: members()[1]["wish"] == "any")
+        path, of = "/v1/sys/members", "/v1/sys/members/{node}/"
+        body = {"node": 7, "site": "new", "link": "127.0.0.1:1", "incarnation": "a" * 32}
+        self.refuse(400, "invalid", "post", path, body={**body, "site": "No"})
+        self.refuse(409, "conflict", "post", path, body={**body, "node": 3})
+        self.refuse(409, "conflict", "post", path, body={**body, "site": "ams"})
+        for _ in range(2):  # The same again is a retry.
+            self.assertEqual(self.done(202, "post", path, body=body)[1], {"node": 7})
+        wait_until("it is a member to be", 20, lambda: members()[7]["role"] == "standby")
+        self.assertEqual(members()[7]["state"], "joining")
+        self.done(202, "post", of + "remove", {"node": "7"})
+        wait_until("it is gone", 30, lambda: 7 not in members())
+        self.refuse(404, "not-found", "post", of + "promote", {"node": "99"})
+        for what, node in (("promote", 1), ("auto", 1), ("demote", 6), ("drain", 6), ("auto", 6)):
+            self.assertEqual(self.done(202, "post", of + what, {"node": str(node)})[1], {"node": node})
+        self.refuse(400, "invalid", "post", of + "weight", {"node": "2"}, body={"weight": 1001})
+        self.done(200, "post", of + "weight", {"node": "2"}, body={"weight": 100})
+        self.refuse(400, "invalid", "post", "/v1/sys/voters", body={"voters": 2})
+        self.done(200, "post", "/v1/sys/voters", body={"voters": 5})
         self.cluster.wait_ready()
 
     def check_snapshot_writes(self):
