@@ -116,11 +116,11 @@ class Cluster:
     def kill(self, site):
         self.quickstart("node", "kill", site)
 
-    def spawn(self, site):
+    def spawn(self, site, env=None):
         """As start(), but does not wait for it to be ready."""
         here = self.site_dir(site)
         subprocess.run(["bash", "-c", 'setsid "$1" --config "$2/kluisd.ini" >>"$2/kluisd.log" 2>&1 </dev/null & echo $! >"$2/kluisd.pid"',
-                        "spawn", str(self.kluisd), str(here)], check=True, timeout=10)
+                        "spawn", str(self.kluisd), str(here)], check=True, timeout=10, env={**os.environ, **(env or {})})
 
     def refused(self, site, *words, config=None):
         """Runs kluisd where it must not run: (exit status, what it said). A node that goes on running is a failure."""

@@ -1,0 +1,208 @@
+#!/usr/bin/env python3
+"""Disks that are full, slow, or lose power under a running cluster."""
+import hashlib
+import json
+import os
+import threading
+import time
+import unittest
+
+from cluster import SITES, Cluster, build_dir, wait_until
+from disks import MIB, LoopExt4, Tmpfs, disks, loops_work, mounts_work
+
+VOTERS = SITES[:5]
+
+
+class Puts(threading.Thread):
+    """Stores file after file at one site or another; knows what was acknowledged, and how long it took."""
+
+    def __init__(self, cluster, profile, folder, endpoints, size=30000):
+        super().__init__(daemon=True)
+        self.cluster, self.profile, self.folder, self.endpoints, self.size = cluster, profile, folder, endpoints, size
+        self.acknowledged, self.took, self.ending, self.failed = {}, [], threading.Event(), 0
+
+    def run(self):
+        count = 0
+        path = self.cluster.top / f"{self.folder}-in"
+        while not self.ending.is_set():
+            data = os.urandom(self.size)
+            path.write_bytes(data)
+            began = time.monotonic()
+            done = self.cluster.client("put", path, f"v:/{self.folder}{count}", profile=self.profile, check=False,
+                                       endpoint=self.endpoints[count % len(self.endpoints)])
+            if done.returncode == 0:
+                self.acknowledged[f"{self.folder}{count}"] = hashlib.sha256(data).hexdigest()
+                self.took.append(time.monotonic() - began)
+            else:
+                self.failed += 1
+            count += 1
+
+    def more(self, n, seconds=60):
+        goal = len(self.acknowledged) + n
+        wait_until(f"{n} more writes acknowledged", seconds, lambda: len(self.acknowledged) >= goal)
+
+    def end(self):
+        self.ending.set()
+        self.join(120)
+
+
+class Disk(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.cluster = c = Cluster()
+        c.__enter__()
+        cls.addClassCleanup(c.__exit__)
+        cls.profile = c.enrol("writer")
+        c.client("vault", "create", "v", profile=cls.profile)
+
+    def puts(self, folder, endpoints):
+        puts = Puts(self.cluster, self.profile, folder, endpoints)
+        puts.start()
+        self.addCleanup(puts.end)
+        return puts
+
+    def check_all(self, puts, site):
+        out = self.cluster.top / f"out-{puts.folder}-{site}"
+        self.cluster.client("get", "-r", "v:/", out, profile=self.profile, endpoint=site)
+        for name, digest in puts.acknowledged.items():
+            self.assertEqual(hashlib.sha256((out / name).read_bytes()).hexdigest(), digest, f"{name} at {site}")
+
+    def wait_one_hash(self, seconds=60):
+        def equal():
+            rows = [self.status(site) for site in SITES]
+            return len({(row["state_hash_index"], row["state_hash"]) for row in rows}) == 1
+        wait_until("one state hash everywhere", seconds, equal)
+
+    @unittest.skipIf(mounts_work(), mounts_work())
+    def test_full_disk_of_the_leader(self):
+        """It hands over and refuses new writes, reads and deletes go on, the others serve; room again ends it by itself."""
+        c = self.cluster
+        leader = c.wait_leader()
+        with disks(c, lambda site: Tmpfs(c, site, 768), [leader]) as there:
+            name = "kept"
+            (c.top / "kept").write_bytes(b"kept" * 1000)
+            c.client("put", c.top / "kept", "v:/kept", profile=self.profile)
+            other = next(s for s in VOTERS if s != leader)
+            self.lead(leader)
+            mark = c.log_mark(leader)
+            there[leader].fill(20 * MIB)
+            c.wait_log(leader, mark, "read_only=1")
+            c.wait_leader(other_than=leader)
+            put = c.client("put", c.top / "kept", "v:/refused", profile=self.profile, endpoint=leader, check=False)
+            self.assertNotEqual(put.returncode, 0, "the full node took a write")
+            c.client("get", f"v:/{name}", c.top / "kept-back", profile=self.profile, endpoint=leader)
+            self.assertEqual((c.top / "kept-back").read_bytes(), b"kept" * 1000)
+            c.client("put", c.top / "kept", "v:/elsewhere", profile=self.profile, endpoint=other)
+            c.client("rm", "v:/elsewhere", profile=self.profile, endpoint=leader)
+            self.assertNotEqual(c.leader(), leader)
+            there[leader].give_back()
+            c.wait_log(leader, mark, "read_only=0")
+            wait_until("ready again", 30, lambda: c.get(leader, "/readyz")[0] == 200)
+            c.client("put", c.top / "kept", "v:/again", profile=self.profile, endpoint=leader)
+            self.wait_one_hash()
+
+    @unittest.skipIf(mounts_work(), mounts_work())
+    def test_all_disks_low(self):
+        """With no room anywhere nobody is a better leader: it stays calm, deletes go on, and it ends by itself."""
+        c = self.cluster
+        (c.top / "low").write_bytes(b"low" * 1000)
+        c.client("put", c.top / "low", "v:/low", profile=self.profile)
+        with disks(c, lambda site: Tmpfs(c, site, 768), SITES) as there:
+            marks = {site: c.log_mark(site) for site in SITES}
+            for site in SITES:
+                there[site].fill(20 * MIB)
+            for site in SITES:
+                c.wait_log(site, marks[site], "read_only=1")
+            c.wait_leader()
+            term = self.term()
+            time.sleep(10)  # What is measured: elections in this time.
+            self.assertLessEqual(self.term() - term, 4, "leadership goes round in circles")
+            c.client("rm", "v:/low", profile=self.profile)
+            for site in SITES:
+                there[site].give_back()
+            for site in SITES:
+                c.wait_log(site, marks[site], "read_only=0")
+            c.client("put", c.top / "low", "v:/low2", profile=self.profile)
+            self.wait_one_hash()
+
+    def power_cut(self, sites):
+        """What no sync reached is lost at these sites, at once; all that was acknowledged is there again, everywhere."""
+        c = self.cluster
+        puts = self.puts(f"cut{len(sites)}", [s for s in SITES if s not in sites] or SITES)
+        with disks(c, lambda site: LoopExt4(c, site, 320), sites) as there:
+            for _ in range(2):
+                puts.more(4)
+                for site in sites:
+                    there[site].cut_power()
+                for site in sites:
+                    c.kill(site)
+                if len(sites) < 3:
+                    puts.more(3)
+                for site in sites:
+                    there[site].power_on()
+                for site in sites:
+                    c.spawn(site)
+                c.wait_ready(sites)
+            puts.more(2)
+            puts.end()
+            for site in {sites[0], SITES[-1]}:
+                self.check_all(puts, site)
+            self.wait_one_hash()
+
+    @unittest.skipIf(loops_work(), loops_work())
+    def test_power_cut_at_the_leader(self):
+        self.power_cut([self.cluster.wait_leader()])
+
+    @unittest.skipIf(loops_work(), loops_work())
+    def test_power_cut_at_three(self):
+        self.power_cut(VOTERS[:3])
+
+    @unittest.skipIf(loops_work(), loops_work())
+    def test_power_cut_at_all_six(self):
+        self.power_cut(SITES)
+
+    def test_slow_disk_of_the_leader(self):
+        """Every sync of the leader takes 400 ms: the others' disks commit, and their clients hardly notice."""
+        c = self.cluster
+        leader = c.wait_leader()
+        slow = c.top / "slow-ms"
+        env = {"LD_PRELOAD": str(build_dir() / "tests" / "disk" / "libdisk_shim.so"),
+               "KLUIS_SHIM_DIR": str(c.site_dir(leader) / "data"), "KLUIS_SHIM_SLOW": str(slow)}
+        c.stop(leader)
+        c.spawn(leader, env)
+        c.wait_ready()
+        self.lead(leader)
+        puts = self.puts("slow", [s for s in SITES if s != leader])
+        puts.more(10)
+        before = sorted(puts.took)[len(puts.took) // 2]
+        puts.took.clear()
+        slow.write_text("400")
+        puts.more(20)
+        during, worst = sorted(puts.took)[len(puts.took) // 2], max(puts.took)
+        still = c.leader()
+        slow.unlink()
+        puts.more(5)
+        puts.end()
+        print(f"put at another site: {before:.2f} s, with a slow leader {during:.2f} s, at worst {worst:.2f} s; leader then: {still}")
+        self.assertLess(during, before + 1.2)
+        self.assertLess(worst, 5)
+        self.check_all(puts, leader)
+        self.wait_one_hash()
+
+    def term(self):
+        return max(self.status(site)["term"] for site in SITES)
+
+    def status(self, site):
+        return json.loads(self.cluster.ctl(site, "-o", "json", "status").stdout)["items"][0]
+
+    def lead(self, site):
+        for _ in range(40):
+            if self.cluster.leader() == site:
+                return
+            self.cluster.ctl(self.cluster.wait_leader(), "leader", "transfer", site, check=False)
+            time.sleep(0.25)
+        self.fail(f"{site} does not lead")
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
