@@ -44,6 +44,7 @@ class Disk:
         self.data.chmod(0o700)
         for path in old.iterdir():
             (shutil.copytree if path.is_dir() else shutil.copy2)(path, self.data / path.name)
+        subprocess.run(["sync", "-f", str(self.data)], check=True)  # The node synced all of it.
         shutil.rmtree(old)
 
     def begin(self):
@@ -135,6 +136,9 @@ def disks(cluster, make, sites):
             cluster.spawn(site)
             cluster.wait_ready([site])
         yield made
+    except BaseException:
+        print(cluster.logs(8))
+        raise
     finally:
         for site, disk in made.items():
             cluster.kill(site)
