@@ -335,6 +335,7 @@ struct client_try {
 	struct http_answer *answer;
 	uint64_t deadline_ms;
 	size_t endpoint, refused; /* refused: end points with an untrusted certificate, in a row. */
+	size_t read_only;	  /* End points that take no writes. */
 	unsigned round;		  /* Attempts so far. */
 	bool signed_in;
 	uint64_t wait_ms; /* Before the next attempt. */
@@ -447,6 +448,17 @@ static enum try_next try_judge(
 		t->signed_in = true;
 		*ret_rc = client_sign_in(t->client, generation, e);
 		return *ret_rc == 0 ? TRY_AGAIN : TRY_DONE;
+	}
+	if (problem.code == KLUIS_EREADONLY) {
+		/* The disk of that site is full, or all take no writes: each is asked once. */
+		bool fixed = t->request->endpoint != NULL &&
+			     *t->request->endpoint != CLIENT_ANY_ENDPOINT;
+
+		t->read_only++;
+		return fixed || (t->request->flags & CLIENT_ONCE) ||
+				       t->read_only >= t->client->n_addresses
+			       ? TRY_DONE
+			       : TRY_ELSEWHERE;
 	}
 	if ((status != 503 && status != 504 && status != 429) ||
 		(t->request->flags & CLIENT_ONCE)) {

@@ -188,7 +188,8 @@ static enum fake_fault handle(struct fake_node *n, struct fake_request *r)
 		int code = -1;
 
 		buf_clear(&r->out);
-		while (err_http_status(code) != n->status) {
+		/* Of two with one status the one that says more of the node than of the account. */
+		while (err_http_status(code) != n->status || code == KLUIS_EQUOTA) {
 			code--;
 		}
 		fake_problem(r, code);

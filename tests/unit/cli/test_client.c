@@ -164,6 +164,32 @@ static void test_failover(void **state)
 	fake_node_free(other);
 }
 
+/* A site whose disk is full takes no writes, the others do. */
+static void test_read_only_elsewhere(void **state)
+{
+	struct cli_fixture *f = *state;
+	const char *urls[] = {
+		fake_node_url(f->node), fake_node_url(f->node), fake_node_url(f->node)};
+	struct client_config config = {.endpoints = urls,
+		.n_endpoints = ARRAY_SIZE(urls),
+		.ca_pem = fake_node_ca(f->node),
+		.give_up_ms = 60000};
+	uint64_t begin_ms = clock_monotonic_ms(&clock_system);
+	struct api_cluster cluster;
+	struct client *client;
+
+	assert_int_equal(client_new(&config, &client, &f->err), 0);
+	fake_node_fault(f->node, FAKE_STATUS, "GET /.well-known", 0, 2, 507);
+	assert_int_equal(api_well_known(client, &cluster, &f->err), 0);
+	assert_int_equal(fake_node_struck(f->node), 2);
+	api_cluster_release(&cluster);
+	fake_node_fault(f->node, FAKE_STATUS, "GET /.well-known", 0, 100, 507);
+	assert_int_equal(api_well_known(client, &cluster, &f->err), KLUIS_EREADONLY);
+	assert_int_equal(fake_node_struck(f->node), 3); /* Each once, and no waiting. */
+	assert_true(clock_monotonic_ms(&clock_system) - begin_ms < 30000);
+	client_free(client);
+}
+
 static void test_endpoints(void **state)
 {
 	static const char *const bad[] = {"http://a:1", "https://", "a:1", "https://a:1/path",
@@ -220,6 +246,7 @@ int main(void)
 		FIXTURE(test_session_outlives_the_process),
 		FIXTURE(test_once),
 		FIXTURE(test_failover),
+		FIXTURE(test_read_only_elsewhere),
 		cmocka_unit_test(test_endpoints),
 		cmocka_unit_test(test_json),
 	};
