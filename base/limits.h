@@ -53,7 +53,8 @@ enum {
 	DISK_CHECK_MS = 1000,
 	DISK_FLOOR_PERCENT = 10,
 	DISK_RESERVE_BYTES = 64 << 20,
-	DISK_LOW_FLUSH_MS = 10000,  /* While it is low. */
+	DISK_LOW_FLUSH_MS = 10000,	      /* While it is low. */
+	DELETION_PAGE_BYTES_MAX = 544 * 1024, /* With tombstones, while the disk is low. */
 	CHECKPOINT_IDLE_MS = 60000, /* Unasked for so long, a checkpoint for others goes. */
 	CATCH_UP_CHUNKS_MAX = 6,    /* Asked for and not yet there. */
 	CATCH_UP_STALL_MS = 5000,

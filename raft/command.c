@@ -136,6 +136,25 @@ bool commit_only_tombstones(struct bytes entries)
 	return only;
 }
 
+bool commit_is_deletion(struct bytes entries, size_t max)
+{
+	struct commit_entry entry;
+	unsigned tombstones = 0;
+	size_t bytes = 0;
+
+	while (commit_entry_next(&entries, &entry)) {
+		if (entry.how != COMMIT_INLINE) {
+			return false;
+		}
+		if (entry.bytes.len == PAGE_TOMBSTONE_BYTES) {
+			tombstones++;
+		} else {
+			bytes += entry.bytes.len;
+		}
+	}
+	return tombstones > 0 && bytes <= max;
+}
+
 void command_reply_encode(const struct command_reply *reply, struct buf *to)
 {
 	buf_put_u8(to, COMMAND_VERSION);

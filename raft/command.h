@@ -265,6 +265,9 @@ KLUIS_MUST_CHECK int commit_entries_check(struct bytes entries, uint32_t *ret_n,
 /* Whether such entries, which are some and not more than valid, only remove pages: what passes
  * while new writes are refused, for that is how room is made. */
 bool commit_only_tombstones(struct bytes entries);
+/* A deletion with the pages that list what is left: at least one tombstone, and at most max bytes
+ * of pages inline. */
+bool commit_is_deletion(struct bytes entries, size_t max);
 
 /* What a command answers when it succeeds, in one form for all (unused fields zero):
  * service_create: number = expires_ms of the token. service_enrol: id user, second_id device.

@@ -75,8 +75,10 @@ static void propose_end_all(struct propose_list *list, int rc)
 
 /* --- the beginning --- */
 
-/* While the disk is low only what makes room or keeps the cluster going passes. */
-static bool propose_passes_floor(struct bytes bytes)
+/* While the disk is low only what makes room or keeps the cluster going passes. A file is deleted
+ * by tombstones and a new page of the folder that listed it: that page has room in the upper half
+ * of what is below the floor. */
+static bool propose_passes_floor(const struct replica *r, struct bytes bytes)
 {
 	struct command command;
 
@@ -85,7 +87,9 @@ static bool propose_passes_floor(struct bytes bytes)
 	}
 	switch (command.type) {
 	case COMMAND_COMMIT:
-		return commit_only_tombstones(command.commit.entries);
+		return commit_only_tombstones(command.commit.entries) ||
+		       (r->free_bytes > r->floor_bytes / 2 &&
+			       commit_is_deletion(command.commit.entries, DELETION_PAGE_BYTES_MAX));
 	case COMMAND_CLUSTER_INIT:
 	case COMMAND_NODE_ANNOUNCE:
 	case COMMAND_READONLY:
@@ -119,7 +123,8 @@ static int proposer_check(struct replica *r, struct bytes command)
 	if (command.len > COMMAND_BYTES_MAX) {
 		return KLUIS_ETOOLARGE;
 	}
-	return atomic_load(&r->read_only) && !propose_passes_floor(command) ? KLUIS_EREADONLY : 0;
+	return atomic_load(&r->read_only) && !propose_passes_floor(r, command) ? KLUIS_EREADONLY
+									       : 0;
 }
 
 /* Large entries are applied one or two a second: over a shorter time it would seem that nothing

@@ -186,7 +186,8 @@ static void applier_do(struct replica *r, struct apply_job *job)
 		break;
 	}
 	job->position = *fsm_position(r->applier.fsm);
-	if (job->results.servers_changed || job->kind == APPLY_INSTALL) {
+	if (job->results.servers_changed || job->kind == APPLY_INSTALL ||
+		job->kind == APPLY_REPLACE) {
 		job->servers = x_memdup(fsm_servers(r->applier.fsm), sizeof *job->servers);
 	}
 	atomic_store(&r->applied, job->position.index);

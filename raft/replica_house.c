@@ -86,27 +86,39 @@ void replica_report(struct replica *r, const struct fsm_report *report)
 	propose_own(r, &command);
 }
 
-/* Another one leads rather than this node; asked again at the next look. */
-/* Not always to the one that is furthest, nor all the time: it may have the same reason to hand
- * over, and the two would keep the cluster from its work. */
+/* Whether it can lead now, and has no reason to hand over that this node knows of: two that both
+ * have one would give leadership to each other for ever. */
+static bool house_may_lead(const struct replica *r, const struct member *member)
+{
+	const struct server *server = servers_find(&r->servers, member->id);
+
+	return member->id != r->node_id && member->role == MEMBER_VOTER &&
+	       driver_member_current(r->driver, member->id) &&
+	       (server == NULL || (!server->read_only && !server->quarantined));
+}
+
+/* Another one leads rather than this node, if there is one; asked again at the next look. */
 static void house_hand_over(struct replica *r)
 {
+	const struct member *may[SITES_MAX];
 	uint64_t now_ms = replica_now(r);
-	const struct member *to;
+	unsigned n = 0;
 	int rc;
 
-	if (driver_status(r->driver).role != DRIVER_LEADER || r->peers.n == 0 ||
+	if (driver_status(r->driver).role != DRIVER_LEADER ||
 		(r->handed_over_ms != 0 && now_ms - r->handed_over_ms < HAND_OVER_MS)) {
 		return;
 	}
-	to = &r->peers.member[random_below(r->random, r->peers.n)];
-	if (to->id == r->node_id || to->role != MEMBER_VOTER) {
-		return; /* Another one at the next look. */
+	for (unsigned i = 0; i < r->peers.n; i++) {
+		if (house_may_lead(r, &r->peers.member[i])) {
+			may[n++] = &r->peers.member[i];
+		}
 	}
-	rc = driver_transfer(r->driver, to->id);
-	if (rc == 0) {
+	if (n > 0) {
 		r->handed_over_ms = now_ms;
-	} /* Else it is not there to take it, or it is under way. */
+		rc = driver_transfer(r->driver, may[random_below(r->random, n)]->id);
+		(void)rc; /* It is under way. */
+	}
 }
 
 /* --- the disk --- */

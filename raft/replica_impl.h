@@ -41,7 +41,7 @@ struct apply_job {
 	/* Results, for the core. */
 	struct fsm_results results; /* ENTRIES: of this job and of those merged into it. */
 	struct position position;
-	struct servers *servers; /* ENTRIES, INSTALL: if they are others now. */
+	struct servers *servers; /* ENTRIES, INSTALL, REPLACE: if they are others now. */
 	uint64_t index;		 /* FLUSH: safe to cut the log to. */
 	struct replica_work *work;
 	/* ENTRIES */

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "crypto/page.h"
 #include "raft/command.h"
 #include "storage/session_store.h"
 #include "tests/lib/fixture/client.h"
@@ -316,6 +317,34 @@ static void test_reply(void **state)
 	assert_int_equal(command_reply_decode(buf_bytes(&b), &back), KLUIS_EINVAL);
 }
 
+static void entry_put(struct buf *to, uint64_t page_no, uint8_t how, size_t bytes)
+{
+	static const uint8_t zeros[8192];
+	struct commit_entry entry = {
+		.page_no = page_no, .revision = 1, .how = how, .bytes = bytes_of(zeros, bytes)};
+
+	commit_entry_append(to, &entry);
+}
+
+static void test_what_a_deletion_is(void **state)
+{
+	_cleanup_(buf_release) struct buf entries = BUF_INIT;
+
+	(void)state;
+	assert_false(commit_is_deletion(buf_bytes(&entries), 8480));
+	entry_put(&entries, 1, COMMIT_INLINE, PAGE_TOMBSTONE_BYTES);
+	assert_true(commit_is_deletion(buf_bytes(&entries), 0));
+	entry_put(&entries, 2, COMMIT_INLINE, 4240);
+	entry_put(&entries, 3, COMMIT_INLINE, 4240);
+	assert_true(commit_is_deletion(buf_bytes(&entries), 8480));
+	assert_false(commit_is_deletion(buf_bytes(&entries), 8479));
+	entry_put(&entries, 4, COMMIT_STAGED, 32);
+	assert_false(commit_is_deletion(buf_bytes(&entries), 8480));
+	buf_clear(&entries);
+	entry_put(&entries, 2, COMMIT_INLINE, 4240);
+	assert_false(commit_is_deletion(buf_bytes(&entries), 8480)); /* Makes no room. */
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -325,6 +354,7 @@ int main(void)
 		cmocka_unit_test(test_ranges),
 		cmocka_unit_test(test_commit_limits),
 		cmocka_unit_test(test_payload),
+		cmocka_unit_test(test_what_a_deletion_is),
 		cmocka_unit_test(test_reply),
 	};
 

@@ -72,6 +72,18 @@ static int commit_one(struct replica_rig *rig, unsigned node, struct fixture_cli
 	return rc;
 }
 
+/* A tombstone, and a page beside it. */
+static int commit_two(struct replica_rig *rig, unsigned node, struct fixture_client *c)
+{
+	_cleanup_(buf_release) struct buf entries = BUF_INIT;
+	struct buf command = BUF_INIT;
+
+	fixture_entry(c, 0, 2, 0, 1, false, &entries);
+	fixture_entry(c, 1, 1, 12, 1, false, &entries);
+	fixture_commit(c, buf_bytes(&entries), 2, false, &command);
+	return replica_rig_propose(rig, node, &command, TIMEOUT_MS, NULL);
+}
+
 static void test_three_nodes_agree(void **state)
 {
 	struct fixture_client c;
@@ -460,6 +472,8 @@ static void test_read_only_below_the_floor(void **state)
 	/* Dropping older revisions makes no room for a new one; only a tombstone passes. */
 	assert_int_equal(commit_one(&rig, 1, &c, 12, true), KLUIS_EREADONLY);
 	assert_int_equal(commit_one(&rig, 1, &c, 0, false), 0);
+	/* Nor with new pages beside it, so far below. */
+	assert_int_equal(commit_two(&rig, 1, &c), KLUIS_EREADONLY);
 	/* It may win an election before it looks at its disk; then it hands over. */
 	for (unsigned waited = 0; replica_rig_leader(&rig) == 1; waited += 20) {
 		assert_true(waited < RIG_WAIT_MS);
