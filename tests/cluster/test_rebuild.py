@@ -82,7 +82,6 @@ class Rebuild(unittest.TestCase):
         c.wait_log(VICTIM, mark, "op=state_hash", 60)
         self.comes_back(mark, kept)
         self.assertEqual(self.promises(), before)
-        self.assertEqual(self.status(VICTIM)["quarantined"], False)
 
     def test_damaged_files(self):
         """Every kind of file of the store, in turn: refused or noticed, never served; then made anew by command."""

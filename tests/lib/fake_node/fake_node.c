@@ -185,11 +185,10 @@ static enum fake_fault handle(struct fake_node *n, struct fake_request *r)
 		fake_dispatch(n, r, fault);
 	}
 	if (fault == FAKE_STATUS || fault == FAKE_STATUS_DONE) {
-		int code = -1;
+		int code = n->status < 0 ? n->status : -1;
 
 		buf_clear(&r->out);
-		/* Of two with one status the one that says more of the node than of the account. */
-		while (err_http_status(code) != n->status || code == KLUIS_EQUOTA) {
+		while (n->status > 0 && err_http_status(code) != n->status) {
 			code--;
 		}
 		fake_problem(r, code);

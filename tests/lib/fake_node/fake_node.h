@@ -15,7 +15,7 @@ struct fake_node;
 
 enum fake_fault {
 	FAKE_HONEST,
-	FAKE_STATUS,	  /* Answers with `status` and does nothing. */
+	FAKE_STATUS,	  /* Answers with `status` (below 0: KLUIS_E*) and does nothing. */
 	FAKE_STATUS_DONE, /* Does it, and answers with `status`. */
 	FAKE_DROP_BEFORE, /* Closes once the request was read; it had no effect. */
 	FAKE_DROP_AFTER,  /* Does it, then closes without an answer. */

@@ -179,11 +179,11 @@ static void test_read_only_elsewhere(void **state)
 	struct client *client;
 
 	assert_int_equal(client_new(&config, &client, &f->err), 0);
-	fake_node_fault(f->node, FAKE_STATUS, "GET /.well-known", 0, 2, 507);
+	fake_node_fault(f->node, FAKE_STATUS, "GET /.well-known", 0, 2, KLUIS_EREADONLY);
 	assert_int_equal(api_well_known(client, &cluster, &f->err), 0);
 	assert_int_equal(fake_node_struck(f->node), 2);
 	api_cluster_release(&cluster);
-	fake_node_fault(f->node, FAKE_STATUS, "GET /.well-known", 0, 100, 507);
+	fake_node_fault(f->node, FAKE_STATUS, "GET /.well-known", 0, 100, KLUIS_EREADONLY);
 	assert_int_equal(api_well_known(client, &cluster, &f->err), KLUIS_EREADONLY);
 	assert_int_equal(fake_node_struck(f->node), 3); /* Each once, and no waiting. */
 	assert_true(clock_monotonic_ms(&clock_system) - begin_ms < 30000);
