@@ -45,8 +45,10 @@ class Overload(unittest.TestCase):
             ended = time.monotonic()
             print("flood:", json.dumps(flood))
             self.assertEqual(self.raft(), raft, "an election under load")
-            known = {"seconds", "arrived", "unsent", "lost", "p50_ms", "p99_ms", "max_ms", "200", "429", "503"}
+            known = {"seconds", "arrived", "unsent", "lost", "p50_ms", "p99_ms", "max_ms", "200", "429", "503", "504"}
             self.assertEqual(set(flood) - known, set(), "answers that are neither done nor refused")
+            # What was taken in before a disk or a core was suddenly slower; it is told that nobody knows.
+            self.assertLess(flood.get("504", 0), 0.01 * flood["arrived"], "answers came too late")
             self.assertEqual(flood["lost"], 0, "connections broke")
             self.assertLess(flood["unsent"], 0.05 * flood["arrived"], "the generator did not keep up: the machine is too busy")
             refused = flood.get("429", 0) + flood.get("503", 0)
