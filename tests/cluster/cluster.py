@@ -99,6 +99,16 @@ class Cluster:
         self.reaper.stdin.close()
         self.reaper.wait(60)
 
+    @classmethod
+    def for_class(cls, test, **options):
+        """For setUpClass: test.cluster runs until all tests of the class are done; test.profile may write to its vault 'v'."""
+        test.cluster = cluster = cls(**options)
+        cluster.__enter__()
+        test.addClassCleanup(cluster.__exit__)
+        test.profile = cluster.enrol("writer")
+        cluster.client("vault", "create", "v", profile=test.profile)
+        return cluster
+
     # --- nodes ---
 
     def site_dir(self, site):

@@ -43,11 +43,7 @@ def overwrite(path, offset, data):
 class Damage(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.cluster = c = Cluster()
-        c.__enter__()
-        cls.addClassCleanup(c.__exit__)
-        cls.profile = c.enrol("writer")
-        c.client("vault", "create", "v", profile=cls.profile)
+        c = Cluster.for_class(cls)
         cls.puts = 0
         # Two segments of log and more, so that there is one with a successor.
         big = c.top / "big"

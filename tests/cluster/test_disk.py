@@ -50,11 +50,7 @@ class Puts(threading.Thread):
 class Disk(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.cluster = c = Cluster()
-        c.__enter__()
-        cls.addClassCleanup(c.__exit__)
-        cls.profile = c.enrol("writer")
-        c.client("vault", "create", "v", profile=cls.profile)
+        Cluster.for_class(cls)
 
     def puts(self, folder, endpoints):
         puts = Puts(self.cluster, self.profile, folder, endpoints)

@@ -44,11 +44,7 @@ class Writer(threading.Thread):
 class Members(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.cluster = c = Cluster(gone_after=GONE_AFTER)
-        c.__enter__()
-        cls.addClassCleanup(c.__exit__)
-        cls.profile = c.enrol("writer")
-        c.client("vault", "create", "v", profile=cls.profile)
+        c = Cluster.for_class(cls, gone_after=GONE_AFTER)
         cls.writer = Writer(c, cls.profile)
         cls.writer.start()
         cls.addClassCleanup(cls.writer.end)

@@ -15,11 +15,7 @@ KEY_VAULT = "0x20"
 class Rebuild(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.cluster = c = Cluster()
-        c.__enter__()
-        cls.addClassCleanup(c.__exit__)
-        cls.profile = c.enrol("writer")
-        c.client("vault", "create", "v", profile=cls.profile)
+        Cluster.for_class(cls)
         cls.puts = 0
         for _ in range(3):
             cls.put(os.urandom(3 << 20))

@@ -17,11 +17,7 @@ REFUSED = 78
 class Wiped(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.cluster = c = Cluster()
-        c.__enter__()
-        cls.addClassCleanup(c.__exit__)
-        cls.profile = c.enrol("writer")
-        c.client("vault", "create", "v", profile=cls.profile)
+        Cluster.for_class(cls)
 
     # --- what the tests do and look at ---
 

@@ -269,6 +269,24 @@ void api_node_stop(struct api_node *node)
 	scratch_free(node->dir);
 }
 
+int api_node_setup(void **state)
+{
+	struct api_node *node = x_calloc(1, sizeof *node);
+
+	api_node_start(node);
+	*state = node;
+	return 0;
+}
+
+int api_node_teardown(void **state)
+{
+	struct api_node *node = *state;
+
+	api_node_stop(node);
+	free(node);
+	return 0;
+}
+
 void api_node_connect(struct api_node *node, const char *alpn, struct http_client *client)
 {
 	struct tls_ctx *ctx = certs_client_ctx(&node->ca, alpn);

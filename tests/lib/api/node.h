@@ -34,6 +34,9 @@ void api_node_start(struct api_node *node);
 void api_node_prepare(struct api_node *node);
 void api_node_run(struct api_node *node);
 void api_node_stop(struct api_node *node);
+/* For cmocka: *state is a node of the test's own, started. */
+int api_node_setup(void **state);
+int api_node_teardown(void **state);
 
 /* alpn: "http/1.1" or "h2". */
 void api_node_connect(struct api_node *node, const char *alpn, struct http_client *client);

@@ -12,24 +12,6 @@
 #include "storage/restore_store.h"
 #include "tests/lib/api/node.h"
 
-static int setup(void **state)
-{
-	struct api_node *node = x_calloc(1, sizeof *node);
-
-	api_node_start(node);
-	*state = node;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	struct api_node *node = *state;
-
-	api_node_stop(node);
-	free(node);
-	return 0;
-}
-
 static void check_common(struct answer *answer)
 {
 	assert_int_equal(strlen(answer_field(answer, "request-id")), 16);
@@ -716,22 +698,28 @@ static void test_early_close(void **state)
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_open_routes, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_restore_records, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_open_routes, api_node_setup, api_node_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_restore_records, api_node_setup, api_node_teardown),
 		cmocka_unit_test(test_no_store_yet),
 		cmocka_unit_test(test_shipping_alarm),
-		cmocka_unit_test_setup_teardown(test_smuggling, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_absolute_form, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_pipelining, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_limits, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_expect, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_methods_and_media, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_json, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_admin, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_reload, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_expiry, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_metrics_port, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_early_close, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_smuggling, api_node_setup, api_node_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_absolute_form, api_node_setup, api_node_teardown),
+		cmocka_unit_test_setup_teardown(test_pipelining, api_node_setup, api_node_teardown),
+		cmocka_unit_test_setup_teardown(test_limits, api_node_setup, api_node_teardown),
+		cmocka_unit_test_setup_teardown(test_expect, api_node_setup, api_node_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_methods_and_media, api_node_setup, api_node_teardown),
+		cmocka_unit_test_setup_teardown(test_json, api_node_setup, api_node_teardown),
+		cmocka_unit_test_setup_teardown(test_admin, api_node_setup, api_node_teardown),
+		cmocka_unit_test_setup_teardown(test_reload, api_node_setup, api_node_teardown),
+		cmocka_unit_test_setup_teardown(test_expiry, api_node_setup, api_node_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_metrics_port, api_node_setup, api_node_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_early_close, api_node_setup, api_node_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

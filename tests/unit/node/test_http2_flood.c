@@ -37,24 +37,6 @@ struct raw {
 	unsigned ends;	 /* Frames with END_STREAM. */
 };
 
-static int setup(void **state)
-{
-	struct api_node *node = x_calloc(1, sizeof *node);
-
-	api_node_start(node);
-	*state = node;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	struct api_node *node = *state;
-
-	api_node_stop(node);
-	free(node);
-	return 0;
-}
-
 /* --- frames ----------------------------------------------------------------------------------- */
 
 static void put(struct raw *raw, unsigned type, unsigned flags, uint32_t stream, struct bytes bytes)
@@ -413,13 +395,18 @@ static void test_streams(void **state)
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_rapid_reset, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_made_to_reset, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_continuations, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_acknowledgements, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_compression_bomb, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_smuggling, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_streams, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_rapid_reset, api_node_setup, api_node_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_made_to_reset, api_node_setup, api_node_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_continuations, api_node_setup, api_node_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_acknowledgements, api_node_setup, api_node_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_compression_bomb, api_node_setup, api_node_teardown),
+		cmocka_unit_test_setup_teardown(test_smuggling, api_node_setup, api_node_teardown),
+		cmocka_unit_test_setup_teardown(test_streams, api_node_setup, api_node_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

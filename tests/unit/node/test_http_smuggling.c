@@ -12,24 +12,6 @@
 #define POST   LINE "Host: a\r\n"
 #define BEHIND "GET /v1/version HTTP/1.1\r\nHost: a\r\n\r\n"
 
-static int setup(void **state)
-{
-	struct api_node *node = x_calloc(1, sizeof *node);
-
-	api_node_start(node);
-	*state = node;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	struct api_node *node = *state;
-
-	api_node_stop(node);
-	free(node);
-	return 0;
-}
-
 /* The status of the first answer and how many came at all; the connection must end. */
 static int exchange(struct api_node *node, struct bytes text, bool singly, unsigned *ret_answers)
 {
@@ -315,11 +297,13 @@ static void test_allowed(void **state)
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_heads, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_chunks, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_chunk_overflow, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_unread_bodies, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_allowed, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_heads, api_node_setup, api_node_teardown),
+		cmocka_unit_test_setup_teardown(test_chunks, api_node_setup, api_node_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_chunk_overflow, api_node_setup, api_node_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_unread_bodies, api_node_setup, api_node_teardown),
+		cmocka_unit_test_setup_teardown(test_allowed, api_node_setup, api_node_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
