@@ -124,6 +124,7 @@ class Disk(unittest.TestCase):
                 there[site].give_back()
             for site in SITES:
                 c.wait_log(site, marks[site], "read_only=0")
+            c.wait_ready()  # The end of it is in the log, not only in each node's own.
             c.client("put", c.top / "low", "v:/low2", profile=self.profile)
             self.wait_one_hash()
 
