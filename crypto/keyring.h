@@ -189,7 +189,7 @@ KLUIS_MUST_CHECK int keyring_device_packet(const struct keyring *keyring,
 	const struct keyring_slot *slot, const struct key_pub *device_hpke, uint64_t unix_ms,
 	uint64_t expires_ms, struct random *random, struct buf *ret_packet, struct err *e);
 /* KRK from such a packet. signing: the user's own key by a verified chain. KLUIS_EVERIFY when it is
- * not for this device, slot and revision, not by oneself, or expired. */
+ * not for this device and slot, of a later revision, not by oneself, or expired. */
 KLUIS_MUST_CHECK int keyring_device_open(struct bytes packet, const struct keyring_view *view,
 	const struct keyring_slot *slot, const struct key *device_hpke,
 	const struct key_pub *signing, uint64_t now_ms, struct secret *ret_krk, struct err *e);

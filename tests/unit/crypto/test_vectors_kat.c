@@ -19,6 +19,7 @@
 #include "crypto/merkle.h"
 #include "crypto/page.h"
 #include "crypto/seal.h"
+#include "tests/unit/crypto/lib/kat_keyring.h"
 
 /* 16 bytes of input `name`. */
 static void take_id(struct kat_run *run, const char *name, uint8_t to[ID_BYTES])
@@ -715,7 +716,19 @@ static const struct kat_op kat_ops[] = {
 	{"derive_key_pair", run_derive_key_pair},
 	{"keypacket", run_keypacket},
 	{"members", run_members},
-	/* Passwords, sign-in, keyring, recovery, chat, inbox and notifications: formats of later
+	{"slot_seal", kat_slot_seal},
+	{"slot_open", kat_slot_open},
+	{"entry_seal", kat_entry_seal},
+	{"entry_open", kat_entry_open},
+	{"keyring_parse", kat_keyring_parse},
+	{"keyring_open", kat_keyring_open},
+	{"keyring_next", kat_keyring_next},
+	{"keyring_rotated", kat_keyring_rotated},
+	{"recovery_code", kat_recovery_code},
+	{"recovery_parse", kat_recovery_parse},
+	{"recovery_keys", kat_recovery_keys},
+	{"recover", kat_recover},
+	/* Passwords, sign-in, chat, inbox and notifications: formats of later
 	 * versions. */
 	{"opaque", NULL},
 	{"kdf", NULL},
@@ -727,18 +740,6 @@ static const struct kat_op kat_ops[] = {
 	{"srp_unknown", NULL},
 	{"token", NULL},
 	{"device_login", NULL},
-	{"slot_seal", NULL},
-	{"slot_open", NULL},
-	{"entry_seal", NULL},
-	{"entry_open", NULL},
-	{"keyring_parse", NULL},
-	{"keyring_open", NULL},
-	{"keyring_next", NULL},
-	{"keyring_rotated", NULL},
-	{"recovery_code", NULL},
-	{"recovery_parse", NULL},
-	{"recovery_keys", NULL},
-	{"recover", NULL},
 	{"chat_chain", NULL},
 	{"chat_pad", NULL},
 	{"chat", NULL},
