@@ -4,7 +4,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-#include "cli/client/put_source.h"
+#include "base/clock.h"
 #include "cli/client/upload.h"
 
 enum { PUT_JOURNAL_BYTES_MIN = 4 << 20, PUT_COMMIT_INLINE_BYTES_MAX = 740 * 1024 };
@@ -19,15 +19,6 @@ struct put_piece {
 	struct buf plain; /* Of a pipe: it cannot be read again. */
 };
 
-enum put_kind { PUT_FILE, PUT_FOLDER, PUT_REMOVE };
-
-/* A change of the tree, applied when the commit is built, and again after a conflict. */
-struct put_intent {
-	enum put_kind kind;
-	char *path;
-	struct put_source *source;
-};
-
 struct put {
 	struct vault *vault;
 	struct put_config config;
@@ -36,10 +27,12 @@ struct put {
 	bool resuming, noted; /* noted: the journal names an upload of ours. */
 	struct put_piece pieces[PUT_CHUNKS_MAX];
 	size_t n_pieces, inline_bytes;
-	struct put_intent *intents;
-	size_t n_intents, intents_cap, n_files;
+	struct change *changes;
+	size_t n_changes, changes_cap, cost;
+	struct change_notices notices; /* Of the try under way. */
+	bool newer;		       /* Another writer was first since the put began. */
 	uint64_t next_page;
-	uint64_t *carried; /* Doomed before this commit's intents: they outlive a conflict. */
+	uint64_t *carried; /* Doomed before this commit's changes: they outlive a conflict. */
 	size_t n_carried;
 	struct put_result result;
 };
@@ -47,7 +40,8 @@ struct put {
 /* The pages of a commit, sealed or staged, in order. */
 struct put_batch {
 	struct api_entry entries[COMMIT_ENTRIES_MAX];
-	struct buf pages[COMMIT_ENTRIES_MAX]; /* Of item pages and tombstones. */
+	struct buf pages[COMMIT_ENTRIES_MAX];  /* Of item pages and tombstones. */
+	uint64_t page_nos[COMMIT_ENTRIES_MAX]; /* Theirs. */
 	size_t n, inline_bytes, doomed;
 };
 
@@ -86,11 +80,10 @@ static void put_clear_batch(struct put *put)
 		buf_release(&put->pieces[i].page);
 		secret_buf_release(&put->pieces[i].plain);
 	}
-	for (size_t i = 0; i < put->n_intents; i++) {
-		put_source_free(put->intents[i].source);
-		free(put->intents[i].path);
+	for (size_t i = 0; i < put->n_changes; i++) {
+		change_release(&put->changes[i]);
 	}
-	put->n_pieces = put->n_intents = put->n_files = put->inline_bytes = 0;
+	put->n_pieces = put->n_changes = put->cost = put->inline_bytes = 0;
 }
 
 void put_free(struct put *put)
@@ -101,7 +94,8 @@ void put_free(struct put *put)
 	put_clear_batch(put);
 	upload_free(put->upload);
 	tree_free(put->tree);
-	free(put->intents);
+	change_notices_release(&put->notices);
+	free(put->changes);
 	free(put->carried);
 	free(put);
 }
@@ -167,24 +161,21 @@ static int put_renumber(struct put *put, struct err *e)
 	return rc;
 }
 
-static int intent_apply(struct put *put, const struct put_intent *intent, struct err *e)
+static int put_apply(struct put *put, struct err *e)
 {
-	struct tree_item *item;
-	int rc;
+	const struct profile *profile = put->vault->profile;
+	const struct identity_device *device =
+		identity_device(&profile->identity, profile->device_id);
+	const struct change_writer writer = {.device = device == NULL ? "" : device->name,
+		.unix_ms = clock_wall_ms(&clock_system),
+		.newer = put->newer};
+	int rc = 0;
 
-	switch (intent->kind) {
-	case PUT_FILE:
-		return tree_put_file(put->tree, intent->path, NULL, &intent->source->file, e);
-	case PUT_FOLDER:
-		return tree_make_folders(put->tree, intent->path, &item, e);
-	case PUT_REMOVE:
-	default:
-		rc = tree_find(put->tree, intent->path, &item, e);
-		if (rc == KLUIS_ENOTFOUND) {
-			return 0; /* Another writer was faster; it is gone. */
-		}
-		return rc != 0 || item == NULL ? rc : tree_remove(put->tree, item, e);
+	change_notices_release(&put->notices);
+	for (size_t i = 0; i < put->n_changes && rc == 0; i++) {
+		rc = change_apply(put->tree, &put->changes[i], &writer, &put->notices, e);
 	}
+	return rc;
 }
 
 static int put_stage(struct put *put, struct api_entry *entry, struct buf *page, struct err *e)
@@ -224,9 +215,13 @@ static int batch_add(struct put *put, struct put_batch *b, uint64_t page_no, uns
 		b->inline_bytes += page->len;
 		entry->page = buf_bytes(page);
 	} else {
+		struct buf kept = BUF_INIT;
+
+		buf_append_bytes(&kept, buf_bytes(page));
 		rc = put_stage(put, entry, page, e);
+		*page = kept;
 	}
-	b->n++;
+	b->page_nos[b->n++] = page_no;
 	return rc;
 }
 
@@ -281,7 +276,7 @@ static int entry_compare(const void *a, const void *b)
 static int put_build(struct put *put, struct put_batch *b, struct err *e)
 {
 	uint64_t next_page;
-	int rc = 0;
+	int rc;
 
 	free(put->carried);
 	put->n_carried = put->tree->n_doomed;
@@ -289,9 +284,7 @@ static int put_build(struct put *put, struct put_batch *b, struct err *e)
 	for (size_t i = 0; i < put->n_carried; i++) {
 		put->carried[i] = put->tree->doomed[i];
 	}
-	for (size_t i = 0; i < put->n_intents && rc == 0; i++) {
-		rc = intent_apply(put, &put->intents[i], e);
-	}
+	rc = put_apply(put, e);
 	if (rc != 0) {
 		return rc;
 	}
@@ -317,6 +310,16 @@ static int put_build(struct put *put, struct put_batch *b, struct err *e)
 	return rc;
 }
 
+/* What was written is there to be read, offline, too. */
+static void batch_cache(const struct put *put, const struct put_batch *b)
+{
+	for (size_t i = 0; i < b->n; i++) {
+		if (b->pages[i].len > PAGE_TOMBSTONE_BYTES) {
+			vault_cache_page(put->vault, b->page_nos[i], buf_bytes(&b->pages[i]));
+		}
+	}
+}
+
 static int put_try(struct put *put, struct err *e)
 {
 	struct put_batch *b = x_calloc(1, sizeof *b);
@@ -326,9 +329,13 @@ static int put_try(struct put *put, struct err *e)
 		rc = vault_commit(put->vault, b->entries, b->n, e);
 	}
 	if (rc == 0) {
+		batch_cache(put, b);
 		tree_committed(put->tree, b->doomed);
 		put->result.commits += b->n > 0;
 		put->next_page = put_first_page(put->vault);
+		for (size_t i = 0; i < put->notices.n && put->config.notice != NULL; i++) {
+			put->config.notice(put->config.arg, &put->notices.rows[i]);
+		}
 	}
 	for (size_t i = 0; i < COMMIT_ENTRIES_MAX; i++) {
 		buf_release(&b->pages[i]);
@@ -349,7 +356,8 @@ static int put_rebase(struct put *put, struct err *e)
 	if (rc != 0) {
 		return rc;
 	}
-	/* Those of this commit's intents come again with them. */
+	put->newer = true;
+	/* Those of this commit's changes come again with them. */
 	for (size_t i = 0; i < put->n_carried; i++) {
 		tree_doom(tree, put->carried[i]);
 	}
@@ -362,7 +370,7 @@ static int put_flush(struct put *put, struct err *e)
 {
 	int rc = 0;
 
-	if (put->n_pieces == 0 && put->n_intents == 0 && put->tree->n_doomed == 0) {
+	if (put->n_pieces == 0 && put->n_changes == 0 && put->tree->n_doomed == 0) {
 		return 0;
 	}
 	for (unsigned tries = 0; tries < PUT_TRIES_MAX; tries++) {
@@ -426,7 +434,9 @@ static int put_chunk(
 	}
 	if (put->n_pieces >= most) {
 		rc = put_flush(put, e);
-		rc = rc != 0 || source->pipe ? rc : put_journal_store(put->vault, source, e);
+		rc = rc != 0 || source->pipe || source->read != NULL
+			     ? rc
+			     : put_journal_store(put->vault, source, e);
 		if (rc != 0) {
 			return rc;
 		}
@@ -486,23 +496,41 @@ static int put_read(struct put *put, struct put_source *source, bool *ret_local,
 	return rc;
 }
 
-static void put_intend(
-	struct put *put, enum put_kind kind, const char *path, struct put_source *source)
+/* Takes what the change owns. */
+static void put_change(struct put *put, const struct change *change)
 {
-	if (put->n_intents == put->intents_cap) {
-		put->intents_cap = put->intents_cap == 0 ? 64 : 2 * put->intents_cap;
-		put->intents = x_realloc(put->intents, put->intents_cap * sizeof *put->intents);
+	if (put->n_changes == put->changes_cap) {
+		put->changes_cap = put->changes_cap == 0 ? 64 : 2 * put->changes_cap;
+		put->changes = x_realloc(put->changes, put->changes_cap * sizeof *put->changes);
 	}
-	put->intents[put->n_intents++] = (struct put_intent){kind, x_strdup(path), source};
+	put->changes[put->n_changes++] = *change;
+	put->cost += change_cost(change);
 }
 
-/* Each path is changed once a commit, and each change touches at most one item page. */
+/* What is there now, unless the caller looked earlier. */
+static struct change_base put_base(
+	struct put *put, const char *path, const struct change_base *base)
+{
+	struct tree_item *item;
+	struct err ignored = {0};
+
+	if (base != NULL) {
+		put->newer = true;
+		return *base;
+	}
+	return change_base_of(tree_find(put->tree, path, &item, &ignored) == 0 ? item : NULL);
+}
+
+/* Each path is changed once a commit, so that each change is made on what the tree shows. */
 static int put_make_room(struct put *put, const char *path, struct err *e)
 {
-	bool full = put->n_intents >= PUT_FILES_MAX;
+	bool full = put->cost >= PUT_COST_MAX || put->n_changes >= PUT_CHANGES_MAX;
 
-	for (size_t i = 0; i < put->n_intents && !full; i++) {
-		full = strcmp(put->intents[i].path, path) == 0;
+	for (size_t i = 0; i < put->n_changes && !full; i++) {
+		const struct change *change = &put->changes[i];
+
+		full = strcmp(change->path, path) == 0 ||
+		       (change->to != NULL && strcmp(change->to, path) == 0);
 	}
 	return full ? put_flush(put, e) : 0;
 }
@@ -533,7 +561,7 @@ static int put_begin(struct put *put, struct put_source *source, struct err *e)
 	bool any;
 	int rc;
 
-	if (source->pipe || source->size < PUT_JOURNAL_BYTES_MIN) {
+	if (source->pipe || source->read != NULL || source->size < PUT_JOURNAL_BYTES_MIN) {
 		return 0;
 	}
 	rc = put_journal_load(put->vault, source, &any, e);
@@ -546,54 +574,62 @@ static int put_begin(struct put *put, struct put_source *source, struct err *e)
 	return source->n_earlier > 0 ? 0 : put_journal_store(put->vault, source, e);
 }
 
-int put_file(
-	struct put *put, const char *local_path, const char *path, bool *ret_local, struct err *e)
+/* All of a source but the change that names it. */
+static int put_store(struct put *put, struct put_source *source, bool *ret_local, struct err *e)
 {
-	struct put_source *source;
-	bool unchanged;
+	int rc = put_begin(put, source, e);
+
+	rc = rc != 0 ? rc : put_read(put, source, ret_local, e);
+	if (rc != 0 && !*ret_local) { /* The put has failed: no piece may name the source. */
+		put_clear_batch(put);
+	}
+	return rc;
+}
+
+int put_from(struct put *put, struct put_source *source, const struct change_base *base,
+	bool *ret_local, struct err *e)
+{
+	struct change change = {.kind = CHANGE_FILE, .source = source};
+	bool unchanged = false;
 	int rc;
 
 	*ret_local = false;
-	rc = put_make_room(put, path, e);
-	if (rc != 0) {
-		return rc;
-	}
-	rc = put_source_open(local_path, path, &source, e);
-	if (rc != 0) {
-		*ret_local = true;
-		return rc;
-	}
-	/* Said now rather than when all of it was uploaded. */
-	rc = tree_check_place(put->tree, path, false, e);
-	if (rc != 0) {
-		*ret_local = true;
-		put_source_free(source);
-		return rc;
-	}
-	rc = put_unchanged(put, source, &unchanged, e);
-	if (rc != 0 || unchanged) {
+	change.path = tree_canonical(source->path);
+	change.base = put_base(put, change.path, base);
+	rc = put_make_room(put, change.path, e);
+	if (rc == 0) {
+		/* Said now rather than when all of it was uploaded. */
+		rc = base != NULL ? 0 : tree_check_place(put->tree, source->path, false, e);
+		rc = rc != 0 || base != NULL ? rc : put_unchanged(put, source, &unchanged, e);
 		*ret_local = rc != 0;
+	}
+	if (rc == 0 && !unchanged) {
+		rc = put_store(put, source, ret_local, e);
+	}
+	if (rc != 0 || unchanged) {
 		put->result.unchanged += unchanged;
 		put->result.bytes += unchanged ? source->size : 0;
-		put_source_free(source);
+		change_release(&change);
 		return rc;
 	}
-	rc = put_begin(put, source, e);
-	rc = rc != 0 ? rc : put_read(put, source, ret_local, e);
-	if (rc != 0) {
-		if (!*ret_local) { /* The put has failed: no piece may name the source. */
-			put_clear_batch(put);
-		}
-		put_source_free(source);
-		return rc;
-	}
-	put_intend(put, PUT_FILE, path, source);
+	put_change(put, &change);
 	put->result.files++;
 	return 0;
 }
 
+int put_file(
+	struct put *put, const char *local_path, const char *path, bool *ret_local, struct err *e)
+{
+	struct put_source *source;
+	int rc = put_source_open(local_path, path, &source, e);
+
+	*ret_local = rc != 0;
+	return rc != 0 ? rc : put_from(put, source, NULL, ret_local, e);
+}
+
 int put_folder(struct put *put, const char *path, struct err *e)
 {
+	struct change change = {.kind = CHANGE_FOLDER};
 	struct tree_item *item;
 	struct err ignored = {0};
 	int rc;
@@ -602,22 +638,78 @@ int put_folder(struct put *put, const char *path, struct err *e)
 		(item == NULL || item->type == ITEM_FOLDER)) {
 		return 0;
 	}
+	change.path = tree_canonical(path);
 	rc = tree_check_place(put->tree, path, true, e);
-	rc = rc != 0 ? rc : put_make_room(put, path, e);
-	if (rc == 0) {
-		put_intend(put, PUT_FOLDER, path, NULL);
+	rc = rc != 0 ? rc : put_make_room(put, change.path, e);
+	if (rc != 0) {
+		change_release(&change);
+		return rc;
 	}
-	return rc;
+	put_change(put, &change);
+	return 0;
+}
+
+int put_fields(struct put *put, const char *path, unsigned type, const struct item_fields *fields,
+	const struct change_base *base, struct err *e)
+{
+	struct change change = {.kind = CHANGE_FIELDS, .type = type};
+	int rc = item_fields_check(type, fields, e);
+
+	change.path = tree_canonical(path);
+	rc = rc != 0 || base != NULL ? rc : tree_check_place(put->tree, path, false, e);
+	rc = rc != 0 ? rc : put_make_room(put, change.path, e);
+	if (rc != 0) {
+		change_release(&change);
+		return rc;
+	}
+	change.base = put_base(put, change.path, base);
+	for (size_t i = 0; i < ITEM_FIELDS; i++) {
+		if (fields->value[i] != NULL) {
+			change.fields.value[i] = x_strdup(fields->value[i]);
+		}
+	}
+	put_change(put, &change);
+	return 0;
+}
+
+int put_move(struct put *put, const char *path, const char *to, struct err *e)
+{
+	struct change change = {.kind = CHANGE_MOVE};
+	struct tree_item *item;
+	int rc;
+
+	change.path = tree_canonical(path);
+	change.to = tree_canonical(to);
+	rc = put_make_room(put, change.path, e);
+	rc = rc != 0 ? rc : put_make_room(put, change.to, e);
+	rc = rc != 0 ? rc : tree_find(put->tree, path, &item, e);
+	if (rc == 0 && item == NULL) {
+		rc = err_set(e, KLUIS_EINVAL, "the root of a vault cannot be moved");
+	}
+	rc = rc != 0 ? rc : tree_check_move(put->tree, item, change.to, e);
+	if (rc != 0) {
+		change_release(&change);
+		return rc;
+	}
+	change.base = change_base_of(item);
+	put_change(put, &change);
+	return 0;
 }
 
 int put_remove(struct put *put, const char *path, struct err *e)
 {
-	int rc = put_make_room(put, path, e);
+	struct change change = {.kind = CHANGE_REMOVE};
+	int rc;
 
-	if (rc == 0) {
-		put_intend(put, PUT_REMOVE, path, NULL);
+	change.path = tree_canonical(path);
+	rc = put_make_room(put, change.path, e);
+	if (rc != 0) {
+		change_release(&change);
+		return rc;
 	}
-	return rc;
+	change.base = put_base(put, change.path, NULL);
+	put_change(put, &change);
+	return 0;
 }
 
 int put_finish(struct put *put, struct put_result *ret_result, struct err *e)

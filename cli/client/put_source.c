@@ -52,10 +52,62 @@ int put_source_open(
 	return 0;
 }
 
+struct put_source *put_source_new(const char *path, uint64_t size, unsigned mode, uint64_t mtime_ms,
+	int (*read)(void *arg, uint64_t chunk, struct buf *to, struct err *e),
+	void (*release)(void *arg), void *arg)
+{
+	struct put_source *s = x_calloc(1, sizeof *s);
+
+	assert(read != NULL);
+	s->local_path = x_strdup(path);
+	s->path = x_strdup(path);
+	s->fd = -1;
+	s->size = size;
+	s->file.mode = mode & 0777;
+	s->file.mtime_ms = mtime_ms;
+	s->read = read;
+	s->release = release;
+	s->arg = arg;
+	hash_init(&s->hash);
+	return s;
+}
+
+static int memory_read(void *arg, uint64_t chunk, struct buf *to, struct err *e)
+{
+	const struct buf *content = arg;
+	size_t at = (size_t)chunk * PAGE_CONTENT_BYTES_MAX, left;
+
+	(void)e;
+	left = at < content->len ? content->len - at : 0;
+	buf_append(to, content->data + (left > 0 ? at : 0),
+		left < PAGE_CONTENT_BYTES_MAX ? left : PAGE_CONTENT_BYTES_MAX);
+	return 0;
+}
+
+static void memory_release(void *arg)
+{
+	struct buf *content = arg;
+
+	secret_buf_release(content);
+	free(content);
+}
+
+struct put_source *put_source_of(struct bytes content, const char *path, unsigned mode)
+{
+	struct buf *copy = x_calloc(1, sizeof *copy);
+
+	buf_append_bytes(copy, content);
+	return put_source_new(path, content.len, mode, clock_wall_ms(&clock_system), memory_read,
+		memory_release, copy);
+}
+
 void put_source_free(struct put_source *s)
 {
 	if (s == NULL) {
 		return;
+	}
+	if (s->release != NULL) {
+		s->release(s->arg);
 	}
 	x_closep(&s->fd);
 	hash_release(&s->hash);
@@ -66,11 +118,15 @@ void put_source_free(struct put_source *s)
 	free(s);
 }
 
-/* As many bytes as there are, up to a chunk. */
-static int source_fill(const struct put_source *s, off_t at, struct buf *to, struct err *e)
+/* As many bytes as there are, up to a chunk; at < 0: the next ones. */
+static int source_fill(struct put_source *s, off_t at, struct buf *to, struct err *e)
 {
 	buf_clear(to);
 	buf_reserve(to, PAGE_CONTENT_BYTES_MAX);
+	if (s->read != NULL) {
+		return s->read(s->arg,
+			at < 0 ? s->next_chunk++ : (uint64_t)at / PAGE_CONTENT_BYTES_MAX, to, e);
+	}
 	while (to->len < PAGE_CONTENT_BYTES_MAX) {
 		size_t room = PAGE_CONTENT_BYTES_MAX - to->len;
 		ssize_t n = at < 0 ? read(s->fd, to->data + to->len, room)
@@ -96,7 +152,7 @@ static int source_end(struct put_source *s, struct err *e)
 	struct stat st;
 
 	hash_final(&s->hash, s->file.sha256);
-	if (s->pipe) {
+	if (s->pipe || s->read != NULL) {
 		return 0;
 	}
 	if (fstat(s->fd, &st) != 0) {
@@ -125,8 +181,8 @@ int put_source_next(struct put_source *s, struct buf *to, struct err *e)
 	return 0;
 }
 
-int put_source_again(const struct put_source *s, uint64_t chunk,
-	const uint8_t plain_hash[HASH_BYTES], struct buf *to, struct err *e)
+int put_source_again(struct put_source *s, uint64_t chunk, const uint8_t plain_hash[HASH_BYTES],
+	struct buf *to, struct err *e)
 {
 	uint8_t hash[HASH_BYTES];
 	int rc = source_fill(s, (off_t)(chunk * PAGE_CONTENT_BYTES_MAX), to, e);

@@ -13,10 +13,22 @@ struct put_source {
 	struct hash hash;
 	struct tree_file file; /* Grows with each chunk; complete at the end of the file. */
 	size_t pages_cap;
+	/* Instead of a file: appends the bytes of this chunk, none behind the last. */
+	int (*read)(void *arg, uint64_t chunk, struct buf *to, struct err *e);
+	void (*release)(void *arg);
+	void *arg;
+	uint64_t next_chunk;
 	uint64_t *earlier; /* Chunk pages that an interrupted upload of it had committed. */
 	size_t n_earlier;
 };
 
+/* size bytes that `read` gives, for any chunk and as often as it is asked; release frees arg with
+ * the source. mode: permission bits. */
+struct put_source *put_source_new(const char *path, uint64_t size, unsigned mode, uint64_t mtime_ms,
+	int (*read)(void *arg, uint64_t chunk, struct buf *to, struct err *e),
+	void (*release)(void *arg), void *arg);
+/* From memory: a copy, cleared when it is freed; its time is now. */
+struct put_source *put_source_of(struct bytes content, const char *path, unsigned mode);
 /* local_path "-": stdin. KLUIS_EINVAL for what is no file. */
 KLUIS_MUST_CHECK int put_source_open(
 	const char *local_path, const char *path, struct put_source **ret_source, struct err *e);
@@ -25,7 +37,7 @@ void put_source_free(struct put_source *source); /* NULL is fine. */
  * size, time and hash stand in source->file, and KLUIS_ECONFLICT says that the file changed. */
 KLUIS_MUST_CHECK int put_source_next(struct put_source *source, struct buf *to, struct err *e);
 /* A chunk again; it must have this hash, else KLUIS_ECONFLICT. */
-KLUIS_MUST_CHECK int put_source_again(const struct put_source *source, uint64_t chunk,
+KLUIS_MUST_CHECK int put_source_again(struct put_source *source, uint64_t chunk,
 	const uint8_t plain_hash[HASH_BYTES], struct buf *to, struct err *e);
 /* SHA-256 of the whole file, which is then at its beginning again. */
 KLUIS_MUST_CHECK int put_source_sha256(

@@ -8,6 +8,7 @@
 #include "base/random.h"
 #include "base/text.h"
 #include "base/wire.h"
+#include "cli/client/download.h"
 #include "cli/client/json_reader.h"
 
 static const uint8_t tree_root[ID_BYTES];
@@ -27,26 +28,10 @@ int tree_compare_ids(const void *a, const void *b)
 	return memcmp(x->id, y->id, ID_BYTES);
 }
 
-bool tree_name_valid(const char *name)
-{
-	size_t len = strlen(name);
-
-	if (len == 0 || len > ITEM_NAME_BYTES_MAX || !utf8_valid(bytes_str(name)) ||
-		strcmp(name, ".") == 0 || strcmp(name, "..") == 0) {
-		return false;
-	}
-	for (size_t i = 0; i < len; i++) {
-		if (name[i] == '/' || (unsigned char)name[i] < 0x20 || name[i] == 0x7f) {
-			return false;
-		}
-	}
-	return true;
-}
-
 static void item_free(struct tree_item *item)
 {
 	json_decref(item->body);
-	buf_release(&item->raw);
+	secret_buf_release(&item->raw);
 	free(item);
 }
 
@@ -66,6 +51,7 @@ void tree_free(struct tree *tree)
 		item_free(tree->items[i]);
 	}
 	free(tree->items);
+	free(tree->sorted);
 	free(tree->pages);
 	free(tree->doomed);
 	free(tree);
@@ -106,21 +92,28 @@ static bool tree_index_item(struct tree *tree, struct tree_item *item)
 	return true;
 }
 
-/* Name and parent of a file or folder; what has none stays out of the names. */
+/* Other programs may write notes and logins without a name: they are given one when all is read. */
+static bool item_unnamed(const struct tree_item *item)
+{
+	return item_type_has_fields(item->type) && json_object_get(item->body, "name") == NULL;
+}
+
+/* Name and parent; what has none stays out of the names. */
 static bool item_place(struct tree_item *item)
 {
 	struct json_reader r = json_reader_of(item->body);
-	const char *name = json_reader_string(&r, "name");
+	const char *name = item_unnamed(item) ? "-" : json_reader_string(&r, "name");
 
 	if (json_object_get(item->body, "parent") != NULL) {
 		json_reader_hex(&r, "parent", item->parent, ID_BYTES);
 	}
 	/* A folder with the root's id would lie in itself. */
-	if (r.failed != NULL || !tree_name_valid(name) ||
+	if (r.failed != NULL || !item_name_valid(name) ||
 		memcmp(item->id, tree_root, ID_BYTES) == 0) {
 		return false;
 	}
-	item->name = name;
+	item->unnamed = item_unnamed(item);
+	item->name = item->unnamed ? NULL : name;
 	return true;
 }
 
@@ -137,7 +130,7 @@ static void tree_take_item(struct tree *tree, const struct page_item *from, size
 	if (json_object_parse(from->body, &item->body, &ignored) != 0) {
 		item->body = NULL;
 	}
-	if (item->type == ITEM_FILE || item->type == ITEM_FOLDER) {
+	if (item_type_name(item->type) != NULL) {
 		tree->malformed += item->body == NULL || !item_place(item);
 	}
 	if (item->type != ITEM_INDEX) {
@@ -201,10 +194,41 @@ static unsigned item_find_depth(const struct tree *tree, struct tree_item *item)
 	return depth;
 }
 
+/* Its title, made different from the names around it by its id: a name that is stored comes first,
+ * and the same item gets the same name each time. */
+static void item_derive_name(struct tree *tree, struct tree_item *item)
+{
+	const char *title = json_string_value(json_object_get(item->body, "title"));
+	_cleanup_(x_freep) char *name = item_name_from(title == NULL ? "" : title, 200);
+	const struct tree_item *folder = tree_by_id(tree, item->parent);
+	char id[HEX_LEN(ID_BYTES) + 1];
+
+	if (tree_child(tree, folder, name) != NULL) {
+		char *plain = name;
+
+		hex_encode(bytes_of(item->id, ID_BYTES), id);
+		name = x_asprintf("%s (%s)", plain, id);
+		free(plain);
+	}
+	(void)json_object_set_new(item->body, "name", json_string(name));
+	item->name = json_string_value(json_object_get(item->body, "name"));
+	if (*(struct tree_item **)tsearch(item, &tree->by_name, tree_compare_names) != item) {
+		item->name = NULL;
+		tree->malformed++;
+	}
+}
+
 /* What other devices wrote may nest without end, in itself, or in nothing: that has no place. So
  * whoever walks the tree goes at most TREE_DEPTH_MAX folders deep. */
 static void tree_place_items(struct tree *tree)
 {
+	for (size_t i = 0; i < tree->n_items; i++) {
+		struct tree_item *item = tree->items[i];
+
+		if (item->unnamed && tree_by_id(tree, item->id) == item) {
+			item_derive_name(tree, item);
+		}
+	}
 	for (size_t i = 0; i < tree->n_items; i++) {
 		struct tree_item *item = tree->items[i];
 
@@ -214,6 +238,7 @@ static void tree_place_items(struct tree *tree)
 			tree->malformed++;
 		}
 	}
+	tree_sort(tree);
 }
 
 int tree_parse(struct vault *vault, struct bytes content, struct tree **ret_tree, struct err *e)
@@ -278,6 +303,57 @@ static int tree_read_page(struct tree *tree, uint64_t page_no, bool *ret_moved, 
 	return rc != 0 || *ret_moved ? rc : tree_take_page(tree, page_no, buf_bytes(&content), e);
 }
 
+/* Those that the cache has not, in order. */
+static uint64_t *tree_missing(
+	const struct tree *tree, const uint64_t *pages, size_t n, size_t *ret_n)
+{
+	uint64_t *missing = x_calloc(n + 1, sizeof *missing);
+	_cleanup_(buf_release) struct buf page = BUF_INIT;
+	struct err ignored = {0};
+
+	*ret_n = 0;
+	for (size_t i = 0; i < n && !tree->vault->offline; i++) {
+		buf_clear(&page);
+		if (vault_cached_page(tree->vault, pages[i], &page, &ignored) != 0) {
+			missing[(*ret_n)++] = pages[i];
+		}
+	}
+	return missing;
+}
+
+static int tree_fetch_page(struct tree *tree, struct download *download, uint64_t page_no,
+	bool *ret_moved, struct err *e)
+{
+	_cleanup_(secret_buf_release) struct buf content = BUF_INIT;
+	struct bytes page;
+	int rc = download_next(download, &page, e);
+
+	rc = rc != 0 ? rc
+		     : vault_take_page(tree->vault, page_no, page, true, &content, ret_moved, e);
+	return rc != 0 || *ret_moved ? rc : tree_take_page(tree, page_no, buf_bytes(&content), e);
+}
+
+/* In the order of the index, those that are missing fetched ahead. */
+static int tree_read_pages(
+	struct tree *tree, const uint64_t *pages, size_t n, bool *ret_moved, struct err *e)
+{
+	size_t n_missing, next = 0;
+	_cleanup_(x_freep) uint64_t *missing = tree_missing(tree, pages, n, &n_missing);
+	struct download *download = download_new(tree->vault, missing, n_missing);
+	int rc = 0;
+
+	for (size_t i = 0; i < n && rc == 0 && !*ret_moved; i++) {
+		if (next < n_missing && missing[next] == pages[i]) {
+			next++;
+			rc = tree_fetch_page(tree, download, pages[i], ret_moved, e);
+		} else {
+			rc = tree_read_page(tree, pages[i], ret_moved, e);
+		}
+	}
+	download_free(download);
+	return rc;
+}
+
 static int tree_read_all(struct tree *tree, bool *ret_moved, struct err *e)
 {
 	_cleanup_(x_freep) uint64_t *pages = NULL;
@@ -290,10 +366,7 @@ static int tree_read_all(struct tree *tree, bool *ret_moved, struct err *e)
 	}
 	rc = tree_read_page(tree, 0, ret_moved, e);
 	rc = rc != 0 || *ret_moved ? rc : tree_index_pages(tree, &pages, &n, e);
-	for (size_t i = 0; i < n && rc == 0 && !*ret_moved; i++) {
-		rc = tree_read_page(tree, pages[i], ret_moved, e);
-	}
-	return rc;
+	return rc != 0 || *ret_moved || n == 0 ? rc : tree_read_pages(tree, pages, n, ret_moved, e);
 }
 
 int tree_load(struct vault *vault, struct tree **ret_tree, struct err *e)
@@ -347,11 +420,25 @@ static bool path_next(const char **path, char name[ITEM_NAME_BYTES_MAX + 1], int
 	memcpy(name, *path, len);
 	name[len] = 0;
 	*path += len;
-	if (!tree_name_valid(name)) {
+	if (!item_name_valid(name)) {
 		*ret_rc = KLUIS_EINVAL;
 		return false;
 	}
 	return true;
+}
+
+char *tree_canonical(const char *path)
+{
+	char *to = x_strdup(path);
+	size_t n = 0;
+
+	for (const char *at = path; *at != 0; at++) {
+		if (*at != '/' || (at[1] != '/' && at[1] != 0)) {
+			to[n++] = *at;
+		}
+	}
+	to[n] = 0;
+	return to;
 }
 
 static int path_check(const char *path, struct err *e)
@@ -413,14 +500,91 @@ int tree_check_place(const struct tree *tree, const char *path, bool folder, str
 			return 0;
 		}
 		if (item->type != ITEM_FOLDER && (folder || at[strspn(at, "/")] != 0)) {
-			return err_set(e, KLUIS_ECONFLICT, "'%s:%s': '%s' is a file",
-				tree->vault->name, path, name);
+			return err_set(e, KLUIS_ECONFLICT, "'%s:%s': '%s' is a %s",
+				tree->vault->name, path, name, item_type_name(item->type));
 		}
 	}
 	if (rc == 0 && !folder && (item == NULL || item->type == ITEM_FOLDER)) {
 		return err_set(e, KLUIS_ECONFLICT, "'%s:%s' is a folder", tree->vault->name, path);
 	}
 	return rc;
+}
+
+struct tree_item *tree_by_id(const struct tree *tree, const uint8_t id[ID_BYTES])
+{
+	struct tree_item key = {.rev = 0};
+	struct tree_item **slot;
+
+	memcpy(key.id, id, ID_BYTES);
+	slot = tfind(&key, &tree->by_id, tree_compare_ids);
+	return slot == NULL ? NULL : *slot;
+}
+
+char *tree_path(const struct tree *tree, const struct tree_item *item)
+{
+	char *path = x_asprintf("/%s", item->name);
+
+	/* What has a place hangs together with the root; the count is against our own mistakes. */
+	for (unsigned depth = 0; memcmp(item->parent, tree_root, ID_BYTES) != 0; depth++) {
+		char *below = path;
+
+		item = tree_by_id(tree, item->parent);
+		assert(item != NULL && item->name != NULL && depth < 2 * TREE_DEPTH_MAX);
+		path = x_asprintf("/%s%s", item->name, below);
+		free(below);
+	}
+	return path;
+}
+
+void tree_item_state(const struct tree_item *item, uint8_t ret_state[HASH_BYTES])
+{
+	_cleanup_(secret_buf_release) struct buf text = BUF_INIT;
+	_cleanup_(json_dropp) json_t *said = json_copy(item->body);
+	char *dumped;
+
+	if (said == NULL) {
+		hash_sha256(buf_bytes(&item->raw), ret_state);
+		return;
+	}
+	(void)json_object_del(said, "name"); /* -1 when it was not there. */
+	(void)json_object_del(said, "parent");
+	dumped = json_dumps(said, JSON_COMPACT | JSON_SORT_KEYS);
+	assert(dumped != NULL);
+	hash_sha256(bytes_str(dumped), ret_state);
+	secret_clear(dumped, strlen(dumped));
+	free(dumped);
+}
+
+struct sort_walk {
+	struct tree_item **to;
+	size_t n;
+};
+
+static void sort_visit(const void *node, VISIT visit, void *arg)
+{
+	struct sort_walk *walk = arg;
+
+	if (visit == postorder || visit == leaf) {
+		walk->to[walk->n++] = *(struct tree_item *const *)node;
+	}
+}
+
+void tree_sort(struct tree *tree)
+{
+	struct sort_walk walk = {.to = x_calloc(tree->n_items + 1, sizeof *walk.to)};
+
+	twalk_r(tree->by_name, sort_visit, &walk);
+	assert(walk.n <= tree->n_items);
+	free(tree->sorted);
+	tree->sorted = walk.to;
+	tree->n_sorted = walk.n;
+}
+
+void tree_unsort(struct tree *tree)
+{
+	free(tree->sorted);
+	tree->sorted = NULL;
+	tree->n_sorted = 0;
 }
 
 static int children_compare(const void *a, const void *b)
@@ -430,21 +594,50 @@ static int children_compare(const void *a, const void *b)
 	return strcmp((*x)->name, (*y)->name);
 }
 
+/* Where the children of a folder begin among the sorted. */
+static size_t children_first(const struct tree *tree, const uint8_t *id)
+{
+	size_t low = 0, high = tree->n_sorted;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (memcmp(tree->sorted[middle]->parent, id, ID_BYTES) < 0) {
+			low = middle + 1;
+		} else {
+			high = middle;
+		}
+	}
+	return low;
+}
+
 struct tree_item **tree_children(
 	const struct tree *tree, const struct tree_item *folder, size_t *ret_n)
 {
-	struct tree_item **found = x_calloc(tree->n_items + 1, sizeof *found);
 	const uint8_t *id = folder == NULL ? tree_root : folder->id;
-	size_t n = 0;
+	bool sorted = tree->sorted != NULL;
+	struct tree_item *const *all = sorted ? tree->sorted : tree->items;
+	size_t end = sorted ? tree->n_sorted : tree->n_items, n = 0, room = 16;
+	struct tree_item **found = x_calloc(room, sizeof *found);
 
-	for (size_t i = 0; i < tree->n_items; i++) {
-		struct tree_item *item = tree->items[i];
+	for (size_t i = sorted ? children_first(tree, id) : 0; i < end; i++) {
+		struct tree_item *item = all[i];
 
-		if (!item->gone && item->name != NULL && memcmp(item->parent, id, ID_BYTES) == 0) {
-			found[n++] = item;
+		if (item->gone || item->name == NULL || memcmp(item->parent, id, ID_BYTES) != 0) {
+			if (sorted) {
+				break;
+			}
+			continue;
 		}
+		if (n == room) {
+			room *= 2;
+			found = x_realloc(found, room * sizeof *found);
+		}
+		found[n++] = item;
 	}
-	qsort(found, n, sizeof(struct tree_item *), children_compare);
+	if (!sorted) {
+		qsort(found, n, sizeof(struct tree_item *), children_compare);
+	}
 	*ret_n = n;
 	return found;
 }

@@ -1,18 +1,12 @@
-/* Files and folders inside a vault: the items of its item pages (docs/format-items.md), read
- * through a verified vault, changed in memory, and turned into pages for a commit. One thread. */
+/* What lies in a vault by name: the items of its item pages (docs/format-items.md), read through a
+ * verified vault, changed in memory, and turned into pages for a commit. One thread. */
 #ifndef KLUIS_CLI_CLIENT_TREE_H
 #define KLUIS_CLI_CLIENT_TREE_H
 
-#include <jansson.h>
-
+#include "cli/client/item.h"
 #include "cli/client/vault.h"
 
 enum {
-	ITEM_FILE = 3,
-	ITEM_FOLDER = 4,
-	ITEM_INDEX = 16, /* In page 0: which other pages hold items. */
-	ITEM_PART = 17,	 /* Further chunk numbers of a large file. */
-	ITEM_NAME_BYTES_MAX = 255,
 	TREE_PATH_BYTES_MAX = 4096,
 	TREE_DEPTH_MAX = 64,
 	TREE_PAGE_FILL_BYTES = 64 * 1024, /* Items beyond this begin another page. */
@@ -26,12 +20,12 @@ struct tree_item {
 	uint8_t id[ID_BYTES], parent[ID_BYTES]; /* Root: zero. */
 	uint64_t rev;
 	uint16_t type;
-	const char *name; /* NULL for what has no place in the tree of names. */
-	json_t *body;	  /* NULL when it is no JSON object: kept as raw. */
-	struct buf raw;	  /* Bytes as stored. */
-	size_t page;	  /* Index into the tree's pages. */
-	unsigned depth;	  /* Below the root, from 1; 0: not known yet. */
-	bool gone;
+	const char *name;   /* NULL for what has no place in the tree of names. */
+	json_t *body;	    /* NULL when it is no JSON object: kept as raw. */
+	struct buf raw;	    /* Bytes as stored. */
+	size_t page;	    /* Index into the tree's pages. */
+	unsigned depth;	    /* Below the root, from 1; 0: not known yet. */
+	bool gone, unnamed; /* unnamed: its name is made from its title. */
 };
 
 struct tree_page {
@@ -48,8 +42,12 @@ struct tree {
 	size_t n_items, items_cap;
 	struct tree_page *pages; /* pages[0] is page 0. */
 	size_t n_pages;
-	void *by_name;	  /* tsearch: (parent, name) -> item. */
-	void *by_id;	  /* tsearch: id -> item. */
+	void *by_name; /* tsearch: (parent, name) -> item. */
+	void *by_id;   /* tsearch: id -> item. */
+	/* Those of by_name in its order, as of the load or the last commit; NULL once something
+	 * was changed. */
+	struct tree_item **sorted;
+	size_t n_sorted;
 	uint64_t *doomed; /* Pages to be made tombstones. */
 	size_t n_doomed;
 	size_t malformed; /* Items and names that were refused. */
@@ -82,7 +80,14 @@ struct tree_item *tree_child(
 /* Children in order of name, in a new array; folder NULL: the root's. */
 struct tree_item **tree_children(
 	const struct tree *tree, const struct tree_item *folder, size_t *ret_n);
-bool tree_name_valid(const char *name);
+/* "/a/b" of "//a/b/", "" of the root: to be compared as text. The caller frees it. */
+char *tree_canonical(const char *path);
+/* NULL when there is none. */
+struct tree_item *tree_by_id(const struct tree *tree, const uint8_t id[ID_BYTES]);
+/* "/a/b" of an item that has a name. The caller frees it. */
+char *tree_path(const struct tree *tree, const struct tree_item *item);
+/* Hash of all that the item says but its name and folder: what a change was made on. */
+void tree_item_state(const struct tree_item *item, uint8_t ret_state[HASH_BYTES]);
 
 /* Size and so on, with all chunk numbers (parts are fetched). KLUIS_EVERIFY when the item is not
  * what a writer makes. */
@@ -104,7 +109,18 @@ KLUIS_MUST_CHECK int tree_make_folders(
  * mime may be NULL. KLUIS_ECONFLICT when a folder is there. */
 KLUIS_MUST_CHECK int tree_put_file(struct tree *tree, const char *path, const char *mime,
 	const struct tree_file *file, struct err *e);
-/* Removes a file, or a folder without children; chunks are doomed. KLUIS_ECONFLICT. */
+/* A note or login at `path`, whose folders are made; one of that type that was there gets these
+ * fields, and keeps the others. The fields were checked. KLUIS_ECONFLICT when something else is
+ * there. */
+KLUIS_MUST_CHECK int tree_put_fields(struct tree *tree, const char *path, unsigned type,
+	const struct item_fields *fields, struct err *e);
+/* Another name, or another folder (made where it is missing), for an item. KLUIS_EEXIST when the
+ * place is taken; KLUIS_EINVAL for a folder into itself or too deep. */
+KLUIS_MUST_CHECK int tree_check_move(const struct tree *tree, const struct tree_item *item,
+	const char *path, struct err *e); /* path: canonical. */
+KLUIS_MUST_CHECK int tree_move(
+	struct tree *tree, struct tree_item *item, const char *path, struct err *e);
+/* Removes any item but a folder that has children; chunks are doomed. KLUIS_ECONFLICT. */
 KLUIS_MUST_CHECK int tree_remove(struct tree *tree, struct tree_item *item, struct err *e);
 
 /* For a commit. Numbers the new pages from *next_page on and moves that; the index follows. Call
@@ -118,6 +134,8 @@ void tree_committed(struct tree *tree, size_t doomed_done);
 void tree_doom(struct tree *tree, uint64_t page_no);
 
 /* For the files of this module. */
+void tree_sort(struct tree *tree);
+void tree_unsort(struct tree *tree);
 void tree_add_item(struct tree *tree, struct tree_item *item);
 int tree_compare_names(const void *a, const void *b);
 int tree_compare_ids(const void *a, const void *b);

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/random.h"
 #include "base/text.h"
 #include "cli/client/json_reader.h"
@@ -46,7 +47,7 @@ static void edit_store(struct tree *tree, struct tree_item *item, bool fresh)
 		tree->pages[item->page].bytes -= ITEM_FIXED_BYTES + item->raw.len;
 		tree->pages[item->page].dirty = true;
 	}
-	buf_clear(&item->raw);
+	secret_buf_release(&item->raw);
 	json_take_text(json_incref(item->body), &item->raw);
 	if (fresh || tree->pages[item->page].bytes + item->raw.len > TREE_PAGE_FILL_BYTES) {
 		size_t need = ITEM_FIXED_BYTES + item->raw.len;
@@ -79,6 +80,7 @@ static struct tree_item *edit_new_item(
 	assert(item->body != NULL); /* The name was checked to be UTF-8. */
 	item->name = json_string_value(json_object_get(item->body, "name"));
 	tree_add_item(tree, item);
+	tree_unsort(tree);
 	(void)tsearch(item, &tree->by_id, tree_compare_ids); /* Random: no other has it. */
 	(void)tsearch(item, &tree->by_name, tree_compare_names);
 	return item;
@@ -110,8 +112,8 @@ static int edit_folders(
 			next = edit_new_item(tree, ITEM_FOLDER, folder, name);
 			edit_store(tree, next, true);
 		} else if (next->type != ITEM_FOLDER) {
-			return err_set(e, KLUIS_ECONFLICT, "'%s:%s': '%s' is a file",
-				tree->vault->name, path, name);
+			return err_set(e, KLUIS_ECONFLICT, "'%s:%s': '%s' is a %s",
+				tree->vault->name, path, name, item_type_name(next->type));
 		}
 		folder = next;
 	}
@@ -192,35 +194,46 @@ static void edit_set_chunks(struct tree *tree, struct tree_item *item, const str
 	}
 }
 
-int tree_put_file(struct tree *tree, const char *path, const char *mime,
-	const struct tree_file *file, struct err *e)
+/* The item of this type at `path`, a new one (which edit_store() has to follow) when there is none.
+ */
+static int edit_place(struct tree *tree, const char *path, unsigned type,
+	struct tree_item **ret_item, bool *ret_fresh, struct err *e)
 {
 	const char *slash = strrchr(path, '/');
 	struct tree_item *folder, *item;
-	char sha256[HEX_LEN(HASH_BYTES) + 1];
-	bool fresh;
 	int rc = edit_check_path(tree, path, e);
 
 	if (rc != 0 || slash == NULL || slash[1] == 0) {
-		return rc != 0 ? rc : err_set(e, KLUIS_EINVAL, "'%s' names no file", path);
+		return rc != 0 ? rc : err_set(e, KLUIS_EINVAL, "'%s' names nothing", path);
 	}
 	rc = edit_folders(tree, path, (size_t)(slash - path), &folder, e);
 	if (rc != 0) {
 		return rc;
 	}
 	item = tree_child(tree, folder, slash + 1);
-	fresh = item == NULL;
-	if (!fresh && item->type != ITEM_FILE) {
-		return err_set(e, KLUIS_ECONFLICT, "'%s:%s' is a folder", tree->vault->name, path);
+	if (item != NULL && item->type != type) {
+		return err_set(e, KLUIS_ECONFLICT, "'%s:%s' is a %s", tree->vault->name, path,
+			item_type_name(item->type));
 	}
-	if (fresh) {
-		item = edit_new_item(tree, ITEM_FILE, folder, slash + 1);
-	} else {
+	*ret_fresh = item == NULL;
+	*ret_item = item != NULL ? item : edit_new_item(tree, type, folder, slash + 1);
+	return 0;
+}
+
+int tree_put_file(struct tree *tree, const char *path, const char *mime,
+	const struct tree_file *file, struct err *e)
+{
+	struct tree_item *item;
+	char sha256[HEX_LEN(HASH_BYTES) + 1];
+	bool fresh;
+	int rc = edit_place(tree, path, ITEM_FILE, &item, &fresh, e);
+
+	if (rc == 0 && !fresh) {
 		rc = edit_doom_chunks(tree, item, e);
-		if (rc != 0) {
-			return rc;
-		}
-		item->rev++;
+		item->rev += rc == 0;
+	}
+	if (rc != 0) {
+		return rc;
 	}
 	hex_encode(bytes_of(file->sha256, HASH_BYTES), sha256);
 	(void)json_object_set_new(item->body, "size", json_integer((json_int_t)file->size));
@@ -231,6 +244,102 @@ int tree_put_file(struct tree *tree, const char *path, const char *mime,
 	(void)json_object_set_new(item->body, "mode", json_integer((json_int_t)file->mode));
 	edit_set_chunks(tree, item, file);
 	edit_store(tree, item, fresh);
+	return 0;
+}
+
+int tree_put_fields(struct tree *tree, const char *path, unsigned type,
+	const struct item_fields *fields, struct err *e)
+{
+	struct tree_item *item;
+	bool fresh;
+	int rc = edit_place(tree, path, type, &item, &fresh, e);
+
+	if (rc != 0) {
+		return rc;
+	}
+	assert(item_type_has_fields(type));
+	item->rev += !fresh;
+	item_fields_set(item->body, fields);
+	(void)json_object_set_new(
+		item->body, "mtime_ms", json_integer((json_int_t)clock_wall_ms(&clock_system)));
+	edit_store(tree, item, fresh);
+	return 0;
+}
+
+/* Folders below this one, in a row. */
+static unsigned edit_height(const struct tree *tree, const struct tree_item *item)
+{
+	unsigned deepest = 0;
+	struct tree_item **children;
+	size_t n;
+
+	if (item->type != ITEM_FOLDER) {
+		return 0;
+	}
+	children = tree_children(tree, item, &n);
+	for (size_t i = 0; i < n; i++) {
+		unsigned height = 1 + edit_height(tree, children[i]);
+
+		deepest = height > deepest ? height : deepest;
+	}
+	free(children);
+	return deepest;
+}
+
+int tree_check_move(
+	const struct tree *tree, const struct tree_item *item, const char *path, struct err *e)
+{
+	_cleanup_(x_freep) char *from = tree_path(tree, item);
+	size_t len = strlen(from);
+	struct tree_item *there;
+	unsigned depth = 0;
+	int rc = tree_find(tree, path[0] == 0 ? "/" : path, &there, e);
+
+	if (rc != KLUIS_ENOTFOUND) {
+		return rc != 0 ? rc
+			       : err_set(e, KLUIS_EEXIST, "'%s:%s' is there already",
+					 tree->vault->name, path);
+	}
+	if (strncmp(path, from, len) == 0 && path[len] == '/') {
+		return err_set(
+			e, KLUIS_EINVAL, "'%s:%s' cannot go into itself", tree->vault->name, from);
+	}
+	for (const char *at = path; *at != 0; at++) {
+		depth += *at == '/';
+	}
+	return depth + edit_height(tree, item) <= TREE_DEPTH_MAX
+		       ? 0
+		       : err_set(e, KLUIS_EINVAL, "'%s:%s': nested deeper than %d folders",
+				 tree->vault->name, path, TREE_DEPTH_MAX);
+}
+
+int tree_move(struct tree *tree, struct tree_item *item, const char *to, struct err *e)
+{
+	_cleanup_(x_freep) char *path = tree_canonical(to);
+	const char *slash = strrchr(path, '/');
+	struct tree_item *folder;
+	int rc = tree_check_move(tree, item, path, e);
+
+	if (rc != 0) {
+		return rc;
+	}
+	assert(slash != NULL && slash[1] != 0); /* It names what is not there: not the root. */
+	rc = edit_folders(tree, path, (size_t)(slash - path), &folder, e);
+	if (rc != 0) {
+		return rc;
+	}
+	tree_unsort(tree);
+	(void)tdelete(item, &tree->by_name, tree_compare_names);
+	memset(item->parent, 0, ID_BYTES);
+	if (folder != NULL) {
+		memcpy(item->parent, folder->id, ID_BYTES);
+	}
+	(void)json_object_set_new(item->body, "name", json_string(slash + 1));
+	(void)json_object_set_new(item->body, "parent", json_hex(bytes_of(item->parent, ID_BYTES)));
+	item->name = json_string_value(json_object_get(item->body, "name"));
+	(void)tsearch(item, &tree->by_name, tree_compare_names);
+	item->rev++;
+	edit_store(tree, item, false);
 	return 0;
 }
 
@@ -252,6 +361,7 @@ int tree_remove(struct tree *tree, struct tree_item *item, struct err *e)
 	if (rc != 0) {
 		return rc;
 	}
+	tree_unsort(tree);
 	(void)tdelete(item, &tree->by_name, tree_compare_names);
 	(void)tdelete(item, &tree->by_id, tree_compare_ids);
 	tree->pages[item->page].bytes -= ITEM_FIXED_BYTES + item->raw.len;
@@ -364,6 +474,9 @@ void tree_committed(struct tree *tree, size_t doomed_done)
 	assert(doomed_done <= tree->n_doomed);
 	for (size_t i = 0; i < tree->n_pages; i++) {
 		tree->pages[i].dirty = false;
+	}
+	if (tree->sorted == NULL) {
+		tree_sort(tree);
 	}
 	tree->n_doomed -= doomed_done;
 	if (tree->n_doomed > 0) {

@@ -52,6 +52,7 @@ struct vault {
 	/* Why the pending commit did not get through, else code 0: nothing else can be committed.
 	 */
 	struct err stuck;
+	bool offline; /* Only what the profile has is read; nothing is written. */
 };
 
 /* Names may be any UTF-8 of 1..255 bytes without '/', ':' and control bytes. */
@@ -95,6 +96,21 @@ KLUIS_MUST_CHECK int vault_open_page(const struct vault *vault, uint64_t page_no
  * head when a writer moved the page meanwhile: *ret_moved then, and nothing is appended. */
 KLUIS_MUST_CHECK int vault_read_page(struct vault *vault, uint64_t page_no, bool cached,
 	struct buf *ret_content, bool *ret_moved, struct err *e);
+
+/* The page from the cache of ciphertext; KLUIS_EAGAIN when it is not there or an older one. */
+KLUIS_MUST_CHECK int vault_cached_page(
+	const struct vault *vault, uint64_t page_no, struct buf *ret_page, struct err *e);
+/* Into the cache; that it fails does not matter. */
+void vault_cache_page(const struct vault *vault, uint64_t page_no, struct bytes page);
+/* The rest of vault_read_page() for a page that was fetched. */
+KLUIS_MUST_CHECK int vault_take_page(struct vault *vault, uint64_t page_no, struct bytes page,
+	bool cache, struct buf *ret_content, bool *ret_moved, struct err *e);
+
+/* Instead of vault_sync(), when no site can be reached: the vault is read as of its last sync,
+ * whose time is given, from the profile alone. KLUIS_ECONNECT when there was none. */
+KLUIS_MUST_CHECK int vault_go_offline(struct vault *vault, uint64_t *ret_synced_ms, struct err *e);
+/* Removes what the cache has of pages as they are no more; how many. The vault is synced. */
+size_t vault_drop_stale_cache(const struct vault *vault);
 
 /* Seals a page under the current epoch with a salt that depends on place and content, so that an
  * upload that goes on after a crash makes the same bytes. plain_hash: SHA-256 of content. Appends
@@ -146,6 +162,9 @@ KLUIS_MUST_CHECK int vault_settle_pending(struct vault *vault, bool *sent, struc
 void vault_set_leaf(struct vault *vault, uint64_t page_no, struct vault_leaf state,
 	const uint8_t leaf[HASH_BYTES]);
 void vault_drop_leaves(struct vault *vault);
+void vault_set_proven(struct vault *vault, uint64_t page_no, uint64_t revision, uint32_t epoch);
+void vault_stamp(const struct vault *vault);
+KLUIS_MUST_CHECK int vault_refuse_offline(const struct vault *vault, struct err *e);
 void vault_set_head(struct vault *vault, const struct head *head, const uint8_t *bytes);
 /* Hash of the head with this seq that the profile once verified; false when it does not know. */
 bool vault_seen_head(const struct vault *vault, uint64_t seq, uint8_t ret_hash[HASH_BYTES]);

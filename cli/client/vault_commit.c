@@ -296,8 +296,13 @@ static int commit_conflict(struct vault *vault, const struct head *ours, struct 
 static int commit_make_way(struct vault *vault, struct err *e)
 {
 	bool sent = false;
-	int rc = vault_settle_pending(vault, &sent, e);
+	int rc;
 
+	if (vault->offline) {
+		return err_set(
+			e, KLUIS_ECONNECT, "vault '%s': nothing is written offline", vault->name);
+	}
+	rc = vault_settle_pending(vault, &sent, e);
 	if (rc == 0 && sent) {
 		rc = vault_sync(vault, e);
 		rc = rc != 0 ? rc

@@ -360,12 +360,15 @@ static int sync_cluster(struct vault *vault, struct err *e)
 int vault_sync(struct vault *vault, struct err *e)
 {
 	bool sent = false;
-	int rc = sync_cluster(vault, e);
+	int rc = vault->offline ? vault_refuse_offline(vault, e) : sync_cluster(vault, e);
 
 	rc = rc != 0 ? rc : vault_settle_pending(vault, &sent, e);
 	if (rc == 0 && sent) {
 		rc = sync_cluster(vault, e);
 		rc = rc != 0 ? rc : vault_settle_pending(vault, &sent, e);
+	}
+	if (rc == 0) {
+		vault_stamp(vault);
 	}
 	return rc;
 }
@@ -389,8 +392,7 @@ static bool page_proven_by(
 	return memcmp(leaf, merkle_leaf(vault->tree, page_no), HASH_BYTES) == 0;
 }
 
-static void page_set_proven(
-	struct vault *vault, uint64_t page_no, uint64_t revision, uint32_t epoch)
+void vault_set_proven(struct vault *vault, uint64_t page_no, uint64_t revision, uint32_t epoch)
 {
 	struct vault_leaf *leaf = &vault->leaves[page_no];
 
@@ -407,7 +409,7 @@ static int page_prove(struct vault *vault, uint64_t page_no, struct err *e)
 
 	for (size_t i = 0; rc == 0 && i < n; i++) {
 		if (page_proven_by(vault, page_no, &versions[i])) {
-			page_set_proven(vault, page_no, versions[i].revision, versions[i].epoch);
+			vault_set_proven(vault, page_no, versions[i].revision, versions[i].epoch);
 			return 0;
 		}
 	}
@@ -486,87 +488,4 @@ int vault_open_page(const struct vault *vault, uint64_t page_no, struct bytes pa
 				 "vault '%s': page %" PRIu64 " is of epoch %" PRIu32
 				 ", whose key this profile has not",
 				 vault->name, page_no, header.place.key_epoch);
-}
-
-/* The page from the cache of ciphertext; KLUIS_EAGAIN when it is not there or an older one. */
-static int page_cached(
-	const struct vault *vault, uint64_t page_no, struct buf *ret_page, struct err *e)
-{
-	char number[32];
-	_cleanup_(x_freep) char *name = NULL;
-	_cleanup_(x_freep) char *path = NULL;
-	int rc;
-
-	(void)snprintf(number, sizeof number, "page-%" PRIu64, page_no);
-	name = vault_file(vault, number);
-	path = profile_path(vault->profile, name);
-	rc = file_read(path, PAGE_BYTES_MAX, ret_page, e);
-	if (rc == 0 && vault_check_page(vault, page_no, buf_bytes(ret_page), e) != 0) {
-		buf_clear(ret_page);
-		rc = KLUIS_EAGAIN;
-	}
-	return rc == 0 ? 0 : KLUIS_EAGAIN;
-}
-
-static void page_cache(const struct vault *vault, uint64_t page_no, struct bytes page)
-{
-	char number[32];
-	_cleanup_(x_freep) char *name = NULL;
-	_cleanup_(x_freep) char *path = NULL;
-	struct err ignored = {0};
-
-	(void)snprintf(number, sizeof number, "page-%" PRIu64, page_no);
-	name = vault_file(vault, number);
-	path = profile_path(vault->profile, name);
-	if (file_write(path, page, 0600, &ignored) != 0) {
-		return; /* Only a cache. */
-	}
-}
-
-/* A page that was checked to be the leaf. */
-static int page_take(struct vault *vault, uint64_t page_no, struct bytes page,
-	struct buf *ret_content, struct err *e)
-{
-	struct page_header header;
-	int rc = page_parse(page, &header, e);
-
-	if (rc == 0) {
-		page_set_proven(vault, page_no, header.place.revision, header.place.key_epoch);
-		rc = vault_open_page(vault, page_no, page, ret_content, e);
-	}
-	return rc;
-}
-
-int vault_read_page(struct vault *vault, uint64_t page_no, bool cached, struct buf *ret_content,
-	bool *ret_moved, struct err *e)
-{
-	_cleanup_(buf_release) struct buf page = BUF_INIT;
-	struct err why = {0};
-	uint64_t seq = vault->head.seq;
-	int rc;
-
-	*ret_moved = false;
-	if (cached && page_cached(vault, page_no, &page, &why) == 0) {
-		return page_take(vault, page_no, buf_bytes(&page), ret_content, e);
-	}
-	rc = api_page(vault->client, vault->id, page_no, &page, e);
-	if (rc != 0) {
-		return rc;
-	}
-	if (vault_check_page(vault, page_no, buf_bytes(&page), e) != 0) {
-		struct err synced = {0};
-
-		/* An honest writer may have been here: then a newer head says so. */
-		rc = vault_sync(vault, &synced);
-		if (rc != 0) {
-			*e = synced;
-			return rc;
-		}
-		*ret_moved = vault->head.seq != seq;
-		return *ret_moved ? 0 : KLUIS_EVERIFY;
-	}
-	if (cached) {
-		page_cache(vault, page_no, buf_bytes(&page));
-	}
-	return page_take(vault, page_no, buf_bytes(&page), ret_content, e);
 }

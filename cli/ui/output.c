@@ -230,20 +230,36 @@ void output_error(const struct output *o, const char *program, const struct err 
 	(void)fprintf(o->notes, "%s: %s\n", program, buf_str(&text));
 }
 
-void output_note(const struct output *o, const char *fmt, ...)
+static void output_sentence(
+	const struct output *o, const char *before, const char *fmt, va_list args)
 {
 	_cleanup_(buf_release) struct buf text = BUF_INIT;
 	_cleanup_(x_freep) char *raw = NULL;
+
+	if (vasprintf(&raw, fmt, args) < 0) {
+		raw = NULL;
+	}
+	output_text(&text, raw == NULL ? fmt : raw);
+	(void)fprintf(o->notes, "%s%s\n", before, buf_str(&text));
+}
+
+void output_note(const struct output *o, const char *fmt, ...)
+{
 	va_list args;
 
 	if (o->quiet || o->format == OUTPUT_JSON) {
 		return;
 	}
 	va_start(args, fmt);
-	if (vasprintf(&raw, fmt, args) < 0) {
-		raw = NULL;
-	}
+	output_sentence(o, "", fmt, args);
 	va_end(args);
-	output_text(&text, raw == NULL ? fmt : raw);
-	(void)fprintf(o->notes, "%s\n", buf_str(&text));
+}
+
+void output_warning(const struct output *o, const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	output_sentence(o, "kluis: ", fmt, args);
+	va_end(args);
 }

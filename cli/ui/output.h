@@ -44,5 +44,9 @@ void output_record(const struct output *o, const struct output_column *columns, 
 void output_error(const struct output *o, const char *program, const struct err *e);
 /* A sentence for a person, to stderr; nothing when quiet or in JSON. */
 void output_note(const struct output *o, const char *fmt, ...) KLUIS_PRINTF(2, 3);
+/* What nobody must miss, to stderr, also when quiet and in JSON: one line that begins with "kluis:
+ * ".
+ */
+void output_warning(const struct output *o, const char *fmt, ...) KLUIS_PRINTF(2, 3);
 
 #endif

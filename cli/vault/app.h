@@ -2,8 +2,8 @@
 #ifndef KLUIS_CLI_VAULT_APP_H
 #define KLUIS_CLI_VAULT_APP_H
 
+#include "cli/client/put.h"
 #include "cli/client/session.h"
-#include "cli/client/tree.h"
 #include "cli/ui/command.h"
 
 extern const struct program kluis_program;
@@ -13,12 +13,14 @@ struct app {
 	struct invocation *inv;
 	struct profile *profile;
 	struct client *client;
+	void *arg; /* Of app_run_with(). */
 };
 
 /* Opens both, finishes what an earlier run left half done, and runs body. When the cluster turns
  * out to have been restored, shows the operator's signed record, asks, and runs body again on the
  * restored state. body must be able to run twice. */
 int app_run(struct invocation *inv, int (*body)(struct app *k));
+int app_run_with(struct invocation *inv, int (*body)(struct app *k), void *arg);
 /* --profile, KLUIS_PROFILE, XDG_DATA_HOME/kluis or ~/.local/share/kluis; the caller frees it. NULL
  * with inv->err set. */
 char *app_profile_dir(struct invocation *inv);
@@ -33,6 +35,30 @@ KLUIS_MUST_CHECK int app_split(
 bool app_is_remote(const char *text);
 /* Opens and syncs the vault. */
 KLUIS_MUST_CHECK int app_open_vault(struct app *k, const char *name, struct vault **ret_vault);
+/* As app_open_vault(), for reading: when no site can be reached, or with --offline, as of the last
+ * sync, with a sentence that says so. */
+KLUIS_MUST_CHECK int app_read_vault(struct app *k, const char *name, struct vault **ret_vault);
+/* A vault, its tree and the place in it that "VAULT[:/PATH]" names, for reading. Release it also
+ * after a failure. */
+struct place {
+	char *vault_name, *path;
+	struct vault *vault;
+	struct tree *tree;
+	struct tree_item *item; /* NULL: the root. */
+};
+KLUIS_MUST_CHECK int app_open_place(struct app *k, const char *text, struct place *ret_place);
+void app_close_place(struct place *place);
+/* The same for writing; `put` belongs to the place. What met another device's changes is told. */
+struct writing {
+	struct app *k;
+	char *vault_name, *path;
+	struct vault *vault;
+	struct put *put;
+};
+KLUIS_MUST_CHECK int app_open_writing(struct app *k, const char *text, struct writing *ret_writing);
+void app_close_writing(struct writing *writing);
+/* For put_config.notice, with the struct invocation as its arg: one sentence to the user. */
+void app_notice(struct invocation *inv, const struct change_notice *notice);
 /* "dir/name" in a vault: one slash between them. The caller frees it. */
 char *app_join(const char *folder, const char *name);
 const char *app_base_name(const char *path);
@@ -47,5 +73,14 @@ int app_get(struct invocation *inv);
 int app_cat(struct invocation *inv);
 int app_ls(struct invocation *inv);
 int app_verify(struct invocation *inv);
+int app_note_add(struct invocation *inv);
+int app_note_edit(struct invocation *inv);
+int app_note_list(struct invocation *inv);
+int app_item_add(struct invocation *inv);
+int app_item_show(struct invocation *inv);
+int app_item_edit(struct invocation *inv);
+int app_item_list(struct invocation *inv);
+int app_edit(struct invocation *inv);
+int app_mv(struct invocation *inv);
 
 #endif

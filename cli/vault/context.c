@@ -165,7 +165,12 @@ static int app_restored(struct app *k)
 
 int app_run(struct invocation *inv, int (*body)(struct app *k))
 {
-	struct app k = {.inv = inv};
+	return app_run_with(inv, body, NULL);
+}
+
+int app_run_with(struct invocation *inv, int (*body)(struct app *k), void *arg)
+{
+	struct app k = {.inv = inv, .arg = arg};
 	int rc = app_open(&k);
 
 	for (unsigned turn = 0; rc == 0 && turn < 2; turn++) {

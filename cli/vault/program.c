@@ -1,5 +1,5 @@
 /* The table of commands: help, completion and docs/cli-kluis.md are made from it. */
-#include "cli/vault/app.h"
+#include "cli/vault/fields.h"
 
 static const struct command_option enrol_options[] = {
 	{"name", 'n', "ACCOUNT", "The service account, as the operator named it"},
@@ -33,6 +33,33 @@ static const struct command_option ls_options[] = {
 static const struct command_option rm_options[] = {
 	{"recursive", 'r', NULL, "Folders, with all that is in them"},
 	{"dry-run", 'n', NULL, "Show what would be removed, and remove nothing"},
+	{NULL, 0, NULL, NULL},
+};
+
+static const struct command_option note_options[] = {
+	FIELDS_OPTIONS_NOTE,
+	{NULL, 0, NULL, NULL},
+};
+
+static const struct command_option item_add_options[] = {
+	{"type", 0, "TYPE", "login (default) or note"},
+	FIELDS_OPTIONS_LOGIN,
+	{NULL, 0, NULL, NULL},
+};
+
+static const struct command_option item_edit_options[] = {
+	FIELDS_OPTIONS_LOGIN,
+	{NULL, 0, NULL, NULL},
+};
+
+static const struct command_option item_list_options[] = {
+	{"type", 0, "TYPE", "Only note or only login"},
+	{NULL, 0, NULL, NULL},
+};
+
+static const struct command_option item_show_options[] = {
+	{"reveal", 'r', NULL, "Show the password, too"},
+	{"field", 'f', "FIELD", "Only this, as it is: title, user, password, url or text"},
 	{NULL, 0, NULL, NULL},
 };
 
@@ -71,6 +98,38 @@ static const struct command app_commands[] = {
 	{"cat", "VAULT:/PATH...", "Write files to stdout", NULL, NULL, 1, 100000, app_cat},
 	{"ls", "VAULT[:/PATH]", "List a folder", NULL, ls_options, 1, 1, app_ls},
 	{"rm", "VAULT:/PATH...", "Remove files", NULL, rm_options, 1, 100000, app_rm},
+	{"mv", "VAULT:/PATH... VAULT:/PATH", "Rename, or move to another folder",
+		"The last PATH is a folder that is there, ends in '/', or is the new name. What is "
+		"there is never replaced.",
+		NULL, 2, 100000, app_mv},
+	{"note add", "VAULT:/PATH", "Keep a note",
+		"Its text comes from --text-file, or is typed in your editor (see 'edit').",
+		note_options, 1, 1, app_note_add},
+	{"note show", "VAULT:/PATH...", "Show notes", NULL, item_show_options, 1, 1000,
+		app_item_show},
+	{"note edit", "VAULT:/PATH", "Change a note",
+		"With options what they give is set, without them it is taken to your editor.",
+		note_options, 1, 1, app_note_edit},
+	{"note list", "VAULT[:/PATH]", "List the notes in a folder and all below", NULL, NULL, 1, 1,
+		app_note_list},
+	{"item add", "VAULT:/PATH", "Keep a login: user name, password, URL, text",
+		"The password is asked for, or comes from --password-file, --password-fd or "
+		"--generate, never from the\ncommand line.",
+		item_add_options, 1, 1, app_item_add},
+	{"item show", "VAULT:/PATH...", "Show logins and notes",
+		"The password is not shown, unless --reveal or --field password asks for it.",
+		item_show_options, 1, 1000, app_item_show},
+	{"item edit", "VAULT:/PATH", "Change a login or a note",
+		"With options what they give is set, without them it is taken to your editor.",
+		item_edit_options, 1, 1, app_item_edit},
+	{"item list", "VAULT[:/PATH]", "List the logins and notes in a folder and all below", NULL,
+		item_list_options, 1, 1, app_item_list},
+	{"edit", "VAULT:/PATH", "Change a file, a note or a login in your editor",
+		"VISUAL or EDITOR is run on a file that is in memory alone (a tmpfs: "
+		"XDG_RUNTIME_DIR or /dev/shm; without\none it is refused) and overwritten when it "
+		"is done. See that your editor keeps no copies elsewhere (vim:\n-n -i NONE). What "
+		"another device changed meanwhile is kept, too, under its own name.",
+		NULL, 1, 1, app_edit},
 	{"verify", "VAULT...", "Check every page and every file of vaults",
 		"Fetches everything, checks it against the signed head and this profile's pin, and "
 		"opens it.",
@@ -86,12 +145,15 @@ static const struct command_option app_options[] = {
 	{"profile", 'p', "DIR", "Profile directory (default: KLUIS_PROFILE, else in your home)"},
 	{"endpoint", 'e', "URL", "Ask this site first"},
 	{"timeout", 0, "SECONDS", "Give up on an unreachable cluster after this long (20)"},
+	{"offline", 0, NULL,
+		"Read from the local cache, as of the last sync, and ask no site (done by itself "
+		"when none answers)"},
 	{"accept-restore", 0, NULL,
 		"Follow a cluster restore that the pinned operator key signed, without asking"},
 	{NULL, 0, NULL, NULL},
 };
 
 const struct program kluis_program = {.name = "kluis",
-	.summary = "Store files in vaults that only their owners can read",
+	.summary = "Keep files, notes and logins in vaults that only their owners can read",
 	.commands = app_commands,
 	.options = app_options};

@@ -31,7 +31,7 @@ static void reader_progress(void *arg, uint64_t bytes)
 
 static int reader_open(struct reader *r, const char *vault_name)
 {
-	int rc = app_open_vault(r->k, vault_name, &r->vault);
+	int rc = app_read_vault(r->k, vault_name, &r->vault);
 
 	return rc != 0 ? rc : tree_load(r->vault, &r->tree, &r->k->inv->err);
 }
@@ -90,6 +90,12 @@ static int get_one(struct reader *r, const char *path, const char *local, bool n
 		bool moved = false, is_local = false;
 
 		rc = tree_find(r->tree, path, &item, &r->k->inv->err);
+		if (rc == 0 && item != NULL && item_type_has_fields(item->type)) {
+			rc = err_set(&r->k->inv->err, KLUIS_EINVAL,
+				"'%s' is a %s, no file: left out ('kluis export' writes it)", path,
+				item_type_name(item->type));
+			is_local = true;
+		}
 		rc = rc != 0 ? rc
 			     : get_file_to(r->tree, item, local, named, &config, &is_local, &moved,
 				       &r->k->inv->err);
@@ -152,8 +158,10 @@ static uint64_t tree_bytes(const struct tree *tree, const struct tree_item *item
 	struct tree_item **children;
 	size_t n;
 
-	if (item != NULL && item->type == ITEM_FILE) {
-		return tree_file_stat(item, &file, &ignored) == 0 ? file.size : 0;
+	if (item != NULL && item->type != ITEM_FOLDER) {
+		return item->type == ITEM_FILE && tree_file_stat(item, &file, &ignored) == 0
+			       ? file.size
+			       : 0;
 	}
 	children = tree_children(tree, item, &n);
 	for (size_t i = 0; i < n; i++) {
@@ -188,7 +196,7 @@ static int get_source(struct reader *r, const char *path, const char *destinatio
 	local = into && item != NULL ? x_asprintf("%s/%s", destination, item->name)
 				     : x_strdup(destination);
 	r->total += tree_bytes(r->tree, item);
-	if (item != NULL && item->type == ITEM_FILE) {
+	if (item != NULL && item->type != ITEM_FOLDER) {
 		return get_one(r, path, local, true);
 	}
 	if (invocation_value(inv, "recursive") == NULL) {
@@ -275,10 +283,15 @@ static int cat_body(struct app *k)
 		progress_init(&r.progress, &inv->out, "cat");
 		rc = reader_open(&r, vault_name);
 		rc = rc != 0 ? rc : tree_find(r.tree, path, &item, &inv->err);
-		if (rc == 0 && (item == NULL || item->type != ITEM_FILE)) {
-			rc = err_set(&inv->err, KLUIS_EINVAL, "'%s' is no file", inv->args[i]);
+		if (rc == 0 && (item == NULL || item->type == ITEM_FOLDER)) {
+			rc = err_set(&inv->err, KLUIS_EINVAL, "'%s' is a folder", inv->args[i]);
+		} else if (rc == 0 && item_type_has_fields(item->type)) {
+			rc = stdout_write(NULL,
+				bytes_str(item_fields_of(item->type, item->body).value[ITEM_TEXT]),
+				&inv->err);
+		} else if (rc == 0) {
+			rc = get_file(r.tree, item, &config, &moved, &inv->err);
 		}
-		rc = rc != 0 ? rc : get_file(r.tree, item, &config, &moved, &inv->err);
 		reader_release(&r);
 	}
 	return rc;
@@ -294,9 +307,12 @@ static void ls_row(const struct tree_item *item, const char *path, json_t *rows)
 	struct tree_file file = {.size = 0};
 	struct err ignored = {0};
 	bool is_file = item->type == ITEM_FILE && tree_file_stat(item, &file, &ignored) == 0;
-	json_t *row = json_pack(
-		"{s:s, s:s}", "name", path, "type", item->type == ITEM_FOLDER ? "folder" : "file");
+	json_t *row = json_pack("{s:s, s:s}", "name", path, "type", item_type_name(item->type));
+	const json_t *modified = json_object_get(item->body, "mtime_ms");
 
+	if (item_type_has_fields(item->type) && json_is_integer(modified)) {
+		(void)json_object_set(row, "modified", (json_t *)modified);
+	}
 	if (is_file) {
 		(void)json_object_set_new(row, "size", json_integer((json_int_t)file.size));
 		(void)json_object_set_new(row, "modified", json_integer((json_int_t)file.mtime_ms));
@@ -347,7 +363,7 @@ static int ls_body(struct app *k)
 	progress_init(&r.progress, &inv->out, "ls");
 	rc = reader_open(&r, vault_name);
 	rc = rc != 0 ? rc : tree_find(r.tree, path, &item, &inv->err);
-	if (rc == 0 && item != NULL && item->type == ITEM_FILE) {
+	if (rc == 0 && item != NULL && item->type != ITEM_FOLDER) {
 		ls_row(item, item->name, rows);
 	} else if (rc == 0) {
 		ls_folder(r.tree, item, "", invocation_value(inv, "recursive") != NULL, rows);

@@ -28,6 +28,13 @@ static void writer_progress(void *arg, uint64_t bytes)
 	progress_set(&w->progress, bytes, w->total);
 }
 
+static void writer_notice(void *arg, const struct change_notice *notice)
+{
+	const struct writer *w = arg;
+
+	app_notice(w->k->inv, notice);
+}
+
 /* What fails for one source alone is said, counted, and does not stop the others. */
 static int writer_local(struct writer *w, int rc)
 {
@@ -96,7 +103,7 @@ static int writer_tree(struct writer *w, const char *local, const char *path, un
 			_cleanup_(x_freep) char *child = x_asprintf("%s/%s", local, name);
 			_cleanup_(x_freep) char *there = app_join(path, name);
 
-			rc = tree_name_valid(name)
+			rc = item_name_valid(name)
 				     ? writer_entry(w, child, there, depth)
 				     : writer_local(w, err_set(&inv->err, KLUIS_EINVAL,
 							       "'%s' has a name that cannot be "
@@ -175,7 +182,7 @@ static int writer_source(struct writer *w, const char *source, const char *path,
 			       : err_set(&inv->err, KLUIS_EINVAL,
 					 "what comes from stdin needs a name: VAULT:/PATH");
 	}
-	if (strcmp(place, "/") != 0 && !tree_name_valid(app_base_name(place))) {
+	if (strcmp(place, "/") != 0 && !item_name_valid(app_base_name(place))) {
 		return writer_local(
 			w, err_set(&inv->err, KLUIS_EINVAL,
 				   "'%s': no file in a vault can be called '%s': left out", source,
@@ -210,7 +217,8 @@ static void put_print(const struct writer *w, const struct put_result *result)
 
 static int writer_open(struct writer *w, const char *vault_name, bool force)
 {
-	struct put_config config = {.progress = writer_progress, .arg = w, .force = force};
+	struct put_config config = {
+		.progress = writer_progress, .notice = writer_notice, .arg = w, .force = force};
 	int rc = app_open_vault(w->k, vault_name, &w->vault);
 
 	return rc != 0 ? rc : put_new(w->vault, &config, &w->put, &w->k->inv->err);
@@ -291,9 +299,8 @@ static int rm_tree(struct writer *w, struct tree_item *item, const char *path)
 	}
 	if (rc == 0 && w->doomed != NULL) {
 		(void)json_array_append_new(
-			w->doomed, json_pack("{s:s, s:o}", "type",
-					   item->type == ITEM_FOLDER ? "folder" : "file", "path",
-					   json_sprintf("%s:%s", w->vault_name, path)));
+			w->doomed, json_pack("{s:s, s:o}", "type", item_type_name(item->type),
+					   "path", json_sprintf("%s:%s", w->vault_name, path)));
 		return 0;
 	}
 	return rc != 0 ? rc : put_remove(w->put, path, &w->k->inv->err);
