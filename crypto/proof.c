@@ -9,6 +9,13 @@ static void proof_login_message(const struct proof_login *p, uint8_t ret[HASH_BY
 		bytes_of(p->device_id, ID_BYTES));
 }
 
+static void proof_device_message(const struct proof_device *p, uint8_t ret[HASH_BYTES])
+{
+	HASH_TH(ret, "kluis/v1/device-login", bytes_of(p->cluster_id, ID_BYTES),
+		bytes_of(p->m1, PROOF_M1_BYTES), bytes_of(p->user_id, ID_BYTES),
+		bytes_of(p->device_id, ID_BYTES));
+}
+
 static void proof_enrol_message(const struct proof_enrol *p, uint8_t ret[HASH_BYTES])
 {
 	HASH_TH(ret, "kluis/v1/service-enrol", bytes_of(p->cluster_id, ID_BYTES), p->token,
@@ -47,6 +54,24 @@ int proof_login_verify(const struct proof_login *proof, const struct key_pub *de
 	uint8_t message[HASH_BYTES];
 
 	proof_login_message(proof, message);
+	return proof_verify(device, message, signature, e);
+}
+
+int proof_device_sign(const struct proof_device *proof, const struct key *device,
+	struct buf *ret_signature, struct err *e)
+{
+	uint8_t message[HASH_BYTES];
+
+	proof_device_message(proof, message);
+	return proof_sign(device, message, ret_signature, e);
+}
+
+int proof_device_verify(const struct proof_device *proof, const struct key_pub *device,
+	struct bytes signature, struct err *e)
+{
+	uint8_t message[HASH_BYTES];
+
+	proof_device_message(proof, message);
 	return proof_verify(device, message, signature, e);
 }
 

@@ -1,5 +1,6 @@
-/* Proofs of possession of a device key that service accounts give (docs/format-crypto.md, "Service
- * proofs"): at enrolment, and for each session. All are sig 2, 64 bytes. */
+/* Proofs of possession of a device key (docs/format-crypto.md, "Service proofs"): those that
+ * service accounts give at enrolment and for each session, and a person's device beside her
+ * password. All are sig 2, 64 bytes. */
 #ifndef KLUIS_CRYPTO_PROOF_H
 #define KLUIS_CRYPTO_PROOF_H
 
@@ -17,6 +18,19 @@ KLUIS_MUST_CHECK int proof_login_sign(const struct proof_login *proof, const str
 	struct buf *ret_signature, struct err *e);
 /* KLUIS_EVERIFY unless by this device key. */
 KLUIS_MUST_CHECK int proof_login_verify(const struct proof_login *proof,
+	const struct key_pub *device, struct bytes signature, struct err *e);
+
+/* TH("kluis/v1/device-login", cluster_id, M1, user_id, device_id): by an enrolled device of the
+ * person whose password made M1 (crypto/srp). */
+enum { PROOF_M1_BYTES = 32 };
+struct proof_device {
+	uint8_t cluster_id[ID_BYTES];
+	uint8_t m1[PROOF_M1_BYTES];
+	uint8_t user_id[ID_BYTES], device_id[ID_BYTES];
+};
+KLUIS_MUST_CHECK int proof_device_sign(const struct proof_device *proof, const struct key *device,
+	struct buf *ret_signature, struct err *e);
+KLUIS_MUST_CHECK int proof_device_verify(const struct proof_device *proof,
 	const struct key_pub *device, struct bytes signature, struct err *e);
 
 /* TH("kluis/v1/service-enrol", cluster_id, token, account, genesis_hash, device_hash): by the key

@@ -20,6 +20,7 @@ enum config_type {
 	CONFIG_ADDRESS, /* struct address */
 	CONFIG_LEVEL,	/* enum log_level */
 	CONFIG_ROLE,	/* bool: standby */
+	CONFIG_WHO,	/* enum config_registration */
 };
 
 struct config_key {
@@ -57,6 +58,9 @@ static const struct config_key config_keys[] = {
 	KEY("api", "key", CONFIG_PATH, api_key_file, true),
 	KEY("api", "ca", CONFIG_PATH, api_ca_file, true),
 	NUMBER("api", "stale_ms", api_stale_ms, false, API_STALE_MS_MIN, API_STALE_MS_MAX),
+	KEY("accounts", "registration", CONFIG_WHO, registration, false),
+	NUMBER("accounts", "recovery_delay_s", recovery_delay_s, false, 0, RECOVERY_DELAY_S_MAX),
+	NUMBER("accounts", "srp_group", srp_group, false, 2, 5),
 	KEY("link", "listen", CONFIG_ADDRESS, link_listen, true),
 	KEY("link", "certificate", CONFIG_PATH, link_certificate_file, true),
 	KEY("link", "key", CONFIG_PATH, link_key_file, true),
@@ -158,6 +162,27 @@ static int config_level_parse(const char *value, enum log_level *ret_level)
 	return KLUIS_EINVAL;
 }
 
+const char *config_registration_name(enum config_registration registration)
+{
+	static const char *const names[] = {[REGISTRATION_CLOSED] = "closed",
+		[REGISTRATION_INVITE] = "invite",
+		[REGISTRATION_OPEN] = "open"};
+
+	assert((size_t)registration < ARRAY_SIZE(names));
+	return names[registration];
+}
+
+static int config_registration_parse(const char *value, enum config_registration *ret_registration)
+{
+	for (enum config_registration i = REGISTRATION_CLOSED; i <= REGISTRATION_OPEN; i++) {
+		if (strcmp(value, config_registration_name(i)) == 0) {
+			*ret_registration = i;
+			return 0;
+		}
+	}
+	return KLUIS_EINVAL;
+}
+
 static void config_set_text(char **to, char *value)
 {
 	free(*to);
@@ -204,6 +229,9 @@ static const char *config_store(
 	case CONFIG_LEVEL:
 		return config_level_parse(value, to) == 0 ? NULL
 							  : "must be err, warn, info or debug";
+	case CONFIG_WHO:
+		return config_registration_parse(value, to) == 0 ? NULL
+								 : "must be open, invite or closed";
 	case CONFIG_ROLE:
 		*(bool *)to = strcmp(value, "standby") == 0;
 		return *(bool *)to || strcmp(value, "voter") == 0 ? NULL
@@ -464,6 +492,8 @@ static struct config *config_new(const char *path)
 	config->disk_floor_percent = 10;
 	config->gone_after_s = MEMBER_GONE_MS / 1000;
 	config->backup_copies = 3;
+	config->registration = REGISTRATION_INVITE;
+	config->srp_group = 3;
 	return config;
 }
 
@@ -532,6 +562,8 @@ static bool config_value_equal(const struct config_key *key, const void *a, cons
 			       ((const struct address *)b)->host);
 	case CONFIG_ROLE:
 		return *(const bool *)a == *(const bool *)b;
+	case CONFIG_WHO:
+		return *(const enum config_registration *)a == *(const enum config_registration *)b;
 	case CONFIG_LEVEL:
 		break;
 	}

@@ -16,6 +16,9 @@ enum {
 	CONFIG_SSH_KEY_BYTES = 51, /* lp32 "ssh-ed25519" | lp32 key32 (RFC 8709). */
 };
 
+/* Who may make an account for herself; the same at all nodes. */
+enum config_registration { REGISTRATION_CLOSED, REGISTRATION_INVITE, REGISTRATION_OPEN };
+
 /* One [site NAME] section: every member of the cluster, this node's own site too. */
 struct config_site {
 	char name[NODE_NAME_BYTES_MAX + 1];
@@ -45,6 +48,10 @@ struct config {
 	struct address api_listen;
 	char *api_certificate_file, *api_key_file, *api_ca_file;
 	uint64_t api_stale_ms; /* Stale reads stop when the leader was last heard before that. */
+	/* [accounts] */
+	enum config_registration registration;
+	uint64_t recovery_delay_s; /* A session that a recovery code made may act after so long. */
+	uint64_t srp_group;	   /* That new verifiers are of. */
 	/* [link] */
 	struct address link_listen;
 	char *link_certificate_file, *link_key_file, *link_ca_file;
@@ -83,6 +90,8 @@ struct config_setting {
 };
 /* The nth, from 0; false behind the last. */
 bool config_setting_at(size_t n, struct config_setting *ret_setting);
+/* "open", "invite", "closed". */
+const char *config_registration_name(enum config_registration registration);
 /* The wire form of "ssh-ed25519 AAAA... [comment]". KLUIS_EINVAL for any other key. */
 KLUIS_MUST_CHECK int config_ssh_key_parse(const char *text, uint8_t ret_wire[CONFIG_SSH_KEY_BYTES]);
 

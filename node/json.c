@@ -1,6 +1,7 @@
 #include "node/json.h"
 
 #include <assert.h>
+#include <malloc.h>
 #include <string.h>
 
 #include "base/text.h"
@@ -35,6 +36,24 @@ static void reader_fail(struct json_in *reader, const char *name, const char *wh
 	if (reader->rc == 0) {
 		reader->rc = err_set(reader->e, KLUIS_EINVAL, "'%s' %s", name, what);
 	}
+}
+
+static void *clearing_malloc(size_t bytes)
+{
+	return malloc(bytes);
+}
+
+static void clearing_free(void *ptr)
+{
+	if (ptr != NULL) {
+		explicit_bzero(ptr, malloc_usable_size(ptr));
+		free(ptr);
+	}
+}
+
+void json_clear_freed(void)
+{
+	json_set_alloc_funcs(clearing_malloc, clearing_free);
 }
 
 void json_in_begin(struct json_in *reader, struct bytes body, struct err *e)
@@ -167,6 +186,58 @@ bool json_in_bool(struct json_in *reader, const char *name)
 	}
 	reader->used++;
 	return json_is_true(value);
+}
+
+/* Takes a reference of value, which may be NULL when reader has failed. */
+static void reader_enter(struct json_in *reader, const json_t *value, struct json_in *ret_inner)
+{
+	*ret_inner = (struct json_in){.e = reader->e, .rc = reader->rc};
+	if (reader->rc == 0) {
+		/* Only counted: nothing is written through it. */
+		ret_inner->root = json_incref((json_t *)(uintptr_t)value);
+	}
+}
+
+void json_in_enter(struct json_in *reader, const char *name, struct json_in *ret_inner)
+{
+	const json_t *value = reader_take(reader, name, JSON_OBJECT);
+
+	reader_enter(reader, value, ret_inner);
+}
+
+void json_in_leave(struct json_in *reader, struct json_in *inner)
+{
+	int rc = json_in_end(inner);
+
+	if (reader->rc == 0) {
+		reader->rc = rc;
+	}
+}
+
+size_t json_in_objects(struct json_in *reader, const char *name, size_t max)
+{
+	const json_t *array = reader_take(reader, name, JSON_ARRAY);
+	size_t n = array == NULL ? 0 : json_array_size(array);
+
+	if (array != NULL && (n == 0 || n > max)) {
+		reader_fail(reader, name, "has too few or too many items");
+	}
+	return reader->rc == 0 ? n : 0;
+}
+
+void json_in_enter_nth(
+	struct json_in *reader, const char *name, size_t n, struct json_in *ret_inner)
+{
+	const json_t *value = NULL;
+
+	if (reader->rc == 0) {
+		value = json_array_get(json_object_get(reader->root, name), n);
+		assert(value != NULL);
+		if (!json_is_object(value)) {
+			reader_fail(reader, name, "holds what is no object");
+		}
+	}
+	reader_enter(reader, value, ret_inner);
 }
 
 size_t json_in_u64s(struct json_in *reader, const char *name, uint64_t *to, size_t max)

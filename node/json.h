@@ -17,6 +17,10 @@ struct json_in {
 	struct err *e;
 };
 
+/* What is freed is cleared: codes, shares and seeds pass through here. For the whole process,
+ * before any other call. */
+void json_clear_freed(void);
+
 /* Parses; always to be followed by json_in_end(). e takes the first error's text. */
 void json_in_begin(struct json_in *reader, struct bytes body, struct err *e);
 /* 0, or KLUIS_EINVAL (a field missing, of another type, out of range, or unknown); frees. */
@@ -36,6 +40,14 @@ uint64_t json_in_u64(struct json_in *reader, const char *name, uint64_t min, uin
 bool json_in_bool(struct json_in *reader, const char *name);
 /* 1 .. max whole numbers of 0 .. INT64_MAX; returns how many. */
 size_t json_in_u64s(struct json_in *reader, const char *name, uint64_t *to, size_t max);
+/* An object inside: read its fields, then json_in_leave(). When it is not there, or is none, its
+ * reader fails as this one does. */
+void json_in_enter(struct json_in *reader, const char *name, struct json_in *ret_inner);
+void json_in_leave(struct json_in *reader, struct json_in *inner);
+/* A list of 1 .. max objects; returns how many. Then json_in_enter_nth() for each. */
+size_t json_in_objects(struct json_in *reader, const char *name, size_t max);
+void json_in_enter_nth(
+	struct json_in *reader, const char *name, size_t n, struct json_in *ret_inner);
 
 /* Writing. All take over nothing but what they return. */
 json_t *json_make_id(const uint8_t id[16]);

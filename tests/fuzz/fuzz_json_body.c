@@ -7,7 +7,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct json_in reader;
+	struct json_in reader, inner;
 	struct buf text = BUF_INIT, binary = BUF_INIT;
 	uint64_t pages[64];
 	uint8_t id[16];
@@ -28,8 +28,22 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	(void)json_in_bool(&reader, "on");
 	n = json_in_u64s(&reader, "pages", pages, 64);
+	if (json_in_has(&reader, "srp")) {
+		json_in_enter(&reader, "srp", &inner);
+		json_in_hex(&inner, "user_id", id, sizeof id);
+		json_in_leave(&reader, &inner);
+	}
+	if (json_in_has(&reader, "shares")) {
+		size_t shares = json_in_objects(&reader, "shares", 4);
+
+		for (size_t i = 0; i < shares; i++) {
+			json_in_enter_nth(&reader, "shares", i, &inner);
+			json_in_binary(&inner, "share", 32, &binary);
+			json_in_leave(&reader, &inner);
+		}
+	}
 	rc = json_in_end(&reader);
-	if (text.len > 64 || binary.len > 1024 || n > 64 || (rc != 0) != (e.code != 0)) {
+	if (text.len > 64 || binary.len > 1024 + 4 * 32 || n > 64 || (rc != 0) != (e.code != 0)) {
 		abort();
 	}
 	buf_release(&text);

@@ -18,6 +18,7 @@
 #include "crypto/member.h"
 #include "crypto/merkle.h"
 #include "crypto/page.h"
+#include "crypto/proof.h"
 #include "crypto/seal.h"
 #include "tests/unit/crypto/lib/kat_keyring.h"
 
@@ -101,6 +102,24 @@ static int run_sig_verify(struct kat_run *run)
 		kat_bytes(run, "pub"), &pub, NULL);
 
 	return rc != 0 ? rc : sign_verify(pub, kat_bytes(run, "msg"), kat_bytes(run, "sig"), NULL);
+}
+
+static int run_device_login(struct kat_run *run)
+{
+	_cleanup_(key_pub_freep) struct key_pub *device = NULL;
+	uint8_t message[HASH_BYTES];
+	struct proof_device proof;
+	int rc = key_pub_decode(KEY_ECDSA_P256, kat_bytes(run, "pub"), &device, NULL);
+
+	take_id(run, "cluster_id", proof.cluster_id);
+	kat_fixed(run, kat_bytes(run, "M1"), proof.m1, sizeof proof.m1);
+	take_id(run, "user_id", proof.user_id);
+	take_id(run, "device_id", proof.device_id);
+	rc = rc != 0 ? rc : proof_device_verify(&proof, device, kat_bytes(run, "sig"), NULL);
+	HASH_TH(message, "kluis/v1/device-login", id_of(proof.cluster_id), hash_of(proof.m1),
+		id_of(proof.user_id), id_of(proof.device_id));
+	kat_put_bytes(run, "msg", hash_of(message));
+	return rc;
 }
 
 static void put_sym(struct kat_run *run, unsigned sym, struct bytes salt, struct bytes ikm,
@@ -700,6 +719,7 @@ static const struct kat_op kat_ops[] = {
 	{"hkdf", run_hkdf},
 	{"kid", run_kid},
 	{"sig_verify", run_sig_verify},
+	{"device_login", run_device_login},
 	{"seal", run_seal},
 	{"seal_open", run_seal_open},
 	{"ident", run_ident},
@@ -739,7 +759,6 @@ static const struct kat_op kat_ops[] = {
 	{"srp_client", NULL},
 	{"srp_unknown", NULL},
 	{"token", NULL},
-	{"device_login", NULL},
 	{"chat_chain", NULL},
 	{"chat_pad", NULL},
 	{"chat", NULL},

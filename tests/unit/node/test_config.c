@@ -18,7 +18,8 @@ static const char config_good[] =
 	"ssh_host_key = ssh-ed25519 "
 	"AAAAC3NzaC1lZDI1NTE5AAAAIHk0rP/+0dNyuIDWQfG2lS7bT+8qzV5mZC3eBvQWqXfF c\n"
 	"[site utr]\nid = 3\nlink = c.example:7103\n"
-	"[site gro]\nid = 4\nlink = d.example:7104\nrole = standby\n";
+	"[site gro]\nid = 4\nlink = d.example:7104\nrole = standby\n"
+	"[accounts]\nregistration = open\nrecovery_delay_s = 3600\n";
 
 static int load_in(const char *dir, const char *text, struct config **ret_config, struct err *e)
 {
@@ -59,6 +60,9 @@ static void test_good(void **state)
 	assert_int_equal(config->cache_mib, 64);
 	assert_int_equal(config->backup_copies, 3);
 	assert_int_equal(config->api_stale_ms, 10000);
+	assert_int_equal(config->registration, REGISTRATION_OPEN);
+	assert_int_equal(config->recovery_delay_s, 3600);
+	assert_int_equal(config->srp_group, 3);
 	config_free(config);
 }
 
@@ -81,6 +85,9 @@ static void test_bad(void **state)
 		{"cache_mib = 64", "cache_mib = 1", "'cache_mib' must be a number from 8 to 65536"},
 		{"key = a.key", "key = a.key\nstale_ms = 999", "from 1000 to 600000"},
 		{"key = a.key", "key = a.key\nstale_ms = 600001", "from 1000 to 600000"},
+		{"= open", "= Open", "'registration' must be open, invite or closed"},
+		{"delay_s = 3600", "delay_s = 1209601", "from 0 to 1209600"},
+		{"recovery_delay_s = 3600", "srp_group = 1", "from 2 to 5"},
 		{"key = a.key\n", "", "[api] 'key' is missing"},
 		{"link = a.example:7101\n", "", "[site ams] 'link' is missing"},
 		{"[site utr]\nid = 3", "[site utr]\nid = 1", "'ams' and 'utr' have the same id"},
@@ -148,6 +155,7 @@ static void test_difference(void **state)
 		{"key = a.key", "key = b.key", "[api] key"},
 		{"127.0.0.1:7002", "127.0.0.1:7003", "[api] listen"},
 		{"c.example:7103", "e.example:7103", "[site utr] link"},
+		{"= open", "= invite", "[accounts] registration"},
 		{"ssh_user = bk", "ssh_user = bl", "[site rtd] ssh_user"},
 		{"role = standby", "role = voter", "[site gro] role"},
 		{"[site utr]", "[site utx]", "[site utr]"},
