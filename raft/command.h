@@ -51,8 +51,9 @@ enum command_type {
 
 enum {
 	COMMAND_VERSION = 1,
-	FEATURE_LEVEL = 2,	   /* The newest that this binary can apply. */
-	FEATURE_LEVEL_MEMBERS = 2, /* From which on members change. */
+	FEATURE_LEVEL = 3,	     /* The newest that this binary can apply. */
+	FEATURE_LEVEL_MEMBERS = 2,   /* From which on members change. */
+	FEATURE_LEVEL_DELETIONS = 3, /* ... deletions pass while new writes are refused. */
 	COMMAND_BYTES_MAX = ENTRY_BYTES_MAX - 64,
 	COMMAND_ACTOR_BYTES_MAX = 64,
 	IDEMPOTENCY_KEY_BYTES_MAX = 128,

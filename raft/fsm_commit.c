@@ -239,6 +239,15 @@ static void commit_move_head(struct apply *a, struct commit *m)
 	vault_store_put(a->txn, &m->vault);
 }
 
+/* What makes room passes while new writes are refused: tombstones, and with them the page of the
+ * folder that listed what is deleted. */
+static bool commit_makes_room(const struct apply *a, struct bytes entries)
+{
+	return commit_only_tombstones(entries) ||
+	       (a->cluster.feature_level >= FEATURE_LEVEL_DELETIONS &&
+		       commit_is_deletion(entries, DELETION_PAGE_BYTES_MAX));
+}
+
 static int commit_run(struct apply *a, struct commit *m)
 {
 	struct bytes entries = m->c->entries;
@@ -252,7 +261,7 @@ static int commit_run(struct apply *a, struct commit *m)
 		return rc > 0 ? 0 : rc;
 	}
 	rc = commit_check_head(a, m);
-	if (rc == 0 && !commit_only_tombstones(m->c->entries)) {
+	if (rc == 0 && !commit_makes_room(a, m->c->entries)) {
 		rc = apply_writable(a);
 	}
 	while (rc == 0 && commit_entry_next(&entries, &entry)) {

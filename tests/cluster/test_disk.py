@@ -103,6 +103,7 @@ class Disk(unittest.TestCase):
         c = self.cluster
         (c.top / "low").write_bytes(b"low" * 1000)
         c.client("put", c.top / "low", "v:/low", profile=self.profile)
+        c.client("put", c.top / "low", "v:/goes", profile=self.profile)
         c.client("vault", "create", "other", profile=self.profile)
         with disks(c, lambda site: Tmpfs(c, site, 768), SITES) as there:
             marks = {site: c.log_mark(site) for site in SITES}
@@ -120,6 +121,8 @@ class Disk(unittest.TestCase):
                 return self.term() == term
             wait_until("leadership stays where it is", 60, calm)
             c.client("get", "v:/low", c.top / "low-back", profile=self.profile)
+            c.client("rm", "v:/goes", profile=self.profile)  # That is how room is made.
+            self.assertEqual(c.client("ls", "v:/", profile=self.profile).stdout.split(), ["low"])
             for site in SITES:
                 there[site].give_back()
             for site in SITES:

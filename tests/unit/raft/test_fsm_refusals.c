@@ -456,6 +456,49 @@ static void test_read_only(void **state)
 	assert_int_equal(fixture_machine_do(&w->m, &on), KLUIS_ENOTFOUND);
 }
 
+/* One page deleted, another one in place of the folder's, as `kluis rm` does. */
+static void deletion(struct world *w, unsigned bucket, unsigned more, struct buf *command)
+{
+	_cleanup_(buf_release) struct buf entries = BUF_INIT;
+
+	fixture_entry(&w->c, 0, w->c.revision[0] + 1, 0, 9, false, &entries);
+	for (unsigned page = 1; page <= more; page++) {
+		fixture_entry(&w->c, page, w->c.revision[page] + 1, bucket, 9, false, &entries);
+	}
+	fixture_commit(&w->c, buf_bytes(&entries), 2 + more, false, command);
+}
+
+/* Half of the nodes are low: what removes a page may bring its folder's along, from that level of
+ * all nodes on at which they all agree to it. */
+static void test_deletions_while_read_only(void **state)
+{
+	struct world *w = *state;
+	_cleanup_(buf_release) struct buf command = BUF_INIT;
+
+	for (uint64_t node = 1; node <= 3; node++) {
+		struct command low = {
+			.type = COMMAND_READONLY, .readonly = {.node = node, .on = true}};
+
+		assert_int_equal(fixture_machine_do(&w->m, &low), 0);
+	}
+	deletion(w, 12, 1, &command);
+	expect(w, &command, KLUIS_EREADONLY);
+	for (uint64_t node = 1; node <= 6; node++) {
+		struct command known = {.type = COMMAND_NODE_ANNOUNCE,
+			.node_announce = {.node = node,
+				.feature_level = FEATURE_LEVEL_DELETIONS,
+				.site = bytes_str("s"),
+				.version = bytes_str("s")}};
+
+		assert_int_equal(fixture_machine_do(&w->m, &known), 0);
+	}
+	/* 4 x 128 KiB with their heads are within the bound, with one more beyond it. */
+	deletion(w, 17, 5, &command);
+	expect(w, &command, KLUIS_EREADONLY);
+	deletion(w, 17, 4, &command);
+	expect(w, &command, 0);
+}
+
 static void test_vault_create_refusals(void **state)
 {
 	struct world *w = *state;
@@ -596,6 +639,7 @@ int main(void)
 		T(test_device_revoked),
 		T(test_identity_refusals),
 		T(test_read_only),
+		T(test_deletions_while_read_only),
 		T(test_vault_create_refusals),
 		T(test_idempotency),
 		T(test_patch_and_delete),
