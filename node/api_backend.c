@@ -63,6 +63,11 @@ static bool backend_quarantined(struct api_backend *backend)
 	return replica_quarantined(replica_of(backend));
 }
 
+static void backend_doubt(struct api_backend *backend, const char *what)
+{
+	replica_doubt(replica_of(backend), what);
+}
+
 void api_backend_replica_init(struct api_backend_replica *self, struct replica *replica)
 {
 	*self = (struct api_backend_replica){
@@ -78,6 +83,7 @@ void api_backend_replica_init(struct api_backend_replica *self, struct replica *
 				.reload = backend_reload,
 				.status = backend_status,
 				.quarantined = backend_quarantined,
+				.doubt = backend_doubt,
 			},
 		.replica = replica,
 	};

@@ -27,8 +27,9 @@ struct api_backend {
 	/* As replica_reload(). */
 	int (*reload)(struct api_backend *backend, struct err *e);
 	void (*status)(struct api_backend *backend, struct replica_status *ret_status);
-	/* As replica_quarantined(). */
+	/* As replica_quarantined(), replica_doubt(). */
 	bool (*quarantined)(struct api_backend *backend);
+	void (*doubt)(struct api_backend *backend, const char *what);
 };
 
 /* Over a running replica. */

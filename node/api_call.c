@@ -352,10 +352,24 @@ static unsigned viewed_more(struct api_call *call, int rc)
 	return op_wait(&call->op, CALL_MORE);
 }
 
+/* What the store does not give back as it was written is never shown; another site has it. */
+static int view_doubt(struct api_call *call, int rc)
+{
+	struct api_backend *backend = call->api->config.backend;
+
+	if (rc != KLUIS_ECORRUPT && rc != KLUIS_EIO) {
+		return rc;
+	}
+	if (call->view != NULL) {
+		backend->doubt(backend, call->e.text);
+	}
+	return call_fail(call, KLUIS_EBEHIND, "this node cannot read its store");
+}
+
 static unsigned step_viewed(struct op *op)
 {
 	struct api_call *call = call_of(op);
-	int rc = op->rc;
+	int rc = view_doubt(call, op->rc);
 
 	view_close(call);
 	switch (call->phase) {

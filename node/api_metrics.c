@@ -137,6 +137,9 @@ static void print_replica(const struct replica_status *replica, struct buf *to)
 	print_one(to, "kluis_raft_begun", "gauge", "All members have met: this node takes part.",
 		replica->begun);
 	print_one(to, "kluis_raft_ready", "gauge", "In touch with a leader.", replica->ready);
+	print_one(to, "kluis_raft_voters", "gauge", "In the configuration.", replica->voters);
+	print_one(to, "kluis_raft_voters_wanted", "gauge", "By the operators; 0: not said yet.",
+		replica->voters_wanted);
 	print_one(to, "kluis_raft_term", "gauge", "Current term.", replica->term);
 	print_one(to, "kluis_raft_commit_index", "gauge", "Committed.", replica->commit_index);
 	print_one(to, "kluis_raft_applied_index", "gauge", "Applied.", replica->applied_index);
@@ -148,6 +151,8 @@ static void print_replica(const struct replica_status *replica, struct buf *to)
 		to, "kluis_store_read_only", "gauge", "Below the disk floor.", replica->read_only);
 	print_one(to, "kluis_store_quarantined", "gauge", "A majority disagrees with our state.",
 		replica->quarantined);
+	print_one(to, "kluis_store_damaged", "gauge",
+		"What was read back was not what was written.", replica->damage[0] != 0);
 	print_one(to, "kluis_disk_free_bytes", "gauge", "Of the data disk.", replica->free_bytes);
 	print_peers(replica, to);
 }

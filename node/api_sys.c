@@ -44,7 +44,7 @@ struct check {
 	bool ok, critical;
 	char text[384];
 };
-enum { CHECKS = 9 };
+enum { CHECKS = 11 };
 
 static void check_set(
 	struct check *check, const char *name, bool ok, bool critical, const char *text)
@@ -136,6 +136,26 @@ static void check_state(struct check *check, const struct replica_status *status
 	}
 }
 
+/* What the store did not give back as it was written. */
+static void check_store(struct check *check, const struct replica_status *status)
+{
+	check_set(check, "store", status->damage[0] == 0, true, "no damage was found");
+	if (status->damage[0] != 0) {
+		(void)snprintf(check->text, sizeof check->text,
+			"damaged, to be replaced by a peer's ('kluisd rebuild' does it by hand): "
+			"%s",
+			status->damage);
+	}
+}
+
+/* With fewer voters than the operators want, fewer may be lost. */
+static void check_voters(struct check *check, const struct replica_status *status)
+{
+	check_set(check, "voters", status->voters >= status->voters_wanted, false, "");
+	(void)snprintf(check->text, sizeof check->text, "%u of %u wanted voters", status->voters,
+		status->voters_wanted);
+}
+
 static void checks_make(
 	struct api_call *call, const struct sys_view *view, struct check checks[CHECKS])
 {
@@ -155,6 +175,8 @@ static void checks_make(
 		status->certificate_not_after_ms);
 	check_shipping(&checks[7], call->api);
 	check_members(&checks[8], status);
+	check_store(&checks[9], status);
+	check_voters(&checks[10], status);
 }
 
 int sys_health_read(struct api_call *call)

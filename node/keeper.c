@@ -152,6 +152,9 @@ static int keeper_gather(struct keeper *keeper, struct keeper_facts *facts)
 	rc = replica_read_begin(keeper->replica, &kv);
 	if (rc == 0) {
 		rc = keeper_read(keeper, kv, facts, &e);
+		if (rc == KLUIS_ECORRUPT) {
+			replica_doubt(keeper->replica, e.text);
+		}
 		replica_read_end(keeper->replica);
 	}
 	if (rc != 0 && rc != KLUIS_EBEHIND) {

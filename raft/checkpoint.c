@@ -280,8 +280,8 @@ static void checkpoint_wait(struct checkpoint *c, uint64_t peer)
 
 int checkpoint_manifest(struct replica *r, uint64_t peer, uint64_t min_index)
 {
-	if (atomic_load(&r->quarantined)) {
-		return 0; /* Not from a store that is wrong: the next leader is asked. */
+	if (atomic_load(&r->quarantined) || atomic_load(&r->doubted)) {
+		return 0; /* Not from a store that is wrong or damaged: another one is asked. */
 	}
 	for (struct checkpoint *c = r->checkpoint; c != NULL; c = c->next) {
 		if (c->ready && c->snapshot.index >= min_index) {

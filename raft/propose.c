@@ -127,38 +127,23 @@ static int proposer_check(struct replica *r, struct bytes command)
 									       : 0;
 }
 
-/* Large entries are applied one or two a second: over a shorter time it would seem that nothing
- * moves. */
-static void proposer_rate(struct proposer *p, uint64_t now_ms)
+static uint64_t propose_waited(const struct propose_list *list, uint64_t now_ms)
 {
-	if (now_ms - p->rate_ms < PROPOSALS_RATE_MS) {
-		return;
-	}
-	p->rate_before = now_ms - p->rate_ms < 2 * PROPOSALS_RATE_MS ? p->rate_now : 0;
-	p->rate_now = 0;
-	p->rate_ms = now_ms;
-}
-
-static bool propose_has_waited(const struct propose *req, uint64_t now_ms)
-{
-	return req != NULL && now_ms - req->entered_ms > PROPOSALS_WAITED_MS_MIN;
+	return list->head == NULL ? 0 : now_ms - list->head->entered_ms;
 }
 
 /* More comes than can be done: who waits behind all that would wait in vain, for his own time is up
  * before, and what is then done for him is lost to others. Refused at once he can try another
- * time. Not while nothing moves: an election is waited for. */
+ * time. */
 static bool proposer_is_behind(struct replica *r)
 {
 	struct proposer *p = &r->proposer;
 	uint64_t now_ms = replica_now(r);
-	uint64_t waiting = p->queued.n + p->sent.n, applied, over_ms;
+	uint64_t sent_ms = propose_waited(&p->sent, now_ms),
+		 queued_ms = propose_waited(&p->queued, now_ms);
 
-	proposer_rate(p, now_ms);
-	applied = p->rate_before + p->rate_now;
-	over_ms = PROPOSALS_RATE_MS + (now_ms - p->rate_ms);
-	return p->rate_before > 0 && waiting * over_ms / applied > PROPOSALS_WAITING_MS_MAX &&
-	       (propose_has_waited(p->sent.head, now_ms) ||
-		       propose_has_waited(p->queued.head, now_ms));
+	return admission_is_behind(&p->admission, p->queued.n + p->sent.n,
+		sent_ms > queued_ms ? sent_ms : queued_ms, now_ms);
 }
 
 static int propose_admit(struct replica *r, const struct propose *req)
@@ -511,8 +496,7 @@ void proposer_applied(struct replica *r, const struct fsm_results *results, uint
 		const struct fsm_result *result = &results->result[i];
 
 		if (result->origin == r->node_id && result->nonce == p->boot) {
-			proposer_rate(p, replica_now(r));
-			p->rate_now++;
+			admission_done(&p->admission, replica_now(r));
 			proposer_complete(p, results, result);
 		}
 	}

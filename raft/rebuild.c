@@ -109,10 +109,20 @@ void rebuild_swapped(struct replica *r)
 	driver_replaced(r->driver, 0);
 }
 
+/* What was found damaged went with the old store. */
+static void rebuild_trust(struct replica *r)
+{
+	(void)pthread_mutex_lock(&r->status_lock);
+	r->damage[0] = 0;
+	(void)pthread_mutex_unlock(&r->status_lock);
+	atomic_store(&r->doubted, false);
+}
+
 void rebuild_done(struct replica *r)
 {
 	r->bytes_to_flush = 0;
-	r->without_data = false;
+	r->without_data = r->broken = false;
+	rebuild_trust(r);
 	r->rebuilt_ms = replica_now(r);
 	r->hash_asked_ms = 0; /* It is to be judged at once. */
 	/* Nobody else uses the state machine until this returns: the apply thread waits for work.
@@ -122,9 +132,33 @@ void rebuild_done(struct replica *r)
 
 /* --- when --- */
 
+void replica_doubt(struct replica *r, const char *what)
+{
+	bool first;
+
+	(void)pthread_mutex_lock(&r->status_lock);
+	first = r->damage[0] == 0;
+	if (first) {
+		(void)snprintf(r->damage, sizeof r->damage, "%s", *what == 0 ? "?" : what);
+	}
+	(void)pthread_mutex_unlock(&r->status_lock);
+	atomic_store(&r->doubted, true);
+	if (first) {
+		log_err("op=store state=damaged msg=\"%s: a peer's store is to take its place\"",
+			what);
+	}
+}
+
+void rebuild_broke(struct replica *r)
+{
+	r->broken = true;
+	atomic_store(&r->quarantined, true); /* What it has applied gets older and older. */
+}
+
 void rebuild_judged(struct replica *r, bool quarantined)
 {
-	bool before = atomic_load(&r->quarantined), now = quarantined || r->without_data;
+	bool before = atomic_load(&r->quarantined),
+	     now = quarantined || r->without_data || r->broken;
 
 	if (quarantined && !before) {
 		log_err("op=state_hash index=%" PRIu64
@@ -155,7 +189,8 @@ static void rebuild_wait(struct replica *r)
 
 void rebuild_failed(struct replica *r, int rc)
 {
-	if (rc != KLUIS_ENOSPACE || r->without_data || !driver_status(r->driver).rebuilding) {
+	if (rc != KLUIS_ENOSPACE || r->without_data || r->broken ||
+		!driver_status(r->driver).rebuilding) {
 		return; /* Another one is asked. */
 	}
 	/* Entries go on to be applied, or the log could not be cut and would fill the disk. */

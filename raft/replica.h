@@ -122,6 +122,13 @@ void replica_read_end(struct replica *replica);
  * nothing that it decided. Any thread, at once. */
 bool replica_quarantined(const struct replica *replica);
 
+/* What was read from the store is not what was written there: `what` says it, for log and alarm. To
+ * be called between replica_read_begin() and its end. From now on this node reports a state that is
+ * nobody's, so that a majority that agrees on another one quarantines it and its store is replaced
+ * by a peer's: never more nodes at once than a majority can do without, whatever they have found.
+ * Any thread. */
+void replica_doubt(struct replica *replica, const char *what);
+
 /* Why a peer is refused although its certificate is right. */
 enum replica_peer_trouble {
 	REPLICA_PEER_KNOWN,    /* It is not. */
@@ -157,9 +164,11 @@ struct replica_status {
 	bool quarantined; /* A majority disagrees with our state, or there is none: see rebuilding.
 			   */
 	bool rebuilding;  /* The store is being replaced by a peer's. */
+	char damage[160]; /* What was found damaged in the store; empty: nothing. */
 	bool read_only;	  /* Below the disk floor. */
 	bool begun;	  /* All first members have met: before that this node takes no part. */
 	bool joining; /* Not begun, but made to join: it waits to be let in, and for the data. */
+	unsigned voters, voters_wanted; /* In the configuration; by the operators, 0: not said. */
 	/* Leader: which step about a member waits, and for what; empty: none. */
 	char members_waiting[160];
 	bool ready; /* In touch with a leader, or leading a quorum that answers, and nearly all

@@ -86,17 +86,35 @@ static void applier_merge(struct apply_job **job)
 	*job = all;
 }
 
+/* Of the store nothing can be used any more but what was applied; the log, which says what is to be
+ * in it, is not in doubt. So the process lives on, and a peer's store takes its place. Any other
+ * failure is one of writing, or a command that this binary does not know. */
+static void applier_failed(
+	struct replica *r, struct apply_job *job, const char *what, const struct err *e)
+{
+	if (e->code != KLUIS_ECORRUPT) {
+		fail_stop("%s: %s ('kluisd rebuild' replaces a store that cannot be read by a "
+			  "peer's)",
+			what, e->text);
+	}
+	job->rc = e->code;
+	job->results.servers_changed = false;
+	r->applier.broken = true;
+	replica_doubt(r, e->text);
+}
+
 static void applier_entries(struct replica *r, struct apply_job *job)
 {
 	struct err e = {0};
 
-	if (fsm_apply(r->applier.fsm, job->entries, job->n, &job->results, &e) != 0) {
-		fail_stop("apply entries %llu to %llu: %s%s",
+	if (r->applier.broken) {
+		job->rc = KLUIS_ECORRUPT;
+	} else if (fsm_apply(r->applier.fsm, job->entries, job->n, &job->results, &e) != 0) {
+		_cleanup_(x_freep) char *what = x_asprintf("apply entries %llu to %llu",
 			(unsigned long long)job->entries[0]->index,
-			(unsigned long long)job->entries[job->n - 1]->index, e.text,
-			e.code == KLUIS_ECORRUPT
-				? " ('kluisd rebuild' replaces the store by a peer's)"
-				: "");
+			(unsigned long long)job->entries[job->n - 1]->index);
+
+		applier_failed(r, job, what, &e);
 	}
 }
 
@@ -104,8 +122,13 @@ static void applier_flush(struct replica *r, struct apply_job *job)
 {
 	struct err e = {0};
 
+	if (r->applier.broken) {
+		job->rc = KLUIS_ECORRUPT;
+		return;
+	}
 	if (fsm_flush(r->applier.fsm, &job->index, &e) != 0) {
-		fail_stop("flush the store: %s", e.text);
+		applier_failed(r, job, "flush the store", &e);
+		return;
 	}
 	if (fsm_reclaim(r->applier.fsm, atomic_load(&r->read_only), &e) != 0) {
 		log_warn("op=reclaim msg=\"%s\", retrying", e.text); /* At the next flush. */
@@ -118,7 +141,7 @@ static void applier_work(struct replica *r, struct replica_work *work)
 
 	work->index = position->index;
 	work->term = position->term;
-	work->rc = work->fn(work, r->applier.fsm);
+	work->rc = r->applier.broken ? KLUIS_ECORRUPT : work->fn(work, r->applier.fsm);
 }
 
 /* Nobody may read the store while it is another one: waits for those that do. */
@@ -147,6 +170,7 @@ static void applier_install(struct replica *r)
 	if (catch_up_swap(r, &e) != 0) {
 		fail_stop("install the fetched store: %s", e.text);
 	}
+	r->applier.broken = false;
 	applier_open_gate(&r->applier);
 }
 
@@ -159,6 +183,7 @@ static void applier_replace(struct replica *r)
 	if (rebuild_swap(r, &e) != 0) {
 		fail_stop("replace the store by the fetched one: %s", e.text);
 	}
+	r->applier.broken = false;
 	applier_open_gate(&r->applier);
 }
 
@@ -217,6 +242,10 @@ static void *applier_thread(void *arg)
 
 static void applier_entries_done(struct replica *r, struct apply_job *job)
 {
+	if (job->rc != 0) {
+		rebuild_broke(r);
+		return;
+	}
 	r->bytes_to_flush += job->bytes;
 	cluster_clock_applied(r);
 	proposer_applied(r, &job->results, job->position.term);
@@ -247,7 +276,11 @@ static void applier_done_cb(struct mail *mail)
 		applier_entries_done(r, job);
 	} else if (job->kind == APPLY_FLUSH) {
 		r->flushing = false;
-		replica_flushed(r, job->index);
+		if (job->rc == 0) {
+			replica_flushed(r, job->index);
+		} else {
+			rebuild_broke(r);
+		}
 	} else if (job->kind == APPLY_INSTALL) {
 		catch_up_swapped(r);
 	} else if (job->kind == APPLY_REPLACE) {

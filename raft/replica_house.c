@@ -52,13 +52,35 @@ void replica_flushed(struct replica *r, uint64_t index)
 
 /* --- hash reports --- */
 
+static void house_report(struct replica *r, uint64_t index, const uint8_t hash[32])
+{
+	struct command command = {
+		.type = COMMAND_HASH_REPORT, .hash_report = {.node = r->node_id, .index = index}};
+
+	memcpy(command.hash_report.hash, hash, sizeof command.hash_report.hash);
+	if (atomic_load(&r->doubted)) {
+		/* What it cannot read back is no state. Drawn anew: two nodes in doubt must not
+		 * agree with each other. */
+		random_fill(r->random, command.hash_report.hash, sizeof command.hash_report.hash);
+		r->doubt_reported_ms = replica_now(r);
+	}
+	propose_own(r, &command);
+}
+
+/* The others have reported at this index; with our word they may judge now. */
+static bool house_doubts_again(const struct replica *r)
+{
+	return atomic_load(&r->doubted) && !atomic_load(&r->quarantined) &&
+	       (r->doubt_reported_ms == 0 || replica_now(r) - r->doubt_reported_ms >= HASH_ASK_MS);
+}
+
 static void house_report_idle(struct replica *r)
 {
-	struct command command = {.type = COMMAND_HASH_REPORT};
 	const struct position *p = &r->position;
 	uint64_t now_ms = replica_now(r);
 
-	if (p->report_index == r->reported_index || p->report_index == 0) {
+	if ((p->report_index == r->reported_index && !house_doubts_again(r)) ||
+		p->report_index == 0) {
 		return;
 	}
 	if (p->report_index != r->report_seen) {
@@ -70,20 +92,12 @@ static void house_report_idle(struct replica *r)
 		return;
 	}
 	r->reported_index = p->report_index;
-	command.hash_report.node = r->node_id;
-	command.hash_report.index = p->report_index;
-	memcpy(command.hash_report.hash, p->report_hash, sizeof command.hash_report.hash);
-	propose_own(r, &command);
+	house_report(r, p->report_index, p->report_hash);
 }
 
 void replica_report(struct replica *r, const struct fsm_report *report)
 {
-	struct command command = {.type = COMMAND_HASH_REPORT};
-
-	command.hash_report.node = r->node_id;
-	command.hash_report.index = report->index;
-	memcpy(command.hash_report.hash, report->hash, sizeof command.hash_report.hash);
-	propose_own(r, &command);
+	house_report(r, report->index, report->hash);
 }
 
 /* Whether it can lead now, and has no reason to hand over that this node knows of: two that both
@@ -355,6 +369,8 @@ static void status_raft(struct replica *r, const struct driver_status *d, struct
 	s->lag = d->commit > s->applied_index ? d->commit - s->applied_index : 0;
 	s->begun = r->begun;
 	s->joining = replica_joining(r);
+	s->voters = configuration_voters(&r->peers);
+	s->voters_wanted = r->servers.voters;
 	(void)snprintf(s->members_waiting, sizeof s->members_waiting, "%.159s", r->roles.waiting);
 	s->ready = r->begun && d->leader != 0 && r->contact_ms != 0 &&
 		   replica_now(r) - r->contact_ms < r->in_touch_ms &&
@@ -396,6 +412,7 @@ void replica_status_update(struct replica *r)
 		}
 	}
 	(void)pthread_mutex_lock(&r->status_lock);
+	memcpy(s.damage, r->damage, sizeof s.damage);
 	r->status = s;
 	(void)pthread_mutex_unlock(&r->status_lock);
 }

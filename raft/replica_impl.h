@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "raft/admission.h"
 #include "raft/command.h"
 #include "raft/driver.h"
 #include "raft/entry_log.h"
@@ -43,6 +44,7 @@ struct apply_job {
 	struct position position;
 	struct servers *servers; /* ENTRIES, INSTALL, REPLACE: if they are others now. */
 	uint64_t index;		 /* FLUSH: safe to cut the log to. */
+	int rc; /* ENTRIES, FLUSH: KLUIS_ECORRUPT, the store can be used no more. */
 	struct replica_work *work;
 	/* ENTRIES */
 	size_t bytes;
@@ -62,6 +64,8 @@ struct applier {
 	/* The thread's own. */
 	struct fsm *fsm;
 	struct kv *kv; /* Changed under lock, by an install alone. */
+	bool broken;   /* The store is damaged where the state machine needs it: nothing is applied
+			* until there is another one. */
 };
 
 /* --- proposals --- */
@@ -80,9 +84,7 @@ struct proposer {
 	struct forwarded_set forwarded;
 	struct gathering gathering; /* Of this turn; too big for the stack. */
 	uint64_t retry_ms;	    /* Refused: not before. */
-	/* Of ours, applied: in the time since rate_ms, and in PROPOSALS_RATE_MS before that. */
-	unsigned rate_now, rate_before;
-	uint64_t rate_ms;
+	struct admission admission; /* Done: applied, of ours. */
 };
 
 /* --- reads --- */
@@ -200,7 +202,11 @@ struct replica {
 		quarantined; /* A majority disagrees with the store: clients are shown nothing. */
 
 	/* A store that is worth nothing. */
-	bool without_data; /* There is none: set at the start, cleared by what a peer gives. */
+	bool without_data;    /* There is none: set at the start, cleared by what a peer gives. */
+	bool broken;	      /* As the applier's, as last heard from it. */
+	_Atomic bool doubted; /* replica_doubt(); damage says why, under status_lock. */
+	char damage[160];
+	uint64_t doubt_reported_ms;
 	uint64_t rebuild_due_ms, rebuild_wait_ms, rebuilt_ms; /* Next, its wait; 0: never yet. */
 	uint64_t hash_asked_ms;
 	uint64_t handed_over_ms;
@@ -362,6 +368,8 @@ void rebuild_done(struct replica *r);
 void rebuild_failed(struct replica *r, int rc);
 /* What the store says of itself now. */
 void rebuild_judged(struct replica *r, bool quarantined);
+/* The applier cannot go on with the store. */
+void rebuild_broke(struct replica *r);
 void rebuild_tick(struct replica *r);
 /* Durable: no rebuild is asked for. */
 KLUIS_MUST_CHECK int rebuild_forget(const struct replica *r, struct err *e);

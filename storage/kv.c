@@ -91,6 +91,11 @@ void kv_view_set_cache_only(struct kv_view *view, bool on)
 	view->cache_only = on;
 }
 
+bool kv_view_cache_only(const struct kv_view *view)
+{
+	return view->cache_only;
+}
+
 int kv_get(const struct kv_view *view, struct bytes key, struct buf *to, struct err *e)
 {
 	assert(key.len > 0);

@@ -86,6 +86,7 @@ void kv_view_free(struct kv_view *view); /* NULL is allowed. */
 /* true: reads answer from memory or with KLUIS_EAGAIN, and never wait for a disk: for a loop
  * thread, which hands the same view to a pool thread then and sets false there. */
 void kv_view_set_cache_only(struct kv_view *view, bool on);
+bool kv_view_cache_only(const struct kv_view *view);
 
 /* Appends the value to `to`. KLUIS_ENOTFOUND, KLUIS_EAGAIN, KLUIS_ECORRUPT, KLUIS_EIO; `to` is
  * untouched on failure. */

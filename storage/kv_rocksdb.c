@@ -79,11 +79,11 @@ static int kv_code_of(const char *text)
 		kv_text_has(text, "Disk quota")) {
 		return KLUIS_ENOSPACE;
 	}
+	if (strncmp(text, "Corruption", strlen("Corruption")) == 0) {
+		return KLUIS_ECORRUPT; /* Before the next one: it speaks of blocks. */
+	}
 	if (kv_text_has(text, "lock")) {
 		return KLUIS_EBUSY;
-	}
-	if (strncmp(text, "Corruption", strlen("Corruption")) == 0) {
-		return KLUIS_ECORRUPT;
 	}
 	if (kv_text_has(text, "does not exist") || kv_text_has(text, "No such file")) {
 		return KLUIS_ENOTFOUND;

@@ -36,7 +36,8 @@ KLUIS_MUST_CHECK int page_store_revision(const struct kv_view *view, const uint8
 KLUIS_MUST_CHECK int page_store_versions(const struct kv_view *view, const uint8_t vault_id[16],
 	uint64_t page_no, struct page_row ret_rows[PAGE_VERSIONS_MAX + 1], size_t *ret_n,
 	struct err *e);
-/* Appends the page's bytes. KLUIS_ECORRUPT when a row refers to bytes that are not there. */
+/* Appends the page's bytes. KLUIS_ECORRUPT when a row refers to bytes that are not there, or when
+ * what was read from the disk is not what the row says. */
 KLUIS_MUST_CHECK int page_store_bytes(const struct kv_view *view, const uint8_t vault_id[16],
 	const struct page_row *row, struct buf *to, struct err *e);
 /* Whether a page with this SHA-256 is staged in the vault and has not expired at now_ms (cluster

@@ -180,7 +180,20 @@ static void node_status(struct api_backend *backend, struct replica_status *ret_
 		.read_only = node->read_only,
 		.quarantined = node->quarantined,
 		.n_peers = 1};
+	(void)snprintf(ret_status->damage, sizeof ret_status->damage, "%s", node->damage);
+	ret_status->voters = node->voters;
+	ret_status->voters_wanted = node->voters_wanted;
 	ret_status->peers[0] = (struct replica_peer_status){.id = 2, .connected = true};
+	(void)pthread_mutex_unlock(&node->lock);
+}
+
+static void node_doubt(struct api_backend *backend, const char *what)
+{
+	struct api_node *node = node_of(backend);
+
+	(void)pthread_mutex_lock(&node->lock);
+	node->doubts++;
+	(void)snprintf(node->damage, sizeof node->damage, "%s", what);
 	(void)pthread_mutex_unlock(&node->lock);
 }
 
@@ -206,7 +219,7 @@ void api_node_prepare(struct api_node *node)
 	memset(node, 0, sizeof *node);
 	node->backend = (struct api_backend){node_read_begin, node_read_end, node_read_index,
 		node_applied_wait, node_applied, node_propose, node_transfer, node_reload,
-		node_status, node_quarantined};
+		node_status, node_quarantined, node_doubt};
 	(void)pthread_mutex_init(&node->lock, NULL);
 	fixture_machine_init(&node->machine, NULL);
 	fixture_cluster_init(&command, 6);

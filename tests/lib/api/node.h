@@ -18,7 +18,9 @@ struct api_node {
 	bool no_leader, behind, read_only, lose_outcome, bad_link_file;
 	bool quarantined, quarantine_at_once; /* The latter: by the next command. */
 	uint64_t heard_ago_ms;
-	unsigned proposals, read_indexes;
+	unsigned proposals, read_indexes, doubts;
+	unsigned voters, voters_wanted;
+	char damage[160];  /* As the last replica_doubt() said. */
 	uint64_t wait_for; /* The last applied_wait's index. */
 
 	struct pool *pool;

@@ -8,7 +8,9 @@
 #include "base/wire.h"
 #include "node/etag.h"
 #include "crypto/hash.h"
+#include "storage/key_codec.h"
 #include "tests/lib/api/node.h"
+#include "tests/lib/fixture/forget.h"
 
 struct fixture {
 	struct api_node node;
@@ -554,6 +556,52 @@ static void test_quarantined(void **state)
 	http_client_release(&admin);
 }
 
+/* The store does not give a page back as it was written: no byte of it goes out, the client is sent
+ * to another site, and the replica and the operator hear of it. */
+static void test_damaged_store(void **state)
+{
+	struct fixture *f = *state;
+	_cleanup_(buf_release) struct buf page = BUF_INIT;
+	struct http_client admin;
+	struct answer answer;
+
+	put_ok(f, 0, "zero", &page);
+	f->node.voters = 4;
+	f->node.voters_wanted = 5;
+	(void)pthread_mutex_lock(&f->node.lock);
+	assert_true(fixture_forget_rows(f->node.machine.kv, KEY_BYTES) > 0);
+	(void)pthread_mutex_unlock(&f->node.lock);
+	answer = get(f, "/pages/0", "");
+	expect_problem(&answer, 503, "behind");
+	assert_null(strstr(buf_str(&answer.body), "bytes of a page"));
+	answer_release(&answer);
+	assert_int_equal(f->node.doubts, 1);
+	assert_string_equal(f->node.damage, "the bytes of a page are missing");
+	answer = get(f, "/head", ""); /* What can be read is shown. */
+	assert_int_equal(answer.status, 200);
+	answer_release(&answer);
+	assert_int_equal(f->node.doubts, 1);
+	api_node_admin(&f->node, &admin);
+	answer = http_client_call(&admin, "GET", "/v1/sys/alarms", "", bytes_of(NULL, 0));
+	assert_non_null(strstr(buf_str(&answer.body),
+		"\"name\":\"store\",\"severity\":\"critical\",\"text\":\"damaged, "));
+	assert_non_null(strstr(buf_str(&answer.body),
+		"\"name\":\"voters\",\"severity\":\"warning\",\"text\":\"4 of 5 wanted "
+		"voters\""));
+	answer_release(&answer);
+	answer = http_client_call(&admin, "GET", "/metrics", "", bytes_of(NULL, 0));
+	assert_non_null(strstr(buf_str(&answer.body), "\nkluis_store_damaged 1\n"));
+	assert_non_null(strstr(buf_str(&answer.body), "\nkluis_raft_voters 4\n"));
+	assert_non_null(strstr(buf_str(&answer.body), "\nkluis_raft_voters_wanted 5\n"));
+	answer_release(&answer);
+	http_client_release(&admin);
+	/* In the middle of an answer there is nothing left but to cut it off. */
+	answer = http_client_json(&f->client, "POST", at(f, "/pages:get"), "", "{\"pages\":[0]}");
+	assert_int_equal(answer.status, 0);
+	answer_release(&answer);
+	assert_int_equal(f->node.doubts, 2);
+}
+
 static void test_idempotency(void **state)
 {
 	struct fixture *f = *state;
@@ -642,6 +690,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_consistency, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_idempotency, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_quarantined, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_damaged_store, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_sessions, setup, teardown),
 	};
 

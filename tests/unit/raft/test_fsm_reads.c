@@ -161,6 +161,37 @@ static void test_pages(void **state)
 		page_store_bytes(w->view, w->c.vault_id, &row, &bytes, NULL), KLUIS_ECORRUPT);
 }
 
+/* A page's bytes in the store are others: a flipped bit that no checksum of the store found, or one
+ * byte less. */
+static void test_pages_that_changed(void **state)
+{
+	struct world *w = *state;
+	_cleanup_(buf_release) struct buf bytes = BUF_INIT, found = BUF_INIT;
+	struct page_row row;
+
+	assert_int_equal(page_store_get(w->view, w->c.vault_id, 0, &row, NULL), 0);
+	assert_int_equal(page_store_bytes(w->view, w->c.vault_id, &row, &bytes, NULL), 0);
+	for (unsigned i = 0; i < 3; i++) {
+		struct row_key key = row_key_begin(KEY_BYTES);
+		struct kv_change change;
+		struct kv_view *view;
+
+		row_key_put_id(&key, w->c.vault_id);
+		row_key_put_hash(&key, row.hash);
+		change = (struct kv_change){.key = row_key_bytes(&key), .value = buf_bytes(&bytes)};
+		bytes.data[bytes.len / 2] ^= i == 0;
+		change.value.len -= i == 1;
+		assert_int_equal(kv_write(w->m.kv, &change, 1, NULL), 0);
+		bytes.data[bytes.len / 2] ^= i == 0;
+		view = kv_view_new(w->m.kv);
+		buf_clear(&found);
+		assert_int_equal(page_store_bytes(view, w->c.vault_id, &row, &found, NULL),
+			i < 2 ? KLUIS_ECORRUPT : 0);
+		assert_int_equal(found.len, i < 2 ? 0 : bytes.len);
+		kv_view_free(view);
+	}
+}
+
 static void test_accounts_and_sessions(void **state)
 {
 	struct world *w = *state;
@@ -241,6 +272,7 @@ int main(void)
 		T(test_heads),
 		T(test_changes),
 		T(test_pages),
+		T(test_pages_that_changed),
 		T(test_accounts_and_sessions),
 		T(test_audit_chain),
 		T(test_upkeep_is_due),

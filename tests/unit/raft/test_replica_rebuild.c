@@ -2,8 +2,10 @@
  * peer, under the node's old id and behind its old log. */
 #include "tests/lib/test.h"
 
+#include <dirent.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -253,6 +255,153 @@ static void test_one_that_differs_is_rebuilt(void **state)
 	replica_rig_release(&rig);
 }
 
+/* --- found out while it runs --- */
+
+/* Which directory the store is. */
+static ino_t store_inode(struct replica_rig *rig)
+{
+	_cleanup_(x_freep) char *db = replica_rig_path(rig, VICTIM, "data/db");
+	struct stat st;
+
+	assert_int_equal(stat(db, &st), 0);
+	return st.st_ino;
+}
+
+static void doubt(struct replica_rig *rig, unsigned node)
+{
+	struct kv *kv;
+
+	assert_int_equal(replica_read_begin(rig->node[node], &kv), 0);
+	replica_doubt(rig->node[node], "a block");
+	replica_doubt(rig->node[node], "another block");
+	replica_read_end(rig->node[node]);
+}
+
+static void wait_replaced(struct replica_rig *rig, ino_t before)
+{
+	for (unsigned waited = 0;
+		store_inode(rig) == before || replica_rig_status(rig, VICTIM).damage[0] != 0 ||
+		replica_rig_status(rig, VICTIM).quarantined;
+		waited += 20) {
+		assert_true(waited < RIG_WAIT_MS);
+		replica_rig_run(rig, 20);
+	}
+}
+
+/* A reader met damage: the others agree with each other and not with it, so that it is rebuilt. */
+static void test_one_in_doubt_is_rebuilt(void **state)
+{
+	struct replica_rig rig;
+	ino_t before;
+
+	(void)state;
+	begin(&rig);
+	replica_rig_converge(&rig);
+	before = store_inode(&rig);
+	doubt(&rig, VICTIM);
+	for (unsigned waited = 0; replica_rig_status(&rig, VICTIM).damage[0] == 0; waited += 20) {
+		assert_true(waited < RIG_WAIT_MS);
+		replica_rig_run(&rig, 20);
+	}
+	assert_string_equal(replica_rig_status(&rig, VICTIM).damage, "a block");
+	wait_replaced(&rig, before);
+	write_some(&rig, 3);
+	replica_rig_converge(&rig);
+	replica_rig_release(&rig);
+}
+
+/* More than a majority can do without: nobody is shut, what can be read is shown, and it ends when
+ * one of them has another store. */
+static void test_too_many_in_doubt_go_on(void **state)
+{
+	struct replica_rig rig;
+
+	(void)state;
+	begin(&rig);
+	replica_rig_converge(&rig);
+	doubt(&rig, VICTIM);
+	doubt(&rig, 0);
+	for (unsigned i = 0; i < 2; i++) { /* Busy, idle, and reports, twice. */
+		write_some(&rig, 1);
+		replica_rig_run(&rig, HASH_REPORT_IDLE_MS + 500);
+		for (unsigned node = 0; node < 3; node++) {
+			assert_false(replica_rig_status(&rig, node).quarantined);
+			assert_true((replica_rig_status(&rig, node).damage[0] != 0) == (node != 1));
+		}
+	}
+	replica_rig_stop(&rig, 0, 0); /* It knows of no damage any more: that was in memory. */
+	replica_rig_start(&rig, 0);
+	write_some(&rig, 1);
+	wait_replaced(&rig, 0);
+	replica_rig_converge(&rig);
+	replica_rig_release(&rig);
+}
+
+/* Flips a bit where the tables first say `text`: whatever else is in that block cannot be read any
+ * more, the others can. */
+static void spoil_row(struct replica_rig *rig, const char *text)
+{
+	_cleanup_(x_freep) char *db = replica_rig_path(rig, VICTIM, "data/db");
+	DIR *dir = opendir(db);
+	const struct dirent *entry;
+	unsigned spoiled = 0;
+
+	assert_non_null(dir);
+	while ((entry = readdir(dir)) != NULL) {
+		_cleanup_(x_freep) char *path = x_asprintf("%s/%s", db, entry->d_name);
+		_cleanup_(buf_release) struct buf bytes = BUF_INIT;
+		size_t len = strlen(entry->d_name);
+		uint8_t *at;
+
+		if (len < 4 || strcmp(entry->d_name + len - 4, ".sst") != 0) {
+			continue;
+		}
+		assert_int_equal(file_read(path, 64 << 20, &bytes, NULL), 0);
+		at = memmem(bytes.data, bytes.len, text, strlen(text));
+		if (at != NULL) {
+			*at ^= 0x10;
+			assert_int_equal(file_write(path, buf_bytes(&bytes), 0600, NULL), 0);
+			spoiled++;
+		}
+	}
+	(void)closedir(dir);
+	assert_true(spoiled > 0);
+}
+
+/* What the state machine needs cannot be read: it applies nothing more, lives on as a voter, and
+ * goes on with a peer's store. */
+static void test_damage_that_the_state_machine_meets(void **state)
+{
+	struct replica_rig rig;
+	char name[16];
+	ino_t before;
+
+	(void)state;
+	begin(&rig);
+	write_some(&rig, 1200); /* So many that one lies far from what is read at the start. */
+	(void)snprintf(name, sizeof name, "a%u", number - 600);
+	replica_rig_converge(&rig);
+	replica_rig_stop(&rig, VICTIM, 0); /* Closing the store writes it out. */
+	before = store_inode(&rig);
+	spoil_row(&rig, name);
+	replica_rig_start(&rig, VICTIM);
+	for (unsigned i = 605; i > 595; i--) {
+		struct command command = {.type = COMMAND_SERVICE_DISABLE};
+
+		(void)snprintf(name, sizeof name, "a%u", number - i);
+		command.service_disable.actor = bytes_str("op");
+		command.service_disable.name = bytes_str(name);
+		run(&rig, 0, &command);
+	}
+	wait_replaced(&rig, before);
+	write_some(&rig, 3);
+	replica_rig_converge(&rig);
+	replica_rig_stop(&rig, VICTIM, 0);
+	replica_rig_start(&rig, VICTIM);
+	replica_rig_converge(&rig);
+	replica_rig_release(&rig);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -261,6 +410,9 @@ int main(void)
 		cmocka_unit_test(test_no_rebuild_without_the_promises),
 		cmocka_unit_test(test_a_replacement_cut_short_is_ended),
 		cmocka_unit_test(test_one_that_differs_is_rebuilt),
+		cmocka_unit_test(test_one_in_doubt_is_rebuilt),
+		cmocka_unit_test(test_too_many_in_doubt_go_on),
+		cmocka_unit_test(test_damage_that_the_state_machine_meets),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
