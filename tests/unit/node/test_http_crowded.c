@@ -3,7 +3,6 @@
 #include "tests/lib/test.h"
 
 #include <arpa/inet.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -12,34 +11,22 @@
 #include "base/text.h"
 #include "tests/lib/api/h2_client.h"
 #include "tests/lib/api/node.h"
+#include "tests/lib/stepped_clock.h"
 
 enum { CONNECTIONS = 8, WAIT_MS = 20000, ANSWERS_BYTES = 8 << 20 };
 
 struct fixture {
-	struct clock clock;
-	atomic_ullong now_ms; /* Read by the node's thread. */
+	struct stepped_clock clock;
 	struct api_node node;
 };
-
-static uint64_t fixture_monotonic(const struct clock *clock)
-{
-	return atomic_load(&CONTAINER_OF(clock, const struct fixture, clock)->now_ms);
-}
-
-static uint64_t fixture_wall(const struct clock *clock)
-{
-	(void)clock;
-	return clock_wall_ms(&clock_system);
-}
 
 static void fixture_start(void **state, unsigned connections_max)
 {
 	struct fixture *f = x_calloc(1, sizeof *f);
 
-	f->clock = (struct clock){fixture_monotonic, fixture_wall};
-	atomic_init(&f->now_ms, 1000000);
+	stepped_clock_init(&f->clock);
 	api_node_prepare(&f->node);
-	f->node.config.clock = &f->clock;
+	f->node.config.clock = &f->clock.clock;
 	f->node.config.connections_max = connections_max;
 	f->node.config.answer_bytes_max = ANSWERS_BYTES;
 	api_node_run(&f->node);
@@ -202,7 +189,7 @@ static void test_connecting_without_end(void **state)
 	}
 	assert_int_equal(metric(f, "kluis_http_refused_total"), refused + 10);
 	expect_served(f); /* Another address. */
-	(void)atomic_fetch_add(&f->now_ms, 1000);
+	stepped_clock_step(&f->clock, 1000);
 	refused = metric(f, "kluis_http_refused_total");
 	(void)close(connect_from(f, 3));
 	assert_int_equal(metric(f, "kluis_http_refused_total"), refused);
@@ -215,7 +202,7 @@ static void test_silent_handshake(void **state)
 
 	wait_metric(f, "kluis_http_accepted_total", 1);
 	assert_true(is_open(fd));
-	(void)atomic_fetch_add(&f->now_ms, HTTP_HANDSHAKE_MS + 1);
+	stepped_clock_step(&f->clock, HTTP_HANDSHAKE_MS + 1);
 	assert_true(is_closed(fd));
 	assert_int_equal(metric(f, "kluis_http_timeouts_total"), 1);
 	(void)close(fd);
@@ -423,7 +410,7 @@ static void step_clock(struct fixture *f, unsigned ms)
 
 	assert_true(ms > HTTP_HANDSHAKE_MS);
 	wait_metric(f, "kluis_http_accepted_total", accepted + 1);
-	(void)atomic_fetch_add(&f->now_ms, ms);
+	stepped_clock_step(&f->clock, ms);
 	assert_true(is_closed(due));
 	(void)close(due);
 }

@@ -3,36 +3,23 @@
 #include "tests/lib/test.h"
 
 #include <stdio.h>
-#include <stdatomic.h>
 #include <string.h>
 
 #include "tests/lib/api/node.h"
+#include "tests/lib/stepped_clock.h"
 
 struct fixture {
-	struct clock clock;
-	atomic_ullong now_ms; /* Read by the node's thread. */
+	struct stepped_clock clock;
 	struct api_node node;
 };
-
-static uint64_t fixture_monotonic(const struct clock *clock)
-{
-	return atomic_load(&CONTAINER_OF(clock, const struct fixture, clock)->now_ms);
-}
-
-static uint64_t fixture_wall(const struct clock *clock)
-{
-	(void)clock;
-	return clock_wall_ms(&clock_system);
-}
 
 static int setup(void **state)
 {
 	struct fixture *f = x_calloc(1, sizeof *f);
 
-	f->clock = (struct clock){fixture_monotonic, fixture_wall};
-	atomic_init(&f->now_ms, 1000000);
+	stepped_clock_init(&f->clock);
 	api_node_prepare(&f->node);
-	f->node.config.clock = &f->clock;
+	f->node.config.clock = &f->clock.clock;
 	f->node.config.per_address_max = 4;
 	api_node_run(&f->node);
 	*state = f;
@@ -95,7 +82,7 @@ static void expect_closed_after(struct fixture *f, const char *text, uint64_t li
 		http_client_release(&idle);
 	}
 	assert_int_equal(timeouts(f), before);
-	(void)atomic_fetch_add(&f->now_ms, limit_ms + 1);
+	stepped_clock_step(&f->clock, limit_ms + 1);
 	after_a_sweep(f, &client);
 	assert_true(timeouts(f) > before);
 	http_client_release(&client);
@@ -138,7 +125,7 @@ static void test_not_before(void **state)
 	api_node_connect(&f->node, "http/1.1", &due);
 	/* TLS 1.3: a client is done before its server. One more answer: the server is done, too. */
 	(void)timeouts(f);
-	(void)atomic_fetch_add(&f->now_ms, HTTP_BODY_STALL_MS - 1000);
+	stepped_clock_step(&f->clock, HTTP_BODY_STALL_MS - 1000);
 	after_a_sweep(f, &due);
 	http_client_release(&due);
 	http_client_send(&body, bytes_str("}"));
@@ -149,7 +136,7 @@ static void test_not_before(void **state)
 	assert_int_equal(answer.status, 200);
 	answer_release(&answer);
 	/* Keep-alive ends, too. */
-	(void)atomic_fetch_add(&f->now_ms, HTTP_IDLE_MS + 1);
+	stepped_clock_step(&f->clock, HTTP_IDLE_MS + 1);
 	assert_true(http_client_closed(&idle));
 	http_client_release(&idle);
 	http_client_release(&body);
