@@ -70,7 +70,7 @@ static const struct config_key config_keys[] = {
 	NUMBER("storage", "write_buffer_mib", write_buffer_mib, false, 8, 4096),
 	NUMBER("storage", "cache_mib", cache_mib, false, 8, 65536),
 	NUMBER("storage", "disk_floor_mib", disk_floor_mib, false, 64, 1 << 20),
-	NUMBER("storage", "disk_floor_percent", disk_floor_percent, false, 0, 50),
+	NUMBER("storage", "disk_floor_percent", disk_floor_percent, false, 1, 50),
 	KEY("backup", "public_key", CONFIG_PATH, backup_public_key_file, false),
 	KEY("backup", "sign_key", CONFIG_PATH, backup_sign_key_file, false),
 	KEY("backup", "ssh_key", CONFIG_PATH, backup_ssh_key_file, false),

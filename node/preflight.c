@@ -56,6 +56,21 @@ static int preflight_sign_key(const struct config *config, struct err *e)
 	return rc;
 }
 
+static int preflight_directory(const char *setting, const char *path, struct err *e)
+{
+	struct stat st;
+
+	if (stat(path, &st) != 0) {
+		return err_set_errno(e, errno, "%s: directory '%s'", setting, path);
+	}
+	if (!S_ISDIR(st.st_mode)) {
+		return err_set(e, KLUIS_EINVAL, "%s: '%s' is no directory", setting, path);
+	}
+	return access(path, R_OK | W_OK | X_OK) == 0
+		       ? 0
+		       : err_set_errno(e, errno, "%s: directory '%s'", setting, path);
+}
+
 static int preflight_backup(const struct config *config, struct err *e)
 {
 	_cleanup_(key_pub_freep) struct key_pub *pub = NULL;
@@ -70,7 +85,8 @@ static int preflight_backup(const struct config *config, struct err *e)
 		rc = err_set(e, KLUIS_ENOTFOUND, "[backup] 'ssh_key': no file '%s'",
 			config->backup_ssh_key_file);
 	}
-	return rc;
+	/* Not made by itself: where a disk is not mounted the others' snapshots would pile up. */
+	return rc == 0 ? preflight_directory("[backup] 'drop'", config->backup_drop_dir, e) : rc;
 }
 
 int preflight_restore_key(const struct config *config, struct buf *to, struct err *e)
@@ -121,21 +137,6 @@ static int preflight_address(const char *setting, const struct address *address,
 		(void)close(fd);
 	}
 	return rc;
-}
-
-static int preflight_directory(const char *setting, const char *path, struct err *e)
-{
-	struct stat st;
-
-	if (stat(path, &st) != 0) {
-		return err_set_errno(e, errno, "%s: directory '%s'", setting, path);
-	}
-	if (!S_ISDIR(st.st_mode)) {
-		return err_set(e, KLUIS_EINVAL, "%s: '%s' is no directory", setting, path);
-	}
-	return access(path, R_OK | W_OK | X_OK) == 0
-		       ? 0
-		       : err_set_errno(e, errno, "%s: directory '%s'", setting, path);
 }
 
 static int preflight_socket(const char *path, struct err *e)

@@ -365,7 +365,7 @@ static void test_abort_in_callbacks(void **state)
 {
 	struct fixture *f = *state;
 
-	for (int where = ABORT_READY; where <= ABORT_DRAIN; where++) {
+	for (enum abort_place where = ABORT_READY; where <= ABORT_DRAIN; where++) {
 		for (int tls = 0; tls < 2; tls++) {
 			struct fixture *again = f;
 

@@ -81,6 +81,8 @@ static void test_bad(void **state)
 		{"listen = 127.0.0.1:7002", "listen = ::1:7002", "'listen' must be host:port"},
 		{"listen = 127.0.0.1:7002", "listen = h:70000", "'listen' must be host:port"},
 		{"0e0f", "0e", "'id' must be 32 hex digits"},
+		{"cache_mib = 64", "disk_floor_percent = 0",
+			"'disk_floor_percent' must be a number from 1 to 50"},
 		{"[storage]\ncache_mib", "[storage]\ncash", "'cash' is not a setting"},
 		{"cache_mib = 64", "cache_mib = 1", "'cache_mib' must be a number from 8 to 65536"},
 		{"key = a.key", "key = a.key\nstale_ms = 999", "from 1000 to 600000"},
