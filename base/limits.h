@@ -101,6 +101,7 @@ enum {
 	TLS_STREAM_LINGER_BYTES_MAX = 16 << 20, /* And drops this much. */
 	TLS_STREAM_CLOSE_MS = 30000,		/* And this long until the last byte has left. */
 	TLS_CHUNK_BYTES = 64 * 1024,		/* One allocation of unsent bytes. */
+	TLS_CHUNKS_KEPT = 8,			/* Of a thread, free. */
 	TLS_WRITE_CHUNKS_MAX = 16,		/* In one write. */
 	TLS_STREAM_ADDRESS_MAX = 64,
 };

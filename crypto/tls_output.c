@@ -1,6 +1,7 @@
 #include "crypto/tls_output.h"
 
 #include <assert.h>
+#include <pthread.h>
 #include <string.h>
 
 struct tls_chunk {
@@ -8,6 +9,77 @@ struct tls_chunk {
 	size_t len;
 	uint8_t data[TLS_CHUNK_BYTES];
 };
+
+/* Chunks that a thread keeps for its streams: each answer takes one for a moment, and a heap that
+ * is given back so much tidies up every time. */
+struct tls_spares {
+	struct tls_chunk *first;
+	unsigned n;
+};
+
+static pthread_once_t tls_spares_once = PTHREAD_ONCE_INIT;
+static pthread_key_t tls_spares_key;
+static _Thread_local struct tls_spares *tls_spares_mine;
+
+static void tls_spares_free(void *data)
+{
+	struct tls_spares *spares = data;
+
+	while (spares->first != NULL) {
+		struct tls_chunk *chunk = spares->first;
+
+		spares->first = chunk->next;
+		free(chunk);
+	}
+	free(spares);
+}
+
+static void tls_spares_start(void)
+{
+	if (pthread_key_create(&tls_spares_key, tls_spares_free) != 0) {
+		abort(); /* Only memory can be short. */
+	}
+}
+
+static struct tls_spares *tls_spares(void)
+{
+	if (tls_spares_mine == NULL) {
+		struct tls_spares *mine = x_calloc(1, sizeof *mine);
+
+		(void)pthread_once(&tls_spares_once, tls_spares_start);
+		if (pthread_setspecific(tls_spares_key, mine) != 0) {
+			abort(); /* As above. */
+		}
+		tls_spares_mine = mine;
+	}
+	return tls_spares_mine;
+}
+
+static struct tls_chunk *tls_chunk_new(void)
+{
+	struct tls_spares *spares = tls_spares();
+	struct tls_chunk *chunk = spares->first;
+
+	if (chunk == NULL) {
+		return x_malloc(sizeof *chunk);
+	}
+	spares->first = chunk->next;
+	spares->n--;
+	return chunk;
+}
+
+static void tls_chunk_free(struct tls_chunk *chunk)
+{
+	struct tls_spares *spares = tls_spares();
+
+	if (spares->n == TLS_CHUNKS_KEPT) {
+		free(chunk);
+		return;
+	}
+	chunk->next = spares->first;
+	spares->first = chunk;
+	spares->n++;
+}
 
 static void tls_output_pop(struct tls_output *out)
 {
@@ -18,7 +90,7 @@ static void tls_output_pop(struct tls_output *out)
 	if (out->head == NULL) {
 		out->tail = NULL;
 	}
-	free(chunk);
+	tls_chunk_free(chunk);
 }
 
 void tls_output_release(struct tls_output *out)
@@ -31,7 +103,7 @@ void tls_output_release(struct tls_output *out)
 
 static struct tls_chunk *tls_output_push(struct tls_output *out)
 {
-	struct tls_chunk *chunk = x_malloc(sizeof *chunk);
+	struct tls_chunk *chunk = tls_chunk_new();
 
 	chunk->next = NULL;
 	chunk->len = 0;

@@ -13,7 +13,7 @@ struct fsm {
 	struct position position; /* As stored. */
 	bool quarantined;
 	unsigned report_entries; /* HASH_REPORT_ENTRIES */
-	/* What every command asks for first; only those that are not hot change it. */
+	/* What every command asks for first, of the cluster's row and its nodes'. */
 	struct cluster_row cluster;
 	bool cluster_known, read_only;
 	struct servers servers;
@@ -150,30 +150,11 @@ static int fsm_dispatch(struct apply *a, const struct command *command)
 	return KLUIS_EINVAL;
 }
 
-/* Commands that come by the thousand, and change neither the cluster's row nor its nodes'. */
-static bool fsm_is_hot(enum command_type type)
+/* What fsm_servers() shows. */
+static bool fsm_servers_moved(const struct fsm *fsm)
 {
-	return type == COMMAND_COMMIT || type == COMMAND_STAGE_PAGE;
-}
-
-/* Those that can change what fsm_servers() shows. */
-static bool fsm_touches_servers(enum command_type type)
-{
-	switch (type) {
-	case COMMAND_CLUSTER_INIT:
-	case COMMAND_NODE_ANNOUNCE:
-	case COMMAND_READONLY:
-	case COMMAND_HASH_REPORT:
-	case COMMAND_SERVERS_BEGIN:
-	case COMMAND_SERVER_ADD:
-	case COMMAND_SERVER_WISH:
-	case COMMAND_SERVER_WEIGHT:
-	case COMMAND_SERVER_FORGET:
-	case COMMAND_VOTERS_SET:
-		return true;
-	default:
-		return false;
-	}
+	return txn_changed(fsm->txn, KEY_CLUSTER) || txn_changed(fsm->txn, KEY_SERVERS) ||
+	       txn_changed(fsm->txn, KEY_SERVER) || txn_changed(fsm->txn, KEY_NODE);
 }
 
 static int fsm_reload_servers(struct fsm *fsm, struct fsm_results *results, struct err *e)
@@ -238,7 +219,6 @@ static int fsm_apply_command(struct fsm *fsm, const struct command *command,
 
 	txn_command_begin(fsm->txn);
 	rc = fsm_handle(fsm, &a, command);
-	fsm->cluster_known &= fsm_is_hot(command->type);
 	if (rc != 0) {
 		txn_command_abort(fsm->txn);
 		result->rc = rc;
@@ -248,6 +228,8 @@ static int fsm_apply_command(struct fsm *fsm, const struct command *command,
 		return 0;
 	}
 	rc = txn_command_commit(fsm->txn, e);
+	fsm->cluster_known &=
+		!txn_changed(fsm->txn, KEY_CLUSTER) && !txn_changed(fsm->txn, KEY_NODE);
 	if (rc == 0) {
 		command_reply_encode(&a.reply, replies);
 		result->reply_len = replies->len - result->reply_at;
@@ -283,10 +265,10 @@ static int fsm_apply_item(struct fsm *fsm, const struct payload_item *item,
 	seen->more |= command.type != COMMAND_HASH_REPORT && command.type != COMMAND_HASH_ASK;
 	rc = fsm_apply_command(fsm, &command, result, &results->replies, e);
 	seen->ask |= command.type == COMMAND_HASH_ASK && result->rc == 0;
-	if (rc == 0 && command.type == COMMAND_HASH_REPORT) {
+	if (rc == 0 && result->rc == 0 && txn_changed(fsm->txn, KEY_NODE)) {
 		rc = fsm_read_quarantine(fsm, e);
 	}
-	if (rc == 0 && result->rc == 0 && fsm_touches_servers(command.type)) {
+	if (rc == 0 && result->rc == 0 && fsm_servers_moved(fsm)) {
 		rc = fsm_reload_servers(fsm, results, e);
 	}
 	return rc;

@@ -154,7 +154,7 @@ static int expire_tombstones(struct apply *a, size_t max, size_t *done, struct m
 	rc = index_store_tombstones(
 		a->view, cursor, state.tombstones_upto, rows, max - *done, &n, a->e);
 	for (size_t i = 0; rc == 0 && i < n; i++) {
-		txn_forget(a->txn, &rows[i].at, row_key_bytes(&rows[i].key));
+		rc = txn_forget(a->txn, &rows[i].at, row_key_bytes(&rows[i].key), a->e);
 	}
 	*done += n;
 	return rc;

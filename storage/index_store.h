@@ -22,6 +22,8 @@ struct index_row {
 	struct bytes key; /* Of the row; in an iterator valid until its next step. */
 };
 
+/* Of both rows of the index, and one key of by_index more, without the row's key in two of them. */
+enum { INDEX_BYTES_MAX = 160 };
 void index_row_encode(const struct index_row *row, struct buf *to);
 /* key: of the by_index row itself. ret_row->key points into value. */
 KLUIS_MUST_CHECK int index_row_decode(

@@ -3,22 +3,32 @@
 #include <assert.h>
 #include <string.h>
 
+#include "base/wire.h"
 #include "crypto/hash.h"
+#include "storage/batch.h"
 #include "storage/kv_ops.h"
-#include "storage/omap.h"
-#include "storage/row.h"
+#include "storage/overlay.h"
 #include "storage/row_cache.h"
+
+/* What one command did to a row, to be undone. */
+struct txn_undo {
+	struct pending_row *row;
+	struct pending_state state; /* Before it. */
+};
 
 struct txn {
 	struct kv_view view;
 	struct kv *kv;
 	struct kv_view *base;	 /* The store as of the last txn_store(). */
 	struct row_cache *cache; /* Rows of it; made by the first entry. */
-	struct omap work;	 /* Written since then; a marked item is a deletion. */
-	struct omap saved;	 /* work as it was when the command began. */
-	struct omap touched; /* Keys the command wrote; value: the row's hash if it was given. */
+	struct pending work;	 /* Written since then. */
+	struct txn_undo *undo;	 /* Each row that the command wrote, once. */
+	size_t n_undo, undo_cap;
+	struct batch batch; /* Of txn_store(). */
+	struct buf scratch;
 	struct position position;
-	uint64_t stored_index; /* Rows with a later modification are in work alone. */
+	uint64_t command;		 /* Its number, of this txn's. */
+	bool changed[KEY_DERIVED_FIRST]; /* By the last command, rows of this family. */
 	uint32_t ordinal;
 	bool in_entry, in_command;
 };
@@ -52,126 +62,71 @@ static int txn_get_stored(const struct txn *txn, struct bytes key, struct buf *t
 	return rc;
 }
 
-static int txn_get(const struct kv_view *view, struct bytes key, struct buf *to, struct err *e)
+/* Rows of index_of are made when they are stored, and from what is known of a row before. */
+static int txn_get_index_of(const struct txn *txn, struct bytes key, struct buf *to, struct err *e)
 {
-	const struct txn *txn = txn_of(view);
-	const struct omap_item *item = omap_get(&txn->work, key);
+	const struct pending_row *row = NULL;
+	const struct index_row *index;
 
-	if (item == NULL) {
+	if (key.len > 1) {
+		row = pending_get(&txn->work, bytes_of(key.data + 1, key.len - 1));
+	}
+	if (row == NULL || !(row->indexed || row->known)) {
 		return txn_get_stored(txn, key, to, e);
 	}
-	if (item->mark) {
+	index = pending_index(row);
+	if (index == NULL) {
 		return err_set(e, KLUIS_ENOTFOUND, "no such row");
 	}
-	buf_append_bytes(to, omap_value(item));
+	index_of_encode(index, to);
 	return 0;
 }
 
-/* Two ordered runs, the pending rows above those of the store. */
-struct txn_iter {
-	struct kv_iter iter;
-	const struct omap *work;
-	const struct omap_item *over; /* Next pending row within bounds, or NULL. */
-	struct kv_iter *base;
-	bool base_valid, begun;
-	bool on_over; /* The row it stands on is a pending one. */
-	size_t first_len, end_len;
-	uint8_t bounds[];
-};
-
-static void txn_iter_seek(struct txn_iter *it, struct bytes from, bool above)
+/* Rows of by_index, too; nobody asks for single ones often. */
+static int txn_get_by_index(
+	const struct kv_view *view, struct bytes key, struct buf *to, struct err *e)
 {
-	struct bytes end = bytes_of(it->bounds + it->first_len, it->end_len);
+	struct kv_iter *iter = kv_iter_new(view, key, bytes_of(NULL, 0));
+	int rc = kv_iter_next(iter) ? 0 : kv_iter_status(iter, e);
 
-	it->over = omap_seek(it->work, from, above);
-	if (it->over != NULL && end.len > 0 && bytes_compare(omap_key(it->over), end) >= 0) {
-		it->over = NULL;
+	if (rc == 0 && (!kv_iter_next(iter) || !bytes_equal(kv_iter_key(iter), key))) {
+		rc = err_set(e, KLUIS_ENOTFOUND, "no such row");
 	}
-}
-
-/* Steps past the row it stands on; both sources when they have the same key. */
-static void txn_iter_step(struct txn_iter *it)
-{
-	if (!it->begun) {
-		it->begun = true;
-		txn_iter_seek(it, bytes_of(it->bounds, it->first_len), false);
-		it->base_valid = kv_iter_next(it->base);
-	} else if (it->on_over) {
-		if (it->base_valid && bytes_equal(kv_iter_key(it->base), omap_key(it->over))) {
-			it->base_valid = kv_iter_next(it->base);
-		}
-		txn_iter_seek(it, omap_key(it->over), true);
-	} else {
-		it->base_valid = kv_iter_next(it->base);
+	if (rc == 0) {
+		buf_append_bytes(to, kv_iter_value(iter));
 	}
+	kv_iter_free(iter);
+	return rc;
 }
 
-static bool txn_iter_next(struct kv_iter *iter)
+static int txn_get(const struct kv_view *view, struct bytes key, struct buf *to, struct err *e)
 {
-	struct txn_iter *it = CONTAINER_OF(iter, struct txn_iter, iter);
+	const struct txn *txn = txn_of(view);
+	const struct pending_row *row;
 
-	for (;;) {
-		txn_iter_step(it);
-		if (it->over == NULL && !it->base_valid) {
-			return false;
-		}
-		it->on_over = it->over != NULL &&
-			      (!it->base_valid || bytes_compare(omap_key(it->over),
-							  kv_iter_key(it->base)) <= 0);
-		if (!it->on_over || !it->over->mark) {
-			return true;
-		}
+	if (key.len > 0 && key.data[0] == KEY_INDEX_OF) {
+		return txn_get_index_of(txn, key, to, e);
 	}
+	if (key.len > 0 && key.data[0] == KEY_BY_INDEX) {
+		return txn_get_by_index(view, key, to, e);
+	}
+	row = pending_get(&txn->work, key);
+	if (row == NULL || row->state.how == PENDING_NONE) {
+		return txn_get_stored(txn, key, to, e);
+	}
+	if (row->state.how == PENDING_DELETED) {
+		return err_set(e, KLUIS_ENOTFOUND, "no such row");
+	}
+	buf_append_bytes(to, row->state.value);
+	return 0;
 }
-
-static struct bytes txn_iter_key(const struct kv_iter *iter)
-{
-	const struct txn_iter *it = CONTAINER_OF(iter, const struct txn_iter, iter);
-
-	return it->on_over ? omap_key(it->over) : kv_iter_key(it->base);
-}
-
-static struct bytes txn_iter_value(const struct kv_iter *iter)
-{
-	const struct txn_iter *it = CONTAINER_OF(iter, const struct txn_iter, iter);
-
-	return it->on_over ? omap_value(it->over) : kv_iter_value(it->base);
-}
-
-static int txn_iter_status(const struct kv_iter *iter, struct err *e)
-{
-	return kv_iter_status(CONTAINER_OF(iter, const struct txn_iter, iter)->base, e);
-}
-
-static void txn_iter_free(struct kv_iter *iter)
-{
-	struct txn_iter *it = CONTAINER_OF(iter, struct txn_iter, iter);
-
-	kv_iter_free(it->base);
-	free(it);
-}
-
-static const struct kv_iter_ops txn_iter_ops = {
-	.next = txn_iter_next,
-	.key = txn_iter_key,
-	.value = txn_iter_value,
-	.status = txn_iter_status,
-	.free = txn_iter_free,
-};
 
 static struct kv_iter *txn_iter_new(
 	const struct kv_view *view, struct bytes first, struct bytes end)
 {
 	const struct txn *txn = txn_of(view);
-	struct txn_iter *it = x_calloc(1, sizeof *it + first.len + end.len);
 
-	it->iter.ops = &txn_iter_ops;
-	it->work = &txn->work;
-	it->base = kv_iter_new(txn->base, first, end);
-	it->first_len = first.len;
-	it->end_len = end.len;
-	kv_bounds_copy(it->bounds, first, end);
-	return &it->iter;
+	return overlay_iter_new(&txn->work, txn->base, first, end);
 }
 
 static void txn_view_free(struct kv_view *view)
@@ -193,18 +148,18 @@ struct txn *txn_new(struct kv *kv, const struct position *position)
 	txn->kv = kv;
 	txn->base = kv_view_new(kv);
 	txn->position = *position;
-	txn->stored_index = position->index;
 	return txn;
 }
 
 void txn_free(struct txn *txn)
 {
 	if (txn != NULL) {
-		omap_release(&txn->work);
-		omap_release(&txn->saved);
-		omap_release(&txn->touched);
+		pending_release(&txn->work);
+		batch_release(&txn->batch);
+		buf_release(&txn->scratch);
 		row_cache_free(txn->cache);
 		kv_view_free(txn->base);
+		free(txn->undo);
 		free(txn);
 	}
 }
@@ -236,124 +191,179 @@ void txn_entry_resume(struct txn *txn, uint32_t ordinal)
 	assert(!txn->in_command && !txn->in_entry && txn->position.index > 0);
 	txn->ordinal = ordinal;
 	txn->in_entry = true;
-	/* Rows of this index may be in the store: nothing is known to be in work alone. */
-	txn->stored_index = UINT64_MAX;
 }
 
 void txn_command_begin(struct txn *txn)
 {
 	assert(txn->in_entry && !txn->in_command);
-	txn->saved = omap_copy(&txn->work);
+	txn->command++;
+	txn->n_undo = 0;
+	memset(txn->changed, 0, sizeof txn->changed);
 	txn->in_command = true;
-}
-
-static void txn_command_end(struct txn *txn)
-{
-	omap_release(&txn->saved);
-	omap_release(&txn->touched);
-	txn->in_command = false;
 }
 
 void txn_command_abort(struct txn *txn)
 {
 	assert(txn->in_command);
-	omap_release(&txn->work);
-	txn->work = omap_copy(&txn->saved);
-	txn_command_end(txn);
-}
-
-void txn_put(struct txn *txn, struct bytes key, struct bytes value)
-{
-	assert(txn->in_command && row_key_is_row(key));
-	omap_put(&txn->work, key, value, false);
-	omap_put(&txn->touched, key, bytes_of(NULL, 0), false);
-}
-
-void txn_put_borrowed(struct txn *txn, struct bytes key, struct bytes value, const uint8_t hash[32])
-{
-	assert(txn->in_command && row_key_is_row(key));
-	omap_put_borrowed(&txn->work, key, value);
-	omap_put(&txn->touched, key, bytes_of(hash, 32), false);
-}
-
-void txn_delete(struct txn *txn, struct bytes key)
-{
-	assert(txn->in_command && row_key_is_row(key));
-	omap_put(&txn->work, key, bytes_of(NULL, 0), true);
-	omap_put(&txn->touched, key, bytes_of(NULL, 0), false);
-}
-
-static void txn_drop_derived(
-	struct txn *txn, const struct row_key *key, const struct modification *at)
-{
-	if (at->index > txn->stored_index) {
-		(void)omap_remove(&txn->work, row_key_bytes(key)); /* The store never had it. */
-	} else {
-		omap_put(&txn->work, row_key_bytes(key), bytes_of(NULL, 0), true);
+	for (size_t i = 0; i < txn->n_undo; i++) {
+		txn->undo[i].row->state = txn->undo[i].state;
 	}
+	txn->in_command = false;
 }
 
-void txn_forget(struct txn *txn, const struct modification *at, struct bytes key)
+/* The row for the command to change. */
+static struct pending_row *txn_touch(struct txn *txn, struct bytes key)
 {
-	struct row_key by = index_by_key(at), of = index_of_key(key);
+	struct pending_row *row;
 
-	assert(txn->in_command);
-	txn_drop_derived(txn, &by, at);
-	txn_drop_derived(txn, &of, at);
-}
-
-/* The row as the command leaves it. */
-static struct index_row txn_row_now(const struct txn *txn, const struct omap_item *touched)
-{
-	const struct omap_item *item = omap_get(&txn->work, omap_key(touched));
-	struct index_row row = {.key = omap_key(touched)};
-
-	assert(item != NULL);
-	row.deleted = item->mark;
-	if (!row.deleted && touched->value_len == sizeof row.hash) {
-		memcpy(row.hash, omap_value(touched).data, sizeof row.hash);
-	} else if (!row.deleted) {
-		hash_sha256(omap_value(item), row.hash);
+	assert(txn->in_command && row_key_is_row(key));
+	row = pending_add(&txn->work, key);
+	if (row->command != txn->command) {
+		row->command = txn->command;
+		if (txn->n_undo == txn->undo_cap) {
+			txn->undo_cap = txn->undo_cap == 0 ? 64 : 2 * txn->undo_cap;
+			txn->undo = x_realloc(txn->undo, txn->undo_cap * sizeof *txn->undo);
+		}
+		txn->undo[txn->n_undo++] = (struct txn_undo){row, row->state};
 	}
 	return row;
 }
 
+static void txn_set(struct txn *txn, struct bytes key, enum pending_how how, struct bytes value,
+	const uint8_t *hash)
+{
+	struct pending_state *state = &txn_touch(txn, key)->state;
+
+	state->how = how;
+	state->value = value;
+	state->hash = hash;
+}
+
+void txn_put(struct txn *txn, struct bytes key, struct bytes value)
+{
+	txn_set(txn, key, PENDING_PUT, arena_copy(&txn->work.arena, value), NULL);
+}
+
+void txn_put_borrowed(struct txn *txn, struct bytes key, struct bytes value, const uint8_t hash[32])
+{
+	txn_set(txn, key, PENDING_PUT, value,
+		arena_copy(&txn->work.arena, bytes_of(hash, 32)).data);
+}
+
+void txn_delete(struct txn *txn, struct bytes key)
+{
+	txn_set(txn, key, PENDING_DELETED, bytes_of(NULL, 0), NULL);
+}
+
+/* What the store's index says of the row. */
+static int txn_know(struct txn *txn, struct pending_row *row, struct err *e)
+{
+	struct row_key of;
+	int rc;
+
+	if (row->known) {
+		return 0;
+	}
+	of = index_of_key(row->key);
+	buf_clear(&txn->scratch);
+	rc = txn_get_stored(txn, row_key_bytes(&of), &txn->scratch, NULL);
+	if (rc == KLUIS_ENOTFOUND) {
+		row->stored = (struct index_row){.deleted = true};
+	} else if (rc == 0) {
+		rc = index_of_decode(
+			row_key_bytes(&of), buf_bytes(&txn->scratch), &row->stored, NULL);
+	}
+	if (rc != 0 && rc != KLUIS_ENOTFOUND) {
+		return err_set(e, rc, "index of a changed row: %s", err_text(rc));
+	}
+	row->stored.key = row->key;
+	row->known = true;
+	return 0;
+}
+
+int txn_forget(struct txn *txn, const struct modification *at, struct bytes key, struct err *e)
+{
+	struct pending_row *row = txn_touch(txn, key);
+	const struct index_row *index;
+	int rc = txn_know(txn, row, e);
+
+	if (rc != 0) {
+		return rc;
+	}
+	index = pending_index(row);
+	if (index == NULL || !index->deleted || modification_compare(&index->at, at) != 0) {
+		return err_set(e, KLUIS_ECORRUPT, "a tombstone is not that of its row");
+	}
+	row->state.forgotten = true;
+	return 0;
+}
+
+/* The row as the command leaves it. */
+static struct index_row txn_row_now(struct txn *txn, struct pending_row *row)
+{
+	struct pending_state *state = &row->state;
+	struct index_row now = {.key = row->key, .deleted = state->how == PENDING_DELETED};
+	uint8_t *hash;
+
+	if (now.deleted) {
+		return now;
+	}
+	if (state->hash == NULL) {
+		hash = arena_alloc(&txn->work.arena, HASH_BYTES);
+		hash_sha256(state->value, hash);
+		state->hash = hash;
+	}
+	memcpy(now.hash, state->hash, sizeof now.hash);
+	return now;
+}
+
 static bool txn_row_same(const struct index_row *old, const struct index_row *now)
 {
+	if (old == NULL) {
+		return now->deleted;
+	}
 	return old->deleted == now->deleted &&
 	       (now->deleted || memcmp(old->hash, now->hash, sizeof now->hash) == 0);
 }
 
+bool txn_changed(const struct txn *txn, enum key_family family)
+{
+	assert(!txn->in_command && family < KEY_DERIVED_FIRST);
+	return txn->changed[family];
+}
+
+static void txn_index(struct txn *txn, struct pending_row *row, const struct index_row *now)
+{
+	row->index = *now;
+	row->index.at = (struct modification){txn->position.index, txn->ordinal++};
+	assert(txn->ordinal != 0);
+	pending_indexed(&txn->work, row);
+	txn->changed[row->key.data[0]] = true;
+}
+
 /* Moves the row's modification here, or finds that it has not changed. */
 static int txn_row_commit(
-	struct txn *txn, const struct omap_item *touched, struct buf *changes, struct err *e)
+	struct txn *txn, struct pending_row *row, struct buf *changes, struct err *e)
 {
-	struct index_row now = txn_row_now(txn, touched), old = {.deleted = true};
-	struct row_key of = index_of_key(now.key), by;
-	_cleanup_(buf_release) struct buf value = BUF_INIT;
-	int rc = index_store_of(&txn->view, now.key, &old, NULL);
+	struct index_row now;
+	int rc;
 
-	if (rc != 0 && rc != KLUIS_ENOTFOUND) {
-		return err_set(e, rc, "index of a changed row: %s", err_text(rc));
+	if (row->state.how == PENDING_NONE) {
+		return 0; /* Its tombstone was forgotten. */
 	}
-	if (txn_row_same(&old, &now)) {
-		return 0;
+	rc = txn_know(txn, row, e);
+	if (rc != 0) {
+		return rc;
 	}
-	if (rc == 0) {
-		by = index_by_key(&old.at);
-		txn_drop_derived(txn, &by, &old.at);
+	now = txn_row_now(txn, row);
+	if (!txn_row_same(pending_index(row), &now)) {
+		txn_index(txn, row, &now);
+		buf_put_lp32(changes, now.key);
+		buf_put_u8(changes, now.deleted);
+		buf_append(changes, now.hash, sizeof now.hash);
+	} else if (!row->indexed) {
+		row->state.how = PENDING_NONE; /* The store has it so. */
 	}
-	now.at = (struct modification){txn->position.index, txn->ordinal++};
-	assert(txn->ordinal != 0);
-	by = index_by_key(&now.at);
-	index_row_encode(&now, &value);
-	omap_put(&txn->work, row_key_bytes(&by), buf_bytes(&value), false);
-	buf_clear(&value);
-	index_of_encode(&now, &value);
-	omap_put(&txn->work, row_key_bytes(&of), buf_bytes(&value), false);
-	buf_put_lp32(changes, now.key);
-	buf_put_u8(changes, now.deleted);
-	buf_append(changes, now.hash, sizeof now.hash);
 	return 0;
 }
 
@@ -368,75 +378,63 @@ static void txn_move_hash(struct txn *txn, const struct buf *changes)
 	p->commands++;
 }
 
+static int txn_compare_undo(const void *a, const void *b)
+{
+	return pending_compare(
+		((const struct txn_undo *)a)->row, ((const struct txn_undo *)b)->row);
+}
+
 int txn_command_commit(struct txn *txn, struct err *e)
 {
 	_cleanup_(buf_release) struct buf changes = BUF_INIT;
-	const struct omap_item *item;
-	struct omap_iter it;
 	int rc = 0;
 
 	assert(txn->in_command);
-	omap_iter_init(&it, &txn->touched, bytes_of("", 0));
-	while (rc == 0 && (item = omap_iter_next(&it)) != NULL) {
-		rc = txn_row_commit(txn, item, &changes, e);
+	if (txn->n_undo > 1) {
+		qsort(txn->undo, txn->n_undo, sizeof *txn->undo, txn_compare_undo);
+	}
+	for (size_t i = 0; rc == 0 && i < txn->n_undo; i++) {
+		rc = txn_row_commit(txn, txn->undo[i].row, &changes, e);
 	}
 	if (rc == 0 && changes.len > 0) {
 		txn_move_hash(txn, &changes);
 	}
-	txn_command_end(txn);
+	txn->in_command = false;
 	return rc;
 }
 
-/* The pending rows as a batch, in key order, the position last. */
-static struct kv_change *txn_changes(
-	const struct txn *txn, struct bytes key, struct bytes value, size_t *ret_n)
+/* Nobody reads single rows of by_index. */
+static void txn_cache_changes(struct txn *txn, const struct batch *batch)
 {
-	const struct omap_item *item;
-	struct kv_change *changes = NULL;
-	struct omap_iter it;
-	size_t n = 0, cap = 0;
+	for (size_t i = 0; txn->cache != NULL && i < batch->n; i++) {
+		const struct kv_change *c = &batch->changes[i];
 
-	omap_iter_init(&it, &txn->work, bytes_of("", 0));
-	for (;;) {
-		item = omap_iter_next(&it);
-		if (n == cap) {
-			cap = cap == 0 ? 64 : 2 * cap;
-			changes = x_realloc(changes, cap * sizeof *changes);
+		if (c->key.data[0] != KEY_BY_INDEX) {
+			row_cache_change(txn->cache, c->key, c->deleted ? NULL : &c->value);
 		}
-		if (item == NULL) {
-			break;
-		}
-		changes[n++] = (struct kv_change){omap_key(item), omap_value(item), item->mark};
 	}
-	changes[n++] = (struct kv_change){key, value, false};
-	*ret_n = n;
-	return changes;
 }
 
 int txn_store(struct txn *txn, struct err *e)
 {
-	_cleanup_(buf_release) struct buf value = BUF_INIT;
-	_cleanup_(x_freep) struct kv_change *changes = NULL;
 	struct row_key key = row_key_begin(KEY_POSITION);
-	size_t n;
+	struct batch *batch = &txn->batch;
 	int rc;
 
 	assert(!txn->in_command);
-	position_encode(&txn->position, &value);
-	changes = txn_changes(txn, row_key_bytes(&key), buf_bytes(&value), &n);
+	batch_make(batch, &txn->work);
+	buf_clear(&txn->scratch);
+	position_encode(&txn->position, &txn->scratch);
+	batch_add(batch, row_key_bytes(&key), buf_bytes(&txn->scratch), false);
 	/* Held over the write, it would make the memory back end copy what it could change. */
 	kv_view_free(txn->base);
-	rc = kv_write(txn->kv, changes, n, e);
+	rc = kv_write(txn->kv, batch->changes, batch->n, e);
 	txn->base = kv_view_new(txn->kv);
 	if (rc != 0) {
 		return rc;
 	}
-	for (size_t i = 0; txn->cache != NULL && i < n; i++) {
-		row_cache_change(
-			txn->cache, changes[i].key, changes[i].deleted ? NULL : &changes[i].value);
-	}
-	omap_release(&txn->work);
-	txn->stored_index = txn->position.index;
+	txn_cache_changes(txn, batch);
+	pending_clear(&txn->work);
 	txn->in_entry = false;
 	return 0;
 }

@@ -28,6 +28,8 @@ void txn_command_begin(struct txn *txn);
  * hash: H' = SHA-256("kluis/v1/state" | H | u64 index | n x { lp32 key | u8 deleted | value hash
  * }). A command without changes leaves it alone. KLUIS_ECORRUPT, KLUIS_EIO: end the process. */
 KLUIS_MUST_CHECK int txn_command_commit(struct txn *txn, struct err *e);
+/* Whether the last command that was committed changed a row of the family. */
+bool txn_changed(const struct txn *txn, enum key_family family);
 /* As if the command had never come. */
 void txn_command_abort(struct txn *txn);
 
@@ -40,8 +42,10 @@ void txn_put_borrowed(
 	struct txn *txn, struct bytes key, struct bytes value, const uint8_t hash[32]);
 /* Deleting what is not there is no change. */
 void txn_delete(struct txn *txn, struct bytes key);
-/* Drops a tombstone of by_index for good (see fsm_expire); touches no row and no state hash. */
-void txn_forget(struct txn *txn, const struct modification *at, struct bytes key);
+/* Drops a row's tombstone for good (see fsm_expire); touches no row and no state hash.
+ * KLUIS_ECORRUPT: it has none of that modification; KLUIS_EIO. */
+KLUIS_MUST_CHECK int txn_forget(
+	struct txn *txn, const struct modification *at, struct bytes key, struct err *e);
 
 /* The position after what was committed; cluster time and counters are the caller's to move. */
 struct position *txn_position(struct txn *txn);

@@ -70,6 +70,130 @@ static void change(struct txn *txn, struct omap *model, struct random *random)
 	}
 }
 
+/* All of the index that the view shows. */
+static void dump_index(const struct kv_view *view, struct buf *to)
+{
+	struct row_key first = row_key_begin(KEY_BY_INDEX);
+	struct kv_iter *iter = kv_iter_new(view, row_key_bytes(&first), bytes_of(NULL, 0));
+
+	buf_clear(to);
+	while (kv_iter_next(iter)) {
+		_cleanup_(buf_release) struct buf value = BUF_INIT;
+
+		assert_int_equal(kv_get(view, kv_iter_key(iter), &value, NULL), 0);
+		assert_true(bytes_equal(buf_bytes(&value), kv_iter_value(iter)));
+		buf_put_lp32(to, kv_iter_key(iter));
+		buf_put_lp32(to, kv_iter_value(iter));
+	}
+	assert_int_equal(kv_iter_status(iter, NULL), 0);
+	kv_iter_free(iter);
+}
+
+/* Tombstones are forgotten as expire commands do it, some of them of rows that come again. */
+static void forget(struct txn *txn, uint64_t upto, struct random *random)
+{
+	struct modification cursor = {0};
+	struct index_tombstone rows[KEYS];
+	size_t n;
+
+	assert_int_equal(
+		index_store_tombstones(txn_view(txn), &cursor, upto, rows, KEYS, &n, NULL), 0);
+	for (size_t i = 0; i < n; i++) {
+		if (random_below(random, 2) == 0) {
+			assert_int_equal(
+				txn_forget(txn, &rows[i].at, row_key_bytes(&rows[i].key), NULL), 0);
+		}
+	}
+}
+
+/* What a command sees of the index does not depend on what is stored already: a node that stored
+ * more at a time would forget other tombstones. */
+static void test_index_before_and_after_store(void **state)
+{
+	struct kv *kv = kv_memory_new();
+	struct position start = {0};
+	struct txn *txn = txn_new(kv, &start);
+	_cleanup_(buf_release) struct buf before = BUF_INIT, after = BUF_INIT;
+	struct random_seeded random;
+	struct omap model = {0};
+	size_t seen = 0;
+
+	(void)state;
+	random_seeded_init(&random, 11);
+	for (uint64_t index = 1; index < 300; index++) {
+		txn_entry_begin(txn, index, 1);
+		for (unsigned commands = 0; commands < 3; commands++) {
+			struct omap saved = omap_copy(&model);
+			bool abort = random_below(&random.random, 4) == 0;
+
+			dump_index(txn_view(txn), &before);
+			txn_command_begin(txn);
+			if (random_below(&random.random, 3) == 0) {
+				forget(txn, random_below(&random.random, index + 1),
+					&random.random);
+			}
+			for (unsigned n = 0; n < random_below(&random.random, 6); n++) {
+				change(txn, &model, &random.random);
+			}
+			if (abort) {
+				txn_command_abort(txn);
+				omap_release(&model);
+				model = saved;
+				dump_index(txn_view(txn), &after);
+				assert_true(bytes_equal(buf_bytes(&before), buf_bytes(&after)));
+			} else {
+				omap_release(&saved);
+				assert_int_equal(txn_command_commit(txn, NULL), 0);
+			}
+			expect(txn, &model, &random.random);
+		}
+		if (random_below(&random.random, 3) == 0) {
+			struct kv_view *view;
+
+			dump_index(txn_view(txn), &before);
+			assert_int_equal(txn_store(txn, NULL), 0);
+			view = kv_view_new(kv);
+			dump_index(view, &after);
+			kv_view_free(view);
+			assert_true(bytes_equal(buf_bytes(&before), buf_bytes(&after)));
+			assert_int_equal(fixture_check_store(kv, NULL), 0);
+			seen += before.len;
+		}
+	}
+	assert_true(seen > 0);
+	omap_release(&model);
+	txn_free(txn);
+	kv_close(kv);
+}
+
+/* Only a tombstone is forgotten, and only the one that was meant. */
+static void test_forget_refuses(void **state)
+{
+	struct kv *kv = kv_memory_new();
+	struct position start = {0};
+	struct txn *txn = txn_new(kv, &start);
+	struct row_key key = key_of(1), other = key_of(2);
+	struct modification at = {1, 0};
+
+	(void)state;
+	txn_entry_begin(txn, 1, 1);
+	txn_command_begin(txn);
+	txn_put(txn, row_key_bytes(&key), bytes_str("a"));
+	assert_int_equal(txn_command_commit(txn, NULL), 0);
+	txn_command_begin(txn);
+	assert_int_equal(txn_forget(txn, &at, row_key_bytes(&key), NULL), KLUIS_ECORRUPT);
+	assert_int_equal(txn_forget(txn, &at, row_key_bytes(&other), NULL), KLUIS_ECORRUPT);
+	txn_delete(txn, row_key_bytes(&key));
+	assert_int_equal(txn_command_commit(txn, NULL), 0);
+	txn_command_begin(txn);
+	assert_int_equal(txn_forget(txn, &at, row_key_bytes(&key), NULL), KLUIS_ECORRUPT);
+	at.ordinal = 1;
+	assert_int_equal(txn_forget(txn, &at, row_key_bytes(&key), NULL), 0);
+	txn_command_abort(txn);
+	txn_free(txn);
+	kv_close(kv);
+}
+
 static void test_overlay_against_model(void **state)
 {
 	struct kv *kv = kv_memory_new();
@@ -142,7 +266,7 @@ static void test_no_change_is_none(void **state)
 	assert_int_equal(index_store_of(txn_view(txn), row_key_bytes(&key), &row, NULL), 0);
 	assert_true(row.deleted && row.at.index == 2);
 	txn_command_begin(txn);
-	txn_forget(txn, &row.at, row_key_bytes(&key));
+	assert_int_equal(txn_forget(txn, &row.at, row_key_bytes(&key), NULL), 0);
 	assert_int_equal(txn_command_commit(txn, NULL), 0);
 	assert_int_equal(
 		index_store_of(txn_view(txn), row_key_bytes(&key), &row, NULL), KLUIS_ENOTFOUND);
@@ -186,6 +310,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_overlay_against_model),
+		cmocka_unit_test(test_index_before_and_after_store),
+		cmocka_unit_test(test_forget_refuses),
 		cmocka_unit_test(test_no_change_is_none),
 		cmocka_unit_test(test_state_hash_formula),
 	};
