@@ -530,6 +530,25 @@ static bool kv_direct_io(const char *dir)
 	return true;
 }
 
+/* A row is put into a memtable from where the last one of its family went: the rows of a commit go
+ * near those of the one before, and a batch is in key order. Only the text form of the options has
+ * this one. */
+static int kv_set_hint(struct kv_rocksdb *r, struct err *e)
+{
+	rocksdb_options_t *options = rocksdb_options_create();
+	char *text = NULL;
+
+	rocksdb_get_options_from_string(
+		r->options, "memtable_insert_with_hint_prefix_extractor=fixed:1", options, &text);
+	if (text != NULL) {
+		rocksdb_options_destroy(options);
+		return kv_failed(text, true, "set options of the store", e);
+	}
+	rocksdb_options_destroy(r->options);
+	r->options = options;
+	return 0;
+}
+
 static void kv_set_options(struct kv_rocksdb *r, const struct kv_options *options)
 {
 	rocksdb_options_t *o = r->options = rocksdb_options_create();
@@ -566,6 +585,11 @@ int kv_rocksdb_open(
 	r->dir = x_strdup(dir);
 	r->read_only = options->read_only;
 	kv_set_options(r, options);
+	rc = kv_set_hint(r, e);
+	if (rc != 0) {
+		kv_rocksdb_close(&r->kv);
+		return rc;
+	}
 	r->db = options->read_only ? rocksdb_open_for_read_only(r->options, dir, 0, &text)
 				   : rocksdb_open(r->options, dir, &text);
 	if (text != NULL) {

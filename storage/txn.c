@@ -87,9 +87,10 @@ static int txn_get_by_index(
 	const struct kv_view *view, struct bytes key, struct buf *to, struct err *e)
 {
 	struct kv_iter *iter = kv_iter_new(view, key, bytes_of(NULL, 0));
-	int rc = kv_iter_next(iter) ? 0 : kv_iter_status(iter, e);
+	bool any = kv_iter_next(iter);
+	int rc = any ? 0 : kv_iter_status(iter, e);
 
-	if (rc == 0 && (!kv_iter_next(iter) || !bytes_equal(kv_iter_key(iter), key))) {
+	if (rc == 0 && (!any || !bytes_equal(kv_iter_key(iter), key))) {
 		rc = err_set(e, KLUIS_ENOTFOUND, "no such row");
 	}
 	if (rc == 0) {
@@ -328,7 +329,7 @@ static bool txn_row_same(const struct index_row *old, const struct index_row *no
 
 bool txn_changed(const struct txn *txn, enum key_family family)
 {
-	assert(!txn->in_command && family < KEY_DERIVED_FIRST);
+	assert(!txn->in_command && (unsigned)family < KEY_DERIVED_FIRST);
 	return txn->changed[family];
 }
 
