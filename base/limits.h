@@ -220,6 +220,19 @@ enum {
 };
 #define API_SESSION_MS (24ULL * 3600 * 1000)
 
+/* The agent of `kluis` (docs/format-agent.md). */
+enum {
+	AGENT_FRAME_BYTES_MAX = 512 * 1024,
+	AGENT_ITEMS_MAX = 4096, /* Keys and secrets held. */
+	AGENT_VALUE_BYTES_MAX = 4096,
+	AGENT_CONNECTIONS_MAX = 8, /* Each of them holds at most a frame of locked memory. */
+	AGENT_REQUEST_MS = 5000,   /* From the connection to the whole request. */
+	AGENT_ANSWER_MS = 10000,   /* What a client waits for one. */
+	AGENT_START_MS = 10000,
+	AGENT_IDLE_MS_DEFAULT = 15 * 60 * 1000,
+	AGENT_IDLE_MS_MAX = 24 * 3600 * 1000,
+};
+
 /* Backup (docs/format-backup.md). */
 enum {
 	RESTORE_RECORDS_MAX = 64, /* Newest restores that a cluster can prove. */

@@ -41,7 +41,8 @@ struct key_pub {
 };
 
 struct key {
-	EVP_PKEY *pkey;
+	EVP_PKEY *pkey; /* NULL: it lies with holder. */
+	struct key_holder *holder;
 	struct key_pub *pub;
 };
 
@@ -398,6 +399,7 @@ void key_encode(const struct key *key, struct secret *ret_encoded)
 	BIGNUM *scalar = NULL;
 	size_t len = kind->private_bytes;
 
+	assert(key->pkey != NULL);
 	if (kind->family == KEY_FAMILY_RSA) {
 		key_rsa_encode(key->pkey, ret_encoded);
 		return;
@@ -411,6 +413,23 @@ void key_encode(const struct key *key, struct secret *ret_encoded)
 	evp_must(EVP_PKEY_get_bn_param(key->pkey, OSSL_PKEY_PARAM_PRIV_KEY, &scalar));
 	evp_must(BN_bn2binpad(scalar, ret_encoded->data, (int)len) == (int)len);
 	BN_clear_free(scalar);
+}
+
+struct key *key_held(struct key_pub *pub, struct key_holder *holder)
+{
+	struct key *key = x_calloc(1, sizeof *key);
+	unsigned alg = key_pub_alg(pub);
+
+	assert(alg == KEY_RSA_PSS || alg == KEY_ECDSA_P256 || alg == KEY_ED25519);
+	assert(holder != NULL && holder->sign != NULL);
+	key->holder = holder;
+	key->pub = pub;
+	return key;
+}
+
+struct key_holder *key_holder(const struct key *key)
+{
+	return key->holder;
 }
 
 void key_free(struct key *key)
@@ -435,5 +454,6 @@ const struct key_pub *key_public(const struct key *key)
 
 void *key_evp(const struct key *key)
 {
+	assert(key->pkey != NULL);
 	return key->pkey;
 }

@@ -68,7 +68,20 @@ void key_freep(struct key **key);
 /* The public half; lives as long as key. */
 const struct key_pub *key_public(const struct key *key);
 
-/* For the other modules of crypto/ alone: the EVP_PKEY inside. */
+/* Somebody who has a private key and gives away only what it makes (an agent, a token). */
+struct key_holder {
+	/* As sign_make(), by the private half of pub. On any thread that signs with the key. */
+	int (*sign)(struct key_holder *holder, const struct key_pub *pub, struct bytes message,
+		struct buf *ret_signature, struct err *e);
+};
+/* A key that lies with holder, which must outlive it: sign_make() takes it, and checks what the
+ * holder made. It cannot be encoded and opens nothing here. pub is taken: a signing key
+ * (asserted). */
+struct key *key_held(struct key_pub *pub, struct key_holder *holder);
+/* NULL when the private half is here. */
+struct key_holder *key_holder(const struct key *key);
+
+/* For the other modules of crypto/ alone: the EVP_PKEY inside; of a key that is here (asserted). */
 void *key_pub_evp(const struct key_pub *pub);
 void *key_evp(const struct key *key);
 

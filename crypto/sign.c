@@ -81,6 +81,21 @@ static void sign_ecdsa_append(struct bytes der, struct buf *ret_signature)
 	buf_append(ret_signature, raw, sizeof raw);
 }
 
+/* The holder is another program: what it gives is a signature only if it verifies. */
+static int sign_held(
+	const struct key *key, struct bytes message, struct buf *ret_signature, struct err *e)
+{
+	struct key_holder *holder = key_holder(key);
+	_cleanup_(buf_release) struct buf signature = BUF_INIT;
+	int rc = holder->sign(holder, key_public(key), message, &signature, e);
+
+	rc = rc != 0 ? rc : sign_verify(key_public(key), message, buf_bytes(&signature), e);
+	if (rc == 0) {
+		buf_append_bytes(ret_signature, buf_bytes(&signature));
+	}
+	return rc;
+}
+
 int sign_make(const struct key *key, struct bytes message, struct buf *ret_signature, struct err *e)
 {
 	unsigned alg = key_pub_alg(key_public(key));
@@ -89,6 +104,9 @@ int sign_make(const struct key *key, struct bytes message, struct buf *ret_signa
 	size_t len = sizeof signature;
 
 	assert(alg == KEY_RSA_PSS || alg == KEY_ECDSA_P256 || alg == KEY_ED25519);
+	if (key_holder(key) != NULL) {
+		return sign_held(key, message, ret_signature, e);
+	}
 	if (alg == KEY_ED25519) {
 		return sign_ed25519(key, message, ret_signature, e);
 	}

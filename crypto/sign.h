@@ -13,7 +13,8 @@ enum {
 
 /* Appends the signature of message by key (KEY_RSA_PSS, KEY_ECDSA_P256 or KEY_ED25519; asserted) to
  * ret_signature. The algorithm hashes message itself, also when it is a TH value. Any thread;
- * KLUIS_EINTERNAL when OpenSSL fails. */
+ * KLUIS_EINTERNAL when OpenSSL fails; of a key that lies elsewhere also what its holder gives, and
+ * KLUIS_EVERIFY when that is no signature of it. */
 KLUIS_MUST_CHECK int sign_make(
 	const struct key *key, struct bytes message, struct buf *ret_signature, struct err *e);
 /* 0, or KLUIS_EVERIFY for any signature that is not by this key over this message (wrong length and

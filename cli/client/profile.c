@@ -154,7 +154,7 @@ static int profile_lock(struct profile *profile, struct err *e)
 	return 0;
 }
 
-static int profile_check_dir(const char *dir, struct err *e)
+int profile_check_dir(const char *dir, struct err *e)
 {
 	struct stat st;
 

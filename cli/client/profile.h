@@ -60,6 +60,8 @@ KLUIS_MUST_CHECK int profile_make(const char *dir, const struct api_cluster *clu
 /* Opens and locks. KLUIS_ENOTFOUND no profile there, KLUIS_EBUSY another process holds it,
  * KLUIS_EINVAL others may read it, KLUIS_EVERSION, KLUIS_ECORRUPT. */
 KLUIS_MUST_CHECK int profile_open(const char *dir, struct profile **ret_profile, struct err *e);
+/* KLUIS_ENOTFOUND unless there is such a directory, KLUIS_EINVAL unless it is ours alone. */
+KLUIS_MUST_CHECK int profile_check_dir(const char *dir, struct err *e);
 /* Another wait for the lock than PROFILE_LOCK_MS, for this process. */
 void profile_set_lock_ms(uint64_t ms);
 /* Unlocks and frees, clears the keys; NULL is fine. */

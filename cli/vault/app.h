@@ -63,6 +63,13 @@ void app_notice(struct invocation *inv, const struct change_notice *notice);
 char *app_join(const char *folder, const char *name);
 const char *app_base_name(const char *path);
 
+/* --lock-after, in milliseconds; otherwise_ms when it was not given. */
+KLUIS_MUST_CHECK int app_idle_ms(struct invocation *inv, uint64_t otherwise_ms, uint64_t *ret_ms);
+
+int app_agent(struct invocation *inv);
+int app_agent_lock(struct invocation *inv);
+int app_agent_stop(struct invocation *inv);
+int app_agent_status(struct invocation *inv);
 int app_enrol(struct invocation *inv);
 int app_logout(struct invocation *inv);
 int app_vault_create(struct invocation *inv);

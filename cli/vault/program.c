@@ -63,6 +63,12 @@ static const struct command_option item_show_options[] = {
 	{NULL, 0, NULL, NULL},
 };
 
+static const struct command_option agent_options[] = {
+	{"lock-after", 0, "SECONDS", "Lock when not used for so long (900)"},
+	{"foreground", 0, NULL, "Be the agent, instead of starting one"},
+	{NULL, 0, NULL, NULL},
+};
+
 static const struct command_option help_options[] = {
 	{"markdown", 0, NULL, "The reference page of all commands"},
 	{NULL, 0, NULL, NULL},
@@ -134,6 +140,19 @@ static const struct command app_commands[] = {
 		"Fetches everything, checks it against the signed head and this profile's pin, and "
 		"opens it.",
 		NULL, 1, 1000, app_verify},
+	{"agent status", NULL, "Show whether the agent holds keys, whose, and for how long",
+		"The state is none (no agent runs), locked or unlocked.", NULL, 0, 0,
+		app_agent_status},
+	{"agent lock", NULL, "Have the agent forget all keys", NULL, NULL, 0, 0, app_agent_lock},
+	{"agent stop", NULL, "Have the agent forget all keys and end", NULL, NULL, 0, 0,
+		app_agent_stop},
+	{"agent", NULL, "Start the agent, which holds a person's keys in memory",
+		"'kluis login' does this by itself. The agent is a process of its own, one for "
+		"each "
+		"profile, behind a\nsocket that only you can reach. It writes nothing to the disk, "
+		"locks when it is not used for a while,\nand ends when it is not used for as long "
+		"again.",
+		agent_options, 0, 0, app_agent},
 	{"version", NULL, "Show the version", NULL, NULL, 0, 0, command_run_version},
 	{"completion", "SHELL", "Print a completion script (bash)", NULL, NULL, 1, 1,
 		command_run_completion},

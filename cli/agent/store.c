@@ -1,0 +1,387 @@
+#include "cli/agent/store.h"
+
+#include <assert.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "crypto/keypacket.h"
+
+struct held {
+	unsigned kind;
+	uint8_t object_id[ID_BYTES];
+	uint32_t epoch;
+	struct secret value;
+};
+
+struct store {
+	uint64_t idle_ms;
+	uint64_t used_ms;  /* The last use of a secret; while locked: since when. */
+	uint64_t asked_ms; /* The last request at all. */
+	bool unlocked;
+	uint8_t user_id[ID_BYTES], device_id[ID_BYTES];
+	char account[IDENTITY_NAME_BYTES_MAX + 1];
+	struct held held[AGENT_ITEMS_MAX];
+	size_t n_held;
+};
+
+/* One request under way: what the answer points into lives here until it is encoded. */
+struct turn {
+	struct store *store;
+	const struct agent_request *request;
+	struct agent_answer answer;
+	struct secret value;
+	struct buf public_value;
+	struct agent_place *places;
+	struct err err;
+};
+
+struct store *store_new(uint64_t idle_ms, uint64_t now_ms)
+{
+	struct store *store = x_calloc(1, sizeof *store);
+
+	assert(idle_ms > 0 && idle_ms <= AGENT_IDLE_MS_MAX);
+	store->idle_ms = idle_ms;
+	store->used_ms = store->asked_ms = now_ms;
+	return store;
+}
+
+static void store_forget(struct store *store)
+{
+	for (size_t i = 0; i < store->n_held; i++) {
+		secret_release(&store->held[i].value);
+	}
+	store->n_held = 0;
+	store->unlocked = false;
+	memset(store->user_id, 0, ID_BYTES);
+	memset(store->device_id, 0, ID_BYTES);
+	memset(store->account, 0, sizeof store->account);
+}
+
+void store_free(struct store *store)
+{
+	if (store != NULL) {
+		store_forget(store);
+		free(store);
+	}
+}
+
+bool store_unlocked(const struct store *store)
+{
+	return store->unlocked;
+}
+
+/* A clock that went back is a clock that cannot be believed: nothing is kept longer for it. */
+static uint64_t since(uint64_t then_ms, uint64_t now_ms)
+{
+	return now_ms >= then_ms ? now_ms - then_ms : UINT64_MAX;
+}
+
+uint64_t store_tick(struct store *store, uint64_t now_ms, bool *ret_stop)
+{
+	uint64_t from_ms;
+
+	if (store->unlocked && since(store->used_ms, now_ms) >= store->idle_ms) {
+		store_forget(store);
+		store->used_ms = now_ms;
+	}
+	from_ms = store->unlocked || store->used_ms > store->asked_ms ? store->used_ms
+								      : store->asked_ms;
+	if (!store->unlocked && since(from_ms, now_ms) >= store->idle_ms) {
+		*ret_stop = true;
+	}
+	return from_ms + store->idle_ms;
+}
+
+static struct held *store_find(
+	struct store *store, unsigned kind, const uint8_t *object_id, uint32_t epoch)
+{
+	static const uint8_t zero[ID_BYTES];
+	const uint8_t *id = object_id == NULL ? zero : object_id;
+
+	for (size_t i = 0; i < store->n_held; i++) {
+		struct held *held = &store->held[i];
+
+		if (held->kind == kind && held->epoch == epoch &&
+			memcmp(held->object_id, id, ID_BYTES) == 0) {
+			return held;
+		}
+	}
+	return NULL;
+}
+
+static void held_drop(struct store *store, struct held *held)
+{
+	struct held *last = &store->held[store->n_held - 1];
+
+	secret_release(&held->value);
+	if (held != last) {
+		*held = *last; /* Moved: the one owner is the new place. */
+	}
+	*last = (struct held){0};
+	store->n_held--;
+}
+
+/* Takes, replaces, or with an empty value takes away. */
+static int held_put(struct store *store, const struct agent_item *item, struct err *e)
+{
+	struct held *held = store_find(store, item->kind, item->object_id, item->epoch);
+
+	if (item->value.len == 0) {
+		if (held != NULL) {
+			held_drop(store, held);
+		}
+		return 0;
+	}
+	if (held == NULL) {
+		if (store->n_held == AGENT_ITEMS_MAX) {
+			return err_set(e, KLUIS_ETOOLARGE, "the agent holds %d keys already",
+				AGENT_ITEMS_MAX);
+		}
+		held = &store->held[store->n_held++];
+		held->kind = item->kind;
+		held->epoch = item->epoch;
+		memcpy(held->object_id, item->object_id, ID_BYTES);
+	}
+	secret_set(&held->value, item->value);
+	return 0;
+}
+
+static const unsigned key_algs[] = {[AGENT_DEVICE_KEY] = KEY_ECDSA_P256,
+	[AGENT_DEVICE_HPKE_KEY] = KEY_KEM_P256,
+	[AGENT_SIGNING_KEY] = KEY_RSA_PSS,
+	[AGENT_TRANSFER_KEY] = KEY_KEM_P256};
+
+/* The key is decoded for one use: between uses only its encoding is here, in locked memory. */
+static int turn_key(struct turn *turn, unsigned kind, struct key **ret_key)
+{
+	struct held *held = store_find(turn->store, kind, NULL, 0);
+
+	assert(kind < ARRAY_SIZE(key_algs) && key_algs[kind] != 0);
+	if (held == NULL) {
+		return err_set(&turn->err, KLUIS_EUNAUTHENTICATED,
+			"the agent holds no such key: 'kluis login'");
+	}
+	return key_decode(key_algs[kind], secret_bytes(&held->value), ret_key, &turn->err);
+}
+
+static int turn_status(struct turn *turn, uint64_t now_ms)
+{
+	const struct store *store = turn->store;
+	struct agent_status *status = &turn->answer.status;
+	uint64_t idle_ms = since(store->used_ms, now_ms);
+
+	status->unlocked = store->unlocked;
+	status->memory_locked = secret_locked();
+	status->pid = (uint32_t)getpid();
+	status->idle_ms = store->idle_ms;
+	status->left_ms =
+		store->unlocked && idle_ms < store->idle_ms ? store->idle_ms - idle_ms : 0;
+	status->n_items = (uint32_t)store->n_held;
+	memcpy(status->user_id, store->user_id, ID_BYTES);
+	memcpy(status->device_id, store->device_id, ID_BYTES);
+	memcpy(status->account, store->account, sizeof store->account);
+	return 0;
+}
+
+/* Keys must be keys before anything that was held goes. */
+static int unlock_check(struct turn *turn)
+{
+	struct wire w = wire_of(turn->request->items);
+	struct agent_item item;
+
+	while (agent_item_next(&w, &item)) {
+		struct key *key = NULL;
+		int rc = item.kind >= ARRAY_SIZE(key_algs) || key_algs[item.kind] == 0
+				 ? 0
+				 : key_decode(key_algs[item.kind], item.value, &key, &turn->err);
+
+		key_free(key);
+		if (rc != 0) {
+			return err_wrap(&turn->err, rc, "item of kind %u", item.kind);
+		}
+	}
+	return 0;
+}
+
+static int turn_unlock(struct turn *turn)
+{
+	const struct agent_request *request = turn->request;
+	struct store *store = turn->store;
+	struct wire w = wire_of(request->items);
+	struct agent_item item;
+	int rc = unlock_check(turn);
+
+	if (rc != 0) {
+		return rc;
+	}
+	store_forget(store);
+	while (rc == 0 && agent_item_next(&w, &item)) {
+		rc = held_put(store, &item, &turn->err);
+	}
+	assert(rc == 0); /* No more than AGENT_ITEMS_MAX, into nothing. */
+	store->idle_ms = request->idle_ms == 0 ? store->idle_ms : request->idle_ms;
+	store->unlocked = true;
+	memcpy(store->user_id, request->user_id, ID_BYTES);
+	memcpy(store->device_id, request->device_id, ID_BYTES);
+	memcpy(store->account, request->account.data, request->account.len);
+	return 0;
+}
+
+static int turn_sign(struct turn *turn)
+{
+	_cleanup_(key_freep) struct key *key = NULL;
+	int rc = turn_key(turn, turn->request->kind, &key);
+
+	rc = rc != 0 ? rc : sign_make(key, turn->request->message, &turn->public_value, &turn->err);
+	turn->answer.value = buf_bytes(&turn->public_value);
+	return rc;
+}
+
+static int turn_public(struct turn *turn)
+{
+	_cleanup_(key_freep) struct key *key = NULL;
+	int rc = turn_key(turn, turn->request->kind, &key);
+
+	if (rc == 0) {
+		buf_append_bytes(&turn->public_value, key_pub_bytes(key_public(key)));
+		turn->answer.value = buf_bytes(&turn->public_value);
+	}
+	return rc;
+}
+
+static int turn_open(struct turn *turn)
+{
+	const struct agent_request *request = turn->request;
+	const struct store *store = turn->store;
+	_cleanup_(key_freep) struct key *key = NULL;
+	struct keypacket packet;
+	int rc = turn_key(turn, request->kind, &key);
+
+	rc = rc != 0 ? rc : keypacket_parse(request->packet, &packet, &turn->err);
+	if (rc == 0 && packet.purpose == KEYPACKET_DEVICE) {
+		rc = err_set(&turn->err, KLUIS_EFORBIDDEN,
+			"what opens the keyring does not leave the agent");
+	}
+	rc = rc != 0 ? rc
+		     : keypacket_open(&packet,
+			       request->kind == AGENT_TRANSFER_KEY ? store->user_id
+								   : store->device_id,
+			       key, &turn->value, &turn->err);
+	turn->answer.value = secret_bytes(&turn->value);
+	return rc;
+}
+
+static int turn_get(struct turn *turn)
+{
+	const struct agent_item *item = &turn->request->item;
+	struct held *held;
+
+	if (!agent_kind_leaves(item->kind)) {
+		return err_set(&turn->err, KLUIS_EFORBIDDEN, "this key does not leave the agent");
+	}
+	held = store_find(turn->store, item->kind, item->object_id, item->epoch);
+	if (held == NULL) {
+		return err_set(
+			&turn->err, KLUIS_EUNAUTHENTICATED, "the agent does not hold that key");
+	}
+	turn->answer.value = secret_bytes(&held->value);
+	return 0;
+}
+
+static int turn_put(struct turn *turn)
+{
+	const struct agent_item *item = &turn->request->item;
+
+	return agent_kind_leaves(item->kind)
+		       ? held_put(turn->store, item, &turn->err)
+		       : err_set(&turn->err, KLUIS_EFORBIDDEN, "this key comes by a login alone");
+}
+
+static int turn_list(struct turn *turn)
+{
+	const struct store *store = turn->store;
+
+	turn->places = x_calloc(store->n_held + 1, sizeof *turn->places);
+	for (size_t i = 0; i < store->n_held; i++) {
+		if (store->held[i].kind == turn->request->kind) {
+			struct agent_place *place = &turn->places[turn->answer.n_places++];
+
+			memcpy(place->object_id, store->held[i].object_id, ID_BYTES);
+			place->epoch = store->held[i].epoch;
+		}
+	}
+	return 0;
+}
+
+static int turn_secret(struct turn *turn)
+{
+	switch (turn->request->op) {
+	case AGENT_SIGN:
+		return turn_sign(turn);
+	case AGENT_OPEN:
+		return turn_open(turn);
+	case AGENT_GET:
+		return turn_get(turn);
+	case AGENT_LIST:
+		return turn_list(turn);
+	case AGENT_PUT:
+		return turn_put(turn);
+	case AGENT_PUBLIC:
+	default:
+		return turn_public(turn);
+	}
+}
+
+static int turn_run(struct turn *turn, uint64_t now_ms, bool *ret_stop)
+{
+	struct store *store = turn->store;
+	int rc;
+
+	switch (turn->request->op) {
+	case AGENT_STATUS:
+		return turn_status(turn, now_ms);
+	case AGENT_STOP:
+		*ret_stop = true;
+		store_forget(store);
+		return 0;
+	case AGENT_LOCK:
+		store_forget(store);
+		store->used_ms = now_ms;
+		return 0;
+	case AGENT_UNLOCK:
+		rc = turn_unlock(turn);
+		break;
+	default:
+		rc = store->unlocked ? turn_secret(turn)
+				     : err_set(&turn->err, KLUIS_EUNAUTHENTICATED,
+					       "the agent is locked: 'kluis login'");
+	}
+	if (rc == 0) {
+		store->used_ms = now_ms;
+	}
+	return rc;
+}
+
+void store_answer(struct store *store, uint64_t now_ms, struct bytes frame,
+	struct secret *ret_answer, bool *ret_stop)
+{
+	struct agent_request request = {0};
+	struct turn turn = {.store = store, .request = &request};
+	bool late = false;
+	int rc;
+
+	/* A machine that slept has not ticked: too late is too late. */
+	(void)store_tick(store, now_ms, &late);
+	store->asked_ms = now_ms;
+	rc = agent_request_parse(frame, &request, &turn.err);
+	rc = rc != 0 ? rc : turn_run(&turn, now_ms, ret_stop);
+	turn.answer.op = frame.len >= 2 ? frame.data[1] : 0; /* Also of one not understood. */
+	turn.answer.rc = rc;
+	if (rc != 0) {
+		turn.answer.text = bytes_str(turn.err.text);
+	}
+	agent_answer_encode(&turn.answer, turn.places, ret_answer);
+	secret_release(&turn.value);
+	buf_release(&turn.public_value);
+	free(turn.places);
+}

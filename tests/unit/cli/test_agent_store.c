@@ -1,0 +1,423 @@
+/* What an agent holds, on a clock of the test's. */
+#include "tests/lib/test.h"
+
+#include <string.h>
+
+#include "base/err.h"
+#include "cli/agent/store.h"
+#include "crypto/keypacket.h"
+
+enum { IDLE_MS = 1000 };
+
+struct held {
+	struct store *store;
+	uint64_t now_ms;
+	bool stop;
+	struct key *device, *hpke, *signing, *transfer;
+	struct secret frame; /* Of the last answer. */
+	struct agent_answer answer;
+};
+
+static const uint8_t vault[ID_BYTES] = {0xaa}, user[ID_BYTES] = {0x11}, device[ID_BYTES] = {0x22};
+static const uint8_t vault_key[32] = {0x33}, krk[64] = {0x44};
+static const uint8_t message[AGENT_MESSAGE_BYTES] = {0x55};
+
+static int ask(struct held *h, const struct agent_request *request, const struct agent_item *items,
+	size_t n_items)
+{
+	_cleanup_(secret_release) struct secret sent = SECRET_INIT;
+
+	assert_int_equal(agent_request_encode(request, items, n_items, &sent, NULL), 0);
+	store_answer(h->store, h->now_ms,
+		bytes_of(sent.data + AGENT_LENGTH_BYTES, sent.len - AGENT_LENGTH_BYTES), &h->frame,
+		&h->stop);
+	assert_int_equal(agent_answer_parse(bytes_of(h->frame.data + AGENT_LENGTH_BYTES,
+						    h->frame.len - AGENT_LENGTH_BYTES),
+				 request->op, &h->answer, NULL),
+		0);
+	return h->answer.rc;
+}
+
+static int ask_op(struct held *h, unsigned op)
+{
+	const struct agent_request request = {.op = op};
+
+	return ask(h, &request, NULL, 0);
+}
+
+static int ask_sign(struct held *h, unsigned kind)
+{
+	const struct agent_request request = {
+		.op = AGENT_SIGN, .kind = kind, .message = bytes_of(message, sizeof message)};
+
+	return ask(h, &request, NULL, 0);
+}
+
+static int ask_get(struct held *h, unsigned kind, uint32_t epoch)
+{
+	struct agent_request request = {.op = AGENT_GET, .item = {.kind = kind, .epoch = epoch}};
+
+	if (kind == AGENT_VAULT_KEY) {
+		memcpy(request.item.object_id, vault, ID_BYTES);
+	}
+	return ask(h, &request, NULL, 0);
+}
+
+static int ask_put(struct held *h, unsigned kind, const char *value)
+{
+	const struct agent_request request = {
+		.op = AGENT_PUT, .item = {.kind = kind, .value = bytes_str(value)}};
+
+	return ask(h, &request, NULL, 0);
+}
+
+static int unlock(struct held *h, uint64_t idle_ms)
+{
+	struct secret encoded[4] = {SECRET_INIT, SECRET_INIT, SECRET_INIT, SECRET_INIT};
+	const struct key *const keys[] = {h->device, h->hpke, h->signing, h->transfer};
+	struct agent_item items[6] = {{.kind = AGENT_KRK, .value = bytes_of(krk, sizeof krk)},
+		{.kind = AGENT_VAULT_KEY, .epoch = 1, .value = bytes_of(vault_key, 32)}};
+	struct agent_request request = {
+		.op = AGENT_UNLOCK, .idle_ms = idle_ms, .account = bytes_str("alice")};
+	int rc;
+
+	memcpy(items[1].object_id, vault, ID_BYTES);
+	memcpy(request.user_id, user, ID_BYTES);
+	memcpy(request.device_id, device, ID_BYTES);
+	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
+		key_encode(keys[i], &encoded[i]);
+		items[2 + i] = (struct agent_item){
+			.kind = AGENT_DEVICE_KEY + (unsigned)i, .value = secret_bytes(&encoded[i])};
+	}
+	rc = ask(h, &request, items, ARRAY_SIZE(items));
+	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
+		secret_release(&encoded[i]);
+	}
+	return rc;
+}
+
+static struct key *make(unsigned alg)
+{
+	struct key *key;
+
+	assert_int_equal(key_generate(alg, 2048, &key, NULL), 0);
+	return key;
+}
+
+static int setup(void **state)
+{
+	struct held *h = x_calloc(1, sizeof *h);
+
+	h->now_ms = 5000;
+	h->store = store_new(IDLE_MS, h->now_ms);
+	h->device = make(KEY_ECDSA_P256);
+	h->hpke = make(KEY_KEM_P256);
+	h->signing = make(KEY_RSA_PSS);
+	h->transfer = make(KEY_KEM_P256);
+	*state = h;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct held *h = *state;
+
+	store_free(h->store);
+	key_free(h->device);
+	key_free(h->hpke);
+	key_free(h->signing);
+	key_free(h->transfer);
+	secret_release(&h->frame);
+	free(h);
+	return 0;
+}
+
+static void test_locked(void **state)
+{
+	static const unsigned ops[] = {AGENT_LIST, AGENT_PUBLIC};
+	struct held *h = *state;
+
+	assert_false(store_unlocked(h->store));
+	assert_int_equal(ask_op(h, AGENT_STATUS), 0);
+	assert_false(h->answer.status.unlocked);
+	assert_int_equal(ask_sign(h, AGENT_DEVICE_KEY), KLUIS_EUNAUTHENTICATED);
+	assert_int_equal(ask_get(h, AGENT_VAULT_KEY, 1), KLUIS_EUNAUTHENTICATED);
+	assert_int_equal(ask_put(h, AGENT_TOKEN, "kst_x"), KLUIS_EUNAUTHENTICATED);
+	for (size_t i = 0; i < ARRAY_SIZE(ops); i++) {
+		const struct agent_request request = {.op = ops[i], .kind = AGENT_DEVICE_KEY};
+
+		assert_int_equal(ask(h, &request, NULL, 0), KLUIS_EUNAUTHENTICATED);
+	}
+	assert_false(h->stop);
+}
+
+static void test_signs(void **state)
+{
+	struct held *h = *state;
+	const struct key *const keys[] = {
+		[AGENT_DEVICE_KEY] = h->device, [AGENT_SIGNING_KEY] = h->signing};
+	static const unsigned kinds[] = {AGENT_DEVICE_KEY, AGENT_SIGNING_KEY};
+
+	assert_int_equal(unlock(h, 0), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
+		const struct agent_request request = {.op = AGENT_PUBLIC, .kind = kinds[i]};
+		const struct key_pub *pub = key_public(keys[kinds[i]]);
+
+		assert_int_equal(ask_sign(h, kinds[i]), 0);
+		assert_int_equal(
+			sign_verify(pub, bytes_of(message, sizeof message), h->answer.value, NULL),
+			0);
+		assert_int_equal(ask(h, &request, NULL, 0), 0);
+		assert_true(bytes_equal(h->answer.value, key_pub_bytes(pub)));
+	}
+}
+
+/* Private keys and KRK never come out; what bulk work needs does. */
+static void test_leaves(void **state)
+{
+	struct held *h = *state;
+
+	assert_int_equal(unlock(h, 0), 0);
+	for (unsigned kind = AGENT_DEVICE_KEY; kind <= AGENT_KRK; kind++) {
+		assert_int_equal(ask_get(h, kind, 0), KLUIS_EFORBIDDEN);
+		assert_int_equal(ask_put(h, kind, "x"), KLUIS_EFORBIDDEN);
+		assert_int_equal(ask_put(h, kind, ""), KLUIS_EFORBIDDEN);
+	}
+	assert_int_equal(ask_get(h, AGENT_VAULT_KEY, 1), 0);
+	assert_true(bytes_equal(h->answer.value, bytes_of(vault_key, 32)));
+	assert_int_equal(ask_get(h, AGENT_VAULT_KEY, 2), KLUIS_EUNAUTHENTICATED);
+	assert_int_equal(ask_get(h, AGENT_TOKEN, 0), KLUIS_EUNAUTHENTICATED);
+	assert_int_equal(ask_put(h, AGENT_TOKEN, "kst_one"), 0);
+	assert_int_equal(ask_put(h, AGENT_TOKEN, "kst_two"), 0);
+	assert_int_equal(ask_get(h, AGENT_TOKEN, 0), 0);
+	assert_true(bytes_equal(h->answer.value, bytes_str("kst_two")));
+	assert_int_equal(ask_put(h, AGENT_TOKEN, ""), 0);
+	assert_int_equal(ask_get(h, AGENT_TOKEN, 0), KLUIS_EUNAUTHENTICATED);
+	assert_int_equal(ask_get(h, AGENT_VAULT_KEY, 1), 0);
+	assert_true(bytes_equal(h->answer.value, bytes_of(vault_key, 32)));
+}
+
+static void test_list(void **state)
+{
+	const struct agent_request request = {.op = AGENT_LIST, .kind = AGENT_VAULT_KEY};
+	struct held *h = *state;
+	struct agent_place place;
+	struct wire w;
+
+	assert_int_equal(unlock(h, 0), 0);
+	assert_int_equal(ask(h, &request, NULL, 0), 0);
+	assert_int_equal(h->answer.n_places, 1);
+	w = wire_of(h->answer.places);
+	assert_true(agent_place_next(&w, &place));
+	assert_memory_equal(place.object_id, vault, ID_BYTES);
+	assert_int_equal(place.epoch, 1);
+}
+
+static void packet_of(struct held *h, unsigned purpose, const struct key *to,
+	const uint8_t rcpt[ID_BYTES], struct buf *ret)
+{
+	struct keypacket fields = {.aead = AEAD_AES_256_GCM,
+		.purpose = (uint8_t)purpose,
+		.epoch = 1,
+		.unix_ms = 1,
+		.expires_ms = UINT64_MAX,
+		.packet_id = {1}};
+
+	memcpy(fields.sender_user, user, ID_BYTES);
+	memcpy(fields.rcpt_id, rcpt, ID_BYTES);
+	memcpy(fields.object_id, vault, ID_BYTES);
+	assert_int_equal(
+		keypacket_seal(&fields, key_public(to),
+			purpose == KEYPACKET_DEVICE ? bytes_of(krk, 64) : bytes_of(vault_key, 32),
+			h->signing, &random_system, ret, NULL),
+		0);
+}
+
+static int ask_open(struct held *h, unsigned kind, const struct buf *packet)
+{
+	const struct agent_request request = {
+		.op = AGENT_OPEN, .kind = kind, .packet = buf_bytes(packet)};
+
+	return ask(h, &request, NULL, 0);
+}
+
+static void test_opens(void **state)
+{
+	_cleanup_(buf_release) struct buf to_user = BUF_INIT;
+	_cleanup_(buf_release) struct buf to_device = BUF_INIT;
+	_cleanup_(buf_release) struct buf to_other = BUF_INIT;
+	_cleanup_(buf_release) struct buf with_krk = BUF_INIT;
+	struct held *h = *state;
+
+	assert_int_equal(unlock(h, 0), 0);
+	packet_of(h, KEYPACKET_VAULT, h->transfer, user, &to_user);
+	packet_of(h, KEYPACKET_VAULT, h->hpke, device, &to_device);
+	packet_of(h, KEYPACKET_VAULT, h->transfer, vault, &to_other);
+	packet_of(h, KEYPACKET_DEVICE, h->hpke, device, &with_krk);
+	assert_int_equal(ask_open(h, AGENT_TRANSFER_KEY, &to_user), 0);
+	assert_true(bytes_equal(h->answer.value, bytes_of(vault_key, 32)));
+	assert_int_equal(ask_open(h, AGENT_DEVICE_HPKE_KEY, &to_device), 0);
+	assert_true(bytes_equal(h->answer.value, bytes_of(vault_key, 32)));
+	assert_int_equal(ask_open(h, AGENT_TRANSFER_KEY, &to_device), KLUIS_EVERIFY);
+	assert_int_equal(ask_open(h, AGENT_TRANSFER_KEY, &to_other), KLUIS_EVERIFY);
+	assert_int_equal(ask_open(h, AGENT_DEVICE_HPKE_KEY, &with_krk), KLUIS_EFORBIDDEN);
+	to_user.data[to_user.len / 2] ^= 1;
+	assert_true(ask_open(h, AGENT_TRANSFER_KEY, &to_user) != 0);
+}
+
+static void assert_gone(struct held *h)
+{
+	assert_int_equal(ask_op(h, AGENT_STATUS), 0);
+	assert_false(store_unlocked(h->store));
+	assert_false(h->answer.status.unlocked);
+	assert_int_equal(h->answer.status.n_items, 0);
+	assert_string_equal(h->answer.status.account, "");
+	assert_int_equal(ask_get(h, AGENT_VAULT_KEY, 1), KLUIS_EUNAUTHENTICATED);
+	assert_int_equal(ask_sign(h, AGENT_DEVICE_KEY), KLUIS_EUNAUTHENTICATED);
+}
+
+static void test_lock_and_stop(void **state)
+{
+	struct held *h = *state;
+
+	assert_int_equal(unlock(h, 0), 0);
+	assert_int_equal(ask_op(h, AGENT_LOCK), 0);
+	assert_false(h->stop);
+	assert_gone(h);
+	assert_int_equal(unlock(h, 0), 0);
+	assert_int_equal(ask_op(h, AGENT_STOP), 0);
+	assert_true(h->stop);
+	assert_false(store_unlocked(h->store));
+}
+
+static void test_idle(void **state)
+{
+	struct held *h = *state;
+	uint64_t at_ms;
+
+	assert_int_equal(unlock(h, 0), 0);
+	assert_int_equal(store_tick(h->store, h->now_ms, &h->stop), h->now_ms + IDLE_MS);
+	h->now_ms += IDLE_MS - 1;
+	(void)store_tick(h->store, h->now_ms, &h->stop);
+	assert_true(store_unlocked(h->store));
+	assert_int_equal(ask_sign(h, AGENT_DEVICE_KEY), 0); /* Used: the time begins anew. */
+	h->now_ms += IDLE_MS - 1;
+	assert_int_equal(ask_op(h, AGENT_STATUS), 0); /* Looked at, not used. */
+	assert_true(h->answer.status.unlocked);
+	assert_int_equal(h->answer.status.left_ms, 1);
+	h->now_ms += 1;
+	at_ms = store_tick(h->store, h->now_ms, &h->stop);
+	assert_false(h->stop);
+	assert_false(store_unlocked(h->store));
+	assert_int_equal(at_ms, h->now_ms + IDLE_MS);
+	h->now_ms = at_ms - 1;
+	(void)store_tick(h->store, h->now_ms, &h->stop);
+	assert_false(h->stop);
+	h->now_ms = at_ms;
+	(void)store_tick(h->store, h->now_ms, &h->stop);
+	assert_true(h->stop);
+}
+
+/* No timer fired while the machine slept: the first request finds it locked all the same. */
+static void test_idle_without_tick(void **state)
+{
+	struct held *h = *state;
+
+	assert_int_equal(unlock(h, 0), 0);
+	h->now_ms += 100 * IDLE_MS;
+	assert_int_equal(ask_sign(h, AGENT_DEVICE_KEY), KLUIS_EUNAUTHENTICATED);
+	assert_gone(h);
+	assert_false(h->stop);
+	assert_int_equal(unlock(h, 0), 0);
+	h->now_ms -= 1; /* A clock that goes back gives no time. */
+	assert_int_equal(ask_sign(h, AGENT_DEVICE_KEY), KLUIS_EUNAUTHENTICATED);
+}
+
+static void test_idle_setting(void **state)
+{
+	struct held *h = *state;
+
+	assert_int_equal(unlock(h, 3 * IDLE_MS), 0);
+	h->now_ms += 3 * IDLE_MS - 1;
+	assert_int_equal(ask_sign(h, AGENT_DEVICE_KEY), 0);
+	h->now_ms += 3 * IDLE_MS;
+	assert_gone(h);
+	assert_int_equal(unlock(h, 0), 0); /* As it was. */
+	assert_int_equal(ask_op(h, AGENT_STATUS), 0);
+	assert_int_equal(h->answer.status.idle_ms, 3 * IDLE_MS);
+}
+
+/* A key that is none leaves what was held before; a good one drops it. */
+static void test_unlock_again(void **state)
+{
+	static const uint8_t zero[32];
+	const struct agent_item bad = {.kind = AGENT_DEVICE_KEY, .value = bytes_of(zero, 32)};
+	const struct agent_item token = {.kind = AGENT_TOKEN, .value = bytes_str("kst_x")};
+	const struct agent_request bob = {.op = AGENT_UNLOCK, .account = bytes_str("bob")};
+	struct held *h = *state;
+
+	assert_int_equal(unlock(h, 0), 0);
+	assert_int_equal(ask(h, &bob, &bad, 1), KLUIS_EINVAL);
+	assert_int_equal(ask_op(h, AGENT_STATUS), 0);
+	assert_string_equal(h->answer.status.account, "alice");
+	assert_memory_equal(h->answer.status.user_id, user, ID_BYTES);
+	assert_int_equal(h->answer.status.n_items, 6);
+	assert_int_equal(ask(h, &bob, &token, 1), 0);
+	assert_int_equal(ask_op(h, AGENT_STATUS), 0);
+	assert_string_equal(h->answer.status.account, "bob");
+	assert_int_equal(h->answer.status.n_items, 1);
+	assert_int_equal(ask_get(h, AGENT_VAULT_KEY, 1), KLUIS_EUNAUTHENTICATED);
+	assert_int_equal(ask_sign(h, AGENT_DEVICE_KEY), KLUIS_EUNAUTHENTICATED);
+}
+
+static void test_full(void **state)
+{
+	struct held *h = *state;
+	struct agent_request request = {.op = AGENT_PUT, .item = {.kind = AGENT_VAULT_KEY}};
+
+	assert_int_equal(unlock(h, 0), 0);
+	request.item.value = bytes_of(vault_key, 32);
+	for (uint32_t epoch = 1; epoch <= AGENT_ITEMS_MAX - 6; epoch++) {
+		request.item.epoch = epoch;
+		assert_int_equal(ask(h, &request, NULL, 0), 0);
+	}
+	request.item.epoch = AGENT_ITEMS_MAX;
+	assert_int_equal(ask(h, &request, NULL, 0), KLUIS_ETOOLARGE);
+	request.item.epoch = 1;
+	assert_int_equal(ask(h, &request, NULL, 0), 0); /* Another value for one it has. */
+	request.item.value.len = 0;
+	assert_int_equal(ask(h, &request, NULL, 0), 0);
+	request.item.epoch = AGENT_ITEMS_MAX;
+	request.item.value.len = 32;
+	assert_int_equal(ask(h, &request, NULL, 0), 0);
+}
+
+/* Bytes that are no request are answered, by the op they name. */
+static void test_malformed(void **state)
+{
+	static const uint8_t frames[][3] = {{AGENT_VERSION, 99, 0}, {AGENT_VERSION, AGENT_SIGN, 1},
+		{AGENT_VERSION + 1, AGENT_STATUS, 0}};
+	static const int wants[] = {KLUIS_EINVAL, KLUIS_EINVAL, KLUIS_EVERSION};
+	struct held *h = *state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(frames); i++) {
+		store_answer(h->store, h->now_ms, bytes_of(frames[i], 3), &h->frame, &h->stop);
+		assert_int_equal(agent_answer_parse(bytes_of(h->frame.data + AGENT_LENGTH_BYTES,
+							    h->frame.len - AGENT_LENGTH_BYTES),
+					 frames[i][1], &h->answer, NULL),
+			0);
+		assert_int_equal(h->answer.rc, wants[i]);
+		assert_true(h->answer.text.len > 0);
+	}
+}
+
+int main(void)
+{
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+	const struct CMUnitTest tests[] = {T(test_locked), T(test_signs), T(test_leaves),
+		T(test_list), T(test_opens), T(test_lock_and_stop), T(test_idle),
+		T(test_idle_without_tick), T(test_idle_setting), T(test_unlock_again), T(test_full),
+		T(test_malformed)};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
