@@ -293,4 +293,5 @@ class Etcd:
     def restart(self, member):
         self.processes[member].wait(10)
         self.start(member, "existing")
-        wait_until(f"etcd member {member} is back", 30, lambda: self.status()[member] is not None)
+        # Minutes, after gigabytes of large values: it reads its whole log again.
+        wait_until(f"etcd member {member} is back", 180, lambda: self.status()[member] is not None)
