@@ -151,6 +151,66 @@ int base64_decode_exact(struct bytes text, void *to, size_t len)
 	return text_take_exact(&got, base64_decode(text, len, &got), to, len);
 }
 
+void base32_append(struct buf *b, struct bytes bytes)
+{
+	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+	uint32_t bits = 0;
+	unsigned have = 0;
+
+	buf_reserve(b, BASE32_LEN(bytes.len)); /* At once: secrets pass here. */
+	for (size_t i = 0; i < bytes.len; i++) {
+		bits = bits << 8 | bytes.data[i];
+		for (have += 8; have >= 5; have -= 5) {
+			*buf_extend(b, 1) = (uint8_t)digits[bits >> (have - 5) & 31];
+		}
+		bits &= (1U << have) - 1;
+	}
+	if (have > 0) {
+		*buf_extend(b, 1) = (uint8_t)digits[bits << (5 - have) & 31];
+	}
+}
+
+static int base32_value(uint8_t c)
+{
+	if (c >= '2' && c <= '7') {
+		return c - '2' + 26;
+	}
+	c &= 0xdf; /* Letters of either case. */
+	return c >= 'A' && c <= 'Z' ? c - 'A' : -1;
+}
+
+int base32_decode(struct bytes text, size_t max, struct buf *to)
+{
+	size_t before = to->len, spare = text.len % 8;
+	uint32_t bits = 0;
+	unsigned have = 0;
+
+	if (spare == 1 || spare == 3 || spare == 6 || text.len / 8 * 5 + spare * 5 / 8 > max) {
+		return KLUIS_EINVAL;
+	}
+	buf_reserve(to, text.len / 8 * 5 + spare * 5 / 8);
+	for (size_t i = 0; i < text.len; i++) {
+		int value = base32_value(text.data[i]);
+
+		if (value < 0) {
+			to->len = before;
+			return KLUIS_EINVAL;
+		}
+		bits = bits << 5 | (uint32_t)value;
+		have += 5;
+		if (have >= 8) {
+			have -= 8;
+			*buf_extend(to, 1) = (uint8_t)(bits >> have);
+			bits &= (1U << have) - 1;
+		}
+	}
+	if (bits != 0) { /* One value, one spelling. */
+		to->len = before;
+		return KLUIS_EINVAL;
+	}
+	return 0;
+}
+
 int u64_parse(struct bytes text, uint64_t max, uint64_t *ret_value)
 {
 	uint64_t value = 0;

@@ -26,6 +26,11 @@ if(NOT HTTP_PARSER_LIBRARY)
 	message(FATAL_ERROR "http_parser not found: ${install_hint}")
 endif()
 
+find_library(UNISTRING_LIBRARY unistring)
+if(NOT UNISTRING_LIBRARY)
+	message(FATAL_ERROR "libunistring not found: ${install_hint}")
+endif()
+
 # 0.15.0 loses committed entries and later versions changed who owns what: docs/architecture.md.
 set(RAFT_WANTED 0.22.1)
 if(NOT RAFT_VERSION VERSION_EQUAL RAFT_WANTED)

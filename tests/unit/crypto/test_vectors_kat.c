@@ -21,6 +21,7 @@
 #include "crypto/proof.h"
 #include "crypto/seal.h"
 #include "tests/unit/crypto/lib/kat_keyring.h"
+#include "tests/unit/crypto/lib/kat_password.h"
 
 /* 16 bytes of input `name`. */
 static void take_id(struct kat_run *run, const char *name, uint8_t to[ID_BYTES])
@@ -748,24 +749,23 @@ static const struct kat_op kat_ops[] = {
 	{"recovery_parse", kat_recovery_parse},
 	{"recovery_keys", kat_recovery_keys},
 	{"recover", kat_recover},
-	/* Passwords, sign-in, chat, inbox and notifications: formats of later
-	 * versions. */
-	{"opaque", NULL},
-	{"kdf", NULL},
-	{"password", NULL},
-	{"kek_prf", NULL},
-	{"srp", NULL},
-	{"srp_server", NULL},
-	{"srp_client", NULL},
-	{"srp_unknown", NULL},
-	{"token", NULL},
+	{"opaque", kat_opaque},
+	{"kdf", kat_kdf},
+	{"password", kat_password},
+	{"kek_prf", kat_kek_prf},
+	{"srp", kat_srp},
+	{"srp_server", kat_srp_server},
+	{"srp_client", kat_srp_client},
+	{"srp_unknown", kat_srp_unknown},
+	{"token", kat_token},
+	{"bloom", kat_bloom},
+	{"password_check", kat_password_check},
+	/* Chat, inbox and notifications: formats of later versions. */
 	{"chat_chain", NULL},
 	{"chat_pad", NULL},
 	{"chat", NULL},
 	{"inbox", NULL},
 	{"notify", NULL},
-	{"bloom", NULL},
-	{"password_check", NULL},
 };
 
 /* Another set may have fewer ops; ours has a case of each. */

@@ -1,9 +1,11 @@
-/* Other people's vectors: Wycheproof (C2SP) and RFC 9180. Read from KLUIS_VECTORS, or from
+/* Other people's vectors: Wycheproof (C2SP), RFC 9180 and RFC 5054. Read from KLUIS_VECTORS, or
+ * from
  * ../shared/vectors beside the source tree; skipped aloud where they are not. */
 #include "tests/lib/test.h"
 #include "tests/lib/kat.h"
 
 #include <assert.h>
+#include <openssl/sha.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -13,8 +15,10 @@
 #include "base/text.h"
 #include "base/wire.h"
 #include "crypto/hpke.h"
+#include "crypto/kdf.h"
 #include "crypto/oaep.h"
 #include "crypto/sign.h"
+#include "crypto/srp_math.h"
 
 #define PUBLIC_DIR KLUIS_SOURCE_DIR "/../shared/vectors"
 
@@ -141,6 +145,17 @@ static int row_hkdf(struct kat_run *run)
 	}
 	hkdf(kat_bytes(run, "salt"), kat_bytes(run, "ikm"), &info, 1, okm, len);
 	return agrees(bytes_of(okm, len), kat_bytes(run, "okm"));
+}
+
+static int row_pbkdf2(struct kat_run *run)
+{
+	uint8_t key[256];
+	size_t len = kat_number(run, "dkLen");
+
+	assert(len <= sizeof key);
+	kdf_pbkdf2(kat_bytes(run, "password"), kat_bytes(run, "salt"),
+		(uint32_t)kat_number(run, "iterationCount"), key, len);
+	return agrees(bytes_of(key, len), kat_bytes(run, "dk"));
 }
 
 static int row_gcm(struct kat_run *run)
@@ -270,6 +285,7 @@ static int row_ecdsa(struct kat_run *run)
 	}
 PUBLIC_TEST(hmac, "hmac_sha256_test.json")
 PUBLIC_TEST(hkdf, "hkdf_sha256_test.json")
+PUBLIC_TEST(pbkdf2, "pbkdf2_hmacsha256_test.json")
 PUBLIC_TEST(gcm, "aes_gcm_test.json")
 PUBLIC_TEST(p256, "ecdh_secp256r1_ecpoint_test.json")
 PUBLIC_TEST(p384, "ecdh_secp384r1_ecpoint_test.json")
@@ -407,11 +423,88 @@ static void test_hpke(void **state)
 	json_decref(file);
 }
 
+/* --- RFC 5054 appendix B: 1024 bits and SHA-1, which Kluis does not take, by its arithmetic ------
+ */
+
+static void srp_expect(
+	struct kat_run *run, const char *name, const struct srp_math *math, const uint8_t *number)
+{
+	if (!bytes_equal(bytes_of(number, srp_math_bytes(math)), kat_bytes(run, name))) {
+		fail_msg("RFC 5054: another '%s'", name);
+	}
+}
+
+static void srp_sha1(const struct bytes *parts, size_t count, uint8_t ret[20])
+{
+	_cleanup_(buf_release) struct buf all = BUF_INIT;
+
+	for (size_t i = 0; i < count; i++) {
+		buf_append_bytes(&all, parts[i]);
+	}
+	assert_non_null(SHA1(all.data, all.len, ret));
+}
+
+static void srp_row(struct kat_run *run)
+{
+	struct bytes n = kat_bytes(run, "N"), a = kat_bytes(run, "a"), b = kat_bytes(run, "b");
+	struct bytes a_public = kat_bytes(run, "A"), b_public = kat_bytes(run, "B");
+	struct bytes v = kat_bytes(run, "v");
+	uint8_t g[128] = {0}, k[20], x[20], u[20], number[128];
+	struct srp_math *math;
+
+	assert_int_equal(n.len, sizeof g);
+	g[127] = (uint8_t)kat_bytes(run, "g").data[0];
+	srp_sha1((const struct bytes[]){n, bytes_of(g, sizeof g)}, 2, k);
+	assert_true(bytes_equal(bytes_of(k, 20), kat_bytes(run, "k")));
+	srp_sha1((const struct bytes[]){bytes_str(kat_text(run, "I")), bytes_str(":"),
+			 bytes_str(kat_text(run, "P"))},
+		3, x);
+	srp_sha1((const struct bytes[]){kat_bytes(run, "s"), bytes_of(x, 20)}, 2, x);
+	assert_true(bytes_equal(bytes_of(x, 20), kat_bytes(run, "x")));
+	srp_sha1((const struct bytes[]){a_public, b_public}, 2, u);
+	assert_true(bytes_equal(bytes_of(u, 20), kat_bytes(run, "u")));
+	math = srp_math_new(n, g[127], bytes_of(k, 20));
+	srp_math_power(math, bytes_of(x, 20), number);
+	srp_expect(run, "v", math, number);
+	srp_math_power(math, a, number);
+	srp_expect(run, "A", math, number);
+	srp_math_server_public(math, v, b, number);
+	srp_expect(run, "B", math, number);
+	srp_math_server_secret(math, a_public, v, bytes_of(u, 20), b, number);
+	srp_expect(run, "S", math, number);
+	srp_math_client_secret(math, b_public, bytes_of(x, 20), bytes_of(u, 20), a, number);
+	srp_expect(run, "S", math, number);
+	srp_math_free(math);
+}
+
+static void test_srp(void **state)
+{
+	json_t *file = public_load("srp-rfc5054.json");
+	const json_t *row;
+	size_t i;
+
+	(void)state;
+	assert_true(json_array_size(json_object_get(file, "testVectors")) > 0);
+	json_array_foreach(json_object_get(file, "testVectors"), i, row)
+	{
+		struct kat_run *run = x_calloc(1, sizeof *run);
+
+		run->in = row;
+		srp_row(run);
+		for (size_t k = 0; k < run->buf_count; k++) {
+			buf_release(&run->bufs[k]);
+		}
+		free(run);
+	}
+	json_decref(file);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_hmac),
 		cmocka_unit_test(test_hkdf),
+		cmocka_unit_test(test_pbkdf2),
 		cmocka_unit_test(test_gcm),
 		cmocka_unit_test(test_p256),
 		cmocka_unit_test(test_p384),
@@ -420,6 +513,7 @@ int main(void)
 		cmocka_unit_test(test_pss),
 		cmocka_unit_test(test_ecdsa),
 		cmocka_unit_test(test_hpke),
+		cmocka_unit_test(test_srp),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
