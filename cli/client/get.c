@@ -50,18 +50,57 @@ static size_t chunk_bytes(const struct tree_file *file, size_t chunk)
 	return left < PAGE_CONTENT_BYTES_MAX ? (size_t)left : PAGE_CONTENT_BYTES_MAX;
 }
 
+/* From the cache, where `kluis sync --files` put it, else from the cluster. */
+static int get_page(struct vault *vault, struct download *download, uint64_t page_no, bool cached,
+	struct buf *kept, struct bytes *ret_page, struct err *e)
+{
+	struct err why = {0};
+
+	if (!cached) {
+		return download_next(download, ret_page, e);
+	}
+	buf_clear(kept);
+	if (vault_cached_page(vault, page_no, kept, &why) != 0) {
+		return vault->offline ? vault_refuse_offline(vault, e)
+				      : err_set(e, KLUIS_EIO, "the cached page %" PRIu64 " is gone",
+						page_no);
+	}
+	*ret_page = buf_bytes(kept);
+	return 0;
+}
+
+/* Those that are to be fetched, in order. */
+static uint64_t *get_missing(const struct vault *vault, const struct tree_file *file,
+	const struct get_config *config, size_t *ret_n)
+{
+	if (vault->offline) {
+		*ret_n = 0;
+		return NULL;
+	}
+	if (config->uncached) {
+		*ret_n = file->n_pages;
+		return x_memdup(file->pages, (file->n_pages + 1) * sizeof *file->pages);
+	}
+	return vault_uncached(vault, file->pages, file->n_pages, ret_n);
+}
+
 static int get_chunks(struct vault *vault, const struct tree_file *file,
 	const struct get_config *config, struct hash *hash, bool *ret_moved, struct err *e)
 {
-	struct download *download = download_new(vault, file->pages, file->n_pages);
+	size_t n_missing = 0, next = 0;
+	_cleanup_(x_freep) uint64_t *missing = get_missing(vault, file, config, &n_missing);
+	struct download *download = download_new(vault, missing, n_missing);
 	_cleanup_(secret_buf_release) struct buf content = BUF_INIT;
+	_cleanup_(buf_release) struct buf kept = BUF_INIT;
 	int rc = 0;
 
 	buf_reserve(&content, PAGE_CONTENT_BYTES_MAX + 4);
 	for (size_t i = 0; i < file->n_pages && rc == 0; i++) {
+		bool cached = next >= n_missing || missing[next] != file->pages[i];
 		struct bytes page;
 
-		rc = download_next(download, &page, e);
+		next += !cached;
+		rc = get_page(vault, download, file->pages[i], cached, &kept, &page, e);
 		rc = rc != 0 ? rc
 			     : get_chunk(vault, file->pages[i], page, chunk_bytes(file, i),
 				       &content, ret_moved, e);
@@ -125,7 +164,8 @@ int get_folder(const char *local_path, bool named, struct err *e)
 static int verify_files(struct tree *tree, const struct get_config *config, uint8_t *seen,
 	struct get_report *report, bool *ret_moved, struct err *e)
 {
-	const struct get_config quiet = {NULL, config->progress, config->arg};
+	const struct get_config quiet = {
+		.progress = config->progress, .arg = config->arg, .uncached = true};
 
 	for (size_t i = 0; i < tree->n_items; i++) {
 		const struct tree_item *item = tree->items[i];

@@ -11,6 +11,8 @@ struct get_config {
 	/* Called after each chunk with its bytes; may be NULL. */
 	void (*progress)(void *arg, uint64_t bytes);
 	void *arg;
+	bool uncached;	 /* All of it from the cluster. */
+	bool owner_only; /* Files get 0600 instead of the stored permission bits. */
 };
 
 /* *ret_moved: another writer changed the vault meanwhile (KLUIS_ECONFLICT): load the tree anew and

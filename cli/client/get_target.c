@@ -118,7 +118,7 @@ static int target_stamp(struct get_target *t, const struct tree_item *item, stru
 		times[1].tv_sec = (time_t)(stat.mtime_ms / 1000);
 		times[1].tv_nsec = (long)(stat.mtime_ms % 1000) * 1000000;
 	}
-	if (stat.mode != 0 && fchmod(t->fd, stat.mode) != 0) {
+	if (stat.mode != 0 && !t->config->owner_only && fchmod(t->fd, stat.mode) != 0) {
 		return err_set_errno(e, errno, "permissions of '%s'", t->name);
 	}
 	if (futimens(t->fd, times) != 0 || fsync(t->fd) != 0) {
@@ -166,7 +166,8 @@ int get_file_to(struct tree *tree, const struct tree_item *item, const char *loc
 	const struct get_config *config, bool *ret_local, bool *ret_moved, struct err *e)
 {
 	struct get_target target = {.config = config, .name = local_path, .fd = -1};
-	const struct get_config inner = {target_write, target_progress, &target};
+	const struct get_config inner = {
+		.write = target_write, .progress = target_progress, .arg = &target};
 	int rc = target_open(&target, local_path, named, e);
 
 	*ret_moved = false;

@@ -263,7 +263,7 @@ static int get_write(void *arg, struct bytes bytes, struct err *e)
 static int get_any(struct kluis *k, const char *vault_name, const char *path,
 	const char *local_path, struct get_caller *caller, struct kluis_failure *error)
 {
-	const struct get_config config = {get_write, NULL, caller};
+	const struct get_config config = {.write = get_write, .arg = caller};
 	struct vault *vault;
 	struct tree *tree;
 	struct tree_item *item;
@@ -374,7 +374,7 @@ int kluis_remove(
 int kluis_verify(struct kluis *k, const char *vault_name, struct kluis_report *ret_report,
 	struct kluis_failure *error)
 {
-	const struct get_config config = {NULL, NULL, NULL};
+	const struct get_config config = {.write = NULL};
 	struct get_report report;
 	struct vault *vault;
 	struct tree *tree;

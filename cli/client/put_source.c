@@ -152,6 +152,10 @@ static int source_end(struct put_source *s, struct err *e)
 	struct stat st;
 
 	hash_final(&s->hash, s->file.sha256);
+	if (s->expected && memcmp(s->file.sha256, s->expected_sha256, HASH_BYTES) != 0) {
+		return err_set(e, KLUIS_EVERIFY, "'%s': its SHA-256 is not the one its item names",
+			s->path);
+	}
 	if (s->pipe || s->read != NULL) {
 		return 0;
 	}

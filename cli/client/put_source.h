@@ -18,6 +18,8 @@ struct put_source {
 	void (*release)(void *arg);
 	void *arg;
 	uint64_t next_chunk;
+	bool expected; /* At the end the content must have this hash, else KLUIS_EVERIFY. */
+	uint8_t expected_sha256[HASH_BYTES];
 	uint64_t *earlier; /* Chunk pages that an interrupted upload of it had committed. */
 	size_t n_earlier;
 };

@@ -57,12 +57,6 @@ void tree_free(struct tree *tree)
 	free(tree);
 }
 
-void tree_file_release(struct tree_file *file)
-{
-	free(file->pages);
-	*file = (struct tree_file){0};
-}
-
 void tree_add_item(struct tree *tree, struct tree_item *item)
 {
 	if (tree->n_items == tree->items_cap) {
@@ -218,9 +212,7 @@ static void item_derive_name(struct tree *tree, struct tree_item *item)
 	}
 }
 
-/* What other devices wrote may nest without end, in itself, or in nothing: that has no place. So
- * whoever walks the tree goes at most TREE_DEPTH_MAX folders deep. */
-static void tree_place_items(struct tree *tree)
+static void tree_name_items(struct tree *tree)
 {
 	for (size_t i = 0; i < tree->n_items; i++) {
 		struct tree_item *item = tree->items[i];
@@ -229,6 +221,12 @@ static void tree_place_items(struct tree *tree)
 			item_derive_name(tree, item);
 		}
 	}
+}
+
+/* What other devices wrote may nest without end, in itself, or in nothing: that has no place. So
+ * whoever walks the tree goes at most TREE_DEPTH_MAX folders deep. */
+static void tree_place_items(struct tree *tree)
+{
 	for (size_t i = 0; i < tree->n_items; i++) {
 		struct tree_item *item = tree->items[i];
 
@@ -241,7 +239,8 @@ static void tree_place_items(struct tree *tree)
 	tree_sort(tree);
 }
 
-int tree_parse(struct vault *vault, struct bytes content, struct tree **ret_tree, struct err *e)
+int tree_parse_loose(
+	struct vault *vault, struct bytes content, struct tree **ret_tree, struct err *e)
 {
 	struct tree *tree = x_calloc(1, sizeof *tree);
 	int rc;
@@ -252,9 +251,19 @@ int tree_parse(struct vault *vault, struct bytes content, struct tree **ret_tree
 		tree_free(tree);
 		return rc;
 	}
-	tree_place_items(tree);
+	tree_name_items(tree);
 	*ret_tree = tree;
 	return 0;
+}
+
+int tree_parse(struct vault *vault, struct bytes content, struct tree **ret_tree, struct err *e)
+{
+	int rc = tree_parse_loose(vault, content, ret_tree, e);
+
+	if (rc == 0) {
+		tree_place_items(*ret_tree);
+	}
+	return rc;
 }
 
 /* The page numbers that the index item names, beside page 0. */
@@ -303,24 +312,6 @@ static int tree_read_page(struct tree *tree, uint64_t page_no, bool *ret_moved, 
 	return rc != 0 || *ret_moved ? rc : tree_take_page(tree, page_no, buf_bytes(&content), e);
 }
 
-/* Those that the cache has not, in order. */
-static uint64_t *tree_missing(
-	const struct tree *tree, const uint64_t *pages, size_t n, size_t *ret_n)
-{
-	uint64_t *missing = x_calloc(n + 1, sizeof *missing);
-	_cleanup_(buf_release) struct buf page = BUF_INIT;
-	struct err ignored = {0};
-
-	*ret_n = 0;
-	for (size_t i = 0; i < n && !tree->vault->offline; i++) {
-		buf_clear(&page);
-		if (vault_cached_page(tree->vault, pages[i], &page, &ignored) != 0) {
-			missing[(*ret_n)++] = pages[i];
-		}
-	}
-	return missing;
-}
-
 static int tree_fetch_page(struct tree *tree, struct download *download, uint64_t page_no,
 	bool *ret_moved, struct err *e)
 {
@@ -337,8 +328,9 @@ static int tree_fetch_page(struct tree *tree, struct download *download, uint64_
 static int tree_read_pages(
 	struct tree *tree, const uint64_t *pages, size_t n, bool *ret_moved, struct err *e)
 {
-	size_t n_missing, next = 0;
-	_cleanup_(x_freep) uint64_t *missing = tree_missing(tree, pages, n, &n_missing);
+	size_t n_missing = 0, next = 0;
+	_cleanup_(x_freep) uint64_t *missing =
+		tree->vault->offline ? NULL : vault_uncached(tree->vault, pages, n, &n_missing);
 	struct download *download = download_new(tree->vault, missing, n_missing);
 	int rc = 0;
 
@@ -379,6 +371,7 @@ int tree_load(struct vault *vault, struct tree **ret_tree, struct err *e)
 		tree->vault = vault;
 		rc = tree_read_all(tree, &moved, e);
 		if (rc == 0 && !moved) {
+			tree_name_items(tree);
 			tree_place_items(tree);
 			*ret_tree = tree;
 			return 0;
@@ -640,113 +633,4 @@ struct tree_item **tree_children(
 	}
 	*ret_n = n;
 	return found;
-}
-
-int tree_file_stat(const struct tree_item *item, struct tree_file *ret_file, struct err *e)
-{
-	struct json_reader r = json_reader_of(item->body);
-	struct tree_file file = {.size = json_reader_u64(&r, "size")};
-
-	json_reader_hex(&r, "sha256", file.sha256, HASH_BYTES);
-	if (json_object_get(item->body, "mtime_ms") != NULL) {
-		file.mtime_ms = json_reader_u64(&r, "mtime_ms");
-	}
-	if (json_object_get(item->body, "mode") != NULL) {
-		file.mode = (unsigned)json_reader_u64(&r, "mode") & 0777;
-	}
-	(void)json_reader_array(&r, "pages");
-	if (item->type != ITEM_FILE || r.failed != NULL) {
-		return err_set(e, KLUIS_EVERIFY, "'%s' is no well-formed file item",
-			item->name == NULL ? "?" : item->name);
-	}
-	*ret_file = file;
-	return 0;
-}
-
-static int file_take_pages(const struct tree *tree, const json_t *list, struct tree_file *file,
-	size_t wanted, struct err *e)
-{
-	const json_t *entry;
-	size_t i;
-
-	json_array_foreach(list, i, entry)
-	{
-		json_int_t number = json_is_integer(entry) ? json_integer_value(entry) : -1;
-
-		if (number < 0 || (uint64_t)number >= tree->vault->head.page_count ||
-			file->n_pages == wanted) {
-			return err_set(e, KLUIS_EVERIFY, "malformed list of chunks");
-		}
-		file->pages[file->n_pages++] = (uint64_t)number;
-	}
-	return 0;
-}
-
-/* The parts of a large file: pages with one item each. */
-static int file_take_parts(
-	struct tree *tree, const json_t *more, struct tree_file *file, size_t wanted, struct err *e)
-{
-	const json_t *entry;
-	size_t i;
-	int rc = 0;
-
-	json_array_foreach(more, i, entry)
-	{
-		_cleanup_(secret_buf_release) struct buf content = BUF_INIT;
-		json_int_t number = json_is_integer(entry) ? json_integer_value(entry) : -1;
-		struct page_item item = {.type = 0};
-		struct bytes left;
-		json_t *body = NULL;
-		bool moved;
-
-		if (number < 0 || (uint64_t)number >= tree->vault->head.page_count) {
-			return err_set(e, KLUIS_EVERIFY, "malformed list of parts");
-		}
-		rc = vault_read_page(tree->vault, (uint64_t)number, true, &content, &moved, e);
-		if (rc == 0 && moved) {
-			rc = err_set(e, KLUIS_ECONFLICT, "the file changed while it was read");
-		}
-		left = buf_bytes(&content);
-		if (rc == 0 && (page_item_next(&left, &item) != 0 || item.type != ITEM_PART ||
-				       json_object_parse(item.body, &body, e) != 0)) {
-			rc = err_set(e, KLUIS_EVERIFY, "malformed part of a file");
-		}
-		rc = rc != 0 ? rc
-			     : file_take_pages(
-				       tree, json_object_get(body, "pages"), file, wanted, e);
-		json_decref(body);
-		if (rc != 0) {
-			return rc;
-		}
-	}
-	return 0;
-}
-
-int tree_file_of(
-	struct tree *tree, const struct tree_item *item, struct tree_file *ret_file, struct err *e)
-{
-	struct tree_file file;
-	size_t wanted;
-	int rc = tree_file_stat(item, &file, e);
-
-	if (rc != 0) {
-		return rc;
-	}
-	if (file.size / PAGE_CONTENT_BYTES_MAX >= tree->vault->head.page_count + 1) {
-		return err_set(e, KLUIS_EVERIFY, "'%s': size and chunks do not agree", item->name);
-	}
-	wanted = (size_t)((file.size + PAGE_CONTENT_BYTES_MAX - 1) / PAGE_CONTENT_BYTES_MAX);
-	file.pages = x_calloc(wanted + 1, sizeof *file.pages);
-	rc = file_take_pages(tree, json_object_get(item->body, "pages"), &file, wanted, e);
-	rc = rc != 0 ? rc
-		     : file_take_parts(tree, json_object_get(item->body, "more"), &file, wanted, e);
-	if (rc == 0 && file.n_pages != wanted) {
-		rc = err_set(e, KLUIS_EVERIFY, "size and chunks do not agree");
-	}
-	if (rc != 0) {
-		tree_file_release(&file);
-		return err_wrap(e, rc, "'%s'", item->name);
-	}
-	*ret_file = file;
-	return 0;
 }

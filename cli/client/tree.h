@@ -68,6 +68,10 @@ KLUIS_MUST_CHECK int tree_load(struct vault *vault, struct tree **ret_tree, stru
 /* A tree of one page's content, for tests and fuzzing: nothing is fetched. */
 KLUIS_MUST_CHECK int tree_parse(
 	struct vault *vault, struct bytes content, struct tree **ret_tree, struct err *e);
+/* As tree_parse(), but what lies in folders of other pages keeps its name: for looking through a
+ * page alone. */
+KLUIS_MUST_CHECK int tree_parse_loose(
+	struct vault *vault, struct bytes content, struct tree **ret_tree, struct err *e);
 void tree_free(struct tree *tree); /* NULL is fine. */
 
 /* A path is "/a/b"; "/" is the root, which has no item: *ret_item NULL. KLUIS_ENOTFOUND;

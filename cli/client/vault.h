@@ -100,6 +100,9 @@ KLUIS_MUST_CHECK int vault_read_page(struct vault *vault, uint64_t page_no, bool
 /* The page from the cache of ciphertext; KLUIS_EAGAIN when it is not there or an older one. */
 KLUIS_MUST_CHECK int vault_cached_page(
 	const struct vault *vault, uint64_t page_no, struct buf *ret_page, struct err *e);
+/* Those of n pages that the cache has not as they are now, in order, in a new array. */
+uint64_t *vault_uncached(
+	const struct vault *vault, const uint64_t *page_nos, size_t n, size_t *ret_n);
 /* Into the cache; that it fails does not matter. */
 void vault_cache_page(const struct vault *vault, uint64_t page_no, struct bytes page);
 /* The rest of vault_read_page() for a page that was fetched. */

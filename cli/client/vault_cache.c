@@ -11,6 +11,7 @@
 
 #include "base/file.h"
 #include "base/text.h"
+#include "base/wire.h"
 #include "cli/client/vault.h"
 
 static char *cache_path(const struct vault *vault, uint64_t page_no)
@@ -144,6 +145,19 @@ int vault_go_offline(struct vault *vault, uint64_t *ret_synced_ms, struct err *e
 	return 0;
 }
 
+/* By its header alone; what is wrong with the rest shows when it is read. */
+static bool cache_is_stale(const struct vault *vault, int dir_fd, const char *name)
+{
+	_cleanup_(x_closep) int fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	uint8_t header[PAGE_HEADER_BYTES];
+	uint64_t page_no;
+
+	return fd < 0 || u64_parse(bytes_str(name + 5), UINT64_MAX, &page_no) != 0 ||
+	       page_no >= vault->head.page_count ||
+	       pread(fd, header, sizeof header, 0) != (ssize_t)sizeof header ||
+	       load_u64(header + 32) != vault->leaves[page_no].revision;
+}
+
 size_t vault_drop_stale_cache(const struct vault *vault)
 {
 	_cleanup_(x_freep) char *name = vault_file(vault, "");
@@ -154,14 +168,8 @@ size_t vault_drop_stale_cache(const struct vault *vault)
 
 	assert(vault->tree != NULL);
 	while (dir != NULL && (entry = readdir(dir)) != NULL) {
-		_cleanup_(buf_release) struct buf page = BUF_INIT;
-		struct err ignored = {0};
-		uint64_t page_no;
-
 		if (strncmp(entry->d_name, "page-", 5) == 0 &&
-			u64_parse(bytes_str(entry->d_name + 5), UINT64_MAX, &page_no) == 0 &&
-			(page_no >= vault->head.page_count ||
-				vault_cached_page(vault, page_no, &page, &ignored) != 0)) {
+			cache_is_stale(vault, dirfd(dir), entry->d_name)) {
 			n += unlinkat(dirfd(dir), entry->d_name, 0) == 0;
 		}
 	}
@@ -169,4 +177,21 @@ size_t vault_drop_stale_cache(const struct vault *vault)
 		(void)closedir(dir);
 	}
 	return n;
+}
+
+uint64_t *vault_uncached(
+	const struct vault *vault, const uint64_t *page_nos, size_t n, size_t *ret_n)
+{
+	uint64_t *missing = x_calloc(n + 1, sizeof *missing);
+	_cleanup_(buf_release) struct buf page = BUF_INIT;
+	struct err ignored = {0};
+
+	*ret_n = 0;
+	for (size_t i = 0; i < n; i++) {
+		buf_clear(&page);
+		if (vault_cached_page(vault, page_nos[i], &page, &ignored) != 0) {
+			missing[(*ret_n)++] = page_nos[i];
+		}
+	}
+	return missing;
 }

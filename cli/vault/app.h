@@ -89,5 +89,10 @@ int app_item_edit(struct invocation *inv);
 int app_item_list(struct invocation *inv);
 int app_edit(struct invocation *inv);
 int app_mv(struct invocation *inv);
+int app_search(struct invocation *inv);
+int app_sync(struct invocation *inv);
+int app_history(struct invocation *inv);
+int app_restore(struct invocation *inv);
+int app_export(struct invocation *inv);
 
 #endif

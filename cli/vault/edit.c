@@ -31,7 +31,7 @@ static int edit_take(void *arg, struct bytes bytes, struct err *e)
 
 static int edit_read_item(struct app *k, struct place *p, struct edit *edit)
 {
-	const struct get_config config = {edit_take, NULL, &edit->content};
+	const struct get_config config = {.write = edit_take, .arg = &edit->content};
 	struct invocation *inv = k->inv;
 	struct tree_file file;
 	bool moved;

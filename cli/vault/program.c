@@ -69,6 +69,16 @@ static const struct command_option agent_options[] = {
 	{NULL, 0, NULL, NULL},
 };
 
+static const struct command_option sync_options[] = {
+	{"files", 'f', NULL, "The content of files, too"},
+	{NULL, 0, NULL, NULL},
+};
+
+static const struct command_option history_options[] = {
+	{"all", 'a', NULL, "Also what lay there before and was removed or moved (slower)"},
+	{NULL, 0, NULL, NULL},
+};
+
 static const struct command_option help_options[] = {
 	{"markdown", 0, NULL, "The reference page of all commands"},
 	{NULL, 0, NULL, NULL},
@@ -136,6 +146,30 @@ static const struct command app_commands[] = {
 		"is done. See that your editor keeps no copies elsewhere (vim:\n-n -i NONE). What "
 		"another device changed meanwhile is kept, too, under its own name.",
 		NULL, 1, 1, app_edit},
+	{"search", "VAULT[:/PATH] [WORD...]", "Find items by words in names, titles and texts",
+		"What has all the words, upper and lower case alike, is listed; passwords are not "
+		"looked at. Without a WORD\nthe vault is opened once and each line of stdin is a "
+		"query. Nothing of it is kept on disk but ciphertext.",
+		NULL, 1, 33, app_search},
+	{"sync", "[VAULT...]", "Bring the local cache up to date",
+		"Then notes, logins, names and folders can be read without the cluster, with "
+		"--files also files. The cache\nholds ciphertext only. Without a VAULT: all of "
+		"them.",
+		sync_options, 0, 1000, app_sync},
+	{"history", "VAULT:/PATH", "List earlier versions of an item",
+		"The cluster keeps the last ten versions of a page, which holds many items, for 30 "
+		"days. What is listed was\nwritten by a device of the vault; that nothing was left "
+		"out the cluster cannot prove.",
+		history_options, 1, 1, app_history},
+	{"restore", "VAULT:/PATH VERSION", "Make an item what it was, as a new version",
+		"VERSION as 'kluis history' lists it. What was removed comes back; what is there "
+		"now stays in the history.",
+		NULL, 2, 2, app_restore},
+	{"export", "VAULT[:/PATH] FOLDER", "Write all out, decrypted",
+		"FOLDER is made (0700, files 0600) and must not be there; - is a tar archive on "
+		"stdout. Notes and logins\nbecome JSON files with all that is in them, passwords, "
+		"too.",
+		NULL, 2, 2, app_export},
 	{"verify", "VAULT...", "Check every page and every file of vaults",
 		"Fetches everything, checks it against the signed head and this profile's pin, and "
 		"opens it.",

@@ -77,7 +77,7 @@ static int stdout_write(void *arg, struct bytes bytes, struct err *e)
 
 static int get_one(struct reader *r, const char *path, const char *local, bool named)
 {
-	const struct get_config config = {NULL, reader_progress, r};
+	const struct get_config config = {.progress = reader_progress, .arg = r};
 	int rc = KLUIS_ECONFLICT;
 	struct stat st;
 
@@ -175,7 +175,7 @@ static int get_source(struct reader *r, const char *path, const char *destinatio
 {
 	struct invocation *inv = r->k->inv;
 	struct tree_item *item;
-	const struct get_config to_stdout = {stdout_write, NULL, NULL};
+	const struct get_config to_stdout = {.write = stdout_write};
 	struct stat st;
 	bool into = stat(destination, &st) == 0 && S_ISDIR(st.st_mode), moved;
 	_cleanup_(x_freep) char *local = NULL;
@@ -265,7 +265,7 @@ int app_get(struct invocation *inv)
 
 static int cat_body(struct app *k)
 {
-	const struct get_config config = {stdout_write, NULL, NULL};
+	const struct get_config config = {.write = stdout_write};
 	struct invocation *inv = k->inv;
 	int rc = 0;
 
@@ -393,7 +393,7 @@ static json_t *verify_row(const struct vault *vault, const struct get_report *re
 static int verify_one(struct app *k, const char *name, json_t *rows)
 {
 	struct reader r = {.k = k};
-	const struct get_config config = {NULL, reader_progress, &r};
+	const struct get_config config = {.progress = reader_progress, .arg = &r};
 	struct get_report report;
 	bool moved = true;
 	int rc;

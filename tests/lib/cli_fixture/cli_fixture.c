@@ -180,7 +180,7 @@ static int fixture_write(void *arg, struct bytes bytes, struct err *e)
 int cli_fixture_get(struct cli_fixture *f, const char *name, struct buf *to)
 {
 	_cleanup_(x_freep) char *path = x_asprintf("/%s", name);
-	const struct get_config config = {fixture_write, NULL, to};
+	const struct get_config config = {.write = fixture_write, .arg = to};
 	struct tree *tree = NULL;
 	struct tree_item *item;
 	struct vault *vault;

@@ -310,6 +310,24 @@ static void do_versions(struct fake_request *r, const struct store_vault *v, uin
 	answer_json(r, 200, json_pack("{s:o, s:n, s:b}", "items", items, "next", "done", 1));
 }
 
+/* One of them; of another page when the node lies. */
+static void do_version(struct fake_request *r, const struct store_vault *v, uint64_t page_no,
+	uint64_t revision, enum fake_fault fault)
+{
+	for (size_t i = 0; i < v->n_pages; i++) {
+		const struct store_page *p = &v->pages[i];
+
+		if (p->page_no == (fault == FAKE_OTHER_PAGE ? page_no ^ 1 : page_no) &&
+			p->revision == revision) {
+			r->status = 200;
+			r->type = "application/octet-stream";
+			buf_append_bytes(&r->out, buf_bytes(&p->bytes));
+			return;
+		}
+	}
+	fake_problem(r, KLUIS_ENOTFOUND);
+}
+
 static const struct store_page *lying_page(
 	const struct store_vault *v, uint64_t page_no, enum fake_fault fault)
 {
@@ -406,6 +424,9 @@ static void do_vault(struct fake_node *n, struct fake_request *r, const char *re
 		do_pages(r, v, body, fault);
 	} else if (strncmp(rest, "/pages/", 7) == 0 && strstr(rest, "/versions?") != NULL) {
 		do_versions(r, v, strtoull(rest + 7, NULL, 10));
+	} else if (strncmp(rest, "/pages/", 7) == 0 && strstr(rest, "/versions/") != NULL) {
+		do_version(r, v, strtoull(rest + 7, NULL, 10),
+			strtoull(strstr(rest, "/versions/") + 10, NULL, 10), fault);
 	} else if (strncmp(rest, "/pages/", 7) == 0) {
 		do_page(r, v, rest + 7, fault);
 	} else if (strncmp(rest, "/staged/", 8) == 0) {

@@ -5,6 +5,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cli/client/history.h"
+
 /* The other device is another profile of the same account. */
 struct pair {
 	struct cli_fixture *f;
@@ -240,6 +242,87 @@ static void test_offline(void **state)
 	vault_close(vault);
 }
 
+static void history_of(struct cli_fixture *f, const char *path, bool all, struct history *ret)
+{
+	const struct history_config config = {.all = all};
+	struct vault *vault;
+	struct tree *tree;
+	struct err e = {0};
+
+	assert_int_equal(vault_open(f->profile, f->client, "v", &vault, &e), 0);
+	assert_int_equal(vault_sync(vault, &e), 0);
+	assert_int_equal(tree_load(vault, &tree, &e), 0);
+	assert_int_equal(history_load(tree, path, &config, ret, &e), 0);
+	tree_free(tree);
+	vault_close(vault);
+}
+
+/* A version of a file into the vault again, as a new one; what it gave. */
+static int restore_file(struct cli_fixture *f, const struct history_row *row)
+{
+	const struct put_config config = {.notice = NULL};
+	struct put_source *source;
+	struct put_result result;
+	struct vault *vault;
+	struct put *put;
+	struct err e = {0};
+	bool is_local;
+	int rc;
+
+	assert_int_equal(vault_open(f->profile, f->client, "v", &vault, &e), 0);
+	assert_int_equal(vault_sync(vault, &e), 0);
+	assert_int_equal(put_new(vault, &config, &put, &e), 0);
+	rc = history_source(put_tree(put), row, "/file", &source, &e);
+	rc = rc != 0 ? rc : put_from(put, source, NULL, &is_local, &e);
+	rc = rc != 0 ? rc : put_finish(put, &result, &e);
+	put_free(put);
+	vault_close(vault);
+	return rc;
+}
+
+static void test_history(void **state)
+{
+	struct cli_fixture *f = *state;
+	_cleanup_(buf_release) struct buf large = cli_fixture_bytes(3 * (size_t)262140 + 5, 9);
+	_cleanup_(buf_release) struct buf got = BUF_INIT;
+	char version[HISTORY_VERSION_CHARS];
+	struct history history;
+	struct pair p;
+
+	p.n = 0;
+	put_note(f, &p, "/d/n", "1");
+	put_note(f, &p, "/d/n", "2");
+	put_note(f, &p, "/other", "x");
+	history_of(f, "/d/n", false, &history);
+	assert_int_equal(history.n, 2);
+	assert_true(history.rows[0].current && !history.rows[1].current);
+	assert_string_equal(history.rows[1].path, "/d/n");
+	assert_string_equal(item_fields_of(ITEM_NOTE, history.rows[1].body).value[ITEM_TEXT], "1");
+	history_version(&history.rows[1], version);
+	assert_ptr_equal(history_find(&history, version), &history.rows[1]);
+	assert_null(history_find(&history, "0.0"));
+	history_release(&history);
+	/* A file's earlier bytes are there after it was replaced, and after it was removed. */
+	assert_int_equal(cli_fixture_put(f, "file", buf_bytes(&large)), 0);
+	assert_int_equal(cli_fixture_put(f, "file", bytes_str("short")), 0);
+	history_of(f, "/file", false, &history);
+	assert_int_equal(history.n, 2);
+	/* Lies on the way: another page in the place of a version, a flipped bit. */
+	fake_node_fault(f->node, FAKE_OTHER_PAGE, "/versions/", 0, 100, 0);
+	assert_int_equal(restore_file(f, &history.rows[1]), KLUIS_EVERIFY);
+	assert_true(fake_node_struck(f->node) > 0);
+	fake_node_fault(f->node, FAKE_FLIP_BODY, "/versions/", 0, 100, 0);
+	assert_int_equal(restore_file(f, &history.rows[1]), KLUIS_EVERIFY);
+	fake_node_fault(f->node, FAKE_HONEST, "", 0, 0, 0);
+	assert_int_equal(cli_fixture_get(f, "file", &got), 0);
+	assert_string_equal(buf_str(&got), "short");
+	assert_int_equal(restore_file(f, &history.rows[1]), 0);
+	history_release(&history);
+	buf_clear(&got);
+	assert_int_equal(cli_fixture_get(f, "file", &got), 0);
+	assert_true(bytes_equal(buf_bytes(&got), buf_bytes(&large)));
+}
+
 int main(void)
 {
 #define FIXTURE(test) cmocka_unit_test_setup_teardown(test, cli_fixture_setup, cli_fixture_teardown)
@@ -247,6 +330,7 @@ int main(void)
 		FIXTURE(test_both_are_kept),
 		FIXTURE(test_late_base),
 		FIXTURE(test_offline),
+		FIXTURE(test_history),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -76,7 +76,7 @@ static void test_replace_and_remove(void **state)
 	struct cli_fixture *f = *state;
 	_cleanup_(buf_release) struct buf content = cli_fixture_bytes(3 * (size_t)CHUNK, 4);
 	const struct put_config config = {.force = false};
-	const struct get_config quiet = {NULL, NULL, NULL};
+	const struct get_config quiet = {.write = NULL};
 	struct get_report report;
 	struct put_result result;
 	struct tree *tree;

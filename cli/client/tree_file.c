@@ -1,0 +1,121 @@
+/* What a file's item says, and the chunk numbers of large ones in pages of their own. */
+#include <inttypes.h>
+#include <string.h>
+
+#include "cli/client/json_reader.h"
+#include "cli/client/tree.h"
+
+void tree_file_release(struct tree_file *file)
+{
+	free(file->pages);
+	*file = (struct tree_file){0};
+}
+
+int tree_file_stat(const struct tree_item *item, struct tree_file *ret_file, struct err *e)
+{
+	struct json_reader r = json_reader_of(item->body);
+	struct tree_file file = {.size = json_reader_u64(&r, "size")};
+
+	json_reader_hex(&r, "sha256", file.sha256, HASH_BYTES);
+	if (json_object_get(item->body, "mtime_ms") != NULL) {
+		file.mtime_ms = json_reader_u64(&r, "mtime_ms");
+	}
+	if (json_object_get(item->body, "mode") != NULL) {
+		file.mode = (unsigned)json_reader_u64(&r, "mode") & 0777;
+	}
+	(void)json_reader_array(&r, "pages");
+	if (item->type != ITEM_FILE || r.failed != NULL) {
+		return err_set(e, KLUIS_EVERIFY, "'%s' is no well-formed file item",
+			item->name == NULL ? "?" : item->name);
+	}
+	*ret_file = file;
+	return 0;
+}
+
+static int file_take_pages(const struct tree *tree, const json_t *list, struct tree_file *file,
+	size_t wanted, struct err *e)
+{
+	const json_t *entry;
+	size_t i;
+
+	json_array_foreach(list, i, entry)
+	{
+		json_int_t number = json_is_integer(entry) ? json_integer_value(entry) : -1;
+
+		if (number < 0 || (uint64_t)number >= tree->vault->head.page_count ||
+			file->n_pages == wanted) {
+			return err_set(e, KLUIS_EVERIFY, "malformed list of chunks");
+		}
+		file->pages[file->n_pages++] = (uint64_t)number;
+	}
+	return 0;
+}
+
+/* The parts of a large file: pages with one item each. */
+static int file_take_parts(
+	struct tree *tree, const json_t *more, struct tree_file *file, size_t wanted, struct err *e)
+{
+	const json_t *entry;
+	size_t i;
+	int rc = 0;
+
+	json_array_foreach(more, i, entry)
+	{
+		_cleanup_(secret_buf_release) struct buf content = BUF_INIT;
+		json_int_t number = json_is_integer(entry) ? json_integer_value(entry) : -1;
+		struct page_item item = {.type = 0};
+		struct bytes left;
+		json_t *body = NULL;
+		bool moved;
+
+		if (number < 0 || (uint64_t)number >= tree->vault->head.page_count) {
+			return err_set(e, KLUIS_EVERIFY, "malformed list of parts");
+		}
+		rc = vault_read_page(tree->vault, (uint64_t)number, true, &content, &moved, e);
+		if (rc == 0 && moved) {
+			rc = err_set(e, KLUIS_ECONFLICT, "the file changed while it was read");
+		}
+		left = buf_bytes(&content);
+		if (rc == 0 && (page_item_next(&left, &item) != 0 || item.type != ITEM_PART ||
+				       json_object_parse(item.body, &body, e) != 0)) {
+			rc = err_set(e, KLUIS_EVERIFY, "malformed part of a file");
+		}
+		rc = rc != 0 ? rc
+			     : file_take_pages(
+				       tree, json_object_get(body, "pages"), file, wanted, e);
+		json_decref(body);
+		if (rc != 0) {
+			return rc;
+		}
+	}
+	return 0;
+}
+
+int tree_file_of(
+	struct tree *tree, const struct tree_item *item, struct tree_file *ret_file, struct err *e)
+{
+	struct tree_file file;
+	size_t wanted;
+	int rc = tree_file_stat(item, &file, e);
+
+	if (rc != 0) {
+		return rc;
+	}
+	if (file.size / PAGE_CONTENT_BYTES_MAX >= tree->vault->head.page_count + 1) {
+		return err_set(e, KLUIS_EVERIFY, "'%s': size and chunks do not agree", item->name);
+	}
+	wanted = (size_t)((file.size + PAGE_CONTENT_BYTES_MAX - 1) / PAGE_CONTENT_BYTES_MAX);
+	file.pages = x_calloc(wanted + 1, sizeof *file.pages);
+	rc = file_take_pages(tree, json_object_get(item->body, "pages"), &file, wanted, e);
+	rc = rc != 0 ? rc
+		     : file_take_parts(tree, json_object_get(item->body, "more"), &file, wanted, e);
+	if (rc == 0 && file.n_pages != wanted) {
+		rc = err_set(e, KLUIS_EVERIFY, "size and chunks do not agree");
+	}
+	if (rc != 0) {
+		tree_file_release(&file);
+		return err_wrap(e, rc, "'%s'", item->name);
+	}
+	*ret_file = file;
+	return 0;
+}

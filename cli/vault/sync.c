@@ -1,0 +1,134 @@
+/* kluis sync */
+#include <string.h>
+
+#include "base/text.h"
+#include "cli/client/download.h"
+#include "cli/client/json_reader.h"
+#include "cli/ui/progress.h"
+#include "cli/vault/app.h"
+
+/* One vault on its way into the cache. */
+struct syncing {
+	struct app *k;
+	struct vault *vault;
+	struct tree *tree;
+	struct progress progress;
+	uint64_t fetched, items, done, total;
+};
+
+/* The chunks of a file that the cache has not yet. */
+static int sync_file(struct syncing *s, const struct tree_item *item)
+{
+	struct err *e = &s->k->inv->err;
+	struct download *download;
+	struct tree_file file;
+	uint64_t *missing;
+	size_t n;
+	int rc = tree_file_of(s->tree, item, &file, e);
+
+	if (rc != 0) {
+		return rc;
+	}
+	missing = vault_uncached(s->vault, file.pages, file.n_pages, &n);
+	download = download_new(s->vault, missing, n);
+	for (size_t i = 0; rc == 0 && i < n; i++) {
+		struct bytes page;
+
+		rc = download_next(download, &page, e);
+		rc = rc != 0 ? rc : vault_check_page(s->vault, missing[i], page, e);
+		if (rc == 0) {
+			vault_cache_page(s->vault, missing[i], page);
+			s->fetched++;
+			progress_set(&s->progress, s->done + i * PAGE_CONTENT_BYTES_MAX, s->total);
+		}
+	}
+	download_free(download);
+	free(missing);
+	s->done += file.size;
+	tree_file_release(&file);
+	return rc;
+}
+
+static int sync_files(struct syncing *s)
+{
+	struct tree_file file;
+	struct err ignored = {0};
+	int rc = 0;
+
+	for (size_t i = 0; i < s->tree->n_sorted; i++) {
+		if (s->tree->sorted[i]->type == ITEM_FILE &&
+			tree_file_stat(s->tree->sorted[i], &file, &ignored) == 0) {
+			s->total += file.size;
+		}
+	}
+	for (size_t i = 0; rc == 0 && i < s->tree->n_sorted; i++) {
+		if (s->tree->sorted[i]->type == ITEM_FILE) {
+			rc = sync_file(s, s->tree->sorted[i]);
+		}
+	}
+	return rc;
+}
+
+static int sync_vault(struct app *k, const char *name, json_t *rows)
+{
+	struct syncing s = {.k = k};
+	size_t dropped = 0;
+	int rc;
+
+	progress_init(&s.progress, &k->inv->out, "sync");
+	rc = app_open_vault(k, name, &s.vault);
+	rc = rc != 0 ? rc : tree_load(s.vault, &s.tree, &k->inv->err);
+	if (rc == 0 && invocation_value(k->inv, "files") != NULL) {
+		rc = sync_files(&s);
+	}
+	if (rc == 0) {
+		dropped = vault_drop_stale_cache(s.vault);
+		(void)json_array_append_new(
+			rows, json_pack("{s:s, s:I, s:I, s:I, s:I}", "vault", s.vault->name, "head",
+				      (json_int_t)s.vault->head.seq, "items",
+				      (json_int_t)s.tree->n_sorted, "fetched",
+				      (json_int_t)s.fetched, "dropped", (json_int_t)dropped));
+	}
+	progress_release(&s.progress);
+	tree_free(s.tree);
+	vault_close(s.vault);
+	return rc;
+}
+
+static int sync_all(struct app *k, json_t *rows)
+{
+	_cleanup_(x_freep) uint8_t(*ids)[ID_BYTES] = NULL;
+	size_t n = 0;
+	int rc = vault_local_ids(k->profile, &ids, &n, &k->inv->err);
+
+	for (size_t i = 0; rc == 0 && i < n; i++) {
+		char id[HEX_LEN(ID_BYTES) + 1];
+
+		hex_encode(bytes_of(ids[i], ID_BYTES), id);
+		rc = sync_vault(k, id, rows);
+	}
+	return rc;
+}
+
+static int sync_body(struct app *k)
+{
+	static const struct output_column columns[] = {{"vault", "VAULT", OUTPUT_TEXT},
+		{"head", "HEAD", OUTPUT_TEXT}, {"items", "ITEMS", OUTPUT_TEXT},
+		{"fetched", "FILE PAGES FETCHED", OUTPUT_TEXT},
+		{"dropped", "OLD PAGES DROPPED", OUTPUT_TEXT}};
+	_cleanup_(json_dropp) json_t *rows = json_array();
+	int rc = k->inv->n_args == 0 ? sync_all(k, rows) : 0;
+
+	for (size_t i = 0; rc == 0 && i < k->inv->n_args; i++) {
+		rc = sync_vault(k, k->inv->args[i], rows);
+	}
+	if (rc == 0) {
+		output_rows(&k->inv->out, columns, ARRAY_SIZE(columns), rows);
+	}
+	return rc;
+}
+
+int app_sync(struct invocation *inv)
+{
+	return app_run(inv, sync_body);
+}
