@@ -145,6 +145,8 @@ enum {
 	(4ULL << 30) /* Of one user, staged and not committed, in all vaults. */
 #define AUDIT_KEPT_MS	    (400ULL * 24 * 3600 * 1000)
 #define AUDIT_ROWS_MAX	    (1ULL << 20) /* The oldest go first, however young. */
+#define ACCESS_KEPT_MS	    (400ULL * 24 * 3600 * 1000)
+#define ACCESS_ROWS_MAX	    (1ULL << 14) /* Of one person: the oldest go first. */
 #define VERSIONS_KEPT_MS    (30ULL * 24 * 3600 * 1000)
 #define IDEMPOTENCY_KEPT_MS (24ULL * 3600 * 1000)
 

@@ -86,7 +86,7 @@ static int view_authorise(struct api_call *call)
 			call->view, call->token_hash, call->now_ms, &call->session, &call->e);
 		call->authorised = rc == 0;
 	}
-	if (rc == 0 && call->session.level < SESSION_FULL) {
+	if (rc == 0 && call->session.level != SESSION_FULL) {
 		rc = call_fail(call, KLUIS_EMFA, "second factor needed");
 	}
 	return rc;

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "crypto/kdf.h"
 #include "node/api_core.h"
 #include "node/api_handlers.h"
 #include "storage/cluster_store.h"
@@ -12,7 +13,7 @@
  */
 #define CLUSTER_TIME_MS_MIN 1600000000000ULL
 
-enum { KDF_LOGIN_MIN = 600000, KDF_KEYRING_MIN = 2 * KDF_LOGIN_MIN };
+enum { KDF_KEYRING_MIN = 2 * KDF_LOGIN_MIN };
 
 int health_live_parse(struct api_call *call)
 {

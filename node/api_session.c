@@ -3,6 +3,19 @@
 
 #include "node/api_handlers.h"
 
+static const char *session_level_name(unsigned level)
+{
+	switch (level) {
+	case SESSION_FULL:
+		return "full";
+	case SESSION_RECOVERY_LOGIN:
+	case SESSION_RECOVERY:
+		return "recovery";
+	default:
+		return "login";
+	}
+}
+
 static json_t *session_json(const struct api_call *call, const struct session_row *row)
 {
 	json_t *session = json_object();
@@ -10,7 +23,7 @@ static json_t *session_json(const struct api_call *call, const struct session_ro
 
 	json_put(session, "id", json_make_id(row->session_id));
 	json_put(session, "device_id", json_make_id(row->device_id));
-	json_put(session, "level", json_make_text(row->level >= SESSION_FULL ? "full" : "login"));
+	json_put(session, "level", json_make_text(session_level_name(row->level)));
 	json_put(session, "created", json_make_number(row->created_ms));
 	json_put(session, "expires", json_make_number(row->expires_ms));
 	json_put(session, "current", json_boolean(current));

@@ -5,6 +5,7 @@
 
 #include "base/limits.h"
 #include "base/wire.h"
+#include "raft/command_person.h"
 #include "storage/account_store.h"
 #include "storage/cluster_store.h"
 #include "storage/server_store.h"
@@ -41,7 +42,27 @@
 	X(COMMAND_SNAPSHOT_RECORD, 49, "snapshot_record", snapshot_record, 1)    \
 	X(COMMAND_SNAPSHOT_CONFIRM, 50, "snapshot_confirm", snapshot_confirm, 1) \
 	X(COMMAND_SNAPSHOT_FAIL, 51, "snapshot_fail", snapshot_fail, 1)          \
-	X(COMMAND_SNAPSHOT_PIN, 52, "snapshot_pin", snapshot_pin, 1)
+	X(COMMAND_SNAPSHOT_PIN, 52, "snapshot_pin", snapshot_pin, 1)             \
+	X(COMMAND_PERSON_REGISTER, 64, "person_register", person_register, 3)    \
+	X(COMMAND_PERSON_LOGIN, 65, "person_login", person_login, 3)             \
+	X(COMMAND_LOGIN_FAILED, 66, "login_failed", login_failed, 3)             \
+	X(COMMAND_SESSION_UPGRADE, 67, "session_upgrade", session_upgrade, 3)    \
+	X(COMMAND_CODE_FAILED, 68, "code_failed", code_failed, 3)                \
+	X(COMMAND_KEYRING_PUT, 69, "keyring_put", keyring_put, 3)                \
+	X(COMMAND_PASSWORD_CHANGE, 70, "password_change", password_change, 3)    \
+	X(COMMAND_RECOVERY_BEGIN, 71, "recovery_begin", recovery_begin, 3)       \
+	X(COMMAND_RECOVERY_CANCEL, 72, "recovery_cancel", recovery_cancel, 3)    \
+	X(COMMAND_MFA_ADD, 73, "mfa_add", mfa_add, 3)                            \
+	X(COMMAND_MFA_CONFIRM, 74, "mfa_confirm", mfa_confirm, 3)                \
+	X(COMMAND_MFA_REMOVE, 75, "mfa_remove", mfa_remove, 3)                   \
+	X(COMMAND_DEVICE_PEND, 76, "device_pend", device_pend, 3)                \
+	X(COMMAND_DEVICE_REFUSE, 77, "device_refuse", device_refuse, 3)          \
+	X(COMMAND_ACCOUNT_DELETE, 78, "account_delete", account_delete, 3)       \
+	X(COMMAND_ACCESS_NOTE, 79, "access_note", access_note, 3)                \
+	X(COMMAND_INVITE_CREATE, 80, "invite_create", invite_create, 3)          \
+	X(COMMAND_INVITE_DELETE, 81, "invite_delete", invite_delete, 3)          \
+	X(COMMAND_PERSON_RULE, 82, "person_rule", person_rule, 3)                \
+	X(COMMAND_PERSON_QUOTA, 83, "person_quota", person_quota, 3)
 
 enum command_type {
 #define X(symbol, value, name, member, level) symbol = value,
@@ -54,6 +75,7 @@ enum {
 	FEATURE_LEVEL = 3,	     /* The newest that this binary can apply. */
 	FEATURE_LEVEL_MEMBERS = 2,   /* From which on members change. */
 	FEATURE_LEVEL_DELETIONS = 3, /* ... deletions pass while new writes are refused. */
+	FEATURE_LEVEL_PERSONS = 3,   /* ... persons may register. */
 	COMMAND_BYTES_MAX = ENTRY_BYTES_MAX - 64,
 	COMMAND_ACTOR_BYTES_MAX = 64,
 	IDEMPOTENCY_KEY_BYTES_MAX = 128,
@@ -62,17 +84,8 @@ enum {
 	TIME_AGREE_MS = 30000,
 	ENROL_TOKEN_MS = 3600 * 1000,
 	SESSION_MS_MAX = 24 * 86400 * 1000, /* 24 days: below 2^31 ms. */
-};
-
-/* Who asks, over a session: checked again in apply at the entry's own cluster time. */
-struct command_session {
-	uint8_t token_hash[32]; /* SHA-256 of the bearer token. */
-};
-
-/* Idempotency of a creating request: key empty means none. Kept per (principal, route, key). */
-struct command_once {
-	struct bytes key;
-	uint8_t body_hash[32];
+	FRESH_LOGIN_MS = 5 * 60 * 1000,	    /* What destroys an account needs so young a session. */
+	RECOVERED_MS = 24 * 3600 * 1000,    /* After a recovery: to enrol a device without one. */
 };
 
 struct command_cluster_init {
@@ -275,7 +288,8 @@ bool commit_is_deletion(struct bytes entries, size_t max);
  * session_create: id session, number expires_ms. vault_create: id vault, number seq, hash
  * head_hash. vault_patch: number new revision. commit: number seq, hash head_hash.
  * snapshot_claim: number = snapshot id. identity_append: number = chain seq, hash statement hash.
- * expire: number = rows dropped. */
+ * expire: number = rows dropped. Persons: raft/command_person.h; a session's level stands in
+ * hash[0], session_create's, too. */
 struct command_reply {
 	uint8_t id[16], second_id[16];
 	uint64_t number;

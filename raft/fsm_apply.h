@@ -3,6 +3,7 @@
 #ifndef KLUIS_RAFT_FSM_APPLY_H
 #define KLUIS_RAFT_FSM_APPLY_H
 
+#include "crypto/keyring.h"
 #include "raft/fsm.h"
 #include "storage/session_store.h"
 #include "storage/txn.h"
@@ -30,8 +31,12 @@ COMMANDS(X)
 bool apply_is_fatal(int rc);
 /* A malformed page, head or statement as a refusal: KLUIS_EVERSION is for commands alone. */
 int apply_refusal(int rc);
-/* The session, of full level, at this entry's time. */
+/* The session, of full level, at this entry's time: KLUIS_EMFA while its second factor is
+ * outstanding, KLUIS_EFORBIDDEN for a recovery's. */
 int apply_session(
+	struct apply *a, const struct command_session *session, struct session_row *ret_session);
+/* ... and of an enrolled device: what is signed, or destroys, is a device's to ask for. */
+int apply_device_session(
 	struct apply *a, const struct command_session *session, struct session_row *ret_session);
 /* KLUIS_EREADONLY while new writes are refused. */
 int apply_writable(struct apply *a);
@@ -45,6 +50,11 @@ void apply_once_end(struct apply *a, struct bytes principal, unsigned route,
 	const struct command_once *once, bool secret);
 
 int apply_audit(struct apply *a, enum command_type action, struct bytes actor, struct bytes object);
+/* A row of the access log of the session's own user, by it; nothing for a service account. */
+int apply_access(struct apply *a, const struct session_row *session, enum access_event event,
+	struct bytes object);
+/* A row of a person's access log; who and device are set by the caller, time and index here. */
+int apply_access_row(struct apply *a, const struct access_row *row);
 /* Ends all sessions of a user, but that of `keep` (NULL: none) and, if device is given, only those
  * of that device. */
 int apply_end_sessions(
@@ -52,6 +62,54 @@ int apply_end_sessions(
 /* The rows that go with one session. */
 void apply_delete_session(struct apply *a, const struct session_row *row);
 void apply_put_session(struct apply *a, const struct session_row *row);
+/* A new session of this user and device (zero: none): the token's row, if it is there already and
+ * says the same; room among the user's. *ret_session is what was put or found; a->reply is set.
+ * KLUIS_EEXIST, KLUIS_EQUOTA. */
+int apply_open_session(struct apply *a, const struct session_row *wanted);
+/* Whether a login of this user needs a second factor. */
+int apply_needs_factor(struct apply *a, const uint8_t user_id[16], bool *ret_needed);
+/* A name as text. */
+void apply_name(struct bytes name, char to[ACCOUNT_NAME_BYTES_MAX + 1]);
+
+/* The first two statements of an identity. */
+struct identity_birth {
+	struct statement genesis, add; /* Point into the command. */
+	struct device_row device;
+};
+/* Genesis of that name and device-add, of one chain. KLUIS_EINVAL. */
+int apply_birth_parse(struct apply *a, const char *name, struct bytes identity, struct bytes device,
+	struct identity_birth *ret_birth);
+/* Whether the user was born by these statements. KLUIS_ECORRUPT when there is no such user. */
+int apply_birth_is(struct apply *a, const uint8_t user_id[16], const struct identity_birth *birth,
+	bool *ret_same);
+/* User, statements and device. KLUIS_EEXIST: the user id is taken. */
+int apply_birth_write(struct apply *a, const char *name, struct identity_birth *birth,
+	struct bytes identity, struct bytes device);
+/* The device of a device-add statement; false when its body is malformed. */
+bool apply_statement_device(const struct statement *s, struct device_row *ret_row);
+/* A statement of the session's user; *s points into it. KLUIS_EFORBIDDEN of another. */
+int apply_own_statement(struct apply *a, const struct session_row *session, struct bytes encoded,
+	struct statement *ret_s);
+
+/* Credentials against form and floors, and against the keyring that comes with them: its slots of
+ * type 1 and 4 are those of the shares, one of type 1 and one of type 2. KLUIS_EINVAL,
+ * KLUIS_ESUITE.
+ */
+int apply_check_credentials(
+	struct apply *a, const struct command_credentials *c, const struct keyring_view *keyring);
+/* Into the person's row (put by the caller) and its share rows, the old ones going. */
+int apply_put_credentials(
+	struct apply *a, const struct command_credentials *c, struct person_row *person);
+/* The next keyring of the person (the row is put by the caller); the oldest goes. */
+int apply_put_keyring(
+	struct apply *a, const struct keyring_view *keyring, struct person_row *person);
+/* Ends the person's account (deletion_person()) and sessions. */
+int apply_delete_person(struct apply *a, const uint8_t user_id[16]);
+/* A factor's number is spent; KLUIS_ERATE (guard), KLUIS_EUNAUTHENTICATED (spent),
+ * KLUIS_ENOTFOUND (none that counts, unless `pending` asks for one that does not yet). */
+int apply_spend(struct apply *a, const uint8_t user_id[16], const uint8_t mfa_id[16],
+	uint64_t number, bool pending, struct mfa_row *ret_row);
+
 /* Jumps and announcements: the lowest feature level of all nodes. */
 int apply_nodes(struct apply *a, struct node_row nodes[SITES_MAX], size_t *ret_n);
 

@@ -42,7 +42,7 @@ int apply_stage_page(struct apply *a, const struct command_stage_page *c)
 	struct page_header header;
 	struct page_row row;
 	unsigned role;
-	int rc = apply_session(a, &c->session, &session);
+	int rc = apply_device_session(a, &c->session, &session);
 
 	if (rc == 0) {
 		rc = vault_store_check(
@@ -82,7 +82,7 @@ struct commit {
 static int commit_begin(struct apply *a, struct commit *m)
 {
 	unsigned role;
-	int rc = apply_session(a, &m->c->session, &m->session);
+	int rc = apply_device_session(a, &m->c->session, &m->session);
 
 	if (rc == 0) {
 		rc = vault_store_check(a->view, m->c->vault_id, m->session.user_id, MEMBER_WRITE,
@@ -148,6 +148,24 @@ static int commit_check_head(struct apply *a, const struct commit *m)
 		return err_set(a->e, KLUIS_EINVAL, "the root of no pages is another one");
 	}
 	return 0;
+}
+
+/* Looked at only when the vault grows: few commits of many. */
+static int commit_check_quota(struct apply *a, const struct commit *m)
+{
+	struct person_row person;
+	int rc;
+
+	if (m->head.page_count <= m->vault.page_count) {
+		return 0;
+	}
+	rc = person_store_get(a->view, m->session.user_id, &person, a->e);
+	if (rc != 0) {
+		return rc == KLUIS_ENOTFOUND ? 0 : rc;
+	}
+	return person.pages_max != 0 && m->head.page_count > person.pages_max
+		       ? err_set(a->e, KLUIS_EQUOTA, "as many pages as are allowed")
+		       : 0;
 }
 
 static int commit_staged_row(struct apply *a, const struct commit *m,
@@ -261,6 +279,7 @@ static int commit_run(struct apply *a, struct commit *m)
 		return rc > 0 ? 0 : rc;
 	}
 	rc = commit_check_head(a, m);
+	rc = rc != 0 ? rc : commit_check_quota(a, m);
 	if (rc == 0 && !commit_makes_room(a, m->c->entries)) {
 		rc = apply_writable(a);
 	}

@@ -18,8 +18,25 @@ int apply_session(
 	struct session_row row;
 	int rc = session_store_check(a->view, session->token_hash, a->now_ms, &row, a->e);
 
-	if (rc == 0 && row.level != SESSION_FULL) {
+	if (rc == 0 && row.level == SESSION_LOGIN) {
 		rc = err_set(a->e, KLUIS_EMFA, "the session lacks its second factor");
+	} else if (rc == 0 && row.level != SESSION_FULL) {
+		rc = err_set(a->e, KLUIS_EFORBIDDEN, "the session is a recovery's");
+	}
+	if (rc == 0) {
+		*ret_session = row;
+	}
+	return rc;
+}
+
+int apply_device_session(
+	struct apply *a, const struct command_session *session, struct session_row *ret_session)
+{
+	struct session_row row;
+	int rc = apply_session(a, session, &row);
+
+	if (rc == 0 && !session_has_device(&row)) {
+		rc = err_set(a->e, KLUIS_EFORBIDDEN, "the session is of no enrolled device");
 	}
 	if (rc == 0) {
 		*ret_session = row;
@@ -99,6 +116,36 @@ int apply_audit(struct apply *a, enum command_type action, struct bytes actor, s
 		.object = object};
 
 	return audit_store_add(a->txn, &row, a->e);
+}
+
+int apply_access_row(struct apply *a, const struct access_row *row)
+{
+	struct access_row next = *row;
+
+	next.time_ms = a->now_ms;
+	next.index = a->index;
+	return access_store_add(a->txn, &next, a->e);
+}
+
+int apply_access(struct apply *a, const struct session_row *session, enum access_event event,
+	struct bytes object)
+{
+	struct access_row row = {.event = (uint8_t)event};
+	struct person_row person;
+	int rc = person_store_get(a->view, session->user_id, &person, a->e);
+
+	if (rc != 0) {
+		return rc == KLUIS_ENOTFOUND ? 0 : rc;
+	}
+	assert(object.len <= sizeof row.object);
+	memcpy(row.user_id, session->user_id, 16);
+	memcpy(row.who, session->user_id, 16);
+	memcpy(row.device_id, session->device_id, 16);
+	if (object.len > 0) {
+		memcpy(row.object, object.data, object.len);
+		row.object_bytes = (uint8_t)object.len;
+	}
+	return apply_access_row(a, &row);
 }
 
 int apply_nodes(struct apply *a, struct node_row nodes[SITES_MAX], size_t *ret_n)

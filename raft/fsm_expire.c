@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "raft/fsm_apply.h"
+#include "storage/deletion_store.h"
 #include "storage/page_store.h"
 #include "storage/upkeep_store.h"
 #include "storage/vault_store.h"
@@ -60,12 +61,62 @@ static int expire_enrol(struct apply *a, const struct expiry_row *row)
 	return rc;
 }
 
+static int expire_mfa(struct apply *a, const struct expiry_row *row)
+{
+	struct mfa_row factor;
+	int rc = mfa_store_get(a->view, row->subject, row->subject + 16, &factor, a->e);
+
+	if (rc == 0) {
+		mfa_store_delete(a->txn, &factor);
+	}
+	return rc;
+}
+
+static int expire_pending(struct apply *a, const struct expiry_row *row)
+{
+	struct pending_row pending;
+	int rc = pending_store_get(a->view, row->subject, row->subject + 16, &pending, a->e);
+
+	if (rc == 0) {
+		pending_store_delete(a->txn, &pending);
+	}
+	return rc;
+}
+
+static int expire_recovery(struct apply *a, const struct expiry_row *row)
+{
+	struct recovery_row recovery;
+	int rc = recovery_store_get(a->view, row->subject, &recovery, a->e);
+
+	if (rc == 0) {
+		recovery_store_delete(a->txn, &recovery);
+	}
+	return rc;
+}
+
+static int expire_invite(struct apply *a, const struct expiry_row *row)
+{
+	struct invite_row invite;
+	int rc = invite_store_get(a->view, row->subject, &invite, a->e);
+
+	if (rc == 0) {
+		invite_store_delete(a->txn, &invite);
+	}
+	return rc;
+}
+
 static int expire_one(struct apply *a, const struct expiry_row *row)
 {
 	static const size_t subject_bytes[] = {[EXPIRY_SESSION] = 32,
 		[EXPIRY_STAGED] = 48,
 		[EXPIRY_VERSION] = 32,
-		[EXPIRY_IDEMPOTENCY] = 32};
+		[EXPIRY_IDEMPOTENCY] = 32,
+		[EXPIRY_GUARD] = 17,
+		[EXPIRY_MFA] = 32,
+		[EXPIRY_PENDING] = 32,
+		[EXPIRY_RECOVERY] = 16,
+		[EXPIRY_INVITE] = 32,
+		[EXPIRY_ACCESS] = 16};
 	int rc = KLUIS_ENOTFOUND;
 
 	if (row->kind != EXPIRY_ENROL && row->subject_bytes != subject_bytes[row->kind]) {
@@ -86,6 +137,25 @@ static int expire_one(struct apply *a, const struct expiry_row *row)
 		break;
 	case EXPIRY_ENROL:
 		rc = expire_enrol(a, row);
+		break;
+	case EXPIRY_GUARD:
+		rc = guard_store_clear(a->txn, row->subject[0], row->subject + 1, a->e);
+		break;
+	case EXPIRY_MFA:
+		rc = expire_mfa(a, row);
+		break;
+	case EXPIRY_PENDING:
+		rc = expire_pending(a, row);
+		break;
+	case EXPIRY_RECOVERY:
+		rc = expire_recovery(a, row);
+		break;
+	case EXPIRY_INVITE:
+		rc = expire_invite(a, row);
+		break;
+	case EXPIRY_ACCESS:
+		rc = access_store_expire(
+			a->txn, row->subject, a->now_ms, a->cluster.purge_from_ms, a->e);
 		break;
 	}
 	/* The queue and what it speaks of are written together. */
@@ -136,6 +206,25 @@ static int expire_vaults(struct apply *a, size_t max, size_t *done)
 	work_store_delete(a->txn, vault_id);
 	*done += 1;
 	return 0;
+}
+
+/* What a deleted person had: one vault, or some rows. */
+static int expire_persons(struct apply *a, size_t max, size_t *done)
+{
+	uint8_t user_id[16];
+	size_t n = 0;
+	int rc;
+
+	if (*done >= max) {
+		return 0;
+	}
+	rc = user_work_store_first(a->view, user_id, a->e);
+	if (rc != 0) {
+		return rc == KLUIS_ENOTFOUND ? 0 : rc;
+	}
+	rc = deletion_person_step(a->txn, user_id, a->index, a->now_ms, max - *done, &n, a->e);
+	*done += n > 0 ? n : 1;
+	return rc;
 }
 
 /* One window of by_index behind the cursor: its tombstones are forgotten. Whatever is newer than
@@ -199,6 +288,9 @@ int apply_expire(struct apply *a, const struct command_expire *c)
 	rc = expire_due(a, max, &done, &state.queue_from_ms);
 	if (rc == 0) {
 		rc = expire_vaults(a, max, &done);
+	}
+	if (rc == 0) {
+		rc = expire_persons(a, max, &done);
 	}
 	if (rc == 0) {
 		rc = expire_audit(a, max, &done, &state.audit_done);

@@ -4,7 +4,7 @@
 #include "crypto/head.h"
 #include "crypto/member.h"
 #include "raft/fsm_apply.h"
-#include "storage/upkeep_store.h"
+#include "storage/deletion_store.h"
 #include "storage/vault_store.h"
 
 /* A vault being made: what the client signed. */
@@ -56,7 +56,7 @@ static int birth_check_head(struct apply *a, const struct vault_birth *b)
 
 static int birth_parse(struct apply *a, const struct command_vault_create *c, struct vault_birth *b)
 {
-	int rc = apply_session(a, &c->session, &b->session);
+	int rc = apply_device_session(a, &c->session, &b->session);
 
 	if (rc != 0) {
 		return rc;
@@ -107,6 +107,7 @@ static int birth_write(
 		.key_epoch = 1,
 		.members_rev = 1,
 		.label_bytes = (uint16_t)c->label.len};
+	int rc;
 
 	memcpy(vault.vault_id, b->head.vault_id, 16);
 	memcpy(vault.head_hash, b->head.hash, 32);
@@ -119,8 +120,29 @@ static int birth_write(
 	head_store_put(a->txn, vault.vault_id, &first);
 	member_statement_put(a->txn, vault.vault_id, 1, c->create);
 	member_store_put(a->txn, vault.vault_id, b->session.user_id, MEMBER_ADMIN);
-	return apply_audit(a, COMMAND_VAULT_CREATE, bytes_of(b->session.user_id, 16),
-		bytes_of(vault.vault_id, 16));
+	rc = apply_access(a, &b->session, ACCESS_VAULT_CREATED, bytes_of(vault.vault_id, 16));
+	return rc != 0 ? rc
+		       : apply_audit(a, COMMAND_VAULT_CREATE, bytes_of(b->session.user_id, 16),
+				 bytes_of(vault.vault_id, 16));
+}
+
+/* As many vaults as the operator allows a person. */
+static int birth_quota(struct apply *a, const struct vault_birth *b)
+{
+	_cleanup_(x_freep) struct member_vault *vaults = NULL;
+	struct person_row person;
+	size_t n = 0;
+	int rc = person_store_get(a->view, b->session.user_id, &person, a->e);
+
+	if (rc != 0 || person.vaults_max == 0) {
+		return rc == KLUIS_ENOTFOUND ? 0 : rc;
+	}
+	vaults = x_calloc(person.vaults_max, sizeof *vaults);
+	rc = member_store_vaults(
+		a->view, b->session.user_id, NULL, vaults, person.vaults_max, &n, a->e);
+	return rc == 0 && n == person.vaults_max
+		       ? err_set(a->e, KLUIS_EQUOTA, "as many vaults as are allowed")
+		       : rc;
 }
 
 static int birth_run(struct apply *a, const struct command_vault_create *c, struct vault_birth *b)
@@ -139,6 +161,7 @@ static int birth_run(struct apply *a, const struct command_vault_create *c, stru
 		return rc > 0 ? 0 : rc;
 	}
 	rc = apply_writable(a);
+	rc = rc != 0 ? rc : birth_quota(a, b);
 	if (rc == 0) {
 		rc = birth_write(a, c, b);
 	}
@@ -161,7 +184,7 @@ static int vault_open(struct apply *a, const struct command_session *s, const ui
 	unsigned role_min, uint64_t revision, struct session_row *session, struct vault_row *vault)
 {
 	unsigned role;
-	int rc = apply_session(a, s, session);
+	int rc = apply_device_session(a, s, session);
 
 	if (rc == 0) {
 		rc = vault_store_check(
@@ -199,26 +222,21 @@ int apply_vault_patch(struct apply *a, const struct command_vault_patch *c)
 
 int apply_vault_delete(struct apply *a, const struct command_vault_delete *c)
 {
-	struct ledger_row ledger = {.index = a->index, .time_ms = a->now_ms};
 	struct session_row session;
 	struct vault_row vault;
 	int rc = vault_open(
 		a, &c->session, c->vault_id, MEMBER_ADMIN, c->revision, &session, &vault);
 
 	if (rc == 0) {
-		rc = member_store_unlist(a->txn, c->vault_id, a->e);
+		/* Its rows go in bounded steps (apply_expire). */
+		rc = deletion_vault(a->txn, &vault, a->index, a->now_ms, a->e);
+	}
+	if (rc == 0) {
+		rc = apply_access(a, &session, ACCESS_VAULT_DELETED, bytes_of(c->vault_id, 16));
 	}
 	if (rc != 0) {
 		return rc;
 	}
-	/* Gone for everybody now; its rows go in bounded steps (apply_expire). */
-	vault.state = VAULT_DELETING;
-	vault.label_bytes = 0;
-	memset(vault.label, 0, sizeof vault.label);
-	vault_store_put(a->txn, &vault);
-	work_store_put(a->txn, c->vault_id);
-	memcpy(ledger.vault_id, c->vault_id, 16);
-	ledger_store_put(a->txn, &ledger);
 	return apply_audit(
 		a, COMMAND_VAULT_DELETE, bytes_of(session.user_id, 16), bytes_of(c->vault_id, 16));
 }

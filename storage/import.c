@@ -6,6 +6,7 @@
 #include "crypto/hash.h"
 #include "crypto/member.h"
 #include "storage/cluster_store.h"
+#include "storage/deletion_store.h"
 #include "storage/restore_store.h"
 #include "storage/row.h"
 #include "storage/upkeep_store.h"
@@ -170,6 +171,12 @@ static void tail_resume(struct import_tail *tail)
 	txn_command_begin(tail->txn);
 }
 
+static bool tail_queue_is_dropped(uint8_t kind)
+{
+	return kind == EXPIRY_SESSION || kind == EXPIRY_IDEMPOTENCY || kind == EXPIRY_GUARD ||
+	       kind == EXPIRY_PENDING || kind == EXPIRY_RECOVERY;
+}
+
 /* Sessions and what else was promised by the old cluster; the records of its own backups, for a new
  * lineage begins with a full one. */
 static bool tail_is_dropped(struct bytes key)
@@ -185,10 +192,13 @@ static bool tail_is_dropped(struct bytes key)
 	case KEY_SNAPSHOT:
 	case KEY_SNAPSHOT_STATE:
 	case KEY_CYCLE:
+	case KEY_GUARD:
+	case KEY_GUARD_STRANGERS:
+	case KEY_PENDING:
+	case KEY_RECOVERY:
 		return true;
 	case KEY_EXPIRY:
-		return key.len > 9 &&
-		       (key.data[9] == EXPIRY_SESSION || key.data[9] == EXPIRY_IDEMPOTENCY);
+		return key.len > 9 && tail_queue_is_dropped(key.data[9]);
 	default:
 		return false;
 	}
@@ -225,7 +235,8 @@ static int tail_drop(struct import_tail *tail, struct kv *kv, struct err *e)
 {
 	static const enum key_family families[] = {KEY_SESSION, KEY_USER_SESSION, KEY_IDEMPOTENCY,
 		KEY_EXPIRY, KEY_HASH_REPORT, KEY_NODE, KEY_SERVER, KEY_SERVERS, KEY_SNAPSHOT,
-		KEY_SNAPSHOT_STATE, KEY_CYCLE};
+		KEY_SNAPSHOT_STATE, KEY_CYCLE, KEY_GUARD, KEY_GUARD_STRANGERS, KEY_PENDING,
+		KEY_RECOVERY};
 	int rc = 0;
 
 	for (size_t i = 0; rc == 0 && i < ARRAY_SIZE(families); i++) {
@@ -238,29 +249,38 @@ static int tail_drop(struct import_tail *tail, struct kv *kv, struct err *e)
 	return rc;
 }
 
-/* A vault that was deleted after the snapshot stays deleted. */
+/* What was deleted after the snapshot stays deleted. */
 static int tail_delete_vault(struct import_tail *tail, const struct import_end *end,
 	const uint8_t vault_id[16], struct err *e)
 {
-	struct ledger_row ledger = {.index = end->index, .time_ms = end->cluster_time_ms};
 	struct vault_row vault;
 	int rc;
 
 	tail_resume(tail);
 	rc = vault_store_get(txn_view(tail->txn), vault_id, &vault, e);
 	if (rc == 0 && vault.state == VAULT_ACTIVE) {
-		vault.state = VAULT_DELETING;
-		vault_store_put(tail->txn, &vault);
-		work_store_put(tail->txn, vault_id);
-		memcpy(ledger.vault_id, vault_id, 16);
-		ledger_store_put(tail->txn, &ledger);
-		rc = member_store_unlist(tail->txn, vault_id, e);
+		rc = deletion_vault(tail->txn, &vault, end->index, end->cluster_time_ms, e);
 		tail->pending = MEMBERS_MAX + 3;
 	}
 	if (rc != 0 && rc != KLUIS_ENOTFOUND) {
 		txn_command_abort(tail->txn);
 		return rc;
 	}
+	return tail_store(tail, e);
+}
+
+static int tail_delete_person(struct import_tail *tail, const struct import_end *end,
+	const uint8_t user_id[16], struct err *e)
+{
+	int rc;
+
+	tail_resume(tail);
+	rc = deletion_person(tail->txn, user_id, end->index, end->cluster_time_ms, e);
+	if (rc != 0 && rc != KLUIS_ENOTFOUND) {
+		txn_command_abort(tail->txn);
+		return rc;
+	}
+	tail->pending = DELETION_PERSON_ROWS_MAX;
 	return tail_store(tail, e);
 }
 
@@ -352,6 +372,9 @@ int import_finish(struct import *import, const struct import_end *end, struct er
 	rc = tail_drop(&tail, import->kv, e);
 	for (size_t i = 0; rc == 0 && i < end->n_ledger; i++) {
 		rc = tail_delete_vault(&tail, end, end->ledger[i], e);
+	}
+	for (size_t i = 0; rc == 0 && i < end->n_users; i++) {
+		rc = tail_delete_person(&tail, end, end->users[i], e);
 	}
 	if (rc == 0) {
 		rc = tail_cluster(&tail, end, &record, e);

@@ -28,11 +28,14 @@ struct import_end {
 	uint8_t record[RESTORE_RECORD_BYTES];
 	const uint8_t (*ledger)[16]; /* Vaults deleted after S, from the deletion journal. */
 	size_t n_ledger;
+	const uint8_t (*users)[16]; /* Persons deleted after S, likewise. */
+	size_t n_users;
 };
 /* Compares the state root (KLUIS_EVERIFY when it differs, or when the record is of another cluster,
- * lineage or index), drops sessions, idempotency rows, hash reports and node rows, puts vaults of
- * the ledger to deletion, adds the record, sets the new lineage and the position, and flushes.
- * Deterministic: every node of the new cluster ends with the same bytes. */
+ * lineage or index), drops sessions, idempotency rows, failures, what was under way (recoveries,
+ * devices that ask), hash reports and node rows, puts vaults and persons of the ledger to deletion,
+ * adds the record, sets the new lineage and the position, and flushes. Deterministic: every node of
+ * the new cluster ends with the same bytes. */
 KLUIS_MUST_CHECK int import_finish(
 	struct import *import, const struct import_end *end, struct err *e);
 

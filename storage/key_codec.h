@@ -14,12 +14,23 @@
 	X(KEY_EXPIRE_STATE, 0x03, "expire_state")         \
 	X(KEY_AUDIT_STATE, 0x04, "audit_state")           \
 	X(KEY_SERVERS, 0x05, "servers")                   \
+	X(KEY_SAMPLES, 0x06, "samples")                   \
+	X(KEY_GUARD_STRANGERS, 0x07, "guard_strangers")   \
 	X(KEY_ACCOUNT, 0x10, "account")                   \
 	X(KEY_USER, 0x11, "user")                         \
 	X(KEY_STATEMENT, 0x12, "statement")               \
 	X(KEY_DEVICE, 0x13, "device")                     \
 	X(KEY_SESSION, 0x14, "session")                   \
 	X(KEY_USER_SESSION, 0x15, "user_session")         \
+	X(KEY_PERSON_NAME, 0x16, "person_name")           \
+	X(KEY_PERSON, 0x17, "person")                     \
+	X(KEY_UNLOCK, 0x18, "unlock")                     \
+	X(KEY_KEYRING, 0x19, "keyring")                   \
+	X(KEY_MFA, 0x1a, "mfa")                           \
+	X(KEY_GUARD, 0x1b, "guard")                       \
+	X(KEY_PENDING, 0x1c, "pending")                   \
+	X(KEY_RECOVERY, 0x1d, "recovery")                 \
+	X(KEY_INVITE, 0x1e, "invite")                     \
 	X(KEY_VAULT, 0x20, "vault")                       \
 	X(KEY_MEMBER, 0x21, "member")                     \
 	X(KEY_USER_VAULT, 0x22, "user_vault")             \
@@ -34,6 +45,9 @@
 	X(KEY_IDEMPOTENCY, 0x30, "idempotency")           \
 	X(KEY_EXPIRY, 0x31, "expiry")                     \
 	X(KEY_WORK, 0x32, "work")                         \
+	X(KEY_USER_WORK, 0x33, "user_work")               \
+	X(KEY_ACCESS_STATE, 0x34, "access_state")         \
+	X(KEY_ACCESS, 0x35, "access")                     \
 	X(KEY_SNAPSHOT, 0x40, "snapshot")                 \
 	X(KEY_CYCLE, 0x41, "cycle")                       \
 	X(KEY_NODE, 0x42, "node")                         \
@@ -42,6 +56,7 @@
 	X(KEY_LEDGER, 0x50, "ledger")                     \
 	X(KEY_AUDIT, 0x51, "audit")                       \
 	X(KEY_RESTORE, 0x52, "restore")                   \
+	X(KEY_USER_LEDGER, 0x53, "user_ledger")           \
 	X(KEY_POSITION, 0xf0, "position")                 \
 	X(KEY_BY_INDEX, 0xf1, "by_index")                 \
 	X(KEY_INDEX_OF, 0xf2, "index_of")

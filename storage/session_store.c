@@ -30,6 +30,13 @@ static struct row_key user_session_key(const uint8_t user_id[16], const uint8_t 
 	return key;
 }
 
+bool session_has_device(const struct session_row *row)
+{
+	static const uint8_t none[16];
+
+	return memcmp(row->device_id, none, sizeof none) != 0;
+}
+
 void session_row_encode(const struct session_row *row, struct buf *to)
 {
 	buf_put_u8(to, ROW_FORMAT);
@@ -53,7 +60,7 @@ int session_row_decode(
 	wire_copy(&w, row.user_id, 16);
 	wire_copy(&w, row.device_id, 16);
 	row.level = wire_u8(&w);
-	if (row.level != SESSION_LOGIN && row.level != SESSION_FULL) {
+	if (row.level < SESSION_LOGIN || row.level > SESSION_RECOVERY) {
 		wire_fail(&w);
 	}
 	row.created_ms = wire_u64(&w);
@@ -85,15 +92,15 @@ static int session_unauthenticated(int rc, struct err *e)
 int session_store_check(const struct kv_view *view, const uint8_t token_hash[32], uint64_t now_ms,
 	struct session_row *ret_row, struct err *e)
 {
+	struct device_row device = {.revoked = false};
 	struct session_row row;
-	struct device_row device;
 	struct user_row user;
 	int rc = session_store_get(view, token_hash, &row, e);
 
 	if (rc == 0) {
 		rc = user_store_get(view, row.user_id, &user, e);
 	}
-	if (rc == 0) {
+	if (rc == 0 && session_has_device(&row)) {
 		rc = device_store_get(view, row.user_id, row.device_id, &device, e);
 	}
 	if (rc != 0) {

@@ -5,6 +5,7 @@
 
 #include "crypto/hash.h"
 #include "storage/cluster_store.h"
+#include "storage/deletion_store.h"
 #include "storage/row.h"
 #include "storage/snapshot_store.h"
 
@@ -113,7 +114,7 @@ int expiry_row_decode(
 	row.expires_ms = wire_u64(&k);
 	row.kind = wire_u8(&k);
 	subject = wire_rest(&k);
-	if (row.kind < EXPIRY_SESSION || row.kind > EXPIRY_ENROL || subject.len == 0 ||
+	if (row.kind < EXPIRY_SESSION || row.kind > EXPIRY_ACCESS || subject.len == 0 ||
 		subject.len > EXPIRY_SUBJECT_BYTES_MAX) {
 		wire_fail(&k);
 	} else {
@@ -311,6 +312,9 @@ int upkeep_store_due(const struct kv_view *view, uint64_t now_ms, bool *ret_due,
 	size_t n;
 	int rc = work_store_first(view, id, e);
 
+	if (rc == KLUIS_ENOTFOUND) {
+		rc = user_work_store_first(view, id, e);
+	}
 	if (rc == 0) {
 		*ret_due = true;
 		return 0;

@@ -34,6 +34,12 @@ enum expiry_kind {
 	EXPIRY_VERSION = 3,	/* vault id | u64 page_no | u64 revision */
 	EXPIRY_IDEMPOTENCY = 4, /* id */
 	EXPIRY_ENROL = 5,	/* account name */
+	EXPIRY_GUARD = 6,	/* u8 kind | id */
+	EXPIRY_MFA = 7,		/* user id | mfa id: one that nobody proved */
+	EXPIRY_PENDING = 8,	/* user id | device id */
+	EXPIRY_RECOVERY = 9,	/* user id */
+	EXPIRY_INVITE = 10,	/* token hash */
+	EXPIRY_ACCESS = 11,	/* user id: rows of the access log */
 };
 enum { EXPIRY_SUBJECT_BYTES_MAX = 64 };
 struct expiry_row {

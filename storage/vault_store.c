@@ -205,20 +205,45 @@ static int member_id_decode(struct bytes key, struct bytes value, void *to, stru
 	return row_end(&k, &w, KEY_MEMBER, e);
 }
 
-int member_store_unlist(struct txn *txn, const uint8_t vault_id[16], struct err *e)
+static int member_list(const struct kv_view *view, const uint8_t vault_id[16],
+	struct member_id *ret_ids, size_t *ret_n, struct err *e)
 {
-	_cleanup_(x_freep) struct member_id *ids = x_calloc(MEMBERS_MAX, sizeof *ids);
 	struct row_list list = {.prefix = vault_key(KEY_MEMBER, vault_id),
 		.max = MEMBERS_MAX,
 		.decode = member_id_decode,
-		.stride = sizeof *ids};
+		.stride = sizeof *ret_ids};
+
+	return row_list(view, &list, ret_ids, ret_n, e);
+}
+
+int member_store_unlist(struct txn *txn, const uint8_t vault_id[16], struct err *e)
+{
+	_cleanup_(x_freep) struct member_id *ids = x_calloc(MEMBERS_MAX, sizeof *ids);
 	size_t n = 0;
-	int rc = row_list(txn_view(txn), &list, ids, &n, e);
+	int rc = member_list(txn_view(txn), vault_id, ids, &n, e);
 
 	for (size_t i = 0; rc == 0 && i < n; i++) {
 		struct row_key key = user_vault_key(ids[i].user_id, vault_id);
 
 		row_delete(txn, &key);
+	}
+	return rc;
+}
+
+int member_store_leave(struct txn *txn, const uint8_t vault_id[16], const uint8_t user_id[16],
+	size_t *ret_left, struct err *e)
+{
+	_cleanup_(x_freep) struct member_id *ids = x_calloc(MEMBERS_MAX, sizeof *ids);
+	struct row_key key = member_key(vault_id, user_id);
+	struct row_key by_user = user_vault_key(user_id, vault_id);
+	size_t n;
+	int rc;
+
+	row_delete(txn, &key);
+	row_delete(txn, &by_user);
+	rc = member_list(txn_view(txn), vault_id, ids, &n, e);
+	if (rc == 0) {
+		*ret_left = n;
 	}
 	return rc;
 }

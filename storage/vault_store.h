@@ -44,6 +44,11 @@ KLUIS_MUST_CHECK int vault_store_purge(
 KLUIS_MUST_CHECK int member_store_unlist(
 	struct txn *txn, const uint8_t vault_id[16], struct err *e);
 
+/* One member leaves without a statement, for the account is being deleted; *ret_left: how many are
+ * left. */
+KLUIS_MUST_CHECK int member_store_leave(struct txn *txn, const uint8_t vault_id[16],
+	const uint8_t user_id[16], size_t *ret_left, struct err *e);
+
 /* Role of a user in a vault, as the membership chain gives it; KLUIS_ENOTFOUND. */
 KLUIS_MUST_CHECK int member_store_get(const struct kv_view *view, const uint8_t vault_id[16],
 	const uint8_t user_id[16], unsigned *ret_role, struct err *e);

@@ -7,6 +7,16 @@
 #include "storage/session_store.h"
 #include "tests/lib/fixture/client.h"
 
+#define CREDENTIALS                                                                        \
+	{                                                                                  \
+		.group = 3, .salt = {1}, .kdf = {2}, .pepper_id = 3,                       \
+		.verifier = {(const uint8_t *)"v", 1}, .recovery_key = {4}, .n_shares = 2, \
+		.share = {                                                                 \
+			{.slot_id = {1}, .share = {2}},                                    \
+			{.slot_id = {2}, .share = {3}}                                     \
+		}                                                                          \
+	}
+
 /* One command of each type, every field set. */
 static const struct command samples[] = {
 	{.type = COMMAND_CLUSTER_INIT,
@@ -118,6 +128,73 @@ static const struct command samples[] = {
 		.snapshot_fail = {.id = 1, .node = 2, .error = {(const uint8_t *)"full", 4}}},
 	{.type = COMMAND_SNAPSHOT_PIN,
 		.snapshot_pin = {.id = 1, .on = true, .actor = {(const uint8_t *)"op", 2}}},
+	{.type = COMMAND_PERSON_REGISTER,
+		.person_register = {.name = {(const uint8_t *)"alice", 5},
+			.invite = {(const uint8_t *)"0123456789abcdef0123456789abcdef", 32},
+			.credentials = CREDENTIALS,
+			.identity = {(const uint8_t *)"i", 1},
+			.device = {(const uint8_t *)"d", 1},
+			.keyring = {(const uint8_t *)"k", 1}}},
+	{.type = COMMAND_PERSON_LOGIN,
+		.person_login = {.user_id = {1},
+			.device_id = {2},
+			.credential = 3,
+			.token_hash = {4},
+			.ttl_ms = 5}},
+	{.type = COMMAND_LOGIN_FAILED,
+		.login_failed = {.kind = GUARD_DEVICE, .id = {1}, .user_id = {2}}},
+	{.type = COMMAND_SESSION_UPGRADE,
+		.session_upgrade = {.session = {{1}}, .mfa_id = {2}, .number = 3}},
+	{.type = COMMAND_CODE_FAILED, .code_failed = {.session = {{1}}}},
+	{.type = COMMAND_KEYRING_PUT,
+		.keyring_put = {.session = {{1}}, .keyring = {(const uint8_t *)"k", 1}}},
+	{.type = COMMAND_PASSWORD_CHANGE,
+		.password_change = {.session = {{1}},
+			.credentials = CREDENTIALS,
+			.keyring = {(const uint8_t *)"k", 1}}},
+	{.type = COMMAND_RECOVERY_BEGIN,
+		.recovery_begin = {.user_id = {1},
+			.credential = 2,
+			.token_hash = {3},
+			.ttl_ms = 5,
+			.delay_ms = 4}},
+	{.type = COMMAND_RECOVERY_CANCEL, .recovery_cancel = {.session = {{1}}}},
+	{.type = COMMAND_MFA_ADD,
+		.mfa_add = {.session = {{1}},
+			.mfa_id = {2},
+			.method = MFA_TOTP,
+			.pepper_id = 3,
+			.secret = {(const uint8_t *)"s", 1},
+			.params = {(const uint8_t *)"p", 1},
+			.label = {(const uint8_t *)"l", 1},
+			.next = 4,
+			.proof = {.given = true, .mfa_id = {5}, .number = 6}}},
+	{.type = COMMAND_MFA_CONFIRM,
+		.mfa_confirm = {.session = {{1}}, .mfa_id = {2}, .number = 3}},
+	{.type = COMMAND_MFA_REMOVE, .mfa_remove = {.session = {{1}}, .mfa_id = {2}}},
+	{.type = COMMAND_DEVICE_PEND,
+		.device_pend = {.session = {{1}}, .statement = {(const uint8_t *)"s", 1}}},
+	{.type = COMMAND_DEVICE_REFUSE, .device_refuse = {.session = {{1}}, .device_id = {2}}},
+	{.type = COMMAND_ACCOUNT_DELETE, .account_delete = {.session = {{1}}}},
+	{.type = COMMAND_ACCESS_NOTE,
+		.access_note = {.session = {{1}}, .event = ACCESS_EXPORTED, .object = {2}}},
+	{.type = COMMAND_INVITE_CREATE,
+		.invite_create = {.actor = {(const uint8_t *)"op", 2},
+			.token_hash = {1},
+			.uses = 2,
+			.ttl_ms = 3,
+			.note = {(const uint8_t *)"bob", 3}}},
+	{.type = COMMAND_INVITE_DELETE,
+		.invite_delete = {.actor = {(const uint8_t *)"op", 2}, .token_hash = {1}}},
+	{.type = COMMAND_PERSON_RULE,
+		.person_rule = {.actor = {(const uint8_t *)"op", 2},
+			.name = {(const uint8_t *)"alice", 5},
+			.what = PERSON_DISABLE}},
+	{.type = COMMAND_PERSON_QUOTA,
+		.person_quota = {.actor = {(const uint8_t *)"op", 2},
+			.name = {(const uint8_t *)"alice", 5},
+			.vaults_max = 1,
+			.pages_max = 2}},
 };
 
 static size_t count_types(void)
@@ -214,6 +291,25 @@ static void test_ranges(void **state)
 		{COMMAND_SNAPSHOT_CLAIM, 10, 1},	   /* nobody claims a full one */
 		{COMMAND_SNAPSHOT_CLAIM, 10, 4},	   /* unknown kind */
 		{COMMAND_SNAPSHOT_CONFIRM, 50, 0},	   /* no site needed */
+		{COMMAND_PERSON_REGISTER, 6, 'A'},	   /* upper case in a name */
+		{COMMAND_PERSON_REGISTER, 47, 1},	   /* unknown group */
+		{COMMAND_PERSON_REGISTER, 47, 6},	   /* unknown group */
+		{COMMAND_PERSON_REGISTER, 167, 0},	   /* no shares */
+		{COMMAND_PERSON_REGISTER, 167, 9},	   /* too many */
+		{COMMAND_PERSON_REGISTER, 168, 2},	   /* a slot twice */
+		{COMMAND_PERSON_LOGIN, 41, 0},		   /* credential 0 */
+		{COMMAND_PERSON_LOGIN, 77, 0},		   /* no life */
+		{COMMAND_LOGIN_FAILED, 2, 0},		   /* unknown kind */
+		{COMMAND_LOGIN_FAILED, 2, GUARD_CODE},	   /* that of a session */
+		{COMMAND_LOGIN_FAILED, 2, 5},		   /* unknown kind */
+		{COMMAND_RECOVERY_BEGIN, 65, 5},	   /* longer a wait than a life */
+		{COMMAND_MFA_ADD, 50, 0},		   /* unknown method */
+		{COMMAND_MFA_ADD, 50, 6},		   /* unknown method */
+		{COMMAND_MFA_ADD, 75, 2},		   /* a boolean of 2 */
+		{COMMAND_ACCESS_NOTE, 34, ACCESS_LOGIN},   /* nobody notes that */
+		{COMMAND_INVITE_CREATE, 43, 0},		   /* of no use */
+		{COMMAND_PERSON_RULE, 17, 0},		   /* unknown choice */
+		{COMMAND_PERSON_RULE, 17, 5},		   /* unknown choice */
 	};
 
 	(void)state;

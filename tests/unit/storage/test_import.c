@@ -4,19 +4,23 @@
 
 #include "base/random.h"
 #include "crypto/hash.h"
+#include "crypto/identity.h"
 #include "storage/cluster_store.h"
+#include "storage/deletion_store.h"
 #include "storage/import.h"
+#include "storage/key_codec.h"
 #include "storage/restore_store.h"
 #include "storage/session_store.h"
 #include "storage/snapshot_store.h"
 #include "storage/vault_store.h"
 #include "tests/lib/fixture/check.h"
-#include "tests/lib/fixture/machine.h"
+#include "tests/lib/fixture/person.h"
 
 /* A cluster with two vaults, some of its rows changed after the first increment. */
 struct world {
 	struct fixture_machine m;
 	struct fixture_client c, other;
+	struct fixture_person p;
 	uint64_t first; /* Index of the first increment. */
 	uint8_t root[32];
 	struct key *operator_key;
@@ -35,6 +39,28 @@ static void write_members(struct world *w)
 		assert_int_equal(fixture_machine_do(&w->m, &announce), 0);
 	}
 	assert_int_equal(fixture_machine_do(&w->m, &begin), 0);
+}
+
+/* A person with what a restore drops: failures, a recovery, a device that asks. */
+static void write_person(struct world *w)
+{
+	_cleanup_(buf_release) struct buf body = BUF_INIT;
+	uint8_t phone[16] = {0x77};
+	struct command fail = {.type = COMMAND_LOGIN_FAILED,
+		.login_failed = {.kind = GUARD_PASSWORD, .id = {0xee}}};
+	struct command recovery = {.type = COMMAND_RECOVERY_BEGIN,
+		.recovery_begin = {.credential = 1, .ttl_ms = 2, .delay_ms = 1}};
+	struct command append, pend = {.type = COMMAND_DEVICE_PEND};
+
+	fixture_machine_person(&w->m, &w->p, 1);
+	memcpy(recovery.recovery_begin.user_id, w->p.user_id, 16);
+	fixture_device_body(phone, &body);
+	append = fixture_append(&w->p, 1, IDENTITY_DEVICE_ADD, buf_bytes(&body));
+	pend.device_pend.session = append.identity_append.session;
+	pend.device_pend.statement = append.identity_append.statement;
+	assert_int_equal(fixture_machine_do(&w->m, &fail), 0);
+	assert_int_equal(fixture_machine_do(&w->m, &recovery), 0);
+	assert_int_equal(fixture_machine_do(&w->m, &pend), 0);
 }
 
 static void commit(struct world *w, uint64_t page_no, uint64_t revision)
@@ -70,6 +96,7 @@ static int world_setup(void **state)
 	memcpy(end.session_end.session.token_hash, w->other.token_hash, 32);
 	assert_int_equal(fixture_machine_do(&w->m, &end), 0); /* Leaves tombstones. */
 	assert_int_equal(fixture_machine_do(&w->m, &claim), 0);
+	write_person(w);
 	view = kv_view_new(w->m.kv);
 	assert_int_equal(index_store_root(view, w->root, &rows, NULL), 0);
 	kv_view_free(view);
@@ -81,6 +108,7 @@ static int world_teardown(void **state)
 {
 	struct world *w = *state;
 
+	fixture_person_release(&w->p);
 	fixture_machine_release(&w->m);
 	key_free(w->operator_key);
 	free(w);
@@ -361,6 +389,73 @@ static void test_ledger_is_applied(void **state)
 	kv_close(kv);
 }
 
+static unsigned count_rows(const struct kv_view *view, enum key_family family)
+{
+	struct row_key first = row_key_begin(family), end = row_key_after_prefix(&first);
+	struct kv_iter *iter = kv_iter_new(view, row_key_bytes(&first), row_key_bytes(&end));
+	unsigned n = 0;
+
+	while (kv_iter_next(iter)) {
+		n++;
+	}
+	kv_iter_free(iter);
+	return n;
+}
+
+/* Persons stay, what was under way does not. */
+static void test_persons_are_restored(void **state)
+{
+	static const enum key_family dropped[] = {
+		KEY_GUARD, KEY_GUARD_STRANGERS, KEY_RECOVERY, KEY_PENDING};
+	struct world *w = *state;
+	struct import_end end = end_of(w);
+	struct kv_view *view = kv_view_new(w->m.kv);
+	struct person_row person;
+	struct kv *kv;
+
+	for (size_t i = 0; i < ARRAY_SIZE(dropped); i++) {
+		assert_int_equal(count_rows(view, dropped[i]), 1);
+	}
+	kv_view_free(view);
+	kv = restore(w, &end);
+	view = kv_view_new(kv);
+	for (size_t i = 0; i < ARRAY_SIZE(dropped); i++) {
+		assert_int_equal(count_rows(view, dropped[i]), 0);
+	}
+	assert_int_equal(person_store_get(view, w->p.user_id, &person, NULL), 0);
+	kv_view_free(view);
+	assert_int_equal(fixture_check_store(kv, NULL), 0);
+	kv_close(kv);
+}
+
+/* Who was deleted after the snapshot is deleted again. */
+static void test_deleted_persons_stay_deleted(void **state)
+{
+	struct world *w = *state;
+	struct import_end end = end_of(w);
+	uint8_t users[3][16] = {{9}};
+	struct person_name_row name;
+	struct kv_view *view;
+	uint8_t work[16];
+	struct kv *kv;
+
+	memcpy(users[1], w->c.user_id, 16); /* A service account: not touched. */
+	memcpy(users[2], w->p.user_id, 16);
+	end.users = (const uint8_t(*)[16])users;
+	end.n_users = 3;
+	kv = restore(w, &end);
+	view = kv_view_new(kv);
+	assert_int_equal(person_name_store_get(view, w->p.name, &name, NULL), 0);
+	assert_true(name.gone);
+	assert_int_equal(count_rows(view, KEY_PERSON), 0);
+	assert_int_equal(count_rows(view, KEY_USER_LEDGER), 1);
+	assert_int_equal(user_work_store_first(view, work, NULL), 0);
+	assert_memory_equal(work, w->p.user_id, 16);
+	kv_view_free(view);
+	assert_int_equal(fixture_check_store(kv, NULL), 0);
+	kv_close(kv);
+}
+
 static void test_what_is_missing_is_seen(void **state)
 {
 	struct world *w = *state;
@@ -412,6 +507,8 @@ int main(void)
 		T(test_record_is_a_row),
 		T(test_foreign_record),
 		T(test_ledger_is_applied),
+		T(test_persons_are_restored),
+		T(test_deleted_persons_stay_deleted),
 		T(test_what_is_missing_is_seen),
 		cmocka_unit_test(test_damaged_rows),
 	};

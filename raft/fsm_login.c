@@ -1,0 +1,274 @@
+#include <assert.h>
+#include <string.h>
+
+#include "raft/fsm_apply.h"
+
+/* Persons' sessions: what a password, a code or a recovery key opens, and what slows down those who
+ * guess them. A guard holds in apply, for a right answer as for a wrong one: however many sites and
+ * handshakes a guesser uses at once, each delay is worth one guess. */
+
+static const uint8_t nothing[16];
+
+static bool login_by_device(const uint8_t device_id[16])
+{
+	return memcmp(device_id, nothing, sizeof nothing) != 0;
+}
+
+/* A person who may log in; whatever is wrong, the answer is the same. */
+static int login_person(struct apply *a, const uint8_t user_id[16], uint64_t credential,
+	struct person_row *ret_person)
+{
+	struct person_row person;
+	struct user_row user;
+	int rc = user_store_get(a->view, user_id, &user, a->e);
+
+	if (rc == 0) {
+		rc = person_store_get(a->view, user_id, &person, a->e);
+	}
+	if (rc == KLUIS_ENOTFOUND ||
+		(rc == 0 && (user.disabled || person.credential != credential))) {
+		return err_set(a->e, KLUIS_EUNAUTHENTICATED, "user or password is wrong");
+	}
+	if (rc == 0) {
+		*ret_person = person;
+	}
+	return rc;
+}
+
+static int login_device(
+	struct apply *a, const struct command_person_login *c, const struct person_row *person)
+{
+	struct device_row device;
+	int rc;
+
+	if (!login_by_device(c->device_id)) {
+		return person->policy != 0 && a->now_ms >= person->recovered_until_ms
+			       ? err_set(a->e, KLUIS_EFORBIDDEN,
+					 "the account asks for an enrolled device")
+			       : 0;
+	}
+	rc = device_store_get(a->view, c->user_id, c->device_id, &device, a->e);
+	if (rc == KLUIS_ENOTFOUND || (rc == 0 && device.revoked)) {
+		rc = err_set(a->e, KLUIS_EUNAUTHENTICATED, "user or device is out of use");
+	}
+	return rc;
+}
+
+static int login_open(struct apply *a, const struct command_person_login *c)
+{
+	struct session_row row = {.level = SESSION_FULL, .expires_ms = a->now_ms + c->ttl_ms};
+	bool needed = false;
+	int rc = apply_needs_factor(a, c->user_id, &needed);
+
+	if (rc != 0) {
+		return rc;
+	}
+	row.level = needed ? SESSION_LOGIN : SESSION_FULL;
+	memcpy(row.token_hash, c->token_hash, 32);
+	memcpy(row.user_id, c->user_id, 16);
+	memcpy(row.device_id, c->device_id, 16);
+	rc = apply_open_session(a, &row);
+	return rc == 0 ? apply_access(a, &row, ACCESS_LOGIN, bytes_of(a->reply.id, 16)) : rc;
+}
+
+int apply_person_login(struct apply *a, const struct command_person_login *c)
+{
+	bool device = login_by_device(c->device_id);
+	unsigned kind = device ? GUARD_DEVICE : GUARD_PASSWORD;
+	const uint8_t *id = device ? c->device_id : c->user_id;
+	struct person_row person;
+	int rc = guard_store_check(a->view, kind, id, a->now_ms, NULL, a->e);
+
+	if (rc == 0) {
+		rc = login_person(a, c->user_id, c->credential, &person);
+	}
+	if (rc == 0) {
+		rc = login_device(a, c, &person);
+	}
+	if (rc == 0) {
+		rc = login_open(a, c);
+	}
+	return rc == 0 ? guard_store_clear(a->txn, kind, id, a->e) : rc;
+}
+
+/* A failure for the owner to see, by somebody who proved nothing. */
+static int login_log_failure(struct apply *a, const uint8_t user_id[16],
+	const struct guard_row *guard, enum access_event event)
+{
+	struct access_row row = {.event = (uint8_t)event};
+	struct person_row person;
+	int rc = person_store_get(a->view, user_id, &person, a->e);
+
+	if (rc != 0) {
+		return rc == KLUIS_ENOTFOUND ? 0 : rc;
+	}
+	memcpy(row.user_id, user_id, 16);
+	if (guard->kind == GUARD_DEVICE) {
+		memcpy(row.device_id, guard->id, 16);
+	}
+	return apply_access_row(a, &row);
+}
+
+static int login_fail(struct apply *a, unsigned kind, const uint8_t id[16],
+	const uint8_t user_id[16], bool stranger)
+{
+	struct guard_row guard;
+	int rc = guard_store_check(a->view, kind, id, a->now_ms, NULL, a->e);
+
+	if (rc == 0) {
+		rc = guard_store_fail(a->txn, kind, id, stranger, a->now_ms, &guard, a->e);
+	}
+	if (rc != 0) {
+		return rc;
+	}
+	a->reply.number = guard.blocked_until_ms;
+	return login_log_failure(a, user_id, &guard,
+		kind == GUARD_CODE ? ACCESS_SECOND_FACTOR_FAILED : ACCESS_LOGIN_FAILED);
+}
+
+int apply_login_failed(struct apply *a, const struct command_login_failed *c)
+{
+	struct device_row device;
+	struct person_row person;
+	int rc;
+
+	if (c->kind == GUARD_DEVICE) {
+		rc = device_store_get(a->view, c->user_id, c->id, &device, a->e);
+	} else {
+		rc = person_store_get(a->view, c->id, &person, a->e);
+	}
+	if (rc != 0 && rc != KLUIS_ENOTFOUND) {
+		return rc;
+	}
+	return login_fail(a, c->kind, c->id, c->kind == GUARD_DEVICE ? c->user_id : c->id,
+		rc == KLUIS_ENOTFOUND);
+}
+
+int apply_code_failed(struct apply *a, const struct command_code_failed *c)
+{
+	struct session_row session;
+	int rc = session_store_check(a->view, c->session.token_hash, a->now_ms, &session, a->e);
+
+	return rc == 0 ? login_fail(a, GUARD_CODE, session.user_id, session.user_id, false) : rc;
+}
+
+int apply_session_upgrade(struct apply *a, const struct command_session_upgrade *c)
+{
+	struct session_row session;
+	struct mfa_row factor;
+	int rc = session_store_check(a->view, c->session.token_hash, a->now_ms, &session, a->e);
+
+	if (rc != 0) {
+		return rc;
+	}
+	if (session.level != SESSION_LOGIN && session.level != SESSION_RECOVERY_LOGIN) {
+		return err_set(a->e, KLUIS_ECONFLICT, "the session has its second factor");
+	}
+	rc = apply_spend(a, session.user_id, c->mfa_id, c->number, false, &factor);
+	if (rc != 0) {
+		return rc;
+	}
+	session.level = session.level == SESSION_LOGIN ? SESSION_FULL : SESSION_RECOVERY;
+	apply_put_session(a, &session);
+	memcpy(a->reply.id, session.session_id, 16);
+	a->reply.number = session.expires_ms;
+	a->reply.hash[0] = session.level;
+	return apply_access(a, &session, ACCESS_SECOND_FACTOR, bytes_of(c->mfa_id, 16));
+}
+
+/* --- recovery --- */
+
+/* The recovery that is under way gives way, but its clock goes on: starting again must not be a way
+ * to keep the owner waiting, nor shorten the wait. */
+static int recovery_replace(struct apply *a, struct recovery_row *row)
+{
+	struct recovery_row old;
+	struct session_row session;
+	int rc = recovery_store_get(a->view, row->user_id, &old, a->e);
+
+	if (rc != 0) {
+		return rc == KLUIS_ENOTFOUND ? 0 : rc;
+	}
+	if (a->now_ms < old.expires_ms && old.open_from_ms < row->open_from_ms) {
+		row->started_ms = old.started_ms;
+		row->open_from_ms = old.open_from_ms;
+	}
+	recovery_store_delete(a->txn, &old);
+	rc = session_store_find(a->view, row->user_id, old.session_id, &session, a->e);
+	if (rc == 0) {
+		apply_delete_session(a, &session);
+	}
+	return rc == KLUIS_ENOTFOUND ? 0 : rc;
+}
+
+static int recovery_open(struct apply *a, const struct command_recovery_begin *c)
+{
+	struct session_row session = {.expires_ms = a->now_ms + c->ttl_ms};
+	struct recovery_row row = {.started_ms = a->now_ms,
+		.open_from_ms = a->now_ms + c->delay_ms,
+		.expires_ms = a->now_ms + c->ttl_ms};
+	bool needed = false;
+	int rc = apply_needs_factor(a, c->user_id, &needed);
+
+	memcpy(row.user_id, c->user_id, 16);
+	rc = rc != 0 ? rc : recovery_replace(a, &row);
+	if (rc != 0) {
+		return rc;
+	}
+	session.level = needed ? SESSION_RECOVERY_LOGIN : SESSION_RECOVERY;
+	memcpy(session.token_hash, c->token_hash, 32);
+	memcpy(session.user_id, c->user_id, 16);
+	rc = apply_open_session(a, &session);
+	if (rc != 0) {
+		return rc;
+	}
+	memcpy(row.session_id, a->reply.id, 16);
+	recovery_store_put(a->txn, &row);
+	return apply_access(a, &session, ACCESS_RECOVERY_STARTED, bytes_of(a->reply.id, 16));
+}
+
+int apply_recovery_begin(struct apply *a, const struct command_recovery_begin *c)
+{
+	struct person_row person;
+	struct session_row session;
+	int rc = guard_store_check(a->view, GUARD_RECOVERY, c->user_id, a->now_ms, NULL, a->e);
+
+	if (rc == 0) {
+		rc = login_person(a, c->user_id, c->credential, &person);
+	}
+	if (rc != 0) {
+		return rc;
+	}
+	rc = session_store_get(a->view, c->token_hash, &session, a->e);
+	if (rc == 0) {
+		/* The same command again, or the token of another. */
+		memset(session.device_id, 0, sizeof session.device_id);
+		memcpy(session.user_id, c->user_id, 16);
+		return apply_open_session(a, &session);
+	}
+	rc = rc == KLUIS_ENOTFOUND ? recovery_open(a, c) : rc;
+	return rc == 0 ? guard_store_clear(a->txn, GUARD_RECOVERY, c->user_id, a->e) : rc;
+}
+
+int apply_recovery_cancel(struct apply *a, const struct command_recovery_cancel *c)
+{
+	struct session_row own, session;
+	struct recovery_row row;
+	int rc = apply_session(a, &c->session, &own);
+
+	if (rc == 0) {
+		rc = recovery_store_get(a->view, own.user_id, &row, a->e);
+	}
+	if (rc != 0) {
+		return rc;
+	}
+	recovery_store_delete(a->txn, &row);
+	rc = session_store_find(a->view, own.user_id, row.session_id, &session, a->e);
+	if (rc == 0) {
+		apply_delete_session(a, &session);
+	}
+	if (rc != 0 && rc != KLUIS_ENOTFOUND) {
+		return rc;
+	}
+	return apply_access(a, &own, ACCESS_RECOVERY_CANCELLED, bytes_of(row.session_id, 16));
+}

@@ -1,0 +1,247 @@
+#include "storage/deletion_store.h"
+
+#include <string.h>
+
+#include "crypto/member.h"
+#include "storage/access_store.h"
+#include "storage/guard_store.h"
+#include "storage/mfa_store.h"
+#include "storage/pending_store.h"
+#include "storage/person_store.h"
+#include "storage/row.h"
+#include "storage/upkeep_store.h"
+
+void user_ledger_row_encode(const struct user_ledger_row *row, struct buf *to)
+{
+	buf_put_u8(to, ROW_FORMAT);
+	buf_put_u64(to, row->time_ms);
+}
+
+int user_ledger_row_decode(
+	struct bytes key, struct bytes value, struct user_ledger_row *ret_row, struct err *e)
+{
+	struct wire k = row_key_wire(key, KEY_USER_LEDGER), w = row_wire(value);
+	struct user_ledger_row row;
+	int rc;
+
+	row.index = wire_u64(&k);
+	wire_copy(&k, row.user_id, 16);
+	row.time_ms = wire_u64(&w);
+	rc = row_end(&k, &w, KEY_USER_LEDGER, e);
+	if (rc == 0) {
+		*ret_row = row;
+	}
+	return rc;
+}
+
+static struct row_key user_key(enum key_family family, const uint8_t user_id[16])
+{
+	struct row_key key = row_key_begin(family);
+
+	row_key_put_id(&key, user_id);
+	return key;
+}
+
+static void deletion_note(
+	struct txn *txn, const uint8_t user_id[16], uint64_t index, uint64_t time_ms)
+{
+	struct user_ledger_row ledger = {.index = index, .time_ms = time_ms};
+	struct row_key key = row_key_begin(KEY_USER_LEDGER);
+	struct row_key work = user_key(KEY_USER_WORK, user_id);
+	struct buf value = BUF_INIT, nothing = row_begin();
+
+	row_key_put_u64(&key, index);
+	row_key_put_id(&key, user_id);
+	user_ledger_row_encode(&ledger, &value);
+	row_put(txn, &key, &value);
+	row_put(txn, &work, &nothing);
+}
+
+int deletion_vault(struct txn *txn, const struct vault_row *vault, uint64_t index, uint64_t time_ms,
+	struct err *e)
+{
+	struct ledger_row ledger = {.index = index, .time_ms = time_ms};
+	struct vault_row row = *vault;
+	int rc = member_store_unlist(txn, row.vault_id, e);
+
+	if (rc != 0) {
+		return rc;
+	}
+	row.state = VAULT_DELETING;
+	row.label_bytes = 0;
+	memset(row.label, 0, sizeof row.label);
+	vault_store_put(txn, &row);
+	work_store_put(txn, row.vault_id);
+	memcpy(ledger.vault_id, row.vault_id, 16);
+	ledger_store_put(txn, &ledger);
+	return 0;
+}
+
+/* Shares, second factors, devices that ask, a recovery: few, and gone at once. */
+static int deletion_secrets(struct txn *txn, const uint8_t user_id[16], struct err *e)
+{
+	_cleanup_(x_freep) struct mfa_row *factors = x_calloc(MFA_PER_USER_MAX, sizeof *factors);
+	struct pending_row pending[PENDING_DEVICES_MAX];
+	struct unlock_row shares[UNLOCK_SHARES_MAX];
+	size_t n_factors = 0, n_pending = 0, n_shares = 0;
+	int rc = unlock_store_list(txn_view(txn), user_id, shares, &n_shares, e);
+
+	rc = rc != 0 ? rc : mfa_store_list(txn_view(txn), user_id, factors, &n_factors, e);
+	rc = rc != 0 ? rc : pending_store_list(txn_view(txn), user_id, pending, &n_pending, e);
+	for (size_t i = 0; rc == 0 && i < n_shares; i++) {
+		unlock_store_delete(txn, user_id, shares[i].slot_id);
+	}
+	for (size_t i = 0; rc == 0 && i < n_factors; i++) {
+		mfa_store_delete(txn, &factors[i]);
+	}
+	for (size_t i = 0; rc == 0 && i < n_pending; i++) {
+		pending_store_delete(txn, &pending[i]);
+	}
+	return rc;
+}
+
+static int deletion_guards(struct txn *txn, const uint8_t user_id[16], struct err *e)
+{
+	static const enum guard_kind kinds[] = {GUARD_PASSWORD, GUARD_CODE, GUARD_RECOVERY};
+	struct recovery_row recovery;
+	int rc = recovery_store_get(txn_view(txn), user_id, &recovery, e);
+
+	if (rc == 0) {
+		recovery_store_delete(txn, &recovery);
+	}
+	rc = rc == KLUIS_ENOTFOUND ? 0 : rc;
+	for (size_t i = 0; rc == 0 && i < ARRAY_SIZE(kinds); i++) {
+		rc = guard_store_clear(txn, kinds[i], user_id, e);
+	}
+	return rc;
+}
+
+int deletion_person(
+	struct txn *txn, const uint8_t user_id[16], uint64_t index, uint64_t time_ms, struct err *e)
+{
+	struct person_name_row name = {.gone = true};
+	struct person_row person;
+	struct user_row user;
+	int rc = person_store_get(txn_view(txn), user_id, &person, e);
+
+	if (rc == 0) {
+		rc = user_store_get(txn_view(txn), user_id, &user, e);
+		if (rc == KLUIS_ENOTFOUND) {
+			rc = err_set(e, KLUIS_ECORRUPT, "a person has no user");
+		}
+	}
+	rc = rc != 0 ? rc : deletion_secrets(txn, user_id, e);
+	rc = rc != 0 ? rc : deletion_guards(txn, user_id, e);
+	if (rc != 0) {
+		return rc;
+	}
+	memcpy(name.name, user.name, sizeof name.name);
+	person_name_store_put(txn, &name);
+	memset(user.name, 0, sizeof user.name);
+	user.disabled = true;
+	user_store_put(txn, &user);
+	person_store_delete(txn, user_id);
+	deletion_note(txn, user_id, index, time_ms);
+	return 0;
+}
+
+static int user_work_decode(struct bytes key, struct bytes value, void *to, struct err *e)
+{
+	struct wire k = row_key_wire(key, KEY_USER_WORK), w = row_wire(value);
+
+	wire_copy(&k, to, 16);
+	return row_end(&k, &w, KEY_USER_WORK, e);
+}
+
+int user_work_store_first(const struct kv_view *view, uint8_t ret_user_id[16], struct err *e)
+{
+	uint8_t id[16];
+	struct row_list list = {.prefix = row_key_begin(KEY_USER_WORK),
+		.max = 1,
+		.decode = user_work_decode,
+		.stride = 16};
+	size_t n;
+	int rc = row_list(view, &list, id, &n, e);
+
+	if (rc == 0 && n == 0) {
+		rc = KLUIS_ENOTFOUND;
+	}
+	if (rc == 0) {
+		memcpy(ret_user_id, id, 16);
+	}
+	return rc;
+}
+
+/* One vault of the user; *ret_n 0: none is left. */
+static int deletion_leave(struct txn *txn, const uint8_t user_id[16], uint64_t index,
+	uint64_t time_ms, size_t *ret_n, struct err *e)
+{
+	struct member_vault listed;
+	struct vault_row vault;
+	size_t left;
+	int rc = member_store_vaults(txn_view(txn), user_id, NULL, &listed, 1, ret_n, e);
+
+	if (rc != 0 || *ret_n == 0) {
+		return rc;
+	}
+	rc = vault_store_get(txn_view(txn), listed.vault_id, &vault, e);
+	rc = rc != 0 ? rc : member_store_leave(txn, listed.vault_id, user_id, &left, e);
+	if (rc == KLUIS_ENOTFOUND) {
+		return err_set(e, KLUIS_ECORRUPT, "a vault of a user is missing");
+	}
+	return rc == 0 && left == 0 ? deletion_vault(txn, &vault, index, time_ms, e) : rc;
+}
+
+/* Rows whose key begins with the user's id and that nothing else speaks of. */
+static int deletion_drop(struct txn *txn, enum key_family family, const uint8_t user_id[16],
+	size_t max, size_t *ret_n, struct err *e)
+{
+	struct row_key prefix = user_key(family, user_id), end = row_key_after_prefix(&prefix);
+	_cleanup_(x_freep) struct row_key *keys = x_calloc(max, sizeof *keys);
+	struct kv_iter *iter =
+		kv_iter_new(txn_view(txn), row_key_bytes(&prefix), row_key_bytes(&end));
+	size_t n = 0;
+	int rc;
+
+	while (n < max && kv_iter_next(iter)) {
+		row_key_put_tail(&keys[n++], kv_iter_key(iter));
+	}
+	rc = kv_iter_status(iter, e);
+	kv_iter_free(iter);
+	for (size_t i = 0; rc == 0 && i < n; i++) {
+		row_delete(txn, &keys[i]);
+	}
+	if (rc == 0) {
+		*ret_n = n;
+	}
+	return rc;
+}
+
+int deletion_person_step(struct txn *txn, const uint8_t user_id[16], uint64_t index,
+	uint64_t time_ms, size_t max, size_t *ret_n, struct err *e)
+{
+	static const enum key_family families[] = {
+		KEY_KEYRING, KEY_DEVICE, KEY_STATEMENT, KEY_ACCESS};
+	struct row_key work = user_key(KEY_USER_WORK, user_id);
+	size_t n = 0;
+	int rc = deletion_leave(txn, user_id, index, time_ms, &n, e);
+
+	if (rc != 0 || n > 0) {
+		*ret_n = n;
+		return rc;
+	}
+	for (size_t i = 0; rc == 0 && i < ARRAY_SIZE(families) && n < max; i++) {
+		size_t dropped = 0;
+
+		rc = deletion_drop(txn, families[i], user_id, max - n, &dropped, e);
+		n += dropped;
+	}
+	if (rc == 0 && n == 0) {
+		rc = access_store_forget(txn, user_id, e);
+		row_delete(txn, &work);
+	}
+	if (rc == 0) {
+		*ret_n = n;
+	}
+	return rc;
+}

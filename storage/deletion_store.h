@@ -1,0 +1,40 @@
+/* Deletions that a restore must repeat, of vaults and of persons: what is done at once, and the
+ * work that is left for later. */
+#ifndef KLUIS_STORAGE_DELETION_STORE_H
+#define KLUIS_STORAGE_DELETION_STORE_H
+
+#include "storage/kv.h"
+#include "storage/txn.h"
+#include "storage/vault_store.h"
+
+/* One person whose deletion a restore must repeat. */
+struct user_ledger_row {
+	uint64_t index; /* Raft index of the deletion. */
+	uint8_t user_id[16];
+	uint64_t time_ms;
+};
+void user_ledger_row_encode(const struct user_ledger_row *row, struct buf *to);
+KLUIS_MUST_CHECK int user_ledger_row_decode(
+	struct bytes key, struct bytes value, struct user_ledger_row *ret_row, struct err *e);
+
+/* Gone for everybody at once: state, label and the lists of its members; in the ledger; its rows
+ * are work (work_store). */
+KLUIS_MUST_CHECK int deletion_vault(struct txn *txn, const struct vault_row *vault, uint64_t index,
+	uint64_t time_ms, struct err *e);
+
+enum { DELETION_PERSON_ROWS_MAX = 128 }; /* What deletion_person() changes at most. */
+/* Makes a person nobody at once: the name is gone for good, the user row is disabled and without a
+ * name (its id is never free again), whatever proves the person is deleted; in the ledger; the rest
+ * is work. Sessions are the caller's. KLUIS_ENOTFOUND: no person. */
+KLUIS_MUST_CHECK int deletion_person(struct txn *txn, const uint8_t user_id[16], uint64_t index,
+	uint64_t time_ms, struct err *e);
+/* The first user whose rows are being deleted. KLUIS_ENOTFOUND. */
+KLUIS_MUST_CHECK int user_work_store_first(
+	const struct kv_view *view, uint8_t ret_user_id[16], struct err *e);
+/* One bounded step of that, at most max rows: vaults that nobody else has a role in, then
+ * statements, devices, keyrings and access log. *ret_n 0: nothing was left, and the user is work no
+ * more. */
+KLUIS_MUST_CHECK int deletion_person_step(struct txn *txn, const uint8_t user_id[16],
+	uint64_t index, uint64_t time_ms, size_t max, size_t *ret_n, struct err *e);
+
+#endif

@@ -1,0 +1,161 @@
+#include "tests/lib/test.h"
+
+#include <string.h>
+
+#include "base/limits.h"
+#include "storage/access_store.h"
+#include "storage/guard_store.h"
+#include "storage/mfa_store.h"
+#include "storage/row.h"
+#include "storage/upkeep_store.h"
+
+/* Bounds of the rows of persons that no sequence of commands reaches in a test's time. */
+struct world {
+	struct kv *kv;
+	struct txn *txn;
+};
+static const uint8_t user[16] = {7};
+
+static int world_setup(void **state)
+{
+	static const struct position start;
+	struct world *w = x_calloc(1, sizeof *w);
+
+	w->kv = kv_memory_new();
+	w->txn = txn_new(w->kv, &start);
+	txn_entry_begin(w->txn, 1, 1);
+	txn_command_begin(w->txn);
+	*state = w;
+	return 0;
+}
+
+static int world_teardown(void **state)
+{
+	struct world *w = *state;
+
+	assert_int_equal(txn_command_commit(w->txn, NULL), 0);
+	txn_free(w->txn);
+	kv_close(w->kv);
+	free(w);
+	return 0;
+}
+
+/* Names that nobody has cannot fill the store. */
+static void test_strangers_are_bounded(void **state)
+{
+	struct world *w = *state;
+	struct row_key key = row_key_begin(KEY_GUARD_STRANGERS);
+	struct buf value = row_begin();
+	struct guard_row row;
+	uint64_t n;
+
+	buf_put_u64(&value, GUARD_STRANGERS_MAX - 1);
+	row_put(w->txn, &key, &value);
+	for (uint8_t i = 1; i <= 2; i++) {
+		uint8_t id[16] = {i};
+
+		assert_int_equal(
+			guard_store_fail(w->txn, GUARD_PASSWORD, id, true, 5, &row, NULL), 0);
+		assert_int_equal(row.failures, 1);
+		assert_int_equal(guard_strangers_get(txn_view(w->txn), &n, NULL), 0);
+		assert_true(n == GUARD_STRANGERS_MAX);
+		assert_int_equal(
+			guard_store_get(txn_view(w->txn), GUARD_PASSWORD, id, &row, NULL), 0);
+		assert_int_equal(row.failures, i == 1);
+	}
+	/* Whom there is, is kept still. */
+	assert_int_equal(guard_store_fail(w->txn, GUARD_PASSWORD, user, false, 5, &row, NULL), 0);
+	assert_int_equal(guard_store_get(txn_view(w->txn), GUARD_PASSWORD, user, &row, NULL), 0);
+	assert_int_equal(row.failures, 1);
+}
+
+static void add_rows(struct world *w, uint64_t from_ms, uint64_t n)
+{
+	struct access_row row = {.event = ACCESS_LOGIN};
+
+	memcpy(row.user_id, user, 16);
+	for (uint64_t i = 0; i < n; i++) {
+		row.time_ms = from_ms + i;
+		assert_int_equal(access_store_add(w->txn, &row, NULL), 0);
+	}
+}
+
+static void test_log_is_bounded(void **state)
+{
+	struct world *w = *state;
+	struct access_state_row log;
+	struct access_row row;
+	size_t n;
+
+	add_rows(w, 1, ACCESS_ROWS_MAX + 3);
+	assert_int_equal(access_store_state(txn_view(w->txn), user, &log, NULL), 0);
+	assert_true(log.first == 4 && log.last == ACCESS_ROWS_MAX + 3);
+	assert_int_equal(access_store_list(txn_view(w->txn), user, 0, &row, 1, &n, NULL), 0);
+	assert_true(n == 1 && row.seq == 4);
+}
+
+static void test_log_goes_in_steps(void **state)
+{
+	struct world *w = *state;
+	struct access_state_row log;
+	const uint64_t now_ms = ACCESS_KEPT_MS + 1000;
+
+	add_rows(w, 1, ACCESS_STEP + 2);
+	assert_int_equal(access_store_state(txn_view(w->txn), user, &log, NULL), 0);
+	assert_true(log.expires_ms == 1 + ACCESS_KEPT_MS);
+	/* Purges are on hold after a jump of the clock. */
+	assert_int_equal(access_store_expire(w->txn, user, now_ms, now_ms + 5, NULL), 0);
+	assert_int_equal(access_store_state(txn_view(w->txn), user, &log, NULL), 0);
+	assert_true(log.first == 1 && log.expires_ms == now_ms + 5);
+	assert_int_equal(access_store_expire(w->txn, user, now_ms + 5, 0, NULL), 0);
+	assert_int_equal(access_store_state(txn_view(w->txn), user, &log, NULL), 0);
+	/* Not where the queue was emptied: nobody would find it there. */
+	assert_true(log.first == ACCESS_STEP + 1 && log.expires_ms == now_ms + 5);
+	assert_int_equal(access_store_expire(w->txn, user, now_ms + 5, 0, NULL), 0);
+	assert_int_equal(access_store_state(txn_view(w->txn), user, &log, NULL), 0);
+	assert_true(log.first == ACCESS_STEP + 3 && log.expires_ms == 0);
+}
+
+static void test_what_a_factor_accepts(void **state)
+{
+	static const struct {
+		unsigned method;
+		uint64_t next, number;
+		bool taken;
+		uint64_t after;
+	} rows[] = {
+		{MFA_TOTP, 0, 0, true, 1},
+		{MFA_TOTP, 5, 4, false, 0},
+		{MFA_TOTP, 5, 5, true, 6},
+		{MFA_TOTP, 5, 9, true, 10},
+		{MFA_HOTP, 0, UINT64_MAX, false, 0},
+		{MFA_FIDO2, 0, 0, true, 0},
+		{MFA_FIDO2, 0, 3, true, 4},
+		{MFA_FIDO2, 4, 0, false, 0},
+		{MFA_FIDO2, 4, 3, false, 0},
+		{MFA_FIDO2, 4, 4, true, 5},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct mfa_row row = {.method = (uint8_t)rows[i].method, .next = rows[i].next};
+		uint64_t next = 0;
+
+		assert_int_equal(mfa_accepts(&row, rows[i].number, &next), rows[i].taken);
+		assert_true(next == rows[i].after);
+	}
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, world_setup, world_teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(test_strangers_are_bounded),
+		T(test_log_is_bounded),
+		T(test_log_goes_in_steps),
+		cmocka_unit_test(test_what_a_factor_accepts),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
