@@ -16,6 +16,7 @@
 #include "base/text.h"
 #include "base/wire.h"
 #include "cli/client/json_reader.h"
+#include "cli/client/person.h"
 
 static const char profile_magic[] = "KPF1";
 enum {
@@ -187,6 +188,7 @@ void profile_close(struct profile *profile)
 	for (size_t i = 0; i < profile->n_endpoints; i++) {
 		free(profile->endpoints[i]);
 	}
+	person_free(profile->person);
 	key_free(profile->device);
 	key_free(profile->device_hpke);
 	key_free(profile->signing);
@@ -203,7 +205,7 @@ void profile_close(struct profile *profile)
 	free(profile);
 }
 
-static int keys_take(struct wire *w, unsigned alg, struct key **ret_key, struct err *e)
+int profile_take_key(struct wire *w, unsigned alg, struct key **ret_key, struct err *e)
 {
 	struct bytes encoded = wire_lp16(w, KEY_PRIVATE_BYTES_MAX);
 
@@ -236,10 +238,10 @@ int profile_parse_keys(struct profile *p, struct bytes payload, struct err *e)
 	struct bytes salt, genesis, device;
 	int rc;
 
-	rc = keys_take(&w, KEY_ECDSA_P256, &p->device, e);
-	rc = rc != 0 ? rc : keys_take(&w, KEY_KEM_P256, &p->device_hpke, e);
-	rc = rc != 0 ? rc : keys_take(&w, KEY_RSA_PSS, &p->signing, e);
-	rc = rc != 0 ? rc : keys_take(&w, KEY_KEM_P256, &p->transfer, e);
+	rc = profile_take_key(&w, KEY_ECDSA_P256, &p->device, e);
+	rc = rc != 0 ? rc : profile_take_key(&w, KEY_KEM_P256, &p->device_hpke, e);
+	rc = rc != 0 ? rc : profile_take_key(&w, KEY_RSA_PSS, &p->signing, e);
+	rc = rc != 0 ? rc : profile_take_key(&w, KEY_KEM_P256, &p->transfer, e);
 	if (rc != 0) {
 		return rc;
 	}
@@ -255,7 +257,7 @@ int profile_parse_keys(struct profile *p, struct bytes payload, struct err *e)
 	return keys_check(p, e);
 }
 
-static void keys_put(struct buf *to, const struct key *key)
+void profile_put_key(struct buf *to, const struct key *key)
 {
 	_cleanup_(secret_release) struct secret encoded = SECRET_INIT;
 
@@ -268,17 +270,17 @@ static int profile_save_keys(const struct profile *p, struct err *e)
 	_cleanup_(secret_buf_release) struct buf payload = BUF_INIT;
 
 	buf_reserve(&payload, 128 * 1024);
-	keys_put(&payload, p->device);
-	keys_put(&payload, p->device_hpke);
-	keys_put(&payload, p->signing);
-	keys_put(&payload, p->transfer);
+	profile_put_key(&payload, p->device);
+	profile_put_key(&payload, p->device_hpke);
+	profile_put_key(&payload, p->signing);
+	profile_put_key(&payload, p->transfer);
 	buf_append_bytes(&payload, secret_bytes(&p->salt_key));
 	buf_put_lp32(&payload, buf_bytes(&p->genesis));
 	buf_put_lp32(&payload, buf_bytes(&p->device_statement));
 	return profile_write(p, "keys", PROFILE_KEYS, buf_bytes(&payload), e);
 }
 
-static int profile_save_settings(const struct profile *p, struct err *e)
+int profile_save_settings(const struct profile *p, struct err *e)
 {
 	_cleanup_(x_freep) char *path = profile_path(p, "settings.json");
 	_cleanup_(buf_release) struct buf text = BUF_INIT;
@@ -287,9 +289,9 @@ static int profile_save_settings(const struct profile *p, struct err *e)
 	for (size_t i = 0; i < p->n_endpoints; i++) {
 		(void)json_array_append_new(endpoints, json_string(p->endpoints[i]));
 	}
-	value = json_pack("{s:i, s:s, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:s}", "version",
-		PROFILE_VERSION, "account", p->account, "enrolled", p->enrolled, "user_id",
-		json_hex(bytes_of(p->user_id, ID_BYTES)), "device_id",
+	value = json_pack("{s:i, s:b, s:s, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:s}", "version",
+		PROFILE_VERSION, "person", p->person != NULL, "account", p->account, "enrolled",
+		p->enrolled, "user_id", json_hex(bytes_of(p->user_id, ID_BYTES)), "device_id",
 		json_hex(bytes_of(p->device_id, ID_BYTES)), "cluster_id",
 		json_hex(bytes_of(p->cluster_id, ID_BYTES)), "lineage",
 		json_hex(bytes_of(p->lineage, ID_BYTES)), "endpoints", endpoints, "restore_key",
@@ -361,6 +363,9 @@ int profile_parse_settings(struct profile *p, struct bytes text, struct err *e)
 	version = json_reader_u64(&r, "version");
 	(void)snprintf(p->account, sizeof p->account, "%s", json_reader_string(&r, "account"));
 	p->enrolled = json_reader_bool(&r, "enrolled");
+	if (json_is_true(json_object_get(value, "person")) && p->person == NULL) {
+		p->person = person_new();
+	}
 	json_reader_hex(&r, "user_id", p->user_id, ID_BYTES);
 	json_reader_hex(&r, "device_id", p->device_id, ID_BYTES);
 	json_reader_hex(&r, "cluster_id", p->cluster_id, ID_BYTES);
@@ -395,6 +400,9 @@ static int profile_load(struct profile *p, struct err *e)
 	rc = rc != 0 ? rc : profile_parse_settings(p, buf_bytes(&settings), e);
 	if (rc != 0) {
 		return rc;
+	}
+	if (p->person != NULL) {
+		return person_load(p, e);
 	}
 	buf_reserve(&keys, 128 * 1024);
 	rc = profile_read(p, "keys", PROFILE_KEYS, PROFILE_FILE_BYTES_MAX, &keys, e);
@@ -470,9 +478,9 @@ static void make_settings(struct profile *p, const struct api_cluster *cluster, 
 	}
 }
 
-int profile_make(const char *dir, const struct api_cluster *cluster, const char *account,
-	const char *device_name, const char *const *endpoints, size_t n_endpoints,
-	struct profile **ret_profile, struct err *e)
+int profile_make_empty(const char *dir, const struct api_cluster *cluster, const char *account,
+	const char *const *endpoints, size_t n_endpoints, struct profile **ret_profile,
+	struct err *e)
 {
 	struct profile *profile = profile_new(dir);
 	_cleanup_(x_freep) char *settings = profile_path(profile, "settings.json");
@@ -485,10 +493,26 @@ int profile_make(const char *dir, const struct api_cluster *cluster, const char 
 	if (rc == 0 && file_exists(settings)) {
 		rc = err_set(e, KLUIS_EEXIST, "there is a profile in '%s' already", dir);
 	}
-	if (rc == 0) {
-		make_settings(profile, cluster, account, endpoints, n_endpoints);
-		rc = make_keys(profile, device_name, e);
+	if (rc != 0) {
+		profile_close(profile);
+		return rc;
 	}
+	make_settings(profile, cluster, account, endpoints, n_endpoints);
+	*ret_profile = profile;
+	return 0;
+}
+
+int profile_make(const char *dir, const struct api_cluster *cluster, const char *account,
+	const char *device_name, const char *const *endpoints, size_t n_endpoints,
+	struct profile **ret_profile, struct err *e)
+{
+	struct profile *profile;
+	int rc = profile_make_empty(dir, cluster, account, endpoints, n_endpoints, &profile, e);
+
+	if (rc != 0) {
+		return rc;
+	}
+	rc = make_keys(profile, device_name, e);
 	if (rc != 0) {
 		profile_close(profile);
 		return rc;

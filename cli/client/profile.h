@@ -1,6 +1,7 @@
 /* The local profile: a directory (0700) with the account's keys, the vaults' keys, the pins and
  * what is needed to go on after a crash (docs/format-profile.md). One process at a time: the
- * profile is locked while it is open. Blocking. */
+ * profile is locked while it is open. A service account has all its keys here; what a person has
+ * instead is cli/client/person.h's. Blocking. */
 #ifndef KLUIS_CLI_CLIENT_PROFILE_H
 #define KLUIS_CLI_CLIENT_PROFILE_H
 
@@ -27,7 +28,12 @@ enum profile_kind {
 	PROFILE_SESSION = 6,
 	PROFILE_UPLOAD = 7,
 	PROFILE_CREATING = 8,
+	PROFILE_PERSON = 9,
+	PROFILE_IDENTITY = 10,
 };
+
+struct person_keys;
+struct wire;
 
 /* Read the fields; change them by the functions below. */
 struct profile {
@@ -37,18 +43,19 @@ struct profile {
 	uint8_t cluster_id[ID_BYTES], lineage[ID_BYTES];
 	uint8_t user_id[ID_BYTES], device_id[ID_BYTES];
 	char account[IDENTITY_NAME_BYTES_MAX + 1];
-	bool enrolled; /* The cluster confirmed it. */
+	bool enrolled; /* The cluster confirmed it; of a person: this device may sign. */
+	struct person_keys *person; /* NULL: a service account. */
 	char *endpoints[CLIENT_ENDPOINTS_MAX];
 	size_t n_endpoints;
 	bool has_restore_key;
 	uint8_t restore_key[API_KEY_BYTES];
 	struct buf ca_pem;
-	/* keys */
+	/* keys; of a person only while it is unlocked, and not all when an agent did that */
 	struct key *device, *device_hpke; /* Of this device. */
 	struct key *signing, *transfer;	  /* Of the user. */
 	struct secret salt_key; /* Makes page salts that an interrupted upload can repeat. */
 	struct buf genesis, device_statement;
-	struct identity identity; /* Verified from the two statements. */
+	struct identity identity; /* Verified from the two statements, or a person's chain. */
 };
 
 /* A new profile in an empty or missing directory: makes the keys and both statements, keeps them
@@ -57,6 +64,10 @@ struct profile {
 KLUIS_MUST_CHECK int profile_make(const char *dir, const struct api_cluster *cluster,
 	const char *account, const char *device_name, const char *const *endpoints,
 	size_t n_endpoints, struct profile **ret_profile, struct err *e);
+/* The same without any keys, for person_make(). */
+KLUIS_MUST_CHECK int profile_make_empty(const char *dir, const struct api_cluster *cluster,
+	const char *account, const char *const *endpoints, size_t n_endpoints,
+	struct profile **ret_profile, struct err *e);
 /* Opens and locks. KLUIS_ENOTFOUND no profile there, KLUIS_EBUSY another process holds it,
  * KLUIS_EINVAL others may read it, KLUIS_EVERSION, KLUIS_ECORRUPT. */
 KLUIS_MUST_CHECK int profile_open(const char *dir, struct profile **ret_profile, struct err *e);
@@ -66,8 +77,9 @@ KLUIS_MUST_CHECK int profile_check_dir(const char *dir, struct err *e);
 void profile_set_lock_ms(uint64_t ms);
 /* Unlocks and frees, clears the keys; NULL is fine. */
 void profile_close(struct profile *profile);
-/* Keys and settings, keys first. */
+/* Keys and settings, keys first. Not of a person. */
 KLUIS_MUST_CHECK int profile_save(const struct profile *profile, struct err *e);
+KLUIS_MUST_CHECK int profile_save_settings(const struct profile *profile, struct err *e);
 /* The cluster took the enrolment. */
 KLUIS_MUST_CHECK int profile_set_enrolled(struct profile *profile, struct err *e);
 /* A restored cluster's lineage, accepted by the user. */
@@ -87,6 +99,11 @@ KLUIS_MUST_CHECK int profile_remove(const struct profile *profile, const char *n
 char *profile_path(const struct profile *profile, const char *name);
 KLUIS_MUST_CHECK int profile_make_dir(
 	const struct profile *profile, const char *name, struct err *e);
+
+/* One key within a file: lp16 of its private encoding. KLUIS_ECORRUPT, KLUIS_EINVAL. */
+void profile_put_key(struct buf *to, const struct key *key);
+KLUIS_MUST_CHECK int profile_take_key(
+	struct wire *w, unsigned alg, struct key **ret_key, struct err *e);
 
 /* The frame alone, for tests and fuzzing. */
 void profile_frame(enum profile_kind kind, struct bytes payload, struct buf *to);

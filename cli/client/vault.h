@@ -154,7 +154,32 @@ KLUIS_MUST_CHECK int vault_restore_accept(struct profile *profile, struct client
 KLUIS_MUST_CHECK int vault_first_head(const struct profile *profile, const uint8_t id[ID_BYTES],
 	struct bytes create, struct buf *ret_head, struct err *e);
 
+/* Of a person (cli/client/person.h), unlocked and refreshed: makes those vaults known to this
+ * profile whose keys another device put into the keyring. vault_open() does it for a name it does
+ * not know. */
+KLUIS_MUST_CHECK int vault_person_adopt(
+	struct profile *profile, struct client *client, struct err *e);
+/* Puts the pins that moved here into the keyring, for the other devices to hold the cluster to: at
+ * the end of a command. No change, no call. */
+KLUIS_MUST_CHECK int vault_person_store_pins(
+	struct profile *profile, struct client *client, struct err *e);
+
 /* For the files of this module. */
+/* A person's: the vault's keys from the keyring; its first key into it. */
+KLUIS_MUST_CHECK int vault_person_keys(struct vault *vault, struct err *e);
+KLUIS_MUST_CHECK int vault_person_store_key(
+	const struct vault *vault, struct profile *profile, struct client *client, struct err *e);
+/* KLUIS_EPIN unless the heads that end with newest (all after the pin of this profile; none when it
+ * is newest) pass through the keyring's pin. */
+KLUIS_MUST_CHECK int vault_person_check_pin(
+	const struct vault *vault, const struct head *newest, struct bytes heads, struct err *e);
+/* vault->create is of this vault and by a device of the account; sets members_rev and members_hash.
+ */
+KLUIS_MUST_CHECK int vault_check_create(struct vault *vault, struct err *e);
+/* HEAD_BYTES that are the vault's first head, by a device of the account. */
+KLUIS_MUST_CHECK int vault_check_first(struct vault *vault, struct bytes head, struct err *e);
+/* Directory, pin and keys file of a vault that is new to this profile. */
+KLUIS_MUST_CHECK int vault_store_files(const struct vault *vault, struct bytes head, struct err *e);
 char *vault_file(const struct vault *vault, const char *name);
 KLUIS_MUST_CHECK int vault_store_pin(struct vault *vault, struct err *e);
 KLUIS_MUST_CHECK int vault_load_leaves(struct vault *vault, struct err *e);

@@ -65,28 +65,44 @@ static int creating_parse(struct bytes payload, struct creating *ret, struct err
 		       : err_set(e, KLUIS_ECORRUPT, "the vault being created: malformed");
 }
 
-/* Keys and pin first, then what is to be sent: whatever is there can be gone on with. */
-static int create_store(const struct profile *profile, const struct vault *vault, struct bytes head,
-	struct bytes label, struct err *e)
+/* Pin first, then the keys: a vault without them is none. */
+int vault_store_files(const struct vault *vault, struct bytes head, struct err *e)
 {
+	const struct profile *profile = vault->profile;
 	_cleanup_(x_freep) char *dir = vault_file(vault, "");
 	_cleanup_(x_freep) char *keys_name = vault_file(vault, "vault");
 	_cleanup_(x_freep) char *pin_name = vault_file(vault, "pin");
-	_cleanup_(x_freep) char *creating_name = vault_file(vault, "creating");
 	_cleanup_(secret_buf_release) struct buf keys = BUF_INIT;
 	_cleanup_(buf_release) struct buf pin = BUF_INIT;
-	_cleanup_(buf_release) struct buf creating = BUF_INIT;
+	size_t n = profile->person == NULL ? vault->n_keys : 0; /* A person's: in the keyring. */
 	int rc;
 
 	buf_reserve(&keys, 64 * 1024);
 	buf_append(&keys, vault->id, ID_BYTES);
 	buf_put_lp16(&keys, bytes_str(vault->name));
-	buf_put_u16(&keys, 1);
-	buf_put_u32(&keys, 1);
-	buf_append_bytes(&keys, secret_bytes(&vault->keys[0].vk));
+	buf_put_u16(&keys, (unsigned)n);
+	for (size_t i = 0; i < n; i++) {
+		buf_put_u32(&keys, vault->keys[i].epoch);
+		buf_append_bytes(&keys, secret_bytes(&vault->keys[i].vk));
+	}
 	buf_put_lp32(&keys, buf_bytes(&vault->create));
 	buf_append(&pin, profile->lineage, ID_BYTES);
 	buf_append_bytes(&pin, head);
+	dir[strlen(dir) - 1] = 0;
+	rc = profile_make_dir(profile, dir, e);
+	rc = rc != 0 ? rc : profile_write(profile, pin_name, PROFILE_PIN, buf_bytes(&pin), e);
+	return rc != 0 ? rc : profile_write(profile, keys_name, PROFILE_VAULT, buf_bytes(&keys), e);
+}
+
+/* What is to be sent, then keys and pin: whatever is there can be gone on with. */
+static int create_store(const struct profile *profile, const struct vault *vault, struct bytes head,
+	struct bytes label, struct err *e)
+{
+	_cleanup_(x_freep) char *dir = vault_file(vault, "");
+	_cleanup_(x_freep) char *creating_name = vault_file(vault, "creating");
+	_cleanup_(buf_release) struct buf creating = BUF_INIT;
+	int rc;
+
 	random_fill(
 		&random_system, buf_extend(&creating, CREATE_KEY_CHARS / 2), CREATE_KEY_CHARS / 2);
 	buf_put_lp32(&creating, buf_bytes(&vault->create));
@@ -98,8 +114,7 @@ static int create_store(const struct profile *profile, const struct vault *vault
 	rc = rc != 0 ? rc
 		     : profile_write(
 			       profile, creating_name, PROFILE_CREATING, buf_bytes(&creating), e);
-	rc = rc != 0 ? rc : profile_write(profile, pin_name, PROFILE_PIN, buf_bytes(&pin), e);
-	return rc != 0 ? rc : profile_write(profile, keys_name, PROFILE_VAULT, buf_bytes(&keys), e);
+	return rc != 0 ? rc : vault_store_files(vault, head, e);
 }
 
 static int create_send(
@@ -179,7 +194,15 @@ int vault_create(struct profile *profile, struct client *client, const char *nam
 	random_fill(&random_system, id, ID_BYTES);
 	memcpy(vault.id, id, ID_BYTES);
 	memcpy(vault.name, name, strlen(name) + 1);
+	vault.keys[0].epoch = 1;
 	secret_random(&vault.keys[0].vk, PAGE_KEY_BYTES, &random_system);
+	if (profile->person != NULL) { /* Before anything is written under it. */
+		rc = vault_person_store_key(&vault, profile, client, e);
+		if (rc != 0) {
+			secret_release(&vault.keys[0].vk);
+			return rc;
+		}
+	}
 	rc = members_create(id, MEMBER_OBJECT_VAULT, profile->user_id, NULL, profile->device,
 		clock_wall_ms(&clock_system), &vault.create, e);
 	rc = rc != 0 ? rc : vault_first_head(profile, id, buf_bytes(&vault.create), &head, e);

@@ -43,7 +43,8 @@ static int keys_parse(struct vault *vault, struct wire *w)
 {
 	uint16_t n = wire_u16(w);
 
-	if (n == 0 || n > VAULT_EPOCHS_MAX) {
+	/* A person's stand in the keyring. */
+	if ((n == 0) != (vault->profile->person != NULL) || n > VAULT_EPOCHS_MAX) {
 		return KLUIS_ECORRUPT;
 	}
 	for (uint16_t i = 0; i < n && wire_ok(w); i++) {
@@ -62,7 +63,7 @@ static int keys_parse(struct vault *vault, struct wire *w)
 }
 
 /* The members' part is not taken from the file but proven from the create statement. */
-static int create_check(struct vault *vault, struct err *e)
+int vault_check_create(struct vault *vault, struct err *e)
 {
 	const struct identity *me = &vault->profile->identity;
 	struct bytes create = buf_bytes(&vault->create);
@@ -104,7 +105,7 @@ static int vault_parse(struct vault *vault, struct bytes payload, struct err *e)
 		return err_set(e, KLUIS_ECORRUPT, "vault keys: malformed name");
 	}
 	buf_append_bytes(&vault->create, create);
-	return create_check(vault, e);
+	return vault_check_create(vault, e);
 }
 
 static int vault_load_keys(struct vault *vault, struct err *e)
@@ -115,7 +116,8 @@ static int vault_load_keys(struct vault *vault, struct err *e)
 
 	buf_reserve(&payload, 128 * 1024);
 	rc = profile_read(vault->profile, name, PROFILE_VAULT, PROFILE_FILE_BYTES_MAX, &payload, e);
-	return rc != 0 ? rc : vault_parse(vault, buf_bytes(&payload), e);
+	rc = rc != 0 ? rc : vault_parse(vault, buf_bytes(&payload), e);
+	return rc != 0 || vault->profile->person == NULL ? rc : vault_person_keys(vault, e);
 }
 
 static int vault_load_pin(struct vault *vault, struct err *e)
@@ -355,7 +357,7 @@ static int vault_open_id(struct profile *profile, struct client *client, const u
 	return 0;
 }
 
-int vault_open(struct profile *profile, struct client *client, const char *name,
+static int open_local(struct profile *profile, struct client *client, const char *name,
 	struct vault **ret_vault, struct err *e)
 {
 	uint8_t wanted[ID_BYTES];
@@ -385,4 +387,16 @@ int vault_open(struct profile *profile, struct client *client, const char *name,
 		vault_close(vault);
 	}
 	return rc != 0 ? rc : err_set(e, KLUIS_ENOTFOUND, "no vault '%s' in this profile", name);
+}
+
+int vault_open(struct profile *profile, struct client *client, const char *name,
+	struct vault **ret_vault, struct err *e)
+{
+	int rc = open_local(profile, client, name, ret_vault, e);
+
+	if (rc == KLUIS_ENOTFOUND && profile->person != NULL) {
+		rc = vault_person_adopt(profile, client, e);
+		rc = rc != 0 ? rc : open_local(profile, client, name, ret_vault, e);
+	}
+	return rc;
 }

@@ -117,6 +117,27 @@ static int sync_verify_heads(const struct vault *vault, struct bytes heads, uint
 	return rc == 0 ? 0 : err_wrap(e, rc, "vault '%s'", vault->name);
 }
 
+/* The signature alone: that the device is revoked by now does not matter to those after it, which
+ * vault_sync() judges as a run. */
+int vault_check_first(struct vault *vault, struct bytes bytes, struct err *e)
+{
+	const struct identity_device *device;
+	struct head first;
+	int rc = sync_head_parse(vault, bytes.data, &first, e);
+
+	rc = rc != 0 ? rc : sync_known_writer(vault, &first, e);
+	if (rc == 0 && (first.seq != 1 || first.page_count != 0)) {
+		rc = err_set(
+			e, KLUIS_EVERIFY, "vault '%s': that is not its first head", vault->name);
+	}
+	if (rc != 0) {
+		return rc;
+	}
+	device = identity_device(&vault->profile->identity, first.device_id);
+	rc = head_verify(&first, device->sign, e);
+	return rc == 0 ? 0 : err_wrap(e, rc, "vault '%s'", vault->name);
+}
+
 /* Where a list of changes has come to: it ascends by seq and page, which bounds it. */
 struct sync_place {
 	uint64_t seq, next_page;
@@ -259,6 +280,9 @@ static int sync_forward(struct vault *vault, const struct head *newest, struct e
 	rc = rc != 0 ? rc
 		     : sync_verify_heads(vault, buf_bytes(&heads), vault->head.seq,
 			       vault->head.hash, &last, e);
+	rc = rc != 0 || vault->profile->person == NULL
+		     ? rc
+		     : vault_person_check_pin(vault, &last, buf_bytes(&heads), e);
 	rc = rc != 0 ? rc : sync_table(vault, &last, e);
 	if (rc != 0) {
 		return rc;
@@ -335,6 +359,13 @@ static int sync_same_seq(struct vault *vault, const struct head *newest, struct 
 			"vault '%s': the cluster shows another head %" PRIu64
 			" than this profile has seen (fork)",
 			vault->name, newest->seq);
+	}
+	if (vault->profile->person != NULL) {
+		int rc = vault_person_check_pin(vault, newest, bytes_of(NULL, 0), e);
+
+		if (rc != 0) {
+			return rc;
+		}
 	}
 	return sync_table(vault, &vault->head, e);
 }

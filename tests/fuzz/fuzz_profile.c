@@ -1,18 +1,23 @@
 /* Files of a profile: a disk may hand back anything. The first byte picks the parser; behind a
  * frame the payload is parsed as it would be, too. */
 #include "base/err.h"
-#include "cli/client/profile.h"
+#include "cli/client/person.h"
 
-static void profile_payload(struct bytes payload, bool keys)
+static void profile_payload(struct bytes payload, unsigned which)
 {
 	struct profile *profile = x_calloc(1, sizeof *profile);
+	int rc;
 
 	profile->dir = x_strdup("");
 	profile->lock_fd = -1;
 	identity_init(&profile->identity);
-	if (keys ? profile_parse_keys(profile, payload, NULL) == 0
-		 : profile_parse_settings(profile, payload, NULL) == 0) {
-		(void)profile->n_endpoints;
+	profile->person = which >= 2 ? person_new() : NULL;
+	rc = which == 0	  ? profile_parse_settings(profile, payload, NULL)
+	     : which == 1 ? profile_parse_keys(profile, payload, NULL)
+	     : which == 2 ? person_parse(profile, payload, NULL)
+			  : person_parse_chain(profile, payload, NULL);
+	if (rc == 0 && profile->n_endpoints > CLIENT_ENDPOINTS_MAX) {
+		abort();
 	}
 	profile_close(profile);
 }
@@ -26,9 +31,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	}
 	if (profile_unframe(bytes_of(data + 1, size - 1), PROFILE_KEYS, &payload, NULL) == 0) {
-		profile_payload(payload, true);
+		profile_payload(payload, 1);
 	}
-	profile_payload(bytes_of(data + 1, size - 1), (data[0] & 1) != 0);
+	profile_payload(bytes_of(data + 1, size - 1), data[0] & 3);
 	/* What is framed comes back. */
 	profile_frame(PROFILE_PIN, bytes_of(data, size), &framed);
 	if (profile_unframe(buf_bytes(&framed), PROFILE_PIN, &payload, NULL) != 0 ||

@@ -1,0 +1,160 @@
+/* A person's account, from registration to deletion: the blocking flows of CRYPTO formats 3 to 8 on
+ * a struct client and the profile of a person (cli/client/person.h). Nothing here asks anybody
+ * anything: passwords, codes and names are given. One thread for one profile.
+ *
+ * The order of use: person_make() and account_register(); or, on another device, person_make(),
+ * account_login(), perhaps account_verify_code(), account_unlock(), account_device_add(), and on
+ * the first device account_device_approve(), after which account_device_begin() makes the new one
+ * a device that signs. Later: profile_open() and account_login(), account_unlock().
+ *
+ * Errors beyond those of client_call(): KLUIS_EVERIFY when the cluster's answer does not prove what
+ * it must (M2, token_mac, a keyring or a chain that does not verify), KLUIS_EPIN when it shows
+ * something older or other than this profile has seen, KLUIS_EPROTO. */
+#ifndef KLUIS_CLI_CLIENT_ACCOUNT_H
+#define KLUIS_CLI_CLIENT_ACCOUNT_H
+
+#include "cli/client/person.h"
+#include "crypto/password.h"
+#include "crypto/recovery.h"
+#include "crypto/srp.h"
+
+enum {
+	ACCOUNT_MFA_MAX = 16,
+	ACCOUNT_METHOD_CHARS_MAX = 15,
+	ACCOUNT_DEVICES_MAX = IDENTITY_DEVICES_MAX,
+	ACCOUNT_SESSIONS_MAX = 65536,
+};
+
+/* How a new password is stretched, and of which kinds new keys are. Zeroed: the defaults. */
+struct account_terms {
+	uint32_t login_count; /* N_L, N_K = 2 N_L; 0: a second's worth on this machine. */
+	unsigned group;	      /* SRP; 0: SRP_GROUP_DEFAULT. */
+	bool no_account_key;
+	unsigned sym;	   /* 0: SYM_AES_256. */
+	unsigned rsa_bits; /* 0: KEY_RSA_BITS. */
+};
+
+/* Passwords are as typed: prepared and, when new, checked here (KLUIS_EINVAL says what is wrong).
+ */
+struct account_registration {
+	struct bytes password;
+	const char *device_name;
+	const char *invite; /* NULL: none. */
+	struct account_terms terms;
+};
+/* Registers the user of a profile that person_make() made, and signs in: afterwards the profile is
+ * stored and unlocked, this device is enrolled, and the client has a session of it. *ret_code: the
+ * recovery code (recovery_text() shows it), to be shown once; profile->person->account_key belongs
+ * on the emergency sheet, too. KLUIS_EEXIST: the name is taken. KLUIS_EFORBIDDEN: registration is
+ * closed, or not without a good invitation. An RSA key and the password take seconds. */
+KLUIS_MUST_CHECK int account_register(struct profile *profile, struct client *client,
+	const struct account_registration *registration, struct secret *ret_code, struct err *e);
+
+/* What signing in came to. account_login_release() clears it. */
+struct account_login {
+	bool full;	  /* No second factor is asked for, or it was given. */
+	bool device;	  /* The session is this device's: it can sign. */
+	size_t n_methods; /* Second factors that would do: "totp", "hotp", "fido2" ... */
+	char methods[ACCOUNT_MFA_MAX][ACCOUNT_METHOD_CHARS_MAX + 1];
+	uint64_t expires_ms;
+	uint8_t kdf[KDF_BYTES];
+	struct secret root; /* R: for account_unlock(). */
+};
+void account_login_release(struct account_login *login);
+
+/* SRP-6a. M2 and token_mac are checked before the token goes into the client. account_key: of this
+ * account when the profile has none yet (then it is kept), else empty. A profile that knows this
+ * device's keys signs in as this device. KLUIS_EUNAUTHENTICATED: user or password is wrong.
+ * KLUIS_EINVAL: the account key is needed. KLUIS_EPIN: PBKDF2 counts below those pinned. */
+KLUIS_MUST_CHECK int account_login(struct profile *profile, struct client *client,
+	struct bytes password, struct bytes account_key, struct account_login *ret_login,
+	struct err *e);
+/* A code of a second factor: method "totp" or "hotp". KLUIS_EUNAUTHENTICATED: wrong;
+ * KLUIS_ERATE: wait. Sets login->full. */
+KLUIS_MUST_CHECK int account_verify_code(struct client *client, const char *method,
+	const char *code, struct account_login *login, struct err *e);
+/* After a full login: fetches, verifies and opens keyring and identity chain, pins and stores them,
+ * and unlocks the profile. A device that was enrolled but signed in without its key (the password
+ * was changed on another one) gets its session here. KLUIS_EMFA: the login is not full yet. */
+KLUIS_MUST_CHECK int account_unlock(
+	struct profile *profile, struct client *client, struct account_login *login, struct err *e);
+/* Without the cluster: opens what this profile last knew by the password. KLUIS_EVERIFY: another
+ * password; KLUIS_ENOTFOUND: it was never unlocked here. */
+KLUIS_MUST_CHECK int account_unlock_offline(
+	struct profile *profile, struct bytes password, struct err *e);
+/* An unlocked profile, at the begin of a command: brings identity chain and keyring to what the
+ * cluster has, verified against what was pinned. */
+KLUIS_MUST_CHECK int account_refresh(struct profile *profile, struct client *client, struct err *e);
+/* Ends the session at the cluster; the profile is locked. */
+KLUIS_MUST_CHECK int account_logout(struct profile *profile, struct client *client, struct err *e);
+
+/* Puts entries into the keyring at the cluster: again from its newest object when another device
+ * was first. Unlocked, full session. */
+KLUIS_MUST_CHECK int account_put_entries(struct profile *profile, struct client *client,
+	const struct ring_change *changes, size_t n, struct err *e);
+
+/* A new password: new KRK and recovery code, everything sealed anew, all in one command; all other
+ * sessions end. The profile was unlocked in this process by a fresh account_login() and
+ * account_unlock() with the old password. A device slot or authenticator slot of the old keyring is
+ * dropped: who used it signs in with the new password. terms: counts below the old ones are raised
+ * to them. */
+KLUIS_MUST_CHECK int account_passwd(struct profile *profile, struct client *client,
+	struct bytes password, const struct account_terms *terms, struct secret *ret_code,
+	struct err *e);
+
+/* The code instead of a password: a session of kind recovery, see login->full and methods. The
+ * user's name is the profile's. KLUIS_EUNAUTHENTICATED: no such user or code. */
+KLUIS_MUST_CHECK int account_recover(struct profile *profile, struct client *client,
+	struct bytes code, struct account_login *ret_login, struct err *e);
+/* With a full session of account_recover(): opens the keyring by the code and sets a new password,
+ * code and KRK. The recovery session ends by it: account_login() with the new password is next.
+ * KLUIS_EFORBIDDEN: the operator's delay is not over; the text says how long. */
+KLUIS_MUST_CHECK int account_recover_finish(struct profile *profile, struct client *client,
+	struct bytes code, struct bytes password, const struct account_terms *terms,
+	struct secret *ret_code, struct err *e);
+
+/* Devices. */
+enum account_device_state { ACCOUNT_DEVICE_ACTIVE, ACCOUNT_DEVICE_PENDING, ACCOUNT_DEVICE_REVOKED };
+struct account_device {
+	uint8_t device_id[ID_BYTES];
+	char name[IDENTITY_DEVICE_NAME_BYTES_MAX + 1];
+	enum account_device_state state;
+	bool mine;	      /* This one. */
+	struct buf statement; /* Pending: what asks to be approved; verified. */
+};
+void account_devices_free(struct account_device *devices, size_t n); /* NULL is fine. */
+/* All, in a new array. Names and states come from the verified chain; pending ones are those whose
+ * statement this user's key signed: the cluster can invent none. */
+KLUIS_MUST_CHECK int account_devices(struct profile *profile, struct client *client,
+	struct account_device **ret_devices, size_t *ret_n, struct err *e);
+/* Asks for this device to be added: makes its keys, or takes those it made before. *ret_state:
+ * active at once when no other device is; else it waits for approval, an hour at most. */
+KLUIS_MUST_CHECK int account_device_add(struct profile *profile, struct client *client,
+	const char *name, enum account_device_state *ret_state, struct err *e);
+/* After approval: takes the chain that has this device, and makes the session one of it.
+ * KLUIS_EAGAIN: not approved yet. */
+KLUIS_MUST_CHECK int account_device_begin(
+	struct profile *profile, struct client *client, struct err *e);
+/* From an enrolled device, unlocked in this process or with an agent that signs. KLUIS_ENOTFOUND:
+ * no such device waits. */
+KLUIS_MUST_CHECK int account_device_approve(struct profile *profile, struct client *client,
+	const uint8_t device_id[ID_BYTES], struct err *e);
+/* Revokes a device: its sessions end, and what it signs from now on counts nowhere. For each vault
+ * of this profile the last head that it signed is vouched for, after syncing. */
+KLUIS_MUST_CHECK int account_device_revoke(struct profile *profile, struct client *client,
+	const uint8_t device_id[ID_BYTES], struct err *e);
+
+/* The rest of the account as the node describes it: JSON of docs/openapi.yaml for a program to
+ * show, unverified. The caller drops the value. */
+KLUIS_MUST_CHECK int account_show(struct client *client, json_t **ret_object, struct err *e);
+KLUIS_MUST_CHECK int account_sessions(struct client *client, json_t **ret_items, struct err *e);
+/* id: as account_sessions() names it. */
+KLUIS_MUST_CHECK int account_session_end(struct client *client, const char *id, struct err *e);
+/* Another policy (IDENTITY_POLICY_*), by a statement of the user's key. Unlocked. */
+KLUIS_MUST_CHECK int account_policy(
+	struct profile *profile, struct client *client, uint32_t flags, struct err *e);
+/* The account and all of it, for good. KLUIS_EFORBIDDEN: sign in again, it takes a session of the
+ * last five minutes. */
+KLUIS_MUST_CHECK int account_delete(struct client *client, struct err *e);
+
+#endif

@@ -1,0 +1,86 @@
+/* What the profile of a person has beyond that of a service account (docs/format-profile.md): her
+ * keys lie in the keyring at the cluster; the device's own keys and a copy of the keyring's key lie
+ * here, sealed under a local key that her password opens, or the keyring. Such a profile is locked
+ * when it is opened; with a password, or with an agent's help, it is unlocked. Blocking. */
+#ifndef KLUIS_CLI_CLIENT_PERSON_H
+#define KLUIS_CLI_CLIENT_PERSON_H
+
+#include "cli/client/profile.h"
+#include "cli/client/ring.h"
+#include "crypto/kdf.h"
+
+enum { PERSON_CHAIN_BYTES_MAX = 16 << 20 };
+
+struct person_keys {
+	/* In clear: what is needed before the password can be tried. */
+	bool has_kdf;
+	uint8_t kdf[KDF_BYTES];		 /* Of the password that opens local_key. */
+	struct secret account_key;	 /* Empty: none, or not on this device yet. */
+	struct buf by_password, by_ring; /* The local key, sealed twice; empty before. */
+	struct buf device_sealed;	 /* The device's keys; empty when it has none. */
+	struct buf krk_sealed;
+	struct buf keyring; /* The newest object that was verified; empty before. */
+	struct buf chain;   /* lp32 of each statement of the identity chain, verified. */
+	/* While unlocked: */
+	struct secret local_key; /* Empty when an agent unlocked it. */
+	struct ring *ring;	 /* NULL: locked. */
+};
+
+/* A new profile of a person in an empty or missing directory, in memory only; see profile_make().
+ */
+KLUIS_MUST_CHECK int person_make(const char *dir, const struct api_cluster *cluster,
+	const char *user, const char *const *endpoints, size_t n_endpoints,
+	struct profile **ret_profile, struct err *e);
+/* KLUIS_EUNAUTHENTICATED unless it is a person's, unlocked, and this device may sign. */
+KLUIS_MUST_CHECK int person_ready(const struct profile *profile, struct err *e);
+
+/* By an agent: who holds the keys and signs. All is taken, whatever is returned: device and signing
+ * may be key_held(); device and salt_key are NULL and empty when this device is not enrolled. */
+struct person_held {
+	struct key *device, *signing;
+	struct secret salt_key;
+	struct ring *ring; /* Loaded. */
+};
+KLUIS_MUST_CHECK int person_attach(
+	struct profile *profile, struct person_held *held, struct err *e);
+/* By R of her password, without the cluster: what the profile last knew. KLUIS_EVERIFY: not the
+ * password that this profile knows. KLUIS_ENOTFOUND: it was never unlocked by a password. */
+KLUIS_MUST_CHECK int person_unlock(struct profile *profile, struct bytes root, struct err *e);
+/* Forgets all that person_unlock() gave. */
+void person_lock(struct profile *profile);
+
+/* For the flows of cli/client/account: */
+
+/* Brings the profile to what was just verified: keyring and chain are pinned and stored. root: R of
+ * the password whose kdf stands in profile->person. Makes the local key when there is none. */
+KLUIS_MUST_CHECK int person_take(struct profile *profile, struct keyring *keyring,
+	struct bytes object, struct bytes root, struct err *e);
+/* A newer object under the same KRK. */
+KLUIS_MUST_CHECK int person_take_object(
+	struct profile *profile, struct bytes object, struct err *e);
+/* KLUIS_EPIN unless the object is the stored one or a later one of the same history, as far as that
+ * can be seen. */
+KLUIS_MUST_CHECK int person_check_object(
+	const struct profile *profile, const struct keyring_view *view, struct err *e);
+/* Verifies a chain from genesis: it must be this user's and go on from the stored one (KLUIS_EPIN
+ * otherwise), and then takes its place. */
+KLUIS_MUST_CHECK int person_take_chain(
+	struct profile *profile, const struct bytes *statements, size_t n, struct err *e);
+/* All of it to the disk. */
+KLUIS_MUST_CHECK int person_save(const struct profile *profile, struct err *e);
+/* As person_make() left it, in memory: nobody's yet. */
+void person_reset(struct profile *profile);
+/* New keys for this device, stored before anybody hears of them. Unlocked by a password, or with no
+ * keyring yet. */
+KLUIS_MUST_CHECK int person_make_device(struct profile *profile, struct err *e);
+
+/* The parts of the files, for tests and fuzzing; into a profile with a zeroed person. */
+KLUIS_MUST_CHECK int person_parse(struct profile *profile, struct bytes payload, struct err *e);
+KLUIS_MUST_CHECK int person_parse_chain(
+	struct profile *profile, struct bytes payload, struct err *e);
+/* For profile.c. */
+KLUIS_MUST_CHECK int person_load(struct profile *profile, struct err *e);
+struct person_keys *person_new(void);
+void person_free(struct person_keys *person); /* NULL is fine. */
+
+#endif

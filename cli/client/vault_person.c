@@ -1,0 +1,282 @@
+/* Vaults of a person: their keys and pins stand in the keyring, so that another device of hers
+ * finds them. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/text.h"
+#include "base/wire.h"
+#include "cli/client/account.h"
+#include "cli/client/vault.h"
+#include "crypto/seal.h"
+
+static int person_ring(const struct profile *profile, struct ring **ret_ring, struct err *e)
+{
+	*ret_ring = profile->person->ring;
+	return *ret_ring != NULL ? 0
+				 : err_set(e, KLUIS_EUNAUTHENTICATED,
+					   "the profile of '%s' is locked", profile->account);
+}
+
+int vault_person_keys(struct vault *vault, struct err *e)
+{
+	_cleanup_(x_freep) struct ring_place *places = NULL;
+	struct ring *ring;
+	size_t n = 0;
+	int rc = person_ring(vault->profile, &ring, e);
+
+	rc = rc != 0 ? rc : ring->list(ring, KEYRING_VAULT_KEY, &places, &n, e);
+	for (size_t i = 0; rc == 0 && i < n; i++) { /* By epoch within a vault. */
+		struct vault_key *key = &vault->keys[vault->n_keys];
+
+		if (memcmp(places[i].object_id, vault->id, ID_BYTES) != 0) {
+			continue;
+		}
+		if (vault->n_keys == VAULT_EPOCHS_MAX || places[i].epoch == 0) {
+			return err_set(e, KLUIS_ECORRUPT, "the keyring's keys of a vault");
+		}
+		key->epoch = places[i].epoch;
+		rc = ring->get(ring, KEYRING_VAULT_KEY, vault->id, places[i].epoch, &key->vk, e);
+		vault->n_keys += rc == 0;
+	}
+	if (rc == 0 && vault->n_keys == 0) {
+		rc = err_set(e, KLUIS_ENOTFOUND, "the keyring has no key of this vault");
+	}
+	return rc;
+}
+
+int vault_person_store_key(
+	const struct vault *vault, struct profile *profile, struct client *client, struct err *e)
+{
+	struct ring_change change = {.type = KEYRING_VAULT_KEY,
+		.epoch = vault->keys[0].epoch,
+		.value = secret_bytes(&vault->keys[0].vk)};
+	struct ring *ring;
+	int rc = person_ring(profile, &ring, e);
+
+	memcpy(change.object_id, vault->id, ID_BYTES);
+	return rc != 0 ? rc : account_put_entries(profile, client, &change, 1, e);
+}
+
+/* The pin that the keyring has of this vault; seq 0: none. */
+static int ring_pin(const struct profile *profile, const uint8_t vault_id[ID_BYTES],
+	uint64_t *ret_seq, uint8_t ret_hash[HASH_BYTES], struct err *e)
+{
+	_cleanup_(secret_release) struct secret value = SECRET_INIT;
+	struct err why = {0};
+	struct ring *ring;
+	int rc = person_ring(profile, &ring, e);
+
+	*ret_seq = 0;
+	rc = rc != 0 ? rc : ring->get(ring, KEYRING_VAULT_PIN, vault_id, 0, &value, &why);
+	if (rc == KLUIS_ENOTFOUND) {
+		return 0;
+	}
+	if (rc != 0 || value.len != KEYRING_VAULT_PIN_BYTES) {
+		return err_set(e, rc != 0 ? rc : KLUIS_ECORRUPT, "pin of a vault: %s", why.text);
+	}
+	*ret_seq = load_u64(value.data);
+	memcpy(ret_hash, value.data + 8, HASH_BYTES);
+	return 0;
+}
+
+int vault_person_check_pin(
+	const struct vault *vault, const struct head *newest, struct bytes heads, struct err *e)
+{
+	uint64_t seq, first = newest->seq - heads.len / HEAD_BYTES + 1;
+	uint8_t hash[HASH_BYTES];
+	struct head at = *newest;
+	int rc = ring_pin(vault->profile, vault->id, &seq, hash, e);
+
+	if (rc != 0 || seq == 0) {
+		return rc;
+	}
+	if (newest->seq < seq) {
+		return err_set(e, KLUIS_EPIN,
+			"vault '%s': the cluster shows head %" PRIu64
+			", but another device of yours has seen head %" PRIu64
+			": it was rolled back",
+			vault->name, newest->seq, seq);
+	}
+	if (seq < first && seq != newest->seq) {
+		return 0; /* Behind this profile's own pin. */
+	}
+	if (seq != newest->seq) {
+		rc = head_parse(
+			bytes_of(heads.data + (seq - first) * HEAD_BYTES, HEAD_BYTES), &at, e);
+	}
+	if (rc == 0 && memcmp(at.hash, hash, HASH_BYTES) != 0) {
+		rc = err_set(e, KLUIS_EPIN,
+			"vault '%s': the cluster shows another head %" PRIu64
+			" than another device of yours has seen (fork)",
+			vault->name, seq);
+	}
+	return rc;
+}
+
+/* The pins that are newer here than in the keyring; at most RING_CHANGES_MAX. */
+struct pins {
+	struct ring_change changes[RING_CHANGES_MAX];
+	uint8_t values[RING_CHANGES_MAX][KEYRING_VAULT_PIN_BYTES];
+	size_t n;
+};
+
+static int pins_take(
+	struct profile *profile, const uint8_t id[ID_BYTES], struct pins *pins, struct err *e)
+{
+	struct vault place = {.profile = profile};
+	_cleanup_(buf_release) struct buf payload = BUF_INIT;
+	_cleanup_(x_freep) char *name = NULL;
+	uint8_t hash[HASH_BYTES], *value = pins->values[pins->n];
+	struct ring_change *change = &pins->changes[pins->n];
+	struct err why = {0};
+	struct head head;
+	uint64_t seq;
+	int rc = ring_pin(profile, id, &seq, hash, e);
+
+	memcpy(place.id, id, ID_BYTES);
+	name = vault_file(&place, "pin");
+	if (rc != 0 || profile_read(profile, name, PROFILE_PIN, PROFILE_FILE_BYTES_MAX, &payload,
+			       &why) != 0) {
+		return rc; /* A vault that was never begun has no pin. */
+	}
+	if (payload.len != ID_BYTES + HEAD_BYTES ||
+		head_parse(bytes_of(payload.data + ID_BYTES, HEAD_BYTES), &head, NULL) != 0 ||
+		(head.seq <= seq && memcmp(head.hash, hash, HASH_BYTES) == 0) || head.seq < seq) {
+		return 0;
+	}
+	store_u64(value, head.seq);
+	memcpy(value + 8, head.hash, HASH_BYTES);
+	*change = (struct ring_change){
+		.type = KEYRING_VAULT_PIN, .value = bytes_of(value, KEYRING_VAULT_PIN_BYTES)};
+	memcpy(change->object_id, id, ID_BYTES);
+	pins->n++;
+	return 0;
+}
+
+int vault_person_store_pins(struct profile *profile, struct client *client, struct err *e)
+{
+	_cleanup_(x_freep) uint8_t(*ids)[ID_BYTES] = NULL;
+	struct pins *pins = x_calloc(1, sizeof *pins);
+	size_t n;
+	int rc = vault_local_ids(profile, &ids, &n, e);
+
+	for (size_t i = 0; rc == 0 && i < n && pins->n < RING_CHANGES_MAX; i++) {
+		rc = pins_take(profile, ids[i], pins, e);
+	}
+	if (rc == 0 && pins->n > 0) {
+		rc = account_put_entries(profile, client, pins->changes, pins->n, e);
+	}
+	free(pins);
+	return rc;
+}
+
+/* Another device made this vault. Its name is under its key. */
+static void adopt_name(struct vault *vault, struct bytes label)
+{
+	_cleanup_(secret_release) struct secret name = SECRET_INIT;
+	_cleanup_(buf_release) struct buf ctx = BUF_INIT;
+
+	hex_encode(bytes_of(vault->id, ID_BYTES), vault->name);
+	buf_put_str(&ctx, "label");
+	buf_append(&ctx, vault->id, ID_BYTES);
+	for (size_t i = 0; i < vault->n_keys; i++) {
+		char text[VAULT_NAME_BYTES_MAX + 1] = "";
+
+		if (seal_open(secret_bytes(&vault->keys[i].vk), buf_bytes(&ctx), label, &name,
+			    NULL) != 0 ||
+			name.len > VAULT_NAME_BYTES_MAX) {
+			continue;
+		}
+		memcpy(text, name.data, name.len);
+		if (strlen(text) == name.len && vault_name_valid(text)) {
+			memcpy(vault->name, text, name.len + 1);
+		}
+	}
+}
+
+/* The first head, to follow the others from: by a device of hers, over the create statement. */
+static int adopt_head(struct vault *vault, struct buf *ret_head, struct err *e)
+{
+	_cleanup_(buf_release) struct buf heads = BUF_INIT;
+	bool done;
+	int rc = api_heads(vault->client, vault->id, 0, &heads, &done, e);
+
+	if (rc == 0 && heads.len < HEAD_BYTES) {
+		rc = err_set(e, KLUIS_EVERIFY, "vault '%s': the cluster withholds its heads",
+			vault->name);
+	}
+	if (rc == 0) {
+		buf_append(ret_head, heads.data, HEAD_BYTES);
+	}
+	return rc;
+}
+
+static int adopt_fetched(struct vault *vault, struct api_vault *fetched, struct err *e)
+{
+	_cleanup_(buf_release) struct buf head = BUF_INIT;
+	int rc = vault_person_keys(vault, e);
+
+	if (rc != 0) {
+		return rc;
+	}
+	buf_append_bytes(&vault->create, buf_bytes(&fetched->create));
+	adopt_name(vault, buf_bytes(&fetched->label));
+	rc = vault_check_create(vault, e);
+	rc = rc != 0 ? rc : adopt_head(vault, &head, e);
+	rc = rc != 0 ? rc : vault_check_first(vault, buf_bytes(&head), e);
+	return rc != 0 ? rc : vault_store_files(vault, buf_bytes(&head), e);
+}
+
+static int adopt_one(
+	struct profile *profile, struct client *client, const uint8_t id[ID_BYTES], struct err *e)
+{
+	struct vault *vault = x_calloc(1, sizeof *vault);
+	struct api_vault fetched = {0};
+	int rc;
+
+	vault->profile = profile;
+	vault->client = client;
+	memcpy(vault->id, id, ID_BYTES);
+	rc = api_vault_get(client, id, &fetched, e);
+	if (rc == KLUIS_ENOTFOUND || rc == KLUIS_EGONE || rc == KLUIS_EFORBIDDEN) {
+		*e = (struct err){0}; /* It was deleted, or its creation never came through. */
+		rc = 0;
+	} else if (rc == 0) {
+		rc = adopt_fetched(vault, &fetched, e);
+	}
+	api_vault_release(&fetched);
+	vault_close(vault);
+	return rc;
+}
+
+static bool local_has(uint8_t (*ids)[ID_BYTES], size_t n, const uint8_t id[ID_BYTES])
+{
+	for (size_t i = 0; i < n; i++) {
+		if (memcmp(ids[i], id, ID_BYTES) == 0) {
+			return true;
+		}
+	}
+	return false;
+}
+
+int vault_person_adopt(struct profile *profile, struct client *client, struct err *e)
+{
+	_cleanup_(x_freep) uint8_t(*ids)[ID_BYTES] = NULL;
+	_cleanup_(x_freep) struct ring_place *places = NULL;
+	struct ring *ring;
+	size_t n_ids, n = 0;
+	int rc = person_ring(profile, &ring, e);
+
+	rc = rc != 0 ? rc : vault_local_ids(profile, &ids, &n_ids, e);
+	rc = rc != 0 ? rc : ring->list(ring, KEYRING_VAULT_KEY, &places, &n, e);
+	for (size_t i = 0; rc == 0 && i < n; i++) {
+		bool again = i > 0 &&
+			     memcmp(places[i].object_id, places[i - 1].object_id, ID_BYTES) == 0;
+
+		if (!again && !local_has(ids, n_ids, places[i].object_id)) {
+			rc = adopt_one(profile, client, places[i].object_id, e);
+		}
+	}
+	return rc;
+}
