@@ -131,8 +131,9 @@ KLUIS_MUST_CHECK int account_devices(struct profile *profile, struct client *cli
  * active at once when no other device is; else it waits for approval, an hour at most. */
 KLUIS_MUST_CHECK int account_device_add(struct profile *profile, struct client *client,
 	const char *name, enum account_device_state *ret_state, struct err *e);
-/* After approval: takes the chain that has this device, and makes the session one of it.
- * KLUIS_EAGAIN: not approved yet. */
+/* After approval: takes the chain that has this device, and makes the session one of it; with a
+ * second factor it is to be proven for this session, too (KLUIS_EMFA until then). KLUIS_EAGAIN: not
+ * approved yet. */
 KLUIS_MUST_CHECK int account_device_begin(
 	struct profile *profile, struct client *client, struct err *e);
 /* From an enrolled device, unlocked in this process or with an agent that signs. KLUIS_ENOTFOUND:

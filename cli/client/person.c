@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <string.h>
 
+#include "base/file.h"
 #include "base/random.h"
 #include "base/wire.h"
 #include "crypto/seal.h"
@@ -375,6 +376,29 @@ static void person_wrap(struct profile *profile, const struct keyring *keyring, 
 	local_seal(profile, &p->local_key, "krk", secret_bytes(&keyring->krk), &p->krk_sealed);
 }
 
+/* What was pinned may move back once the user has accepted an operator's restore. */
+static bool person_restored(const struct profile *profile)
+{
+	_cleanup_(x_freep) char *path = profile_path(profile, "restored");
+
+	return file_exists(path);
+}
+
+int person_accept_restore(const struct profile *profile, struct err *e)
+{
+	_cleanup_(x_freep) char *path = profile_path(profile, "restored");
+
+	return file_write(path, bytes_of(profile->lineage, ID_BYTES), 0600, e);
+}
+
+/* The new pins stand: the consent is used up. */
+static int person_settled(const struct profile *profile, struct err *e)
+{
+	int rc = person_save(profile, e);
+
+	return rc != 0 ? rc : profile_remove(profile, "restored", e);
+}
+
 int person_take(struct profile *profile, struct keyring *keyring, struct bytes object,
 	struct bytes root, struct err *e)
 {
@@ -396,7 +420,7 @@ int person_take(struct profile *profile, struct keyring *keyring, struct bytes o
 		buf_clear(&p->keyring);
 		buf_append_bytes(&p->keyring, object);
 	}
-	return person_save(profile, e);
+	return person_settled(profile, e);
 }
 
 int person_take_object(struct profile *profile, struct bytes object, struct err *e)
@@ -408,7 +432,7 @@ int person_take_object(struct profile *profile, struct bytes object, struct err 
 	}
 	buf_clear(&profile->person->keyring);
 	buf_append_bytes(&profile->person->keyring, object);
-	return person_save_file(profile, e);
+	return person_settled(profile, e);
 }
 
 int person_check_object(
@@ -420,7 +444,7 @@ int person_check_object(
 	if (memcmp(view->user_id, profile->user_id, ID_BYTES) != 0) {
 		return err_set(e, KLUIS_EVERIFY, "the cluster sent the keyring of another user");
 	}
-	if (profile->person->keyring.len == 0) {
+	if (profile->person->keyring.len == 0 || person_restored(profile)) {
 		return 0;
 	}
 	rc = keyring_parse(buf_bytes(&profile->person->keyring), &known, e);
@@ -448,6 +472,7 @@ static int chain_verify(const struct profile *profile, const struct bytes *state
 	struct identity *identity, struct buf *chain, struct err *e)
 {
 	const struct identity *known = &profile->identity;
+	const struct bytes known_chain = buf_bytes(&profile->person->chain);
 	bool passed = known->seq == 0;
 	int rc = 0;
 
@@ -464,6 +489,11 @@ static int chain_verify(const struct profile *profile, const struct bytes *state
 	if (memcmp(identity->user_id, profile->user_id, ID_BYTES) != 0 ||
 		strcmp(identity->name, profile->account) != 0) {
 		return err_set(e, KLUIS_EVERIFY, "the cluster sent the identity of another user");
+	}
+	/* A restored cluster may have an earlier part of it, but no other. */
+	if (!passed && person_restored(profile) && chain->len <= known_chain.len &&
+		memcmp(chain->data, known_chain.data, chain->len) == 0) {
+		return 0;
 	}
 	if (!passed) {
 		return err_set(e, KLUIS_EPIN,

@@ -66,6 +66,9 @@ KLUIS_MUST_CHECK int person_check_object(
  * otherwise), and then takes its place. */
 KLUIS_MUST_CHECK int person_take_chain(
 	struct profile *profile, const struct bytes *statements, size_t n, struct err *e);
+/* The user accepted an operator's restore (vault_restore_accept()): the next keyring may be an
+ * older one, and the next chain an earlier part of the known one; once. */
+KLUIS_MUST_CHECK int person_accept_restore(const struct profile *profile, struct err *e);
 /* All of it to the disk. */
 KLUIS_MUST_CHECK int person_save(const struct profile *profile, struct err *e);
 /* As person_make() left it, in memory: nobody's yet. */

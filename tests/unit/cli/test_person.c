@@ -331,6 +331,36 @@ static void test_chain_pins(void **state)
 	assert_int_equal(f->profile->identity.seq, 2);
 }
 
+/* After a restore that the user accepted the pins move back, once. */
+static void test_restore(void **state)
+{
+	struct fixture *f = *state;
+	struct ring *ring = f->profile->person->ring;
+	_cleanup_(buf_release) struct buf second = BUF_INIT;
+	struct ring_change change = {
+		.type = KEYRING_VAULT_KEY, .epoch = 2, .value = bytes_of(vk, sizeof vk)};
+	_cleanup_(buf_release) struct buf forged = BUF_INIT;
+	struct bytes other;
+
+	assert_int_equal(
+		ring->change(ring, buf_bytes(&f->object), &change, 1, 2, &second, NULL), 0);
+	assert_int_equal(person_take_object(f->profile, buf_bytes(&second), &f->err), 0);
+	assert_int_equal(check(f, &f->object), KLUIS_EPIN);
+	assert_int_equal(person_accept_restore(f->profile, &f->err), 0);
+	assert_int_equal(identity_genesis(f->profile->user_id, "alice", other_signing,
+				 key_public(transfer), 1, &forged, NULL),
+		0);
+	other = buf_bytes(&forged);
+	assert_int_equal(person_take_chain(f->profile, &other, 1, NULL), KLUIS_EPIN);
+	assert_int_equal(take_chain(f, 1), 0);
+	assert_false(f->profile->enrolled);
+	assert_int_equal(check(f, &f->object), 0);
+	assert_int_equal(person_take_object(f->profile, buf_bytes(&f->object), &f->err), 0);
+	assert_int_equal(check(f, &second), 0);
+	assert_int_equal(person_take_object(f->profile, buf_bytes(&second), &f->err), 0);
+	assert_int_equal(check(f, &f->object), KLUIS_EPIN);
+}
+
 static void test_attach(void **state)
 {
 	struct fixture *f = *state;
@@ -417,6 +447,7 @@ int main(void)
 		PERSON_TEST(test_object_pins),
 		PERSON_TEST(test_object_fork),
 		PERSON_TEST(test_chain_pins),
+		PERSON_TEST(test_restore),
 		PERSON_TEST(test_attach),
 		PERSON_TEST(test_damaged),
 		PERSON_TEST(test_truncated),
