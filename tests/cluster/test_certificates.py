@@ -192,6 +192,7 @@ class Certificates(unittest.TestCase):
         (stranger / "kluisd.ini").write_text(text)
         self.install(stranger, self.foreign / "site", "link.pem", "link.key")
         (stranger / "secrets").unlink()
+        (stranger / "drop").mkdir()
         done = subprocess.run([str(self.cluster.kluisd), "init", "--new-secrets", "--development", "--config", str(stranger / "kluisd.ini")],
                               capture_output=True, text=True, timeout=30)
         self.assertEqual(done.returncode, 0, done.stderr)
