@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "crypto/hash.h"
+#include "crypto/identity.h"
 #include "crypto/page.h"
 #include "raft/command_body.h"
 
@@ -134,6 +135,74 @@ bool commit_only_tombstones(struct bytes entries)
 		only &= entry.how == COMMIT_INLINE && entry.bytes.len == PAGE_TOMBSTONE_BYTES;
 	}
 	return only;
+}
+
+static bool command_revokes(struct bytes statement)
+{
+	struct statement s;
+
+	return statement_parse(CHAIN_IDENTITY, statement, &s, NULL) == 0 &&
+	       s.type == IDENTITY_DEVICE_REVOKE;
+}
+
+bool command_passes_floor(const struct command *command)
+{
+	switch (command->type) {
+	case COMMAND_COMMIT:
+		return commit_only_tombstones(command->commit.entries);
+	case COMMAND_IDENTITY_APPEND:
+		return command_revokes(command->identity_append.statement);
+	case COMMAND_SERVICE_CREATE:
+	case COMMAND_SERVICE_ENROL:
+	case COMMAND_VAULT_CREATE:
+	case COMMAND_VAULT_PATCH:
+	case COMMAND_STAGE_PAGE:
+	case COMMAND_PERSON_REGISTER:
+	case COMMAND_KEYRING_PUT:
+	case COMMAND_PASSWORD_CHANGE:
+	case COMMAND_MFA_ADD:
+	case COMMAND_DEVICE_PEND:
+	case COMMAND_INVITE_CREATE:
+		return false;
+	case COMMAND_CLUSTER_INIT:
+	case COMMAND_NODE_ANNOUNCE:
+	case COMMAND_READONLY:
+	case COMMAND_TIME_JUMP:
+	case COMMAND_HASH_REPORT:
+	case COMMAND_HASH_ASK:
+	case COMMAND_EXPIRE:
+	case COMMAND_SERVERS_BEGIN:
+	case COMMAND_SERVER_ADD:
+	case COMMAND_SERVER_WISH:
+	case COMMAND_SERVER_WEIGHT:
+	case COMMAND_SERVER_FORGET:
+	case COMMAND_VOTERS_SET:
+	case COMMAND_SERVICE_DISABLE:
+	case COMMAND_SESSION_CREATE:
+	case COMMAND_SESSION_END:
+	case COMMAND_VAULT_DELETE:
+	case COMMAND_SNAPSHOT_CLAIM:
+	case COMMAND_SNAPSHOT_RECORD:
+	case COMMAND_SNAPSHOT_CONFIRM:
+	case COMMAND_SNAPSHOT_FAIL:
+	case COMMAND_SNAPSHOT_PIN:
+	case COMMAND_PERSON_LOGIN:
+	case COMMAND_LOGIN_FAILED:
+	case COMMAND_SESSION_UPGRADE:
+	case COMMAND_CODE_FAILED:
+	case COMMAND_RECOVERY_BEGIN:
+	case COMMAND_RECOVERY_CANCEL:
+	case COMMAND_MFA_CONFIRM:
+	case COMMAND_MFA_REMOVE:
+	case COMMAND_DEVICE_REFUSE:
+	case COMMAND_ACCOUNT_DELETE:
+	case COMMAND_ACCESS_NOTE:
+	case COMMAND_INVITE_DELETE:
+	case COMMAND_PERSON_RULE:
+	case COMMAND_PERSON_QUOTA:
+		return true;
+	}
+	return false;
 }
 
 bool commit_is_deletion(struct bytes entries, size_t max)

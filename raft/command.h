@@ -279,6 +279,9 @@ KLUIS_MUST_CHECK int commit_entries_check(struct bytes entries, uint32_t *ret_n,
 /* Whether such entries, which are some and not more than valid, only remove pages: what passes
  * while new writes are refused, for that is how room is made. */
 bool commit_only_tombstones(struct bytes entries);
+/* Whether a command passes while the disk is low: what makes room, keeps the cluster going, lets
+ * people in, or shuts somebody out. None of them leaves more than small rows. */
+bool command_passes_floor(const struct command *command);
 /* A deletion with the pages that list what is left: at least one tombstone, and at most max bytes
  * of pages inline. */
 bool commit_is_deletion(struct bytes entries, size_t max);

@@ -213,6 +213,19 @@ static int commit_check_page(struct apply *a, const struct commit *m,
 	return 0;
 }
 
+/* What the vault's pages take, as far as it is counted. */
+static int commit_count(struct apply *a, struct commit *m, uint64_t was, uint64_t is)
+{
+	if (!m->vault.counted) {
+		return 0;
+	}
+	if (m->vault.bytes < was) {
+		return err_set(a->e, KLUIS_ECORRUPT, "a vault's bytes are counted wrong");
+	}
+	m->vault.bytes += is - was;
+	return 0;
+}
+
 static int commit_page(struct apply *a, struct commit *m, const struct commit_entry *entry)
 {
 	bool staged = entry->how == COMMIT_STAGED;
@@ -223,6 +236,9 @@ static int commit_page(struct apply *a, struct commit *m, const struct commit_en
 
 	if (rc == 0) {
 		rc = commit_check_page(a, m, entry, &row, &current);
+	}
+	if (rc == 0) {
+		rc = commit_count(a, m, current.bytes, row.bytes);
 	}
 	if (rc != 0) {
 		return rc;

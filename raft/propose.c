@@ -85,51 +85,9 @@ static bool propose_passes_floor(const struct replica *r, struct bytes bytes)
 	if (command_decode(bytes, &command, NULL) != 0) {
 		return false;
 	}
-	switch (command.type) {
-	case COMMAND_COMMIT:
-		return commit_only_tombstones(command.commit.entries) ||
-		       (r->free_bytes > r->floor_bytes / 2 &&
-			       commit_is_deletion(command.commit.entries, DELETION_PAGE_BYTES_MAX));
-	case COMMAND_CLUSTER_INIT:
-	case COMMAND_NODE_ANNOUNCE:
-	case COMMAND_READONLY:
-	case COMMAND_TIME_JUMP:
-	case COMMAND_HASH_REPORT:
-	case COMMAND_HASH_ASK:
-	case COMMAND_EXPIRE:
-	case COMMAND_SERVERS_BEGIN:
-	case COMMAND_SERVER_ADD:
-	case COMMAND_SERVER_WISH:
-	case COMMAND_SERVER_WEIGHT:
-	case COMMAND_SERVER_FORGET:
-	case COMMAND_VOTERS_SET:
-	case COMMAND_SERVICE_DISABLE:
-	case COMMAND_SESSION_CREATE:
-	case COMMAND_SESSION_END:
-	case COMMAND_VAULT_DELETE:
-	case COMMAND_SNAPSHOT_CLAIM:
-	case COMMAND_SNAPSHOT_RECORD:
-	case COMMAND_SNAPSHOT_CONFIRM:
-	case COMMAND_SNAPSHOT_FAIL:
-	case COMMAND_SNAPSHOT_PIN:
-	case COMMAND_PERSON_LOGIN:
-	case COMMAND_LOGIN_FAILED:
-	case COMMAND_SESSION_UPGRADE:
-	case COMMAND_CODE_FAILED:
-	case COMMAND_RECOVERY_BEGIN:
-	case COMMAND_RECOVERY_CANCEL:
-	case COMMAND_MFA_CONFIRM:
-	case COMMAND_MFA_REMOVE:
-	case COMMAND_DEVICE_REFUSE:
-	case COMMAND_ACCOUNT_DELETE:
-	case COMMAND_ACCESS_NOTE:
-	case COMMAND_INVITE_DELETE:
-	case COMMAND_PERSON_RULE:
-	case COMMAND_PERSON_QUOTA:
-		return true;
-	default:
-		return false;
-	}
+	return command_passes_floor(&command) ||
+	       (command.type == COMMAND_COMMIT && r->free_bytes > r->floor_bytes / 2 &&
+		       commit_is_deletion(command.commit.entries, DELETION_PAGE_BYTES_MAX));
 }
 
 static int proposer_check(struct replica *r, struct bytes command)

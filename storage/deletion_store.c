@@ -68,6 +68,7 @@ int deletion_vault(struct txn *txn, const struct vault_row *vault, uint64_t inde
 		return rc;
 	}
 	row.state = VAULT_DELETING;
+	row.bytes = 0;
 	row.label_bytes = 0;
 	memset(row.label, 0, sizeof row.label);
 	vault_store_put(txn, &row);

@@ -14,9 +14,11 @@ static struct row_key vault_key(enum key_family family, const uint8_t vault_id[1
 	return key;
 }
 
+enum { VAULT_FORMAT_COUNTED = 2 };
+
 void vault_row_encode(const struct vault_row *row, struct buf *to)
 {
-	buf_put_u8(to, ROW_FORMAT);
+	buf_put_u8(to, row->counted ? VAULT_FORMAT_COUNTED : ROW_FORMAT);
 	buf_put_u8(to, row->state);
 	buf_put_u64(to, row->created_ms);
 	buf_put_u64(to, row->revision);
@@ -27,12 +29,28 @@ void vault_row_encode(const struct vault_row *row, struct buf *to)
 	buf_append(to, row->head_hash, 32);
 	buf_append(to, row->members_hash, 32);
 	buf_put_lp16(to, bytes_of(row->label, row->label_bytes));
+	if (row->counted) {
+		buf_put_u64(to, row->bytes);
+	}
+}
+
+/* A cursor behind either format byte. */
+static struct wire vault_wire(struct bytes value, bool *ret_counted)
+{
+	struct wire w = wire_of(value);
+	uint8_t format = wire_u8(&w);
+
+	*ret_counted = format == VAULT_FORMAT_COUNTED;
+	if (format != ROW_FORMAT && format != VAULT_FORMAT_COUNTED) {
+		wire_fail(&w);
+	}
+	return w;
 }
 
 int vault_row_decode(struct bytes key, struct bytes value, struct vault_row *ret_row, struct err *e)
 {
-	struct wire k = row_key_wire(key, KEY_VAULT), w = row_wire(value);
 	struct vault_row row = {0};
+	struct wire k = row_key_wire(key, KEY_VAULT), w = vault_wire(value, &row.counted);
 	struct bytes label;
 	int rc;
 
@@ -54,6 +72,7 @@ int vault_row_decode(struct bytes key, struct bytes value, struct vault_row *ret
 	if (label.len > 0) {
 		memcpy(row.label, label.data, label.len);
 	}
+	row.bytes = row.counted ? wire_u64(&w) : 0;
 	rc = row_end(&k, &w, KEY_VAULT, e);
 	if (rc == 0) {
 		*ret_row = row;

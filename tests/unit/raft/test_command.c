@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "crypto/identity.h"
 #include "crypto/page.h"
 #include "raft/command.h"
 #include "storage/session_store.h"
@@ -441,6 +442,40 @@ static void test_what_a_deletion_is(void **state)
 	assert_false(commit_is_deletion(buf_bytes(&entries), 8480)); /* Makes no room. */
 }
 
+/* What is refused while the disk is low is what brings data. */
+static void test_what_passes_the_floor(void **state)
+{
+	static const enum command_type refused[] = {COMMAND_SERVICE_CREATE, COMMAND_SERVICE_ENROL,
+		COMMAND_IDENTITY_APPEND, COMMAND_VAULT_CREATE, COMMAND_VAULT_PATCH,
+		COMMAND_STAGE_PAGE, COMMAND_COMMIT, COMMAND_PERSON_REGISTER, COMMAND_KEYRING_PUT,
+		COMMAND_PASSWORD_CHANGE, COMMAND_MFA_ADD, COMMAND_DEVICE_PEND,
+		COMMAND_INVITE_CREATE};
+	static const uint8_t zero[32], user[16] = {1}, body[18] = {2};
+	_cleanup_(buf_release) struct buf statement = BUF_INIT;
+	struct command append = {.type = COMMAND_IDENTITY_APPEND};
+	uint8_t hash[32];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(samples); i++) {
+		bool found = false;
+
+		for (size_t j = 0; j < ARRAY_SIZE(refused); j++) {
+			found |= refused[j] == samples[i].type;
+		}
+		if (command_passes_floor(&samples[i]) == found) {
+			fail_msg("%s", command_name(samples[i].type));
+		}
+	}
+	/* A lost device is shut out however full the disks are. */
+	for (unsigned type = IDENTITY_GENESIS; type <= IDENTITY_POLICY; type++) {
+		buf_clear(&statement);
+		fixture_statement(
+			"KID1", type, user, 3, zero, bytes_of(body, sizeof body), &statement, hash);
+		append.identity_append.statement = buf_bytes(&statement);
+		assert_int_equal(command_passes_floor(&append), type == IDENTITY_DEVICE_REVOKE);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -451,6 +486,7 @@ int main(void)
 		cmocka_unit_test(test_commit_limits),
 		cmocka_unit_test(test_payload),
 		cmocka_unit_test(test_what_a_deletion_is),
+		cmocka_unit_test(test_what_passes_the_floor),
 		cmocka_unit_test(test_reply),
 	};
 

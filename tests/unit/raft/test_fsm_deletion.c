@@ -210,6 +210,52 @@ static void test_quota(void **state)
 	assert_int_equal(fixture_machine_run(&w->m, buf_bytes(&bytes)), KLUIS_EQUOTA);
 }
 
+static void commit_pages(struct person_rig *w, struct fixture_client *c, struct bytes entries)
+{
+	_cleanup_(buf_release) struct buf bytes = BUF_INIT;
+
+	fixture_commit(c, entries, 2, false, &bytes);
+	assert_int_equal(fixture_machine_run(&w->m, buf_bytes(&bytes)), 0);
+	fixture_committed(c, entries);
+}
+
+static struct vault_row vault_of(struct person_rig *w, const struct fixture_client *c)
+{
+	struct kv_view *view = person_view(w);
+	struct vault_row vault;
+
+	assert_int_equal(vault_store_get(view, c->vault_id, &vault, NULL), 0);
+	kv_view_free(view);
+	return vault;
+}
+
+/* A vault knows what its current pages take, unless it was made before that was counted. */
+static void test_bytes_are_counted(void **state)
+{
+	struct person_rig *w = *state;
+	_cleanup_(buf_release) struct buf entries = BUF_INIT, stage = BUF_INIT;
+	struct fixture_client c;
+
+	give_a_vault(w, &c);
+	assert_true(vault_of(w, &c).counted && vault_of(w, &c).bytes == 0);
+	fixture_stage(&c, 1, 1, 13, 2, &stage);
+	assert_int_equal(fixture_machine_run(&w->m, buf_bytes(&stage)), 0);
+	fixture_entry(&c, 0, 1, 12, 1, false, &entries);
+	fixture_entry(&c, 1, 1, 13, 2, true, &entries);
+	commit_pages(w, &c, buf_bytes(&entries));
+	assert_true(vault_of(w, &c).bytes == 4096 + 144 + 8192 + 144);
+	buf_clear(&entries);
+	fixture_entry(&c, 0, 2, 14, 3, false, &entries);
+	fixture_entry(&c, 1, 2, 0, 4, false, &entries); /* A tombstone. */
+	commit_pages(w, &c, buf_bytes(&entries));
+	assert_true(vault_of(w, &c).bytes == 16384 + 144 + 144);
+	assert_false(vault_of(w, &w->service).counted);
+	buf_clear(&entries);
+	fixture_entry(&w->service, 0, 1, 12, 1, false, &entries);
+	commit_pages(w, &w->service, buf_bytes(&entries));
+	assert_true(!vault_of(w, &w->service).counted && vault_of(w, &w->service).bytes == 0);
+}
+
 static void test_notes(void **state)
 {
 	struct person_rig *w = *state;
@@ -270,6 +316,7 @@ int main(void)
 		T(test_small_steps),
 		T(test_operator),
 		T(test_quota),
+		T(test_bytes_are_counted),
 		T(test_notes),
 		T(test_log_expires),
 	};
