@@ -8,7 +8,12 @@
 /* Between the two alphabets of RFC 4648, sections 4 and 5. */
 static char ssh_base64_swap(char c, const char *from, const char *to)
 {
-	return c == from[0] ? to[0] : c == from[1] ? to[1] : c;
+	for (unsigned i = 0; i < 2; i++) {
+		if (c == from[i]) {
+			return to[i];
+		}
+	}
+	return c;
 }
 
 int ssh_host_key_parse(const char *line, struct buf *to)

@@ -111,6 +111,9 @@ static int take_write_work(struct op *op)
 		kv_view_free(view);
 		kv_close(kv);
 	}
+	if (rc == KLUIS_ECORRUPT) {
+		replica_doubt(job->replica, job->take.err.text); /* Its files are the store's. */
+	}
 	if (file_remove_tree(job->checkpoint_dir, NULL) != 0) {
 		log_warn("op=backup_take path=%s is left behind, ignoring", job->checkpoint_dir);
 	}

@@ -122,11 +122,11 @@ void replica_read_end(struct replica *replica);
  * nothing that it decided. Any thread, at once. */
 bool replica_quarantined(const struct replica *replica);
 
-/* What was read from the store is not what was written there: `what` says it, for log and alarm. To
- * be called between replica_read_begin() and its end. From now on this node reports a state that is
- * nobody's, so that a majority that agrees on another one quarantines it and its store is replaced
- * by a peer's: never more nodes at once than a majority can do without, whatever they have found.
- * Any thread. */
+/* What was read from the store is not what was written there: `what` says it, for log and alarm.
+ * Best called between replica_read_begin() and its end: behind it the store may be another one.
+ * From now on this node reports a state that is nobody's, so that a majority that agrees on another
+ * one quarantines it and its store is replaced by a peer's: never more nodes at once than a
+ * majority can do without, whatever they have found. Any thread. */
 void replica_doubt(struct replica *replica, const char *what);
 
 /* Why a peer is refused although its certificate is right. */

@@ -111,18 +111,18 @@ class Corrupt(Victim, unittest.TestCase):
     # --- the store ---
 
     def test_store_of_a_stopped_node(self):
-        for pattern in ("*.sst", "*.blob", "MANIFEST-*", "CURRENT", "OPTIONS-*"):
-            for way in WAYS:
-                with self.subTest(pattern=pattern, way=way.__name__):
-                    self.cluster.stop(VICTIM)
-                    paths = sorted((self.data / "db").glob(pattern))
-                    self.assertTrue(paths, "nothing to damage")
-                    for path in paths:
-                        way(path)
-                    did = self.recovers()
-                    print(f"{pattern} {way.__name__}: {did}")
-                    if pattern in ("*.sst", "*.blob", "CURRENT"):
-                        self.assertNotEqual(did, "unharmed")
+        for pattern, way in (*((table, way) for table in ("*.sst", "*.blob") for way in WAYS), ("MANIFEST-*", zeroed), ("MANIFEST-*", cut),
+                             ("CURRENT", flipped), ("OPTIONS-*", zeroed)):
+            with self.subTest(pattern=pattern, way=way.__name__):
+                self.cluster.stop(VICTIM)
+                paths = sorted((self.data / "db").glob(pattern))
+                self.assertTrue(paths, "nothing to damage")
+                for path in paths:
+                    way(path)
+                did = self.recovers()
+                print(f"{pattern} {way.__name__}: {did}", flush=True)
+                if pattern in ("*.sst", "*.blob", "CURRENT"):
+                    self.assertNotEqual(did, "unharmed")
 
     def test_store_of_a_running_node(self):
         """Beneath open files: the read that meets it is refused, and sets off the repair."""
@@ -263,19 +263,23 @@ class Corrupt(Victim, unittest.TestCase):
         c.stop(VICTIM)
         shutil.rmtree(self.data / "db")
         self.rebuild()
-        planted = 0
+        planted = {}
         for number, site in enumerate(s for s in SITES if s != VICTIM):
+            c.stop(site)  # It writes out what it has in memory.
+            c.start(site)
             left = self.data / "catchup" / f"{number:032x}" / "db"
             left.mkdir(parents=True)
-            for path in (c.site_dir(site) / "data" / "db").iterdir():
-                if path.suffix in (".sst", ".blob"):
-                    shutil.copy2(path, left)
-                    flipped(left / path.name)
-                    planted += 1
-        self.assertGreater(planted, 5)
+            for path in (c.site_dir(site) / "data" / "db").glob("*.blob"):
+                shutil.copy2(path, left)
+                flipped(left / path.name)
+                planted.setdefault((path.name, path.stat().st_size), []).append((left / path.name).read_bytes())
         mark = c.log_mark(VICTIM)
         c.spawn(VICTIM)
         c.wait_log(VICTIM, mark, "op=rebuild state=done", 90)
+        same = [path for path in (self.data / "db").glob("*.blob") if (path.name, path.stat().st_size) in planted]
+        self.assertTrue(same, "no file of the same name and size was planted")
+        for path in same:
+            self.assertNotIn(path.read_bytes(), planted[path.name, path.stat().st_size])
         self.whole_again()
         wait_until("what was left is gone", 60, lambda: not list((self.data / "catchup").glob("0000*")))
 

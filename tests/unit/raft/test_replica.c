@@ -571,6 +571,56 @@ static void test_a_restored_store_begins_a_new_log(void **state)
 	replica_rig_release(&rig);
 }
 
+/* A log that begins behind one of the two stores, with the other one put in its place. */
+static void expect_refused(struct replica_rig *rig, unsigned node, char *const store[2],
+	unsigned begun, const char *text)
+{
+	_cleanup_(x_freep) char *data = replica_rig_path(rig, node, "data");
+	_cleanup_(x_freep) char *db = replica_rig_path(rig, node, "data/db");
+	struct err e = {0};
+
+	assert_int_equal(rename(store[begun], db), 0);
+	assert_int_equal(replica_bootstrap_restored(data, node + 1, rig->servers, 2, &e), 0);
+	assert_int_equal(rename(db, store[begun]), 0);
+	assert_int_equal(rename(store[1 - begun], db), 0);
+	assert_int_equal(replica_rig_try_start(rig, node, &e), KLUIS_ECORRUPT);
+	if (strstr(e.text, text) == NULL) {
+		fail_msg("%s", e.text);
+	}
+	assert_int_equal(rename(db, store[1 - begun]), 0);
+}
+
+/* An old copy of the store beside a log that does not reach back to it, and an old copy of the log
+ * beside a store that is further. */
+static void test_old_copies(void **state)
+{
+	struct fixture_client c;
+	struct replica_rig old, rig;
+	uint64_t first, second, term;
+	char *store[2];
+
+	(void)state;
+	replica_rig_init(&old, 1, 1);
+	replica_rig_init(&rig, 2, 0);
+	for (unsigned i = 0; i < 2; i++) {
+		rig.servers[i].vote = REPLICA_VOTER;
+		store[i] = x_asprintf("%s/store-%u", rig.dir, i);
+	}
+	replica_rig_start_all(&old);
+	begin(&old, 0, &c);
+	first = copy_stores(&old, 0, &store[0], 1, &term);
+	assert_int_equal(stage(&old, 0, &c, 12, 1, TIMEOUT_MS), 0);
+	second = copy_stores(&old, 0, &store[1], 1, &term);
+	assert_true(second > first);
+	replica_rig_release(&old);
+	expect_refused(&rig, 0, store, 1,
+		"the store is an old copy; 'kluisd rebuild' replaces it by a peer's");
+	expect_refused(&rig, 1, store, 0, "the log is an old copy");
+	free(store[0]);
+	free(store[1]);
+	replica_rig_release(&rig);
+}
+
 /* What stands on disk after the point of no return: with the store not yet moved, and moved. */
 static void make_install(struct replica_rig *rig, unsigned node, uint64_t index, uint64_t term)
 {
@@ -683,6 +733,7 @@ int main(void)
 		cmocka_unit_test(test_a_standby_that_is_cut_off_knows),
 		cmocka_unit_test(test_read_only_below_the_floor),
 		cmocka_unit_test(test_a_restored_store_begins_a_new_log),
+		cmocka_unit_test(test_old_copies),
 		cmocka_unit_test(test_an_install_cut_short_is_ended),
 		cmocka_unit_test(test_an_install_is_ended_once),
 		cmocka_unit_test(test_six_nodes_two_of_them_far_behind),
