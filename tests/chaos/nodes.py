@@ -221,12 +221,12 @@ class Nodes:
         """The site that leads; of several that believe so, the one of the highest term. None: nobody."""
         best = (0, None)
         for site in SITES:
-            status, body = self.admin(site, "/v1/sys/status", timeout=0.5) if self.running(site) else (0, None)
+            status, body = self.admin(site, "/v1/sys/status", timeout=1) if self.running(site) else (0, None)
             if status == 200 and body["role"] == "leader":
                 best = max(best, (body["term"], site))
         return best[1]
 
-    def wait_leader(self, seconds=15):
+    def wait_leader(self, seconds=30):
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             site = self.leader()

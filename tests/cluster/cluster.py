@@ -135,7 +135,7 @@ class Cluster:
     def refused(self, site, *words, config=None):
         """Runs kluisd where it must not run: (exit status, what it said). A node that goes on running is a failure."""
         command = [str(self.kluisd), *words, "--config", str(config or self.site_dir(site) / "kluisd.ini")]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
         return done.returncode, done.stderr
 
     def log(self, site):
@@ -144,7 +144,7 @@ class Cluster:
     def log_mark(self, site):
         return (self.site_dir(site) / "kluisd.log").stat().st_size
 
-    def wait_log(self, site, mark, text, seconds=15):
+    def wait_log(self, site, mark, text, seconds=30):
         """The first line with `text` behind the mark."""
         def line():
             with open(self.site_dir(site) / "kluisd.log", "rb") as log:
@@ -179,7 +179,28 @@ class Cluster:
                 return site
         return None
 
-    def wait_leader(self, seconds=15, other_than=None):
+    def lead(self, site, seconds=60):
+        """Until that voter leads. Each transfer may fail: it is asked for while leadership moves by itself."""
+        def leads():
+            if self.leader() == site:
+                return True
+            leader = self.leader()
+            if leader is not None and leader != site:
+                self.ctl(leader, "leader", "transfer", site, check=False)
+            return False
+        wait_until(f"{site} leads", seconds, leads)
+
+    def lead_elsewhere(self, site, seconds=60):
+        """Until another one than that site leads; which one."""
+        def leads():
+            leader = self.leader()
+            if leader == site:
+                self.ctl(site, "leader", "transfer", check=False)
+                return None
+            return leader
+        return wait_until(f"another one than {site} leads", seconds, leads)
+
+    def wait_leader(self, seconds=30, other_than=None):
         def other():
             site = self.leader()
             return site if site != other_than else None

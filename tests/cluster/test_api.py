@@ -125,13 +125,21 @@ class Api(unittest.TestCase):
 
     def test_one_cluster(self):
         """All six say the same of the cluster, and name each other."""
-        seen = [json.loads(self.curl(site, "/.well-known/kluis.json")[2]) for site in SITES]
+        def seen_by_all():
+            return [json.loads(self.curl(site, "/.well-known/kluis.json")[2]) for site in SITES]
+        # Each node announces itself when it is ready: not all have when the first is.
+        wait_until("all have said where they are", 30, lambda: all(
+            {e for s in value["sites"] for e in s["endpoints"]} == {self.cluster.url(s) for s in SITES} for value in seen_by_all()))
+        seen = seen_by_all()
         for value in seen[1:]:
             self.assertEqual(value, seen[0])
         self.assertEqual([s["site"] for s in sorted(seen[0]["sites"], key=lambda s: s["node"])], SITES)
         self.assertEqual({e for s in seen[0]["sites"] for e in s["endpoints"]}, {self.cluster.url(s) for s in SITES})
-        roles = [json.loads(self.curl(site, "/readyz")[2])["role"] for site in SITES]
-        self.assertEqual(sorted(roles), ["leader", "standby", "voter", "voter", "voter", "voter"])
+        # An election may be under way: some have no leader then, or two say it is them.
+        def roles():
+            return sorted(json.loads(self.curl(site, "/readyz")[2]).get("role", "none") for site in SITES)
+        wait_until("one leads, four vote, one stands by", 60,
+                   lambda: roles() == ["leader", "standby", "voter", "voter", "voter", "voter"])
 
     def test_scripts_of_interop(self):
         """The script that runs against the API alone holds against a node of a cluster, a follower, too."""

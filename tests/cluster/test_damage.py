@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Torn and flipped bytes in a node's files: a torn tail is cut, damage is refused by file and offset, and the others serve."""
-import json
 import os
+import pathlib
 import shutil
+import signal
 import struct
 import unittest
 
@@ -48,7 +49,18 @@ class Damage(Victim, unittest.TestCase):
         def ends_in_mark():
             last = Segment(sorted(log.glob("segment-*"))[-1])
             return last.records and last.data[last.records[-1][0] + 12] == MARK
-        wait_until("a mark at the end of the idle log", 20, ends_in_mark)
+
+        def stopped_at_a_mark():
+            """Nothing is written any more when it is looked at: reports and the clock's commands come at any time."""
+            pid = self.cluster.pid(VICTIM)
+            os.kill(pid, signal.SIGSTOP)
+            wait_until("all threads stand still", 10, lambda: all(
+                path.read_text().rpartition(")")[2].split()[0] == "T" for path in pathlib.Path(f"/proc/{pid}/task").glob("*/stat")))
+            if ends_in_mark():
+                return True
+            os.kill(pid, signal.SIGCONT)
+            return False
+        wait_until("a mark at the end of the idle log", 60, stopped_at_a_mark)
         data = self.down(kill=True)
         last = self.segments(data)[-1]
         at, size = last.records[-1]
@@ -136,15 +148,13 @@ class Damage(Victim, unittest.TestCase):
         c = self.cluster
         vote = c.site_dir(VICTIM) / "data" / "log" / "vote"
         old = vote.read_bytes()
-        leader = c.wait_leader()
+        leader = c.lead_elsewhere(VICTIM)
         c.kill(leader)
         self.addCleanup(c.start, leader)
         c.wait_leader(other_than=leader)
         name, data = self.put()
         wait_until("it has the new term", 20, lambda: c.get(VICTIM, "/readyz")[0] == 200)
         self.check_file(name, data, VICTIM)
-        if leader == VICTIM:
-            c.start(VICTIM)
         c.start(leader)
         directory = self.down()
         (directory / "log" / "vote").write_bytes(old)

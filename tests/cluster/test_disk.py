@@ -80,7 +80,7 @@ class Disk(unittest.TestCase):
             (c.top / "kept").write_bytes(b"kept" * 1000)
             c.client("put", c.top / "kept", "v:/kept", profile=self.profile)
             other = next(s for s in VOTERS if s != leader)
-            self.lead(leader)
+            c.lead(leader)
             mark = c.log_mark(leader)
             there[leader].fill(20 * MIB)
             c.wait_log(leader, mark, "read_only=1")
@@ -177,7 +177,7 @@ class Disk(unittest.TestCase):
         c.stop(leader)
         c.spawn(leader, env)
         c.wait_ready()
-        self.lead(leader)
+        c.lead(leader)
         puts = self.puts("slow", [s for s in SITES if s != leader])
         puts.more(10)
         before = sorted(puts.took)[len(puts.took) // 2]
@@ -191,7 +191,7 @@ class Disk(unittest.TestCase):
         puts.end()
         print(f"put at another site: {before:.2f} s, with a slow leader {during:.2f} s, at worst {worst:.2f} s; leader then: {still}")
         self.assertLess(during, before + 1.2)
-        self.assertLess(worst, 5)
+        self.assertLess(worst, max(5, 10 * before))
         self.check_all(puts, leader)
         self.wait_one_hash()
 
@@ -200,14 +200,6 @@ class Disk(unittest.TestCase):
 
     def status(self, site):
         return json.loads(self.cluster.ctl(site, "-o", "json", "status").stdout)["items"][0]
-
-    def lead(self, site):
-        for _ in range(40):
-            if self.cluster.leader() == site:
-                return
-            self.cluster.ctl(self.cluster.wait_leader(), "leader", "transfer", site, check=False)
-            time.sleep(0.25)
-        self.fail(f"{site} does not lead")
 
 
 if __name__ == "__main__":

@@ -191,7 +191,7 @@ class Members(unittest.TestCase):
     def test_2_drained_then_stopped(self):
         c = self.cluster
         leader = c.wait_leader()
-        node = next(n for n, row in self.members("ams").items() if row["leader"])
+        node = next(n for n, row in self.members("ams").items() if row["site"] == leader)
         self.ctl("member", "drain", leader, site=leader)
         members = self.members(leader)
         self.assertEqual((members[node]["role"], members[node]["state"]), ("standby", "drained"))
@@ -233,10 +233,7 @@ class Members(unittest.TestCase):
 
     def test_4_removed_while_it_runs(self):
         c = self.cluster
-        leader = c.wait_leader()
-        if leader == "gro":
-            c.ctl("gro", "leader", "transfer")
-            leader = c.wait_leader(other_than="gro")
+        leader = c.lead_elsewhere("gro")
         mark = c.log_mark("gro")
         self.ctl("member", "remove", "gro", "--yes", site=leader)
         c.wait_log("gro", mark, "node 5 was removed from the cluster", 20)

@@ -126,9 +126,7 @@ class Wiped(unittest.TestCase):
 
     def test_3_acknowledged_write_and_a_wiped_voter(self):
         c = self.cluster
-        if c.wait_leader() in ("ein", "gro", "mst"):
-            c.ctl(c.wait_leader(), "leader", "transfer", "1")
-            wait_until("ams leads", 15, lambda: c.leader() == "ams")
+        c.lead("ams")
         self.kill("mst", "ein", "gro")
         content = self.put("acknowledged")
         self.kill("ams", "rtd", "utr")
@@ -137,11 +135,11 @@ class Wiped(unittest.TestCase):
         marks = {site: c.log_mark(site) for site in ("ein", "gro")}
         self.spawn("ein", "gro")
         self.check_ends("utr", "node 3 was initialised anew", "new id")
-        wait_until("one of the two was dialled by it and says so", 10, lambda: any(
+        wait_until("one of the two was dialled by it and says so", 30, lambda: any(
             "node 3 was initialised anew" in c.log(site)[marks[site]:] for site in marks))
         told = next(site for site in marks if "node 3 was initialised anew" in c.log(site)[marks[site]:])
         # The status is a copy, taken some times a second.
-        check = wait_until(f"the alarm at {told}", 10, lambda: next(
+        check = wait_until(f"the alarm at {told}", 30, lambda: next(
             (row for row in [self.members_check(told)] if not row["ok"]), None))
         self.assertIn("node 3 was initialised anew", check["text"])
         self.check_alarm(told, "members")
