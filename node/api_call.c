@@ -408,6 +408,12 @@ static unsigned step_applied(struct op *op)
 		call->rc = KLUIS_EUNKNOWN_OUTCOME;
 		return CALL_REPLY;
 	}
+	if (rc == 0 && call->route->answered != NULL) {
+		call_reset(call);
+		if (call->route->answered(call)) {
+			return CALL_REPLY;
+		}
+	}
 	if (call->route->applied != NULL &&
 		(rc == 0 || rc == KLUIS_EPRECONDITION || rc == KLUIS_ECONFLICT)) {
 		call_reset(call);
@@ -548,7 +554,10 @@ static void call_done(struct op *op)
 	call->req->more_cb = NULL;
 	http_request_unref(call->req);
 	for (size_t i = 0; i < ARRAY_SIZE(call->text); i++) {
-		secret_buf_release(&call->text[i]);
+		if (!call->text_is_open) {
+			secret_clear(call->text[i].data, call->text[i].cap);
+		}
+		buf_release(&call->text[i]);
 	}
 	buf_release(&call->cursor);
 	buf_release(&call->since);

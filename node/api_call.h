@@ -39,8 +39,9 @@ struct api_call {
 	/* What a route's parse leaves for its later steps. */
 	uint8_t vault_id[16], id[16], device_id[16], hash[32];
 	uint64_t page_no, revision, number;
-	struct buf text[4];
-	void *extra; /* From call_extra(). */
+	struct buf text[4]; /* Cleared with the call ... */
+	bool text_is_open;  /* ... unless it holds what everybody may see: large ciphertext. */
+	void *extra;	    /* From call_extra(). */
 	size_t extra_bytes;
 
 	/* During read, check, applied, more. */

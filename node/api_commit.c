@@ -1,4 +1,5 @@
 /* Writing: commits of many pages, of one page, and pages uploaded ahead. */
+#include <assert.h>
 #include <string.h>
 
 #include "base/text.h"
@@ -31,6 +32,7 @@ static int commit_parse_head(struct api_call *call, struct bytes head)
 		return call_fail(call, KLUIS_EINVAL, "the head is of another vault");
 	}
 	buf_append_bytes(&call->text[COMMIT_HEAD], head);
+	call->text_is_open = true;
 	return 0;
 }
 
@@ -105,23 +107,16 @@ int commit_check(struct api_call *call)
 	return 0;
 }
 
-static int committed_json(struct api_call *call, int status)
+static void committed_json(struct api_call *call, int status, const struct command_reply *reply)
 {
-	struct command_reply reply;
-	json_t *body;
-	int rc = call_reply(call, &reply);
+	json_t *body = json_object();
 
-	if (rc != 0) {
-		return rc;
-	}
-	body = json_object();
-	json_put(body, "seq", json_make_number(reply.number));
-	json_put(body, "head_hash", json_make_hash(reply.hash));
+	json_put(body, "seq", json_make_number(reply->number));
+	json_put(body, "head_hash", json_make_hash(reply->hash));
 	if (call->etag[0] == '\0') {
-		etag_format(reply.number, reply.hash, call->etag);
+		etag_format(reply->number, reply->hash, call->etag);
 	}
 	call_json(call, status, body);
-	return 0;
 }
 
 /* Where the vault stands now, for a client that has to rebase; only for one who may see it. */
@@ -142,11 +137,20 @@ static int commit_show_head(struct api_call *call)
 	return rc == KLUIS_EAGAIN ? rc : 0;
 }
 
+bool commit_answered(struct api_call *call)
+{
+	struct command_reply reply;
+
+	call->rc = call_reply(call, &reply);
+	if (call->rc == 0) {
+		committed_json(call, 200, &reply);
+	}
+	return true;
+}
+
 int commit_applied(struct api_call *call)
 {
-	if (call->rc == 0) {
-		return committed_json(call, 200);
-	}
+	assert(call->rc != 0);
 	return commit_show_head(call) == KLUIS_EAGAIN ? KLUIS_EAGAIN : call->rc;
 }
 
@@ -308,15 +312,44 @@ static int page_put_refused(struct api_call *call)
 	return rc;
 }
 
-int page_put_applied(struct api_call *call)
+static void page_put_reply(
+	struct api_call *call, const uint8_t page_hash[32], const struct command_reply *reply)
 {
 	const struct commit_in *in = call->extra;
+
+	etag_format(call->revision, page_hash, call->etag);
+	committed_json(call, in->create ? 201 : 200, reply);
+}
+
+/* The state machine tells the page's hash when it has just taken it; of a head that was stored
+ * before it says nothing of the kind. */
+bool page_put_answered(struct api_call *call)
+{
+	static const uint8_t none[32];
+	struct command_reply reply;
+	uint8_t hash[32];
+
+	call->rc = call_reply(call, &reply);
+	if (call->rc != 0) {
+		return true;
+	}
+	command_reply_page_hash(&reply, hash);
+	if (memcmp(hash, none, sizeof hash) == 0) {
+		return false;
+	}
+	page_put_reply(call, hash, &reply);
+	return true;
+}
+
+int page_put_applied(struct api_call *call)
+{
+	struct command_reply reply;
 	uint8_t hash[32];
 	bool stored;
-	int rc;
+	int rc = call->rc == 0 ? call_reply(call, &reply) : page_put_refused(call);
 
-	if (call->rc != 0) {
-		return page_put_refused(call);
+	if (rc != 0) {
+		return rc;
 	}
 	hash_sha256(call_body(call), hash);
 	rc = page_put_is_stored(call, hash, &stored);
@@ -326,8 +359,8 @@ int page_put_applied(struct api_call *call)
 	if (!stored) {
 		return call_fail(call, KLUIS_ECONFLICT, "this head is stored, with another page");
 	}
-	etag_format(call->revision, hash, call->etag);
-	return committed_json(call, in->create ? 201 : 200);
+	page_put_reply(call, hash, &reply);
+	return 0;
 }
 
 /* Pages ahead of their commit. */

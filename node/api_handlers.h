@@ -57,10 +57,12 @@ int pages_get_more(struct api_call *call);
 
 int page_put_parse(struct api_call *call);
 int page_put_read(struct api_call *call);
+bool page_put_answered(struct api_call *call);
 int page_put_applied(struct api_call *call);
 int commit_parse(struct api_call *call);
 int commit_read(struct api_call *call);
 int commit_check(struct api_call *call); /* Of page_put, too. */
+bool commit_answered(struct api_call *call);
 int commit_applied(struct api_call *call);
 int staged_put_parse(struct api_call *call);
 int staged_put_read(struct api_call *call);

@@ -46,6 +46,9 @@ struct route {
 	int (*check)(struct api_call *call);
 	/* On the loop: begins something asynchronous that is no command; call_resume() ends it. */
 	int (*begin)(struct api_call *call);
+	/* After call->command was applied with success. True: the reply is made from the state
+	 * machine's answer alone, and `applied` is not asked. */
+	bool (*answered)(struct api_call *call);
 	/* On a new view, as read, after call->command was applied: call->propose.rc says how. */
 	int (*applied)(struct api_call *call);
 	/* On the loop, once, when all went well and before the reply. */

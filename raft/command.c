@@ -224,6 +224,18 @@ bool commit_is_deletion(struct bytes entries, size_t max)
 	return tombstones > 0 && bytes <= max;
 }
 
+void command_reply_set_page_hash(struct command_reply *reply, const uint8_t hash[32])
+{
+	memcpy(reply->id, hash, sizeof reply->id);
+	memcpy(reply->second_id, hash + sizeof reply->id, sizeof reply->second_id);
+}
+
+void command_reply_page_hash(const struct command_reply *reply, uint8_t ret_hash[32])
+{
+	memcpy(ret_hash, reply->id, sizeof reply->id);
+	memcpy(ret_hash + sizeof reply->id, reply->second_id, sizeof reply->second_id);
+}
+
 void command_reply_encode(const struct command_reply *reply, struct buf *to)
 {
 	buf_put_u8(to, COMMAND_VERSION);

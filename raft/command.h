@@ -298,6 +298,10 @@ struct command_reply {
 	uint64_t number;
 	uint8_t hash[32];
 };
+/* Of a commit of one page, kept in both ids: the page's SHA-256. Zero when the head was stored
+ * before, whatever came with it. */
+void command_reply_set_page_hash(struct command_reply *reply, const uint8_t hash[32]);
+void command_reply_page_hash(const struct command_reply *reply, uint8_t ret_hash[32]);
 enum { COMMAND_REPLY_BYTES = 1 + 16 + 16 + 8 + 32 };
 void command_reply_encode(const struct command_reply *reply, struct buf *to);
 KLUIS_MUST_CHECK int command_reply_decode(struct bytes bytes, struct command_reply *ret_reply);

@@ -251,6 +251,9 @@ static int commit_page(struct apply *a, struct commit *m, const struct commit_en
 		.page_no = row.page_no, .revision = row.revision, .key_epoch = row.key_epoch};
 	memcpy(listed.leaf, row.leaf, 32);
 	head_page_encode(&listed, &m->pages);
+	if (m->c->n_entries == 1) {
+		command_reply_set_page_hash(&a->reply, row.hash);
+	}
 	return page_store_commit(a->txn, m->c->vault_id, &current, &row,
 		staged ? bytes_of(NULL, 0) : entry->bytes, a->now_ms + VERSIONS_KEPT_MS,
 		m->c->purge, a->e);

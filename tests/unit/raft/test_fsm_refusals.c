@@ -71,18 +71,30 @@ static void test_commit_succeeds_and_repeats(void **state)
 	struct world *w = *state;
 	_cleanup_(buf_release) struct buf entries = BUF_INIT, command = BUF_INIT;
 	struct command_reply first, again;
+	struct commit_entry entry;
+	struct bytes left;
 	struct position before;
+	uint8_t page[32], told[32], none[32] = {0};
 
 	good_entries(w, &entries);
+	left = buf_bytes(&entries);
+	assert_true(commit_entry_next(&left, &entry));
+	hash_sha256(entry.bytes, page);
 	fixture_commit(&w->c, buf_bytes(&entries), 2, false, &command);
 	expect(w, &command, 0);
 	first = fixture_machine_reply(&w->m);
 	assert_true(first.number == w->c.seq + 1);
 	assert_memory_equal(first.hash, w->c.next_hash, 32);
+	command_reply_page_hash(&first, told);
+	assert_memory_equal(told, page, 32);
 	before = *fsm_position(w->m.fsm);
-	expect(w, &command, 0); /* The identical head again: the first answer, nothing written. */
+	/* The identical head again: the first answer, but nothing of a page; nothing written. */
+	expect(w, &command, 0);
 	again = fixture_machine_reply(&w->m);
-	assert_memory_equal(&first, &again, sizeof first);
+	assert_true(again.number == first.number);
+	assert_memory_equal(first.hash, again.hash, 32);
+	command_reply_page_hash(&again, told);
+	assert_memory_equal(told, none, 32);
 	assert_memory_equal(before.state_hash, fsm_position(w->m.fsm)->state_hash, 32);
 }
 
