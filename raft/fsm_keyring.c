@@ -135,13 +135,23 @@ int apply_put_credentials(
 	return 0;
 }
 
-static int keyring_person(
-	struct apply *a, const struct session_row *session, struct person_row *ret_person)
+/* The person of the session. 1: this very keyring is stored, and the first answer stands. 0: go on.
+ */
+static int keyring_begin(struct apply *a, const struct session_row *session, struct bytes object,
+	struct person_row *ret_person)
 {
 	int rc = person_store_get(a->view, session->user_id, ret_person, a->e);
 
-	return rc == KLUIS_ENOTFOUND ? err_set(a->e, KLUIS_EFORBIDDEN, "not a person's account")
-				     : rc;
+	if (rc != 0) {
+		return rc == KLUIS_ENOTFOUND
+			       ? err_set(a->e, KLUIS_EFORBIDDEN, "not a person's account")
+			       : rc;
+	}
+	if (!keyring_is_stored(ret_person, object)) {
+		return 0;
+	}
+	keyring_reply(a, ret_person);
+	return 1;
 }
 
 int apply_keyring_put(struct apply *a, const struct command_keyring_put *c)
@@ -151,15 +161,9 @@ int apply_keyring_put(struct apply *a, const struct command_keyring_put *c)
 	struct person_row person;
 	int rc = apply_device_session(a, &c->session, &session);
 
-	if (rc == 0) {
-		rc = keyring_person(a, &session, &person);
-	}
+	rc = rc != 0 ? rc : keyring_begin(a, &session, c->keyring, &person);
 	if (rc != 0) {
-		return rc;
-	}
-	if (keyring_is_stored(&person, c->keyring)) {
-		keyring_reply(a, &person);
-		return 0;
+		return rc > 0 ? 0 : rc;
 	}
 	rc = keyring_read(a, c->keyring, &person, &keyring);
 	rc = rc != 0 ? rc : apply_writable(a);
@@ -245,15 +249,9 @@ int apply_password_change(struct apply *a, const struct command_password_change 
 	struct person_row person;
 	int rc = password_session(a, &c->session, &session);
 
-	if (rc == 0) {
-		rc = keyring_person(a, &session, &person);
-	}
+	rc = rc != 0 ? rc : keyring_begin(a, &session, c->keyring, &person);
 	if (rc != 0) {
-		return rc;
-	}
-	if (keyring_is_stored(&person, c->keyring)) {
-		keyring_reply(a, &person);
-		return 0;
+		return rc > 0 ? 0 : rc;
 	}
 	return password_run(a, c, &session, &person);
 }

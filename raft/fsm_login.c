@@ -71,13 +71,30 @@ static int login_open(struct apply *a, const struct command_person_login *c)
 	return rc == 0 ? apply_access(a, &row, ACCESS_LOGIN, bytes_of(a->reply.id, 16)) : rc;
 }
 
+/* Whose failures a login is held against. */
+struct login_guard {
+	unsigned kind;
+	uint8_t id[16];
+};
+
+static struct login_guard login_guard_of(const struct command_person_login *c)
+{
+	struct login_guard guard = {.kind = GUARD_PASSWORD};
+
+	if (login_by_device(c->device_id)) {
+		guard.kind = GUARD_DEVICE;
+		guard_device_id(c->user_id, c->device_id, guard.id);
+	} else {
+		memcpy(guard.id, c->user_id, sizeof guard.id);
+	}
+	return guard;
+}
+
 int apply_person_login(struct apply *a, const struct command_person_login *c)
 {
-	bool device = login_by_device(c->device_id);
-	unsigned kind = device ? GUARD_DEVICE : GUARD_PASSWORD;
-	const uint8_t *id = device ? c->device_id : c->user_id;
+	struct login_guard guard = login_guard_of(c);
 	struct person_row person;
-	int rc = guard_store_check(a->view, kind, id, a->now_ms, NULL, a->e);
+	int rc = guard_store_check(a->view, guard.kind, guard.id, a->now_ms, NULL, a->e);
 
 	if (rc == 0) {
 		rc = login_person(a, c->user_id, c->credential, &person);
@@ -88,68 +105,93 @@ int apply_person_login(struct apply *a, const struct command_person_login *c)
 	if (rc == 0) {
 		rc = login_open(a, c);
 	}
-	return rc == 0 ? guard_store_clear(a->txn, kind, id, a->e) : rc;
+	return rc == 0 ? guard_store_clear(a->txn, guard.kind, guard.id, a->e) : rc;
 }
 
-/* A failure for the owner to see, by somebody who proved nothing. */
-static int login_log_failure(struct apply *a, const uint8_t user_id[16],
-	const struct guard_row *guard, enum access_event event)
+/* A failure against somebody, or nobody. */
+struct login_failure {
+	unsigned kind;
+	uint8_t id[16], user_id[16], device_id[16]; /* device_id: zero if it was of none. */
+	bool stranger;
+};
+
+/* For the owner to see, by somebody who proved nothing. */
+static int login_log_failure(struct apply *a, const struct login_failure *f)
 {
-	struct access_row row = {.event = (uint8_t)event};
+	struct access_row row = {
+		.event = f->kind == GUARD_CODE ? ACCESS_SECOND_FACTOR_FAILED : ACCESS_LOGIN_FAILED};
 	struct person_row person;
-	int rc = person_store_get(a->view, user_id, &person, a->e);
+	int rc = person_store_get(a->view, f->user_id, &person, a->e);
 
 	if (rc != 0) {
 		return rc == KLUIS_ENOTFOUND ? 0 : rc;
 	}
-	memcpy(row.user_id, user_id, 16);
-	if (guard->kind == GUARD_DEVICE) {
-		memcpy(row.device_id, guard->id, 16);
-	}
+	memcpy(row.user_id, f->user_id, 16);
+	memcpy(row.device_id, f->device_id, 16);
 	return apply_access_row(a, &row);
 }
 
-static int login_fail(struct apply *a, unsigned kind, const uint8_t id[16],
-	const uint8_t user_id[16], bool stranger)
+static int login_fail(struct apply *a, const struct login_failure *f)
 {
 	struct guard_row guard;
-	int rc = guard_store_check(a->view, kind, id, a->now_ms, NULL, a->e);
+	int rc = guard_store_check(a->view, f->kind, f->id, a->now_ms, NULL, a->e);
 
 	if (rc == 0) {
-		rc = guard_store_fail(a->txn, kind, id, stranger, a->now_ms, &guard, a->e);
+		rc = guard_store_fail(a->txn, f->kind, f->id, f->stranger, a->now_ms, &guard, a->e);
 	}
 	if (rc != 0) {
 		return rc;
 	}
 	a->reply.number = guard.blocked_until_ms;
-	return login_log_failure(a, user_id, &guard,
-		kind == GUARD_CODE ? ACCESS_SECOND_FACTOR_FAILED : ACCESS_LOGIN_FAILED);
+	return login_log_failure(a, f);
+}
+
+static int failed_of_device(
+	struct apply *a, const struct command_login_failed *c, struct login_failure *f)
+{
+	struct device_row device;
+
+	guard_device_id(c->user_id, c->id, f->id);
+	memcpy(f->user_id, c->user_id, 16);
+	memcpy(f->device_id, c->id, 16);
+	return device_store_get(a->view, c->user_id, c->id, &device, a->e);
+}
+
+static int failed_of_user(
+	struct apply *a, const struct command_login_failed *c, struct login_failure *f)
+{
+	struct person_row person;
+
+	memcpy(f->id, c->id, 16);
+	memcpy(f->user_id, c->id, 16);
+	return person_store_get(a->view, c->id, &person, a->e);
 }
 
 int apply_login_failed(struct apply *a, const struct command_login_failed *c)
 {
-	struct device_row device;
-	struct person_row person;
-	int rc;
+	struct login_failure f = {.kind = c->kind};
+	int rc = c->kind == GUARD_DEVICE ? failed_of_device(a, c, &f) : failed_of_user(a, c, &f);
 
-	if (c->kind == GUARD_DEVICE) {
-		rc = device_store_get(a->view, c->user_id, c->id, &device, a->e);
-	} else {
-		rc = person_store_get(a->view, c->id, &person, a->e);
-	}
 	if (rc != 0 && rc != KLUIS_ENOTFOUND) {
 		return rc;
 	}
-	return login_fail(a, c->kind, c->id, c->kind == GUARD_DEVICE ? c->user_id : c->id,
-		rc == KLUIS_ENOTFOUND);
+	f.stranger = rc == KLUIS_ENOTFOUND;
+	return login_fail(a, &f);
 }
 
 int apply_code_failed(struct apply *a, const struct command_code_failed *c)
 {
+	struct login_failure f = {.kind = GUARD_CODE};
 	struct session_row session;
 	int rc = session_store_check(a->view, c->session.token_hash, a->now_ms, &session, a->e);
 
-	return rc == 0 ? login_fail(a, GUARD_CODE, session.user_id, session.user_id, false) : rc;
+	if (rc != 0) {
+		return rc;
+	}
+	memcpy(f.id, session.user_id, 16);
+	memcpy(f.user_id, session.user_id, 16);
+	memcpy(f.device_id, session.device_id, 16);
+	return login_fail(a, &f);
 }
 
 int apply_session_upgrade(struct apply *a, const struct command_session_upgrade *c)

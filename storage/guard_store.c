@@ -3,8 +3,17 @@
 #include <assert.h>
 #include <string.h>
 
+#include "crypto/hash.h"
 #include "storage/row.h"
 #include "storage/upkeep_store.h"
+
+void guard_device_id(const uint8_t user_id[16], const uint8_t device_id[16], uint8_t ret_id[16])
+{
+	uint8_t hash[HASH_BYTES];
+
+	HASH_TH(hash, "kluis/v1/guard-device", bytes_of(user_id, 16), bytes_of(device_id, 16));
+	memcpy(ret_id, hash, 16);
+}
 
 static struct row_key guard_key(unsigned kind, const uint8_t id[16])
 {

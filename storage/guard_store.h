@@ -11,8 +11,8 @@
 enum guard_kind {
 	GUARD_PASSWORD = 1, /* id: user id, or the id made up for an unknown name. */
 	GUARD_CODE = 2,	    /* Second factors. id: user id. */
-	GUARD_DEVICE = 3,   /* Logins that an enrolled device proved. id: device id. A stranger's
-			       guesses   do not slow down the owner's own devices. */
+	GUARD_DEVICE = 3,   /* Logins that an enrolled device proved. id: guard_device_id(). A
+			       stranger's   guesses   do not slow down the owner's own devices. */
 	GUARD_RECOVERY = 4, /* As GUARD_PASSWORD. */
 };
 enum {
@@ -34,6 +34,9 @@ struct guard_row {
 void guard_row_encode(const struct guard_row *row, struct buf *to);
 KLUIS_MUST_CHECK int guard_row_decode(
 	struct bytes key, struct bytes value, struct guard_row *ret_row, struct err *e);
+/* TH("kluis/v1/guard-device", user_id, device_id), first 16 bytes: a device id alone is anybody's
+ * to choose, who could then fail in another's name. */
+void guard_device_id(const uint8_t user_id[16], const uint8_t device_id[16], uint8_t ret_id[16]);
 /* Zero failures when there is no row. */
 KLUIS_MUST_CHECK int guard_store_get(const struct kv_view *view, unsigned kind,
 	const uint8_t id[16], struct guard_row *ret_row, struct err *e);

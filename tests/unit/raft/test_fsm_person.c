@@ -350,6 +350,21 @@ static void test_guard_of_a_device(void **state)
 	assert_int_equal(person_events(w, &w->p, ACCESS_LOGIN_FAILED), GUARD_FREE);
 }
 
+/* A device id is anybody's to choose: who takes another's must not slow down its owner. */
+static void test_guard_of_a_namesake(void **state)
+{
+	struct person_rig *w = *state;
+	struct command fail = failed(GUARD_DEVICE, w->p.device_id, w->q.user_id);
+	struct command login = fixture_login(&w->p, 10, true);
+
+	for (unsigned i = 0; i < GUARD_FREE; i++) {
+		person_expect(w, &fail, 0);
+	}
+	person_expect(w, &fail, KLUIS_ERATE);
+	person_expect(w, &login, 0);
+	assert_int_equal(person_events(w, &w->p, ACCESS_LOGIN_FAILED), 0);
+}
+
 static void test_guard_expires(void **state)
 {
 	static const uint8_t stranger[16] = {0xee};
@@ -446,6 +461,7 @@ int main(void)
 		T(test_login_refusals),
 		T(test_guard),
 		T(test_guard_of_a_device),
+		T(test_guard_of_a_namesake),
 		T(test_guard_expires),
 		T(test_no_web_login),
 		T(test_without_a_device),
