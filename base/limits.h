@@ -225,7 +225,8 @@ enum {
 /* The agent of `kluis` (docs/format-agent.md). */
 enum {
 	AGENT_FRAME_BYTES_MAX = 512 * 1024,
-	AGENT_ITEMS_MAX = 4096, /* Keys and secrets held. */
+	AGENT_ITEMS_MAX = 16,	 /* Keys and secrets of its own. */
+	AGENT_PLACES_MAX = 4096, /* Entries of a keyring: more than fit one. */
 	AGENT_VALUE_BYTES_MAX = 4096,
 	AGENT_CONNECTIONS_MAX = 8, /* Each of them holds at most a frame of locked memory. */
 	AGENT_REQUEST_MS = 5000,   /* From the connection to the whole request. */

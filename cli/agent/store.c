@@ -8,8 +8,13 @@
 
 struct held {
 	unsigned kind;
-	uint8_t object_id[ID_BYTES];
-	uint32_t epoch;
+	struct secret value;
+};
+
+/* One of the keyring, opened. */
+struct entry {
+	unsigned type;
+	struct ring_place place;
 	struct secret value;
 };
 
@@ -22,6 +27,8 @@ struct store {
 	char account[IDENTITY_NAME_BYTES_MAX + 1];
 	struct held held[AGENT_ITEMS_MAX];
 	size_t n_held;
+	struct entry *entries;
+	size_t n_entries;
 };
 
 /* One request under way: what the answer points into lives here until it is encoded. */
@@ -30,8 +37,8 @@ struct turn {
 	const struct agent_request *request;
 	struct agent_answer answer;
 	struct secret value;
-	struct buf public_value;
-	struct agent_place *places;
+	struct buf public_value; /* Of nothing secret: signatures, keyrings. */
+	struct ring_place *places;
 	struct err err;
 };
 
@@ -45,8 +52,19 @@ struct store *store_new(uint64_t idle_ms, uint64_t now_ms)
 	return store;
 }
 
+static void entries_forget(struct store *store)
+{
+	for (size_t i = 0; i < store->n_entries; i++) {
+		secret_release(&store->entries[i].value);
+	}
+	free(store->entries);
+	store->entries = NULL;
+	store->n_entries = 0;
+}
+
 static void store_forget(struct store *store)
 {
+	entries_forget(store);
 	for (size_t i = 0; i < store->n_held; i++) {
 		secret_release(&store->held[i].value);
 	}
@@ -92,18 +110,11 @@ uint64_t store_tick(struct store *store, uint64_t now_ms, bool *ret_stop)
 	return from_ms + store->idle_ms;
 }
 
-static struct held *store_find(
-	struct store *store, unsigned kind, const uint8_t *object_id, uint32_t epoch)
+static struct held *store_find(struct store *store, unsigned kind)
 {
-	static const uint8_t zero[ID_BYTES];
-	const uint8_t *id = object_id == NULL ? zero : object_id;
-
 	for (size_t i = 0; i < store->n_held; i++) {
-		struct held *held = &store->held[i];
-
-		if (held->kind == kind && held->epoch == epoch &&
-			memcmp(held->object_id, id, ID_BYTES) == 0) {
-			return held;
+		if (store->held[i].kind == kind) {
+			return &store->held[i];
 		}
 	}
 	return NULL;
@@ -122,28 +133,22 @@ static void held_drop(struct store *store, struct held *held)
 }
 
 /* Takes, replaces, or with an empty value takes away. */
-static int held_put(struct store *store, const struct agent_item *item, struct err *e)
+static void held_put(struct store *store, unsigned kind, struct bytes value)
 {
-	struct held *held = store_find(store, item->kind, item->object_id, item->epoch);
+	struct held *held = store_find(store, kind);
 
-	if (item->value.len == 0) {
+	if (value.len == 0) {
 		if (held != NULL) {
 			held_drop(store, held);
 		}
-		return 0;
+		return;
 	}
 	if (held == NULL) {
-		if (store->n_held == AGENT_ITEMS_MAX) {
-			return err_set(e, KLUIS_ETOOLARGE, "the agent holds %d keys already",
-				AGENT_ITEMS_MAX);
-		}
+		assert(store->n_held < AGENT_ITEMS_MAX); /* There are fewer kinds. */
 		held = &store->held[store->n_held++];
-		held->kind = item->kind;
-		held->epoch = item->epoch;
-		memcpy(held->object_id, item->object_id, ID_BYTES);
+		held->kind = kind;
 	}
-	secret_set(&held->value, item->value);
-	return 0;
+	secret_set(&held->value, value);
 }
 
 static const unsigned key_algs[] = {[AGENT_DEVICE_KEY] = KEY_ECDSA_P256,
@@ -154,7 +159,7 @@ static const unsigned key_algs[] = {[AGENT_DEVICE_KEY] = KEY_ECDSA_P256,
 /* The key is decoded for one use: between uses only its encoding is here, in locked memory. */
 static int turn_key(struct turn *turn, unsigned kind, struct key **ret_key)
 {
-	struct held *held = store_find(turn->store, kind, NULL, 0);
+	struct held *held = store_find(turn->store, kind);
 
 	assert(kind < ARRAY_SIZE(key_algs) && key_algs[kind] != 0);
 	if (held == NULL) {
@@ -176,7 +181,7 @@ static int turn_status(struct turn *turn, uint64_t now_ms)
 	status->idle_ms = store->idle_ms;
 	status->left_ms =
 		store->unlocked && idle_ms < store->idle_ms ? store->idle_ms - idle_ms : 0;
-	status->n_items = (uint32_t)store->n_held;
+	status->n_items = (uint32_t)(store->n_held + store->n_entries);
 	memcpy(status->user_id, store->user_id, ID_BYTES);
 	memcpy(status->device_id, store->device_id, ID_BYTES);
 	memcpy(status->account, store->account, sizeof store->account);
@@ -186,7 +191,7 @@ static int turn_status(struct turn *turn, uint64_t now_ms)
 /* Keys must be keys before anything that was held goes. */
 static int unlock_check(struct turn *turn)
 {
-	struct wire w = wire_of(turn->request->items);
+	struct wire w = wire_of(turn->request->list);
 	struct agent_item item;
 
 	while (agent_item_next(&w, &item)) {
@@ -196,6 +201,9 @@ static int unlock_check(struct turn *turn)
 				 : key_decode(key_algs[item.kind], item.value, &key, &turn->err);
 
 		key_free(key);
+		if (rc == 0 && item.kind == AGENT_KRK && item.value.len != KEYRING_KRK_BYTES) {
+			rc = err_set(&turn->err, KLUIS_EINVAL, "no key of a keyring");
+		}
 		if (rc != 0) {
 			return err_wrap(&turn->err, rc, "item of kind %u", item.kind);
 		}
@@ -207,7 +215,7 @@ static int turn_unlock(struct turn *turn)
 {
 	const struct agent_request *request = turn->request;
 	struct store *store = turn->store;
-	struct wire w = wire_of(request->items);
+	struct wire w = wire_of(request->list);
 	struct agent_item item;
 	int rc = unlock_check(turn);
 
@@ -215,10 +223,9 @@ static int turn_unlock(struct turn *turn)
 		return rc;
 	}
 	store_forget(store);
-	while (rc == 0 && agent_item_next(&w, &item)) {
-		rc = held_put(store, &item, &turn->err);
+	while (agent_item_next(&w, &item)) {
+		held_put(store, item.kind, item.value);
 	}
-	assert(rc == 0); /* No more than AGENT_ITEMS_MAX, into nothing. */
 	store->idle_ms = request->idle_ms == 0 ? store->idle_ms : request->idle_ms;
 	store->unlocked = true;
 	memcpy(store->user_id, request->user_id, ID_BYTES);
@@ -273,16 +280,14 @@ static int turn_open(struct turn *turn)
 
 static int turn_get(struct turn *turn)
 {
-	const struct agent_item *item = &turn->request->item;
-	struct held *held;
+	struct held *held = store_find(turn->store, turn->request->kind);
 
-	if (!agent_kind_leaves(item->kind)) {
+	if (!agent_kind_leaves(turn->request->kind)) {
 		return err_set(&turn->err, KLUIS_EFORBIDDEN, "this key does not leave the agent");
 	}
-	held = store_find(turn->store, item->kind, item->object_id, item->epoch);
 	if (held == NULL) {
-		return err_set(
-			&turn->err, KLUIS_EUNAUTHENTICATED, "the agent does not hold that key");
+		return err_set(&turn->err, KLUIS_EUNAUTHENTICATED,
+			"the agent does not hold that: 'kluis login'");
 	}
 	turn->answer.value = secret_bytes(&held->value);
 	return 0;
@@ -290,26 +295,119 @@ static int turn_get(struct turn *turn)
 
 static int turn_put(struct turn *turn)
 {
-	const struct agent_item *item = &turn->request->item;
-
-	return agent_kind_leaves(item->kind)
-		       ? held_put(turn->store, item, &turn->err)
-		       : err_set(&turn->err, KLUIS_EFORBIDDEN, "this key comes by a login alone");
+	if (!agent_kind_leaves(turn->request->kind)) {
+		return err_set(&turn->err, KLUIS_EFORBIDDEN, "this key comes by a login alone");
+	}
+	held_put(turn->store, turn->request->kind, turn->request->value);
+	return 0;
 }
 
-static int turn_list(struct turn *turn)
+static int turn_krk(struct turn *turn, struct bytes *ret_krk)
 {
+	struct held *held = store_find(turn->store, AGENT_KRK);
+
+	if (held == NULL) {
+		return err_set(&turn->err, KLUIS_EUNAUTHENTICATED,
+			"the agent cannot open the keyring: 'kluis login'");
+	}
+	*ret_krk = secret_bytes(&held->value);
+	return 0;
+}
+
+/* Takes what a keyring holds for others; its private keys are not kept a second time. */
+static void entries_take(struct store *store, struct keyring *keyring)
+{
+	entries_forget(store);
+	store->entries = x_calloc(keyring->n_entries + 1, sizeof *store->entries);
+	for (size_t i = 0; i < keyring->n_entries; i++) {
+		struct keyring_entry *from = &keyring->entries[i];
+		struct entry *to = &store->entries[store->n_entries++];
+
+		to->type = from->type;
+		memcpy(to->place.object_id, from->object_id, ID_BYTES);
+		to->place.epoch = from->epoch;
+		secret_move(&to->value, &from->value);
+	}
+}
+
+static int turn_load(struct turn *turn)
+{
+	struct store *store = turn->store;
+	struct keyring keyring = {0};
+	struct bytes krk;
+	int rc = turn_krk(turn, &krk);
+
+	rc = rc != 0 ? rc
+		     : ring_open(turn->request->object, store->user_id, krk, &keyring, &turn->err);
+	if (rc == 0) {
+		entries_take(store, &keyring);
+	}
+	keyring_release(&keyring);
+	return rc;
+}
+
+static int turn_change(struct turn *turn)
+{
+	const struct agent_request *request = turn->request;
+	struct ring_change changes[RING_CHANGES_MAX];
+	struct wire w = wire_of(request->list);
+	struct bytes krk;
+	size_t n = 0;
+	int rc = turn_krk(turn, &krk);
+
+	while (n < request->n_list && agent_change_next(&w, &changes[n])) {
+		n++;
+	}
+	assert(n == request->n_list);
+	rc = rc != 0 ? rc
+		     : ring_change_object(turn->store->user_id, krk, request->object, changes, n,
+			       request->unix_ms, &turn->public_value, &turn->err);
+	turn->answer.object = buf_bytes(&turn->public_value);
+	return rc;
+}
+
+static int turn_entry(struct turn *turn)
+{
+	const struct agent_request *request = turn->request;
 	const struct store *store = turn->store;
 
-	turn->places = x_calloc(store->n_held + 1, sizeof *turn->places);
-	for (size_t i = 0; i < store->n_held; i++) {
-		if (store->held[i].kind == turn->request->kind) {
-			struct agent_place *place = &turn->places[turn->answer.n_places++];
+	if (!agent_entry_leaves(request->type)) {
+		return err_set(&turn->err, KLUIS_EFORBIDDEN, "this key does not leave the agent");
+	}
+	for (size_t i = 0; i < store->n_entries; i++) {
+		const struct entry *entry = &store->entries[i];
 
-			memcpy(place->object_id, store->held[i].object_id, ID_BYTES);
-			place->epoch = store->held[i].epoch;
+		if (entry->type == request->type && entry->place.epoch == request->place.epoch &&
+			memcmp(entry->place.object_id, request->place.object_id, ID_BYTES) == 0) {
+			turn->answer.value = secret_bytes(&entry->value);
+			return 0;
 		}
 	}
+	return err_set(&turn->err, KLUIS_ENOTFOUND, "the keyring has no such entry");
+}
+
+static int place_compare(const void *a, const void *b)
+{
+	const struct ring_place *one = a, *other = b;
+	int order = memcmp(one->object_id, other->object_id, ID_BYTES);
+
+	return order != 0 ? order : (one->epoch > other->epoch) - (one->epoch < other->epoch);
+}
+
+static int turn_places(struct turn *turn)
+{
+	const struct store *store = turn->store;
+	struct ring_place *places = x_calloc(store->n_entries + 1, sizeof *places);
+	size_t n = 0;
+
+	for (size_t i = 0; i < store->n_entries; i++) {
+		if (store->entries[i].type == turn->request->type) {
+			places[n++] = store->entries[i].place;
+		}
+	}
+	qsort(places, n, sizeof *places, place_compare);
+	turn->places = places;
+	turn->answer.n_places = n;
 	return 0;
 }
 
@@ -322,10 +420,16 @@ static int turn_secret(struct turn *turn)
 		return turn_open(turn);
 	case AGENT_GET:
 		return turn_get(turn);
-	case AGENT_LIST:
-		return turn_list(turn);
 	case AGENT_PUT:
 		return turn_put(turn);
+	case AGENT_LOAD:
+		return turn_load(turn);
+	case AGENT_CHANGE:
+		return turn_change(turn);
+	case AGENT_ENTRY:
+		return turn_entry(turn);
+	case AGENT_PLACES:
+		return turn_places(turn);
 	case AGENT_PUBLIC:
 	default:
 		return turn_public(turn);

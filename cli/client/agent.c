@@ -179,13 +179,13 @@ static int call_send(int fd, struct bytes frame, struct err *e)
 
 /* The answer's runs lie in frame, which the caller releases. */
 static int agent_call(const struct agent *agent, const struct agent_request *request,
-	const struct agent_item *items, size_t n_items, struct secret *frame,
+	const struct agent_item *items, const struct ring_change *changes, struct secret *frame,
 	struct agent_answer *ret_answer, struct err *e)
 {
 	_cleanup_(secret_release) struct secret sent = SECRET_INIT;
 	_cleanup_(x_closep) int fd = -1;
 	struct agent_answer answer;
-	int rc = agent_request_encode(request, items, n_items, &sent, e);
+	int rc = agent_request_encode(request, items, changes, &sent, e);
 
 	rc = rc != 0 ? rc : agent_dial(agent->dir, &fd, e);
 	rc = rc != 0 ? rc : call_send(fd, secret_bytes(&sent), e);
@@ -202,12 +202,12 @@ static int agent_call(const struct agent *agent, const struct agent_request *req
 }
 
 static int agent_simple(const struct agent *agent, const struct agent_request *request,
-	const struct agent_item *items, size_t n_items, struct err *e)
+	const struct agent_item *items, struct err *e)
 {
 	_cleanup_(secret_release) struct secret frame = SECRET_INIT;
 	struct agent_answer answer;
 
-	return agent_call(agent, request, items, n_items, &frame, &answer, e);
+	return agent_call(agent, request, items, NULL, &frame, &answer, e);
 }
 
 /* A request that is answered by one value. */
@@ -216,7 +216,7 @@ static int agent_value(const struct agent *agent, const struct agent_request *re
 {
 	_cleanup_(secret_release) struct secret frame = SECRET_INIT;
 	struct agent_answer answer;
-	int rc = agent_call(agent, request, NULL, 0, &frame, &answer, e);
+	int rc = agent_call(agent, request, NULL, NULL, &frame, &answer, e);
 
 	if (rc == 0) {
 		secret_set(ret_value, answer.value);
@@ -229,7 +229,7 @@ int agent_status(struct agent *agent, struct agent_status *ret_status, struct er
 	const struct agent_request request = {.op = AGENT_STATUS};
 	_cleanup_(secret_release) struct secret frame = SECRET_INIT;
 	struct agent_answer answer;
-	int rc = agent_call(agent, &request, NULL, 0, &frame, &answer, e);
+	int rc = agent_call(agent, &request, NULL, NULL, &frame, &answer, e);
 
 	if (rc == 0) {
 		*ret_status = answer.status;
@@ -241,25 +241,26 @@ int agent_unlock(struct agent *agent, const struct agent_unlock *unlock, struct 
 {
 	struct agent_request request = {.op = AGENT_UNLOCK,
 		.idle_ms = unlock->idle_ms,
-		.account = bytes_str(unlock->account)};
+		.account = bytes_str(unlock->account),
+		.n_list = unlock->n_items};
 
 	memcpy(request.user_id, unlock->user_id, ID_BYTES);
 	memcpy(request.device_id, unlock->device_id, ID_BYTES);
-	return agent_simple(agent, &request, unlock->items, unlock->n_items, e);
+	return agent_simple(agent, &request, unlock->items, e);
 }
 
 int agent_lock(struct agent *agent, struct err *e)
 {
 	const struct agent_request request = {.op = AGENT_LOCK};
 
-	return agent_simple(agent, &request, NULL, 0, e);
+	return agent_simple(agent, &request, NULL, e);
 }
 
 int agent_stop(struct agent *agent, struct err *e)
 {
 	const struct agent_request request = {.op = AGENT_STOP};
 
-	return agent_simple(agent, &request, NULL, 0, e);
+	return agent_simple(agent, &request, NULL, e);
 }
 
 static int agent_sign(const struct agent *agent, unsigned kind, struct bytes message,
@@ -340,34 +341,73 @@ int agent_open(struct agent *agent, unsigned kind, struct bytes packet, struct s
 	return agent_value(agent, &request, ret_secret, e);
 }
 
-int agent_get(struct agent *agent, unsigned kind, const uint8_t object_id[ID_BYTES], uint32_t epoch,
-	struct secret *ret_value, struct err *e)
+int agent_get(struct agent *agent, unsigned kind, struct secret *ret_value, struct err *e)
 {
-	struct agent_request request = {.op = AGENT_GET, .item = {.kind = kind, .epoch = epoch}};
+	const struct agent_request request = {.op = AGENT_GET, .kind = kind};
 
-	if (object_id != NULL) {
-		memcpy(request.item.object_id, object_id, ID_BYTES);
-	}
 	return agent_value(agent, &request, ret_value, e);
 }
 
-int agent_put(struct agent *agent, const struct agent_item *item, struct err *e)
+int agent_put(struct agent *agent, unsigned kind, struct bytes value, struct err *e)
 {
-	const struct agent_request request = {.op = AGENT_PUT, .item = *item};
+	const struct agent_request request = {.op = AGENT_PUT, .kind = kind, .value = value};
 
-	return agent_simple(agent, &request, NULL, 0, e);
+	return agent_simple(agent, &request, NULL, e);
 }
 
-int agent_list(struct agent *agent, unsigned kind, struct agent_place **ret_places, size_t *ret_n,
+/* A struct ring whose keyring lies in the agent. */
+struct agent_ring {
+	struct ring ring;
+	struct agent *agent;
+};
+
+static const struct agent *ring_agent(const struct ring *ring)
+{
+	return CONTAINER_OF(ring, const struct agent_ring, ring)->agent;
+}
+
+static int agent_ring_load(struct ring *ring, struct bytes object, struct err *e)
+{
+	const struct agent_request request = {.op = AGENT_LOAD, .object = object};
+
+	return agent_simple(ring_agent(ring), &request, NULL, e);
+}
+
+static int agent_ring_change(struct ring *ring, struct bytes object,
+	const struct ring_change *changes, size_t n, uint64_t unix_ms, struct buf *ret_object,
 	struct err *e)
 {
-	const struct agent_request request = {.op = AGENT_LIST, .kind = kind};
+	const struct agent_request request = {
+		.op = AGENT_CHANGE, .object = object, .unix_ms = unix_ms, .n_list = n};
 	_cleanup_(secret_release) struct secret frame = SECRET_INIT;
 	struct agent_answer answer;
-	int rc = agent_call(agent, &request, NULL, 0, &frame, &answer, e);
+	int rc = agent_call(ring_agent(ring), &request, NULL, changes, &frame, &answer, e);
 
 	if (rc == 0) {
-		struct agent_place *places = x_calloc(answer.n_places + 1, sizeof *places);
+		buf_append_bytes(ret_object, answer.object);
+	}
+	return rc;
+}
+
+static int agent_ring_get(struct ring *ring, unsigned type, const uint8_t object_id[ID_BYTES],
+	uint32_t epoch, struct secret *ret_value, struct err *e)
+{
+	struct agent_request request = {.op = AGENT_ENTRY, .type = type, .place = {.epoch = epoch}};
+
+	memcpy(request.place.object_id, object_id, ID_BYTES);
+	return agent_value(ring_agent(ring), &request, ret_value, e);
+}
+
+static int agent_ring_list(struct ring *ring, unsigned type, struct ring_place **ret_places,
+	size_t *ret_n, struct err *e)
+{
+	const struct agent_request request = {.op = AGENT_PLACES, .type = type};
+	_cleanup_(secret_release) struct secret frame = SECRET_INIT;
+	struct agent_answer answer;
+	int rc = agent_call(ring_agent(ring), &request, NULL, NULL, &frame, &answer, e);
+
+	if (rc == 0) {
+		struct ring_place *places = x_calloc(answer.n_places + 1, sizeof *places);
 		struct wire w = wire_of(answer.places);
 		size_t n = 0;
 
@@ -378,4 +418,22 @@ int agent_list(struct agent *agent, unsigned kind, struct agent_place **ret_plac
 		*ret_n = n;
 	}
 	return rc;
+}
+
+static void agent_ring_free(struct ring *ring)
+{
+	free(CONTAINER_OF(ring, struct agent_ring, ring));
+}
+
+struct ring *agent_ring_new(struct agent *agent)
+{
+	struct agent_ring *ring = x_calloc(1, sizeof *ring);
+
+	ring->agent = agent;
+	ring->ring = (struct ring){.load = agent_ring_load,
+		.change = agent_ring_change,
+		.get = agent_ring_get,
+		.list = agent_ring_list,
+		.free = agent_ring_free};
+	return &ring->ring;
 }

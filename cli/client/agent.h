@@ -10,6 +10,8 @@
 #define AGENT_SOCKET "agent.sock" /* In the profile directory. */
 
 struct agent;
+struct client;
+struct profile;
 
 /* The agent of this profile directory; asks nobody yet. */
 struct agent *agent_new(const char *profile_dir);
@@ -48,14 +50,26 @@ KLUIS_MUST_CHECK int agent_public(
  * checked before. KLUIS_EFORBIDDEN: what is inside must not leave the agent (purpose 5). */
 KLUIS_MUST_CHECK int agent_open(struct agent *agent, unsigned kind, struct bytes packet,
 	struct secret *ret_secret, struct err *e);
-/* A secret that may leave. object_id NULL: zero. */
-KLUIS_MUST_CHECK int agent_get(struct agent *agent, unsigned kind,
-	const uint8_t object_id[ID_BYTES], uint32_t epoch, struct secret *ret_value, struct err *e);
-/* One more, or another value; an empty value takes it away. Of kinds that may leave alone. */
-KLUIS_MUST_CHECK int agent_put(struct agent *agent, const struct agent_item *item, struct err *e);
-/* What it holds of a kind, in a new array that the caller frees. */
-KLUIS_MUST_CHECK int agent_list(struct agent *agent, unsigned kind, struct agent_place **ret_places,
-	size_t *ret_n, struct err *e);
+/* A secret that may leave (AGENT_TOKEN, AGENT_SALT_KEY). */
+KLUIS_MUST_CHECK int agent_get(
+	struct agent *agent, unsigned kind, struct secret *ret_value, struct err *e);
+/* Another value for one of those; an empty one takes it away. */
+KLUIS_MUST_CHECK int agent_put(
+	struct agent *agent, unsigned kind, struct bytes value, struct err *e);
+/* The keyring, opened inside the agent by the key it holds. Its `get` gives vault keys and pins;
+ * entries of another type do not leave (KLUIS_EFORBIDDEN). Nothing counts before `load`. The agent
+ * must outlive it; ring_free(). */
+struct ring *agent_ring_new(struct agent *agent);
+
+/* The secrets of a profile that this process unlocked by a password, and the client's session: from
+ * now on the agent holds them. idle_ms 0: as it is. */
+KLUIS_MUST_CHECK int agent_take_over(struct agent *agent, const struct profile *profile,
+	struct client *client, uint64_t idle_ms, struct err *e);
+/* The other way: an open, locked profile is unlocked by the agent, which signs for it, and the
+ * client gets its session. The agent must outlive both. KLUIS_EUNAUTHENTICATED: it is locked, or of
+ * another person or device. */
+KLUIS_MUST_CHECK int agent_attach(
+	struct agent *agent, struct profile *profile, struct client *client, struct err *e);
 
 /* A connected socket to the agent of a directory, its peer checked: of the same user. */
 KLUIS_MUST_CHECK int agent_dial(const char *profile_dir, int *ret_fd, struct err *e);

@@ -4,20 +4,24 @@
 #include <string.h>
 
 #include "crypto/keypacket.h"
+#include "crypto/page.h"
 
 enum {
-	ITEM_FIXED_BYTES = 1 + ID_BYTES + 4 + 2,
+	ITEM_FIXED_BYTES = 1 + 2,
 	PLACE_BYTES = ID_BYTES + 4,
-	/* All of a frame but its items, places or value. */
+	CHANGE_FIXED_BYTES = 2 + PLACE_BYTES + 2,
+	/* All of a frame but its lists, objects and values. */
 	FRAME_FIXED_BYTES = 512,
 };
-static_assert(AGENT_ITEMS_MAX * PLACE_BYTES + FRAME_FIXED_BYTES <= AGENT_FRAME_BYTES_MAX,
-	"a list of all items fits a frame");
+static_assert(AGENT_PLACES_MAX * PLACE_BYTES + FRAME_FIXED_BYTES <= AGENT_FRAME_BYTES_MAX,
+	"a list of all entries fits a frame");
+static_assert(
+	KEYRING_BYTES_MAX + FRAME_FIXED_BYTES <= AGENT_FRAME_BYTES_MAX, "a keyring fits a frame");
 
 bool agent_kind_known(unsigned kind)
 {
-	return (kind >= AGENT_DEVICE_KEY && kind <= AGENT_KRK) ||
-	       (kind >= AGENT_TOKEN && kind <= AGENT_LOCAL_KEY);
+	return (kind >= AGENT_DEVICE_KEY && kind <= AGENT_KRK) || kind == AGENT_TOKEN ||
+	       kind == AGENT_SALT_KEY;
 }
 
 bool agent_kind_leaves(unsigned kind)
@@ -25,12 +29,10 @@ bool agent_kind_leaves(unsigned kind)
 	return kind >= AGENT_LEAVING && agent_kind_known(kind);
 }
 
-/* Where it lies. */
-static void item_read_place(struct wire *w, struct agent_item *item)
+bool agent_entry_leaves(unsigned type)
 {
-	item->kind = wire_u8(w);
-	wire_copy(w, item->object_id, ID_BYTES);
-	item->epoch = wire_u32(w);
+	return type == KEYRING_VAULT_KEY || type == KEYRING_CONTACT_PIN ||
+	       type == KEYRING_VAULT_PIN;
 }
 
 bool agent_item_next(struct wire *at, struct agent_item *ret_item)
@@ -40,7 +42,7 @@ bool agent_item_next(struct wire *at, struct agent_item *ret_item)
 	if (at->left.len == 0) {
 		return false;
 	}
-	item_read_place(at, &item);
+	item.kind = wire_u8(at);
 	item.value = wire_lp16(at, AGENT_VALUE_BYTES_MAX);
 	if (!wire_ok(at)) {
 		return false;
@@ -49,32 +51,77 @@ bool agent_item_next(struct wire *at, struct agent_item *ret_item)
 	return true;
 }
 
-/* Of all vaults' keys each has a place of its own; of everything else there is one. */
-static bool item_place_valid(const struct agent_item *item)
+static void place_read(struct wire *w, struct ring_place *place)
 {
-	static const uint8_t zero[ID_BYTES];
-
-	return agent_kind_known(item->kind) &&
-	       (item->kind == AGENT_VAULT_KEY
-			       ? item->epoch != 0
-			       : item->epoch == 0 && memcmp(item->object_id, zero, ID_BYTES) == 0);
+	wire_copy(w, place->object_id, ID_BYTES);
+	place->epoch = wire_u32(w);
 }
 
-static int items_check(struct agent_request *request, struct err *e)
+bool agent_change_next(struct wire *at, struct ring_change *ret_change)
 {
-	struct wire w = wire_of(request->items);
+	struct ring_change change;
+
+	if (at->left.len == 0) {
+		return false;
+	}
+	change.type = wire_u16(at);
+	wire_copy(at, change.object_id, ID_BYTES);
+	change.epoch = wire_u32(at);
+	change.value = wire_lp16(at, AGENT_VALUE_BYTES_MAX);
+	if (!wire_ok(at)) {
+		return false;
+	}
+	*ret_change = change;
+	return true;
+}
+
+/* What a keyring may be given: keys of vaults, which have epochs, and pins, which have none. */
+static bool change_valid(const struct ring_change *change)
+{
+	switch (change->type) {
+	case KEYRING_VAULT_KEY:
+		return change->epoch != 0 && change->value.len == PAGE_KEY_BYTES;
+	case KEYRING_CONTACT_PIN:
+		return change->epoch == 0 && change->value.len == KEYRING_CONTACT_PIN_BYTES;
+	case KEYRING_VAULT_PIN:
+		return change->epoch == 0 && change->value.len == KEYRING_VAULT_PIN_BYTES;
+	default:
+		return false;
+	}
+}
+
+static int items_check(const struct agent_request *request, struct err *e)
+{
+	struct wire w = wire_of(request->list);
 	struct agent_item item;
 	size_t n = 0;
 
 	while (agent_item_next(&w, &item)) {
 		n++;
-		if (!item_place_valid(&item) || item.value.len == 0) {
+		if (!agent_kind_known(item.kind) || item.value.len == 0) {
 			return err_set(e, KLUIS_EINVAL, "item %zu is malformed", n);
 		}
 	}
-	return wire_ok(&w) && n == request->n_items
+	return wire_ok(&w) && n == request->n_list
 		       ? 0
 		       : err_set(e, KLUIS_EINVAL, "other items than announced");
+}
+
+static int changes_check(const struct agent_request *request, struct err *e)
+{
+	struct wire w = wire_of(request->list);
+	struct ring_change change;
+	size_t n = 0;
+
+	while (agent_change_next(&w, &change)) {
+		n++;
+		if (!change_valid(&change)) {
+			return err_set(e, KLUIS_EINVAL, "entry %zu is malformed", n);
+		}
+	}
+	return wire_ok(&w) && n == request->n_list && n > 0 && n <= RING_CHANGES_MAX
+		       ? 0
+		       : err_set(e, KLUIS_EINVAL, "other entries than announced, or too many");
 }
 
 static void unlock_read(struct wire *w, struct agent_request *request)
@@ -83,17 +130,17 @@ static void unlock_read(struct wire *w, struct agent_request *request)
 	wire_copy(w, request->user_id, ID_BYTES);
 	wire_copy(w, request->device_id, ID_BYTES);
 	request->account = wire_lp16(w, IDENTITY_NAME_BYTES_MAX);
-	request->n_items = wire_u16(w);
-	request->items = wire_rest(w);
+	request->n_list = wire_u16(w);
+	request->list = wire_rest(w);
 }
 
-static int unlock_check(struct agent_request *request, struct err *e)
+static int unlock_check(const struct agent_request *request, struct err *e)
 {
 	if (request->idle_ms > AGENT_IDLE_MS_MAX) {
 		return err_set(e, KLUIS_EINVAL, "keys are held for %d s at most",
 			AGENT_IDLE_MS_MAX / 1000);
 	}
-	if (!identity_name_valid(request->account) || request->n_items > AGENT_ITEMS_MAX) {
+	if (!identity_name_valid(request->account) || request->n_list > AGENT_ITEMS_MAX) {
 		return err_set(e, KLUIS_EINVAL, "no account's name, or more than %d items",
 			AGENT_ITEMS_MAX);
 	}
@@ -114,29 +161,44 @@ static void request_read(struct wire *w, struct agent_request *request)
 		request->kind = wire_u8(w);
 		request->packet = wire_lp32(w, KEYPACKET_BYTES_MAX);
 		break;
-	case AGENT_GET:
-		item_read_place(w, &request->item);
-		break;
 	case AGENT_PUT:
-		item_read_place(w, &request->item);
-		request->item.value = wire_lp16(w, AGENT_VALUE_BYTES_MAX);
+		request->kind = wire_u8(w);
+		request->value = wire_lp16(w, AGENT_VALUE_BYTES_MAX);
 		break;
-	case AGENT_LIST:
+	case AGENT_GET:
 	case AGENT_PUBLIC:
 		request->kind = wire_u8(w);
+		break;
+	case AGENT_LOAD:
+		request->object = wire_lp32(w, KEYRING_BYTES_MAX);
+		break;
+	case AGENT_CHANGE:
+		request->unix_ms = wire_u64(w);
+		request->object = wire_lp32(w, KEYRING_BYTES_MAX);
+		request->n_list = wire_u16(w);
+		request->list = wire_rest(w);
+		break;
+	case AGENT_ENTRY:
+		request->type = wire_u16(w);
+		place_read(w, &request->place);
+		break;
+	case AGENT_PLACES:
+		request->type = wire_u16(w);
 		break;
 	default:
 		break;
 	}
 }
 
-static int request_check(struct agent_request *request, struct err *e)
+static int request_check(const struct agent_request *request, struct err *e)
 {
 	bool ok = true;
 
 	switch (request->op) {
 	case AGENT_UNLOCK:
 		return unlock_check(request, e);
+	case AGENT_CHANGE:
+		return changes_check(request, e);
 	case AGENT_SIGN:
 		ok = request->kind == AGENT_DEVICE_KEY || request->kind == AGENT_SIGNING_KEY;
 		break;
@@ -148,14 +210,14 @@ static int request_check(struct agent_request *request, struct err *e)
 		break;
 	case AGENT_GET:
 	case AGENT_PUT:
-		ok = item_place_valid(&request->item);
-		break;
-	case AGENT_LIST:
 		ok = agent_kind_known(request->kind);
 		break;
 	case AGENT_STATUS:
 	case AGENT_LOCK:
 	case AGENT_STOP:
+	case AGENT_LOAD:
+	case AGENT_ENTRY:
+	case AGENT_PLACES:
 		break;
 	default:
 		ok = false;
@@ -189,33 +251,45 @@ int agent_request_parse(struct bytes frame, struct agent_request *ret_request, s
 	return rc;
 }
 
-static void item_write_place(struct buf *to, const struct agent_item *item)
+static void place_write(struct buf *to, const uint8_t object_id[ID_BYTES], uint32_t epoch)
 {
-	buf_put_u8(to, item->kind);
-	buf_append(to, item->object_id, ID_BYTES);
-	buf_put_u32(to, item->epoch);
+	buf_append(to, object_id, ID_BYTES);
+	buf_put_u32(to, epoch);
 }
 
-static void unlock_write(struct buf *to, const struct agent_request *request,
-	const struct agent_item *items, size_t n_items)
+static void unlock_write(
+	struct buf *to, const struct agent_request *request, const struct agent_item *items)
 {
 	buf_put_u64(to, request->idle_ms);
 	buf_append(to, request->user_id, ID_BYTES);
 	buf_append(to, request->device_id, ID_BYTES);
 	buf_put_lp16(to, request->account);
-	buf_put_u16(to, (unsigned)n_items);
-	for (size_t i = 0; i < n_items; i++) {
-		item_write_place(to, &items[i]);
+	buf_put_u16(to, (unsigned)request->n_list);
+	for (size_t i = 0; i < request->n_list; i++) {
+		buf_put_u8(to, items[i].kind);
 		buf_put_lp16(to, items[i].value);
 	}
 }
 
+static void change_write(
+	struct buf *to, const struct agent_request *request, const struct ring_change *changes)
+{
+	buf_put_u64(to, request->unix_ms);
+	buf_put_lp32(to, request->object);
+	buf_put_u16(to, (unsigned)request->n_list);
+	for (size_t i = 0; i < request->n_list; i++) {
+		buf_put_u16(to, changes[i].type);
+		place_write(to, changes[i].object_id, changes[i].epoch);
+		buf_put_lp16(to, changes[i].value);
+	}
+}
+
 static void request_write(struct buf *to, const struct agent_request *request,
-	const struct agent_item *items, size_t n_items)
+	const struct agent_item *items, const struct ring_change *changes)
 {
 	switch (request->op) {
 	case AGENT_UNLOCK:
-		unlock_write(to, request, items, n_items);
+		unlock_write(to, request, items);
 		break;
 	case AGENT_SIGN:
 		buf_put_u8(to, request->kind);
@@ -225,16 +299,26 @@ static void request_write(struct buf *to, const struct agent_request *request,
 		buf_put_u8(to, request->kind);
 		buf_put_lp32(to, request->packet);
 		break;
-	case AGENT_GET:
-		item_write_place(to, &request->item);
-		break;
 	case AGENT_PUT:
-		item_write_place(to, &request->item);
-		buf_put_lp16(to, request->item.value);
+		buf_put_u8(to, request->kind);
+		buf_put_lp16(to, request->value);
 		break;
-	case AGENT_LIST:
+	case AGENT_GET:
 	case AGENT_PUBLIC:
 		buf_put_u8(to, request->kind);
+		break;
+	case AGENT_LOAD:
+		buf_put_lp32(to, request->object);
+		break;
+	case AGENT_CHANGE:
+		change_write(to, request, changes);
+		break;
+	case AGENT_ENTRY:
+		buf_put_u16(to, request->type);
+		place_write(to, request->place.object_id, request->place.epoch);
+		break;
+	case AGENT_PLACES:
+		buf_put_u16(to, request->type);
 		break;
 	default:
 		break;
@@ -257,27 +341,47 @@ static void frame_end(struct buf *frame, struct secret *ret_frame)
 	secret_set(ret_frame, buf_bytes(frame));
 }
 
+/* The bytes of the list, or more than a frame when one of its values fits none. */
+static size_t list_bytes(const struct agent_request *request, const struct agent_item *items,
+	const struct ring_change *changes)
+{
+	size_t bytes = 0;
+
+	for (size_t i = 0; i < request->n_list; i++) {
+		size_t len = items != NULL ? items[i].value.len : changes[i].value.len;
+
+		if (len > AGENT_VALUE_BYTES_MAX) {
+			return AGENT_FRAME_BYTES_MAX;
+		}
+		bytes += (items != NULL ? ITEM_FIXED_BYTES : CHANGE_FIXED_BYTES) + len;
+	}
+	return bytes;
+}
+
 int agent_request_encode(const struct agent_request *request, const struct agent_item *items,
-	size_t n_items, struct secret *ret_frame, struct err *e)
+	const struct ring_change *changes, struct secret *ret_frame, struct err *e)
 {
 	_cleanup_(secret_buf_release) struct buf frame = BUF_INIT;
-	size_t bytes = request->packet.len + request->item.value.len;
-	bool fits = n_items <= AGENT_ITEMS_MAX && request->account.len <= IDENTITY_NAME_BYTES_MAX &&
-		    bytes <= AGENT_FRAME_BYTES_MAX &&
-		    request->item.value.len <= AGENT_VALUE_BYTES_MAX;
+	size_t most = request->op == AGENT_UNLOCK ? AGENT_ITEMS_MAX : RING_CHANGES_MAX, bytes;
 
-	assert(n_items == 0 || request->op == AGENT_UNLOCK);
+	assert(request->n_list == 0 || (items == NULL) != (changes == NULL));
+	assert((items == NULL || request->op == AGENT_UNLOCK) &&
+		(changes == NULL || request->op == AGENT_CHANGE));
 	assert(request->op != AGENT_SIGN || request->message.len == AGENT_MESSAGE_BYTES);
-	for (size_t i = 0; fits && i < n_items; i++) {
-		fits = items[i].value.len <= AGENT_VALUE_BYTES_MAX;
-		bytes += ITEM_FIXED_BYTES + items[i].value.len;
+	if (request->n_list > most || request->account.len > IDENTITY_NAME_BYTES_MAX ||
+		request->object.len > KEYRING_BYTES_MAX ||
+		request->packet.len > KEYPACKET_BYTES_MAX ||
+		request->value.len > AGENT_VALUE_BYTES_MAX) {
+		return err_set(e, KLUIS_ETOOLARGE, "more than an agent takes");
 	}
-	if (!fits || bytes + FRAME_FIXED_BYTES > AGENT_FRAME_BYTES_MAX) {
-		return err_set(e, KLUIS_ETOOLARGE, "more keys than an agent holds");
+	bytes = list_bytes(request, items, changes) + request->object.len + request->packet.len +
+		request->value.len;
+	if (bytes + FRAME_FIXED_BYTES > AGENT_FRAME_BYTES_MAX) {
+		return err_set(e, KLUIS_ETOOLARGE, "more than an agent takes at once");
 	}
 	frame_begin(&frame, bytes);
 	buf_put_u8(&frame, request->op);
-	request_write(&frame, request, items, n_items);
+	request_write(&frame, request, items, changes);
 	frame_end(&frame, ret_frame);
 	return 0;
 }
@@ -316,11 +420,15 @@ static bool answer_read(struct wire *w, struct agent_answer *answer)
 	switch (answer->op) {
 	case AGENT_STATUS:
 		return status_read(w, &answer->status);
-	case AGENT_LIST:
+	case AGENT_PLACES:
 		return places_read(w, answer);
+	case AGENT_CHANGE:
+		answer->object = wire_lp32(w, KEYRING_BYTES_MAX);
+		return answer->object.len > 0;
 	case AGENT_SIGN:
 	case AGENT_OPEN:
 	case AGENT_GET:
+	case AGENT_ENTRY:
 	case AGENT_PUBLIC:
 		answer->value = wire_lp16(w, AGENT_VALUE_BYTES_MAX);
 		return answer->value.len > 0;
@@ -356,13 +464,12 @@ int agent_answer_parse(
 	return 0;
 }
 
-bool agent_place_next(struct wire *at, struct agent_place *ret_place)
+bool agent_place_next(struct wire *at, struct ring_place *ret_place)
 {
 	if (at->left.len < PLACE_BYTES) {
 		return false;
 	}
-	wire_copy(at, ret_place->object_id, ID_BYTES);
-	ret_place->epoch = wire_u32(at);
+	place_read(at, ret_place);
 	return true;
 }
 
@@ -380,22 +487,25 @@ static void status_write(struct buf *to, const struct agent_status *status)
 }
 
 static void answer_write(
-	struct buf *to, const struct agent_answer *answer, const struct agent_place *places)
+	struct buf *to, const struct agent_answer *answer, const struct ring_place *places)
 {
 	switch (answer->op) {
 	case AGENT_STATUS:
 		status_write(to, &answer->status);
 		break;
-	case AGENT_LIST:
+	case AGENT_PLACES:
 		buf_put_u16(to, (unsigned)answer->n_places);
 		for (size_t i = 0; i < answer->n_places; i++) {
-			buf_append(to, places[i].object_id, ID_BYTES);
-			buf_put_u32(to, places[i].epoch);
+			place_write(to, places[i].object_id, places[i].epoch);
 		}
+		break;
+	case AGENT_CHANGE:
+		buf_put_lp32(to, answer->object);
 		break;
 	case AGENT_SIGN:
 	case AGENT_OPEN:
 	case AGENT_GET:
+	case AGENT_ENTRY:
 	case AGENT_PUBLIC:
 		buf_put_lp16(to, answer->value);
 		break;
@@ -404,16 +514,18 @@ static void answer_write(
 	}
 }
 
-void agent_answer_encode(const struct agent_answer *answer, const struct agent_place *places,
+void agent_answer_encode(const struct agent_answer *answer, const struct ring_place *places,
 	struct secret *ret_frame)
 {
 	_cleanup_(secret_buf_release) struct buf frame = BUF_INIT;
 	struct bytes text = answer->text;
 
 	assert(answer->rc <= 0 && answer->rc > -(int)KLUIS_ERROR_MAX);
-	assert(answer->n_places <= AGENT_ITEMS_MAX && answer->value.len <= AGENT_VALUE_BYTES_MAX);
+	assert(answer->n_places <= AGENT_PLACES_MAX && answer->value.len <= AGENT_VALUE_BYTES_MAX);
+	assert(answer->object.len <= KEYRING_BYTES_MAX);
 	text.len = text.len > AGENT_TEXT_BYTES_MAX ? AGENT_TEXT_BYTES_MAX : text.len;
-	frame_begin(&frame, answer->n_places * PLACE_BYTES + answer->value.len);
+	frame_begin(
+		&frame, answer->n_places * PLACE_BYTES + answer->value.len + answer->object.len);
 	buf_put_u8(&frame, answer->op);
 	buf_put_u16(&frame, (unsigned)-answer->rc);
 	if (answer->rc != 0) {

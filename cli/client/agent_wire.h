@@ -5,11 +5,9 @@
 
 #include <stdbool.h>
 
-#include "base/limits.h"
 #include "base/wire.h"
-#include "crypto/hash.h"
+#include "cli/client/ring.h"
 #include "crypto/identity.h"
-#include "crypto/secret.h"
 
 enum {
 	AGENT_VERSION = 1,
@@ -25,61 +23,67 @@ enum agent_op {
 	AGENT_STOP = 4,
 	AGENT_SIGN = 5,
 	AGENT_OPEN = 6, /* A KeyPacket. */
-	AGENT_GET = 7,
-	AGENT_LIST = 8,
+	AGENT_PUBLIC = 7,
+	AGENT_GET = 8,
 	AGENT_PUT = 9,
-	AGENT_PUBLIC = 10,
+	AGENT_LOAD = 10,   /* A keyring: its entries count from now on. */
+	AGENT_CHANGE = 11, /* A keyring: the one that follows it, with other entries. */
+	AGENT_ENTRY = 12,
+	AGENT_PLACES = 13,
 };
 
-/* What is held. Kinds below AGENT_LEAVING are used inside and never leave it. */
+/* What is held by kind. Those below AGENT_LEAVING are used inside and never leave. */
 enum agent_kind {
 	AGENT_DEVICE_KEY = 1,	   /* ECDSA P-256: heads, memberships, sessions. */
 	AGENT_DEVICE_HPKE_KEY = 2, /* P-256: opens KeyPackets to the device. */
 	AGENT_SIGNING_KEY = 3,	   /* RSA: identity statements, KeyPackets. */
 	AGENT_TRANSFER_KEY = 4,	   /* P-256: opens KeyPackets to the user. */
-	AGENT_KRK = 5,		   /* Opens the keyring. */
+	AGENT_KRK = 5,		   /* Opens the keyring; KEYRING_KRK_BYTES. */
 	AGENT_LEAVING = 32,
-	AGENT_TOKEN = 32,     /* Of the session. */
-	AGENT_SALT_KEY = 33,  /* Makes page salts that an interrupted upload can repeat. */
-	AGENT_VAULT_KEY = 34, /* By vault and epoch. */
-	AGENT_LOCAL_KEY = 35, /* Seals what a profile keeps on the disk. */
+	AGENT_TOKEN = 32,    /* Of the session. */
+	AGENT_SALT_KEY = 33, /* Makes page salts that an interrupted upload can repeat. */
 };
 
-/* One of them. object_id and epoch are zero but for vault keys. */
 struct agent_item {
 	unsigned kind;
-	uint8_t object_id[ID_BYTES];
-	uint32_t epoch;
 	struct bytes value; /* 1..AGENT_VALUE_BYTES_MAX; empty in a PUT: take it away. */
 };
 /* Whether this kind exists, and lets go of its value. */
 bool agent_kind_known(unsigned kind);
 bool agent_kind_leaves(unsigned kind);
+/* Whether entries of this type of a keyring leave: those that bulk work needs, and pins. */
+bool agent_entry_leaves(unsigned type);
 
 /* A request. Which fields count depends on op; runs of bytes lie in what was parsed. */
 struct agent_request {
 	unsigned op;
-	unsigned kind;		     /* SIGN, OPEN, LIST, PUBLIC. */
+	unsigned kind;		     /* SIGN, OPEN, PUBLIC, GET, PUT. */
 	struct bytes message;	     /* SIGN: AGENT_MESSAGE_BYTES. */
 	struct bytes packet;	     /* OPEN: a KeyPacket. */
-	struct agent_item item;	     /* GET (without value) and PUT. */
+	struct bytes value;	     /* PUT */
+	struct bytes object;	     /* LOAD, CHANGE: a keyring. */
+	uint64_t unix_ms;	     /* CHANGE: of what is made. */
+	unsigned type;		     /* ENTRY, PLACES: of a keyring's entry. */
+	struct ring_place place;     /* ENTRY */
 	uint64_t idle_ms;	     /* UNLOCK: 0 leaves it as it is. */
 	uint8_t user_id[ID_BYTES];   /* UNLOCK: whose, on which device. */
 	uint8_t device_id[ID_BYTES]; /* Zero when the device is not enrolled yet. */
 	struct bytes account;
-	size_t n_items;
-	struct bytes items; /* Well formed: agent_item_next() gives each. */
+	size_t n_list;	   /* Items of UNLOCK, changes of CHANGE. */
+	struct bytes list; /* Well formed: agent_item_next() or agent_change_next() gives each. */
 };
 /* A frame without its length. KLUIS_EVERSION, KLUIS_EINVAL. Allocates nothing. */
 KLUIS_MUST_CHECK int agent_request_parse(
 	struct bytes frame, struct agent_request *ret_request, struct err *e);
-/* The next item of request->items; `at` is wire_of() them at first. False at the end. */
+/* The next of request->list; `at` is wire_of() it at first. False at the end. */
 bool agent_item_next(struct wire *at, struct agent_item *ret_item);
+bool agent_change_next(struct wire *at, struct ring_change *ret_change);
 
-/* The inverse: the frame with its length into secret memory. UNLOCK: its items are given here, all
- * others give none. KLUIS_ETOOLARGE beyond AGENT_FRAME_BYTES_MAX. */
+/* The inverse: the frame with its length into secret memory. request->n_list items or changes are
+ * given here, by op; the other is NULL. KLUIS_ETOOLARGE beyond AGENT_FRAME_BYTES_MAX. */
 KLUIS_MUST_CHECK int agent_request_encode(const struct agent_request *request,
-	const struct agent_item *items, size_t n_items, struct secret *ret_frame, struct err *e);
+	const struct agent_item *items, const struct ring_change *changes, struct secret *ret_frame,
+	struct err *e);
 
 struct agent_status {
 	bool unlocked;
@@ -91,28 +95,24 @@ struct agent_status {
 	uint32_t n_items;
 };
 
-struct agent_place {
-	uint8_t object_id[ID_BYTES];
-	uint32_t epoch;
-};
-
 /* An answer to a request of this op. */
 struct agent_answer {
 	unsigned op;
 	int rc; /* 0 or KLUIS_E*; then text says why. */
 	struct bytes text;
 	struct agent_status status; /* STATUS */
-	/* SIGN: signature; OPEN, GET: the secret; PUBLIC: the public key. */
+	/* SIGN: signature; OPEN, GET, ENTRY: the secret; PUBLIC: the public key. */
 	struct bytes value;
-	size_t n_places; /* LIST */
+	struct bytes object; /* CHANGE: a keyring. */
+	size_t n_places;     /* PLACES */
 	struct bytes places;
 };
 /* op: of the request it answers. KLUIS_EVERSION, KLUIS_EPROTO. Allocates nothing. */
 KLUIS_MUST_CHECK int agent_answer_parse(
 	struct bytes frame, unsigned op, struct agent_answer *ret_answer, struct err *e);
-bool agent_place_next(struct wire *at, struct agent_place *ret_place);
-/* places: of a LIST, n_places rows. */
-void agent_answer_encode(const struct agent_answer *answer, const struct agent_place *places,
+bool agent_place_next(struct wire *at, struct ring_place *ret_place);
+/* places: of PLACES, n_places rows. */
+void agent_answer_encode(const struct agent_answer *answer, const struct ring_place *places,
 	struct secret *ret_frame);
 
 #endif

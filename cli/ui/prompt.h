@@ -16,6 +16,15 @@ KLUIS_MUST_CHECK int prompt_yes(const char *question, struct err *e);
 KLUIS_MUST_CHECK int prompt_secret(const char *question, const char *file, const char *fd,
 	size_t max, struct buf *to, struct err *e);
 
+/* As prompt_secret(), for what may be seen while it is typed: a one-time code, a file's name. An
+ * empty line is KLUIS_EINVAL, as it is there. */
+KLUIS_MUST_CHECK int prompt_text(const char *question, const char *file, const char *fd, size_t max,
+	struct buf *to, struct err *e);
+/* Whether there is a person to ask. */
+bool prompt_possible(void);
+/* Shows this at /dev/tty, and nowhere that could be recorded. KLUIS_EINVAL: there is none. */
+KLUIS_MUST_CHECK int prompt_show(const char *text, struct err *e);
+
 /* Overwrites and frees. For _cleanup_. */
 void prompt_secret_release(struct buf *secret);
 

@@ -13,7 +13,8 @@ struct app {
 	struct invocation *inv;
 	struct profile *profile;
 	struct client *client;
-	void *arg; /* Of app_run_with(). */
+	struct agent *agent; /* Of a person's profile, which it has unlocked; else NULL. */
+	void *arg;	     /* Of app_run_with(). */
 };
 
 /* Opens both, finishes what an earlier run left half done, and runs body. When the cluster turns
@@ -66,6 +67,21 @@ const char *app_base_name(const char *path);
 /* --lock-after, in milliseconds; otherwise_ms when it was not given. */
 KLUIS_MUST_CHECK int app_idle_ms(struct invocation *inv, uint64_t otherwise_ms, uint64_t *ret_ms);
 
+int app_register(struct invocation *inv);
+int app_login(struct invocation *inv);
+int app_passwd(struct invocation *inv);
+int app_recover(struct invocation *inv);
+int app_device_list(struct invocation *inv);
+int app_device_approve(struct invocation *inv);
+int app_device_revoke(struct invocation *inv);
+int app_account_show(struct invocation *inv);
+int app_account_sheet(struct invocation *inv);
+int app_account_sessions(struct invocation *inv);
+int app_account_log(struct invocation *inv);
+int app_account_export(struct invocation *inv);
+int app_account_policy(struct invocation *inv);
+int app_account_delete(struct invocation *inv);
+int app_contact_verify(struct invocation *inv);
 int app_agent(struct invocation *inv);
 int app_agent_lock(struct invocation *inv);
 int app_agent_stop(struct invocation *inv);

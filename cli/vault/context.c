@@ -3,6 +3,8 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/text.h"
+#include "cli/client/account.h"
+#include "cli/client/agent.h"
 #include "cli/client/vault.h"
 #include "cli/vault/app.h"
 
@@ -95,6 +97,24 @@ int app_give_up_ms(struct invocation *inv, uint64_t *ret_ms)
 	return rc;
 }
 
+/* A service account has its keys at hand. */
+static int app_check_service(struct app *k)
+{
+	return k->profile->enrolled
+		       ? 0
+		       : err_set(&k->inv->err, KLUIS_EUNAUTHENTICATED,
+				 "the enrolment of '%s' was not finished: run 'kluis enrol' again",
+				 k->profile->account);
+}
+
+/* A person's are the agent's: nobody is asked for a password here. */
+static int app_unlock(struct app *k)
+{
+	client_set_login(k->client, NULL, NULL);
+	k->agent = agent_new(k->profile->dir);
+	return agent_attach(k->agent, k->profile, k->client, &k->inv->err);
+}
+
 static int app_open(struct app *k)
 {
 	struct invocation *inv = k->inv;
@@ -107,14 +127,55 @@ static int app_open(struct app *k)
 	}
 	rc = app_give_up_ms(inv, &give_up_ms);
 	rc = rc != 0 ? rc : profile_open(dir, &k->profile, &inv->err);
-	if (rc == 0 && !k->profile->enrolled) {
-		rc = err_set(&inv->err, KLUIS_EUNAUTHENTICATED,
-			"the enrolment of '%s' was not finished: run 'kluis enrol' again",
-			k->profile->account);
+	rc = rc != 0 || k->profile->person != NULL ? rc : app_check_service(k);
+	rc = rc != 0 ? rc
+		     : session_client(k->profile, invocation_value(inv, "endpoint"), give_up_ms,
+			       &k->client, &inv->err);
+	return rc != 0 || k->profile->person == NULL ? rc : app_unlock(k);
+}
+
+static bool app_out_of_reach(int rc)
+{
+	return rc == KLUIS_ECONNECT || rc == KLUIS_ETIMEOUT || rc == KLUIS_ENOQUORUM;
+}
+
+/* What other devices did to the keyring meanwhile. Without a cluster, what is here is what there
+ * is. */
+static int app_refresh(struct app *k)
+{
+	struct err *e = &k->inv->err;
+	int rc;
+
+	if (k->profile->person == NULL || invocation_value(k->inv, "offline") != NULL) {
+		return 0;
 	}
-	return rc != 0 ? rc
-		       : session_client(k->profile, invocation_value(inv, "endpoint"), give_up_ms,
-				 &k->client, &inv->err);
+	rc = account_refresh(k->profile, k->client, e);
+	if (app_out_of_reach(rc)) {
+		*e = (struct err){0};
+		return 0;
+	}
+	return rc == KLUIS_EUNAUTHENTICATED
+		       ? err_set(e, rc, "the session of '%s' has ended: 'kluis login'",
+				 k->profile->account)
+		       : rc;
+}
+
+/* What was seen of the vaults, for the other devices. It can wait for the next command. */
+static int app_store_pins(struct app *k)
+{
+	struct err *e = &k->inv->err;
+	int rc;
+
+	if (k->profile->person == NULL || k->profile->person->ring == NULL ||
+		!k->profile->enrolled || invocation_value(k->inv, "offline") != NULL) {
+		return 0;
+	}
+	rc = vault_person_store_pins(k->profile, k->client, e);
+	if (app_out_of_reach(rc) || rc == KLUIS_EUNAUTHENTICATED) {
+		*e = (struct err){0};
+		return 0;
+	}
+	return rc;
 }
 
 /* What the operator signed, for a person to judge. */
@@ -174,8 +235,10 @@ int app_run_with(struct invocation *inv, int (*body)(struct app *k), void *arg)
 	int rc = app_open(&k);
 
 	for (unsigned turn = 0; rc == 0 && turn < 2; turn++) {
-		rc = vault_finish_creating(k.profile, k.client, &inv->err);
+		rc = app_refresh(&k);
+		rc = rc != 0 ? rc : vault_finish_creating(k.profile, k.client, &inv->err);
 		rc = rc != 0 ? rc : body(&k);
+		rc = rc != 0 ? rc : app_store_pins(&k);
 		if (rc != KLUIS_ELINEAGE || turn == 1) {
 			break;
 		}
@@ -183,5 +246,6 @@ int app_run_with(struct invocation *inv, int (*body)(struct app *k), void *arg)
 	}
 	client_free(k.client);
 	profile_close(k.profile);
+	agent_free(k.agent);
 	return rc;
 }

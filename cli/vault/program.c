@@ -1,15 +1,77 @@
 /* The table of commands: help, completion and docs/cli-kluis.md are made from it. */
+#include "cli/vault/app.h"
 #include "cli/vault/fields.h"
+#include "cli/vault/secrets.h"
+#include "cli/vault/trust.h"
 
 static const struct command_option enrol_options[] = {
 	{"name", 'n', "ACCOUNT", "The service account, as the operator named it"},
-	{"endpoints", 'E', "URL,...", "https://host:port of the sites; may be given several times"},
-	{"ca", 0, "FILE", "The provider CA (PEM) to trust, got from the operator"},
-	{"ca-pin", 0, "PIN",
-		"Instead: the CA's pin (base64url SHA-256 of its public key) that must match"},
+	TRUST_OPTIONS,
 	{"token-file", 0, "FILE", "File with the one-time enrolment token; - for stdin"},
 	{"token-fd", 0, "N", "Descriptor to read the token from; without either it is asked for"},
 	{"device", 0, "NAME", "Name of this device (default: the host's)"},
+	{NULL, 0, NULL, NULL},
+};
+
+static const struct command_option register_options[] = {
+	{"name", 'n', "USER", "The name to sign in by: 1 to 64 of a-z 0-9 . _ @ + -"},
+	TRUST_OPTIONS,
+	SECRETS_OPTIONS_PASSWORD,
+	{"invite-file", 0, "FILE", "File with the operator's invitation; - for stdin"},
+	{"invite-fd", 0, "N", "Descriptor to read the invitation from"},
+	{"sheet", 0, "FILE", "Write the emergency sheet, with the account key, to this new file"},
+	SECRETS_OPTIONS_RECOVERY,
+	{"no-account-key", 0, NULL,
+		"Make none: the password alone then keeps who steals the cluster's data out"},
+	{"device", 0, "NAME", "Name of this device (default: the host's)"},
+	{"lock-after", 0, "SECONDS", "The agent locks when not used for so long (900)"},
+	{NULL, 0, NULL, NULL},
+};
+
+static const struct command_option login_options[] = {
+	{"name", 'n', "USER", "On a new device: whose account"},
+	TRUST_OPTIONS,
+	SECRETS_OPTIONS_PASSWORD,
+	SECRETS_OPTIONS_ACCOUNT_KEY,
+	SECRETS_OPTIONS_CODE,
+	{"device", 0, "NAME", "On a new device: its name (default: the host's)"},
+	{"wait", 0, "SECONDS",
+		"On a new device: wait so long for another one's approval (3600; without a "
+		"terminal 0)"},
+	{"lock-after", 0, "SECONDS", "The agent locks when not used for so long (900)"},
+	{NULL, 0, NULL, NULL},
+};
+
+static const struct command_option passwd_options[] = {
+	SECRETS_OPTIONS_PASSWORD,
+	SECRETS_OPTIONS_NEW_PASSWORD,
+	SECRETS_OPTIONS_CODE,
+	SECRETS_OPTIONS_RECOVERY,
+	{"lock-after", 0, "SECONDS", "The agent locks when not used for so long (900)"},
+	{NULL, 0, NULL, NULL},
+};
+
+static const struct command_option recover_options[] = {
+	{"name", 'n', "USER", "On a new device: whose account"},
+	TRUST_OPTIONS,
+	{"old-code-file", 0, "FILE", "File with the recovery code; - for stdin"},
+	{"old-code-fd", 0, "N",
+		"Descriptor to read the recovery code from; without either it is asked for"},
+	SECRETS_OPTIONS_NEW_PASSWORD,
+	SECRETS_OPTIONS_CODE,
+	SECRETS_OPTIONS_RECOVERY,
+	{NULL, 0, NULL, NULL},
+};
+
+static const struct command_option policy_options[] = {
+	{"no-web-login", 0, "on|off", "Refuse to sign in from a browser"},
+	{"device-only", 0, "on|off", "Refuse to sign in from what is no enrolled device"},
+	{NULL, 0, NULL, NULL},
+};
+
+static const struct command_option delete_options[] = {
+	SECRETS_OPTIONS_PASSWORD,
+	SECRETS_OPTIONS_CODE,
 	{NULL, 0, NULL, NULL},
 };
 
@@ -91,7 +153,56 @@ static const struct command app_commands[] = {
 		"Without --ca or --ca-pin the CA's pin is shown\nand you are asked whether it is "
 		"the right one. Run it again with the same token if the answer was lost.",
 		enrol_options, 0, 0, app_enrol},
-	{"logout", NULL, "End this device's session on all sites", NULL, NULL, 0, 0, app_logout},
+	{"register", NULL, "Make an account for yourself, and sign in",
+		"Makes your keys, seals them under your password, and shows a recovery code this "
+		"once. Without --ca or --ca-pin\nthe CA's pin is shown and you are asked whether "
+		"it is the right one. The account key belongs to the password on\nevery new "
+		"device: keep the emergency sheet (--sheet, or 'kluis account sheet' later). Run "
+		"it "
+		"again with the same\npassword if the answer was lost.",
+		register_options, 0, 0, app_register},
+	{"login", NULL, "Sign in, and have the agent hold your keys",
+		"Asks for the password and, where the account has one, for a second factor. On a "
+		"new device (--name and\n--endpoints) the account key is asked for, too, and "
+		"another device of yours has to approve this one before it\ncan write: until then "
+		"it reads.",
+		login_options, 0, 0, app_login},
+	{"passwd", NULL, "Change the password",
+		"Everything is sealed under new keys, all other sessions end, and a new recovery "
+		"code takes the old one's place.",
+		passwd_options, 0, 0, app_passwd},
+	{"recover", NULL, "Set a new password by the recovery code", NULL, recover_options, 0, 0,
+		app_recover},
+	{"device list", NULL, "List your devices", NULL, NULL, 0, 0, app_device_list},
+	{"device approve", "DEVICE", "Let a new device of yours sign as you",
+		"DEVICE is the id that the new device shows, or its name.", NULL, 1, 1,
+		app_device_approve},
+	{"device revoke", "DEVICE", "Take a device that is lost or old out of your account",
+		"Its sessions end and nothing that it signs from now on counts. DEVICE is an id or "
+		"a "
+		"name of 'kluis device list'.",
+		NULL, 1, 1, app_device_revoke},
+	{"account show", NULL, "Show your account as the cluster has it", NULL, NULL, 0, 0,
+		app_account_show},
+	{"account sheet", "FILE", "Write the emergency sheet to a new file", NULL, NULL, 1, 1,
+		app_account_sheet},
+	{"account sessions", NULL, "List your sessions", NULL, NULL, 0, 0, app_account_sessions},
+	{"account log", NULL, "Show what happened to your account, and who did it", NULL, NULL, 0,
+		0, app_account_log},
+	{"account export", "FILE", "Write all that the cluster keeps of you to a new file",
+		"What is sealed stays sealed. Vaults are not in it: 'kluis get -r' fetches them.",
+		NULL, 1, 1, app_account_export},
+	{"account policy", NULL, "Set who may sign in", NULL, policy_options, 0, 0,
+		app_account_policy},
+	{"account delete", NULL, "Delete your account and all its vaults, for good",
+		"Asks for the password. The name is never given again.", delete_options, 0, 0,
+		app_account_delete},
+	{"contact verify", "USER", "Compare safety numbers with somebody",
+		"Shows the number that USER sees for you as well, and remembers that you compared "
+		"it: from then on another identity\nunder that name is refused (exit 15).",
+		NULL, 1, 1, app_contact_verify},
+	{"logout", NULL, "End this device's session on all sites",
+		"A person's agent forgets its keys and ends.", NULL, 0, 0, app_logout},
 	{"vault create", "NAME", "Make a vault", NULL, NULL, 1, 1, app_vault_create},
 	{"vault list", NULL, "List the account's vaults", NULL, NULL, 0, 0, app_vault_list},
 	{"put", "SOURCE... VAULT:/PATH", "Store files",

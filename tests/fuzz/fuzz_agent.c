@@ -23,15 +23,16 @@ static struct bytes frame_body(const struct secret *frame)
 
 static void store_prepare(struct store *store)
 {
-	static const uint8_t value[32] = {1};
-	const struct agent_item items[] = {{.kind = AGENT_KRK, .value = bytes_of(value, 32)},
-		{.kind = AGENT_VAULT_KEY, .epoch = 1, .value = bytes_of(value, 32)},
+	static const uint8_t value[KEYRING_KRK_BYTES] = {1};
+	const struct agent_item items[] = {{.kind = AGENT_KRK, .value = bytes_of(value, 64)},
+		{.kind = AGENT_TOKEN, .value = bytes_str("kst_x")},
 		{.kind = AGENT_DEVICE_KEY, .value = bytes_of(value, 32)}};
-	const struct agent_request request = {.op = AGENT_UNLOCK, .account = bytes_str("fuzz")};
+	const struct agent_request request = {
+		.op = AGENT_UNLOCK, .account = bytes_str("fuzz"), .n_list = ARRAY_SIZE(items)};
 	struct secret frame = SECRET_INIT, answer = SECRET_INIT;
 	bool stop = false;
 
-	expect(agent_request_encode(&request, items, ARRAY_SIZE(items), &frame, NULL) == 0);
+	expect(agent_request_encode(&request, items, NULL, &frame, NULL) == 0);
 	store_answer(store, 1, frame_body(&frame), &answer, &stop);
 	expect(store_unlocked(store));
 	secret_release(&frame);
@@ -44,7 +45,7 @@ static void try_answer(struct bytes frame, unsigned op)
 
 	if (agent_answer_parse(frame, op, &answer, NULL) == 0) {
 		struct wire w = wire_of(answer.places);
-		struct agent_place place;
+		struct ring_place place;
 		struct secret again = SECRET_INIT;
 		size_t n = 0;
 
@@ -60,6 +61,28 @@ static void try_answer(struct bytes frame, unsigned op)
 	}
 }
 
+/* The lists of both ops that have one, whole. */
+static void request_again(const struct agent_request *request, struct bytes frame)
+{
+	struct agent_item items[AGENT_ITEMS_MAX];
+	struct ring_change changes[RING_CHANGES_MAX];
+	struct wire w = wire_of(request->list);
+	bool change = request->op == AGENT_CHANGE;
+	struct secret again = SECRET_INIT;
+	size_t n = 0;
+
+	while (n < request->n_list &&
+		(change ? agent_change_next(&w, &changes[n]) : agent_item_next(&w, &items[n]))) {
+		n++;
+	}
+	expect(n == request->n_list);
+	if (agent_request_encode(request, change || n == 0 ? NULL : items, change ? changes : NULL,
+		    &again, NULL) == 0) {
+		expect(bytes_equal(frame_body(&again), frame));
+	}
+	secret_release(&again);
+}
+
 static void try_request(struct bytes frame)
 {
 	struct store *store = store_new(1000, 0);
@@ -69,20 +92,7 @@ static void try_request(struct bytes frame)
 
 	store_prepare(store);
 	if (agent_request_parse(frame, &request, NULL) == 0) {
-		struct wire w = wire_of(request.items);
-		struct agent_item *items = x_calloc(request.n_items + 1, sizeof *items);
-		struct secret again = SECRET_INIT;
-		size_t n = 0;
-
-		while (n < request.n_items && agent_item_next(&w, &items[n])) {
-			n++;
-		}
-		expect(n == request.n_items);
-		if (agent_request_encode(&request, items, n, &again, NULL) == 0) {
-			expect(bytes_equal(frame_body(&again), frame));
-		}
-		secret_release(&again);
-		free(items);
+		request_again(&request, frame);
 	}
 	store_answer(store, 2, frame, &answer, &stop);
 	if (frame.len >= 2) {

@@ -216,28 +216,72 @@ static void test_wrong_key(void **state)
 static void test_secrets(void **state)
 {
 	struct process *p = *state;
-	const uint8_t vault[ID_BYTES] = {7};
-	struct agent_item item = {
-		.kind = AGENT_VAULT_KEY, .epoch = 2, .value = bytes_str("0123456789abcdef")};
+	const struct bytes token = bytes_str("kst_0123456789abcdef");
 	_cleanup_(secret_release) struct secret value = SECRET_INIT;
-	struct agent_place *places;
+
+	start(p, 60000);
+	assert_int_equal(agent_put(p->agent, AGENT_TOKEN, token, &p->err), KLUIS_EUNAUTHENTICATED);
+	assert_int_equal(unlock(p), 0);
+	assert_int_equal(agent_put(p->agent, AGENT_TOKEN, token, &p->err), 0);
+	assert_int_equal(agent_get(p->agent, AGENT_TOKEN, &value, &p->err), 0);
+	assert_true(bytes_equal(secret_bytes(&value), token));
+	assert_int_equal(agent_get(p->agent, AGENT_DEVICE_KEY, &value, &p->err), KLUIS_EFORBIDDEN);
+	assert_true(bytes_equal(secret_bytes(&value), token));
+}
+
+static void seal_keyring(struct process *p, struct keyring *keyring, struct buf *ret_object)
+{
+	const struct keyring_slot slot = {
+		.slot_id = {1}, .type = KEYRING_SLOT_RECOVERY, .sym = SYM_AES_256};
+	static const uint8_t kek[KEYRING_KEK_BYTES], user[ID_BYTES];
+	_cleanup_(key_freep) struct key *transfer = NULL;
+
+	assert_int_equal(key_generate(KEY_KEM_P256, 0, &transfer, NULL), 0);
+	assert_int_equal(keyring_make(user, SYM_AES_256, p->signing, transfer, bytes_of(NULL, 0),
+				 &random_system, keyring, &p->err),
+		0);
+	keyring_put_slot(keyring, &slot, bytes_of(kek, sizeof kek), &random_system);
+	assert_int_equal(keyring_seal(keyring, 1, &random_system, ret_object, &p->err), 0);
+}
+
+/* The agent's ring does what one in this process does. */
+static void test_ring(void **state)
+{
+	struct process *p = *state;
+	_cleanup_(keyring_release) struct keyring keyring = {0};
+	_cleanup_(buf_release) struct buf object = BUF_INIT;
+	_cleanup_(buf_release) struct buf next = BUF_INIT;
+	_cleanup_(secret_release) struct secret value = SECRET_INIT;
+	static const uint8_t vault[ID_BYTES] = {7}, key[32] = {8};
+	struct ring_change changes[] = {
+		{.type = KEYRING_VAULT_KEY, .epoch = 2, .value = bytes_of(key, 32)},
+		{.type = KEYRING_VAULT_KEY, .epoch = 1, .value = bytes_of(key, 32)}};
+	struct agent_item item;
+	const struct agent_unlock unlock = {.account = "alice", .items = &item, .n_items = 1};
+	struct ring *ring = agent_ring_new(p->agent);
+	struct ring_place *places;
 	size_t n;
 
-	memcpy(item.object_id, vault, ID_BYTES);
+	memcpy(changes[0].object_id, vault, ID_BYTES);
+	memcpy(changes[1].object_id, vault, ID_BYTES);
+	seal_keyring(p, &keyring, &object);
+	item = (struct agent_item){.kind = AGENT_KRK, .value = secret_bytes(&keyring.krk)};
 	start(p, 60000);
-	assert_int_equal(agent_put(p->agent, &item, &p->err), KLUIS_EUNAUTHENTICATED);
-	assert_int_equal(unlock(p), 0);
-	assert_int_equal(agent_put(p->agent, &item, &p->err), 0);
-	assert_int_equal(agent_get(p->agent, AGENT_VAULT_KEY, vault, 2, &value, &p->err), 0);
-	assert_true(bytes_equal(secret_bytes(&value), item.value));
-	assert_int_equal(agent_list(p->agent, AGENT_VAULT_KEY, &places, &n, &p->err), 0);
-	assert_int_equal(n, 1);
-	assert_memory_equal(places[0].object_id, vault, ID_BYTES);
-	assert_int_equal(places[0].epoch, 2);
-	free(places);
+	assert_int_equal(ring->load(ring, buf_bytes(&object), &p->err), KLUIS_EUNAUTHENTICATED);
+	assert_int_equal(agent_unlock(p->agent, &unlock, &p->err), 0);
+	assert_int_equal(ring->load(ring, buf_bytes(&object), &p->err), 0);
+	assert_int_equal(ring->change(ring, buf_bytes(&object), changes, 2, 5, &next, &p->err), 0);
 	assert_int_equal(
-		agent_get(p->agent, AGENT_DEVICE_KEY, NULL, 0, &value, &p->err), KLUIS_EFORBIDDEN);
-	assert_true(bytes_equal(secret_bytes(&value), item.value));
+		ring->get(ring, KEYRING_VAULT_KEY, vault, 2, &value, &p->err), KLUIS_ENOTFOUND);
+	assert_int_equal(ring->load(ring, buf_bytes(&next), &p->err), 0);
+	assert_int_equal(ring->get(ring, KEYRING_VAULT_KEY, vault, 2, &value, &p->err), 0);
+	assert_true(bytes_equal(secret_bytes(&value), bytes_of(key, 32)));
+	assert_int_equal(ring->list(ring, KEYRING_VAULT_KEY, &places, &n, &p->err), 0);
+	assert_int_equal(n, 2);
+	assert_int_equal(places[0].epoch, 1);
+	assert_int_equal(places[1].epoch, 2);
+	free(places);
+	ring_free(ring);
 }
 
 /* Another user, let through to the socket by its modes, gets no answer. */
@@ -438,7 +482,7 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {T(test_life), T(test_keys), T(test_wrong_key),
-		T(test_secrets), T(test_other_user), T(test_directory), T(test_one),
+		T(test_secrets), T(test_ring), T(test_other_user), T(test_directory), T(test_one),
 		T(test_signals), T(test_idle), T(test_frames), T(test_silent), T(test_bytes),
 		T(test_long_path)};
 

@@ -14,20 +14,22 @@ struct held {
 	uint64_t now_ms;
 	bool stop;
 	struct key *device, *hpke, *signing, *transfer;
+	struct keyring keyring;
+	struct buf object;   /* It, sealed, with one vault's key and a group's. */
 	struct secret frame; /* Of the last answer. */
 	struct agent_answer answer;
 };
 
 static const uint8_t vault[ID_BYTES] = {0xaa}, user[ID_BYTES] = {0x11}, device[ID_BYTES] = {0x22};
-static const uint8_t vault_key[32] = {0x33}, krk[64] = {0x44};
+static const uint8_t vault_key[32] = {0x33}, other_key[32] = {0x34};
 static const uint8_t message[AGENT_MESSAGE_BYTES] = {0x55};
 
 static int ask(struct held *h, const struct agent_request *request, const struct agent_item *items,
-	size_t n_items)
+	const struct ring_change *changes)
 {
 	_cleanup_(secret_release) struct secret sent = SECRET_INIT;
 
-	assert_int_equal(agent_request_encode(request, items, n_items, &sent, NULL), 0);
+	assert_int_equal(agent_request_encode(request, items, changes, &sent, NULL), 0);
 	store_answer(h->store, h->now_ms,
 		bytes_of(sent.data + AGENT_LENGTH_BYTES, sent.len - AGENT_LENGTH_BYTES), &h->frame,
 		&h->stop);
@@ -42,7 +44,7 @@ static int ask_op(struct held *h, unsigned op)
 {
 	const struct agent_request request = {.op = op};
 
-	return ask(h, &request, NULL, 0);
+	return ask(h, &request, NULL, NULL);
 }
 
 static int ask_sign(struct held *h, unsigned kind)
@@ -50,38 +52,52 @@ static int ask_sign(struct held *h, unsigned kind)
 	const struct agent_request request = {
 		.op = AGENT_SIGN, .kind = kind, .message = bytes_of(message, sizeof message)};
 
-	return ask(h, &request, NULL, 0);
+	return ask(h, &request, NULL, NULL);
 }
 
-static int ask_get(struct held *h, unsigned kind, uint32_t epoch)
+static int ask_get(struct held *h, unsigned kind)
 {
-	struct agent_request request = {.op = AGENT_GET, .item = {.kind = kind, .epoch = epoch}};
+	const struct agent_request request = {.op = AGENT_GET, .kind = kind};
 
-	if (kind == AGENT_VAULT_KEY) {
-		memcpy(request.item.object_id, vault, ID_BYTES);
-	}
-	return ask(h, &request, NULL, 0);
+	return ask(h, &request, NULL, NULL);
 }
 
 static int ask_put(struct held *h, unsigned kind, const char *value)
 {
 	const struct agent_request request = {
-		.op = AGENT_PUT, .item = {.kind = kind, .value = bytes_str(value)}};
+		.op = AGENT_PUT, .kind = kind, .value = bytes_str(value)};
 
-	return ask(h, &request, NULL, 0);
+	return ask(h, &request, NULL, NULL);
+}
+
+static int ask_entry(
+	struct held *h, unsigned type, const uint8_t object_id[ID_BYTES], uint32_t epoch)
+{
+	struct agent_request request = {.op = AGENT_ENTRY, .type = type, .place = {.epoch = epoch}};
+
+	memcpy(request.place.object_id, object_id, ID_BYTES);
+	return ask(h, &request, NULL, NULL);
+}
+
+static int ask_load(struct held *h, const struct buf *object)
+{
+	const struct agent_request request = {.op = AGENT_LOAD, .object = buf_bytes(object)};
+
+	return ask(h, &request, NULL, NULL);
 }
 
 static int unlock(struct held *h, uint64_t idle_ms)
 {
 	struct secret encoded[4] = {SECRET_INIT, SECRET_INIT, SECRET_INIT, SECRET_INIT};
 	const struct key *const keys[] = {h->device, h->hpke, h->signing, h->transfer};
-	struct agent_item items[6] = {{.kind = AGENT_KRK, .value = bytes_of(krk, sizeof krk)},
-		{.kind = AGENT_VAULT_KEY, .epoch = 1, .value = bytes_of(vault_key, 32)}};
-	struct agent_request request = {
-		.op = AGENT_UNLOCK, .idle_ms = idle_ms, .account = bytes_str("alice")};
+	struct agent_item items[6] = {{.kind = AGENT_KRK, .value = secret_bytes(&h->keyring.krk)},
+		{.kind = AGENT_SALT_KEY, .value = bytes_of(vault_key, 32)}};
+	struct agent_request request = {.op = AGENT_UNLOCK,
+		.idle_ms = idle_ms,
+		.account = bytes_str("alice"),
+		.n_list = ARRAY_SIZE(items)};
 	int rc;
 
-	memcpy(items[1].object_id, vault, ID_BYTES);
 	memcpy(request.user_id, user, ID_BYTES);
 	memcpy(request.device_id, device, ID_BYTES);
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
@@ -89,7 +105,7 @@ static int unlock(struct held *h, uint64_t idle_ms)
 		items[2 + i] = (struct agent_item){
 			.kind = AGENT_DEVICE_KEY + (unsigned)i, .value = secret_bytes(&encoded[i])};
 	}
-	rc = ask(h, &request, items, ARRAY_SIZE(items));
+	rc = ask(h, &request, items, NULL);
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
 		secret_release(&encoded[i]);
 	}
@@ -104,6 +120,25 @@ static struct key *make(unsigned alg)
 	return key;
 }
 
+static void make_keyring(struct held *h)
+{
+	const struct keyring_slot slot = {
+		.slot_id = {1}, .type = KEYRING_SLOT_RECOVERY, .sym = SYM_AES_256};
+	static const uint8_t kek[KEYRING_KEK_BYTES], group[34] = {0, 0x10, 1};
+
+	assert_int_equal(keyring_make(user, SYM_AES_256, h->signing, h->transfer, bytes_of(NULL, 0),
+				 &random_system, &h->keyring, NULL),
+		0);
+	keyring_put_slot(&h->keyring, &slot, bytes_of(kek, sizeof kek), &random_system);
+	assert_int_equal(keyring_put_entry(&h->keyring, KEYRING_VAULT_KEY, vault, 1,
+				 bytes_of(vault_key, 32), &random_system, NULL),
+		0);
+	assert_int_equal(keyring_put_entry(&h->keyring, KEYRING_GROUP_KEY, vault, 1,
+				 bytes_of(group, sizeof group), &random_system, NULL),
+		0);
+	assert_int_equal(keyring_seal(&h->keyring, 1, &random_system, &h->object, NULL), 0);
+}
+
 static int setup(void **state)
 {
 	struct held *h = x_calloc(1, sizeof *h);
@@ -114,6 +149,7 @@ static int setup(void **state)
 	h->hpke = make(KEY_KEM_P256);
 	h->signing = make(KEY_RSA_PSS);
 	h->transfer = make(KEY_KEM_P256);
+	make_keyring(h);
 	*state = h;
 	return 0;
 }
@@ -123,6 +159,8 @@ static int teardown(void **state)
 	struct held *h = *state;
 
 	store_free(h->store);
+	keyring_release(&h->keyring);
+	buf_release(&h->object);
 	key_free(h->device);
 	key_free(h->hpke);
 	key_free(h->signing);
@@ -134,19 +172,20 @@ static int teardown(void **state)
 
 static void test_locked(void **state)
 {
-	static const unsigned ops[] = {AGENT_LIST, AGENT_PUBLIC};
+	static const unsigned ops[] = {AGENT_PLACES, AGENT_ENTRY};
+	const struct agent_request public_key = {.op = AGENT_PUBLIC, .kind = AGENT_DEVICE_KEY};
 	struct held *h = *state;
 
 	assert_false(store_unlocked(h->store));
 	assert_int_equal(ask_op(h, AGENT_STATUS), 0);
 	assert_false(h->answer.status.unlocked);
 	assert_int_equal(ask_sign(h, AGENT_DEVICE_KEY), KLUIS_EUNAUTHENTICATED);
-	assert_int_equal(ask_get(h, AGENT_VAULT_KEY, 1), KLUIS_EUNAUTHENTICATED);
+	assert_int_equal(ask_get(h, AGENT_SALT_KEY), KLUIS_EUNAUTHENTICATED);
 	assert_int_equal(ask_put(h, AGENT_TOKEN, "kst_x"), KLUIS_EUNAUTHENTICATED);
+	assert_int_equal(ask_load(h, &h->object), KLUIS_EUNAUTHENTICATED);
+	assert_int_equal(ask(h, &public_key, NULL, NULL), KLUIS_EUNAUTHENTICATED);
 	for (size_t i = 0; i < ARRAY_SIZE(ops); i++) {
-		const struct agent_request request = {.op = ops[i], .kind = AGENT_DEVICE_KEY};
-
-		assert_int_equal(ask(h, &request, NULL, 0), KLUIS_EUNAUTHENTICATED);
+		assert_int_equal(ask_op(h, ops[i]), KLUIS_EUNAUTHENTICATED);
 	}
 	assert_false(h->stop);
 }
@@ -167,7 +206,7 @@ static void test_signs(void **state)
 		assert_int_equal(
 			sign_verify(pub, bytes_of(message, sizeof message), h->answer.value, NULL),
 			0);
-		assert_int_equal(ask(h, &request, NULL, 0), 0);
+		assert_int_equal(ask(h, &request, NULL, NULL), 0);
 		assert_true(bytes_equal(h->answer.value, key_pub_bytes(pub)));
 	}
 }
@@ -179,38 +218,89 @@ static void test_leaves(void **state)
 
 	assert_int_equal(unlock(h, 0), 0);
 	for (unsigned kind = AGENT_DEVICE_KEY; kind <= AGENT_KRK; kind++) {
-		assert_int_equal(ask_get(h, kind, 0), KLUIS_EFORBIDDEN);
+		assert_int_equal(ask_get(h, kind), KLUIS_EFORBIDDEN);
 		assert_int_equal(ask_put(h, kind, "x"), KLUIS_EFORBIDDEN);
 		assert_int_equal(ask_put(h, kind, ""), KLUIS_EFORBIDDEN);
 	}
-	assert_int_equal(ask_get(h, AGENT_VAULT_KEY, 1), 0);
+	assert_int_equal(ask_get(h, AGENT_SALT_KEY), 0);
 	assert_true(bytes_equal(h->answer.value, bytes_of(vault_key, 32)));
-	assert_int_equal(ask_get(h, AGENT_VAULT_KEY, 2), KLUIS_EUNAUTHENTICATED);
-	assert_int_equal(ask_get(h, AGENT_TOKEN, 0), KLUIS_EUNAUTHENTICATED);
+	assert_int_equal(ask_get(h, AGENT_TOKEN), KLUIS_EUNAUTHENTICATED);
 	assert_int_equal(ask_put(h, AGENT_TOKEN, "kst_one"), 0);
 	assert_int_equal(ask_put(h, AGENT_TOKEN, "kst_two"), 0);
-	assert_int_equal(ask_get(h, AGENT_TOKEN, 0), 0);
+	assert_int_equal(ask_get(h, AGENT_TOKEN), 0);
 	assert_true(bytes_equal(h->answer.value, bytes_str("kst_two")));
 	assert_int_equal(ask_put(h, AGENT_TOKEN, ""), 0);
-	assert_int_equal(ask_get(h, AGENT_TOKEN, 0), KLUIS_EUNAUTHENTICATED);
-	assert_int_equal(ask_get(h, AGENT_VAULT_KEY, 1), 0);
+	assert_int_equal(ask_get(h, AGENT_TOKEN), KLUIS_EUNAUTHENTICATED);
+	assert_int_equal(ask_get(h, AGENT_SALT_KEY), 0);
 	assert_true(bytes_equal(h->answer.value, bytes_of(vault_key, 32)));
 }
 
-static void test_list(void **state)
+static void test_keyring(void **state)
 {
-	const struct agent_request request = {.op = AGENT_LIST, .kind = AGENT_VAULT_KEY};
+	const struct agent_request places = {.op = AGENT_PLACES, .type = KEYRING_VAULT_KEY};
+	_cleanup_(buf_release) struct buf changed = BUF_INIT;
 	struct held *h = *state;
-	struct agent_place place;
+	struct ring_place place;
 	struct wire w;
 
 	assert_int_equal(unlock(h, 0), 0);
-	assert_int_equal(ask(h, &request, NULL, 0), 0);
+	assert_int_equal(ask_entry(h, KEYRING_VAULT_KEY, vault, 1), KLUIS_ENOTFOUND);
+	assert_int_equal(ask_load(h, &h->object), 0);
+	assert_int_equal(ask_entry(h, KEYRING_VAULT_KEY, vault, 1), 0);
+	assert_true(bytes_equal(h->answer.value, bytes_of(vault_key, 32)));
+	assert_int_equal(ask_entry(h, KEYRING_VAULT_KEY, vault, 2), KLUIS_ENOTFOUND);
+	assert_int_equal(ask_entry(h, KEYRING_VAULT_KEY, user, 1), KLUIS_ENOTFOUND);
+	assert_int_equal(ask_entry(h, KEYRING_GROUP_KEY, vault, 1), KLUIS_EFORBIDDEN);
+	assert_int_equal(ask(h, &places, NULL, NULL), 0);
 	assert_int_equal(h->answer.n_places, 1);
 	w = wire_of(h->answer.places);
 	assert_true(agent_place_next(&w, &place));
 	assert_memory_equal(place.object_id, vault, ID_BYTES);
 	assert_int_equal(place.epoch, 1);
+	/* A changed byte: refused, and what was loaded still counts. */
+	buf_append_bytes(&changed, buf_bytes(&h->object));
+	changed.data[changed.len - 1] ^= 1;
+	assert_int_equal(ask_load(h, &changed), KLUIS_EVERIFY);
+	assert_int_equal(ask_entry(h, KEYRING_VAULT_KEY, vault, 1), 0);
+	assert_int_equal(ask_op(h, AGENT_LOCK), 0);
+	assert_int_equal(unlock(h, 0), 0);
+	assert_int_equal(ask_entry(h, KEYRING_VAULT_KEY, vault, 1), KLUIS_ENOTFOUND);
+}
+
+static int ask_change(struct held *h, uint32_t epoch, const uint8_t *key)
+{
+	const struct agent_request request = {
+		.op = AGENT_CHANGE, .object = buf_bytes(&h->object), .unix_ms = 77, .n_list = 1};
+	struct ring_change change = {
+		.type = KEYRING_VAULT_KEY, .epoch = epoch, .value = bytes_of(key, 32)};
+
+	memcpy(change.object_id, vault, ID_BYTES);
+	return ask(h, &request, NULL, &change);
+}
+
+/* The keyring that follows is made inside: whoever opens it finds the new entry. */
+static void test_change(void **state)
+{
+	_cleanup_(keyring_release) struct keyring opened = {0};
+	const struct keyring_entry *entry;
+	struct keyring_view old, view;
+	struct held *h = *state;
+
+	assert_int_equal(unlock(h, 0), 0);
+	assert_int_equal(ask_load(h, &h->object), 0);
+	assert_int_equal(ask_change(h, 1, other_key), KLUIS_ECONFLICT);
+	assert_int_equal(ask_change(h, 2, other_key), 0);
+	assert_int_equal(keyring_parse(buf_bytes(&h->object), &old, NULL), 0);
+	assert_int_equal(keyring_parse(h->answer.object, &view, NULL), 0);
+	assert_int_equal(keyring_follows(&view, user, old.revision, old.hash, NULL), 0);
+	assert_int_equal(view.unix_ms, 77);
+	assert_int_equal(
+		keyring_open(&view, user, secret_bytes(&h->keyring.krk), &opened, NULL), 0);
+	entry = keyring_entry(&opened, KEYRING_VAULT_KEY, vault, 2);
+	assert_non_null(entry);
+	assert_true(bytes_equal(secret_bytes(&entry->value), bytes_of(other_key, 32)));
+	/* What counts has not changed: the cluster may refuse the new one. */
+	assert_int_equal(ask_entry(h, KEYRING_VAULT_KEY, vault, 2), KLUIS_ENOTFOUND);
 }
 
 static void packet_of(struct held *h, unsigned purpose, const struct key *to,
@@ -226,10 +316,10 @@ static void packet_of(struct held *h, unsigned purpose, const struct key *to,
 	memcpy(fields.sender_user, user, ID_BYTES);
 	memcpy(fields.rcpt_id, rcpt, ID_BYTES);
 	memcpy(fields.object_id, vault, ID_BYTES);
-	assert_int_equal(
-		keypacket_seal(&fields, key_public(to),
-			purpose == KEYPACKET_DEVICE ? bytes_of(krk, 64) : bytes_of(vault_key, 32),
-			h->signing, &random_system, ret, NULL),
+	assert_int_equal(keypacket_seal(&fields, key_public(to),
+				 purpose == KEYPACKET_DEVICE ? secret_bytes(&h->keyring.krk)
+							     : bytes_of(vault_key, 32),
+				 h->signing, &random_system, ret, NULL),
 		0);
 }
 
@@ -238,7 +328,7 @@ static int ask_open(struct held *h, unsigned kind, const struct buf *packet)
 	const struct agent_request request = {
 		.op = AGENT_OPEN, .kind = kind, .packet = buf_bytes(packet)};
 
-	return ask(h, &request, NULL, 0);
+	return ask(h, &request, NULL, NULL);
 }
 
 static void test_opens(void **state)
@@ -272,7 +362,7 @@ static void assert_gone(struct held *h)
 	assert_false(h->answer.status.unlocked);
 	assert_int_equal(h->answer.status.n_items, 0);
 	assert_string_equal(h->answer.status.account, "");
-	assert_int_equal(ask_get(h, AGENT_VAULT_KEY, 1), KLUIS_EUNAUTHENTICATED);
+	assert_int_equal(ask_get(h, AGENT_SALT_KEY), KLUIS_EUNAUTHENTICATED);
 	assert_int_equal(ask_sign(h, AGENT_DEVICE_KEY), KLUIS_EUNAUTHENTICATED);
 }
 
@@ -351,45 +441,28 @@ static void test_idle_setting(void **state)
 static void test_unlock_again(void **state)
 {
 	static const uint8_t zero[32];
-	const struct agent_item bad = {.kind = AGENT_DEVICE_KEY, .value = bytes_of(zero, 32)};
+	const struct agent_item bad[] = {{.kind = AGENT_DEVICE_KEY, .value = bytes_of(zero, 32)},
+		{.kind = AGENT_KRK, .value = bytes_of(zero, 32)}};
 	const struct agent_item token = {.kind = AGENT_TOKEN, .value = bytes_str("kst_x")};
-	const struct agent_request bob = {.op = AGENT_UNLOCK, .account = bytes_str("bob")};
+	const struct agent_request bob = {
+		.op = AGENT_UNLOCK, .account = bytes_str("bob"), .n_list = 1};
 	struct held *h = *state;
 
 	assert_int_equal(unlock(h, 0), 0);
-	assert_int_equal(ask(h, &bob, &bad, 1), KLUIS_EINVAL);
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		assert_int_equal(ask(h, &bob, &bad[i], NULL), KLUIS_EINVAL);
+	}
 	assert_int_equal(ask_op(h, AGENT_STATUS), 0);
 	assert_string_equal(h->answer.status.account, "alice");
 	assert_memory_equal(h->answer.status.user_id, user, ID_BYTES);
 	assert_int_equal(h->answer.status.n_items, 6);
-	assert_int_equal(ask(h, &bob, &token, 1), 0);
+	assert_int_equal(ask(h, &bob, &token, NULL), 0);
 	assert_int_equal(ask_op(h, AGENT_STATUS), 0);
 	assert_string_equal(h->answer.status.account, "bob");
 	assert_int_equal(h->answer.status.n_items, 1);
-	assert_int_equal(ask_get(h, AGENT_VAULT_KEY, 1), KLUIS_EUNAUTHENTICATED);
+	assert_int_equal(ask_get(h, AGENT_SALT_KEY), KLUIS_EUNAUTHENTICATED);
 	assert_int_equal(ask_sign(h, AGENT_DEVICE_KEY), KLUIS_EUNAUTHENTICATED);
-}
-
-static void test_full(void **state)
-{
-	struct held *h = *state;
-	struct agent_request request = {.op = AGENT_PUT, .item = {.kind = AGENT_VAULT_KEY}};
-
-	assert_int_equal(unlock(h, 0), 0);
-	request.item.value = bytes_of(vault_key, 32);
-	for (uint32_t epoch = 1; epoch <= AGENT_ITEMS_MAX - 6; epoch++) {
-		request.item.epoch = epoch;
-		assert_int_equal(ask(h, &request, NULL, 0), 0);
-	}
-	request.item.epoch = AGENT_ITEMS_MAX;
-	assert_int_equal(ask(h, &request, NULL, 0), KLUIS_ETOOLARGE);
-	request.item.epoch = 1;
-	assert_int_equal(ask(h, &request, NULL, 0), 0); /* Another value for one it has. */
-	request.item.value.len = 0;
-	assert_int_equal(ask(h, &request, NULL, 0), 0);
-	request.item.epoch = AGENT_ITEMS_MAX;
-	request.item.value.len = 32;
-	assert_int_equal(ask(h, &request, NULL, 0), 0);
+	assert_int_equal(ask_load(h, &h->object), KLUIS_EUNAUTHENTICATED);
 }
 
 /* Bytes that are no request are answered, by the op they name. */
@@ -415,8 +488,8 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {T(test_locked), T(test_signs), T(test_leaves),
-		T(test_list), T(test_opens), T(test_lock_and_stop), T(test_idle),
-		T(test_idle_without_tick), T(test_idle_setting), T(test_unlock_again), T(test_full),
+		T(test_keyring), T(test_change), T(test_opens), T(test_lock_and_stop), T(test_idle),
+		T(test_idle_without_tick), T(test_idle_setting), T(test_unlock_again),
 		T(test_malformed)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -15,12 +15,13 @@ static struct bytes body_of(const struct secret *frame)
 	return bytes_of(frame->data + AGENT_LENGTH_BYTES, frame->len - AGENT_LENGTH_BYTES);
 }
 
-static struct agent_item vault_key(void)
+static struct ring_change vault_key(void)
 {
-	struct agent_item item = {.kind = AGENT_VAULT_KEY, .epoch = 3, .value = bytes_of(some, 32)};
+	struct ring_change change = {
+		.type = KEYRING_VAULT_KEY, .epoch = 3, .value = bytes_of(some, 32)};
 
-	memcpy(item.object_id, some, ID_BYTES);
-	return item;
+	memcpy(change.object_id, some, ID_BYTES);
+	return change;
 }
 
 /* One of every op, the nth; false: no more. */
@@ -28,15 +29,19 @@ static bool request_of(size_t n, struct agent_request *ret)
 {
 	const struct agent_request all[] = {{.op = AGENT_STATUS}, {.op = AGENT_LOCK},
 		{.op = AGENT_STOP},
-		{.op = AGENT_UNLOCK, .idle_ms = 5000, .account = bytes_str("alice")},
+		{.op = AGENT_UNLOCK, .idle_ms = 5000, .account = bytes_str("alice"), .n_list = 2},
 		{.op = AGENT_SIGN,
 			.kind = AGENT_DEVICE_KEY,
 			.message = bytes_of(some, AGENT_MESSAGE_BYTES)},
 		{.op = AGENT_OPEN, .kind = AGENT_TRANSFER_KEY, .packet = bytes_of(some, 64)},
-		{.op = AGENT_GET, .item = {.kind = AGENT_TOKEN}},
-		{.op = AGENT_PUT, .item = {.kind = AGENT_TOKEN, .value = bytes_of(some, 9)}},
-		{.op = AGENT_PUT, .item = vault_key()}, {.op = AGENT_LIST, .kind = AGENT_VAULT_KEY},
-		{.op = AGENT_PUBLIC, .kind = AGENT_SIGNING_KEY}};
+		{.op = AGENT_GET, .kind = AGENT_TOKEN},
+		{.op = AGENT_PUT, .kind = AGENT_TOKEN, .value = bytes_of(some, 9)},
+		{.op = AGENT_PUT, .kind = AGENT_SALT_KEY},
+		{.op = AGENT_PUBLIC, .kind = AGENT_SIGNING_KEY},
+		{.op = AGENT_LOAD, .object = bytes_of(some, 64)},
+		{.op = AGENT_CHANGE, .object = bytes_of(some, 60), .unix_ms = 7, .n_list = 2},
+		{.op = AGENT_ENTRY, .type = KEYRING_VAULT_KEY, .place = {.epoch = 9}},
+		{.op = AGENT_PLACES, .type = KEYRING_VAULT_PIN}};
 
 	if (n < ARRAY_SIZE(all)) {
 		*ret = all[n];
@@ -46,10 +51,14 @@ static bool request_of(size_t n, struct agent_request *ret)
 
 static void encode(const struct agent_request *request, struct secret *frame)
 {
-	struct agent_item items[] = {{.kind = AGENT_KRK, .value = bytes_of(some, 64)}, vault_key()};
+	static const uint8_t pin[KEYRING_VAULT_PIN_BYTES] = {9};
+	const struct agent_item items[] = {{.kind = AGENT_KRK, .value = bytes_of(some, 64)},
+		{.kind = AGENT_TOKEN, .value = bytes_str("kst_x")}};
+	const struct ring_change changes[] = {
+		vault_key(), {.type = KEYRING_VAULT_PIN, .value = bytes_of(pin, sizeof pin)}};
 
-	assert_int_equal(agent_request_encode(
-				 request, items, request->op == AGENT_UNLOCK ? 2 : 0, frame, NULL),
+	assert_int_equal(agent_request_encode(request, request->op == AGENT_UNLOCK ? items : NULL,
+				 request->op == AGENT_CHANGE ? changes : NULL, frame, NULL),
 		0);
 }
 
@@ -66,36 +75,51 @@ static void test_requests(void **state)
 		assert_int_equal(back.op, request.op);
 		assert_int_equal(back.kind, request.kind);
 		assert_int_equal(back.idle_ms, request.idle_ms);
+		assert_int_equal(back.unix_ms, request.unix_ms);
+		assert_int_equal(back.type, request.type);
+		assert_int_equal(back.place.epoch, request.place.epoch);
+		assert_int_equal(back.n_list, request.n_list);
 		assert_true(bytes_equal(back.message, request.message));
 		assert_true(bytes_equal(back.packet, request.packet));
 		assert_true(bytes_equal(back.account, request.account));
-		assert_int_equal(back.item.kind, request.item.kind);
-		assert_int_equal(back.item.epoch, request.item.epoch);
-		assert_memory_equal(back.item.object_id, request.item.object_id, ID_BYTES);
-		assert_true(bytes_equal(back.item.value, request.item.value));
+		assert_true(bytes_equal(back.value, request.value));
+		assert_true(bytes_equal(back.object, request.object));
 	}
 }
 
-static void test_unlock_items(void **state)
+static void test_lists(void **state)
 {
-	struct agent_request request = {.op = AGENT_UNLOCK, .account = bytes_str("alice")}, back;
+	const struct agent_request unlock = {
+		.op = AGENT_UNLOCK, .account = bytes_str("alice"), .n_list = 2};
+	const struct agent_request change = {
+		.op = AGENT_CHANGE, .object = bytes_of(some, 60), .n_list = 2};
 	_cleanup_(secret_release) struct secret frame = SECRET_INIT;
+	struct agent_request back;
+	struct ring_change entry;
 	struct agent_item item;
 	struct wire w;
 
 	(void)state;
-	encode(&request, &frame);
+	encode(&unlock, &frame);
 	assert_int_equal(agent_request_parse(body_of(&frame), &back, NULL), 0);
-	w = wire_of(back.items);
-	assert_int_equal(back.n_items, 2);
+	w = wire_of(back.list);
 	assert_true(agent_item_next(&w, &item));
 	assert_int_equal(item.kind, AGENT_KRK);
 	assert_int_equal(item.value.len, 64);
 	assert_true(agent_item_next(&w, &item));
-	assert_int_equal(item.kind, AGENT_VAULT_KEY);
-	assert_int_equal(item.epoch, 3);
-	assert_memory_equal(item.object_id, some, ID_BYTES);
+	assert_int_equal(item.kind, AGENT_TOKEN);
 	assert_false(agent_item_next(&w, &item));
+	encode(&change, &frame);
+	assert_int_equal(agent_request_parse(body_of(&frame), &back, NULL), 0);
+	w = wire_of(back.list);
+	assert_true(agent_change_next(&w, &entry));
+	assert_int_equal(entry.type, KEYRING_VAULT_KEY);
+	assert_int_equal(entry.epoch, 3);
+	assert_memory_equal(entry.object_id, some, ID_BYTES);
+	assert_int_equal(entry.value.len, 32);
+	assert_true(agent_change_next(&w, &entry));
+	assert_int_equal(entry.type, KEYRING_VAULT_PIN);
+	assert_false(agent_change_next(&w, &entry));
 }
 
 /* Every request cut anywhere, and with a byte behind it, is none. */
@@ -137,39 +161,63 @@ static void try_body(unsigned op, const struct buf *body, int want)
 	assert_int_equal(agent_request_parse(buf_bytes(&frame), &request, NULL), want);
 }
 
-static void put_place(struct buf *to, unsigned kind, unsigned first_id_byte, uint32_t epoch)
-{
-	buf_put_u8(to, kind);
-	buf_put_u8(to, first_id_byte);
-	buf_put_zeros(to, ID_BYTES - 1);
-	buf_put_u32(to, epoch);
-}
-
 static void test_kinds(void **state)
 {
 	(void)state;
 	for (unsigned kind = 0; kind < 256; kind++) {
 		_cleanup_(buf_release) struct buf body = BUF_INIT;
-		bool key = kind >= 1 && kind <= 4,
-		     known = key || kind == 5 || (kind >= 32 && kind <= 35);
+		bool key = kind >= 1 && kind <= 4;
+		bool known = key || kind == 5 || kind == 32 || kind == 33;
 
 		assert_int_equal(agent_kind_known(kind), known);
 		assert_int_equal(agent_kind_leaves(kind), known && kind >= 32);
+		assert_int_equal(agent_entry_leaves(kind), kind == 1 || kind == 3 || kind == 4);
 		buf_put_u8(&body, kind);
-		try_body(AGENT_LIST, &body, known ? 0 : KLUIS_EINVAL);
+		try_body(AGENT_GET, &body, known ? 0 : KLUIS_EINVAL);
 		try_body(AGENT_PUBLIC, &body, key ? 0 : KLUIS_EINVAL);
 		buf_append(&body, some, AGENT_MESSAGE_BYTES);
 		try_body(AGENT_SIGN, &body, kind == 1 || kind == 3 ? 0 : KLUIS_EINVAL);
 		buf_clear(&body);
-		put_place(&body, kind, 0, 0);
-		try_body(AGENT_GET, &body, known && kind != 34 ? 0 : KLUIS_EINVAL);
-		buf_clear(&body);
-		put_place(&body, kind, 0, 1);
-		try_body(AGENT_GET, &body, kind == 34 ? 0 : KLUIS_EINVAL);
-		buf_clear(&body);
-		put_place(&body, kind, 1, 0);
-		try_body(AGENT_GET, &body, KLUIS_EINVAL);
+		buf_put_u8(&body, kind);
+		buf_put_lp16(&body, bytes_of(some, 4));
+		try_body(AGENT_PUT, &body, known ? 0 : KLUIS_EINVAL);
 	}
+}
+
+static void try_change(unsigned type, uint32_t epoch, size_t len, unsigned n, int want)
+{
+	_cleanup_(buf_release) struct buf body = BUF_INIT;
+
+	buf_put_u64(&body, 1);
+	buf_put_lp32(&body, bytes_of(some, 60));
+	buf_put_u16(&body, n);
+	for (unsigned i = 0; i < n; i++) {
+		buf_put_u16(&body, type);
+		buf_append(&body, some, ID_BYTES);
+		buf_put_u32(&body, epoch);
+		buf_put_u16(&body, (unsigned)len);
+		buf_put_zeros(&body, len);
+	}
+	try_body(AGENT_CHANGE, &body, want);
+}
+
+/* Only entries that a keyring takes get as far as the keyring. */
+static void test_changes(void **state)
+{
+	(void)state;
+	try_change(KEYRING_VAULT_KEY, 1, 32, 1, 0);
+	try_change(KEYRING_VAULT_KEY, 1, 32, RING_CHANGES_MAX, 0);
+	try_change(KEYRING_VAULT_KEY, 1, 32, RING_CHANGES_MAX + 1, KLUIS_EINVAL);
+	try_change(KEYRING_VAULT_KEY, 1, 32, 0, KLUIS_EINVAL);
+	try_change(KEYRING_VAULT_KEY, 0, 32, 1, KLUIS_EINVAL);
+	try_change(KEYRING_VAULT_KEY, 1, 31, 1, KLUIS_EINVAL);
+	try_change(KEYRING_CONTACT_PIN, 0, KEYRING_CONTACT_PIN_BYTES, 1, 0);
+	try_change(KEYRING_CONTACT_PIN, 1, KEYRING_CONTACT_PIN_BYTES, 1, KLUIS_EINVAL);
+	try_change(KEYRING_VAULT_PIN, 0, KEYRING_VAULT_PIN_BYTES, 1, 0);
+	try_change(KEYRING_VAULT_PIN, 0, KEYRING_VAULT_PIN_BYTES + 1, 1, KLUIS_EINVAL);
+	try_change(KEYRING_GROUP_KEY, 1, 34, 1, KLUIS_EINVAL);
+	try_change(0, 0, 32, 1, KLUIS_EINVAL);
+	try_change(9, 0, 32, 1, KLUIS_EINVAL);
 }
 
 static void put_unlock(struct buf *to, uint64_t idle_ms, const char *account, unsigned n)
@@ -188,7 +236,7 @@ static void try_unlock(uint64_t idle_ms, const char *account, unsigned n, unsign
 
 	put_unlock(&body, idle_ms, account, n);
 	for (unsigned i = 0; i < given; i++) {
-		put_place(&body, AGENT_KRK, 0, 0);
+		buf_put_u8(&body, AGENT_KRK);
 		buf_put_lp16(&body, bytes_of(value, value_bytes));
 	}
 	try_body(AGENT_UNLOCK, &body, want);
@@ -212,26 +260,47 @@ static void test_unlock_limits(void **state)
 
 static void test_encode_limits(void **state)
 {
-	const struct agent_request request = {.op = AGENT_UNLOCK, .account = bytes_str("alice")};
-	struct agent_item *items = x_calloc(AGENT_ITEMS_MAX + 1, sizeof *items);
-	static const uint8_t value[AGENT_VALUE_BYTES_MAX + 1];
+	static const uint8_t value[AGENT_VALUE_BYTES_MAX + 1], object[KEYRING_BYTES_MAX + 1];
+	struct agent_request request = {
+		.op = AGENT_UNLOCK, .account = bytes_str("alice"), .n_list = AGENT_ITEMS_MAX};
+	struct agent_request change = {.op = AGENT_CHANGE, .n_list = RING_CHANGES_MAX};
+	struct agent_item items[AGENT_ITEMS_MAX + 1];
+	struct ring_change changes[RING_CHANGES_MAX + 1];
 	_cleanup_(secret_release) struct secret frame = SECRET_INIT;
 
 	(void)state;
-	for (size_t i = 0; i <= AGENT_ITEMS_MAX; i++) {
-		items[i] = vault_key();
-		items[i].epoch = (uint32_t)i + 1;
+	for (size_t i = 0; i < ARRAY_SIZE(items); i++) {
+		items[i] = (struct agent_item){
+			.kind = AGENT_TOKEN, .value = bytes_of(value, AGENT_VALUE_BYTES_MAX)};
 	}
-	assert_int_equal(agent_request_encode(&request, items, AGENT_ITEMS_MAX, &frame, NULL), 0);
-	assert_int_equal(agent_request_encode(&request, items, AGENT_ITEMS_MAX + 1, &frame, NULL),
-		KLUIS_ETOOLARGE);
-	items[0].value = bytes_of(value, AGENT_VALUE_BYTES_MAX + 1);
-	assert_int_equal(agent_request_encode(&request, items, 1, &frame, NULL), KLUIS_ETOOLARGE);
-	for (size_t i = 0; i < 200; i++) {
-		items[i].value = bytes_of(value, AGENT_VALUE_BYTES_MAX);
+	for (size_t i = 0; i < ARRAY_SIZE(changes); i++) {
+		changes[i] = vault_key();
 	}
-	assert_int_equal(agent_request_encode(&request, items, 200, &frame, NULL), KLUIS_ETOOLARGE);
-	free(items);
+	assert_int_equal(agent_request_encode(&request, items, NULL, &frame, NULL), 0);
+	items[3].value.len++;
+	assert_int_equal(
+		agent_request_encode(&request, items, NULL, &frame, NULL), KLUIS_ETOOLARGE);
+	items[3].value.len--;
+	request.n_list++;
+	assert_int_equal(
+		agent_request_encode(&request, items, NULL, &frame, NULL), KLUIS_ETOOLARGE);
+	change.object = bytes_of(object, KEYRING_BYTES_MAX);
+	assert_int_equal(agent_request_encode(&change, NULL, changes, &frame, NULL), 0);
+	assert_true(frame.len <= AGENT_FRAME_BYTES_MAX + AGENT_LENGTH_BYTES);
+	change.object.len++;
+	assert_int_equal(
+		agent_request_encode(&change, NULL, changes, &frame, NULL), KLUIS_ETOOLARGE);
+	change.object.len = 1;
+	change.n_list++;
+	assert_int_equal(
+		agent_request_encode(&change, NULL, changes, &frame, NULL), KLUIS_ETOOLARGE);
+	change.n_list = RING_CHANGES_MAX;
+	for (size_t i = 0; i < ARRAY_SIZE(changes); i++) {
+		changes[i].value = bytes_of(value, AGENT_VALUE_BYTES_MAX);
+	}
+	change.object.len = KEYRING_BYTES_MAX;
+	assert_int_equal(
+		agent_request_encode(&change, NULL, changes, &frame, NULL), KLUIS_ETOOLARGE);
 }
 
 static bool answer_of(size_t n, struct agent_answer *ret)
@@ -246,7 +315,8 @@ static bool answer_of(size_t n, struct agent_answer *ret)
 				.n_items = 4}},
 		{.op = AGENT_SIGN, .value = bytes_of(some, 64)},
 		{.op = AGENT_GET, .rc = KLUIS_EUNAUTHENTICATED, .text = bytes_str("locked")},
-		{.op = AGENT_LIST, .n_places = 2}, {.op = AGENT_LIST}};
+		{.op = AGENT_CHANGE, .object = bytes_of(some, 50)},
+		{.op = AGENT_PLACES, .n_places = 2}, {.op = AGENT_PLACES}};
 
 	memcpy(all[2].status.account, "alice", 6);
 	memcpy(all[2].status.device_id, some, ID_BYTES);
@@ -258,14 +328,14 @@ static bool answer_of(size_t n, struct agent_answer *ret)
 
 static void test_answers(void **state)
 {
-	const struct agent_place places[] = {{.epoch = 1}, {.epoch = 9}};
+	const struct ring_place places[] = {{.epoch = 1}, {.epoch = 9}};
 	struct agent_answer answer, back;
 
 	(void)state;
 	for (size_t n = 0; answer_of(n, &answer); n++) {
 		_cleanup_(secret_release) struct secret frame = SECRET_INIT;
 		_cleanup_(buf_release) struct buf longer = BUF_INIT;
-		struct agent_place place;
+		struct ring_place place;
 		struct bytes body;
 		struct wire w;
 
@@ -275,6 +345,7 @@ static void test_answers(void **state)
 		assert_int_equal(back.rc, answer.rc);
 		assert_true(bytes_equal(back.text, answer.text));
 		assert_true(bytes_equal(back.value, answer.value));
+		assert_true(bytes_equal(back.object, answer.object));
 		assert_memory_equal(&back.status, &answer.status, sizeof back.status);
 		assert_int_equal(back.n_places, answer.n_places);
 		w = wire_of(back.places);
@@ -320,10 +391,10 @@ static void test_long_text(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_requests),
-		cmocka_unit_test(test_unlock_items), cmocka_unit_test(test_lengths),
-		cmocka_unit_test(test_kinds), cmocka_unit_test(test_unlock_limits),
-		cmocka_unit_test(test_encode_limits), cmocka_unit_test(test_answers),
-		cmocka_unit_test(test_long_text)};
+		cmocka_unit_test(test_lists), cmocka_unit_test(test_lengths),
+		cmocka_unit_test(test_kinds), cmocka_unit_test(test_changes),
+		cmocka_unit_test(test_unlock_limits), cmocka_unit_test(test_encode_limits),
+		cmocka_unit_test(test_answers), cmocka_unit_test(test_long_text)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

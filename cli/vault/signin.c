@@ -1,0 +1,180 @@
+#include "cli/vault/signin.h"
+
+#include <string.h>
+
+#include "cli/agent/start.h"
+#include "cli/client/agent.h"
+#include "cli/client/json_reader.h"
+#include "cli/ui/progress.h"
+#include "cli/ui/prompt.h"
+#include "cli/vault/secrets.h"
+
+enum { SIGNIN_CODE_TRIES = 3 };
+
+static int signin_fresh(struct signin *s, const char *name)
+{
+	struct trust trust = {.inv = s->inv};
+	int rc = identity_name_valid(bytes_str(name))
+			 ? trust_cluster(&trust)
+			 : err_set(&s->inv->err, KLUIS_EINVAL,
+				   "'%s' is no user name: 1 to 64 of a-z 0-9 . _ @ + -", name);
+
+	rc = rc != 0 ? rc
+		     : person_make(s->dir, &trust.cluster, name,
+			       (const char *const *)trust.endpoints, trust.n_endpoints, &s->profile,
+			       &s->inv->err);
+	trust_release(&trust);
+	s->fresh = rc == 0;
+	return rc;
+}
+
+static int signin_profile(struct signin *s)
+{
+	struct invocation *inv = s->inv;
+	const char *name = invocation_value(inv, "name");
+	int rc = profile_open(s->dir, &s->profile, &inv->err);
+
+	if (rc == KLUIS_ENOTFOUND && name != NULL) {
+		inv->err = (struct err){0};
+		return signin_fresh(s, name);
+	}
+	if (rc == KLUIS_ENOTFOUND) {
+		return err_set(&inv->err, rc,
+			"no profile in '%s': on a new device say --name and --endpoints", s->dir);
+	}
+	if (rc == 0 && s->profile->person == NULL) {
+		return err_set(&inv->err, KLUIS_EINVAL,
+			"'%s' is a service account: it signs in by itself", s->profile->account);
+	}
+	if (rc == 0 && name != NULL && strcmp(name, s->profile->account) != 0) {
+		return err_set(&inv->err, KLUIS_EEXIST, "the profile in '%s' is that of '%s'",
+			s->dir, s->profile->account);
+	}
+	return rc;
+}
+
+int signin_open(struct signin *s)
+{
+	struct invocation *inv = s->inv;
+	uint64_t give_up_ms;
+	int rc = app_give_up_ms(inv, &give_up_ms);
+
+	s->dir = app_profile_dir(inv);
+	if (s->dir == NULL) {
+		return KLUIS_EINVAL;
+	}
+	rc = rc != 0 ? rc : signin_profile(s);
+	rc = rc != 0 ? rc
+		     : session_client(s->profile, invocation_value(inv, "endpoint"), give_up_ms,
+			       &s->client, &inv->err);
+	if (rc == 0) {
+		client_set_login(s->client, NULL, NULL); /* By what was typed alone. */
+		client_set_token(s->client, NULL);
+	}
+	return rc;
+}
+
+int signin_password(struct signin *s)
+{
+	struct invocation *inv = s->inv;
+	_cleanup_(secret_release) struct secret account_key = SECRET_INIT;
+	struct progress progress;
+	int rc = s->profile->person->account_key.len > 0 ? 0
+							 : secrets_account_key(inv, &account_key);
+
+	rc = rc != 0 ? rc : secrets_password(inv, &s->password);
+	if (rc != 0) {
+		return rc;
+	}
+	progress_init_waiting(&progress, &inv->out, "sign in");
+	rc = account_login(s->profile, s->client, buf_bytes(&s->password),
+		secret_bytes(&account_key), &s->login, &inv->err);
+	progress_release(&progress);
+	return rc;
+}
+
+/* The first method that is a code; NULL: none of them. */
+static const char *factor_method(const struct account_login *login)
+{
+	for (size_t i = 0; i < login->n_methods; i++) {
+		if (strcmp(login->methods[i], "totp") == 0 ||
+			strcmp(login->methods[i], "hotp") == 0) {
+			return login->methods[i];
+		}
+	}
+	return NULL;
+}
+
+static int factor_once(struct signin *s, const char *method)
+{
+	_cleanup_(prompt_secret_release) struct buf code = BUF_INIT;
+	int rc = secrets_code(s->inv, method, &code);
+
+	return rc != 0 ? rc
+		       : account_verify_code(
+				 s->client, method, buf_str(&code), &s->login, &s->inv->err);
+}
+
+int signin_factor(struct signin *s)
+{
+	struct invocation *inv = s->inv;
+	const char *method = factor_method(&s->login);
+	bool given = invocation_value(inv, "code-file") != NULL ||
+		     invocation_value(inv, "code-fd") != NULL;
+	int rc = 0;
+
+	if (!s->login.full && method == NULL) {
+		return err_set(&inv->err, KLUIS_EMFA,
+			"'%s' asks for a second factor that this program cannot give: %s",
+			s->profile->account,
+			s->login.n_methods > 0 ? s->login.methods[0] : "unknown");
+	}
+	for (unsigned turn = 0; !s->login.full && turn < SIGNIN_CODE_TRIES; turn++) {
+		if (rc != 0) {
+			output_error(&inv->out, "kluis", &inv->err);
+			inv->err = (struct err){0};
+		}
+		rc = factor_once(s, method);
+		if (rc != 0 && (rc != KLUIS_EUNAUTHENTICATED || given)) {
+			return rc;
+		}
+	}
+	return rc;
+}
+
+int signin_hand_over(struct signin *s)
+{
+	struct invocation *inv = s->inv;
+	_cleanup_(agent_freep) struct agent *agent = agent_new(s->dir);
+	uint64_t idle_ms;
+	int rc = app_idle_ms(inv, 0, &idle_ms);
+
+	rc = rc != 0 ? rc
+		     : agent_start(s->dir, NULL, idle_ms == 0 ? AGENT_IDLE_MS_DEFAULT : idle_ms,
+			       &inv->err);
+	return rc != 0 ? rc : agent_take_over(agent, s->profile, s->client, idle_ms, &inv->err);
+}
+
+void signin_print(const struct signin *s, const char *device_state)
+{
+	static const struct output_column columns[] = {{"account", "Account", OUTPUT_TEXT},
+		{"user_id", "User", OUTPUT_TEXT}, {"device_id", "Device", OUTPUT_TEXT},
+		{"device", "This device", OUTPUT_TEXT}, {"profile", "Profile", OUTPUT_TEXT}};
+	const struct profile *profile = s->profile;
+	json_t *record = json_pack("{s:s, s:o, s:o, s:s, s:s}", "account", profile->account,
+		"user_id", json_hex(bytes_of(profile->user_id, ID_BYTES)), "device_id",
+		json_hex(bytes_of(profile->device_id, ID_BYTES)), "device", device_state, "profile",
+		s->dir);
+
+	output_record(&s->inv->out, columns, ARRAY_SIZE(columns), record);
+	json_decref(record);
+}
+
+void signin_close(struct signin *s)
+{
+	account_login_release(&s->login);
+	prompt_secret_release(&s->password);
+	client_free(s->client);
+	profile_close(s->profile);
+	free(s->dir);
+}
