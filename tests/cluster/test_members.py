@@ -130,6 +130,7 @@ class Members(unittest.TestCase):
             text = text.replace(f"= {name}", f"= {kept}/{name}")
         text = text.replace("data = data", f"data = {data}").replace("socket = admin.sock", f"socket = {kept}/admin.sock")
         text = text.replace("repository = repository", f"repository = {kept}/repository").replace("drop = drop", f"drop = {kept}/drop")
+        (kept / "drop").mkdir(exist_ok=True)
         for section in ("api", "link"):
             with socket.socket() as s:
                 s.bind(("127.0.0.1", 0))
