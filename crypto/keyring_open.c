@@ -194,6 +194,7 @@ static void entry_key(struct bytes k1, struct bytes k2, struct secret *ret_key)
 	_cleanup_(secret_release) struct secret both = SECRET_INIT;
 	const struct bytes info = bytes_str("kluis/v1/entry");
 
+	assert(k1.data != NULL && k2.data != NULL);
 	secret_init(&both, k1.len + k2.len);
 	memcpy(both.data, k1.data, k1.len);
 	memcpy(both.data + k1.len, k2.data, k2.len);

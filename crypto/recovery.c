@@ -76,7 +76,11 @@ static int recovery_digit(char c)
 	if (c >= 'a' && c <= 'z') {
 		c = (char)(c - 'a' + 'A');
 	}
-	c = c == 'I' || c == 'L' ? '1' : c == 'O' ? '0' : c;
+	if (c == 'I' || c == 'L') {
+		c = '1';
+	} else if (c == 'O') {
+		c = '0';
+	}
 	at = c == 0 ? NULL : strchr(recovery_digits, c);
 	return at == NULL ? -1 : (int)(at - recovery_digits);
 }

@@ -180,9 +180,10 @@ static int snapshot_find(struct api_call *call, struct snapshot_row *ret_row)
 	int rc = call_param_u64(call, 0, &id);
 
 	rc = rc != 0 ? rc : snapshot_store_get(call->view, id, ret_row, &call->e);
-	return rc == KLUIS_ENOTFOUND
-		       ? call_fail(call, rc, "no snapshot %llu in the log", (unsigned long long)id)
-		       : rc;
+	if (rc == KLUIS_ENOTFOUND) {
+		(void)call_fail(call, rc, "no snapshot %llu in the log", (unsigned long long)id);
+	}
+	return rc;
 }
 
 int sys_snapshot_get_read(struct api_call *call)
