@@ -29,6 +29,9 @@ COMMANDS(X)
 
 /* Never a refusal: the store failed, or holds what we cannot have written. */
 bool apply_is_fatal(int rc);
+/* All nodes know persons: what is stricter since then is held from then on, for a node of an
+ * earlier version among the others must come to the same state. */
+bool apply_knows_persons(const struct apply *a);
 /* A malformed page, head or statement as a refusal: KLUIS_EVERSION is for commands alone. */
 int apply_refusal(int rc);
 /* The session, of full level, at this entry's time: KLUIS_EMFA while its second factor is
@@ -86,7 +89,8 @@ int apply_birth_is(struct apply *a, const uint8_t user_id[16], const struct iden
 int apply_birth_write(struct apply *a, const char *name, struct identity_birth *birth,
 	struct bytes identity, struct bytes device);
 /* The device of a device-add statement; false when its body is malformed. */
-bool apply_statement_device(const struct statement *s, struct device_row *ret_row);
+bool apply_statement_device(
+	const struct apply *a, const struct statement *s, struct device_row *ret_row);
 /* A statement of the session's user; *s points into it. KLUIS_EFORBIDDEN of another. */
 int apply_own_statement(struct apply *a, const struct session_row *session, struct bytes encoded,
 	struct statement *ret_s);

@@ -4,6 +4,11 @@
 #include "raft/fsm_apply.h"
 #include "storage/upkeep_store.h"
 
+bool apply_knows_persons(const struct apply *a)
+{
+	return a->cluster.feature_level >= FEATURE_LEVEL_PERSONS;
+}
+
 int apply_refusal(int rc)
 {
 	if (rc == KLUIS_EVERSION) {
@@ -35,7 +40,7 @@ int apply_device_session(
 	struct session_row row;
 	int rc = apply_session(a, session, &row);
 
-	if (rc == 0 && !session_has_device(&row)) {
+	if (rc == 0 && !session_has_device(&row) && apply_knows_persons(a)) {
 		rc = err_set(a->e, KLUIS_EFORBIDDEN, "the session is of no enrolled device");
 	}
 	if (rc == 0) {

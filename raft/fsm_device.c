@@ -69,7 +69,7 @@ int apply_device_pend(struct apply *a, const struct command_device_pend *c)
 	if (rc == 0) {
 		rc = apply_own_statement(a, &session, c->statement, &s);
 	}
-	if (rc == 0 && !apply_statement_device(&s, &device)) {
+	if (rc == 0 && !apply_statement_device(a, &s, &device)) {
 		rc = err_set(a->e, KLUIS_EINVAL, "malformed device statement");
 	}
 	return rc == 0 ? pend_run(a, &session, &device) : rc;

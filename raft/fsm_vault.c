@@ -106,7 +106,7 @@ static int birth_write(
 		.seq = 1,
 		.key_epoch = 1,
 		.members_rev = 1,
-		.counted = a->cluster.feature_level >= FEATURE_LEVEL_PERSONS,
+		.counted = apply_knows_persons(a),
 		.label_bytes = (uint16_t)c->label.len};
 	int rc;
 

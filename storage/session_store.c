@@ -100,8 +100,9 @@ int session_store_check(const struct kv_view *view, const uint8_t token_hash[32]
 	if (rc == 0) {
 		rc = user_store_get(view, row.user_id, &user, e);
 	}
-	if (rc == 0 && session_has_device(&row)) {
+	if (rc == 0) {
 		rc = device_store_get(view, row.user_id, row.device_id, &device, e);
+		rc = rc == KLUIS_ENOTFOUND && !session_has_device(&row) ? 0 : rc;
 	}
 	if (rc != 0) {
 		return session_unauthenticated(rc, e);

@@ -198,6 +198,38 @@ static void test_revoke_rows(void **state)
 	person_expect(w, &command, 0);
 }
 
+/* What is stricter from level 3 on is taken before: a node of an earlier version takes it, too. */
+static void test_before_the_level(void **state)
+{
+	static const uint8_t flags[4] = {0, 0, 0, 0x80}, none[16];
+	_cleanup_(buf_release) struct buf body = BUF_INIT, command = BUF_INIT;
+	uint8_t rows[18 + 96] = {0};
+	struct fixture_machine m;
+	struct fixture_client c, kept;
+
+	(void)state;
+	fixture_machine_init(&m, NULL);
+	fixture_machine_begin(&m, &c);
+	fixture_device_body(none, &body);
+	rows[17] = 2; /* Of the zero id, with a row twice. */
+	for (unsigned level = 1; level <= FEATURE_LEVEL; level += FEATURE_LEVEL - 1) {
+		int rc = level == 1 ? 0 : KLUIS_EINVAL;
+
+		kept = c;
+		fixture_identity_append(&c, IDENTITY_POLICY, bytes_of(flags, 4), &command);
+		assert_int_equal(fixture_machine_run(&m, buf_bytes(&command)), rc);
+		c = rc == 0 ? c : kept;
+		fixture_identity_append(&c, IDENTITY_DEVICE_ADD, buf_bytes(&body), &command);
+		assert_int_equal(fixture_machine_run(&m, buf_bytes(&command)), rc);
+		c = rc == 0 ? c : kept;
+		fixture_identity_append(
+			&c, IDENTITY_DEVICE_REVOKE, bytes_of(rows, sizeof rows), &command);
+		assert_int_equal(fixture_machine_run(&m, buf_bytes(&command)), rc);
+		fixture_machine_level(&m);
+	}
+	fixture_machine_release(&m);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, person_rig_setup, person_rig_teardown)
 
 int main(void)
@@ -209,6 +241,7 @@ int main(void)
 		T(test_eight_ask),
 		T(test_revoked),
 		T(test_revoke_rows),
+		cmocka_unit_test(test_before_the_level),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
