@@ -113,7 +113,7 @@ static void head_cb(struct http_request *req)
 		return;
 	}
 	/* Before the body: a stranger's is not even read. */
-	if (rc == 0 && match.route->auth == ROUTE_SESSION) {
+	if (rc == 0 && route_has_token(match.route)) {
 		rc = call_token(req, token_hash);
 	}
 	if (rc == 0) {
@@ -202,6 +202,7 @@ static void config_copy(struct api_config *to, const struct api_config *from)
 	if (to->session_ms > SESSION_MS_MAX) {
 		to->session_ms = SESSION_MS_MAX;
 	}
+	to->srp_group = from->srp_group == 0 ? SRP_GROUP_DEFAULT : from->srp_group;
 	to->stale_ms = from->stale_ms == 0 ? API_STALE_MS_DEFAULT : from->stale_ms;
 	to->login_rate = from->login_rate == 0 ? API_LOGIN_PER_SECOND : from->login_rate;
 	to->request_rate = from->request_rate == 0 ? API_REQUESTS_PER_SECOND : from->request_rate;
@@ -235,8 +236,12 @@ static struct api *api_new(const struct api_config *config)
 	struct api *api = x_calloc(1, sizeof *api);
 
 	config_copy(&api->config, config);
+	assert(config->secrets != NULL);
 	api->started_ms = api_now(api);
 	api->challenges = challenge_table_new();
+	api->recoveries = challenge_table_new();
+	api->handshakes = handshake_table_new();
+	api->dummies = login_dummies_new(api->config.secrets, api->config.random);
 	api->login_limit =
 		ratelimit_new(api->config.login_rate, api->config.login_rate * LOGIN_BURST);
 	api->request_limit =
@@ -259,6 +264,9 @@ static void api_free(struct api *api)
 	ratelimit_free(api->request_limit);
 	ratelimit_free(api->login_limit);
 	challenge_table_free(api->challenges);
+	challenge_table_free(api->recoveries);
+	handshake_table_free(api->handshakes);
+	login_dummies_free(api->dummies);
 	key_cache_free(api->device_keys);
 	(void)pthread_mutex_destroy(&api->ca_lock);
 	free(api->ca_pem);

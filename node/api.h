@@ -12,6 +12,8 @@
 #include "base/pool.h"
 #include "base/random.h"
 #include "node/api_backend.h"
+#include "node/config.h"
+#include "node/secrets.h"
 
 struct api;
 
@@ -73,6 +75,12 @@ struct api_config {
 	unsigned backup_copies;	  /* k: sites that must confirm a snapshot. */
 	const struct api_setting *settings;
 	size_t n_settings;
+
+	/* What seals verifiers, and whence unknown users have stable answers. Outlives the api. */
+	const struct secrets *secrets;
+	enum config_registration registration;
+	uint64_t recovery_delay_ms;
+	unsigned srp_group; /* 0: the default. */
 
 	uint64_t session_ms;			   /* How long a session lives; 0: a day. */
 	uint64_t stale_ms;			   /* Bound of stale reads; 0: 10 s. */

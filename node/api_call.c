@@ -9,6 +9,7 @@
 #include "base/text.h"
 #include "crypto/secret.h"
 #include "node/api_core.h"
+#include "node/api_handlers.h"
 #include "node/call_input.h"
 #include "node/problem.h"
 
@@ -86,10 +87,7 @@ static int view_authorise(struct api_call *call)
 			call->view, call->token_hash, call->now_ms, &call->session, &call->e);
 		call->authorised = rc == 0;
 	}
-	if (rc == 0 && call->session.level != SESSION_FULL) {
-		rc = call_fail(call, KLUIS_EMFA, "second factor needed");
-	}
-	return rc;
+	return rc == 0 ? call_session_permits(call) : rc;
 }
 
 static int view_run(struct api_call *call)
@@ -109,7 +107,7 @@ static int view_run(struct api_call *call)
 	if (call->phase == CALL_PHASE_MORE) {
 		return route->more(call);
 	}
-	if (route->auth == ROUTE_SESSION) {
+	if (route_has_token(route)) {
 		rc = view_authorise(call);
 	}
 	if (rc == 0 && call->input_rc != 0) {
@@ -287,6 +285,7 @@ static unsigned step_start(struct op *op)
 	case ROUTE_NONE:
 		return call_begin(call);
 	case ROUTE_READ:
+	case ROUTE_FRESH:
 		return call_index(call);
 	default:
 		return CALL_VIEW;
@@ -448,6 +447,7 @@ static void reply_problem(struct api_call *call)
 		.detail = call->e.text,
 		.current_etag = call->current_etag,
 		.limit = call->problem_limit,
+		.retry_after_ms = call->problem_retry_ms,
 	};
 	struct buf min_index = BUF_INIT;
 
@@ -567,6 +567,9 @@ static void call_done(struct op *op)
 	buf_release(&call->location);
 	buf_release(&call->content_range);
 	if (call->extra != NULL) {
+		if (call->extra_release != NULL) {
+			call->extra_release(call->extra);
+		}
 		secret_clear(call->extra, call->extra_bytes);
 		free(call->extra);
 	}

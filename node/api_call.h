@@ -28,7 +28,7 @@ struct api_call {
 	bool has_token;
 	uint8_t token_hash[32];
 	enum call_consistency consistency;
-	bool has_min_index, has_cursor, purge;
+	bool has_min_index, has_cursor, has_slot, purge; /* slot: in id. */
 	uint64_t min_index, wait_ms, since_seq, since_page;
 	struct buf since; /* Decoded text. */
 	unsigned limit;
@@ -43,6 +43,7 @@ struct api_call {
 	bool text_is_open;  /* ... unless it holds what everybody may see: large ciphertext. */
 	void *extra;	    /* From call_extra(). */
 	size_t extra_bytes;
+	void (*extra_release)(void *extra); /* Of what it points to; NULL: nothing. */
 
 	/* During read, check, applied, more. */
 	struct kv_view *view;
@@ -65,7 +66,7 @@ struct api_call {
 	char etag[ETAG_CHARS_MAX + 1], current_etag[ETAG_CHARS_MAX + 1];
 	struct buf location, content_range;
 	bool accept_ranges;
-	uint64_t problem_limit;
+	uint64_t problem_limit, problem_retry_ms;
 
 	/* Private to api_call.c. */
 	enum call_phase phase;

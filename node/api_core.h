@@ -9,6 +9,7 @@
 #include "node/api.h"
 #include "node/api_metrics.h"
 #include "node/challenge.h"
+#include "node/handshake.h"
 #include "node/http.h"
 #include "node/key_cache.h"
 #include "node/ratelimit.h"
@@ -25,7 +26,9 @@ struct api {
 	unsigned calls; /* Ops that are not done. */
 	uint64_t started_ms;
 
-	struct challenge_table *challenges;
+	struct challenge_table *challenges, *recoveries;
+	struct handshake_table *handshakes;
+	struct login_dummies *dummies;
 	struct ratelimit *login_limit, *request_limit;
 	struct session_cache *sessions;
 	struct key_cache *device_keys;
@@ -45,6 +48,14 @@ struct api {
 	uint64_t stop_at_ms;
 	bool stopping, closing_http, http_closed;
 };
+
+/* Sealed verifiers of nobody, by SRP group: what is opened for unknown users, so that it takes as
+ * long. */
+struct login_dummies {
+	struct buf verifier[SRP_GROUP_6144 + 1];
+};
+struct login_dummies *login_dummies_new(const struct secrets *secrets, struct random *random);
+void login_dummies_free(struct login_dummies *dummies); /* NULL is fine. */
 
 uint64_t api_now(const struct api *api); /* Monotonic. */
 /* Kluis-Node and so on; before http_reply_begin(). */

@@ -3,7 +3,10 @@
 #ifndef KLUIS_NODE_API_HANDLERS_H
 #define KLUIS_NODE_API_HANDLERS_H
 
+#include "crypto/identity.h"
+#include "crypto/keyring.h"
 #include "node/api_call.h"
+#include "storage/person_store.h"
 #include "storage/vault_store.h"
 
 int health_live_parse(struct api_call *call);
@@ -108,12 +111,119 @@ int sys_snapshot_verify_parse(struct api_call *call);
 int sys_snapshot_verify_read(struct api_call *call);
 int sys_snapshot_verify_begin(struct api_call *call);
 
+int register_parse(struct api_call *call);
+int register_read(struct api_call *call);
+int register_check(struct api_call *call);
+int register_applied(struct api_call *call);
+int password_start_parse(struct api_call *call);
+int password_start_read(struct api_call *call);
+int password_start_check(struct api_call *call);
+void password_start_finish(struct api_call *call);
+int password_finish_parse(struct api_call *call);
+int password_finish_read(struct api_call *call);
+int password_finish_check(struct api_call *call);
+int password_finish_applied(struct api_call *call);
+int unlock_get_read(struct api_call *call);
+int unlock_get_applied(struct api_call *call);
+int keyring_get_read(struct api_call *call);
+int keyring_put_read(struct api_call *call);
+int keyring_put_applied(struct api_call *call);
+int keyring_version_list_read(struct api_call *call);
+int keyring_version_parse(struct api_call *call);
+int keyring_version_get_read(struct api_call *call);
+int password_set_parse(struct api_call *call);
+int password_set_read(struct api_call *call);
+int password_set_check(struct api_call *call);
+int password_set_applied(struct api_call *call);
+int recovery_start_parse(struct api_call *call);
+int recovery_start_read(struct api_call *call);
+void recovery_start_finish(struct api_call *call);
+int recovery_finish_parse(struct api_call *call);
+int recovery_finish_read(struct api_call *call);
+int recovery_finish_check(struct api_call *call);
+int recovery_finish_applied(struct api_call *call);
+int recovery_cancel_read(struct api_call *call);
+
+int device_list_read(struct api_call *call);
+int device_add_parse(struct api_call *call);
+int device_add_read(struct api_call *call);
+int device_add_check(struct api_call *call);
+int device_add_applied(struct api_call *call);
+int device_id_parse(struct api_call *call);
+int device_approve_parse(struct api_call *call);
+int device_approve_read(struct api_call *call);
+int device_append_check(struct api_call *call);
+int device_approve_applied(struct api_call *call);
+int device_refuse_read(struct api_call *call);
+int device_revoke_parse(struct api_call *call);
+int device_revoke_read(struct api_call *call);
+int device_revoke_applied(struct api_call *call);
+
+int account_get_read(struct api_call *call);
+int account_patch_parse(struct api_call *call);
+int account_patch_read(struct api_call *call);
+int account_patch_applied(struct api_call *call);
+int account_delete_read(struct api_call *call);
+int account_usage_read(struct api_call *call);
+int account_export_read(struct api_call *call);
+int account_export_applied(struct api_call *call);
+int access_log_read(struct api_call *call);
+int user_get_parse(struct api_call *call);
+int user_get_read(struct api_call *call);
+int user_get_check(struct api_call *call);
+int user_identity_parse(struct api_call *call);
+int user_identity_read(struct api_call *call);
+
 /* Shared by those of one family. */
 
 /* A token: prefix and 43 characters of base64url, and SHA-256 of all 47. */
 enum { API_TOKEN_CHARS = 4 + 43 };
 void api_token_make(struct random *random, const char prefix[4], char to[API_TOKEN_CHARS + 1],
 	uint8_t ret_hash[32]);
+/* Of such a token that somebody sent: KLUIS_EINVAL unless it has this form. */
+KLUIS_MUST_CHECK int api_token_hash(struct bytes token, const char prefix[4], uint8_t ret_hash[32]);
+/* What a client did wrong, not a fault of this node: `what` stands before call's text. */
+int call_refusal(struct api_call *call, int rc, const char *what);
+/* KLUIS_EINVAL unless it can be an account's. */
+KLUIS_MUST_CHECK int call_name(
+	struct api_call *call, struct bytes name, char to[ACCOUNT_NAME_BYTES_MAX + 1]);
+/* Whether a session of this level may use the route: KLUIS_EMFA, KLUIS_EFORBIDDEN. On call->view.
+ */
+KLUIS_MUST_CHECK int call_session_permits(struct api_call *call);
+/* Members session_id, user_id, level, mfa and expires of a session that was just made. */
+KLUIS_MUST_CHECK int call_session_reply(
+	struct api_call *call, const uint8_t token_hash[32], json_t *body);
+/* Appends the names of the user's second factors, each method once: those that a login needs a
+ * proof of, or all that count. */
+KLUIS_MUST_CHECK int call_mfa_names(
+	struct api_call *call, const uint8_t user_id[16], bool proofs, json_t *names);
+/* The person of this name, or the id that a name which nobody has always gets, by as much work. */
+KLUIS_MUST_CHECK int call_person(struct api_call *call, const char *name, uint8_t ret_id[16],
+	struct person_row *ret_person, bool *ret_known);
+/* The session's person. KLUIS_EFORBIDDEN: it is a service's. */
+KLUIS_MUST_CHECK int call_own_person(struct api_call *call, struct person_row *ret_person);
+/* Appends the person's current keyring. */
+KLUIS_MUST_CHECK int call_keyring(
+	struct api_call *call, const struct person_row *person, struct buf *to);
+/* KLUIS_EFORBIDDEN unless the session is of an enrolled device. */
+KLUIS_MUST_CHECK int call_need_device(struct api_call *call);
+/* The same answer whatever was wrong with a login; KLUIS_EUNAUTHENTICATED. */
+int call_login_refused(struct api_call *call);
+/* For how long failures hold back the next try (storage/guard_store.h); and KLUIS_ERATE that says
+ * so. */
+KLUIS_MUST_CHECK int call_blocked_ms(
+	struct api_call *call, unsigned kind, const uint8_t id[16], uint64_t *ret_ms);
+int call_login_blocked(struct api_call *call, uint64_t for_ms);
+/* As keyring_follows(), the stored one again included; on KLUIS_EPRECONDITION current_etag is set.
+ */
+KLUIS_MUST_CHECK int call_keyring_follows(
+	struct api_call *call, const struct keyring_view *view, const struct person_row *stored);
+/* The user's whole chain, verified, into an identity of identity_init(), which the caller releases.
+ * On pool_db: 0.1 ms a statement. */
+KLUIS_MUST_CHECK int call_identity(
+	struct api_call *call, const uint8_t user_id[16], struct identity *identity);
+/* Appends all devices of the user. */
+KLUIS_MUST_CHECK int call_devices(struct api_call *call, const uint8_t user_id[16], json_t *to);
 /* The vault of the path, for this session's user with at least this role. */
 KLUIS_MUST_CHECK int call_vault(
 	struct api_call *call, unsigned role_min, struct vault_row *ret_row, unsigned *ret_role);

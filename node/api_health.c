@@ -13,8 +13,6 @@
  */
 #define CLUSTER_TIME_MS_MIN 1600000000000ULL
 
-enum { KDF_KEYRING_MIN = 2 * KDF_LOGIN_MIN };
-
 int health_live_parse(struct api_call *call)
 {
 	json_t *body = json_object();
@@ -232,16 +230,18 @@ static int well_known_sites(struct api_call *call, json_t *sites)
 	return rc;
 }
 
-static json_t *well_known_policy(void)
+static json_t *well_known_policy(const struct api_config *config)
 {
 	json_t *policy = json_object();
 
-	/* Accounts are made by operators: services alone, so far. */
-	json_put(policy, "register", json_make_text("closed"));
-	json_put(policy, "web_login", json_false());
+	json_put(
+		policy, "register", json_make_text(config_registration_name(config->registration)));
+	json_put(policy, "web_login", json_true());
+	json_put(policy, "srp_group", json_integer(config->srp_group));
+	json_put(policy, "recovery_delay_ms", json_make_number(config->recovery_delay_ms));
 	json_put(policy, "mfa_required", json_false());
 	json_put(policy, "kdf_login_min", json_integer(KDF_LOGIN_MIN));
-	json_put(policy, "kdf_keyring_min", json_integer(KDF_KEYRING_MIN));
+	json_put(policy, "kdf_keyring_min", json_integer(2 * KDF_LOGIN_MIN));
 	return policy;
 }
 
@@ -276,7 +276,7 @@ static json_t *well_known_body(struct api *api, json_t *sites, json_t *restore)
 		json_make_base64(bytes_of(api->ca_spki, sizeof api->ca_spki)));
 	(void)pthread_mutex_unlock(&api->ca_lock);
 	json_put(body, "api_versions", api_versions());
-	json_put(body, "policy", well_known_policy());
+	json_put(body, "policy", well_known_policy(&api->config));
 	json_put(body, "restore", restore);
 	return body;
 }

@@ -26,22 +26,30 @@ void api_token_make(struct random *random, const char prefix[4], char to[API_TOK
 	secret_clear(raw, sizeof raw);
 }
 
-static int enrol_read_token(struct api_call *call, struct enrol *enrol)
+int api_token_hash(struct bytes token, const char prefix[4], uint8_t ret_hash[32])
 {
-	const struct buf *token = &call->text[ENROL_TOKEN];
 	uint8_t raw[32];
 	int rc;
 
-	if (token->len != API_TOKEN_CHARS || memcmp(token->data, "ket_", 4) != 0) {
-		return call_fail(call, KLUIS_EINVAL, "'token' is no enrolment token");
+	if (token.len != API_TOKEN_CHARS || memcmp(token.data, prefix, 4) != 0) {
+		return KLUIS_EINVAL;
 	}
-	rc = base64_decode_exact(bytes_of(token->data + 4, API_TOKEN_CHARS - 4), raw, sizeof raw);
+	rc = base64_decode_exact(bytes_of(token.data + 4, API_TOKEN_CHARS - 4), raw, sizeof raw);
 	secret_clear(raw, sizeof raw);
-	if (rc != 0) {
+	if (rc == 0) {
+		hash_sha256(token, ret_hash);
+	}
+	return rc;
+}
+
+static int enrol_read_token(struct api_call *call, struct enrol *enrol)
+{
+	const struct buf *token = &call->text[ENROL_TOKEN];
+
+	if (api_token_hash(buf_bytes(token), "ket_", enrol->token_hash) != 0) {
 		return call_fail(call, KLUIS_EINVAL, "'token' is no enrolment token");
 	}
 	memcpy(enrol->token, token->data, API_TOKEN_CHARS);
-	hash_sha256(buf_bytes(token), enrol->token_hash);
 	return 0;
 }
 
@@ -80,13 +88,12 @@ int service_enrol_read(struct api_call *call)
 		       : rc;
 }
 
-/* What a client did wrong, not a fault of this node. */
-static int refusal(struct api_call *call, int rc)
+int call_refusal(struct api_call *call, int rc, const char *what)
 {
 	if (rc == KLUIS_EVERIFY || rc == KLUIS_ETOOLARGE) {
 		call->e.code = rc = KLUIS_EINVAL;
 	}
-	return err_wrap(&call->e, rc, "statement");
+	return err_wrap(&call->e, rc, "%s", what);
 }
 
 static int enrol_verify(struct api_call *call, struct identity *identity)
@@ -101,7 +108,7 @@ static int enrol_verify(struct api_call *call, struct identity *identity)
 		rc = identity_append(identity, buf_bytes(&call->text[ENROL_DEVICE]), &call->e);
 	}
 	if (rc != 0) {
-		return refusal(call, rc);
+		return call_refusal(call, rc, "statement");
 	}
 	if (identity->device_count != 1 || !bytes_equal(bytes_str(identity->name), account)) {
 		return call_fail(

@@ -1,7 +1,15 @@
 /* A user's own sessions. */
+#include <assert.h>
 #include <string.h>
 
 #include "node/api_handlers.h"
+#include "storage/guard_store.h"
+#include "storage/mfa_store.h"
+
+static bool session_waits(const struct session_row *row)
+{
+	return row->level == SESSION_LOGIN || row->level == SESSION_RECOVERY_LOGIN;
+}
 
 static const char *session_level_name(unsigned level)
 {
@@ -14,6 +22,88 @@ static const char *session_level_name(unsigned level)
 	default:
 		return "login";
 	}
+}
+
+/* Of a recovery: until its delay is over nothing is open. */
+static int session_recovery_open(struct api_call *call)
+{
+	struct recovery_row row;
+	int rc = recovery_store_get(call->view, call->session.user_id, &row, &call->e);
+
+	if (rc == KLUIS_ENOTFOUND) {
+		return call_fail(call, KLUIS_EUNAUTHENTICATED, "the recovery has ended");
+	}
+	if (rc == 0 && call->now_ms < row.open_from_ms) {
+		call->problem_retry_ms = row.open_from_ms - call->now_ms;
+		rc = call_fail(call, KLUIS_EFORBIDDEN, "the delay of the recovery is not over");
+	}
+	return rc;
+}
+
+int call_session_permits(struct api_call *call)
+{
+	enum route_auth auth = call->route->auth;
+
+	if (auth == ROUTE_LOGIN) {
+		return 0;
+	}
+	if (session_waits(&call->session)) {
+		return call_fail(call, KLUIS_EMFA, "second factor needed");
+	}
+	if (call->session.level == SESSION_RECOVERY) {
+		return auth == ROUTE_RECOVERY
+			       ? session_recovery_open(call)
+			       : call_fail(call, KLUIS_EFORBIDDEN,
+					 "a recovery fetches the keyring and sets a password");
+	}
+	assert(call->session.level == SESSION_FULL);
+	return 0;
+}
+
+int call_mfa_names(struct api_call *call, const uint8_t user_id[16], bool proofs, json_t *names)
+{
+	static const char *const method_names[] = {[MFA_TOTP] = "totp",
+		[MFA_HOTP] = "hotp",
+		[MFA_FIDO2] = "fido2",
+		[MFA_IP] = "ip",
+		[MFA_LOCATION] = "location"};
+	_cleanup_(x_freep) struct mfa_row *rows = x_calloc(MFA_PER_USER_MAX, sizeof *rows);
+	unsigned seen = 0;
+	size_t n = 0;
+	int rc = mfa_store_list(call->view, user_id, rows, &n, &call->e);
+
+	for (size_t i = 0; rc == 0 && i < n; i++) {
+		bool wanted = proofs ? mfa_counts(&rows[i]) : !rows[i].pending;
+
+		if (wanted && (seen & BIT(rows[i].method)) == 0) {
+			seen |= BIT(rows[i].method);
+			(void)json_array_append_new(
+				names, json_make_text(method_names[rows[i].method]));
+		}
+	}
+	return rc;
+}
+
+int call_session_reply(struct api_call *call, const uint8_t token_hash[32], json_t *body)
+{
+	struct session_row session;
+	json_t *methods = json_array();
+	int rc = session_store_get(call->view, token_hash, &session, &call->e);
+
+	json_put(body, "mfa", methods);
+	if (rc == 0 && session_waits(&session)) {
+		rc = call_mfa_names(call, session.user_id, true, methods);
+	}
+	if (rc != 0) {
+		return rc;
+	}
+	json_put(body, "session_id", json_make_id(session.session_id));
+	json_put(body, "user_id", json_make_id(session.user_id));
+	json_put(body, "level",
+		json_make_text(
+			session_waits(&session) ? "login" : session_level_name(session.level)));
+	json_put(body, "expires", json_make_number(session.expires_ms));
+	return 0;
 }
 
 static json_t *session_json(const struct api_call *call, const struct session_row *row)

@@ -8,34 +8,24 @@
 #include "crypto/hash.h"
 #include "crypto/secret.h"
 #include "node/api_core.h"
+#include "node/api_handlers.h"
 
-enum { TOKEN_PREFIX_CHARS = 4, TOKEN_CHARS = TOKEN_PREFIX_CHARS + 43, QUERY_VALUE_BYTES_MAX = 256 };
+enum { QUERY_VALUE_BYTES_MAX = 256 };
 
 int call_token(const struct http_request *req, uint8_t ret_hash[32])
 {
 	static const char scheme[] = "Bearer ";
-	struct bytes value, token;
-	uint8_t raw[32];
-	int rc;
+	struct bytes value;
 
 	if (http_fields_get(&req->fields, "authorization", &value) != 1 ||
-		value.len != sizeof scheme - 1 + TOKEN_CHARS ||
+		value.len != sizeof scheme - 1 + API_TOKEN_CHARS ||
 		!bytes_is_nocase(bytes_of(value.data, sizeof scheme - 1), scheme)) {
 		return KLUIS_EUNAUTHENTICATED;
 	}
-	token = bytes_of(value.data + sizeof scheme - 1, TOKEN_CHARS);
-	if (memcmp(token.data, "kst_", TOKEN_PREFIX_CHARS) != 0) {
-		return KLUIS_EUNAUTHENTICATED;
-	}
-	rc = base64_decode_exact(
-		bytes_of(token.data + TOKEN_PREFIX_CHARS, TOKEN_CHARS - TOKEN_PREFIX_CHARS), raw,
-		sizeof raw);
-	secret_clear(raw, sizeof raw);
-	if (rc != 0) {
-		return KLUIS_EUNAUTHENTICATED;
-	}
-	hash_sha256(token, ret_hash);
-	return 0;
+	return api_token_hash(bytes_of(value.data + sizeof scheme - 1, API_TOKEN_CHARS), "kst_",
+		       ret_hash) == 0
+		       ? 0
+		       : KLUIS_EUNAUTHENTICATED;
 }
 
 static int input_params(struct api_call *call)
@@ -112,6 +102,19 @@ static int query_purge(struct api_call *call, struct bytes value)
 	return call->purge || bytes_is(value, "0") ? 0 : KLUIS_EINVAL;
 }
 
+static int query_slot(struct api_call *call, struct bytes value)
+{
+	char text[HEX_LEN(16) + 1];
+
+	if (value.len != HEX_LEN(16)) {
+		return KLUIS_EINVAL;
+	}
+	memcpy(text, value.data, value.len);
+	text[value.len] = '\0';
+	call->has_slot = true;
+	return hex_decode(text, call->id, 16);
+}
+
 static const struct query_param {
 	const char *name;
 	unsigned flag; /* 0: of every ROUTE_READ. */
@@ -123,6 +126,7 @@ static const struct query_param {
 	{"cursor", QUERY_CURSOR, query_cursor},
 	{"since", QUERY_SINCE, query_since},
 	{"purge", QUERY_PURGE, query_purge},
+	{"slot", QUERY_SLOT, query_slot},
 };
 
 static bool query_allowed(const struct route *route, const struct query_param *param)
@@ -221,7 +225,7 @@ int call_input(struct api_call *call)
 {
 	int rc = input_params(call);
 
-	if (rc == 0 && call->route->auth == ROUTE_SESSION) {
+	if (rc == 0 && route_has_token(call->route)) {
 		rc = call_token(call->req, call->token_hash);
 		call->has_token = rc == 0;
 	}

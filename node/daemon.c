@@ -74,8 +74,8 @@ static void daemon_collect_settings(struct daemon *d)
 	daemon_setting(d, "node.data", x_strdup(c->data_dir));
 	daemon_setting(d, "api.listen", daemon_address_text(&c->api_listen));
 	daemon_setting(d, "api.stale_ms", daemon_number_text(c->api_stale_ms));
-	daemon_setting(
-		d, "accounts.registration", x_strdup(config_registration_name(c->registration)));
+	daemon_setting(d, "accounts.registration",
+		x_strdup(config_registration_name(c->registration)));
 	daemon_setting(d, "accounts.recovery_delay_s", daemon_number_text(c->recovery_delay_s));
 	daemon_setting(d, "accounts.srp_group", daemon_number_text(c->srp_group));
 	daemon_setting(d, "link.listen", daemon_address_text(&c->link_listen));
@@ -156,6 +156,10 @@ static int daemon_start_api(struct daemon *d, struct err *e)
 		.admin_group = (gid_t)-1,
 		.backup_copies = (unsigned)c->backup_copies,
 		.stale_ms = c->api_stale_ms,
+		.secrets = &d->secrets,
+		.registration = c->registration,
+		.recovery_delay_ms = c->recovery_delay_s * 1000,
+		.srp_group = (unsigned)c->srp_group,
 		.settings = d->settings,
 		.n_settings = d->n_settings};
 	int rc = preflight_restore_key(c, &restore_key, e);

@@ -3,6 +3,11 @@
 #include <assert.h>
 #include <string.h>
 
+bool route_has_token(const struct route *route)
+{
+	return route->auth != ROUTE_OPEN && route->auth != ROUTE_ADMIN;
+}
+
 /* Takes the next segment, behind its "/". */
 static bool segment_next(struct bytes *path, struct bytes *ret_segment)
 {

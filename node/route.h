@@ -7,9 +7,11 @@
 struct api_call;
 
 enum route_auth {
-	ROUTE_OPEN,    /* Anybody. */
-	ROUTE_SESSION, /* A bearer token of full level. */
-	ROUTE_ADMIN,   /* The Unix socket alone; on the client port it does not exist. */
+	ROUTE_OPEN,	/* Anybody. */
+	ROUTE_LOGIN,	/* A bearer token of whatever level: second factors, and the way out. */
+	ROUTE_RECOVERY, /* As ROUTE_SESSION, or one that a recovery code made, after its delay. */
+	ROUTE_SESSION,	/* A bearer token of full level. */
+	ROUTE_ADMIN,	/* The Unix socket alone; on the client port it does not exist. */
 };
 enum route_body { ROUTE_NO_BODY, ROUTE_JSON, ROUTE_OCTETS };
 /* Which state of the store it works on. */
@@ -17,13 +19,21 @@ enum route_state {
 	ROUTE_NONE,  /* None. */
 	ROUTE_LOCAL, /* This node's, as it is. */
 	ROUTE_READ,  /* As `consistency` says. */
+	ROUTE_FRESH, /* Linearizable, and no word about it in the request. */
 	/* This node's to prepare the command, once more at a linearizable one when that refuses:
 	 * apply checks everything again. */
 	ROUTE_WRITE,
 };
 
 /* Query parameters beyond consistency and wait_ms, which every ROUTE_READ takes. */
-enum { QUERY_LIMIT = 1, QUERY_CURSOR = 2, QUERY_SINCE = 4, QUERY_PURGE = 8, QUERY_LIST = 3 };
+enum {
+	QUERY_LIMIT = 1,
+	QUERY_CURSOR = 2,
+	QUERY_SINCE = 4,
+	QUERY_PURGE = 8,
+	QUERY_SLOT = 16,
+	QUERY_LIST = QUERY_LIMIT | QUERY_CURSOR,
+};
 
 /* Steps of a call (node/api_call.h), in this order; NULL: nothing to do there. Each returns 0 or
  * KLUIS_E* with the text in call->e. */
@@ -56,6 +66,9 @@ struct route {
 	/* As read, for a reply in pieces: fills call->body, sets call->last. */
 	int (*more)(struct api_call *call);
 };
+
+/* Whether it asks for a bearer token. */
+bool route_has_token(const struct route *route);
 
 extern const struct route api_routes[];
 extern const size_t api_routes_count;

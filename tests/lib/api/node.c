@@ -7,6 +7,7 @@
 #include "base/file.h"
 #include "base/text.h"
 #include "tests/lib/api/node.h"
+#include "tests/lib/fixture/person.h"
 
 static struct api_node *node_of(struct api_backend *backend)
 {
@@ -224,6 +225,7 @@ void api_node_prepare(struct api_node *node)
 	fixture_machine_init(&node->machine, NULL);
 	fixture_cluster_init(&command, 6);
 	assert_int_equal(fixture_machine_run(&node->machine, buf_bytes(&command)), 0);
+	fixture_machine_level(&node->machine);
 	node->pool = pool_new("db", 2, 256);
 	node->dir = scratch_new("api");
 	node->cert_path = x_asprintf("%s/cert.pem", node->dir);
@@ -234,7 +236,9 @@ void api_node_prepare(struct api_node *node)
 	certs_server(&node->ca, &node->server);
 	assert_int_equal(pki_write(&node->server, node->cert_path, node->key_path, &e), 0);
 	assert_int_equal(file_write(node->ca_path, buf_bytes(&node->ca.cert_pem), 0644, &e), 0);
+	secrets_make((const uint8_t *)"0123456789abcde", &random_system, &node->secrets);
 	node->config = (struct api_config){.backend = &node->backend,
+		.secrets = &node->secrets,
 		.pool_db = node->pool,
 		.pool_ship = node->pool,
 		.node_id = 1,
@@ -272,6 +276,7 @@ void api_node_stop(struct api_node *node)
 	api_stop(node->api, 1000);
 	pool_free(node->pool);
 	fixture_machine_release(&node->machine);
+	secrets_release(&node->secrets);
 	pki_identity_release(&node->ca);
 	pki_identity_release(&node->server);
 	(void)pthread_mutex_destroy(&node->lock);

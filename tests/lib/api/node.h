@@ -23,6 +23,7 @@ struct api_node {
 	char damage[160];  /* As the last replica_doubt() said. */
 	uint64_t wait_for; /* The last applied_wait's index. */
 
+	struct secrets secrets;
 	struct pool *pool;
 	struct pki_identity ca, server;
 	char *dir, *cert_path, *key_path, *ca_path, *admin_path;

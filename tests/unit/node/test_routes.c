@@ -98,8 +98,11 @@ static const struct operation *find_operation(const char *verb, const char *path
 
 static const char *auth_name(enum route_auth auth)
 {
-	static const char *const names[] = {
-		[ROUTE_OPEN] = "none", [ROUTE_SESSION] = "session", [ROUTE_ADMIN] = "admin"};
+	static const char *const names[] = {[ROUTE_OPEN] = "none",
+		[ROUTE_LOGIN] = "login",
+		[ROUTE_RECOVERY] = "recovery",
+		[ROUTE_SESSION] = "session",
+		[ROUTE_ADMIN] = "admin"};
 
 	return names[auth];
 }

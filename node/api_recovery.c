@@ -1,0 +1,205 @@
+/* Who has lost the password shows the recovery code: a signature by the key that follows from it
+ * gives a session that may fetch the keyring and set a new password, after the operator's delay. */
+#include <string.h>
+
+#include "crypto/recovery.h"
+#include "node/api_core.h"
+#include "node/api_handlers.h"
+#include "storage/guard_store.h"
+#include "storage/person_store.h"
+
+struct asking {
+	char name[ACCOUNT_NAME_BYTES_MAX + 1];
+	uint8_t user_id[16];
+};
+
+int recovery_start_parse(struct api_call *call)
+{
+	_cleanup_(buf_release) struct buf name = BUF_INIT;
+	struct asking *asking = call_extra(call, sizeof *asking);
+	struct json_in reader;
+	int rc;
+
+	json_in_begin(&reader, call_body(call), &call->e);
+	json_in_string(&reader, "user", ACCOUNT_NAME_BYTES_MAX, &name);
+	rc = json_in_end(&reader);
+	return rc != 0 ? rc : call_name(call, buf_bytes(&name), asking->name);
+}
+
+int recovery_start_read(struct api_call *call)
+{
+	struct asking *asking = call->extra;
+	struct person_row person;
+	bool known;
+
+	call->status = 200; /* The body waits for the loop's turn: the table is the loop's. */
+	return call_person(call, asking->name, asking->user_id, &person, &known);
+}
+
+void recovery_start_finish(struct api_call *call)
+{
+	static const uint8_t no_device[16];
+	const struct asking *asking = call->extra;
+	struct api *api = call->api;
+	const struct challenge *made = challenge_make(
+		api->recoveries, api->config.random, asking->user_id, no_device, api_now(api));
+	json_t *body = json_object();
+
+	json_put(body, "recovery", json_make_id(made->handshake));
+	json_put(body, "challenge",
+		json_make_base64(bytes_of(made->challenge, sizeof made->challenge)));
+	json_put(body, "user_id", json_make_id(asking->user_id));
+	json_put(body, "expires_in_ms", json_make_number(API_CHALLENGE_MS));
+	call_json(call, 200, body);
+}
+
+struct recovering {
+	struct challenge challenge;
+	uint8_t signature[SIGN_ECDSA_BYTES];
+	uint8_t key[RECOVERY_KEY_BYTES];
+	uint64_t credential, blocked_ms;
+	bool known, failed;
+	char token[API_TOKEN_CHARS + 1];
+	uint8_t token_hash[32];
+};
+
+static int recovery_refused(struct api_call *call)
+{
+	return call_fail(call, KLUIS_EUNAUTHENTICATED, "user, recovery or signature is wrong");
+}
+
+int recovery_finish_parse(struct api_call *call)
+{
+	struct recovering *r = call_extra(call, sizeof *r);
+	uint8_t recovery[16];
+	struct json_in reader;
+	int rc;
+
+	json_in_begin(&reader, call_body(call), &call->e);
+	json_in_hex(&reader, "recovery", recovery, sizeof recovery);
+	json_in_binary_exact(&reader, "signature", r->signature, sizeof r->signature);
+	rc = json_in_end(&reader);
+	if (rc != 0) {
+		return rc;
+	}
+	/* Gone from the table now: a challenge is worth one answer, right or wrong. */
+	rc = challenge_take(call->api->recoveries, recovery, api_now(call->api), &r->challenge);
+	return rc == 0 ? 0 : recovery_refused(call);
+}
+
+/* A point like any other (the generator of P-256): what is tried for nobody. */
+static const uint8_t recovery_nobody[RECOVERY_KEY_BYTES] = {0x04, 0x6b, 0x17, 0xd1, 0xf2, 0xe1,
+	0x2c, 0x42, 0x47, 0xf8, 0xbc, 0xe6, 0xe5, 0x63, 0xa4, 0x40, 0xf2, 0x77, 0x03, 0x7d, 0x81,
+	0x2d, 0xeb, 0x33, 0xa0, 0xf4, 0xa1, 0x39, 0x45, 0xd8, 0x98, 0xc2, 0x96, 0x4f, 0xe3, 0x42,
+	0xe2, 0xfe, 0x1a, 0x7f, 0x9b, 0x8e, 0xe7, 0xeb, 0x4a, 0x7c, 0x0f, 0x9e, 0x16, 0x2b, 0xce,
+	0x33, 0x57, 0x6b, 0x31, 0x5e, 0xce, 0xcb, 0xb6, 0x40, 0x68, 0x37, 0xbf, 0x51, 0xf5};
+
+int recovery_finish_read(struct api_call *call)
+{
+	struct recovering *r = call->extra;
+	struct person_row person;
+	int rc = person_store_get(call->view, r->challenge.user_id, &person, &call->e);
+
+	if (rc != 0 && rc != KLUIS_ENOTFOUND) {
+		return rc;
+	}
+	r->known = rc == 0;
+	r->credential = r->known ? person.credential : 1;
+	memcpy(r->key, r->known ? person.recovery_key : recovery_nobody, sizeof r->key);
+	call->e = (struct err){0};
+	return call_blocked_ms(call, GUARD_RECOVERY, r->challenge.user_id, &r->blocked_ms);
+}
+
+static bool recovery_signed(struct api_call *call, const struct recovering *r)
+{
+	_cleanup_(key_pub_freep) struct key_pub *key = NULL;
+	struct recovery_proof proof;
+
+	if (key_pub_decode(KEY_ECDSA_P256, bytes_of(r->key, sizeof r->key), &key, NULL) != 0) {
+		return false;
+	}
+	memcpy(proof.cluster_id, call->api->config.cluster_id, sizeof proof.cluster_id);
+	memcpy(proof.user_id, r->challenge.user_id, sizeof proof.user_id);
+	memcpy(proof.challenge, r->challenge.challenge, sizeof proof.challenge);
+	return recovery_verify(&proof, key, bytes_of(r->signature, sizeof r->signature), NULL) == 0;
+}
+
+static void recovery_fail(struct api_call *call, struct recovering *r)
+{
+	struct command command = {.type = COMMAND_LOGIN_FAILED};
+
+	r->failed = true;
+	command.login_failed.kind = GUARD_RECOVERY;
+	memcpy(command.login_failed.id, r->challenge.user_id, 16);
+	memcpy(command.login_failed.user_id, r->challenge.user_id, 16);
+	call_propose(call, &command);
+}
+
+int recovery_finish_check(struct api_call *call)
+{
+	struct recovering *r = call->extra;
+	const struct api_config *config = &call->api->config;
+	struct command command = {.type = COMMAND_RECOVERY_BEGIN};
+	struct command_recovery_begin *c = &command.recovery_begin;
+
+	if (r->blocked_ms > 0) {
+		return call_login_blocked(call, r->blocked_ms);
+	}
+	if (!recovery_signed(call, r) || !r->known) {
+		recovery_fail(call, r);
+		return 0;
+	}
+	api_token_make(config->random, "kst_", r->token, r->token_hash);
+	memcpy(c->user_id, r->challenge.user_id, sizeof c->user_id);
+	c->credential = r->credential;
+	memcpy(c->token_hash, r->token_hash, sizeof c->token_hash);
+	c->delay_ms = (uint32_t)config->recovery_delay_ms;
+	c->ttl_ms = config->recovery_delay_ms + config->session_ms < SESSION_MS_MAX
+			    ? c->delay_ms + (uint32_t)config->session_ms
+			    : SESSION_MS_MAX;
+	call_propose(call, &command);
+	return 0;
+}
+
+int recovery_finish_applied(struct api_call *call)
+{
+	const struct recovering *r = call->extra;
+	struct recovery_row row;
+	json_t *body;
+	int rc;
+
+	if (r->failed) {
+		return call->rc != 0 ? call->rc : recovery_refused(call);
+	}
+	rc = call->rc != 0 ? call->rc
+			   : recovery_store_get(call->view, r->challenge.user_id, &row, &call->e);
+	if (rc != 0) {
+		return rc;
+	}
+	body = json_object();
+	json_put(body, "token", json_make_text(r->token));
+	json_put(body, "not_before", json_make_number(row.open_from_ms));
+	rc = call_session_reply(call, r->token_hash, body);
+	if (rc != 0) {
+		json_decref(body);
+		return rc;
+	}
+	call_json(call, 200, body);
+	return 0;
+}
+
+/* The owner stops what somebody began with the code. */
+int recovery_cancel_read(struct api_call *call)
+{
+	struct command command = {.type = COMMAND_RECOVERY_CANCEL};
+	struct recovery_row row;
+	int rc = recovery_store_get(call->view, call->session.user_id, &row, &call->e);
+
+	if (rc != 0) {
+		return rc;
+	}
+	command.recovery_cancel.session = call_session(call);
+	call_propose(call, &command);
+	call_no_content(call);
+	return 0;
+}
