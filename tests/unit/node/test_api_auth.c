@@ -1,6 +1,7 @@
 /* Who may call what: every row of the route table, with no token, a malformed one, one that was
- * never given, one that has expired, one that was revoked, another user's. A row that this test
- * does not know how to reach fails it. */
+ * never given, one that has expired, one that was revoked, one of a device that was revoked, one
+ * that waits for its second factor, one of a recovery, one of a service account, one without a
+ * device, another user's. A route that the matrix has no row for fails the test. */
 #include "tests/lib/test.h"
 
 #include <stdio.h>
@@ -8,13 +9,14 @@
 
 #include "base/text.h"
 #include "node/route.h"
-#include "tests/lib/api/node.h"
+#include "tests/lib/api/account_client.h"
 
 struct fixture {
 	struct api_node node;
 	struct person owner, other;
 	struct http_client client, admin;
 	char owner_token[64], other_token[64], revoked_token[64];
+	char login_token[64], recovery_token[64], bare_token[64], ended_token[64];
 	char vault[33];
 };
 
@@ -39,11 +41,104 @@ static void sign_out_one(struct fixture *f)
 	person_release(&person);
 }
 
+static void sign_in(struct fixture *f, struct account_client *c, bool device, char token[64])
+{
+	struct answer answer = account_client_login(c, &f->client, device);
+
+	assert_int_equal(answer.status, 200);
+	answer_release(&answer);
+	memcpy(token, f->client.token, 64);
+}
+
+/* A second factor of hers, put into the state machine directly, so that a login waits for it. */
+static void add_factor(struct fixture *f, const char *token)
+{
+	struct command command = {.type = COMMAND_MFA_ADD};
+	uint8_t token_hash[32];
+
+	hash_sha256(bytes_str(token), token_hash);
+	(void)pthread_mutex_lock(&f->node.lock);
+	memcpy(command.mfa_add.session.token_hash, token_hash, 32);
+	command.mfa_add.mfa_id[0] = 1;
+	command.mfa_add.method = MFA_TOTP;
+	command.mfa_add.secret = bytes_str("sealed");
+	assert_int_equal(fixture_machine_do(&f->node.machine, &command), 0);
+	command = (struct command){.type = COMMAND_MFA_CONFIRM};
+	memcpy(command.mfa_confirm.session.token_hash, token_hash, 32);
+	command.mfa_confirm.mfa_id[0] = 1;
+	command.mfa_confirm.number = 1;
+	assert_int_equal(fixture_machine_do(&f->node.machine, &command), 0);
+	(void)pthread_mutex_unlock(&f->node.lock);
+}
+
+/* Revokes the device that the session of client->token is of. */
+static void revoke_own(struct fixture *f, struct account_client *c)
+{
+	_cleanup_(buf_release) struct buf body = BUF_INIT, statement = BUF_INIT, text = BUF_INIT;
+	struct identity identity;
+	struct answer answer;
+	char target[64], hex[33];
+	struct err e = {0};
+
+	identity_init(&identity);
+	assert_int_equal(identity_append(&identity, buf_bytes(&c->person.genesis), &e), 0);
+	assert_int_equal(identity_append(&identity, buf_bytes(&c->person.device_statement), &e), 0);
+	identity_body_revoke(&body, c->person.device_id, NULL, 0);
+	assert_int_equal(identity_make(&identity, IDENTITY_DEVICE_REVOKE, buf_bytes(&body),
+				 c->person.signing, 2000, &statement, &e),
+		0);
+	identity_release(&identity);
+	buf_printf(&text, "{\"statement\":\"");
+	base64_append(&text, buf_bytes(&statement));
+	buf_printf(&text, "\"}");
+	hex_encode(bytes_of(c->person.device_id, 16), hex);
+	(void)snprintf(target, sizeof target, "/v1/devices/%s", hex);
+	answer = http_client_json(&f->client, "DELETE", target, "", buf_str(&text));
+	if (answer.status != 204) {
+		fail_msg("%d %s", answer.status, buf_str(&answer.body));
+	}
+	answer_release(&answer);
+}
+
+/* Persons, and a session of every kind that may not do everything. */
+static void make_persons(struct fixture *f)
+{
+	struct account_client c;
+	struct answer answer;
+
+	account_client_init(&c, &f->node, "carol");
+	api_node_connect(&f->node, "http/1.1", &f->client);
+	account_client_register(&c, &f->client);
+	sign_in(f, &c, false, f->bare_token);
+	answer = account_client_recover(&c, &f->client);
+	assert_int_equal(answer.status, 200);
+	answer_release(&answer);
+	memcpy(f->recovery_token, f->client.token, 64);
+	account_client_release(&c);
+	account_client_init(&c, &f->node, "dora");
+	account_client_register(&c, &f->client);
+	sign_in(f, &c, true, f->ended_token);
+	add_factor(f, f->ended_token);
+	answer = account_client_login(&c, &f->client, false);
+	assert_string_equal(answer_text(&answer, "level"), "login");
+	assert_string_equal(
+		json_string_value(json_array_get(json_object_get(answer.json, "mfa"), 0)), "totp");
+	answer_release(&answer);
+	memcpy(f->login_token, f->client.token, 64);
+	memcpy(f->client.token, f->ended_token, 64);
+	revoke_own(f, &c);
+	account_client_release(&c);
+	http_client_release(&f->client);
+}
+
 static int setup(void **state)
 {
 	struct fixture *f = x_calloc(1, sizeof *f);
 
-	api_node_start(&f->node);
+	api_node_prepare(&f->node);
+	f->node.config.registration = REGISTRATION_OPEN;
+	api_node_run(&f->node);
+	make_persons(f);
 	sign_out_one(f);
 	join(f, &f->other, "other", f->other_token);
 	http_client_release(&f->client);
@@ -134,25 +229,155 @@ static void reconnect(struct fixture *f)
 	api_node_connect(&f->node, "http/1.1", &f->client);
 }
 
-/* Wants this status for every route of this kind; a connection that was closed is made anew. */
-static void expect_all(struct fixture *f, enum route_auth auth, const char *token, int status)
+/* A connection that was closed is made anew. */
+static struct answer call_again(struct fixture *f, const struct route *route, const char *token)
+{
+	struct answer answer = call(&f->client, f, route, token);
+
+	if (strcmp(answer_field(&answer, "connection"), "close") == 0) {
+		reconnect(f);
+	}
+	return answer;
+}
+
+static void expect_one(struct fixture *f, const struct route *route, const char *token,
+	const char *kind, int status)
+{
+	struct answer answer = call_again(f, route, token);
+
+	if (answer.status != status) {
+		fail_msg("%s with a token that is %s: %d, wanted %d", route->name, kind,
+			answer.status, status);
+	}
+	answer_release(&answer);
+}
+
+/* Whatever is wrong with such a request, it is not who asks. */
+static void expect_let_in(
+	struct fixture *f, const struct route *route, const char *token, const char *kind)
+{
+	struct answer answer = call_again(f, route, token);
+
+	if (answer.status == 401 || answer.status == 403 || answer.status >= 500) {
+		fail_msg("%s with a token that is %s: %d %s", route->name, kind, answer.status,
+			buf_str(&answer.body));
+	}
+	answer_release(&answer);
+}
+
+/* Wants this status for every route that asks for a token; or for operators' routes. */
+static void expect_all(struct fixture *f, bool admin, const char *token, int status)
 {
 	for (size_t i = 0; i < api_routes_count; i++) {
-		struct answer answer;
+		const struct route *route = &api_routes[i];
 
-		if (api_routes[i].auth != auth) {
-			continue;
+		if (admin ? route->auth == ROUTE_ADMIN : route_has_token(route)) {
+			expect_one(f, route, token, token == NULL ? "missing" : token, status);
 		}
-		answer = call(&f->client, f, &api_routes[i], token);
-		if (answer.status != status) {
-			fail_msg("%s with '%s': %d, wanted %d", api_routes[i].name,
-				token == NULL ? "no token" : token, answer.status, status);
+	}
+}
+
+/* Who may not, though the token is good: what a route refuses for the person's sake. */
+struct matrix_row {
+	const char *name;
+	int service; /* Of a service account: 403, or 0: let in. */
+	int bare;    /* Of a session without a device: 403, or 0: not asked here. */
+};
+static const struct matrix_row matrix[] = {
+	{"recovery_cancel", 0, 0},
+	{"logout", -1, 0}, /* It would end the session that the others need. */
+	{"session_list", 0, 0},
+	{"session_end_others", 0, 0},
+	{"session_get", 0, 0},
+	{"session_end", 0, 0},
+	{"unlock_get", 403, 0},
+	{"keyring_get", 403, 0},
+	{"keyring_put", 403, 403},
+	{"keyring_version_list", 403, 0},
+	{"keyring_version_get", 403, 0},
+	{"password_set", 0, 0}, /* An empty body is refused first. */
+	{"device_list", 0, 0},
+	{"device_add", 0, 0},
+	{"device_approve", 0, 0},
+	{"device_refuse", 0, 0},
+	{"device_revoke", 0, 0},
+	{"account_get", 0, 0},
+	{"account_patch", 0, 0},
+	{"account_delete", 403, 0},
+	{"account_usage", 0, 0},
+	{"account_export", 403, 0},
+	{"access_log", 0, 0},
+	{"user_get", 0, 0},
+	{"user_identity", 0, 0},
+	{"vault_list", 0, 0},
+	{"vault_create", 0, 0},
+	{"vault_get", 0, 0},
+	{"vault_patch", 0, 0},
+	{"vault_delete", 0, 0},
+	{"head_get", 0, 0},
+	{"head_list", 0, 0},
+	{"page_get", 0, 0},
+	{"page_put", 0, 0},
+	{"version_list", 0, 0},
+	{"version_get", 0, 0},
+	{"pages_get", 0, 0},
+	{"staged_put", 0, 0},
+	{"staged_head", 0, 0},
+	{"commit", 0, 0},
+	{"change_list", 0, 0},
+};
+
+static const struct matrix_row *matrix_find(const char *name)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(matrix); i++) {
+		if (strcmp(matrix[i].name, name) == 0) {
+			return &matrix[i];
 		}
-		if (strcmp(answer_field(&answer, "connection"), "close") == 0) {
-			reconnect(f);
+	}
+	fail_msg("route '%s' has no row in the matrix", name);
+	return NULL;
+}
+
+static void expect_row(struct fixture *f, const struct route *route, const struct matrix_row *row)
+{
+	if (route->auth != ROUTE_LOGIN) {
+		struct answer answer = call_again(f, route, f->login_token);
+
+		assert_int_equal(answer.status, 403);
+		if (route->verb != VERB_HEAD) {
+			assert_string_equal(answer_text(&answer, "code"), "mfa-required");
 		}
 		answer_release(&answer);
 	}
+	if (route->auth == ROUTE_SESSION) {
+		expect_one(f, route, f->recovery_token, "a recovery's", 403);
+	} else if (route->auth == ROUTE_RECOVERY) {
+		expect_let_in(f, route, f->recovery_token, "a recovery's");
+	}
+	if (row->service == 403) {
+		expect_one(f, route, f->other_token, "a service's", 403);
+	} else if (row->service == 0) {
+		expect_let_in(f, route, f->other_token, "a service's");
+	}
+	if (row->bare == 403) {
+		expect_one(f, route, f->bare_token, "of no device", 403);
+	}
+}
+
+static void test_matrix(void **state)
+{
+	struct fixture *f = *state;
+	size_t rows = 0;
+
+	for (size_t i = 0; i < api_routes_count; i++) {
+		if (route_has_token(&api_routes[i])) {
+			const struct matrix_row *row = matrix_find(api_routes[i].name);
+
+			expect_row(f, &api_routes[i], row);
+			rows++;
+		}
+	}
+	assert_int_equal(rows, ARRAY_SIZE(matrix));
 }
 
 static void test_sessions(void **state)
@@ -164,9 +389,10 @@ static void test_sessions(void **state)
 		"kst_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"};
 
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
-		expect_all(f, ROUTE_SESSION, bad[i], 401);
+		expect_all(f, false, bad[i], 401);
 	}
-	expect_all(f, ROUTE_SESSION, f->revoked_token, 401);
+	expect_all(f, false, f->revoked_token, 401);
+	expect_all(f, false, f->ended_token, 401);
 }
 
 static void test_expired(void **state)
@@ -180,15 +406,19 @@ static void test_expired(void **state)
 		"Idempotency-Key: tick\r\n", "{\"name\":\"tick\"}");
 	assert_int_equal(answer.status, 201);
 	answer_release(&answer);
-	expect_all(f, ROUTE_SESSION, f->owner_token, 401);
+	expect_all(f, false, f->owner_token, 401);
+	expect_all(f, false, f->bare_token, 401);
+	expect_all(f, false, f->login_token, 401);
+	expect_all(f, false, f->recovery_token, 401);
 }
 
 static void test_admin_routes_on_the_client_port(void **state)
 {
 	struct fixture *f = *state;
 
-	expect_all(f, ROUTE_ADMIN, NULL, 404);
-	expect_all(f, ROUTE_ADMIN, f->owner_token, 404);
+	expect_all(f, true, NULL, 404);
+	expect_all(f, true, f->owner_token, 404);
+	expect_all(f, true, f->bare_token, 404);
 }
 
 /* Another user's vault and one that is not there look the same, to the byte but the ids. */
@@ -283,6 +513,7 @@ int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_sessions),
+		cmocka_unit_test(test_matrix),
 		cmocka_unit_test(test_admin_routes_on_the_client_port),
 		cmocka_unit_test(test_other_user),
 		cmocka_unit_test(test_unknown_user_looks_like_a_known_one),
