@@ -174,6 +174,22 @@ int user_get_check(struct api_call *call);
 int user_identity_parse(struct api_call *call);
 int user_identity_read(struct api_call *call);
 
+int sys_user_list_read(struct api_call *call);
+int sys_user_get_read(struct api_call *call);
+int sys_user_disable_read(struct api_call *call);
+int sys_user_enable_read(struct api_call *call);
+int sys_user_delete_read(struct api_call *call);
+int sys_user_quota_parse(struct api_call *call);
+int sys_user_quota_read(struct api_call *call);
+int sys_user_sessions_read(struct api_call *call);
+int sys_user_sessions_end_read(struct api_call *call);
+int sys_invite_list_read(struct api_call *call);
+int sys_invite_create_parse(struct api_call *call);
+int sys_invite_create_read(struct api_call *call);
+int sys_invite_create_applied(struct api_call *call);
+int sys_invite_revoke_parse(struct api_call *call);
+int sys_invite_revoke_read(struct api_call *call);
+
 /* Shared by those of one family. */
 
 /* A token: prefix and 43 characters of base64url, and SHA-256 of all 47. */
@@ -190,6 +206,8 @@ KLUIS_MUST_CHECK int call_name(
 /* Whether a session of this level may use the route: KLUIS_EMFA, KLUIS_EFORBIDDEN. On call->view.
  */
 KLUIS_MUST_CHECK int call_session_permits(struct api_call *call);
+/* The reply: a list of this user's sessions. */
+KLUIS_MUST_CHECK int call_sessions(struct api_call *call, const uint8_t user_id[16]);
 /* Members session_id, user_id, level, mfa and expires of a session that was just made. */
 KLUIS_MUST_CHECK int call_session_reply(
 	struct api_call *call, const uint8_t token_hash[32], json_t *body);

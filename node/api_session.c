@@ -120,7 +120,7 @@ static json_t *session_json(const struct api_call *call, const struct session_ro
 	return session;
 }
 
-int session_list_read(struct api_call *call)
+int call_sessions(struct api_call *call, const uint8_t user_id[16])
 {
 	_cleanup_(x_freep) struct session_row *rows = x_calloc(call->limit + 1, sizeof *rows);
 	const uint8_t *after;
@@ -130,8 +130,8 @@ int session_list_read(struct api_call *call)
 	int rc = call_cursor(call, 16, &after);
 
 	if (rc == 0) {
-		rc = session_store_list(call->view, call->session.user_id, after, rows,
-			call->limit + 1, &n, &call->e);
+		rc = session_store_list(
+			call->view, user_id, after, rows, call->limit + 1, &n, &call->e);
 	}
 	if (rc != 0) {
 		return rc;
@@ -148,6 +148,11 @@ int session_list_read(struct api_call *call)
 	}
 	call_list(call, items, key);
 	return 0;
+}
+
+int session_list_read(struct api_call *call)
+{
+	return call_sessions(call, call->session.user_id);
 }
 
 int session_id_parse(struct api_call *call)

@@ -206,7 +206,7 @@ static int service_show(struct invocation *inv, const char *name)
 	return rc;
 }
 
-static int service_token_to_file(struct invocation *inv, json_t *answer, const char *path)
+int ops_token_to_file(struct invocation *inv, json_t *answer, const char *path)
 {
 	_cleanup_(secret_buf_release) struct buf line = BUF_INIT;
 	const char *token = json_string_value(json_object_get(answer, "token"));
@@ -246,7 +246,7 @@ int ops_service_create(struct invocation *inv)
 		rc = err_set(&inv->err, KLUIS_EPROTO, "service: 'token' is missing");
 	}
 	if (rc == 0 && path != NULL) {
-		rc = service_token_to_file(inv, answer, path);
+		rc = ops_token_to_file(inv, answer, path);
 	}
 	if (rc == 0) {
 		output_record(&inv->out, columns, ARRAY_SIZE(columns), answer);

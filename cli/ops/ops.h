@@ -35,6 +35,10 @@ bool ops_part_valid(const char *text);
 /* As invocation_value(), or KLUIS_EINVAL with the reason when it was not given. */
 KLUIS_MUST_CHECK int ops_needed(struct invocation *inv, const char *option, const char **ret_value);
 
+/* Writes the answer's token to a new file of mode 0600; the answer then names the file in its
+ * place. */
+KLUIS_MUST_CHECK int ops_token_to_file(struct invocation *inv, json_t *answer, const char *path);
+
 int ops_status(struct invocation *inv);
 int ops_member_list(struct invocation *inv);
 int ops_member_add(struct invocation *inv);
@@ -49,6 +53,16 @@ int ops_member_voters(struct invocation *inv);
 int ops_service_create(struct invocation *inv);
 int ops_service_list(struct invocation *inv);
 int ops_service_disable(struct invocation *inv);
+int ops_user_list(struct invocation *inv);
+int ops_user_show(struct invocation *inv);
+int ops_user_disable(struct invocation *inv);
+int ops_user_enable(struct invocation *inv);
+int ops_user_delete(struct invocation *inv);
+int ops_user_sessions(struct invocation *inv);
+int ops_user_quota(struct invocation *inv);
+int ops_invite_create(struct invocation *inv);
+int ops_invite_list(struct invocation *inv);
+int ops_invite_revoke(struct invocation *inv);
 int ops_leader_show(struct invocation *inv);
 int ops_leader_transfer(struct invocation *inv);
 int ops_diagnose(struct invocation *inv);

@@ -26,6 +26,30 @@ static const struct command_option service_disable_options[] = {
 	{NULL, 0, NULL, NULL},
 };
 
+static const struct command_option user_dry_options[] = {
+	{"dry-run", 'n', NULL, "Show the account, and do nothing"},
+	{NULL, 0, NULL, NULL},
+};
+
+static const struct command_option user_sessions_options[] = {
+	{"end", 0, NULL, "End them all, on all sites"},
+	{NULL, 0, NULL, NULL},
+};
+
+static const struct command_option user_quota_options[] = {
+	{"vaults", 0, "N", "How many vaults (default 0: no quota)"},
+	{"pages", 0, "N", "How many pages in each (default 0: no quota)"},
+	{NULL, 0, NULL, NULL},
+};
+
+static const struct command_option invite_create_options[] = {
+	{"uses", 0, "N", "So many may register with it (default 1)"},
+	{"hours", 0, "N", "It is good for so long, at most 576 (default 72)"},
+	{"note", 0, "TEXT", "What the list shows beside it"},
+	{"token-file", 0, "FILE", "Write the token there (new, mode 0600), not to stdout"},
+	{NULL, 0, NULL, NULL},
+};
+
 static const struct command_option save_options[] = {
 	{"wait", 'w', NULL, "Until enough sites have confirmed it"},
 	{NULL, 0, NULL, NULL},
@@ -173,6 +197,26 @@ static const struct command ops_commands[] = {
 	{"service list", NULL, "List service accounts", NULL, NULL, 0, 0, ops_service_list},
 	{"service disable", "NAME", "End an account's sessions and refuse new ones", NULL,
 		service_disable_options, 1, 1, ops_service_disable},
+	{"user list", NULL, "List the persons who have registered",
+		"Deleted ones stay: their names are never given again.", NULL, 0, 0, ops_user_list},
+	{"user show", "NAME", "Show a person's account", NULL, NULL, 1, 1, ops_user_show},
+	{"user disable", "NAME", "End a person's sessions and refuse new ones", NULL,
+		user_dry_options, 1, 1, ops_user_disable},
+	{"user enable", "NAME", "Take 'user disable' back", NULL, NULL, 1, 1, ops_user_enable},
+	{"user delete", "NAME", "Delete a person's account with all its data",
+		"Her name is never given again, and no restore brings her back.", user_dry_options,
+		1, 1, ops_user_delete},
+	{"user sessions", "NAME", "List a person's sessions", NULL, user_sessions_options, 1, 1,
+		ops_user_sessions},
+	{"user quota", "NAME", "Say how much a person may have", NULL, user_quota_options, 1, 1,
+		ops_user_quota},
+	{"invite create", NULL, "Make an invitation to register",
+		"With [accounts] registration = invite a person needs one. The token is shown "
+		"once.",
+		invite_create_options, 0, 0, ops_invite_create},
+	{"invite list", NULL, "List invitations that are good", NULL, NULL, 0, 0, ops_invite_list},
+	{"invite revoke", "ID", "Take an invitation back",
+		"ID is what list shows: the SHA-256 of its token.", NULL, 1, 1, ops_invite_revoke},
 	{"leader show", NULL, "Show the leader", NULL, NULL, 0, 0, ops_leader_show},
 	{"leader transfer", "[NODE]", "Hand leadership to a node, or to the best one",
 		"NODE is a number or a site. Only the leader can: with several --socket each is "

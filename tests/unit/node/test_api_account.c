@@ -1,0 +1,402 @@
+/* What a person does with her account beyond signing in, over the real API: devices asked for,
+ * approved and revoked, her policy, the directory, her log, her end; and operators' word on her. */
+#include "tests/lib/test.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/text.h"
+#include "tests/lib/api/account_client.h"
+
+struct fixture {
+	struct api_node node;
+	struct account_client alice;
+	struct identity identity; /* Hers, as far as it was made here. */
+	struct http_client http, admin;
+};
+
+static void append(struct fixture *f, struct bytes statement)
+{
+	struct err e = {0};
+
+	if (identity_append(&f->identity, statement, &e) != 0) {
+		fail_msg("%s", e.text);
+	}
+}
+
+static int setup(void **state)
+{
+	struct fixture *f = x_calloc(1, sizeof *f);
+
+	api_node_prepare(&f->node);
+	f->node.config.registration = REGISTRATION_INVITE;
+	api_node_run(&f->node);
+	account_client_init(&f->alice, &f->node, "alice");
+	api_node_connect(&f->node, "http/1.1", &f->http);
+	api_node_admin(&f->node, &f->admin);
+	identity_init(&f->identity);
+	append(f, buf_bytes(&f->alice.person.genesis));
+	append(f, buf_bytes(&f->alice.person.device_statement));
+	*state = f;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	identity_release(&f->identity);
+	http_client_release(&f->http);
+	http_client_release(&f->admin);
+	account_client_release(&f->alice);
+	api_node_stop(&f->node);
+	free(f);
+	return 0;
+}
+
+static void expect(struct answer answer, int status, const char *code)
+{
+	if (answer.status != status) {
+		fail_msg("%d, wanted %d: %s", answer.status, status, buf_str(&answer.body));
+	}
+	if (code != NULL) {
+		assert_string_equal(answer_text(&answer, "code"), code);
+	}
+	answer_release(&answer);
+}
+
+static struct answer ask(struct http_client *http, const char *verb, const char *target)
+{
+	return http_client_call(http, verb, target, "", bytes_of(NULL, 0));
+}
+
+static void invite(struct fixture *f, const char *body, char token[64], char id[65])
+{
+	struct answer answer = http_client_json(&f->admin, "POST", "/v1/sys/invites", "", body);
+
+	assert_int_equal(answer.status, 201);
+	(void)snprintf(token, 64, "%s", answer_text(&answer, "token"));
+	(void)snprintf(id, 65, "%s", answer_text(&answer, "id"));
+	answer_release(&answer);
+}
+
+static void expect_register(struct fixture *f, struct account_client *c, const char *token,
+	int status, const char *code)
+{
+	_cleanup_(buf_release) struct buf body = BUF_INIT;
+
+	account_client_registration(c, token, &body);
+	expect(http_client_json(&f->http, "POST", "/v1/register", "", buf_str(&body)), status,
+		code);
+}
+
+static void register_alice(struct fixture *f)
+{
+	char token[64], id[65];
+
+	invite(f, "{}", token, id);
+	expect_register(f, &f->alice, token, 202, NULL);
+}
+
+static void log_in(struct fixture *f, bool with_device)
+{
+	expect(account_client_login(&f->alice, &f->http, with_device), 200, NULL);
+}
+
+static void test_invites(void **state)
+{
+	struct fixture *f = *state;
+	struct account_client bob;
+	char token[64], id[65], target[128];
+	struct answer answer;
+
+	account_client_init(&bob, &f->node, "bob");
+	expect_register(f, &f->alice, NULL, 403, "forbidden");
+	expect_register(
+		f, &f->alice, "kiv_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", 403, "forbidden");
+	invite(f, "{\"note\":\"for alice\",\"hours\":1}", token, id);
+	answer = ask(&f->admin, "GET", "/v1/sys/invites");
+	assert_int_equal(answer.status, 200);
+	assert_non_null(strstr(buf_str(&answer.body), "for alice"));
+	assert_null(strstr(buf_str(&answer.body), token));
+	answer_release(&answer);
+	expect_register(f, &f->alice, token, 202, NULL);
+	/* Spent; but the very same registration is answered as the first. */
+	expect_register(f, &bob, token, 403, "forbidden");
+	expect_register(f, &f->alice, token, 202, NULL);
+	invite(f, "{}", token, id);
+	(void)snprintf(target, sizeof target, "/v1/sys/invites/%s", id);
+	expect(ask(&f->admin, "DELETE", target), 204, NULL);
+	expect(ask(&f->admin, "DELETE", target), 404, "not-found");
+	expect_register(f, &bob, token, 403, "forbidden");
+	/* Late. */
+	invite(f, "{\"hours\":1}", token, id);
+	f->node.machine.now_ms += 3600 * 1000 + 1;
+	expect_register(f, &bob, token, 403, "forbidden");
+	account_client_release(&bob);
+}
+
+/* --- devices --- */
+
+/* A device-add statement for a device of these keys, next of the chain. */
+static void add_statement(struct fixture *f, const uint8_t id[16], const struct key *sign,
+	const struct key *hpke, const char *name, struct buf *to)
+{
+	_cleanup_(buf_release) struct buf body = BUF_INIT;
+	struct err e = {0};
+
+	identity_body_device(&body, id, key_public(sign), key_public(hpke), name);
+	if (identity_make(&f->identity, IDENTITY_DEVICE_ADD, buf_bytes(&body),
+		    f->alice.person.signing, 3000, to, &e) != 0) {
+		fail_msg("%s", e.text);
+	}
+}
+
+static struct answer send_statement(
+	struct fixture *f, const char *verb, const char *target, const struct buf *statement)
+{
+	_cleanup_(buf_release) struct buf text = BUF_INIT;
+
+	buf_printf(&text, "{\"statement\":\"");
+	base64_append(&text, buf_bytes(statement));
+	buf_printf(&text, "\"}");
+	return http_client_json(&f->http, verb, target, "", buf_str(&text));
+}
+
+static void expect_state(struct answer answer, int status, const char *device_state)
+{
+	if (answer.status != status) {
+		fail_msg("%d, wanted %d: %s", answer.status, status, buf_str(&answer.body));
+	}
+	assert_string_equal(answer_text(&answer, "state"), device_state);
+	answer_release(&answer);
+}
+
+static void test_devices(void **state)
+{
+	struct fixture *f = *state;
+	_cleanup_(buf_release) struct buf asked = BUF_INIT, approved = BUF_INIT, other = BUF_INIT;
+	_cleanup_(buf_release) struct buf body = BUF_INIT, revoked = BUF_INIT;
+	uint8_t id[16] = {7};
+	char target[80], hex[33];
+	struct key *sign, *hpke, *others;
+	struct answer answer;
+	struct err e = {0};
+
+	assert_int_equal(key_generate(KEY_ECDSA_P256, 0, &sign, &e), 0);
+	assert_int_equal(key_generate(KEY_ECDSA_P256, 0, &others, &e), 0);
+	assert_int_equal(key_generate(KEY_KEM_P256, 0, &hpke, &e), 0);
+	hex_encode(bytes_of(id, 16), hex);
+	register_alice(f);
+	log_in(f, false);
+	add_statement(f, id, sign, hpke, "phone", &asked);
+	asked.data[asked.len - 1] ^= 1;
+	expect(send_statement(f, "POST", "/v1/devices", &asked), 400, "invalid");
+	asked.data[asked.len - 1] ^= 1;
+	for (unsigned i = 0; i < 2; i++) {
+		expect_state(send_statement(f, "POST", "/v1/devices", &asked), 202, "pending");
+	}
+	answer = ask(&f->http, "GET", "/v1/devices");
+	assert_int_equal(json_array_size(json_object_get(answer.json, "items")), 2);
+	answer_release(&answer);
+	/* Not by itself, and not for other keys than those that wait. */
+	(void)snprintf(target, sizeof target, "/v1/devices/%s/approve", hex);
+	add_statement(f, id, sign, hpke, "her phone", &approved);
+	expect(send_statement(f, "POST", target, &approved), 403, "forbidden");
+	log_in(f, true);
+	add_statement(f, id, others, hpke, "phone", &other);
+	expect(send_statement(f, "POST", target, &other), 400, "invalid");
+	for (unsigned i = 0; i < 2; i++) {
+		expect_state(send_statement(f, "POST", target, &approved), 200, "active");
+	}
+	append(f, buf_bytes(&approved));
+	/* A statement made before that is not the next one any more. */
+	expect(send_statement(f, "POST", "/v1/devices", &other), 412, "precondition-failed");
+	identity_body_revoke(&body, id, NULL, 0);
+	assert_int_equal(identity_make(&f->identity, IDENTITY_DEVICE_REVOKE, buf_bytes(&body),
+				 f->alice.person.signing, 4000, &revoked, &e),
+		0);
+	(void)snprintf(target, sizeof target, "/v1/devices/%032d", 8);
+	expect(send_statement(f, "DELETE", target, &revoked), 400, "invalid");
+	(void)snprintf(target, sizeof target, "/v1/devices/%s", hex);
+	for (unsigned i = 0; i < 2; i++) {
+		expect(send_statement(f, "DELETE", target, &revoked), 204, NULL);
+	}
+	append(f, buf_bytes(&revoked));
+	answer = ask(&f->http, "GET", "/v1/devices");
+	assert_non_null(strstr(buf_str(&answer.body), "\"revoked\""));
+	answer_release(&answer);
+	key_free(sign);
+	key_free(others);
+	key_free(hpke);
+}
+
+static void test_device_refused(void **state)
+{
+	struct fixture *f = *state;
+	_cleanup_(buf_release) struct buf asked = BUF_INIT;
+	uint8_t id[16] = {7};
+	char target[80], hex[33];
+
+	hex_encode(bytes_of(id, 16), hex);
+	(void)snprintf(target, sizeof target, "/v1/devices/%s/refuse", hex);
+	register_alice(f);
+	log_in(f, false);
+	add_statement(f, id, f->alice.person.device, f->alice.person.transfer, "x", &asked);
+	expect_state(send_statement(f, "POST", "/v1/devices", &asked), 202, "pending");
+	expect(ask(&f->http, "POST", target), 204, NULL);
+	expect(ask(&f->http, "POST", target), 404, "not-found");
+}
+
+/* --- account --- */
+
+static void policy(struct fixture *f, uint32_t flags, struct buf *to)
+{
+	_cleanup_(buf_release) struct buf body = BUF_INIT;
+	struct err e = {0};
+
+	buf_put_u32(&body, flags);
+	buf_clear(to);
+	assert_int_equal(identity_make(&f->identity, IDENTITY_POLICY, buf_bytes(&body),
+				 f->alice.person.signing, 5000, to, &e),
+		0);
+}
+
+static void test_policy(void **state)
+{
+	struct fixture *f = *state;
+	_cleanup_(buf_release) struct buf statement = BUF_INIT;
+	struct answer answer;
+
+	register_alice(f);
+	log_in(f, true);
+	policy(f, IDENTITY_POLICY_NO_WEB, &statement);
+	answer = send_statement(f, "PATCH", "/v1/account", &statement);
+	assert_int_equal(answer.status, 200);
+	assert_true(json_is_true(
+		json_object_get(json_object_get(answer.json, "policy"), "no_web_login")));
+	answer_release(&answer);
+	append(f, buf_bytes(&statement));
+	expect(account_client_login(&f->alice, &f->http, false), 403, "forbidden");
+	log_in(f, true);
+}
+
+static void test_account(void **state)
+{
+	struct fixture *f = *state;
+	struct answer answer;
+	char target[80], hex[33];
+
+	register_alice(f);
+	log_in(f, true);
+	api_node_vault(&f->node, &f->alice.person, &f->http);
+	answer = ask(&f->http, "GET", "/v1/account");
+	assert_int_equal(answer.status, 200);
+	assert_string_equal(answer_text(&answer, "user"), "alice");
+	assert_string_equal(answer_text(&answer, "kind"), "person");
+	assert_int_equal(answer_number(&answer, "vaults"), 1);
+	assert_int_equal(answer_number(&answer, "keyring_revision"), 1);
+	answer_release(&answer);
+	answer = ask(&f->http, "GET", "/v1/account/usage");
+	assert_int_equal(answer.status, 200);
+	assert_int_equal(answer_number(&answer, "keyring_bytes"), f->alice.keyring_object.len);
+	answer_release(&answer);
+	answer = ask(&f->http, "GET", "/v1/account/export");
+	assert_int_equal(answer.status, 200);
+	assert_int_equal(json_array_size(json_object_get(answer.json, "identity")), 2);
+	assert_int_equal(json_array_size(json_object_get(answer.json, "vaults")), 1);
+	answer_release(&answer);
+	answer = ask(&f->http, "GET", "/v1/users/alice");
+	assert_int_equal(answer.status, 200);
+	hex_encode(bytes_of(f->identity.head_hash, 32), target);
+	assert_string_equal(answer_text(&answer, "head_hash"), target);
+	assert_int_equal(json_array_size(json_object_get(answer.json, "transfer")), 1);
+	answer_release(&answer);
+	expect(ask(&f->http, "GET", "/v1/users/nobody"), 404, "not-found");
+	expect(ask(&f->http, "GET", "/v1/users/Alice"), 400, "invalid");
+	hex_encode(bytes_of(f->alice.person.user_id, 16), hex);
+	(void)snprintf(target, sizeof target, "/v1/users/%s/identity?limit=1", hex);
+	answer = ask(&f->http, "GET", target);
+	assert_int_equal(answer.status, 200);
+	assert_int_equal(json_array_size(json_object_get(answer.json, "items")), 1);
+	assert_true(json_is_false(json_object_get(answer.json, "done")));
+	answer_release(&answer);
+}
+
+static void test_delete(void **state)
+{
+	struct fixture *f = *state;
+	char token[64], id[65], kept[64];
+
+	register_alice(f);
+	log_in(f, true);
+	memcpy(kept, f->http.token, sizeof kept);
+	f->node.machine.now_ms += 5 * 60 * 1000 + 1000;
+	invite(f, "{}", token, id); /* Cluster time moves with a command. */
+	expect(ask(&f->http, "DELETE", "/v1/account"), 403, "forbidden");
+	log_in(f, true);
+	expect(ask(&f->http, "DELETE", "/v1/account"), 204, NULL);
+	expect(ask(&f->http, "GET", "/v1/account"), 401, "unauthenticated");
+	memcpy(f->http.token, kept, sizeof kept);
+	expect(ask(&f->http, "GET", "/v1/account"), 401, "unauthenticated");
+	expect(account_client_login(&f->alice, &f->http, false), 401, "unauthenticated");
+	/* The name is never given again. */
+	account_client_release(&f->alice);
+	account_client_init(&f->alice, &f->node, "alice");
+	expect_register(f, &f->alice, token, 409, "conflict");
+}
+
+/* --- operators --- */
+
+static void test_operators(void **state)
+{
+	struct fixture *f = *state;
+	struct answer answer;
+
+	register_alice(f);
+	log_in(f, true);
+	answer = ask(&f->admin, "GET", "/v1/sys/users");
+	assert_int_equal(answer.status, 200);
+	assert_non_null(strstr(buf_str(&answer.body), "\"alice\""));
+	answer_release(&answer);
+	answer = ask(&f->admin, "GET", "/v1/sys/users/alice/sessions");
+	assert_int_equal(json_array_size(json_object_get(answer.json, "items")), 1);
+	answer_release(&answer);
+	expect(ask(&f->admin, "DELETE", "/v1/sys/users/alice/sessions"), 204, NULL);
+	expect(ask(&f->http, "GET", "/v1/account"), 401, "unauthenticated");
+	log_in(f, true);
+	expect(ask(&f->admin, "POST", "/v1/sys/users/alice/disable"), 204, NULL);
+	expect(ask(&f->http, "GET", "/v1/account"), 401, "unauthenticated");
+	expect(account_client_login(&f->alice, &f->http, true), 401, "unauthenticated");
+	expect(ask(&f->admin, "POST", "/v1/sys/users/alice/enable"), 204, NULL);
+	log_in(f, true);
+	expect(http_client_json(&f->admin, "POST", "/v1/sys/users/alice/quota", "",
+		       "{\"vaults_max\":1,\"vault_pages_max\":5}"),
+		200, NULL);
+	answer = ask(&f->admin, "GET", "/v1/sys/users/alice");
+	assert_int_equal(answer_number(&answer, "vaults_max"), 1);
+	answer_release(&answer);
+	expect(ask(&f->admin, "POST", "/v1/sys/users/nobody/disable"), 404, "not-found");
+	expect(ask(&f->admin, "POST", "/v1/sys/users/alice/delete"), 204, NULL);
+	expect(ask(&f->admin, "GET", "/v1/sys/users/alice"), 410, "gone");
+	answer = ask(&f->admin, "GET", "/v1/sys/users");
+	assert_non_null(strstr(buf_str(&answer.body), "\"deleted\""));
+	answer_release(&answer);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+	static const struct CMUnitTest tests[] = {
+		TEST(test_invites),
+		TEST(test_devices),
+		TEST(test_device_refused),
+		TEST(test_policy),
+		TEST(test_account),
+		TEST(test_delete),
+		TEST(test_operators),
+	};
+#undef TEST
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
