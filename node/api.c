@@ -124,6 +124,7 @@ static void head_cb(struct http_request *req)
 		return;
 	}
 	req->body_max = match.route->body_max;
+	req->private_body = match.route->body == ROUTE_JSON;
 }
 
 static void body_cb(struct http_request *req)

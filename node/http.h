@@ -41,7 +41,8 @@ struct http_request {
 	uint64_t body_received, body_sent;
 
 	/* For the application to set. */
-	size_t body_max; /* In head_cb; 0: a request with a body is refused. */
+	size_t body_max;   /* In head_cb; 0: a request with a body is refused. */
+	bool private_body; /* Cleared before it is freed. */
 	void *data;
 	bool routed;
 	/* Every byte of a reply begun and not ended went out: write more. May be NULL. */

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "crypto/secret.h"
 #include "node/http_conn.h"
 
 struct http_request *http_request_new(struct http_conn *conn, int32_t stream_id)
@@ -56,6 +57,9 @@ void http_request_unref(struct http_request *req)
 	}
 	assert(req->over);
 	buf_release(&req->target);
+	if (req->private_body) {
+		secret_buf_release(&req->body);
+	}
 	buf_release(&req->body);
 	buf_release(&req->out);
 	http_fields_release(&req->fields);

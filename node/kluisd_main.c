@@ -13,6 +13,7 @@
 #include "node/config.h"
 #include "node/daemon.h"
 #include "node/init.h"
+#include "node/json.h"
 #include "node/preflight.h"
 #include "node/secrets.h"
 #include "raft/replica.h"
@@ -232,6 +233,7 @@ int main(int argc, char **argv)
 	(void)argp_parse(&kluisd_argp, argc, argv, 0, NULL, &args); /* Exits on a usage error. */
 	(void)umask(0077);
 	secret_forbid_dumps();
+	json_clear_freed();
 	rc = config_load(&config, args.config_path, &e);
 	rc = rc != 0 ? rc : kluisd_dispatch(&args, config, &e);
 	config_free(config);
