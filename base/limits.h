@@ -210,7 +210,7 @@ enum {
 	API_CHALLENGES_MAX = 4096,
 	API_CHALLENGE_MS = 120000,
 	API_STATEMENTS_BYTES_MAX = 4 << 20, /* In one answer; about. */
-	API_HANDSHAKES_MAX = 10000, /* Password logins half way. */
+	API_HANDSHAKES_MAX = 10000,	    /* Password logins half way. */
 	API_HANDSHAKES_PER_ADDRESS_MAX = 1024,
 	API_HANDSHAKE_MS = 60000, /* The slowest client's key derivation takes 13 s. */
 	RECOVERY_DELAY_S_MAX = 14 * 86400,

@@ -99,17 +99,11 @@ static int opening_decoy(
 	struct api_call *call, const struct opening *opening, struct srp_decoy *ret_decoy)
 {
 	const struct api_config *config = &call->api->config;
-	struct srp_sample rows[SRP_SAMPLE_MAX], fallback = srp_sample_default;
+	struct srp_sample fallback = srp_sample_default;
 
-	static_assert((int)SRP_SAMPLE_MAX == (int)SAMPLES_MAX, "one sample");
 	fallback.group = config->srp_group;
-	for (size_t i = 0; i < opening->samples.n; i++) {
-		const struct sample *sample = &opening->samples.sample[i];
-
-		rows[i] = (struct srp_sample){sample->n_l, sample->group, sample->flags};
-	}
 	return srp_decoy_make(secret_bytes(&config->secrets->enum_key), bytes_str(opening->name),
-		rows, opening->samples.n, &fallback, ret_decoy, &call->e);
+		opening->samples.sample, opening->samples.n, &fallback, ret_decoy, &call->e);
 }
 
 /* The verifier: the person's, or the decoy's behind an unsealing that takes as long. */

@@ -74,8 +74,8 @@ static void daemon_collect_settings(struct daemon *d)
 	daemon_setting(d, "node.data", x_strdup(c->data_dir));
 	daemon_setting(d, "api.listen", daemon_address_text(&c->api_listen));
 	daemon_setting(d, "api.stale_ms", daemon_number_text(c->api_stale_ms));
-	daemon_setting(d, "accounts.registration",
-		x_strdup(config_registration_name(c->registration)));
+	daemon_setting(
+		d, "accounts.registration", x_strdup(config_registration_name(c->registration)));
 	daemon_setting(d, "accounts.recovery_delay_s", daemon_number_text(c->recovery_delay_s));
 	daemon_setting(d, "accounts.srp_group", daemon_number_text(c->srp_group));
 	daemon_setting(d, "link.listen", daemon_address_text(&c->link_listen));
