@@ -62,7 +62,7 @@ static void test_open_routes(void **state)
 	assert_int_equal(answer_number(&answer, "commit_inline_bytes"), 768 * 1024);
 	answer_release(&answer);
 	answer = get(&client, "/v1/version");
-	assert_int_equal(answer_number(&answer, "feature_level"), 1);
+	assert_int_equal(answer_number(&answer, "feature_level"), FEATURE_LEVEL);
 	answer_release(&answer);
 	answer = get(&client, "/.well-known/kluis.json");
 	assert_int_equal(answer.status, 200);
