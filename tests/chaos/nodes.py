@@ -43,7 +43,6 @@ socket = admin.sock
 write_buffer_mib = 16
 cache_mib = 32
 disk_floor_mib = 512
-disk_floor_percent = 0
 """
 SITE_INI = """[site {site}]
 id = {id}

@@ -218,6 +218,7 @@ class Certificates(unittest.TestCase):
             (r"^sign_key = .*$", "", "'public_key' needs sign_key"),
             (r"^sign_key = .*$", "sign_key = ../ein/backup-sign.key", "is not the public half of"),
             (r"^restore_key = .*$", "restore_key = nowhere.pub", "nowhere.pub"),
+            (r"^drop = drop$", "drop = nowhere", "[backup] 'drop': directory"),
             (r"^secrets = secrets$", "secrets = nowhere", "nowhere"),
         ]
         for pattern, to, sentence in cases:

@@ -259,6 +259,8 @@ class Members(unittest.TestCase):
                        lambda: c.leader() in live and len(self.voters(live[0])) == expected)
             self.check_progress()
         self.assertEqual(len(self.voters(live[0])), 3)
+        alarms = {row["name"]: row["text"] for row in c.admin(live[0], "/v1/sys/alarms")["items"]}
+        self.assertEqual(alarms.get("voters"), "3 of 5 wanted voters", alarms)
         self.check_files(live[0])
         for site in lost:
             c.spawn(site)
