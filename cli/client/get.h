@@ -19,6 +19,12 @@ struct get_config {
  * try again, if nothing was written yet. KLUIS_EVERIFY; KLUIS_EPIN; what write() returned. */
 KLUIS_MUST_CHECK int get_file(struct tree *tree, const struct tree_item *item,
 	const struct get_config *config, bool *ret_moved, struct err *e);
+/* The chunks of all files into the cache, those that are not there yet; *fetched counts them.
+ * progress as in get_config with bytes done and in all; may be NULL. KLUIS_EVERIFY also when the
+ * vault moved meanwhile. */
+KLUIS_MUST_CHECK int get_into_cache(struct tree *tree,
+	void (*progress)(void *arg, uint64_t done, uint64_t total), void *arg, uint64_t *fetched,
+	struct err *e);
 /* Into a file, in the place of one that is there: it takes its name once all was verified, with the
  * stored permission bits and time. What is there and is no file (a device, a pipe) is written to as
  * the bytes come, each verified before. named: by the user, who may have named a symbolic link; it

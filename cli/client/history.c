@@ -435,3 +435,28 @@ int history_source(struct tree *tree, const struct history_row *row, const char 
 	memcpy((*ret_source)->expected_sha256, file.sha256, HASH_BYTES);
 	return 0;
 }
+
+int put_version(struct put *put, const struct history_row *row, const char *path, struct err *e)
+{
+	const struct tree_item *item = tree_by_id(put_tree(put), row->id);
+	_cleanup_(x_freep) char *place = item != NULL && item->name != NULL
+						 ? tree_path(put_tree(put), item)
+						 : x_strdup(path);
+	struct item_fields fields;
+	struct put_source *source;
+	bool is_local;
+	int rc;
+
+	if (row->current) {
+		return err_set(e, KLUIS_EEXIST, "'%s' is like that now", place);
+	}
+	if (row->type == ITEM_FOLDER) {
+		return put_folder(put, place, e);
+	}
+	if (item_type_has_fields(row->type)) {
+		fields = item_fields_of(row->type, row->body);
+		return put_fields(put, place, row->type, &fields, NULL, e);
+	}
+	rc = history_source(put_tree(put), row, place, &source, e);
+	return rc != 0 ? rc : put_from(put, source, NULL, &is_local, e);
+}

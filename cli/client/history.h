@@ -5,8 +5,7 @@
 #ifndef KLUIS_CLI_CLIENT_HISTORY_H
 #define KLUIS_CLI_CLIENT_HISTORY_H
 
-#include "cli/client/put_source.h"
-#include "cli/client/tree.h"
+#include "cli/client/put.h"
 
 enum { HISTORY_VERSION_CHARS = 48 };
 
@@ -49,5 +48,9 @@ const struct history_row *history_find(const struct history *history, const char
  * chunks are not kept any more. */
 KLUIS_MUST_CHECK int history_source(struct tree *tree, const struct history_row *row,
 	const char *path, struct put_source **ret_source, struct err *e);
+/* Puts the item of a row again as it was, over what is there now; where it is now, or at path when
+ * it is gone. KLUIS_EEXIST: it is like that. */
+KLUIS_MUST_CHECK int put_version(
+	struct put *put, const struct history_row *row, const char *path, struct err *e);
 
 #endif

@@ -140,6 +140,7 @@ int kluis_open(const char *profile_dir, const char *first_endpoint, uint64_t giv
 void kluis_close(struct kluis *k)
 {
 	if (k != NULL) {
+		kluis_forget_search(k);
 		client_free(k->client);
 		profile_close(k->profile);
 		free(k);
@@ -160,17 +161,16 @@ int kluis_vault_create(
 	return kluis_give(rc, &e, error);
 }
 
-/* Finishes what an earlier run left, opens, syncs. */
-static int open_vault(struct kluis *k, const char *name, struct vault **ret_vault, struct err *e)
+int kluis_open_vault(struct kluis *k, const char *name, struct vault **ret_vault, struct err *e)
 {
 	struct vault *vault;
-	int rc = vault_finish_creating(k->profile, k->client, e);
+	int rc = k->offline ? 0 : vault_finish_creating(k->profile, k->client, e);
 
 	rc = rc != 0 ? rc : vault_open(k->profile, k->client, name, &vault, e);
 	if (rc != 0) {
 		return rc;
 	}
-	rc = vault_sync(vault, e);
+	rc = k->offline ? vault_go_offline(vault, &k->synced_ms, e) : vault_sync(vault, e);
 	if (rc != 0) {
 		vault_close(vault);
 		return rc;
@@ -179,10 +179,10 @@ static int open_vault(struct kluis *k, const char *name, struct vault **ret_vaul
 	return 0;
 }
 
-static int open_tree(struct kluis *k, const char *name, struct vault **ret_vault,
+int kluis_open_tree(struct kluis *k, const char *name, struct vault **ret_vault,
 	struct tree **ret_tree, struct err *e)
 {
-	int rc = open_vault(k, name, ret_vault, e);
+	int rc = kluis_open_vault(k, name, ret_vault, e);
 
 	if (rc != 0) {
 		return rc;
@@ -195,6 +195,7 @@ static int open_tree(struct kluis *k, const char *name, struct vault **ret_vault
 }
 
 struct put_caller {
+	struct kluis *k;
 	kluis_progress_fn *progress;
 	void *arg;
 };
@@ -208,17 +209,25 @@ static void put_progress(void *arg, uint64_t bytes)
 	}
 }
 
+static void put_notice(void *arg, const struct change_notice *notice)
+{
+	const struct put_caller *caller = arg;
+
+	kluis_tell(caller->k, notice);
+}
+
 int kluis_put_file(struct kluis *k, const char *vault_name, const char *local_path,
 	const char *path, kluis_progress_fn *progress, void *arg, struct kluis_failure *error)
 {
-	struct put_caller caller = {progress, arg};
-	const struct put_config config = {.progress = put_progress, .arg = &caller};
+	struct put_caller caller = {k, progress, arg};
+	const struct put_config config = {
+		.progress = put_progress, .notice = put_notice, .arg = &caller};
 	struct put_result result;
 	struct vault *vault;
 	struct put *put = NULL;
 	struct err e = {0};
 	bool is_local;
-	int rc = open_vault(k, vault_name, &vault, &e);
+	int rc = kluis_open_vault(k, vault_name, &vault, &e);
 
 	if (rc != 0) {
 		return kluis_give(rc, &e, error);
@@ -269,7 +278,7 @@ static int get_any(struct kluis *k, const char *vault_name, const char *path,
 	struct tree_item *item;
 	struct err e = {0};
 	bool moved, local;
-	int rc = open_tree(k, vault_name, &vault, &tree, &e);
+	int rc = kluis_open_tree(k, vault_name, &vault, &tree, &e);
 
 	if (rc != 0) {
 		return kluis_give(rc, &e, error);
@@ -304,7 +313,9 @@ int kluis_get_file(struct kluis *k, const char *vault, const char *path, const c
 
 static void list_one(const struct tree_item *item, kluis_entry_fn *each, void *arg)
 {
-	struct kluis_entry entry = {.name = item->name, .is_folder = item->type == ITEM_FOLDER};
+	struct kluis_entry entry = {.name = item->name,
+		.is_folder = item->type == ITEM_FOLDER,
+		.type = (enum kluis_type)item->type};
 	struct tree_file file;
 	struct err ignored = {0};
 
@@ -324,7 +335,7 @@ int kluis_list(struct kluis *k, const char *vault_name, const char *path, kluis_
 	struct tree_item *item, **children;
 	struct err e = {0};
 	size_t n;
-	int rc = open_tree(k, vault_name, &vault, &tree, &e);
+	int rc = kluis_open_tree(k, vault_name, &vault, &tree, &e);
 
 	if (rc != 0) {
 		return kluis_give(rc, &e, error);
@@ -348,13 +359,13 @@ int kluis_list(struct kluis *k, const char *vault_name, const char *path, kluis_
 int kluis_remove(
 	struct kluis *k, const char *vault_name, const char *path, struct kluis_failure *error)
 {
-	const struct put_config config = {.progress = NULL};
+	const struct put_config config = {.notice = kluis_tell, .arg = k};
 	struct put_result result;
 	struct tree_item *item;
 	struct vault *vault;
 	struct put *put = NULL;
 	struct err e = {0};
-	int rc = open_vault(k, vault_name, &vault, &e);
+	int rc = kluis_open_vault(k, vault_name, &vault, &e);
 
 	if (rc != 0) {
 		return kluis_give(rc, &e, error);
@@ -380,7 +391,7 @@ int kluis_verify(struct kluis *k, const char *vault_name, struct kluis_report *r
 	struct tree *tree;
 	struct err e = {0};
 	bool moved;
-	int rc = open_tree(k, vault_name, &vault, &tree, &e);
+	int rc = kluis_open_tree(k, vault_name, &vault, &tree, &e);
 
 	if (rc != 0) {
 		return kluis_give(rc, &e, error);

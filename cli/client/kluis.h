@@ -120,19 +120,85 @@ KLUIS_API int kluis_get(struct kluis *kluis, const char *vault, const char *path
 KLUIS_API int kluis_get_file(struct kluis *kluis, const char *vault, const char *path,
 	const char *local_path, struct kluis_failure *error);
 
+enum kluis_type { KLUIS_NOTE = 1, KLUIS_LOGIN = 2, KLUIS_FILE = 3, KLUIS_FOLDER = 4 };
+
 struct kluis_entry {
 	const char *name;
 	int is_folder;
 	uint64_t size, mtime_ms;
 	unsigned char sha256[32]; /* Of a file's content. */
+	enum kluis_type type;
 };
 typedef void kluis_entry_fn(void *arg, const struct kluis_entry *entry);
 /* A folder's entries in order of name. */
 KLUIS_API int kluis_list(struct kluis *kluis, const char *vault, const char *path,
 	kluis_entry_fn *each, void *arg, struct kluis_failure *error);
-/* A file or an empty folder. */
+/* Anything but a folder that is not empty. */
 KLUIS_API int kluis_remove(
 	struct kluis *kluis, const char *vault, const char *path, struct kluis_failure *error);
+/* Another name or folder (made where it is missing). KLUIS_EXISTS: the place is taken. */
+KLUIS_API int kluis_move(struct kluis *kluis, const char *vault, const char *path, const char *to,
+	struct kluis_failure *error);
+
+/* Called, from within a call that changes a vault, for each change that met another device's: both
+ * versions are there then, or what was changed stays. wanted: the path that was meant; path: where
+ * the result is, or NULL; sentence: for a person. NULL: nobody is told. */
+typedef void kluis_notice_fn(void *arg, const char *wanted, const char *path, const char *sentence);
+KLUIS_API_FREE void kluis_set_notice(struct kluis *kluis, kluis_notice_fn *notice, void *arg);
+
+/* A note has a title and a text; a login all of them. */
+struct kluis_item {
+	enum kluis_type type;
+	const char *title, *user, *password, *url, *text; /* UTF-8. */
+	uint64_t revision, mtime_ms;			  /* Not looked at by kluis_item_put(). */
+};
+/* Stores it at path, making folders. One of that type that is there gets the fields that are not
+ * NULL. KLUIS_CONFLICT when something else is there. */
+KLUIS_API int kluis_item_put(struct kluis *kluis, const char *vault, const char *path,
+	const struct kluis_item *item, struct kluis_failure *error);
+typedef void kluis_item_fn(void *arg, const struct kluis_item *item);
+/* Hands out a note or a login; fields that its type has not are NULL. */
+KLUIS_API int kluis_item_get(struct kluis *kluis, const char *vault, const char *path,
+	kluis_item_fn *take, void *arg, struct kluis_failure *error);
+
+struct kluis_found {
+	enum kluis_type type;
+	const char *path, *title;
+	uint64_t mtime_ms; /* 0: unknown. */
+};
+typedef void kluis_found_fn(void *arg, const struct kluis_found *found);
+/* What lies in a folder ("/": all) and has all the words in its name, title, user, URL or text,
+ * upper and lower case alike; passwords are not looked at. The vault's text stays in memory until
+ * kluis_close() or a search elsewhere, and is used again while the vault has not changed. */
+KLUIS_API int kluis_search(struct kluis *kluis, const char *vault, const char *folder,
+	const char *const *words, size_t n_words, kluis_found_fn *each, void *arg,
+	struct kluis_failure *error);
+
+struct kluis_version {
+	char version[48]; /* For kluis_restore_version(). */
+	enum kluis_type type;
+	const char *path; /* Where it lay then. */
+	uint64_t revision, written_ms;
+	unsigned char device_id[16]; /* Whose page it is from. */
+	int is_current, is_removed;  /* It is like that now; it is not there any more. */
+};
+typedef void kluis_version_fn(void *arg, const struct kluis_version *version);
+/* Earlier versions of what is at path, newest first, as far as the cluster keeps them; with `all`
+ * also of what lay there before and was removed. */
+KLUIS_API int kluis_history(struct kluis *kluis, const char *vault, const char *path, int all,
+	kluis_version_fn *each, void *arg, struct kluis_failure *error);
+/* Makes it what it was, as a new version. */
+KLUIS_API int kluis_restore_version(struct kluis *kluis, const char *vault, const char *path,
+	const char *version, struct kluis_failure *error);
+
+/* Brings the local cache (ciphertext only) up to date; with `files` their content, too. */
+KLUIS_API int kluis_sync(
+	struct kluis *kluis, const char *vault, int files, struct kluis_failure *error);
+/* From now on nobody is asked: reads show what the last sync of the vault saw, and what is not in
+ * the cache, or would change something, is KLUIS_UNREACHABLE. */
+KLUIS_API_FREE void kluis_set_offline(struct kluis *kluis, int offline);
+/* When what the last offline read showed was synced, in Unix milliseconds. */
+KLUIS_API_FREE uint64_t kluis_synced_ms(const struct kluis *kluis);
 
 struct kluis_report {
 	uint64_t head, files, pages, bytes;

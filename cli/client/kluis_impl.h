@@ -4,7 +4,7 @@
 
 #include "cli/client/kluis.h"
 #include "cli/client/session.h"
-#include "cli/client/vault.h"
+#include "cli/client/change.h"
 
 struct kluis {
 	struct profile *profile;
@@ -14,8 +14,22 @@ struct kluis {
 	enum client_level level; /* Of the calls in kluis_api.h. */
 	unsigned wait_ms;
 	uint64_t staleness_ms; /* Of the last of these calls. */
+	kluis_notice_fn *notice;
+	void *notice_arg;
+	bool offline;
+	uint64_t synced_ms;		 /* Of the last offline read. */
+	struct kluis_found_in *found_in; /* Of the last search; NULL: none. */
 };
 
+/* Finishes what an earlier run left, opens, syncs; or, offline, takes what the cache has. */
+KLUIS_MUST_CHECK int kluis_open_vault(
+	struct kluis *k, const char *name, struct vault **ret_vault, struct err *e);
+/* With its tree; the caller frees both. */
+KLUIS_MUST_CHECK int kluis_open_tree(struct kluis *k, const char *name, struct vault **ret_vault,
+	struct tree **ret_tree, struct err *e);
+void kluis_forget_search(struct kluis *k);
+/* For put_config.notice, with the struct kluis as its arg. */
+void kluis_tell(void *arg, const struct change_notice *notice);
 /* Fills the caller's failure, if there was one and it wants it; returns rc. */
 int kluis_give(int rc, const struct err *e, struct kluis_failure *error);
 /* Around each call of kluis_api.h: its level counts there alone, for what verifies has to see the

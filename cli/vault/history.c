@@ -98,38 +98,6 @@ int app_history(struct invocation *inv)
 	return app_run(inv, history_body);
 }
 
-/* Where the item is now, if it is, else where it was asked for. */
-static char *restore_place(const struct writing *w, const struct history_row *row)
-{
-	const struct tree_item *item = tree_by_id(put_tree(w->put), row->id);
-
-	return item != NULL && item->name != NULL ? tree_path(put_tree(w->put), item)
-						  : x_strdup(w->path);
-}
-
-static int restore_row(struct writing *w, const struct history_row *row)
-{
-	struct err *e = &w->k->inv->err;
-	_cleanup_(x_freep) char *path = restore_place(w, row);
-	struct item_fields fields;
-	struct put_source *source;
-	bool is_local;
-	int rc;
-
-	if (row->current) {
-		return err_set(e, KLUIS_EEXIST, "'%s' is like that now", path);
-	}
-	if (row->type == ITEM_FOLDER) {
-		return put_folder(w->put, path, e);
-	}
-	if (item_type_has_fields(row->type)) {
-		fields = item_fields_of(row->type, row->body);
-		return put_fields(w->put, path, row->type, &fields, NULL, e);
-	}
-	rc = history_source(put_tree(w->put), row, path, &source, e);
-	return rc != 0 ? rc : put_from(w->put, source, NULL, &is_local, e);
-}
-
 static int restore_body(struct app *k)
 {
 	struct invocation *inv = k->inv;
@@ -153,7 +121,7 @@ static int restore_body(struct app *k)
 			"'%s' has no version '%s' ('kluis history' lists them)", inv->args[0],
 			inv->args[1]);
 	}
-	rc = rc != 0 ? rc : restore_row(&w, row);
+	rc = rc != 0 ? rc : put_version(w.put, row, w.path, &inv->err);
 	rc = rc != 0 ? rc : put_finish(w.put, &result, &inv->err);
 	if (rc == 0) {
 		output_note(&inv->out, "'%s' is again as in version %s (head %llu)", inv->args[0],

@@ -274,7 +274,7 @@ static const struct command app_commands[] = {
 		history_options, 1, 1, app_history},
 	{"restore", "VAULT:/PATH VERSION", "Make an item what it was, as a new version",
 		"VERSION as 'kluis history' lists it. What was removed comes back; what is there "
-		"now stays in the history.",
+		"now stays in the history,\nand keeps its name and folder.",
 		NULL, 2, 2, app_restore},
 	{"export", "VAULT[:/PATH] FOLDER", "Write all out, decrypted",
 		"FOLDER is made (0700, files 0600) and must not be there; - is a tar archive on "

@@ -2,76 +2,27 @@
 #include <string.h>
 
 #include "base/text.h"
-#include "cli/client/download.h"
+#include "cli/client/get.h"
 #include "cli/client/json_reader.h"
 #include "cli/ui/progress.h"
 #include "cli/vault/app.h"
 
 /* One vault on its way into the cache. */
 struct syncing {
-	struct app *k;
 	struct vault *vault;
 	struct tree *tree;
 	struct progress progress;
-	uint64_t fetched, items, done, total;
+	uint64_t fetched;
 };
 
-/* The chunks of a file that the cache has not yet. */
-static int sync_file(struct syncing *s, const struct tree_item *item)
+static void sync_progress(void *arg, uint64_t done, uint64_t total)
 {
-	struct err *e = &s->k->inv->err;
-	struct download *download;
-	struct tree_file file;
-	uint64_t *missing;
-	size_t n;
-	int rc = tree_file_of(s->tree, item, &file, e);
-
-	if (rc != 0) {
-		return rc;
-	}
-	missing = vault_uncached(s->vault, file.pages, file.n_pages, &n);
-	download = download_new(s->vault, missing, n);
-	for (size_t i = 0; rc == 0 && i < n; i++) {
-		struct bytes page;
-
-		rc = download_next(download, &page, e);
-		rc = rc != 0 ? rc : vault_check_page(s->vault, missing[i], page, e);
-		if (rc == 0) {
-			vault_cache_page(s->vault, missing[i], page);
-			s->fetched++;
-			progress_set(&s->progress, s->done + i * PAGE_CONTENT_BYTES_MAX, s->total);
-		}
-	}
-	download_free(download);
-	free(missing);
-	s->done += file.size;
-	tree_file_release(&file);
-	return rc;
-}
-
-static int sync_files(struct syncing *s)
-{
-	struct tree_file file;
-	struct err ignored = {0};
-	int rc = 0;
-
-	for (size_t i = 0; i < s->tree->n_sorted; i++) {
-		if (s->tree->sorted[i]->type == ITEM_FILE &&
-			tree_file_stat(s->tree->sorted[i], &file, &ignored) == 0) {
-			s->total += file.size;
-		}
-	}
-	for (size_t i = 0; rc == 0 && i < s->tree->n_sorted; i++) {
-		if (s->tree->sorted[i]->type == ITEM_FILE) {
-			rc = sync_file(s, s->tree->sorted[i]);
-		}
-	}
-	return rc;
+	progress_set(arg, done, total);
 }
 
 static int sync_vault(struct app *k, const char *name, json_t *rows)
 {
-	struct syncing s = {.k = k};
+	struct syncing s = {.fetched = 0};
 	size_t dropped = 0;
 	int rc;
 
@@ -79,7 +30,7 @@ static int sync_vault(struct app *k, const char *name, json_t *rows)
 	rc = app_open_vault(k, name, &s.vault);
 	rc = rc != 0 ? rc : tree_load(s.vault, &s.tree, &k->inv->err);
 	if (rc == 0 && invocation_value(k->inv, "files") != NULL) {
-		rc = sync_files(&s);
+		rc = get_into_cache(s.tree, sync_progress, &s.progress, &s.fetched, &k->inv->err);
 	}
 	if (rc == 0) {
 		dropped = vault_drop_stale_cache(s.vault);

@@ -86,6 +86,120 @@ static void test_files(void **state)
 	kluis_close(k);
 }
 
+static void take_item(void *arg, const struct kluis_item *item)
+{
+	struct buf *to = arg;
+
+	assert_int_equal(item->type, KLUIS_LOGIN);
+	buf_printf(to, "%s|%s|%s|%s|%s|%u", item->title, item->user, item->password, item->url,
+		item->text, (unsigned)item->revision);
+}
+
+static void take_found(void *arg, const struct kluis_found *found)
+{
+	buf_printf(arg, "%s ", found->path);
+}
+
+static void take_version(void *arg, const struct kluis_version *version)
+{
+	if (version->revision == 1) {
+		memcpy(arg, version->version, sizeof version->version);
+	}
+}
+
+static void take_sentence(void *arg, const char *wanted, const char *path, const char *sentence)
+{
+	assert_string_equal(wanted, "/l");
+	assert_non_null(strstr(sentence, path));
+	buf_printf(arg, "%s", path);
+}
+
+struct other_device {
+	struct cli_fixture *f;
+	char *dir;
+};
+
+/* Changes the login just before our change arrives. */
+static void change_there(void *arg)
+{
+	const struct other_device *other = arg;
+	const struct kluis_item item = {.type = KLUIS_LOGIN, .text = "theirs"};
+	struct kluis *k;
+
+	assert_int_equal(kluis_open(other->dir, NULL, 600, &k, NULL), 0);
+	assert_int_equal(kluis_item_put(k, "v", "/l", &item, NULL), 0);
+	kluis_close(k);
+}
+
+static void test_items(void **state)
+{
+	static const char *const words[] = {"BOB", "there"};
+	struct cli_fixture *f = *state;
+	struct other_device other = {f, x_asprintf("%s/other", f->dir)};
+	struct kluis *k;
+	struct kluis_item item = {.type = KLUIS_LOGIN,
+		.title = "t",
+		.user = "bob",
+		.password = "p",
+		.url = "u",
+		.text = "over there"};
+	_cleanup_(buf_release) struct buf got = BUF_INIT;
+	struct kluis_failure e = {0};
+	char version[48] = "";
+
+	cli_fixture_copy(f->profile_dir, other.dir);
+	k = reopen(f);
+	assert_int_equal(kluis_item_put(k, "v", "/l", &item, &e), 0);
+	item = (struct kluis_item){.type = KLUIS_LOGIN, .password = "new"};
+	assert_int_equal(kluis_item_put(k, "v", "/l", &item, &e), 0);
+	assert_int_equal(kluis_item_get(k, "v", "/l", take_item, &got, &e), 0);
+	assert_string_equal(buf_str(&got), "t|bob|new|u|over there|2");
+	item = (struct kluis_item){.type = KLUIS_FOLDER};
+	assert_int_equal(kluis_item_put(k, "v", "/x", &item, &e), KLUIS_BAD_INPUT);
+	item = (struct kluis_item){.type = KLUIS_NOTE, .user = "x"};
+	assert_int_equal(kluis_item_put(k, "v", "/x", &item, &e), KLUIS_BAD_INPUT);
+	buf_clear(&got);
+	for (unsigned i = 0; i < 2; i++) {
+		unsigned before = fake_node_count(f->node, "/changes");
+
+		assert_int_equal(kluis_search(k, "v", "/", words, 2, take_found, &got, &e), 0);
+		assert_int_equal(kluis_search(k, "v", "/no", words, 2, take_found, &got, &e), 0);
+		assert_int_equal(fake_node_count(f->node, "/changes"), before);
+	}
+	assert_string_equal(buf_str(&got), "/l /l ");
+	assert_int_equal(kluis_history(k, "v", "/l", 0, take_version, version, &e), 0);
+	assert_int_equal(kluis_restore_version(k, "v", "/l", version, &e), 0);
+	assert_int_equal(kluis_restore_version(k, "v", "/l", "7.7", &e), KLUIS_NOT_FOUND);
+	assert_int_equal(kluis_move(k, "v", "/l", "/in/l", &e), 0);
+	buf_clear(&got);
+	assert_int_equal(kluis_item_get(k, "v", "/in/l", take_item, &got, &e), 0);
+	assert_string_equal(buf_str(&got), "t|bob|p|u|over there|4");
+	buf_clear(&got);
+	assert_int_equal(kluis_search(k, "v", "/", words, 2, take_found, &got, &e), 0);
+	assert_string_equal(buf_str(&got), "/in/l ");
+	assert_int_equal(kluis_move(k, "v", "/in/l", "/l", &e), 0);
+	/* Two devices: it is told. */
+	buf_clear(&got);
+	kluis_set_notice(k, take_sentence, &got);
+	item = (struct kluis_item){.type = KLUIS_LOGIN, .text = "ours"};
+	fake_node_race(f->node, change_there, &other);
+	assert_int_equal(kluis_item_put(k, "v", "/l", &item, &e), 0);
+	assert_non_null(strstr(buf_str(&got), "/l (conflict of "));
+	/* From the cache alone. */
+	assert_int_equal(kluis_sync(k, "v", 1, &e), 0);
+	kluis_set_offline(k, 1);
+	fake_node_fault(f->node, FAKE_DROP_BEFORE, "", 0, 100000, 0);
+	buf_clear(&got);
+	assert_int_equal(kluis_item_get(k, "v", "/l", take_item, &got, &e), 0);
+	assert_non_null(strstr(buf_str(&got), "|theirs|"));
+	assert_true(kluis_synced_ms(k) > 1700000000000);
+	assert_int_equal(kluis_item_put(k, "v", "/l", &item, &e), KLUIS_UNREACHABLE);
+	assert_int_equal(kluis_sync(k, "v", 1, &e), KLUIS_UNREACHABLE);
+	assert_int_equal(fake_node_struck(f->node), 0);
+	kluis_close(k);
+	free(other.dir);
+}
+
 static void test_restore(void **state)
 {
 	struct cli_fixture *f = *state;
@@ -194,6 +308,7 @@ int main(void)
 #define FIXTURE(test) cmocka_unit_test_setup_teardown(test, cli_fixture_setup, cli_fixture_teardown)
 	const struct CMUnitTest tests[] = {
 		FIXTURE(test_files),
+		FIXTURE(test_items),
 		FIXTURE(test_restore),
 		FIXTURE(test_levels),
 		FIXTURE(test_cursor),
