@@ -39,17 +39,11 @@ static int cache_pages(struct caching *c, const struct tree_file *file, struct e
 int get_into_cache(struct tree *tree, void (*progress)(void *arg, uint64_t done, uint64_t total),
 	void *arg, uint64_t *fetched, struct err *e)
 {
-	struct caching c = {.tree = tree, .progress = progress, .arg = arg};
+	struct caching c = {
+		.tree = tree, .progress = progress, .arg = arg, .total = tree_file_bytes(tree)};
 	struct tree_file file;
-	struct err ignored = {0};
 	int rc = 0;
 
-	for (size_t i = 0; i < tree->n_sorted; i++) {
-		if (tree->sorted[i]->type == ITEM_FILE &&
-			tree_file_stat(tree->sorted[i], &file, &ignored) == 0) {
-			c.total += file.size;
-		}
-	}
 	for (size_t i = 0; rc == 0 && i < tree->n_sorted; i++) {
 		if (tree->sorted[i]->type != ITEM_FILE) {
 			continue;

@@ -313,7 +313,6 @@ struct old_file {
 	struct vault *vault;
 	uint64_t *pages;
 	size_t n;
-	uint64_t size;
 };
 
 /* The newest version of a page that is no tombstone: page numbers of chunks are never used again.
@@ -357,78 +356,24 @@ static void old_release(void *arg)
 	free(file);
 }
 
-static int old_add(struct old_file *file, const json_t *list, size_t wanted, struct err *e)
+static int old_part(void *arg, uint64_t page_no, struct buf *ret_content, struct err *e)
 {
-	const json_t *entry;
-	size_t i;
-
-	json_array_foreach(list, i, entry)
-	{
-		json_int_t number = json_is_integer(entry) ? json_integer_value(entry) : -1;
-
-		if (number < 0 || (uint64_t)number >= file->vault->head.page_count ||
-			file->n == wanted) {
-			return err_set(e, KLUIS_EVERIFY, "malformed list of chunks");
-		}
-		file->pages[file->n++] = (uint64_t)number;
-	}
-	return 0;
-}
-
-static int old_part(struct old_file *file, const json_t *entry, size_t wanted, struct err *e)
-{
-	_cleanup_(secret_buf_release) struct buf content = BUF_INIT;
-	_cleanup_(json_dropp) json_t *body = NULL;
-	struct page_item item = {.type = 0};
-	struct bytes left;
-	json_int_t number = json_is_integer(entry) ? json_integer_value(entry) : -1;
-	int rc;
-
-	if (number < 0 || (uint64_t)number >= file->vault->head.page_count) {
-		return err_set(e, KLUIS_EVERIFY, "malformed list of parts");
-	}
-	rc = old_page(file->vault, (uint64_t)number, PAGE_ITEMS, &content, e);
-	left = buf_bytes(&content);
-	if (rc == 0 && (page_item_next(&left, &item) != 0 || item.type != ITEM_PART ||
-			       json_object_parse(item.body, &body, e) != 0)) {
-		rc = err_set(e, KLUIS_EVERIFY, "malformed part of a file");
-	}
-	return rc != 0 ? rc : old_add(file, json_object_get(body, "pages"), wanted, e);
+	return old_page(arg, page_no, PAGE_ITEMS, ret_content, e);
 }
 
 int history_source(struct tree *tree, const struct history_row *row, const char *path,
 	struct put_source **ret_source, struct err *e)
 {
-	const struct tree_item item = {.type = row->type, .body = row->body, .name = "the file"};
+	const struct tree_item item = {.type = row->type, .body = row->body, .name = row->path};
 	struct old_file *old;
 	struct tree_file file;
-	const json_t *entry;
-	size_t wanted, i;
-	int rc = tree_file_stat(&item, &file, e);
+	int rc = tree_file_by(tree, &item, old_part, tree->vault, &file, e);
 
-	if (rc == 0 && file.size / PAGE_CONTENT_BYTES_MAX >= tree->vault->head.page_count + 1) {
-		rc = err_set(e, KLUIS_EVERIFY, "size and chunks do not agree");
-	}
 	if (rc != 0) {
 		return rc;
 	}
-	wanted = (size_t)((file.size + PAGE_CONTENT_BYTES_MAX - 1) / PAGE_CONTENT_BYTES_MAX);
 	old = x_calloc(1, sizeof *old);
-	*old = (struct old_file){.vault = tree->vault,
-		.pages = x_calloc(wanted + 1, sizeof *old->pages),
-		.size = file.size};
-	rc = old_add(old, json_object_get(row->body, "pages"), wanted, e);
-	json_array_foreach(json_object_get(row->body, "more"), i, entry)
-	{
-		rc = rc != 0 ? rc : old_part(old, entry, wanted, e);
-	}
-	if (rc == 0 && old->n != wanted) {
-		rc = err_set(e, KLUIS_EVERIFY, "size and chunks do not agree");
-	}
-	if (rc != 0) {
-		old_release(old);
-		return rc;
-	}
+	*old = (struct old_file){.vault = tree->vault, .pages = file.pages, .n = file.n_pages};
 	*ret_source = put_source_new(
 		path, file.size, file.mode, file.mtime_ms, old_chunk, old_release, old);
 	(*ret_source)->expected = true;

@@ -97,6 +97,13 @@ void tree_item_state(const struct tree_item *item, uint8_t ret_state[HASH_BYTES]
  * what a writer makes. */
 KLUIS_MUST_CHECK int tree_file_of(
 	struct tree *tree, const struct tree_item *item, struct tree_file *ret_file, struct err *e);
+/* As tree_file_of(), with the parts (pages of chunk numbers) from somewhere else: read() appends
+ * the content of one. */
+typedef int tree_read_fn(void *arg, uint64_t page_no, struct buf *ret_content, struct err *e);
+KLUIS_MUST_CHECK int tree_file_by(struct tree *tree, const struct tree_item *item,
+	tree_read_fn *read, void *arg, struct tree_file *ret_file, struct err *e);
+/* Of all files, as of the load. */
+uint64_t tree_file_bytes(const struct tree *tree);
 /* Without the chunk numbers and without fetching anything. */
 KLUIS_MUST_CHECK int tree_file_stat(
 	const struct tree_item *item, struct tree_file *ret_file, struct err *e);

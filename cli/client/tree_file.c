@@ -51,9 +51,23 @@ static int file_take_pages(const struct tree *tree, const json_t *list, struct t
 	return 0;
 }
 
-/* The parts of a large file: pages with one item each. */
-static int file_take_parts(
-	struct tree *tree, const json_t *more, struct tree_file *file, size_t wanted, struct err *e)
+/* The chunk numbers in a page with one item. */
+static int file_take_part(const struct tree *tree, struct bytes content, struct tree_file *file,
+	size_t wanted, struct err *e)
+{
+	_cleanup_(json_dropp) json_t *body = NULL;
+	struct page_item item = {.type = 0};
+
+	if (page_item_next(&content, &item) != 0 || item.type != ITEM_PART ||
+		json_object_parse(item.body, &body, e) != 0) {
+		return err_set(e, KLUIS_EVERIFY, "malformed part of a file");
+	}
+	return file_take_pages(tree, json_object_get(body, "pages"), file, wanted, e);
+}
+
+/* The parts of a large file. */
+static int file_take_parts(struct tree *tree, const json_t *more, tree_read_fn *read, void *arg,
+	struct tree_file *file, size_t wanted, struct err *e)
 {
 	const json_t *entry;
 	size_t i;
@@ -63,27 +77,12 @@ static int file_take_parts(
 	{
 		_cleanup_(secret_buf_release) struct buf content = BUF_INIT;
 		json_int_t number = json_is_integer(entry) ? json_integer_value(entry) : -1;
-		struct page_item item = {.type = 0};
-		struct bytes left;
-		json_t *body = NULL;
-		bool moved;
 
 		if (number < 0 || (uint64_t)number >= tree->vault->head.page_count) {
 			return err_set(e, KLUIS_EVERIFY, "malformed list of parts");
 		}
-		rc = vault_read_page(tree->vault, (uint64_t)number, true, &content, &moved, e);
-		if (rc == 0 && moved) {
-			rc = err_set(e, KLUIS_ECONFLICT, "the file changed while it was read");
-		}
-		left = buf_bytes(&content);
-		if (rc == 0 && (page_item_next(&left, &item) != 0 || item.type != ITEM_PART ||
-				       json_object_parse(item.body, &body, e) != 0)) {
-			rc = err_set(e, KLUIS_EVERIFY, "malformed part of a file");
-		}
-		rc = rc != 0 ? rc
-			     : file_take_pages(
-				       tree, json_object_get(body, "pages"), file, wanted, e);
-		json_decref(body);
+		rc = read(arg, (uint64_t)number, &content, e);
+		rc = rc != 0 ? rc : file_take_part(tree, buf_bytes(&content), file, wanted, e);
 		if (rc != 0) {
 			return rc;
 		}
@@ -91,8 +90,8 @@ static int file_take_parts(
 	return 0;
 }
 
-int tree_file_of(
-	struct tree *tree, const struct tree_item *item, struct tree_file *ret_file, struct err *e)
+int tree_file_by(struct tree *tree, const struct tree_item *item, tree_read_fn *read, void *arg,
+	struct tree_file *ret_file, struct err *e)
 {
 	struct tree_file file;
 	size_t wanted;
@@ -108,7 +107,8 @@ int tree_file_of(
 	file.pages = x_calloc(wanted + 1, sizeof *file.pages);
 	rc = file_take_pages(tree, json_object_get(item->body, "pages"), &file, wanted, e);
 	rc = rc != 0 ? rc
-		     : file_take_parts(tree, json_object_get(item->body, "more"), &file, wanted, e);
+		     : file_take_parts(tree, json_object_get(item->body, "more"), read, arg, &file,
+			       wanted, e);
 	if (rc == 0 && file.n_pages != wanted) {
 		rc = err_set(e, KLUIS_EVERIFY, "size and chunks do not agree");
 	}
@@ -118,4 +118,36 @@ int tree_file_of(
 	}
 	*ret_file = file;
 	return 0;
+}
+
+/* As it is now. */
+static int file_read_part(void *arg, uint64_t page_no, struct buf *ret_content, struct err *e)
+{
+	bool moved;
+	int rc = vault_read_page(arg, page_no, true, ret_content, &moved, e);
+
+	return rc != 0 || !moved
+		       ? rc
+		       : err_set(e, KLUIS_ECONFLICT, "the file changed while it was read");
+}
+
+int tree_file_of(
+	struct tree *tree, const struct tree_item *item, struct tree_file *ret_file, struct err *e)
+{
+	return tree_file_by(tree, item, file_read_part, tree->vault, ret_file, e);
+}
+
+uint64_t tree_file_bytes(const struct tree *tree)
+{
+	struct tree_file file;
+	struct err ignored = {0};
+	uint64_t bytes = 0;
+
+	for (size_t i = 0; i < tree->n_sorted; i++) {
+		if (tree->sorted[i]->type == ITEM_FILE &&
+			tree_file_stat(tree->sorted[i], &file, &ignored) == 0) {
+			bytes += file.size;
+		}
+	}
+	return bytes;
 }

@@ -236,7 +236,9 @@ int app_run_with(struct invocation *inv, int (*body)(struct app *k), void *arg)
 
 	for (unsigned turn = 0; rc == 0 && turn < 2; turn++) {
 		rc = app_refresh(&k);
-		rc = rc != 0 ? rc : vault_finish_creating(k.profile, k.client, &inv->err);
+		if (rc == 0 && invocation_value(inv, "offline") == NULL) {
+			rc = vault_finish_creating(k.profile, k.client, &inv->err);
+		}
 		rc = rc != 0 ? rc : body(&k);
 		rc = rc != 0 ? rc : app_store_pins(&k);
 		if (rc != KLUIS_ELINEAGE || turn == 1) {

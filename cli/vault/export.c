@@ -220,21 +220,6 @@ static void export_print(const struct export *x)
 	}
 }
 
-static uint64_t export_bytes(const struct tree *tree)
-{
-	struct tree_file file;
-	struct err ignored = {0};
-	uint64_t bytes = 0;
-
-	for (size_t i = 0; i < tree->n_sorted; i++) {
-		if (tree->sorted[i]->type == ITEM_FILE &&
-			tree_file_stat(tree->sorted[i], &file, &ignored) == 0) {
-			bytes += file.size;
-		}
-	}
-	return bytes;
-}
-
 static int export_body(struct app *k)
 {
 	struct invocation *inv = k->inv;
@@ -249,7 +234,7 @@ static int export_body(struct app *k)
 	progress_init(&x.progress, &inv->out, "export");
 	rc = app_open_place(k, inv->args[0], &x.place);
 	if (rc == 0) {
-		x.total = export_bytes(x.place.tree);
+		x.total = tree_file_bytes(x.place.tree);
 		rc = export_whole(&x, to);
 	}
 	app_close_place(&x.place);

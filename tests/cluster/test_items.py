@@ -4,12 +4,13 @@ import json
 import os
 import pathlib
 import shutil
+import signal
 import stat
 import subprocess
 import tarfile
 import unittest
 
-from cluster import Cluster
+from cluster import Cluster, wait_until
 
 A_SITE, B_SITE = "ams", "gro"
 
@@ -202,6 +203,23 @@ class Items(unittest.TestCase):
         with tarfile.open(archive) as tar:
             self.assertEqual(tar.extractfile(name).read(), content)
             self.assertEqual(tar.getmember(name).mode, 0o600)
+
+    def test_interrupted(self):
+        """Ctrl-C in the middle of a put: the vault is whole, and the same put goes on."""
+        content = os.urandom(80 << 20)
+        source = self.file("large", content)
+        command = [str(self.cluster.kluis), "--profile", str(self.profile), "put", str(source), "v:/interrupted"]
+        put = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        wait_until("a note of the upload", 60, lambda: put.poll() is not None or any((self.profile / "vaults").glob("*/upload")))
+        put.send_signal(signal.SIGINT)
+        self.assertEqual(put.wait(30), -signal.SIGINT)
+        row = self.rows(self.b("-o", "json", "verify", "v"))[0]
+        self.assertEqual(row["malformed"], 0)
+        self.assertEqual(self.b("cat", "v:/interrupted", check=False).returncode, 10)
+        self.a("put", source, "v:/interrupted", timeout=200)
+        got = self.cluster.top / "got-large"
+        self.b("get", "v:/interrupted", got)
+        self.assertEqual(got.read_bytes(), content)
 
     def test_offline(self):
         """With no site to reach, what was synced is read, with its age; what was not is refused; nothing is written."""
