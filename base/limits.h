@@ -73,7 +73,7 @@ enum {
 	UNSTORED_BYTES_MAX = 32 << 20, /* Taken from a leader and not yet on our disk. */
 	APPLY_ENTRIES_MAX = 256,       /* Given to the state machine and not yet applied. */
 	APPLY_BYTES_MAX = 8 << 20,
-	ROW_CACHE_SLOTS = 1 << 14, /* Rows that the apply thread read last. */
+	ROW_CACHE_SLOTS = 1 << 12, /* Rows that the apply thread read last. */
 	ROW_CACHE_VALUE_BYTES_MAX = 512,
 	APPLY_LAG_ENTRIES_MAX = 4096, /* Committed and not yet applied: no more proposals. */
 	LOG_READ_ENTRIES_MAX = 256,

@@ -228,44 +228,49 @@ static const uint8_t *report_majority(const struct report_row *reports, size_t n
 	return NULL;
 }
 
-/* What a node that was removed since has reported counts no more. */
-static int report_members(struct apply *a, struct report_row *reports, size_t *n)
+static struct node_row *report_node(struct node_row *nodes, size_t n, uint64_t id)
 {
-	struct node_row row;
-	size_t kept = 0;
-	int rc = 0;
-
-	for (size_t i = 0; rc == 0 && i < *n; i++) {
-		rc = node_store_get(a->view, reports[i].node, &row, a->e);
-		if (rc == 0) {
-			reports[kept++] = reports[i];
-		} else if (rc == KLUIS_ENOTFOUND) {
-			rc = 0;
+	for (size_t i = 0; i < n; i++) {
+		if (nodes[i].node == id) {
+			return &nodes[i];
 		}
 	}
-	*n = kept;
-	return rc;
+	return NULL;
+}
+
+/* What a node that was removed since has reported counts no more. */
+static size_t report_members(
+	struct report_row *reports, size_t n, struct node_row *nodes, size_t n_nodes)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		if (report_node(nodes, n_nodes, reports[i].node) != NULL) {
+			reports[kept++] = reports[i];
+		}
+	}
+	return kept;
 }
 
 /* Marks those that disagree with a majority, and clears the mark of those that agree again: the
  * leader's word counts no more than another's. */
-static int report_judge(struct apply *a, const struct report_row *reports, size_t n, size_t nodes)
+static int report_judge(struct apply *a, const struct report_row *reports, size_t n,
+	struct node_row *nodes, size_t n_nodes)
 {
-	const uint8_t *majority = report_majority(reports, n, nodes);
+	const uint8_t *majority = report_majority(reports, n, n_nodes);
 	int rc = 0;
 
 	for (size_t i = 0; majority != NULL && rc == 0 && i < n; i++) {
+		struct node_row *row = report_node(nodes, n_nodes, reports[i].node);
 		bool bad = memcmp(reports[i].hash, majority, 32) != 0;
-		struct node_row row;
 		uint8_t id[8];
 
-		rc = node_store_get(a->view, reports[i].node, &row, a->e);
-		if (rc != 0 || row.quarantined == bad) {
+		if (row->quarantined == bad) {
 			continue;
 		}
-		row.quarantined = bad;
-		node_store_put(a->txn, &row);
-		store_u64(id, row.node);
+		row->quarantined = bad;
+		node_store_put(a->txn, row);
+		store_u64(id, row->node);
 		rc = apply_audit(a, COMMAND_HASH_REPORT, bytes_of(id, 8),
 			bytes_str(bad ? "quarantined" : "agrees again"));
 	}
@@ -275,11 +280,13 @@ static int report_judge(struct apply *a, const struct report_row *reports, size_
 int apply_hash_report(struct apply *a, const struct command_hash_report *c)
 {
 	struct report_row reports[SITES_MAX], row = {.index = c->index, .node = c->node};
-	struct node_counts nodes;
-	struct node_row node;
-	size_t n = 0;
-	int rc = node_store_get(a->view, c->node, &node, a->e);
+	struct node_row nodes[SITES_MAX];
+	size_t n = 0, n_nodes = 0;
+	int rc = apply_nodes(a, nodes, &n_nodes);
 
+	if (rc == 0 && report_node(nodes, n_nodes, c->node) == NULL) {
+		rc = err_set(a->e, KLUIS_ENOTFOUND, "no such node");
+	}
 	if (rc == 0 && c->index >= a->index) {
 		rc = err_set(a->e, KLUIS_EINVAL, "a report of what is not applied yet");
 	}
@@ -291,12 +298,10 @@ int apply_hash_report(struct apply *a, const struct command_hash_report *c)
 		rc = report_store_at(a->view, c->index, reports, SITES_MAX, &n, a->e);
 	}
 	if (rc == 0) {
-		rc = report_members(a, reports, &n);
+		n = report_members(reports, n, nodes, n_nodes);
+		rc = report_judge(a, reports, n, nodes, n_nodes);
 	}
-	if (rc == 0) {
-		rc = node_store_count(a->view, &nodes, a->e);
-	}
-	return rc == 0 ? report_judge(a, reports, n, nodes.n) : rc;
+	return rc;
 }
 
 /* Changes nothing: fsm.c has the reports made. */

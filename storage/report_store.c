@@ -54,21 +54,28 @@ int report_store_at(const struct kv_view *view, uint64_t index, struct report_ro
 	return row_list(view, &list, ret_rows, ret_n, e);
 }
 
-/* How many indexes have reports, and the lowest of them. */
-static int report_indexes(
-	const struct kv_view *view, size_t *ret_indexes, uint64_t *ret_lowest, struct err *e)
+/* How many indexes have reports, the lowest of them, and whether `index` is one. */
+struct report_indexes {
+	size_t n;
+	uint64_t lowest;
+	bool has;
+};
+
+static int report_indexes(const struct kv_view *view, uint64_t index,
+	struct report_indexes *ret_indexes, struct err *e)
 {
 	struct row_key first = row_key_begin(KEY_HASH_REPORT), end = row_key_after_prefix(&first);
 	struct kv_iter *iter = kv_iter_new(view, row_key_bytes(&first), row_key_bytes(&end));
+	struct report_indexes indexes = {0};
 	struct report_row row = {0};
-	uint64_t lowest = 0, last = 0;
-	size_t indexes = 0;
+	uint64_t last = 0;
 	int rc = 0;
 
 	while (rc == 0 && kv_iter_next(iter)) {
 		rc = report_row_decode(kv_iter_key(iter), kv_iter_value(iter), &row, e);
-		lowest = indexes == 0 ? row.index : lowest;
-		indexes += indexes == 0 || row.index != last;
+		indexes.lowest = indexes.n == 0 ? row.index : indexes.lowest;
+		indexes.n += indexes.n == 0 || row.index != last;
+		indexes.has |= row.index == index;
 		last = row.index;
 	}
 	if (rc == 0) {
@@ -77,7 +84,6 @@ static int report_indexes(
 	kv_iter_free(iter);
 	if (rc == 0) {
 		*ret_indexes = indexes;
-		*ret_lowest = lowest;
 	}
 	return rc;
 }
@@ -111,19 +117,18 @@ static void report_put(struct txn *txn, const struct report_row *row)
 
 int report_store_put(struct txn *txn, const struct report_row *row, size_t kept, struct err *e)
 {
-	size_t indexes;
-	uint64_t lowest;
-	int rc = report_indexes(txn_view(txn), &indexes, &lowest, e);
+	struct report_indexes indexes;
+	int rc = report_indexes(txn_view(txn), row->index, &indexes, e);
 
 	assert(kept > 0);
 	if (rc != 0) {
 		return rc;
 	}
-	if (indexes >= kept && row->index < lowest) {
+	if (indexes.n >= kept && row->index < indexes.lowest) {
 		return err_set(e, KLUIS_EGONE, "reports of index %llu are forgotten",
 			(unsigned long long)row->index);
 	}
 	report_put(txn, row);
-	rc = report_indexes(txn_view(txn), &indexes, &lowest, e);
-	return rc == 0 && indexes > kept ? report_forget(txn, lowest, e) : rc;
+	/* One index more than are kept: the lowest of those before goes. */
+	return indexes.n + !indexes.has > kept ? report_forget(txn, indexes.lowest, e) : 0;
 }

@@ -15,6 +15,7 @@ struct row_slot {
 };
 
 struct row_cache {
+	uint32_t tags[ROW_CACHE_SLOTS]; /* Of their keys: most misses end here. */
 	struct row_slot *slots[ROW_CACHE_SLOTS];
 	uint16_t used[ROW_CACHE_SLOTS]; /* Slots that were ever taken. */
 	size_t n_used;
@@ -35,21 +36,23 @@ void row_cache_free(struct row_cache *cache)
 	}
 }
 
-static struct row_slot **row_slot_of(struct row_cache *cache, struct bytes key)
+/* The slot of the tag's key, or NULL: it is another key's, or nobody's. */
+static struct row_slot *row_slot_find(const struct row_cache *cache, uint32_t tag, struct bytes key)
 {
-	return &cache->slots[crc32c(0, key) % ROW_CACHE_SLOTS];
-}
+	struct row_slot *slot = cache->slots[tag % ROW_CACHE_SLOTS];
 
-static bool row_slot_is(const struct row_slot *slot, struct bytes key)
-{
-	return slot != NULL && bytes_equal(bytes_of(slot->data, slot->key_len), key);
+	if (cache->tags[tag % ROW_CACHE_SLOTS] != tag || slot == NULL ||
+		!bytes_equal(bytes_of(slot->data, slot->key_len), key)) {
+		return NULL;
+	}
+	return slot;
 }
 
 bool row_cache_get(const struct row_cache *cache, struct bytes key, bool *ret_there, struct buf *to)
 {
-	const struct row_slot *slot = cache->slots[crc32c(0, key) % ROW_CACHE_SLOTS];
+	const struct row_slot *slot = row_slot_find(cache, crc32c(0, key), key);
 
-	if (!row_slot_is(slot, key)) {
+	if (slot == NULL) {
 		return false;
 	}
 	if (slot->there) {
@@ -59,17 +62,12 @@ bool row_cache_get(const struct row_cache *cache, struct bytes key, bool *ret_th
 	return true;
 }
 
-void row_cache_put(struct row_cache *cache, struct bytes key, const struct bytes *value)
+static void row_slot_fill(
+	struct row_cache *cache, uint32_t tag, struct bytes key, const struct bytes *value)
 {
-	struct row_slot **at = row_slot_of(cache, key), *slot = *at;
+	struct row_slot **at = &cache->slots[tag % ROW_CACHE_SLOTS], *slot = *at;
 	size_t value_len = value == NULL ? 0 : value->len, len = key.len + value_len;
 
-	if (value_len > ROW_CACHE_VALUE_BYTES_MAX) {
-		if (row_slot_is(slot, key)) {
-			slot->key_len = 0; /* No key is that short. */
-		}
-		return;
-	}
 	if (slot == NULL) {
 		cache->used[cache->n_used++] = (uint16_t)(at - cache->slots);
 	}
@@ -78,6 +76,7 @@ void row_cache_put(struct row_cache *cache, struct bytes key, const struct bytes
 		slot = *at = x_malloc(sizeof *slot + len);
 		slot->cap = (uint32_t)len;
 	}
+	cache->tags[tag % ROW_CACHE_SLOTS] = tag;
 	slot->key_len = (uint32_t)key.len;
 	slot->value_len = (uint32_t)value_len;
 	slot->there = value != NULL;
@@ -87,9 +86,24 @@ void row_cache_put(struct row_cache *cache, struct bytes key, const struct bytes
 	}
 }
 
+void row_cache_put(struct row_cache *cache, struct bytes key, const struct bytes *value)
+{
+	uint32_t tag = crc32c(0, key);
+	struct row_slot *slot;
+
+	if (value == NULL || value->len <= ROW_CACHE_VALUE_BYTES_MAX) {
+		row_slot_fill(cache, tag, key, value);
+		return;
+	}
+	slot = row_slot_find(cache, tag, key);
+	if (slot != NULL) {
+		slot->key_len = 0; /* No key is that short. */
+	}
+}
+
 void row_cache_change(struct row_cache *cache, struct bytes key, const struct bytes *value)
 {
-	if (row_slot_is(*row_slot_of(cache, key), key)) {
+	if (row_slot_find(cache, crc32c(0, key), key) != NULL) {
 		row_cache_put(cache, key, value);
 	}
 }

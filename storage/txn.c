@@ -56,30 +56,56 @@ static int txn_get_stored(const struct txn *txn, struct bytes key, struct buf *t
 	if (rc == 0) {
 		value = bytes_of(to->data + before, to->len - before);
 		row_cache_put(txn->cache, key, &value);
-	} else if (rc == KLUIS_ENOTFOUND) {
-		row_cache_put(txn->cache, key, NULL);
 	}
-	return rc;
+	return rc; /* That a row is not there is asked once: before it is made. */
 }
 
-/* Rows of index_of are made when they are stored, and from what is known of a row before. */
-static int txn_get_index_of(const struct txn *txn, struct bytes key, struct buf *to, struct err *e)
+/* What the store's index says of the row. */
+static int txn_know(struct txn *txn, struct pending_row *row, struct err *e)
 {
-	const struct pending_row *row = NULL;
-	const struct index_row *index;
+	struct row_key of;
+	int rc;
 
-	if (key.len > 1) {
-		row = pending_get(&txn->work, bytes_of(key.data + 1, key.len - 1));
+	if (row->known) {
+		return 0;
 	}
-	if (row == NULL || !(row->indexed || row->known)) {
-		return txn_get_stored(txn, key, to, e);
+	of = index_of_key(row->key);
+	buf_clear(&txn->scratch);
+	rc = txn_get_stored(txn, row_key_bytes(&of), &txn->scratch, NULL);
+	if (rc == KLUIS_ENOTFOUND) {
+		row->stored = (struct index_row){.deleted = true};
+	} else if (rc == 0) {
+		rc = index_of_decode(
+			row_key_bytes(&of), buf_bytes(&txn->scratch), &row->stored, NULL);
 	}
-	index = pending_index(row);
-	if (index == NULL) {
-		return err_set(e, KLUIS_ENOTFOUND, "no such row");
+	if (rc != 0 && rc != KLUIS_ENOTFOUND) {
+		return err_set(e, rc, "index of a changed row: %s", err_text(rc));
 	}
-	index_of_encode(index, to);
+	row->stored.key = row->key;
+	row->known = true;
 	return 0;
+}
+
+/* Rows of index_of are made when they are stored; what was read of one stays with its row. */
+static int txn_get_index_of(struct txn *txn, struct bytes key, struct buf *to, struct err *e)
+{
+	const struct index_row *index = NULL;
+	struct pending_row *row;
+	int rc = 0;
+
+	key = bytes_of(key.data + 1, key.len - 1);
+	if (row_key_is_row(key)) {
+		row = pending_add(&txn->work, key);
+		rc = txn_know(txn, row, e);
+		index = rc == 0 ? pending_index(row) : NULL;
+	}
+	if (rc == 0 && index == NULL) {
+		rc = err_set(e, KLUIS_ENOTFOUND, "no such row");
+	}
+	if (rc == 0) {
+		index_of_encode(index, to);
+	}
+	return rc;
 }
 
 /* Rows of by_index, too; nobody asks for single ones often. */
@@ -102,7 +128,7 @@ static int txn_get_by_index(
 
 static int txn_get(const struct kv_view *view, struct bytes key, struct buf *to, struct err *e)
 {
-	const struct txn *txn = txn_of(view);
+	struct txn *txn = txn_of(view);
 	const struct pending_row *row;
 
 	if (key.len > 0 && key.data[0] == KEY_INDEX_OF) {
@@ -254,32 +280,6 @@ void txn_put_borrowed(struct txn *txn, struct bytes key, struct bytes value, con
 void txn_delete(struct txn *txn, struct bytes key)
 {
 	txn_set(txn, key, PENDING_DELETED, bytes_of(NULL, 0), NULL);
-}
-
-/* What the store's index says of the row. */
-static int txn_know(struct txn *txn, struct pending_row *row, struct err *e)
-{
-	struct row_key of;
-	int rc;
-
-	if (row->known) {
-		return 0;
-	}
-	of = index_of_key(row->key);
-	buf_clear(&txn->scratch);
-	rc = txn_get_stored(txn, row_key_bytes(&of), &txn->scratch, NULL);
-	if (rc == KLUIS_ENOTFOUND) {
-		row->stored = (struct index_row){.deleted = true};
-	} else if (rc == 0) {
-		rc = index_of_decode(
-			row_key_bytes(&of), buf_bytes(&txn->scratch), &row->stored, NULL);
-	}
-	if (rc != 0 && rc != KLUIS_ENOTFOUND) {
-		return err_set(e, rc, "index of a changed row: %s", err_text(rc));
-	}
-	row->stored.key = row->key;
-	row->known = true;
-	return 0;
 }
 
 int txn_forget(struct txn *txn, const struct modification *at, struct bytes key, struct err *e)
