@@ -170,6 +170,7 @@ bool damage_make(struct damage *d, unsigned states, unsigned state, struct wire 
 	unsigned n = d->n[state];
 	int rc;
 
+	assert(n > 0);
 	for (unsigned i = 0; i < n; i++) {
 		there[i] = true;
 		change_replace(&bytes[i], &d->file[state][i]);

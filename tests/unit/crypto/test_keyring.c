@@ -555,7 +555,10 @@ static void test_recovery_code(void **state)
 	}
 	for (size_t i = 0; i < whole.len; i++) {
 		memcpy(typed, text, sizeof typed);
-		typed[i] = text[i] == '-' ? ' ' : (char)(text[i] | 0x20); /* Lower case. */
+		typed[i] = (char)(text[i] | 0x20); /* Lower case. */
+		if (text[i] == '-') {
+			typed[i] = ' ';
+		}
 		assert_int_equal(recovery_parse(bytes_str(typed), &back, NULL), 0);
 		typed[i] = text[i] == '7' ? '8' : '7';
 		undetected += recovery_parse(bytes_str(typed), &back, NULL) == 0;
