@@ -185,7 +185,6 @@ class Certificates(unittest.TestCase):
         here = self.stop_victim()
         stranger = self.cluster.top / "stranger"
         shutil.copytree(here, stranger, ignore=shutil.ignore_patterns("data", "*.sock", "drop", "repository", "sshd"))
-        (stranger / "drop").mkdir()
         self.addCleanup(shutil.rmtree, stranger)
         text = (stranger / "kluisd.ini").read_text().replace(self.cluster_id.hex(), (self.foreign / "cluster-id").read_text().strip())
         text = text.replace("../../pki/node-ca.pem", str(self.foreign / "node-ca.pem")).replace("../../pki/", f"{self.pki}/")
