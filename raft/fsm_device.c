@@ -31,8 +31,8 @@ static int pend_room(struct apply *a, const struct device_row *device)
 		       : rc;
 }
 
-static int pend_run(
-	struct apply *a, const struct session_row *session, const struct device_row *device)
+static int pend_run(struct apply *a, const struct session_row *session,
+	const struct device_row *device, struct bytes statement)
 {
 	struct pending_row row = {.expires_ms = a->now_ms + PENDING_DEVICE_MS};
 	int rc = pending_store_get(a->view, device->user_id, device->device_id, &row, a->e);
@@ -47,6 +47,9 @@ static int pend_run(
 			       ? 0
 			       : err_set(a->e, KLUIS_EEXIST, "the device id asked with other keys");
 	}
+	if (statement.len > PENDING_STATEMENT_BYTES_MAX) {
+		return err_set(a->e, KLUIS_EINVAL, "a device's statement is too long");
+	}
 	rc = pend_room(a, device);
 	rc = rc != 0 ? rc : apply_writable(a);
 	if (rc != 0) {
@@ -55,6 +58,8 @@ static int pend_run(
 	row.device = *device;
 	row.device.added_ms = a->now_ms;
 	memcpy(row.session_id, session->session_id, 16);
+	row.statement_bytes = (uint16_t)statement.len;
+	memcpy(row.statement, statement.data, statement.len);
 	pending_store_put(a->txn, &row);
 	return apply_access(a, session, ACCESS_DEVICE_ASKED, bytes_of(device->device_id, 16));
 }
@@ -72,7 +77,7 @@ int apply_device_pend(struct apply *a, const struct command_device_pend *c)
 	if (rc == 0 && !apply_statement_device(a, &s, &device)) {
 		rc = err_set(a->e, KLUIS_EINVAL, "malformed device statement");
 	}
-	return rc == 0 ? pend_run(a, &session, &device) : rc;
+	return rc == 0 ? pend_run(a, &session, &device, c->statement) : rc;
 }
 
 int apply_device_refuse(struct apply *a, const struct command_device_refuse *c)

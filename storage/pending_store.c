@@ -32,6 +32,7 @@ void pending_row_encode(const struct pending_row *row, struct buf *to)
 	buf_append(to, device->sign_key, sizeof device->sign_key);
 	buf_put_lp16(to, bytes_of(device->hpke_key, device->hpke_key_bytes));
 	buf_put_lp16(to, bytes_str(device->name));
+	buf_put_lp16(to, bytes_of(row->statement, row->statement_bytes));
 }
 
 int pending_row_decode(
@@ -40,7 +41,7 @@ int pending_row_decode(
 	struct wire k = row_key_wire(key, KEY_PENDING), w = row_wire(value);
 	struct pending_row row = {.expires_ms = 0};
 	struct device_row *device = &row.device;
-	struct bytes hpke;
+	struct bytes hpke, statement;
 	int rc;
 
 	wire_copy(&k, device->user_id, 16);
@@ -55,6 +56,11 @@ int pending_row_decode(
 		memcpy(device->hpke_key, hpke.data, hpke.len);
 	}
 	row_text(&w, device->name, DEVICE_NAME_BYTES_MAX);
+	statement = wire_lp16(&w, PENDING_STATEMENT_BYTES_MAX);
+	row.statement_bytes = (uint16_t)statement.len;
+	if (statement.len > 0) {
+		memcpy(row.statement, statement.data, statement.len);
+	}
 	rc = row_end(&k, &w, KEY_PENDING, e);
 	if (rc == 0) {
 		*ret_row = row;

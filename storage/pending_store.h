@@ -7,12 +7,19 @@
 #include "storage/kv.h"
 #include "storage/txn.h"
 
-enum { PENDING_DEVICES_MAX = 8, PENDING_DEVICE_MS = 3600 * 1000 };
+enum {
+	PENDING_DEVICES_MAX = 8,
+	PENDING_DEVICE_MS = 3600 * 1000,
+	PENDING_STATEMENT_BYTES_MAX = 1024, /* One that adds a device: 851 with RSA-4096. */
+};
 
 struct pending_row {
 	struct device_row device; /* revoked is false; added_ms is when it asked. */
 	uint64_t expires_ms;
 	uint8_t session_id[16]; /* Who asked. */
+	/* As it was asked: shows who approves that the user's own key did, whatever a node says. */
+	uint16_t statement_bytes;
+	uint8_t statement[PENDING_STATEMENT_BYTES_MAX];
 };
 void pending_row_encode(const struct pending_row *row, struct buf *to);
 KLUIS_MUST_CHECK int pending_row_decode(

@@ -125,14 +125,16 @@ static int login_device(struct profile *profile, const struct password_keys *key
 {
 	const struct person_keys *p = profile->person;
 	struct proof_device proof;
-	int rc;
 
-	if (!profile->enrolled || !p->has_kdf || memcmp(p->kdf, block, KDF_BYTES) != 0) {
+	if (!profile->enrolled) {
 		return 0;
 	}
-	rc = person_unlock(profile, secret_bytes(&keys->root), NULL);
-	if (rc != 0 || profile->device == NULL) {
+	if (profile->device == NULL && p->has_kdf && memcmp(p->kdf, block, KDF_BYTES) == 0 &&
+		person_unlock(profile, secret_bytes(&keys->root), NULL) != 0) {
 		return 0; /* Another password: the cluster will say so. */
+	}
+	if (profile->device == NULL) {
+		return 0;
 	}
 	memcpy(proof.cluster_id, profile->cluster_id, ID_BYTES);
 	memcpy(proof.m1, m1, SRP_PROOF_BYTES);

@@ -64,8 +64,10 @@ void account_login_release(struct account_login *login);
 
 /* SRP-6a. M2 and token_mac are checked before the token goes into the client. account_key: of this
  * account when the profile has none yet (then it is kept), else empty. A profile that knows this
- * device's keys signs in as this device. KLUIS_EUNAUTHENTICATED: user or password is wrong.
- * KLUIS_EINVAL: the account key is needed. KLUIS_EPIN: PBKDF2 counts below those pinned. */
+ * device's keys signs in as this device: by this password, or because profile->device is there
+ * already (account_unlock_offline() by an older password, or a key_held()). KLUIS_EUNAUTHENTICATED:
+ * user or password is wrong. KLUIS_EINVAL: the account key is needed. KLUIS_EPIN: PBKDF2 counts
+ * below those pinned. */
 KLUIS_MUST_CHECK int account_login(struct profile *profile, struct client *client,
 	struct bytes password, struct bytes account_key, struct account_login *ret_login,
 	struct err *e);

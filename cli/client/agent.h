@@ -71,6 +71,10 @@ KLUIS_MUST_CHECK int agent_take_over(struct agent *agent, const struct profile *
 KLUIS_MUST_CHECK int agent_attach(
 	struct agent *agent, struct profile *profile, struct client *client, struct err *e);
 
+/* Only the device's key, when the agent has that of this profile: profile->device. Whether it was
+ * there. */
+bool agent_device(struct agent *agent, struct profile *profile);
+
 /* A connected socket to the agent of a directory, its peer checked: of the same user. */
 KLUIS_MUST_CHECK int agent_dial(const char *profile_dir, int *ret_fd, struct err *e);
 

@@ -84,6 +84,15 @@ static int attach_check(struct agent *agent, const struct profile *profile, stru
 	return rc;
 }
 
+bool agent_device(struct agent *agent, struct profile *profile)
+{
+	if (!profile->enrolled || profile->device != NULL ||
+		attach_check(agent, profile, NULL) != 0) {
+		return false;
+	}
+	return agent_key(agent, AGENT_DEVICE_KEY, &profile->device, NULL) == 0;
+}
+
 /* Also after a failure the caller releases *held. */
 static int attach_hold(
 	struct agent *agent, const struct profile *profile, struct person_held *held, struct err *e)

@@ -174,7 +174,6 @@ int app_account_policy(struct invocation *inv)
 static int delete_run(struct signin *s)
 {
 	struct invocation *inv = s->inv;
-	_cleanup_(agent_freep) struct agent *agent = agent_new(s->dir);
 	_cleanup_(x_freep) char *question = x_asprintf(
 		"This deletes the account '%s' with all its vaults, on all sites, for good. The "
 		"name is never given again.",
@@ -189,7 +188,7 @@ static int delete_run(struct signin *s)
 	rc = rc != 0 ? rc
 		     : api_json(s->client, "DELETE", "/v1/account", NULL, CLIENT_AUTH | CLIENT_ONCE,
 			       NULL, &inv->err);
-	if (rc == 0 && agent_stop(agent, &inv->err) != 0) {
+	if (rc == 0 && agent_stop(s->agent, &inv->err) != 0) {
 		inv->err = (struct err){0}; /* None ran. */
 	}
 	return rc;

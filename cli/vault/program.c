@@ -32,6 +32,10 @@ static const struct command_option login_options[] = {
 	{"name", 'n', "USER", "On a new device: whose account"},
 	TRUST_OPTIONS,
 	SECRETS_OPTIONS_PASSWORD,
+	{"old-password-file", 0, "FILE",
+		"File with the password before, when it was changed on another device and this "
+		"account takes enrolled devices alone"},
+	{"old-password-fd", 0, "N", "Descriptor to read that from"},
 	SECRETS_OPTIONS_ACCOUNT_KEY,
 	SECRETS_OPTIONS_CODE,
 	{"device", 0, "NAME", "On a new device: its name (default: the host's)"},

@@ -63,6 +63,7 @@ int signin_open(struct signin *s)
 	if (s->dir == NULL) {
 		return KLUIS_EINVAL;
 	}
+	s->agent = agent_new(s->dir);
 	rc = rc != 0 ? rc : signin_profile(s);
 	rc = rc != 0 ? rc
 		     : session_client(s->profile, invocation_value(inv, "endpoint"), give_up_ms,
@@ -74,6 +75,39 @@ int signin_open(struct signin *s)
 	return rc;
 }
 
+/* This device's key, before the password is known to be right: an agent that is unlocked has it, or
+ * the password before opens it. An account that takes enrolled devices alone asks for it when the
+ * password was changed on another one. */
+static int signin_device(struct signin *s)
+{
+	struct invocation *inv = s->inv;
+	const char *file = invocation_value(inv, "old-password-file");
+	const char *fd = invocation_value(inv, "old-password-fd");
+	_cleanup_(prompt_secret_release) struct buf old = BUF_INIT;
+	int rc;
+
+	if (file == NULL && fd == NULL) {
+		(void)agent_device(s->agent, s->profile); /* Most accounts do not ask for it. */
+		return 0;
+	}
+	buf_reserve(&old, PASSWORD_TYPED_BYTES_MAX + 1);
+	rc = prompt_secret("Old password: ", file, fd, PASSWORD_TYPED_BYTES_MAX, &old, &inv->err);
+	rc = rc != 0 ? rc : account_unlock_offline(s->profile, buf_bytes(&old), &inv->err);
+	return rc == 0 ? 0 : err_wrap(&inv->err, rc, "the old password");
+}
+
+/* What a person can do about a refusal that is for want of the device's signature. */
+static int signin_refused(struct signin *s, int rc)
+{
+	return rc == KLUIS_EFORBIDDEN && s->profile->enrolled
+		       ? err_wrap(&s->inv->err, rc,
+				 "'%s' signs in from enrolled devices alone; if the password was "
+				 "changed on another one, give the old one, too "
+				 "(--old-password-file)",
+				 s->profile->account)
+		       : rc;
+}
+
 int signin_password(struct signin *s)
 {
 	struct invocation *inv = s->inv;
@@ -82,6 +116,7 @@ int signin_password(struct signin *s)
 	int rc = s->profile->person->account_key.len > 0 ? 0
 							 : secrets_account_key(inv, &account_key);
 
+	rc = rc != 0 ? rc : signin_device(s);
 	rc = rc != 0 ? rc : secrets_password(inv, &s->password);
 	if (rc != 0) {
 		return rc;
@@ -90,7 +125,7 @@ int signin_password(struct signin *s)
 	rc = account_login(s->profile, s->client, buf_bytes(&s->password),
 		secret_bytes(&account_key), &s->login, &inv->err);
 	progress_release(&progress);
-	return rc;
+	return signin_refused(s, rc);
 }
 
 /* The first method that is a code; NULL: none of them. */
@@ -145,14 +180,13 @@ int signin_factor(struct signin *s)
 int signin_hand_over(struct signin *s)
 {
 	struct invocation *inv = s->inv;
-	_cleanup_(agent_freep) struct agent *agent = agent_new(s->dir);
 	uint64_t idle_ms;
 	int rc = app_idle_ms(inv, 0, &idle_ms);
 
 	rc = rc != 0 ? rc
 		     : agent_start(s->dir, NULL, idle_ms == 0 ? AGENT_IDLE_MS_DEFAULT : idle_ms,
 			       &inv->err);
-	return rc != 0 ? rc : agent_take_over(agent, s->profile, s->client, idle_ms, &inv->err);
+	return rc != 0 ? rc : agent_take_over(s->agent, s->profile, s->client, idle_ms, &inv->err);
 }
 
 void signin_print(const struct signin *s, const char *device_state)
@@ -176,5 +210,6 @@ void signin_close(struct signin *s)
 	prompt_secret_release(&s->password);
 	client_free(s->client);
 	profile_close(s->profile);
+	agent_free(s->agent);
 	free(s->dir);
 }

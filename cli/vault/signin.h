@@ -12,6 +12,7 @@ struct signin {
 	char *dir;
 	struct profile *profile;
 	struct client *client; /* Without a session at first. */
+	struct agent *agent;   /* Of this profile, whether it runs or not. */
 	struct buf password;
 	struct account_login login;
 	bool fresh; /* The profile was made by this run. */

@@ -65,6 +65,9 @@ static void test_approved(void **state)
 	person_expect(w, &command, 0); /* Again. */
 	view = person_view(w);
 	assert_int_equal(pending_store_get(view, w->p.user_id, phone, &pending, NULL), 0);
+	/* Who approves checks the statement itself. */
+	assert_true(bytes_equal(bytes_of(pending.statement, pending.statement_bytes),
+		command.device_pend.statement));
 	assert_int_equal(
 		device_store_get(view, w->p.user_id, phone, &device, NULL), KLUIS_ENOTFOUND);
 	kv_view_free(view);
