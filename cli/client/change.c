@@ -256,7 +256,7 @@ static int change_apply_write(struct tree *tree, const struct change *change,
 			       ? change_write(tree, change, path, e)
 			       : change_write_beside(tree, change, item, path, writer, notices, e);
 	}
-	place = change_place(tree, path, writer, false);
+	place = writer->newer ? change_place(tree, path, writer, false) : x_strdup(path);
 	if (place == NULL) {
 		return change_no_place(tree, path, e);
 	}
@@ -271,7 +271,9 @@ static int change_apply_write(struct tree *tree, const struct change *change,
 static int change_apply_folder(struct tree *tree, const struct change *change,
 	const struct change_writer *writer, struct change_notices *notices, struct err *e)
 {
-	_cleanup_(x_freep) char *place = change_place(tree, change->path, writer, true);
+	_cleanup_(x_freep) char *place = writer->newer
+						 ? change_place(tree, change->path, writer, true)
+						 : x_strdup(change->path);
 	struct tree_item *item;
 	struct err ignored = {0};
 

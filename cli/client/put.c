@@ -260,9 +260,9 @@ int put_from(struct put *put, struct put_source *source, const struct change_bas
 
 	*ret_local = false;
 	change.path = tree_canonical(source->path);
-	change.base = put_base(put, change.path, base);
 	rc = put_make_room(put, change.path, e);
 	if (rc == 0) {
+		change.base = put_base(put, change.path, base); /* Behind what was committed now. */
 		/* Said now rather than when all of it was uploaded. */
 		rc = base != NULL ? 0 : tree_check_place(put->tree, source->path, false, e);
 		rc = rc != 0 || base != NULL ? rc : put_unchanged(put, source, &unchanged, e);

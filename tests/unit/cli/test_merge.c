@@ -175,6 +175,49 @@ static void test_both_are_kept(void **state)
 	pair_close(&p);
 }
 
+/* One device's own changes, one after the other, are no conflict. */
+static void test_own_changes(void **state)
+{
+	struct cli_fixture *f = *state;
+	_cleanup_(buf_release) struct buf got = BUF_INIT;
+	struct put_result result;
+	struct session s;
+	struct pair p;
+	struct err e = {0};
+	bool is_local;
+
+	p.n = 0;
+	session_open(&s, f, &p);
+	for (unsigned i = 0; i < 3; i++) {
+		const char *text = i == 0 ? "1" : i == 1 ? "two" : "last";
+		struct put_source *source = put_source_of(bytes_str(text), "/file", 0600);
+
+		assert_int_equal(put_from(s.put, source, NULL, &is_local, &e), 0);
+	}
+	for (unsigned i = 0; i < 2; i++) {
+		session_note(&s, "/n", i == 0 ? "first" : "last");
+		assert_int_equal(put_remove(s.put, "/r", &e), 0);
+		session_note(&s, "/r", "again");
+	}
+	assert_int_equal(put_move(s.put, "/n", "/m", &e), 0);
+	session_note(&s, "/n", "new");
+	session_finish(&s);
+	assert_int_equal(p.n, 0);
+	assert_note(f, "/m", "last");
+	assert_note(f, "/n", "new");
+	assert_note(f, "/r", "again");
+	assert_int_equal(cli_fixture_get(f, "file", &got), 0);
+	assert_string_equal(buf_str(&got), "last");
+	/* Nor is what cannot be: that is an error, and nothing of it is stored. */
+	session_open(&s, f, &p);
+	session_note(&s, "/a", "x");
+	session_note(&s, "/a/b", "x");
+	assert_int_equal(put_finish(s.put, &result, &e), KLUIS_ECONFLICT);
+	assert_int_equal(p.n, 0);
+	put_free(s.put);
+	vault_close(s.vault);
+}
+
 /* An editor was open for long: what it began with is what counts, not what is there at the end. */
 static void test_late_base(void **state)
 {
@@ -323,6 +366,7 @@ int main(void)
 #define FIXTURE(test) cmocka_unit_test_setup_teardown(test, cli_fixture_setup, cli_fixture_teardown)
 	const struct CMUnitTest tests[] = {
 		FIXTURE(test_both_are_kept),
+		FIXTURE(test_own_changes),
 		FIXTURE(test_late_base),
 		FIXTURE(test_offline),
 		FIXTURE(test_history),
