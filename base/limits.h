@@ -208,6 +208,7 @@ enum {
 	API_STALE_MS_MIN = 1000,
 	API_STALE_MS_MAX = 600000,
 	API_CHALLENGES_MAX = 4096,
+	API_CHALLENGES_PER_USER_MAX = 8, /* Of second factors: one user's go before others'. */
 	API_CHALLENGE_MS = 120000,
 	API_STATEMENTS_BYTES_MAX = 4 << 20, /* In one answer; about. */
 	API_HANDSHAKES_MAX = 10000,	    /* Password logins half way. */

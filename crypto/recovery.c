@@ -27,7 +27,8 @@ static unsigned recovery_bits(struct bytes data, size_t at)
 	unsigned bits = 0;
 
 	for (size_t i = at; i < at + 5; i++) {
-		unsigned bit = i / 8 < data.len ? data.data[i / 8] >> (7 - i % 8) & 1U : 0;
+		unsigned bit =
+			i / 8 < data.len ? (unsigned)data.data[i / 8] >> (7 - i % 8) & 1U : 0;
 
 		bits = bits << 1 | bit;
 	}

@@ -178,6 +178,8 @@ static struct bytes copy_bytes(struct bytes bytes)
 	return bytes_of(bytes.len == 0 ? NULL : x_memdup(bytes.data, bytes.len), bytes.len);
 }
 
+static const struct fido_site no_fido;
+
 static void config_copy(struct api_config *to, const struct api_config *from)
 {
 	struct api_setting *settings = x_calloc(from->n_settings + 1, sizeof *settings);
@@ -203,6 +205,7 @@ static void config_copy(struct api_config *to, const struct api_config *from)
 	if (to->session_ms > SESSION_MS_MAX) {
 		to->session_ms = SESSION_MS_MAX;
 	}
+	to->fido = from->fido == NULL ? &no_fido : from->fido;
 	to->srp_group = from->srp_group == 0 ? SRP_GROUP_DEFAULT : from->srp_group;
 	to->stale_ms = from->stale_ms == 0 ? API_STALE_MS_DEFAULT : from->stale_ms;
 	to->login_rate = from->login_rate == 0 ? API_LOGIN_PER_SECOND : from->login_rate;
@@ -241,6 +244,7 @@ static struct api *api_new(const struct api_config *config)
 	api->started_ms = api_now(api);
 	api->challenges = challenge_table_new();
 	api->recoveries = challenge_table_new();
+	api->fido_challenges = challenge_table_new();
 	api->handshakes = handshake_table_new();
 	api->dummies = login_dummies_new(api->config.secrets, api->config.random);
 	api->login_limit =
@@ -266,6 +270,7 @@ static void api_free(struct api *api)
 	ratelimit_free(api->login_limit);
 	challenge_table_free(api->challenges);
 	challenge_table_free(api->recoveries);
+	challenge_table_free(api->fido_challenges);
 	handshake_table_free(api->handshakes);
 	login_dummies_free(api->dummies);
 	key_cache_free(api->device_keys);

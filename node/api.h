@@ -12,6 +12,8 @@
 #include "base/pool.h"
 #include "base/random.h"
 #include "node/api_backend.h"
+#include "node/fido.h"
+#include "node/location.h"
 #include "node/config.h"
 #include "node/secrets.h"
 
@@ -80,7 +82,9 @@ struct api_config {
 	const struct secrets *secrets;
 	enum config_registration registration;
 	uint64_t recovery_delay_ms;
-	unsigned srp_group; /* 0: the default. */
+	unsigned srp_group;		 /* 0: the default. */
+	const struct fido_site *fido;	 /* Who we are to authenticators; NULL: no FIDO2. */
+	const struct location *location; /* NULL: nothing is known. Both outlive the api. */
 
 	uint64_t session_ms;			   /* How long a session lives; 0: a day. */
 	uint64_t stale_ms;			   /* Bound of stale reads; 0: 10 s. */

@@ -26,7 +26,7 @@ struct api {
 	unsigned calls; /* Ops that are not done. */
 	uint64_t started_ms;
 
-	struct challenge_table *challenges, *recoveries;
+	struct challenge_table *challenges, *recoveries, *fido_challenges;
 	struct handshake_table *handshakes;
 	struct login_dummies *dummies;
 	struct ratelimit *login_limit, *request_limit;

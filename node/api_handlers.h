@@ -159,6 +159,25 @@ int device_revoke_parse(struct api_call *call);
 int device_revoke_read(struct api_call *call);
 int device_revoke_applied(struct api_call *call);
 
+int mfa_list_read(struct api_call *call);
+int mfa_challenge_parse(struct api_call *call);
+int mfa_challenge_read(struct api_call *call);
+void mfa_challenge_finish(struct api_call *call);
+int mfa_totp_parse(struct api_call *call);
+int mfa_hotp_parse(struct api_call *call);
+int mfa_fido_parse(struct api_call *call);
+int mfa_ip_parse(struct api_call *call);
+int mfa_location_parse(struct api_call *call);
+int mfa_rows_read(struct api_call *call); /* Of those that add, verify and remove. */
+int mfa_add_check(struct api_call *call);
+int mfa_add_applied(struct api_call *call);
+int mfa_verify_parse(struct api_call *call);
+int mfa_verify_check(struct api_call *call);
+int mfa_verify_applied(struct api_call *call);
+int mfa_remove_parse(struct api_call *call);
+int mfa_remove_check(struct api_call *call);
+int mfa_remove_applied(struct api_call *call);
+
 int account_get_read(struct api_call *call);
 int account_patch_parse(struct api_call *call);
 int account_patch_read(struct api_call *call);

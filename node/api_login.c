@@ -6,6 +6,7 @@
 #include "crypto/proof.h"
 #include "node/api_core.h"
 #include "node/api_handlers.h"
+#include "node/place.h"
 
 struct enrol {
 	char token[API_TOKEN_CHARS + 1];
@@ -194,6 +195,7 @@ struct login {
 	uint8_t signature[SIGN_ECDSA_BYTES];
 	uint8_t sign_key[65];
 	char token[API_TOKEN_CHARS + 1];
+	bool here; /* Logins from this network and place are allowed. */
 };
 
 static int login_refused(struct api_call *call)
@@ -238,6 +240,7 @@ int login_finish_read(struct api_call *call)
 	}
 	if (rc == 0) {
 		memcpy(login->sign_key, device.sign_key, sizeof login->sign_key);
+		rc = place_check(call, challenge->user_id, &login->here);
 	}
 	return rc;
 }
@@ -268,6 +271,7 @@ int login_finish_check(struct api_call *call)
 	struct command_session_create *create = &command.session_create;
 	int rc = login_verify(call, login);
 
+	rc = rc == 0 && !login->here ? place_refused(call) : rc;
 	if (rc != 0) {
 		return rc;
 	}

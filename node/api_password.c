@@ -9,6 +9,7 @@
 #include "node/api_core.h"
 #include "node/api_handlers.h"
 #include "node/handshake.h"
+#include "node/place.h"
 #include "node/sealed.h"
 #include "storage/guard_store.h"
 #include "storage/person_store.h"
@@ -233,6 +234,7 @@ struct closing {
 	struct handshake *handshake;
 	uint8_t m1[SRP_PROOF_BYTES], m2[SRP_PROOF_BYTES];
 	bool has_device, device_found, failed;
+	bool here; /* Logins from this network and place are allowed. */
 	uint8_t device_id[16], device_sig[SIGN_ECDSA_BYTES], device_key[65];
 	uint64_t blocked_ms; /* Wrong passwords before: for so long none is looked at. */
 	char token[API_TOKEN_CHARS + 1];
@@ -319,6 +321,7 @@ int password_finish_read(struct api_call *call)
 	const uint8_t *user_id = closing->handshake->user_id;
 	int rc = call_blocked_ms(call, GUARD_PASSWORD, user_id, &closing->blocked_ms);
 
+	rc = rc != 0 ? rc : place_check(call, user_id, &closing->here);
 	closing->device_found = false;
 	return rc != 0 || !closing->has_device ? rc : closing_read_device(call, closing);
 }
@@ -390,6 +393,8 @@ int password_finish_check(struct api_call *call)
 	call->e = (struct err){0};
 	if (rc == KLUIS_EVERIFY || !closing->handshake->known || closing->has_device != by_device) {
 		closing_fail(call, closing, by_device);
+	} else if (!closing->here) {
+		return place_refused(call);
 	} else {
 		closing_succeed(call, closing, &session);
 	}

@@ -5,6 +5,7 @@
 #include "crypto/recovery.h"
 #include "node/api_core.h"
 #include "node/api_handlers.h"
+#include "node/place.h"
 #include "storage/guard_store.h"
 #include "storage/person_store.h"
 
@@ -59,6 +60,7 @@ struct recovering {
 	uint8_t key[RECOVERY_KEY_BYTES];
 	uint64_t credential, blocked_ms;
 	bool known, failed;
+	bool here; /* Logins from this network and place are allowed. */
 	char token[API_TOKEN_CHARS + 1];
 	uint8_t token_hash[32];
 };
@@ -107,7 +109,8 @@ int recovery_finish_read(struct api_call *call)
 	r->credential = r->known ? person.credential : 1;
 	memcpy(r->key, r->known ? person.recovery_key : recovery_nobody, sizeof r->key);
 	call->e = (struct err){0};
-	return call_blocked_ms(call, GUARD_RECOVERY, r->challenge.user_id, &r->blocked_ms);
+	rc = call_blocked_ms(call, GUARD_RECOVERY, r->challenge.user_id, &r->blocked_ms);
+	return rc != 0 ? rc : place_check(call, r->challenge.user_id, &r->here);
 }
 
 static bool recovery_signed(struct api_call *call, const struct recovering *r)
@@ -148,6 +151,9 @@ int recovery_finish_check(struct api_call *call)
 	if (!recovery_signed(call, r) || !r->known) {
 		recovery_fail(call, r);
 		return 0;
+	}
+	if (!r->here) {
+		return place_refused(call);
 	}
 	api_token_make(config->random, "kst_", r->token, r->token_hash);
 	memcpy(c->user_id, r->challenge.user_id, sizeof c->user_id);

@@ -2,7 +2,7 @@
 #include "node/route.h"
 
 /* A keyring's: what is around it takes 40 KiB at most. */
-enum { JSON_SMALL = 4096, JSON_LARGE = 65536, JSON_KEYRING = 393216 };
+enum { JSON_SMALL = 4096, JSON_MFA = 16384, JSON_LARGE = 65536, JSON_KEYRING = 393216 };
 
 #define V "/v1/vaults/{v}"
 #define S "/v1/sys"
@@ -83,6 +83,33 @@ const struct route api_routes[] = {
 	{VERB_DELETE, "/v1/devices/{id}", "device_revoke", ROUTE_SESSION, ROUTE_JSON, JSON_LARGE,
 		.state = ROUTE_WRITE, .parse = device_revoke_parse, .read = device_revoke_read,
 		.check = device_append_check, .applied = device_revoke_applied},
+
+	{VERB_GET, "/v1/mfa", "mfa_list", ROUTE_SESSION, .state = ROUTE_READ,
+		.read = mfa_list_read},
+	{VERB_POST, "/v1/mfa/totp", "mfa_add_totp", ROUTE_SESSION, ROUTE_JSON, JSON_MFA,
+		.state = ROUTE_FRESH, .parse = mfa_totp_parse, .read = mfa_rows_read,
+		.check = mfa_add_check, .applied = mfa_add_applied},
+	{VERB_POST, "/v1/mfa/hotp", "mfa_add_hotp", ROUTE_SESSION, ROUTE_JSON, JSON_MFA,
+		.state = ROUTE_FRESH, .parse = mfa_hotp_parse, .read = mfa_rows_read,
+		.check = mfa_add_check, .applied = mfa_add_applied},
+	{VERB_POST, "/v1/mfa/fido2", "mfa_add_fido2", ROUTE_SESSION, ROUTE_JSON, JSON_MFA,
+		.state = ROUTE_FRESH, .parse = mfa_fido_parse, .read = mfa_rows_read,
+		.check = mfa_add_check, .applied = mfa_add_applied},
+	{VERB_POST, "/v1/mfa/ip", "mfa_add_ip", ROUTE_SESSION, ROUTE_JSON, JSON_MFA,
+		.state = ROUTE_FRESH, .parse = mfa_ip_parse, .read = mfa_rows_read,
+		.check = mfa_add_check, .applied = mfa_add_applied},
+	{VERB_POST, "/v1/mfa/location", "mfa_add_location", ROUTE_SESSION, ROUTE_JSON, JSON_MFA,
+		.state = ROUTE_FRESH, .parse = mfa_location_parse, .read = mfa_rows_read,
+		.check = mfa_add_check, .applied = mfa_add_applied},
+	{VERB_POST, "/v1/mfa/fido2/challenge", "mfa_challenge", ROUTE_LOGIN, .state = ROUTE_FRESH,
+		.parse = mfa_challenge_parse, .read = mfa_challenge_read,
+		.finish = mfa_challenge_finish},
+	{VERB_POST, "/v1/mfa/verify", "mfa_verify", ROUTE_LOGIN, ROUTE_JSON, JSON_MFA,
+		.state = ROUTE_FRESH, .parse = mfa_verify_parse, .read = mfa_rows_read,
+		.check = mfa_verify_check, .applied = mfa_verify_applied},
+	{VERB_DELETE, "/v1/mfa/{id}", "mfa_remove", ROUTE_SESSION, ROUTE_JSON, JSON_MFA,
+		.state = ROUTE_FRESH, .parse = mfa_remove_parse, .read = mfa_rows_read,
+		.check = mfa_remove_check, .applied = mfa_remove_applied},
 
 	{VERB_GET, "/v1/account", "account_get", ROUTE_SESSION, .state = ROUTE_READ,
 		.read = account_get_read},

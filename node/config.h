@@ -52,6 +52,11 @@ struct config {
 	enum config_registration registration;
 	uint64_t recovery_delay_s; /* A session that a recovery code made may act after so long. */
 	uint64_t srp_group;	   /* That new verifiers are of. */
+	/* [mfa] */
+	char *rp_id;   /* The domain that authenticators sign for; NULL: no FIDO2 */
+	char *origins; /* Where browsers load our pages from, with blanks between */
+	char *country_file, *number_file; /* MMDB: countries, ASNs */
+	char *location_table;		  /* "NETWORK LABEL" a line */
 	/* [link] */
 	struct address link_listen;
 	char *link_certificate_file, *link_key_file, *link_ca_file;

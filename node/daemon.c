@@ -35,6 +35,9 @@ struct daemon {
 	struct replica *replica;
 	struct api_backend_replica backend;
 	struct api *api;
+	struct fido_site fido;
+	char *origins; /* What fido.origin points into. */
+	struct location *location;
 	struct keeper keeper;
 	struct backup_job *backup; /* NULL: this node takes part in no backups. */
 	unsigned closing;	   /* Parts on this loop that have not ended yet. */
@@ -78,6 +81,7 @@ static void daemon_collect_settings(struct daemon *d)
 		d, "accounts.registration", x_strdup(config_registration_name(c->registration)));
 	daemon_setting(d, "accounts.recovery_delay_s", daemon_number_text(c->recovery_delay_s));
 	daemon_setting(d, "accounts.srp_group", daemon_number_text(c->srp_group));
+	daemon_setting(d, "mfa.rp_id", x_strdup(c->rp_id == NULL ? "" : c->rp_id));
 	daemon_setting(d, "link.listen", daemon_address_text(&c->link_listen));
 	daemon_setting(d, "admin.socket", x_strdup(c->admin_socket));
 	daemon_setting(d, "cluster.gone_after_s", daemon_number_text(c->gone_after_s));
@@ -134,6 +138,32 @@ static int daemon_start_replica(struct daemon *d, struct err *e)
 	return replica_start(&config, &d->replica, e);
 }
 
+/* Which domain and origins authenticators sign for, and what is known of places. */
+static int daemon_load_mfa(struct daemon *d, struct err *e)
+{
+	const struct config *c = d->config;
+	const char *databases[LOCATION_DATABASES_MAX] = {c->country_file, c->number_file};
+	char *at;
+	size_t n = 0;
+
+	d->fido.rp_id = c->rp_id;
+	d->origins = c->rp_id == NULL	  ? x_strdup("")
+		     : c->origins != NULL ? x_strdup(c->origins)
+					  : x_asprintf("https://%s", c->rp_id);
+	for (at = d->origins + strspn(d->origins, " "); *at != '\0'; at += strspn(at, " ")) {
+		if (n == FIDO_ORIGINS_MAX) {
+			return err_set(
+				e, KLUIS_EINVAL, "[mfa] origins: more than %d", FIDO_ORIGINS_MAX);
+		}
+		d->fido.origin[n++] = at;
+		at += strcspn(at, " ");
+		if (*at != '\0') {
+			*at++ = '\0';
+		}
+	}
+	return location_open(databases, c->location_table, &d->location, e);
+}
+
 static int daemon_start_api(struct daemon *d, struct err *e)
 {
 	const struct config *c = d->config;
@@ -160,6 +190,8 @@ static int daemon_start_api(struct daemon *d, struct err *e)
 		.registration = c->registration,
 		.recovery_delay_ms = c->recovery_delay_s * 1000,
 		.srp_group = (unsigned)c->srp_group,
+		.fido = &d->fido,
+		.location = d->location,
 		.settings = d->settings,
 		.n_settings = d->n_settings};
 	int rc = preflight_restore_key(c, &restore_key, e);
@@ -358,6 +390,7 @@ static int daemon_start_parts(struct daemon *d, struct err *e)
 		rc = backup_job_start(&d->backup, c, &d->identity, d->replica, d->pool_ship,
 			&d->loop, &d->home, e);
 	}
+	rc = rc != 0 ? rc : daemon_load_mfa(d, e);
 	return rc != 0 ? rc : daemon_start_api(d, e);
 }
 
@@ -409,6 +442,8 @@ int daemon_run(const struct config *config, const char *config_path, struct err 
 	pool_free(d.pool_db);
 	daemon_close_loop(&d);
 	daemon_release_settings(&d);
+	location_free(d.location);
+	free(d.origins);
 	secrets_release(&d.secrets);
 	if (rc == 0) {
 		log_info("op=daemon state=stopped");

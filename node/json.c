@@ -119,6 +119,33 @@ static bool reader_text(struct json_in *reader, const char *name, struct bytes *
 	return value != NULL;
 }
 
+size_t json_in_texts(
+	struct json_in *reader, const char *name, size_t max, size_t bytes_max, struct buf *to)
+{
+	const json_t *array = reader_take(reader, name, JSON_ARRAY);
+	size_t n = array == NULL ? 0 : json_array_size(array);
+
+	if (array == NULL) {
+		return 0;
+	}
+	if (n == 0 || n > max) {
+		reader_fail(reader, name, "has too few or too many items");
+		return 0;
+	}
+	for (size_t i = 0; i < n; i++) {
+		const json_t *item = json_array_get(array, i);
+		size_t len = json_string_length(item);
+
+		/* jansson refuses a NUL in what it parses. */
+		if (!json_is_string(item) || len == 0 || len > bytes_max) {
+			reader_fail(reader, name, "holds something that is no such text");
+			return 0;
+		}
+		buf_append(to, json_string_value(item), len + 1);
+	}
+	return n;
+}
+
 void json_in_string(struct json_in *reader, const char *name, size_t max, struct buf *to)
 {
 	struct bytes text;

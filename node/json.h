@@ -40,6 +40,10 @@ uint64_t json_in_u64(struct json_in *reader, const char *name, uint64_t min, uin
 bool json_in_bool(struct json_in *reader, const char *name);
 /* 1 .. max whole numbers of 0 .. INT64_MAX; returns how many. */
 size_t json_in_u64s(struct json_in *reader, const char *name, uint64_t *to, size_t max);
+/* A list of 1 .. max texts of 1 .. bytes_max bytes without NUL; appends each with a NUL behind it,
+ * returns how many. */
+size_t json_in_texts(
+	struct json_in *reader, const char *name, size_t max, size_t bytes_max, struct buf *to);
 /* An object inside: read its fields, then json_in_leave(). When it is not there, or is none, its
  * reader fails as this one does. */
 void json_in_enter(struct json_in *reader, const char *name, struct json_in *ret_inner);

@@ -35,7 +35,7 @@ static uint8_t network_mask(unsigned bits, unsigned byte)
 {
 	unsigned covered = bits > 8 * byte ? bits - 8 * byte : 0;
 
-	return covered >= 8 ? 0xff : (uint8_t)(0xff00U >> covered);
+	return (uint8_t)(covered >= 8 ? 0xffU : 0xff00U >> covered);
 }
 
 int network_decode(unsigned bits, const uint8_t address[16], struct network *ret_network)

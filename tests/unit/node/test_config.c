@@ -19,7 +19,8 @@ static const char config_good[] =
 	"AAAAC3NzaC1lZDI1NTE5AAAAIHk0rP/+0dNyuIDWQfG2lS7bT+8qzV5mZC3eBvQWqXfF c\n"
 	"[site utr]\nid = 3\nlink = c.example:7103\n"
 	"[site gro]\nid = 4\nlink = d.example:7104\nrole = standby\n"
-	"[accounts]\nregistration = open\nrecovery_delay_s = 3600\n";
+	"[accounts]\nregistration = open\nrecovery_delay_s = 3600\n"
+	"[mfa]\nrp_id = vault.example.org\nlocation_table = places\n";
 
 static int load_in(const char *dir, const char *text, struct config **ret_config, struct err *e)
 {
@@ -57,6 +58,8 @@ static void test_good(void **state)
 	assert_int_equal(config->cluster_id[15], 15);
 	assert_string_equal(config->secrets_file, "/etc/kluis/secrets");
 	assert_string_equal(config->data_dir + strlen(config->dir), "data");
+	assert_string_equal(config->rp_id, "vault.example.org");
+	assert_string_equal(config->location_table + strlen(config->dir), "places");
 	assert_int_equal(config->cache_mib, 64);
 	assert_int_equal(config->backup_copies, 3);
 	assert_int_equal(config->api_stale_ms, 10000);
@@ -263,6 +266,18 @@ static void test_example_is_complete(void **state)
 	assert_true(n > 30);
 }
 
+/* A setting that is shown as a default; what it says of one without is an example. */
+static bool example_is_default(const char *text, const char *at)
+{
+	_cleanup_(x_freep) char *comment = NULL;
+
+	if (at[0] != '#' || at[1] < 'a' || at[1] > 'z' || strncmp(at, "#listen", 7) == 0) {
+		return false;
+	}
+	comment = example_comment(text, at);
+	return strstr(comment, "Default none") == NULL;
+}
+
 /* What it shows as a default is one: with those lines set nothing changes but what has none. */
 static void test_example_tells_the_defaults(void **state)
 {
@@ -277,8 +292,7 @@ static void test_example_tells_the_defaults(void **state)
 	for (const char *at = buf_str(&text); *at != '\0';) {
 		size_t len = strcspn(at, "\n") + 1;
 
-		if (at[0] == '#' && at[1] >= 'a' && at[1] <= 'z' &&
-			strncmp(at, "#listen", 7) != 0) {
+		if (example_is_default(buf_str(&text), at)) {
 			at++;
 			len--;
 		}

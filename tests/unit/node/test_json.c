@@ -76,10 +76,34 @@ static void test_refused(void **state)
 	}
 }
 
+/* {"texts": [...]} of at most three texts of at most four bytes. */
+static void test_texts(void **state)
+{
+	static const char *const refused[] = {"{}", "{\"texts\":\"a\"}", "{\"texts\":[]}",
+		"{\"texts\":[\"a\",\"b\",\"c\",\"d\"]}", "{\"texts\":[\"\"]}",
+		"{\"texts\":[\"abcde\"]}", "{\"texts\":[1]}", "{\"texts\":[\"a\",null]}",
+		"{\"texts\":[\"a\\u0000b\"]}"};
+	_cleanup_(buf_release) struct buf texts = BUF_INIT;
+	struct json_in reader;
+	struct err e = {0};
+
+	(void)state;
+	json_in_begin(&reader, bytes_str("{\"texts\":[\"a\",\"abcd\"]}"), &e);
+	assert_int_equal(json_in_texts(&reader, "texts", ITEMS_MAX, 4, &texts), 2);
+	assert_int_equal(json_in_end(&reader), 0);
+	assert_true(bytes_equal(buf_bytes(&texts), bytes_of("a\0abcd", 7)));
+	for (size_t i = 0; i < ARRAY_SIZE(refused); i++) {
+		buf_clear(&texts);
+		json_in_begin(&reader, bytes_str(refused[i]), &e);
+		(void)json_in_texts(&reader, "texts", ITEMS_MAX, 4, &texts);
+		assert_int_equal(json_in_end(&reader), KLUIS_EINVAL);
+	}
+}
+
 int main(void)
 {
-	static const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_nested), cmocka_unit_test(test_refused)};
+	static const struct CMUnitTest tests[] = {cmocka_unit_test(test_nested),
+		cmocka_unit_test(test_refused), cmocka_unit_test(test_texts)};
 
 	json_clear_freed();
 	return cmocka_run_group_tests(tests, NULL, NULL);
