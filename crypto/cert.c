@@ -75,10 +75,21 @@ int cert_read(struct bytes pem, X509 **ret_cert, struct err *e)
 	return 0;
 }
 
+/* OpenSSL reads a key with a flipped bit in its private half: only its signatures would show it,
+ * for a certificate is compared with the public half alone. */
+static bool cert_key_whole(EVP_PKEY *key)
+{
+	EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new(key, NULL);
+	bool whole = ctx != NULL && EVP_PKEY_pairwise_check(ctx) == 1;
+
+	EVP_PKEY_CTX_free(ctx);
+	return whole;
+}
+
 int cert_read_key(struct bytes pem, EVP_PKEY **ret_key, struct err *e)
 {
 	_cleanup_(ossl_bio_freep) BIO *bio = NULL;
-	EVP_PKEY *key;
+	_cleanup_(ossl_key_freep) EVP_PKEY *key = NULL;
 
 	if (pem.len == 0 || pem.len > PKI_PEM_BYTES_MAX) {
 		return err_set(e, KLUIS_EINVAL, "no private key: %zu bytes", pem.len);
@@ -88,8 +99,12 @@ int cert_read_key(struct bytes pem, EVP_PKEY **ret_key, struct err *e)
 	if (key == NULL) {
 		return ossl_err(e, KLUIS_EINVAL, "no private key");
 	}
+	if (!cert_key_whole(key)) {
+		return ossl_err(e, KLUIS_EINVAL, "a damaged private key");
+	}
 	ERR_clear_error();
 	*ret_key = key;
+	key = NULL;
 	return 0;
 }
 

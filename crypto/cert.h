@@ -16,7 +16,8 @@ enum { CERT_CHAIN_MAX = 16 };
 KLUIS_MUST_CHECK int cert_read_all(struct bytes pem, STACK_OF(X509) * *ret_certs, struct err *e);
 /* The first one. */
 KLUIS_MUST_CHECK int cert_read(struct bytes pem, X509 **ret_cert, struct err *e);
-/* An unencrypted private key (never asks for a passphrase). KLUIS_EINVAL. */
+/* An unencrypted private key (never asks for a passphrase) whose two halves belong together.
+ * KLUIS_EINVAL. */
 KLUIS_MUST_CHECK int cert_read_key(struct bytes pem, EVP_PKEY **ret_key, struct err *e);
 /* All certificates of pem become trusted in store. */
 KLUIS_MUST_CHECK int cert_trust(X509_STORE *store, struct bytes pem, struct err *e);

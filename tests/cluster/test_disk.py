@@ -122,8 +122,8 @@ class Disk(unittest.TestCase):
             wait_until("leadership stays where it is", 60, calm)
             c.client("get", "v:/low", c.top / "low-back", profile=self.profile)
             c.client("rm", "v:/goes", profile=self.profile)  # That is how room is made.
-            there = [line.split()[-1] for line in c.client("ls", "v:/", profile=self.profile).stdout.splitlines()]
-            self.assertEqual(("goes" in there, "low" in there), (False, True), there)
+            names = [line.split()[-1] for line in c.client("ls", "v:/", profile=self.profile).stdout.splitlines()]
+            self.assertEqual(("goes" in names, "low" in names), (False, True), names)
             for site in SITES:
                 there[site].give_back()
             for site in SITES:

@@ -238,6 +238,29 @@ static void test_bad_pem(void **state)
 	assert_int_equal(pki_info(buf_bytes(&twice), &info, &e), KLUIS_EINVAL);
 }
 
+/* Bytes 36 to 67 of the PKCS#8 form of a P-256 key are its private half, base64 from the second
+ * line on. */
+static void test_damaged_key(void **state)
+{
+	_cleanup_(pki_identity_release) struct pki_identity ca = {0};
+	size_t begin = strlen("-----BEGIN PRIVATE KEY-----\n");
+	struct err e = {0};
+
+	(void)state;
+	make_ca(PKI_EC_P256, &ca);
+	for (size_t at = begin + 50; at < begin + 64; at++) {
+		uint8_t was = ca.key_pem.data[at];
+
+		ca.key_pem.data[at] = was == 'A' ? 'B' : 'A';
+		assert_int_equal(
+			pki_key_matches(buf_bytes(&ca.cert_pem), buf_bytes(&ca.key_pem), &e),
+			KLUIS_EINVAL);
+		assert_non_null(strstr(e.text, "damaged private key"));
+		ca.key_pem.data[at] = was;
+	}
+	assert_int_equal(pki_key_matches(buf_bytes(&ca.cert_pem), buf_bytes(&ca.key_pem), &e), 0);
+}
+
 static void test_files(void **state)
 {
 	_cleanup_(pki_identity_release) struct pki_identity ca = {0}, read = {0};
@@ -279,6 +302,7 @@ int main(void)
 		cmocka_unit_test(test_node_uri),
 		cmocka_unit_test(test_bad_names),
 		cmocka_unit_test(test_bad_pem),
+		cmocka_unit_test(test_damaged_key),
 		cmocka_unit_test(test_files),
 	};
 
