@@ -65,7 +65,7 @@ static bool over_rate(struct api *api, struct http_request *req, const struct ro
 	uint64_t *ret_retry_ms)
 {
 	uint64_t key = req->address_key;
-	bool login = route->auth == ROUTE_OPEN && route->verb == VERB_POST;
+	bool login = route->auth == ROUTE_OPEN && route->verb == VERB_POST && !route->paid;
 
 	if (req->admin) {
 		return false;

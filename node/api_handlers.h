@@ -124,9 +124,11 @@ int password_finish_read(struct api_call *call);
 int password_finish_check(struct api_call *call);
 int password_finish_applied(struct api_call *call);
 int unlock_get_read(struct api_call *call);
+int unlock_get_check(struct api_call *call);
 int unlock_get_applied(struct api_call *call);
 int keyring_get_read(struct api_call *call);
 int keyring_put_read(struct api_call *call);
+int keyring_put_check(struct api_call *call);
 int keyring_put_applied(struct api_call *call);
 int keyring_version_list_read(struct api_call *call);
 int keyring_version_parse(struct api_call *call);
@@ -264,7 +266,8 @@ KLUIS_MUST_CHECK int call_devices(struct api_call *call, const uint8_t user_id[1
 /* The vault of the path, for this session's user with at least this role. */
 KLUIS_MUST_CHECK int call_vault(
 	struct api_call *call, unsigned role_min, struct vault_row *ret_row, unsigned *ret_role);
-/* The sign key of the session's device. KLUIS_EUNAUTHENTICATED when it is revoked. */
+/* The sign key of the session's device. KLUIS_EUNAUTHENTICATED when it is revoked,
+ * KLUIS_EFORBIDDEN when the session has none. */
 KLUIS_MUST_CHECK int call_device_key(struct api_call *call, uint8_t ret_key[65]);
 void head_etag(const struct vault_row *row, char to[ETAG_CHARS_MAX + 1]);
 

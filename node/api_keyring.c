@@ -36,6 +36,7 @@ int call_keyring(struct api_call *call, const struct person_row *person, struct 
 /* Unlock. */
 
 struct unlocking {
+	struct person_row person;
 	struct unlock_row row;
 	uint8_t slot[KEYRING_SLOT_BYTES];
 	uint64_t revision;
@@ -62,20 +63,24 @@ static int unlock_slot(struct api_call *call, struct bytes keyring, struct unloc
 		call->view, call->session.user_id, slot.slot_id, &unlocking->row, &call->e);
 }
 
-/* That it was asked for stands in the access log. */
 int unlock_get_read(struct api_call *call)
+{
+	struct unlocking *unlocking = call->extra;
+
+	if (unlocking == NULL) { /* The view may be read twice. */
+		unlocking = call_extra(call, sizeof *unlocking);
+	}
+	return call_own_person(call, &unlocking->person);
+}
+
+/* That it was asked for stands in the access log. */
+int unlock_get_check(struct api_call *call)
 {
 	_cleanup_(buf_release) struct buf keyring = BUF_INIT;
 	struct command command = {.type = COMMAND_ACCESS_NOTE};
-	struct person_row person;
-	struct unlocking *unlocking;
-	int rc = call_own_person(call, &person);
+	struct unlocking *unlocking = call->extra;
+	int rc = call_keyring(call, &unlocking->person, &keyring);
 
-	if (call->extra == NULL) { /* The view may be read twice. */
-		(void)call_extra(call, sizeof *unlocking);
-	}
-	unlocking = call->extra;
-	rc = rc != 0 ? rc : call_keyring(call, &person, &keyring);
 	rc = rc != 0 ? rc : unlock_slot(call, buf_bytes(&keyring), unlocking);
 	if (rc != 0) {
 		return rc;
@@ -250,29 +255,36 @@ static int check_slots_kept(
 
 int keyring_put_read(struct api_call *call)
 {
+	struct person_row *person = call->extra;
+	int rc;
+
+	if (person == NULL) { /* The view may be read twice. */
+		person = call_extra(call, sizeof *person);
+	}
+	rc = call_own_person(call, person);
+	return rc != 0 ? rc : call_need_device(call);
+}
+
+int keyring_put_check(struct api_call *call)
+{
 	_cleanup_(buf_release) struct buf stored = BUF_INIT;
 	struct command command = {.type = COMMAND_KEYRING_PUT};
+	const struct person_row *person = call->extra;
 	char etag[ETAG_CHARS_MAX + 1];
-	struct person_row person;
 	struct keyring_view view;
-	int rc = call_own_person(call, &person);
+	int rc = keyring_parse(call_body(call), &view, &call->e);
 
-	rc = rc != 0 ? rc : call_need_device(call);
-	if (rc != 0) {
-		return rc;
-	}
-	rc = keyring_parse(call_body(call), &view, &call->e);
 	if (rc != 0) {
 		return call_refusal(call, rc, "keyring");
 	}
-	etag_format(person.keyring_revision, person.keyring_hash, etag);
+	etag_format(person->keyring_revision, person->keyring_hash, etag);
 	rc = call_if_match(call, etag);
-	if (rc == KLUIS_EPRECONDITION && view.revision == person.keyring_revision &&
-		memcmp(view.hash, person.keyring_hash, HASH_BYTES) == 0) {
+	if (rc == KLUIS_EPRECONDITION && view.revision == person->keyring_revision &&
+		memcmp(view.hash, person->keyring_hash, HASH_BYTES) == 0) {
 		rc = 0; /* The same again, with the tag of what it took the place of. */
 	}
-	rc = rc != 0 ? rc : call_keyring_follows(call, &view, &person);
-	rc = rc != 0 ? rc : call_keyring(call, &person, &stored);
+	rc = rc != 0 ? rc : call_keyring_follows(call, &view, person);
+	rc = rc != 0 ? rc : call_keyring(call, person, &stored);
 	rc = rc != 0 ? rc : check_slots_kept(call, &view, buf_bytes(&stored));
 	if (rc != 0) {
 		return rc;

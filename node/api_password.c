@@ -111,24 +111,21 @@ static int opening_decoy(
 static int opening_unseal(struct api_call *call, const struct opening *opening,
 	const struct srp_decoy *decoy, struct secret *ret_verifier)
 {
+	_cleanup_(secret_release) struct secret opened = SECRET_INIT;
 	const struct api *api = call->api;
-	struct sealed_place place = {.user_id = opening->user_id, .field = "v"};
+	const struct secrets *secrets = api->config.secrets;
 	static const uint8_t nobody[16];
-	struct bytes sealed;
-	int rc;
+	const struct sealed_place place = {opening->known ? opening->user_id : nobody, "v", NULL};
+	const struct person_row *person = &opening->person;
+	struct bytes sealed = opening->known ? bytes_of(person->verifier, person->verifier_bytes)
+					     : buf_bytes(&api->dummies->verifier[decoy->group]);
+	int rc = sealed_open(secrets, &place,
+		opening->known ? person->pepper_id : secrets->pepper_id, sealed, &opened, &call->e);
 
-	if (opening->known) {
-		sealed = bytes_of(opening->person.verifier, opening->person.verifier_bytes);
-		return sealed_open(api->config.secrets, &place, opening->person.pepper_id, sealed,
-			ret_verifier, &call->e);
+	if (rc == 0) {
+		secret_set(ret_verifier, secret_bytes(opening->known ? &opened : &decoy->verifier));
 	}
-	place.user_id = nobody;
-	sealed = buf_bytes(&api->dummies->verifier[decoy->group]);
-	rc = sealed_open(api->config.secrets, &place, api->config.secrets->pepper_id, sealed,
-		ret_verifier, &call->e);
-	assert(rc == 0);
-	secret_set(ret_verifier, secret_bytes(&decoy->verifier));
-	return 0;
+	return rc;
 }
 
 static int opening_handshake(struct api_call *call, struct opening *opening,

@@ -19,9 +19,11 @@ int call_vault(
 int call_device_key(struct api_call *call, uint8_t ret_key[65])
 {
 	struct device_row device;
-	int rc = device_store_get(
-		call->view, call->session.user_id, call->session.device_id, &device, &call->e);
+	int rc = call_need_device(call);
 
+	rc = rc != 0 ? rc
+		     : device_store_get(call->view, call->session.user_id, call->session.device_id,
+			       &device, &call->e);
 	if (rc == KLUIS_ENOTFOUND || (rc == 0 && device.revoked)) {
 		return call_fail(call, KLUIS_EUNAUTHENTICATED, "device is revoked");
 	}

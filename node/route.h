@@ -45,6 +45,7 @@ struct route {
 	enum route_body body;
 	size_t body_max;
 	bool once; /* Idempotency-Key is required. */
+	bool paid; /* The request that began it was counted as a login. */
 	enum route_state state;
 	unsigned query;
 	/* On the loop: the request's own parts. */

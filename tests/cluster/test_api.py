@@ -11,6 +11,7 @@ import unittest
 
 import openapi
 from cluster import ROOT, SITES, Cluster, wait_until
+from person import Person
 from writer import Vault, Writer, lp32, text
 
 RECEIVER, SENDER = "gro", "ams"
@@ -178,9 +179,13 @@ class Api(unittest.TestCase):
         session = next(s for s in json.loads(self.curl("ams", "/v1/sessions", token=self.token)[2])["items"] if s["current"])["id"]
         snapshot = json.loads(self.curl("ams", "/v1/sys/snapshots", admin=True)[2])["items"][0]["id"]
         lineage = json.loads(self.curl("ams", "/.well-known/kluis.json")[2])["lineage"]
+        self.written = set()
+        person, invite = self.make_person("reader-person")
+        mine = self.sign_in(person)["token"]
         changes = json.loads(self.curl("ams", f"/v1/vaults/{vault}/changes?since={lineage}:0", token=self.token)[2])["items"]
         page = max(changes, key=lambda change: change["revision"])
-        values = {"{v}": vault, "{n}": str(page["page"]), "{rev}": str(page["revision"]), "/sessions/{id}": f"/sessions/{session}",
+        values = {"/versions/{n}": "/versions/1", "/users/{name}": f"/users/{person.name}", "/users/{id}": f"/users/{person.user_id.hex()}",
+                  "{v}": vault, "{n}": str(page["page"]), "{rev}": str(page["revision"]), "/sessions/{id}": f"/sessions/{session}",
                   "/snapshots/{id}": f"/snapshots/{snapshot}"}
         asked = 0
         for path, operation in self.document.operations("get"):
@@ -191,26 +196,28 @@ class Api(unittest.TestCase):
             if path.endswith("/changes"):
                 url += f"?since={lineage}:0"
             auth = operation["x-kluis-auth"]
+            of_person = path.startswith(("/v1/unlock", "/v1/keyring", "/v1/devices", "/v1/account", "/v1/users"))
+            token = None if auth in ("none", "admin") else mine if of_person else self.token
             for site in SITES:
                 with self.subTest(path=path, site=site):
                     if auth == "admin":
                         status, fields, body = self.curl(site, url, admin=True)
                         self.check_problem(self.curl(site, url), 404, "not-found")
                     else:
-                        status, fields, body = self.curl(site, url, token=self.token if auth == "session" else None)
+                        status, fields, body = self.curl(site, url, token=token)
                     self.assertEqual(status, 200, body[:300])
                     self.check_fields(site, fields, tls=auth != "admin")
                     value = self.check_schema(operation, status, fields, body, path)
                     asked += 1
             with self.subTest(path=path, detail="parameters"):
-                self.check_parameters(path, url, operation, auth, value)
+                self.check_parameters(path, url, operation, auth, token, value)
         self.assertGreater(asked, 150)
 
-    def check_parameters(self, path, url, operation, auth, value):
-        admin, token = auth == "admin", self.token if auth == "session" else None
+    def check_parameters(self, path, url, operation, auth, token, value):
+        admin = auth == "admin"
         names = [self.document.follow(p)["name"] for p in operation.get("parameters", [])]
         more = url + ("&" if "?" in url else "?")
-        if auth == "session":
+        if token is not None:
             self.check_problem(self.curl("rtd", url), 401, "unauthenticated")
             self.check_problem(self.curl("rtd", more + "nothing=1", token=token), 400, "invalid")
         if "limit" in names:
@@ -282,12 +289,117 @@ class Api(unittest.TestCase):
 
     def test_every_documented_write(self):
         self.written = set()
+        self.check_person_writes()
         writer, token = self.check_account_writes()
         self.check_vault_writes(writer, token)
         self.check_session_writes(writer, token)
         self.check_operators_writes()
         documented = {(method, path) for method in ("post", "put", "patch", "delete", "head") for path, _ in self.document.operations(method)}
         self.assertEqual(documented - self.written, set())
+
+    # --- persons ---
+
+    def make_person(self, name):
+        """A person who was invited and has registered, and an invitation that is still good."""
+        wait_until("persons may register", 30, lambda: json.loads(self.curl("rtd", "/v1/version")[2])["feature_level"] >= 3)
+        person = Person(name, json.loads(self.curl("ams", "/.well-known/kluis.json")[2])["cluster_id"])
+        _, invite = self.done(201, "post", "/v1/sys/invites", body={"uses": 2, "note": name})
+        body = person.registration(invite["token"])
+        self.refuse(403, "forbidden", "post", "/v1/register", body={**body, "invite": "kiv_" + "A" * 43})
+        for _ in range(2):  # The identical request is answered as the first.
+            _, account = self.done(202, "post", "/v1/register", body=body)
+        self.assertEqual(account, {"user_id": person.user_id.hex(), "device_id": person.device_id.hex()})
+        return person, invite
+
+    def sign_in(self, person, device=True):
+        _, start = self.done(200, "post", "/v1/login/start", body=person.password_start())
+        _, session = self.done(200, "post", "/v1/login/finish", body=person.password_finish(start, device))
+        self.assertTrue(person.proves(session))
+        self.assertEqual((session["level"], session["mfa"]), ("full", []))
+        return session
+
+    def recover(self, person):
+        _, start = self.done(200, "post", "/v1/recovery/start", body={"user": person.name})
+        return self.done(200, "post", "/v1/recovery/finish", body=person.recovery_finish(start))[1]
+
+    def check_person_writes(self):
+        person, invite = self.make_person("person")
+        self.refuse(409, "conflict", "post", "/v1/register", body=Person("person", person.cluster_id.hex()).registration(invite["token"]))
+        self.done(204, "delete", "/v1/sys/invites/{sha256}", {"sha256": invite["id"]})
+        self.refuse(400, "invalid", "post", "/v1/login/start", body={**person.password_start(), "A": text(bytes(384))})
+        _, start = self.done(200, "post", "/v1/login/start", body=person.password_start())
+        wrong = {**person.password_finish(start), "M1": text(bytes(32))}
+        self.refuse(401, "unauthenticated", "post", "/v1/login/finish", body=wrong)
+        token = self.sign_in(person)["token"]
+        self.check_keyring_writes(person, token)
+        self.check_device_writes(person)
+        self.check_recovery_writes(person)
+        self.check_account_end(person)
+
+    def check_keyring_writes(self, person, token):
+        named = {"token": token}
+        etag = self.curl("ein", "/v1/keyring", token=token)[1]["etag"]
+        keyring = person.next_keyring()
+        self.refuse(428, "precondition-required", "put", "/v1/keyring", body=keyring, **named)
+        for _ in range(2):
+            _, kept = self.done(200, "put", "/v1/keyring", body=keyring, fields=[f"if-match: {etag}"], **named)
+            self.assertEqual(kept, {"revision": 2, "sha256": person.keyring_hash.hex()})
+        person.revision, person.keyring_hash = 1, bytes(32)
+        self.refuse(412, "precondition-failed", "put", "/v1/keyring", body=person.next_keyring(), fields=[f"if-match: {etag}"], **named)
+        person.revision, person.keyring_hash = 2, hashlib.sha256(keyring).digest()
+        other = self.sign_in(person)["token"]
+        self.done(200, "post", "/v1/password", body=person.change(), **named)
+        for site in SITES:
+            self.check_problem(self.curl(site, "/v1/keyring", token=other), 401, "unauthenticated")
+
+    def check_device_writes(self, person):
+        path, ids = "/v1/devices/{id}", [os.urandom(16) for _ in range(2)]
+        bare, full = self.sign_in(person, device=False)["token"], self.sign_in(person)["token"]
+        stale = person.device_add(os.urandom(16), append=False)
+        for device in ids:
+            _, asked = self.done(202, "post", "/v1/devices", body=person.device_add(device, append=False), token=bare)
+            self.assertEqual(asked, {"id": device.hex(), "state": "pending"})
+        self.done(204, "post", path + "/refuse", {"id": ids[1].hex()}, token=full)
+        self.refuse(403, "forbidden", "post", path + "/approve", {"id": ids[0].hex()}, body=person.device_add(ids[0], append=False), token=bare)
+        _, made = self.done(200, "post", path + "/approve", {"id": ids[0].hex()}, body=person.device_add(ids[0]), token=full)
+        self.assertEqual(made["state"], "active")
+        self.done(201, "post", "/v1/devices", body=person.device_add(os.urandom(16)), token=full)
+        self.done(204, "delete", path, {"id": ids[0].hex()}, body=person.device_revoke(ids[0]), token=full)
+        self.refuse(412, "precondition-failed", "post", "/v1/devices", body=stale, token=full)
+        _, account = self.done(200, "patch", "/v1/account", body=person.policy(0), token=full)
+        self.assertEqual(account["policy"], {"no_web_login": False, "device_sig": False})
+
+    def check_recovery_writes(self, person):
+        path = "/v1/recovery"
+        _, start = self.done(200, "post", path + "/start", body={"user": person.name})
+        self.refuse(401, "unauthenticated", "post", path + "/finish", body={"recovery": start["recovery"], "signature": text(bytes(64))})
+        session = self.recover(person)
+        self.assertEqual(session["level"], "recovery")
+        self.check_problem(self.curl("gro", "/v1/account", token=session["token"]), 403, "forbidden")
+        self.done(204, "delete", path, token=self.sign_in(person)["token"])
+        self.check_problem(self.curl("gro", "/v1/keyring", token=session["token"]), 401, "unauthenticated")
+        session = self.recover(person)
+        self.done(200, "post", "/v1/password", body=person.change(), token=session["token"])
+        self.sign_in(person, device=False)
+
+    def check_account_end(self, person):
+        path, name = "/v1/sys/users/{name}", {"name": person.name}
+        self.refuse(404, "not-found", "post", path + "/disable", {"name": "nobody"})
+        token = self.sign_in(person)["token"]
+        self.done(204, "delete", path + "/sessions", name)
+        self.check_problem(self.curl("utr", "/v1/account", token=token), 401, "unauthenticated")
+        self.done(204, "post", path + "/disable", name)
+        _, start = self.done(200, "post", "/v1/login/start", body=person.password_start())
+        self.refuse(401, "unauthenticated", "post", "/v1/login/finish", body=person.password_finish(start))
+        self.done(204, "post", path + "/enable", name)
+        quota = {"vaults_max": 7, "vault_pages_max": 100}
+        self.assertEqual(self.done(200, "post", path + "/quota", name, body=quota)[1], quota)
+        self.done(204, "delete", "/v1/account", token=self.sign_in(person)["token"])
+        self.refuse(410, "gone", "post", path + "/disable", name)
+        other, _ = self.make_person("another")
+        self.done(204, "post", path + "/delete", {"name": other.name})
+        _, start = self.done(200, "post", "/v1/login/start", body=other.password_start())
+        self.refuse(401, "unauthenticated", "post", "/v1/login/finish", body=other.password_finish(start))
 
     def log_in(self, writer):
         _, challenge = self.done(200, "post", "/v1/login/device/start", body=writer.login_start())

@@ -360,6 +360,55 @@ static void test_device_proof(void **state)
 	answer_release(&start);
 }
 
+/* A session without a device signs nothing: no vault, for its head could not be a device's. */
+static void test_bare(void **state)
+{
+	struct fixture *f = *state;
+	_cleanup_(buf_release) struct buf body = BUF_INIT, head = BUF_INIT;
+
+	log_in(f, false);
+	person_first_head(&f->alice.person, &head);
+	buf_printf(&body, "{\"create\":\"");
+	base64_append(&body, buf_bytes(&f->alice.person.create));
+	buf_printf(&body, "\",\"head\":\"");
+	base64_append(&body, buf_bytes(&head));
+	buf_printf(&body, "\"}");
+	expect(http_client_json(
+		       &f->http, "POST", "/v1/vaults", "Idempotency-Key: a\r\n", buf_str(&body)),
+		403, "forbidden");
+	log_in(f, true);
+	expect(http_client_json(
+		       &f->http, "POST", "/v1/vaults", "Idempotency-Key: a\r\n", buf_str(&body)),
+		201, NULL);
+}
+
+/* Logins begun and never ended, more than are kept of one address: the oldest are forgotten, the
+ * newest are good, and nobody is refused. */
+static void test_half_open(void **state)
+{
+	struct fixture *f = *state;
+	_cleanup_(srp_client_freep) struct srp_client *srp = NULL;
+	struct answer first = account_client_start(&f->alice, &f->http, &srp);
+	uint8_t a[256] = {0x7f};
+	uint8_t m1[32];
+
+	account_client_m1(&f->alice, srp, &first, m1);
+	for (unsigned i = 0; i < API_HANDSHAKES_PER_ADDRESS_MAX; i++) {
+		_cleanup_(srp_client_freep) struct srp_client *other = NULL;
+		struct answer start;
+
+		if (i % 2 == 0) { /* Of another group: nothing is begun. */
+			start_with(f, "nobody", 2, bytes_of(a, sizeof a), 200);
+		}
+		start = account_client_start(&f->alice, &f->http, &other);
+		assert_int_equal(start.status, 200);
+		answer_release(&start);
+	}
+	send_finish(f, &first, m1, NULL, 401, "unauthenticated");
+	answer_release(&first);
+	log_in(f, true);
+}
+
 /* --- unlocking and the keyring --- */
 
 static void test_unlock(void **state)
@@ -638,6 +687,8 @@ int main(void)
 		TEST(test_unknown_user),
 		TEST(test_guard),
 		TEST(test_device_proof),
+		TEST(test_bare),
+		TEST(test_half_open),
 		TEST(test_unlock),
 		TEST(test_keyring),
 		TEST(test_keyring_slots),
