@@ -339,12 +339,13 @@ class Api(unittest.TestCase):
     def check_keyring_writes(self, person, token):
         named = {"token": token}
         etag = self.curl("ein", "/v1/keyring", token=token)[1]["etag"]
+        first = person.keyring_hash
         keyring = person.next_keyring()
         self.refuse(428, "precondition-required", "put", "/v1/keyring", body=keyring, **named)
         for _ in range(2):
             _, kept = self.done(200, "put", "/v1/keyring", body=keyring, fields=[f"if-match: {etag}"], **named)
             self.assertEqual(kept, {"revision": 2, "sha256": person.keyring_hash.hex()})
-        person.revision, person.keyring_hash = 1, bytes(32)
+        person.revision, person.keyring_hash = 1, first
         self.refuse(412, "precondition-failed", "put", "/v1/keyring", body=person.next_keyring(), fields=[f"if-match: {etag}"], **named)
         person.revision, person.keyring_hash = 2, hashlib.sha256(keyring).digest()
         other = self.sign_in(person)["token"]
