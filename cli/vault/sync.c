@@ -57,6 +57,11 @@ static int sync_all(struct app *k, json_t *rows)
 
 		hex_encode(bytes_of(ids[i], ID_BYTES), id);
 		rc = sync_vault(k, id, rows);
+		if (rc == KLUIS_ENOTFOUND) { /* Deleted, or never made: the others still go. */
+			output_warning(&k->inv->out, "%s", k->inv->err.text);
+			k->inv->err = (struct err){0};
+			rc = 0;
+		}
 	}
 	return rc;
 }

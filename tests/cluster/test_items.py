@@ -226,6 +226,7 @@ class Items(unittest.TestCase):
         self.a("note", "add", "v:/off/n", "--text-file", self.file("text", "still here\n"))
         self.a("put", self.file("in", b"f" * 300000), "v:/off/file")
         self.b("sync", "v", "--files")
+        self.assertIn("v", {r["vault"] for r in self.rows(self.b("-o", "json", "sync"))})
         lone = self.cluster.top / "profile-lone"
         shutil.copytree(self.other, lone)
         settings = json.loads((lone / "settings.json").read_text())
