@@ -209,7 +209,9 @@ class Items(unittest.TestCase):
         content = os.urandom(80 << 20)
         source = self.file("large", content)
         command = [str(self.cluster.kluis), "--profile", str(self.profile), "put", str(source), "v:/interrupted"]
-        put = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        # A shell may have started the tests with the signal ignored.
+        put = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                               preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
         wait_until("a note of the upload", 60, lambda: put.poll() is not None or any((self.profile / "vaults").glob("*/upload")))
         put.send_signal(signal.SIGINT)
         self.assertEqual(put.wait(30), -signal.SIGINT)
