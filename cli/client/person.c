@@ -570,7 +570,8 @@ int person_ready(const struct profile *profile, struct err *e)
 			profile->account);
 	}
 	if (!profile->enrolled || profile->device == NULL) {
-		return err_set(e, KLUIS_EUNAUTHENTICATED, "this device may not sign for '%s' yet",
+		return err_set(e, KLUIS_EUNAUTHENTICATED,
+			"this device may read, not write: another one of '%s' has to approve it",
 			profile->account);
 	}
 	return 0;

@@ -18,8 +18,9 @@ int put_new(
 	struct put *put;
 	int rc = vault->offline ? err_set(e, KLUIS_ECONNECT,
 					  "vault '%s': nothing is written offline", vault->name)
-				: tree_load(vault, &tree, e);
+				: vault_may_write(vault->profile, e);
 
+	rc = rc != 0 ? rc : tree_load(vault, &tree, e);
 	if (rc != 0) {
 		return rc;
 	}

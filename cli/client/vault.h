@@ -154,6 +154,9 @@ KLUIS_MUST_CHECK int vault_restore_accept(struct profile *profile, struct client
 KLUIS_MUST_CHECK int vault_first_head(const struct profile *profile, const uint8_t id[ID_BYTES],
 	struct bytes create, struct buf *ret_head, struct err *e);
 
+/* Whether this profile can write: KLUIS_EUNAUTHENTICATED when it is a person's that is locked, or
+ * on a device that is not enrolled, which only reads. */
+KLUIS_MUST_CHECK int vault_may_write(const struct profile *profile, struct err *e);
 /* Of a person (cli/client/person.h), unlocked and refreshed: makes those vaults known to this
  * profile whose keys another device put into the keyring. vault_open() does it for a name it does
  * not know. */

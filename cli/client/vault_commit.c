@@ -325,7 +325,8 @@ int vault_commit(struct vault *vault, const struct api_entry *entries, size_t n,
 
 	assert(vault->tree != NULL);
 	assert(n > 0 && n <= COMMIT_ENTRIES_MAX);
-	rc = commit_make_way(vault, e);
+	rc = vault_may_write(vault->profile, e);
+	rc = rc != 0 ? rc : commit_make_way(vault, e);
 	if (rc != 0) {
 		return rc;
 	}

@@ -184,6 +184,10 @@ int vault_create(struct profile *profile, struct client *client, const char *nam
 			"'%s' is no name for a vault: 1 to %d bytes of UTF-8 without '/' and ':'",
 			name, VAULT_NAME_BYTES_MAX);
 	}
+	rc = vault_may_write(profile, e);
+	if (rc != 0) {
+		return rc;
+	}
 	rc = vault_open(profile, client, name, &other, e);
 	if (rc == 0) {
 		vault_close(other);

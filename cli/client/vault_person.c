@@ -154,6 +154,11 @@ static int pins_take(
 	return 0;
 }
 
+int vault_may_write(const struct profile *profile, struct err *e)
+{
+	return profile->person == NULL ? 0 : person_ready(profile, e);
+}
+
 int vault_person_store_pins(struct profile *profile, struct client *client, struct err *e)
 {
 	_cleanup_(x_freep) uint8_t(*ids)[ID_BYTES] = NULL;

@@ -7,6 +7,7 @@
 #include "base/file.h"
 #include "base/wire.h"
 #include "cli/client/person.h"
+#include "cli/client/vault.h"
 
 static const uint8_t root_bytes[2][HASH_BYTES] = {{1}, {2}};
 static const uint8_t kek_bytes[KEYRING_KEK_BYTES] = {3};
@@ -169,6 +170,19 @@ static void test_unlock(void **state)
 	person_lock(f->profile);
 	assert_int_equal(person_ready(f->profile, NULL), KLUIS_EUNAUTHENTICATED);
 	key_pub_free(device);
+}
+
+/* A device that waits for approval has no right to sign: nothing is begun. */
+static void test_not_enrolled(void **state)
+{
+	struct fixture *f = *state;
+	uint8_t id[ID_BYTES];
+
+	assert_int_equal(vault_may_write(f->profile, &f->err), 0);
+	f->profile->enrolled = false;
+	assert_int_equal(vault_may_write(f->profile, &f->err), KLUIS_EUNAUTHENTICATED);
+	assert_int_equal(
+		vault_create(f->profile, NULL, "home", id, &f->err), KLUIS_EUNAUTHENTICATED);
 }
 
 static bool contains(struct bytes whole, struct bytes part)
@@ -441,6 +455,7 @@ int main(void)
 #define PERSON_TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		PERSON_TEST(test_unlock),
+		PERSON_TEST(test_not_enrolled),
 		PERSON_TEST(test_sealed_at_rest),
 		PERSON_TEST(test_new_password),
 		PERSON_TEST(test_other_keys),
