@@ -352,8 +352,13 @@ static int pending_devices(struct api_call *call, json_t *to)
 
 	for (size_t i = 0; rc == 0 && i < n; i++) {
 		if (rows[i].expires_ms > call->now_ms) {
-			(void)json_array_append_new(
-				to, device_json(&rows[i].device, "pending", rows[i].expires_ms));
+			json_t *device =
+				device_json(&rows[i].device, "pending", rows[i].expires_ms);
+
+			json_put(device, "statement",
+				json_make_base64(
+					bytes_of(rows[i].statement, rows[i].statement_bytes)));
+			(void)json_array_append_new(to, device);
 		}
 	}
 	return rc;

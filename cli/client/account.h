@@ -45,8 +45,8 @@ struct account_registration {
 /* Registers the user of a profile that person_make() made, and signs in: afterwards the profile is
  * stored and unlocked, this device is enrolled, and the client has a session of it. *ret_code: the
  * recovery code (recovery_text() shows it), to be shown once; profile->person->account_key belongs
- * on the emergency sheet, too. KLUIS_EEXIST: the name is taken. KLUIS_EFORBIDDEN: registration is
- * closed, or not without a good invitation. An RSA key and the password take seconds. */
+ * on the emergency sheet, too. KLUIS_ECONFLICT: the name is taken. KLUIS_EFORBIDDEN: registration
+ * is closed, or not without a good invitation. An RSA key and the password take seconds. */
 KLUIS_MUST_CHECK int account_register(struct profile *profile, struct client *client,
 	const struct account_registration *registration, struct secret *ret_code, struct err *e);
 

@@ -253,6 +253,21 @@ static int register_resume(struct profile *profile, struct client *client,
 		       : account_passwd(profile, client, reg->password, &reg->terms, ret_code, e);
 }
 
+/* Refused for good: what was made is nobody's, and the next try may choose otherwise. */
+static void register_forget(struct profile *profile, int why)
+{
+	struct err ignored = {0};
+
+	person_lock(profile);
+	if (why == KLUIS_ECONFLICT || why == KLUIS_EFORBIDDEN || why == KLUIS_EINVAL ||
+		why == KLUIS_ESUITE) {
+		person_reset(profile);
+		/* Else the next try is asked for the same password once more. */
+		(void)(profile_remove(profile, "identity", &ignored) != 0 ||
+			person_save(profile, &ignored) != 0);
+	}
+}
+
 static int register_run(struct profile *profile, struct client *client,
 	const struct account_registration *reg, struct registering *r, struct err *e)
 {
@@ -260,7 +275,7 @@ static int register_run(struct profile *profile, struct client *client,
 
 	rc = rc != 0 ? rc : register_send(profile, client, reg, r, e);
 	if (rc != 0) {
-		person_lock(profile);
+		register_forget(profile, rc);
 		return err_wrap(e, rc, "register '%s'", profile->account);
 	}
 	profile->enrolled = true;

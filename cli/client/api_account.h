@@ -31,7 +31,7 @@ struct api_register {
 	struct bytes identity, device; /* The two statements. */
 	const char *invite;	       /* NULL: none. */
 };
-/* KLUIS_EEXIST: the name is taken. KLUIS_EFORBIDDEN: closed, or not with this invitation. */
+/* KLUIS_ECONFLICT: the name is taken. KLUIS_EFORBIDDEN: closed, or not with this invitation. */
 KLUIS_MUST_CHECK int api_register(
 	struct client *client, const struct api_register *request, struct err *e);
 KLUIS_MUST_CHECK int api_password(

@@ -108,8 +108,10 @@ int session_client(struct profile *profile, const char *first, uint64_t give_up_
 		return err_wrap(e, rc, "profile '%s'", profile->dir);
 	}
 	client_set_lineage(client, profile->lineage);
-	client_set_login(client, session_login, profile);
-	session_load(profile, client);
+	if (profile->person == NULL) {
+		client_set_login(client, session_login, profile);
+		session_load(profile, client);
+	}
 	*ret_client = client;
 	return 0;
 }

@@ -5,7 +5,10 @@
 
 #include "cli/client/profile.h"
 
-/* A client that trusts the profile's CA alone, watches its lineage, signs in with its device key
+/* (A person signs in by cli/client/account: her client has no token at first, and a call that needs
+ * one is KLUIS_EUNAUTHENTICATED.)
+ *
+ * A client that trusts the profile's CA alone, watches its lineage, signs in with its device key
  * when it must, and keeps the token in the profile. The profile must outlive the client. first:
  * the end point to ask first, NULL for any. give_up_ms 0: CLIENT_GIVE_UP_MS. */
 KLUIS_MUST_CHECK int session_client(struct profile *profile, const char *first, uint64_t give_up_ms,

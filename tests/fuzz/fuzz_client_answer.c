@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "base/err.h"
-#include "cli/client/api.h"
+#include "cli/client/api_account.h"
 #include "cli/client/problem.h"
 
 enum { ASKED_MAX = 20 }; /* Answers to one call; the same one each time. */
@@ -71,6 +71,55 @@ static void try_account(unsigned which)
 			assert(memchr(session.token, '\0', sizeof session.token) != NULL);
 		}
 	}
+}
+
+static void try_person(unsigned which)
+{
+	static const uint8_t m1[SRP_PROOF_BYTES], id[ID_BYTES] = "a user's id";
+	char etag[API_ETAG_BYTES_MAX + 1];
+	struct api_unlock unlock = {.share = SECRET_INIT};
+	struct api_srp srp = {.endpoint = CLIENT_ANY_ENDPOINT};
+	struct api_recovery recovery = {.endpoint = CLIENT_ANY_ENDPOINT};
+	struct api_grant grant = {.full = false};
+	struct buf bytes = BUF_INIT;
+	bool active;
+
+	switch (which) {
+	case 0:
+		if (api_srp_start(NULL, "alice", 3, bytes_str("A"), &srp, NULL) == 0) {
+			assert(srp.begun == (srp.group == 3) && srp.b_len <= SRP_PUBLIC_BYTES_MAX);
+		}
+		break;
+	case 1:
+		if (api_srp_finish(NULL, &srp, m1, NULL, bytes_str(""), &grant, NULL) == 0) {
+			assert(grant.n_methods <= API_MFA_METHODS_MAX);
+			assert(api_cursor_valid(grant.token));
+		}
+		break;
+	case 2:
+		if (api_unlock(NULL, &unlock, NULL) == 0) {
+			assert(unlock.share.len == UNLOCK_SHARE_BYTES);
+			secret_release(&unlock.share);
+		}
+		break;
+	case 3:
+		if (api_keyring(NULL, &bytes, etag, NULL) == 0) {
+			assert(bytes.len <= KEYRING_BYTES_MAX &&
+				strlen(etag) <= API_ETAG_BYTES_MAX);
+		}
+		break;
+	case 4:
+		(void)(api_identity(NULL, id, &bytes, NULL) == 0);
+		break;
+	case 5:
+		if (api_recovery_start(NULL, "alice", &recovery, NULL) == 0) {
+			assert(strlen(recovery.recovery) == HEX_LEN(ID_BYTES));
+		}
+		break;
+	default:
+		(void)(api_device_post(NULL, id, bytes_str("x"), &active, NULL) == 0);
+	}
+	buf_release(&bytes);
 }
 
 static void try_vault(unsigned which, const uint8_t id[ID_BYTES])
@@ -152,7 +201,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (size == 0) {
 		return 0;
 	}
-	which = data[0] % 12;
+	which = data[0] < 200 ? data[0] % 12U : 12 + (data[0] - 200U) % 7;
 	said = bytes_of(data + 1, size - 1);
 	asked = 0;
 	if (which < 3) {
@@ -161,6 +210,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		try_vault(which - 3, id);
 	} else if (which < 11) {
 		try_pages(which - 7, id);
+	} else if (which > 11) {
+		try_person(which - 12);
 	} else if (api_list(NULL, "/v1/vaults", CLIENT_AUTH, 1000, &items, NULL) == 0) {
 		assert(json_array_size(items) <= 1000);
 		json_decref(items);
