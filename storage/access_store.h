@@ -84,7 +84,8 @@ KLUIS_MUST_CHECK int access_store_add(struct txn *txn, const struct access_row *
 enum { ACCESS_STEP = 16 };
 KLUIS_MUST_CHECK int access_store_expire(struct txn *txn, const uint8_t user_id[16],
 	uint64_t now_ms, uint64_t hold_until_ms, struct err *e);
-/* The state and the place in the queue, of a user that is being deleted; rows are the caller's. */
+/* The state and the place in the queue, of a user that is being deleted: nobody adds a row any
+ * more; those there are, are the caller's. */
 KLUIS_MUST_CHECK int access_store_forget(struct txn *txn, const uint8_t user_id[16], struct err *e);
 
 #endif

@@ -133,6 +133,7 @@ int deletion_person(
 	}
 	rc = rc != 0 ? rc : deletion_secrets(txn, user_id, e);
 	rc = rc != 0 ? rc : deletion_guards(txn, user_id, e);
+	rc = rc != 0 ? rc : access_store_forget(txn, user_id, e);
 	if (rc != 0) {
 		return rc;
 	}
@@ -238,7 +239,6 @@ int deletion_person_step(struct txn *txn, const uint8_t user_id[16], uint64_t in
 		n += dropped;
 	}
 	if (rc == 0 && n == 0) {
-		rc = access_store_forget(txn, user_id, e);
 		row_delete(txn, &work);
 	}
 	if (rc == 0) {

@@ -6,6 +6,7 @@
 #include "storage/session_store.h"
 #include "storage/row.h"
 #include "storage/upkeep_store.h"
+#include "tests/lib/fixture/check.h"
 #include "tests/unit/raft/lib/person_rig.h"
 
 /* Accounts go, and what operators may do to them; the log that their owners read. */
@@ -132,6 +133,7 @@ static void test_small_steps(void **state)
 	for (unsigned i = 0; i < 60; i++) {
 		w->m.now_ms += EXPIRE_INTERVAL_MS;
 		person_expect(w, &step, 0);
+		assert_int_equal(fixture_check_store(w->m.kv, NULL), 0);
 	}
 	expect_gone(w, &c);
 }

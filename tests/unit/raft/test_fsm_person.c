@@ -177,6 +177,7 @@ static void test_invites(void **state)
 	command.person_register.invite = bytes_of(known, 32);
 	person_expect(w, &command, KLUIS_EFORBIDDEN);
 	person_expect(w, &gone, KLUIS_ENOTFOUND);
+	fixture_person_release(&s);
 	fixture_person_init(&s, 4);
 	command = invite_create(1, 2);
 	person_expect(w, &command, 0);
