@@ -19,7 +19,7 @@ static struct bytes core_key(struct bytes core, unsigned type)
 		unsigned at = wire_u16(&w);
 		struct bytes value = wire_lp32(&w, INPUT_BYTES_MAX);
 
-		if (at == type) {
+		if (at == type && value.len > 0) {
 			return value;
 		}
 	}
