@@ -1,6 +1,7 @@
 """A person of its own making, as docs/format-crypto.md and docs/openapi.yaml say: registration, SRP-6a, keyrings, recovery.
 
 What only the person could open is noise, and no password is stretched. What a node checks is real."""
+import base64
 import hashlib
 import hmac
 import os
@@ -45,6 +46,13 @@ def hkdf(salt, key, info, size):
         out += block
         if len(out) >= size:
             return out[:size]
+
+
+def hotp(secret, counter):
+    """RFC 4226, six digits; secret in base32."""
+    key = base64.b32decode(secret + "=" * (-len(secret) % 8))
+    digest = hmac.digest(key, struct.pack(">Q", counter), "sha1")
+    return f"{(struct.unpack_from('>I', digest, digest[-1] & 15)[0] & 0x7fffffff) % 10**6:06}"
 
 
 class Person(Writer):

@@ -11,7 +11,7 @@ import unittest
 
 import openapi
 from cluster import ROOT, SITES, Cluster, wait_until
-from person import Person
+from person import Person, hotp
 from writer import Vault, Writer, lp32, text
 
 RECEIVER, SENDER = "gro", "ams"
@@ -196,7 +196,7 @@ class Api(unittest.TestCase):
             if path.endswith("/changes"):
                 url += f"?since={lineage}:0"
             auth = operation["x-kluis-auth"]
-            of_person = path.startswith(("/v1/unlock", "/v1/keyring", "/v1/devices", "/v1/account", "/v1/users"))
+            of_person = path.startswith(("/v1/unlock", "/v1/keyring", "/v1/devices", "/v1/account", "/v1/users", "/v1/mfa"))
             token = None if auth in ("none", "admin") else mine if of_person else self.token
             for site in SITES:
                 with self.subTest(path=path, site=site):
@@ -333,6 +333,7 @@ class Api(unittest.TestCase):
         token = self.sign_in(person)["token"]
         self.check_keyring_writes(person, token)
         self.check_device_writes(person)
+        self.check_mfa_writes(person)
         self.check_recovery_writes(person)
         self.check_account_end(person)
 
@@ -369,6 +370,34 @@ class Api(unittest.TestCase):
         self.refuse(412, "precondition-failed", "post", "/v1/devices", body=stale, token=full)
         _, account = self.done(200, "patch", "/v1/account", body=person.policy(0), token=full)
         self.assertEqual(account["policy"], {"no_web_login": False, "device_sig": False})
+
+    def check_mfa_writes(self, person):
+        path, token = "/v1/mfa/", self.sign_in(person)["token"]
+        _, made = self.done(201, "post", path + "hotp", body={"label": "a token"}, token=token)
+        used = iter(range(100))
+        proof = lambda: {"method": "hotp", "code": hotp(made["secret"], next(used))}
+        self.done(200, "post", path + "verify", body={**proof(), "id": made["id"]}, token=token)
+        self.refuse(403, "mfa-required", "post", path + "totp", body={}, token=token)
+        _, totp = self.done(201, "post", path + "totp", body={"proof": proof()}, token=token)
+        _, networks = self.done(201, "post", path + "ip", body={"networks": ["127.0.0.0/8"], "proof": proof()}, token=token)
+        # What a cluster offers only once it is set up for it.
+        for what, body in (("location", {"places": ["NL"]}), ("fido2/challenge", None),
+                           ("fido2", {"handshake": "00" * 16, "client_data": "AAAA", "auth_data": "AAAA"})):
+            got, _, value = self.ask("post", path + what, body=body, token=token)
+            self.assertIn(got, (400, 401, 403), value)
+            self.written.add(("post", path + what))
+        _, start = self.done(200, "post", "/v1/login/start", body=person.password_start())
+        _, session = self.done(200, "post", "/v1/login/finish", body=person.password_finish(start))
+        self.assertEqual((session["level"], session["mfa"]), ("login", ["hotp"]))
+        self.check_problem(self.curl("gro", "/v1/keyring", token=session["token"]), 403, "mfa-required")
+        spent = proof()
+        _, risen = self.done(200, "post", path + "verify", body=spent, token=session["token"])
+        self.assertEqual(risen["level"], "full")
+        self.assertEqual(self.curl("gro", "/v1/keyring", token=session["token"])[0], 200)
+        self.done(204, "delete", path + "{id}", {"id": totp["id"]}, body={}, token=token)
+        self.refuse(401, "unauthenticated", "delete", path + "{id}", {"id": made["id"]}, body={"proof": spent}, token=token)
+        for row in (networks, made):
+            self.done(204, "delete", path + "{id}", {"id": row["id"]}, body={"proof": proof()}, token=token)
 
     def check_recovery_writes(self, person):
         path = "/v1/recovery"
