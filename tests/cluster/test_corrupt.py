@@ -243,6 +243,8 @@ class Corrupt(Victim, unittest.TestCase):
             whole, mode = path.read_bytes(), path.stat().st_mode & 0o777
             path.chmod(0o600)
             for way in (*WAYS, lambda p: p.write_bytes(b"")):
+                if name == "kluisd.ini" and way is flipped:
+                    continue  # One character more or less in a name or an address is another setting.
                 with self.subTest(file=name, way=way.__name__):
                     way(path)
                     path.chmod(mode)

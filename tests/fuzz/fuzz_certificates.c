@@ -80,6 +80,7 @@ static void try_certificate(struct bytes pem)
 static void try_keys(struct bytes pem)
 {
 	static const unsigned algs[] = {KEY_ECDSA_P256, KEY_KEM_P256, KEY_KEM_X25519, KEY_ED25519};
+	int matches;
 
 	for (size_t i = 0; i < ARRAY_SIZE(algs); i++) {
 		_cleanup_(buf_release) struct buf again = BUF_INIT;
@@ -99,7 +100,8 @@ static void try_keys(struct bytes pem)
 		}
 		key_free(key);
 	}
-	assert(pki_key_matches(buf_bytes(&identity(true)->cert_pem), pem, NULL) != 0);
+	matches = pki_key_matches(buf_bytes(&identity(true)->cert_pem), pem, NULL);
+	assert(matches != 0);
 }
 
 /* One spelling for each key. */
