@@ -75,17 +75,20 @@ static void mfa_fail(struct api_call *call, struct mfa_call *m)
 	call_propose(call, &command);
 }
 
-static int mfa_refused(struct api_call *call)
+/* What apply said; a proof that was wrong is told once it was counted. */
+static int mfa_settle(struct api_call *call, struct command_reply *ret_reply)
 {
-	struct command_reply reply;
-	int rc = call_reply(call, &reply);
+	const struct mfa_call *m = call->extra;
+	int rc = call_reply(call, ret_reply);
 
-	if (rc == 0 && reply.number > call->now_ms) {
-		call->problem_retry_ms = reply.number - call->now_ms;
+	if (rc != 0 || !m->failed) {
+		return rc;
 	}
-	return rc != 0 ? rc
-		       : call_fail(call, KLUIS_EUNAUTHENTICATED,
-				 "the code or assertion is wrong, too late or used");
+	if (ret_reply->number > call->now_ms) {
+		call->problem_retry_ms = ret_reply->number - call->now_ms;
+	}
+	return call_fail(
+		call, KLUIS_EUNAUTHENTICATED, "the code or assertion is wrong, too late or used");
 }
 
 /* Looks at the proof. 1: it was wrong, and that is proposed. */
@@ -187,8 +190,7 @@ int mfa_list_read(struct api_call *call)
 		json_decref(items);
 		return rc;
 	}
-	call_list(call, items, bytes_of(NULL, 0));
-	return 0;
+	return call_list_all(call, items);
 }
 
 /* --- FIDO2: challenge ------------------------------------------------------------------------ */
@@ -468,12 +470,8 @@ int mfa_add_applied(struct api_call *call)
 	struct mfa_call *m = call->extra;
 	struct command_reply reply;
 	json_t *body;
-	int rc;
+	int rc = mfa_settle(call, &reply);
 
-	if (m->failed) {
-		return mfa_refused(call);
-	}
-	rc = call_reply(call, &reply);
 	if (rc != 0) {
 		return rc;
 	}
@@ -549,15 +547,10 @@ int mfa_verify_check(struct api_call *call)
 
 int mfa_verify_applied(struct api_call *call)
 {
-	struct mfa_call *m = call->extra;
 	struct command_reply reply;
 	json_t *body;
-	int rc;
+	int rc = mfa_settle(call, &reply);
 
-	if (m->failed) {
-		return mfa_refused(call);
-	}
-	rc = call_reply(call, &reply);
 	if (rc != 0) {
 		return rc;
 	}
@@ -603,14 +596,9 @@ int mfa_remove_check(struct api_call *call)
 
 int mfa_remove_applied(struct api_call *call)
 {
-	struct mfa_call *m = call->extra;
 	struct command_reply reply;
-	int rc;
+	int rc = mfa_settle(call, &reply);
 
-	if (m->failed) {
-		return mfa_refused(call);
-	}
-	rc = call_reply(call, &reply);
 	if (rc == 0) {
 		call_no_content(call);
 	}

@@ -88,7 +88,7 @@ const struct route api_routes[] = {
 		.state = ROUTE_WRITE, .parse = device_revoke_parse, .read = device_revoke_read,
 		.check = device_append_check, .applied = device_revoke_applied},
 
-	{VERB_GET, "/v1/mfa", "mfa_list", ROUTE_SESSION, .state = ROUTE_READ,
+	{VERB_GET, "/v1/mfa", "mfa_list", ROUTE_SESSION, .state = ROUTE_READ, .query = QUERY_LIST,
 		.read = mfa_list_read},
 	{VERB_POST, "/v1/mfa/totp", "mfa_add_totp", ROUTE_SESSION, ROUTE_JSON, JSON_MFA,
 		.state = ROUTE_FRESH, .parse = mfa_totp_parse, .read = mfa_rows_read,

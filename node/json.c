@@ -119,19 +119,27 @@ static bool reader_text(struct json_in *reader, const char *name, struct bytes *
 	return value != NULL;
 }
 
-size_t json_in_texts(
-	struct json_in *reader, const char *name, size_t max, size_t bytes_max, struct buf *to)
+/* The list's size, 1 .. max; 0 after an error. */
+static size_t reader_list(
+	struct json_in *reader, const char *name, size_t max, const json_t **ret_array)
 {
 	const json_t *array = reader_take(reader, name, JSON_ARRAY);
 	size_t n = array == NULL ? 0 : json_array_size(array);
 
-	if (array == NULL) {
-		return 0;
-	}
-	if (n == 0 || n > max) {
+	if (array != NULL && (n == 0 || n > max)) {
 		reader_fail(reader, name, "has too few or too many items");
 		return 0;
 	}
+	*ret_array = array;
+	return n;
+}
+
+size_t json_in_texts(
+	struct json_in *reader, const char *name, size_t max, size_t bytes_max, struct buf *to)
+{
+	const json_t *array = NULL;
+	size_t n = reader_list(reader, name, max, &array);
+
 	for (size_t i = 0; i < n; i++) {
 		const json_t *item = json_array_get(array, i);
 		size_t len = json_string_length(item);
@@ -243,13 +251,9 @@ void json_in_leave(struct json_in *reader, struct json_in *inner)
 
 size_t json_in_objects(struct json_in *reader, const char *name, size_t max)
 {
-	const json_t *array = reader_take(reader, name, JSON_ARRAY);
-	size_t n = array == NULL ? 0 : json_array_size(array);
+	const json_t *array;
 
-	if (array != NULL && (n == 0 || n > max)) {
-		reader_fail(reader, name, "has too few or too many items");
-	}
-	return reader->rc == 0 ? n : 0;
+	return reader_list(reader, name, max, &array);
 }
 
 void json_in_enter_nth(
@@ -269,16 +273,9 @@ void json_in_enter_nth(
 
 size_t json_in_u64s(struct json_in *reader, const char *name, uint64_t *to, size_t max)
 {
-	const json_t *array = reader_take(reader, name, JSON_ARRAY);
-	size_t n = array == NULL ? 0 : json_array_size(array);
+	const json_t *array = NULL;
+	size_t n = reader_list(reader, name, max, &array);
 
-	if (array == NULL) {
-		return 0;
-	}
-	if (n == 0 || n > max) {
-		reader_fail(reader, name, "has too few or too many items");
-		return 0;
-	}
 	for (size_t i = 0; i < n; i++) {
 		const json_t *item = json_array_get(array, i);
 

@@ -67,6 +67,20 @@ static const struct command_option recover_options[] = {
 	{NULL, 0, NULL, NULL},
 };
 
+static const struct command_option mfa_add_options[] = {
+	{"label", 'l', "TEXT", "What to call it in lists"},
+	{"uri-file", 0, "FILE",
+		"Write the app's otpauth:// line to this new file, instead of showing it at the "
+		"terminal; 'mfa confirm' then ends it"},
+	SECRETS_OPTIONS_CODE,
+	{NULL, 0, NULL, NULL},
+};
+
+static const struct command_option mfa_options[] = {
+	SECRETS_OPTIONS_CODE,
+	{NULL, 0, NULL, NULL},
+};
+
 static const struct command_option policy_options[] = {
 	{"no-web-login", 0, "on|off", "Refuse to sign in from a browser"},
 	{"device-only", 0, "on|off", "Refuse to sign in from what is no enrolled device"},
@@ -186,6 +200,20 @@ static const struct command app_commands[] = {
 		"a "
 		"name of 'kluis device list'.",
 		NULL, 1, 1, app_device_revoke},
+	{"mfa list", NULL, "List your second factors", NULL, NULL, 0, 0, app_mfa_list},
+	{"mfa add", "METHOD [NETWORK|PLACE...]", "Turn on a second factor",
+		"METHOD is totp (an authenticator app) or hotp (a token that counts): every login "
+		"then asks for a code. Or ip\nand location, which let logins in only from the "
+		"NETWORKs (192.0.2.0/24) or PLACEs (NL, AS64496, a name of the\ncluster's own "
+		"table) that follow. Where another factor is on, a code of that is asked for, "
+		"too.",
+		mfa_add_options, 1, 33, app_mfa_add},
+	{"mfa confirm", "FACTOR", "Have a new factor count, by its first code",
+		"FACTOR is an id of 'kluis mfa list'.", mfa_options, 1, 1, app_mfa_confirm},
+	{"mfa remove", "FACTOR", "Turn off a second factor",
+		"Asks for a code, unless the factor is pending. FACTOR is an id of 'kluis mfa "
+		"list'.",
+		mfa_options, 1, 1, app_mfa_remove},
 	{"account show", NULL, "Show your account as the cluster has it", NULL, NULL, 0, 0,
 		app_account_show},
 	{"account sheet", "FILE", "Write the emergency sheet to a new file", NULL, NULL, 1, 1,

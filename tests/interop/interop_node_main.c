@@ -11,7 +11,12 @@ static void test_serve(void **state)
 	struct api_node node;
 
 	(void)state;
-	api_node_start(&node);
+	api_node_prepare(&node);
+	node.config.registration = REGISTRATION_OPEN;
+	/* A time that a script knows: it moves a millisecond a command. The first of a TOTP step.
+	 */
+	node.machine.now_ms = 1700000010000;
+	api_node_run(&node);
 	(void)printf("https://127.0.0.1:%u %s\n", api_port(node.api), node.ca_path);
 	(void)fflush(stdout);
 	while (getchar() != EOF) {

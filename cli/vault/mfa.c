@@ -1,0 +1,351 @@
+/* kluis mfa list|add|confirm|remove */
+#include <string.h>
+
+#include "base/file.h"
+#include "base/text.h"
+#include "cli/client/json_reader.h"
+#include "cli/ui/prompt.h"
+#include "cli/vault/app.h"
+#include "cli/vault/secrets.h"
+
+enum { MFA_FACTORS_MAX = 16, MFA_TARGET_MAX = 64 };
+
+static int mfa_factors(struct app *k, json_t **ret_items)
+{
+	return api_list(k->client, "/v1/mfa", CLIENT_AUTH | CLIENT_READ, MFA_FACTORS_MAX, ret_items,
+		&k->inv->err);
+}
+
+/* What is left to say of one method: networks or places, or how codes are made. */
+static void mfa_detail(json_t *item)
+{
+	_cleanup_(buf_release) struct buf text = BUF_INIT;
+	const json_t *list = json_object_get(item, "networks"), *one;
+	const char *algorithm = json_string_value(json_object_get(item, "algorithm"));
+	size_t i;
+
+	list = list == NULL ? json_object_get(item, "places") : list;
+	json_array_foreach(list, i, one)
+	{
+		buf_printf(&text, "%s%s", i == 0 ? "" : " ",
+			json_is_string(one) ? json_string_value(one) : "?");
+	}
+	if (algorithm != NULL) {
+		buf_printf(&text, "%s, %d digits", algorithm,
+			(int)json_integer_value(json_object_get(item, "digits")));
+	}
+	(void)json_object_set_new(item, "detail", json_string(buf_str(&text)));
+}
+
+static int mfa_list_body(struct app *k)
+{
+	static const struct output_column columns[] = {{"id", "FACTOR", OUTPUT_TEXT},
+		{"method", "METHOD", OUTPUT_TEXT}, {"label", "LABEL", OUTPUT_TEXT},
+		{"created", "SINCE", OUTPUT_TIME}, {"pending", "PENDING", OUTPUT_TEXT},
+		{"detail", "DETAIL", OUTPUT_TEXT}};
+	_cleanup_(json_dropp) json_t *items = NULL;
+	int rc = mfa_factors(k, &items);
+	json_t *item;
+	size_t i;
+
+	if (rc != 0) {
+		return rc;
+	}
+	if (k->inv->out.format == OUTPUT_TABLE) {
+		json_array_foreach(items, i, item)
+		{
+			mfa_detail(item);
+		}
+	}
+	output_rows(&k->inv->out, columns, ARRAY_SIZE(columns), items);
+	return 0;
+}
+
+int app_mfa_list(struct invocation *inv)
+{
+	return app_run(inv, mfa_list_body);
+}
+
+/* The method of a factor of codes that counts, other than `but`; NULL: none, or none of codes. */
+static const char *mfa_proving(const json_t *items)
+{
+	const json_t *item;
+	size_t i;
+
+	json_array_foreach(items, i, item)
+	{
+		const char *method = json_string_value(json_object_get(item, "method"));
+
+		if (method != NULL && !json_is_true(json_object_get(item, "pending")) &&
+			(strcmp(method, "totp") == 0 || strcmp(method, "hotp") == 0)) {
+			return method;
+		}
+	}
+	return NULL;
+}
+
+/* What 401 means here: the session is fine, the code is not. */
+static int mfa_said(struct app *k, int rc)
+{
+	return rc == KLUIS_EUNAUTHENTICATED
+		       ? err_set(&k->inv->err, rc, "the code is wrong, too late or used")
+		       : rc;
+}
+
+static int mfa_code(struct invocation *inv, const char *method, const char *id, json_t **ret_proof)
+{
+	_cleanup_(prompt_secret_release) struct buf code = BUF_INIT;
+	int rc = secrets_code(inv, method, &code);
+
+	if (rc == 0) {
+		*ret_proof = json_pack(
+			"{s:s, s:s, s:s*}", "method", method, "code", buf_str(&code), "id", id);
+	}
+	return rc;
+}
+
+/* Sends it; where the account has a factor that counts, once more with a code of that. */
+static int mfa_send(
+	struct app *k, const char *verb, const char *target, json_t *body, json_t **ret_answer)
+{
+	struct invocation *inv = k->inv;
+	_cleanup_(json_dropp) json_t *items = NULL, *request = body;
+	json_t *proof = NULL;
+	const char *method;
+	int rc = api_json(k->client, verb, target, json_deep_copy(request), CLIENT_AUTH, ret_answer,
+		&inv->err);
+
+	if (rc != KLUIS_EMFA) {
+		return rc;
+	}
+	inv->err = (struct err){0};
+	rc = mfa_factors(k, &items);
+	if (rc != 0) {
+		return rc;
+	}
+	method = mfa_proving(items);
+	if (method == NULL) {
+		return err_set(&inv->err, KLUIS_EMFA,
+			"a proof by a second factor is needed that this program cannot give");
+	}
+	rc = mfa_code(inv, method, NULL, &proof);
+	if (rc != 0) {
+		return rc;
+	}
+	(void)json_object_set_new(request, "proof", proof);
+	rc = api_json(k->client, verb, target, json_deep_copy(request), CLIENT_AUTH | CLIENT_ONCE,
+		ret_answer, &inv->err);
+	return mfa_said(k, rc);
+}
+
+static void mfa_print(struct app *k, const char *id, const char *method, const char *state)
+{
+	static const struct output_column columns[] = {{"id", "Factor", OUTPUT_TEXT},
+		{"method", "Method", OUTPUT_TEXT}, {"state", "State", OUTPUT_TEXT}};
+	_cleanup_(json_dropp) json_t *record =
+		json_pack("{s:s, s:s, s:s}", "id", id, "method", method, "state", state);
+
+	output_record(&k->inv->out, columns, ARRAY_SIZE(columns), record);
+}
+
+static int mfa_verify(struct app *k, const char *method, const char *id)
+{
+	json_t *proof = NULL;
+	int rc = mfa_code(k->inv, method, id, &proof);
+
+	rc = rc != 0 ? rc
+		     : api_json(k->client, "POST", "/v1/mfa/verify", proof,
+			       CLIENT_AUTH | CLIENT_ONCE, NULL, &k->inv->err);
+	return mfa_said(k, rc);
+}
+
+/* The seed goes where only the person sees it: a new file, or the terminal. */
+static int mfa_show(struct app *k, const char *uri)
+{
+	const char *file = invocation_value(k->inv, "uri-file");
+	_cleanup_(prompt_secret_release) struct buf text = BUF_INIT;
+
+	buf_reserve(&text, strlen(uri) + 128);
+	if (file != NULL) {
+		buf_printf(&text, "%s\n", uri);
+		return file_create(file, buf_bytes(&text), 0600, &k->inv->err);
+	}
+	buf_printf(
+		&text, "For the authenticator app (as a QR code, or its 'secret'):\n  %s\n", uri);
+	return prompt_show(buf_str(&text), &k->inv->err);
+}
+
+static int mfa_enrolled(struct app *k, const char *method, json_t *answer)
+{
+	struct json_reader r = json_reader_of(answer);
+	const char *id = json_reader_string(&r, "id"), *uri = json_reader_string(&r, "uri");
+	int rc = json_reader_end(&r, "second factor", &k->inv->err);
+
+	rc = rc != 0 ? rc : mfa_show(k, uri);
+	if (rc != 0) {
+		return rc;
+	}
+	if (invocation_value(k->inv, "uri-file") != NULL) {
+		output_note(&k->inv->out,
+			"It counts from its first code on: 'kluis mfa confirm %s'.", id);
+		mfa_print(k, id, method, "pending");
+		return 0;
+	}
+	rc = mfa_verify(k, method, id);
+	if (rc == 0) {
+		mfa_print(k, id, method, "active");
+	}
+	return rc;
+}
+
+/* Found out before the seed is made: it is shown once. */
+static int mfa_outlet(struct app *k)
+{
+	const char *file = invocation_value(k->inv, "uri-file");
+
+	if (file == NULL && !prompt_possible()) {
+		return err_set(&k->inv->err, KLUIS_EINVAL,
+			"no terminal to show the seed at: say --uri-file");
+	}
+	return file != NULL && file_exists(file)
+		       ? err_set(&k->inv->err, KLUIS_EEXIST, "'%s' is there already", file)
+		       : 0;
+}
+
+static json_t *mfa_label(struct invocation *inv)
+{
+	return json_pack("{s:s*}", "label", invocation_value(inv, "label"));
+}
+
+static int mfa_add_codes(struct app *k, const char *method)
+{
+	_cleanup_(json_dropp) json_t *answer = NULL;
+	char target[MFA_TARGET_MAX];
+	int rc = mfa_outlet(k);
+
+	(void)snprintf(target, sizeof target, "/v1/mfa/%s", method);
+	rc = rc != 0 ? rc : mfa_send(k, "POST", target, mfa_label(k->inv), &answer);
+	return rc != 0 ? rc : mfa_enrolled(k, method, answer);
+}
+
+static int mfa_add_list(struct app *k, const char *method, const char *member)
+{
+	_cleanup_(json_dropp) json_t *answer = NULL;
+	json_t *body = mfa_label(k->inv), *list = json_array();
+	char target[MFA_TARGET_MAX];
+	struct json_reader r;
+	const char *id;
+	int rc;
+
+	for (size_t i = 1; i < k->inv->n_args; i++) {
+		(void)json_array_append_new(list, json_string(k->inv->args[i]));
+	}
+	(void)json_object_set_new(body, member, list);
+	(void)snprintf(target, sizeof target, "/v1/mfa/%s", method);
+	rc = mfa_send(k, "POST", target, body, &answer);
+	if (rc != 0) {
+		return rc;
+	}
+	r = json_reader_of(answer);
+	id = json_reader_string(&r, "id");
+	rc = json_reader_end(&r, "second factor", &k->inv->err);
+	if (rc == 0) {
+		mfa_print(k, id, method, "active");
+	}
+	return rc;
+}
+
+static int mfa_add_body(struct app *k)
+{
+	struct invocation *inv = k->inv;
+	const char *method = inv->args[0];
+	bool codes = strcmp(method, "totp") == 0 || strcmp(method, "hotp") == 0;
+	bool lists = strcmp(method, "ip") == 0 || strcmp(method, "location") == 0;
+
+	if (!codes && !lists) {
+		return err_set(&inv->err, KLUIS_EINVAL,
+			"'%s' is none of totp, hotp, ip and location", method);
+	}
+	if (codes != (inv->n_args == 1)) {
+		return err_set(&inv->err, KLUIS_EINVAL, "%s",
+			codes ? "totp and hotp take nothing behind them"
+			      : "say which networks or places");
+	}
+	return codes ? mfa_add_codes(k, method)
+		     : mfa_add_list(k, method, strcmp(method, "ip") == 0 ? "networks" : "places");
+}
+
+int app_mfa_add(struct invocation *inv)
+{
+	return app_run(inv, mfa_add_body);
+}
+
+/* The factor of this id, in items; NULL with the error set. */
+static const json_t *mfa_find(struct app *k, const json_t *items, const char *id)
+{
+	const json_t *item;
+	size_t i;
+
+	json_array_foreach(items, i, item)
+	{
+		const char *its = json_string_value(json_object_get(item, "id"));
+
+		if (its != NULL && strcmp(its, id) == 0) {
+			return item;
+		}
+	}
+	(void)err_set(&k->inv->err, KLUIS_ENOTFOUND, "no second factor '%s'", id);
+	return NULL;
+}
+
+static int mfa_confirm_body(struct app *k)
+{
+	_cleanup_(json_dropp) json_t *items = NULL;
+	const json_t *item;
+	const char *method, *id = k->inv->args[0];
+	int rc = mfa_factors(k, &items);
+
+	if (rc != 0) {
+		return rc;
+	}
+	item = mfa_find(k, items, id);
+	if (item == NULL) {
+		return KLUIS_ENOTFOUND;
+	}
+	method = json_string_value(json_object_get(item, "method"));
+	if (method == NULL || (strcmp(method, "totp") != 0 && strcmp(method, "hotp") != 0)) {
+		return err_set(&k->inv->err, KLUIS_EINVAL, "'%s' is not confirmed by a code", id);
+	}
+	rc = mfa_verify(k, method, id);
+	if (rc == 0) {
+		mfa_print(k, id, method, "active");
+	}
+	return rc;
+}
+
+int app_mfa_confirm(struct invocation *inv)
+{
+	return app_run(inv, mfa_confirm_body);
+}
+
+static int mfa_remove_body(struct app *k)
+{
+	const char *id = k->inv->args[0];
+	_cleanup_(json_dropp) json_t *items = NULL;
+	char target[MFA_TARGET_MAX];
+	int rc = mfa_factors(k, &items);
+
+	if (rc != 0) {
+		return rc;
+	}
+	if (mfa_find(k, items, id) == NULL) {
+		return KLUIS_ENOTFOUND;
+	}
+	(void)snprintf(target, sizeof target, "/v1/mfa/%.32s", id);
+	return mfa_send(k, "DELETE", target, json_object(), NULL);
+}
+
+int app_mfa_remove(struct invocation *inv)
+{
+	return app_run(inv, mfa_remove_body);
+}
