@@ -1,0 +1,91 @@
+"""People at a running cluster: each with profiles on devices, a password in a file, and an agent for each profile."""
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+
+PASSWORD = "four quiet horses walk home"
+
+
+class Device:
+    """One profile of a person. Commands give (exit code, what they printed as JSON, what they said)."""
+
+    def __init__(self, person, name):
+        self.person, self.name = person, name
+        self.profile = person.top / f"profile-{name}"
+
+    def run(self, *words, code=0, timeout=120):
+        command = [str(self.person.kluis), "--profile", str(self.profile), "-o", "json", *map(str, words)]
+        # In a session of its own: without a terminal, as a script has none.
+        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, start_new_session=True, stdin=subprocess.DEVNULL)
+        if code is not None and done.returncode != code:
+            raise AssertionError(f"{' '.join(command)}: {done.returncode}, not {code}\n{done.stdout}\n{done.stderr}")
+        try:
+            return json.loads(done.stdout) if done.stdout else None
+        except json.JSONDecodeError:
+            return done.stdout
+
+    def first_contact(self):
+        return ["--name", self.person.name, "--endpoints", ",".join(self.person.endpoints), "--ca", self.person.ca, "--device", self.name]
+
+    def login(self, *words, fresh=False, code=0, password=None):
+        contact = [*self.first_contact(), "--account-key-file", self.person.sheet] if fresh else []
+        return self.run("login", *contact, "--password-file", password or self.person.password, *words, code=code)
+
+    def state(self):
+        return self.run("agent", "status")["state"]
+
+    def devices(self):
+        """Of the account: id -> (name, state)."""
+        return {row["id"]: (row["name"], row["state"]) for row in self.run("device", "list")["items"]}
+
+    def put(self, text, place, code=0):
+        source = self.person.top / "in"
+        source.write_text(text)
+        self.run("put", source, place, code=code)
+
+    def cat(self, place, code=0):
+        # Not JSON: the file as it is.
+        command = [str(self.person.kluis), "--profile", str(self.profile), "cat", place]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, start_new_session=True, stdin=subprocess.DEVNULL)
+        if done.returncode != code:
+            raise AssertionError(f"{' '.join(command)}: {done.returncode}, not {code}\n{done.stderr}")
+        return done.stdout
+
+
+class Person:
+    def __init__(self, kluis, top, name, endpoints, ca, password=PASSWORD):
+        self.kluis, self.name, self.endpoints, self.ca = kluis, name, endpoints, str(ca)
+        self.top = pathlib.Path(top) / name
+        self.top.mkdir()
+        self.password, self.sheet, self.recovery = self.secret("password", password), self.top / "sheet", self.top / "recovery"
+        self.devices, self.invitation = [], []
+
+    def secret(self, name, text):
+        path = self.top / name
+        path.write_text(text + "\n")
+        path.chmod(0o600)
+        return path
+
+    def device(self, name):
+        device = Device(self, name)
+        self.devices.append(device)
+        return device
+
+    def register(self, name, *words, code=0):
+        """Registers on a new device; gives that."""
+        device = self.device(name)
+        device.run("register", *device.first_contact(), "--password-file", self.password, "--sheet", self.sheet, "--recovery-file", self.recovery,
+                   *self.invitation, *words, code=code)
+        return device
+
+    def close(self):
+        """No agent is left behind."""
+        for device in self.devices:
+            device.run("agent", "stop", code=None)
+        shutil.rmtree(self.top, ignore_errors=True)
+
+    def account_key(self):
+        line = next(line for line in self.sheet.read_text().splitlines() if line.startswith("Account key:"))
+        return line.split(":", 1)[1].strip()

@@ -1,0 +1,159 @@
+#!/usr/bin/env python3
+"""Two people and their devices at six real nodes: register, sign in, share a vault between devices, change the password, lose a device, recover."""
+import os
+import unittest
+
+from cluster import SITES, Cluster, wait_until
+from people import PASSWORD, Person
+
+ALICE_2, ALICE_3 = "eleven paper boats in the bay", "a kettle of fog and violins"
+
+
+class People(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.cluster = c = Cluster()
+        c.__enter__()
+        cls.addClassCleanup(c.__exit__)
+
+    def person(self, name, password=PASSWORD):
+        c = self.cluster
+        person = Person(c.kluis, c.top, name, [c.url(s) for s in SITES], c.dir / "pki" / "provider-ca.pem", password)
+        self.addCleanup(person.close)
+        # As quickstart makes a cluster, who registers was invited.
+        invitation = person.top / "invitation"
+        c.ctl("ams", "invite", "create", "--note", name, "--token-file", str(invitation))
+        person.invitation = ["--invite-file", invitation]
+        return person
+
+    def kept_by_nodes(self):
+        """All bytes that the six nodes keep and log."""
+        for site in SITES:
+            for path in self.cluster.site_dir(site).rglob("*"):
+                if path.is_file() and not path.is_symlink():
+                    yield path, path.read_bytes()
+
+    def test_two_devices(self):
+        alice = self.person("alice")
+        one = alice.register("one")
+        self.assertEqual(one.state(), "unlocked")
+        for path in (alice.sheet, alice.recovery):
+            self.assertEqual(path.stat().st_mode & 0o777, 0o600)
+        one.run("vault", "create", "home")
+        one.put("written by one", "home:/a")
+
+        # Without the sheet a thief of the password does not get in; with it, the device reads, and waits.
+        two = alice.device("two")
+        two.run("login", *two.first_contact(), "--password-file", alice.password, code=2)
+        self.assertEqual(two.login(fresh=True)["device"], "pending")
+        self.assertEqual(two.cat("home:/a"), "written by one")
+        two.put("written by two", "home:/b", code=12)
+        waiting = [device for device, (name, state) in one.devices().items() if state == "pending"]
+        self.assertEqual(len(waiting), 1)
+        one.run("device", "approve", waiting[0], code=2)  # Nobody could be asked.
+        one.run("device", "approve", waiting[0], "--yes")
+        self.assertEqual(two.login()["device"], "active")
+        self.assertEqual({name: state for name, state in one.devices().values()}, {"one": "active", "two": "active"})
+        two.put("written by two", "home:/b")
+        self.assertEqual(one.cat("home:/b"), "written by two")
+
+        # Nodes go and come: who was signed in still is.
+        for site in SITES[:2]:
+            self.cluster.kill(site)
+        one.put("with four sites", "home:/c")
+        for site in SITES[:2]:
+            self.cluster.start(site)
+        self.assertEqual(two.cat("home:/c"), "with four sites")
+
+        # The agent: locked, it gives nothing; asked anew it does.
+        two.run("agent", "lock")
+        two.cat("home:/a", code=12)
+        two.login()
+        self.assertEqual(two.cat("home:/a"), "written by one")
+
+        # A new password ends the other device's session, and the old password and code.
+        old_recovery = alice.recovery.read_text()
+        second = alice.secret("password2", ALICE_2)
+        alice.recovery.unlink()
+        one.run("passwd", "--password-file", alice.password, "--new-password-file", second, "--recovery-file", alice.recovery)
+        self.assertNotEqual(alice.recovery.read_text(), old_recovery)
+        two.cat("home:/a", code=12)
+        two.login(code=12)
+        alice.password = second
+        self.assertEqual(two.login()["device"], "active")
+        two.put("after the change", "home:/d")
+        self.assertEqual(one.cat("home:/d"), "after the change")
+
+        # A device is lost.
+        lost = next(device for device, (name, _) in one.devices().items() if name == "two")
+        one.run("device", "revoke", "two", "--yes")
+        self.assertEqual(one.devices()[lost], ("two", "revoked"))
+        two.put("by the thief", "home:/e", code=12)
+        one.put("without two", "home:/e")
+        self.assertEqual(one.cat("home:/d"), "after the change")
+
+        # The password is forgotten: the old code does nothing, the new one does.
+        third = alice.secret("password3", ALICE_3)
+        old = alice.secret("old-recovery", old_recovery.strip())
+        recovered = alice.top / "recovery3"
+        one.run("recover", "--old-code-file", old, "--new-password-file", third, "--recovery-file", recovered, code=12)
+        self.assertFalse(recovered.exists())
+        one.run("recover", "--old-code-file", alice.recovery, "--new-password-file", third, "--recovery-file", recovered)
+        one.login(code=12)
+        alice.password = third
+        one.login()
+        self.assertEqual(one.cat("home:/e"), "without two")
+        one.run("logout")
+        self.assertEqual(one.state(), "none")
+        one.cat("home:/a", code=12)
+
+        secrets = [PASSWORD, ALICE_2, ALICE_3, alice.account_key(), recovered.read_text().strip(), alice.recovery.read_text().strip(),
+                   "written by one", "after the change"]
+        for path, data in self.kept_by_nodes():
+            for secret in secrets:
+                self.assertNotIn(secret.encode(), data, f"{path} has '{secret[:8]}...'")
+
+    def test_two_people(self):
+        bob, carol = self.person("bob"), self.person("carol", password="seven lamps along the quay")
+        b, c = bob.register("desk"), carol.register("desk")
+        b.run("vault", "create", "home")
+        c.run("vault", "create", "home")
+        b.put("of bob", "home:/x")
+        c.cat("home:/x", code=10)
+        # The same number at both, and once compared it is known.
+        mine, theirs = b.run("contact", "verify", "carol", "--yes"), c.run("contact", "verify", "bob", "--yes")
+        self.assertRegex(mine["safety_number"], r"^([0-9]{5} ){11}[0-9]{5}$")
+        self.assertEqual(mine["safety_number"], theirs["safety_number"])
+        self.assertFalse(mine["verified"])
+        self.assertTrue(b.run("contact", "verify", "carol")["verified"])
+        b.run("contact", "verify", "nobody", code=10)
+        # Passwords that anybody would try are not taken.
+        again = self.person("dave", password="password1234")
+        again.register("desk", code=2)
+        self.assertFalse(again.recovery.exists())
+        self.assertEqual(b.run("account", "show")["user"], "bob")
+        events = [row["event"] for row in b.run("account", "log")["items"]]
+        self.assertTrue(events)
+        b.run("logout")
+        b.cat("home:/x", code=12)
+        b.login()
+        self.assertEqual(b.cat("home:/x"), "of bob")
+
+    def test_name_is_taken(self):
+        erin = self.person("erin")
+        erin.register("desk")
+        # Not by an invitation that was used, nor by another one under a name that was given, nor without.
+        other = Person(self.cluster.kluis, erin.top, "frank", erin.endpoints, erin.ca)
+        other.invitation = erin.invitation
+        other.register("desk", code=12)
+        other.invitation = []
+        other.register("desk", code=12)
+        (erin.top / "twin").mkdir()
+        twin = Person(self.cluster.kluis, erin.top / "twin", "erin", erin.endpoints, erin.ca)
+        twin.invitation = self.person("grace").invitation
+        twin.register("desk", code=11)
+        self.assertFalse(other.recovery.exists() or twin.recovery.exists())
+
+
+if __name__ == "__main__":
+    unittest.main()
