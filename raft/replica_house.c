@@ -434,7 +434,6 @@ void replica_house(struct replica *r)
 	if (atomic_load(&r->quarantined)) {
 		house_hand_over(r);
 	}
-	house_transfers(r);
 	cluster_clock_tick(r);
 	replica_members_tick(r);
 	catch_up_tick(r);
@@ -442,4 +441,5 @@ void replica_house(struct replica *r)
 	checkpoint_tick(r);
 	replica_peers_update(r);
 	replica_status_update(r);
+	house_transfers(r); /* Who asked for one may ask next who leads. */
 }

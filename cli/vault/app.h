@@ -22,6 +22,8 @@ struct app {
  * restored state. body must be able to run twice. */
 int app_run(struct invocation *inv, int (*body)(struct app *k));
 int app_run_with(struct invocation *inv, int (*body)(struct app *k), void *arg);
+/* After KLUIS_ELINEAGE: shows the record and asks. 0: accepted, what failed can be tried again. */
+KLUIS_MUST_CHECK int app_restored(struct app *k);
 /* --profile, KLUIS_PROFILE, XDG_DATA_HOME/kluis or ~/.local/share/kluis; the caller frees it. NULL
  * with inv->err set. */
 char *app_profile_dir(struct invocation *inv);

@@ -202,7 +202,7 @@ static void restore_show(const struct app *k, const struct vault_restore *restor
 		"stored after that snapshot is gone from the cluster.\n");
 }
 
-static int app_restored(struct app *k)
+int app_restored(struct app *k)
 {
 	struct invocation *inv = k->inv;
 	struct err lineage = inv->err;

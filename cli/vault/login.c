@@ -228,9 +228,13 @@ static int recover_run(struct signin *s, struct outlet *outlet)
 	buf_reserve(&code, RECOVERY_TYPED_BYTES_MAX + 2);
 	rc = prompt_secret("Recovery code: ", invocation_value(inv, "old-code-file"),
 		invocation_value(inv, "old-code-fd"), RECOVERY_TYPED_BYTES_MAX, &code, &inv->err);
-	rc = rc != 0 ? rc
-		     : account_recover(
-			       s->profile, s->client, buf_bytes(&code), &s->login, &inv->err);
+	if (rc != 0) {
+		return rc;
+	}
+	rc = account_recover(s->profile, s->client, buf_bytes(&code), &s->login, &inv->err);
+	if (signin_restored(s, &rc)) {
+		rc = account_recover(s->profile, s->client, buf_bytes(&code), &s->login, &inv->err);
+	}
 	rc = rc != 0 ? rc : signin_factor(s);
 	rc = rc != 0 ? rc : secrets_new_password(inv, "new-", &password);
 	if (rc != 0) {

@@ -108,11 +108,33 @@ static int signin_refused(struct signin *s, int rc)
 		       : rc;
 }
 
+bool signin_restored(struct signin *s, int *rc)
+{
+	struct app k = {.inv = s->inv, .profile = s->profile, .client = s->client};
+
+	if (*rc != KLUIS_ELINEAGE || s->fresh) {
+		return false;
+	}
+	*rc = app_restored(&k);
+	return *rc == 0;
+}
+
+static int signin_login(struct signin *s, struct bytes account_key)
+{
+	struct progress progress;
+	int rc;
+
+	progress_init_waiting(&progress, &s->inv->out, "sign in");
+	rc = account_login(s->profile, s->client, buf_bytes(&s->password), account_key, &s->login,
+		&s->inv->err);
+	progress_release(&progress);
+	return rc;
+}
+
 int signin_password(struct signin *s)
 {
 	struct invocation *inv = s->inv;
 	_cleanup_(secret_release) struct secret account_key = SECRET_INIT;
-	struct progress progress;
 	int rc = s->profile->person->account_key.len > 0 ? 0
 							 : secrets_account_key(inv, &account_key);
 
@@ -121,10 +143,10 @@ int signin_password(struct signin *s)
 	if (rc != 0) {
 		return rc;
 	}
-	progress_init_waiting(&progress, &inv->out, "sign in");
-	rc = account_login(s->profile, s->client, buf_bytes(&s->password),
-		secret_bytes(&account_key), &s->login, &inv->err);
-	progress_release(&progress);
+	rc = signin_login(s, secret_bytes(&account_key));
+	if (signin_restored(s, &rc)) {
+		rc = signin_login(s, secret_bytes(&account_key));
+	}
 	return signin_refused(s, rc);
 }
 

@@ -20,6 +20,11 @@ def flipped(path):
         flip(path, offset)
 
 
+def flipped_everywhere(path):
+    for offset in range(0, path.stat().st_size, 512):
+        flip(path, offset)
+
+
 def zeroed(path):
     size = path.stat().st_size
     with open(path, "r+b") as file:
@@ -135,7 +140,7 @@ class Corrupt(Victim, unittest.TestCase):
                 paths = sorted((self.data / "db").glob(pattern))
                 self.assertTrue(paths, "nothing to damage")
                 for path in paths:
-                    flipped(path)
+                    flipped_everywhere(path)  # Whichever block is read next.
                 self.read_all(VICTIM, False)
                 self.keep(os.urandom(5000))
                 c.wait_log(VICTIM, mark, "op=store state=damaged", 60)

@@ -266,6 +266,19 @@ static int transfer(struct replica_rig *rig, unsigned node, uint64_t to)
 	return req.rc;
 }
 
+/* Whom they agree on once that is not `than` any more: what they say of it is a copy, made some
+ * times a second. */
+static unsigned led_by_another(struct replica_rig *rig, unsigned than)
+{
+	unsigned leader = replica_rig_leader(rig);
+
+	for (unsigned waited = 0; leader == than && waited < RIG_WAIT_MS; waited += 20) {
+		replica_rig_run(rig, 20);
+		leader = replica_rig_leader(rig);
+	}
+	return leader;
+}
+
 static void test_leadership_is_handed_over(void **state)
 {
 	struct fixture_client c;
@@ -279,10 +292,10 @@ static void test_leadership_is_handed_over(void **state)
 	assert_int_equal(transfer(&rig, to, 0), KLUIS_ENOTLEADER);
 	assert_int_equal(transfer(&rig, leader, 77), KLUIS_EINVAL);
 	assert_int_equal(transfer(&rig, leader, to + 1), 0);
-	assert_int_equal(replica_rig_leader(&rig), to);
+	assert_int_equal(led_by_another(&rig, leader), to);
 	/* A stop that hands over: the others have a leader at once. */
 	replica_rig_stop(&rig, to, 3000);
-	assert_int_not_equal(replica_rig_leader(&rig), to);
+	assert_int_not_equal(led_by_another(&rig, to), to);
 	assert_int_equal(stage(&rig, leader, &c, 12, 1, 2000), 0);
 	replica_rig_release(&rig);
 }
