@@ -116,8 +116,10 @@ class Corrupt(Victim, unittest.TestCase):
     # --- the store ---
 
     def test_store_of_a_stopped_node(self):
-        for pattern, way in (*((table, way) for table in ("*.sst", "*.blob") for way in WAYS), ("MANIFEST-*", zeroed), ("MANIFEST-*", cut),
-                             ("CURRENT", flipped), ("OPTIONS-*", zeroed)):
+        cases = [("*.sst", zeroed), ("*.blob", flipped), ("MANIFEST-*", cut), ("CURRENT", flipped)]
+        if os.environ.get("KLUIS_CORRUPT_ALL"):  # A rebuild each: for the night.
+            cases += [("*.sst", flipped), ("*.sst", cut), ("*.blob", zeroed), ("*.blob", cut), ("MANIFEST-*", zeroed), ("OPTIONS-*", zeroed)]
+        for pattern, way in cases:
             with self.subTest(pattern=pattern, way=way.__name__):
                 self.cluster.stop(VICTIM)
                 paths = sorted((self.data / "db").glob(pattern))

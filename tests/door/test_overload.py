@@ -50,7 +50,9 @@ class Overload(unittest.TestCase):
             # What was taken in before a disk or a core was suddenly slower; it is told that nobody knows.
             self.assertLess(flood.get("504", 0), 0.01 * flood["arrived"], "answers came too late")
             self.assertEqual(flood["lost"], 0, "connections broke")
-            self.assertLess(flood["unsent"], 0.05 * flood["arrived"], "the generator did not keep up: the machine is too busy")
+            # The generator shares the machine: what it did send has to be far more than can be done.
+            sent = flood["arrived"] - flood["unsent"]
+            self.assertGreater(sent, 2 * capacity * SECONDS, "the generator did not keep up: the machine is too busy")
             refused = flood.get("429", 0) + flood.get("503", 0)
             self.assertGreater(refused, 0.2 * flood["arrived"], "nothing was refused: this was no overload")
             self.assertGreater(done(flood), 0.4 * capacity * SECONDS, "it does less work than when it is left alone")
