@@ -379,7 +379,7 @@ static void test_idle(void **state)
 {
 	struct process *p = *state;
 
-	start(p, 50);
+	start(p, 1000);
 	assert_int_equal(unlock(p), 0);
 	assert_int_equal(ended(p->pid), 0);
 	p->pid = 0;
