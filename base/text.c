@@ -105,32 +105,31 @@ void base64_append(struct buf *b, struct bytes bytes)
 	b->len += BASE64_LEN(bytes.len);
 }
 
-static int base64_value(char c)
+static int base64_value(uint8_t c)
 {
 	const char *at = c == 0 ? NULL : strchr(base64_digits, c);
 
 	return at == NULL ? -1 : (int)(at - base64_digits);
 }
 
-int base64_decode(struct bytes text, size_t max, struct buf *to)
+/* Digits of `width` bits to the bytes they make, whose number the caller has found to be possible;
+ * *to as it was after a failure. */
+static int text_decode(struct bytes text, unsigned width, int (*digit)(uint8_t c), struct buf *to)
 {
 	size_t before = to->len;
 	uint32_t bits = 0;
-	int have = 0;
+	unsigned have = 0;
 
-	if (text.len % 4 == 1 ||
-		text.len / 4 * 3 + (text.len % 4 == 0 ? 0 : text.len % 4 - 1) > max) {
-		return KLUIS_EINVAL;
-	}
+	buf_reserve(to, text.len * width / 8); /* At once: secrets pass here. */
 	for (size_t i = 0; i < text.len; i++) {
-		int value = base64_value((char)text.data[i]);
+		int value = digit(text.data[i]);
 
 		if (value < 0) {
 			to->len = before;
 			return KLUIS_EINVAL;
 		}
-		bits = bits << 6 | (uint32_t)value;
-		have += 6;
+		bits = bits << width | (uint32_t)value;
+		have += width;
 		if (have >= 8) {
 			have -= 8;
 			*buf_extend(to, 1) = (uint8_t)(bits >> have);
@@ -142,6 +141,15 @@ int base64_decode(struct bytes text, size_t max, struct buf *to)
 		return KLUIS_EINVAL;
 	}
 	return 0;
+}
+
+int base64_decode(struct bytes text, size_t max, struct buf *to)
+{
+	if (text.len % 4 == 1 ||
+		text.len / 4 * 3 + (text.len % 4 == 0 ? 0 : text.len % 4 - 1) > max) {
+		return KLUIS_EINVAL;
+	}
+	return text_decode(text, 6, base64_value, to);
 }
 
 int base64_decode_exact(struct bytes text, void *to, size_t len)
@@ -181,34 +189,12 @@ static int base32_value(uint8_t c)
 
 int base32_decode(struct bytes text, size_t max, struct buf *to)
 {
-	size_t before = to->len, spare = text.len % 8;
-	uint32_t bits = 0;
-	unsigned have = 0;
+	size_t spare = text.len % 8;
 
 	if (spare == 1 || spare == 3 || spare == 6 || text.len / 8 * 5 + spare * 5 / 8 > max) {
 		return KLUIS_EINVAL;
 	}
-	buf_reserve(to, text.len / 8 * 5 + spare * 5 / 8);
-	for (size_t i = 0; i < text.len; i++) {
-		int value = base32_value(text.data[i]);
-
-		if (value < 0) {
-			to->len = before;
-			return KLUIS_EINVAL;
-		}
-		bits = bits << 5 | (uint32_t)value;
-		have += 5;
-		if (have >= 8) {
-			have -= 8;
-			*buf_extend(to, 1) = (uint8_t)(bits >> have);
-			bits &= (1U << have) - 1;
-		}
-	}
-	if (bits != 0) { /* One value, one spelling. */
-		to->len = before;
-		return KLUIS_EINVAL;
-	}
-	return 0;
+	return text_decode(text, 5, base32_value, to);
 }
 
 int u64_parse(struct bytes text, uint64_t max, uint64_t *ret_value)

@@ -386,14 +386,6 @@ static int turn_entry(struct turn *turn)
 	return err_set(&turn->err, KLUIS_ENOTFOUND, "the keyring has no such entry");
 }
 
-static int place_compare(const void *a, const void *b)
-{
-	const struct ring_place *one = a, *other = b;
-	int order = memcmp(one->object_id, other->object_id, ID_BYTES);
-
-	return order != 0 ? order : (one->epoch > other->epoch) - (one->epoch < other->epoch);
-}
-
 static int turn_places(struct turn *turn)
 {
 	const struct store *store = turn->store;
@@ -405,7 +397,7 @@ static int turn_places(struct turn *turn)
 			places[n++] = store->entries[i].place;
 		}
 	}
-	qsort(places, n, sizeof *places, place_compare);
+	qsort(places, n, sizeof *places, ring_place_compare);
 	turn->places = places;
 	turn->answer.n_places = n;
 	return 0;

@@ -41,7 +41,7 @@ int ring_change_object(const uint8_t user_id[ID_BYTES], struct bytes krk, struct
 	return rc != 0 ? rc : keyring_seal(&keyring, unix_ms, &random_system, ret_object, e);
 }
 
-static int place_compare(const void *a, const void *b)
+int ring_place_compare(const void *a, const void *b)
 {
 	const struct ring_place *one = a, *other = b;
 	int order = memcmp(one->object_id, other->object_id, ID_BYTES);
@@ -63,7 +63,7 @@ void ring_places(
 			places[n++].epoch = entry->epoch;
 		}
 	}
-	qsort(places, n, sizeof *places, place_compare);
+	qsort(places, n, sizeof *places, ring_place_compare);
 	*ret_places = places;
 	*ret_n = n;
 }

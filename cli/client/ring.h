@@ -52,6 +52,8 @@ KLUIS_MUST_CHECK int ring_open(struct bytes object, const uint8_t user_id[ID_BYT
 KLUIS_MUST_CHECK int ring_change_object(const uint8_t user_id[ID_BYTES], struct bytes krk,
 	struct bytes object, const struct ring_change *changes, size_t n, uint64_t unix_ms,
 	struct buf *ret_object, struct err *e);
+/* For qsort() of struct ring_place: the order of `list`. */
+int ring_place_compare(const void *a, const void *b);
 /* The places of one type in an open keyring, as `list` gives them. */
 void ring_places(const struct keyring *keyring, unsigned type, struct ring_place **ret_places,
 	size_t *ret_n);

@@ -58,6 +58,17 @@ json_int_t answer_number(struct answer *answer, const char *name)
 	return json_integer_value(value);
 }
 
+void answer_expect(struct answer answer, int status, const char *code)
+{
+	if (answer.status != status) {
+		fail_msg("%d, wanted %d: %s", answer.status, status, buf_str(&answer.body));
+	}
+	if (code != NULL) {
+		assert_string_equal(answer_text(&answer, "code"), code);
+	}
+	answer_release(&answer);
+}
+
 static uint64_t deadline(void)
 {
 	return clock_monotonic_ms(&clock_system) + WAIT_MS;

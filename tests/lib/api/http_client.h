@@ -19,6 +19,9 @@ const char *answer_field(struct answer *answer, const char *name);
 /* A member of the JSON body; fails the test when there is none. */
 const char *answer_text(struct answer *answer, const char *name);
 json_int_t answer_number(struct answer *answer, const char *name);
+/* Fails the test unless it has this status and, where code is not NULL, this `code`; releases it.
+ */
+void answer_expect(struct answer answer, int status, const char *code);
 
 struct http_client {
 	struct tls_client *tls;

@@ -54,17 +54,6 @@ static int teardown(void **state)
 	return 0;
 }
 
-static void expect(struct answer answer, int status, const char *code)
-{
-	if (answer.status != status) {
-		fail_msg("%d, wanted %d: %s", answer.status, status, buf_str(&answer.body));
-	}
-	if (code != NULL) {
-		assert_string_equal(answer_text(&answer, "code"), code);
-	}
-	answer_release(&answer);
-}
-
 static struct answer ask(struct http_client *http, const char *verb, const char *target)
 {
 	return http_client_call(http, verb, target, "", bytes_of(NULL, 0));
@@ -86,8 +75,8 @@ static void expect_register(struct fixture *f, struct account_client *c, const c
 	_cleanup_(buf_release) struct buf body = BUF_INIT;
 
 	account_client_registration(c, token, &body);
-	expect(http_client_json(&f->http, "POST", "/v1/register", "", buf_str(&body)), status,
-		code);
+	answer_expect(http_client_json(&f->http, "POST", "/v1/register", "", buf_str(&body)),
+		status, code);
 }
 
 static void register_alice(struct fixture *f)
@@ -100,7 +89,7 @@ static void register_alice(struct fixture *f)
 
 static void log_in(struct fixture *f, bool with_device)
 {
-	expect(account_client_login(&f->alice, &f->http, with_device), 200, NULL);
+	answer_expect(account_client_login(&f->alice, &f->http, with_device), 200, NULL);
 }
 
 static void test_invites(void **state)
@@ -126,8 +115,8 @@ static void test_invites(void **state)
 	expect_register(f, &f->alice, token, 202, NULL);
 	invite(f, "{}", token, id);
 	(void)snprintf(target, sizeof target, "/v1/sys/invites/%s", id);
-	expect(ask(&f->admin, "DELETE", target), 204, NULL);
-	expect(ask(&f->admin, "DELETE", target), 404, "not-found");
+	answer_expect(ask(&f->admin, "DELETE", target), 204, NULL);
+	answer_expect(ask(&f->admin, "DELETE", target), 404, "not-found");
 	expect_register(f, &bob, token, 403, "forbidden");
 	/* Late. */
 	invite(f, "{\"hours\":1}", token, id);
@@ -191,7 +180,7 @@ static void test_devices(void **state)
 	log_in(f, false);
 	add_statement(f, id, sign, hpke, "phone", &asked);
 	asked.data[asked.len - 1] ^= 1;
-	expect(send_statement(f, "POST", "/v1/devices", &asked), 400, "invalid");
+	answer_expect(send_statement(f, "POST", "/v1/devices", &asked), 400, "invalid");
 	asked.data[asked.len - 1] ^= 1;
 	for (unsigned i = 0; i < 2; i++) {
 		expect_state(send_statement(f, "POST", "/v1/devices", &asked), 202, "pending");
@@ -202,25 +191,25 @@ static void test_devices(void **state)
 	/* Not by itself, and not for other keys than those that wait. */
 	(void)snprintf(target, sizeof target, "/v1/devices/%s/approve", hex);
 	add_statement(f, id, sign, hpke, "her phone", &approved);
-	expect(send_statement(f, "POST", target, &approved), 403, "forbidden");
+	answer_expect(send_statement(f, "POST", target, &approved), 403, "forbidden");
 	log_in(f, true);
 	add_statement(f, id, others, hpke, "phone", &other);
-	expect(send_statement(f, "POST", target, &other), 400, "invalid");
+	answer_expect(send_statement(f, "POST", target, &other), 400, "invalid");
 	for (unsigned i = 0; i < 2; i++) {
 		expect_state(send_statement(f, "POST", target, &approved), 200, "active");
 	}
 	append(f, buf_bytes(&approved));
 	/* A statement made before that is not the next one any more. */
-	expect(send_statement(f, "POST", "/v1/devices", &other), 412, "precondition-failed");
+	answer_expect(send_statement(f, "POST", "/v1/devices", &other), 412, "precondition-failed");
 	identity_body_revoke(&body, id, NULL, 0);
 	assert_int_equal(identity_make(&f->identity, IDENTITY_DEVICE_REVOKE, buf_bytes(&body),
 				 f->alice.person.signing, 4000, &revoked, &e),
 		0);
 	(void)snprintf(target, sizeof target, "/v1/devices/%032d", 8);
-	expect(send_statement(f, "DELETE", target, &revoked), 400, "invalid");
+	answer_expect(send_statement(f, "DELETE", target, &revoked), 400, "invalid");
 	(void)snprintf(target, sizeof target, "/v1/devices/%s", hex);
 	for (unsigned i = 0; i < 2; i++) {
-		expect(send_statement(f, "DELETE", target, &revoked), 204, NULL);
+		answer_expect(send_statement(f, "DELETE", target, &revoked), 204, NULL);
 	}
 	append(f, buf_bytes(&revoked));
 	answer = ask(&f->http, "GET", "/v1/devices");
@@ -244,8 +233,8 @@ static void test_device_refused(void **state)
 	log_in(f, false);
 	add_statement(f, id, f->alice.person.device, f->alice.person.transfer, "x", &asked);
 	expect_state(send_statement(f, "POST", "/v1/devices", &asked), 202, "pending");
-	expect(ask(&f->http, "POST", target), 204, NULL);
-	expect(ask(&f->http, "POST", target), 404, "not-found");
+	answer_expect(ask(&f->http, "POST", target), 204, NULL);
+	answer_expect(ask(&f->http, "POST", target), 404, "not-found");
 }
 
 /* --- account --- */
@@ -277,7 +266,7 @@ static void test_policy(void **state)
 		json_object_get(json_object_get(answer.json, "policy"), "no_web_login")));
 	answer_release(&answer);
 	append(f, buf_bytes(&statement));
-	expect(account_client_login(&f->alice, &f->http, false), 403, "forbidden");
+	answer_expect(account_client_login(&f->alice, &f->http, false), 403, "forbidden");
 	log_in(f, true);
 }
 
@@ -312,8 +301,8 @@ static void test_account(void **state)
 	assert_string_equal(answer_text(&answer, "head_hash"), target);
 	assert_int_equal(json_array_size(json_object_get(answer.json, "transfer")), 1);
 	answer_release(&answer);
-	expect(ask(&f->http, "GET", "/v1/users/nobody"), 404, "not-found");
-	expect(ask(&f->http, "GET", "/v1/users/Alice"), 400, "invalid");
+	answer_expect(ask(&f->http, "GET", "/v1/users/nobody"), 404, "not-found");
+	answer_expect(ask(&f->http, "GET", "/v1/users/Alice"), 400, "invalid");
 	hex_encode(bytes_of(f->alice.person.user_id, 16), hex);
 	(void)snprintf(target, sizeof target, "/v1/users/%s/identity?limit=1", hex);
 	answer = ask(&f->http, "GET", target);
@@ -333,13 +322,13 @@ static void test_delete(void **state)
 	memcpy(kept, f->http.token, sizeof kept);
 	f->node.machine.now_ms += 5 * 60 * 1000 + 1000;
 	invite(f, "{}", token, id); /* Cluster time moves with a command. */
-	expect(ask(&f->http, "DELETE", "/v1/account"), 403, "forbidden");
+	answer_expect(ask(&f->http, "DELETE", "/v1/account"), 403, "forbidden");
 	log_in(f, true);
-	expect(ask(&f->http, "DELETE", "/v1/account"), 204, NULL);
-	expect(ask(&f->http, "GET", "/v1/account"), 401, "unauthenticated");
+	answer_expect(ask(&f->http, "DELETE", "/v1/account"), 204, NULL);
+	answer_expect(ask(&f->http, "GET", "/v1/account"), 401, "unauthenticated");
 	memcpy(f->http.token, kept, sizeof kept);
-	expect(ask(&f->http, "GET", "/v1/account"), 401, "unauthenticated");
-	expect(account_client_login(&f->alice, &f->http, false), 401, "unauthenticated");
+	answer_expect(ask(&f->http, "GET", "/v1/account"), 401, "unauthenticated");
+	answer_expect(account_client_login(&f->alice, &f->http, false), 401, "unauthenticated");
 	/* The name is never given again. */
 	account_client_release(&f->alice);
 	account_client_init(&f->alice, &f->node, "alice");
@@ -362,23 +351,23 @@ static void test_operators(void **state)
 	answer = ask(&f->admin, "GET", "/v1/sys/users/alice/sessions");
 	assert_int_equal(json_array_size(json_object_get(answer.json, "items")), 1);
 	answer_release(&answer);
-	expect(ask(&f->admin, "DELETE", "/v1/sys/users/alice/sessions"), 204, NULL);
-	expect(ask(&f->http, "GET", "/v1/account"), 401, "unauthenticated");
+	answer_expect(ask(&f->admin, "DELETE", "/v1/sys/users/alice/sessions"), 204, NULL);
+	answer_expect(ask(&f->http, "GET", "/v1/account"), 401, "unauthenticated");
 	log_in(f, true);
-	expect(ask(&f->admin, "POST", "/v1/sys/users/alice/disable"), 204, NULL);
-	expect(ask(&f->http, "GET", "/v1/account"), 401, "unauthenticated");
-	expect(account_client_login(&f->alice, &f->http, true), 401, "unauthenticated");
-	expect(ask(&f->admin, "POST", "/v1/sys/users/alice/enable"), 204, NULL);
+	answer_expect(ask(&f->admin, "POST", "/v1/sys/users/alice/disable"), 204, NULL);
+	answer_expect(ask(&f->http, "GET", "/v1/account"), 401, "unauthenticated");
+	answer_expect(account_client_login(&f->alice, &f->http, true), 401, "unauthenticated");
+	answer_expect(ask(&f->admin, "POST", "/v1/sys/users/alice/enable"), 204, NULL);
 	log_in(f, true);
-	expect(http_client_json(&f->admin, "POST", "/v1/sys/users/alice/quota", "",
-		       "{\"vaults_max\":1,\"vault_pages_max\":5}"),
+	answer_expect(http_client_json(&f->admin, "POST", "/v1/sys/users/alice/quota", "",
+			      "{\"vaults_max\":1,\"vault_pages_max\":5}"),
 		200, NULL);
 	answer = ask(&f->admin, "GET", "/v1/sys/users/alice");
 	assert_int_equal(answer_number(&answer, "vaults_max"), 1);
 	answer_release(&answer);
-	expect(ask(&f->admin, "POST", "/v1/sys/users/nobody/disable"), 404, "not-found");
-	expect(ask(&f->admin, "POST", "/v1/sys/users/alice/delete"), 204, NULL);
-	expect(ask(&f->admin, "GET", "/v1/sys/users/alice"), 410, "gone");
+	answer_expect(ask(&f->admin, "POST", "/v1/sys/users/nobody/disable"), 404, "not-found");
+	answer_expect(ask(&f->admin, "POST", "/v1/sys/users/alice/delete"), 204, NULL);
+	answer_expect(ask(&f->admin, "GET", "/v1/sys/users/alice"), 410, "gone");
 	answer = ask(&f->admin, "GET", "/v1/sys/users");
 	assert_non_null(strstr(buf_str(&answer.body), "\"deleted\""));
 	answer_release(&answer);

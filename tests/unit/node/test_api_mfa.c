@@ -77,21 +77,10 @@ static struct answer post(struct fixture *f, const char *target, struct buf *bod
 	return http_client_json(&f->http, "POST", target, "", buf_str(body));
 }
 
-static void expect(struct answer answer, int status, const char *code)
-{
-	if (answer.status != status) {
-		fail_msg("%d, wanted %d: %s", answer.status, status, buf_str(&answer.body));
-	}
-	if (code != NULL) {
-		assert_string_equal(answer_text(&answer, "code"), code);
-	}
-	answer_release(&answer);
-}
-
 static void expect_post(
 	struct fixture *f, const char *target, const char *body, int status, const char *code)
 {
-	expect(http_client_json(&f->http, "POST", target, "", body), status, code);
+	answer_expect(http_client_json(&f->http, "POST", target, "", body), status, code);
 }
 
 /* A login that reaches this level; the methods still to be proven, or "". */
@@ -157,7 +146,7 @@ static void enrol_totp(struct fixture *f)
 {
 	log_in(f, "full", "");
 	enrol(f, "/v1/mfa/totp", "{\"label\":\"phone\"}");
-	expect(prove(f, "totp", true, STEP_NOW - 1), 200, NULL);
+	answer_expect(prove(f, "totp", true, STEP_NOW - 1), 200, NULL);
 }
 
 static void test_totp(void **state)
@@ -171,18 +160,18 @@ static void test_totp(void **state)
 	assert_int_equal(f->secret.len, OTP_SECRET_BYTES);
 	/* Pending, it counts for nothing. */
 	log_in(f, "full", "");
-	expect(prove(f, "totp", false, STEP_NOW), 409, "conflict");
-	expect(prove(f, "totp", true, STEP_NOW + 100), 401, "unauthenticated");
-	expect(prove(f, "totp", true, STEP_NOW - 1), 200, NULL);
+	answer_expect(prove(f, "totp", false, STEP_NOW), 409, "conflict");
+	answer_expect(prove(f, "totp", true, STEP_NOW + 100), 401, "unauthenticated");
+	answer_expect(prove(f, "totp", true, STEP_NOW - 1), 200, NULL);
 	/* The session that proved it stays full; the next login asks. */
-	expect(prove(f, "totp", true, STEP_NOW), 404, "not-found");
+	answer_expect(prove(f, "totp", true, STEP_NOW), 404, "not-found");
 	log_in(f, "login", "totp");
-	expect(http_client_call(&f->http, "GET", "/v1/mfa", "", bytes_of(NULL, 0)), 403,
+	answer_expect(http_client_call(&f->http, "GET", "/v1/mfa", "", bytes_of(NULL, 0)), 403,
 		"mfa-required");
-	expect(http_client_call(&f->http, "GET", "/v1/keyring", "", bytes_of(NULL, 0)), 403,
+	answer_expect(http_client_call(&f->http, "GET", "/v1/keyring", "", bytes_of(NULL, 0)), 403,
 		"mfa-required");
 	/* The step of the enrolment is spent. */
-	expect(prove(f, "totp", false, STEP_NOW - 1), 401, "unauthenticated");
+	answer_expect(prove(f, "totp", false, STEP_NOW - 1), 401, "unauthenticated");
 	answer = prove(f, "totp", false, STEP_NOW);
 	assert_int_equal(answer.status, 200);
 	assert_string_equal(answer_text(&answer, "level"), "full");
@@ -204,10 +193,10 @@ static void test_replay(void **state)
 
 	enrol_totp(f);
 	log_in(f, "login", "totp");
-	expect(prove(f, "totp", false, STEP_NOW), 200, NULL);
+	answer_expect(prove(f, "totp", false, STEP_NOW), 200, NULL);
 	log_in(f, "login", "totp");
-	expect(prove(f, "totp", false, STEP_NOW), 401, "unauthenticated");
-	expect(prove(f, "totp", false, STEP_NOW + 1), 200, NULL);
+	answer_expect(prove(f, "totp", false, STEP_NOW), 401, "unauthenticated");
+	answer_expect(prove(f, "totp", false, STEP_NOW + 1), 200, NULL);
 }
 
 /* Ten failures are free, then even the right code waits; there is no lock-out. */
@@ -219,7 +208,7 @@ static void test_delay(void **state)
 	enrol_totp(f);
 	log_in(f, "login", "totp");
 	for (int i = 0; i < 10; i++) {
-		expect(prove(f, "totp", false, STEP_NOW + 100), 401, NULL);
+		answer_expect(prove(f, "totp", false, STEP_NOW + 100), 401, NULL);
 	}
 	answer = prove(f, "totp", false, STEP_NOW);
 	assert_int_equal(answer.status, 429);
@@ -236,15 +225,15 @@ static void test_hotp(void **state)
 	log_in(f, "full", "");
 	/* A token with a seed of its own, at its seventh code. */
 	enrol(f, "/v1/mfa/hotp", "{\"secret\":\"GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ\",\"counter\":7}");
-	expect(prove(f, "hotp", true, 6), 401, "unauthenticated");
-	expect(prove(f, "hotp", true, 7), 200, NULL);
+	answer_expect(prove(f, "hotp", true, 6), 401, "unauthenticated");
+	answer_expect(prove(f, "hotp", true, 7), 200, NULL);
 	log_in(f, "login", "hotp");
-	expect(prove(f, "hotp", false, 7), 401, "unauthenticated");
-	expect(prove(f, "hotp", false, 8 + OTP_LOOK_AHEAD + 1), 401, "unauthenticated");
-	expect(prove(f, "hotp", false, 8 + OTP_LOOK_AHEAD), 200, NULL);
+	answer_expect(prove(f, "hotp", false, 7), 401, "unauthenticated");
+	answer_expect(prove(f, "hotp", false, 8 + OTP_LOOK_AHEAD + 1), 401, "unauthenticated");
+	answer_expect(prove(f, "hotp", false, 8 + OTP_LOOK_AHEAD), 200, NULL);
 	log_in(f, "login", "hotp");
-	expect(prove(f, "hotp", false, 8 + OTP_LOOK_AHEAD), 401, "unauthenticated");
-	expect(prove(f, "hotp", false, 9 + OTP_LOOK_AHEAD), 200, NULL);
+	answer_expect(prove(f, "hotp", false, 8 + OTP_LOOK_AHEAD), 401, "unauthenticated");
+	answer_expect(prove(f, "hotp", false, 9 + OTP_LOOK_AHEAD), 200, NULL);
 }
 
 /* A second one, and taking one away, need a fresh proof. */
@@ -256,20 +245,21 @@ static void test_remove(void **state)
 	enrol_totp(f);
 	buf_printf(&target, "/v1/mfa/%s", f->id);
 	expect_post(f, "/v1/mfa/totp", "{}", 403, "mfa-required");
-	expect(http_client_json(&f->http, "DELETE", buf_str(&target), "", "{}"), 403,
+	answer_expect(http_client_json(&f->http, "DELETE", buf_str(&target), "", "{}"), 403,
 		"mfa-required");
 	buf_printf(&body, "{\"proof\":");
 	code_body(f, "totp", false, STEP_NOW + 50, &body);
 	buf_append(&body, "}", 1);
-	expect(http_client_json(&f->http, "DELETE", buf_str(&target), "", buf_str(&body)), 401,
-		"unauthenticated");
+	answer_expect(http_client_json(&f->http, "DELETE", buf_str(&target), "", buf_str(&body)),
+		401, "unauthenticated");
 	buf_clear(&body);
 	buf_printf(&body, "{\"proof\":");
 	code_body(f, "totp", false, STEP_NOW, &body);
 	buf_append(&body, "}", 1);
-	expect(http_client_json(&f->http, "DELETE", buf_str(&target), "", buf_str(&body)), 204,
-		NULL);
-	expect(http_client_json(&f->http, "DELETE", buf_str(&target), "", "{}"), 404, "not-found");
+	answer_expect(http_client_json(&f->http, "DELETE", buf_str(&target), "", buf_str(&body)),
+		204, NULL);
+	answer_expect(
+		http_client_json(&f->http, "DELETE", buf_str(&target), "", "{}"), 404, "not-found");
 	log_in(f, "full", "");
 }
 
@@ -282,7 +272,7 @@ static void test_remove_pending(void **state)
 	log_in(f, "full", "");
 	enrol(f, "/v1/mfa/totp", "{}");
 	buf_printf(&target, "/v1/mfa/%s", f->id);
-	expect(http_client_json(&f->http, "DELETE", buf_str(&target), "", "{}"), 204, NULL);
+	answer_expect(http_client_json(&f->http, "DELETE", buf_str(&target), "", "{}"), 204, NULL);
 }
 
 static void test_bad_bodies(void **state)
@@ -400,7 +390,7 @@ static void enrol_key(struct fixture *f)
 	answer_release(&answer);
 	log_in(f, "full", ""); /* Pending. */
 	ask(f, &asked);
-	expect(assertion(f, &asked, f->id), 200, NULL);
+	answer_expect(assertion(f, &asked, f->id), 200, NULL);
 	log_in(f, "login", "fido2");
 }
 
@@ -418,12 +408,12 @@ static void test_fido(void **state)
 	answer_release(&answer);
 	/* A challenge is worth one answer, and an answer is of its challenge. */
 	log_in(f, "login", "fido2");
-	expect(assertion(f, &asked, NULL), 401, "unauthenticated");
+	answer_expect(assertion(f, &asked, NULL), 401, "unauthenticated");
 	ask(f, &again);
 	memcpy(asked.handshake, again.handshake, sizeof asked.handshake);
-	expect(assertion(f, &asked, NULL), 401, "unauthenticated");
+	answer_expect(assertion(f, &asked, NULL), 401, "unauthenticated");
 	ask(f, &again);
-	expect(assertion(f, &again, NULL), 200, NULL);
+	answer_expect(assertion(f, &again, NULL), 200, NULL);
 }
 
 /* signCount must grow: an older copy of the key is refused (WebAuthn 7.2 step 21). */
@@ -435,17 +425,17 @@ static void test_fido_count(void **state)
 	enrol_key(f);
 	f->key.count = 100;
 	ask(f, &asked);
-	expect(assertion(f, &asked, NULL), 200, NULL);
+	answer_expect(assertion(f, &asked, NULL), 200, NULL);
 	log_in(f, "login", "fido2");
 	f->key.count = 100;
 	ask(f, &asked);
-	expect(assertion(f, &asked, NULL), 401, "unauthenticated");
+	answer_expect(assertion(f, &asked, NULL), 401, "unauthenticated");
 	f->key.count = 0;
 	ask(f, &asked);
-	expect(assertion(f, &asked, NULL), 401, "unauthenticated");
+	answer_expect(assertion(f, &asked, NULL), 401, "unauthenticated");
 	f->key.count = 101;
 	ask(f, &asked);
-	expect(assertion(f, &asked, NULL), 200, NULL);
+	answer_expect(assertion(f, &asked, NULL), 200, NULL);
 }
 
 /* One that does not count at all stays usable. */
@@ -459,7 +449,7 @@ static void test_fido_no_count(void **state)
 	enrol_key(f);
 	for (int i = 0; i < 2; i++) {
 		ask(f, &asked);
-		expect(assertion(f, &asked, NULL), 200, NULL);
+		answer_expect(assertion(f, &asked, NULL), 200, NULL);
 		log_in(f, "login", "fido2");
 	}
 }
@@ -475,26 +465,26 @@ static void test_fido_refused(void **state)
 	log_in(f, "full", "");
 	ask(f, &asked);
 	f->key.origin = "https://evil.example";
-	expect(create(f, &asked), 400, "invalid");
+	answer_expect(create(f, &asked), 400, "invalid");
 	f->key.origin = origin;
-	expect(create(f, &asked), 401, "unauthenticated"); /* The challenge is used. */
+	answer_expect(create(f, &asked), 401, "unauthenticated"); /* The challenge is used. */
 	enrol_key(f);
 	f->key.rp_id = "evil.example";
 	ask(f, &asked);
-	expect(assertion(f, &asked, NULL), 401, "unauthenticated");
+	answer_expect(assertion(f, &asked, NULL), 401, "unauthenticated");
 	f->key.rp_id = rp_id;
 	/* The challenge of somebody else's session. */
 	account_client_init(&mallory, &f->node, "mallory");
 	api_node_connect(&f->node, "http/1.1", &other);
 	account_client_register(&mallory, &other);
-	expect(account_client_login(&mallory, &other, false), 200, NULL);
+	answer_expect(account_client_login(&mallory, &other, false), 200, NULL);
 	(void)snprintf(token, sizeof token, "%s", f->http.token);
 	(void)snprintf(f->http.token, sizeof f->http.token, "%s", other.token);
 	ask(f, &asked);
 	(void)snprintf(f->http.token, sizeof f->http.token, "%s", token);
-	expect(assertion(f, &asked, NULL), 401, "unauthenticated");
+	answer_expect(assertion(f, &asked, NULL), 401, "unauthenticated");
 	ask(f, &asked);
-	expect(assertion(f, &asked, NULL), 200, NULL);
+	answer_expect(assertion(f, &asked, NULL), 200, NULL);
 	http_client_release(&other);
 	account_client_release(&mallory);
 }

@@ -44,20 +44,9 @@ static struct answer get(struct fixture *f, const char *target)
 	return http_client_call(&f->http, "GET", target, "", bytes_of(NULL, 0));
 }
 
-static void expect(struct answer answer, int status, const char *code)
-{
-	if (answer.status != status) {
-		fail_msg("%d, wanted %d: %s", answer.status, status, buf_str(&answer.body));
-	}
-	if (code != NULL) {
-		assert_string_equal(answer_text(&answer, "code"), code);
-	}
-	answer_release(&answer);
-}
-
 static void expect_get(struct fixture *f, const char *target, int status, const char *code)
 {
-	expect(get(f, target), status, code);
+	answer_expect(get(f, target), status, code);
 }
 
 static void log_in(struct fixture *f, bool with_device)
@@ -89,11 +78,11 @@ static void test_register(void **state)
 	account_client_register(&f->alice, &f->http);
 	account_client_init(&impostor, &f->node, "alice");
 	account_client_registration(&impostor, NULL, &other);
-	expect(post(f, "/v1/register", &other), 409, "conflict");
+	answer_expect(post(f, "/v1/register", &other), 409, "conflict");
 	account_client_release(&impostor);
 	account_client_registration(&f->alice, NULL, &body);
 	buf_append(&body, ",", 1);
-	expect(post(f, "/v1/register", &body), 400, "invalid");
+	answer_expect(post(f, "/v1/register", &body), 400, "invalid");
 }
 
 /* Each row changes one thing of a good registration. */
@@ -140,7 +129,7 @@ static void test_register_refused(void **state)
 		}
 		answer_release(&answer);
 	}
-	expect(post(f, "/v1/register", &good), 202, NULL);
+	answer_expect(post(f, "/v1/register", &good), 202, NULL);
 	account_client_release(&carol);
 }
 
@@ -178,7 +167,8 @@ static void test_login(void **state)
 	assert_int_equal(answer.status, 200);
 	assert_non_null(strstr(buf_str(&answer.body), session));
 	answer_release(&answer);
-	expect(http_client_call(&f->http, "POST", "/v1/logout", "", bytes_of(NULL, 0)), 204, NULL);
+	answer_expect(
+		http_client_call(&f->http, "POST", "/v1/logout", "", bytes_of(NULL, 0)), 204, NULL);
 	expect_get(f, "/v1/sessions", 401, "unauthenticated");
 }
 
@@ -188,7 +178,7 @@ static void send_finish(struct fixture *f, struct answer *start, const uint8_t m
 	_cleanup_(buf_release) struct buf body = BUF_INIT;
 
 	account_client_finish_body(&f->alice, start, m1, device, &body);
-	expect(post(f, "/v1/login/finish", &body), status, code);
+	answer_expect(post(f, "/v1/login/finish", &body), status, code);
 }
 
 /* A handshake is worth one answer, right or wrong. */
@@ -218,7 +208,7 @@ static void start_with(
 	buf_printf(&body, "{\"user\":\"%s\",\"group\":%u,\"A\":\"", user, group);
 	base64_append(&body, a_public);
 	buf_printf(&body, "\"}");
-	expect(post(f, "/v1/login/start", &body), status, status == 400 ? "invalid" : NULL);
+	answer_expect(post(f, "/v1/login/start", &body), status, status == 400 ? "invalid" : NULL);
 }
 
 /* A mod N = 0, A = N, another length: refused before any work, for known and unknown alike. */
@@ -293,7 +283,7 @@ static void test_unknown_user(void **state)
 		assert_int_equal(start[i].status, 200);
 		account_client_m1(&nobody, srp, &start[i], m1);
 		account_client_finish_body(&f->alice, &start[i], m1, NULL, &body);
-		expect(post(f, "/v1/login/finish", &body), 401, "unauthenticated");
+		answer_expect(post(f, "/v1/login/finish", &body), 401, "unauthenticated");
 	}
 	assert_int_equal(start[0].body.len, start[1].body.len);
 	for (size_t i = 0; i < ARRAY_SIZE(members); i++) {
@@ -335,7 +325,7 @@ static void test_guard(void **state)
 		answer_release(&start);
 	}
 	log_in(f, true);
-	expect(account_client_login(&f->alice, &f->http, false), 429, "rate-limited");
+	answer_expect(account_client_login(&f->alice, &f->http, false), 429, "rate-limited");
 }
 
 /* Another's device, a revoked-looking signature, a device without one. */
@@ -373,12 +363,12 @@ static void test_bare(void **state)
 	buf_printf(&body, "\",\"head\":\"");
 	base64_append(&body, buf_bytes(&head));
 	buf_printf(&body, "\"}");
-	expect(http_client_json(
-		       &f->http, "POST", "/v1/vaults", "Idempotency-Key: a\r\n", buf_str(&body)),
+	answer_expect(http_client_json(&f->http, "POST", "/v1/vaults", "Idempotency-Key: a\r\n",
+			      buf_str(&body)),
 		403, "forbidden");
 	log_in(f, true);
-	expect(http_client_json(
-		       &f->http, "POST", "/v1/vaults", "Idempotency-Key: a\r\n", buf_str(&body)),
+	answer_expect(http_client_json(&f->http, "POST", "/v1/vaults", "Idempotency-Key: a\r\n",
+			      buf_str(&body)),
 		201, NULL);
 }
 
@@ -482,19 +472,19 @@ static void test_keyring(void **state)
 	(void)snprintf(etag, sizeof etag, "%s", answer_field(&answer, "etag"));
 	answer_release(&answer);
 	/* A session without a device writes nothing. */
-	expect(put_keyring(f, buf_bytes(&next), etag), 403, "forbidden");
+	answer_expect(put_keyring(f, buf_bytes(&next), etag), 403, "forbidden");
 	log_in(f, true);
-	expect(put_keyring(f, buf_bytes(&next), NULL), 428, "precondition-required");
-	expect(put_keyring(f, buf_bytes(&next), "\"9-0123456789abcdef\""), 412,
+	answer_expect(put_keyring(f, buf_bytes(&next), NULL), 428, "precondition-required");
+	answer_expect(put_keyring(f, buf_bytes(&next), "\"9-0123456789abcdef\""), 412,
 		"precondition-failed");
 	next.data[next.len - 1] ^= 1; /* The tag is the owner's to check. */
 	next.data[4] ^= 1;
-	expect(put_keyring(f, buf_bytes(&next), etag), 400, NULL);
+	answer_expect(put_keyring(f, buf_bytes(&next), etag), 400, NULL);
 	next.data[4] ^= 1;
-	expect(put_keyring(f, bytes_of(next.data, next.len - 1), etag), 400, "invalid");
+	answer_expect(put_keyring(f, bytes_of(next.data, next.len - 1), etag), 400, "invalid");
 	(void)buf_extend(&large, KEYRING_BYTES_MAX + 1);
 	memset(large.data, 0, large.len);
-	expect(put_keyring(f, buf_bytes(&large), etag), 413, "too-large");
+	answer_expect(put_keyring(f, buf_bytes(&large), etag), 413, "too-large");
 	http_client_release(&f->http);
 	api_node_connect(&f->node, "http/1.1", &f->http);
 	log_in(f, true);
@@ -506,7 +496,7 @@ static void test_keyring(void **state)
 	}
 	/* Stale: made for revision 1, as the first was. */
 	next_keyring(c, &stale);
-	expect(put_keyring(f, buf_bytes(&stale), etag), 412, "precondition-failed");
+	answer_expect(put_keyring(f, buf_bytes(&stale), etag), 412, "precondition-failed");
 	keyring_sealed(&c->keyring, buf_bytes(&next));
 	answer = get(f, "/v1/keyring/versions");
 	assert_int_equal(answer.status, 200);
@@ -533,10 +523,10 @@ static void test_keyring_slots(void **state)
 	answer_release(&answer);
 	next_keyring(c, &next);
 	next.data[KEYRING_HEADER_BYTES + KEYRING_SLOT_FIXED_BYTES] ^= 1;
-	expect(put_keyring(f, buf_bytes(&next), etag), 400, "invalid");
+	answer_expect(put_keyring(f, buf_bytes(&next), etag), 400, "invalid");
 	assert_int_equal(keyring_drop_slots(&c->keyring, KEYRING_SLOT_RECOVERY, NULL), 1);
 	next_keyring(c, &next);
-	expect(put_keyring(f, buf_bytes(&next), etag), 400, "invalid");
+	answer_expect(put_keyring(f, buf_bytes(&next), etag), 400, "invalid");
 }
 
 /* --- the password --- */
@@ -565,10 +555,10 @@ static void test_password(void **state)
 	memcpy(f->http.token, other, sizeof other);
 	expect_get(f, "/v1/keyring", 401, "unauthenticated");
 	/* The old password is no password any more, the new one is. */
-	expect(account_client_login(&before, &f->http, true), 401, "unauthenticated");
+	answer_expect(account_client_login(&before, &f->http, true), 401, "unauthenticated");
 	log_in(f, false);
 	account_client_change(&f->alice, &early);
-	expect(post(f, "/v1/password", &early), 403, "forbidden"); /* No device. */
+	answer_expect(post(f, "/v1/password", &early), 403, "forbidden"); /* No device. */
 }
 
 /* A password that changed between start and finish: the handshake is of the old one. */
@@ -585,7 +575,7 @@ static void test_password_between(void **state)
 	start = account_client_start(&before, &f->http, &srp);
 	account_client_m1(&before, srp, &start, m1);
 	account_client_change(&f->alice, &body);
-	expect(post(f, "/v1/password", &body), 200, NULL);
+	answer_expect(post(f, "/v1/password", &body), 200, NULL);
 	send_finish(f, &start, m1, NULL, 401, "unauthenticated");
 	answer_release(&start);
 }
@@ -606,7 +596,7 @@ static void test_recovery(void **state)
 	expect_get(f, "/v1/account", 403, "forbidden");
 	expect_get(f, "/v1/vaults", 403, "forbidden");
 	account_client_change(&f->alice, &body);
-	expect(post(f, "/v1/password", &body), 200, NULL);
+	answer_expect(post(f, "/v1/password", &body), 200, NULL);
 	expect_get(f, "/v1/keyring", 401, "unauthenticated");
 	log_in(f, false);
 }
@@ -654,10 +644,10 @@ static void test_recovery_delay(void **state)
 	answer_release(&answer);
 	/* The owner, who notices, ends it. */
 	log_in(f, true);
-	expect(http_client_call(&f->http, "DELETE", "/v1/recovery", "", bytes_of(NULL, 0)), 204,
-		NULL);
-	expect(http_client_call(&f->http, "DELETE", "/v1/recovery", "", bytes_of(NULL, 0)), 404,
-		"not-found");
+	answer_expect(http_client_call(&f->http, "DELETE", "/v1/recovery", "", bytes_of(NULL, 0)),
+		204, NULL);
+	answer_expect(http_client_call(&f->http, "DELETE", "/v1/recovery", "", bytes_of(NULL, 0)),
+		404, "not-found");
 	memcpy(f->http.token, recovery, sizeof recovery);
 	expect_get(f, "/v1/keyring", 401, "unauthenticated");
 	/* Not stopped: open when the delay is over. */
