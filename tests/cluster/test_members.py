@@ -6,11 +6,10 @@ import json
 import os
 import re
 import shutil
-import socket
 import threading
 import unittest
 
-from cluster import SITES, Cluster, wait_until
+from cluster import SITES, Cluster, free_ports, wait_until
 
 GONE_AFTER = 4
 REFUSED = 78
@@ -131,10 +130,7 @@ class Members(unittest.TestCase):
         text = text.replace("data = data", f"data = {data}").replace("socket = admin.sock", f"socket = {kept}/admin.sock")
         text = text.replace("repository = repository", f"repository = {kept}/repository").replace("drop = drop", f"drop = {kept}/drop")
         (kept / "drop").mkdir(exist_ok=True)
-        for section in ("api", "link"):
-            with socket.socket() as s:
-                s.bind(("127.0.0.1", 0))
-                port = s.getsockname()[1]
+        for section, port in zip(("api", "link"), range(free_ports(2), 65536)):
             text = re.sub(rf"(\[{section}\]\nlisten = 127\.0\.0\.1:)\d+", rf"\g<1>{port}", text)
         ini = self.cluster.site_dir(site) / f"{kept.name}.ini"
         ini.write_text(text)

@@ -14,9 +14,10 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "tests/lib/port.h"
 #include "tests/lib/test.h"
 
-enum { START_TRIES = 10, ANSWER_POLLS = 200, ANSWER_POLL_MS = 25 };
+enum { ANSWER_POLLS = 2400, ANSWER_POLL_MS = 25 };
 
 static pid_t sshd_spawn(const char *output, const char *const *args)
 {
@@ -85,21 +86,6 @@ static void sshd_keys(struct test_sshd *s)
 	assert_int_equal(file_create(authorized, bytes_str(line), 0644, NULL), 0);
 }
 
-/* A port that is free now; somebody else may take it before sshd does: then the next one is tried.
- */
-static unsigned sshd_free_port(void)
-{
-	struct sockaddr_in address = {.sin_family = AF_INET};
-	socklen_t len = sizeof address;
-	_cleanup_(x_closep) int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-	assert_true(fd >= 0);
-	assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof address), 0);
-	assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &len), 0);
-	return ntohs(address.sin_port);
-}
-
 static void sshd_config(struct test_sshd *s, const char *path, bool chroot)
 {
 	_cleanup_(x_freep) char *port = x_asprintf("%u", s->port);
@@ -111,7 +97,6 @@ static void sshd_config(struct test_sshd *s, const char *path, bool chroot)
 		"127.0.0.1", "--authorized-keys", authorized, "--users", s->user,
 		chroot ? "--chroot" : NULL, root, NULL};
 
-	(void)unlink(path); /* Of the port tried before. */
 	assert_int_equal(test_run(path, args), 0);
 }
 
@@ -176,17 +161,14 @@ struct test_sshd *test_sshd_start(bool chroot)
 	config = x_asprintf("%s/sshd_config", s->dir);
 	sshd_drop(s, chroot);
 	sshd_keys(s);
-	for (int i = 0; i < START_TRIES; i++) {
-		s->port = sshd_free_port();
-		sshd_config(s, config, chroot);
-		s->pid = sshd_spawn(s->log_path,
-			(const char *const[]){"/usr/sbin/sshd", "-D", "-e", "-f", config, NULL});
-		if (sshd_answers(s)) {
-			return s;
-		}
+	s->port_fd = port_reserve(&s->port);
+	sshd_config(s, config, chroot);
+	s->pid = sshd_spawn(s->log_path,
+		(const char *const[]){"/usr/sbin/sshd", "-D", "-e", "-f", config, NULL});
+	if (!sshd_answers(s)) {
+		fail_msg("sshd does not start: see %s", s->log_path);
 	}
-	fail_msg("sshd does not start: see %s", s->log_path);
-	return NULL;
+	return s;
 }
 
 void test_sshd_stop(struct test_sshd *s)
@@ -196,6 +178,7 @@ void test_sshd_stop(struct test_sshd *s)
 	}
 	(void)kill(s->pid, SIGTERM); /* Ours: the pid was not waited for. */
 	(void)sshd_wait(s->pid);
+	(void)close(s->port_fd);
 	scratch_free(s->dir);
 	free(s->drop);
 	free(s->path);

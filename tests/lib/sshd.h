@@ -9,6 +9,7 @@
 
 struct test_sshd {
 	pid_t pid;
+	int port_fd; /* Keeps the port. */
 	unsigned port;
 	char *dir;	/* Keys, configuration, log. */
 	char *drop;	/* Where files arrive, on this host. */

@@ -1,36 +1,16 @@
 #include "tests/unit/raft/lib/replica_rig.h"
 
-#include <arpa/inet.h>
 #include <assert.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/file.h"
 #include "tests/lib/certs.h"
+#include "tests/lib/port.h"
 #include "tests/lib/test.h"
-
-static void rig_free_ports(unsigned n, unsigned ports[])
-{
-	int fds[RIG_NODES_MAX];
-
-	for (unsigned i = 0; i < n; i++) {
-		struct sockaddr_in at = {
-			.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
-		socklen_t len = sizeof at;
-
-		fds[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-		assert_int_equal(bind(fds[i], (struct sockaddr *)&at, sizeof at), 0);
-		assert_int_equal(getsockname(fds[i], (struct sockaddr *)&at, &len), 0);
-		ports[i] = ntohs(at.sin_port);
-	}
-	for (unsigned i = 0; i < n; i++) {
-		(void)close(fds[i]);
-	}
-}
 
 char *replica_rig_path(const struct replica_rig *rig, unsigned node, const char *name)
 {
@@ -72,7 +52,6 @@ void replica_rig_init_joining(
 	struct replica_rig *rig, unsigned n, unsigned voters, unsigned joining)
 {
 	struct pki_identity ca = {BUF_INIT, BUF_INIT};
-	unsigned ports[RIG_NODES_MAX];
 	_cleanup_(x_freep) char *path = NULL;
 
 	memset(rig, 0, sizeof *rig);
@@ -85,12 +64,14 @@ void replica_rig_init_joining(
 	assert_int_equal(uv_loop_init(&rig->loop), 0);
 	assert_int_equal(mailbox_init(&rig->mailbox, &rig->loop), 0);
 	assert_int_equal(uv_timer_init(&rig->loop, &rig->timer), 0);
-	rig_free_ports(n, ports);
 	for (unsigned i = 0; i < n; i++) {
+		unsigned port;
+
+		rig->port_fds[i] = port_reserve(&port);
 		rig->servers[i].id = i + 1;
 		rig->servers[i].vote = i < voters ? REPLICA_VOTER : REPLICA_STANDBY;
 		(void)snprintf(rig->servers[i].address, sizeof rig->servers[i].address,
-			"127.0.0.1:%u", ports[i]);
+			"127.0.0.1:%u", port);
 	}
 	certs_ca(&ca);
 	for (unsigned i = 0; i < n; i++) {
@@ -105,6 +86,7 @@ void replica_rig_release(struct replica_rig *rig)
 {
 	for (unsigned i = 0; i < rig->n; i++) {
 		replica_rig_stop(rig, i, 0);
+		(void)close(rig->port_fds[i]);
 	}
 	uv_close((uv_handle_t *)&rig->timer, NULL);
 	mailbox_close(&rig->mailbox, NULL);
@@ -249,6 +231,9 @@ int replica_rig_propose(struct replica_rig *rig, unsigned node, struct buf *comm
 	if (ret_index != NULL) {
 		*ret_index = p.propose.index;
 	}
+	if (p.rc == 0 && p.propose.index > rig->newest_index) {
+		rig->newest_index = p.propose.index;
+	}
 	return p.rc;
 }
 
@@ -300,7 +285,8 @@ static bool rig_converged(struct replica_rig *rig)
 			return false;
 		}
 	}
-	return first.state_hash_index > 0;
+	/* What they publish may be older than what was answered. */
+	return first.state_hash_index > 0 && first.state_hash_index >= rig->newest_index;
 }
 
 void replica_rig_converge(struct replica_rig *rig)

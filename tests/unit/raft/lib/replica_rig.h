@@ -8,13 +8,15 @@
 #include "raft/read_index.h"
 #include "raft/replica.h"
 
-enum { RIG_NODES_MAX = 6, RIG_WAIT_MS = 20000 };
+enum { RIG_NODES_MAX = 6, RIG_WAIT_MS = 60000 };
 
 struct replica_rig {
 	char *dir;
 	unsigned n, voters, founders; /* Behind the founders: made to join. */
 	struct replica_server servers[RIG_NODES_MAX];
+	int port_fds[RIG_NODES_MAX];
 	struct replica *node[RIG_NODES_MAX]; /* NULL: stopped. */
+	uint64_t newest_index;		     /* Of what was proposed with success. */
 	uint64_t floor_bytes;
 	unsigned floor_percent, gone_ms;
 	uv_loop_t loop;
@@ -46,7 +48,8 @@ int replica_rig_propose(struct replica_rig *rig, unsigned node, struct buf *comm
 	unsigned timeout_ms, uint64_t *ret_index);
 int replica_rig_read(
 	struct replica_rig *rig, unsigned node, unsigned timeout_ms, uint64_t *ret_index);
-/* Until all running nodes have applied the same index and agree on the state hash. */
+/* Until all running nodes have applied all that was proposed, to the same index, and agree on the
+ * state hash. */
 void replica_rig_converge(struct replica_rig *rig);
 
 #endif
