@@ -195,7 +195,7 @@ struct login {
 	uint8_t signature[SIGN_ECDSA_BYTES];
 	uint8_t sign_key[65];
 	char token[API_TOKEN_CHARS + 1];
-	bool here; /* Logins from this network and place are allowed. */
+	uint8_t token_hash[32];
 };
 
 static int login_refused(struct api_call *call)
@@ -240,7 +240,6 @@ int login_finish_read(struct api_call *call)
 	}
 	if (rc == 0) {
 		memcpy(login->sign_key, device.sign_key, sizeof login->sign_key);
-		rc = place_check(call, challenge->user_id, &login->here);
 	}
 	return rc;
 }
@@ -269,18 +268,20 @@ int login_finish_check(struct api_call *call)
 	struct login *login = call->extra;
 	struct command command = {.type = COMMAND_SESSION_CREATE};
 	struct command_session_create *create = &command.session_create;
+	bool here = false;
 	int rc = login_verify(call, login);
 
-	rc = rc == 0 && !login->here ? place_refused(call) : rc;
-	if (rc != 0) {
-		return rc;
+	rc = rc != 0 ? rc : place_check(call, login->challenge.user_id, &here);
+	if (rc != 0 || !here) {
+		return rc != 0 ? rc : place_refused(call);
 	}
 	memcpy(create->user_id, login->challenge.user_id, sizeof create->user_id);
 	memcpy(create->device_id, login->challenge.device_id, sizeof create->device_id);
 	/* A service has no second factor: its key is the one it has. */
 	create->level = SESSION_FULL;
 	create->ttl_ms = (uint32_t)call->api->config.session_ms;
-	api_token_make(call->api->config.random, "kst_", login->token, create->token_hash);
+	api_token_make(call->api->config.random, "kst_", login->token, login->token_hash);
+	memcpy(create->token_hash, login->token_hash, sizeof create->token_hash);
 	call_propose(call, &command);
 	return 0;
 }
@@ -297,10 +298,11 @@ int login_finish_applied(struct api_call *call)
 	}
 	body = json_object();
 	json_put(body, "token", json_make_text(login->token));
-	json_put(body, "session_id", json_make_id(reply.id));
-	json_put(body, "user_id", json_make_id(login->challenge.user_id));
-	json_put(body, "mfa", json_array());
-	json_put(body, "expires", json_make_number(reply.number));
+	rc = call_session_reply(call, login->token_hash, body);
+	if (rc != 0) {
+		json_decref(body);
+		return rc;
+	}
 	call_json(call, 200, body);
 	return 0;
 }

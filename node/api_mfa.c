@@ -18,7 +18,7 @@ struct mfa_call {
 	uint64_t blocked_ms;
 	bool failed; /* The proof was wrong: that is what was proposed. */
 	size_t n;
-	struct mfa_row rows[MFA_PER_USER_MAX];
+	struct mfa_row *rows; /* From the view on: nothing is made for a stranger. */
 	/* Of a new one. */
 	struct factor factor;
 	struct mfa_answer answer;
@@ -33,6 +33,7 @@ static void mfa_call_release(void *extra)
 {
 	struct mfa_call *m = extra;
 
+	free(m->rows);
 	mfa_proof_release(&m->proof);
 	mfa_answer_release(&m->answer);
 	buf_release(&m->label);
@@ -55,6 +56,9 @@ int mfa_rows_read(struct api_call *call)
 	struct user_row user;
 	int rc = call_blocked_ms(call, GUARD_CODE, call->session.user_id, &m->blocked_ms);
 
+	if (m->rows == NULL) {
+		m->rows = x_calloc(MFA_PER_USER_MAX, sizeof *m->rows);
+	}
 	rc = rc != 0 ? rc
 		     : mfa_store_list(call->view, call->session.user_id, m->rows, &m->n, &call->e);
 	rc = rc != 0 ? rc : user_store_get(call->view, call->session.user_id, &user, &call->e);
@@ -358,9 +362,11 @@ static int add_text(struct api_call *call, struct factor *factor, const char *te
  * herself out. */
 static int add_here(struct api_call *call, const struct factor *factor)
 {
-	struct place here;
+	struct place here = {.host = call->req->host};
 
-	place_of(call, &here);
+	if (factor->method == MFA_LOCATION) {
+		place_of(call, &here);
+	}
 	return place_allows(&here, factor)
 		       ? 0
 		       : call_fail(call, KLUIS_EINVAL,
@@ -386,7 +392,7 @@ static int add_list_parse(struct api_call *call, unsigned method, const char *na
 		rc = add_text(call, &m->factor, text);
 	}
 	rc = add_end(call, &reader, m, rc);
-	return rc != 0 ? rc : add_here(call, &m->factor);
+	return rc;
 }
 
 int mfa_ip_parse(struct api_call *call)
@@ -425,8 +431,13 @@ int mfa_add_check(struct api_call *call)
 	struct command command = {.type = COMMAND_MFA_ADD};
 	struct command_mfa_add *c = &command.mfa_add;
 	const struct secrets *secrets = call->api->config.secrets;
-	int rc = m->factor.method == MFA_FIDO2 ? add_fido_check(call, m) : 0;
+	int rc = 0;
 
+	if (m->factor.method == MFA_FIDO2) {
+		rc = add_fido_check(call, m);
+	} else if (m->factor.method == MFA_IP || m->factor.method == MFA_LOCATION) {
+		rc = add_here(call, &m->factor);
+	}
 	rc = rc != 0 ? rc : mfa_prove_member(call, m, &c->proof);
 	if (rc != 0) {
 		return rc > 0 ? 0 : rc;

@@ -31,17 +31,20 @@ int call_person(struct api_call *call, const char *name, uint8_t ret_id[16],
 {
 	struct person_name_row row;
 	int rc = person_name_store_get(call->view, name, &row, &call->e);
+	bool named = rc == 0 && !row.gone;
 
 	if (rc != 0 && rc != KLUIS_ENOTFOUND) {
 		return rc;
 	}
 	stranger_id(call->api, name, ret_id);
-	if (rc == 0 && !row.gone) {
+	if (named) {
 		memcpy(ret_id, row.user_id, 16);
 	}
+	/* Read for nobody, too, as the same work; whoever chose a made-up id as hers is not meant.
+	 */
 	rc = person_store_get(call->view, ret_id, ret_person, &call->e);
 	if (rc == 0 || rc == KLUIS_ENOTFOUND) {
-		*ret_known = rc == 0;
+		*ret_known = rc == 0 && named;
 		call->e = (struct err){0};
 		return 0;
 	}
@@ -231,7 +234,6 @@ struct closing {
 	struct handshake *handshake;
 	uint8_t m1[SRP_PROOF_BYTES], m2[SRP_PROOF_BYTES];
 	bool has_device, device_found, failed;
-	bool here; /* Logins from this network and place are allowed. */
 	uint8_t device_id[16], device_sig[SIGN_ECDSA_BYTES], device_key[65];
 	uint64_t blocked_ms; /* Wrong passwords before: for so long none is looked at. */
 	char token[API_TOKEN_CHARS + 1];
@@ -318,7 +320,6 @@ int password_finish_read(struct api_call *call)
 	const uint8_t *user_id = closing->handshake->user_id;
 	int rc = call_blocked_ms(call, GUARD_PASSWORD, user_id, &closing->blocked_ms);
 
-	rc = rc != 0 ? rc : place_check(call, user_id, &closing->here);
 	closing->device_found = false;
 	return rc != 0 || !closing->has_device ? rc : closing_read_device(call, closing);
 }
@@ -376,7 +377,7 @@ int password_finish_check(struct api_call *call)
 {
 	struct closing *closing = call->extra;
 	_cleanup_(secret_release) struct secret session = SECRET_INIT;
-	bool by_device = closing->has_device && closing_device_good(call, closing);
+	bool by_device = closing->has_device && closing_device_good(call, closing), here = false;
 	int rc;
 
 	if (!by_device && closing->blocked_ms > 0) {
@@ -390,11 +391,13 @@ int password_finish_check(struct api_call *call)
 	call->e = (struct err){0};
 	if (rc == KLUIS_EVERIFY || !closing->handshake->known || closing->has_device != by_device) {
 		closing_fail(call, closing, by_device);
-	} else if (!closing->here) {
-		return place_refused(call);
-	} else {
-		closing_succeed(call, closing, &session);
+		return 0;
 	}
+	rc = place_check(call, closing->handshake->user_id, &here);
+	if (rc != 0 || !here) {
+		return rc != 0 ? rc : place_refused(call);
+	}
+	closing_succeed(call, closing, &session);
 	return 0;
 }
 

@@ -60,7 +60,6 @@ struct recovering {
 	uint8_t key[RECOVERY_KEY_BYTES];
 	uint64_t credential, blocked_ms;
 	bool known, failed;
-	bool here; /* Logins from this network and place are allowed. */
 	char token[API_TOKEN_CHARS + 1];
 	uint8_t token_hash[32];
 };
@@ -109,8 +108,7 @@ int recovery_finish_read(struct api_call *call)
 	r->credential = r->known ? person.credential : 1;
 	memcpy(r->key, r->known ? person.recovery_key : recovery_nobody, sizeof r->key);
 	call->e = (struct err){0};
-	rc = call_blocked_ms(call, GUARD_RECOVERY, r->challenge.user_id, &r->blocked_ms);
-	return rc != 0 ? rc : place_check(call, r->challenge.user_id, &r->here);
+	return call_blocked_ms(call, GUARD_RECOVERY, r->challenge.user_id, &r->blocked_ms);
 }
 
 static bool recovery_signed(struct api_call *call, const struct recovering *r)
@@ -144,6 +142,8 @@ int recovery_finish_check(struct api_call *call)
 	const struct api_config *config = &call->api->config;
 	struct command command = {.type = COMMAND_RECOVERY_BEGIN};
 	struct command_recovery_begin *c = &command.recovery_begin;
+	bool here = false;
+	int rc;
 
 	if (r->blocked_ms > 0) {
 		return call_login_blocked(call, r->blocked_ms);
@@ -152,8 +152,9 @@ int recovery_finish_check(struct api_call *call)
 		recovery_fail(call, r);
 		return 0;
 	}
-	if (!r->here) {
-		return place_refused(call);
+	rc = place_check(call, r->challenge.user_id, &here);
+	if (rc != 0 || !here) {
+		return rc != 0 ? rc : place_refused(call);
 	}
 	api_token_make(config->random, "kst_", r->token, r->token_hash);
 	memcpy(c->user_id, r->challenge.user_id, sizeof c->user_id);

@@ -11,8 +11,14 @@ enum { HANDSHAKE_BUCKETS = 1 << 14, ADDRESS_BUCKETS = 1 << 10 };
 struct handshake_address {
 	struct handshake_address *next;
 	uint64_t key;
-	size_t n; /* At least one. */
+	size_t n; /* At least one, once its first is in. */
 	struct handshake *oldest, *newest;
+	struct handshake_address *peer_before, *peer_after; /* Of those that have as many. */
+};
+
+/* Addresses with the same number of handshakes, in the order in which they came to have it. */
+struct handshake_peers {
+	struct handshake_address *first, *last;
 };
 
 struct handshake_table {
@@ -20,6 +26,8 @@ struct handshake_table {
 	struct handshake *oldest, *newest; /* Each lives equally long: also the first to expire. */
 	struct handshake *bucket[HANDSHAKE_BUCKETS];
 	struct handshake_address *address[ADDRESS_BUCKETS];
+	struct handshake_peers peers[API_HANDSHAKES_PER_ADDRESS_MAX + 1];
+	size_t most; /* No address has more. */
 };
 
 struct handshake *handshake_new(struct random *random)
@@ -65,6 +73,25 @@ static struct handshake_address **address_of(struct handshake_table *table, uint
 	return at;
 }
 
+static void leave_peers(struct handshake_table *table, struct handshake_address *a)
+{
+	struct handshake_peers *peers = &table->peers[a->n];
+
+	*(a->peer_before == NULL ? &peers->first : &a->peer_before->peer_after) = a->peer_after;
+	*(a->peer_after == NULL ? &peers->last : &a->peer_after->peer_before) = a->peer_before;
+}
+
+static void join_peers(struct handshake_table *table, struct handshake_address *a)
+{
+	struct handshake_peers *peers = &table->peers[a->n];
+
+	a->peer_before = peers->last;
+	a->peer_after = NULL;
+	*(peers->last == NULL ? &peers->first : &peers->last->peer_after) = a;
+	peers->last = a;
+	table->most = a->n > table->most ? a->n : table->most;
+}
+
 static void leave_address(struct handshake_table *table, struct handshake *h)
 {
 	struct handshake_address *address = h->address;
@@ -73,9 +100,12 @@ static void leave_address(struct handshake_table *table, struct handshake *h)
 	*(h->own_newer == NULL ? &address->newest : &h->own_newer->own_older) = h->own_older;
 	h->address = NULL;
 	assert(address->n > 0);
+	leave_peers(table, address);
 	if (--address->n == 0) {
 		*address_of(table, address->key) = address->next;
 		free(address);
+	} else {
+		join_peers(table, address);
 	}
 }
 
@@ -118,17 +148,15 @@ static void forget_late(struct handshake_table *table, uint64_t now_ms)
 	}
 }
 
+/* Among the addresses that have most, the one that has had as many for longest gives its oldest: it
+ * is another one each time. */
 static struct handshake *of_most(struct handshake_table *table)
 {
-	const struct handshake_address *most = NULL;
-
-	for (size_t i = 0; i < ADDRESS_BUCKETS; i++) {
-		for (struct handshake_address *a = table->address[i]; a != NULL; a = a->next) {
-			most = most == NULL || a->n > most->n ? a : most;
-		}
+	while (table->peers[table->most].first == NULL) {
+		assert(table->most > 0);
+		table->most--;
 	}
-	assert(most != NULL);
-	return most->oldest;
+	return table->peers[table->most].first->oldest;
 }
 
 /* Room for one more of this address. */
@@ -171,7 +199,11 @@ void handshake_put(
 	h->own_newer = NULL;
 	*(address->newest == NULL ? &address->oldest : &address->newest->own_newer) = h;
 	address->newest = h;
+	if (address->n > 0) {
+		leave_peers(table, address);
+	}
 	address->n++;
+	join_peers(table, address);
 	table->n++;
 }
 

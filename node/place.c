@@ -7,6 +7,7 @@
 
 void place_of(const struct api_call *call, struct place *ret_place)
 {
+	assert(!kv_view_cache_only(call->view)); /* On pool_db. */
 	ret_place->host = call->req->host;
 	location_find(call->api->config.location, ret_place->host, &ret_place->labels);
 }
@@ -24,27 +25,45 @@ bool place_allows(const struct place *place, const struct factor *factor)
 	return allowed;
 }
 
+/* A place is looked up when a factor names places, and once. */
+struct place_trial {
+	struct place here;
+	bool found; /* here.labels are known. */
+	bool named[MFA_LOCATION + 1], good[MFA_LOCATION + 1];
+};
+
+static int place_try(struct api_call *call, struct place_trial *trial, const struct mfa_row *row)
+{
+	_cleanup_(x_freep) struct factor *factor = x_malloc(sizeof *factor);
+	int rc = mfa_factor(call, row, factor);
+
+	if (rc != 0) {
+		return rc;
+	}
+	if (row->method == MFA_LOCATION && !trial->found) {
+		place_of(call, &trial->here);
+		trial->found = true;
+	}
+	trial->named[row->method] = true;
+	trial->good[row->method] |= place_allows(&trial->here, factor);
+	return 0;
+}
+
 int place_check(struct api_call *call, const uint8_t user_id[16], bool *ret_allowed)
 {
 	_cleanup_(x_freep) struct mfa_row *rows = x_calloc(MFA_PER_USER_MAX, sizeof *rows);
-	_cleanup_(x_freep) struct factor *factor = x_malloc(sizeof *factor);
-	bool named[MFA_LOCATION + 1] = {false}, good[MFA_LOCATION + 1] = {false};
-	struct place here;
+	struct place_trial trial = {.here.host = call->req->host};
 	size_t n = 0;
 	int rc = mfa_store_list(call->view, user_id, rows, &n, &call->e);
 
-	place_of(call, &here);
 	for (size_t i = 0; rc == 0 && i < n; i++) {
-		if (rows[i].method != MFA_IP && rows[i].method != MFA_LOCATION) {
-			continue;
+		if (rows[i].method == MFA_IP || rows[i].method == MFA_LOCATION) {
+			rc = place_try(call, &trial, &rows[i]);
 		}
-		rc = mfa_factor(call, &rows[i], factor);
-		named[rows[i].method] = true;
-		good[rows[i].method] |= rc == 0 && place_allows(&here, factor);
 	}
 	if (rc == 0) {
-		*ret_allowed = (!named[MFA_IP] || good[MFA_IP]) &&
-			       (!named[MFA_LOCATION] || good[MFA_LOCATION]);
+		*ret_allowed = (!trial.named[MFA_IP] || trial.good[MFA_IP]) &&
+			       (!trial.named[MFA_LOCATION] || trial.good[MFA_LOCATION]);
 	}
 	return rc;
 }

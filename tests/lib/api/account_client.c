@@ -63,10 +63,16 @@ static void new_password(struct account_client *c)
 
 void account_client_init(struct account_client *c, struct api_node *node, const char *name)
 {
+	account_client_init_as(c, node, name, NULL);
+}
+
+void account_client_init_as(
+	struct account_client *c, struct api_node *node, const char *name, const uint8_t *user_id)
+{
 	struct err e = {0};
 
 	memset(c, 0, sizeof *c);
-	person_init(&c->person, name);
+	person_init_as(&c->person, name, user_id);
 	memcpy(c->cluster_id, node->config.cluster_id, 16);
 	c->group = SRP_GROUP_3072;
 	new_password(c);

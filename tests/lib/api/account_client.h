@@ -23,6 +23,9 @@ struct account_client {
 
 /* A new person for this node: keys, statements, a first keyring. Fails the test on error. */
 void account_client_init(struct account_client *c, struct api_node *node, const char *name);
+/* ... with a user id that she chose. */
+void account_client_init_as(
+	struct account_client *c, struct api_node *node, const char *name, const uint8_t *user_id);
 void account_client_release(struct account_client *c);
 /* Appends the body of POST /v1/register; invite may be NULL. */
 void account_client_registration(struct account_client *c, const char *invite, struct buf *to);

@@ -38,12 +38,20 @@ static void person_statements(struct person *p)
 
 void person_init(struct person *p, const char *name)
 {
+	person_init_as(p, name, NULL);
+}
+
+void person_init_as(struct person *p, const char *name, const uint8_t *user_id)
+{
 	struct statement create;
 	struct err e = {0};
 
 	memset(p, 0, sizeof *p);
 	(void)snprintf(p->name, sizeof p->name, "%s", name);
 	random_fill(&random_system, p->user_id, 16);
+	if (user_id != NULL) {
+		memcpy(p->user_id, user_id, 16);
+	}
 	random_fill(&random_system, p->device_id, 16);
 	random_fill(&random_system, p->vault_id, 16);
 	random_fill(&random_system, p->vault_key, 32);

@@ -29,6 +29,8 @@ struct person {
 
 /* Makes keys (RSA-2048), statements and ids. Fails the test on error. */
 void person_init(struct person *p, const char *name);
+/* ... with this user id; NULL: any. */
+void person_init_as(struct person *p, const char *name, const uint8_t *user_id);
 void person_release(struct person *p);
 /* The proof for an enrolment token, 64 bytes appended. */
 void person_prove(

@@ -489,6 +489,43 @@ static void test_fido_refused(void **state)
 	account_client_release(&mallory);
 }
 
+/* A device's key is one factor: the session it opens waits for the second, and says so. */
+static void test_device_session_waits(void **state)
+{
+	struct fixture *f = *state;
+	_cleanup_(buf_release) struct buf body = BUF_INIT, signature = BUF_INIT;
+	char user[HEX_LEN(16) + 1], device[HEX_LEN(16) + 1], handshake[HEX_LEN(16) + 1];
+	uint8_t challenge[32];
+	struct answer answer;
+	const json_t *mfa;
+
+	log_in(f, "full", "");
+	enrol(f, "/v1/mfa/totp", "{}");
+	answer_expect(prove(f, "totp", true, STEP_NOW), 200, NULL);
+	hex_encode(bytes_of(f->alice.person.user_id, 16), user);
+	hex_encode(bytes_of(f->alice.person.device_id, 16), device);
+	buf_printf(&body, "{\"user_id\":\"%s\",\"device_id\":\"%s\"}", user, device);
+	answer = post(f, "/v1/login/device/start", &body);
+	assert_int_equal(answer.status, 200);
+	(void)snprintf(handshake, sizeof handshake, "%s", answer_text(&answer, "handshake"));
+	assert_int_equal(base64_decode_exact(bytes_str(answer_text(&answer, "challenge")),
+				 challenge, sizeof challenge),
+		0);
+	answer_release(&answer);
+	person_login(&f->alice.person, f->alice.cluster_id, challenge, &signature);
+	buf_clear(&body);
+	buf_printf(&body, "{\"handshake\":\"%s\",\"signature\":\"", handshake);
+	base64_append(&body, buf_bytes(&signature));
+	buf_printf(&body, "\"}");
+	answer = post(f, "/v1/login/device/finish", &body);
+	assert_int_equal(answer.status, 200);
+	assert_string_equal(answer_text(&answer, "level"), "login");
+	mfa = json_object_get(answer.json, "mfa");
+	assert_int_equal(json_array_size(mfa), 1);
+	assert_string_equal(json_string_value(json_array_get(mfa, 0)), "totp");
+	answer_release(&answer);
+}
+
 /* --- networks and places --------------------------------------------------------------------- */
 
 static void test_networks(void **state)
@@ -595,6 +632,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_fido_count, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_fido_no_count, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_fido_refused, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_device_session_waits, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_networks, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_other_network, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_places, setup, teardown),

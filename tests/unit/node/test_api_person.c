@@ -298,6 +298,30 @@ static void test_unknown_user(void **state)
 	}
 }
 
+/* The id that a name which nobody has always gets is told to everybody: whoever takes it as her own
+ * does not get the name with it. */
+static void test_made_up_id(void **state)
+{
+	struct fixture *f = *state;
+	_cleanup_(buf_release) struct buf body = BUF_INIT;
+	struct account_client eve;
+	struct answer answer;
+	uint8_t id[16];
+
+	answer = http_client_json(&f->http, "POST", "/v1/recovery/start", "", "{\"user\":\"bob\"}");
+	assert_int_equal(answer.status, 200);
+	assert_int_equal(hex_decode(answer_text(&answer, "user_id"), id, sizeof id), 0);
+	answer_release(&answer);
+	account_client_init_as(&eve, &f->node, "eve", id);
+	/* The verifier is of the other name already; the account is not. */
+	(void)snprintf(eve.person.name, sizeof eve.person.name, "bob");
+	account_client_registration(&eve, NULL, &body);
+	memcpy(strstr((char *)body.data, "bob"), "eve", 3);
+	answer_expect(post(f, "/v1/register", &body), 202, NULL);
+	answer_expect(account_client_login(&eve, &f->http, true), 401, "unauthenticated");
+	account_client_release(&eve);
+}
+
 /* Ten wrong passwords are free; then the next has to wait, whoever it is; the owner's enrolled
  * device does not. */
 static void test_guard(void **state)
@@ -675,6 +699,7 @@ int main(void)
 		TEST(test_bad_a),
 		TEST(test_group),
 		TEST(test_unknown_user),
+		TEST(test_made_up_id),
 		TEST(test_guard),
 		TEST(test_device_proof),
 		TEST(test_bare),

@@ -109,6 +109,21 @@ static void test_many_addresses(void **state)
 	assert_true(take(newcomer, 0));
 }
 
+/* Every address has one, or none: who was there for longest makes room, each once. */
+static void test_one_each(void **state)
+{
+	static uint8_t ids[2 * API_HANDSHAKES_MAX][ID_BYTES];
+
+	(void)state;
+	for (uint64_t i = 0; i < ARRAY_SIZE(ids); i++) {
+		put(i * 0x10001, 0, ids[i]);
+	}
+	assert_int_equal(handshake_count(table, 0), API_HANDSHAKES_MAX);
+	for (size_t i = 0; i < ARRAY_SIZE(ids); i++) {
+		assert_int_equal(take(ids[i], 0), i >= API_HANDSHAKES_MAX);
+	}
+}
+
 /* Against a list: the same are there, whatever is put, taken and late. */
 static void test_random(void **state)
 {
@@ -147,6 +162,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_late, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_one_address, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_many_addresses, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_one_each, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_random, setup, teardown),
 	};
 
