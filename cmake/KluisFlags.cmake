@@ -29,7 +29,7 @@ if(KLUIS_COVERAGE)
 	add_link_options(--coverage)
 endif()
 # Of a unit test, in seconds: the checkers take their time.
-set(KLUIS_UNIT_TIMEOUT 120)
+set(KLUIS_UNIT_TIMEOUT 300)
 if(KLUIS_SANITIZE OR KLUIS_COVERAGE)
 	set(KLUIS_UNIT_TIMEOUT 900)
 endif()

@@ -216,6 +216,9 @@ static void test_back_pressure(void **state)
 	}
 	buf_printf(&pages, "]}");
 	buf_printf(&bearer, "Bearer %s", writer.token);
+	/* Anew: one that asked nothing is hung up on, however slow this machine is. */
+	h2_client_release(&f->h2);
+	connect_h2(f);
 	{
 		const struct h2_field fields[] = {{"content-type", "application/json"},
 			{"authorization", buf_str(&bearer)}, {NULL, NULL}};
@@ -225,13 +228,11 @@ static void test_back_pressure(void **state)
 	}
 	/* The windows are full after 64 KiB; nothing more may come, and the session lives. */
 	while (stream->body.len < 65535) {
-		bool never = false;
 		size_t before = stream->body.len;
 		uint8_t bytes[16384];
 		struct err e = {0};
 		size_t n = 0;
 
-		(void)never;
 		{
 			const uint8_t *data;
 			ssize_t m;
@@ -243,6 +244,7 @@ static void test_back_pressure(void **state)
 		assert_int_equal(tls_client_read(f->h2.http.tls, bytes, sizeof bytes,
 					 clock_monotonic_ms(&clock_system) + 10000, &n, &e),
 			0);
+		assert_true(n > 0); /* 0: it has hung up. */
 		assert_true(nghttp2_session_mem_recv(f->h2.session, bytes, n) >= 0);
 		assert_true(stream->body.len >= before);
 	}
