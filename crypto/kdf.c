@@ -97,6 +97,12 @@ uint32_t kdf_round(uint64_t count)
 	return best;
 }
 
+bool kdf_usual(const struct kdf *kdf)
+{
+	return kdf->login_count == kdf_round(kdf->login_count) &&
+	       kdf->keyring_count == 2 * (uint64_t)kdf->login_count;
+}
+
 uint32_t kdf_calibrate(const struct clock *clock, uint64_t target_ms)
 {
 	uint64_t start = clock_monotonic_ms(clock), took = 0, rounds = 0;

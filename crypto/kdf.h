@@ -45,6 +45,9 @@ void kdf_pbkdf2(
 /* 0.6, 0.8, 1, 1.5, 2, 3, 5 or 8 million: the largest that is not above `count`, at least the
  * floor. */
 uint32_t kdf_round(uint64_t count);
+/* Whether the counts are among the few that clients use: N_L one of kdf_round()'s, N_K = 2 N_L. Any
+ * others would tell an account from the answers that are made up for unknown names. */
+bool kdf_usual(const struct kdf *kdf);
 /* N_L for about target_ms of both stages on this machine (N_K = 2 N_L): measures PBKDF2 for some
  * 50 ms by `clock`'s monotonic time. Blocking. */
 uint32_t kdf_calibrate(const struct clock *clock, uint64_t target_ms);

@@ -228,6 +228,9 @@ int device_approve_read(struct api_call *call)
 	}
 	rc = pending_store_get(
 		call->view, call->session.user_id, call->device_id, &a->pending, &call->e);
+	if (rc == 0 && call->now_ms >= a->pending.expires_ms) {
+		rc = call_fail(call, KLUIS_ENOTFOUND, "it asked too long ago");
+	}
 	if (rc == KLUIS_ENOTFOUND && memcmp(user.chain_hash, a->statement.hash, 32) == 0) {
 		/* Approved by this very statement: the first answer was lost, perhaps. */
 		return device_store_get(

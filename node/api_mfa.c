@@ -54,8 +54,11 @@ int mfa_rows_read(struct api_call *call)
 {
 	struct mfa_call *m = call->extra;
 	struct user_row user;
-	int rc = call_blocked_ms(call, GUARD_CODE, call->session.user_id, &m->blocked_ms);
+	uint8_t guard[16];
+	int rc;
 
+	guard_code_id(call->session.user_id, call->session.device_id, guard);
+	rc = call_blocked_ms(call, GUARD_CODE, guard, &m->blocked_ms);
 	if (m->rows == NULL) {
 		m->rows = x_calloc(MFA_PER_USER_MAX, sizeof *m->rows);
 	}
@@ -101,7 +104,9 @@ static int mfa_prove(struct api_call *call, struct mfa_call *m, bool pending, ui
 {
 	int rc;
 
-	if (m->blocked_ms > 0) {
+	/* Nobody guesses an assertion: wrong codes of somebody else must not hold back a right one.
+	 */
+	if (m->blocked_ms > 0 && m->proof.method != MFA_FIDO2) {
 		return call_login_blocked(call, m->blocked_ms);
 	}
 	rc = mfa_proof_check(call, &m->proof, m->rows, m->n, pending, ret_id, ret_number);

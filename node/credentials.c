@@ -64,6 +64,11 @@ int credentials_check(struct api_call *call, const struct credentials *c)
 	if (rc == KLUIS_EINVAL) {
 		call->problem_limit = KDF_LOGIN_MIN;
 	}
+	if (rc == 0 && !kdf_usual(&kdf)) {
+		rc = call_fail(call, KLUIS_EINVAL,
+			"the first count is none of 0.6, 0.8, 1, 1.5, 2, 3, 5, 8 million, or the "
+			"second is not twice the first");
+	}
 	return rc == 0 ? 0 : err_wrap(&call->e, rc, "'kdf'");
 }
 

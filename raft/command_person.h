@@ -174,7 +174,8 @@ struct command_device_refuse {
 	uint8_t device_id[16];
 };
 
-/* Deletes the account: session of full level, not older than FRESH_LOGIN_MS (KLUIS_EFORBIDDEN). */
+/* Deletes the account: session of full level, not older than FRESH_LOGIN_MS (so that a factor that
+ * counts was proven within it, too), and of a device unless none is left (KLUIS_EFORBIDDEN). */
 struct command_account_delete {
 	struct command_session session;
 };

@@ -109,10 +109,13 @@ int apply_put_keyring(
 	struct apply *a, const struct keyring_view *keyring, struct person_row *person);
 /* Ends the person's account (deletion_person()) and sessions. */
 int apply_delete_person(struct apply *a, const uint8_t user_id[16]);
-/* A factor's number is spent; KLUIS_ERATE (guard), KLUIS_EUNAUTHENTICATED (spent),
- * KLUIS_ENOTFOUND (none that counts, unless `pending` asks for one that does not yet). */
-int apply_spend(struct apply *a, const uint8_t user_id[16], const uint8_t mfa_id[16],
+/* A number of a factor of the session's user is spent; KLUIS_ERATE (guard; an assertion, which
+ * nobody guesses, has none), KLUIS_EUNAUTHENTICATED (spent), KLUIS_ENOTFOUND (none that counts,
+ * unless `pending` asks for one that does not yet, and has not expired). */
+int apply_spend(struct apply *a, const struct session_row *session, const uint8_t mfa_id[16],
 	uint64_t number, bool pending, struct mfa_row *ret_row);
+/* Whether the user has a device that is not revoked. */
+int apply_has_device(struct apply *a, const uint8_t user_id[16], bool *ret_any);
 
 /* Jumps and announcements: the lowest feature level of all nodes. */
 int apply_nodes(struct apply *a, struct node_row nodes[SITES_MAX], size_t *ret_n);

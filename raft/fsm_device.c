@@ -26,6 +26,12 @@ static int pend_room(struct apply *a, const struct device_row *device)
 		return rc;
 	}
 	rc = pending_store_list(a->view, device->user_id, rows, &n, a->e);
+	for (size_t i = 0, all = n; rc == 0 && i < all; i++) {
+		if (a->now_ms >= rows[i].expires_ms) {
+			pending_store_delete(a->txn, &rows[i]);
+			n--;
+		}
+	}
 	return rc == 0 && n == PENDING_DEVICES_MAX
 		       ? err_set(a->e, KLUIS_EQUOTA, "too many devices ask to be enrolled")
 		       : rc;
@@ -34,11 +40,17 @@ static int pend_room(struct apply *a, const struct device_row *device)
 static int pend_run(struct apply *a, const struct session_row *session,
 	const struct device_row *device, struct bytes statement)
 {
-	struct pending_row row = {.expires_ms = a->now_ms + PENDING_DEVICE_MS};
+	struct pending_row row;
 	int rc = pending_store_get(a->view, device->user_id, device->device_id, &row, a->e);
 
+	if (rc == 0 && a->now_ms >= row.expires_ms) {
+		rc = KLUIS_ENOTFOUND; /* It goes as one of those that make room. */
+	}
 	if (rc != 0 && rc != KLUIS_ENOTFOUND) {
 		return rc;
+	}
+	if (rc == KLUIS_ENOTFOUND) {
+		row = (struct pending_row){.expires_ms = a->now_ms + PENDING_DEVICE_MS};
 	}
 	memcpy(a->reply.id, device->device_id, 16);
 	a->reply.number = row.expires_ms;

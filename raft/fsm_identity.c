@@ -167,12 +167,30 @@ static int append_approve(struct apply *a, const struct device_row *device)
 	if (rc != 0) {
 		return rc == KLUIS_ENOTFOUND ? 0 : rc;
 	}
+	if (a->now_ms >= pending.expires_ms) {
+		pending_store_delete(a->txn, &pending); /* As if it were gone already. */
+		return 0;
+	}
 	if (memcmp(pending.device.sign_key, device->sign_key, sizeof device->sign_key) != 0 ||
 		!bytes_equal(bytes_of(pending.device.hpke_key, pending.device.hpke_key_bytes),
 			bytes_of(device->hpke_key, device->hpke_key_bytes))) {
 		return err_set(a->e, KLUIS_EINVAL, "the device that asked has other keys");
 	}
 	pending_store_delete(a->txn, &pending);
+	return 0;
+}
+
+/* With the first device after a recovery the way back is gone: that device speaks from now on. */
+static int append_end_recovery(struct apply *a, const uint8_t user_id[16])
+{
+	struct person_row person;
+	int rc = person_store_get(a->view, user_id, &person, a->e);
+
+	if (rc != 0 || person.recovered_until_ms == 0) {
+		return rc == KLUIS_ENOTFOUND ? 0 : rc;
+	}
+	person.recovered_until_ms = 0;
+	person_store_put(a->txn, &person);
 	return 0;
 }
 
@@ -190,6 +208,7 @@ static int append_device(struct apply *a, const struct statement *s)
 		return err_set(a->e, KLUIS_EEXIST, "a device id is never used twice");
 	}
 	rc = rc == KLUIS_ENOTFOUND ? append_approve(a, &device) : rc;
+	rc = rc != 0 ? rc : append_end_recovery(a, s->object_id);
 	if (rc == 0) {
 		device_store_put(a->txn, &device);
 	}
@@ -284,7 +303,7 @@ static int append_run(struct apply *a, const struct command_identity_append *c,
 				 bytes_of(s->hash, 32));
 }
 
-static int append_has_device(struct apply *a, const uint8_t user_id[16], bool *ret_any)
+int apply_has_device(struct apply *a, const uint8_t user_id[16], bool *ret_any)
 {
 	struct device_row row;
 	const uint8_t *after = NULL;
@@ -305,7 +324,7 @@ static int append_has_device(struct apply *a, const uint8_t user_id[16], bool *r
 }
 
 /* Who may change the chain: an enrolled device; without one, who has none left that could approve,
- * and who has just recovered. */
+ * and who has just recovered: to add a device, to revoke those that are lost, to change the key. */
 static int append_may(struct apply *a, const struct session_row *session, const struct statement *s)
 {
 	struct person_row person;
@@ -321,11 +340,13 @@ static int append_may(struct apply *a, const struct session_row *session, const 
 			       ? err_set(a->e, KLUIS_ECORRUPT, "a session has no user")
 			       : rc;
 	}
-	if (a->now_ms < person.recovered_until_ms) {
+	if (a->now_ms < person.recovered_until_ms &&
+		(s->type == IDENTITY_DEVICE_ADD || s->type == IDENTITY_DEVICE_REVOKE ||
+			s->type == IDENTITY_ROTATE)) {
 		return 0;
 	}
 	if (s->type == IDENTITY_DEVICE_ADD) {
-		rc = append_has_device(a, session->user_id, &any);
+		rc = apply_has_device(a, session->user_id, &any);
 	}
 	return rc == 0 && any ? err_set(a->e, KLUIS_EFORBIDDEN,
 					"only an enrolled device may change the identity")

@@ -85,6 +85,9 @@ int apply_check_credentials(
 	if (rc != 0) {
 		return apply_refusal(rc);
 	}
+	if (!kdf_usual(&kdf)) {
+		return err_set(a->e, KLUIS_EINVAL, "KDF counts that no client uses");
+	}
 	if (c->verifier.len != srp_group_bytes(c->group) + SEAL_OVERHEAD_BYTES) {
 		return err_set(a->e, KLUIS_EINVAL, "the verifier is not of this group");
 	}
@@ -199,6 +202,19 @@ static int password_session(
 	return rc;
 }
 
+/* Devices that asked over the old password's sessions ask again. */
+static int password_drop_pending(struct apply *a, const uint8_t user_id[16])
+{
+	struct pending_row pending[PENDING_DEVICES_MAX];
+	size_t n = 0;
+	int rc = pending_store_list(a->view, user_id, pending, &n, a->e);
+
+	for (size_t i = 0; rc == 0 && i < n; i++) {
+		pending_store_delete(a->txn, &pending[i]);
+	}
+	return rc;
+}
+
 /* Whatever the old password had opened or slowed down. */
 static int password_clean(struct apply *a, const struct session_row *session, bool recovered)
 {
@@ -209,6 +225,8 @@ static int password_clean(struct apply *a, const struct session_row *session, bo
 		recovery_store_delete(a->txn, &recovery);
 	}
 	rc = rc == KLUIS_ENOTFOUND ? 0 : rc;
+	rc = rc != 0 ? rc : password_drop_pending(a, session->user_id);
+	rc = rc != 0 ? rc : guard_store_clear(a->txn, GUARD_CODE, session->user_id, a->e);
 	rc = rc != 0 ? rc : guard_store_clear(a->txn, GUARD_PASSWORD, session->user_id, a->e);
 	rc = rc != 0 ? rc : guard_store_clear(a->txn, GUARD_RECOVERY, session->user_id, a->e);
 	return rc != 0 ? rc
@@ -229,9 +247,7 @@ static int password_run(struct apply *a, const struct command_password_change *c
 	if (rc != 0) {
 		return rc;
 	}
-	if (recovered) {
-		person->recovered_until_ms = a->now_ms + RECOVERED_MS;
-	}
+	person->recovered_until_ms = recovered ? a->now_ms + RECOVERED_MS : 0;
 	person_store_put(a->txn, person);
 	rc = password_clean(a, session, recovered);
 	rc = rc != 0 ? rc

@@ -188,7 +188,7 @@ int apply_code_failed(struct apply *a, const struct command_code_failed *c)
 	if (rc != 0) {
 		return rc;
 	}
-	memcpy(f.id, session.user_id, 16);
+	guard_code_id(session.user_id, session.device_id, f.id);
 	memcpy(f.user_id, session.user_id, 16);
 	memcpy(f.device_id, session.device_id, 16);
 	return login_fail(a, &f);
@@ -206,7 +206,7 @@ int apply_session_upgrade(struct apply *a, const struct command_session_upgrade 
 	if (session.level != SESSION_LOGIN && session.level != SESSION_RECOVERY_LOGIN) {
 		return err_set(a->e, KLUIS_ECONFLICT, "the session has its second factor");
 	}
-	rc = apply_spend(a, session.user_id, c->mfa_id, c->number, false, &factor);
+	rc = apply_spend(a, &session, c->mfa_id, c->number, false, &factor);
 	if (rc != 0) {
 		return rc;
 	}

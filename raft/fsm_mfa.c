@@ -6,14 +6,19 @@
  * still accepted and set in the same command: that is what makes a code worth one login on all
  * sites. */
 
-int apply_spend(struct apply *a, const uint8_t user_id[16], const uint8_t mfa_id[16],
+int apply_spend(struct apply *a, const struct session_row *session, const uint8_t mfa_id[16],
 	uint64_t number, bool pending, struct mfa_row *ret_row)
 {
 	struct mfa_row row;
-	int rc = guard_store_check(a->view, GUARD_CODE, user_id, a->now_ms, NULL, a->e);
+	uint8_t guard[16];
+	int rc = mfa_store_get(a->view, session->user_id, mfa_id, &row, a->e);
 
-	if (rc == 0) {
-		rc = mfa_store_get(a->view, user_id, mfa_id, &row, a->e);
+	guard_code_id(session->user_id, session->device_id, guard);
+	if (rc == 0 && row.method != MFA_FIDO2) {
+		rc = guard_store_check(a->view, GUARD_CODE, guard, a->now_ms, NULL, a->e);
+	}
+	if (rc == 0 && pending && row.pending && a->now_ms >= row.expires_ms) {
+		rc = err_set(a->e, KLUIS_ENOTFOUND, "no such second factor");
 	}
 	if (rc != 0) {
 		return rc;
@@ -32,20 +37,21 @@ int apply_spend(struct apply *a, const uint8_t user_id[16], const uint8_t mfa_id
 	}
 	mfa_store_put(a->txn, &row);
 	*ret_row = row;
-	return guard_store_clear(a->txn, GUARD_CODE, user_id, a->e);
+	return row.method == MFA_FIDO2 ? 0 : guard_store_clear(a->txn, GUARD_CODE, guard, a->e);
 }
 
 /* A fresh proof, where the user has anything to prove it with. */
-static int mfa_prove(struct apply *a, const uint8_t user_id[16], const struct command_proof *proof)
+static int mfa_prove(
+	struct apply *a, const struct session_row *session, const struct command_proof *proof)
 {
 	struct mfa_row row;
 	bool needed = false;
 	int rc;
 
 	if (proof->given) {
-		return apply_spend(a, user_id, proof->mfa_id, proof->number, false, &row);
+		return apply_spend(a, session, proof->mfa_id, proof->number, false, &row);
 	}
-	rc = apply_needs_factor(a, user_id, &needed);
+	rc = apply_needs_factor(a, session->user_id, &needed);
 	return rc == 0 && needed ? err_set(a->e, KLUIS_EMFA, "a fresh second factor is needed")
 				 : rc;
 }
@@ -56,8 +62,11 @@ static int mfa_room(struct apply *a, const uint8_t user_id[16], const uint8_t mf
 	size_t n = 0;
 	int rc = mfa_store_list(a->view, user_id, rows, &n, a->e);
 
-	for (size_t i = 0; rc == 0 && i < n; i++) {
-		if (memcmp(rows[i].mfa_id, mfa_id, 16) == 0) {
+	for (size_t i = 0, all = n; rc == 0 && i < all; i++) {
+		if (rows[i].pending && a->now_ms >= rows[i].expires_ms) {
+			mfa_store_delete(a->txn, &rows[i]);
+			n--;
+		} else if (memcmp(rows[i].mfa_id, mfa_id, 16) == 0) {
 			return err_set(a->e, KLUIS_EEXIST, "the factor is there");
 		}
 	}
@@ -119,7 +128,7 @@ int apply_mfa_add(struct apply *a, const struct command_mfa_add *c)
 		rc = mfa_room(a, session.user_id, c->mfa_id);
 	}
 	if (rc == 0) {
-		rc = mfa_prove(a, session.user_id, &c->proof);
+		rc = mfa_prove(a, &session, &c->proof);
 	}
 	if (rc != 0) {
 		return rc;
@@ -139,7 +148,7 @@ int apply_mfa_confirm(struct apply *a, const struct command_mfa_confirm *c)
 	int rc = mfa_session(a, &c->session, &session);
 
 	if (rc == 0) {
-		rc = apply_spend(a, session.user_id, c->mfa_id, c->number, true, &row);
+		rc = apply_spend(a, &session, c->mfa_id, c->number, true, &row);
 	}
 	return rc == 0 ? apply_access(a, &session, ACCESS_MFA_ADDED, bytes_of(c->mfa_id, 16)) : rc;
 }
@@ -154,7 +163,7 @@ int apply_mfa_remove(struct apply *a, const struct command_mfa_remove *c)
 		rc = mfa_store_get(a->view, session.user_id, c->mfa_id, &row, a->e);
 	}
 	if (rc == 0 && !row.pending) {
-		rc = mfa_prove(a, session.user_id, &c->proof);
+		rc = mfa_prove(a, &session, &c->proof);
 	}
 	if (rc != 0) {
 		return rc;

@@ -177,15 +177,31 @@ int apply_delete_person(struct apply *a, const uint8_t user_id[16])
 	return rc != 0 ? rc : deletion_person(a->txn, user_id, a->index, a->now_ms, a->e);
 }
 
+/* A fresh one (its second factor was given in the same few minutes), of a device; of none when no
+ * device is left. */
+static int delete_session(
+	struct apply *a, const struct command_session *s, struct session_row *ret_session)
+{
+	bool any = false;
+	int rc = apply_session(a, s, ret_session);
+
+	if (rc == 0 && a->now_ms - ret_session->created_ms > FRESH_LOGIN_MS) {
+		rc = err_set(a->e, KLUIS_EFORBIDDEN, "the login is too long ago");
+	}
+	if (rc == 0 && !session_has_device(ret_session)) {
+		rc = apply_has_device(a, ret_session->user_id, &any);
+	}
+	return rc == 0 && any
+		       ? err_set(a->e, KLUIS_EFORBIDDEN, "the session is of no enrolled device")
+		       : rc;
+}
+
 int apply_account_delete(struct apply *a, const struct command_account_delete *c)
 {
 	struct session_row session;
 	struct person_row person;
-	int rc = apply_session(a, &c->session, &session);
+	int rc = delete_session(a, &c->session, &session);
 
-	if (rc == 0 && a->now_ms - session.created_ms > FRESH_LOGIN_MS) {
-		rc = err_set(a->e, KLUIS_EFORBIDDEN, "the login is too long ago");
-	}
 	if (rc == 0) {
 		rc = person_store_get(a->view, session.user_id, &person, a->e);
 		if (rc == KLUIS_ENOTFOUND) {

@@ -223,7 +223,7 @@ int deletion_person_step(struct txn *txn, const uint8_t user_id[16], uint64_t in
 	uint64_t time_ms, size_t max, size_t *ret_n, struct err *e)
 {
 	static const enum key_family families[] = {
-		KEY_KEYRING, KEY_DEVICE, KEY_STATEMENT, KEY_ACCESS};
+		KEY_KEYRING, KEY_KEYRING_OBJECT, KEY_DEVICE, KEY_STATEMENT, KEY_ACCESS};
 	struct row_key work = user_key(KEY_USER_WORK, user_id);
 	size_t n = 0;
 	int rc = deletion_leave(txn, user_id, index, time_ms, &n, e);

@@ -15,6 +15,17 @@ void guard_device_id(const uint8_t user_id[16], const uint8_t device_id[16], uin
 	memcpy(ret_id, hash, 16);
 }
 
+void guard_code_id(const uint8_t user_id[16], const uint8_t device_id[16], uint8_t ret_id[16])
+{
+	static const uint8_t none[16];
+
+	if (memcmp(device_id, none, sizeof none) == 0) {
+		memcpy(ret_id, user_id, 16);
+	} else {
+		guard_device_id(user_id, device_id, ret_id);
+	}
+}
+
 static struct row_key guard_key(unsigned kind, const uint8_t id[16])
 {
 	struct row_key key = row_key_begin(KEY_GUARD);
@@ -159,25 +170,80 @@ static void guard_put(struct txn *txn, const struct guard_row *row)
 	expiry_store_put(txn, &expiry);
 }
 
-/* One more row of nobody's. *ret_full: there are as many as may be, and it is not kept. */
-static int guard_count_stranger(struct txn *txn, bool *ret_full, struct err *e)
+static void guard_drop(struct txn *txn, const struct guard_row *row)
 {
+	struct row_key key = guard_key(row->kind, row->id);
+	struct expiry_row expiry = guard_expiry(row);
+
+	expiry_store_delete(txn, &expiry);
+	row_delete(txn, &key);
+}
+
+/* The first stranger among at most *left rows from `first` on. */
+static int guard_find_stranger(const struct kv_view *view, struct bytes first, unsigned *left,
+	struct guard_row *ret_row, bool *ret_found, struct err *e)
+{
+	struct row_key family = row_key_begin(KEY_GUARD), end = row_key_after_prefix(&family);
+	struct kv_iter *iter = kv_iter_new(view, first, row_key_bytes(&end));
+	int rc = 0;
+
+	*ret_found = false;
+	while (rc == 0 && !*ret_found && *left > 0 && kv_iter_next(iter)) {
+		--*left;
+		rc = guard_row_decode(kv_iter_key(iter), kv_iter_value(iter), ret_row, e);
+		*ret_found = rc == 0 && ret_row->stranger;
+	}
+	rc = rc != 0 ? rc : kv_iter_status(iter, e);
+	kv_iter_free(iter);
+	return rc;
+}
+
+/* One stranger's row less. Their ids are HMACs under a key of the cluster's: the next one in the
+ * order of ids is as good as drawn by lot, and nobody can choose whose it is. */
+static int guard_make_room(
+	struct txn *txn, const struct row_key *newcomer, bool *ret_made, struct err *e)
+{
+	struct row_key family = row_key_begin(KEY_GUARD);
+	unsigned left = GUARD_SEARCH_ROWS_MAX;
+	struct guard_row row;
+	int rc = guard_find_stranger(
+		txn_view(txn), row_key_bytes(newcomer), &left, &row, ret_made, e);
+
+	if (rc == 0 && !*ret_made) {
+		rc = guard_find_stranger(
+			txn_view(txn), row_key_bytes(&family), &left, &row, ret_made, e);
+	}
+	if (rc == 0 && *ret_made) {
+		guard_drop(txn, &row);
+	}
+	return rc;
+}
+
+/* One more row of nobody's: another one makes room when there are as many as may be. *ret_full:
+ * none was found that could. */
+static int guard_count_stranger(
+	struct txn *txn, const struct row_key *newcomer, bool *ret_full, struct err *e)
+{
+	bool made = false;
 	uint64_t n;
 	int rc = guard_strangers_get(txn_view(txn), &n, e);
 
 	if (rc != 0) {
 		return rc;
 	}
-	*ret_full = n >= GUARD_STRANGERS_MAX;
-	if (!*ret_full) {
-		guard_put_strangers(txn, n + 1);
+	if (n >= GUARD_STRANGERS_MAX) {
+		rc = guard_make_room(txn, newcomer, &made, e);
+		*ret_full = !made;
+		return rc;
 	}
+	guard_put_strangers(txn, n + 1);
 	return 0;
 }
 
 int guard_store_fail(struct txn *txn, unsigned kind, const uint8_t id[16], bool stranger,
 	uint64_t now_ms, struct guard_row *ret_row, struct err *e)
 {
+	struct row_key key = guard_key(kind, id);
 	struct guard_row row;
 	bool full = false;
 	int rc = guard_store_get(txn_view(txn), kind, id, &row, e);
@@ -188,7 +254,7 @@ int guard_store_fail(struct txn *txn, unsigned kind, const uint8_t id[16], bool 
 		expiry_store_delete(txn, &expiry);
 	} else if (rc == 0) {
 		row.stranger = stranger;
-		rc = stranger ? guard_count_stranger(txn, &full, e) : 0;
+		rc = stranger ? guard_count_stranger(txn, &key, &full, e) : 0;
 	}
 	if (rc != 0) {
 		return rc;
@@ -206,8 +272,6 @@ int guard_store_fail(struct txn *txn, unsigned kind, const uint8_t id[16], bool 
 
 int guard_store_clear(struct txn *txn, unsigned kind, const uint8_t id[16], struct err *e)
 {
-	struct row_key key = guard_key(kind, id);
-	struct expiry_row expiry;
 	struct guard_row row;
 	uint64_t n = 0;
 	int rc = guard_store_get(txn_view(txn), kind, id, &row, e);
@@ -225,9 +289,7 @@ int guard_store_clear(struct txn *txn, unsigned kind, const uint8_t id[16], stru
 		}
 		guard_put_strangers(txn, n - 1);
 	}
-	expiry = guard_expiry(&row);
-	expiry_store_delete(txn, &expiry);
-	row_delete(txn, &key);
+	guard_drop(txn, &row);
 	return 0;
 }
 

@@ -10,7 +10,7 @@
 
 enum guard_kind {
 	GUARD_PASSWORD = 1, /* id: user id, or the id made up for an unknown name. */
-	GUARD_CODE = 2,	    /* Second factors. id: user id. */
+	GUARD_CODE = 2,	    /* Codes of second factors. id: guard_code_id(). */
 	GUARD_DEVICE = 3,   /* Logins that an enrolled device proved. id: guard_device_id(). A
 			       stranger's   guesses   do not slow down the owner's own devices. */
 	GUARD_RECOVERY = 4, /* As GUARD_PASSWORD. */
@@ -20,7 +20,9 @@ enum {
 	GUARD_DELAY_MS_MIN = 1000,
 	GUARD_DELAY_MS_MAX = 15 * 60 * 1000,
 	GUARD_KEPT_MS = 24 * 3600 * 1000, /* After the last failure all is forgotten. */
-	GUARD_STRANGERS_MAX = 1 << 16,	  /* Rows of nobody's id. */
+	GUARD_STRANGERS_MAX = 1 << 16,	  /* Rows of nobody's id; beyond that each takes the place
+					     of another. */
+	GUARD_SEARCH_ROWS_MAX = 256,	  /* Looked at for that other one. */
 };
 
 struct guard_row {
@@ -37,6 +39,9 @@ KLUIS_MUST_CHECK int guard_row_decode(
 /* TH("kluis/v1/guard-device", user_id, device_id), first 16 bytes: a device id alone is anybody's
  * to choose, who could then fail in another's name. */
 void guard_device_id(const uint8_t user_id[16], const uint8_t device_id[16], uint8_t ret_id[16]);
+/* Whose wrong codes count: those of sessions without a device (zero) against the user, those of a
+ * device's against user and device: who knows only the password does not slow down her devices. */
+void guard_code_id(const uint8_t user_id[16], const uint8_t device_id[16], uint8_t ret_id[16]);
 /* Zero failures when there is no row. */
 KLUIS_MUST_CHECK int guard_store_get(const struct kv_view *view, unsigned kind,
 	const uint8_t id[16], struct guard_row *ret_row, struct err *e);

@@ -31,6 +31,7 @@
 	X(KEY_PENDING, 0x1c, "pending")                   \
 	X(KEY_RECOVERY, 0x1d, "recovery")                 \
 	X(KEY_INVITE, 0x1e, "invite")                     \
+	X(KEY_KEYRING_OBJECT, 0x1f, "keyring_object")     \
 	X(KEY_VAULT, 0x20, "vault")                       \
 	X(KEY_MEMBER, 0x21, "member")                     \
 	X(KEY_USER_VAULT, 0x22, "user_vault")             \

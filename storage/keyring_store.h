@@ -15,11 +15,10 @@ struct keyring_row {
 	uint8_t hash[32];      /* SHA-256 of the object: what the next one names as prev_hash. */
 	uint32_t bytes;	       /* Of the object. */
 };
-/* The object itself follows the row's fields in the value. */
-void keyring_row_encode(const struct keyring_row *row, struct bytes keyring, struct buf *to);
-/* ret_keyring (may be NULL) points into value. */
-KLUIS_MUST_CHECK int keyring_row_decode(struct bytes key, struct bytes value,
-	struct keyring_row *ret_row, struct bytes *ret_keyring, struct err *e);
+/* The object has a row of its own: to list the versions must not read them. */
+void keyring_row_encode(const struct keyring_row *row, struct buf *to);
+KLUIS_MUST_CHECK int keyring_row_decode(
+	struct bytes key, struct bytes value, struct keyring_row *ret_row, struct err *e);
 /* Appends the object of that revision to `to`. KLUIS_ENOTFOUND. */
 KLUIS_MUST_CHECK int keyring_store_get(const struct kv_view *view, const uint8_t user_id[16],
 	uint64_t revision, struct keyring_row *ret_row, struct buf *to, struct err *e);

@@ -151,6 +151,20 @@ static void test_register_floor(void **state)
 	account_client_release(&carol);
 }
 
+/* Counts that no client uses: they would mark the account. */
+static void test_register_usual_counts(void **state)
+{
+	struct fixture *f = *state;
+	_cleanup_(buf_release) struct buf body = BUF_INIT;
+	struct account_client carol;
+
+	account_client_init(&carol, &f->node, "carol");
+	store_u32(carol.kdf + 8, 3 * KDF_LOGIN_MIN);
+	account_client_registration(&carol, NULL, &body);
+	answer_expect(post(f, "/v1/register", &body), 400, "invalid");
+	account_client_release(&carol);
+}
+
 /* --- signing in --- */
 
 static void test_login(void **state)
@@ -694,6 +708,7 @@ int main(void)
 		TEST(test_register),
 		TEST(test_register_refused),
 		TEST(test_register_floor),
+		TEST(test_register_usual_counts),
 		TEST(test_login),
 		TEST(test_handshake_once),
 		TEST(test_bad_a),

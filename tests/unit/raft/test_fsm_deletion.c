@@ -59,8 +59,8 @@ static void give_a_vault(struct person_rig *w, struct fixture_client *c)
 static void expect_gone(struct person_rig *w, const struct fixture_client *c)
 {
 	static const enum key_family families[] = {KEY_PERSON, KEY_STATEMENT, KEY_DEVICE,
-		KEY_USER_SESSION, KEY_UNLOCK, KEY_KEYRING, KEY_MFA, KEY_PENDING, KEY_RECOVERY,
-		KEY_USER_VAULT, KEY_USER_WORK, KEY_ACCESS, KEY_ACCESS_STATE};
+		KEY_USER_SESSION, KEY_UNLOCK, KEY_KEYRING, KEY_KEYRING_OBJECT, KEY_MFA, KEY_PENDING,
+		KEY_RECOVERY, KEY_USER_VAULT, KEY_USER_WORK, KEY_ACCESS, KEY_ACCESS_STATE};
 	struct kv_view *view = person_view(w);
 	struct person_name_row name;
 	struct vault_row vault;

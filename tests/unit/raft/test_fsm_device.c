@@ -134,6 +134,45 @@ static void test_refused_and_expired(void **state)
 	person_expect(w, &refuse, KLUIS_ENOTFOUND);
 }
 
+/* What has expired is gone, whether the clean-up has come or not. */
+static void test_expired_is_gone(void **state)
+{
+	struct person_rig *w = *state;
+	struct command command;
+	struct pending_row row;
+	struct kv_view *view;
+	uint8_t device[16] = {0x78};
+
+	(void)web_login(w, 10);
+	for (unsigned i = 0; i < PENDING_DEVICES_MAX; i++) {
+		device[15] = (uint8_t)i;
+		command = ask(w, 10, device);
+		person_expect(w, &command, 0);
+	}
+	w->m.now_ms += PENDING_DEVICE_MS;
+	command = fixture_login(&w->p, 11, false);
+	person_expect(w, &command, 0);
+	command = fixture_login(&w->p, 12, true);
+	person_expect(w, &command, 0);
+	command = ask(w, 11, device); /* Again, and there is room for it. */
+	person_expect(w, &command, 0);
+	assert_true(person_reply(w).number == w->m.now_ms + PENDING_DEVICE_MS);
+	device[15] = 0;
+	view = person_view(w);
+	assert_int_equal(
+		pending_store_get(view, w->p.user_id, device, &row, NULL), KLUIS_ENOTFOUND);
+	kv_view_free(view);
+	device[15] = PENDING_DEVICES_MAX - 1;
+	w->m.now_ms += PENDING_DEVICE_MS;
+	command = fixture_login(&w->p, 13, true);
+	person_expect(w, &command, 0);
+	/* Its keys bind nobody any more. */
+	command = add(w, 13, device);
+	w->p.statement.data[72 + 16 + 2 + 7] ^= 1;
+	person_expect(w, &command, 0);
+	fixture_appended(&w->p);
+}
+
 static void test_eight_ask(void **state)
 {
 	struct person_rig *w = *state;
@@ -241,6 +280,7 @@ int main(void)
 		T(test_approved),
 		T(test_other_keys),
 		T(test_refused_and_expired),
+		T(test_expired_is_gone),
 		T(test_eight_ask),
 		T(test_revoked),
 		T(test_revoke_rows),

@@ -227,12 +227,66 @@ static void test_recovered(void **state)
 	command = fixture_login(&w->p, 11, false);
 	person_expect(w, &command, 0);
 	fixture_device_body(device, &body);
+	command = fixture_append(&w->p, 11, IDENTITY_POLICY, bytes_of((uint8_t[4]){0}, 4));
+	person_expect(w, &command, KLUIS_EFORBIDDEN); /* To come back, and nothing else. */
 	command = fixture_append(&w->p, 11, IDENTITY_DEVICE_ADD, buf_bytes(&body));
 	person_expect(w, &command, 0);
 	fixture_appended(&w->p);
-	w->m.now_ms += RECOVERED_MS;
+	/* That device speaks from now on; the policy holds again. */
+	device[0]++;
+	buf_clear(&body);
+	fixture_device_body(device, &body);
+	command = fixture_append(&w->p, 11, IDENTITY_DEVICE_ADD, buf_bytes(&body));
+	person_expect(w, &command, KLUIS_EFORBIDDEN);
 	command = fixture_login(&w->p, 12, false);
 	person_expect(w, &command, KLUIS_EFORBIDDEN);
+}
+
+/* What others had brought in by the old password does not stay: devices that ask, wrong codes; and
+ * a later change of the password ends the day after a recovery. */
+static void test_password_cleans(void **state)
+{
+	struct person_rig *w = *state;
+	_cleanup_(buf_release) struct buf body = BUF_INIT;
+	uint8_t device[16] = {0x77};
+	struct command command, ask = {.type = COMMAND_DEVICE_PEND};
+	struct pending_row pending[PENDING_DEVICES_MAX];
+	struct person_row person;
+	struct guard_row guard;
+	struct kv_view *view;
+	size_t n = 9;
+
+	command = fixture_login(&w->p, 12, false);
+	person_expect(w, &command, 0);
+	fixture_device_body(device, &body);
+	command = fixture_append(&w->p, 12, IDENTITY_DEVICE_ADD, buf_bytes(&body));
+	ask.device_pend.session = command.identity_append.session;
+	ask.device_pend.statement = command.identity_append.statement;
+	person_expect(w, &ask, 0);
+	command = (struct command){
+		.type = COMMAND_CODE_FAILED, .code_failed.session = fixture_token(12)};
+	person_expect(w, &command, 0);
+	command = recovery(w, 10, 0);
+	person_expect(w, &command, 0);
+	command = password(w, 10, 0);
+	person_expect(w, &command, 0);
+	password_taken(w);
+	view = person_view(w);
+	assert_int_equal(pending_store_list(view, w->p.user_id, pending, &n, NULL), 0);
+	assert_int_equal(n, 0);
+	assert_int_equal(guard_store_get(view, GUARD_CODE, w->p.user_id, &guard, NULL), 0);
+	assert_int_equal(guard.failures, 0);
+	assert_int_equal(person_store_get(view, w->p.user_id, &person, NULL), 0);
+	assert_true(person.recovered_until_ms == w->m.now_ms + RECOVERED_MS);
+	kv_view_free(view);
+	command = fixture_login(&w->p, 11, true);
+	person_expect(w, &command, 0);
+	command = password(w, 11, 0);
+	person_expect(w, &command, 0);
+	view = person_view(w);
+	assert_int_equal(person_store_get(view, w->p.user_id, &person, NULL), 0);
+	assert_true(person.recovered_until_ms == 0);
+	kv_view_free(view);
 }
 
 static void test_recovery_keeps_its_clock(void **state)
@@ -301,6 +355,7 @@ int main(void)
 		T(test_password_refusals),
 		T(test_recovery),
 		T(test_recovered),
+		T(test_password_cleans),
 		T(test_recovery_keeps_its_clock),
 		T(test_recovery_cancelled),
 		T(test_recovery_with_a_factor),

@@ -277,6 +277,67 @@ static void test_guard(void **state)
 	assert_int_equal(person_events(w, &w->p, ACCESS_SECOND_FACTOR_FAILED), GUARD_FREE + 1);
 }
 
+static struct command code_failed(unsigned token)
+{
+	return (struct command){
+		.type = COMMAND_CODE_FAILED, .code_failed.session = fixture_token(token)};
+}
+
+/* Who knows the password, and no device, slows down her own like and nobody else: not the owner's
+ * devices, and no assertion, which cannot be guessed. */
+static void test_guard_of_strangers(void **state)
+{
+	struct person_rig *w = *state;
+	struct command command;
+
+	person_factor(w, TOKEN_P, MFA_TOTP, 1, 100);
+	person_factor(w, TOKEN_Q, MFA_FIDO2, 2, 5);
+	command = fixture_login(&w->p, 10, false);
+	person_expect(w, &command, 0);
+	login(w, 11, SESSION_LOGIN);
+	command = code_failed(10);
+	for (unsigned i = 0; i < GUARD_FREE; i++) {
+		person_expect(w, &command, 0);
+	}
+	person_expect(w, &command, KLUIS_ERATE);
+	command = upgrade(10, 1, 200);
+	person_expect(w, &command, KLUIS_ERATE);
+	command = upgrade(11, 1, 200);
+	person_expect(w, &command, 0); /* The owner's device. */
+	command = fixture_login(&w->q, 12, false);
+	person_expect(w, &command, 0);
+	command = code_failed(12);
+	for (unsigned i = 0; i < GUARD_FREE; i++) {
+		person_expect(w, &command, 0);
+	}
+	person_expect(w, &command, KLUIS_ERATE);
+	command = upgrade(12, 2, 6);
+	person_expect(w, &command, 0);
+	command = upgrade(10, 1, 201); /* Her success forgives nothing to the others. */
+	person_expect(w, &command, KLUIS_ERATE);
+}
+
+/* What has expired is gone, whether the clean-up has come or not. */
+static void test_expired_is_gone(void **state)
+{
+	struct person_rig *w = *state;
+	struct command command;
+
+	for (unsigned i = 1; i <= MFA_PER_USER_MAX; i++) {
+		command = add(TOKEN_P, MFA_TOTP, (uint8_t)i);
+		person_expect(w, &command, 0);
+	}
+	w->m.now_ms += MFA_PENDING_MS - 1;
+	command = confirm(TOKEN_P, 1, 5);
+	person_expect(w, &command, 0);
+	w->m.now_ms++;
+	command = confirm(TOKEN_P, 2, 5);
+	person_expect(w, &command, KLUIS_ENOTFOUND);
+	command = add(TOKEN_P, MFA_TOTP, 2);
+	command.mfa_add.proof = (struct command_proof){.given = true, .mfa_id = {1}, .number = 6};
+	person_expect(w, &command, 0);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, person_rig_setup, person_rig_teardown)
 
 int main(void)
@@ -292,6 +353,8 @@ int main(void)
 		T(test_proofs),
 		T(test_quota),
 		T(test_guard),
+		T(test_guard_of_strangers),
+		T(test_expired_is_gone),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/wire.h"
 #include "crypto/identity.h"
 #include "storage/session_store.h"
 #include "tests/unit/raft/lib/person_rig.h"
@@ -213,6 +214,33 @@ static void test_feature_level(void **state)
 	fixture_machine_release(&m);
 }
 
+static uint32_t sample_count(unsigned i)
+{
+	return kdf_round(600000 + i % 8 * 1100000);
+}
+
+/* Counts that no client uses would mark the account, and every made-up answer drawn from it. */
+static void test_usual_counts(void **state)
+{
+	static const uint32_t counts[][2] = {{600001, 1200002}, {600000, 1200001},
+		{600000, 1800000}, {700000, 1400000}, {8000001, 16000002}, {12000000, 24000000}};
+	struct person_rig *w = *state;
+	struct fixture_person r;
+	struct command command;
+
+	fixture_person_init(&r, 3);
+	command = fixture_register(&r);
+	for (size_t i = 0; i < ARRAY_SIZE(counts); i++) {
+		store_u32(command.person_register.credentials.kdf + 4, counts[i][0]);
+		store_u32(command.person_register.credentials.kdf + 8, counts[i][1]);
+		person_expect(w, &command, KLUIS_EINVAL);
+	}
+	store_u32(command.person_register.credentials.kdf + 4, 8000000);
+	store_u32(command.person_register.credentials.kdf + 8, 16000000);
+	person_expect(w, &command, 0);
+	fixture_person_release(&r);
+}
+
 /* The first 64 stand for ever. */
 static void test_samples(void **state)
 {
@@ -226,8 +254,8 @@ static void test_samples(void **state)
 
 		fixture_person_init(&r, i);
 		command = fixture_register(&r);
-		command.person_register.credentials.kdf[7] = (uint8_t)i; /* N_L */
-		command.person_register.credentials.kdf[11] = (uint8_t)(2 * i);
+		store_u32(command.person_register.credentials.kdf + 4, sample_count(i));
+		store_u32(command.person_register.credentials.kdf + 8, 2 * sample_count(i));
 		person_expect(w, &command, 0);
 		fixture_person_release(&r);
 		view = person_view(w);
@@ -239,7 +267,8 @@ static void test_samples(void **state)
 		}
 	}
 	assert_memory_equal(&before, &after, sizeof before);
-	assert_int_equal(after.sample[SRP_SAMPLE_MAX - 1].login_count & 0xff, SRP_SAMPLE_MAX);
+	assert_int_equal(
+		after.sample[SRP_SAMPLE_MAX - 1].login_count, sample_count(SRP_SAMPLE_MAX));
 }
 
 static void test_login_refusals(void **state)
@@ -447,6 +476,27 @@ static void test_without_a_device(void **state)
 	assert_int_equal(fixture_machine_run(&w->m, buf_bytes(&bytes)), KLUIS_EFORBIDDEN);
 }
 
+/* What destroys is a device's to ask for, while there is one. */
+static void test_delete_by_a_device(void **state)
+{
+	struct person_rig *w = *state;
+	struct command web = fixture_login(&w->p, 10, false), revoke;
+	struct command gone = {
+		.type = COMMAND_ACCOUNT_DELETE, .account_delete.session = fixture_token(10)};
+	uint8_t body[18] = {0};
+
+	person_expect(w, &web, 0);
+	person_expect(w, &gone, KLUIS_EFORBIDDEN);
+	memcpy(body, w->p.device_id, 16);
+	revoke =
+		fixture_append(&w->p, TOKEN_P, IDENTITY_DEVICE_REVOKE, bytes_of(body, sizeof body));
+	person_expect(w, &revoke, 0);
+	fixture_appended(&w->p);
+	person_expect(w, &gone, 0); /* None is left. */
+	gone.account_delete.session = fixture_token(TOKEN_Q);
+	person_expect(w, &gone, 0);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, person_rig_setup, person_rig_teardown)
 
 int main(void)
@@ -458,6 +508,7 @@ int main(void)
 		T(test_register_refusals),
 		T(test_invites),
 		cmocka_unit_test(test_feature_level),
+		T(test_usual_counts),
 		T(test_samples),
 		T(test_login_refusals),
 		T(test_guard),
@@ -466,6 +517,7 @@ int main(void)
 		T(test_guard_expires),
 		T(test_no_web_login),
 		T(test_without_a_device),
+		T(test_delete_by_a_device),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -5,6 +5,7 @@
 #include "base/limits.h"
 #include "storage/access_store.h"
 #include "storage/guard_store.h"
+#include "storage/keyring_store.h"
 #include "storage/mfa_store.h"
 #include "storage/row.h"
 #include "storage/upkeep_store.h"
@@ -40,7 +41,16 @@ static int world_teardown(void **state)
 	return 0;
 }
 
-/* Names that nobody has cannot fill the store. */
+static uint32_t failures(struct world *w, const uint8_t id[16])
+{
+	struct guard_row row;
+
+	assert_int_equal(guard_store_get(txn_view(w->txn), GUARD_PASSWORD, id, &row, NULL), 0);
+	return row.failures;
+}
+
+/* Names that nobody has cannot fill the store, and there is none that is not counted: it would be
+ * told by that from a name that somebody has. */
 static void test_strangers_are_bounded(void **state)
 {
 	struct world *w = *state;
@@ -51,22 +61,60 @@ static void test_strangers_are_bounded(void **state)
 
 	buf_put_u64(&value, GUARD_STRANGERS_MAX - 1);
 	row_put(w->txn, &key, &value);
-	for (uint8_t i = 1; i <= 2; i++) {
-		uint8_t id[16] = {i};
+	/* Whom there is, is kept. */
+	assert_int_equal(guard_store_fail(w->txn, GUARD_PASSWORD, user, false, 5, &row, NULL), 0);
+	for (uint8_t i = 100; i > 0; i--) { /* Each before the one it takes the place of ... */
+		uint8_t id[16] = {i, 1}, before[16] = {(uint8_t)(i + 1), 1};
 
-		assert_int_equal(
-			guard_store_fail(w->txn, GUARD_PASSWORD, id, true, 5, &row, NULL), 0);
-		assert_int_equal(row.failures, 1);
+		for (unsigned turn = 1; turn <= 3; turn++) {
+			assert_int_equal(
+				guard_store_fail(w->txn, GUARD_PASSWORD, id, true, 5, &row, NULL),
+				0);
+			assert_int_equal(row.failures, turn);
+			assert_int_equal(failures(w, id), turn);
+		}
+		assert_int_equal(failures(w, before), 0);
 		assert_int_equal(guard_strangers_get(txn_view(w->txn), &n, NULL), 0);
 		assert_true(n == GUARD_STRANGERS_MAX);
-		assert_int_equal(
-			guard_store_get(txn_view(w->txn), GUARD_PASSWORD, id, &row, NULL), 0);
-		assert_int_equal(row.failures, i == 1);
 	}
-	/* Whom there is, is kept still. */
-	assert_int_equal(guard_store_fail(w->txn, GUARD_PASSWORD, user, false, 5, &row, NULL), 0);
-	assert_int_equal(guard_store_get(txn_view(w->txn), GUARD_PASSWORD, user, &row, NULL), 0);
-	assert_int_equal(row.failures, 1);
+	/* ... and behind it. */
+	assert_int_equal(guard_store_fail(w->txn, GUARD_PASSWORD, (uint8_t[16]){200, 1}, true, 5,
+				 &row, NULL),
+		0);
+	assert_int_equal(failures(w, (uint8_t[16]){200, 1}), 1);
+	assert_int_equal(failures(w, (uint8_t[16]){1, 1}), 0);
+	assert_int_equal(failures(w, user), 1);
+}
+
+/* To list versions, or to drop the oldest, reads no keyring. */
+static void test_keyrings_are_not_read(void **state)
+{
+	struct world *w = *state;
+	struct keyring_row row = {.revision = 7, .committed_ms = 1, .hash = {2}, .bytes = 4};
+	struct keyring_row rows[KEYRING_VERSIONS_MAX];
+	struct row_key key = row_key_begin(KEY_KEYRING_OBJECT);
+	_cleanup_(buf_release) struct buf object = BUF_INIT;
+	size_t n = 0;
+
+	keyring_store_put(w->txn, user, &row, bytes_str("ring"));
+	assert_int_equal(keyring_store_get(txn_view(w->txn), user, 7, &row, &object, NULL), 0);
+	assert_true(bytes_equal(buf_bytes(&object), bytes_str("ring")));
+	row_key_put_id(&key, user);
+	row_key_put_u64(&key, 7);
+	row_delete(w->txn, &key);
+	assert_int_equal(keyring_store_list(txn_view(w->txn), user, rows, &n, NULL), 0);
+	assert_int_equal(n, 1);
+	assert_int_equal(rows[0].bytes, 4);
+	buf_clear(&object);
+	assert_int_equal(
+		keyring_store_get(txn_view(w->txn), user, 7, &row, &object, NULL), KLUIS_ECORRUPT);
+	assert_int_equal(object.len, 0);
+	row_put_raw(w->txn, &key, bytes_str("rings")); /* Of another length. */
+	assert_int_equal(
+		keyring_store_get(txn_view(w->txn), user, 7, &row, &object, NULL), KLUIS_ECORRUPT);
+	keyring_store_delete(w->txn, user, 7);
+	assert_int_equal(
+		keyring_store_get(txn_view(w->txn), user, 7, &row, &object, NULL), KLUIS_ENOTFOUND);
 }
 
 static void add_rows(struct world *w, uint64_t from_ms, uint64_t n)
@@ -152,6 +200,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(test_strangers_are_bounded),
+		T(test_keyrings_are_not_read),
 		T(test_log_is_bounded),
 		T(test_log_goes_in_steps),
 		cmocka_unit_test(test_what_a_factor_accepts),
