@@ -42,6 +42,14 @@ static void print_one(
 	buf_printf(to, "%s %llu\n", name, (unsigned long long)value);
 }
 
+static void print_seconds(
+	struct buf *to, const char *name, const char *type, const char *help, uint64_t ms)
+{
+	print_head(to, name, type, help);
+	buf_printf(
+		to, "%s %llu.%03u\n", name, (unsigned long long)ms / 1000, (unsigned)(ms % 1000));
+}
+
 static void print_requests(const struct api_metrics *metrics, struct buf *to)
 {
 	print_head(to, "kluis_http_requests_total", "counter", "Requests answered.");
@@ -174,8 +182,10 @@ void api_metrics_print(
 	print_head(to, "kluis_build_info", "gauge", "Version and place.");
 	buf_printf(to, "kluis_build_info{version=\"%s\",site=\"%s\",node=\"%llu\"} 1\n",
 		KLUIS_VERSION, state->site, (unsigned long long)state->replica->node_id);
-	print_one(to, "kluis_uptime_seconds", "gauge", "Since the API started.",
-		state->uptime_ms / 1000);
+	print_seconds(
+		to, "kluis_uptime_seconds", "gauge", "Since the API started.", state->uptime_ms);
+	print_seconds(to, "kluis_wall_clock_seconds", "gauge", "What this machine's clock says.",
+		state->wall_ms);
 	print_one(to, "kluis_api_calls", "gauge", "Requests being worked on.", state->calls);
 	print_head(to, "kluis_certificate_seconds_left", "gauge", "Until it expires; 0: it has.");
 	print_certificate(to, "api", state->api_not_after_ms, state->wall_ms);

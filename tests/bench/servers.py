@@ -140,7 +140,7 @@ class Kluis:
     name = "kluis"
 
     def __init__(self):
-        self.cluster = Cluster()
+        self.cluster = Cluster(ec=False)
 
     def __enter__(self):
         self.cluster.__enter__()

@@ -78,8 +78,9 @@ class Fault:
         self.run.links.drop(self)
 
     def touched(self, before, after):
-        """How many packets it took hold of, of counts at begin() and heal(); None: it is none of the network."""
-        return None
+        """How much it took hold of, by the wire's counts at begin() and before heal() or by a look at the nodes: packets, or
+        nodes. 0: it was no fault at all. None: nobody could tell, since nothing answered."""
+        raise NotImplementedError
 
     def spares_quorum(self):
         """Whether from begin() to heal() more than half of the voters run, hear each other and are in time. Then writes go on."""
@@ -202,6 +203,9 @@ class Pause(Fault):
             self.run.nodes.signal(site, signal.SIGSTOP)
         return f"SIGSTOP of {' '.join(self.who)}"
 
+    def touched(self, before, after):
+        return sum(self.run.nodes.stopped(site) for site in self.who)
+
     def spares_quorum(self):
         return self.quorum_without(self.who)
 
@@ -238,6 +242,9 @@ class Kill(Fault):
             self.run.nodes.kill(site)
         return f"kill -9 of {' '.join(self.who)}"
 
+    def touched(self, before, after):
+        return sum(not self.run.nodes.running(site) for site in self.who)
+
     def spares_quorum(self):
         return self.quorum_without(self.who)
 
@@ -246,19 +253,61 @@ class Kill(Fault):
             self.run.nodes.start(site)
 
 
-class Clock(Fault):
+class OfClocks(Fault):
+    """Looks now and then whether the nodes' clocks are as wrong as they shall be: libfaketime may be there and do nothing."""
+    settled = 2.0  # Seconds; libfaketime reads its file once a second.
+    every = 1.0
+
+    def watch(self):
+        self.began = self.looked = time.monotonic()
+        self.wrong, self.seen = set(), set()
+
+    def turn(self):
+        now = time.monotonic()
+        if now > max(self.began + self.settled, self.looked + self.every):
+            self.looked = now
+            self.look()
+
+    def look(self):
+        for site in self.who:
+            wrong = self.is_wrong(site)
+            if wrong is not None:
+                self.seen.add(site)
+                self.wrong |= {site} if wrong else set()
+
+    def is_wrong(self, site):
+        """None: it does not answer."""
+        raise NotImplementedError
+
+    def touched(self, before, after):
+        self.look()
+        if not self.seen:
+            return None
+        return 0 if self.seen - self.wrong else len(self.wrong)
+
+
+class Clock(OfClocks):
+    least, late = 0.2, 0.5  # Seconds; jumps are whole ones, an answer that took long says little.
+
     def begin(self):
         self.who = self.sites(self.step["sites"])
         for site in self.who:
             self.run.nodes.set_clock(site, f"{self.step['jump']:+d} x{self.step['rate']}")
+        self.watch()
         return f"wall clock of {' '.join(self.who)} {self.step['jump']:+d} s, x{self.step['rate']}"
+
+    def is_wrong(self, site):
+        before, there, after = time.time(), self.run.nodes.clocks(site), time.time()
+        if there is None or after - before > self.late:
+            return None
+        return not before - self.least < there["kluis_wall_clock_seconds"] < after + self.least
 
     def heal(self):
         for site in self.who:
             self.run.nodes.set_clock(site, "+0")
 
 
-class Rate(Fault):
+class Rate(OfClocks):
     """All clocks of a process, which for that is started anew."""
 
     def begin(self):
@@ -266,7 +315,26 @@ class Rate(Fault):
         for site in self.who:
             self.run.nodes.kill(site)
             self.run.nodes.start(site, clock_rate=self.step["rate"])
+        self.first = {}
+        self.watch()
         return f"all clocks of {' '.join(self.who)} x{self.step['rate']}"
+
+    def is_wrong(self, site):
+        """By its own monotonic clock, held against ours: rates differ by a tenth at least."""
+        before, there, after = time.monotonic(), self.run.nodes.clocks(site), time.monotonic()
+        if there is None:
+            return None
+        uptime = there["kluis_uptime_seconds"]
+        if site not in self.first:
+            self.first[site] = (before, after, uptime)
+            return None
+        first = self.first[site]
+        least, most = before - first[1], after - first[0]  # So much has passed between its two readings.
+        if least < 2.5:
+            return None
+        slow, fast = (uptime - first[2]) / most, (uptime - first[2]) / least
+        right = (1 + self.step["rate"]) / 2
+        return fast < right if self.step["rate"] < 1 else slow > right
 
     def heal(self):
         for site in self.who:
@@ -282,6 +350,12 @@ class Mix(Fault):
     def turn(self):
         for part in self.parts:
             part.turn()
+
+    def touched(self, before, after):
+        """All of them together: what one does may leave another nothing to take hold of."""
+        counts = [part.touched(before, after) for part in self.parts]
+        known = [count for count in counts if count is not None]
+        return sum(known) if known else None
 
     def heal(self):
         for part in self.parts:

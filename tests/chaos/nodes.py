@@ -98,7 +98,7 @@ class Nodes:
     # --- setting up ---
 
     def make(self):
-        run([self.kluisctl, "pki", "init", "--dir", self.pki])
+        run([self.kluisctl, "pki", "init", "--ec", "--dir", self.pki])
         cluster = (self.pki / "cluster-id").read_text().strip()
         sites = "".join(SITE_INI.format(site=site, id=i, address=address(i), link=LINK_PORT, api=API_PORT,
                                         role="standby" if site == STANDBY else "voter")
@@ -177,6 +177,10 @@ class Nodes:
         if self.running(site):
             self.processes[site].send_signal(number)
 
+    def stopped(self, site):
+        """By SIGSTOP."""
+        return self.running(site) and pathlib.Path(f"/proc/{self.processes[site].pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+
     def set_clock(self, site, text):
         """What libfaketime makes of the wall clock: "+3600", "-3600 x1.1"; within a second."""
         new = self.site_dir(site) / "clock.new"
@@ -201,17 +205,23 @@ class Nodes:
 
     # --- what they say ---
 
-    def admin(self, site, path, timeout=1.0):
+    def admin(self, site, path, timeout=1.0, parse=json.loads):
         """(HTTP status, JSON); (0, None): no answer."""
         connection = AdminConnection(self.site_dir(site) / "admin.sock", timeout)
         try:
             connection.request("GET", path)
             answer = connection.getresponse()
-            return answer.status, json.loads(answer.read())
+            return answer.status, parse(answer.read())
         except (OSError, ValueError, http.client.HTTPException):
             return 0, None
         finally:
             connection.close()
+
+    def clocks(self, site):
+        """The numbers of /metrics that have no labels, among them what its clocks say; None: no answer."""
+        status, text = self.admin(site, "/metrics", parse=bytes.decode)
+        rows = (line.split() for line in text.splitlines()) if status == 200 else ()
+        return {row[0]: float(row[1]) for row in rows if len(row) == 2 and row[0] != "#"} or None
 
     def ready(self):
         return [site for site in SITES if self.admin(site, "/readyz")[0] == 200]
@@ -225,7 +235,7 @@ class Nodes:
                 best = max(best, (body["term"], site))
         return best[1]
 
-    def wait_leader(self, seconds=30):
+    def wait_leader(self, seconds=60):
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             site = self.leader()

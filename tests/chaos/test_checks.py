@@ -72,7 +72,7 @@ class Store:
         last = max(self.free)
         self.rows.append({"o": "heal", "step": 1, "t": self.rows[5]["t"][0]})
         self.rows.append({"o": "fault", "step": 1, "what": "split", "quorum": True, "load": 40, "t": 0})
-        self.rows.append({"o": "bit", "step": 1, "what": "split", "packets": 3})
+        self.rows.append({"o": "bit", "step": 1, "what": "split", "took": 3})
         self.rows.append({"o": "put", "n": "f1", "sha": "s1", "rc": 13, "said": "no quorum"})
         self.rows.append({"o": "put", "n": "f1", "sha": "s1", "rc": 0, "said": ""})
         self.rows += [{"o": "got", "e": node, "found": {"f1": "s1"}} for node in (2, 5)]
@@ -91,6 +91,10 @@ class Planted(unittest.TestCase):
 
     def writes(self, outcome="ok"):
         return [row for row in self.rows if row["o"] == "w" and row["x"] == outcome]
+
+    def heal(self, step, time):
+        self.rows.append({"o": "heal", "step": step, "t": time})
+        self.rows.append({"o": "bit", "step": step, "what": "split", "took": 3})
 
     def head_list(self):
         return next(row for row in self.rows if row["o"] == "final")["heads"]
@@ -219,19 +223,19 @@ class Planted(unittest.TestCase):
 
     def test_no_progress_after_healing(self):
         last = max(row["t"][0] for row in self.writes())
-        self.rows.append({"o": "heal", "step": 2, "t": last + 1})
+        self.heal(2, last + 1)
         self.found("progress")
 
     def test_late_progress_after_healing(self):
         last = self.writes()[-1]
-        self.rows.append({"o": "heal", "step": 2, "t": last["t"][0] - 1})
+        self.heal(2, last["t"][0] - 1)
         last["t"][1] += 11 * SECOND
         self.found("progress")
 
     def test_no_writes_though_a_quorum_is_spared(self):
         last = max(row["t"][0] for row in self.writes())
         self.rows.append({"o": "fault", "step": 2, "what": "split", "quorum": True, "load": 40, "t": last + 1})
-        self.rows.append({"o": "heal", "step": 2, "t": last + 12 * SECOND})
+        self.heal(2, last + 12 * SECOND)
         late = dict(self.pick(lambda row: row["o"] == "w" and row["x"] == "ok"), t=[last + 13 * SECOND, last + 14 * SECOND])
         late.update(q=len(self.head_list()) + 1, h="late", b=self.head_list()[-1], ps=[])
         self.rows.append(late)
@@ -244,14 +248,42 @@ class Planted(unittest.TestCase):
         last = max(row["t"][0] for row in self.writes())
         self.rows.append({"o": "fault", "step": 2, "what": "split", "quorum": False, "load": 40, "t": last + 1})
         self.rows.append({"o": "fault", "step": 3, "what": "short", "quorum": True, "load": 40, "t": last + 1})
-        self.rows.append({"o": "heal", "step": 3, "t": last + 9 * SECOND})
+        self.heal(3, last + 9 * SECOND)
         self.rows.append({"o": "fault", "step": 4, "what": "quiet", "quorum": True, "load": 2, "t": last + 1})
-        self.rows.append({"o": "heal", "step": 4, "t": last + 20 * SECOND})
+        self.heal(4, last + 20 * SECOND)
         self.assertEqual(checks.failures(checks.History(self.rows), "live"), {})
 
     def test_fault_that_touched_nothing(self):
-        self.rows.append({"o": "bit", "step": 2, "what": "split", "packets": 0})
+        self.heal(2, 0)
+        self.rows[-1]["took"] = 0
         self.found("work")
+
+    def test_faults_that_nobody_could_see(self):
+        for step in (2, 3):
+            self.heal(step, 0)
+            self.rows[-1]["took"] = None
+        self.assertEqual(checks.failures(checks.History(self.rows)), {})
+        self.heal(4, 0)
+        self.rows[-1]["took"] = None
+        self.found("work")
+
+    def test_fault_that_nobody_looked_at(self):
+        self.heal(2, 0)
+        self.rows.pop()
+        self.found("work")
+
+    def test_no_file_was_ever_put(self):
+        self.rows = [row for row in self.rows if row["o"] != "put"]
+        self.found("work")
+
+    def test_files_never_verified(self):
+        self.rows = [row for row in self.rows if row["o"] != "verify"]
+        self.found("files")
+
+    def test_search_that_decides_nothing(self):
+        history = checks.History(self.rows, budget=10)
+        self.assertIn("not decided", checks.failures(history, "linear")["linear"][0])
+        self.assertIn("decided 0 of them", checks.summary(history))
 
     def test_run_without_writes(self):
         self.rows = [row for row in self.rows if row["o"] not in ("w", "heal")]
@@ -385,4 +417,4 @@ class Plans(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    unittest.main(verbosity=2)

@@ -60,8 +60,9 @@ REAPER = 'cat >/dev/null; [ ! -d "$2" ] || { "$1" down --dir "$2/d"; rm -rf "$2"
 
 
 class Cluster:
-    def __init__(self, gone_after=30):
-        self.gone_after = gone_after
+    def __init__(self, gone_after=30, ec=True):
+        """ec: no RSA key is made, which takes as long as all else together."""
+        self.gone_after, self.ec = gone_after, ec
         self.top = pathlib.Path(tempfile.mkdtemp(prefix="kluis-cluster-"))
         self.dir = self.top / "d"
         self.base_port = free_ports()
@@ -73,7 +74,7 @@ class Cluster:
 
     def quickstart(self, *words, check=True, timeout=180):
         command = [*LIKE_ANY_USER, str(ROOT / "deploy" / "quickstart"), *words, "--dir", str(self.dir), "--base-port", str(self.base_port),
-                   "--build", str(build_dir()), "--gone-after", str(self.gone_after)]
+                   "--build", str(build_dir()), "--gone-after", str(self.gone_after), *(["--ec"] if self.ec else [])]
         done = subprocess.run(command, capture_output=True, text=True, timeout=timeout)
         if check and done.returncode != 0:
             raise AssertionError(f"{' '.join(command)}: {done.returncode}\n{done.stdout}\n{done.stderr}\n{self.logs()}")
@@ -144,7 +145,7 @@ class Cluster:
     def log_mark(self, site):
         return (self.site_dir(site) / "kluisd.log").stat().st_size
 
-    def wait_log(self, site, mark, text, seconds=30):
+    def wait_log(self, site, mark, text, seconds=60):
         """The first line with `text` behind the mark."""
         def line():
             with open(self.site_dir(site) / "kluisd.log", "rb") as log:
@@ -200,7 +201,7 @@ class Cluster:
             return leader
         return wait_until(f"another one than {site} leads", seconds, leads)
 
-    def wait_leader(self, seconds=30, other_than=None):
+    def wait_leader(self, seconds=60, other_than=None):
         def other():
             site = self.leader()
             return site if site != other_than else None

@@ -20,7 +20,7 @@ RECEIVER, SENDER = "gro", "ams"
 class Api(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.cluster = c = Cluster()
+        cls.cluster = c = Cluster(ec=False)
         c.__enter__()
         cls.addClassCleanup(c.__exit__)
         cls.ca = str(c.dir / "pki" / "provider-ca.pem")
@@ -129,7 +129,7 @@ class Api(unittest.TestCase):
         def seen_by_all():
             return [json.loads(self.curl(site, "/.well-known/kluis.json")[2]) for site in SITES]
         # Each node announces itself when it is ready: not all have when the first is.
-        wait_until("all have said where they are", 30, lambda: all(
+        wait_until("all have said where they are", 60, lambda: all(
             {e for s in value["sites"] for e in s["endpoints"]} == {self.cluster.url(s) for s in SITES} for value in seen_by_all()))
         seen = seen_by_all()
         for value in seen[1:]:
@@ -301,7 +301,7 @@ class Api(unittest.TestCase):
 
     def make_person(self, name):
         """A person who was invited and has registered, and an invitation that is still good."""
-        wait_until("persons may register", 30, lambda: json.loads(self.curl("rtd", "/v1/version")[2])["feature_level"] >= 3)
+        wait_until("persons may register", 60, lambda: json.loads(self.curl("rtd", "/v1/version")[2])["feature_level"] >= 3)
         person = Person(name, json.loads(self.curl("ams", "/.well-known/kluis.json")[2])["cluster_id"])
         _, invite = self.done(201, "post", "/v1/sys/invites", body={"uses": 2, "note": name})
         body = person.registration(invite["token"])
@@ -523,7 +523,7 @@ class Api(unittest.TestCase):
         self.refuse(400, "invalid", "post", path, body={"on": 1})
         self.assertEqual(self.done(200, "post", path, body={"on": True})[1], {"on": True})
         try:
-            wait_until("read-only everywhere", 10, lambda: all(self.curl(site, "/readyz")[0] == 507 for site in SITES))
+            wait_until("read-only everywhere", 60, lambda: all(self.curl(site, "/readyz")[0] == 507 for site in SITES))
             alarms = json.loads(self.curl("gro", "/v1/sys/alarms", admin=True)[2])["items"]
             self.assertIn("readonly", [alarm["name"] for alarm in alarms])
             _, _, body = self.curl("gro", "/readyz")
@@ -546,7 +546,7 @@ class Api(unittest.TestCase):
         def members():
             items = json.loads(self.curl("gro", "/v1/sys/members", admin=True)[2])["items"]
             return {row["node"]: row for row in items}
-        wait_until("the members are written down", 30, lambda: members()[1]["wish"] == "any")
+        wait_until("the members are written down", 60, lambda: members()[1]["wish"] == "any")
         path, of = "/v1/sys/members", "/v1/sys/members/{node}/"
         body = {"node": 7, "site": "new", "link": "127.0.0.1:1", "incarnation": "a" * 32}
         self.refuse(400, "invalid", "post", path, body={**body, "site": "No"})
@@ -554,10 +554,10 @@ class Api(unittest.TestCase):
         self.refuse(409, "conflict", "post", path, body={**body, "site": "ams"})
         for _ in range(2):  # The same again is a retry.
             self.assertEqual(self.done(202, "post", path, body=body)[1], {"node": 7})
-        wait_until("it is a member to be", 20, lambda: members()[7]["role"] == "standby")
+        wait_until("it is a member to be", 60, lambda: members()[7]["role"] == "standby")
         self.assertEqual(members()[7]["state"], "joining")
         self.done(202, "post", of + "remove", {"node": "7"})
-        wait_until("it is gone", 30, lambda: 7 not in members())
+        wait_until("it is gone", 60, lambda: 7 not in members())
         self.refuse(404, "not-found", "post", of + "promote", {"node": "99"})
         for what, node in (("promote", 1), ("auto", 1), ("demote", 6), ("drain", 6), ("auto", 6)):
             self.assertEqual(self.done(202, "post", of + what, {"node": str(node)})[1], {"node": node})

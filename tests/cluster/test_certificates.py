@@ -136,7 +136,7 @@ class Certificates(unittest.TestCase):
             with open(c.site_dir(site) / "kluisd.log", "rb") as log:
                 log.seek(mark)
                 return [l for l in log.read().decode().splitlines() if "op=link_in state=refused" in l and reason in l]
-        wait_until(f"'{reason}' in the log of {site}", 10, told)
+        wait_until(f"'{reason}' in the log of {site}", 60, told)
 
     # --- what a node itself refuses at its start ---
 
@@ -267,15 +267,15 @@ class Certificates(unittest.TestCase):
         marks = {site: c.log_mark(site) for site in OTHERS}
         mark = c.log_mark(VICTIM)
         c.spawn(VICTIM)
-        wait_until("it runs", 20, lambda: c.get(VICTIM, "/healthz")[0] == 200)
+        wait_until("it runs", 60, lambda: c.get(VICTIM, "/healthz")[0] == 200)
         for site in OTHERS:
             c.wait_log(site, marks[site], "op=link_in state=refused")
             line = c.wait_log(site, marks[site], "state=down peer=5")
             self.assertIn("reason=", line)
         c.wait_log(VICTIM, mark, "op=link state=down peer=1")
-        wait_until("it says that it is not ready", 20, lambda: c.get(VICTIM, "/readyz")[0] == 503)
+        wait_until("it says that it is not ready", 60, lambda: c.get(VICTIM, "/readyz")[0] == 503)
         self.others_serve()
-        wait_until("it still says so", 20, lambda: c.get(VICTIM, "/readyz")[0] == 503)
+        wait_until("it still says so", 60, lambda: c.get(VICTIM, "/readyz")[0] == 503)
         self.assertNotIn("op=link state=up", c.log(VICTIM)[mark:])
         self.assertNotIn("op=link_in state=up", c.log(VICTIM)[mark:])
 
@@ -291,8 +291,8 @@ class Certificates(unittest.TestCase):
              "-quiet"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         try:
             for site, mark in marks.items():
-                c.wait_log(site, mark, "state=down peer=5", 20)
-                c.wait_log(site, mark, "its certificate is node 4's", 20)
+                c.wait_log(site, mark, "state=down peer=5", 60)
+                c.wait_log(site, mark, "its certificate is node 4's", 60)
         finally:
             server.kill()
             heard = server.communicate(timeout=10)[0]

@@ -72,7 +72,7 @@ class Kill(unittest.TestCase):
 
             cluster.kill_all_at_once()
             for site in SITES:
-                cluster.quickstart("node", "start", site, check=False, timeout=90)
+                cluster.spawn(site)
             cluster.wait_ready()
             self.grow(writers, "after all six died")
 
@@ -85,6 +85,16 @@ class Kill(unittest.TestCase):
                 for endpoint in ("ams", "mst"):
                     writer.check(self, endpoint)
             self.same_state(cluster)
+            self.stop_of_the_leader(cluster)
+
+    def stop_of_the_leader(self, cluster):
+        """SIGTERM hands leadership over."""
+        leader = cluster.wait_leader()
+        cluster.stop(leader)
+        self.assertNotEqual(cluster.wait_leader(), leader)
+        log = (cluster.site_dir(leader) / "kluisd.log").read_text()
+        self.assertIn("state=stopped", log)
+        cluster.start(leader)
 
     def grow(self, writers, when):
         before = [w.written() for w in writers]
@@ -97,17 +107,6 @@ class Kill(unittest.TestCase):
             seen = {(row["state_hash_index"], row["state_hash"]) for row in rows}
             return len(seen) == 1
         wait_until("one state hash at all six", 60, equal)
-
-
-class Stop(unittest.TestCase):
-    def test_sigterm_hands_leadership_over(self):
-        with Cluster() as cluster:
-            leader = cluster.wait_leader()
-            cluster.stop(leader)
-            self.assertNotEqual(cluster.wait_leader(), leader)
-            log = (cluster.site_dir(leader) / "kluisd.log").read_text()
-            self.assertIn("state=stopped", log)
-            cluster.start(leader)
 
 
 if __name__ == "__main__":

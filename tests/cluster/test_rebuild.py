@@ -112,7 +112,7 @@ class Rebuild(unittest.TestCase):
         for _ in range(4):
             mark = c.log_mark(VICTIM)
             c.spawn(VICTIM)
-            c.wait_log(VICTIM, mark, "op=", 20)
+            c.wait_log(VICTIM, mark, "op=", 60)
             kept = [self.put()]
             c.kill(VICTIM)
         c.spawn(VICTIM)

@@ -80,7 +80,7 @@ class Victim:
         self.ran = True
         self.cluster.start(VICTIM)
         self.check_file(name, data, VICTIM)
-        self.wait_one_hash(30)
+        self.wait_one_hash(60)
 
     def wait_one_hash(self, seconds):
         def equal():

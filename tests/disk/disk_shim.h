@@ -1,7 +1,7 @@
 /* Stands between a program and libc's file calls, and lets them fail or take long: of files below
  * one directory only. Linked into a test, or preloaded into a program under test with
  *   KLUIS_SHIM_DIR=DIR KLUIS_SHIM_SLOW=FILE: every sync below DIR takes as many milliseconds as
- * FILE says while it exists (looked at each time). */
+ * FILE says while it exists (looked at each time), and leaves a byte in FILE.slept. */
 #ifndef KLUIS_TESTS_DISK_DISK_SHIM_H
 #define KLUIS_TESTS_DISK_DISK_SHIM_H
 

@@ -1,6 +1,9 @@
 /* Every write, sync, name and (of thousands, some) allocation of a node's start and work fails
  * once, in turn, until one comes through without: the process ends or goes on, and what it
- * acknowledged is there when it starts again on a good disk. */
+ * acknowledged is there when it starts again on a good disk.
+ *
+ *   KLUIS_ALLOC_FROM=N KLUIS_ALLOC_COUNT=N: every allocation of this window instead of some of all;
+ *   a first one beyond the last starts again from there. */
 #include "tests/lib/test.h"
 
 #include <errno.h>
@@ -19,7 +22,7 @@
 #include "tests/lib/fixture/client.h"
 #include "tests/unit/raft/lib/replica_rig.h"
 
-enum { WRITES = 6, TIMEOUT_MS = 8000, LIVES_MAX = 4000 };
+enum { WRITES = 6, TIMEOUT_MS = 8000, LIVES_MAX = 5000, ACKED_MAX = LIVES_MAX * WRITES };
 
 /* What a child found, by its exit status. */
 enum {
@@ -34,7 +37,7 @@ struct lives {
 	struct replica_rig rig;
 	unsigned next; /* Number of the next account. */
 	unsigned n_acked;
-	unsigned acked[LIVES_MAX];
+	unsigned acked[ACKED_MAX];
 };
 
 static int propose_account(struct replica_rig *rig, unsigned number)
@@ -187,7 +190,7 @@ static bool one_life(struct lives *lives, enum disk_shim_kind kind, unsigned nth
 	}
 	(void)close(fds[1]);
 	while (read(fds[0], &number, sizeof number) == sizeof number) {
-		assert_true(lives->n_acked < LIVES_MAX);
+		assert_true(lives->n_acked < ACKED_MAX);
 		lives->acked[lives->n_acked++] = number;
 	}
 	(void)close(fds[0]);
@@ -269,10 +272,45 @@ static void test_each_name(void **state)
 	each(SHIM_NAME, 0);
 }
 
+/* A number of the environment; 0 when it is not set. */
+static unsigned env_number(const char *name)
+{
+	const char *text = getenv(name);
+
+	return text == NULL ? 0 : (unsigned)strtoul(text, NULL, 10);
+}
+
+static void each_of_window(unsigned from, unsigned count)
+{
+	static struct lives lives;
+	unsigned first = from, n = 0;
+
+	assert_in_range(count, 1, LIVES_MAX);
+	lives_begin(&lives);
+	/* How many there are is known only beyond the last. */
+	while (!one_life(&lives, SHIM_ALLOC, first) && first > 1) {
+		first = first * 3 / 4;
+	}
+	for (unsigned nth = first; n < count && one_life(&lives, SHIM_ALLOC, nth); nth++) {
+		n++;
+	}
+	print_message("allocations %u to %u failed one by one; %u writes acknowledged\n", first,
+		first + n - 1, lives.n_acked);
+	assert_true(n > 3);
+	assert_true(lives.n_acked > 0);
+	replica_rig_release(&lives.rig);
+}
+
 static void test_allocations(void **state)
 {
+	unsigned count = env_number("KLUIS_ALLOC_COUNT"), from = env_number("KLUIS_ALLOC_FROM");
+
 	(void)state;
-	each(SHIM_ALLOC, 12);
+	if (count > 0) {
+		each_of_window(from > 0 ? from : 1, count);
+	} else {
+		each(SHIM_ALLOC, 12);
+	}
 }
 
 int main(void)
@@ -284,5 +322,6 @@ int main(void)
 		cmocka_unit_test(test_allocations),
 	};
 
+	cmocka_set_test_filter(getenv("KLUIS_ALLOC_COUNT") != NULL ? "test_allocations" : NULL);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
