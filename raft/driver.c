@@ -102,6 +102,29 @@ struct entry *driver_bootstrap(const struct configuration *configuration)
 	return entry_copy(1, 1, ENTRY_CONFIGURATION, buf_bytes(&bytes));
 }
 
+/* Which members the state machine's data knows of. */
+static void start_members(struct driver *driver, const struct driver_start *start)
+{
+	struct driver_members *members = &driver->members;
+
+	if (start->snapshot != NULL) {
+		*members = (struct driver_members){
+			start->snapshot->configuration_index, start->snapshot->configuration};
+	}
+	for (size_t i = 0; i < start->n && start->first_index + i <= start->applied; i++) {
+		const struct driver_log_entry *entry = &start->entries[i];
+		uint64_t index = start->first_index + i;
+
+		if (entry->type == ENTRY_CONFIGURATION && index > members->index) {
+			int rc = configuration_decode(
+				entry_bytes(entry->entry), &members->configuration, NULL);
+
+			assert(rc == 0); /* start_check() saw it. */
+			members->index = index;
+		}
+	}
+}
+
 static int start_check(const struct driver_start *start, struct err *e)
 {
 	uint64_t snapshot = start->snapshot == NULL ? 0 : start->snapshot->index;
@@ -189,6 +212,7 @@ int driver_start(struct driver *driver, const struct driver_start *start, struct
 	driver->started = true;
 	driver->applied = driver->apply_issued = start->applied;
 	driver->rebuilding = start->rebuild;
+	start_members(driver, start);
 	tail_reset(&driver->tail, start->first_index + start->n);
 	if (start->n == 0 && start->snapshot != NULL) {
 		tail_reset(&driver->tail, start->snapshot->index + 1);

@@ -192,6 +192,8 @@ uint64_t driver_deadline_ms(const struct driver *driver);
  * is dropped, so that a peer's messages are never taken out of order. Malformed bytes are dropped
  * and counted; KLUIS_EPROTO says so: the link may close. */
 int driver_receive(struct driver *driver, uint64_t peer, uint64_t connection, struct bytes message);
+/* A connection to some peer is there: what nobody could be asked for is asked for now. Optional. */
+void driver_connected(struct driver *driver);
 /* Connection to peer is gone: what is held for it is forgotten. Optional. */
 void driver_disconnected(struct driver *driver, uint64_t peer);
 

@@ -21,6 +21,13 @@ void apply_reset(struct driver *driver, uint64_t index)
 	driver->apply_entries = 0;
 }
 
+void apply_reset_to(struct driver *driver, const struct driver_snapshot *snapshot)
+{
+	apply_reset(driver, snapshot->index);
+	driver->members =
+		(struct driver_members){snapshot->configuration_index, snapshot->configuration};
+}
+
 /* How many of entries[0 .. n-1] may go now: within the bounds, and up to a configuration, which
  * must be closed before the next entry is looked at. */
 static unsigned apply_room(
@@ -48,17 +55,18 @@ static unsigned apply_room(
 static void apply_configuration(struct driver *driver, const struct entry *entry)
 {
 	struct raft_event event = {.type = RAFT_CONFIGURATION};
-	struct configuration configuration;
+	struct driver_members *members = &driver->members;
 
-	if (driver->raft.configuration_uncommitted_index != entry->index) {
-		return;
-	}
-	if (configuration_decode(entry_bytes(entry), &configuration, NULL) != 0) {
+	if (configuration_decode(entry_bytes(entry), &members->configuration, NULL) != 0) {
 		driver_die(driver, KLUIS_ECORRUPT, "configuration in the log");
 		return;
 	}
+	members->index = entry->index;
+	if (driver->raft.configuration_uncommitted_index != entry->index) {
+		return;
+	}
 	event.configuration.index = entry->index;
-	event.configuration.conf = convert_to_raft(&configuration);
+	event.configuration.conf = convert_to_raft(&members->configuration);
 	(void)driver_step(driver, &event, NULL); /* Ends in driver_die() on failure. */
 }
 

@@ -80,6 +80,12 @@ struct driver_reads {
 	uint64_t begun_ms, sent_ms;
 };
 
+/* The newest configuration at or before what was given to the state machine; index 0: none yet. */
+struct driver_members {
+	uint64_t index;
+	struct configuration configuration;
+};
+
 enum driver_fetch_state { FETCH_NONE, FETCH_RUNNING, FETCH_READY };
 
 struct driver_fetch {
@@ -111,6 +117,7 @@ struct driver {
 	uint64_t inflight_commit; /* inflight_bytes counts entries above this. */
 
 	uint64_t applied, apply_issued, apply_token;
+	struct driver_members members;
 	struct driver_batch batch[APPLY_ENTRIES_MAX];
 	unsigned batch_head, batch_n;
 	size_t apply_bytes;
@@ -128,6 +135,7 @@ struct driver {
 	bool rebuilding, replacing;
 	uint64_t rebuild_asked_ms; /* 0: not yet. */
 	unsigned rebuild_asks;	   /* Whose turn it is. */
+	bool rebuild_asked_nobody; /* The last time, for no link was up. */
 	struct driver_reads reads;
 	struct driver_contact contact;
 	uint64_t mark_base; /* A mark is now_ms and this, which is another one in each process. */
@@ -183,7 +191,10 @@ void *convert_entries(struct entry *const *entries, unsigned n, struct raft_entr
 /* driver_peer.c */
 struct driver_peer *peer_find(const struct driver *driver, uint64_t id);
 struct driver_peer *peer_get(struct driver *driver, uint64_t id); /* Makes one if need be. */
+/* Behind what is held for it; best effort. */
 void peer_send(struct driver *driver, uint64_t id, const struct message *message);
+/* The same. KLUIS_E*: not a byte of it is sent. */
+int peer_try_send(struct driver *driver, uint64_t id, const struct message *message);
 void peer_send_append(struct driver *driver, uint64_t id, const struct raft_append_entries *append);
 void peer_want_manifest(struct driver *driver, uint64_t id, uint64_t min_index);
 /* A MESSAGE_SNAPSHOT_WANT. */
@@ -208,6 +219,8 @@ uint64_t commit_tell_deadline(const struct driver *driver); /* UINT64_MAX: nothi
 bool apply_issue(struct driver *driver);
 void apply_read_done(struct driver *driver, int rc, struct entry **entries, unsigned n);
 void apply_reset(struct driver *driver, uint64_t index);
+/* The state machine's data is that of this snapshot. */
+void apply_reset_to(struct driver *driver, const struct driver_snapshot *snapshot);
 
 /* driver_snapshot.c */
 void snapshot_offered(struct driver *driver, uint64_t peer, const struct message *message);

@@ -126,21 +126,27 @@ static void peer_unhold(struct driver_peer *peer)
 	free(held);
 }
 
-void peer_send(struct driver *driver, uint64_t id, const struct message *message)
+int peer_try_send(struct driver *driver, uint64_t id, const struct message *message)
 {
 	struct driver_peer *peer = peer_get(driver, id);
 	struct driver_held *held;
 
 	assert(message->type != MESSAGE_APPEND);
 	if (peer->held == NULL) {
-		(void)peer_send_now(driver, peer, message); /* Raft sends again. */
-		return;
+		return peer_send_now(driver, peer, message);
 	}
 	held = peer_hold(driver, peer);
-	if (held != NULL) {
-		message_encode(message, &held->header);
-		peer->held_bytes += held->header.len;
+	if (held == NULL) {
+		return KLUIS_EBUSY;
 	}
+	message_encode(message, &held->header);
+	peer->held_bytes += held->header.len;
+	return 0;
+}
+
+void peer_send(struct driver *driver, uint64_t id, const struct message *message)
+{
+	(void)peer_try_send(driver, id, message); /* Raft sends again. */
 }
 
 /* Sends entries[0 .. n-1], which follow append->prev_index, in as many messages as their bytes

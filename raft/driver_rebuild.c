@@ -44,21 +44,37 @@ uint64_t rebuild_deadline(const struct driver *driver)
 					     : driver->rebuild_asked_ms + SNAPSHOT_RESEND_MS;
 }
 
+static bool rebuild_ask_peer(struct driver *driver, uint64_t peer)
+{
+	struct message message = {.type = MESSAGE_SNAPSHOT_WANT, .term = driver->raft.current_term};
+
+	/* No older than what is there: what was applied is not applied again. */
+	message.snapshot_want.min_index = driver->apply_issued;
+	return peer != driver->options.id && message.term != 0 &&
+	       peer_try_send(driver, peer, &message) == 0;
+}
+
 /* One member after the other: any may have good data, and the leader has other work. */
 static void rebuild_ask(struct driver *driver)
 {
 	const struct raft_configuration *members = &driver->raft.configuration;
-	struct message message = {.type = MESSAGE_SNAPSHOT_WANT, .term = driver->raft.current_term};
-	uint64_t peer = driver->options.id;
+	bool asked = false;
 
-	for (unsigned i = 0; i < members->n && peer == driver->options.id; i++) {
-		peer = members->servers[driver->rebuild_asks++ % members->n].id;
+	for (unsigned i = 0; i < members->n && !asked; i++) {
+		asked = rebuild_ask_peer(
+			driver, members->servers[driver->rebuild_asks++ % members->n].id);
 	}
-	/* No older than what is there: what was applied is not applied again. */
-	message.snapshot_want.min_index = driver->apply_issued;
+	driver->rebuild_asked_nobody = !asked;
 	driver->rebuild_asked_ms = driver->now_ms == 0 ? 1 : driver->now_ms;
-	if (peer != driver->options.id && message.term != 0) {
-		peer_send(driver, peer, &message);
+}
+
+void driver_connected(struct driver *driver)
+{
+	if (driver_enter(driver)) {
+		if (driver->rebuild_asked_nobody) {
+			driver->rebuild_asked_ms = 0; /* At once, if it is still to be. */
+		}
+		driver_leave(driver);
 	}
 }
 
@@ -118,7 +134,7 @@ void driver_replaced(struct driver *driver, int rc)
 	if (rc != 0) {
 		driver_die(driver, rc, "replace the state machine's data");
 	} else {
-		apply_reset(driver, driver->fetch.snapshot.index);
+		apply_reset_to(driver, &driver->fetch.snapshot);
 		rebuild_end(driver);
 		driver_close_configuration(driver);
 	}

@@ -156,7 +156,7 @@ void driver_installed(struct driver *driver, int rc)
 		driver->unstored_bytes = 0;
 		driver->installing = false;
 		driver->snapshot = driver->fetch.snapshot;
-		apply_reset(driver, driver->snapshot.index);
+		apply_reset_to(driver, &driver->snapshot);
 		rebuild_end(driver);
 		event.persisted_snapshot.metadata = convert_snapshot(&driver->snapshot);
 		event.persisted_snapshot.last = true;
@@ -170,17 +170,20 @@ void driver_installed(struct driver *driver, int rc)
 int driver_snapshot_at(
 	const struct driver *driver, uint64_t index, struct driver_snapshot *ret_snapshot)
 {
-	const struct raft *raft = &driver->raft;
+	const struct driver_members *members = &driver->members;
 	uint64_t term = driver_term_of(driver, index);
 
+	/* Not the newest configuration that the core knows to be committed: after a restart that
+	 * one is perhaps far ahead of what is applied, and a member without which nothing more is
+	 * committed may wait for this very snapshot. */
 	if (driver->dead || driver->installing || driver->replacing || term == 0 ||
-		index > driver->applied || raft->configuration_committed_index > index) {
+		index > driver->applied || members->index > index) {
 		return KLUIS_EAGAIN;
 	}
-	ret_snapshot->index = index;
-	ret_snapshot->term = term;
-	ret_snapshot->configuration_index = raft->configuration_committed_index;
-	convert_from_raft(&raft->configuration_committed, &ret_snapshot->configuration);
+	*ret_snapshot = (struct driver_snapshot){.index = index,
+		.term = term,
+		.configuration_index = members->index,
+		.configuration = members->configuration};
 	return 0;
 }
 

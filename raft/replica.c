@@ -131,6 +131,16 @@ static void replica_receive_cb(
 	}
 }
 
+static void replica_up_cb(void *data, uint64_t peer)
+{
+	struct replica *r = data;
+
+	(void)peer;
+	if (!r->stopping) {
+		driver_connected(r->driver);
+	}
+}
+
 static void replica_down_cb(void *data, uint64_t peer)
 {
 	struct replica *r = data;
@@ -153,6 +163,7 @@ static void replica_room_cb(void *data, uint64_t peer, enum link_stream stream)
 
 static const struct link_handler replica_link_handler = {
 	.receive_cb = replica_receive_cb,
+	.up_cb = replica_up_cb,
 	.down_cb = replica_down_cb,
 	.room_cb = replica_room_cb,
 	.meet_cb = replica_meet_cb,

@@ -132,7 +132,12 @@ static void net_say(struct sim *sim, const struct sim_packet *packet)
 	} else if (message.type == MESSAGE_APPEND_RESULT) {
 		a = message.append_result.rejected;
 		b = message.append_result.last_index;
-	} else if (message.type == MESSAGE_SNAPSHOT) {
+	} else if (message.type == MESSAGE_VOTE) {
+		a = message.vote.last_index;
+		b = message.vote.last_term;
+	} else if (message.type == MESSAGE_VOTE_RESULT) {
+		a = message.vote_result.granted;
+	} else if (message.type == MESSAGE_SNAPSHOT || message.type == MESSAGE_SNAPSHOT_GIVE) {
 		a = message.snapshot->index;
 	}
 	sim_say(sim, "%u -> %u %s term %llu: %llu %llu %llu", packet->from, packet->to,

@@ -123,8 +123,9 @@ bool operator_refused(struct sim *sim, struct sim_node *node, unsigned from)
 /* --- losses --- */
 
 /* Whether the voters that are not lost stay a majority without id, of what the newest leader knows:
- * the operator asks no more of the cluster than it can give. That leader may take the vote from one
- * more before it has noticed the loss, where the number of voters allows it. */
+ * the operator asks no more of the cluster than it can give. Before that leader has noticed the
+ * loss, it may give id the vote, if it is a standby, and then, or at once, take it from one more,
+ * where the number of voters allows it. */
 static bool operator_may_lose(struct sim *sim, unsigned id)
 {
 	struct sim_node *leader = fault_leader(sim);
@@ -139,10 +140,9 @@ static bool operator_may_lose(struct sim *sim, unsigned id)
 	for (unsigned i = 0; i < now.n; i++) {
 		const struct member *member = &now.member[i];
 
-		if (member->role == MEMBER_VOTER) {
-			voters++;
-			left += !sim->node[member->id]->lost && member->id != id;
-		}
+		voters += member->role == MEMBER_VOTER || member->id == id;
+		left += member->role == MEMBER_VOTER && !sim->node[member->id]->lost &&
+			member->id != id;
 	}
 	going = voters > VOTERS_MIN;
 	return left >= 2 + going && 2 * (left - going) > voters - going;

@@ -94,6 +94,27 @@ void oracle_applied(struct sim *sim, uint64_t node, const struct entry *entry)
 		history_entry(sim, entry);
 	}
 	fact->entry = hash;
+	if (entry->type == ENTRY_CONFIGURATION) {
+		fact->members = fact_value(sim_hash(0, entry_bytes(entry)));
+	}
+}
+
+void oracle_snapshot(struct sim *sim, uint64_t node, const struct driver_snapshot *snapshot)
+{
+	_cleanup_(buf_release) struct buf bytes = BUF_INIT;
+	uint64_t at = snapshot->index;
+
+	configuration_encode(&snapshot->configuration, &bytes);
+	while (at > 0 && oracle_fact(sim, at)->members == 0) {
+		at--;
+	}
+	if (snapshot->configuration_index != at ||
+		oracle_fact(sim, at)->members != fact_value(sim_hash(0, buf_bytes(&bytes)))) {
+		sim_violate(sim, CHECK_SNAPSHOT,
+			"node %llu: a snapshot of %llu does not name the members of entry %llu",
+			(unsigned long long)node, (unsigned long long)snapshot->index,
+			(unsigned long long)at);
+	}
 }
 
 void oracle_state(struct sim *sim, uint64_t node, uint64_t index, uint64_t hash)

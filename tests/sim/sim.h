@@ -44,10 +44,11 @@ enum {
 	X(BUG_APPLY_SKIP, "apply-skip")		  /* After a restart one is left out. */           \
 	X(BUG_IMPURE, "fsm-impure")		  /* The state depends on the node. */             \
 	X(BUG_SNAPSHOT_AHEAD, "snapshot-ahead")	  /* A snapshot says more than it holds. */        \
-	X(BUG_LOST_FLUSH, "log-cut-before-flush") /* The log forgets what was not flushed. */      \
-	X(BUG_OLD_SLOT, "old-vote-slot")	  /* A restart reads the vote before the last. */  \
-	X(BUG_VOTE_FREELY, "vote-freely")	  /* Every vote is granted. */                     \
-	X(BUG_FLIPPED_BYTE, "flipped-byte")	  /* Now and then a message arrives damaged. */    \
+	X(BUG_SNAPSHOT_MEMBERS, "snapshot-members") /* It names the newest members. */             \
+	X(BUG_LOST_FLUSH, "log-cut-before-flush")   /* The log forgets what was not flushed. */    \
+	X(BUG_OLD_SLOT, "old-vote-slot")    /* A restart reads the vote before the last. */        \
+	X(BUG_VOTE_FREELY, "vote-freely")   /* Every vote is granted. */                           \
+	X(BUG_FLIPPED_BYTE, "flipped-byte") /* Now and then a message arrives damaged. */          \
 	X(BUG_REQUEUE_EARLY,                                                                       \
 		"requeue-early") /* Sent again when a term begins, not when it is known. */        \
 	X(BUG_OLD_PROPOSAL, "old-proposal")   /* A leader takes what was for an older term. */     \
@@ -75,6 +76,7 @@ enum sim_bug {
 	X(CHECK_ENTRY, "entry", true)	      /* One entry at an index, on all nodes. */           \
 	X(CHECK_STATE, "state", true)	      /* One state hash at an index. */                    \
 	X(CHECK_REPORT, "report", true)	      /* No majority finds a node's state wrong. */        \
+	X(CHECK_SNAPSHOT, "snapshot", true)   /* One names the members of its index. */            \
 	X(CHECK_ACKED, "acked", true)	      /* What a client was told of stays. */               \
 	X(CHECK_CLIENT, "client", true)	      /* Its next step is accepted. */                     \
 	X(CHECK_ONCE, "once", true)	      /* A proposal is in the log once, refused: never. */ \
@@ -153,6 +155,7 @@ struct sim_heap {
 struct sim_oracle {
 	struct sim_fact {
 		uint64_t entry, hash, acked; /* Of the entry, of the state behind it; 0: unknown. */
+		uint64_t members;	     /* Hash of the entry's configuration; 0: it is none. */
 	} * fact;
 	size_t facts;
 	uint64_t *leader; /* By term. */
@@ -282,6 +285,8 @@ void sim_free(struct sim *sim);
 void oracle_vote(struct sim *sim, uint64_t node, uint64_t term, uint64_t vote);
 void oracle_leader(struct sim *sim, uint64_t node, uint64_t term);
 void oracle_applied(struct sim *sim, uint64_t node, const struct entry *entry);
+/* One that node recorded or gives to others. */
+void oracle_snapshot(struct sim *sim, uint64_t node, const struct driver_snapshot *snapshot);
 void oracle_state(struct sim *sim, uint64_t node, uint64_t index, uint64_t hash);
 void oracle_acked(struct sim *sim, uint64_t index, uint64_t entry_hash);
 void oracle_read(struct sim *sim, uint64_t node, uint64_t visible_at_start, uint64_t served);
@@ -430,6 +435,8 @@ struct sim_node {
 	uint64_t last_leader_term;
 	uint64_t appended_index, appended_hash; /* Planted bug: what it acknowledges too early. */
 };
+
+extern const struct driver_io node_io; /* Its ctx is the node. */
 
 struct sim_node *node_new(struct sim *sim, unsigned id);
 void node_free(struct sim_node *node);

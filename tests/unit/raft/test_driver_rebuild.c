@@ -45,11 +45,11 @@ static void give_read(struct driver_rig *rig)
 }
 
 static void snapshot_message(struct driver_rig *rig, enum message_type type, uint64_t peer,
-	uint64_t index, uint64_t index_term)
+	uint64_t index, uint64_t index_term, uint64_t configuration_index)
 {
 	struct message_snapshot snapshot = {.index = index,
 		.index_term = index_term,
-		.configuration_index = 1,
+		.configuration_index = configuration_index,
 		.configuration = rig->configuration,
 		.manifest = bytes_str("files")};
 	struct message message = {.type = type, .term = 5, .snapshot = &snapshot};
@@ -60,12 +60,12 @@ static void snapshot_message(struct driver_rig *rig, enum message_type type, uin
 /* The leader: its core wants this. */
 static void offer(struct driver_rig *rig, uint64_t peer, uint64_t index, uint64_t index_term)
 {
-	snapshot_message(rig, MESSAGE_SNAPSHOT, peer, index, index_term);
+	snapshot_message(rig, MESSAGE_SNAPSHOT, peer, index, index_term, 1);
 }
 
 static void give(struct driver_rig *rig, uint64_t peer, uint64_t index, uint64_t index_term)
 {
-	snapshot_message(rig, MESSAGE_SNAPSHOT_GIVE, peer, index, index_term);
+	snapshot_message(rig, MESSAGE_SNAPSHOT_GIVE, peer, index, index_term, 1);
 }
 
 static uint64_t wanted(struct driver_rig *rig)
@@ -343,6 +343,54 @@ static void test_a_leader_asks_too(void **state)
 	rig_free(rig);
 }
 
+/* A node that starts has no links: whoever is there is asked as soon as the first one is up, not
+ * only when it would ask again. */
+static void test_asked_as_soon_as_there_is_a_link(void **state)
+{
+	struct driver_rig *rig = rig_clean(&whole);
+
+	(void)state;
+	rig->unreachable = UINT32_MAX;
+	driver_rebuild(rig->driver);
+	driver_connected(rig->driver); /* To no member. */
+	rig_tick(rig, 100);
+	assert_int_equal(rig_count(rig, 0, MESSAGE_SNAPSHOT_WANT), 0);
+	rig->unreachable = ~BIT(4);
+	driver_connected(rig->driver);
+	assert_int_equal(rig_count(rig, 4, MESSAGE_SNAPSHOT_WANT), 1);
+	rig->unreachable = 0;
+	driver_connected(rig->driver); /* Somebody was asked. */
+	assert_int_equal(rig_count(rig, 0, MESSAGE_SNAPSHOT_WANT), 1);
+	give(rig, 4, 9, 1);
+	driver_fetched(rig->driver, 0);
+	driver_replaced(rig->driver, 0);
+	driver_connected(rig->driver); /* Nothing is wanted any more. */
+	assert_int_equal(rig_count(rig, 0, MESSAGE_SNAPSHOT_WANT), 1);
+	rig_free(rig);
+}
+
+/* What a snapshot says of the members is what its data stands at, whatever else is known. */
+static void test_members_of_a_replacement(void **state)
+{
+	struct rig_disk disk = without_data;
+	struct driver_rig *rig;
+	struct driver_snapshot snapshot;
+
+	(void)state;
+	disk.change[0] = 6;
+	disk.change[1] = 9;
+	rig = rig_clean(&disk);
+	led_by_2(rig);
+	configuration_find(&rig->configuration, 5)->role = MEMBER_STANDBY; /* As of 6. */
+	snapshot_message(rig, MESSAGE_SNAPSHOT_GIVE, 2, 7, 1, 6);
+	driver_fetched(rig->driver, 0);
+	driver_replaced(rig->driver, 0);
+	assert_int_equal(driver_snapshot_at(rig->driver, 7, &snapshot), 0);
+	assert_int_equal(snapshot.configuration_index, 6);
+	assert_true(configuration_equal(&snapshot.configuration, &rig->configuration));
+	rig_free(rig);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -356,6 +404,8 @@ int main(void)
 		cmocka_unit_test(test_errors_are_fatal),
 		cmocka_unit_test(test_what_a_member_gives),
 		cmocka_unit_test(test_a_leader_asks_too),
+		cmocka_unit_test(test_asked_as_soon_as_there_is_a_link),
+		cmocka_unit_test(test_members_of_a_replacement),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -32,8 +32,12 @@ static int rig_send(
 	void *ctx, uint64_t peer, struct bytes header, struct entry *const *entries, unsigned n)
 {
 	struct driver_rig *rig = ctx;
-	struct rig_sent *sent = &rig->sent[rig->sent_n++];
+	struct rig_sent *sent;
 
+	if (peer < 32 && (rig->unreachable & BIT(peer)) != 0) {
+		return KLUIS_EAGAIN;
+	}
+	sent = &rig->sent[rig->sent_n++];
 	assert(rig->sent_n < RIG_MAX);
 	sent->peer = peer;
 	buf_append_bytes(&sent->bytes, header);
@@ -208,10 +212,27 @@ static void rig_members(struct configuration *configuration, unsigned voters)
 	}
 }
 
+/* One reference. */
+static struct entry *rig_disk_entry(
+	const struct driver_rig *rig, const struct rig_disk *disk, uint64_t index)
+{
+	struct configuration now = rig->configuration;
+
+	if (index == 1) {
+		return driver_bootstrap(&now);
+	}
+	for (unsigned i = 0; i < ARRAY_SIZE(disk->change) && disk->change[i] != 0; i++) {
+		configuration_find(&now, 5 - i)->role = MEMBER_STANDBY;
+		if (disk->change[i] == index) {
+			return rig_change(index, 1, &now);
+		}
+	}
+	return entry_new(index, 1, ENTRY_BARRIER, 0);
+}
+
 static void rig_start(struct driver_rig *rig, const struct rig_disk *disk)
 {
 	struct driver_log_entry entries[RIG_MAX] = {0};
-	struct entry *first = driver_bootstrap(&rig->configuration);
 	struct driver_snapshot snapshot = {.index = disk->snapshot,
 		.term = 1,
 		.configuration_index = 1,
@@ -226,20 +247,17 @@ static void rig_start(struct driver_rig *rig, const struct rig_disk *disk)
 	int rc;
 
 	for (size_t i = 0; i < start.n; i++) {
-		bool head = disk->snapshot == 0 && i == 0;
+		struct entry *entry = rig_disk_entry(rig, disk, start.first_index + i);
 
 		entries[i] = (struct driver_log_entry){.term = 1,
-			.type = head ? ENTRY_CONFIGURATION : ENTRY_BARRIER,
-			.entry = head ? first : NULL};
-		rig->log[start.first_index + i] =
-			head ? entry_ref(first)
-			     : entry_new(start.first_index + i, 1, ENTRY_BARRIER, 0);
+			.type = entry->type,
+			.entry = entry->type == ENTRY_CONFIGURATION ? entry : NULL};
+		rig->log[start.first_index + i] = entry;
 	}
 	rig->log_last = disk->last;
 	rig->applied = disk->applied;
 	rc = driver_start(rig->driver, &start, NULL);
 	assert(rc == 0);
-	entry_unref(first);
 }
 
 struct driver_rig *rig_new(const struct rig_disk *disk, enum driver_guard off, uint32_t more)

@@ -33,6 +33,7 @@ struct driver_rig {
 	uint64_t ready_token, ready_index;
 	int ready_rc;
 	uint64_t mark[8], mark_ms[8]; /* By peer: the newest that it was sent, and when. */
+	uint32_t unreachable;	      /* BIT(peer): what is sent there is refused. */
 	int fail_append, fail_vote, fail_replace; /* KLUIS_E*: what the next one returns. */
 	struct configuration configuration;
 };
@@ -44,7 +45,8 @@ struct rig_disk {
 	uint64_t snapshot; /* Its index (term 1); the log begins behind it. 0: at 1. */
 	uint64_t last;	   /* Of the log: barriers of term 1 behind the first entry. */
 	uint64_t applied;
-	bool rebuild; /* Without data: applied is the snapshot's. */
+	uint64_t change[2]; /* Entries of the log by which node 5, then 4 stands by. 0: none. */
+	bool rebuild;	    /* Without data: applied is the snapshot's. */
 };
 
 /* guard: DRIVER_GUARD_MAX for all on; else that one is off, as those of `more` (BIT()s) are. */
