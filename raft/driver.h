@@ -192,8 +192,9 @@ uint64_t driver_deadline_ms(const struct driver *driver);
  * is dropped, so that a peer's messages are never taken out of order. Malformed bytes are dropped
  * and counted; KLUIS_EPROTO says so: the link may close. */
 int driver_receive(struct driver *driver, uint64_t peer, uint64_t connection, struct bytes message);
-/* A connection to some peer is there: what nobody could be asked for is asked for now. Optional. */
-void driver_connected(struct driver *driver);
+/* A connection to peer is there: a checkpoint that nobody could be asked for, or that it could not
+ * be given, is asked for and given at once. Optional: all is repeated. */
+void driver_connected(struct driver *driver, uint64_t peer);
 /* Connection to peer is gone: what is held for it is forgotten. Optional. */
 void driver_disconnected(struct driver *driver, uint64_t peer);
 
@@ -226,8 +227,10 @@ KLUIS_MUST_CHECK int driver_snapshot_taken(struct driver *driver, uint64_t index
 /* How many entries behind a snapshot the log keeps from now on (options.trailing_entries): the
  * owner knows how many bytes they are. */
 void driver_set_trailing(struct driver *driver, unsigned entries);
-/* Fills in what belongs to a snapshot of the state machine at index (applied, not before the last
- * recorded one): for a checkpoint's manifest. KLUIS_EAGAIN as above. */
+/* Fills in what belongs to a snapshot of the state machine at index, members included: for a
+ * checkpoint's manifest. KLUIS_EAGAIN: not now (index is not applied yet, or before the last
+ * recorded snapshot or the last applied configuration; one is being installed): try with a later
+ * index. */
 KLUIS_MUST_CHECK int driver_snapshot_at(
 	const struct driver *driver, uint64_t index, struct driver_snapshot *ret_snapshot);
 

@@ -53,6 +53,7 @@ struct driver_peer {
 	uint64_t core_snapshot;	    /* Index that the core waits for it to install; 0: none. */
 	bool round_confirmed;	    /* In the running read round. */
 	bool wants_data;	    /* Asked for a checkpoint, and was not given one. */
+	uint64_t data_index;	    /* ... as new as this. */
 	uint64_t told_commit;	    /* By an append, in this term. */
 	/* See driver_contact.c. */
 	uint64_t asked_ms; /* When we sent, as leader, what it has answered; 0: none. */
@@ -136,6 +137,7 @@ struct driver {
 	uint64_t rebuild_asked_ms; /* 0: not yet. */
 	unsigned rebuild_asks;	   /* Whose turn it is. */
 	bool rebuild_asked_nobody; /* The last time, for no link was up. */
+	uint64_t rebuild_early;	   /* Given, and not in our log yet; 0: none. */
 	struct driver_reads reads;
 	struct driver_contact contact;
 	uint64_t mark_base; /* A mark is now_ms and this, which is another one in each process. */
@@ -200,6 +202,8 @@ void peer_want_manifest(struct driver *driver, uint64_t id, uint64_t min_index);
 /* A MESSAGE_SNAPSHOT_WANT. */
 void peer_wants_snapshot(
 	struct driver *driver, struct driver_peer *peer, const struct message *message);
+/* A link to it is up: goes on with what it asked for and could not be given. */
+void peer_connected(struct driver *driver, struct driver_peer *peer);
 /* The read that the first held message waited for is there. */
 void peer_read_done(struct driver *driver, struct driver_peer *peer, int rc, struct entry **entries,
 	unsigned n);

@@ -377,7 +377,15 @@ void peer_wants_snapshot(
 
 	if (!driver->rebuilding && min_index <= driver->raft.commit_index) {
 		peer->wants_data = true;
+		peer->data_index = min_index;
 		manifest_ask(driver, peer, min_index);
+	}
+}
+
+void peer_connected(struct driver *driver, struct driver_peer *peer)
+{
+	if (peer->wants_data && !driver->rebuilding) {
+		manifest_ask(driver, peer, peer->data_index);
 	}
 }
 
@@ -393,8 +401,8 @@ static void manifest_send(struct driver *driver, struct driver_peer *peer,
 
 	message.snapshot = &offer;
 	if (peer->wants_data) {
-		peer->wants_data = false;
-		peer_send(driver, peer->id, &message);
+		/* One that has just started hears us only when our link to it is up, too. */
+		peer->wants_data = peer_try_send(driver, peer->id, &message) != 0;
 	}
 	/* What follows it must still be in our log, or the peer could not go on from it. */
 	if (driver_is_leader(driver) && peer->core_snapshot != 0 &&

@@ -15,7 +15,7 @@ bool rebuild_takes(const struct driver *driver, const struct driver_snapshot *sn
 void rebuild_end(struct driver *driver)
 {
 	driver->rebuilding = driver->replacing = false;
-	driver->rebuild_asked_ms = 0;
+	driver->rebuild_asked_ms = driver->rebuild_early = 0;
 	fetch_forget(driver);
 }
 
@@ -65,12 +65,19 @@ static void rebuild_ask(struct driver *driver)
 			driver, members->servers[driver->rebuild_asks++ % members->n].id);
 	}
 	driver->rebuild_asked_nobody = !asked;
+	driver->rebuild_early = 0;
 	driver->rebuild_asked_ms = driver->now_ms == 0 ? 1 : driver->now_ms;
 }
 
-void driver_connected(struct driver *driver)
+void driver_connected(struct driver *driver, uint64_t peer)
 {
+	struct driver_peer *known;
+
 	if (driver_enter(driver)) {
+		known = peer_find(driver, peer);
+		if (known != NULL) {
+			peer_connected(driver, known);
+		}
 		if (driver->rebuild_asked_nobody) {
 			driver->rebuild_asked_ms = 0; /* At once, if it is still to be. */
 		}
@@ -86,9 +93,25 @@ void rebuild_given(struct driver *driver, uint64_t peer, const struct message *m
 		.configuration_index = given->configuration_index,
 		.configuration = given->configuration};
 
-	if (rebuild_idle(driver) && rebuild_takes(driver, &snapshot)) {
+	if (!rebuild_idle(driver)) {
+		return;
+	}
+	if (rebuild_takes(driver, &snapshot)) {
 		fetch_begin(driver, peer, message, &snapshot);
 		driver->fetch.term = 0; /* Not for the core: it is perhaps no leader's. */
+	} else if (driver->rebuild_asked_ms != 0 && snapshot.index > driver_last_index(driver)) {
+		driver->rebuild_early = snapshot.index;
+	}
+}
+
+/* A node that was away is given what its log gets only now: then the same one is asked again. */
+static void rebuild_caught_up(struct driver *driver)
+{
+	if (driver->rebuild_early != 0 && driver->rebuild_early <= driver_last_index(driver) &&
+		rebuild_idle(driver)) {
+		assert(driver->rebuild_asks > 0);
+		driver->rebuild_asks--;
+		rebuild_ask(driver);
 	}
 }
 
@@ -122,6 +145,8 @@ void rebuild_progress(struct driver *driver)
 		rebuild_replace(driver);
 	} else if (rebuild_deadline(driver) <= driver->now_ms) {
 		rebuild_ask(driver);
+	} else {
+		rebuild_caught_up(driver);
 	}
 }
 

@@ -135,9 +135,8 @@ static void replica_up_cb(void *data, uint64_t peer)
 {
 	struct replica *r = data;
 
-	(void)peer;
 	if (!r->stopping) {
-		driver_connected(r->driver);
+		driver_connected(r->driver, peer);
 	}
 }
 

@@ -315,6 +315,60 @@ static void test_what_a_member_gives(void **state)
 	rig_free(rig);
 }
 
+/* Who asks has just started: our own link to it may come up later than its link to us. */
+static void test_given_as_soon_as_there_is_a_link(void **state)
+{
+	struct driver_rig *rig = rig_clean(&whole);
+
+	(void)state;
+	led_by_2(rig);
+	rig->unreachable = BIT(4);
+	want(rig, 4, 7);
+	manifest(rig, 4, 8);
+	rig->unreachable = 0;
+	driver_connected(rig->driver, 3);
+	assert_int_equal(rig->manifests, 1);
+	driver_connected(rig->driver, 4);
+	assert_int_equal(rig->manifests, 2);
+	assert_int_equal(rig->manifest_index, 7);
+	driver_connected(rig->driver, 4); /* It is being made. */
+	assert_int_equal(rig->manifests, 2);
+	manifest(rig, 4, 8);
+	assert_int_equal(rig_count(rig, 4, MESSAGE_SNAPSHOT_GIVE), 1);
+	driver_connected(rig->driver, 4); /* It was given. */
+	assert_int_equal(rig->manifests, 2);
+	rig_free(rig);
+}
+
+/* A node that was away is given what its log does not have yet, and asks the same one again as soon
+ * as it has. */
+static void test_asked_again_when_the_log_is_there(void **state)
+{
+	struct driver_rig *rig = rig_clean(&without_data);
+	struct entry *entry[2] = {rig_command(11, 5), rig_command(12, 5)};
+	unsigned asked[2];
+
+	(void)state;
+	led_by_2(rig);
+	give(rig, 2, 12, 5);
+	assert_int_equal(rig->fetches, 0);
+	asked[0] = rig_count(rig, 2, MESSAGE_SNAPSHOT_WANT);
+	rig_append(rig, 2, 5, 10, 1, 12, entry, 1);
+	assert_int_equal(rig_count(rig, 0, MESSAGE_SNAPSHOT_WANT), 1);
+	rig_append(rig, 2, 5, 11, 5, 12, entry + 1, 1);
+	asked[1] = rig_count(rig, 2, MESSAGE_SNAPSHOT_WANT);
+	assert_true(asked[0] == 1 && asked[1] == 2);
+	rig_persist(rig);
+	assert_int_equal(rig_count(rig, 0, MESSAGE_SNAPSHOT_WANT), 2); /* Once. */
+	give(rig, 2, 12, 5);
+	driver_fetched(rig->driver, 0);
+	driver_replaced(rig->driver, 0);
+	assert_false(rebuilding(rig));
+	entry_unref(entry[0]);
+	entry_unref(entry[1]);
+	rig_free(rig);
+}
+
 /* A leader without data goes on asking, one member after the other. */
 static void test_a_leader_asks_too(void **state)
 {
@@ -352,19 +406,19 @@ static void test_asked_as_soon_as_there_is_a_link(void **state)
 	(void)state;
 	rig->unreachable = UINT32_MAX;
 	driver_rebuild(rig->driver);
-	driver_connected(rig->driver); /* To no member. */
+	driver_connected(rig->driver, 9); /* No member. */
 	rig_tick(rig, 100);
 	assert_int_equal(rig_count(rig, 0, MESSAGE_SNAPSHOT_WANT), 0);
 	rig->unreachable = ~BIT(4);
-	driver_connected(rig->driver);
+	driver_connected(rig->driver, 4);
 	assert_int_equal(rig_count(rig, 4, MESSAGE_SNAPSHOT_WANT), 1);
 	rig->unreachable = 0;
-	driver_connected(rig->driver); /* Somebody was asked. */
+	driver_connected(rig->driver, 5); /* Somebody was asked. */
 	assert_int_equal(rig_count(rig, 0, MESSAGE_SNAPSHOT_WANT), 1);
 	give(rig, 4, 9, 1);
 	driver_fetched(rig->driver, 0);
 	driver_replaced(rig->driver, 0);
-	driver_connected(rig->driver); /* Nothing is wanted any more. */
+	driver_connected(rig->driver, 5); /* Nothing is wanted any more. */
 	assert_int_equal(rig_count(rig, 0, MESSAGE_SNAPSHOT_WANT), 1);
 	rig_free(rig);
 }
@@ -405,6 +459,8 @@ int main(void)
 		cmocka_unit_test(test_what_a_member_gives),
 		cmocka_unit_test(test_a_leader_asks_too),
 		cmocka_unit_test(test_asked_as_soon_as_there_is_a_link),
+		cmocka_unit_test(test_given_as_soon_as_there_is_a_link),
+		cmocka_unit_test(test_asked_again_when_the_log_is_there),
 		cmocka_unit_test(test_members_of_a_replacement),
 	};
 
