@@ -313,7 +313,9 @@ static void raw_end_cb(struct tls_stream *stream, int rc, const struct err *e)
 {
 	struct world *w = tls_stream_data(stream);
 
-	w->raw_ended = true;
+	if (w->raw == stream) {
+		w->raw_ended = true;
+	}
 	if (rc != 0) {
 		w->raw_err = *e;
 	}
