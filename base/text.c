@@ -268,3 +268,15 @@ bool utf8_valid(struct bytes text)
 	}
 	return true;
 }
+
+bool text_printable(struct bytes text)
+{
+	for (size_t i = 0; i < text.len; i++) {
+		uint8_t c = text.data[i], next = i + 1 < text.len ? text.data[i + 1] : 0;
+
+		if (c < 0x20 || c == 0x7f || (c == 0xc2 && next < 0xa0)) {
+			return false;
+		}
+	}
+	return utf8_valid(text);
+}

@@ -38,5 +38,8 @@ KLUIS_MUST_CHECK int u64_parse(struct bytes text, uint64_t max, uint64_t *ret_va
 
 /* Strict UTF-8 (RFC 3629) without NUL. */
 bool utf8_valid(struct bytes text);
+/* That, and nothing in it that a terminal would act on: no C0 (line ends and tabs included), no
+ * DEL, no C1. */
+bool text_printable(struct bytes text);
 
 #endif

@@ -195,7 +195,7 @@ static int identity_read_device(const struct identity *identity, const struct st
 	sign = wire_lp16(&w, KEY_PUB_BYTES_MAX);
 	hpke = wire_lp16(&w, KEY_PUB_BYTES_MAX);
 	name = wire_lp16(&w, IDENTITY_DEVICE_NAME_BYTES_MAX);
-	if (!wire_end(&w) || !utf8_valid(name)) {
+	if (!wire_end(&w) || !text_printable(name)) {
 		return err_set(e, KLUIS_EINVAL, "identity: malformed device");
 	}
 	if (identity->device_count >= IDENTITY_DEVICES_MAX) {

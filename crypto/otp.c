@@ -161,3 +161,14 @@ void otp_uri(const struct otp *otp, bool totp, struct bytes secret, const char *
 		buf_printf(ret_uri, "&counter=%llu", (unsigned long long)counter);
 	}
 }
+
+bool otp_uri_plain(const char *uri)
+{
+	size_t len = strnlen(uri, OTP_URI_BYTES_MAX + 1);
+
+	return len <= OTP_URI_BYTES_MAX &&
+	       (strncmp(uri, "otpauth://totp/", 15) == 0 ||
+		       strncmp(uri, "otpauth://hotp/", 15) == 0) &&
+	       strspn(uri, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+			   "-._~%:/?=&") == len;
+}

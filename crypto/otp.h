@@ -18,6 +18,7 @@ enum {
 	OTP_PERIOD_S = 30,
 	OTP_WINDOW = 1,	     /* TOTP: steps before and after now. */
 	OTP_LOOK_AHEAD = 10, /* HOTP: counters ahead of the next one. */
+	OTP_URI_BYTES_MAX = 1024,
 };
 
 struct otp {
@@ -54,5 +55,8 @@ KLUIS_MUST_CHECK int otp_hotp_check(const struct otp *otp, struct bytes secret, 
  * with secret_buf_release(). */
 void otp_uri(const struct otp *otp, bool totp, struct bytes secret, const char *issuer,
 	const char *user, uint64_t counter, struct buf *ret_uri);
+/* Whether a line that somebody else made is of that kind: for totp or hotp, at most
+ * OTP_URI_BYTES_MAX long, of the characters alone that otp_uri() makes. */
+bool otp_uri_plain(const char *uri);
 
 #endif

@@ -35,7 +35,8 @@ bool apply_statement_device(
 	/* The zero id is that of no device: a session's that has none. */
 	if (!wire_end(&w) || s->type != IDENTITY_DEVICE_ADD || sign.len != sizeof row.sign_key ||
 		hpke.len == 0 || !utf8_valid(name) ||
-		(apply_knows_persons(a) && memcmp(row.device_id, none, sizeof none) == 0)) {
+		(apply_knows_persons(a) &&
+			(memcmp(row.device_id, none, sizeof none) == 0 || !text_printable(name)))) {
 		return false;
 	}
 	memcpy(row.user_id, s->object_id, 16);

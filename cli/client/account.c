@@ -57,30 +57,52 @@ void account_pins(const struct profile *profile, uint32_t *ret_login, uint32_t *
 	}
 }
 
+/* Whether the account key goes into this account's password, as far as is known here. */
+static bool login_needs_key(const struct profile *profile, struct bytes given)
+{
+	const struct person_keys *p = profile->person;
+	struct kdf pinned = {.flags = 0};
+
+	return given.len > 0 || p->account_key.len > 0 ||
+	       (p->has_kdf && kdf_decode(bytes_of(p->kdf, KDF_BYTES), &pinned, NULL) == 0 &&
+		       (pinned.flags & KDF_ACCOUNT_KEY) != 0);
+}
+
+/* A node that lowers the counts, or leaves the account key out, wants to guess at the proof. */
+static int login_check_kdf(const struct profile *profile, const struct kdf *kdf,
+	struct bytes account_key, struct err *e)
+{
+	uint32_t login_pin, keyring_pin;
+
+	if ((kdf->flags & KDF_ACCOUNT_KEY) == 0 && login_needs_key(profile, account_key)) {
+		return err_set(e, KLUIS_EPIN,
+			"the cluster says that '%s' has no account key, and there is one",
+			profile->account);
+	}
+	account_pins(profile, &login_pin, &keyring_pin);
+	return kdf_check_pin(kdf, login_pin, keyring_pin, e);
+}
+
 /* The password's keys by this block; the account key is the given one, else the profile's. */
 static int login_derive(struct profile *profile, struct bytes typed, struct bytes account_key,
 	const uint8_t block[KDF_BYTES], struct password_keys *ret_keys, struct err *e)
 {
 	_cleanup_(secret_release) struct secret prepared = SECRET_INIT;
-	uint32_t login_pin, keyring_pin;
 	struct kdf kdf;
 	int rc = kdf_decode(bytes_of(block, KDF_BYTES), &kdf, e);
 
-	account_pins(profile, &login_pin, &keyring_pin);
-	rc = rc != 0 ? rc : kdf_check_pin(&kdf, login_pin, keyring_pin, e);
+	rc = rc != 0 ? rc : login_check_kdf(profile, &kdf, account_key, e);
 	rc = rc != 0 ? rc : password_prepare(typed, &prepared, e);
 	if (rc != 0) {
 		return rc;
 	}
-	if ((kdf.flags & KDF_ACCOUNT_KEY) == 0) {
-		account_key = bytes_of(NULL, 0);
-	} else if (account_key.len == 0) {
-		account_key = secret_bytes(&profile->person->account_key);
-	}
 	if ((kdf.flags & KDF_ACCOUNT_KEY) != 0 && account_key.len == 0) {
-		return err_set(e, KLUIS_EINVAL,
-			"the account key is needed: it is on the emergency sheet of '%s'",
-			profile->account);
+		account_key = secret_bytes(&profile->person->account_key);
+		if (account_key.len == 0) {
+			return err_set(e, KLUIS_EINVAL,
+				"the account key is needed: it is on the emergency sheet of '%s'",
+				profile->account);
+		}
 	}
 	rc = password_derive(secret_bytes(&prepared), bytes_str(profile->account), &kdf,
 		account_key, ret_keys, e);
@@ -153,15 +175,22 @@ struct login {
 	struct secret session;
 };
 
-static int login_prove(struct profile *profile, struct bytes password, struct bytes account_key,
-	struct login *l, struct err *e)
+static int login_keys(struct profile *profile, struct bytes password, struct bytes account_key,
+	const struct account_keys *known, struct login *l, struct err *e)
+{
+	if (known == NULL || memcmp(known->block, l->answer.kdf, KDF_BYTES) != 0) {
+		return login_derive(profile, password, account_key, l->answer.kdf, &l->keys, e);
+	}
+	secret_set(&l->keys.root, secret_bytes(&known->keys.root));
+	secret_set(&l->keys.srp, secret_bytes(&known->keys.srp));
+	return 0;
+}
+
+static int login_prove(struct profile *profile, struct login *l, struct err *e)
 {
 	struct srp_terms terms = {.group = l->answer.group, .user = bytes_str(profile->account)};
-	int rc = login_derive(profile, password, account_key, l->answer.kdf, &l->keys, e);
+	int rc;
 
-	if (rc != 0) {
-		return rc;
-	}
 	memcpy(terms.salt, l->answer.salt, SRP_SALT_BYTES);
 	memcpy(terms.kdf, l->answer.kdf, KDF_BYTES);
 	memcpy(terms.cluster_id, profile->cluster_id, ID_BYTES);
@@ -187,11 +216,12 @@ static int login_check(struct profile *profile, struct login *l, struct err *e)
 }
 
 static int login_run(struct profile *profile, struct client *client, struct bytes password,
-	struct bytes account_key, struct login *l, struct err *e)
+	struct bytes account_key, const struct account_keys *known, struct login *l, struct err *e)
 {
 	int rc = login_begin(profile, client, &l->srp, &l->answer, e);
 
-	rc = rc != 0 ? rc : login_prove(profile, password, account_key, l, e);
+	rc = rc != 0 ? rc : login_keys(profile, password, account_key, known, l, e);
+	rc = rc != 0 ? rc : login_prove(profile, l, e);
 	rc = rc != 0 ? rc
 		     : api_srp_finish(client, &l->answer, l->m1,
 			       l->signature.len > 0 ? profile->device_id : NULL,
@@ -199,8 +229,9 @@ static int login_run(struct profile *profile, struct client *client, struct byte
 	return rc != 0 ? rc : login_check(profile, l, e);
 }
 
-int account_login(struct profile *profile, struct client *client, struct bytes password,
-	struct bytes account_key, struct account_login *ret_login, struct err *e)
+int account_login_by(struct profile *profile, struct client *client, struct bytes password,
+	struct bytes account_key, const struct account_keys *known, struct account_login *ret_login,
+	struct err *e)
 {
 	struct login l = {.session = SECRET_INIT};
 	int rc;
@@ -208,7 +239,7 @@ int account_login(struct profile *profile, struct client *client, struct bytes p
 	assert(profile->person != NULL);
 	password_keys_init(&l.keys);
 	client_set_token(client, NULL);
-	rc = login_run(profile, client, password, account_key, &l, e);
+	rc = login_run(profile, client, password, account_key, known, &l, e);
 	if (rc == 0) {
 		account_login_release(ret_login);
 		account_granted(client, &l.grant, ret_login);
@@ -224,6 +255,12 @@ int account_login(struct profile *profile, struct client *client, struct bytes p
 	buf_release(&l.signature);
 	secret_clear(&l.grant, sizeof l.grant);
 	return rc == 0 ? 0 : err_wrap(e, rc, "sign in as '%s'", profile->account);
+}
+
+int account_login(struct profile *profile, struct client *client, struct bytes password,
+	struct bytes account_key, struct account_login *ret_login, struct err *e)
+{
+	return account_login_by(profile, client, password, account_key, NULL, ret_login, e);
 }
 
 int account_verify_code(struct client *client, const char *method, const char *code,
@@ -351,18 +388,28 @@ int account_unlock(
 	return rc;
 }
 
-int account_unlock_offline(struct profile *profile, struct bytes password, struct err *e)
+int account_unlock_by(struct profile *profile, struct bytes password, struct account_keys *ret_keys,
+	struct err *e)
 {
-	struct password_keys keys;
 	int rc;
 
 	if (!profile->person->has_kdf) {
 		return err_set(e, KLUIS_ENOTFOUND, "this profile was never unlocked: sign in");
 	}
-	password_keys_init(&keys);
-	rc = login_derive(profile, password, bytes_of(NULL, 0), profile->person->kdf, &keys, e);
-	rc = rc != 0 ? rc : person_unlock(profile, secret_bytes(&keys.root), e);
-	password_keys_release(&keys);
+	memcpy(ret_keys->block, profile->person->kdf, KDF_BYTES);
+	rc = login_derive(
+		profile, password, bytes_of(NULL, 0), ret_keys->block, &ret_keys->keys, e);
+	return rc != 0 ? rc : person_unlock(profile, secret_bytes(&ret_keys->keys.root), e);
+}
+
+int account_unlock_offline(struct profile *profile, struct bytes password, struct err *e)
+{
+	struct account_keys keys;
+	int rc;
+
+	password_keys_init(&keys.keys);
+	rc = account_unlock_by(profile, password, &keys, e);
+	password_keys_release(&keys.keys);
 	return rc;
 }
 

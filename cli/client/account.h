@@ -44,9 +44,12 @@ struct account_registration {
 };
 /* Registers the user of a profile that person_make() made, and signs in: afterwards the profile is
  * stored and unlocked, this device is enrolled, and the client has a session of it. *ret_code: the
- * recovery code (recovery_text() shows it), to be shown once; profile->person->account_key belongs
- * on the emergency sheet, too. KLUIS_ECONFLICT: the name is taken. KLUIS_EFORBIDDEN: registration
- * is closed, or not without a good invitation. An RSA key and the password take seconds. */
+ * recovery code (recovery_text() shows it), to be shown once; it is set as soon as the account is
+ * there, also when what follows fails. profile->person->account_key belongs on the emergency sheet,
+ * too. After a lost answer call it again on the same profile: the same account is asked for once
+ * more, its keys are never thrown away, and *ret_code is a new one. KLUIS_ECONFLICT: the name is
+ * taken. KLUIS_EFORBIDDEN: registration is closed, or not without a good invitation. An RSA key and
+ * the password take seconds. */
 KLUIS_MUST_CHECK int account_register(struct profile *profile, struct client *client,
 	const struct account_registration *registration, struct secret *ret_code, struct err *e);
 
@@ -67,7 +70,7 @@ void account_login_release(struct account_login *login);
  * device's keys signs in as this device: by this password, or because profile->device is there
  * already (account_unlock_offline() by an older password, or a key_held()). KLUIS_EUNAUTHENTICATED:
  * user or password is wrong. KLUIS_EINVAL: the account key is needed. KLUIS_EPIN: PBKDF2 counts
- * below those pinned. */
+ * below those pinned, or the account key left out though there is one. */
 KLUIS_MUST_CHECK int account_login(struct profile *profile, struct client *client,
 	struct bytes password, struct bytes account_key, struct account_login *ret_login,
 	struct err *e);
@@ -99,7 +102,8 @@ KLUIS_MUST_CHECK int account_put_entries(struct profile *profile, struct client 
  * sessions end. The profile was unlocked in this process by a fresh account_login() and
  * account_unlock() with the old password. A device slot or authenticator slot of the old keyring is
  * dropped: who used it signs in with the new password. terms: counts below the old ones are raised
- * to them. */
+ * to them. KLUIS_EUNKNOWN_OUTCOME: the answer was lost and the cluster cannot be asked; then
+ * *ret_code is set as well, for it may be the one that counts now, as the new password. */
 KLUIS_MUST_CHECK int account_passwd(struct profile *profile, struct client *client,
 	struct bytes password, const struct account_terms *terms, struct secret *ret_code,
 	struct err *e);
@@ -110,7 +114,8 @@ KLUIS_MUST_CHECK int account_recover(struct profile *profile, struct client *cli
 	struct bytes code, struct account_login *ret_login, struct err *e);
 /* With a full session of account_recover(): opens the keyring by the code and sets a new password,
  * code and KRK. The recovery session ends by it: account_login() with the new password is next.
- * KLUIS_EFORBIDDEN: the operator's delay is not over; the text says how long. */
+ * KLUIS_EFORBIDDEN: the operator's delay is not over; the text says how long.
+ * KLUIS_EUNKNOWN_OUTCOME: as account_passwd(). */
 KLUIS_MUST_CHECK int account_recover_finish(struct profile *profile, struct client *client,
 	struct bytes code, struct bytes password, const struct account_terms *terms,
 	struct secret *ret_code, struct err *e);
@@ -120,6 +125,8 @@ enum account_device_state { ACCOUNT_DEVICE_ACTIVE, ACCOUNT_DEVICE_PENDING, ACCOU
 struct account_device {
 	uint8_t device_id[ID_BYTES];
 	char name[IDENTITY_DEVICE_NAME_BYTES_MAX + 1];
+	uint8_t kid[KID_BYTES]; /* Of the key it signs with: what an id, once approved, stands for.
+				 */
 	enum account_device_state state;
 	bool mine;	      /* This one. */
 	struct buf statement; /* Pending: what asks to be approved; verified. */

@@ -12,6 +12,15 @@
 
 enum { DEVICE_ROWS_PER_VAULT = 2 };
 
+int account_device_name_check(const char *name, struct err *e)
+{
+	return strlen(name) <= IDENTITY_DEVICE_NAME_BYTES_MAX && text_printable(bytes_str(name))
+		       ? 0
+		       : err_set(e, KLUIS_EINVAL,
+				 "a device's name is at most %d bytes of printable UTF-8",
+				 IDENTITY_DEVICE_NAME_BYTES_MAX);
+}
+
 void account_devices_free(struct account_device *devices, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
@@ -34,7 +43,9 @@ static int body_parse(struct bytes bytes, struct device_body *ret, struct err *e
 	ret->sign = wire_lp16(&w, KEY_PUB_BYTES_MAX);
 	ret->hpke = wire_lp16(&w, KEY_PUB_BYTES_MAX);
 	ret->name = wire_lp16(&w, IDENTITY_DEVICE_NAME_BYTES_MAX);
-	return wire_end(&w) ? 0 : err_set(e, KLUIS_EVERIFY, "a device's statement is malformed");
+	return wire_end(&w) && text_printable(ret->name)
+		       ? 0
+		       : err_set(e, KLUIS_EVERIFY, "a device's statement is malformed");
 }
 
 /* Whether this user's key asked for the device: whatever else, the cluster cannot make that. */
@@ -57,6 +68,7 @@ static void device_of_chain(const struct profile *profile, const struct identity
 {
 	memcpy(to->device_id, from->device_id, ID_BYTES);
 	memcpy(to->name, from->name, sizeof to->name);
+	memcpy(to->kid, key_pub_kid(from->sign), KID_BYTES);
 	to->state = from->revoked ? ACCOUNT_DEVICE_REVOKED : ACCOUNT_DEVICE_ACTIVE;
 	to->mine = memcmp(from->device_id, profile->device_id, ID_BYTES) == 0;
 }
@@ -65,6 +77,7 @@ static int device_of_item(
 	const struct profile *profile, const json_t *item, struct account_device *to, struct err *e)
 {
 	struct json_reader r = json_reader_of(item);
+	_cleanup_(key_pub_freep) struct key_pub *sign = NULL;
 	struct device_body body;
 	uint8_t id[ID_BYTES];
 	int rc;
@@ -76,6 +89,7 @@ static int device_of_item(
 	if (rc == 0 && memcmp(id, body.device_id, ID_BYTES) != 0) {
 		rc = err_set(e, KLUIS_EVERIFY, "a device waits under another's statement");
 	}
+	rc = rc != 0 ? rc : key_pub_decode(KEY_ECDSA_P256, body.sign, &sign, e);
 	if (rc != 0) {
 		buf_release(&to->statement);
 		return rc;
@@ -83,6 +97,7 @@ static int device_of_item(
 	memcpy(to->device_id, id, ID_BYTES);
 	memcpy(to->name, body.name.data, body.name.len);
 	to->name[body.name.len] = 0;
+	memcpy(to->kid, key_pub_kid(sign), KID_BYTES);
 	to->state = ACCOUNT_DEVICE_PENDING;
 	to->mine = memcmp(id, profile->device_id, ID_BYTES) == 0;
 	return 0;
@@ -174,13 +189,10 @@ int account_device_add(struct profile *profile, struct client *client, const cha
 {
 	_cleanup_(buf_release) struct buf body = BUF_INIT, statement = BUF_INIT;
 	bool active = false;
-	int rc = 0;
+	int rc;
 
-	if (strlen(name) > IDENTITY_DEVICE_NAME_BYTES_MAX || !utf8_valid(bytes_str(name))) {
-		return err_set(e, KLUIS_EINVAL, "a device's name is at most %d bytes of UTF-8",
-			IDENTITY_DEVICE_NAME_BYTES_MAX);
-	}
-	rc = add_begin(profile, client, e);
+	rc = account_device_name_check(name, e);
+	rc = rc != 0 ? rc : add_begin(profile, client, e);
 	if (rc != 0) {
 		return rc;
 	}

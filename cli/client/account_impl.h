@@ -5,6 +5,21 @@
 #include "cli/client/account.h"
 #include "cli/client/api_account.h"
 
+/* The keys of a password under one KDF block: stretching it once more takes another second. */
+struct account_keys {
+	uint8_t block[KDF_BYTES];
+	struct password_keys keys;
+};
+/* As account_login(); known (NULL: none): what the password is when the block is that one. */
+KLUIS_MUST_CHECK int account_login_by(struct profile *profile, struct client *client,
+	struct bytes password, struct bytes account_key, const struct account_keys *known,
+	struct account_login *ret_login, struct err *e);
+/* As account_unlock_offline(), and what the password came to: *ret_keys, initialised by
+ * password_keys_init(), is filled, whatever follows. */
+KLUIS_MUST_CHECK int account_unlock_by(struct profile *profile, struct bytes password,
+	struct account_keys *ret_keys, struct err *e);
+/* KLUIS_EINVAL unless a device may be called so. */
+KLUIS_MUST_CHECK int account_device_name_check(const char *name, struct err *e);
 /* What a login gave, into `login`; the token into the client. */
 void account_granted(
 	struct client *client, const struct api_grant *grant, struct account_login *login);

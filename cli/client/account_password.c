@@ -6,11 +6,14 @@
 #include "base/random.h"
 #include "cli/client/account_impl.h"
 
+enum { REGISTER_BYTES_MAX = 1 << 20 };
+static const char register_file[] = "registering";
+
 /* Everything that comes with a new password. Zeroed; fresh_release() clears it. */
 struct fresh {
-	struct password_keys keys;
+	struct account_keys keys;
 	struct kdf kdf;
-	uint8_t block[KDF_BYTES], salt[SRP_SALT_BYTES], slot_id[ID_BYTES];
+	uint8_t salt[SRP_SALT_BYTES], slot_id[ID_BYTES];
 	unsigned group;
 	struct secret verifier, share, code;
 	struct recovery recovery;
@@ -20,12 +23,12 @@ struct fresh {
 static void fresh_init(struct fresh *f)
 {
 	*f = (struct fresh){.group = SRP_GROUP_DEFAULT};
-	password_keys_init(&f->keys);
+	password_keys_init(&f->keys.keys);
 }
 
 static void fresh_release(struct fresh *f)
 {
-	password_keys_release(&f->keys);
+	password_keys_release(&f->keys.keys);
 	secret_release(&f->verifier);
 	secret_release(&f->share);
 	secret_release(&f->code);
@@ -33,20 +36,31 @@ static void fresh_release(struct fresh *f)
 	buf_release(&f->object);
 }
 
-/* Counts: those asked for, or a second's worth; never below what the account had. */
-static void fresh_counts(const struct account_terms *terms, uint32_t login_pin,
-	uint32_t keyring_pin, bool account_key, struct fresh *f)
+/* Counts: those asked for, or a second's worth; never below what the account had, which another
+ * client may have weighted otherwise, nor in all above what anybody would take. */
+static int fresh_counts(const struct account_terms *terms, const struct keyring *old,
+	struct fresh *f, struct err *e)
 {
-	uint32_t count = terms->login_count;
+	uint64_t login_pin = old->min_n_l, keyring_pin = old->min_n_k, count = terms->login_count;
+	uint64_t keyring;
 
 	if (count == 0) {
 		count = kdf_calibrate(&clock_system, KDF_TARGET_MS);
 	}
 	count = count < login_pin ? login_pin : count;
-	f->kdf.flags = account_key ? KDF_ACCOUNT_KEY : 0;
-	f->kdf.login_count = count;
-	f->kdf.keyring_count = 2 * count < keyring_pin ? keyring_pin : 2 * count;
+	keyring = 2 * count < keyring_pin ? keyring_pin : 2 * count;
+	if (count + keyring > KDF_SUM_MAX) {
+		count = login_pin < KDF_LOGIN_MIN ? KDF_LOGIN_MIN : login_pin;
+		keyring = 2 * count < keyring_pin ? keyring_pin : 2 * count;
+	}
+	if (count + keyring > KDF_SUM_MAX) {
+		return err_set(e, KLUIS_EVERIFY, "the keyring asks for more PBKDF2 rounds than %d",
+			KDF_SUM_MAX);
+	}
+	f->kdf.login_count = (uint32_t)count;
+	f->kdf.keyring_count = (uint32_t)keyring;
 	random_fill(&random_system, f->kdf.salt, sizeof f->kdf.salt);
+	return 0;
 }
 
 static int fresh_terms_check(const struct account_terms *terms, struct err *e)
@@ -72,14 +86,15 @@ static int fresh_keys(const struct profile *profile, struct bytes typed,
 
 	rc = rc != 0 ? rc : password_prepare(typed, &prepared, e);
 	rc = rc != 0 ? rc : password_check(secret_bytes(&prepared), e);
+	rc = rc != 0 ? rc : fresh_counts(terms, old, f, e);
 	if (rc != 0) {
 		return rc;
 	}
-	fresh_counts(terms, old->min_n_l, old->min_n_k, account_key.len > 0, f);
+	f->kdf.flags = account_key.len > 0 ? KDF_ACCOUNT_KEY : 0;
 	f->group = terms->group == 0 ? SRP_GROUP_DEFAULT : terms->group;
-	kdf_encode(&f->kdf, f->block);
+	kdf_encode(&f->kdf, f->keys.block);
 	return password_derive(secret_bytes(&prepared), bytes_str(profile->account), &f->kdf,
-		account_key, &f->keys, e);
+		account_key, &f->keys.keys, e);
 }
 
 static void fresh_verifier(const struct profile *profile, struct fresh *f)
@@ -88,9 +103,9 @@ static void fresh_verifier(const struct profile *profile, struct fresh *f)
 
 	random_fill(&random_system, f->salt, sizeof f->salt);
 	memcpy(terms.salt, f->salt, sizeof terms.salt);
-	memcpy(terms.kdf, f->block, sizeof terms.kdf);
+	memcpy(terms.kdf, f->keys.block, sizeof terms.kdf);
 	memcpy(terms.cluster_id, profile->cluster_id, ID_BYTES);
-	srp_verifier(&terms, secret_bytes(&f->keys.srp), &f->verifier);
+	srp_verifier(&terms, secret_bytes(&f->keys.keys.srp), &f->verifier);
 }
 
 /* The two slots, of the password and of a new recovery code, and the object. */
@@ -104,9 +119,9 @@ static int fresh_keyring(
 	random_fill(&random_system, f->slot_id, ID_BYTES);
 	random_fill(&random_system, recovery.slot_id, ID_BYTES);
 	memcpy(password.slot_id, f->slot_id, ID_BYTES);
-	memcpy(password.kdf, f->block, KDF_BYTES);
+	memcpy(password.kdf, f->keys.block, KDF_BYTES);
 	secret_random(&f->share, UNLOCK_SHARE_BYTES, &random_system);
-	password_kek(secret_bytes(&f->keys.root), secret_bytes(&f->share), profile->user_id,
+	password_kek(secret_bytes(&f->keys.keys.root), secret_bytes(&f->share), profile->user_id,
 		f->slot_id, &kek);
 	keyring_put_slot(keyring, &password, secret_bytes(&kek), &random_system);
 	secret_random(&f->code, RECOVERY_SECRET_BYTES, &random_system);
@@ -125,13 +140,13 @@ static void fresh_credentials(const struct fresh *f, struct api_credentials *c)
 		.recovery_key = key_pub_bytes(key_public(f->recovery.auth)),
 		.keyring = buf_bytes(&f->object)};
 	memcpy(c->salt, f->salt, sizeof c->salt);
-	memcpy(c->kdf, f->block, sizeof c->kdf);
+	memcpy(c->kdf, f->keys.block, sizeof c->kdf);
 	memcpy(c->slot_id, f->slot_id, ID_BYTES);
 }
 
 static void fresh_adopt(struct profile *profile, const struct fresh *f)
 {
-	memcpy(profile->person->kdf, f->block, KDF_BYTES);
+	memcpy(profile->person->kdf, f->keys.block, KDF_BYTES);
 	profile->person->has_kdf = true;
 }
 
@@ -212,43 +227,83 @@ static int register_make(struct profile *profile, const struct account_registrat
 	fresh_adopt(profile, &r->fresh);
 	return rc != 0 ? rc
 		       : person_take(profile, &r->keyring, buf_bytes(&r->fresh.object),
-				 secret_bytes(&r->fresh.keys.root), e);
+				 secret_bytes(&r->fresh.keys.keys.root), e);
 }
 
-static int register_send(const struct profile *profile, struct client *client,
-	const struct account_registration *reg, const struct registering *r, struct err *e)
+/* On the disk before it leaves, so that the very same can be sent again. */
+static int register_note(struct profile *profile, const struct registering *r,
+	struct buf *ret_request, struct err *e)
 {
 	struct api_register request = {.user = profile->account,
 		.user_id = profile->user_id,
 		.identity = buf_bytes(&r->genesis),
-		.device = buf_bytes(&r->device),
-		.invite = reg->invite};
+		.device = buf_bytes(&r->device)};
 
 	fresh_credentials(&r->fresh, &request.credentials);
-	return api_register(client, &request, e);
+	api_register_text(&request, ret_request);
+	return profile_write(
+		profile, register_file, PROFILE_REGISTERING, buf_bytes(ret_request), e);
 }
 
-static int register_login(
-	struct profile *profile, struct client *client, struct bytes password, struct err *e)
+/* The cluster took it. */
+static int register_taken(struct profile *profile, struct err *e)
+{
+	int rc;
+
+	profile->enrolled = true;
+	rc = person_save(profile, e);
+	return rc != 0 ? rc : profile_remove(profile, register_file, e);
+}
+
+static int register_login(struct profile *profile, struct client *client, struct bytes password,
+	const struct account_keys *keys, struct err *e)
 {
 	struct account_login login = {.root = SECRET_INIT};
-	int rc = account_login(profile, client, password, bytes_of(NULL, 0), &login, e);
+	int rc = account_login_by(profile, client, password, bytes_of(NULL, 0), keys, &login, e);
 
 	rc = rc != 0 ? rc : account_unlock(profile, client, &login, e);
 	account_login_release(&login);
 	return rc;
 }
 
-/* An earlier run's answer was lost: if the cluster has that account, its keys are here, and only
- * the recovery code was never shown. */
-static int register_resume(struct profile *profile, struct client *client,
-	const struct account_registration *reg, struct secret *ret_code, struct err *e)
+/* An earlier run's answer was lost, or it said nothing that could be believed: the same again,
+ * which the cluster takes once. What it refuses now it may have taken then. */
+static int register_again(struct profile *profile, struct client *client,
+	const struct account_registration *reg, const struct account_keys *keys,
+	struct bytes request, struct err *e)
 {
-	int rc;
+	struct err ignored = {0};
+	int rc = api_register(client, request, reg->invite, e);
 
 	profile->enrolled = true; /* Tried as such. */
-	rc = register_login(profile, client, reg->password, e);
+	if (rc != 0 && register_login(profile, client, reg->password, keys, &ignored) == 0) {
+		rc = 0;
+	} else if (rc == 0) {
+		rc = register_login(profile, client, reg->password, keys, e);
+	}
 	profile->enrolled = profile->enrolled && rc == 0;
+	if (rc != 0) {
+		return err_wrap(e, rc,
+			"register '%s' (its keys of an earlier run stay in '%s'; another "
+			"directory begins anew)",
+			profile->account, profile->dir);
+	}
+	return register_taken(profile, e);
+}
+
+/* All is there but the recovery code, which nobody ever saw. */
+static int register_resume(struct profile *profile, struct client *client,
+	const struct account_registration *reg, struct bytes request, struct secret *ret_code,
+	struct err *e)
+{
+	struct account_keys keys;
+	int rc;
+
+	password_keys_init(&keys.keys);
+	/* Another password must not cost the keys of what may well be registered. */
+	rc = account_unlock_by(profile, reg->password, &keys, e);
+	rc = rc != 0 ? rc : register_again(profile, client, reg, &keys, request, e);
+	password_keys_release(&keys.keys);
 	return rc != 0 ? rc
 		       : account_passwd(profile, client, reg->password, &reg->terms, ret_code, e);
 }
@@ -263,69 +318,48 @@ static void register_forget(struct profile *profile, int why)
 		why == KLUIS_ESUITE) {
 		person_reset(profile);
 		/* Else the next try is asked for the same password once more. */
-		(void)(profile_remove(profile, "identity", &ignored) != 0 ||
+		(void)(profile_remove(profile, register_file, &ignored) != 0 ||
+			profile_remove(profile, "identity", &ignored) != 0 ||
 			person_save(profile, &ignored) != 0);
 	}
 }
 
 static int register_run(struct profile *profile, struct client *client,
-	const struct account_registration *reg, struct registering *r, struct err *e)
+	const struct account_registration *reg, struct registering *r, struct secret *ret_code,
+	struct err *e)
 {
+	_cleanup_(secret_buf_release) struct buf request = BUF_INIT;
 	int rc = register_make(profile, reg, r, e);
 
-	rc = rc != 0 ? rc : register_send(profile, client, reg, r, e);
+	rc = rc != 0 ? rc : register_note(profile, r, &request, e);
+	rc = rc != 0 ? rc : api_register(client, buf_bytes(&request), reg->invite, e);
 	if (rc != 0) {
 		register_forget(profile, rc);
 		return err_wrap(e, rc, "register '%s'", profile->account);
 	}
-	profile->enrolled = true;
-	rc = person_save(profile, e);
-	return rc != 0 ? rc : register_login(profile, client, reg->password, e);
+	secret_move(ret_code, &r->fresh.code); /* Whatever follows: it counts now. */
+	rc = register_taken(profile, e);
+	return rc != 0 ? rc : register_login(profile, client, reg->password, &r->fresh.keys, e);
 }
 
 static int register_check(
 	const struct profile *profile, const struct account_registration *reg, struct err *e)
 {
-	size_t len = strlen(reg->device_name);
-
 	if (!identity_name_valid(bytes_str(profile->account))) {
 		return err_set(e, KLUIS_EINVAL,
 			"'%s' is no user name: 1 to 64 of a-z 0-9 . _ @ + -", profile->account);
 	}
-	if (len > IDENTITY_DEVICE_NAME_BYTES_MAX || !utf8_valid(bytes_str(reg->device_name))) {
-		return err_set(e, KLUIS_EINVAL, "a device's name is at most %d bytes of UTF-8",
-			IDENTITY_DEVICE_NAME_BYTES_MAX);
-	}
-	return 0;
+	return account_device_name_check(reg->device_name, e);
 }
 
-int account_register(struct profile *profile, struct client *client,
+static int register_fresh(struct profile *profile, struct client *client,
 	const struct account_registration *reg, struct secret *ret_code, struct err *e)
 {
 	struct registering r = {.signing = NULL};
-	struct err before = {0};
-	int rc = register_check(profile, reg, e);
+	int rc;
 
-	assert(profile->person != NULL);
-	if (rc != 0) {
-		return rc;
-	}
-	if (profile->enrolled) {
-		return err_set(e, KLUIS_EEXIST, "'%s' is registered already", profile->account);
-	}
-	if (profile->person->keyring.len > 0) {
-		/* Another password must not cost the keys of what may well be registered. */
-		rc = account_unlock_offline(profile, reg->password, e);
-		rc = rc != 0 ? rc : register_resume(profile, client, reg, ret_code, &before);
-		if (rc != KLUIS_EUNAUTHENTICATED) {
-			return before.code == 0 ? rc : err_set(e, rc, "%s", before.text);
-		}
-	}
 	fresh_init(&r.fresh);
-	rc = register_run(profile, client, reg, &r, e);
-	if (rc == 0) {
-		secret_move(ret_code, &r.fresh.code);
-	}
+	rc = register_run(profile, client, reg, &r, ret_code, e);
 	fresh_release(&r.fresh);
 	keyring_release(&r.keyring);
 	key_free(r.signing);
@@ -335,12 +369,79 @@ int account_register(struct profile *profile, struct client *client,
 	return rc;
 }
 
+int account_register(struct profile *profile, struct client *client,
+	const struct account_registration *reg, struct secret *ret_code, struct err *e)
+{
+	_cleanup_(secret_buf_release) struct buf request = BUF_INIT;
+	struct err why = {0};
+	int rc = register_check(profile, reg, e);
+
+	assert(profile->person != NULL);
+	if (rc != 0) {
+		return rc;
+	}
+	if (profile->enrolled) {
+		return err_set(e, KLUIS_EEXIST, "'%s' is registered already", profile->account);
+	}
+	rc = profile_read(
+		profile, register_file, PROFILE_REGISTERING, REGISTER_BYTES_MAX, &request, &why);
+	if (rc != 0 && rc != KLUIS_ENOTFOUND) {
+		return err_set(e, rc, "%s", why.text);
+	}
+	/* Without it nobody has heard yet of what may be there. */
+	return rc == 0 ? register_resume(profile, client, reg, buf_bytes(&request), ret_code, e)
+		       : register_fresh(profile, client, reg, ret_code, e);
+}
+
+/* A refusal that leaves nothing open: the cluster did not do it. Not 401: a recovery's session ends
+ * by it, which an attempt after a lost answer meets. */
+static bool renew_refused(int rc)
+{
+	return rc == KLUIS_EINVAL || rc == KLUIS_EMFA || rc == KLUIS_EFORBIDDEN ||
+	       rc == KLUIS_ESUITE || rc == KLUIS_ETOOLARGE || rc == KLUIS_EQUOTA ||
+	       rc == KLUIS_EREADONLY;
+}
+
+/* A call that failed may have been done all the same, by an attempt whose answer was lost: then the
+ * cluster has this keyring. KLUIS_EUNKNOWN_OUTCOME: nobody can say. */
+static int renew_settle(struct client *client, struct bytes object, int why, struct err *e)
+{
+	_cleanup_(buf_release) struct buf shown = BUF_INIT;
+	char etag[API_ETAG_BYTES_MAX + 1];
+	struct err ignored = {0}, said = *e;
+
+	if (renew_refused(why)) {
+		return why;
+	}
+	if (api_keyring(client, &shown, etag, &ignored) == 0) {
+		if (bytes_equal(buf_bytes(&shown), object)) {
+			return 0;
+		}
+		if (why == KLUIS_ECONFLICT || why == KLUIS_EPRECONDITION) {
+			return why; /* Another device was first. */
+		}
+	}
+	return err_set(e, KLUIS_EUNKNOWN_OUTCOME,
+		"it is not known whether the new password counts: %s", said.text);
+}
+
+static int renew_send(struct client *client, const struct fresh *f, struct err *e)
+{
+	struct api_credentials credentials;
+	struct err why = {0};
+	int rc;
+
+	fresh_credentials(f, &credentials);
+	rc = api_password(client, &credentials, &why);
+	rc = rc == 0 ? 0 : renew_settle(client, buf_bytes(&f->object), rc, &why);
+	return rc == 0 ? 0 : err_set(e, rc, "%s", why.text);
+}
+
 /* A new password over an open keyring: all of it sealed anew, sent, and taken as ours. */
 static int renew(struct profile *profile, struct client *client, struct keyring *keyring,
 	struct bytes password, const struct account_terms *terms, struct secret *ret_code,
 	struct err *e)
 {
-	struct api_credentials credentials;
 	struct fresh f;
 	int rc;
 
@@ -351,16 +452,17 @@ static int renew(struct profile *profile, struct client *client, struct keyring 
 		keyring_rotate(keyring, &random_system);
 		rc = fresh_keyring(profile, keyring, &f, e);
 	}
-	if (rc == 0) {
-		fresh_credentials(&f, &credentials);
-		rc = api_password(client, &credentials, e);
-	}
+	rc = rc != 0 ? rc : renew_send(client, &f, e);
 	if (rc == 0) {
 		keyring_sealed(keyring, buf_bytes(&f.object));
 		fresh_adopt(profile, &f);
-		secret_move(ret_code, &f.code); /* Whatever follows: it counts now. */
+	}
+	if (rc == 0 || rc == KLUIS_EUNKNOWN_OUTCOME) {
+		secret_move(ret_code, &f.code); /* Whatever follows: it counts now, or may. */
+	}
+	if (rc == 0) {
 		rc = person_take(
-			profile, keyring, buf_bytes(&f.object), secret_bytes(&f.keys.root), e);
+			profile, keyring, buf_bytes(&f.object), secret_bytes(&f.keys.keys.root), e);
 	}
 	fresh_release(&f);
 	return rc;

@@ -23,8 +23,9 @@ static void vault_target(
 	(void)snprintf(to, API_TARGET_MAX, "/v1/vaults/%s%s", id, rest);
 }
 
-static int api_call_json(struct client *client, struct client_request *request, json_t *body,
-	json_t **ret_object, struct err *e)
+/* *ret_bytes (may be NULL): how long the answer was, also when it is not taken. */
+static int api_call_bytes(struct client *client, struct client_request *request, json_t *body,
+	json_t **ret_object, size_t *ret_bytes, struct err *e)
 {
 	_cleanup_(http_answer_release) struct http_answer answer = {0};
 	_cleanup_(secret_buf_release) struct buf text = BUF_INIT; /* May hold a token. */
@@ -37,6 +38,9 @@ static int api_call_json(struct client *client, struct client_request *request, 
 		request->body = buf_bytes(&text);
 	}
 	rc = client_call(client, request, &answer, e);
+	if (ret_bytes != NULL) {
+		*ret_bytes = answer.body.len;
+	}
 	if (rc != 0 || ret_object == NULL) {
 		return rc;
 	}
@@ -50,6 +54,12 @@ static int api_call_json(struct client *client, struct client_request *request, 
 	}
 	*ret_object = object;
 	return 0;
+}
+
+static int api_call_json(struct client *client, struct client_request *request, json_t *body,
+	json_t **ret_object, struct err *e)
+{
+	return api_call_bytes(client, request, body, ret_object, NULL, e);
 }
 
 int api_json(struct client *client, const char *method, const char *target, json_t *body,
@@ -91,21 +101,30 @@ bool api_cursor_valid(const char *cursor)
 		       len;
 }
 
-/* Appends one answer's items to `items`; *ret_next is a new string or NULL at the end. */
+/* Appends one answer's items to `items`; *ret_next is a new string or NULL at the end. The answer's
+ * bytes go off *left: what a list may be in memory is bounded by what it was on the way. */
 static int list_step(struct client *client, const char *target, const char *cursor, unsigned flags,
-	json_t *items, char **ret_next, struct err *e)
+	size_t *left, json_t *items, char **ret_next, struct err *e)
 {
 	_cleanup_(x_freep) char *whole = x_asprintf("%s%slimit=%d%s%s", target,
 		strchr(target, '?') == NULL ? "?" : "&", LIST_LIMIT_MAX,
 		cursor == NULL ? "" : "&cursor=", cursor == NULL ? "" : cursor);
+	struct client_request request = {.method = "GET", .target = whole, .flags = flags};
 	json_t *object;
 	struct json_reader r;
 	const char *next;
-	int rc = api_json(client, "GET", whole, NULL, flags, &object, e);
+	size_t bytes;
+	int rc = api_call_bytes(client, &request, NULL, &object, &bytes, e);
 
 	if (rc != 0) {
 		return rc;
 	}
+	if (bytes > *left) {
+		json_decref(object);
+		return err_set(e, KLUIS_ETOOLARGE, "%s: more than %d MiB", target,
+			API_LIST_BYTES_MAX >> 20);
+	}
+	*left -= bytes;
 	r = json_reader_of(object);
 	next = json_reader_bool(&r, "done") ? NULL : json_reader_string(&r, "next");
 	(void)json_array_extend(items, (json_t *)json_reader_array(&r, "items"));
@@ -125,6 +144,7 @@ int api_list(struct client *client, const char *target, unsigned flags, size_t m
 {
 	json_t *items = json_array();
 	char *cursor = NULL;
+	size_t left = API_LIST_BYTES_MAX;
 	unsigned empty = 0; /* Answers in a row: of one, a node may have left all items out. */
 	int rc;
 
@@ -132,7 +152,7 @@ int api_list(struct client *client, const char *target, unsigned flags, size_t m
 		size_t before = json_array_size(items);
 		char *next = NULL;
 
-		rc = list_step(client, target, cursor, flags, items, &next, e);
+		rc = list_step(client, target, cursor, flags, &left, items, &next, e);
 		free(cursor);
 		cursor = next;
 		if (rc == 0 && json_array_size(items) > most) {

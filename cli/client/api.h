@@ -19,7 +19,8 @@ enum {
 	API_LABEL_BYTES_MAX = 1024,
 	API_ETAG_BYTES_MAX = 127,
 	API_CURSOR_BYTES_MAX = 255,
-	API_KEY_BYTES = 65, /* Operator restore key: SEC1 point on P-256. */
+	API_LIST_BYTES_MAX = 64 << 20, /* All answers of one list. */
+	API_KEY_BYTES = 65,	       /* Operator restore key: SEC1 point on P-256. */
 };
 
 /* Any call: a JSON body (dropped here; NULL for none), a JSON object as the answer. ret_object may
@@ -29,8 +30,8 @@ KLUIS_MUST_CHECK int api_json(struct client *client, const char *method, const c
 /* As api_json() for POSTs that create something, under one fresh Idempotency-Key. */
 KLUIS_MUST_CHECK int api_create(struct client *client, const char *target, json_t *body,
 	unsigned flags, json_t **ret_object, struct err *e);
-/* All items of a list, however many answers it takes (at most `most` items). target has no cursor
- * yet; *ret_items is a new array. */
+/* All items of a list, however many answers it takes (at most `most` items and API_LIST_BYTES_MAX:
+ * KLUIS_ETOOLARGE). target has no cursor yet; *ret_items is a new array. */
 KLUIS_MUST_CHECK int api_list(struct client *client, const char *target, unsigned flags,
 	size_t most, json_t **ret_items, struct err *e);
 

@@ -24,9 +24,7 @@ static int account_call(struct client *client, struct client_request *request, j
 	request->type = account_json;
 	request->body = buf_bytes(&text);
 	rc = client_call(client, request, &answer, e);
-	rc = rc != 0 ? rc : json_object_parse(buf_bytes(&answer.body), ret_object, e);
-	secret_buf_release(&answer.body); /* May hold a token. */
-	return rc;
+	return rc != 0 ? rc : json_object_parse(buf_bytes(&answer.body), ret_object, e);
 }
 
 static json_t *id_json(const uint8_t id[ID_BYTES])
@@ -44,7 +42,7 @@ static json_t *credentials_json(const struct api_credentials *c)
 		json_base64(c->recovery_key), "keyring", json_base64(c->keyring));
 }
 
-int api_register(struct client *client, const struct api_register *request, struct err *e)
+void api_register_text(const struct api_register *request, struct buf *to)
 {
 	json_t *body = credentials_json(&request->credentials);
 
@@ -54,8 +52,19 @@ int api_register(struct client *client, const struct api_register *request, stru
 		body, "unlock_share", json_base64(request->credentials.unlock_share));
 	(void)json_object_set_new(body, "identity", json_base64(request->identity));
 	(void)json_object_set_new(body, "device", json_base64(request->device));
-	if (request->invite != NULL) {
-		(void)json_object_set_new(body, "invite", json_string(request->invite));
+	json_take_text(body, to);
+}
+
+int api_register(struct client *client, struct bytes text, const char *invite, struct err *e)
+{
+	json_t *body;
+	int rc = json_object_parse(text, &body, e);
+
+	if (rc != 0) {
+		return rc;
+	}
+	if (invite != NULL) {
+		(void)json_object_set_new(body, "invite", json_string(invite));
 	}
 	return api_json(client, "POST", "/v1/register", body, CLIENT_ANY_LINEAGE, NULL, e);
 }

@@ -29,11 +29,14 @@ struct api_register {
 	const uint8_t *user_id;
 	struct api_credentials credentials;
 	struct bytes identity, device; /* The two statements. */
-	const char *invite;	       /* NULL: none. */
 };
-/* KLUIS_ECONFLICT: the name is taken. KLUIS_EFORBIDDEN: closed, or not with this invitation. */
+/* The request, but for the invitation, as text: what api_register() sends. The same text may be
+ * sent again. Appended to `to`, which the caller clears. */
+void api_register_text(const struct api_register *request, struct buf *to);
+/* invite NULL: none. KLUIS_ECONFLICT: the name is taken. KLUIS_EFORBIDDEN: closed, or not with this
+ * invitation. */
 KLUIS_MUST_CHECK int api_register(
-	struct client *client, const struct api_register *request, struct err *e);
+	struct client *client, struct bytes text, const char *invite, struct err *e);
 KLUIS_MUST_CHECK int api_password(
 	struct client *client, const struct api_credentials *credentials, struct err *e);
 

@@ -6,6 +6,11 @@
 
 #include <http_parser.h>
 
+#include "crypto/secret.h"
+
+/* What a length alone may make us hold: the rest as it comes. */
+enum { PARSE_RESERVE_MAX = 1 << 20 };
+
 struct http_parse {
 	http_parser parser;
 	struct http_answer *answer;
@@ -18,8 +23,8 @@ struct http_parse {
 
 void http_answer_release(struct http_answer *answer)
 {
-	buf_release(&answer->text);
-	buf_release(&answer->body);
+	secret_buf_release(&answer->text);
+	secret_buf_release(&answer->body);
 	*answer = (struct http_answer){0};
 }
 
@@ -68,12 +73,28 @@ static int parse_begin_cb(http_parser *parser)
 	return 0;
 }
 
+/* Room for `more` bytes. Growth by realloc would leave copies behind: an answer may hold a token, a
+ * share or a seed. */
+static void parse_room(struct buf *b, size_t more)
+{
+	struct buf larger = BUF_INIT;
+
+	if (b->cap - b->len >= more) {
+		return;
+	}
+	buf_reserve(&larger, b->len + (more > b->len ? more : b->len));
+	buf_append_bytes(&larger, buf_bytes(b));
+	secret_buf_release(b);
+	*b = larger;
+}
+
 static int parse_grow(struct http_parse *parse, const char *at, size_t len)
 {
 	parse->header_bytes += len;
 	if (parse->header_bytes > HTTP_HEADER_BYTES_MAX) {
 		return parse_refuse(parse, KLUIS_EPROTO, "header block too large");
 	}
+	parse_room(&parse->answer->text, len);
 	buf_append(&parse->answer->text, at, len);
 	return 0;
 }
@@ -137,6 +158,9 @@ static int parse_headers_cb(http_parser *parser)
 	if (!chunked && parser->content_length > parse->body_max) {
 		return parse_refuse(parse, KLUIS_ETOOLARGE, "an answer larger than asked for");
 	}
+	if (!chunked && parser->content_length <= PARSE_RESERVE_MAX) {
+		parse_room(&parse->answer->body, (size_t)parser->content_length);
+	}
 	return 0;
 }
 
@@ -147,6 +171,7 @@ static int parse_body_cb(http_parser *parser, const char *at, size_t len)
 	if (len > parse->body_max - parse->answer->body.len) {
 		return parse_refuse(parse, KLUIS_ETOOLARGE, "an answer larger than asked for");
 	}
+	parse_room(&parse->answer->body, len);
 	buf_append(&parse->answer->body, at, len);
 	return 0;
 }

@@ -12,7 +12,8 @@ struct http_header {
 	size_t name, name_len, value, value_len; /* Offsets into text. */
 };
 
-/* Everything an answer said. Zero it before the first use; http_answer_release() frees. */
+/* Everything an answer said. Zero it before the first use; http_answer_release() clears and frees.
+ */
 struct http_answer {
 	int status;
 	struct buf text; /* Names and values of the headers. */

@@ -115,12 +115,21 @@ bool item_fields_same(unsigned type, const json_t *body, const struct item_field
 	return true;
 }
 
+/* Other writers may have put line ends in, which would begin another field. */
+static void form_one_line(const char *value, struct buf *to)
+{
+	for (; value != NULL && *value != 0; value++) {
+		buf_append(to, *value == '\n' || *value == '\r' ? " " : value, 1);
+	}
+}
+
 void item_form_print(unsigned type, const struct item_fields *fields, struct buf *to)
 {
 	for (enum item_field i = 0; i < ITEM_TEXT; i++) {
 		if (item_type_has(type, i)) {
-			buf_printf(to, "%s: %s\n", field_names[i],
-				fields->value[i] == NULL ? "" : fields->value[i]);
+			buf_printf(to, "%s: ", field_names[i]);
+			form_one_line(fields->value[i], to);
+			buf_append(to, "\n", 1);
 		}
 	}
 	buf_printf(to, "\n%s", fields->value[ITEM_TEXT] == NULL ? "" : fields->value[ITEM_TEXT]);

@@ -51,7 +51,7 @@ void item_fields_set(json_t *body, const struct item_fields *fields);
 bool item_fields_same(unsigned type, const json_t *body, const struct item_fields *fields);
 
 /* The form that a person edits: a line "name: value" for each field but the text, an empty line,
- * the text. Appended. */
+ * the text. Line ends within a field become spaces. Appended. */
 void item_form_print(unsigned type, const struct item_fields *fields, struct buf *to);
 /* Reads it back in place: the values point into `form`, which is changed. A field that is left out
  * becomes "". KLUIS_EINVAL names the line. */

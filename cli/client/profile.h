@@ -30,6 +30,7 @@ enum profile_kind {
 	PROFILE_CREATING = 8,
 	PROFILE_PERSON = 9,
 	PROFILE_IDENTITY = 10,
+	PROFILE_REGISTERING = 11,
 };
 
 struct person_keys;

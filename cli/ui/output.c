@@ -7,20 +7,37 @@
 
 #include "base/buf.h"
 #include "base/clock.h"
+#include "base/text.h"
 
-/* Printable as it is, but for bytes that a terminal would act on (C0, DEL, and C1 in UTF-8). */
+/* Bytes of the character at `at`; 0: it is none. */
+static size_t output_character(const char *at)
+{
+	unsigned char lead = (unsigned char)at[0];
+	size_t n = lead < 0x80 ? 1 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
+
+	return utf8_valid(bytes_of(at, strnlen(at, n))) && strnlen(at, n) == n ? n : 0;
+}
+
+void output_safe(struct buf *to, const char *text, const char *keep)
+{
+	for (const char *at = text; *at != 0;) {
+		size_t n = output_character(at);
+
+		if (n == 2 && (unsigned char)at[0] == 0xc2 && (unsigned char)at[1] < 0xa0) {
+			buf_printf(to, "\\u%04x", (unsigned char)at[1]);
+		} else if (n == 0 || (strchr(keep, *at) == NULL &&
+					     ((unsigned char)*at < 0x20 || *at == 0x7f))) {
+			buf_printf(to, "\\x%02x", (unsigned char)*at);
+		} else {
+			buf_append(to, at, n);
+		}
+		at += n == 0 ? 1 : n;
+	}
+}
+
 static void output_text(struct buf *to, const char *text)
 {
-	for (const unsigned char *at = (const unsigned char *)text; *at != 0; at++) {
-		if (*at < 0x20 || *at == 0x7f) {
-			buf_printf(to, "\\x%02x", *at);
-		} else if (*at == 0xc2 && at[1] >= 0x80 && at[1] < 0xa0) {
-			buf_printf(to, "\\u%04x", at[1]);
-			at++;
-		} else {
-			buf_append(to, at, 1);
-		}
-	}
+	output_safe(to, text, "");
 }
 
 static void output_scaled(struct buf *to, json_int_t value)

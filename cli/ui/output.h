@@ -8,6 +8,7 @@
 
 #include <jansson.h>
 
+#include "base/buf.h"
 #include "base/err.h"
 
 enum output_format { OUTPUT_TABLE, OUTPUT_JSON };
@@ -31,6 +32,10 @@ struct output_column {
 	const char *title; /* Head of the column, upper case. */
 	enum output_kind kind;
 };
+
+/* Appends text as it may be shown: bytes that a terminal would act on (C0 but for those in `keep`,
+ * DEL, C1) and what is no UTF-8 as \xNN or \uNNNN. Four times its length at the most. */
+void output_safe(struct buf *to, const char *text, const char *keep);
 
 /* Rows: a JSON array of objects (borrowed). JSON: {"items": rows}. Table: a head line and one line
  * a row, "-" where a member is missing or null. */

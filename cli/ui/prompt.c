@@ -9,6 +9,8 @@
 
 #include "base/file.h"
 #include "base/text.h"
+#include "cli/ui/output.h"
+#include "crypto/secret.h"
 
 /* Byte by byte, so that nothing behind the line is taken from a pipe others read on. */
 static int prompt_line(int fd, size_t max, struct buf *to, struct err *e)
@@ -44,13 +46,16 @@ static int prompt_line(int fd, size_t max, struct buf *to, struct err *e)
 
 static int prompt_open(const char *question, int *ret_fd, struct err *e)
 {
+	_cleanup_(secret_buf_release) struct buf safe = BUF_INIT; /* A code, perhaps. */
 	int fd = open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY);
 
 	if (fd < 0) {
 		return err_set(e, KLUIS_EINVAL, "no terminal to ask: '%.*s'",
 			(int)strcspn(question, "\n"), question);
 	}
-	if (file_write_all(fd, bytes_str(question)) != 0) {
+	buf_reserve(&safe, 4 * strlen(question) + 1);
+	output_safe(&safe, question, "\n");
+	if (file_write_all(fd, buf_bytes(&safe)) != 0) {
 		(void)close(fd);
 		return err_set_errno(e, errno, "write to the terminal");
 	}
@@ -160,8 +165,5 @@ int prompt_show(const char *text, struct err *e)
 
 void prompt_secret_release(struct buf *secret)
 {
-	if (secret->data != NULL) {
-		explicit_bzero(secret->data, secret->cap);
-	}
-	buf_release(secret);
+	secret_buf_release(secret);
 }

@@ -6,6 +6,9 @@
 #include "base/buf.h"
 #include "base/err.h"
 
+/* What is shown is shown as text: whatever a question quotes, the terminal acts on nothing in it
+ * but line ends. */
+
 /* 0 when a person at /dev/tty typed "yes"; KLUIS_EFORBIDDEN when the answer was another,
  * KLUIS_EINVAL when there is no terminal. */
 KLUIS_MUST_CHECK int prompt_yes(const char *question, struct err *e);

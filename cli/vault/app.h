@@ -66,6 +66,9 @@ void app_notice(struct invocation *inv, const struct change_notice *notice);
 char *app_join(const char *folder, const char *name);
 const char *app_base_name(const char *path);
 
+/* To stdout: on a terminal nothing that it would act on, into a pipe or file as it is. */
+KLUIS_MUST_CHECK int app_show_text(const char *text, struct err *e);
+
 /* --lock-after, in milliseconds; otherwise_ms when it was not given. */
 KLUIS_MUST_CHECK int app_idle_ms(struct invocation *inv, uint64_t otherwise_ms, uint64_t *ret_ms);
 

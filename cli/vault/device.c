@@ -14,7 +14,7 @@ static int device_list_body(struct app *k)
 {
 	static const struct output_column columns[] = {{"id", "DEVICE", OUTPUT_TEXT},
 		{"name", "NAME", OUTPUT_TEXT}, {"state", "STATE", OUTPUT_TEXT},
-		{"mine", "THIS ONE", OUTPUT_TEXT}};
+		{"mine", "THIS ONE", OUTPUT_TEXT}, {"key", "KEY", OUTPUT_TEXT}};
 	_cleanup_(json_dropp) json_t *rows = json_array();
 	struct account_device *devices;
 	size_t n;
@@ -25,10 +25,11 @@ static int device_list_body(struct app *k)
 	}
 	for (size_t i = 0; i < n; i++) {
 		(void)json_array_append_new(
-			rows, json_pack("{s:o, s:s, s:s, s:b}", "id",
+			rows, json_pack("{s:o, s:s, s:s, s:b, s:o}", "id",
 				      json_hex(bytes_of(devices[i].device_id, ID_BYTES)), "name",
 				      devices[i].name, "state", device_states[devices[i].state],
-				      "mine", devices[i].mine));
+				      "mine", devices[i].mine, "key",
+				      json_hex(bytes_of(devices[i].kid, KID_BYTES))));
 	}
 	account_devices_free(devices, n);
 	output_rows(&k->inv->out, columns, ARRAY_SIZE(columns), rows);
@@ -40,8 +41,8 @@ int app_device_list(struct invocation *inv)
 	return app_run(inv, device_list_body);
 }
 
-/* By its id, or by its name when only one in that state has it. Names prove nothing: the id is what
- * the other device shows. */
+/* By its id, or by its name when only one in that state has it. Names and ids prove nothing: the
+ * key is what the other device shows. */
 static int device_find(struct app *k, const char *text, enum account_device_state state,
 	struct account_device *ret_device)
 {
@@ -77,11 +78,12 @@ static int device_find(struct app *k, const char *text, enum account_device_stat
 static bool device_confirm(
 	struct invocation *inv, const struct account_device *device, const char *question)
 {
-	char id[HEX_LEN(ID_BYTES) + 1];
+	char id[HEX_LEN(ID_BYTES) + 1], kid[HEX_LEN(KID_BYTES) + 1];
 	_cleanup_(x_freep) char *text = NULL;
 
 	hex_encode(bytes_of(device->device_id, ID_BYTES), id);
-	text = x_asprintf("'%s'\n  %s\n%s", device->name, id, question);
+	hex_encode(bytes_of(device->kid, KID_BYTES), kid);
+	text = x_asprintf("'%s'\n  %s\n  key %s\n%s", device->name, id, kid, question);
 	return invocation_confirm(inv, text);
 }
 
@@ -96,7 +98,7 @@ static int device_approve_body(struct app *k)
 	}
 	if (!device_confirm(inv, &device,
 		    "This device asks to sign as you. Approve it only if it is yours and shows "
-		    "this id.")) {
+		    "this key.")) {
 		return inv->err.code;
 	}
 	return account_device_approve(k->profile, k->client, device.device_id, &inv->err);

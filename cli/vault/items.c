@@ -98,21 +98,15 @@ int app_item_add(struct invocation *inv)
 	return item_add(inv, ITEM_LOGIN);
 }
 
-/* On a terminal nothing that moves the cursor; into a pipe or file as it is. */
-static int show_text(const char *text, struct err *e)
+int app_show_text(const char *text, struct err *e)
 {
 	_cleanup_(secret_buf_release) struct buf safe = BUF_INIT;
-	bool terminal = isatty(STDOUT_FILENO);
 
 	buf_reserve(&safe, 4 * strlen(text) + 2);
-	for (const unsigned char *at = (const unsigned char *)text; *at != 0; at++) {
-		bool c1 = *at == 0xc2 && at[1] >= 0x80 && at[1] < 0xa0;
-
-		if (terminal && ((*at < 0x20 && *at != '\n' && *at != '\t') || *at == 0x7f || c1)) {
-			buf_printf(&safe, "\\x%02x", *at);
-		} else {
-			buf_append(&safe, at, 1);
-		}
+	if (isatty(STDOUT_FILENO)) {
+		output_safe(&safe, text, "\n\t");
+	} else {
+		buf_append_bytes(&safe, bytes_str(text));
 	}
 	return file_write_all(STDOUT_FILENO, buf_bytes(&safe)) == 0
 		       ? 0
@@ -123,9 +117,9 @@ static int show_field(struct invocation *inv, const struct item_fields *fields, 
 {
 	for (enum item_field i = 0; i < ITEM_FIELDS; i++) {
 		if (strcmp(item_field_name(i), name) == 0 && fields->value[i] != NULL) {
-			int rc = show_text(fields->value[i], &inv->err);
+			int rc = app_show_text(fields->value[i], &inv->err);
 
-			return rc != 0 || i == ITEM_TEXT ? rc : show_text("\n", &inv->err);
+			return rc != 0 || i == ITEM_TEXT ? rc : app_show_text("\n", &inv->err);
 		}
 	}
 	return err_set(&inv->err, KLUIS_EINVAL, "it has no field '%s'", name);
@@ -158,9 +152,9 @@ static int show_item(struct invocation *inv, const char *place, const struct tre
 
 		buf_reserve(&form, strlen(text) + (size_t)ITEM_FIELDS * (ITEM_LINE_BYTES_MAX + 16));
 		item_form_print(item->type, &fields, &form);
-		rc = show_text(buf_str(&form), &inv->err);
+		rc = app_show_text(buf_str(&form), &inv->err);
 		if (rc == 0 && text[0] != 0 && text[strlen(text) - 1] != '\n') {
-			rc = show_text("\n", &inv->err);
+			rc = app_show_text("\n", &inv->err);
 		}
 		return rc;
 	}

@@ -34,6 +34,28 @@ static int register_invite(struct invocation *inv, struct buf *to)
 						    LOGIN_INVITE_BYTES_MAX, to, &inv->err);
 }
 
+/* A code counts as soon as the cluster has it, whatever came after: shown in any case. */
+static int login_show_code(
+	struct signin *s, struct outlet *outlet, const struct secret *code, int rc)
+{
+	struct err before = s->inv->err;
+	int shown;
+
+	if (code->len == 0) {
+		return rc;
+	}
+	shown = outlet_show(s->inv, outlet, s->profile->account, secret_bytes(code));
+	if (rc == KLUIS_EUNKNOWN_OUTCOME) {
+		output_warning(&s->inv->out,
+			"whether this recovery code counts, or the one before, is not known yet: "
+			"keep both. Sign in: if the new password opens, the new code counts.");
+	}
+	if (rc != 0) {
+		s->inv->err = before;
+	}
+	return rc != 0 ? rc : shown;
+}
+
 static int register_run(struct signin *s, struct outlet *outlet)
 {
 	struct invocation *inv = s->inv;
@@ -54,7 +76,7 @@ static int register_run(struct signin *s, struct outlet *outlet)
 	progress_init_waiting(&progress, &inv->out, "register");
 	rc = account_register(s->profile, s->client, &registration, &code, &inv->err);
 	progress_release(&progress);
-	return rc != 0 ? rc : outlet_show(inv, outlet, s->profile->account, secret_bytes(&code));
+	return login_show_code(s, outlet, &code, rc);
 }
 
 /* The account is there now: what fails from here on is said as what it is. */
@@ -102,14 +124,15 @@ static int device_wait(struct signin *s, uint64_t wait_ms)
 	struct invocation *inv = s->inv;
 	const struct timespec nap = {.tv_sec = LOGIN_POLL_MS / 1000};
 	uint64_t deadline_ms = clock_monotonic_ms(&clock_system) + wait_ms;
-	char id[HEX_LEN(ID_BYTES) + 1];
+	char id[HEX_LEN(ID_BYTES) + 1], kid[HEX_LEN(KID_BYTES) + 1];
 	int rc = KLUIS_EAGAIN;
 
 	hex_encode(bytes_of(s->profile->device_id, ID_BYTES), id);
+	hex_encode(bytes_of(key_pub_kid(key_public(s->profile->device)), KID_BYTES), kid);
 	output_note(&inv->out,
 		"This device waits: approve it on another one of yours by 'kluis "
-		"device approve %s'.",
-		id);
+		"device approve %s', which has to show the key %s.",
+		id, kid);
 	while (rc == KLUIS_EAGAIN && clock_monotonic_ms(&clock_system) < deadline_ms) {
 		inv->err = (struct err){0};
 		(void)nanosleep(&nap, NULL);
@@ -188,12 +211,7 @@ static int passwd_run(struct signin *s, struct outlet *outlet)
 	progress_init_waiting(&progress, &inv->out, "passwd");
 	rc = account_passwd(s->profile, s->client, buf_bytes(&password), &terms, &code, &inv->err);
 	progress_release(&progress);
-	if (code.len > 0) { /* It counts already, whatever came after. */
-		int shown = outlet_show(inv, outlet, s->profile->account, secret_bytes(&code));
-
-		rc = rc != 0 ? rc : shown;
-	}
-	return rc;
+	return login_show_code(s, outlet, &code, rc);
 }
 
 int app_passwd(struct invocation *inv)
@@ -244,12 +262,7 @@ static int recover_run(struct signin *s, struct outlet *outlet)
 	rc = account_recover_finish(s->profile, s->client, buf_bytes(&code), buf_bytes(&password),
 		&terms, &fresh, &inv->err);
 	progress_release(&progress);
-	if (fresh.len > 0) {
-		int shown = outlet_show(inv, outlet, s->profile->account, secret_bytes(&fresh));
-
-		rc = rc != 0 ? rc : shown;
-	}
-	return rc;
+	return login_show_code(s, outlet, &fresh, rc);
 }
 
 int app_recover(struct invocation *inv)

@@ -7,6 +7,7 @@
 #include "cli/ui/prompt.h"
 #include "cli/vault/app.h"
 #include "cli/vault/secrets.h"
+#include "crypto/otp.h"
 
 enum { MFA_FACTORS_MAX = 16, MFA_TARGET_MAX = 64 };
 
@@ -181,6 +182,9 @@ static int mfa_enrolled(struct app *k, const char *method, json_t *answer)
 	const char *id = json_reader_string(&r, "id"), *uri = json_reader_string(&r, "uri");
 	int rc = json_reader_end(&r, "second factor", &k->inv->err);
 
+	if (rc == 0 && !otp_uri_plain(uri)) {
+		rc = err_set(&k->inv->err, KLUIS_EPROTO, "second factor: 'uri' is no otpauth line");
+	}
 	rc = rc != 0 ? rc : mfa_show(k, uri);
 	if (rc != 0) {
 		return rc;

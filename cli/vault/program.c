@@ -193,8 +193,10 @@ static const struct command app_commands[] = {
 		app_recover},
 	{"device list", NULL, "List your devices", NULL, NULL, 0, 0, app_device_list},
 	{"device approve", "DEVICE", "Let a new device of yours sign as you",
-		"DEVICE is the id that the new device shows, or its name.", NULL, 1, 1,
-		app_device_approve},
+		"DEVICE is the id that the new device shows, or its name. Names and ids anybody "
+		"can choose who has\n"
+		"the password: compare the key that both show.",
+		NULL, 1, 1, app_device_approve},
 	{"device revoke", "DEVICE", "Take a device that is lost or old out of your account",
 		"Its sessions end and nothing that it signs from now on counts. DEVICE is an id or "
 		"a "

@@ -286,9 +286,8 @@ static int cat_body(struct app *k)
 		if (rc == 0 && (item == NULL || item->type == ITEM_FOLDER)) {
 			rc = err_set(&inv->err, KLUIS_EINVAL, "'%s' is a folder", inv->args[i]);
 		} else if (rc == 0 && item_type_has_fields(item->type)) {
-			rc = stdout_write(NULL,
-				bytes_str(item_fields_of(item->type, item->body).value[ITEM_TEXT]),
-				&inv->err);
+			rc = app_show_text(
+				item_fields_of(item->type, item->body).value[ITEM_TEXT], &inv->err);
 		} else if (rc == 0) {
 			rc = get_file(r.tree, item, &config, &moved, &inv->err);
 		}

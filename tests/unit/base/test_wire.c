@@ -123,6 +123,21 @@ static void test_utf8(void **state)
 	assert_false(utf8_valid(bytes_of("a\0b", 3)));
 }
 
+static void test_printable(void **state)
+{
+	static const char *const good[] = {"", " ~", "\xc3\xa9", "\xc2\xa0", "\xc3\x9b"};
+	static const char *const bad[] = {"\n", "a\tb", "\x1b[2J", "\x7f", "\xc2\x80", "a\xc2\x9b",
+		"\xc2\x9f!", "\x9b", "\xc2"};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(good); i++) {
+		assert_true(text_printable(bytes_str(good[i])));
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		assert_false(text_printable(bytes_str(bad[i])));
+	}
+}
+
 static void test_crc32c_rfc3720(void **state)
 {
 	uint8_t run[32];
@@ -146,6 +161,7 @@ int main(void)
 		cmocka_unit_test(test_base64_refuses),
 		cmocka_unit_test(test_numbers),
 		cmocka_unit_test(test_utf8),
+		cmocka_unit_test(test_printable),
 		cmocka_unit_test(test_crc32c_rfc3720),
 	};
 

@@ -17,13 +17,25 @@ static const char old_password[] = "correct horse battery staple";
 static const char new_password[] = "an umbrella for tuesday morning";
 
 /* What is done to answers whose target begins with `target`: in body or, when it is JSON, in one
- * member. */
+ * member. LIE_LOSE: it is done, and the caller gets `rc`; LIE_REFUSE: it is not even asked. */
 static struct lie {
 	const char *target, *member;
-	enum { LIE_NONE, LIE_FLIP, LIE_REPLACE, LIE_TEXT } kind;
+	enum {
+		LIE_NONE,
+		LIE_FLIP,
+		LIE_REPLACE,
+		LIE_TEXT,
+		LIE_NUMBER,
+		LIE_LOSE,
+		LIE_REFUSE,
+		LIE_INVENT, /* `instead`, without asking. */
+	} kind;
 	size_t at; /* Of the byte to flip, in the member's value. */
 	struct bytes instead;
 	const char *text;
+	json_int_t number;
+	int rc;
+	unsigned times; /* At most so often; 0: always. */
 	unsigned struck;
 } lie;
 
@@ -35,8 +47,10 @@ static void lie_json(struct buf *body)
 
 	assert_non_null(object);
 	old = json_string_value(json_object_get(object, lie.member));
-	assert_non_null(old);
-	if (lie.kind == LIE_TEXT) {
+	assert_true(old != NULL || lie.kind == LIE_NUMBER);
+	if (lie.kind == LIE_NUMBER) {
+		(void)json_object_set_new(object, lie.member, json_integer(lie.number));
+	} else if (lie.kind == LIE_TEXT) {
 		(void)json_object_set_new(object, lie.member, json_string(lie.text));
 	} else {
 		assert_int_equal(base64_decode(bytes_str(old), 1 << 20, &raw), 0);
@@ -68,14 +82,46 @@ int __wrap_client_call(struct client *client, const struct client_request *reque
 int __wrap_client_call(struct client *client, const struct client_request *request,
 	struct http_answer *answer, struct err *e)
 {
-	int rc = __real_client_call(client, request, answer, e);
+	bool strikes = lie.kind != LIE_NONE && (lie.times == 0 || lie.struck < lie.times) &&
+		       strncmp(request->target, lie.target, strlen(lie.target)) == 0;
+	int rc;
 
-	if (rc == 0 && lie.kind != LIE_NONE &&
-		strncmp(request->target, lie.target, strlen(lie.target)) == 0 &&
-		answer->body.len > 0) {
+	if (strikes && lie.kind == LIE_INVENT) {
+		lie.struck++;
+		answer->status = 200;
+		buf_append_bytes(&answer->body, lie.instead);
+		return 0;
+	}
+	rc = strikes && lie.kind == LIE_REFUSE ? 0 : __real_client_call(client, request, answer, e);
+
+	if (strikes && (lie.kind == LIE_LOSE || lie.kind == LIE_REFUSE)) {
+		lie.struck++;
+		http_answer_release(answer);
+		return err_set(e, lie.rc, "as the test wants it");
+	}
+	if (rc == 0 && strikes && answer->body.len > 0) {
 		lie_about(&answer->body);
 	}
 	return rc;
+}
+
+/* Passwords stretched so far, and the last block; `derived_stop`: none is, from now on. */
+static unsigned derived;
+static struct kdf derived_kdf;
+static bool derived_stop;
+
+int __real_password_derive(struct bytes prepared, struct bytes user, const struct kdf *kdf,
+	struct bytes account_key, struct password_keys *ret_keys, struct err *e);
+int __wrap_password_derive(struct bytes prepared, struct bytes user, const struct kdf *kdf,
+	struct bytes account_key, struct password_keys *ret_keys, struct err *e);
+
+int __wrap_password_derive(struct bytes prepared, struct bytes user, const struct kdf *kdf,
+	struct bytes account_key, struct password_keys *ret_keys, struct err *e)
+{
+	derived++;
+	derived_kdf = *kdf;
+	return derived_stop ? err_set(e, KLUIS_EINTERNAL, "not in this test")
+			    : __real_password_derive(prepared, user, kdf, account_key, ret_keys, e);
 }
 
 static void lie_end(void)
@@ -184,6 +230,7 @@ static int setup(void **state)
 	struct client *client;
 
 	memset(&lie, 0, sizeof lie);
+	derived_stop = false;
 	f->dir = scratch_new("account");
 	api_node_prepare(&f->node);
 	f->node.config.registration = REGISTRATION_OPEN;
@@ -288,6 +335,65 @@ static void test_register_lost(void **state)
 	device_reopen(f, &carol);
 	assert_true(carol.profile->enrolled);
 	device_close(&carol);
+}
+
+/* As test_register_lost(), and then the node says that there is no such account: the keys are the
+ * only ones, whatever it says. */
+static void test_register_denied(void **state)
+{
+	struct fixture *f = *state;
+	struct device carol = {0};
+	uint8_t user_id[ID_BYTES];
+
+	device_open_as(f, &carol, "carol", "carol");
+	lie = (struct lie){.target = "/v1/register", .kind = LIE_LOSE, .rc = KLUIS_ETIMEOUT};
+	assert_int_equal(registration(f, &carol, old_password), KLUIS_ETIMEOUT);
+	lie_end();
+	memcpy(user_id, carol.profile->user_id, ID_BYTES);
+	device_reopen(f, &carol);
+	lie = (struct lie){.target = "/v1/", .kind = LIE_REFUSE, .rc = KLUIS_ECONFLICT};
+	assert_int_equal(registration(f, &carol, old_password), KLUIS_ECONFLICT);
+	lie_end();
+	lie = (struct lie){
+		.target = "/v1/login/", .kind = LIE_REFUSE, .rc = KLUIS_EUNAUTHENTICATED};
+	assert_int_equal(registration(f, &carol, old_password), KLUIS_EUNAUTHENTICATED);
+	lie_end();
+	device_reopen(f, &carol);
+	MUST(f, registration(f, &carol, old_password));
+	assert_memory_equal(carol.profile->user_id, user_id, ID_BYTES);
+	assert_int_equal(person_ready(carol.profile, &f->err), 0);
+	device_close(&carol);
+}
+
+/* A password takes a second to stretch: once for a registration; where it goes on, once for what is
+ * there and once for the new code. The code is handed out as soon as the account is there. */
+static void test_register_work(void **state)
+{
+	struct fixture *f = *state;
+	struct device carol = {0}, dave = {0};
+	unsigned before = derived;
+
+	device_open_as(f, &carol, "carol", "carol");
+	lie = (struct lie){.target = "/v1/register", .kind = LIE_REFUSE, .rc = KLUIS_ECONNECT};
+	assert_int_equal(registration(f, &carol, old_password), KLUIS_ECONNECT);
+	assert_int_equal(derived, before + 1);
+	lie_end();
+	device_reopen(f, &carol);
+	before = derived;
+	MUST(f, registration(f, &carol, old_password));
+	assert_int_equal(derived, before + 2);
+	device_close(&carol);
+	device_open_as(f, &dave, "dave", "dave");
+	before = derived;
+	secret_release(&f->code);
+	lie = (struct lie){.target = "/v1/login/finish", .kind = LIE_REFUSE, .rc = KLUIS_ECONNECT};
+	assert_int_equal(registration(f, &dave, old_password), KLUIS_ECONNECT);
+	lie_end();
+	assert_int_equal(derived, before + 1);
+	assert_int_equal(f->code.len, RECOVERY_SECRET_BYTES);
+	MUST(f, enter(f, &dave, old_password, bytes_of(NULL, 0)));
+	assert_int_equal(person_ready(dave.profile, &f->err), 0);
+	device_close(&dave);
 }
 
 static void test_login(void **state)
@@ -426,6 +532,105 @@ static void test_passwd(void **state)
 	put_note(f, &f->second, "letters");
 }
 
+/* The answer to a new password is lost: what the cluster's keyring says counts; and where nothing
+ * can be learnt the new code is handed out, for it may be the only one. */
+static void test_passwd_lost(void **state)
+{
+	struct fixture *f = *state;
+	uint8_t old[RECOVERY_SECRET_BYTES];
+
+	memcpy(old, f->code.data, sizeof old);
+	lie = (struct lie){.target = "/v1/password", .kind = LIE_LOSE, .rc = KLUIS_EINTERNAL};
+	MUST(f, passwd(f, &f->first, new_password));
+	lie_end();
+	assert_memory_not_equal(f->code.data, old, sizeof old);
+	put_note(f, &f->first, "after");
+	secret_release(&f->code);
+	lie = (struct lie){.target = "/v1/password", .kind = LIE_REFUSE, .rc = KLUIS_EFORBIDDEN};
+	assert_int_equal(passwd(f, &f->first, old_password), KLUIS_EFORBIDDEN);
+	assert_int_equal(f->code.len, 0);
+	lie_end();
+	lie = (struct lie){.target = "/v1/password", .kind = LIE_REFUSE, .rc = KLUIS_EPRECONDITION};
+	assert_int_equal(passwd(f, &f->first, old_password), KLUIS_EPRECONDITION);
+	assert_int_equal(f->code.len, 0);
+	lie_end();
+	lie = (struct lie){.target = "/v1/", .kind = LIE_LOSE, .rc = KLUIS_ETIMEOUT};
+	assert_int_equal(passwd(f, &f->first, old_password), KLUIS_EUNKNOWN_OUTCOME);
+	assert_int_equal(f->code.len, RECOVERY_SECRET_BYTES);
+	lie_end();
+	device_reopen(f, &f->first);
+	MUST(f, enter(f, &f->first, old_password, bytes_of(NULL, 0)));
+	assert_int_equal(person_ready(f->first.profile, &f->err), 0);
+}
+
+/* The same at recovery, whose session ends by it: the second attempt is told 401. */
+static void test_recover_lost(void **state)
+{
+	struct fixture *f = *state;
+	struct account_login in = {.root = SECRET_INIT};
+	struct account_terms terms = cheap();
+	_cleanup_(secret_release) struct secret fresh = SECRET_INIT;
+	char text[RECOVERY_TEXT_CHARS + 1];
+
+	recovery_text(secret_bytes(&f->code), text);
+	MUST(f, account_recover(f->first.profile, f->first.client, bytes_str(text), &in, &f->err));
+	lie = (struct lie){
+		.target = "/v1/password", .kind = LIE_LOSE, .rc = KLUIS_EUNAUTHENTICATED};
+	assert_int_equal(
+		account_recover_finish(f->first.profile, f->first.client, bytes_str(text),
+			bytes_of(new_password, strlen(new_password)), &terms, &fresh, &f->err),
+		KLUIS_EUNKNOWN_OUTCOME);
+	lie_end();
+	account_login_release(&in);
+	MUST(f, enter(f, &f->first, new_password, bytes_of(NULL, 0)));
+	recovery_text(secret_bytes(&fresh), text);
+	MUST(f, account_recover(f->first.profile, f->first.client, bytes_str(text), &in, &f->err));
+	account_login_release(&in);
+}
+
+/* Counts of another client's making: the second stage far heavier. A new password keeps them, and
+ * never asks for more rounds than anybody would take. */
+static void test_heavy_counts(void **state)
+{
+	static const struct {
+		uint32_t keyring, asked;
+		int rc;
+	} cases[] = {
+		{39000000, 1000000, KLUIS_EINTERNAL},
+		{39400000, 1000000, KLUIS_EINTERNAL},
+		{39400000, 0, KLUIS_EINTERNAL},
+		{39400001, 1000000, KLUIS_EVERIFY},
+		{UINT32_MAX, 0, KLUIS_EVERIFY},
+	};
+	struct fixture *f = *state;
+	struct person_keys *p = f->first.profile->person;
+
+	derived_stop = true;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct account_terms terms = {.login_count = cases[i].asked};
+		_cleanup_(keyring_release) struct keyring keyring = {0};
+		_cleanup_(buf_release) struct buf object = BUF_INIT;
+
+		MUST(f, ring_open(buf_bytes(&p->keyring), f->first.profile->user_id,
+				secret_bytes(&ring_local(p->ring)->krk), &keyring, &f->err));
+		keyring.min_n_l = KDF_LOGIN_MIN;
+		keyring.min_n_k = cases[i].keyring;
+		MUST(f, keyring_seal(&keyring, 1, &random_system, &object, &f->err));
+		MUST(f, person_take_object(f->first.profile, buf_bytes(&object), &f->err));
+		derived_kdf = (struct kdf){.flags = 0};
+		assert_int_equal(account_passwd(f->first.profile, f->first.client,
+					 bytes_of(new_password, strlen(new_password)), &terms,
+					 &f->code, NULL),
+			cases[i].rc);
+		if (cases[i].rc == KLUIS_EINTERNAL) {
+			assert_in_range(derived_kdf.login_count, KDF_LOGIN_MIN, 1000000);
+			assert_int_equal(derived_kdf.keyring_count, cases[i].keyring);
+			assert_in_range(derived_kdf.login_count + derived_kdf.keyring_count, 1,
+				KDF_SUM_MAX);
+		}
+	}
+}
+
 static void test_recover(void **state)
 {
 	struct fixture *f = *state;
@@ -507,38 +712,199 @@ static void test_lies_at_login(void **state)
 	MUST(f, enter(f, &f->first, old_password, bytes_of(NULL, 0)));
 }
 
+static void kdf_text(unsigned flags, char text[BASE64_LEN(KDF_BYTES) + 1])
+{
+	struct kdf kdf = {
+		.flags = flags, .login_count = KDF_LOGIN_MIN, .keyring_count = 2 * KDF_LOGIN_MIN};
+	uint8_t block[KDF_BYTES];
+
+	kdf_encode(&kdf, block);
+	base64_encode(bytes_of(block, sizeof block), text);
+}
+
+/* The node says that this account's password is alone: it would get a proof to guess at without the
+ * account key. Nothing is sent, whoever holds the key: the profile, or the person who typed it. */
+static void test_account_key_left_out(void **state)
+{
+	struct fixture *f = *state;
+	char text[BASE64_LEN(KDF_BYTES) + 1];
+	unsigned before = derived;
+
+	kdf_text(0, text);
+	device_reopen(f, &f->first);
+	device_open(f, &f->second, "second");
+	lie = (struct lie){
+		.target = "/v1/login/start", .member = "kdf", .kind = LIE_TEXT, .text = text};
+	assert_int_equal(enter(f, &f->first, old_password, bytes_of(NULL, 0)), KLUIS_EPIN);
+	assert_int_equal(enter(f, &f->second, old_password, account_key(f)), KLUIS_EPIN);
+	/* Whoever wants no such account is stretched nothing for, either. */
+	secret_release(&f->first.profile->person->account_key);
+	assert_int_equal(enter(f, &f->first, old_password, bytes_of(NULL, 0)), KLUIS_EPIN);
+	assert_int_equal(derived, before);
+	lie_end();
+}
+
+/* Group, salt and B of another exchange: no proof comes of it that anybody could use. */
+static void test_lies_about_srp(void **state)
+{
+	struct fixture *f = *state;
+	_cleanup_(buf_release) struct buf text = BUF_INIT;
+	_cleanup_(buf_release) struct buf b = BUF_INIT;
+	const struct lie lies[] = {
+		{.member = "group", .kind = LIE_NUMBER, .number = 2},
+		{.member = "group", .kind = LIE_NUMBER, .number = 9},
+		{.member = "salt", .kind = LIE_FLIP, .at = 3},
+		{.member = "B", .kind = LIE_FLIP, .at = 100},
+		{.member = "B", .kind = LIE_TEXT, .text = ""},
+		{.member = "B", .kind = LIE_TEXT},
+	};
+	const int wanted[] = {KLUIS_EPROTO, KLUIS_EPROTO, KLUIS_EUNAUTHENTICATED,
+		KLUIS_EUNAUTHENTICATED, KLUIS_EVERIFY, KLUIS_EVERIFY};
+
+	memset(buf_extend(&b, srp_group_bytes(SRP_GROUP_DEFAULT)), 0,
+		srp_group_bytes(SRP_GROUP_DEFAULT));
+	base64_append(&text, buf_bytes(&b));
+	for (size_t i = 0; i < ARRAY_SIZE(lies); i++) {
+		device_reopen(f, &f->first);
+		lie = lies[i];
+		lie.target = "/v1/login/start";
+		if (lie.kind == LIE_TEXT && lie.text == NULL) {
+			lie.text = buf_str(&text);
+		}
+		assert_int_equal(enter(f, &f->first, old_password, bytes_of(NULL, 0)), wanted[i]);
+		assert_null(f->first.profile->person->ring);
+		lie_end();
+	}
+}
+
+/* Another slot of the same keyring at the unlock, and a login by another block than the slot's. */
+static void test_lies_about_slots(void **state)
+{
+	struct fixture *f = *state;
+	struct account_login in = {.root = SECRET_INIT};
+	_cleanup_(buf_release) struct buf text = BUF_INIT;
+	struct keyring_view view;
+	struct keyring_slot slot;
+	struct bytes encoded;
+
+	MUST(f, keyring_parse(buf_bytes(&f->first.profile->person->keyring), &view, &f->err));
+	encoded = keyring_view_find(&view, KEYRING_SLOT_RECOVERY, NULL, &slot);
+	assert_int_equal(encoded.len, KEYRING_SLOT_BYTES);
+	json_take_text(json_pack("{s:o, s:o, s:o, s:I}", "slot_id",
+			       json_hex(bytes_of(slot.slot_id, ID_BYTES)), "unlock_share",
+			       json_base64(bytes_of(view.hash, UNLOCK_SHARE_BYTES)), "slot",
+			       json_base64(encoded), "revision", (json_int_t)1),
+		&text);
+	lie = (struct lie){
+		.target = "/v1/unlock", .kind = LIE_REPLACE, .instead = buf_bytes(&text)};
+	assert_int_equal(enter(f, &f->first, old_password, bytes_of(NULL, 0)), KLUIS_EVERIFY);
+	lie_end();
+	MUST(f, login(f, &f->first, old_password, bytes_of(NULL, 0), &in));
+	in.kdf[KDF_BYTES - 1] ^= 1;
+	assert_int_equal(
+		account_unlock(f->first.profile, f->first.client, &in, &f->err), KLUIS_EVERIFY);
+	account_login_release(&in);
+}
+
+/* An identity that never ends: given up before it fills the memory. */
+static void test_endless_chain(void **state)
+{
+	struct fixture *f = *state;
+	_cleanup_(buf_release) struct buf text = BUF_INIT;
+	const size_t filling = 3 << 20;
+
+	buf_printf(&text, "{\"done\":false,\"next\":\"1:1\",\"items\":[{\"statement\":\"");
+	memset(buf_extend(&text, filling), 'A', filling);
+	buf_printf(&text, "\"}]}");
+	lie = (struct lie){.target = "/v1/users/", .kind = LIE_INVENT, .instead = buf_bytes(&text)};
+	assert_int_equal(
+		account_refresh(f->first.profile, f->first.client, &f->err), KLUIS_ETOOLARGE);
+	assert_in_range(lie.struck, 1, (64 << 20) / filling + 1);
+	lie_end();
+}
+
+static const uint8_t pending_id[ID_BYTES] = {9};
+
+/* The node's list of devices: one waits, asked for by a statement of this key. The caller frees. */
+static void pending_text(
+	struct fixture *f, struct key *signer, const char *name, struct bytes *ret_text)
+{
+	const struct profile *p = f->first.profile;
+	_cleanup_(buf_release) struct buf body = BUF_INIT, statement = BUF_INIT;
+	_cleanup_(key_freep) struct key *sign = NULL, *hpke = NULL;
+	struct buf text = BUF_INIT;
+	struct statement s = {
+		.chain = CHAIN_IDENTITY, .type = IDENTITY_DEVICE_ADD, .seq = 3, .unix_ms = 1};
+
+	MUST(f, key_generate(KEY_ECDSA_P256, 0, &sign, &f->err));
+	MUST(f, key_generate(KEY_KEM_P256, 0, &hpke, &f->err));
+	identity_body_device(&body, pending_id, key_public(sign), key_public(hpke), name);
+	memcpy(s.object_id, p->user_id, ID_BYTES);
+	memcpy(s.prev_hash, p->identity.head_hash, HASH_BYTES);
+	s.body = buf_bytes(&body);
+	MUST(f, statement_sign(&s, signer, &statement, &f->err));
+	json_take_text(
+		json_pack("{s:[{s:o, s:s, s:s, s:o}], s:b}", "items", "id",
+			json_hex(bytes_of(pending_id, ID_BYTES)), "name", "phone", "state",
+			"pending", "statement", json_base64(buf_bytes(&statement)), "done", 1),
+		&text);
+	*ret_text = buf_bytes(&text); /* Its memory goes to the caller. */
+}
+
+/* Who has the password asks for a device whose name would paint over the id that is compared, and
+ * the cluster shows it as honest nodes do not. */
+static void test_device_names(void **state)
+{
+	static const char *const names[] = {"\x1b[2K\rphone", "a\nb", "\x7f",
+		"\xc2\x9b"
+		"2J"};
+	struct fixture *f = *state;
+	struct profile *p = f->first.profile;
+	enum account_device_state added;
+	struct account_device *devices;
+	uint8_t kid[KID_BYTES];
+	size_t n;
+
+	device_open(f, &f->second, "second");
+	MUST(f, enter(f, &f->second, old_password, account_key(f)));
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		assert_int_equal(account_device_add(f->second.profile, f->second.client, names[i],
+					 &added, NULL),
+			KLUIS_EINVAL);
+		lie = (struct lie){.target = "/v1/devices", .kind = LIE_INVENT};
+		pending_text(f, p->signing, names[i], &lie.instead);
+		assert_int_equal(
+			account_devices(p, f->first.client, &devices, &n, &f->err), KLUIS_EVERIFY);
+		free((void *)lie.instead.data);
+		lie_end();
+	}
+	MUST(f, account_device_add(f->second.profile, f->second.client, "phone", &added, &f->err));
+	memcpy(kid, key_pub_kid(key_public(f->second.profile->device)), KID_BYTES);
+	MUST(f, account_devices(p, f->first.client, &devices, &n, &f->err));
+	assert_int_equal(n, 2);
+	assert_memory_equal(devices[1].kid, kid, KID_BYTES);
+	account_devices_free(devices, n);
+}
+
 /* The cluster shows a device that waits, as nobody asked for it. */
 static void test_invented_device(void **state)
 {
 	struct fixture *f = *state;
 	struct profile *p = f->first.profile;
-	_cleanup_(buf_release) struct buf body = BUF_INIT, statement = BUF_INIT, text = BUF_INIT;
-	_cleanup_(key_freep) struct key *forger = NULL, *sign = NULL, *hpke = NULL;
-	struct statement s = {
-		.chain = CHAIN_IDENTITY, .type = IDENTITY_DEVICE_ADD, .seq = 3, .unix_ms = 1};
-	const uint8_t id[ID_BYTES] = {9};
+	_cleanup_(key_freep) struct key *forger = NULL;
 	struct account_device *devices;
 	size_t n;
 
 	MUST(f, key_generate(KEY_RSA_PSS, 2048, &forger, &f->err));
-	MUST(f, key_generate(KEY_ECDSA_P256, 0, &sign, &f->err));
-	MUST(f, key_generate(KEY_KEM_P256, 0, &hpke, &f->err));
-	identity_body_device(&body, id, key_public(sign), key_public(hpke), "phone");
-	memcpy(s.object_id, p->user_id, ID_BYTES);
-	memcpy(s.prev_hash, p->identity.head_hash, HASH_BYTES);
-	s.body = buf_bytes(&body);
-	MUST(f, statement_sign(&s, forger, &statement, &f->err));
-	json_take_text(
-		json_pack("{s:[{s:o, s:s, s:s, s:o}], s:b}", "items", "id",
-			json_hex(bytes_of(id, ID_BYTES)), "name", "phone", "state", "pending",
-			"statement", json_base64(buf_bytes(&statement)), "done", 1),
-		&text);
-	lie = (struct lie){
-		.target = "/v1/devices", .kind = LIE_REPLACE, .instead = buf_bytes(&text)};
+	lie = (struct lie){.target = "/v1/devices", .kind = LIE_INVENT};
+	pending_text(f, forger, "phone", &lie.instead);
 	assert_int_equal(account_devices(p, f->first.client, &devices, &n, &f->err), KLUIS_EVERIFY);
-	assert_int_equal(account_device_approve(p, f->first.client, id, &f->err), KLUIS_EVERIFY);
+	assert_int_equal(
+		account_device_approve(p, f->first.client, pending_id, &f->err), KLUIS_EVERIFY);
+	free((void *)lie.instead.data);
 	lie_end();
-	assert_int_equal(account_device_approve(p, f->first.client, id, &f->err), KLUIS_ENOTFOUND);
+	assert_int_equal(
+		account_device_approve(p, f->first.client, pending_id, &f->err), KLUIS_ENOTFOUND);
 }
 
 /* A pin of another device: a head that this one never saw is missed all the same. */
@@ -592,16 +958,11 @@ static void test_lowered_rounds(void **state)
 {
 	struct fixture *f = *state;
 	struct account_terms terms = {.login_count = 800000};
-	struct kdf kdf = {.flags = KDF_ACCOUNT_KEY,
-		.login_count = KDF_LOGIN_MIN,
-		.keyring_count = 2 * KDF_LOGIN_MIN};
 	char text[BASE64_LEN(KDF_BYTES) + 1];
-	uint8_t block[KDF_BYTES];
 
 	MUST(f, account_passwd(f->first.profile, f->first.client,
 			bytes_of(new_password, strlen(new_password)), &terms, &f->code, &f->err));
-	kdf_encode(&kdf, block);
-	base64_encode(bytes_of(block, sizeof block), text);
+	kdf_text(KDF_ACCOUNT_KEY, text);
 	device_reopen(f, &f->first);
 	lie = (struct lie){
 		.target = "/v1/login/start", .member = "kdf", .kind = LIE_TEXT, .text = text};
@@ -632,12 +993,22 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		ACCOUNT_TEST(test_register),
 		ACCOUNT_TEST(test_register_lost),
+		ACCOUNT_TEST(test_register_denied),
+		ACCOUNT_TEST(test_register_work),
 		ACCOUNT_TEST(test_login),
 		ACCOUNT_TEST(test_second_device),
 		ACCOUNT_TEST(test_revoke),
 		ACCOUNT_TEST(test_passwd),
+		ACCOUNT_TEST(test_passwd_lost),
+		ACCOUNT_TEST(test_recover_lost),
+		ACCOUNT_TEST(test_heavy_counts),
 		ACCOUNT_TEST(test_recover),
 		ACCOUNT_TEST(test_lies_at_login),
+		ACCOUNT_TEST(test_account_key_left_out),
+		ACCOUNT_TEST(test_lies_about_srp),
+		ACCOUNT_TEST(test_lies_about_slots),
+		ACCOUNT_TEST(test_endless_chain),
+		ACCOUNT_TEST(test_device_names),
 		ACCOUNT_TEST(test_invented_device),
 		ACCOUNT_TEST(test_pin_of_another),
 		ACCOUNT_TEST(test_entries_race),

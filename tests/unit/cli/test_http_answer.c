@@ -2,7 +2,38 @@
 
 #include <string.h>
 
+#include <malloc.h>
+
 #include "cli/client/http_answer.h"
+#include "cli/client/json_reader.h"
+#include "crypto/secret.h"
+
+/* Blocks of the heap that were given up with this in them. */
+static const char marker[] = "kst_not-to-be-left-behind";
+static unsigned left_behind;
+
+void __real_free(void *block);
+void __wrap_free(void *block);
+void *__real_realloc(void *block, size_t size);
+void *__wrap_realloc(void *block, size_t size);
+
+static bool marked(void *block)
+{
+	return block != NULL &&
+	       memmem(block, malloc_usable_size(block), marker, sizeof marker - 1) != NULL;
+}
+
+void __wrap_free(void *block)
+{
+	left_behind += marked(block);
+	__real_free(block);
+}
+
+void *__wrap_realloc(void *block, size_t size)
+{
+	left_behind += marked(block) && size > malloc_usable_size(block);
+	return __real_realloc(block, size);
+}
 
 /* Feeds the text in pieces of `step` bytes. */
 static int parse(const char *text, size_t len, size_t step, size_t body_max, bool head,
@@ -42,6 +73,43 @@ static void test_every_step(void **state)
 		assert_true(answer.keep_alive);
 		http_answer_release(&answer);
 	}
+}
+
+/* A token in an answer, which grows as it comes, and in a request's text. */
+static void test_nothing_is_left(void **state)
+{
+	static const char *const heads[] = {
+		"Content-Length: 4029\r\n\r\n", "Transfer-Encoding: chunked\r\n\r\nfbd\r\n"};
+	struct http_answer answer = {0};
+	struct buf text = BUF_INIT;
+	bool done;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(heads); i++) {
+		_cleanup_(secret_buf_release) struct buf sent = BUF_INIT;
+
+		buf_printf(
+			&sent, "HTTP/1.1 200 OK\r\nX-Token: %s\r\n%s%s", marker, heads[i], marker);
+		memset(buf_extend(&sent, 4029 - (sizeof marker - 1)), 'x',
+			4029 - (sizeof marker - 1));
+		buf_printf(&sent, "%s", i == 0 ? "" : "\r\n0\r\n\r\n");
+		left_behind = 0;
+		assert_int_equal(
+			parse((const char *)sent.data, sent.len, 61, 5000, false, &answer, &done),
+			0);
+		assert_true(done);
+		assert_int_equal(answer.body.len, 4029);
+		http_answer_release(&answer);
+		assert_int_equal(left_behind, 0);
+	}
+	json_take_text(
+		json_pack("{s:s, s:[s,s,s,s]}", "token", marker, "list", good, good, good, good),
+		&text);
+	assert_true(text.len > 256);
+	assert_int_equal(left_behind, 0);
+	assert_true(marked(text.data)); /* The test sees what it looks for. */
+	secret_buf_release(&text);
+	assert_int_equal(left_behind, 0);
 }
 
 static void test_every_cut_is_not_done(void **state)
@@ -139,6 +207,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_every_step),
+		cmocka_unit_test(test_nothing_is_left),
 		cmocka_unit_test(test_every_cut_is_not_done),
 		cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_header_limits),

@@ -30,6 +30,29 @@ static void test_form_round_trip(void **state)
 	}
 }
 
+/* A field of two lines, as another program may store one, is no other field. */
+static void test_form_forged(void **state)
+{
+	const struct item_fields fields = {
+		.value = {[ITEM_TITLE] = "x\npassword: hunter2\r\n\nforged",
+			[ITEM_USER] = "u",
+			[ITEM_PASSWORD] = "p",
+			[ITEM_URL] = "",
+			[ITEM_TEXT] = "a\nb"}};
+	_cleanup_(buf_release) struct buf form = BUF_INIT;
+	_cleanup_(x_freep) char *text = NULL;
+	struct item_fields got;
+	struct err e = {0};
+
+	(void)state;
+	item_form_print(ITEM_LOGIN, &fields, &form);
+	text = x_strdup(buf_str(&form));
+	assert_int_equal(item_form_parse(ITEM_LOGIN, text, &got, &e), 0);
+	assert_string_equal(got.value[ITEM_TITLE], "x password: hunter2   forged");
+	assert_string_equal(got.value[ITEM_PASSWORD], "p");
+	assert_string_equal(got.value[ITEM_TEXT], "a\nb");
+}
+
 static void test_form_by_hand(void **state)
 {
 	static const char *const wrong[] = {"no field", "user: x\n\n", "title x", "titles: x",
@@ -119,6 +142,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_form_round_trip),
+		cmocka_unit_test(test_form_forged),
 		cmocka_unit_test(test_form_by_hand),
 		cmocka_unit_test(test_checks),
 		cmocka_unit_test(test_members),

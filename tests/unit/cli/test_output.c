@@ -49,6 +49,37 @@ static void test_table(void **state)
 	json_decref(value);
 }
 
+static void test_safe(void **state)
+{
+	static const struct {
+		const char *text, *keep, *wanted;
+	} rows[] = {
+		{"a\tb\nc", "", "a\\x09b\\x0ac"},
+		{"a\tb\nc\r", "\n\t", "a\tb\nc\\x0d"},
+		{"\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80\xc2\xa0", "",
+			"\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80\xc2\xa0"},
+		{"\x1b[2J\x7f", "\n", "\\x1b[2J\\x7f"},
+		/* CSI as a character of two bytes, and as a byte that is no UTF-8. */
+		{"\xc2\x9b"
+		 "31m",
+			"\n", "\\u009b31m"},
+		{"a\x9b"
+		 "31m\xc2",
+			"\n", "a\\x9b31m\\xc2"},
+		{"\xc2\xc2\x9b", "", "\\xc2\\u009b"},
+		{"\xe2\x82", "", "\\xe2\\x82"},
+		{"\xed\xa0\x80\xff", "", "\\xed\\xa0\\x80\\xff"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		_cleanup_(buf_release) struct buf got = BUF_INIT;
+
+		output_safe(&got, rows[i].text, rows[i].keep);
+		assert_string_equal(buf_str(&got), rows[i].wanted);
+	}
+}
+
 static void test_json(void **state)
 {
 	struct sink s;
@@ -140,6 +171,7 @@ static void test_quiet_notes(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_safe),
 		cmocka_unit_test(test_table),
 		cmocka_unit_test(test_json),
 		cmocka_unit_test(test_empty_table_has_its_head),

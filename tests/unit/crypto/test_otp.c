@@ -226,6 +226,33 @@ static void test_base32(void **state)
 	}
 }
 
+/* What a node makes of its own accord is shown to a person: nothing but such a line is. */
+static void test_uri_plain(void **state)
+{
+	static const char *const wrong[] = {"", "otpauth://totp", "https://totp/x?secret=A",
+		"otpauth://push/x?secret=A", "otpauth://totp/x y", "otpauth://totp/x\n",
+		"otpauth://totp/x\x1b]52;c;eA==\x07", "otpauth://totp/\xc3\xa9",
+		"otpauth://totp/\xc2\x9b"};
+	_cleanup_(buf_release) struct buf uri = BUF_INIT;
+	char longest[OTP_URI_BYTES_MAX + 2];
+
+	(void)state;
+	otp_uri(&six, true, seed(20), "Kluis \"x\"\n", "user+1@example.org", 0, &uri);
+	assert_true(otp_uri_plain(buf_str(&uri)));
+	buf_clear(&uri);
+	otp_uri(&six, false, seed(64), "K", "u", 7, &uri);
+	assert_true(otp_uri_plain(buf_str(&uri)));
+	for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
+		assert_false(otp_uri_plain(wrong[i]));
+	}
+	memset(longest, 'a', sizeof longest);
+	memcpy(longest, "otpauth://totp/", 15);
+	longest[OTP_URI_BYTES_MAX + 1] = 0;
+	assert_false(otp_uri_plain(longest));
+	longest[OTP_URI_BYTES_MAX] = 0;
+	assert_true(otp_uri_plain(longest));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -236,6 +263,7 @@ int main(void)
 		cmocka_unit_test(test_totp_clock_off),
 		cmocka_unit_test(test_wrong_codes),
 		cmocka_unit_test(test_hotp_look_ahead),
+		cmocka_unit_test(test_uri_plain),
 		cmocka_unit_test(test_hotp_no_wrap),
 		cmocka_unit_test(test_names),
 		cmocka_unit_test(test_uri),

@@ -90,7 +90,7 @@ static void test_other_keys(void **state)
 {
 	struct person_rig *w = *state;
 	struct command command;
-	size_t key_at;
+	size_t key_at, name_at;
 
 	(void)web_login(w, 10);
 	command = ask(w, 10, phone);
@@ -108,6 +108,10 @@ static void test_other_keys(void **state)
 	command = ask(w, 10, phone);
 	command.device_pend.statement.len--;
 	person_expect(w, &command, KLUIS_EINVAL);
+	command = ask(w, 10, phone);
+	name_at = key_at + 65 + 2 + 65 + 2;
+	w->p.statement.data[name_at] = 0x1b;
+	person_expect(w, &command, KLUIS_EINVAL); /* A name that a terminal would act on. */
 	command = revoke(w, 10, phone);
 	command.type = COMMAND_DEVICE_PEND;
 	person_expect(w, &command, KLUIS_EINVAL); /* No device-add. */
