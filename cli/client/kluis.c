@@ -391,8 +391,9 @@ int kluis_verify(struct kluis *k, const char *vault_name, struct kluis_report *r
 	struct tree *tree;
 	struct err e = {0};
 	bool moved;
-	int rc = kluis_open_tree(k, vault_name, &vault, &tree, &e);
+	int rc = k->offline ? err_set(&e, KLUIS_ECONNECT, "offline: the cache proves nothing") : 0;
 
+	rc = rc != 0 ? rc : kluis_open_tree(k, vault_name, &vault, &tree, &e);
 	if (rc != 0) {
 		return kluis_give(rc, &e, error);
 	}

@@ -90,6 +90,28 @@ static int file_take_parts(struct tree *tree, const json_t *more, tree_read_fn *
 	return 0;
 }
 
+static int page_compare(const void *a, const void *b)
+{
+	const uint64_t *left = a, *right = b;
+
+	return *left < *right ? -1 : *left > *right;
+}
+
+/* Each chunk has a page of its own: an item that names one many times would make much of little. */
+static bool file_repeats(const struct tree_file *file)
+{
+	_cleanup_(x_freep) uint64_t *sorted =
+		x_memdup(file->pages, (file->n_pages + 1) * sizeof *sorted);
+
+	qsort(sorted, file->n_pages, sizeof *sorted, page_compare);
+	for (size_t i = 1; i < file->n_pages; i++) {
+		if (sorted[i] == sorted[i - 1]) {
+			return true;
+		}
+	}
+	return false;
+}
+
 int tree_file_by(struct tree *tree, const struct tree_item *item, tree_read_fn *read, void *arg,
 	struct tree_file *ret_file, struct err *e)
 {
@@ -109,7 +131,7 @@ int tree_file_by(struct tree *tree, const struct tree_item *item, tree_read_fn *
 	rc = rc != 0 ? rc
 		     : file_take_parts(tree, json_object_get(item->body, "more"), read, arg, &file,
 			       wanted, e);
-	if (rc == 0 && file.n_pages != wanted) {
+	if (rc == 0 && (file.n_pages != wanted || file_repeats(&file))) {
 		rc = err_set(e, KLUIS_EVERIFY, "size and chunks do not agree");
 	}
 	if (rc != 0) {

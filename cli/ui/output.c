@@ -142,6 +142,17 @@ static void output_json(FILE *to, const json_t *value)
 	(void)fputc('\n', to);
 }
 
+/* Takes `whole`. */
+static void output_whole(const struct output *o, json_t *whole)
+{
+	if (o->offline_ms != 0) {
+		(void)json_object_set_new(
+			whole, "offline_since", json_integer((json_int_t)o->offline_ms));
+	}
+	output_json(o->data, whole);
+	json_decref(whole);
+}
+
 static void output_line(FILE *to, const struct buf *cells, const size_t *widths, size_t n_columns)
 {
 	for (size_t i = 0; i < n_columns; i++) {
@@ -190,10 +201,7 @@ void output_rows(const struct output *o, const struct output_column *columns, si
 	assert(n_columns > 0);
 	assert(json_is_array(rows));
 	if (o->format == OUTPUT_JSON) {
-		json_t *whole = json_pack("{s:O}", "items", rows);
-
-		output_json(o->data, whole);
-		json_decref(whole);
+		output_whole(o, json_pack("{s:O}", "items", rows));
 		return;
 	}
 	output_table(o->data, columns, n_columns, rows);
@@ -206,7 +214,7 @@ void output_record(const struct output *o, const struct output_column *columns, 
 
 	assert(json_is_object(record));
 	if (o->format == OUTPUT_JSON) {
-		output_json(o->data, record);
+		output_whole(o, json_copy((json_t *)record));
 		return;
 	}
 	for (size_t i = 0; i < n_columns; i++) {

@@ -4,6 +4,7 @@
 #define KLUIS_CLI_UI_OUTPUT_H
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 
 #include <jansson.h>
@@ -17,6 +18,7 @@ struct output {
 	enum output_format format;
 	bool quiet; /* No notes and no progress; data and errors still come. */
 	FILE *data, *notes;
+	uint64_t offline_ms; /* Not 0: what is shown is as of then; JSON says so. */
 };
 
 /* How a column's value is shown in a table; in JSON it always stays what it is. */
@@ -37,11 +39,12 @@ struct output_column {
  * DEL, C1) and what is no UTF-8 as \xNN or \uNNNN. Four times its length at the most. */
 void output_safe(struct buf *to, const char *text, const char *keep);
 
-/* Rows: a JSON array of objects (borrowed). JSON: {"items": rows}. Table: a head line and one line
- * a row, "-" where a member is missing or null. */
+/* Rows: a JSON array of objects (borrowed). JSON: {"items": rows}; offline: with "offline_since".
+ * Table: a head line and one line a row, "-" where a member is missing or null. */
 void output_rows(const struct output *o, const struct output_column *columns, size_t n_columns,
 	const json_t *rows);
-/* One object (borrowed). JSON: the object. Table: one "Title: value" line a column. */
+/* One object (borrowed). JSON: the object; offline: with "offline_since". Table: one "Title: value"
+ * line a column. */
 void output_record(const struct output *o, const struct output_column *columns, size_t n_columns,
 	const json_t *record);
 /* An error, always: JSON {"error": {code, message, exit, retryable}} or "NAME: message", on

@@ -36,10 +36,11 @@ KLUIS_MUST_CHECK int app_split(
 	struct invocation *inv, const char *text, char **ret_vault, char **ret_path);
 /* Whether the text names a place in a vault rather than a local file. */
 bool app_is_remote(const char *text);
-/* Opens and syncs the vault. */
+/* Opens and syncs the vault, or fails: for what the cache cannot do, or must not answer for.
+ * KLUIS_ECONNECT with --offline. */
 KLUIS_MUST_CHECK int app_open_vault(struct app *k, const char *name, struct vault **ret_vault);
-/* As app_open_vault(), for reading: when no site can be reached, or with --offline, as of the last
- * sync, with a sentence that says so. */
+/* As app_open_vault(), for reading: with --offline, or when the sites cannot be reached or cannot
+ * answer and there is no --online, as of the last sync, with a sentence that says so and why. */
 KLUIS_MUST_CHECK int app_read_vault(struct app *k, const char *name, struct vault **ret_vault);
 /* A vault, its tree and the place in it that "VAULT[:/PATH]" names, for reading. Release it also
  * after a failure. */

@@ -72,8 +72,13 @@ const char *app_base_name(const char *path)
 int app_open_vault(struct app *k, const char *name, struct vault **ret_vault)
 {
 	struct vault *vault;
-	int rc = vault_open(k->profile, k->client, name, &vault, &k->inv->err);
+	int rc;
 
+	if (invocation_value(k->inv, "offline") != NULL) {
+		return err_set(&k->inv->err, KLUIS_ECONNECT,
+			"this takes the cluster, which --offline does not ask");
+	}
+	rc = vault_open(k->profile, k->client, name, &vault, &k->inv->err);
 	if (rc != 0) {
 		return rc;
 	}

@@ -70,29 +70,68 @@ static void editor_exec(const struct editor *editor, const char *command)
 	_exit(127);
 }
 
+/* The terminal's signals reach the editor by themselves; who tells us alone to end means it as
+ * well. Either way we stay until it has ended, for what it edits has to be overwritten. */
+static const int editor_signals[] = {SIGINT, SIGQUIT, SIGHUP, SIGTERM};
+static volatile sig_atomic_t editor_child;
+
+static void editor_forward(int number)
+{
+	int before = errno;
+
+	if (editor_child > 0) {
+		(void)kill(editor_child, number);
+	}
+	errno = before;
+}
+
+/* The child of fork(), or -1. *old: as the signals were. */
+static pid_t editor_start(const struct editor *editor, const char *command,
+	struct sigaction old[ARRAY_SIZE(editor_signals)])
+{
+	sigset_t blocked, before;
+	pid_t child;
+
+	/* Until it is known whom to tell. */
+	(void)sigemptyset(&blocked);
+	(void)sigaddset(&blocked, SIGTERM);
+	(void)sigprocmask(SIG_BLOCK, &blocked, &before);
+	editor_child = 0;
+	for (size_t i = 0; i < ARRAY_SIZE(editor_signals); i++) {
+		struct sigaction action = {.sa_handler = SIG_IGN};
+
+		if (editor_signals[i] == SIGTERM) {
+			action.sa_handler = editor_forward;
+		}
+		(void)sigaction(editor_signals[i], &action, &old[i]);
+	}
+	child = fork();
+	if (child == 0) {
+		for (size_t i = 0; i < ARRAY_SIZE(editor_signals); i++) {
+			(void)sigaction(editor_signals[i], &old[i], NULL);
+		}
+		(void)sigprocmask(SIG_SETMASK, &before, NULL);
+		editor_exec(editor, command);
+	}
+	editor_child = child;
+	(void)sigprocmask(SIG_SETMASK, &before, NULL);
+	return child;
+}
+
 int editor_run(const struct editor *editor, struct buf *ret_content, struct err *e)
 {
 	const char *command = editor_command();
-	struct sigaction ignore = {.sa_handler = SIG_IGN}, old[3];
-	const int signals[] = {SIGINT, SIGQUIT, SIGHUP};
+	struct sigaction old[ARRAY_SIZE(editor_signals)];
 	int status = -1;
 	pid_t child;
 
 	assert(command != NULL && editor->path != NULL);
-	for (size_t i = 0; i < ARRAY_SIZE(signals); i++) {
-		(void)sigaction(signals[i], &ignore, &old[i]);
-	}
-	child = fork();
-	if (child == 0) {
-		for (size_t i = 0; i < ARRAY_SIZE(signals); i++) {
-			(void)sigaction(signals[i], &old[i], NULL);
-		}
-		editor_exec(editor, command);
-	}
+	child = editor_start(editor, command, old);
 	while (child > 0 && waitpid(child, &status, 0) < 0 && errno == EINTR) {
 	}
-	for (size_t i = 0; i < ARRAY_SIZE(signals); i++) {
-		(void)sigaction(signals[i], &old[i], NULL);
+	editor_child = 0;
+	for (size_t i = 0; i < ARRAY_SIZE(editor_signals); i++) {
+		(void)sigaction(editor_signals[i], &old[i], NULL);
 	}
 	if (child < 0 || !WIFEXITED(status) || WEXITSTATUS(status) != 0) {
 		return err_set(e, KLUIS_EIO, "the editor '%s' failed", command);

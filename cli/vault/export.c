@@ -1,7 +1,9 @@
 /* kluis export */
 #include <errno.h>
+#include <search.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -120,9 +122,15 @@ static int export_fields(struct export *x, const struct tree_item *item, const c
 	return rc != 0 && !x->tar ? export_local(x) : rc;
 }
 
-/* "bank.login.json", or "bank (2).login.json" where a file of the vault has that name. */
-static char *export_name(
-	const struct export *x, const struct tree_item *folder, const struct tree_item *item)
+static int name_compare(const void *a, const void *b)
+{
+	return strcmp(a, b);
+}
+
+/* "bank.login.json", or "bank (2).login.json" where something of the folder has that name, in the
+ * vault or, in *names, out of it: a long one is cut. */
+static char *export_name(const struct export *x, const struct tree_item *folder,
+	const struct tree_item *item, void **names)
 {
 	_cleanup_(x_freep) char *stem = item_name_from(item->name, 200);
 	const char *type = item_type_name(item->type);
@@ -132,10 +140,13 @@ static char *export_name(
 		return x_strdup(item->name);
 	}
 	name = x_asprintf("%s.%s.json", stem, type);
-	for (unsigned n = 2; tree_child(x->place.tree, folder, name) != NULL; n++) {
+	for (unsigned n = 2; tree_child(x->place.tree, folder, name) != NULL ||
+			     tfind(name, names, name_compare) != NULL;
+		n++) {
 		free(name);
 		name = x_asprintf("%s (%u).%s.json", stem, n, type);
 	}
+	(void)tsearch(x_strdup(name), names, name_compare);
 	return name;
 }
 
@@ -155,9 +166,9 @@ static int export_make_folder(struct export *x, const char *to)
 static int export_folder(struct export *x, const struct tree_item *folder, const char *to);
 
 static int export_item(struct export *x, const struct tree_item *folder,
-	const struct tree_item *item, const char *to)
+	const struct tree_item *item, const char *to, void **names)
 {
-	_cleanup_(x_freep) char *name = export_name(x, folder, item);
+	_cleanup_(x_freep) char *name = export_name(x, folder, item, names);
 	_cleanup_(x_freep) char *there = x_asprintf("%s%s%s", to, to[0] == 0 ? "" : "/", name);
 	int rc;
 
@@ -176,18 +187,35 @@ static int export_folder(struct export *x, const struct tree_item *folder, const
 {
 	size_t n;
 	struct tree_item **children = tree_children(x->place.tree, folder, &n);
+	void *names = NULL; /* Given to notes and logins here. */
 	int rc = 0;
 
 	for (size_t i = 0; i < n && rc == 0; i++) {
-		rc = export_item(x, folder, children[i], to);
+		rc = export_item(x, folder, children[i], to, &names);
 	}
+	tdestroy(names, free);
 	free(children);
 	return rc;
+}
+
+/* Any number of items may name the same pages: what they come to is known before a byte is there.
+ */
+static int export_room(const struct export *x, const char *to)
+{
+	struct statvfs fs;
+
+	if (statvfs(to, &fs) == 0 && x->total / fs.f_frsize > fs.f_bavail) {
+		return err_set(&x->k->inv->err, KLUIS_ENOSPACE,
+			"'%s' has no room for the %llu MiB of files", to,
+			(unsigned long long)(x->total >> 20));
+	}
+	return 0;
 }
 
 static int export_whole(struct export *x, const char *to)
 {
 	_cleanup_(buf_release) struct buf end = BUF_INIT;
+	void *names = NULL;
 	const struct tree_item *item = x->place.item;
 	struct err *e = &x->k->inv->err;
 	int rc = 0;
@@ -195,10 +223,14 @@ static int export_whole(struct export *x, const char *to)
 	if (!x->tar && mkdir(to, 0700) != 0) {
 		return err_set_errno(e, errno, "create folder '%s'", to);
 	}
-	rc = item == NULL || item->type == ITEM_FOLDER
-		     ? export_folder(x, item, x->tar ? "" : to)
-		     : export_item(
-			       x, tree_by_id(x->place.tree, item->parent), item, x->tar ? "" : to);
+	rc = x->tar ? 0 : export_room(x, to);
+	if (rc == 0 && (item == NULL || item->type == ITEM_FOLDER)) {
+		rc = export_folder(x, item, x->tar ? "" : to);
+	} else if (rc == 0) {
+		rc = export_item(
+			x, tree_by_id(x->place.tree, item->parent), item, x->tar ? "" : to, &names);
+	}
+	tdestroy(names, free);
 	if (rc == 0 && x->tar) {
 		tar_end(&end);
 		rc = export_out(x, buf_bytes(&end), e);

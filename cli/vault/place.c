@@ -5,15 +5,22 @@
 #include "cli/ui/progress.h"
 #include "cli/vault/app.h"
 
-/* The sentence that has to come with whatever is read without the cluster. */
-static void offline_note(struct app *k, const struct vault *vault, uint64_t synced_ms)
+/* The sentence that has to come with whatever is read without the cluster: a site that answers, but
+ * not with what was asked for, is something else than no site. why: "" with --offline. */
+static void offline_note(
+	struct app *k, const struct vault *vault, uint64_t synced_ms, const char *why)
 {
+	struct output *out = &k->inv->out;
 	uint64_t now = clock_wall_ms(&clock_system), age = now > synced_ms ? now - synced_ms : 0;
 	char when[21];
 
 	clock_format(synced_ms, when);
-	output_warning(&k->inv->out, "offline: vault '%s' as it was at %s, %.1f hours ago",
-		vault->name, when, (double)age / 3600000);
+	output_warning(out, "offline: vault '%s' as it was at %s, %.1f hours ago%s%s%s",
+		vault->name, when, (double)age / 3600000, why[0] == 0 ? "" : " (", why,
+		why[0] == 0 ? "" : ")");
+	if (out->offline_ms == 0 || synced_ms < out->offline_ms) {
+		out->offline_ms = synced_ms;
+	}
 }
 
 /* Nothing is wrong with what was said, nobody said anything. */
@@ -36,12 +43,12 @@ int app_read_vault(struct app *k, const char *name, struct vault **ret_vault)
 		return rc;
 	}
 	rc = offline ? KLUIS_ECONNECT : vault_sync(vault, &inv->err);
-	if (offline_why(rc)) {
+	if (offline || (offline_why(rc) && invocation_value(inv, "online") == NULL)) {
 		int cached = vault_go_offline(vault, &synced_ms, &why);
 
 		if (cached == 0) {
+			offline_note(k, vault, synced_ms, inv->err.text);
 			inv->err = (struct err){0};
-			offline_note(k, vault, synced_ms);
 			rc = 0;
 		} else if (offline) {
 			inv->err = why;

@@ -344,8 +344,9 @@ static const struct command_option app_options[] = {
 	{"endpoint", 'e', "URL", "Ask this site first"},
 	{"timeout", 0, "SECONDS", "Give up on an unreachable cluster after this long (20)"},
 	{"offline", 0, NULL,
-		"Read from the local cache, as of the last sync, and ask no site (done by itself "
-		"when none answers)"},
+		"Read from the local cache, as of the last sync, and ask no site (done by itself, "
+		"and said, when none answers; JSON then has \"offline_since\")"},
+	{"online", 0, NULL, "Fail instead, when none answers (verify and sync always do)"},
 	{"accept-restore", 0, NULL,
 		"Follow a cluster restore that the pinned operator key signed, without asking"},
 	{NULL, 0, NULL, NULL},

@@ -398,7 +398,8 @@ static int verify_one(struct app *k, const char *name, json_t *rows)
 	int rc;
 
 	progress_init(&r.progress, &k->inv->out, "verify");
-	rc = reader_open(&r, name);
+	rc = app_open_vault(k, name, &r.vault); /* What the cache says proves nothing here. */
+	rc = rc != 0 ? rc : tree_load(r.vault, &r.tree, &k->inv->err);
 	for (unsigned tries = 0; rc == 0 && moved && tries < VAULT_FETCH_TRIES; tries++) {
 		r.done = 0;
 		r.total = tree_bytes(r.tree, NULL);

@@ -145,6 +145,7 @@ static void test_items(void **state)
 		.text = "over there"};
 	_cleanup_(buf_release) struct buf got = BUF_INIT;
 	struct kluis_failure e = {0};
+	struct kluis_report report;
 	char version[48] = "";
 
 	cli_fixture_copy(f->profile_dir, other.dir);
@@ -195,6 +196,7 @@ static void test_items(void **state)
 	assert_true(kluis_synced_ms(k) > 1700000000000);
 	assert_int_equal(kluis_item_put(k, "v", "/l", &item, &e), KLUIS_UNREACHABLE);
 	assert_int_equal(kluis_sync(k, "v", 1, &e), KLUIS_UNREACHABLE);
+	assert_int_equal(kluis_verify(k, "v", &report, &e), KLUIS_UNREACHABLE);
 	assert_int_equal(fake_node_struck(f->node), 0);
 	kluis_close(k);
 	free(other.dir);

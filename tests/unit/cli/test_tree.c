@@ -99,11 +99,49 @@ static void test_no_way_to_the_root(void **state)
 	tree_free(tree);
 }
 
+/* A file's item, as its writer pleases, of so many pages in a vault of eight. */
+static int file_of(const char *pages, uint64_t chunks)
+{
+	struct vault vault = {.name = "v", .head = {.page_count = 8}};
+	struct tree tree = {.vault = &vault};
+	struct tree_item item = {.type = ITEM_FILE, .name = "f"};
+	struct tree_file file;
+	struct err e = {0};
+	int rc;
+
+	item.body = json_pack("{s:I, s:s, s:o}", "size",
+		(json_int_t)(chunks * PAGE_CONTENT_BYTES_MAX), "sha256",
+		"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", "pages",
+		json_loads(pages, 0, NULL));
+	rc = tree_file_of(&tree, &item, &file, &e);
+	if (rc == 0) {
+		assert_int_equal(file.n_pages, chunks);
+		tree_file_release(&file);
+	}
+	json_decref(item.body);
+	return rc;
+}
+
+/* Little that says it is much: one page for all the chunks of a file. */
+static void test_repeated_chunks(void **state)
+{
+	(void)state;
+	assert_int_equal(file_of("[]", 0), 0);
+	assert_int_equal(file_of("[7]", 1), 0);
+	assert_int_equal(file_of("[5,0,7,1]", 4), 0);
+	assert_int_equal(file_of("[5,0,5,1]", 4), KLUIS_EVERIFY);
+	assert_int_equal(file_of("[3,3,3,3,3,3,3,3]", 8), KLUIS_EVERIFY);
+	assert_int_equal(file_of("[8]", 1), KLUIS_EVERIFY);
+	assert_int_equal(file_of("[0,1]", 3), KLUIS_EVERIFY);
+	assert_int_equal(file_of("[0,1]", 1), KLUIS_EVERIFY);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_deep),
 		cmocka_unit_test(test_no_way_to_the_root),
+		cmocka_unit_test(test_repeated_chunks),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
