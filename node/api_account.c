@@ -11,14 +11,16 @@
 #include "storage/mfa_store.h"
 #include "storage/page_store.h"
 #include "storage/person_store.h"
+#include "storage/use_store.h"
 
-/* Vaults and their pages, as the user's list has them. */
+/* Vaults with their pages and bytes, as the user's list has them. */
 static int count_vaults(
-	struct api_call *call, json_t *ids, uint64_t *ret_vaults, uint64_t *ret_pages)
+	struct api_call *call, json_t *ids, uint64_t *ret_vaults, struct use *ret_use)
 {
 	_cleanup_(x_freep) struct member_vault *rows = x_calloc(LIST_LIMIT_MAX, sizeof *rows);
 	uint8_t last[16] = {0};
-	uint64_t vaults = 0, pages = 0;
+	struct use use = {0, 0};
+	uint64_t vaults = 0;
 	size_t n = 0;
 
 	do {
@@ -29,7 +31,8 @@ static int count_vaults(
 			struct vault_row vault;
 
 			rc = vault_store_get(call->view, rows[i].vault_id, &vault, &call->e);
-			pages += rc == 0 ? vault.page_count : 0;
+			use.pages += rc == 0 ? vault.page_count : 0;
+			use.bytes += rc == 0 ? vault.bytes : 0;
 			memcpy(last, rows[i].vault_id, sizeof last);
 			if (ids != NULL) {
 				(void)json_array_append_new(ids, json_make_id(rows[i].vault_id));
@@ -41,7 +44,7 @@ static int count_vaults(
 		vaults += n;
 	} while (n == LIST_LIMIT_MAX);
 	*ret_vaults = vaults;
-	*ret_pages = pages;
+	*ret_use = use;
 	return 0;
 }
 
@@ -65,7 +68,8 @@ static int account_person(struct api_call *call, json_t *body)
 static int account_body(struct api_call *call, json_t *body)
 {
 	struct user_row user;
-	uint64_t vaults = 0, pages = 0;
+	struct use use = {0, 0};
+	uint64_t vaults = 0;
 	json_t *mfa = json_array(), *devices = json_array();
 	int rc = user_store_get(call->view, call->session.user_id, &user, &call->e);
 
@@ -73,14 +77,15 @@ static int account_body(struct api_call *call, json_t *body)
 	rc = rc != 0 ? rc : call_mfa_names(call, call->session.user_id, false, mfa);
 	rc = rc != 0 ? rc : call_devices(call, call->session.user_id, devices);
 	rc = rc != 0 ? rc : account_person(call, body);
-	rc = rc != 0 ? rc : count_vaults(call, NULL, &vaults, &pages);
+	rc = rc != 0 ? rc : count_vaults(call, NULL, &vaults, &use);
 	if (rc == 0) {
 		json_put(body, "user_id", json_make_id(user.user_id));
 		json_put(body, "user", json_make_text(user.name));
 		json_put(body, "created", json_make_number(user.created_ms));
 		json_put(body, "devices", json_make_number(json_array_size(devices)));
 		json_put(body, "vaults", json_make_number(vaults));
-		json_put(body, "pages", json_make_number(pages));
+		json_put(body, "pages", json_make_number(use.pages));
+		json_put(body, "bytes", json_make_number(use.bytes));
 	}
 	json_decref(devices);
 	return rc;
@@ -132,17 +137,67 @@ int account_delete_read(struct api_call *call)
 
 /* Usage. */
 
+static json_t *json_make_limit(uint64_t max)
+{
+	return max == 0 ? json_null() : json_make_number(max);
+}
+
+/* "4096 of 8192 bytes"; without a quota what is taken alone. */
+static void quota_text(struct buf *to, uint64_t used, uint64_t max, const char *what)
+{
+	if (max == 0) {
+		buf_printf(to, "%llu %s", (unsigned long long)used, what);
+	} else {
+		buf_printf(to, "%llu of %llu %s", (unsigned long long)used, (unsigned long long)max,
+			what);
+	}
+}
+
+int call_quota_told(struct api_call *call)
+{
+	_cleanup_(buf_release) struct buf text = BUF_INIT;
+	struct person_row person;
+	struct quota quota;
+	struct use use;
+	uint64_t vaults = 0;
+	int rc = quota_get(call->view, call->session.user_id, &quota, &call->e);
+
+	rc = rc != 0 ? rc : person_store_get(call->view, call->session.user_id, &person, &call->e);
+	rc = rc != 0 ? rc : count_vaults(call, NULL, &vaults, &use);
+	if (rc == KLUIS_EAGAIN) {
+		return rc;
+	}
+	if (rc != 0) {
+		return KLUIS_EQUOTA;
+	}
+	buf_printf(&text, "it would be more than the account may have; it has ");
+	quota_text(&text, quota.used.bytes, quota.max.bytes, "bytes, ");
+	quota_text(&text, quota.used.pages, quota.max.pages, "pages and ");
+	quota_text(&text, vaults, person.vaults_max, "vaults");
+	if (person.pages_max != 0) {
+		buf_printf(&text, ", a vault at most %u pages", person.pages_max);
+	}
+	call->problem_limit = quota.max.bytes != 0 ? quota.max.bytes : quota.max.pages;
+	return call_fail(call, KLUIS_EQUOTA, "%s", buf_str(&text));
+}
+
 int account_usage_read(struct api_call *call)
 {
 	struct keyring_row keyrings[KEYRING_VERSIONS_MAX];
 	struct person_row person = {0};
-	uint64_t vaults = 0, pages = 0, staged = 0, keyring_bytes = 0;
+	uint64_t vaults = 0, staged = 0, keyring_bytes = 0;
+	struct quota quota = {.max = {0, 0}};
+	struct use use = {0, 0};
 	size_t n = 0;
 	json_t *body;
 	int rc = person_store_get(call->view, call->session.user_id, &person, &call->e);
 
 	rc = rc == KLUIS_ENOTFOUND ? 0 : rc;
-	rc = rc != 0 ? rc : count_vaults(call, NULL, &vaults, &pages);
+	rc = rc != 0 ? rc : count_vaults(call, NULL, &vaults, &use);
+	if (rc == 0) {
+		rc = quota_get(call->view, call->session.user_id, &quota, &call->e);
+		rc = rc == KLUIS_ENOTFOUND ? 0 : rc; /* A service has none. */
+	}
 	rc = rc != 0 ? rc
 		     : page_store_staged_use(call->view, call->session.user_id, &staged, &call->e);
 	rc = rc != 0 ? rc
@@ -156,11 +211,12 @@ int account_usage_read(struct api_call *call)
 	}
 	body = json_object();
 	json_put(body, "vaults", json_make_number(vaults));
-	json_put(body, "vaults_max",
-		person.vaults_max == 0 ? json_null() : json_make_number(person.vaults_max));
-	json_put(body, "pages", json_make_number(pages));
-	json_put(body, "vault_pages_max",
-		person.pages_max == 0 ? json_null() : json_make_number(person.pages_max));
+	json_put(body, "vaults_max", json_make_limit(person.vaults_max));
+	json_put(body, "pages", json_make_number(use.pages));
+	json_put(body, "pages_max", json_make_limit(quota.max.pages));
+	json_put(body, "vault_pages_max", json_make_limit(person.pages_max));
+	json_put(body, "bytes", json_make_number(use.bytes));
+	json_put(body, "bytes_max", json_make_limit(quota.max.bytes));
 	json_put(body, "staged_bytes", json_make_number(staged));
 	json_put(body, "keyring_versions", json_make_number(n));
 	json_put(body, "keyring_bytes", json_make_number(keyring_bytes));
@@ -245,7 +301,8 @@ static int export_body(struct api_call *call, json_t *body)
 	json_t *account = json_object(), *identity = json_array(), *devices = json_array();
 	json_t *vaults = json_array();
 	struct person_row person;
-	uint64_t n_vaults, n_pages;
+	struct use use;
+	uint64_t n_vaults;
 	bool complete = true;
 	int rc = call_own_person(call, &person);
 
@@ -256,7 +313,7 @@ static int export_body(struct api_call *call, json_t *body)
 	rc = rc != 0 ? rc : account_body(call, account);
 	rc = rc != 0 ? rc : export_statements(call, identity, &complete);
 	rc = rc != 0 ? rc : call_devices(call, call->session.user_id, devices);
-	rc = rc != 0 ? rc : count_vaults(call, vaults, &n_vaults, &n_pages);
+	rc = rc != 0 ? rc : count_vaults(call, vaults, &n_vaults, &use);
 	rc = rc != 0 ? rc : call_keyring(call, &person, &keyring);
 	if (rc == 0) {
 		json_put(body, "identity_complete", json_boolean(complete));

@@ -414,7 +414,8 @@ static unsigned step_applied(struct op *op)
 		}
 	}
 	if (call->route->applied != NULL &&
-		(rc == 0 || rc == KLUIS_EPRECONDITION || rc == KLUIS_ECONFLICT)) {
+		(rc == 0 || rc == KLUIS_EPRECONDITION || rc == KLUIS_ECONFLICT ||
+			(rc == KLUIS_EQUOTA && call->route->metered))) {
 		call_reset(call);
 		call->phase = CALL_PHASE_APPLIED;
 		return CALL_VIEW;

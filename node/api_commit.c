@@ -151,6 +151,9 @@ bool commit_answered(struct api_call *call)
 int commit_applied(struct api_call *call)
 {
 	assert(call->rc != 0);
+	if (call->rc == KLUIS_EQUOTA) {
+		return call_quota_told(call);
+	}
 	return commit_show_head(call) == KLUIS_EAGAIN ? KLUIS_EAGAIN : call->rc;
 }
 

@@ -253,6 +253,9 @@ int call_login_refused(struct api_call *call);
 KLUIS_MUST_CHECK int call_blocked_ms(
 	struct api_call *call, unsigned kind, const uint8_t id[16], uint64_t *ret_ms);
 int call_login_blocked(struct api_call *call, uint64_t for_ms);
+/* After a command that a quota refused: KLUIS_EQUOTA, saying what the session's user has and may
+ * have; KLUIS_EAGAIN. */
+KLUIS_MUST_CHECK int call_quota_told(struct api_call *call);
 /* As keyring_follows(), the stored one again included; on KLUIS_EPRECONDITION current_etag is set.
  */
 KLUIS_MUST_CHECK int call_keyring_follows(

@@ -6,6 +6,7 @@
 #include "node/api_core.h"
 #include "node/api_handlers.h"
 #include "storage/cluster_store.h"
+#include "storage/policy_store.h"
 #include "storage/restore_store.h"
 #include "storage/server_store.h"
 
@@ -230,15 +231,20 @@ static int well_known_sites(struct api_call *call, json_t *sites)
 	return rc;
 }
 
-static json_t *well_known_policy(const struct api_config *config)
+/* This node's settings, or stricter ones of another. */
+static json_t *well_known_policy(const struct api_config *config, const struct policy *in_force)
 {
+	struct policy own = {.registration = (uint8_t)config->registration,
+		.recovery_delay_ms = (uint32_t)config->recovery_delay_ms};
 	json_t *policy = json_object();
 
-	json_put(
-		policy, "register", json_make_text(config_registration_name(config->registration)));
+	policy_tighten(&own, in_force);
+	json_put(policy, "register",
+		json_make_text(
+			config_registration_name((enum config_registration)own.registration)));
 	json_put(policy, "web_login", json_true());
 	json_put(policy, "srp_group", json_integer(config->srp_group));
-	json_put(policy, "recovery_delay_ms", json_make_number(config->recovery_delay_ms));
+	json_put(policy, "recovery_delay_ms", json_make_number(own.recovery_delay_ms));
 	json_put(policy, "mfa_required", json_false());
 	json_put(policy, "kdf_login_min", json_integer(KDF_LOGIN_MIN));
 	json_put(policy, "kdf_keyring_min", json_integer(2 * KDF_LOGIN_MIN));
@@ -263,7 +269,8 @@ static int well_known_restore(struct api_call *call, json_t *restore)
 	return rc;
 }
 
-static json_t *well_known_body(struct api *api, json_t *sites, json_t *restore)
+static json_t *well_known_body(
+	struct api *api, const struct policy *in_force, json_t *sites, json_t *restore)
 {
 	json_t *body = json_object();
 
@@ -276,7 +283,7 @@ static json_t *well_known_body(struct api *api, json_t *sites, json_t *restore)
 		json_make_base64(bytes_of(api->ca_spki, sizeof api->ca_spki)));
 	(void)pthread_mutex_unlock(&api->ca_lock);
 	json_put(body, "api_versions", api_versions());
-	json_put(body, "policy", well_known_policy(&api->config));
+	json_put(body, "policy", well_known_policy(&api->config, in_force));
 	json_put(body, "restore", restore);
 	return body;
 }
@@ -285,6 +292,7 @@ int well_known_read(struct api_call *call)
 {
 	json_t *sites, *restore;
 	struct cluster_row row;
+	struct policy in_force;
 	int rc = cluster_store_get(call->view, &row, &call->e);
 
 	if (rc == KLUIS_ENOTFOUND) {
@@ -295,11 +303,12 @@ int well_known_read(struct api_call *call)
 	restore = json_object();
 	rc = rc != 0 ? rc : well_known_sites(call, sites);
 	rc = rc != 0 ? rc : well_known_restore(call, restore);
+	rc = rc != 0 ? rc : policy_store_get(call->view, &in_force, &call->e);
 	if (rc != 0) {
 		json_decref(sites);
 		json_decref(restore);
 		return rc;
 	}
-	call_json(call, 200, well_known_body(call->api, sites, restore));
+	call_json(call, 200, well_known_body(call->api, &in_force, sites, restore));
 	return 0;
 }

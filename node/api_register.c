@@ -9,6 +9,7 @@
 #include "node/credentials.h"
 #include "storage/invite_store.h"
 #include "storage/person_store.h"
+#include "storage/policy_store.h"
 
 struct registration {
 	char name[ACCOUNT_NAME_BYTES_MAX + 1];
@@ -91,13 +92,33 @@ static int read_invitation(struct api_call *call, const struct registration *r)
 		       : rc;
 }
 
+/* What the strictest node asks, whatever this one's settings say. */
+static int read_policy(struct api_call *call, const struct registration *r)
+{
+	struct policy policy;
+	int rc = policy_store_get(call->view, &policy, &call->e);
+
+	if (rc == 0 && policy.registration == POLICY_CLOSED) {
+		rc = call_fail(call, KLUIS_EFORBIDDEN, "registration is closed");
+	} else if (rc == 0 && policy.registration == POLICY_INVITE && !r->invited) {
+		rc = call_fail(call, KLUIS_EFORBIDDEN, "it takes an invitation");
+	}
+	return rc;
+}
+
 /* Early, to spare the work; apply decides. Who has no invitation learns of no name. */
 int register_read(struct api_call *call)
 {
 	const struct registration *r = call->extra;
 	struct person_name_row name;
-	int rc = person_name_store_get(call->view, r->name, &name, &call->e);
-	bool taken = rc == 0;
+	bool taken;
+	int rc = read_policy(call, r);
+
+	if (rc != 0) {
+		return rc;
+	}
+	rc = person_name_store_get(call->view, r->name, &name, &call->e);
+	taken = rc == 0;
 
 	if (taken && memcmp(name.user_id, r->user_id, 16) == 0) {
 		return 0; /* Her own: the first answer was lost, perhaps. */

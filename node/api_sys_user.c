@@ -6,6 +6,7 @@
 #include "node/api_handlers.h"
 #include "storage/invite_store.h"
 #include "storage/person_store.h"
+#include "storage/use_store.h"
 
 enum { INVITE_HOURS_DEFAULT = 72, INVITE_HOURS_MAX = SESSION_MS_MAX / 3600000 };
 
@@ -111,6 +112,8 @@ int sys_user_get_read(struct api_call *call)
 	json_put(body, "keyring_revision", json_make_number(person.keyring_revision));
 	json_put(body, "vaults_max", json_make_number(person.vaults_max));
 	json_put(body, "vault_pages_max", json_make_number(person.pages_max));
+	json_put(body, "bytes_max", json_make_number(person.bytes_max));
+	json_put(body, "pages_max", json_make_number(person.all_pages_max));
 	call_json(call, 200, body);
 	return 0;
 }
@@ -162,16 +165,25 @@ int sys_user_sessions_read(struct api_call *call)
 
 int sys_user_quota_parse(struct api_call *call)
 {
+	struct use *quota = call_extra(call, sizeof *quota);
 	struct json_in reader;
 
 	json_in_begin(&reader, call_body(call), &call->e);
 	call->number = json_in_u64(&reader, "vaults_max", 0, PERSON_VAULTS_MAX);
 	call->page_no = json_in_u64(&reader, "vault_pages_max", 0, VAULT_PAGES_MAX);
+	/* Of all vaults together; without them the cluster's policy holds. */
+	quota->bytes = json_in_has(&reader, "bytes_max")
+			       ? json_in_u64(&reader, "bytes_max", 0, INT64_MAX)
+			       : 0;
+	quota->pages = json_in_has(&reader, "pages_max")
+			       ? json_in_u64(&reader, "pages_max", 0, INT64_MAX)
+			       : 0;
 	return json_in_end(&reader);
 }
 
 int sys_user_quota_read(struct api_call *call)
 {
+	const struct use *quota = call->extra;
 	struct command command = {.type = COMMAND_PERSON_QUOTA};
 	struct person_name_row name;
 	json_t *body;
@@ -184,10 +196,14 @@ int sys_user_quota_read(struct api_call *call)
 	command.person_quota.name = bytes_str(call->param[0]);
 	command.person_quota.vaults_max = (uint32_t)call->number;
 	command.person_quota.pages_max = (uint32_t)call->page_no;
+	command.person_quota.bytes_max = quota->bytes;
+	command.person_quota.all_pages_max = quota->pages;
 	call_propose(call, &command);
 	body = json_object();
 	json_put(body, "vaults_max", json_make_number(call->number));
 	json_put(body, "vault_pages_max", json_make_number(call->page_no));
+	json_put(body, "bytes_max", json_make_number(quota->bytes));
+	json_put(body, "pages_max", json_make_number(quota->pages));
 	call_json(call, 200, body);
 	return 0;
 }

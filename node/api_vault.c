@@ -166,6 +166,9 @@ int vault_applied(struct api_call *call)
 	if (rc != 0) {
 		return rc;
 	}
+	if (call->rc == KLUIS_EQUOTA) {
+		return call_quota_told(call);
+	}
 	if (call->rc != 0) {
 		rc = create ? KLUIS_ENOTFOUND : call_vault(call, MEMBER_READ, &row, &role);
 		if (rc == 0) {

@@ -60,6 +60,8 @@ static const struct config_key config_keys[] = {
 	NUMBER("api", "stale_ms", api_stale_ms, false, API_STALE_MS_MIN, API_STALE_MS_MAX),
 	KEY("accounts", "registration", CONFIG_WHO, registration, false),
 	NUMBER("accounts", "recovery_delay_s", recovery_delay_s, false, 0, RECOVERY_DELAY_S_MAX),
+	NUMBER("accounts", "quota_bytes", quota_bytes, false, 0, INT64_MAX),
+	NUMBER("accounts", "quota_pages", quota_pages, false, 0, INT64_MAX),
 	NUMBER("accounts", "srp_group", srp_group, false, 2, 5),
 	KEY("mfa", "rp_id", CONFIG_TEXT, rp_id, false),
 	KEY("mfa", "origins", CONFIG_TEXT, origins, false),

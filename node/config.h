@@ -51,7 +51,8 @@ struct config {
 	/* [accounts] */
 	enum config_registration registration;
 	uint64_t recovery_delay_s; /* A session that a recovery code made may act after so long. */
-	uint64_t srp_group;	   /* That new verifiers are of. */
+	uint64_t quota_bytes, quota_pages; /* Of a person's vaults; 0: none. */
+	uint64_t srp_group;		   /* That new verifiers are of. */
 	/* [mfa] */
 	char *rp_id;   /* The domain that authenticators sign for; NULL: no FIDO2 */
 	char *origins; /* Where browsers load our pages from, with blanks between */

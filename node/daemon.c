@@ -80,6 +80,8 @@ static void daemon_collect_settings(struct daemon *d)
 	daemon_setting(
 		d, "accounts.registration", x_strdup(config_registration_name(c->registration)));
 	daemon_setting(d, "accounts.recovery_delay_s", daemon_number_text(c->recovery_delay_s));
+	daemon_setting(d, "accounts.quota_bytes", daemon_number_text(c->quota_bytes));
+	daemon_setting(d, "accounts.quota_pages", daemon_number_text(c->quota_pages));
 	daemon_setting(d, "accounts.srp_group", daemon_number_text(c->srp_group));
 	daemon_setting(d, "mfa.rp_id", x_strdup(c->rp_id == NULL ? "" : c->rp_id));
 	daemon_setting(d, "link.listen", daemon_address_text(&c->link_listen));

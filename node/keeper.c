@@ -71,6 +71,29 @@ static bool keeper_announce(const struct keeper_facts *facts, const struct keepe
 	return !keeper_announced(&facts->row, a);
 }
 
+/* The same for what its settings ask of accounts. */
+static bool keeper_policy(const struct keeper_facts *facts, const struct keeper_self *self,
+	struct command *ret_command)
+{
+	const struct config *config = self->config;
+	const struct policy policy = {.registration = (uint8_t)config->registration,
+		.recovery_delay_ms = (uint32_t)(config->recovery_delay_s * 1000),
+		.bytes_max = config->quota_bytes,
+		.pages_max = config->quota_pages};
+
+	static_assert((int)REGISTRATION_CLOSED == (int)POLICY_CLOSED &&
+			      (int)REGISTRATION_OPEN == (int)POLICY_OPEN,
+		"the setting is what is announced");
+	*ret_command = (struct command){.type = COMMAND_POLICY_ANNOUNCE,
+		.policy_announce = {.node = config->id,
+			.registration = policy.registration,
+			.recovery_delay_ms = policy.recovery_delay_ms,
+			.bytes_max = policy.bytes_max,
+			.pages_max = policy.pages_max}};
+	return facts->feature_level >= FEATURE_LEVEL_PERSONS &&
+	       !(facts->have_policy && policy_equal(&facts->policy, &policy));
+}
+
 void keeper_self_init(
 	struct keeper_self *self, const struct config *config, const struct node_identity *identity)
 {
@@ -95,7 +118,7 @@ bool keeper_decide(const struct keeper_facts *facts, const struct keeper_self *s
 	if (!facts->have_cluster) {
 		keeper_cluster_init(self, &command);
 		due = true;
-	} else if (keeper_announce(facts, self, &command)) {
+	} else if (keeper_announce(facts, self, &command) || keeper_policy(facts, self, &command)) {
 		due = true;
 	} else if (facts->row.read_only != facts->read_only) {
 		/* Held against what the cluster knows: it may have been told before a crash. */
@@ -122,6 +145,12 @@ static int keeper_read(
 	int rc = cluster_store_get(view, &cluster, e);
 
 	facts->have_cluster = rc == 0;
+	if (rc == 0) {
+		facts->feature_level = cluster.feature_level;
+		rc = node_policy_store_get(view, keeper->self.config->id, &facts->policy, e);
+		facts->have_policy = rc == 0;
+		rc = rc == KLUIS_ENOTFOUND ? 0 : rc;
+	}
 	if (rc == 0) {
 		rc = node_store_get(view, keeper->self.config->id, &facts->row, e);
 	}

@@ -1,6 +1,7 @@
 /* What a node proposes by itself, one thing at a time: the cluster's first command, its own
- * announcement, whether its disk is full, and (as leader) the clean-up that is due. Runs on the
- * loop it is started on, whose store reads may block: the main loop, not the API's or the core's.
+ * announcement, what its settings ask of accounts, whether its disk is full, and (as leader) the
+ * clean-up that is due. Runs on the loop it is started on, whose store reads may block: the main
+ * loop, not the API's or the core's.
  */
 #ifndef KLUIS_NODE_KEEPER_H
 #define KLUIS_NODE_KEEPER_H
@@ -12,14 +13,18 @@
 #include "raft/command.h"
 #include "raft/propose.h"
 #include "raft/replica.h"
+#include "storage/policy_store.h"
 
 enum { KEEPER_TICK_MS = 500, KEEPER_PROPOSE_MS = 10000 };
 
 /* What the decision is made from. */
 struct keeper_facts {
 	bool leads, ready, read_only;
-	bool have_cluster;   /* cluster_init was applied. */
-	struct node_row row; /* This node's, zero when it never announced itself. */
+	bool have_cluster;	/* cluster_init was applied. */
+	uint32_t feature_level; /* The cluster's. */
+	struct node_row row;	/* This node's, zero when it never announced itself. */
+	bool have_policy;	/* Of this node, as it was announced: */
+	struct policy policy;
 	bool expire_due;
 };
 struct keeper_self {

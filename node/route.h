@@ -44,8 +44,9 @@ struct route {
 	enum route_auth auth;
 	enum route_body body;
 	size_t body_max;
-	bool once; /* Idempotency-Key is required. */
-	bool paid; /* The request that began it was counted as a login. */
+	bool once;    /* Idempotency-Key is required. */
+	bool paid;    /* The request that began it was counted as a login. */
+	bool metered; /* A quota may refuse it: `applied` is asked then, too. */
 	enum route_state state;
 	unsigned query;
 	/* On the loop: the request's own parts. */

@@ -200,6 +200,7 @@ bool command_passes_floor(const struct command *command)
 	case COMMAND_INVITE_DELETE:
 	case COMMAND_PERSON_RULE:
 	case COMMAND_PERSON_QUOTA:
+	case COMMAND_POLICY_ANNOUNCE:
 		return true;
 	}
 	return false;

@@ -62,7 +62,8 @@
 	X(COMMAND_INVITE_CREATE, 80, "invite_create", invite_create, 3)          \
 	X(COMMAND_INVITE_DELETE, 81, "invite_delete", invite_delete, 3)          \
 	X(COMMAND_PERSON_RULE, 82, "person_rule", person_rule, 3)                \
-	X(COMMAND_PERSON_QUOTA, 83, "person_quota", person_quota, 3)
+	X(COMMAND_PERSON_QUOTA, 83, "person_quota", person_quota, 3)             \
+	X(COMMAND_POLICY_ANNOUNCE, 85, "policy_announce", policy_announce, 3)
 
 enum command_type {
 #define X(symbol, value, name, member, level) symbol = value,

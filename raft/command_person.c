@@ -1,6 +1,7 @@
 #include <string.h>
 
 #include "raft/command_body.h"
+#include "storage/policy_store.h"
 #include "storage/session_store.h"
 
 /* Slot ids strictly ascending: none twice, and one form only. */
@@ -199,4 +200,15 @@ void body_person_quota(struct codec *c, struct command_person_quota *body)
 	codec_name(c, &body->name);
 	codec_u32(c, &body->vaults_max, 0, PERSON_VAULTS_MAX);
 	codec_u32(c, &body->pages_max, 0, UINT32_MAX);
+	codec_u64(c, &body->bytes_max, 0);
+	codec_u64(c, &body->all_pages_max, 0);
+}
+
+void body_policy_announce(struct codec *c, struct command_policy_announce *body)
+{
+	codec_u64(c, &body->node, 1);
+	codec_u8(c, &body->registration, POLICY_CLOSED, POLICY_OPEN);
+	codec_u32(c, &body->recovery_delay_ms, 0, SESSION_MS_MAX);
+	codec_u64(c, &body->bytes_max, 0);
+	codec_u64(c, &body->pages_max, 0);
 }

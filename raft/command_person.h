@@ -202,7 +202,8 @@ struct command_person_rule {
 };
 struct command_person_quota {
 	struct bytes actor, name;
-	uint32_t vaults_max, pages_max; /* PERSON_VAULTS_MAX; pages of one vault. 0: none. */
+	uint32_t vaults_max, pages_max;	   /* PERSON_VAULTS_MAX; pages of one vault. 0: none. */
+	uint64_t bytes_max, all_pages_max; /* Of all vaults together. 0: the policy's. */
 };
 
 /* A read that the owner shall find in the log: ACCESS_UNLOCKED, ACCESS_EXPORTED alone. */
@@ -210,6 +211,15 @@ struct command_access_note {
 	struct command_session session;
 	uint8_t event;
 	uint8_t object[16]; /* Slot id; zero: none. */
+};
+
+/* What a node's settings ask of accounts (storage/policy_store.h): of all that were announced the
+ * strictest is in force. KLUIS_ENOTFOUND: no such node. */
+struct command_policy_announce {
+	uint64_t node;
+	uint8_t registration;	    /* enum policy_registration */
+	uint32_t recovery_delay_ms; /* To SESSION_MS_MAX. */
+	uint64_t bytes_max, pages_max;
 };
 
 #endif

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "raft/fsm_apply.h"
+#include "storage/policy_store.h"
 #include "storage/report_store.h"
 
 /* The first nodes: of a new cluster, or of a restored one, whose old nodes are gone. */
@@ -314,4 +315,16 @@ int apply_hash_ask(struct apply *a, const struct command_hash_ask *c)
 		rc = err_set(a->e, KLUIS_ECONFLICT, "that node is in no doubt");
 	}
 	return rc;
+}
+
+int apply_policy_announce(struct apply *a, const struct command_policy_announce *c)
+{
+	const struct policy policy = {.registration = c->registration,
+		.recovery_delay_ms = c->recovery_delay_ms,
+		.bytes_max = c->bytes_max,
+		.pages_max = c->pages_max};
+	struct node_row node;
+	int rc = node_store_get(a->view, c->node, &node, a->e);
+
+	return rc != 0 ? rc : node_policy_store_put(a->txn, c->node, &policy, a->e);
 }

@@ -6,6 +6,7 @@
 #include "crypto/page.h"
 #include "raft/fsm_apply.h"
 #include "storage/page_store.h"
+#include "storage/use_store.h"
 #include "storage/vault_store.h"
 
 /* The row of a page from its own bytes: header fields, hash and leaf. */
@@ -75,6 +76,7 @@ struct commit {
 	const struct command_commit *c;
 	struct session_row session;
 	struct vault_row vault;
+	struct use was; /* What the vault took before. */
 	struct head head;
 	struct buf pages; /* The head row's list. */
 };
@@ -91,6 +93,7 @@ static int commit_begin(struct apply *a, struct commit *m)
 	if (rc != 0) {
 		return rc;
 	}
+	m->was = (struct use){m->vault.bytes, m->vault.page_count};
 	rc = head_parse(m->c->head, &m->head, a->e);
 	if (rc != 0) {
 		return apply_refusal(rc);
@@ -259,6 +262,42 @@ static int commit_page(struct apply *a, struct commit *m, const struct commit_en
 		m->c->purge, a->e);
 }
 
+/* What grows must fit into the founder's quota; what does not grow passes, or nobody beyond it
+ * could make room. */
+static int commit_hold_quota(struct apply *a, const struct commit *m, const struct use *is)
+{
+	struct quota quota;
+	int rc;
+
+	if (is->bytes <= m->was.bytes && is->pages <= m->was.pages) {
+		return 0;
+	}
+	rc = quota_get(a->view, m->vault.founder, &quota, a->e);
+	if (rc != 0) {
+		return rc;
+	}
+	if ((is->bytes > m->was.bytes && quota.max.bytes != 0 &&
+		    quota.used.bytes > quota.max.bytes) ||
+		(is->pages > m->was.pages && quota.max.pages != 0 &&
+			quota.used.pages > quota.max.pages)) {
+		rc = err_set(a->e, KLUIS_EQUOTA, "as much as is allowed");
+	}
+	return rc;
+}
+
+static int commit_charge(struct apply *a, const struct commit *m)
+{
+	const struct use is = {m->vault.bytes, m->head.page_count};
+	int rc;
+
+	if (!m->vault.counted || (is.bytes == m->was.bytes && is.pages == m->was.pages)) {
+		return 0;
+	}
+	rc = use_store_move(a->txn, m->vault.founder, &m->was, &is, NULL, a->e);
+	rc = rc != 0 ? rc : commit_hold_quota(a, m, &is);
+	return rc == KLUIS_ENOTFOUND ? 0 : rc;
+}
+
 static void commit_move_head(struct apply *a, struct commit *m)
 {
 	struct head_row row = {.seq = m->head.seq,
@@ -305,6 +344,7 @@ static int commit_run(struct apply *a, struct commit *m)
 	while (rc == 0 && commit_entry_next(&entries, &entry)) {
 		rc = commit_page(a, m, &entry);
 	}
+	rc = rc != 0 ? rc : commit_charge(a, m);
 	if (rc == 0) {
 		commit_move_head(a, m);
 	}

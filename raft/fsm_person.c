@@ -4,6 +4,8 @@
 #include "crypto/kdf.h"
 #include "raft/fsm_apply.h"
 #include "storage/deletion_store.h"
+#include "storage/policy_store.h"
+#include "storage/use_store.h"
 
 /* Persons come, are ruled by operators, and go. */
 
@@ -67,10 +69,15 @@ static int register_is_retry(struct apply *a, const struct registration *m, bool
 static int register_spend_invite(struct apply *a, struct bytes token_hash)
 {
 	struct invite_row row;
-	int rc;
+	struct policy policy;
+	int rc = policy_store_get(a->view, &policy, a->e);
 
-	if (token_hash.len == 0) {
-		return 0;
+	if (rc == 0 && (policy.registration == POLICY_CLOSED ||
+			       (policy.registration == POLICY_INVITE && token_hash.len == 0))) {
+		rc = err_set(a->e, KLUIS_EFORBIDDEN, "a node's settings do not let her in");
+	}
+	if (rc != 0 || token_hash.len == 0) {
+		return rc;
 	}
 	assert(token_hash.len == 32);
 	rc = invite_store_get(a->view, token_hash.data, &row, a->e);
@@ -132,6 +139,7 @@ static int register_write(struct apply *a, struct registration *m)
 	memcpy(name.user_id, m->person.user_id, 16);
 	person_name_store_put(a->txn, &name);
 	person_store_put(a->txn, &m->person);
+	use_store_begin(a->txn, m->person.user_id);
 	return register_log(a, m);
 }
 
@@ -340,6 +348,8 @@ int apply_person_quota(struct apply *a, const struct command_person_quota *c)
 	}
 	person.vaults_max = c->vaults_max;
 	person.pages_max = c->pages_max;
+	person.bytes_max = c->bytes_max;
+	person.all_pages_max = c->all_pages_max;
 	person_store_put(a->txn, &person);
 	rc = rule_log(a, person.user_id, c->actor, ACCESS_QUOTA_CHANGED);
 	return rc != 0 ? rc : apply_audit(a, COMMAND_PERSON_QUOTA, c->actor, c->name);

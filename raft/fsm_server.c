@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "raft/fsm_apply.h"
+#include "storage/policy_store.h"
 #include "raft/servers.h"
 
 static int server_audit(struct apply *a, enum command_type action, struct bytes actor, uint64_t id,
@@ -154,7 +155,10 @@ int apply_server_forget(struct apply *a, const struct command_server_forget *c)
 	}
 	server_store_delete(a->txn, c->id);
 	node_store_delete(a->txn, c->id);
-	return server_audit(a, COMMAND_SERVER_FORGET, bytes_str("roles"), c->id, "removed");
+	rc = node_policy_store_delete(a->txn, c->id, a->e);
+	return rc != 0 ? rc
+		       : server_audit(
+				 a, COMMAND_SERVER_FORGET, bytes_str("roles"), c->id, "removed");
 }
 
 int apply_voters_set(struct apply *a, const struct command_voters_set *c)

@@ -111,6 +111,7 @@ static int birth_write(
 	int rc;
 
 	memcpy(vault.vault_id, b->head.vault_id, 16);
+	memcpy(vault.founder, b->session.user_id, 16);
 	memcpy(vault.head_hash, b->head.hash, 32);
 	memcpy(vault.members_hash, b->create.hash, 32);
 	if (c->label.len > 0) {

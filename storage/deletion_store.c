@@ -10,6 +10,7 @@
 #include "storage/person_store.h"
 #include "storage/row.h"
 #include "storage/upkeep_store.h"
+#include "storage/use_store.h"
 
 void user_ledger_row_encode(const struct user_ledger_row *row, struct buf *to)
 {
@@ -57,6 +58,15 @@ static void deletion_note(
 	row_put(txn, &work, &nothing);
 }
 
+/* Nothing is left to be charged for. */
+static int deletion_refund(struct txn *txn, const struct vault_row *vault, struct err *e)
+{
+	const struct use was = {vault->bytes, vault->page_count}, nothing = {0, 0};
+	int rc = vault->counted ? use_store_move(txn, vault->founder, &was, &nothing, NULL, e) : 0;
+
+	return rc == KLUIS_ENOTFOUND ? 0 : rc;
+}
+
 int deletion_vault(struct txn *txn, const struct vault_row *vault, uint64_t index, uint64_t time_ms,
 	struct err *e)
 {
@@ -64,6 +74,7 @@ int deletion_vault(struct txn *txn, const struct vault_row *vault, uint64_t inde
 	struct vault_row row = *vault;
 	int rc = member_store_unlist(txn, row.vault_id, e);
 
+	rc = rc != 0 ? rc : deletion_refund(txn, vault, e);
 	if (rc != 0) {
 		return rc;
 	}
@@ -143,6 +154,7 @@ int deletion_person(
 	user.disabled = true;
 	user_store_put(txn, &user);
 	person_store_delete(txn, user_id);
+	use_store_delete(txn, user_id);
 	deletion_note(txn, user_id, index, time_ms);
 	return 0;
 }

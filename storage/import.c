@@ -187,6 +187,8 @@ static bool tail_is_dropped(struct bytes key)
 	case KEY_IDEMPOTENCY:
 	case KEY_HASH_REPORT:
 	case KEY_NODE:
+	case KEY_POLICY:
+	case KEY_NODE_POLICY:
 	case KEY_SERVER:
 	case KEY_SERVERS:
 	case KEY_SNAPSHOT:
@@ -234,9 +236,9 @@ static int tail_drop_some(struct import_tail *tail, struct kv *kv, enum key_fami
 static int tail_drop(struct import_tail *tail, struct kv *kv, struct err *e)
 {
 	static const enum key_family families[] = {KEY_SESSION, KEY_USER_SESSION, KEY_IDEMPOTENCY,
-		KEY_EXPIRY, KEY_HASH_REPORT, KEY_NODE, KEY_SERVER, KEY_SERVERS, KEY_SNAPSHOT,
-		KEY_SNAPSHOT_STATE, KEY_CYCLE, KEY_GUARD, KEY_GUARD_STRANGERS, KEY_PENDING,
-		KEY_RECOVERY};
+		KEY_EXPIRY, KEY_HASH_REPORT, KEY_NODE, KEY_POLICY, KEY_NODE_POLICY, KEY_SERVER,
+		KEY_SERVERS, KEY_SNAPSHOT, KEY_SNAPSHOT_STATE, KEY_CYCLE, KEY_GUARD,
+		KEY_GUARD_STRANGERS, KEY_PENDING, KEY_RECOVERY};
 	int rc = 0;
 
 	for (size_t i = 0; rc == 0 && i < ARRAY_SIZE(families); i++) {

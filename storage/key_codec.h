@@ -16,6 +16,7 @@
 	X(KEY_SERVERS, 0x05, "servers")                   \
 	X(KEY_SAMPLES, 0x06, "samples")                   \
 	X(KEY_GUARD_STRANGERS, 0x07, "guard_strangers")   \
+	X(KEY_POLICY, 0x08, "policy")                     \
 	X(KEY_ACCOUNT, 0x10, "account")                   \
 	X(KEY_USER, 0x11, "user")                         \
 	X(KEY_STATEMENT, 0x12, "statement")               \
@@ -43,6 +44,7 @@
 	X(KEY_REFS, 0x28, "refs")                         \
 	X(KEY_STAGED, 0x29, "staged")                     \
 	X(KEY_STAGED_USE, 0x2a, "staged_use")             \
+	X(KEY_USE, 0x2b, "use")                           \
 	X(KEY_IDEMPOTENCY, 0x30, "idempotency")           \
 	X(KEY_EXPIRY, 0x31, "expiry")                     \
 	X(KEY_WORK, 0x32, "work")                         \
@@ -54,6 +56,7 @@
 	X(KEY_NODE, 0x42, "node")                         \
 	X(KEY_HASH_REPORT, 0x43, "hash_report")           \
 	X(KEY_SERVER, 0x44, "server")                     \
+	X(KEY_NODE_POLICY, 0x45, "node_policy")           \
 	X(KEY_LEDGER, 0x50, "ledger")                     \
 	X(KEY_AUDIT, 0x51, "audit")                       \
 	X(KEY_RESTORE, 0x52, "restore")                   \

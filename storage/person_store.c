@@ -105,6 +105,8 @@ void person_row_encode(const struct person_row *row, struct buf *to)
 	buf_append(to, row->keyring_hash, sizeof row->keyring_hash);
 	buf_put_u32(to, row->vaults_max);
 	buf_put_u32(to, row->pages_max);
+	buf_put_u64(to, row->bytes_max);
+	buf_put_u64(to, row->all_pages_max);
 }
 
 static void person_take_verifier(struct wire *w, struct person_row *row)
@@ -139,6 +141,8 @@ int person_row_decode(
 	wire_copy(&w, row.keyring_hash, sizeof row.keyring_hash);
 	row.vaults_max = wire_u32(&w);
 	row.pages_max = wire_u32(&w);
+	row.bytes_max = wire_u64(&w);
+	row.all_pages_max = wire_u64(&w);
 	if (srp_group_bytes(row.group) == 0 || row.credential == 0) {
 		wire_fail(&w);
 	}

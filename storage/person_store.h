@@ -56,6 +56,8 @@ struct person_row {
 	uint8_t keyring_hash[32];    /* SHA-256 of it. */
 	uint32_t vaults_max;	     /* Operator's quota; 0: none. */
 	uint32_t pages_max;	     /* ... of pages in one vault; 0: none. */
+	uint64_t bytes_max;	     /* ... of the pages of all her vaults; 0: the policy's. */
+	uint64_t all_pages_max;	     /* ... and how many; 0: the policy's. */
 };
 void person_row_encode(const struct person_row *row, struct buf *to);
 KLUIS_MUST_CHECK int person_row_decode(

@@ -31,6 +31,7 @@ void vault_row_encode(const struct vault_row *row, struct buf *to)
 	buf_put_lp16(to, bytes_of(row->label, row->label_bytes));
 	if (row->counted) {
 		buf_put_u64(to, row->bytes);
+		buf_append(to, row->founder, sizeof row->founder);
 	}
 }
 
@@ -72,7 +73,10 @@ int vault_row_decode(struct bytes key, struct bytes value, struct vault_row *ret
 	if (label.len > 0) {
 		memcpy(row.label, label.data, label.len);
 	}
-	row.bytes = row.counted ? wire_u64(&w) : 0;
+	if (row.counted) {
+		row.bytes = wire_u64(&w);
+		wire_copy(&w, row.founder, sizeof row.founder);
+	}
 	rc = row_end(&k, &w, KEY_VAULT, e);
 	if (rc == 0) {
 		*ret_row = row;

@@ -17,9 +17,11 @@ struct vault_row {
 	uint64_t seq;	   /* Of the current head. */
 	uint32_t key_epoch, members_rev;
 	uint64_t page_count;
-	/* Of all current pages; kept for vaults made from feature level 3 on, `counted`. */
+	/* Of all current pages, and who founded it, to whom they are charged; kept for vaults made
+	 * from feature level 3 on, `counted`. */
 	bool counted;
 	uint64_t bytes;
+	uint8_t founder[16];
 	uint8_t head_hash[32], members_hash[32];
 	uint16_t label_bytes; /* What the client sealed as its name; the node cannot read it. */
 	uint8_t label[VAULT_LABEL_BYTES_MAX];

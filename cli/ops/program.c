@@ -39,6 +39,9 @@ static const struct command_option user_sessions_options[] = {
 static const struct command_option user_quota_options[] = {
 	{"vaults", 0, "N", "How many vaults (default 0: no quota)"},
 	{"pages", 0, "N", "How many pages in each (default 0: no quota)"},
+	{"bytes", 0, "N",
+		"How many bytes in all of them (default 0: what the nodes' settings say)"},
+	{"all-pages", 0, "N", "How many pages in all of them (default 0: likewise)"},
 	{NULL, 0, NULL, NULL},
 };
 

@@ -52,7 +52,9 @@ int ops_user_show(struct invocation *inv)
 		{"password_changed", "Password of", OUTPUT_TIME},
 		{"keyring_revision", "Keyring revision", OUTPUT_TEXT},
 		{"vaults_max", "Vaults at most", OUTPUT_TEXT},
-		{"vault_pages_max", "Pages of a vault at most", OUTPUT_TEXT}};
+		{"vault_pages_max", "Pages of a vault at most", OUTPUT_TEXT},
+		{"bytes_max", "Bytes of all vaults at most", OUTPUT_TEXT},
+		{"pages_max", "Pages of all vaults at most", OUTPUT_TEXT}};
 	_cleanup_(json_dropp) json_t *user = NULL;
 	int rc = user_call(inv, "GET", "", NULL, &user);
 
@@ -111,16 +113,21 @@ int ops_user_quota(struct invocation *inv)
 {
 	static const struct output_column columns[] = {
 		{"vaults_max", "Vaults at most", OUTPUT_TEXT},
-		{"vault_pages_max", "Pages of a vault at most", OUTPUT_TEXT}};
+		{"vault_pages_max", "Pages of a vault at most", OUTPUT_TEXT},
+		{"bytes_max", "Bytes of all vaults at most", OUTPUT_TEXT},
+		{"pages_max", "Pages of all vaults at most", OUTPUT_TEXT}};
 	_cleanup_(json_dropp) json_t *answer = NULL;
-	uint64_t vaults, pages = 0;
+	uint64_t vaults, pages = 0, bytes = 0, all = 0;
 	int rc = invocation_number(inv, "vaults", 0, USER_QUOTA_MAX, &vaults);
 
 	rc = rc != 0 ? rc : invocation_number(inv, "pages", 0, USER_QUOTA_MAX, &pages);
+	rc = rc != 0 ? rc : invocation_number(inv, "bytes", 0, INT64_MAX, &bytes);
+	rc = rc != 0 ? rc : invocation_number(inv, "all-pages", 0, INT64_MAX, &all);
 	rc = rc != 0 ? rc
 		     : user_call(inv, "POST", "/quota",
-			       json_pack("{s:I, s:I}", "vaults_max", (json_int_t)vaults,
-				       "vault_pages_max", (json_int_t)pages),
+			       json_pack("{s:I, s:I, s:I, s:I}", "vaults_max", (json_int_t)vaults,
+				       "vault_pages_max", (json_int_t)pages, "bytes_max",
+				       (json_int_t)bytes, "pages_max", (json_int_t)all),
 			       &answer);
 	if (rc == 0) {
 		output_record(&inv->out, columns, ARRAY_SIZE(columns), answer);

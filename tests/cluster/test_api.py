@@ -422,7 +422,7 @@ class Api(unittest.TestCase):
         _, start = self.done(200, "post", "/v1/login/start", body=person.password_start())
         self.refuse(401, "unauthenticated", "post", "/v1/login/finish", body=person.password_finish(start))
         self.done(204, "post", path + "/enable", name)
-        quota = {"vaults_max": 7, "vault_pages_max": 100}
+        quota = {"vaults_max": 7, "vault_pages_max": 100, "bytes_max": 1 << 40, "pages_max": 1000}
         self.assertEqual(self.done(200, "post", path + "/quota", name, body=quota)[1], quota)
         self.done(204, "delete", "/v1/account", token=self.sign_in(person)["token"])
         self.refuse(410, "gone", "post", path + "/disable", name)

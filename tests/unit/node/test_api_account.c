@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "storage/policy_store.h"
 #include "tests/lib/api/account_client.h"
 
 struct fixture {
@@ -335,6 +336,94 @@ static void test_delete(void **state)
 	expect_register(f, &f->alice, token, 409, "conflict");
 }
 
+/* --- what the nodes' settings ask --- */
+
+/* As a node would that has these settings. */
+static void announce(struct fixture *f, unsigned registration, uint64_t bytes_max)
+{
+	struct command command = {.type = COMMAND_POLICY_ANNOUNCE,
+		.policy_announce = {.node = 2,
+			.registration = (uint8_t)registration,
+			.recovery_delay_ms = 60000,
+			.bytes_max = bytes_max}};
+
+	(void)pthread_mutex_lock(&f->node.lock);
+	assert_int_equal(fixture_machine_do(&f->node.machine, &command), 0);
+	(void)pthread_mutex_unlock(&f->node.lock);
+}
+
+static struct answer put_page(struct fixture *f, uint64_t page_no)
+{
+	_cleanup_(buf_release) struct buf page = BUF_INIT, head = BUF_INIT, fields = BUF_INIT;
+	struct person *p = &f->alice.person;
+	char target[80], vault[33];
+
+	person_page(p, page_no, 1, "text", &page);
+	person_head(p, page_no, buf_bytes(&page), &head);
+	hex_encode(bytes_of(p->vault_id, 16), vault);
+	(void)snprintf(target, sizeof target, "/v1/vaults/%s/pages/%d", vault, (int)page_no);
+	buf_printf(&fields, "Content-Type: application/octet-stream\r\nIf-None-Match: *\r\n"
+			    "Kluis-Head: ");
+	base64_append(&fields, buf_bytes(&head));
+	buf_printf(&fields, "\r\n");
+	return http_client_call(&f->http, "PUT", target, buf_str(&fields), buf_bytes(&page));
+}
+
+/* The answer says what is allowed and what is taken; usage says the same before. */
+static void test_quota(void **state)
+{
+	struct fixture *f = *state;
+	struct answer answer;
+
+	register_alice(f);
+	log_in(f, true);
+	announce(f, POLICY_OPEN, 5000);
+	api_node_vault(&f->node, &f->alice.person, &f->http);
+	answer_expect(put_page(f, 0), 201, NULL);
+	person_committed(&f->alice.person, 0);
+	answer = put_page(f, 1);
+	assert_int_equal(answer.status, 507);
+	assert_string_equal(answer_text(&answer, "code"), "quota-exceeded");
+	assert_int_equal(answer_number(&answer, "limit"), 5000);
+	assert_non_null(strstr(answer_text(&answer, "detail"), "4240 of 5000 bytes"));
+	answer_release(&answer);
+	answer = ask(&f->http, "GET", "/v1/account/usage");
+	assert_int_equal(answer_number(&answer, "bytes"), 4240);
+	assert_int_equal(answer_number(&answer, "bytes_max"), 5000);
+	assert_int_equal(answer_number(&answer, "pages"), 1);
+	assert_true(json_is_null(json_object_get(answer.json, "pages_max")));
+	answer_release(&answer);
+	answer = ask(&f->http, "GET", "/v1/account");
+	assert_int_equal(answer_number(&answer, "bytes"), 4240);
+	answer_release(&answer);
+	answer_expect(http_client_json(&f->admin, "POST", "/v1/sys/users/alice/quota", "",
+			      "{\"vaults_max\":1,\"vault_pages_max\":5,\"bytes_max\":9000}"),
+		200, NULL);
+	answer_expect(put_page(f, 1), 201, NULL);
+	person_committed(&f->alice.person, 1);
+}
+
+/* Whichever node's settings are the strictest: all hold to them, and clients are told. */
+static void test_strictest(void **state)
+{
+	struct fixture *f = *state;
+	struct answer answer;
+	const json_t *policy;
+	char token[64], id[65];
+
+	invite(f, "{\"uses\":2}", token, id);
+	announce(f, POLICY_CLOSED, 0);
+	expect_register(f, &f->alice, token, 403, "forbidden");
+	answer = ask(&f->http, "GET", "/.well-known/kluis.json");
+	policy = json_object_get(answer.json, "policy");
+	assert_string_equal(json_string_value(json_object_get(policy, "register")), "closed");
+	assert_int_equal(json_integer_value(json_object_get(policy, "recovery_delay_ms")), 60000);
+	answer_release(&answer);
+	announce(f, POLICY_OPEN, 0);
+	expect_register(f, &f->alice, NULL, 403, "forbidden"); /* This node's own. */
+	expect_register(f, &f->alice, token, 202, NULL);
+}
+
 /* --- operators --- */
 
 static void test_operators(void **state)
@@ -383,6 +472,8 @@ int main(void)
 		TEST(test_policy),
 		TEST(test_account),
 		TEST(test_delete),
+		TEST(test_quota),
+		TEST(test_strictest),
 		TEST(test_operators),
 	};
 #undef TEST

@@ -74,6 +74,32 @@ static void test_what_changed_is_announced_anew(void **state)
 	assert_int_equal(command.type, COMMAND_NODE_ANNOUNCE);
 }
 
+/* What the settings ask of accounts, once all nodes know of persons. */
+static void test_policy_is_announced(void **state)
+{
+	struct keeper_fixture f;
+	struct command command;
+
+	(void)state;
+	fixture_init(&f);
+	f.config.registration = REGISTRATION_INVITE;
+	f.config.recovery_delay_s = 7;
+	f.config.quota_bytes = 8;
+	assert_false(keeper_decide(&f.facts, &f.self, &command));
+	f.facts.feature_level = FEATURE_LEVEL_PERSONS;
+	assert_true(keeper_decide(&f.facts, &f.self, &command));
+	assert_int_equal(command.type, COMMAND_POLICY_ANNOUNCE);
+	assert_int_equal(command.policy_announce.registration, POLICY_INVITE);
+	assert_int_equal(command.policy_announce.recovery_delay_ms, 7000);
+	f.facts.have_policy = true;
+	f.facts.policy = (struct policy){
+		.registration = POLICY_INVITE, .recovery_delay_ms = 7000, .bytes_max = 8};
+	assert_false(keeper_decide(&f.facts, &f.self, &command));
+	f.config.quota_pages = 9;
+	assert_true(keeper_decide(&f.facts, &f.self, &command));
+	assert_int_equal(command.policy_announce.pages_max, 9);
+}
+
 static void test_only_a_leader_cleans_up(void **state)
 {
 	struct keeper_fixture f;
@@ -115,6 +141,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_only_a_leader_begins_the_cluster),
 		cmocka_unit_test(test_what_changed_is_announced_anew),
+		cmocka_unit_test(test_policy_is_announced),
 		cmocka_unit_test(test_only_a_leader_cleans_up),
 		cmocka_unit_test(test_the_cluster_knows_whose_disk_is_full),
 	};

@@ -5,6 +5,7 @@
 #include "crypto/identity.h"
 #include "crypto/page.h"
 #include "raft/command.h"
+#include "storage/policy_store.h"
 #include "storage/session_store.h"
 #include "tests/lib/fixture/client.h"
 
@@ -195,7 +196,15 @@ static const struct command samples[] = {
 		.person_quota = {.actor = {(const uint8_t *)"op", 2},
 			.name = {(const uint8_t *)"alice", 5},
 			.vaults_max = 1,
-			.pages_max = 2}},
+			.pages_max = 2,
+			.bytes_max = 3,
+			.all_pages_max = 4}},
+	{.type = COMMAND_POLICY_ANNOUNCE,
+		.policy_announce = {.node = 1,
+			.registration = POLICY_OPEN,
+			.recovery_delay_ms = 2,
+			.bytes_max = 3,
+			.pages_max = 4}},
 };
 
 static size_t count_types(void)
