@@ -71,6 +71,14 @@ struct pki_info {
 };
 /* Of the first certificate in cert_pem. KLUIS_EINVAL when there is none. */
 KLUIS_MUST_CHECK int pki_info(struct bytes cert_pem, struct pki_info *ret_info, struct err *e);
+/* That certificate of a bundle whose public key has this SHA-256, alone and encoded anew, appended.
+ * KLUIS_ENOTFOUND when none has, KLUIS_EINVAL when it is no bundle. */
+KLUIS_MUST_CHECK int pki_select(
+	struct bytes certs_pem, const uint8_t spki_sha256[32], struct buf *ret_pem, struct err *e);
+/* How many certificates a bundle has, at most CERT_CHAIN_MAX; 0 when it is none. */
+size_t pki_count(struct bytes certs_pem);
+/* Whether some certificate of one bundle, all of it, is in the other. */
+bool pki_shares(struct bytes certs_pem, struct bytes others_pem);
 
 /* The first certificate of cert_pem (others there may help to build the chain) is signed by a CA of
  * ca_pem, valid at wall_ms and fit for role (PKI_NODE: for both sides of a link). KLUIS_EVERIFY

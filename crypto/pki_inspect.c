@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include <openssl/err.h>
+#include <openssl/pem.h>
 #include <openssl/x509v3.h>
 
 #include "base/file.h"
@@ -70,6 +71,65 @@ int pki_info(struct bytes cert_pem, struct pki_info *ret_info, struct err *e)
 	ERR_clear_error();
 	*ret_info = info;
 	return 0;
+}
+
+static void pki_append_pem(X509 *cert, struct buf *to)
+{
+	_cleanup_(ossl_bio_freep) BIO *bio = BIO_new(BIO_s_mem());
+	char *data;
+	long len;
+
+	if (bio == NULL || PEM_write_bio_X509(bio, cert) != 1) {
+		abort(); /* It was parsed from DER: only memory can be short. */
+	}
+	len = BIO_get_mem_data(bio, &data);
+	buf_append(to, data, (size_t)len);
+}
+
+int pki_select(
+	struct bytes certs_pem, const uint8_t spki_sha256[32], struct buf *ret_pem, struct err *e)
+{
+	_cleanup_(ossl_x509s_freep) STACK_OF(X509) *certs = NULL;
+	int rc = cert_read_all(certs_pem, &certs, e);
+
+	if (rc != 0) {
+		return rc;
+	}
+	for (int i = 0; i < sk_X509_num(certs); i++) {
+		uint8_t spki[32];
+
+		cert_spki_sha256(sk_X509_value(certs, i), spki);
+		if (memcmp(spki, spki_sha256, sizeof spki) == 0) {
+			pki_append_pem(sk_X509_value(certs, i), ret_pem);
+			return 0;
+		}
+	}
+	return err_set(e, KLUIS_ENOTFOUND, "no certificate has that public key");
+}
+
+size_t pki_count(struct bytes certs_pem)
+{
+	_cleanup_(ossl_x509s_freep) STACK_OF(X509) *certs = NULL;
+
+	return cert_read_all(certs_pem, &certs, NULL) == 0 ? (size_t)sk_X509_num(certs) : 0;
+}
+
+bool pki_shares(struct bytes certs_pem, struct bytes others_pem)
+{
+	_cleanup_(ossl_x509s_freep) STACK_OF(X509) *certs = NULL, *others = NULL;
+
+	if (cert_read_all(certs_pem, &certs, NULL) != 0 ||
+		cert_read_all(others_pem, &others, NULL) != 0) {
+		return false;
+	}
+	for (int i = 0; i < sk_X509_num(certs); i++) {
+		for (int j = 0; j < sk_X509_num(others); j++) {
+			if (X509_cmp(sk_X509_value(certs, i), sk_X509_value(others, j)) == 0) {
+				return true;
+			}
+		}
+	}
+	return false;
 }
 
 static void pki_store_freep(X509_STORE **store)

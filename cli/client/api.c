@@ -9,6 +9,7 @@
 #include "base/text.h"
 #include "base/wire.h"
 #include "cli/client/json_reader.h"
+#include "crypto/pki.h"
 
 enum { API_TARGET_MAX = 512, API_KEY_CHARS = 32, API_EMPTY_ANSWERS_MAX = 64 };
 static const char api_json_type[] = "application/json";
@@ -232,6 +233,17 @@ int api_well_known(struct client *client, struct api_cluster *ret_cluster, struc
 		return rc != 0 ? rc : err_set(e, KLUIS_EPROTO, "kluis.json: 'ca' is too large");
 	}
 	*ret_cluster = cluster;
+	return 0;
+}
+
+int api_cluster_pin_ca(struct api_cluster *cluster, struct bytes judged, struct err *e)
+{
+	if (!pki_shares(judged, buf_bytes(&cluster->ca_pem))) {
+		return err_set(e, KLUIS_EPIN,
+			"the cluster names another CA as its own than the one it was reached by");
+	}
+	buf_clear(&cluster->ca_pem);
+	buf_append_bytes(&cluster->ca_pem, judged);
 	return 0;
 }
 

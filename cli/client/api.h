@@ -49,6 +49,10 @@ struct api_cluster {
 void api_cluster_release(struct api_cluster *cluster);
 KLUIS_MUST_CHECK int api_well_known(
 	struct client *client, struct api_cluster *ret_cluster, struct err *e);
+/* cluster->ca_pem becomes `judged`, the CAs that the connection was held against: what an answer
+ * says of its CA is pinned by nobody. KLUIS_EPIN when the answer names none of them. */
+KLUIS_MUST_CHECK int api_cluster_pin_ca(
+	struct api_cluster *cluster, struct bytes judged, struct err *e);
 /* GET /healthz, /readyz, /v1/limits, /v1/version by api_json(). */
 
 /* POST /v1/services/enrol */

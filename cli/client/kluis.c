@@ -76,7 +76,8 @@ static int enrol_fetch(const struct kluis_enrolment *n, struct client **ret_clie
 		return err_set(e, KLUIS_EINVAL, "the provider CA is needed");
 	}
 	rc = client_new(&config, ret_client, e);
-	return rc != 0 ? rc : api_well_known(*ret_client, cluster, e);
+	rc = rc != 0 ? rc : api_well_known(*ret_client, cluster, e);
+	return rc != 0 ? rc : api_cluster_pin_ca(cluster, config.ca_pem, e);
 }
 
 static int enrol_profile(const struct kluis_enrolment *n, const struct api_cluster *cluster,

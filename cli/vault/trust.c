@@ -77,12 +77,48 @@ static int trust_info(struct trust *trust, const struct buf *pem, struct pki_inf
 	return rc;
 }
 
-/* First use: the CA as the cluster shows it, judged by its pin. */
-static int trust_shown(struct trust *trust)
+/* Of what the cluster shows, the one CA whose pin was given. */
+static int trust_given(struct trust *trust, const char *wanted)
 {
 	struct invocation *inv = trust->inv;
-	const char *wanted = invocation_value(inv, "ca-pin");
+	uint8_t spki[HASH_BYTES];
+	int rc;
+
+	if (base64_decode_exact(bytes_str(wanted), spki, sizeof spki) != 0) {
+		return err_set(&inv->err, KLUIS_EINVAL, "'%s' is no pin of a CA", wanted);
+	}
+	rc = pki_select(buf_bytes(&trust->cluster.ca_pem), spki, &trust->ca_pem, &inv->err);
+	return rc == KLUIS_ENOTFOUND
+		       ? err_set(&inv->err, KLUIS_EPIN,
+				 "the cluster's CA has the pin %s, not the one you gave",
+				 trust->pin)
+		       : rc;
+}
+
+/* The one CA that the cluster shows, if the user says that it is the right one. */
+static int trust_asked(struct trust *trust, const struct pki_info *info)
+{
+	struct invocation *inv = trust->inv;
 	_cleanup_(x_freep) char *question = NULL;
+
+	if (pki_count(buf_bytes(&trust->cluster.ca_pem)) != 1) {
+		return err_set(&inv->err, KLUIS_EINVAL,
+			"the cluster shows several CAs: say by --ca-pin which is to be trusted");
+	}
+	question = x_asprintf("The cluster shows the CA '%s' with the pin\n  %s\nCompare it with "
+			      "what the operator gave you. Trust it?",
+		info->subject, trust->pin);
+	return invocation_confirm(inv, question)
+		       ? pki_select(buf_bytes(&trust->cluster.ca_pem), info->spki_sha256,
+				 &trust->ca_pem, &inv->err)
+		       : inv->err.code;
+}
+
+/* First use: the CA as the cluster shows it, judged by its pin. Whatever stands beside it is not
+ * trusted. */
+static int trust_shown(struct trust *trust)
+{
+	const char *wanted = invocation_value(trust->inv, "ca-pin");
 	struct pki_info info;
 	int rc = trust_fetch(trust, bytes_of(NULL, 0));
 
@@ -90,22 +126,10 @@ static int trust_shown(struct trust *trust)
 	if (rc != 0) {
 		return rc;
 	}
-	if (wanted != NULL && strcmp(wanted, trust->pin) != 0) {
-		return err_set(&inv->err, KLUIS_EPIN,
-			"the cluster's CA has the pin %s, not the one you gave", trust->pin);
-	}
-	if (wanted == NULL) {
-		question = x_asprintf("The cluster shows the CA '%s' with the pin\n  %s\nCompare "
-				      "it with what the operator gave you. Trust it?",
-			info.subject, trust->pin);
-		if (!invocation_confirm(inv, question)) {
-			return inv->err.code;
-		}
-	}
-	buf_append_bytes(&trust->ca_pem, buf_bytes(&trust->cluster.ca_pem));
-	return 0;
+	return wanted != NULL ? trust_given(trust, wanted) : trust_asked(trust, &info);
 }
 
+/* What is trusted from now on: the file as the user has it, or one CA that was judged. */
 static int trust_ca(struct trust *trust)
 {
 	struct invocation *inv = trust->inv;
@@ -114,19 +138,24 @@ static int trust_ca(struct trust *trust)
 	int rc = file != NULL ? file_read(file, API_PEM_BYTES_MAX, &trust->ca_pem, &inv->err)
 			      : trust_shown(trust);
 
-	if (rc == 0 && file != NULL) {
-		rc = trust_info(trust, &trust->ca_pem, &info);
-		rc = rc != 0 ? err_wrap(&inv->err, rc, "'%s'", file) : 0;
+	rc = rc != 0 ? rc : trust_info(trust, &trust->ca_pem, &info);
+	if (rc == 0 && !info.is_ca) {
+		rc = err_set(&inv->err, KLUIS_EINVAL, "this certificate is not a CA's");
 	}
-	/* Once more, now over a connection that proves it: this answer is what gets pinned. */
-	return rc != 0 ? rc : trust_fetch(trust, buf_bytes(&trust->ca_pem));
+	return rc != 0 && file != NULL ? err_wrap(&inv->err, rc, "'%s'", file) : rc;
 }
 
 int trust_cluster(struct trust *trust)
 {
 	int rc = trust_endpoints(trust);
 
-	return rc != 0 ? rc : trust_ca(trust);
+	rc = rc != 0 ? rc : trust_ca(trust);
+	/* Once more, now over a connection that proves it: this answer is what gets pinned, but for
+	 * the CA. */
+	rc = rc != 0 ? rc : trust_fetch(trust, buf_bytes(&trust->ca_pem));
+	return rc != 0 ? rc
+		       : api_cluster_pin_ca(
+				 &trust->cluster, buf_bytes(&trust->ca_pem), &trust->inv->err);
 }
 
 void trust_release(struct trust *trust)
