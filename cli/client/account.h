@@ -14,6 +14,7 @@
 #define KLUIS_CLI_CLIENT_ACCOUNT_H
 
 #include "cli/client/person.h"
+#include "cli/client/vault.h"
 #include "crypto/password.h"
 #include "crypto/recovery.h"
 #include "crypto/srp.h"
@@ -149,10 +150,27 @@ KLUIS_MUST_CHECK int account_device_begin(
  * no such device waits. */
 KLUIS_MUST_CHECK int account_device_approve(struct profile *profile, struct client *client,
 	const uint8_t device_id[ID_BYTES], struct err *e);
-/* Revokes a device: its sessions end, and what it signs from now on counts nowhere. For each vault
- * of this profile the last head that it signed is vouched for, after syncing. */
+/* A vault that a revocation cannot vouch for as the cluster has it. */
+struct account_unvouched {
+	const uint8_t *id;
+	char name[VAULT_NAME_BYTES_MAX + 1]; /* The id in hex, when the name is not known. */
+	uint64_t seq; /* This profile's pin is vouched for instead; 0: it has none. */
+	const struct err *why;
+};
+struct account_revocation {
+	/* Whether to revoke all the same: what the device wrote after the pin, and the vault itself
+	 * when that device made it and there is no pin, is lost unless another device wrote after
+	 * it. */
+	bool (*leave_out)(void *arg, const struct account_unvouched *vault);
+	void *arg;
+};
+/* Revokes a device: its sessions end, and what it signs from now on counts nowhere. Of each vault
+ * in the keyring or the profile the last head that it signed is vouched for, after syncing: a
+ * revocation is made once. revocation NULL: no vault is left out, the error of the first that would
+ * have to be is returned. Unlocked. */
 KLUIS_MUST_CHECK int account_device_revoke(struct profile *profile, struct client *client,
-	const uint8_t device_id[ID_BYTES], struct err *e);
+	const uint8_t device_id[ID_BYTES], const struct account_revocation *revocation,
+	struct err *e);
 
 /* The rest of the account as the node describes it: JSON of docs/openapi.yaml for a program to
  * show, unverified. The caller drops the value. */

@@ -282,20 +282,60 @@ static int vouch_vault(const struct vault *vault, const struct identity_device *
 	return 0;
 }
 
+/* The rows of a revoke statement in the making. */
+struct vouching {
+	const struct identity_device *device;
+	struct revoke_row *rows;
+	size_t n;
+};
+
 static int row_compare(const void *a, const void *b)
 {
 	return memcmp(a, b, sizeof(struct revoke_row));
 }
 
-/* All vaults of the profile, synced: what is vouched for is what this profile verified. */
+/* Who is at fault here is not the vault. */
+static bool vouch_hopeless(int rc)
+{
+	return rc == KLUIS_ELINEAGE || rc == KLUIS_EUNAUTHENTICATED || rc == KLUIS_EMFA;
+}
+
+/* What is vouched for is what this profile verified: synced, or, when that cannot be and the user
+ * knows it, as of its pin. A vault that it never opened is adopted for that. */
+static int vouch_one(struct profile *profile, struct client *client, const uint8_t id[ID_BYTES],
+	const struct account_revocation *revocation, struct vouching *v, struct err *e)
+{
+	struct account_unvouched left = {.id = id};
+	struct vault *vault = NULL;
+	struct err why = {0};
+	int rc = vault_open_id(profile, client, id, &vault, &why);
+
+	hex_encode(bytes_of(id, ID_BYTES), left.name);
+	if (rc == 0) {
+		memcpy(left.name, vault->name, sizeof vault->name);
+		left.seq = vault->head.seq;
+		rc = vault_sync(vault, &why);
+	}
+	left.why = &why;
+	if (rc != 0 && !vouch_hopeless(rc) && revocation != NULL &&
+		revocation->leave_out(revocation->arg, &left)) {
+		rc = 0;
+	}
+	if (rc != 0) {
+		vault_close(vault);
+		return err_set(e, rc, "vouch for what the device signed: %s", why.text);
+	}
+	rc = vault == NULL ? 0 : vouch_vault(vault, v->device, v->rows, &v->n, e);
+	vault_close(vault);
+	return rc;
+}
+
 static int vouch(struct profile *profile, struct client *client,
-	const struct identity_device *device, struct revoke_row **ret_rows, size_t *ret_n,
-	struct err *e)
+	const struct account_revocation *revocation, struct vouching *v, struct err *e)
 {
 	_cleanup_(x_freep) uint8_t(*ids)[ID_BYTES] = NULL;
-	_cleanup_(x_freep) struct revoke_row *rows = NULL;
-	size_t n_ids, n = 0;
-	int rc = vault_local_ids(profile, &ids, &n_ids, e);
+	size_t n_ids;
+	int rc = vault_known_ids(profile, &ids, &n_ids, e);
 
 	if (rc == 0 && n_ids > IDENTITY_REVOKE_ROWS_MAX / DEVICE_ROWS_PER_VAULT) {
 		rc = err_set(e, KLUIS_ETOOLARGE, "more vaults than one statement can vouch for");
@@ -303,50 +343,44 @@ static int vouch(struct profile *profile, struct client *client,
 	if (rc != 0) {
 		return rc;
 	}
-	rows = x_calloc(n_ids * DEVICE_ROWS_PER_VAULT + 1, sizeof *rows);
+	v->rows = x_calloc(n_ids * DEVICE_ROWS_PER_VAULT + 1, sizeof *v->rows);
 	for (size_t i = 0; rc == 0 && i < n_ids; i++) {
-		char id[HEX_LEN(ID_BYTES) + 1];
-		struct vault *vault = NULL;
+		rc = vouch_one(profile, client, ids[i], revocation, v, e);
+	}
+	qsort(v->rows, v->n, sizeof *v->rows, row_compare);
+	return rc;
+}
 
-		hex_encode(bytes_of(ids[i], ID_BYTES), id);
-		rc = vault_open(profile, client, id, &vault, e);
-		rc = rc != 0 ? rc : vault_sync(vault, e);
-		rc = rc != 0 ? rc : vouch_vault(vault, device, rows, &n, e);
-		vault_close(vault);
-	}
-	if (rc != 0) {
-		return err_wrap(e, rc, "vouch for what the device signed");
-	}
-	qsort(rows, n, sizeof *rows, row_compare);
-	*ret_rows = rows;
-	*ret_n = n;
-	rows = NULL;
-	return 0;
+static int revoke_send(
+	struct profile *profile, struct client *client, const struct vouching *v, struct err *e)
+{
+	_cleanup_(buf_release) struct buf body = BUF_INIT, statement = BUF_INIT;
+	const uint8_t *id = v->device->device_id;
+	int rc;
+
+	identity_body_revoke(&body, id, v->rows, v->n);
+	rc = statement_make(profile, IDENTITY_DEVICE_REVOKE, buf_bytes(&body), &statement, e);
+	return rc != 0 ? rc : api_device_delete(client, id, buf_bytes(&statement), e);
 }
 
 int account_device_revoke(struct profile *profile, struct client *client,
-	const uint8_t device_id[ID_BYTES], struct err *e)
+	const uint8_t device_id[ID_BYTES], const struct account_revocation *revocation,
+	struct err *e)
 {
-	_cleanup_(buf_release) struct buf body = BUF_INIT, statement = BUF_INIT;
-	_cleanup_(x_freep) struct revoke_row *rows = NULL;
-	const struct identity_device *device;
-	size_t n = 0;
-	int rc = chain_again(profile, client, e);
+	struct vouching v = {.n = 0};
+	/* The keyring, too: it names the vaults. */
+	int rc = account_refresh(profile, client, e);
 
 	if (rc != 0) {
 		return rc;
 	}
-	device = identity_device(&profile->identity, device_id);
-	if (device == NULL || device->revoked) {
+	v.device = identity_device(&profile->identity, device_id);
+	if (v.device == NULL || v.device->revoked) {
 		return err_set(e, KLUIS_ENOTFOUND, "no such device");
 	}
-	rc = vouch(profile, client, device, &rows, &n, e);
-	if (rc != 0) {
-		return rc;
-	}
-	identity_body_revoke(&body, device_id, rows, n);
-	rc = statement_make(profile, IDENTITY_DEVICE_REVOKE, buf_bytes(&body), &statement, e);
-	rc = rc != 0 ? rc : api_device_delete(client, device_id, buf_bytes(&statement), e);
+	rc = vouch(profile, client, revocation, &v, e);
+	rc = rc != 0 ? rc : revoke_send(profile, client, &v, e);
+	free(v.rows);
 	return rc != 0 ? rc : chain_again(profile, client, e);
 }
 

@@ -430,5 +430,6 @@ int kluis_api_vault_delete(
 	int rc = kluis_api_field(etag, &e);
 
 	rc = rc != 0 ? rc : api_vault_delete(kluis_api_begin(k), id, etag, &e);
+	rc = rc != 0 ? rc : vault_forget(k->profile, id, &e); /* Else it would be missed. */
 	return kluis_api_end(k, rc, &e, error);
 }

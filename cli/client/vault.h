@@ -67,14 +67,33 @@ KLUIS_MUST_CHECK int vault_create(struct profile *profile, struct client *client
 KLUIS_MUST_CHECK int vault_finish_creating(
 	struct profile *profile, struct client *client, struct err *e);
 
-/* name: of this profile, or 32 hex digits. Both must outlive the vault. KLUIS_ENOTFOUND. */
+/* name: of this profile, or 32 hex digits. Both must outlive the vault. KLUIS_ENOTFOUND. Of a
+ * person a name that is not known may be that of a vault which could not be adopted: then the
+ * reason, see vault_person_adopt(). */
 KLUIS_MUST_CHECK int vault_open(struct profile *profile, struct client *client, const char *name,
 	struct vault **ret_vault, struct err *e);
 /* Stores the leaf table if it changed; NULL is fine. */
 void vault_close(struct vault *vault);
-/* The ids of all vaults whose key the profile has, in a new array. */
+/* The ids of all vaults that have a directory in the profile, in a new array. */
 KLUIS_MUST_CHECK int vault_local_ids(
 	const struct profile *profile, uint8_t (**ret_ids)[ID_BYTES], size_t *ret_n, struct err *e);
+/* The ids of all vaults that are whole in the profile or, of a person (unlocked), have a key in the
+ * keyring, in a new array; none twice. What a cut creation left is none. */
+KLUIS_MUST_CHECK int vault_known_ids(
+	const struct profile *profile, uint8_t (**ret_ids)[ID_BYTES], size_t *ret_n, struct err *e);
+/* The newest head that this profile or, by the keyring, another device of a person has verified of
+ * the vault; 0: none, its creation may never have come through. */
+KLUIS_MUST_CHECK int vault_known_seq(const struct profile *profile, const uint8_t id[ID_BYTES],
+	uint64_t *ret_seq, struct err *e);
+/* Removes what the profile has of a vault that it deleted; nothing there is success. */
+KLUIS_MUST_CHECK int vault_forget(
+	const struct profile *profile, const uint8_t id[ID_BYTES], struct err *e);
+/* Whether the user accepted a restore that this vault has not followed yet: it may be lost. */
+bool vault_restored(const struct profile *profile, const uint8_t id[ID_BYTES]);
+/* vault_open() by the id; of a person, one that is new to the profile is adopted. KLUIS_EPIN: the
+ * cluster denies what another device has seen. */
+KLUIS_MUST_CHECK int vault_open_id(struct profile *profile, struct client *client,
+	const uint8_t id[ID_BYTES], struct vault **ret_vault, struct err *e);
 
 /* Brings the pin to the cluster's head. A commit that was sent but never answered is sent again,
  * byte for byte, unless the chain shows another head in its place; if it is refused the vault can
@@ -159,7 +178,8 @@ KLUIS_MUST_CHECK int vault_first_head(const struct profile *profile, const uint8
 KLUIS_MUST_CHECK int vault_may_write(const struct profile *profile, struct err *e);
 /* Of a person (cli/client/person.h), unlocked and refreshed: makes those vaults known to this
  * profile whose keys another device put into the keyring. vault_open() does it for a name it does
- * not know. */
+ * not know. One that cannot be taken does not keep the others out: its error is returned at the
+ * end, the first one's. KLUIS_EPIN: the cluster denies a vault that another device has seen. */
 KLUIS_MUST_CHECK int vault_person_adopt(
 	struct profile *profile, struct client *client, struct err *e);
 /* Puts the pins that moved here into the keyring, for the other devices to hold the cluster to: at
@@ -179,6 +199,27 @@ KLUIS_MUST_CHECK int vault_person_check_pin(
 /* vault->create is of this vault and by a device of the account; sets members_rev and members_hash.
  */
 KLUIS_MUST_CHECK int vault_check_create(struct vault *vault, struct err *e);
+/* vault_open_id() without a look at the cluster. */
+KLUIS_MUST_CHECK int vault_open_local(struct profile *profile, struct client *client,
+	const uint8_t id[ID_BYTES], struct vault **ret_vault, struct err *e);
+/* Makes one vault of the keyring known to this profile. KLUIS_ENOTFOUND and the like as the cluster
+ * said it, KLUIS_EPIN as vault_person_adopt(). */
+KLUIS_MUST_CHECK int vault_person_adopt_one(
+	struct profile *profile, struct client *client, const uint8_t id[ID_BYTES], struct err *e);
+/* The pin that the keyring has of this vault; seq 0: none. */
+KLUIS_MUST_CHECK int vault_person_pin(const struct profile *profile, const uint8_t id[ID_BYTES],
+	uint64_t *ret_seq, uint8_t ret_hash[HASH_BYTES], struct err *e);
+/* The pinned head that lies in the profile, with or without the rest; KLUIS_ENOTFOUND. */
+KLUIS_MUST_CHECK int vault_read_pin(const struct profile *profile, const uint8_t id[ID_BYTES],
+	struct head *ret_head, uint8_t ret_bytes[HEAD_BYTES], struct err *e);
+/* With the file that is written last: what was cut short is not whole. */
+bool vault_whole(const struct profile *profile, const uint8_t id[ID_BYTES]);
+/* Whether this is a cluster's "there is no such vault for you", and the error it is when head `seq`
+ * was seen (KLUIS_EPIN): nobody can prove a deletion. */
+bool vault_denied(int rc);
+int vault_withheld(const struct vault *vault, uint64_t seq, struct err *e);
+/* Whether it is one of n. */
+bool vault_id_among(uint8_t (*ids)[ID_BYTES], size_t n, const uint8_t id[ID_BYTES]);
 /* HEAD_BYTES that are the vault's first head, by a device of the account. */
 KLUIS_MUST_CHECK int vault_check_first(struct vault *vault, struct bytes head, struct err *e);
 /* Directory, pin and keys file of a vault that is new to this profile. */

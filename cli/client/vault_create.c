@@ -118,21 +118,30 @@ static int create_store(const struct profile *profile, const struct vault *vault
 	return rc != 0 ? rc : vault_store_files(vault, head, e);
 }
 
+int vault_forget(const struct profile *profile, const uint8_t id[ID_BYTES], struct err *e)
+{
+	struct vault place = {.profile = (struct profile *)profile};
+	_cleanup_(x_freep) char *dir = NULL;
+	_cleanup_(x_freep) char *path = NULL;
+
+	memcpy(place.id, id, ID_BYTES);
+	dir = vault_file(&place, "");
+	path = profile_path(profile, dir);
+	path[strlen(path) - 1] = 0;
+	return file_remove_tree(path, e);
+}
+
 static int create_send(
 	struct profile *profile, struct client *client, const uint8_t id[ID_BYTES], struct err *e)
 {
 	struct vault place = {.profile = profile};
 	_cleanup_(x_freep) char *name = NULL;
-	_cleanup_(x_freep) char *dir = NULL;
-	_cleanup_(x_freep) char *path = NULL;
 	_cleanup_(buf_release) struct buf payload = BUF_INIT;
 	struct creating creating;
 	int rc;
 
 	memcpy(place.id, id, ID_BYTES);
 	name = vault_file(&place, "creating");
-	dir = vault_file(&place, "");
-	path = profile_path(profile, dir);
 	rc = profile_read(profile, name, PROFILE_CREATING, PROFILE_FILE_BYTES_MAX, &payload, e);
 	rc = rc != 0 ? rc : creating_parse(buf_bytes(&payload), &creating, e);
 	if (rc != 0) {
@@ -148,8 +157,7 @@ static int create_send(
 		rc == KLUIS_ECONFLICT) {
 		struct err why = {0};
 
-		path[strlen(path) - 1] = 0;
-		if (file_remove_tree(path, &why) != 0) {
+		if (vault_forget(profile, id, &why) != 0) {
 			return err_wrap(e, rc, "%s", why.text);
 		}
 	}
@@ -193,7 +201,8 @@ int vault_create(struct profile *profile, struct client *client, const char *nam
 		vault_close(other);
 		return err_set(e, KLUIS_EEXIST, "there is a vault '%s' already", name);
 	}
-	if (rc != KLUIS_ENOTFOUND) {
+	/* One that is withheld or broken is said elsewhere, and keeps no other from being made. */
+	if (rc != KLUIS_ENOTFOUND && rc != KLUIS_EPIN && rc != KLUIS_EVERIFY) {
 		return rc;
 	}
 	random_fill(&random_system, id, ID_BYTES);

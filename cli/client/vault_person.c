@@ -58,8 +58,7 @@ int vault_person_store_key(
 	return rc != 0 ? rc : account_put_entries(profile, client, &change, 1, e);
 }
 
-/* The pin that the keyring has of this vault; seq 0: none. */
-static int ring_pin(const struct profile *profile, const uint8_t vault_id[ID_BYTES],
+int vault_person_pin(const struct profile *profile, const uint8_t vault_id[ID_BYTES],
 	uint64_t *ret_seq, uint8_t ret_hash[HASH_BYTES], struct err *e)
 {
 	_cleanup_(secret_release) struct secret value = SECRET_INIT;
@@ -86,7 +85,7 @@ int vault_person_check_pin(
 	uint64_t seq, first = newest->seq - heads.len / HEAD_BYTES + 1;
 	uint8_t hash[HASH_BYTES];
 	struct head at = *newest;
-	int rc = ring_pin(vault->profile, vault->id, &seq, hash, e);
+	int rc = vault_person_pin(vault->profile, vault->id, &seq, hash, e);
 
 	if (rc != 0 || seq == 0) {
 		return rc;
@@ -132,7 +131,7 @@ static int pins_take(
 	struct err why = {0};
 	struct head head;
 	uint64_t seq;
-	int rc = ring_pin(profile, id, &seq, hash, e);
+	int rc = vault_person_pin(profile, id, &seq, hash, e);
 
 	memcpy(place.id, id, ID_BYTES);
 	name = vault_file(&place, "pin");
@@ -233,20 +232,23 @@ static int adopt_fetched(struct vault *vault, struct api_vault *fetched, struct 
 	return rc != 0 ? rc : vault_store_files(vault, buf_bytes(&head), e);
 }
 
-static int adopt_one(
+int vault_person_adopt_one(
 	struct profile *profile, struct client *client, const uint8_t id[ID_BYTES], struct err *e)
 {
 	struct vault *vault = x_calloc(1, sizeof *vault);
 	struct api_vault fetched = {0};
+	uint64_t seq = 0;
 	int rc;
 
 	vault->profile = profile;
 	vault->client = client;
 	memcpy(vault->id, id, ID_BYTES);
+	hex_encode(bytes_of(id, ID_BYTES), vault->name);
 	rc = api_vault_get(client, id, &fetched, e);
-	if (rc == KLUIS_ENOTFOUND || rc == KLUIS_EGONE || rc == KLUIS_EFORBIDDEN) {
-		*e = (struct err){0}; /* It was deleted, or its creation never came through. */
-		rc = 0;
+	if (vault_denied(rc)) {
+		int known = vault_known_seq(profile, id, &seq, e);
+
+		rc = known != 0 ? known : seq > 0 ? vault_withheld(vault, seq, e) : rc;
 	} else if (rc == 0) {
 		rc = adopt_fetched(vault, &fetched, e);
 	}
@@ -255,33 +257,23 @@ static int adopt_one(
 	return rc;
 }
 
-static bool local_has(uint8_t (*ids)[ID_BYTES], size_t n, const uint8_t id[ID_BYTES])
-{
-	for (size_t i = 0; i < n; i++) {
-		if (memcmp(ids[i], id, ID_BYTES) == 0) {
-			return true;
-		}
-	}
-	return false;
-}
-
 int vault_person_adopt(struct profile *profile, struct client *client, struct err *e)
 {
 	_cleanup_(x_freep) uint8_t(*ids)[ID_BYTES] = NULL;
-	_cleanup_(x_freep) struct ring_place *places = NULL;
-	struct ring *ring;
-	size_t n_ids, n = 0;
-	int rc = person_ring(profile, &ring, e);
+	struct err first = {0};
+	size_t n;
+	int rc = vault_known_ids(profile, &ids, &n, e);
 
-	rc = rc != 0 ? rc : vault_local_ids(profile, &ids, &n_ids, e);
-	rc = rc != 0 ? rc : ring->list(ring, KEYRING_VAULT_KEY, &places, &n, e);
 	for (size_t i = 0; rc == 0 && i < n; i++) {
-		bool again = i > 0 &&
-			     memcmp(places[i].object_id, places[i - 1].object_id, ID_BYTES) == 0;
+		struct err why = {0};
+		int taken = vault_whole(profile, ids[i])
+				    ? 0
+				    : vault_person_adopt_one(profile, client, ids[i], &why);
 
-		if (!again && !local_has(ids, n_ids, places[i].object_id)) {
-			rc = adopt_one(profile, client, places[i].object_id, e);
+		/* Denied, and seen by nobody: its creation never came through. */
+		if (taken != 0 && !vault_denied(taken) && first.code == 0) {
+			first = why;
 		}
 	}
-	return rc;
+	return rc != 0 || first.code == 0 ? rc : err_set(e, first.code, "%s", first.text);
 }

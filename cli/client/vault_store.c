@@ -11,6 +11,7 @@
 #include "base/file.h"
 #include "base/text.h"
 #include "base/wire.h"
+#include "cli/client/person.h"
 #include "cli/client/vault.h"
 #include "crypto/member.h"
 
@@ -120,24 +121,39 @@ static int vault_load_keys(struct vault *vault, struct err *e)
 	return rc != 0 || vault->profile->person == NULL ? rc : vault_person_keys(vault, e);
 }
 
-static int vault_load_pin(struct vault *vault, struct err *e)
+int vault_read_pin(const struct profile *profile, const uint8_t id[ID_BYTES], struct head *ret_head,
+	uint8_t ret_bytes[HEAD_BYTES], struct err *e)
 {
-	_cleanup_(x_freep) char *name = vault_file(vault, "pin");
+	struct vault place = {.profile = (struct profile *)profile};
+	_cleanup_(x_freep) char *name = NULL;
 	_cleanup_(buf_release) struct buf payload = BUF_INIT;
-	struct head head;
-	int rc = profile_read(
-		vault->profile, name, PROFILE_PIN, PROFILE_FILE_BYTES_MAX, &payload, e);
+	int rc;
 
+	memcpy(place.id, id, ID_BYTES);
+	name = vault_file(&place, "pin");
+	rc = profile_read(profile, name, PROFILE_PIN, PROFILE_FILE_BYTES_MAX, &payload, e);
 	if (rc != 0) {
 		return rc;
 	}
 	if (payload.len != ID_BYTES + HEAD_BYTES ||
-		head_parse(bytes_of(payload.data + ID_BYTES, HEAD_BYTES), &head, NULL) != 0 ||
-		memcmp(head.vault_id, vault->id, ID_BYTES) != 0) {
+		head_parse(bytes_of(payload.data + ID_BYTES, HEAD_BYTES), ret_head, NULL) != 0 ||
+		memcmp(ret_head->vault_id, id, ID_BYTES) != 0) {
 		return err_set(e, KLUIS_ECORRUPT, "profile file '%s': no pin of this vault", name);
 	}
-	vault_set_head(vault, &head, payload.data + ID_BYTES);
+	memcpy(ret_bytes, payload.data + ID_BYTES, HEAD_BYTES);
 	return 0;
+}
+
+static int vault_load_pin(struct vault *vault, struct err *e)
+{
+	uint8_t bytes[HEAD_BYTES];
+	struct head head;
+	int rc = vault_read_pin(vault->profile, vault->id, &head, bytes, e);
+
+	if (rc == 0) {
+		vault_set_head(vault, &head, bytes);
+	}
+	return rc;
 }
 
 void vault_set_head(struct vault *vault, const struct head *head, const uint8_t *bytes)
@@ -338,7 +354,89 @@ int vault_local_ids(
 	return 0;
 }
 
-static int vault_open_id(struct profile *profile, struct client *client, const uint8_t id[ID_BYTES],
+bool vault_whole(const struct profile *profile, const uint8_t id[ID_BYTES])
+{
+	struct vault place = {.profile = (struct profile *)profile};
+	_cleanup_(x_freep) char *name = NULL;
+	_cleanup_(x_freep) char *path = NULL;
+
+	memcpy(place.id, id, ID_BYTES);
+	name = vault_file(&place, "vault");
+	path = profile_path(profile, name);
+	return file_exists(path);
+}
+
+bool vault_id_among(uint8_t (*ids)[ID_BYTES], size_t n, const uint8_t id[ID_BYTES])
+{
+	for (size_t i = 0; i < n; i++) {
+		if (memcmp(ids[i], id, ID_BYTES) == 0) {
+			return true;
+		}
+	}
+	return false;
+}
+
+/* Of a locked profile there is no keyring to ask. */
+static int known_by_ring(
+	const struct profile *profile, struct ring_place **ret_places, size_t *ret_n, struct err *e)
+{
+	struct ring *ring = profile->person == NULL ? NULL : profile->person->ring;
+
+	*ret_places = NULL;
+	*ret_n = 0;
+	return ring == NULL ? 0 : ring->list(ring, KEYRING_VAULT_KEY, ret_places, ret_n, e);
+}
+
+int vault_known_ids(
+	const struct profile *profile, uint8_t (**ret_ids)[ID_BYTES], size_t *ret_n, struct err *e)
+{
+	uint8_t(*ids)[ID_BYTES] = NULL;
+	_cleanup_(x_freep) struct ring_place *places = NULL;
+	size_t n_dirs, n_places = 0, n = 0;
+	int rc = vault_local_ids(profile, &ids, &n_dirs, e);
+
+	if (rc != 0) {
+		return rc;
+	}
+	for (size_t i = 0; i < n_dirs; i++) {
+		if (vault_whole(profile, ids[i])) {
+			memmove(ids[n++], ids[i], ID_BYTES);
+		}
+	}
+	rc = known_by_ring(profile, &places, &n_places, e);
+	if (rc != 0) {
+		free(ids);
+		return rc;
+	}
+	ids = x_realloc(ids, (n + n_places + 1) * sizeof *ids);
+	for (size_t i = 0; i < n_places; i++) { /* A vault's epochs follow each other. */
+		if (!vault_id_among(ids, n, places[i].object_id)) {
+			memcpy(ids[n++], places[i].object_id, ID_BYTES);
+		}
+	}
+	*ret_ids = ids;
+	*ret_n = n;
+	return 0;
+}
+
+int vault_known_seq(
+	const struct profile *profile, const uint8_t id[ID_BYTES], uint64_t *ret_seq, struct err *e)
+{
+	uint8_t bytes[HEAD_BYTES], hash[HASH_BYTES];
+	struct head head = {.seq = 0};
+	uint64_t seq = 0;
+	int rc = vault_whole(profile, id) ? vault_read_pin(profile, id, &head, bytes, e) : 0;
+
+	if (rc == 0 && profile->person != NULL && profile->person->ring != NULL) {
+		rc = vault_person_pin(profile, id, &seq, hash, e);
+	}
+	if (rc == 0) {
+		*ret_seq = head.seq > seq ? head.seq : seq;
+	}
+	return rc;
+}
+
+int vault_open_local(struct profile *profile, struct client *client, const uint8_t id[ID_BYTES],
 	struct vault **ret_vault, struct err *e)
 {
 	struct vault *vault = x_calloc(1, sizeof *vault);
@@ -357,34 +455,43 @@ static int vault_open_id(struct profile *profile, struct client *client, const u
 	return 0;
 }
 
-static int open_local(struct profile *profile, struct client *client, const char *name,
+int vault_open_id(struct profile *profile, struct client *client, const uint8_t id[ID_BYTES],
 	struct vault **ret_vault, struct err *e)
 {
-	uint8_t wanted[ID_BYTES];
-	bool by_id = hex_decode(name, wanted, ID_BYTES) == 0;
+	int rc = 0;
+
+	if (profile->person != NULL && !vault_whole(profile, id)) {
+		rc = vault_person_adopt_one(profile, client, id, e);
+	}
+	return rc != 0 ? rc : vault_open_local(profile, client, id, ret_vault, e);
+}
+
+/* One that does not open does not keep others from being found; it may be the one that is meant. */
+static int open_by_name(struct profile *profile, struct client *client, const char *name,
+	struct vault **ret_vault, struct err *e)
+{
 	_cleanup_(x_freep) uint8_t(*ids)[ID_BYTES] = NULL;
+	struct err first = {0};
 	size_t n;
 	int rc = vault_local_ids(profile, &ids, &n, e);
 
 	for (size_t i = 0; rc == 0 && i < n; i++) {
 		struct vault *vault = NULL;
+		struct err why = {0};
+		int opened = vault_open_local(profile, client, ids[i], &vault, &why);
 
-		if (by_id && memcmp(ids[i], wanted, ID_BYTES) != 0) {
-			continue;
-		}
-		rc = vault_open_id(profile, client, ids[i], &vault, e);
-		if (rc == KLUIS_ENOTFOUND) { /* A directory that a cut creation left. */
-			rc = 0;
-			continue;
-		}
-		if (rc != 0) {
-			break;
-		}
-		if (by_id || strcmp(vault->name, name) == 0) {
+		if (opened == 0 && strcmp(vault->name, name) == 0) {
 			*ret_vault = vault;
 			return 0;
 		}
-		vault_close(vault);
+		if (opened == 0) {
+			vault_close(vault);
+		} else if (opened != KLUIS_ENOTFOUND && first.code == 0) {
+			first = why; /* Not a directory that a cut creation left. */
+		}
+	}
+	if (rc == 0 && first.code != 0) {
+		return err_set(e, first.code, "%s", first.text);
 	}
 	return rc != 0 ? rc : err_set(e, KLUIS_ENOTFOUND, "no vault '%s' in this profile", name);
 }
@@ -392,11 +499,21 @@ static int open_local(struct profile *profile, struct client *client, const char
 int vault_open(struct profile *profile, struct client *client, const char *name,
 	struct vault **ret_vault, struct err *e)
 {
-	int rc = open_local(profile, client, name, ret_vault, e);
+	struct err why = {0};
+	uint8_t id[ID_BYTES];
+	bool by_id = hex_decode(name, id, ID_BYTES) == 0;
+	int rc = by_id ? vault_open_local(profile, client, id, ret_vault, e)
+		       : open_by_name(profile, client, name, ret_vault, e),
+	    adopted = 0;
 
 	if (rc == KLUIS_ENOTFOUND && profile->person != NULL) {
-		rc = vault_person_adopt(profile, client, e);
-		rc = rc != 0 ? rc : open_local(profile, client, name, ret_vault, e);
+		adopted = vault_person_adopt(profile, client, &why);
+		rc = by_id ? vault_open_local(profile, client, id, ret_vault, e)
+			   : open_by_name(profile, client, name, ret_vault, e);
+	}
+	if (rc == KLUIS_ENOTFOUND) {
+		return adopted != 0 ? err_set(e, adopted, "%s", why.text)
+				    : err_set(e, rc, "no vault '%s' in this profile", name);
 	}
 	return rc;
 }

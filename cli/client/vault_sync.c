@@ -9,13 +9,22 @@
 #include "base/wire.h"
 #include "cli/client/vault.h"
 
+bool vault_restored(const struct profile *profile, const uint8_t id[ID_BYTES])
+{
+	struct vault place = {.profile = (struct profile *)profile};
+	_cleanup_(x_freep) char *name = NULL;
+	_cleanup_(x_freep) char *path = NULL;
+
+	memcpy(place.id, id, ID_BYTES);
+	name = vault_file(&place, "restored");
+	path = profile_path(profile, name);
+	return file_exists(path);
+}
+
 /* The pin of a profile whose cluster was restored: it may move back, but only to what it was. */
 static bool vault_rebasing(const struct vault *vault)
 {
-	_cleanup_(x_freep) char *name = vault_file(vault, "restored");
-	_cleanup_(x_freep) char *path = profile_path(vault->profile, name);
-
-	return file_exists(path);
+	return vault_restored(vault->profile, vault->id);
 }
 
 static int sync_head_parse(
@@ -370,12 +379,30 @@ static int sync_same_seq(struct vault *vault, const struct head *newest, struct 
 	return sync_table(vault, &vault->head, e);
 }
 
+bool vault_denied(int rc)
+{
+	return rc == KLUIS_ENOTFOUND || rc == KLUIS_EGONE || rc == KLUIS_EFORBIDDEN;
+}
+
+int vault_withheld(const struct vault *vault, uint64_t seq, struct err *e)
+{
+	return err_set(e, KLUIS_EPIN,
+		"vault '%s': the cluster denies it, but head %" PRIu64
+		" of it was seen: it was deleted, or is withheld",
+		vault->name, seq);
+}
+
 static int sync_cluster(struct vault *vault, struct err *e)
 {
 	uint8_t bytes[HEAD_BYTES];
 	struct head newest;
 	int rc = api_head(vault->client, vault->id, bytes, e);
 
+	/* That it is forbidden may well be true; and a restore that was accepted may have lost it.
+	 */
+	if ((rc == KLUIS_ENOTFOUND || rc == KLUIS_EGONE) && !vault_rebasing(vault)) {
+		return vault_withheld(vault, vault->head.seq, e);
+	}
 	rc = rc != 0 ? rc : sync_head_parse(vault, bytes, &newest, e);
 	if (rc != 0) {
 		return rc;

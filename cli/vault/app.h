@@ -36,6 +36,8 @@ KLUIS_MUST_CHECK int app_split(
 	struct invocation *inv, const char *text, char **ret_vault, char **ret_path);
 /* Whether the text names a place in a vault rather than a local file. */
 bool app_is_remote(const char *text);
+/* Whether this says that no site could answer, or none would. */
+bool app_out_of_reach(int rc);
 /* Opens and syncs the vault, or fails: for what the cache cannot do, or must not answer for.
  * KLUIS_ECONNECT with --offline. */
 KLUIS_MUST_CHECK int app_open_vault(struct app *k, const char *name, struct vault **ret_vault);

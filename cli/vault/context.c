@@ -139,7 +139,7 @@ static int app_open(struct app *k)
 	return rc != 0 || k->profile->person == NULL ? rc : app_unlock(k);
 }
 
-static bool app_out_of_reach(int rc)
+bool app_out_of_reach(int rc)
 {
 	return rc == KLUIS_ECONNECT || rc == KLUIS_ETIMEOUT || rc == KLUIS_ENOQUORUM;
 }

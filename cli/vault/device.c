@@ -109,8 +109,45 @@ int app_device_approve(struct invocation *inv)
 	return app_run(inv, device_approve_body);
 }
 
+static bool leave_out_given(const struct invocation *inv, const struct account_unvouched *vault)
+{
+	char id[HEX_LEN(ID_BYTES) + 1];
+	const char *given;
+
+	hex_encode(bytes_of(vault->id, ID_BYTES), id);
+	for (size_t n = 0; (given = invocation_value_at(inv, "leave-out", n)) != NULL; n++) {
+		if (strcmp(given, id) == 0 || strcmp(given, vault->name) == 0) {
+			return true;
+		}
+	}
+	return false;
+}
+
+/* Not answered by --yes: it is given for the device, and this may cost a vault. */
+static bool leave_out(void *arg, const struct account_unvouched *vault)
+{
+	struct invocation *inv = arg;
+	_cleanup_(x_freep) char *question = NULL;
+	struct err before = inv->err;
+	bool yes;
+
+	if (leave_out_given(inv, vault)) {
+		return true;
+	}
+	question = x_asprintf("%s\n%s '%s' %s\nRevoke the device all the same?", vault->why->text,
+		"The revocation is made once. What it cannot vouch for in vault", vault->name,
+		vault->seq > 0 ? "is lost: all that the device wrote there after what this one has "
+				 "seen, unless another device wrote after it."
+			       : "is lost: this device has never seen that vault. If the other one "
+				 "made it, or wrote to it last, nobody can read it any more.");
+	yes = invocation_ask(inv, question);
+	inv->err = before;
+	return yes;
+}
+
 static int device_revoke_body(struct app *k)
 {
+	const struct account_revocation revocation = {.leave_out = leave_out, .arg = k->inv};
 	struct invocation *inv = k->inv;
 	struct account_device device;
 	int rc = device_find(k, inv->args[0], ACCOUNT_DEVICE_ACTIVE, &device);
@@ -127,7 +164,17 @@ static int device_revoke_body(struct app *k)
 		    "taken back.")) {
 		return inv->err.code;
 	}
-	return account_device_revoke(k->profile, k->client, device.device_id, &inv->err);
+	rc = account_device_revoke(k->profile, k->client, device.device_id, &revocation, &inv->err);
+	if (rc == 0) {
+		output_note(&inv->out, "Whoever opened that device has had your keys. 'kluis "
+				       "passwd' makes new ones "
+				       "of the keyring; those of your vaults and the one you sign "
+				       "with stay as they "
+				       "are: against a cluster that helps the thief, what you "
+				       "write from now on is "
+				       "safe in new vaults alone.");
+	}
+	return rc;
 }
 
 int app_device_revoke(struct invocation *inv)

@@ -93,6 +93,12 @@ static const struct command_option delete_options[] = {
 	{NULL, 0, NULL, NULL},
 };
 
+static const struct command_option revoke_options[] = {
+	{"leave-out", 0, "VAULT",
+		"Revoke although this vault cannot be vouched for; may be given several times"},
+	{NULL, 0, NULL, NULL},
+};
+
 static const struct command_option put_options[] = {
 	{"recursive", 'r', NULL, "Folders, with all that is in them"},
 	{"force", 'f', NULL, "Store also what is there with the same content"},
@@ -198,10 +204,11 @@ static const struct command app_commands[] = {
 		"the password: compare the key that both show.",
 		NULL, 1, 1, app_device_approve},
 	{"device revoke", "DEVICE", "Take a device that is lost or old out of your account",
-		"Its sessions end and nothing that it signs from now on counts. DEVICE is an id or "
-		"a "
-		"name of 'kluis device list'.",
-		NULL, 1, 1, app_device_revoke},
+		"Its sessions end and nothing that it signs from now on counts. What it wrote "
+		"before is vouched for, for which all vaults\nare synced: where one cannot be you "
+		"are asked, as what it wrote there may be lost. DEVICE is an id or a name\nof "
+		"'kluis device list'. If somebody may have opened it, run 'kluis passwd' next.",
+		revoke_options, 1, 1, app_device_revoke},
 	{"mfa list", NULL, "List your second factors", NULL, NULL, 0, 0, app_mfa_list},
 	{"mfa add", "METHOD [NETWORK|PLACE...]", "Turn on a second factor",
 		"METHOD is totp (an authenticator app) or hotp (a token that counts): every login "
@@ -238,7 +245,10 @@ static const struct command app_commands[] = {
 	{"logout", NULL, "End this device's session on all sites",
 		"A person's agent forgets its keys and ends.", NULL, 0, 0, app_logout},
 	{"vault create", "NAME", "Make a vault", NULL, NULL, 1, 1, app_vault_create},
-	{"vault list", NULL, "List the account's vaults", NULL, NULL, 0, 0, app_vault_list},
+	{"vault list", NULL, "List the account's vaults",
+		"One that the cluster does not list, although you have seen it, has the role "
+		"'missing' (exit 15).",
+		NULL, 0, 0, app_vault_list},
 	{"put", "SOURCE... VAULT:/PATH", "Store files",
 		"SOURCE - is stdin, which needs a name in PATH. A PATH that ends in '/', is the "
 		"root, or is a folder takes the "

@@ -46,22 +46,47 @@ static int sync_vault(struct app *k, const char *name, json_t *rows)
 	return rc;
 }
 
+/* One vault's trouble is said and keeps no other from being synced; the first is what the command
+ * ends with. What is everybody's trouble ends it at once. */
+static int sync_failed(struct app *k, int rc, struct err *first)
+{
+	struct err *e = &k->inv->err;
+
+	if (app_out_of_reach(rc) || rc == KLUIS_ELINEAGE || rc == KLUIS_EUNAUTHENTICATED) {
+		return rc;
+	}
+	/* What a restore has lost is not to be had: the user knows. */
+	if (first->code == 0 && !vault_denied(rc)) {
+		*first = *e;
+	} else {
+		output_warning(&k->inv->out, "%s", e->text);
+	}
+	*e = (struct err){0};
+	return 0;
+}
+
 static int sync_all(struct app *k, json_t *rows)
 {
 	_cleanup_(x_freep) uint8_t(*ids)[ID_BYTES] = NULL;
+	struct err first = {0};
 	size_t n = 0;
-	int rc = vault_local_ids(k->profile, &ids, &n, &k->inv->err);
+	int rc = k->profile->person == NULL
+			 ? 0
+			 : vault_person_adopt(k->profile, k->client, &k->inv->err);
 
+	rc = rc == 0 ? 0 : sync_failed(k, rc, &first);
+	rc = rc != 0 ? rc : vault_local_ids(k->profile, &ids, &n, &k->inv->err);
 	for (size_t i = 0; rc == 0 && i < n; i++) {
 		char id[HEX_LEN(ID_BYTES) + 1];
 
-		hex_encode(bytes_of(ids[i], ID_BYTES), id);
-		rc = sync_vault(k, id, rows);
-		if (rc == KLUIS_ENOTFOUND) { /* Deleted, or never made: the others still go. */
-			output_warning(&k->inv->out, "%s", k->inv->err.text);
-			k->inv->err = (struct err){0};
-			rc = 0;
+		if (vault_whole(k->profile, ids[i])) {
+			hex_encode(bytes_of(ids[i], ID_BYTES), id);
+			rc = sync_vault(k, id, rows);
+			rc = rc == 0 ? 0 : sync_failed(k, rc, &first);
 		}
+	}
+	if (rc == 0 && first.code != 0) {
+		k->inv->err = first;
 	}
 	return rc;
 }
@@ -80,6 +105,7 @@ static int sync_body(struct app *k)
 	}
 	if (rc == 0) {
 		output_rows(&k->inv->out, columns, ARRAY_SIZE(columns), rows);
+		rc = k->inv->err.code; /* Of a vault that could not be synced. */
 	}
 	return rc;
 }
