@@ -15,6 +15,10 @@ struct app {
 	struct client *client;
 	struct agent *agent; /* Of a person's profile, which it has unlocked; else NULL. */
 	void *arg;	     /* Of app_run_with(). */
+	/* Why keyring and identity could not be brought up to date, else code 0: without them
+	 * nobody knows which devices and heads still count, so nothing but the cache is believed.
+	 */
+	struct err unrefreshed;
 };
 
 /* Opens both, finishes what an earlier run left half done, and runs body. When the cluster turns
@@ -36,6 +40,15 @@ KLUIS_MUST_CHECK int app_split(
 	struct invocation *inv, const char *text, char **ret_vault, char **ret_path);
 /* Whether the text names a place in a vault rather than a local file. */
 bool app_is_remote(const char *text);
+/* Brings what is unlocked to what other devices did. Of a person; 0 also when no site could answer,
+ * or none would: see app.unrefreshed. */
+KLUIS_MUST_CHECK int app_refresh(struct app *k);
+/* The error of that; 0: keyring and identity are as the cluster has them. For commands that rest on
+ * them without opening a vault. */
+KLUIS_MUST_CHECK int app_fresh(struct app *k);
+/* Puts what was seen of vaults, and of the own chain, into the keyring for the other devices, at
+ * the end of a command. That it could not be is said, and is no error. */
+KLUIS_MUST_CHECK int app_store_pins(struct app *k);
 /* Whether this says that no site could answer, or none would. */
 bool app_out_of_reach(int rc);
 /* Opens and syncs the vault, or fails: for what the cache cannot do, or must not answer for.

@@ -78,7 +78,8 @@ int app_open_vault(struct app *k, const char *name, struct vault **ret_vault)
 		return err_set(&k->inv->err, KLUIS_ECONNECT,
 			"this takes the cluster, which --offline does not ask");
 	}
-	rc = vault_open(k->profile, k->client, name, &vault, &k->inv->err);
+	rc = app_fresh(k);
+	rc = rc != 0 ? rc : vault_open(k->profile, k->client, name, &vault, &k->inv->err);
 	if (rc != 0) {
 		return rc;
 	}
@@ -141,12 +142,21 @@ static int app_open(struct app *k)
 
 bool app_out_of_reach(int rc)
 {
-	return rc == KLUIS_ECONNECT || rc == KLUIS_ETIMEOUT || rc == KLUIS_ENOQUORUM;
+	return rc == KLUIS_ECONNECT || rc == KLUIS_ETIMEOUT || rc == KLUIS_ENOQUORUM ||
+	       rc == KLUIS_EBEHIND;
 }
 
-/* What other devices did to the keyring meanwhile. Without a cluster, what is here is what there
- * is. */
-static int app_refresh(struct app *k)
+int app_fresh(struct app *k)
+{
+	return k->unrefreshed.code == 0 ? 0
+					: err_set(&k->inv->err, k->unrefreshed.code,
+						  "the cluster gives neither your identity nor "
+						  "your keyring, without "
+						  "which nothing that it shows can be judged: %s",
+						  k->unrefreshed.text);
+}
+
+int app_refresh(struct app *k)
 {
 	struct err *e = &k->inv->err;
 	int rc;
@@ -154,8 +164,10 @@ static int app_refresh(struct app *k)
 	if (k->profile->person == NULL || invocation_value(k->inv, "offline") != NULL) {
 		return 0;
 	}
+	k->unrefreshed = (struct err){0};
 	rc = account_refresh(k->profile, k->client, e);
 	if (app_out_of_reach(rc)) {
+		k->unrefreshed = *e;
 		*e = (struct err){0};
 		return 0;
 	}
@@ -165,18 +177,23 @@ static int app_refresh(struct app *k)
 		       : rc;
 }
 
-/* What was seen of the vaults, for the other devices. It can wait for the next command. */
-static int app_store_pins(struct app *k)
+int app_store_pins(struct app *k)
 {
 	struct err *e = &k->inv->err;
 	int rc;
 
 	if (k->profile->person == NULL || k->profile->person->ring == NULL ||
-		!k->profile->enrolled || invocation_value(k->inv, "offline") != NULL) {
+		!k->profile->enrolled || invocation_value(k->inv, "offline") != NULL ||
+		k->unrefreshed.code != 0) {
 		return 0;
 	}
 	rc = vault_person_store_pins(k->profile, k->client, e);
+	/* It can wait for the next command; a cluster that never takes it wants it forgotten. */
 	if (app_out_of_reach(rc) || rc == KLUIS_EUNAUTHENTICATED) {
+		output_warning(&k->inv->out,
+			"what was seen here did not reach your keyring, so your other devices "
+			"cannot hold the cluster to it: %s",
+			e->text);
 		*e = (struct err){0};
 		return 0;
 	}
@@ -241,7 +258,8 @@ int app_run_with(struct invocation *inv, int (*body)(struct app *k), void *arg)
 
 	for (unsigned turn = 0; rc == 0 && turn < 2; turn++) {
 		rc = app_refresh(&k);
-		if (rc == 0 && invocation_value(inv, "offline") == NULL) {
+		if (rc == 0 && invocation_value(inv, "offline") == NULL &&
+			k.unrefreshed.code == 0) {
 			rc = vault_finish_creating(k.profile, k.client, &inv->err);
 		}
 		rc = rc != 0 ? rc : body(&k);

@@ -42,7 +42,8 @@ int app_read_vault(struct app *k, const char *name, struct vault **ret_vault)
 	if (rc != 0) {
 		return rc;
 	}
-	rc = offline ? KLUIS_ECONNECT : vault_sync(vault, &inv->err);
+	rc = offline ? KLUIS_ECONNECT : app_fresh(k);
+	rc = rc != 0 ? rc : vault_sync(vault, &inv->err);
 	if (offline || (offline_why(rc) && invocation_value(inv, "online") == NULL)) {
 		int cached = vault_go_offline(vault, &synced_ms, &why);
 

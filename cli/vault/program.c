@@ -99,6 +99,12 @@ static const struct command_option revoke_options[] = {
 	{NULL, 0, NULL, NULL},
 };
 
+static const struct command_option contact_options[] = {
+	{"number", 0, "NUMBER",
+		"The number that USER sees for you, if you have it: compared instead of asked for"},
+	{NULL, 0, NULL, NULL},
+};
+
 static const struct command_option put_options[] = {
 	{"recursive", 'r', NULL, "Folders, with all that is in them"},
 	{"force", 'f', NULL, "Store also what is there with the same content"},
@@ -240,8 +246,9 @@ static const struct command app_commands[] = {
 		app_account_delete},
 	{"contact verify", "USER", "Compare safety numbers with somebody",
 		"Shows the number that USER sees for you as well, and remembers that you compared "
-		"it: from then on another identity\nunder that name is refused (exit 15).",
-		NULL, 1, 1, app_contact_verify},
+		"it: from then on another identity\nunder that name is refused (exit 15). --yes "
+		"does not answer for you.",
+		contact_options, 1, 1, app_contact_verify},
 	{"logout", NULL, "End this device's session on all sites",
 		"A person's agent forgets its keys and ends.", NULL, 0, 0, app_logout},
 	{"vault create", "NAME", "Make a vault", NULL, NULL, 1, 1, app_vault_create},

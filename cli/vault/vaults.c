@@ -16,7 +16,9 @@ static int vault_create_body(struct app *k)
 {
 	uint8_t id[ID_BYTES];
 	json_t *record;
-	int rc = vault_create(k->profile, k->client, k->inv->args[0], id, &k->inv->err);
+	int rc = app_fresh(k);
+
+	rc = rc != 0 ? rc : vault_create(k->profile, k->client, k->inv->args[0], id, &k->inv->err);
 
 	if (rc != 0) {
 		return rc;
@@ -116,8 +118,11 @@ static int vault_list_body(struct app *k)
 	_cleanup_(json_dropp) json_t *rows = json_array();
 	struct err why = {0};
 	int missing, adopted;
-	int rc = api_list(k->client, "/v1/vaults", CLIENT_AUTH, VAULTS_MAX, &items, &k->inv->err);
+	int rc = app_fresh(k);
 
+	rc = rc != 0 ? rc
+		     : api_list(k->client, "/v1/vaults", CLIENT_AUTH, VAULTS_MAX, &items,
+			       &k->inv->err);
 	if (rc != 0) {
 		return rc;
 	}

@@ -120,11 +120,14 @@ class People(unittest.TestCase):
         c.run("vault", "create", "home")
         b.put("of bob", "home:/x")
         c.cat("home:/x", code=10)
-        # The same number at both, and once compared it is known.
-        mine, theirs = b.run("contact", "verify", "carol", "--yes"), c.run("contact", "verify", "bob", "--yes")
+        # The same number at both, and once compared it is known. Nobody answers for the two, --yes neither.
+        mine = b.run("contact", "verify", "carol", "--yes", code=2)
+        theirs = c.run("contact", "verify", "bob", "--number", mine["safety_number"])
         self.assertRegex(mine["safety_number"], r"^([0-9]{5} ){11}[0-9]{5}$")
         self.assertEqual(mine["safety_number"], theirs["safety_number"])
         self.assertFalse(mine["verified"])
+        b.run("contact", "verify", "carol", "--number", "12345 " * 12, code=14)
+        self.assertFalse(b.run("contact", "verify", "carol", "--number", theirs["safety_number"])["verified"])
         self.assertTrue(b.run("contact", "verify", "carol")["verified"])
         b.run("contact", "verify", "nobody", code=10)
         # Passwords that anybody would try are not taken.

@@ -2,46 +2,65 @@
 
 #include <string.h>
 
+#include "base/file.h"
 #include "cli/client/json_reader.h"
+#include "cli/client/put.h"
 
 const char old_password[] = "correct horse battery staple";
 const char new_password[] = "an umbrella for tuesday morning";
 
-struct lie lie;
+struct lie lie, more_lies[LIES_MORE];
 
-static void lie_json(struct buf *body)
+static void lie_json(const struct lie *l, struct buf *body)
 {
 	_cleanup_(buf_release) struct buf raw = BUF_INIT;
 	json_t *object = json_loadb((const char *)body->data, body->len, 0, NULL);
 	const char *old;
 
 	assert_non_null(object);
-	old = json_string_value(json_object_get(object, lie.member));
-	assert_true(old != NULL || lie.kind == LIE_NUMBER);
-	if (lie.kind == LIE_NUMBER) {
-		(void)json_object_set_new(object, lie.member, json_integer(lie.number));
-	} else if (lie.kind == LIE_TEXT) {
-		(void)json_object_set_new(object, lie.member, json_string(lie.text));
+	old = json_string_value(json_object_get(object, l->member));
+	assert_true(old != NULL || l->kind == LIE_NUMBER);
+	if (l->kind == LIE_NUMBER) {
+		(void)json_object_set_new(object, l->member, json_integer(l->number));
+	} else if (l->kind == LIE_TEXT) {
+		(void)json_object_set_new(object, l->member, json_string(l->text));
 	} else {
 		assert_int_equal(base64_decode(bytes_str(old), 1 << 20, &raw), 0);
-		raw.data[lie.at] ^= 1;
-		(void)json_object_set_new(object, lie.member, json_base64(buf_bytes(&raw)));
+		raw.data[l->at] ^= 1;
+		(void)json_object_set_new(object, l->member, json_base64(buf_bytes(&raw)));
 	}
 	buf_clear(body);
 	json_take_text(object, body);
 }
 
-static void lie_about(struct buf *body)
+static void lie_about(struct lie *l, struct buf *body)
 {
-	lie.struck++;
-	if (lie.member != NULL) {
-		lie_json(body);
-	} else if (lie.kind == LIE_REPLACE) {
+	l->struck++;
+	if (l->member != NULL) {
+		lie_json(l, body);
+	} else if (l->kind == LIE_REPLACE) {
 		buf_clear(body);
-		buf_append_bytes(body, lie.instead);
+		buf_append_bytes(body, l->instead);
 	} else {
-		body->data[lie.at] ^= 1;
+		body->data[l->at] ^= 1;
 	}
+}
+
+static bool lie_strikes(const struct lie *l, const char *target)
+{
+	return l->kind != LIE_NONE && (l->times == 0 || l->struck < l->times) &&
+	       strncmp(target, l->target, strlen(l->target)) == 0;
+}
+
+/* The one that is told about this target, or NULL. */
+static struct lie *lie_for(const char *target)
+{
+	for (size_t i = 0; i < LIES_MORE; i++) {
+		if (lie_strikes(&more_lies[i], target)) {
+			return &more_lies[i];
+		}
+	}
+	return lie_strikes(&lie, target) ? &lie : NULL;
 }
 
 int __real_client_call(struct client *client, const struct client_request *request,
@@ -52,25 +71,24 @@ int __wrap_client_call(struct client *client, const struct client_request *reque
 int __wrap_client_call(struct client *client, const struct client_request *request,
 	struct http_answer *answer, struct err *e)
 {
-	bool strikes = lie.kind != LIE_NONE && (lie.times == 0 || lie.struck < lie.times) &&
-		       strncmp(request->target, lie.target, strlen(lie.target)) == 0;
+	struct lie *l = lie_for(request->target);
 	int rc;
 
-	if (strikes && lie.kind == LIE_INVENT) {
-		lie.struck++;
+	if (l != NULL && l->kind == LIE_INVENT) {
+		l->struck++;
 		answer->status = 200;
-		buf_append_bytes(&answer->body, lie.instead);
+		buf_append_bytes(&answer->body, l->instead);
 		return 0;
 	}
-	rc = strikes && lie.kind == LIE_REFUSE ? 0 : __real_client_call(client, request, answer, e);
-
-	if (strikes && (lie.kind == LIE_LOSE || lie.kind == LIE_REFUSE)) {
-		lie.struck++;
+	rc = l != NULL && l->kind == LIE_REFUSE ? 0
+						: __real_client_call(client, request, answer, e);
+	if (l != NULL && (l->kind == LIE_LOSE || l->kind == LIE_REFUSE)) {
+		l->struck++;
 		http_answer_release(answer);
-		return err_set(e, lie.rc, "as the test wants it");
+		return err_set(e, l->rc, "as the test wants it");
 	}
-	if (rc == 0 && strikes && answer->body.len > 0) {
-		lie_about(&answer->body);
+	if (rc == 0 && l != NULL && answer->body.len > 0) {
+		lie_about(l, &answer->body);
 	}
 	return rc;
 }
@@ -97,7 +115,11 @@ int __wrap_password_derive(struct bytes prepared, struct bytes user, const struc
 void lie_end(void)
 {
 	assert_int_not_equal(lie.struck, 0);
+	for (size_t i = 0; i < LIES_MORE; i++) {
+		assert_true(more_lies[i].kind == LIE_NONE || more_lies[i].struck > 0);
+	}
 	memset(&lie, 0, sizeof lie);
+	memset(more_lies, 0, sizeof more_lies);
 }
 
 struct account_terms cheap(void)
@@ -175,6 +197,7 @@ int setup(void **state)
 	struct client *client;
 
 	memset(&lie, 0, sizeof lie);
+	memset(more_lies, 0, sizeof more_lies);
 	derived_stop = false;
 	f->dir = scratch_new("account");
 	api_node_prepare(&f->node);
@@ -223,6 +246,39 @@ void put_note(struct fixture *f, struct device *d, const char *name)
 	MUST(f, vault_sync(vault, &f->err));
 	assert_int_equal(vault->n_keys, 1);
 	vault_close(vault);
+}
+
+void put_text(struct fixture *f, struct device *d, const char *name, const char *text)
+{
+	_cleanup_(x_freep) char *local = x_asprintf("%s/text", f->dir);
+	const struct put_config config = {.force = true};
+	struct put_result result;
+	struct vault *vault;
+	struct put *put;
+	bool is_local;
+
+	MUST(f, file_write(local, bytes_str(text), 0600, &f->err));
+	MUST(f, vault_open(d->profile, d->client, name, &vault, &f->err));
+	MUST(f, vault_sync(vault, &f->err));
+	MUST(f, put_new(vault, &config, &put, &f->err));
+	MUST(f, put_file(put, local, "/text", &is_local, &f->err));
+	MUST(f, put_finish(put, &result, &f->err));
+	put_free(put);
+	vault_close(vault);
+}
+
+int sync_named(struct fixture *f, struct device *d, const char *name)
+{
+	struct vault *vault;
+	int rc;
+
+	f->err = (struct err){0};
+	rc = vault_open(d->profile, d->client, name, &vault, &f->err);
+	if (rc == 0) {
+		rc = vault_sync(vault, &f->err);
+		vault_close(vault);
+	}
+	return rc;
 }
 
 void lose_outcome(struct fixture *f, bool lose)

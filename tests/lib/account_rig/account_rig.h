@@ -38,7 +38,10 @@ struct lie {
 	unsigned struck;
 };
 extern struct lie lie;
-/* It has struck, and ends. */
+/* Others beside it, which are asked first. */
+enum { LIES_MORE = 2 };
+extern struct lie more_lies[LIES_MORE];
+/* All have struck, and end. */
 void lie_end(void);
 
 /* Passwords stretched so far, and the last one's counts; `derived_stop`: none is, from now on. */
@@ -93,6 +96,10 @@ int passwd(struct fixture *f, struct device *d, const char *password);
 struct bytes account_key(const struct fixture *f);
 /* A new vault of this name. */
 void put_note(struct fixture *f, struct device *d, const char *name);
+/* Commits a file "text" in it. */
+void put_text(struct fixture *f, struct device *d, const char *name, const char *text);
+/* Opens and syncs it, as reading it would. */
+int sync_named(struct fixture *f, struct device *d, const char *name);
 /* f->second, approved by the first. */
 void add_second(struct fixture *f);
 /* Whether the node's answers to what it does are lost. */

@@ -1,0 +1,340 @@
+/* A cluster that withholds, denies, forks and shows others instead: what her devices have seen is
+ * what they are held to. */
+#include "tests/lib/account_rig/account_rig.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "base/wire.h"
+#include "cli/client/contact.h"
+#include "cli/client/json_reader.h"
+/* The state machine has a struct of this name as well. */
+#define command cli_command
+#include "cli/vault/app.h"
+#undef command
+
+static int revoke_second(struct fixture *f, const struct account_revocation *revocation)
+{
+	f->err = (struct err){0};
+	return account_device_revoke(f->first.profile, f->first.client,
+		f->second.profile->device_id, revocation, &f->err);
+}
+
+/* What the user says of vaults that cannot be vouched for. */
+struct answers {
+	bool yes;
+	unsigned asked;
+	uint64_t seq;
+	int why;
+};
+
+static bool answer(void *arg, const struct account_unvouched *vault)
+{
+	struct answers *a = arg;
+
+	a->asked++;
+	a->seq = vault->seq;
+	a->why = vault->why->code;
+	return a->yes;
+}
+
+static char *vault_target(const uint8_t id[ID_BYTES])
+{
+	char hex[HEX_LEN(ID_BYTES) + 1];
+
+	hex_encode(bytes_of(id, ID_BYTES), hex);
+	return x_asprintf("/v1/vaults/%s", hex);
+}
+
+/* A vault that only the lost device knows is denied just then: it is not given up without a
+ * question, as it would be lost. */
+static void test_revoke_never_seen(void **state)
+{
+	struct fixture *f = *state;
+	struct answers answers = {.yes = false};
+	const struct account_revocation ask = {answer, &answers};
+	_cleanup_(x_freep) char *target = NULL;
+	uint8_t id[ID_BYTES];
+
+	put_note(f, &f->first, "diary");
+	add_second(f);
+	MUST(f, vault_create(f->second.profile, f->second.client, "letters", id, &f->err));
+	target = vault_target(id);
+	lie = (struct lie){.target = target, .kind = LIE_REFUSE, .rc = KLUIS_ENOTFOUND};
+	assert_int_equal(revoke_second(f, NULL), KLUIS_ENOTFOUND);
+	assert_int_equal(revoke_second(f, &ask), KLUIS_ENOTFOUND);
+	assert_int_equal(answers.asked, 1);
+	assert_int_equal(answers.seq, 0);
+	/* Once its first head was seen and pinned for all devices, that is a lie. */
+	MUST(f, vault_person_store_pins(f->second.profile, f->second.client, &f->err));
+	assert_int_equal(revoke_second(f, &ask), KLUIS_EPIN);
+	assert_int_equal(answers.why, KLUIS_EPIN);
+	lie_end();
+	MUST(f, revoke_second(f, &ask));
+	assert_int_equal(answers.asked, 2);
+	MUST(f, sync_named(f, &f->first, "letters"));
+}
+
+/* A vault that is denied, or was deleted, does not keep a stolen device in the account: what this
+ * profile verified of it is vouched for. */
+static void test_revoke_denied(void **state)
+{
+	static const int refusals[] = {KLUIS_ENOTFOUND, KLUIS_EGONE, KLUIS_ENOQUORUM};
+	struct fixture *f = *state;
+	struct answers answers = {.yes = false};
+	const struct account_revocation ask = {answer, &answers};
+	_cleanup_(x_freep) char *target = NULL;
+	_cleanup_(x_freep) char *cut = profile_path(f->first.profile, "vaults");
+	_cleanup_(x_freep) char *dir = NULL;
+	struct vault *vault;
+	uint8_t id[ID_BYTES];
+
+	add_second(f);
+	MUST(f, vault_create(f->second.profile, f->second.client, "letters", id, &f->err));
+	put_note(f, &f->second, "notes");
+	MUST(f, account_refresh(f->first.profile, f->first.client, &f->err));
+	MUST(f, sync_named(f, &f->first, "letters"));
+	/* What a cut creation leaves. */
+	dir = x_asprintf("%s/000102030405060708090a0b0c0d0e0f", cut);
+	MUST(f, file_make_dirs(dir, 0700, &f->err));
+	target = vault_target(id);
+	for (size_t i = 0; i < ARRAY_SIZE(refusals); i++) {
+		lie = (struct lie){.target = target, .kind = LIE_REFUSE, .rc = refusals[i]};
+		assert_int_not_equal(revoke_second(f, &ask), 0);
+		assert_int_equal(answers.asked, i + 1);
+		assert_int_equal(answers.seq, 1);
+		lie_end();
+	}
+	lie = (struct lie){.target = target, .kind = LIE_REFUSE, .rc = KLUIS_EGONE};
+	answers.yes = true;
+	MUST(f, revoke_second(f, &ask));
+	lie_end();
+	device_reopen(f, &f->first);
+	MUST(f, enter(f, &f->first, old_password, bytes_of(NULL, 0)));
+	MUST(f, vault_open(f->first.profile, f->first.client, "letters", &vault, &f->err));
+	MUST(f, vault_sync(vault, &f->err));
+	vault_close(vault);
+	MUST(f, sync_named(f, &f->first, "notes"));
+}
+
+/* A vault that the keyring knows and the cluster denies is an error wherever it is looked for, and
+ * no other vault is harmed by it. */
+static void test_withheld(void **state)
+{
+	struct fixture *f = *state;
+	_cleanup_(x_freep) char *target = NULL;
+	_cleanup_(x_freep) uint8_t(*ids)[ID_BYTES] = NULL;
+	uint8_t id[ID_BYTES], spare[ID_BYTES];
+	uint64_t seq;
+	size_t n;
+
+	MUST(f, vault_create(f->first.profile, f->first.client, "diary", id, &f->err));
+	put_note(f, &f->first, "letters");
+	MUST(f, vault_person_store_pins(f->first.profile, f->first.client, &f->err));
+	add_second(f);
+	target = vault_target(id);
+	lie = (struct lie){.target = target, .kind = LIE_REFUSE, .rc = KLUIS_ENOTFOUND};
+	MUST(f, sync_named(f, &f->second, "letters"));
+	assert_int_equal(sync_named(f, &f->second, "diary"), KLUIS_EPIN);
+	assert_int_equal(sync_named(f, &f->first, "diary"), KLUIS_EPIN);
+	assert_int_equal(
+		vault_person_adopt(f->second.profile, f->second.client, &f->err), KLUIS_EPIN);
+	MUST(f, vault_known_ids(f->second.profile, &ids, &n, &f->err));
+	assert_int_equal(n, 2);
+	assert_true(vault_id_among(ids, n, id));
+	MUST(f, vault_known_seq(f->second.profile, id, &seq, &f->err));
+	assert_int_equal(seq, 1);
+	MUST(f, vault_create(f->second.profile, f->second.client, "more", spare, &f->err));
+	lie_end();
+	MUST(f, sync_named(f, &f->second, "diary"));
+}
+
+/* The answers of a cluster that shows a chain of its own making under this name. */
+struct forged {
+	uint8_t id[ID_BYTES];
+	char target[64];
+	struct buf user, chain;
+};
+
+static void forge(struct forged *f, const struct profile *by, const char *name, uint8_t first)
+{
+	_cleanup_(buf_release) struct buf genesis = BUF_INIT;
+	_cleanup_(key_freep) struct key *signing = NULL;
+	char id[HEX_LEN(ID_BYTES) + 1];
+
+	memset(f->id, first, ID_BYTES);
+	hex_encode(bytes_of(f->id, ID_BYTES), id);
+	(void)snprintf(f->target, sizeof f->target, "/v1/users/%s", id);
+	assert_int_equal(key_generate(KEY_RSA_PSS, 2048, &signing, NULL), 0);
+	assert_int_equal(
+		identity_genesis(f->id, name, signing, key_public(by->transfer), 1, &genesis, NULL),
+		0);
+	json_take_text(json_pack("{s:s}", "user_id", id), &f->user);
+	json_take_text(json_pack("{s:[{s:i, s:o}], s:b}", "items", "seq", 1, "statement",
+			       json_base64(buf_bytes(&genesis)), "done", 1),
+		&f->chain);
+}
+
+static void forged_tell(struct forged *f, const char *name_target)
+{
+	lie = (struct lie){
+		.target = name_target, .kind = LIE_INVENT, .instead = buf_bytes(&f->user)};
+	more_lies[0] = (struct lie){
+		.target = f->target, .kind = LIE_INVENT, .instead = buf_bytes(&f->chain)};
+}
+
+static void forged_release(struct forged *f)
+{
+	buf_release(&f->user);
+	buf_release(&f->chain);
+}
+
+static int find(struct fixture *f, const char *name, struct contact *ret)
+{
+	f->err = (struct err){0};
+	return contact_load(f->first.profile, f->first.client, name, ret, &f->err);
+}
+
+static int find_rc(struct fixture *f, const char *name)
+{
+	struct contact c;
+	int rc = find(f, name, &c);
+
+	contact_release(&c);
+	return rc;
+}
+
+static void person_open(struct fixture *f, struct device *d, const char *name)
+{
+	device_open_as(f, d, name, name);
+	MUST(f, registration(f, d, old_password));
+}
+
+static char *identity_target(const struct profile *profile)
+{
+	char id[HEX_LEN(ID_BYTES) + 1];
+
+	hex_encode(bytes_of(profile->user_id, ID_BYTES), id);
+	return x_asprintf("/v1/users/%s", id);
+}
+
+/* Who was verified stays who she is: by her chain, and by her name. */
+static void test_contact(void **state)
+{
+	struct fixture *f = *state;
+	struct device bob = {0};
+	struct contact c;
+	struct forged other = {.user = BUF_INIT}, carol = {.user = BUF_INIT};
+	char mine[SAFETY_CHARS + 1], theirs[SAFETY_CHARS + 1];
+	_cleanup_(x_freep) char *target = NULL;
+
+	person_open(f, &bob, "bob");
+	target = identity_target(bob.profile);
+	forge(&other, f->first.profile, "bob", 0x55);
+	forge(&carol, f->first.profile, "carol", 0x66);
+	MUST(f, find(f, "bob", &c));
+	assert_false(c.pinned);
+	contact_number(f->first.profile, &c, mine);
+	MUST(f, contact_store(f->first.profile, f->first.client, &c, &f->err));
+	contact_release(&c);
+	MUST(f, contact_load(bob.profile, bob.client, "alice", &c, &f->err));
+	contact_number(bob.profile, &c, theirs);
+	contact_release(&c);
+	assert_string_equal(mine, theirs);
+	MUST(f, find(f, "bob", &c));
+	assert_true(contact_current(&c));
+	contact_release(&c);
+	/* Another id under that name. */
+	forged_tell(&other, "/v1/users/bob");
+	assert_int_equal(find_rc(f, "bob"), KLUIS_EPIN);
+	lie_end();
+	/* Somebody new is held against all who were verified, and is fine; not if one is denied. */
+	forged_tell(&carol, "/v1/users/carol");
+	assert_int_equal(find_rc(f, "carol"), 0);
+	more_lies[1] = (struct lie){.target = target, .kind = LIE_REFUSE, .rc = KLUIS_ENOTFOUND};
+	assert_int_equal(find_rc(f, "carol"), KLUIS_EVERIFY);
+	lie_end();
+	forged_tell(&other, "/v1/users/carol"); /* A chain of another name. */
+	assert_int_equal(find_rc(f, "carol"), KLUIS_EVERIFY);
+	lie_end();
+	/* Her chain goes on: to be compared anew, and from then on no part of it may be missing. */
+	MUST(f, account_policy(bob.profile, bob.client, IDENTITY_POLICY_NO_WEB, &f->err));
+	MUST(f, find(f, "bob", &c));
+	assert_true(c.pinned && !contact_current(&c));
+	MUST(f, contact_store(f->first.profile, f->first.client, &c, &f->err));
+	contact_release(&c);
+	buf_clear(&other.chain);
+	json_take_text(
+		json_pack("{s:[{s:i, s:o}], s:b}", "items", "seq", 1, "statement",
+			json_base64(wire_lp32(
+				&(struct wire){.left = buf_bytes(&bob.profile->person->chain)},
+				STATEMENT_BYTES_MAX)),
+			"done", 1),
+		&other.chain);
+	lie = (struct lie){
+		.target = target, .kind = LIE_REPLACE, .instead = buf_bytes(&other.chain)};
+	assert_int_equal(find_rc(f, "bob"), KLUIS_EPIN);
+	lie_end();
+	forged_release(&other);
+	forged_release(&carol);
+	device_close(&bob);
+}
+
+/* A cluster that shows vaults but neither keyring nor identity: nothing that it shows is believed,
+ * as nobody knows which devices and heads still count. */
+static void test_unrefreshed(void **state)
+{
+	static const char *const targets[] = {"/v1/keyring", "/v1/users/"};
+	static const int refusals[] = {KLUIS_ENOQUORUM, KLUIS_EBEHIND};
+	struct fixture *f = *state;
+	_cleanup_(x_freep) char *told = NULL;
+	size_t told_len;
+	FILE *notes = open_memstream(&told, &told_len);
+	struct invocation inv = {.out = {.data = stdout, .notes = notes}};
+	struct app k = {.inv = &inv, .profile = f->first.profile, .client = f->first.client};
+	struct vault *vault;
+
+	put_note(f, &f->first, "diary");
+	put_text(f, &f->first, "diary", "dear diary");
+	for (size_t i = 0; i < ARRAY_SIZE(targets); i++) {
+		lie = (struct lie){.target = targets[i], .kind = LIE_REFUSE, .rc = refusals[i]};
+		MUST(f, app_refresh(&k));
+		assert_int_equal(k.unrefreshed.code, refusals[i]);
+		assert_int_equal(app_open_vault(&k, "diary", &vault), refusals[i]);
+		assert_int_equal(app_fresh(&k), refusals[i]);
+		MUST(f, app_read_vault(&k, "diary", &vault));
+		assert_true(vault->offline);
+		vault_close(vault);
+		MUST(f, app_store_pins(&k));
+		lie_end();
+		MUST(f, app_refresh(&k));
+		assert_int_equal(k.unrefreshed.code, 0);
+		MUST(f, app_read_vault(&k, "diary", &vault));
+		assert_false(vault->offline);
+		vault_close(vault);
+	}
+	/* Pins that the cluster does not take are missed by the user. */
+	lie = (struct lie){.target = "/v1/keyring", .kind = LIE_REFUSE, .rc = KLUIS_ENOQUORUM};
+	(void)fflush(notes);
+	assert_null(strstr(told, "did not reach your keyring"));
+	MUST(f, app_store_pins(&k));
+	(void)fflush(notes);
+	assert_non_null(strstr(told, "did not reach your keyring"));
+	lie_end();
+	(void)fclose(notes);
+}
+
+int main(void)
+{
+#define HOSTILE_TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		HOSTILE_TEST(test_revoke_never_seen),
+		HOSTILE_TEST(test_revoke_denied),
+		HOSTILE_TEST(test_withheld),
+		HOSTILE_TEST(test_contact),
+		HOSTILE_TEST(test_unrefreshed),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
