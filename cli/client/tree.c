@@ -531,7 +531,6 @@ char *tree_path(const struct tree *tree, const struct tree_item *item)
 
 void tree_item_state(const struct tree_item *item, uint8_t ret_state[HASH_BYTES])
 {
-	_cleanup_(secret_buf_release) struct buf text = BUF_INIT;
 	_cleanup_(json_dropp) json_t *said = json_copy(item->body);
 	char *dumped;
 

@@ -255,6 +255,7 @@ void output_error(const struct output *o, const char *program, const struct err 
 	(void)fprintf(o->notes, "%s: %s\n", program, buf_str(&text));
 }
 
+KLUIS_PRINTF(3, 0)
 static void output_sentence(
 	const struct output *o, const char *before, const char *fmt, va_list args)
 {

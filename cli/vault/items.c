@@ -43,7 +43,7 @@ static int add_store(struct writing *w, unsigned type, const struct item_fields 
 		fields.value[ITEM_TITLE] = app_base_name(w->path);
 	}
 	for (size_t i = 0; i < ITEM_FIELDS; i++) {
-		if (fields.value[i] == NULL && item_type_has(type, i)) {
+		if (fields.value[i] == NULL && item_type_has(type, (enum item_field)i)) {
 			fields.value[i] = "";
 		}
 	}

@@ -220,7 +220,6 @@ static void test_delay(void **state)
 static void test_hotp(void **state)
 {
 	struct fixture *f = *state;
-	_cleanup_(buf_release) struct buf body = BUF_INIT;
 
 	log_in(f, "full", "");
 	/* A token with a seed of its own, at its seventh code. */

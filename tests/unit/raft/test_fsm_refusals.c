@@ -232,7 +232,7 @@ static void test_commit_entry_says_otherwise(void **state)
 static void test_commit_order(void **state)
 {
 	struct world *w = *state;
-	_cleanup_(buf_release) struct buf entries = BUF_INIT, head = BUF_INIT, command = BUF_INIT;
+	_cleanup_(buf_release) struct buf entries = BUF_INIT, command = BUF_INIT;
 
 	/* command_encode() would not make it: put together by hand. */
 	fixture_commit(&w->c, bytes_of(NULL, 0), 2, false, &command);
