@@ -146,7 +146,7 @@ class Wiped(unittest.TestCase):
         self.assertIn("node 3 was initialised anew", check["text"])
         self.check_alarm(told, "members")
         # The two alone are no majority, and know it: what the client shows is its own copy.
-        done = c.client("ls", "v:/", profile=self.profile, endpoint="ein")
+        done = c.client("--timeout=4", "ls", "v:/", profile=self.profile, endpoint="ein")
         self.assertIn("offline: vault", done.stderr)
         self.assertIsNone(c.leader())
         self.spawn("ams", "rtd")
@@ -170,7 +170,7 @@ class Wiped(unittest.TestCase):
         self.spawn("ams", "rtd", "utr")
         for site in ("ams", "rtd", "utr"):
             self.wait_not_met(site, "4, 5, 6")
-        done = c.ctl("ams", "service", "create", "early", "--token-file", str(c.top / "early.token"), check=False)
+        done = c.ctl("ams", "--timeout=4", "service", "create", "early", "--token-file", str(c.top / "early.token"), check=False)
         self.assertNotEqual(done.returncode, 0)
         self.assertIsNone(c.leader())
         self.kill("ams", "rtd", "utr")
