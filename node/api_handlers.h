@@ -9,6 +9,15 @@
 #include "storage/person_store.h"
 #include "storage/vault_store.h"
 
+struct challenge;
+struct challenge_table;
+/* The body {member: handshake, signature} of an answer to a challenge, which goes out of the table
+ * now: a challenge is worth one answer, right or wrong. KLUIS_ENOTFOUND, with no text: there is
+ * none (any more), and the caller says so in its own words. */
+KLUIS_MUST_CHECK int call_take_challenge(struct api_call *call, struct challenge_table *table,
+	const char *member, struct challenge *ret_challenge,
+	uint8_t ret_signature[SIGN_ECDSA_BYTES]);
+
 int health_live_parse(struct api_call *call);
 int health_ready_read(struct api_call *call);
 int limits_parse(struct api_call *call);

@@ -203,24 +203,27 @@ static int login_refused(struct api_call *call)
 	return call_fail(call, KLUIS_EUNAUTHENTICATED, "user, device or signature is wrong");
 }
 
-int login_finish_parse(struct api_call *call)
+int call_take_challenge(struct api_call *call, struct challenge_table *table, const char *member,
+	struct challenge *ret_challenge, uint8_t ret_signature[SIGN_ECDSA_BYTES])
 {
-	struct login *login = call_extra(call, sizeof *login);
 	uint8_t handshake[16];
 	struct json_in reader;
 	int rc;
 
 	json_in_begin(&reader, call_body(call), &call->e);
-	json_in_hex(&reader, "handshake", handshake, sizeof handshake);
-	json_in_binary_exact(&reader, "signature", login->signature, sizeof login->signature);
+	json_in_hex(&reader, member, handshake, sizeof handshake);
+	json_in_binary_exact(&reader, "signature", ret_signature, SIGN_ECDSA_BYTES);
 	rc = json_in_end(&reader);
-	if (rc != 0) {
-		return rc;
-	}
-	/* Gone from the table now: a challenge is worth one answer, right or wrong. */
-	rc = challenge_take(
-		call->api->challenges, handshake, api_now(call->api), &login->challenge);
-	return rc == 0 ? 0 : login_refused(call);
+	return rc != 0 ? rc : challenge_take(table, handshake, api_now(call->api), ret_challenge);
+}
+
+int login_finish_parse(struct api_call *call)
+{
+	struct login *login = call_extra(call, sizeof *login);
+	int rc = call_take_challenge(
+		call, call->api->challenges, "handshake", &login->challenge, login->signature);
+
+	return rc == KLUIS_ENOTFOUND ? login_refused(call) : rc;
 }
 
 int login_finish_read(struct api_call *call)

@@ -72,20 +72,10 @@ static int recovery_refused(struct api_call *call)
 int recovery_finish_parse(struct api_call *call)
 {
 	struct recovering *r = call_extra(call, sizeof *r);
-	uint8_t recovery[16];
-	struct json_in reader;
-	int rc;
+	int rc = call_take_challenge(
+		call, call->api->recoveries, "recovery", &r->challenge, r->signature);
 
-	json_in_begin(&reader, call_body(call), &call->e);
-	json_in_hex(&reader, "recovery", recovery, sizeof recovery);
-	json_in_binary_exact(&reader, "signature", r->signature, sizeof r->signature);
-	rc = json_in_end(&reader);
-	if (rc != 0) {
-		return rc;
-	}
-	/* Gone from the table now: a challenge is worth one answer, right or wrong. */
-	rc = challenge_take(call->api->recoveries, recovery, api_now(call->api), &r->challenge);
-	return rc == 0 ? 0 : recovery_refused(call);
+	return rc == KLUIS_ENOTFOUND ? recovery_refused(call) : rc;
 }
 
 /* A point like any other (the generator of P-256): what is tried for nobody. */

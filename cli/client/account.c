@@ -263,6 +263,17 @@ int account_login(struct profile *profile, struct client *client, struct bytes p
 	return account_login_by(profile, client, password, account_key, NULL, ret_login, e);
 }
 
+const char *account_code_method(const struct account_login *login)
+{
+	for (size_t i = 0; i < login->n_methods; i++) {
+		if (strcmp(login->methods[i], "totp") == 0 ||
+			strcmp(login->methods[i], "hotp") == 0) {
+			return login->methods[i];
+		}
+	}
+	return NULL;
+}
+
 int account_verify_code(struct client *client, const char *method, const char *code,
 	struct account_login *login, struct err *e)
 {
@@ -383,7 +394,8 @@ int account_unlock(
 	}
 	if (profile->enrolled && profile->device != NULL && !login->device) {
 		rc = account_device_session(profile, client, e);
-		login->device = rc == 0;
+		login->device = rc == 0 || rc == KLUIS_EMFA;
+		login->full = rc == 0;
 	}
 	return rc;
 }
@@ -433,6 +445,7 @@ int account_device_session(struct profile *profile, struct client *client, struc
 		     : api_login_finish(client, &challenge, buf_bytes(&signature), &session, e);
 	if (rc == 0) {
 		client_set_token(client, session.token);
+		rc = session.full ? 0 : err_set(e, KLUIS_EMFA, "a second factor is needed");
 	}
 	secret_clear(&session, sizeof session);
 	return rc == 0 ? 0 : err_wrap(e, rc, "sign in as this device");

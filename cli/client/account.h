@@ -75,13 +75,17 @@ void account_login_release(struct account_login *login);
 KLUIS_MUST_CHECK int account_login(struct profile *profile, struct client *client,
 	struct bytes password, struct bytes account_key, struct account_login *ret_login,
 	struct err *e);
+/* The first of its methods that is a code, "totp" or "hotp"; NULL: none is. */
+const char *account_code_method(const struct account_login *login);
 /* A code of a second factor: method "totp" or "hotp". KLUIS_EUNAUTHENTICATED: wrong;
  * KLUIS_ERATE: wait. Sets login->full. */
 KLUIS_MUST_CHECK int account_verify_code(struct client *client, const char *method,
 	const char *code, struct account_login *login, struct err *e);
 /* After a full login: fetches, verifies and opens keyring and identity chain, pins and stores them,
  * and unlocks the profile. A device that was enrolled but signed in without its key (the password
- * was changed on another one) gets its session here. KLUIS_EMFA: the login is not full yet. */
+ * was changed on another one) gets its session here. KLUIS_EMFA: the login is not full, yet or, by
+ * that session, any more: then a factor is to be proven for it (login->full), and all else is done.
+ */
 KLUIS_MUST_CHECK int account_unlock(
 	struct profile *profile, struct client *client, struct account_login *login, struct err *e);
 /* Without the cluster: opens what this profile last knew by the password. KLUIS_EVERIFY: another
@@ -146,10 +150,11 @@ KLUIS_MUST_CHECK int account_device_add(struct profile *profile, struct client *
  * approved yet. */
 KLUIS_MUST_CHECK int account_device_begin(
 	struct profile *profile, struct client *client, struct err *e);
-/* From an enrolled device, unlocked in this process or with an agent that signs. KLUIS_ENOTFOUND:
- * no such device waits. */
+/* From an enrolled device, unlocked in this process or with an agent that signs. kid: of the key
+ * that the user compared. KLUIS_ENOTFOUND: no such device waits. KLUIS_EVERIFY: it has another key.
+ */
 KLUIS_MUST_CHECK int account_device_approve(struct profile *profile, struct client *client,
-	const uint8_t device_id[ID_BYTES], struct err *e);
+	const uint8_t device_id[ID_BYTES], const uint8_t kid[KID_BYTES], struct err *e);
 /* A vault that a revocation cannot vouch for as the cluster has it. */
 struct account_unvouched {
 	const uint8_t *id;

@@ -240,7 +240,7 @@ static int approve_device(struct profile *profile, struct client *client,
 }
 
 int account_device_approve(struct profile *profile, struct client *client,
-	const uint8_t device_id[ID_BYTES], struct err *e)
+	const uint8_t device_id[ID_BYTES], const uint8_t kid[KID_BYTES], struct err *e)
 {
 	struct account_device *devices;
 	size_t n;
@@ -253,7 +253,11 @@ int account_device_approve(struct profile *profile, struct client *client,
 	for (size_t i = 0; i < n && rc == KLUIS_ENOTFOUND; i++) {
 		if (devices[i].state == ACCOUNT_DEVICE_PENDING &&
 			memcmp(devices[i].device_id, device_id, ID_BYTES) == 0) {
-			rc = approve_device(profile, client, &devices[i], e);
+			rc = memcmp(devices[i].kid, kid, KID_BYTES) == 0
+				     ? approve_device(profile, client, &devices[i], e)
+				     : err_set(e, KLUIS_EVERIFY,
+					       "the cluster shows another key of this device than "
+					       "was compared");
 		}
 	}
 	account_devices_free(devices, n);

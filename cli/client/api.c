@@ -312,6 +312,7 @@ int api_login_finish(struct client *client, const struct api_challenge *challeng
 	(void)snprintf(
 		ret_session->token, sizeof ret_session->token, "%s", r.failed == NULL ? token : "");
 	ret_session->expires_ms = json_reader_u64(&r, "expires");
+	ret_session->full = strcmp(json_reader_string_or(&r, "level", "full"), "full") == 0;
 	rc = json_reader_end(&r, "login", e);
 	json_decref(object);
 	return rc;

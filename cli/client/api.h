@@ -74,6 +74,7 @@ struct api_challenge {
 struct api_session {
 	char token[CLIENT_TOKEN_BYTES_MAX + 1]; /* The caller clears it. */
 	uint64_t expires_ms;
+	bool full; /* No second factor is still to be proven. */
 };
 KLUIS_MUST_CHECK int api_login_start(struct client *client, const uint8_t user_id[ID_BYTES],
 	const uint8_t device_id[ID_BYTES], struct api_challenge *ret_challenge, struct err *e);

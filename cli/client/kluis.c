@@ -9,6 +9,7 @@
 
 #include "base/file.h"
 #include "base/text.h"
+#include "cli/client/account.h"
 #include "cli/client/get.h"
 #include "cli/client/put.h"
 
@@ -64,20 +65,19 @@ int kluis_give(int rc, const struct err *e, struct kluis_failure *error)
 	return rc;
 }
 
-static int enrol_fetch(const struct kluis_enrolment *n, struct client **ret_client,
-	struct api_cluster *cluster, struct err *e)
+int kluis_fetch(const char *const *endpoints, size_t n_endpoints, struct bytes ca_pem,
+	struct client **ret_client, struct api_cluster *ret_cluster, struct err *e)
 {
-	struct client_config config = {.endpoints = n->endpoints,
-		.n_endpoints = n->n_endpoints,
-		.ca_pem = bytes_of(n->ca_pem, n->ca_pem_len)};
+	struct client_config config = {
+		.endpoints = endpoints, .n_endpoints = n_endpoints, .ca_pem = ca_pem};
 	int rc;
 
-	if (n->ca_pem_len == 0) {
+	if (ca_pem.len == 0) {
 		return err_set(e, KLUIS_EINVAL, "the provider CA is needed");
 	}
 	rc = client_new(&config, ret_client, e);
-	rc = rc != 0 ? rc : api_well_known(*ret_client, cluster, e);
-	return rc != 0 ? rc : api_cluster_pin_ca(cluster, config.ca_pem, e);
+	rc = rc != 0 ? rc : api_well_known(*ret_client, ret_cluster, e);
+	return rc != 0 ? rc : api_cluster_pin_ca(ret_cluster, config.ca_pem, e);
 }
 
 static int enrol_profile(const struct kluis_enrolment *n, const struct api_cluster *cluster,
@@ -110,7 +110,9 @@ int kluis_enrol(const struct kluis_enrolment *n, struct kluis_failure *error)
 	rc = identity_name_valid(bytes_str(n->account))
 		     ? 0
 		     : err_set(&e, KLUIS_EINVAL, "'%s' is no account name", n->account);
-	rc = rc != 0 ? rc : enrol_fetch(n, &client, &cluster, &e);
+	rc = rc != 0 ? rc
+		     : kluis_fetch(n->endpoints, n->n_endpoints, bytes_of(n->ca_pem, n->ca_pem_len),
+			       &client, &cluster, &e);
 	rc = rc != 0 ? rc : enrol_profile(n, &cluster, &profile, &e);
 	rc = rc != 0 ? rc : session_enrol(profile, client, n->token, &e);
 	profile_close(profile);
@@ -126,7 +128,7 @@ int kluis_open(const char *profile_dir, const char *first_endpoint, uint64_t giv
 	struct err e = {0};
 	int rc = profile_open(profile_dir, &k->profile, &e);
 
-	if (rc == 0 && !k->profile->enrolled) {
+	if (rc == 0 && k->profile->person == NULL && !k->profile->enrolled) {
 		rc = err_set(&e, KLUIS_EUNAUTHENTICATED, "the enrolment was not finished");
 	}
 	rc = rc != 0 ? rc : session_client(k->profile, first_endpoint, give_up_ms, &k->client, &e);
@@ -140,12 +142,33 @@ int kluis_open(const char *profile_dir, const char *first_endpoint, uint64_t giv
 
 void kluis_close(struct kluis *k)
 {
+	struct err ignored = {0};
+
 	if (k != NULL) {
+		if (k->unsettled && !k->offline && k->profile->person->ring != NULL &&
+			vault_person_store_pins(k->profile, k->client, &ignored) != 0) {
+			ignored.code = 0; /* The pins are in the profile: the next run does it. */
+		}
 		kluis_forget_search(k);
 		client_free(k->client);
 		profile_close(k->profile);
+		agent_free(k->agent);
 		free(k);
 	}
+}
+
+int kluis_refresh(struct kluis *k, struct err *e)
+{
+	struct profile *profile = k->profile;
+
+	if (profile->person == NULL) {
+		return 0;
+	}
+	if (profile->person->ring == NULL) {
+		return err_set(e, KLUIS_EUNAUTHENTICATED, "the profile of '%s' is locked",
+			profile->account);
+	}
+	return k->offline ? 0 : account_refresh(profile, k->client, e);
 }
 
 int kluis_vault_create(
@@ -153,8 +176,9 @@ int kluis_vault_create(
 {
 	uint8_t id[ID_BYTES];
 	struct err e = {0};
-	int rc = vault_finish_creating(k->profile, k->client, &e);
+	int rc = kluis_refresh(k, &e);
 
+	rc = rc != 0 ? rc : vault_finish_creating(k->profile, k->client, &e);
 	rc = rc != 0 ? rc : vault_create(k->profile, k->client, name, id, &e);
 	if (rc == 0) {
 		hex_encode(bytes_of(id, ID_BYTES), ret_id);
@@ -165,8 +189,9 @@ int kluis_vault_create(
 int kluis_open_vault(struct kluis *k, const char *name, struct vault **ret_vault, struct err *e)
 {
 	struct vault *vault;
-	int rc = k->offline ? 0 : vault_finish_creating(k->profile, k->client, e);
+	int rc = kluis_refresh(k, e);
 
+	rc = rc != 0 || k->offline ? rc : vault_finish_creating(k->profile, k->client, e);
 	rc = rc != 0 ? rc : vault_open(k->profile, k->client, name, &vault, e);
 	if (rc != 0) {
 		return rc;
@@ -176,6 +201,7 @@ int kluis_open_vault(struct kluis *k, const char *name, struct vault **ret_vault
 		vault_close(vault);
 		return rc;
 	}
+	k->unsettled = k->profile->person != NULL && k->profile->enrolled;
 	*ret_vault = vault;
 	return 0;
 }

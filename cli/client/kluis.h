@@ -7,6 +7,7 @@
  * it is kept. Threads: one handle, one thread at a time; several handles on different profiles are
  * independent. A callback runs on the caller's thread and does not call with the same handle. A
  * profile is locked while it is open, also against other processes.
+ * Accounts of persons, whose keys are under a password: kluis_account.h.
  *
  * Errors: functions return 0, or a negative KLUIS_ code and the reason in *error (which may be
  * NULL). Out-parameters are untouched then. Codes keep their numbers for ever; one a program does
@@ -86,7 +87,8 @@ KLUIS_API int kluis_enrol(const struct kluis_enrolment *enrolment, struct kluis_
 
 struct kluis;
 
-/* Opens and locks a profile; talks to nobody yet. first_endpoint: which site to ask first, NULL for
+/* Opens and locks a profile; talks to nobody yet. A person's (kluis_account.h) has to be unlocked
+ * next: kluis_login(). first_endpoint: which site to ask first, NULL for
  * any. give_up_ms: how long an unreachable cluster is tried, 0 for 20 s. */
 KLUIS_API int kluis_open(const char *profile_dir, const char *first_endpoint, uint64_t give_up_ms,
 	struct kluis **ret_kluis, struct kluis_failure *error);

@@ -2,7 +2,8 @@
 #ifndef KLUIS_CLI_CLIENT_KLUIS_IMPL_H
 #define KLUIS_CLI_CLIENT_KLUIS_IMPL_H
 
-#include "cli/client/kluis.h"
+#include "cli/client/agent.h"
+#include "cli/client/kluis_account.h"
 #include "cli/client/session.h"
 #include "cli/client/change.h"
 
@@ -19,7 +20,22 @@ struct kluis {
 	bool offline;
 	uint64_t synced_ms;		 /* Of the last offline read. */
 	struct kluis_found_in *found_in; /* Of the last search; NULL: none. */
+	/* Of a person: */
+	struct agent *agent; /* Has unlocked the profile; NULL: a password did, or nobody. */
+	kluis_ask_fn *ask;
+	kluis_show_fn *show;
+	void *ask_arg;
+	struct secret recovering; /* The code, during kluis_recover(). */
+	bool unsettled;		  /* Vaults were looked at since pins were put into the keyring. */
 };
+
+/* At the begin of a call that needs keys: what other devices did meanwhile. Nothing of a service
+ * account. */
+KLUIS_MUST_CHECK int kluis_refresh(struct kluis *k, struct err *e);
+/* What the given CA alone vouches for: the cluster's parameters, to be pinned. */
+KLUIS_MUST_CHECK int kluis_fetch(const char *const *endpoints, size_t n_endpoints,
+	struct bytes ca_pem, struct client **ret_client, struct api_cluster *ret_cluster,
+	struct err *e);
 
 /* Finishes what an earlier run left, opens, syncs; or, offline, takes what the cache has. */
 KLUIS_MUST_CHECK int kluis_open_vault(

@@ -134,7 +134,9 @@ int person_load(struct profile *profile, struct err *e)
 	}
 	rc = profile_read(profile, "identity", PROFILE_IDENTITY, PERSON_CHAIN_BYTES_MAX, &chain, e);
 	if (rc == KLUIS_ENOTFOUND) { /* It never came so far. */
-		*e = (struct err){0};
+		if (e != NULL) {
+			*e = (struct err){0};
+		}
 		return 0;
 	}
 	rc = rc != 0 ? rc : person_parse_chain(profile, buf_bytes(&chain), e);

@@ -1,9 +1,7 @@
 /* kluis account show|sheet|sessions|log|export|policy|delete */
 #include <string.h>
 
-#include "base/clock.h"
 #include "base/file.h"
-#include "base/wire.h"
 #include "cli/client/agent.h"
 #include "cli/client/json_reader.h"
 #include "cli/ui/prompt.h"
@@ -143,7 +141,6 @@ static int account_policy_body(struct app *k)
 {
 	struct invocation *inv = k->inv;
 	struct profile *profile = k->profile;
-	_cleanup_(buf_release) struct buf body = BUF_INIT, statement = BUF_INIT;
 	uint32_t flags = profile->identity.policy;
 	int rc = policy_flag(inv, "no-web-login", IDENTITY_POLICY_NO_WEB, &flags);
 
@@ -152,17 +149,7 @@ static int account_policy_body(struct app *k)
 		return 0;
 	}
 	rc = rc != 0 ? rc : person_ready(profile, &inv->err);
-	if (rc != 0) {
-		return rc;
-	}
-	buf_put_u32(&body, flags);
-	rc = identity_make(&profile->identity, IDENTITY_POLICY, buf_bytes(&body), profile->signing,
-		clock_wall_ms(&clock_system), &statement, &inv->err);
-	rc = rc != 0 ? rc
-		     : api_json(k->client, "PATCH", "/v1/account",
-			       json_pack("{s:o}", "statement", json_base64(buf_bytes(&statement))),
-			       CLIENT_AUTH, NULL, &inv->err);
-	return rc != 0 ? rc : account_refresh(profile, k->client, &inv->err);
+	return rc != 0 ? rc : account_policy(profile, k->client, flags, &inv->err);
 }
 
 int app_account_policy(struct invocation *inv)

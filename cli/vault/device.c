@@ -101,7 +101,8 @@ static int device_approve_body(struct app *k)
 		    "this key.")) {
 		return inv->err.code;
 	}
-	return account_device_approve(k->profile, k->client, device.device_id, &inv->err);
+	return account_device_approve(
+		k->profile, k->client, device.device_id, device.kid, &inv->err);
 }
 
 int app_device_approve(struct invocation *inv)

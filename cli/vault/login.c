@@ -141,6 +141,17 @@ static int device_wait(struct signin *s, uint64_t wait_ms)
 	return rc;
 }
 
+/* The session of a device has to be proven by a second factor, too, where there is one. */
+static int login_prove(struct signin *s, int rc)
+{
+	if (rc != KLUIS_EMFA || s->login.n_methods == 0) {
+		return rc;
+	}
+	s->inv->err = (struct err){0};
+	s->login.full = false;
+	return signin_factor(s);
+}
+
 /* *ret_state: what this device is to the account now. */
 static int login_device(struct signin *s, const char **ret_state)
 {
@@ -158,12 +169,13 @@ static int login_device(struct signin *s, const char **ret_state)
 	rc = account_device_add(s->profile, s->client, name, &state, &inv->err);
 	if (rc == KLUIS_EEXIST && s->profile->enrolled) { /* Approved meanwhile. */
 		inv->err = (struct err){0};
-		return account_device_begin(s->profile, s->client, &inv->err);
+		rc = account_device_begin(s->profile, s->client, &inv->err);
+		return login_prove(s, rc);
 	}
 	if (rc != 0 || state == ACCOUNT_DEVICE_ACTIVE) {
-		return rc;
+		return login_prove(s, rc);
 	}
-	rc = device_wait(s, wait_s * 1000);
+	rc = login_prove(s, device_wait(s, wait_s * 1000));
 	if (rc == KLUIS_EAGAIN) { /* It can read; and it is asked for. */
 		inv->err = (struct err){0};
 		*ret_state = "pending";
@@ -177,7 +189,8 @@ static int login_unlock(struct signin *s)
 	int rc = signin_password(s);
 
 	rc = rc != 0 ? rc : signin_factor(s);
-	return rc != 0 ? rc : account_unlock(s->profile, s->client, &s->login, &s->inv->err);
+	rc = rc != 0 ? rc : account_unlock(s->profile, s->client, &s->login, &s->inv->err);
+	return s->login.device ? login_prove(s, rc) : rc;
 }
 
 int app_login(struct invocation *inv)

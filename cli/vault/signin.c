@@ -150,18 +150,6 @@ int signin_password(struct signin *s)
 	return signin_refused(s, rc);
 }
 
-/* The first method that is a code; NULL: none of them. */
-static const char *factor_method(const struct account_login *login)
-{
-	for (size_t i = 0; i < login->n_methods; i++) {
-		if (strcmp(login->methods[i], "totp") == 0 ||
-			strcmp(login->methods[i], "hotp") == 0) {
-			return login->methods[i];
-		}
-	}
-	return NULL;
-}
-
 static int factor_once(struct signin *s, const char *method)
 {
 	_cleanup_(prompt_secret_release) struct buf code = BUF_INIT;
@@ -175,7 +163,7 @@ static int factor_once(struct signin *s, const char *method)
 int signin_factor(struct signin *s)
 {
 	struct invocation *inv = s->inv;
-	const char *method = factor_method(&s->login);
+	const char *method = account_code_method(&s->login);
 	bool given = invocation_value(inv, "code-file") != NULL ||
 		     invocation_value(inv, "code-fd") != NULL;
 	int rc = 0;

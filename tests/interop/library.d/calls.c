@@ -7,22 +7,7 @@
 
 #include <kluis_api.h>
 
-static struct kluis_failure failure;
-
-#define MUST(call)                                                                      \
-	do {                                                                            \
-		if ((call) != 0) {                                                      \
-			fprintf(stderr, "%d: %s: %s\n", __LINE__, #call, failure.text); \
-			exit(1);                                                        \
-		}                                                                       \
-	} while (0)
-#define CHECK(what)                                                           \
-	do {                                                                  \
-		if (!(what)) {                                                \
-			fprintf(stderr, "%d: not so: %s\n", __LINE__, #what); \
-			exit(1);                                              \
-		}                                                             \
-	} while (0)
+#include "tests/interop/library.d/check.h"
 
 struct seen {
 	struct kluis_vault vault;

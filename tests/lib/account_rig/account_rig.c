@@ -312,8 +312,9 @@ void add_second(struct fixture *f)
 	}
 	assert_int_equal(pending, 1);
 	account_devices_free(devices, n);
-	MUST(f, account_device_approve(
-			f->first.profile, f->first.client, f->second.profile->device_id, &f->err));
+	MUST(f, account_device_approve(f->first.profile, f->first.client,
+			f->second.profile->device_id,
+			key_pub_kid(key_public(f->second.profile->device)), &f->err));
 	MUST(f, account_device_begin(f->second.profile, f->second.client, &f->err));
 	assert_int_equal(person_ready(f->second.profile, &f->err), 0);
 }

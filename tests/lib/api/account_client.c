@@ -282,3 +282,22 @@ struct answer account_client_recover(struct account_client *c, struct http_clien
 	answer_release(&start);
 	return finish;
 }
+
+void account_client_begin(struct account_client *alice, struct api_node *node,
+	struct http_client *http, bool registered)
+{
+	api_node_run(node);
+	account_client_init(alice, node, "alice");
+	api_node_connect(node, "http/1.1", http);
+	if (registered) {
+		account_client_register(alice, http);
+	}
+}
+
+void account_client_end(
+	struct account_client *alice, struct api_node *node, struct http_client *http)
+{
+	http_client_release(http);
+	account_client_release(alice);
+	api_node_stop(node);
+}

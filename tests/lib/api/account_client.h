@@ -34,6 +34,12 @@ void account_client_credentials(const struct account_client *c, struct buf *to);
 /* The next keyring under another password, slots and code; members of POST /v1/password appended.
  */
 void account_client_change(struct account_client *c, struct buf *to);
+/* How tests of the API begin, after api_node_prepare(): runs the node, makes alice, connects, and
+ * registers her unless a test does. The end takes all three down. */
+void account_client_begin(struct account_client *alice, struct api_node *node,
+	struct http_client *http, bool registered);
+void account_client_end(
+	struct account_client *alice, struct api_node *node, struct http_client *http);
 /* Registers; fails the test on anything but 202. */
 void account_client_register(struct account_client *c, struct http_client *http);
 /* Sends login/start; the answer is the caller's. *ret_srp: the client's half. */

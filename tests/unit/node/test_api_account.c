@@ -31,9 +31,7 @@ static int setup(void **state)
 
 	api_node_prepare(&f->node);
 	f->node.config.registration = REGISTRATION_INVITE;
-	api_node_run(&f->node);
-	account_client_init(&f->alice, &f->node, "alice");
-	api_node_connect(&f->node, "http/1.1", &f->http);
+	account_client_begin(&f->alice, &f->node, &f->http, false);
 	api_node_admin(&f->node, &f->admin);
 	identity_init(&f->identity);
 	append(f, buf_bytes(&f->alice.person.genesis));
@@ -47,10 +45,8 @@ static int teardown(void **state)
 	struct fixture *f = *state;
 
 	identity_release(&f->identity);
-	http_client_release(&f->http);
 	http_client_release(&f->admin);
-	account_client_release(&f->alice);
-	api_node_stop(&f->node);
+	account_client_end(&f->alice, &f->node, &f->http);
 	free(f);
 	return 0;
 }

@@ -49,10 +49,7 @@ static int setup(void **state)
 	f->node.config.fido = &site;
 	f->node.machine.now_ms = STEP_NOW * OTP_PERIOD_S * 1000;
 	load_places(f);
-	api_node_run(&f->node);
-	account_client_init(&f->alice, &f->node, "alice");
-	api_node_connect(&f->node, "http/1.1", &f->http);
-	account_client_register(&f->alice, &f->http);
+	account_client_begin(&f->alice, &f->node, &f->http, true);
 	authenticator_init(&f->key, rp_id, origin);
 	*state = f;
 	return 0;
@@ -63,9 +60,7 @@ static int teardown(void **state)
 	struct fixture *f = *state;
 
 	authenticator_release(&f->key);
-	http_client_release(&f->http);
-	account_client_release(&f->alice);
-	api_node_stop(&f->node);
+	account_client_end(&f->alice, &f->node, &f->http);
 	location_free(f->location);
 	buf_release(&f->secret);
 	free(f);
