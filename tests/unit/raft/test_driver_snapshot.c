@@ -64,6 +64,33 @@ static void test_members_follow_what_is_applied(void **state)
 	rig_free(rig);
 }
 
+/* What was installed says itself whose members its data knows. */
+static void test_members_of_an_install(void **state)
+{
+	static const struct rig_disk disk = {.voters = 5, .term = 5, .last = 10, .applied = 1};
+	struct driver_rig *rig = rig_new(&disk, DRIVER_GUARD_MAX, 0);
+	struct message_snapshot offer = {.index = 100,
+		.index_term = 5,
+		.configuration_index = 50,
+		.configuration = rig->configuration,
+		.manifest = bytes_str("files")};
+	struct message message = {.type = MESSAGE_SNAPSHOT, .term = 5, .snapshot = &offer};
+	struct driver_snapshot snapshot;
+
+	(void)state;
+	configuration_find(&offer.configuration, 5)->role = MEMBER_STANDBY;
+	assert_int_equal(rig_receive(rig, 2, &message), 0);
+	driver_fetched(rig->driver, 0);
+	assert_int_equal(driver_snapshot_at(rig->driver, 1, &snapshot), KLUIS_EAGAIN);
+	rig_persist(rig);
+	driver_installed(rig->driver, 0);
+	assert_int_equal(driver_snapshot_at(rig->driver, 100, &snapshot), 0);
+	assert_int_equal(snapshot.term, 5);
+	assert_int_equal(snapshot.configuration_index, 50);
+	assert_true(configuration_equal(&snapshot.configuration, &offer.configuration));
+	rig_free(rig);
+}
+
 /* A voter that is behind the leader's log may be the one that is missing for a majority. After a
  * restart of all, the leader's data stands before the second configuration of its log, which the
  * core takes for committed: that data must go to the voter, or nothing is ever committed again
@@ -104,6 +131,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_members_are_as_old_as_the_data),
 		cmocka_unit_test(test_members_follow_what_is_applied),
+		cmocka_unit_test(test_members_of_an_install),
 		cmocka_unit_test(test_a_snapshot_from_before_the_known_configuration),
 	};
 
