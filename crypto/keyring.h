@@ -152,11 +152,19 @@ void keyring_set_field(struct keyring *keyring, unsigned type, struct bytes valu
 /* NULL when there is none. Valid until the next change. */
 const struct keyring_entry *keyring_entry(const struct keyring *keyring, unsigned type,
 	const uint8_t object_id[ID_BYTES], uint32_t epoch);
-/* Adds an entry. A pin of this object is replaced; a key of this object and epoch is not: the same
- * key again is fine, another is KLUIS_ECONFLICT. value has the type's length (asserted). */
+/* Adds an entry. A pin of this object is replaced by one of a higher number alone: a lower one
+ * changes nothing, and another hash under the same number, or another genesis, is KLUIS_EPIN. A key
+ * of this object and epoch is not replaced: the same key again is fine, another is KLUIS_ECONFLICT.
+ * value has the type's length (asserted). */
 KLUIS_MUST_CHECK int keyring_put_entry(struct keyring *keyring, unsigned type,
 	const uint8_t object_id[ID_BYTES], uint32_t epoch, struct bytes value,
 	struct random *random, struct err *e);
+/* KLUIS_EPIN unless `now` has what `old` has: each key, and each pin or a later one of it. */
+KLUIS_MUST_CHECK int keyring_keeps(
+	const struct keyring *old, const struct keyring *now, struct err *e);
+/* The same of one entry; both values have the type's length. And the error of one that is lost. */
+bool keyring_value_kept(unsigned type, struct bytes was, struct bytes is);
+int keyring_lost(unsigned type, struct err *e);
 /* Drops all entries of an object; how many there were. */
 size_t keyring_drop_entries(struct keyring *keyring, const uint8_t object_id[ID_BYTES]);
 

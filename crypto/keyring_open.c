@@ -1,5 +1,6 @@
 /* The open keyring: core, entries, the next revision. */
 #include <assert.h>
+#include <inttypes.h>
 #include <string.h>
 
 #include "crypto/keyring_impl.h"
@@ -386,27 +387,105 @@ const struct keyring_entry *keyring_entry(const struct keyring *keyring, unsigne
 	return entry_find(keyring, type, object_id, epoch);
 }
 
+/* Whose pin it is (genesis, of a contact), which statement or head it names, and by what hash. */
+struct pin_parts {
+	struct bytes whose, hash;
+	uint64_t seq;
+};
+
+static struct pin_parts pin_parts(unsigned type, struct bytes value)
+{
+	if (type == KEYRING_VAULT_PIN) {
+		return (struct pin_parts){
+			.hash = bytes_of(value.data + 8, HASH_BYTES), .seq = load_u64(value.data)};
+	}
+	return (struct pin_parts){.whose = bytes_of(value.data, HASH_BYTES),
+		.hash = bytes_of(value.data + HASH_BYTES, HASH_BYTES),
+		.seq = load_u64(value.data + 2 * HASH_BYTES)};
+}
+
+/* Pins move forward: who was overtaken by another device changes nothing. */
+static int pin_move(struct keyring_entry *entry, struct bytes value, struct err *e)
+{
+	struct pin_parts held = pin_parts(entry->type, secret_bytes(&entry->value));
+	struct pin_parts fresh = pin_parts(entry->type, value);
+
+	if (!bytes_equal(held.whose, fresh.whose) ||
+		(held.seq == fresh.seq && !bytes_equal(held.hash, fresh.hash))) {
+		return err_set(e, KLUIS_EPIN,
+			"the keyring has another pin of that object (number %" PRIu64
+			"): another device of yours was shown something else (fork)",
+			held.seq);
+	}
+	if (held.seq < fresh.seq) {
+		secret_set(&entry->value, value);
+	}
+	return 0;
+}
+
+static int entry_again(struct keyring_entry *entry, struct bytes value, struct err *e)
+{
+	if (entry_is_pin(entry->type)) {
+		return pin_move(entry, value, e);
+	}
+	return secret_equal(secret_bytes(&entry->value), value)
+		       ? 0
+		       : err_set(e, KLUIS_ECONFLICT, "the keyring holds another key of that epoch");
+}
+
 int keyring_put_entry(struct keyring *keyring, unsigned type, const uint8_t object_id[ID_BYTES],
 	uint32_t epoch, struct bytes value, struct random *random, struct err *e)
 {
 	struct keyring_entry *entry = entry_find(keyring, type, object_id, epoch);
 
 	assert(entry_length_valid(type, value.len) && value.len <= KEYRING_VALUE_BYTES_MAX);
-	if (entry != NULL && !entry_is_pin(type)) {
-		return secret_equal(secret_bytes(&entry->value), value)
-			       ? 0
-			       : err_set(e, KLUIS_ECONFLICT,
-					 "the keyring holds another key of that epoch");
+	if (entry != NULL) {
+		return entry_again(entry, value, e);
 	}
-	if (entry == NULL) {
-		keyring->entries = x_realloc(
-			keyring->entries, (keyring->n_entries + 1) * sizeof *keyring->entries);
-		entry = &keyring->entries[keyring->n_entries++];
-		*entry = (struct keyring_entry){.type = (uint16_t)type, .epoch = epoch};
-		random_fill(random, entry->entry_id, ID_BYTES);
-		memcpy(entry->object_id, object_id, ID_BYTES);
-	}
+	keyring->entries =
+		x_realloc(keyring->entries, (keyring->n_entries + 1) * sizeof *keyring->entries);
+	entry = &keyring->entries[keyring->n_entries++];
+	*entry = (struct keyring_entry){.type = (uint16_t)type, .epoch = epoch};
+	random_fill(random, entry->entry_id, ID_BYTES);
+	memcpy(entry->object_id, object_id, ID_BYTES);
 	secret_set(&entry->value, value);
+	return 0;
+}
+
+bool keyring_value_kept(unsigned type, struct bytes was, struct bytes is)
+{
+	struct pin_parts old, now;
+
+	if (!entry_is_pin(type)) {
+		return secret_equal(was, is);
+	}
+	old = pin_parts(type, was);
+	now = pin_parts(type, is);
+	return bytes_equal(old.whose, now.whose) &&
+	       (old.seq < now.seq || (old.seq == now.seq && bytes_equal(old.hash, now.hash)));
+}
+
+int keyring_lost(unsigned type, struct err *e)
+{
+	return err_set(e, KLUIS_EPIN,
+		"the cluster shows a keyring that lacks %s which this profile has seen in it: "
+		"another history of it (fork)",
+		entry_is_pin(type) ? "a pin" : "a key");
+}
+
+int keyring_keeps(const struct keyring *old, const struct keyring *now, struct err *e)
+{
+	for (size_t i = 0; i < old->n_entries; i++) {
+		const struct keyring_entry *was = &old->entries[i];
+		const struct keyring_entry *is =
+			keyring_entry(now, was->type, was->object_id, was->epoch);
+
+		if (was->type != KEYRING_CHAT_EPOCH &&
+			(is == NULL || !keyring_value_kept(was->type, secret_bytes(&was->value),
+					       secret_bytes(&is->value)))) {
+			return keyring_lost(was->type, e);
+		}
+	}
 	return 0;
 }
 

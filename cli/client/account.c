@@ -11,7 +11,10 @@
 #include "cli/client/json_reader.h"
 #include "crypto/proof.h"
 
-enum { ACCOUNT_PUT_TRIES = 8 };
+enum {
+	ACCOUNT_PUT_TRIES = 8,
+	ACCOUNT_BETWEEN_MAX = 6, /* Of the ten that are kept: others may be put meanwhile. */
+};
 
 void account_login_release(struct account_login *login)
 {
@@ -324,6 +327,61 @@ int account_fetch_chain(struct profile *profile, struct client *client, struct e
 			    : err_set(e, KLUIS_EPROTO, "identity: malformed");
 }
 
+static int keyring_version(struct profile *profile, struct client *client, uint64_t revision,
+	uint8_t hash[HASH_BYTES], struct err *e)
+{
+	_cleanup_(buf_release) struct buf object = BUF_INIT;
+	struct keyring_view view;
+	int rc = api_keyring_version(client, revision, &object, e);
+
+	if (rc == KLUIS_ENOTFOUND || rc == KLUIS_EGONE) {
+		return err_set(e, KLUIS_EVERIFY,
+			"the cluster withholds revision %" PRIu64 " of the keyring", revision);
+	}
+	if (rc != 0) {
+		return rc;
+	}
+	if (keyring_parse(buf_bytes(&object), &view, NULL) != 0) {
+		return err_set(e, KLUIS_EVERIFY, "the cluster sent no keyring");
+	}
+	if (keyring_follows(&view, profile->user_id, revision - 1, hash, NULL) != 0) {
+		return err_set(e, KLUIS_EPIN,
+			"the cluster shows another keyring than this profile has seen (fork at "
+			"revision %" PRIu64 ")",
+			revision - 1);
+	}
+	memcpy(hash, view.hash, HASH_BYTES);
+	return 0;
+}
+
+/* What lies between the keyring that is known and this one, as long as the cluster keeps it: each
+ * the next of the one before. Of what is older, what it holds has to do (person_take_object()). */
+static int keyring_between(struct profile *profile, struct client *client,
+	const struct keyring_view *newest, struct err *e)
+{
+	struct keyring_view known;
+	uint8_t hash[HASH_BYTES];
+	int rc = 0;
+
+	if (profile->person->keyring.len == 0 || person_is_restored(profile) ||
+		keyring_parse(buf_bytes(&profile->person->keyring), &known, NULL) != 0 ||
+		newest->revision <= known.revision + 1 ||
+		newest->revision > known.revision + 1 + ACCOUNT_BETWEEN_MAX) {
+		return 0; /* person_check_object() has seen it. */
+	}
+	memcpy(hash, known.hash, HASH_BYTES);
+	for (uint64_t n = known.revision + 1; rc == 0 && n < newest->revision; n++) {
+		rc = keyring_version(profile, client, n, hash, e);
+	}
+	if (rc == 0 && memcmp(newest->prev_hash, hash, HASH_BYTES) != 0) {
+		rc = err_set(e, KLUIS_EPIN,
+			"the cluster shows another keyring than this profile has seen (fork at "
+			"revision %" PRIu64 ")",
+			newest->revision - 1);
+	}
+	return rc;
+}
+
 /* KRK by the password: the slot that unlock names must be the keyring's own. */
 static int unlock_krk(const struct profile *profile, struct client *client,
 	const struct account_login *login, const struct keyring_view *view, struct secret *ret_krk,
@@ -358,6 +416,17 @@ static int unlock_pins(const struct keyring *keyring, const uint8_t block[KDF_BY
 	return rc != 0 ? rc : kdf_check_pin(&kdf, keyring->min_n_l, keyring->min_n_k, e);
 }
 
+/* A new device has seen no chain: what the others have seen stands in the keyring. */
+static int unlock_chain(const struct profile *profile, const struct keyring *keyring, struct err *e)
+{
+	const struct keyring_entry *pin =
+		keyring_entry(keyring, KEYRING_CONTACT_PIN, profile->user_id, 0);
+
+	return pin == NULL || person_is_restored(profile)
+		       ? 0
+		       : person_check_chain(profile, secret_bytes(&pin->value), e);
+}
+
 static int unlock_open(struct profile *profile, struct client *client,
 	const struct account_login *login, struct err *e)
 {
@@ -370,7 +439,9 @@ static int unlock_open(struct profile *profile, struct client *client,
 	rc = rc != 0 ? rc : unlock_krk(profile, client, login, &view, &krk, e);
 	rc = rc != 0 ? rc : keyring_open(&view, profile->user_id, secret_bytes(&krk), &keyring, e);
 	rc = rc != 0 ? rc : unlock_pins(&keyring, login->kdf, e);
+	rc = rc != 0 ? rc : keyring_between(profile, client, &view, e);
 	rc = rc != 0 ? rc : account_fetch_chain(profile, client, e);
+	rc = rc != 0 ? rc : unlock_chain(profile, &keyring, e);
 	if (rc != 0) {
 		return rc;
 	}
@@ -460,8 +531,10 @@ static int refresh_keyring(struct profile *profile, struct client *client, struc
 	if (rc != 0 || bytes_equal(buf_bytes(&object), buf_bytes(&profile->person->keyring))) {
 		return rc;
 	}
-	rc = person_take_object(profile, buf_bytes(&object), e);
-	return rc == 0 ? 0
+	rc = keyring_between(profile, client, &view, e);
+	rc = rc != 0 ? rc : person_take_object(profile, buf_bytes(&object), e);
+	return rc != KLUIS_EVERIFY
+		       ? rc
 		       : err_wrap(e, rc,
 				 "the keyring is under another key (a changed password?): sign in");
 }
@@ -469,13 +542,16 @@ static int refresh_keyring(struct profile *profile, struct client *client, struc
 int account_refresh(struct profile *profile, struct client *client, struct err *e)
 {
 	uint64_t seq = profile->identity.seq;
-	int rc = account_fetch_chain(profile, client, e);
+	int rc;
 
 	assert(profile->person->ring != NULL);
+	/* In this order: a pin of the chain is put after what it names was there. */
+	rc = refresh_keyring(profile, client, e);
+	rc = rc != 0 ? rc : account_fetch_chain(profile, client, e);
 	if (rc == 0 && profile->identity.seq != seq) {
 		rc = person_save(profile, e);
 	}
-	return rc != 0 ? rc : refresh_keyring(profile, client, e);
+	return rc != 0 ? rc : person_settle(profile, e);
 }
 
 int account_logout(struct profile *profile, struct client *client, struct err *e)

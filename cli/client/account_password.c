@@ -556,8 +556,9 @@ static int recover_open(struct profile *profile, struct client *client, struct b
 		return err_set(e, KLUIS_EVERIFY, "the keyring has no slot of a recovery code");
 	}
 	rc = keyring_slot_open(encoded, profile->user_id, secret_bytes(&recovery.kek), &krk, e);
-	return rc != 0 ? rc
-		       : keyring_open(&view, profile->user_id, secret_bytes(&krk), ret_keyring, e);
+	rc = rc != 0 ? rc
+		     : keyring_open(&view, profile->user_id, secret_bytes(&krk), ret_keyring, e);
+	return rc != 0 ? rc : person_check_keyring(profile, ret_keyring, e);
 }
 
 int account_recover_finish(struct profile *profile, struct client *client, struct bytes code,

@@ -1,6 +1,7 @@
 #include "cli/client/api_account.h"
 
 #include <assert.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -260,6 +261,25 @@ int api_keyring(struct client *client, struct buf *ret_object,
 	ret_etag[etag.len] = 0;
 	buf_append_bytes(ret_object, buf_bytes(&answer.body));
 	return 0;
+}
+
+int api_keyring_version(
+	struct client *client, uint64_t revision, struct buf *ret_object, struct err *e)
+{
+	_cleanup_(http_answer_release) struct http_answer answer = {0};
+	char target[ACCOUNT_TARGET_MAX];
+	struct client_request request = {.method = "GET",
+		.target = target,
+		.flags = CLIENT_AUTH | CLIENT_READ,
+		.answer_max = KEYRING_BYTES_MAX};
+	int rc;
+
+	(void)snprintf(target, sizeof target, "/v1/keyring/versions/%" PRIu64, revision);
+	rc = client_call(client, &request, &answer, e);
+	if (rc == 0) {
+		buf_append_bytes(ret_object, buf_bytes(&answer.body));
+	}
+	return rc;
 }
 
 int api_keyring_put(struct client *client, struct bytes object, const char *etag, struct err *e)

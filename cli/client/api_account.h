@@ -80,6 +80,9 @@ KLUIS_MUST_CHECK int api_unlock(
 /* GET /v1/keyring: appends it; its etag. */
 KLUIS_MUST_CHECK int api_keyring(struct client *client, struct buf *ret_object,
 	char ret_etag[API_ETAG_BYTES_MAX + 1], struct err *e);
+/* GET /v1/keyring/versions/{n}: likewise. */
+KLUIS_MUST_CHECK int api_keyring_version(
+	struct client *client, uint64_t revision, struct buf *ret_object, struct err *e);
 KLUIS_MUST_CHECK int api_keyring_put(
 	struct client *client, struct bytes object, const char *etag, struct err *e);
 /* GET /v1/users/{id}/identity: all statements, lp32 each, appended. */

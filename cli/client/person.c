@@ -318,7 +318,8 @@ static int user_keys_take(struct profile *profile, const struct keyring *keyring
 	return 0;
 }
 
-/* Unlocked: all of the profile's keys are here. Takes what *keyring holds when it succeeds. */
+/* Unlocked: all of the profile's keys are here. Takes what *keyring holds when it succeeds, or
+ * nothing. */
 static int person_begin(struct profile *profile, struct keyring *keyring, struct err *e)
 {
 	int rc = user_keys_take(profile, keyring, e);
@@ -378,19 +379,23 @@ static void person_wrap(struct profile *profile, const struct keyring *keyring, 
 	local_seal(profile, &p->local_key, "krk", secret_bytes(&keyring->krk), &p->krk_sealed);
 }
 
-/* What was pinned may move back once the user has accepted an operator's restore. */
-static bool person_restored(const struct profile *profile)
+/* What was pinned may move back once the user has accepted an operator's restore to the lineage
+ * that the cluster is of now. */
+bool person_is_restored(const struct profile *profile)
 {
 	_cleanup_(x_freep) char *path = profile_path(profile, "restored");
+	_cleanup_(buf_release) struct buf lineage = BUF_INIT;
 
-	return file_exists(path);
+	return file_read(path, ID_BYTES, &lineage, NULL) == 0 &&
+	       bytes_equal(buf_bytes(&lineage), bytes_of(profile->lineage, ID_BYTES));
 }
 
-int person_accept_restore(const struct profile *profile, struct err *e)
+int person_accept_restore(
+	const struct profile *profile, const uint8_t lineage[ID_BYTES], struct err *e)
 {
 	_cleanup_(x_freep) char *path = profile_path(profile, "restored");
 
-	return file_write(path, bytes_of(profile->lineage, ID_BYTES), 0600, e);
+	return file_write(path, bytes_of(lineage, ID_BYTES), 0600, e);
 }
 
 /* The new pins stand: the consent is used up. */
@@ -401,6 +406,53 @@ static int person_settled(const struct profile *profile, struct err *e)
 	return rc != 0 ? rc : profile_remove(profile, "restored", e);
 }
 
+int person_settle(const struct profile *profile, struct err *e)
+{
+	return person_is_restored(profile) ? person_settled(profile, e) : 0;
+}
+
+/* What this profile knew of the keyring must be in the new one, under whatever KRK. local_key: what
+ * its files are sealed under. */
+static int person_keeps(const struct profile *profile, const struct secret *local_key,
+	const struct keyring *fresh, struct err *e)
+{
+	const struct person_keys *p = profile->person;
+	_cleanup_(secret_release) struct secret krk = SECRET_INIT;
+	_cleanup_(keyring_release) struct keyring old = {0};
+	int rc;
+
+	if (p->keyring.len == 0 || p->krk_sealed.len == 0 || person_is_restored(profile)) {
+		return 0;
+	}
+	rc = local_open(profile, local_key, "krk", &p->krk_sealed, &krk, e);
+	rc = rc != 0 ? rc
+		     : ring_open(buf_bytes(&p->keyring), profile->user_id, secret_bytes(&krk), &old,
+			       e);
+	return rc != 0 ? err_wrap(e, KLUIS_ECORRUPT, "profile '%s'", profile->dir)
+		       : keyring_keeps(&old, fresh, e);
+}
+
+int person_check_keyring(struct profile *profile, const struct keyring *keyring, struct err *e)
+{
+	_cleanup_(secret_release) struct secret key = SECRET_INIT;
+	int rc = local_key_by_ring(profile, keyring, &key, e);
+
+	return rc != 0 ? rc : person_keeps(profile, &key, keyring, e);
+}
+
+/* Who has an old copy of the files and an old password has the local key of then: with every new
+ * password or keyring key it opens nothing more. */
+static void person_rekey(struct profile *profile, const struct keyring *keyring, struct bytes root)
+{
+	struct person_keys *p = profile->person;
+
+	secret_random(&p->local_key, PERSON_KEY_BYTES, &random_system);
+	if (p->device_sealed.len > 0) {
+		device_seal(profile);
+	}
+	person_wrap(profile, keyring, root);
+}
+
 int person_take(struct profile *profile, struct keyring *keyring, struct bytes object,
 	struct bytes root, struct err *e)
 {
@@ -408,16 +460,19 @@ int person_take(struct profile *profile, struct keyring *keyring, struct bytes o
 	_cleanup_(secret_release) struct secret key = SECRET_INIT;
 	int rc = local_key_by_ring(profile, keyring, &key, e);
 
+	rc = rc != 0 ? rc : person_keeps(profile, &key, keyring, e);
 	if (rc != 0) {
+		keyring_release(keyring);
 		return rc;
 	}
 	secret_move(&p->local_key, &key);
-	person_wrap(profile, keyring, root);
 	rc = person_begin(profile, keyring, e);
 	if (rc != 0) {
 		person_lock(profile);
+		keyring_release(keyring);
 		return rc;
 	}
+	person_rekey(profile, ring_local(p->ring), root);
 	if (object.data != p->keyring.data) {
 		buf_clear(&p->keyring);
 		buf_append_bytes(&p->keyring, object);
@@ -427,13 +482,24 @@ int person_take(struct profile *profile, struct keyring *keyring, struct bytes o
 
 int person_take_object(struct profile *profile, struct bytes object, struct err *e)
 {
-	int rc = profile->person->ring->load(profile->person->ring, object, e);
+	struct person_keys *p = profile->person;
+	struct ring_kept *kept = NULL;
+	struct err ignored = {0};
+	int rc = ring_keep(p->ring, &kept, e);
 
+	rc = rc != 0 ? rc : p->ring->load(p->ring, object, e);
+	if (rc == 0 && !person_is_restored(profile)) {
+		rc = ring_check_kept(p->ring, kept, e);
+		if (rc != 0 && p->ring->load(p->ring, buf_bytes(&p->keyring), &ignored) != 0) {
+			person_lock(profile);
+		}
+	}
+	ring_kept_free(kept);
 	if (rc != 0) {
 		return rc;
 	}
-	buf_clear(&profile->person->keyring);
-	buf_append_bytes(&profile->person->keyring, object);
+	buf_clear(&p->keyring);
+	buf_append_bytes(&p->keyring, object);
 	return person_settled(profile, e);
 }
 
@@ -446,7 +512,7 @@ int person_check_object(
 	if (memcmp(view->user_id, profile->user_id, ID_BYTES) != 0) {
 		return err_set(e, KLUIS_EVERIFY, "the cluster sent the keyring of another user");
 	}
-	if (profile->person->keyring.len == 0 || person_restored(profile)) {
+	if (profile->person->keyring.len == 0 || person_is_restored(profile)) {
 		return 0;
 	}
 	rc = keyring_parse(buf_bytes(&profile->person->keyring), &known, e);
@@ -468,6 +534,72 @@ int person_check_object(
 			(unsigned long long)known.revision);
 	}
 	return 0;
+}
+
+/* The hash of the nth statement, from 1; false when there are fewer. */
+static bool chain_hash(struct bytes chain, uint64_t seq, uint8_t ret_hash[HASH_BYTES])
+{
+	struct wire w = wire_of(chain);
+	struct statement statement;
+
+	for (uint64_t at = 1; wire_ok(&w) && w.left.len > 0; at++) {
+		struct bytes encoded = wire_lp32(&w, STATEMENT_BYTES_MAX);
+
+		if (at == seq && statement_parse(CHAIN_IDENTITY, encoded, &statement, NULL) == 0) {
+			memcpy(ret_hash, statement.hash, HASH_BYTES);
+			return true;
+		}
+	}
+	return false;
+}
+
+/* Whether a verified chain goes through what another device of hers has seen of it. */
+static int chain_passes(
+	const struct identity *identity, struct bytes chain, struct bytes pin, struct err *e)
+{
+	uint8_t genesis[HASH_BYTES], head[HASH_BYTES], at[HASH_BYTES];
+	struct wire w = wire_of(pin);
+	uint64_t seq;
+
+	wire_copy(&w, genesis, HASH_BYTES);
+	wire_copy(&w, head, HASH_BYTES);
+	seq = wire_u64(&w);
+	if (!wire_end(&w)) {
+		return err_set(e, KLUIS_ECORRUPT, "the pin of your identity is malformed");
+	}
+	if (memcmp(genesis, identity->genesis_hash, HASH_BYTES) == 0 &&
+		chain_hash(chain, seq, at) && memcmp(head, at, HASH_BYTES) == 0) {
+		return 0;
+	}
+	return err_set(e, KLUIS_EPIN,
+		"the cluster shows an identity chain of yours that lacks what another device of "
+		"yours "
+		"has seen (statement %llu): a device that was revoked may be hidden",
+		(unsigned long long)seq);
+}
+
+int person_check_chain(const struct profile *profile, struct bytes pin, struct err *e)
+{
+	return chain_passes(&profile->identity, buf_bytes(&profile->person->chain), pin, e);
+}
+
+/* By the pin in the keyring, once that is open. */
+static int chain_check_ring(const struct profile *profile, const struct identity *identity,
+	struct bytes chain, struct err *e)
+{
+	struct ring *ring = profile->person->ring;
+	_cleanup_(secret_release) struct secret pin = SECRET_INIT;
+	struct err why = {0};
+	int rc;
+
+	if (ring == NULL || person_is_restored(profile)) {
+		return 0;
+	}
+	rc = ring->get(ring, KEYRING_CONTACT_PIN, profile->user_id, 0, &pin, &why);
+	if (rc != 0) {
+		return rc == KLUIS_ENOTFOUND ? 0 : err_set(e, rc, "%s", why.text);
+	}
+	return chain_passes(identity, chain, secret_bytes(&pin), e);
 }
 
 static int chain_verify(const struct profile *profile, const struct bytes *statements, size_t n,
@@ -493,7 +625,7 @@ static int chain_verify(const struct profile *profile, const struct bytes *state
 		return err_set(e, KLUIS_EVERIFY, "the cluster sent the identity of another user");
 	}
 	/* A restored cluster may have an earlier part of it, but no other. */
-	if (!passed && person_restored(profile) && chain->len <= known_chain.len &&
+	if (!passed && person_is_restored(profile) && chain->len <= known_chain.len &&
 		memcmp(chain->data, known_chain.data, chain->len) == 0) {
 		return 0;
 	}
@@ -501,7 +633,7 @@ static int chain_verify(const struct profile *profile, const struct bytes *state
 		return err_set(e, KLUIS_EPIN,
 			"the cluster shows another identity chain than this profile has seen");
 	}
-	return 0;
+	return chain_check_ring(profile, identity, buf_bytes(chain), e);
 }
 
 int person_take_chain(

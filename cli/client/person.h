@@ -51,11 +51,16 @@ void person_lock(struct profile *profile);
 
 /* For the flows of cli/client/account: */
 
-/* Brings the profile to what was just verified: keyring and chain are pinned and stored. root: R of
- * the password whose kdf stands in profile->person. Makes the local key when there is none. */
+/* Brings the profile to what was just verified: keyring and chain are pinned and stored, under a
+ * new local key. root: R of the password whose kdf stands in profile->person. KLUIS_EPIN as
+ * person_take_object(). *keyring is taken, whatever is returned. */
 KLUIS_MUST_CHECK int person_take(struct profile *profile, struct keyring *keyring,
 	struct bytes object, struct bytes root, struct err *e);
-/* A newer object under the same KRK. */
+/* What person_take() checks before it, for who changes something at the cluster first. */
+KLUIS_MUST_CHECK int person_check_keyring(
+	struct profile *profile, const struct keyring *keyring, struct err *e);
+/* A newer object under the same KRK. KLUIS_EPIN: it lacks a key or a pin that this profile knows.
+ */
 KLUIS_MUST_CHECK int person_take_object(
 	struct profile *profile, struct bytes object, struct err *e);
 /* KLUIS_EPIN unless the object is the stored one or a later one of the same history, as far as that
@@ -66,9 +71,19 @@ KLUIS_MUST_CHECK int person_check_object(
  * otherwise), and then takes its place. */
 KLUIS_MUST_CHECK int person_take_chain(
 	struct profile *profile, const struct bytes *statements, size_t n, struct err *e);
-/* The user accepted an operator's restore (vault_restore_accept()): the next keyring may be an
- * older one, and the next chain an earlier part of the known one; once. */
-KLUIS_MUST_CHECK int person_accept_restore(const struct profile *profile, struct err *e);
+/* The chain that was taken passes through `pin`, the value of a contact pin of the owner's own:
+ * another device has seen it so far. KLUIS_EPIN. person_take_chain() does it by itself with the pin
+ * of an open ring. */
+KLUIS_MUST_CHECK int person_check_chain(
+	const struct profile *profile, struct bytes pin, struct err *e);
+/* The user accepted an operator's restore to this lineage (vault_restore_accept()): the next
+ * keyring may be an older one, and the next chain an earlier part of the known one; once. */
+KLUIS_MUST_CHECK int person_accept_restore(
+	const struct profile *profile, const uint8_t lineage[ID_BYTES], struct err *e);
+/* Whether they may. */
+bool person_is_restored(const struct profile *profile);
+/* Both stand as the restored cluster has them: that is used up. Nothing to do is success. */
+KLUIS_MUST_CHECK int person_settle(const struct profile *profile, struct err *e);
 /* All of it to the disk. */
 KLUIS_MUST_CHECK int person_save(const struct profile *profile, struct err *e);
 /* As person_make() left it, in memory: nobody's yet. */

@@ -68,6 +68,93 @@ void ring_places(
 	*ret_n = n;
 }
 
+/* A value that an agent does not let go of is empty: that it is there has to do. */
+struct kept_entry {
+	unsigned type;
+	struct ring_place place;
+	struct secret value;
+};
+struct ring_kept {
+	size_t n;
+	struct kept_entry entries[];
+};
+
+void ring_kept_free(struct ring_kept *kept)
+{
+	for (size_t i = 0; kept != NULL && i < kept->n; i++) {
+		secret_release(&kept->entries[i].value);
+	}
+	free(kept);
+}
+
+static int kept_value(struct ring *ring, unsigned type, const struct ring_place *place,
+	struct secret *ret_value, struct err *e)
+{
+	struct err why = {0};
+	int rc = ring->get(ring, type, place->object_id, place->epoch, ret_value, &why);
+
+	return rc == 0 || rc == KLUIS_EFORBIDDEN ? 0 : err_set(e, rc, "%s", why.text);
+}
+
+static int keep_type(struct ring *ring, unsigned type, struct ring_kept **kept, struct err *e)
+{
+	_cleanup_(x_freep) struct ring_place *places = NULL;
+	size_t n = 0;
+	int rc = ring->list(ring, type, &places, &n, e);
+
+	if (rc != 0) {
+		return rc;
+	}
+	*kept = x_realloc(*kept, sizeof **kept + ((*kept)->n + n) * sizeof *(*kept)->entries);
+	for (size_t i = 0; rc == 0 && i < n; i++) {
+		struct kept_entry *entry = &(*kept)->entries[(*kept)->n++];
+
+		*entry =
+			(struct kept_entry){.type = type, .place = places[i], .value = SECRET_INIT};
+		rc = kept_value(ring, type, &entry->place, &entry->value, e);
+	}
+	return rc;
+}
+
+int ring_keep(struct ring *ring, struct ring_kept **ret_kept, struct err *e)
+{
+	static const unsigned types[] = {
+		KEYRING_VAULT_KEY, KEYRING_GROUP_KEY, KEYRING_CONTACT_PIN, KEYRING_VAULT_PIN};
+	struct ring_kept *kept = x_calloc(1, sizeof *kept);
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && i < ARRAY_SIZE(types); i++) {
+		rc = keep_type(ring, types[i], &kept, e);
+	}
+	if (rc != 0) {
+		ring_kept_free(kept);
+		return rc;
+	}
+	*ret_kept = kept;
+	return 0;
+}
+
+int ring_check_kept(struct ring *ring, const struct ring_kept *kept, struct err *e)
+{
+	for (size_t i = 0; i < kept->n; i++) {
+		const struct kept_entry *entry = &kept->entries[i];
+		_cleanup_(secret_release) struct secret value = SECRET_INIT;
+		struct err why = {0};
+		int rc = kept_value(ring, entry->type, &entry->place, &value, &why);
+
+		if (rc == KLUIS_ENOTFOUND ||
+			(rc == 0 && value.len > 0 &&
+				!keyring_value_kept(entry->type, secret_bytes(&entry->value),
+					secret_bytes(&value)))) {
+			return keyring_lost(entry->type, e);
+		}
+		if (rc != 0) {
+			return err_set(e, rc, "%s", why.text);
+		}
+	}
+	return 0;
+}
+
 static struct ring_of_mine *mine_of(struct ring *ring)
 {
 	return CONTAINER_OF(ring, struct ring_of_mine, ring);

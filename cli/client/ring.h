@@ -41,6 +41,14 @@ struct ring {
 };
 void ring_free(struct ring *ring); /* NULL is fine. */
 
+/* What a ring has of keys and pins, to hold a later keyring against. */
+struct ring_kept;
+KLUIS_MUST_CHECK int ring_keep(struct ring *ring, struct ring_kept **ret_kept, struct err *e);
+/* KLUIS_EPIN unless the ring has each key still, and each pin or a later one of it. */
+KLUIS_MUST_CHECK int ring_check_kept(
+	struct ring *ring, const struct ring_kept *kept, struct err *e);
+void ring_kept_free(struct ring_kept *kept); /* NULL is fine. */
+
 /* A ring in this process: takes what *keyring holds. */
 struct ring *ring_local_new(struct keyring *keyring);
 /* The keyring of one that ring_local_new() made, NULL of any other. */

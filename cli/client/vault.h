@@ -192,10 +192,15 @@ KLUIS_MUST_CHECK int vault_person_store_pins(
 KLUIS_MUST_CHECK int vault_person_keys(struct vault *vault, struct err *e);
 KLUIS_MUST_CHECK int vault_person_store_key(
 	const struct vault *vault, struct profile *profile, struct client *client, struct err *e);
-/* KLUIS_EPIN unless the heads that end with newest (all after the pin of this profile; none when it
- * is newest) pass through the keyring's pin. */
+/* KLUIS_EPIN unless the history that ends with newest passes through the keyring's pin. heads: its
+ * last ones, all after the pin of this profile; none when it is newest. */
 KLUIS_MUST_CHECK int vault_person_check_pin(
 	const struct vault *vault, const struct head *newest, struct bytes heads, struct err *e);
+/* The sync that checked it has succeeded: it counts as seen. */
+KLUIS_MUST_CHECK int vault_person_note_pin(const struct vault *vault, struct err *e);
+/* A row of what was verified, behind the others. */
+KLUIS_MUST_CHECK int vault_note_seen(
+	const struct vault *vault, uint64_t seq, const uint8_t hash[HASH_BYTES], struct err *e);
 /* vault->create is of this vault and by a device of the account; sets members_rev and members_hash.
  */
 KLUIS_MUST_CHECK int vault_check_create(struct vault *vault, struct err *e);

@@ -309,7 +309,9 @@ int vault_restore_accept(struct profile *profile, struct client *client,
 		path = profile_path(profile, name);
 		rc = file_write(path, bytes_of(restore->lineage, ID_BYTES), 0600, e);
 	}
-	rc = rc != 0 || profile->person == NULL ? rc : person_accept_restore(profile, e);
+	rc = rc != 0 || profile->person == NULL
+		     ? rc
+		     : person_accept_restore(profile, restore->lineage, e);
 	rc = rc != 0 ? rc : profile_set_lineage(profile, restore->lineage, e);
 	rc = rc != 0 ? rc : profile_remove(profile, "session", e);
 	if (rc == 0) {

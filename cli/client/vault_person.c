@@ -79,12 +79,96 @@ int vault_person_pin(const struct profile *profile, const uint8_t vault_id[ID_BY
 	return 0;
 }
 
+static int pin_forked(const struct vault *vault, uint64_t seq, struct err *e)
+{
+	return err_set(e, KLUIS_EPIN,
+		"vault '%s': the cluster shows another head %" PRIu64
+		" than another device of yours has seen (fork)",
+		vault->name, seq);
+}
+
+/* Takes the heads of one answer after `at`, each on the one before from head `seq` on, up to the
+ * pin of this profile. */
+static int pin_walk(const struct vault *vault, struct bytes heads, uint64_t seq, struct head *at,
+	uint8_t ret_hash[HASH_BYTES], struct err *e)
+{
+	size_t n = heads.len / HEAD_BYTES;
+
+	for (size_t i = 0; i < n && at->seq < vault->head.seq; i++) {
+		struct head head;
+
+		if (head_parse(bytes_of(heads.data + i * HEAD_BYTES, HEAD_BYTES), &head, NULL) !=
+				0 ||
+			memcmp(head.vault_id, vault->id, ID_BYTES) != 0 ||
+			head.seq != at->seq + 1) {
+			return err_set(e, KLUIS_EVERIFY, "vault '%s': malformed head", vault->name);
+		}
+		if (head.seq > seq && head_follows(&head, at->seq, at->hash, NULL) != 0) {
+			return pin_forked(vault, at->seq, e);
+		}
+		if (head.seq == seq) {
+			memcpy(ret_hash, head.hash, HASH_BYTES);
+		}
+		*at = head;
+	}
+	return 0;
+}
+
+/* The hash of a head behind this profile's pin, from the heads that lead from there to the pin:
+ * they hang together by their hashes. */
+static int pin_fetch(
+	const struct vault *vault, uint64_t seq, uint8_t ret_hash[HASH_BYTES], struct err *e)
+{
+	struct head at = {.seq = seq - 1};
+	bool done = false;
+	int rc = 0;
+
+	while (rc == 0 && at.seq < vault->head.seq) {
+		_cleanup_(buf_release) struct buf heads = BUF_INIT;
+		uint64_t before = at.seq;
+
+		rc = api_heads(vault->client, vault->id, at.seq, &heads, &done, e);
+		rc = rc != 0 ? rc : pin_walk(vault, buf_bytes(&heads), seq, &at, ret_hash, e);
+		if (rc == 0 && at.seq == before) {
+			rc = err_set(e, KLUIS_EVERIFY, "vault '%s': the cluster withholds heads",
+				vault->name);
+		}
+	}
+	if (rc == 0 && memcmp(at.hash, vault->head.hash, HASH_BYTES) != 0) {
+		rc = pin_forked(vault, at.seq, e);
+	}
+	return rc;
+}
+
+/* The hash of head `seq` in the history that ends with newest, whose last heads are given. */
+static int pin_in_history(const struct vault *vault, const struct head *newest, struct bytes heads,
+	uint64_t seq, const uint8_t wanted[HASH_BYTES], uint8_t ret_hash[HASH_BYTES], struct err *e)
+{
+	uint64_t first = newest->seq - heads.len / HEAD_BYTES + 1;
+	struct head at = *newest;
+	int rc;
+
+	if (seq < newest->seq && seq >= first) {
+		rc = head_parse(
+			bytes_of(heads.data + (seq - first) * HEAD_BYTES, HEAD_BYTES), &at, e);
+		memcpy(ret_hash, at.hash, HASH_BYTES);
+		return rc;
+	}
+	if (seq >= vault->head.seq) {
+		memcpy(ret_hash, seq == newest->seq ? newest->hash : vault->head.hash, HASH_BYTES);
+		return 0;
+	}
+	/* What was seen may be of before a restore: then the cluster has to show it. */
+	return vault_seen_head(vault, seq, ret_hash) && memcmp(ret_hash, wanted, HASH_BYTES) == 0
+		       ? 0
+		       : pin_fetch(vault, seq, ret_hash, e);
+}
+
 int vault_person_check_pin(
 	const struct vault *vault, const struct head *newest, struct bytes heads, struct err *e)
 {
-	uint64_t seq, first = newest->seq - heads.len / HEAD_BYTES + 1;
-	uint8_t hash[HASH_BYTES];
-	struct head at = *newest;
+	uint8_t hash[HASH_BYTES], ours[HASH_BYTES];
+	uint64_t seq;
 	int rc = vault_person_pin(vault->profile, vault->id, &seq, hash, e);
 
 	if (rc != 0 || seq == 0) {
@@ -97,59 +181,91 @@ int vault_person_check_pin(
 			": it was rolled back",
 			vault->name, newest->seq, seq);
 	}
-	if (seq < first && seq != newest->seq) {
-		return 0; /* Behind this profile's own pin. */
-	}
-	if (seq != newest->seq) {
-		rc = head_parse(
-			bytes_of(heads.data + (seq - first) * HEAD_BYTES, HEAD_BYTES), &at, e);
-	}
-	if (rc == 0 && memcmp(at.hash, hash, HASH_BYTES) != 0) {
-		rc = err_set(e, KLUIS_EPIN,
-			"vault '%s': the cluster shows another head %" PRIu64
-			" than another device of yours has seen (fork)",
-			vault->name, seq);
+	rc = pin_in_history(vault, newest, heads, seq, hash, ours, e);
+	if (rc == 0 && memcmp(ours, hash, HASH_BYTES) != 0) {
+		rc = pin_forked(vault, seq, e);
 	}
 	return rc;
 }
 
-/* The pins that are newer here than in the keyring; at most RING_CHANGES_MAX. */
+int vault_person_note_pin(const struct vault *vault, struct err *e)
+{
+	uint8_t hash[HASH_BYTES], seen[HASH_BYTES];
+	uint64_t seq;
+	int rc = vault_person_pin(vault->profile, vault->id, &seq, hash, e);
+
+	if (rc != 0 || seq == 0 ||
+		(vault_seen_head(vault, seq, seen) && memcmp(seen, hash, HASH_BYTES) == 0)) {
+		return rc;
+	}
+	return vault_note_seen(vault, seq, hash, e);
+}
+
+/* What is newer here than in the keyring; at most RING_CHANGES_MAX. */
 struct pins {
 	struct ring_change changes[RING_CHANGES_MAX];
-	uint8_t values[RING_CHANGES_MAX][KEYRING_VAULT_PIN_BYTES];
+	uint8_t values[RING_CHANGES_MAX][KEYRING_CONTACT_PIN_BYTES];
 	size_t n;
 };
 
+static uint8_t *pins_add(
+	struct pins *pins, unsigned type, const uint8_t object_id[ID_BYTES], size_t len)
+{
+	uint8_t *value = pins->values[pins->n];
+	struct ring_change *change = &pins->changes[pins->n++];
+
+	*change = (struct ring_change){.type = type, .value = bytes_of(value, len)};
+	memcpy(change->object_id, object_id, ID_BYTES);
+	return value;
+}
+
+/* The pin of another device is taken over only after a sync has found it in this profile's history:
+ * it may be the only evidence that the two are shown different ones. */
 static int pins_take(
 	struct profile *profile, const uint8_t id[ID_BYTES], struct pins *pins, struct err *e)
 {
 	struct vault place = {.profile = profile};
-	_cleanup_(buf_release) struct buf payload = BUF_INIT;
-	_cleanup_(x_freep) char *name = NULL;
-	uint8_t hash[HASH_BYTES], *value = pins->values[pins->n];
-	struct ring_change *change = &pins->changes[pins->n];
+	uint8_t hash[HASH_BYTES], seen[HASH_BYTES], bytes[HEAD_BYTES], *value;
 	struct err why = {0};
 	struct head head;
 	uint64_t seq;
 	int rc = vault_person_pin(profile, id, &seq, hash, e);
 
 	memcpy(place.id, id, ID_BYTES);
-	name = vault_file(&place, "pin");
-	if (rc != 0 || profile_read(profile, name, PROFILE_PIN, PROFILE_FILE_BYTES_MAX, &payload,
-			       &why) != 0) {
+	if (rc != 0 || !vault_whole(profile, id) ||
+		vault_read_pin(profile, id, &head, bytes, &why) != 0) {
 		return rc; /* A vault that was never begun has no pin. */
 	}
-	if (payload.len != ID_BYTES + HEAD_BYTES ||
-		head_parse(bytes_of(payload.data + ID_BYTES, HEAD_BYTES), &head, NULL) != 0 ||
-		(head.seq <= seq && memcmp(head.hash, hash, HASH_BYTES) == 0) || head.seq < seq) {
+	if (head.seq <= seq || (seq > 0 && (!vault_seen_head(&place, seq, seen) ||
+						   memcmp(seen, hash, HASH_BYTES) != 0))) {
 		return 0;
 	}
+	value = pins_add(pins, KEYRING_VAULT_PIN, id, KEYRING_VAULT_PIN_BYTES);
 	store_u64(value, head.seq);
 	memcpy(value + 8, head.hash, HASH_BYTES);
-	*change = (struct ring_change){
-		.type = KEYRING_VAULT_PIN, .value = bytes_of(value, KEYRING_VAULT_PIN_BYTES)};
-	memcpy(change->object_id, id, ID_BYTES);
-	pins->n++;
+	return 0;
+}
+
+/* The own identity chain, for devices that have not seen it. */
+static int pins_take_own(struct profile *profile, struct pins *pins, struct err *e)
+{
+	const struct identity *me = &profile->identity;
+	struct ring *ring = profile->person->ring;
+	_cleanup_(secret_release) struct secret held = SECRET_INIT;
+	struct err why = {0};
+	uint8_t *value;
+	int rc = ring->get(ring, KEYRING_CONTACT_PIN, profile->user_id, 0, &held, &why);
+
+	if (rc != 0 && rc != KLUIS_ENOTFOUND) {
+		return err_set(e, rc, "%s", why.text);
+	}
+	if (rc == 0 && load_u64(held.data + 2 * HASH_BYTES) >= me->seq) {
+		return 0; /* The chain was held against it. */
+	}
+	value = pins_add(pins, KEYRING_CONTACT_PIN, profile->user_id, KEYRING_CONTACT_PIN_BYTES);
+	memcpy(value, me->genesis_hash, HASH_BYTES);
+	memcpy(value + HASH_BYTES, me->head_hash, HASH_BYTES);
+	store_u64(value + 2 * HASH_BYTES, me->seq);
 	return 0;
 }
 
@@ -162,9 +278,12 @@ int vault_person_store_pins(struct profile *profile, struct client *client, stru
 {
 	_cleanup_(x_freep) uint8_t(*ids)[ID_BYTES] = NULL;
 	struct pins *pins = x_calloc(1, sizeof *pins);
+	struct ring *ring;
 	size_t n;
-	int rc = vault_local_ids(profile, &ids, &n, e);
+	int rc = person_ring(profile, &ring, e);
 
+	rc = rc != 0 ? rc : pins_take_own(profile, pins, e);
+	rc = rc != 0 ? rc : vault_local_ids(profile, &ids, &n, e);
 	for (size_t i = 0; rc == 0 && i < n && pins->n < RING_CHANGES_MAX; i++) {
 		rc = pins_take(profile, ids[i], pins, e);
 	}

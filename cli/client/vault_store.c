@@ -162,8 +162,9 @@ void vault_set_head(struct vault *vault, const struct head *head, const uint8_t 
 	memcpy(vault->head_bytes, bytes, HEAD_BYTES);
 }
 
-/* One row behind the others: which head was seen for a seq. Torn rows are skipped when read. */
-static int seen_append(const struct vault *vault, struct err *e)
+/* Torn rows are skipped when read. */
+int vault_note_seen(
+	const struct vault *vault, uint64_t seq, const uint8_t hash[HASH_BYTES], struct err *e)
 {
 	_cleanup_(x_freep) char *name = vault_file(vault, "seen");
 	_cleanup_(x_freep) char *path = profile_path(vault->profile, name);
@@ -174,8 +175,8 @@ static int seen_append(const struct vault *vault, struct err *e)
 	if (fd < 0) {
 		return err_set_errno(e, errno, "open '%s'", path);
 	}
-	store_u64(row, vault->head.seq);
-	memcpy(row + 8, vault->head.hash, HASH_BYTES);
+	store_u64(row, seq);
+	memcpy(row + 8, hash, HASH_BYTES);
 	store_u32(row + 8 + HASH_BYTES, crc32c(0, bytes_of(row, 8 + HASH_BYTES)));
 	return file_write_all(fd, bytes_of(row, sizeof row)) == 0
 		       ? 0
@@ -214,7 +215,7 @@ int vault_store_pin(struct vault *vault, struct err *e)
 	memcpy(payload, vault->profile->lineage, ID_BYTES);
 	memcpy(payload + ID_BYTES, vault->head_bytes, HEAD_BYTES);
 	rc = profile_write(vault->profile, name, PROFILE_PIN, bytes_of(payload, sizeof payload), e);
-	return rc != 0 ? rc : seen_append(vault, e);
+	return rc != 0 ? rc : vault_note_seen(vault, vault->head.seq, vault->head.hash, e);
 }
 
 void vault_set_leaf(struct vault *vault, uint64_t page_no, struct vault_leaf state,

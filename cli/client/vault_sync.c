@@ -297,7 +297,8 @@ static int sync_forward(struct vault *vault, const struct head *newest, struct e
 		return rc;
 	}
 	vault_set_head(vault, &last, heads.data + heads.len - HEAD_BYTES);
-	return vault_store_pin(vault, e);
+	rc = vault_store_pin(vault, e);
+	return rc != 0 || vault->profile->person == NULL ? rc : vault_person_note_pin(vault, e);
 }
 
 static int rebase_forked(const struct vault *vault, uint64_t seq, struct err *e)
@@ -356,6 +357,8 @@ static int sync_rebase(struct vault *vault, const struct head *newest, struct er
 /* The cluster's newest head is the pinned one, or an older or another one: say which. */
 static int sync_same_seq(struct vault *vault, const struct head *newest, struct err *e)
 {
+	int rc;
+
 	if (newest->seq < vault->head.seq) {
 		return err_set(e, KLUIS_EPIN,
 			"vault '%s': the cluster shows head %" PRIu64
@@ -369,14 +372,12 @@ static int sync_same_seq(struct vault *vault, const struct head *newest, struct 
 			" than this profile has seen (fork)",
 			vault->name, newest->seq);
 	}
-	if (vault->profile->person != NULL) {
-		int rc = vault_person_check_pin(vault, newest, bytes_of(NULL, 0), e);
-
-		if (rc != 0) {
-			return rc;
-		}
+	if (vault->profile->person == NULL) {
+		return sync_table(vault, &vault->head, e);
 	}
-	return sync_table(vault, &vault->head, e);
+	rc = vault_person_check_pin(vault, newest, bytes_of(NULL, 0), e);
+	rc = rc != 0 ? rc : sync_table(vault, &vault->head, e);
+	return rc != 0 ? rc : vault_person_note_pin(vault, e);
 }
 
 bool vault_denied(int rc)

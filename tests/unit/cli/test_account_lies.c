@@ -239,30 +239,6 @@ static void test_invented_device(void **state)
 		KLUIS_ENOTFOUND);
 }
 
-/* A pin of another device: a head that this one never saw is missed all the same. */
-static void test_pin_of_another(void **state)
-{
-	struct fixture *f = *state;
-	struct ring_change change = {.type = KEYRING_VAULT_PIN};
-	uint8_t value[KEYRING_VAULT_PIN_BYTES] = {0}, id[ID_BYTES];
-	struct vault *vault;
-
-	MUST(f, vault_create(f->first.profile, f->first.client, "diary", id, &f->err));
-	memcpy(change.object_id, id, ID_BYTES);
-	change.value = bytes_of(value, sizeof value);
-	store_u64(value, 2); /* A second head, which the cluster does not show. */
-	MUST(f, account_put_entries(f->first.profile, f->first.client, &change, 1, &f->err));
-	MUST(f, vault_open(f->first.profile, f->first.client, "diary", &vault, &f->err));
-	assert_int_equal(vault_sync(vault, &f->err), KLUIS_EPIN);
-	store_u64(value, 1); /* Another first head. */
-	MUST(f, account_put_entries(f->first.profile, f->first.client, &change, 1, &f->err));
-	assert_int_equal(vault_sync(vault, &f->err), KLUIS_EPIN);
-	memcpy(value + 8, vault->head.hash, HASH_BYTES);
-	MUST(f, account_put_entries(f->first.profile, f->first.client, &change, 1, &f->err));
-	MUST(f, vault_sync(vault, &f->err));
-	vault_close(vault);
-}
-
 /* Counts above the floor, but below those of the keyring. */
 static void test_lowered_rounds(void **state)
 {
@@ -308,7 +284,6 @@ int main(void)
 		ACCOUNT_TEST(test_endless_chain),
 		ACCOUNT_TEST(test_device_names),
 		ACCOUNT_TEST(test_invented_device),
-		ACCOUNT_TEST(test_pin_of_another),
 		ACCOUNT_TEST(test_lowered_rounds),
 		ACCOUNT_TEST(test_old_keyring),
 	};

@@ -224,9 +224,11 @@ static void test_new_password(void **state)
 	struct keyring_slot slot = {.type = KEYRING_SLOT_RECOVERY, .sym = SYM_AES_256};
 	struct bytes kek = bytes_of(kek_bytes, sizeof kek_bytes);
 	_cleanup_(secret_release) struct secret local = SECRET_INIT;
+	_cleanup_(buf_release) struct buf by_password = BUF_INIT;
 	const struct keyring *open = ring_local(f->profile->person->ring);
 
 	secret_set(&local, secret_bytes(&f->profile->person->local_key));
+	buf_append_bytes(&by_password, buf_bytes(&f->profile->person->by_password));
 	assert_int_equal(ring_open(buf_bytes(&f->object), f->profile->user_id,
 				 secret_bytes(&open->krk), &k, NULL),
 		0);
@@ -239,10 +241,20 @@ static void test_new_password(void **state)
 	reopen(f);
 	assert_int_equal(
 		person_take(f->profile, &k, buf_bytes(&f->object), root_of(1), &f->err), 0);
-	assert_true(
-		secret_equal(secret_bytes(&local), secret_bytes(&f->profile->person->local_key)));
 	assert_non_null(f->profile->device);
+	/* Whoever has the old password, and the files from before, has the local key of then. */
+	assert_false(
+		secret_equal(secret_bytes(&local), secret_bytes(&f->profile->person->local_key)));
 	reopen(f);
+	{
+		struct person_keys *p = f->profile->person;
+		struct buf now = p->by_password;
+
+		p->by_password = by_password;
+		assert_int_equal(person_unlock(f->profile, root_of(0), NULL), KLUIS_EVERIFY);
+		assert_null(f->profile->device);
+		p->by_password = now;
+	}
 	assert_int_equal(person_unlock(f->profile, root_of(0), NULL), KLUIS_EVERIFY);
 	assert_int_equal(person_unlock(f->profile, root_of(1), &f->err), 0);
 	keyring_release(&k);
@@ -261,6 +273,7 @@ static void test_other_keys(void **state)
 	keyring_put_slot(&k, &slot, bytes_of(kek_bytes, sizeof kek_bytes), &random_system);
 	seal(&k, &f->object);
 	buf_clear(&f->profile->person->by_ring); /* As on a new device. */
+	buf_clear(&f->profile->person->keyring);
 	assert_int_equal(person_take(f->profile, &k, buf_bytes(&f->object), root_of(0), NULL),
 		KLUIS_EVERIFY);
 	assert_null(f->profile->person->ring);
@@ -360,7 +373,11 @@ static void test_restore(void **state)
 		ring->change(ring, buf_bytes(&f->object), &change, 1, 2, &second, NULL), 0);
 	assert_int_equal(person_take_object(f->profile, buf_bytes(&second), &f->err), 0);
 	assert_int_equal(check(f, &f->object), KLUIS_EPIN);
-	assert_int_equal(person_accept_restore(f->profile, &f->err), 0);
+	/* Of another lineage than the cluster is of now it says nothing. */
+	assert_int_equal(person_accept_restore(f->profile, f->profile->cluster_id, &f->err), 0);
+	assert_false(person_is_restored(f->profile));
+	assert_int_equal(check(f, &f->object), KLUIS_EPIN);
+	assert_int_equal(person_accept_restore(f->profile, f->profile->lineage, &f->err), 0);
 	assert_int_equal(identity_genesis(f->profile->user_id, "alice", other_signing,
 				 key_public(transfer), 1, &forged, NULL),
 		0);
@@ -373,6 +390,98 @@ static void test_restore(void **state)
 	assert_int_equal(check(f, &second), 0);
 	assert_int_equal(person_take_object(f->profile, buf_bytes(&second), &f->err), 0);
 	assert_int_equal(check(f, &f->object), KLUIS_EPIN);
+	/* A cluster that has all as it was uses it up as well. */
+	assert_int_equal(person_accept_restore(f->profile, f->profile->lineage, &f->err), 0);
+	assert_int_equal(person_settle(f->profile, &f->err), 0);
+	assert_int_equal(check(f, &f->object), KLUIS_EPIN);
+	assert_int_equal(person_settle(f->profile, &f->err), 0);
+}
+
+/* A later keyring of another history, made by a device that was shown that one: what it lacks would
+ * be lost without a word. */
+static void test_keyring_keeps(void **state)
+{
+	static const unsigned types[] = {KEYRING_VAULT_KEY, KEYRING_VAULT_PIN, KEYRING_CONTACT_PIN};
+	static const size_t lens[] = {32, KEYRING_VAULT_PIN_BYTES, KEYRING_CONTACT_PIN_BYTES};
+	struct fixture *f = *state;
+	uint8_t value[KEYRING_CONTACT_PIN_BYTES] = {0};
+	struct ring_change other = {.type = KEYRING_VAULT_KEY,
+		.object_id = {0x77},
+		.epoch = 1,
+		.value = bytes_of(vk, sizeof vk)};
+	_cleanup_(secret_release) struct secret got = SECRET_INIT;
+
+	for (size_t i = 0; i < ARRAY_SIZE(types); i++) {
+		struct ring *ring = f->profile->person->ring;
+		struct ring_change change = {.type = types[i],
+			.object_id = {(uint8_t)(0x10 + i)},
+			.epoch = types[i] == KEYRING_VAULT_KEY,
+			.value = bytes_of(value, lens[i])};
+		_cleanup_(buf_release) struct buf known = BUF_INIT, a = BUF_INIT, mid = BUF_INIT,
+						  b = BUF_INIT, c = BUF_INIT;
+		struct keyring k = {0};
+		struct bytes first = buf_bytes(&f->profile->person->keyring);
+
+		value[lens[i] - 1] = 1;
+		assert_int_equal(ring->change(ring, first, &change, 1, 2, &known, NULL), 0);
+		other.object_id[1] = (uint8_t)i;
+		assert_int_equal(ring->change(ring, first, &other, 1, 3, &a, NULL), 0);
+		other.object_id[1] = (uint8_t)(i + 8);
+		assert_int_equal(ring->change(ring, buf_bytes(&a), &other, 1, 4, &mid, NULL), 0);
+		assert_int_equal(ring->change(ring, buf_bytes(&mid), &other, 1, 4, &b, NULL), 0);
+		/* And one that has what was known. */
+		assert_int_equal(ring->change(ring, buf_bytes(&known), &other, 1, 5, &c, NULL), 0);
+		assert_int_equal(person_take_object(f->profile, buf_bytes(&known), &f->err), 0);
+		assert_int_equal(check(f, &b), 0); /* By its number nothing is wrong. */
+		assert_int_equal(
+			person_take_object(f->profile, buf_bytes(&b), &f->err), KLUIS_EPIN);
+		assert_int_equal(
+			ring->get(ring, types[i], change.object_id, change.epoch, &got, NULL), 0);
+		/* The same at a login. */
+		assert_int_equal(ring_open(buf_bytes(&b), f->profile->user_id,
+					 secret_bytes(&ring_local(ring)->krk), &k, NULL),
+			0);
+		assert_int_equal(person_take(f->profile, &k, buf_bytes(&b), root_of(0), &f->err),
+			KLUIS_EPIN);
+		assert_int_equal(person_take_object(f->profile, buf_bytes(&c), &f->err), 0);
+	}
+	reopen(f);
+	assert_int_equal(person_unlock(f->profile, root_of(0), &f->err), 0);
+}
+
+/* The chain as another device has seen it. */
+static void test_chain_pin(void **state)
+{
+	struct fixture *f = *state;
+	struct ring *ring = f->profile->person->ring;
+	_cleanup_(buf_release) struct buf object = BUF_INIT;
+	uint8_t pin[KEYRING_CONTACT_PIN_BYTES];
+	struct ring_change change = {
+		.type = KEYRING_CONTACT_PIN, .value = bytes_of(pin, sizeof pin)};
+	const struct identity *me = &f->profile->identity;
+
+	memcpy(pin, me->genesis_hash, HASH_BYTES);
+	memcpy(pin + HASH_BYTES, me->head_hash, HASH_BYTES);
+	store_u64(pin + 2 * HASH_BYTES, me->seq);
+	assert_int_equal(person_check_chain(f->profile, change.value, &f->err), 0);
+	store_u64(pin + 2 * HASH_BYTES, me->seq + 1); /* A statement that is not shown. */
+	assert_int_equal(person_check_chain(f->profile, change.value, &f->err), KLUIS_EPIN);
+	store_u64(pin + 2 * HASH_BYTES, me->seq - 1); /* Another one. */
+	assert_int_equal(person_check_chain(f->profile, change.value, &f->err), KLUIS_EPIN);
+	store_u64(pin + 2 * HASH_BYTES, me->seq);
+	pin[0] ^= 1; /* Another genesis. */
+	assert_int_equal(person_check_chain(f->profile, change.value, &f->err), KLUIS_EPIN);
+	pin[0] ^= 1;
+	assert_int_equal(person_check_chain(f->profile, bytes_of(pin, sizeof pin - 1), &f->err),
+		KLUIS_ECORRUPT);
+	/* With it in the keyring every chain that is fetched is held against it. */
+	store_u64(pin + 2 * HASH_BYTES, me->seq + 1);
+	memcpy(change.object_id, f->profile->user_id, ID_BYTES);
+	assert_int_equal(
+		ring->change(ring, buf_bytes(&f->object), &change, 1, 2, &object, NULL), 0);
+	assert_int_equal(take_chain(f, 2), 0);
+	assert_int_equal(person_take_object(f->profile, buf_bytes(&object), &f->err), 0);
+	assert_int_equal(take_chain(f, 2), KLUIS_EPIN);
 }
 
 static void test_attach(void **state)
@@ -463,6 +572,8 @@ int main(void)
 		PERSON_TEST(test_object_fork),
 		PERSON_TEST(test_chain_pins),
 		PERSON_TEST(test_restore),
+		PERSON_TEST(test_keyring_keeps),
+		PERSON_TEST(test_chain_pin),
 		PERSON_TEST(test_attach),
 		PERSON_TEST(test_damaged),
 		PERSON_TEST(test_truncated),

@@ -173,7 +173,45 @@ static void test_view(void **state)
 	assert_int_equal(keyring_follows(&view, alice, 0, kek_bytes[0], NULL), KLUIS_EPRECONDITION);
 }
 
-/* Key entries stand for good, pins move. */
+/* A contact's pin moves by its seq, which stands last, and never to another genesis. What a keyring
+ * has, a later one has, too. */
+static void test_contact_pins(void **state)
+{
+	_cleanup_(keyring_release) struct keyring k = {0}, later = {0};
+	uint8_t pin[KEYRING_CONTACT_PIN_BYTES] = {1};
+	const size_t seq_at = KEYRING_CONTACT_PIN_BYTES - 1;
+	struct bytes value = bytes_of(pin, sizeof pin);
+
+	(void)state;
+	make(&k, SYM_AES_256);
+	make(&later, SYM_AES_256);
+	pin[seq_at] = 5;
+	assert_int_equal(
+		keyring_put_entry(&k, KEYRING_CONTACT_PIN, bob, 0, value, &random_system, NULL), 0);
+	assert_int_equal(keyring_keeps(&k, &later, NULL), KLUIS_EPIN);
+	assert_int_equal(keyring_keeps(&later, &k, NULL), 0);
+	pin[seq_at] = 4;
+	assert_int_equal(
+		keyring_put_entry(&later, KEYRING_CONTACT_PIN, bob, 0, value, &random_system, NULL),
+		0);
+	assert_int_equal(keyring_keeps(&k, &later, NULL), KLUIS_EPIN);
+	assert_int_equal(
+		keyring_put_entry(&k, KEYRING_CONTACT_PIN, bob, 0, value, &random_system, NULL), 0);
+	assert_int_equal(keyring_entry(&k, KEYRING_CONTACT_PIN, bob, 0)->value.data[seq_at], 5);
+	pin[seq_at] = 6;
+	pin[HASH_BYTES] = 1; /* Another head, as it moves. */
+	assert_int_equal(
+		keyring_put_entry(&later, KEYRING_CONTACT_PIN, bob, 0, value, &random_system, NULL),
+		0);
+	assert_int_equal(keyring_keeps(&k, &later, NULL), 0);
+	pin[0] = 2;
+	pin[seq_at] = 7;
+	assert_int_equal(
+		keyring_put_entry(&k, KEYRING_CONTACT_PIN, bob, 0, value, &random_system, NULL),
+		KLUIS_EPIN);
+}
+
+/* Key entries stand for good, pins move forward. */
 static void test_entries(void **state)
 {
 	_cleanup_(keyring_release) struct keyring k = {0};
@@ -199,6 +237,14 @@ static void test_entries(void **state)
 	pin = keyring_entry(&k, KEYRING_VAULT_PIN, vault_id, 0);
 	assert_same(secret_bytes(&pin->value), bytes_of(moved, sizeof moved));
 	assert_memory_equal(pin->entry_id, entry_id, ID_BYTES);
+	/* Not back, and not aside. */
+	assert_int_equal(put(&k, KEYRING_VAULT_PIN, 0, KEYRING_VAULT_PIN_BYTES), 0);
+	pin = keyring_entry(&k, KEYRING_VAULT_PIN, vault_id, 0);
+	assert_same(secret_bytes(&pin->value), bytes_of(moved, sizeof moved));
+	moved[KEYRING_VAULT_PIN_BYTES - 1] ^= 1;
+	assert_int_equal(keyring_put_entry(&k, KEYRING_VAULT_PIN, vault_id, 0,
+				 bytes_of(moved, sizeof moved), &random_system, NULL),
+		KLUIS_EPIN);
 	assert_null(keyring_entry(&k, KEYRING_VAULT_KEY, vault_id, 3));
 	assert_int_equal(keyring_drop_entries(&k, bob), 0);
 	assert_int_equal(keyring_drop_entries(&k, vault_id), 3);
@@ -617,6 +663,7 @@ int main(void)
 		cmocka_unit_test(test_round_trip),
 		cmocka_unit_test(test_view),
 		cmocka_unit_test(test_entries),
+		cmocka_unit_test(test_contact_pins),
 		cmocka_unit_test(test_slots),
 		cmocka_unit_test(test_rotate),
 		cmocka_unit_test(test_hostile_bytes),
