@@ -68,6 +68,7 @@ class Cluster:
         self.base_port = free_ports()
         self.reaper = subprocess.Popen(["bash", "-c", REAPER, "reaper", str(ROOT / "deploy" / "quickstart"), str(self.top)],
                                        stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+        self.profile = self.dir / "profile"  # Of the account that quickstart makes.
         self.kluis = build_dir() / "cli" / "kluis"
         self.kluisctl = build_dir() / "cli" / "kluisctl"
         self.kluisd = build_dir() / "node" / "kluisd"
@@ -106,7 +107,7 @@ class Cluster:
         test.cluster = cluster = cls(**options)
         cluster.__enter__()
         test.addClassCleanup(cluster.__exit__)
-        test.profile = cluster.enrol("writer")
+        test.profile = cluster.profile
         cluster.client("vault", "create", "v", profile=test.profile)
         return cluster
 
@@ -224,7 +225,7 @@ class Cluster:
         return json.loads(done.stdout)
 
     def client(self, *words, profile=None, check=True, timeout=120, endpoint=None):
-        command = [str(self.kluis), "--profile", str(profile or self.dir / "profile")]
+        command = [str(self.kluis), "--profile", str(profile or self.profile)]
         if endpoint:
             command += ["--endpoint", self.url(endpoint)]
         return self.run(command + [str(w) for w in words], check, timeout)
@@ -236,7 +237,7 @@ class Cluster:
         return done
 
     def enrol(self, name):
-        """A service account of its own; returns its profile directory."""
+        """One more service account, which takes a second of RSA; returns its profile directory."""
         token, profile = self.top / f"{name}.token", self.top / f"profile-{name}"
         self.ctl("ams", "service", "create", name, "--token-file", str(token))
         self.run([str(self.kluis), "--profile", str(profile), "enrol", "--name", name, "--endpoints",

@@ -28,7 +28,7 @@ class Certificates(unittest.TestCase):
         cls.cluster.__enter__()
         cls.addClassCleanup(cls.cluster.__exit__)
         c = cls.cluster
-        cls.profile = c.enrol("writer")
+        cls.profile = c.profile
         c.client("vault", "create", "v", profile=cls.profile)
         cls.pki, cls.foreign = c.dir / "pki", c.top / "foreign"
         cls.ctl("pki", "init", "--ec", "--dir", cls.foreign)

@@ -45,7 +45,7 @@ class Load(threading.Thread):
 
     def once(self):
         c = self.cluster
-        done = c.run([str(c.kluisctl), "bench", "--profile", str(c.dir / "profile"), "-o", "json", "--keep", "--op", "put", "--clients", "1",
+        done = c.run([str(c.kluisctl), "bench", "--profile", str(c.profile), "-o", "json", "--keep", "--op", "put", "--clients", "1",
                       "--seconds", str(LOAD_SECONDS), "--endpoint", "leader"], True, LOAD_SECONDS + 120)
         return json.loads(done.stdout)["items"][0]["p99_us"] / 1000
 
@@ -66,7 +66,7 @@ class Joiner(unittest.TestCase):
         """Files of at most 256 MiB, so that no scratch file is as large as the store."""
         c, left = self.cluster, MIB
         self.assertGreater(shutil.disk_usage(c.top).free, 8 * MIB << 20, f"no room below '{c.top}' for what six nodes keep of it")
-        profile = c.enrol("filler")
+        profile = c.profile
         c.client("vault", "create", "v", profile=profile)
         scratch = c.top / "scratch"
         while left > 0:

@@ -69,7 +69,7 @@ class Idle(unittest.TestCase):
         with Cluster() as self.cluster:
             self.cluster.wait_leader()
             self.cluster.wait_ready()
-            self.profile = self.cluster.enrol("idle")
+            self.profile = self.cluster.profile
             self.cluster.client("vault", "create", "idle", profile=self.profile)
             self.context = ssl.create_default_context(cafile=str(self.cluster.dir / "pki" / "provider-ca.pem"))
             self.context.set_alpn_protocols(["http/1.1"])

@@ -34,7 +34,7 @@ class Overload(unittest.TestCase):
         with Cluster() as self.cluster:
             self.cluster.wait_leader()
             self.cluster.wait_ready()
-            self.profile = self.cluster.enrol("flood")
+            self.profile = self.cluster.profile
             self.flood(0, 3, 16)  # Memory and files grow now, not in the measurement.
             capacity = done(self.flood(0, 8, 16)[1]) / 8
             before = self.flood(CALM * capacity, 10, 2)[1]
