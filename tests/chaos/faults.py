@@ -276,7 +276,7 @@ class OfClocks(Fault):
                 self.wrong |= {site} if wrong else set()
 
     def is_wrong(self, site):
-        """None: it does not answer."""
+        """None: it does not answer, or so late that either may be."""
         raise NotImplementedError
 
     def touched(self, before, after):
@@ -287,7 +287,7 @@ class OfClocks(Fault):
 
 
 class Clock(OfClocks):
-    least, late = 0.2, 0.5  # Seconds; jumps are whole ones, an answer that took long says little.
+    least = 0.2  # Seconds; jumps are whole ones.
 
     def begin(self):
         self.who = self.sites(self.step["sites"])
@@ -298,9 +298,11 @@ class Clock(OfClocks):
 
     def is_wrong(self, site):
         before, there, after = time.time(), self.run.nodes.clocks(site), time.time()
-        if there is None or after - before > self.late:
+        if there is None:
             return None
-        return not before - self.least < there["kluis_wall_clock_seconds"] < after + self.least
+        if not before - self.least < there["kluis_wall_clock_seconds"] < after + self.least:
+            return True
+        return None if after - before > self.least else False
 
     def heal(self):
         for site in self.who:
@@ -333,8 +335,10 @@ class Rate(OfClocks):
         if least < 2.5:
             return None
         slow, fast = (uptime - first[2]) / most, (uptime - first[2]) / least
-        right = (1 + self.step["rate"]) / 2
-        return fast < right if self.step["rate"] < 1 else slow > right
+        middle = (1 + self.step["rate"]) / 2
+        if slow < middle < fast:
+            return None
+        return (fast <= middle) == (self.step["rate"] < 1)
 
     def heal(self):
         for site in self.who:

@@ -3,9 +3,12 @@
 import copy
 import random
 import re
+import types
 import unittest
+import unittest.mock
 
 import checks
+import faults
 import linear
 import plan
 
@@ -394,6 +397,61 @@ class Search(unittest.TestCase):
                 self.assertFalse(stale, f"seed {seed}")
         self.assertGreater(wrong, 30)
         self.assertGreaterEqual(found, wrong)
+
+
+class Clocks(unittest.TestCase):
+    """Whether a node's clock is seen to be wrong, however late it answers."""
+
+    class Node:
+        """One that answers after `late` seconds, by clocks that run at a rate and are so many seconds off."""
+
+        def __init__(self, late, rate=1.0, off=0.0):
+            self.late, self.rate, self.off, self.now = late, rate, off, 1000.0
+
+        def time(self):
+            return self.now
+
+        monotonic = time
+
+        def clocks(self, _site):
+            self.now += self.late / 2
+            there = {"kluis_uptime_seconds": self.now * self.rate, "kluis_wall_clock_seconds": self.now + self.off}
+            self.now += self.late / 2
+            return there
+
+    def seen(self, kind, node, rate=1.0):
+        """What it says within six seconds."""
+        with unittest.mock.patch.object(faults, "time", node):
+            fault = faults.KINDS[kind]({"rate": rate}, types.SimpleNamespace(nodes=node, leader=None))
+            fault.first, said = {}, set()
+            for _ in range(6):
+                said.add(fault.is_wrong("ams"))
+                node.now += 1
+        return said - {None}
+
+    def test_rates(self):
+        for late in (0.01, 0.1, 0.4, 1.0):
+            for rate in (0.8, 0.9, 1.1, 1.25):
+                self.assertLessEqual(self.seen("rate", self.Node(late, rate), rate), {True}, (late, rate))
+                self.assertLessEqual(self.seen("rate", self.Node(late), rate), {False}, (late, rate))
+        self.assertEqual(self.seen("rate", self.Node(0.01, 0.9), 0.9), {True})
+        self.assertEqual(self.seen("rate", self.Node(0.01), 0.9), {False})
+
+    def test_jumps(self):
+        for late in (0.01, 0.1, 0.4, 1.0):
+            for off in (-3600.0, -1.0, -0.7, 0.7, 1.0, 30.0):
+                self.assertLessEqual(self.seen("clock", self.Node(late, off=off)), {True}, (late, off))
+            self.assertLessEqual(self.seen("clock", self.Node(late)), {False}, late)
+        self.assertEqual(self.seen("clock", self.Node(0.01, off=-1.0)), {True})
+        self.assertEqual(self.seen("clock", self.Node(0.01)), {False})
+
+    def test_what_was_seen_is_what_counts(self):
+        fault = faults.KINDS["clock"]({}, types.SimpleNamespace(nodes=None, leader=None))
+        fault.who = ["ams", "rtd"]
+        for answers, took in (((None, None), None), ((True, None), 1), ((True, True), 2), ((True, False), 0), ((None, False), 0)):
+            fault.wrong, fault.seen = set(), set()
+            with unittest.mock.patch.object(fault, "is_wrong", side_effect=answers):
+                self.assertEqual(fault.touched(None, None), took, answers)
 
 
 class Plans(unittest.TestCase):
