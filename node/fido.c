@@ -17,6 +17,12 @@ enum {
 	FIDO_FIXED_BYTES = FIDO_COUNT_AT + 4,
 	FIDO_USER_PRESENT = 0x01,
 	FIDO_ATTESTED = 0x40,
+	FIDO_AAGUID_BYTES = 16,
+	CBOR_BYTES = 2, /* Major types of RFC 8949, section 3.1. */
+	CBOR_TEXT = 3,
+	CBOR_ARRAY = 4,
+	CBOR_MAP = 5,
+	CBOR_INDEFINITE = 31,
 };
 
 static void assert_freep(fido_assert_t **a)
@@ -90,10 +96,53 @@ static int client_data_check(const struct fido_site *site, const char *type,
 	return 0;
 }
 
+static uint64_t cbor_argument(struct wire *w, unsigned info)
+{
+	switch (info) {
+	case 24:
+		return wire_u8(w);
+	case 25:
+		return wire_u16(w);
+	case 26:
+		return wire_u32(w);
+	case 27:
+		return wire_u64(w);
+	case CBOR_INDEFINITE:
+		return 0;
+	default:
+		break;
+	}
+	if (info > 27) { /* Reserved. */
+		wire_fail(w);
+	}
+	return info;
+}
+
+/* Whether no head promises more than what follows it: for as many entries as an array or map
+ * promises, libcbor makes room before one of them is there. Heads stand one behind the other
+ * however deep they nest (RFC 8949, section 3). */
+static bool cbor_promises_kept(struct wire *w)
+{
+	while (wire_ok(w) && w->left.len > 0) {
+		unsigned head = wire_u8(w), major = head >> 5;
+		uint64_t n = cbor_argument(w, head & 31);
+
+		if (major == CBOR_BYTES || major == CBOR_TEXT) {
+			(void)wire_bytes(w, n);
+		} else if (major == CBOR_ARRAY || major == CBOR_MAP) {
+			if (n > w->left.len / (major == CBOR_MAP ? 2 : 1)) {
+				wire_fail(w);
+			}
+		}
+	}
+	return wire_ok(w);
+}
+
 /* The part of authenticator data that every answer has (WebAuthn 6.1). */
 static int auth_data_check(const struct fido_site *site, struct bytes auth_data, unsigned flags,
 	uint32_t *ret_count, struct err *e)
 {
+	struct wire w = wire_of(auth_data);
 	uint8_t rp_hash[HASH_BYTES];
 
 	if (auth_data.len < FIDO_FIXED_BYTES || auth_data.len > FIDO_AUTH_DATA_BYTES_MAX) {
@@ -105,6 +154,14 @@ static int auth_data_check(const struct fido_site *site, struct bytes auth_data,
 	}
 	if ((auth_data.data[FIDO_FLAGS_AT] & flags) != flags) {
 		return err_set(e, KLUIS_EVERIFY, "authenticator data lacks a flag");
+	}
+	(void)wire_bytes(&w, FIDO_FIXED_BYTES);
+	if ((auth_data.data[FIDO_FLAGS_AT] & FIDO_ATTESTED) != 0) {
+		(void)wire_bytes(&w, FIDO_AAGUID_BYTES);
+		(void)wire_lp16(&w, FIDO_CREDENTIAL_ID_BYTES_MAX);
+	}
+	if (!cbor_promises_kept(&w)) {
+		return err_set(e, KLUIS_EVERIFY, "authenticator data ends before what it promises");
 	}
 	*ret_count = load_u32(auth_data.data + FIDO_COUNT_AT);
 	return 0;

@@ -239,6 +239,36 @@ static void test_bad_key(void **state)
 	made_release(&m);
 }
 
+/* Heads of maps and arrays that promise more than there is, with each size of a count: no room is
+ * made for it. */
+static void test_promises(void **state)
+{
+	const size_t cose_at = 37 + 16 + 2 + AUTHENTICATOR_ID_BYTES;
+	static const uint8_t heads[][9] = {{0xa9}, {0x98, 0xff}, {0xb9, 0xff, 0xff},
+		{0x9a, 0x7f, 0xff, 0xff, 0xff}, {0xbb, 0, 0, 0, 7, 0x84, 0xf6, 0x83, 0x40},
+		{0x9b, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, {0xbc}};
+	struct made m;
+
+	(void)state;
+	start(&m);
+	for (size_t i = 0; i < ARRAY_SIZE(heads); i++) {
+		create(&m);
+		m.auth_data.len = cose_at;
+		buf_append(&m.auth_data, heads[i], sizeof heads[i]);
+		assert_int_equal(check_new(&m), KLUIS_EVERIFY);
+		/* As an extension, in what is signed. */
+		m.a.flags = 0x81;
+		get(&m);
+		m.a.flags = 0x01;
+		buf_append(&m.auth_data, heads[i], sizeof heads[i]);
+		buf_clear(&m.signature);
+		authenticator_sign(
+			&m.a, buf_bytes(&m.client_data), buf_bytes(&m.auth_data), &m.signature);
+		assert_int_equal(check(&m), KLUIS_EVERIFY);
+	}
+	made_release(&m);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -248,6 +278,7 @@ int main(void)
 		cmocka_unit_test(test_forged),
 		cmocka_unit_test(test_truncated),
 		cmocka_unit_test(test_bad_key),
+		cmocka_unit_test(test_promises),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
