@@ -459,6 +459,7 @@ int account_unlock(
 		return err_set(e, KLUIS_EMFA, "a second factor is needed first");
 	}
 	rc = unlock_open(profile, client, login, e);
+	rc = rc != 0 ? rc : account_registered(profile, e);
 	if (rc != 0) {
 		person_lock(profile);
 		return err_wrap(e, rc, "unlock");
@@ -539,6 +540,17 @@ static int refresh_keyring(struct profile *profile, struct client *client, struc
 				 "the keyring is under another key (a changed password?): sign in");
 }
 
+/* The chain alone moved on to another signing key: not by any device that shares this keyring. */
+static int refresh_signing(const struct profile *profile, struct err *e)
+{
+	return profile->signing == NULL || key_pub_equal(profile->identity.signing,
+						   key_public(profile->signing))
+		       ? 0
+		       : err_set(e, KLUIS_EVERIFY,
+				 "the cluster names another signing key for you than your keyring "
+				 "holds (if a device of yours changed it: sign in)");
+}
+
 int account_refresh(struct profile *profile, struct client *client, struct err *e)
 {
 	uint64_t seq = profile->identity.seq;
@@ -548,6 +560,7 @@ int account_refresh(struct profile *profile, struct client *client, struct err *
 	/* In this order: a pin of the chain is put after what it names was there. */
 	rc = refresh_keyring(profile, client, e);
 	rc = rc != 0 ? rc : account_fetch_chain(profile, client, e);
+	rc = rc != 0 ? rc : refresh_signing(profile, e);
 	if (rc == 0 && profile->identity.seq != seq) {
 		rc = person_save(profile, e);
 	}
@@ -631,5 +644,6 @@ int account_session_end(struct client *client, const char *id, struct err *e)
 
 int account_delete(struct client *client, struct err *e)
 {
-	return api_json(client, "DELETE", "/v1/account", NULL, CLIENT_AUTH, NULL, e);
+	/* Once: after a lost answer the session is gone as well, and 401 would say nothing. */
+	return api_json(client, "DELETE", "/v1/account", NULL, CLIENT_AUTH | CLIENT_ONCE, NULL, e);
 }

@@ -18,6 +18,8 @@ KLUIS_MUST_CHECK int account_login_by(struct profile *profile, struct client *cl
  * password_keys_init(), is filled, whatever follows. */
 KLUIS_MUST_CHECK int account_unlock_by(struct profile *profile, struct bytes password,
 	struct account_keys *ret_keys, struct err *e);
+/* The account is there: what would be sent again to make it goes. */
+KLUIS_MUST_CHECK int account_registered(const struct profile *profile, struct err *e);
 /* KLUIS_EINVAL unless a device may be called so. */
 KLUIS_MUST_CHECK int account_device_name_check(const char *name, struct err *e);
 /* What a login gave, into `login`; the token into the client. */

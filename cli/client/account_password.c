@@ -245,6 +245,11 @@ static int register_note(struct profile *profile, const struct registering *r,
 		profile, register_file, PROFILE_REGISTERING, buf_bytes(ret_request), e);
 }
 
+int account_registered(const struct profile *profile, struct err *e)
+{
+	return profile_remove(profile, register_file, e);
+}
+
 /* The cluster took it. */
 static int register_taken(struct profile *profile, struct err *e)
 {
@@ -252,7 +257,7 @@ static int register_taken(struct profile *profile, struct err *e)
 
 	profile->enrolled = true;
 	rc = person_save(profile, e);
-	return rc != 0 ? rc : profile_remove(profile, register_file, e);
+	return rc != 0 ? rc : account_registered(profile, e);
 }
 
 static int register_login(struct profile *profile, struct client *client, struct bytes password,

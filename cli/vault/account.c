@@ -172,9 +172,7 @@ static int delete_run(struct signin *s)
 	}
 	rc = signin_password(s);
 	rc = rc != 0 ? rc : signin_factor(s);
-	rc = rc != 0 ? rc
-		     : api_json(s->client, "DELETE", "/v1/account", NULL, CLIENT_AUTH | CLIENT_ONCE,
-			       NULL, &inv->err);
+	rc = rc != 0 ? rc : account_delete(s->client, &inv->err);
 	if (rc == 0 && agent_stop(s->agent, &inv->err) != 0) {
 		inv->err = (struct err){0}; /* None ran. */
 	}

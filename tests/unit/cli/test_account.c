@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "base/file.h"
 #include "cli/client/json_reader.h"
 
 static void test_register(void **state)
@@ -80,6 +81,30 @@ static void test_register_denied(void **state)
 	MUST(f, registration(f, &carol, old_password));
 	assert_memory_equal(carol.profile->user_id, user_id, ID_BYTES);
 	assert_int_equal(person_ready(carol.profile, &f->err), 0);
+	device_close(&carol);
+}
+
+/* Who signs in instead, after a lost answer, is in as well, and leaves nothing to be sent again. */
+static void test_register_then_login(void **state)
+{
+	struct fixture *f = *state;
+	struct device carol = {0};
+	enum account_device_state added;
+	_cleanup_(x_freep) char *path = NULL;
+
+	device_open_as(f, &carol, "carol", "carol");
+	path = profile_path(carol.profile, "registering");
+	lie = (struct lie){.target = "/v1/register", .kind = LIE_LOSE, .rc = KLUIS_ETIMEOUT};
+	assert_int_equal(registration(f, &carol, old_password), KLUIS_ETIMEOUT);
+	lie_end();
+	assert_true(file_exists(path));
+	device_reopen(f, &carol);
+	MUST(f, enter(f, &carol, old_password, bytes_of(NULL, 0)));
+	assert_false(file_exists(path));
+	assert_int_equal(account_device_add(carol.profile, carol.client, "laptop", &added, &f->err),
+		KLUIS_EEXIST);
+	MUST(f, account_device_begin(carol.profile, carol.client, &f->err));
+	put_note(f, &carol, "diary");
 	device_close(&carol);
 }
 
@@ -373,6 +398,7 @@ int main(void)
 		ACCOUNT_TEST(test_register),
 		ACCOUNT_TEST(test_register_lost),
 		ACCOUNT_TEST(test_register_denied),
+		ACCOUNT_TEST(test_register_then_login),
 		ACCOUNT_TEST(test_register_work),
 		ACCOUNT_TEST(test_login),
 		ACCOUNT_TEST(test_second_device),
