@@ -91,10 +91,14 @@ static int login_derive(struct profile *profile, struct bytes typed, struct byte
 	const uint8_t block[KDF_BYTES], struct password_keys *ret_keys, struct err *e)
 {
 	_cleanup_(secret_release) struct secret prepared = SECRET_INIT;
+	struct err why = {0};
 	struct kdf kdf;
-	int rc = kdf_decode(bytes_of(block, KDF_BYTES), &kdf, e);
+	int rc = kdf_decode(bytes_of(block, KDF_BYTES), &kdf, &why);
 
-	rc = rc != 0 ? rc : login_check_kdf(profile, &kdf, account_key, e);
+	if (rc != 0) { /* Nobody typed it: the cluster named it. */
+		return err_set(e, KLUIS_EVERIFY, "what the cluster asks for: %s", why.text);
+	}
+	rc = login_check_kdf(profile, &kdf, account_key, e);
 	rc = rc != 0 ? rc : password_prepare(typed, &prepared, e);
 	if (rc != 0) {
 		return rc;
@@ -124,11 +128,14 @@ static int login_begin(const struct profile *profile, struct client *client,
 
 	for (unsigned turn = 0; turn < 2; turn++) {
 		struct srp_client *srp;
-		int rc = srp_client_new(group, &random_system, &srp, e);
+		struct err why = {0};
+		int rc = srp_client_new(group, &random_system, &srp, &why);
 
-		rc = rc != 0 ? rc
-			     : api_srp_start(client, profile->account, group,
-				       srp_client_public(srp), ret_answer, e);
+		if (rc != 0) { /* Ours is known: this one the cluster named. */
+			return err_set(e, KLUIS_EVERIFY, "what the cluster asks for: %s", why.text);
+		}
+		rc = api_srp_start(
+			client, profile->account, group, srp_client_public(srp), ret_answer, e);
 		if (rc != 0) {
 			srp_client_free(srp);
 			return rc;
@@ -140,7 +147,7 @@ static int login_begin(const struct profile *profile, struct client *client,
 		srp_client_free(srp);
 		group = ret_answer->group;
 	}
-	return err_set(e, KLUIS_EPROTO, "login: the cluster keeps changing the SRP group");
+	return err_set(e, KLUIS_EVERIFY, "the cluster keeps changing the SRP group");
 }
 
 /* The device's signature, when its keys open by this password. An empty one otherwise. */

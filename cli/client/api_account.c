@@ -124,10 +124,12 @@ int api_srp_start(struct client *client, const char *user, unsigned group, struc
 	if (srp.begun) {
 		read_b(&r, &srp);
 	}
-	if (r.failed == NULL && srp.begun != (srp.group == group)) {
-		r.failed = "group";
-	}
 	rc = json_reader_end(&r, "login", e);
+	if (rc == 0 && srp.begun != (srp.group == group)) {
+		rc = err_set(e, KLUIS_EVERIFY,
+			"the cluster answers SRP group %u with %u, %s handshake", group, srp.group,
+			srp.begun ? "and a" : "without a");
+	}
 	json_decref(object);
 	if (rc == 0) {
 		*ret_srp = srp;

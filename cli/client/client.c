@@ -378,8 +378,9 @@ static enum try_next try_request(
 	if (rc == KLUIS_ETOOLARGE || (r->flags & CLIENT_ONCE)) {
 		return TRY_DONE;
 	}
-	/* A kept-alive connection that the server closed meanwhile says nothing about it. */
-	return fresh ? TRY_ELSEWHERE : TRY_AGAIN;
+	/* A kept-alive connection that the server closed meanwhile says nothing about it; one on
+	 * which it was silent does. */
+	return fresh || rc == KLUIS_ETIMEOUT ? TRY_ELSEWHERE : TRY_AGAIN;
 }
 
 static enum try_next try_connect(struct client_try *t, int *ret_rc, struct err *e)

@@ -8,22 +8,14 @@
 
 #include "cli/client/download.h"
 
-/* A page that is not the pinned leaf: a newer head explains it, or nothing does. */
-static int get_moved(struct vault *vault, bool *ret_moved, struct err *e)
+/* A page that did not come, or is not the pinned leaf: a newer head explains it, or nothing does.
+ */
+static int get_failed(struct vault *vault, uint64_t page_no, int rc, bool *ret_moved, struct err *e)
 {
-	struct err synced = {0};
-	uint64_t seq = vault->head.seq;
-	int rc = vault_sync(vault, &synced);
-
-	if (rc != 0) {
-		*e = synced;
-		return rc;
-	}
-	if (vault->head.seq == seq) {
-		return KLUIS_EVERIFY;
-	}
-	*ret_moved = true;
-	return err_set(e, KLUIS_ECONFLICT, "vault '%s' changed while it was read", vault->name);
+	rc = vault_judge_page(vault, page_no, rc, ret_moved, e);
+	return rc != 0 ? rc
+		       : err_set(e, KLUIS_ECONFLICT, "vault '%s' changed while it was read",
+				 vault->name);
 }
 
 static int get_chunk(struct vault *vault, uint64_t page_no, struct bytes page, size_t wanted,
@@ -33,7 +25,7 @@ static int get_chunk(struct vault *vault, uint64_t page_no, struct bytes page, s
 
 	buf_clear(content);
 	if (vault_check_page(vault, page_no, page, e) != 0) {
-		return get_moved(vault, ret_moved, e);
+		return get_failed(vault, page_no, KLUIS_EVERIFY, ret_moved, e);
 	}
 	rc = vault_open_page(vault, page_no, page, content, e);
 	if (rc == 0 && content->len != wanted) {
@@ -101,7 +93,7 @@ static int get_chunks(struct vault *vault, const struct tree_file *file,
 
 		next += !cached;
 		rc = get_page(vault, download, file->pages[i], cached, &kept, &page, e);
-		rc = rc != 0 ? rc
+		rc = rc != 0 ? get_failed(vault, file->pages[i], rc, ret_moved, e)
 			     : get_chunk(vault, file->pages[i], page, chunk_bytes(file, i),
 				       &content, ret_moved, e);
 		if (rc == 0) {
@@ -214,8 +206,9 @@ static int verify_others(struct tree *tree, const uint8_t *seen, struct get_repo
 		struct bytes page;
 
 		rc = download_next(download, &page, e);
-		if (rc == 0 && vault_check_page(vault, page_nos[i], page, e) != 0) {
-			rc = get_moved(vault, ret_moved, e);
+		rc = rc != 0 ? rc : vault_check_page(vault, page_nos[i], page, e);
+		if (rc != 0) {
+			rc = get_failed(vault, page_nos[i], rc, ret_moved, e);
 		}
 		rc = rc != 0 ? rc : vault_open_page(vault, page_nos[i], page, &content, e);
 		rc = rc != 0 ? rc : page_parse(page, &header, e);

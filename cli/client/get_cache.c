@@ -21,9 +21,17 @@ static int cache_pages(struct caching *c, const struct tree_file *file, struct e
 
 	for (size_t i = 0; rc == 0 && i < n; i++) {
 		struct bytes page;
+		bool moved = false;
 
 		rc = download_next(download, &page, e);
 		rc = rc != 0 ? rc : vault_check_page(vault, missing[i], page, e);
+		if (rc != 0) {
+			rc = vault_judge_page(vault, missing[i], rc, &moved, e);
+		}
+		if (moved) {
+			rc = err_set(e, KLUIS_ECONFLICT, "vault '%s' changed while it was read",
+				vault->name);
+		}
 		if (rc == 0) {
 			vault_cache_page(vault, missing[i], page);
 			c->fetched++;

@@ -608,17 +608,19 @@ static int chain_verify(const struct profile *profile, const struct bytes *state
 	const struct identity *known = &profile->identity;
 	const struct bytes known_chain = buf_bytes(&profile->person->chain);
 	bool passed = known->seq == 0;
+	struct err why = {0};
 	int rc = 0;
 
 	for (size_t i = 0; rc == 0 && i < n; i++) {
-		rc = identity_append(identity, statements[i], e);
+		rc = identity_append(identity, statements[i], &why);
 		buf_put_lp32(chain, statements[i]);
 		passed = passed ||
 			 (rc == 0 && identity->seq == known->seq &&
 				 memcmp(identity->head_hash, known->head_hash, HASH_BYTES) == 0);
 	}
 	if (rc != 0) {
-		return err_wrap(e, rc == KLUIS_EINVAL ? KLUIS_EVERIFY : rc, "your identity chain");
+		return err_set(e, rc == KLUIS_EINVAL ? KLUIS_EVERIFY : rc,
+			"your identity chain: %s", why.text);
 	}
 	if (memcmp(identity->user_id, profile->user_id, ID_BYTES) != 0 ||
 		strcmp(identity->name, profile->account) != 0) {

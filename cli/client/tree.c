@@ -319,7 +319,7 @@ static int tree_fetch_page(struct tree *tree, struct download *download, uint64_
 	struct bytes page;
 	int rc = download_next(download, &page, e);
 
-	rc = rc != 0 ? rc
+	rc = rc != 0 ? vault_judge_page(tree->vault, page_no, rc, ret_moved, e)
 		     : vault_take_page(tree->vault, page_no, page, true, &content, ret_moved, e);
 	return rc != 0 || *ret_moved ? rc : tree_take_page(tree, page_no, buf_bytes(&content), e);
 }

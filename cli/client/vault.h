@@ -124,6 +124,11 @@ uint64_t *vault_uncached(
 	const struct vault *vault, const uint64_t *page_nos, size_t n, size_t *ret_n);
 /* Into the cache; that it fails does not matter. */
 void vault_cache_page(const struct vault *vault, uint64_t page_no, struct bytes page);
+/* An answer came that is not the page, rc says how: when a newer head explains it *ret_moved is
+ * set, else it is KLUIS_EVERIFY, for the signed head names the page. Failures that say nothing
+ * about the page are returned as they are. */
+KLUIS_MUST_CHECK int vault_judge_page(
+	struct vault *vault, uint64_t page_no, int rc, bool *ret_moved, struct err *e);
 /* The rest of vault_read_page() for a page that was fetched. */
 KLUIS_MUST_CHECK int vault_take_page(struct vault *vault, uint64_t page_no, struct bytes page,
 	bool cache, struct buf *ret_content, bool *ret_moved, struct err *e);

@@ -49,24 +49,51 @@ void vault_cache_page(const struct vault *vault, uint64_t page_no, struct bytes 
 	}
 }
 
+/* Whether a node that has the page does not answer so, unless somebody wrote meanwhile. */
+static bool page_denied(int rc)
+{
+	return rc == KLUIS_ENOTFOUND || rc == KLUIS_EGONE || rc == KLUIS_EFORBIDDEN ||
+	       rc == KLUIS_EPROTO || rc == KLUIS_ETOOLARGE || rc == KLUIS_EVERIFY;
+}
+
+int vault_judge_page(struct vault *vault, uint64_t page_no, int rc, bool *ret_moved, struct err *e)
+{
+	struct err synced = {0};
+	uint64_t seq = vault->head.seq;
+	int now;
+
+	*ret_moved = false;
+	if (!page_denied(rc)) {
+		return rc;
+	}
+	now = vault_sync(vault, &synced);
+	if (now != 0) {
+		*e = synced;
+		return now;
+	}
+	*ret_moved = vault->head.seq != seq;
+	if (*ret_moved) {
+		return 0;
+	}
+	if (rc == KLUIS_EVERIFY) {
+		return rc;
+	}
+	synced = *e;
+	return err_set(e, KLUIS_EVERIFY,
+		"vault '%s': the cluster withholds page %" PRIu64
+		", which its signed head names: %.100s",
+		vault->name, page_no, synced.text);
+}
+
 int vault_take_page(struct vault *vault, uint64_t page_no, struct bytes page, bool cache,
 	struct buf *ret_content, bool *ret_moved, struct err *e)
 {
 	struct page_header header;
-	struct err synced = {0};
-	uint64_t seq = vault->head.seq;
-	int rc;
+	int rc = vault_check_page(vault, page_no, page, e);
 
 	*ret_moved = false;
-	if (vault_check_page(vault, page_no, page, e) != 0) {
-		/* An honest writer may have been here: then a newer head says so. */
-		rc = vault_sync(vault, &synced);
-		if (rc != 0) {
-			*e = synced;
-			return rc;
-		}
-		*ret_moved = vault->head.seq != seq;
-		return *ret_moved ? 0 : KLUIS_EVERIFY;
+	if (rc != 0) {
+		return vault_judge_page(vault, page_no, KLUIS_EVERIFY, ret_moved, e);
 	}
 	if (cache) {
 		vault_cache_page(vault, page_no, page);
@@ -97,7 +124,7 @@ int vault_read_page(struct vault *vault, uint64_t page_no, bool cached, struct b
 		return vault_refuse_offline(vault, e);
 	}
 	rc = api_page(vault->client, vault->id, page_no, &page, e);
-	return rc != 0 ? rc
+	return rc != 0 ? vault_judge_page(vault, page_no, rc, ret_moved, e)
 		       : vault_take_page(vault, page_no, buf_bytes(&page), cached, ret_content,
 				 ret_moved, e);
 }

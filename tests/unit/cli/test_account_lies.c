@@ -8,6 +8,9 @@
 
 /* Each of these would let a node fool the client; each ends in a named error, and the profile is as
  * it was. */
+#define GROUP_LIE(n)                                    \
+	"{\"salt\":\"AAAAAAAAAAAAAAAAAAAAAA\",\"kdf\":" \
+	"\"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\",\"group\":" #n "}"
 static void test_lies_at_login(void **state)
 {
 	static const struct {
@@ -18,10 +21,13 @@ static void test_lies_at_login(void **state)
 		{"/v1/login/finish", "M2", 0, KLUIS_EVERIFY},
 		{"/v1/login/finish", "M2", 31, KLUIS_EVERIFY},
 		{"/v1/login/finish", "token_mac", 0, KLUIS_EVERIFY},
-		{"/v1/login/start", "kdf", 4, KLUIS_EINVAL}, /* More rounds than can be. */
+		{"/v1/login/start", "kdf", 4, KLUIS_EVERIFY}, /* More rounds than can be. */
 		{"/v1/unlock", "slot", 100, KLUIS_EVERIFY},
 		{"/v1/unlock", "unlock_share", 0, KLUIS_EVERIFY},
 	};
+	/* Groups that there are not, one that changes for ever, and ours without a handshake. */
+	static const char *const groups[] = {
+		GROUP_LIE(0), GROUP_LIE(9), GROUP_LIE(2), GROUP_LIE(3)};
 	struct fixture *f = *state;
 
 	for (size_t i = 0; i < ARRAY_SIZE(lies); i++) {
@@ -41,6 +47,15 @@ static void test_lies_at_login(void **state)
 		.text = "kst_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"};
 	assert_int_equal(enter(f, &f->first, old_password, bytes_of(NULL, 0)), KLUIS_EVERIFY);
 	lie_end();
+	for (size_t i = 0; i < ARRAY_SIZE(groups); i++) {
+		device_reopen(f, &f->first);
+		lie = (struct lie){.target = "/v1/login/start",
+			.kind = LIE_REPLACE,
+			.instead = bytes_str(groups[i])};
+		assert_int_equal(
+			enter(f, &f->first, old_password, bytes_of(NULL, 0)), KLUIS_EVERIFY);
+		lie_end();
+	}
 	device_reopen(f, &f->first);
 	MUST(f, enter(f, &f->first, old_password, bytes_of(NULL, 0)));
 }
@@ -81,7 +96,7 @@ static void test_lies_about_srp(void **state)
 		{.member = "B", .kind = LIE_TEXT, .text = ""},
 		{.member = "B", .kind = LIE_TEXT},
 	};
-	const int wanted[] = {KLUIS_EPROTO, KLUIS_EPROTO, KLUIS_EUNAUTHENTICATED,
+	const int wanted[] = {KLUIS_EVERIFY, KLUIS_EVERIFY, KLUIS_EUNAUTHENTICATED,
 		KLUIS_EUNAUTHENTICATED, KLUIS_EVERIFY, KLUIS_EVERIFY};
 
 	memset(buf_extend(&b, srp_group_bytes(SRP_GROUP_DEFAULT)), 0,

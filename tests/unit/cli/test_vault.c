@@ -64,8 +64,11 @@ static void test_page_lies(void **state)
 	static const struct {
 		enum fake_fault fault;
 		const char *match;
-	} rows[] = {{FAKE_OTHER_PAGE, "pages:get"}, {FAKE_FLIP_BODY, "pages:get"},
-		{FAKE_OLD_PAGE, "GET /v1/vaults/"}};
+		int status;
+	} rows[] = {{FAKE_OTHER_PAGE, "pages:get", 0}, {FAKE_FLIP_BODY, "pages:get", 0},
+		{FAKE_OLD_PAGE, "GET /v1/vaults/", 0}, {FAKE_STATUS, "pages:get", KLUIS_EFORBIDDEN},
+		{FAKE_STATUS, "pages:get", KLUIS_ENOTFOUND},
+		{FAKE_STATUS, "pages:get", KLUIS_EGONE}, {FAKE_STATUS, "pages/0", KLUIS_ENOTFOUND}};
 	struct cli_fixture *f = *state;
 	_cleanup_(buf_release) struct buf content = cli_fixture_bytes(LARGE, 1);
 
@@ -76,10 +79,10 @@ static void test_page_lies(void **state)
 		uint8_t before[HASH_BYTES], after[HASH_BYTES];
 
 		cli_fixture_digest(f, before);
-		if (rows[i].fault == FAKE_OLD_PAGE) { /* Of the items: not from the cache. */
+		if (strstr(rows[i].match, "pages:get") == NULL) { /* Items, not of the cache. */
 			remove_file(f, "page-0");
 		}
-		fake_node_fault(f->node, rows[i].fault, rows[i].match, 0, 100, 0);
+		fake_node_fault(f->node, rows[i].fault, rows[i].match, 0, 100, rows[i].status);
 		assert_int_equal(cli_fixture_get(f, "file", &got), KLUIS_EVERIFY);
 		assert_true(fake_node_struck(f->node) > 0);
 		assert_int_equal(err_exit_code(f->err.code), 14);
