@@ -15,12 +15,17 @@ class Device:
         self.person, self.name = person, name
         self.profile = person.top / f"profile-{name}"
 
-    def run(self, *words, code=0, timeout=120):
-        command = [str(self.person.kluis), "--profile", str(self.profile), "-o", "json", *map(str, words)]
+    def call(self, *words, timeout=120):
+        """As it ended: returncode, stdout, stderr."""
+        command = [str(self.person.kluis), "--profile", str(self.profile), *map(str, words)]
         # In a session of its own: without a terminal, as a script has none.
-        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, start_new_session=True, stdin=subprocess.DEVNULL)
+        return subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=timeout,
+                              start_new_session=True, stdin=subprocess.DEVNULL)
+
+    def run(self, *words, code=0, timeout=120):
+        done = self.call("-o", "json", *words, timeout=timeout)
         if code is not None and done.returncode != code:
-            raise AssertionError(f"{' '.join(command)}: {done.returncode}, not {code}\n{done.stdout}\n{done.stderr}")
+            raise AssertionError(f"{' '.join(done.args)}: {done.returncode}, not {code}\n{done.stdout}\n{done.stderr}")
         try:
             return json.loads(done.stdout) if done.stdout else None
         except json.JSONDecodeError:
@@ -46,11 +51,9 @@ class Device:
         self.run("put", source, place, code=code)
 
     def cat(self, place, code=0):
-        # Not JSON: the file as it is.
-        command = [str(self.person.kluis), "--profile", str(self.profile), "cat", place]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120, start_new_session=True, stdin=subprocess.DEVNULL)
+        done = self.call("cat", place)  # Not JSON: the file as it is.
         if done.returncode != code:
-            raise AssertionError(f"{' '.join(command)}: {done.returncode}, not {code}\n{done.stderr}")
+            raise AssertionError(f"cat {place}: {done.returncode}, not {code}\n{done.stderr}")
         return done.stdout
 
 
