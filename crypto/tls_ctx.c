@@ -252,6 +252,8 @@ int tls_ctx_new_api(struct bytes cert_pem, struct bytes key_pem, struct tls_tick
 		rc = tls_ctx_set_alpn(ctx, alpn, ARRAY_SIZE(alpn), e);
 	}
 	SSL_CTX_set_alpn_select_cb(ctx->ssl_ctx, tls_alpn_cb, ctx);
+	/* Clients send tokens: its record buffers are freed whenever they are empty. */
+	SSL_CTX_set_options(ctx->ssl_ctx, SSL_OP_CLEANSE_PLAINTEXT);
 	tls_ctx_set_tickets(ctx, tickets);
 	return tls_ctx_done(ctx, rc, ret_ctx);
 }

@@ -7,6 +7,7 @@
 
 #include <openssl/err.h>
 
+#include "crypto/secret.h"
 #include "crypto/tls_ctx_ssl.h"
 #include "crypto/tls_stream_state.h"
 
@@ -87,7 +88,7 @@ static void tls_stream_free(struct tls_stream *s)
 	tls_ctx_unref(s->ctx);
 	tls_output_release(&s->out);
 	buf_release(&s->wire_kept);
-	buf_release(&s->plain_kept);
+	secret_buf_release(&s->plain_kept);
 	free(s->record);
 	free(s);
 }
@@ -170,7 +171,7 @@ void tls_stream_close(struct tls_stream *s)
 	}
 	s->closing = true;
 	(void)uv_idle_stop(&s->kick); /* Always 0. */
-	buf_release(&s->plain_kept);
+	secret_buf_release(&s->plain_kept);
 	buf_release(&s->wire_kept);
 	tls_stream_wait_end(s, TLS_STREAM_CLOSE_MS);
 	tls_stream_read_start(s); /* To see the peer's end. */

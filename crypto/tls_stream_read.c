@@ -5,6 +5,7 @@
 #include <openssl/x509v3.h>
 
 #include "crypto/cert.h"
+#include "crypto/secret.h"
 #include "crypto/tls_ctx_ssl.h"
 #include "crypto/tls_stream_state.h"
 
@@ -150,7 +151,7 @@ void tls_stream_read_kept(struct tls_stream *s)
 	}
 	s->bio.in = buf_bytes(&wire);
 	tls_stream_input(s); /* OpenSSL may hold decrypted bytes even if wire is empty. */
-	buf_release(&plain);
+	secret_buf_release(&plain);
 	buf_release(&wire);
 	if (tls_stream_wants_input(s)) {
 		tls_stream_read_start(s);

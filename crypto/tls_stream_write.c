@@ -3,6 +3,7 @@
 
 #include <openssl/err.h>
 
+#include "crypto/secret.h"
 #include "crypto/tls_ctx_ssl.h"
 #include "crypto/tls_stream_state.h"
 
@@ -99,6 +100,9 @@ void tls_stream_seal(struct tls_stream *s)
 {
 	if (s->record_len > 0) {
 		tls_stream_encrypt(s, bytes_of(s->record, s->record_len));
+		if ((SSL_get_options(s->ssl) & SSL_OP_CLEANSE_PLAINTEXT) != 0) {
+			secret_clear(s->record, s->record_len);
+		}
 		s->record_len = 0;
 	}
 }

@@ -564,6 +564,9 @@ static void call_done(struct op *op)
 	buf_release(&call->since);
 	buf_release(&call->once_key);
 	buf_release(&call->command);
+	if (call->content_type != NULL && strcmp(call->content_type, "application/json") == 0) {
+		secret_buf_release(&call->body); /* It was not sent. */
+	}
 	buf_release(&call->body);
 	buf_release(&call->location);
 	buf_release(&call->content_range);

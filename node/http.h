@@ -43,6 +43,7 @@ struct http_request {
 	/* For the application to set. */
 	size_t body_max;   /* In head_cb; 0: a request with a body is refused. */
 	bool private_body; /* Cleared before it is freed. */
+	bool private_out;  /* As private_body, of the reply: all but octets. */
 	void *data;
 	bool routed;
 	/* Every byte of a reply begun and not ended went out: write more. May be NULL. */

@@ -4,7 +4,9 @@
 #include <http_parser.h>
 #include <string.h>
 
+#include "base/limits.h"
 #include "base/text.h"
+#include "crypto/secret.h"
 
 enum {
 	STATE_BLOCK,	 /* Request line and fields. */
@@ -32,7 +34,7 @@ void http1_parser_init(struct http1_parser *parser)
 
 void http1_parser_release(struct http1_parser *parser)
 {
-	buf_release(&parser->block);
+	secret_buf_release(&parser->block); /* Tokens. */
 	buf_release(&parser->head.target);
 	http_fields_release(&parser->head.fields);
 }
@@ -262,6 +264,9 @@ static int block_done(struct http1_parser *parser)
 
 static int feed_block(struct http1_parser *p, struct bytes bytes, size_t *taken)
 {
+	if (p->block.data == NULL) { /* Most fit: growing would leave copies behind. */
+		buf_reserve(&p->block, HTTP_FIELDS_USUAL_BYTES);
+	}
 	if (p->block.len == 0) {
 		/* The request line is not empty: one that is starts here and is refused. */
 		p->line_empty = p->line_cr = false;

@@ -2,6 +2,9 @@
 
 #include <string.h>
 
+#include "base/limits.h"
+#include "crypto/secret.h"
+
 static const char *const verb_names[VERB_MAX] = {
 	[VERB_OTHER] = "?",
 	[VERB_GET] = "GET",
@@ -95,7 +98,7 @@ static bool field_value_ok(struct bytes value)
 
 void http_fields_release(struct http_fields *fields)
 {
-	buf_release(&fields->text);
+	secret_buf_release(&fields->text); /* Tokens. */
 	fields->n = 0;
 	fields->counted = 0;
 }
@@ -112,6 +115,9 @@ int http_fields_add(struct http_fields *fields, struct bytes name, struct bytes 
 	}
 	if (!field_is_token(name) || !field_value_ok(value)) {
 		return KLUIS_EINVAL;
+	}
+	if (fields->n == 0) { /* Most fit: growing would leave copies behind. */
+		buf_reserve(&fields->text, HTTP_FIELDS_USUAL_BYTES);
 	}
 	at = &fields->at[fields->n++];
 	fields->counted += name.len + value.len + 32;

@@ -49,6 +49,15 @@ struct http_request *http_request_ref(struct http_request *req)
 	return req;
 }
 
+static void request_drop_out(struct http_request *req)
+{
+	if (req->private_out) {
+		secret_buf_release(&req->out);
+	}
+	buf_release(&req->out);
+	req->out_at = 0;
+}
+
 void http_request_unref(struct http_request *req)
 {
 	assert(req->refs > 0);
@@ -61,7 +70,7 @@ void http_request_unref(struct http_request *req)
 		secret_buf_release(&req->body);
 	}
 	buf_release(&req->body);
-	buf_release(&req->out);
+	request_drop_out(req);
 	http_fields_release(&req->fields);
 	http_fields_release(&req->reply);
 	free(req);
@@ -286,6 +295,8 @@ void http_reply_begin(
 	req->no_body = req->verb == VERB_HEAD || status == 204 || status == 304;
 	req->reply_length = length;
 	req->progress_ms = http_now(req->server);
+	req->private_out =
+		content_type != NULL && strcmp(content_type, "application/octet-stream") != 0;
 	if (content_type != NULL) {
 		http_reply_field(req, "content-type", "%s", content_type);
 	}
@@ -300,9 +311,8 @@ void http_reply_write(struct http_request *req, struct buf *body, bool last)
 		assert(req->begun && !req->last);
 		if (body != NULL && !req->no_body) {
 			if (req->out_at == req->out.len) {
-				buf_release(&req->out);
+				request_drop_out(req);
 				req->out = *body;
-				req->out_at = 0;
 				*body = BUF_INIT;
 			} else {
 				buf_append_bytes(&req->out, buf_bytes(body));
@@ -313,7 +323,9 @@ void http_reply_write(struct http_request *req, struct buf *body, bool last)
 		req->more_asked = false;
 		http_conn_wake(req->conn);
 	}
-	if (body != NULL) {
+	if (body != NULL && req->private_out) {
+		secret_buf_release(body);
+	} else if (body != NULL) {
 		buf_release(body);
 	}
 }
@@ -351,8 +363,7 @@ void http_request_out_done(struct http_request *req, size_t len)
 		req->progress_ms = http_now(req->server);
 	}
 	if (req->out_at == req->out.len) {
-		buf_release(&req->out);
-		req->out_at = 0;
+		request_drop_out(req);
 		if (!req->last && !req->more_asked && req->more_cb != NULL) {
 			req->more_asked = true;
 			http_server_ask_more(req);

@@ -350,8 +350,11 @@ static int finish_cb(const char *text, size_t len, void *data)
 
 void json_finish(json_t *value, struct buf *to)
 {
-	int rc = json_dump_callback(value, finish_cb, to, JSON_COMPACT);
+	int rc;
 
+	/* At once: by growing copies would be left behind of what may be secret. */
+	buf_reserve(to, json_dumpb(value, NULL, 0, JSON_COMPACT) + 1);
+	rc = json_dump_callback(value, finish_cb, to, JSON_COMPACT);
 	assert(rc == 0);
 	json_decref(value);
 }
