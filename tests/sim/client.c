@@ -16,6 +16,8 @@ struct sim_write {
 	struct sim_node *node;
 	struct sim_session *session; /* NULL: of nobody in particular. */
 	uint64_t attempt, since_ms, proposal;
+	bool of_person;
+	unsigned person_client;
 };
 
 /* The client hears that it was applied. */
@@ -50,6 +52,9 @@ static void write_cb(struct propose *req, int rc)
 		if (write->session != NULL && rc != KLUIS_EUNKNOWN_OUTCOME) {
 			session_answer(sim, write->session, write->attempt, req->index, rc);
 		}
+		if (write->of_person && rc != KLUIS_EUNKNOWN_OUTCOME) {
+			person_answer(sim, write->person_client, write->attempt, req, rc);
+		}
 	}
 	free(write);
 }
@@ -74,7 +79,8 @@ static void client_noise(struct sim_node *node)
 	_cleanup_(buf_release) struct buf command = BUF_INIT;
 	struct sim *sim = node->sim;
 	struct sim_write *write = write_new(node);
-	bool alone = machine_command(&sim->random.random, ++sim->command_id, &command);
+	uint32_t level = sim->person == NULL ? 1 : FEATURE_LEVEL;
+	bool alone = machine_command(&sim->random.random, ++sim->command_id, level, &command);
 
 	if (sim_random(sim, 100) < sim->big_percent) {
 		buf_put_zeros(&command, (size_t)sim_random(sim, 20000));
@@ -101,6 +107,24 @@ static void client_session(struct sim *sim, struct sim_node *node)
 	write->attempt = session->attempt;
 	front_propose(
 		node, &write->propose, buf_bytes(&session->command), CLIENT_PATIENCE_MS, write_cb);
+	node_after(node);
+}
+
+static void client_person(struct sim *sim, struct sim_node *node)
+{
+	unsigned number = (unsigned)sim_random(sim, SIM_PERSON_CLIENTS);
+	struct sim_write *write;
+	uint64_t attempt = 0;
+	struct bytes command = person_run(sim, number, node, &attempt);
+
+	if (command.len == 0) {
+		return;
+	}
+	write = write_new(node);
+	write->of_person = true;
+	write->person_client = number;
+	write->attempt = attempt;
+	front_propose(node, &write->propose, command, CLIENT_PATIENCE_MS, write_cb);
 	node_after(node);
 }
 
@@ -211,7 +235,9 @@ void client_event(struct sim *sim)
 	if (!node->up || node_paused(node)) {
 		return;
 	}
-	if (sim_chance(sim, 300)) {
+	if (sim->person != NULL && sim_chance(sim, 200)) {
+		client_person(sim, node);
+	} else if (sim_chance(sim, 300)) {
 		client_read(sim, node);
 	} else if (sim_chance(sim, 500)) {
 		client_noise(node);

@@ -229,6 +229,9 @@ static void sim_build(struct sim *sim)
 	for (unsigned i = 0; i < SIM_SESSIONS; i++) {
 		session_init(&sim->session[i], i);
 	}
+	if (sim->options.seed % SIM_PERSON_SEEDS == SIM_PERSON_SEEDS - 1) {
+		sim->person = person_new(sim->options.seed);
+	}
 	for (unsigned i = 1; i <= SIM_IDS; i++) {
 		sim->node[i] = node_new(sim, i);
 		if (i <= sim->voters) { /* Others join with an empty log. */
@@ -327,5 +330,6 @@ void sim_free(struct sim *sim)
 	buf_release(&sim->operator_command);
 	oracle_release(&sim->oracle);
 	history_release(sim);
+	person_free(sim->person);
 	free(sim);
 }

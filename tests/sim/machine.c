@@ -9,7 +9,9 @@
 #include "base/limits.h"
 #include "raft/fsm.h"
 #include "storage/key_codec.h"
+#include "storage/mfa_store.h"
 #include "storage/page_store.h"
+#include "storage/person_store.h"
 #include "storage/vault_store.h"
 #include "tests/lib/fixture/client.h"
 
@@ -167,6 +169,20 @@ bool machine_vault(const struct machine *machine, struct fixture_client *c, bool
 	return rc == 0;
 }
 
+bool machine_person(const struct machine *machine, const uint8_t user_id[16], uint8_t factor,
+	struct person_row *ret_person, struct mfa_row *ret_factor)
+{
+	const uint8_t mfa_id[16] = {factor};
+	struct kv_view *view = kv_view_new(machine->kv);
+	int rc = person_store_get(view, user_id, ret_person, NULL), found;
+
+	*ret_factor = (struct mfa_row){.next = 0};
+	found = mfa_store_get(view, user_id, mfa_id, ret_factor, NULL);
+	kv_view_free(view);
+	assert((rc == 0 || rc == KLUIS_ENOTFOUND) && (found == 0 || found == KLUIS_ENOTFOUND));
+	return rc == 0;
+}
+
 bool machine_quarantined(const struct machine *machine)
 {
 	return machine->results.quarantined;
@@ -225,7 +241,7 @@ void machine_command_of(uint64_t node, uint64_t id, struct buf *to)
 }
 
 /* Sometimes the same idempotency key with other bytes. */
-bool machine_command(struct random *random, uint64_t id, struct buf *to)
+bool machine_command(struct random *random, uint64_t id, uint32_t level, struct buf *to)
 {
 	struct command command;
 	char name[32];
@@ -245,7 +261,7 @@ bool machine_command(struct random *random, uint64_t id, struct buf *to)
 	} else if (dice < 85) {
 		command = (struct command){.type = COMMAND_NODE_ANNOUNCE};
 		command.node_announce.node = 1 + random_below(random, 6);
-		command.node_announce.feature_level = 1;
+		command.node_announce.feature_level = level;
 		command.node_announce.site = command.node_announce.version = bytes_str(name);
 	} else if (dice < 90) {
 		command = (struct command){.type = COMMAND_EXPIRE};

@@ -34,8 +34,15 @@ const struct fsm_results *machine_results(const struct machine *machine);
  * False: there is none. */
 bool machine_vault(const struct machine *machine, struct fixture_client *c, bool pages);
 
-/* Bytes of a new client command. True: no other has them. */
-bool machine_command(struct random *random, uint64_t id, struct buf *to);
+struct person_row;
+struct mfa_row;
+/* What it has of a person, and of one of her factors (zeroed: none). False: there is no such
+ * person. */
+bool machine_person(const struct machine *machine, const uint8_t user_id[16], uint8_t factor,
+	struct person_row *ret_person, struct mfa_row *ret_factor);
+
+/* Bytes of a new client command; nodes announce that level. True: no other has them. */
+bool machine_command(struct random *random, uint64_t id, uint32_t level, struct buf *to);
 /* A command that another node would not send. */
 void machine_command_of(uint64_t node, uint64_t id, struct buf *to);
 /* A majority reported another state than this node's. */

@@ -220,6 +220,8 @@ void oracle_end(struct sim *sim)
 			behind->id,
 			(unsigned long long)(behind->up ? machine_index(behind->machine) : 0),
 			(unsigned long long)sim->oracle.acked_max);
+	} else {
+		person_end(sim, leader->machine);
 	}
 	operator_end(sim);
 }

@@ -14,6 +14,8 @@ enum {
 	SIM_NODES = 6, /* The first ones; more come under new ids. */
 	SIM_IDS = 10,
 	SIM_SESSIONS = 4,
+	SIM_PERSON_CLIENTS = 2,
+	SIM_PERSON_SEEDS = 4,	  /* One seed of so many has a person. */
 	SIM_VAULTS = 3,		  /* Two sessions write the last one. */
 	SIM_LOAD_AFTER_MS = 2000, /* Clients go on so long after the first write in the calm. */
 	SIM_LIVENESS_MS = 30000,  /* A write commits so long after all faults end, at the latest. */
@@ -82,6 +84,7 @@ enum sim_bug {
 	X(CHECK_ONCE, "once", true)	      /* A proposal is in the log once, refused: never. */ \
 	X(CHECK_READ, "read", true)	      /* A read shows what came before it. */              \
 	X(CHECK_HISTORY, "history", true)     /* A vault's versions, as clients see them. */       \
+	X(CHECK_PERSON, "person", true)	      /* Keyrings, passwords and codes count once. */      \
 	X(CHECK_CLOCK, "clock", true)	      /* Cluster time: never back, no liar's. */           \
 	X(CHECK_GAP, "gap", false)	      /* Nothing is written behind a gap. */               \
 	X(CHECK_START, "start", false)	      /* A node starts from what its disk has. */          \
@@ -110,11 +113,12 @@ struct sim_stats {
 	uint64_t events, steps, elections, crashes, io_errors, snapshots, installs, transfers,
 		changes, acked, unknown, reads, stale_dropped, truncations, log_reads, packets,
 		read_rounds, replaces, losses, joins, wishes, refused, vault_reads, lost_races,
-		pauses, jumps, full;
+		pauses, jumps, full, persons;
 };
 
 struct sim;
 struct sim_node;
+struct sim_person;
 
 /* --- core: events, chance, verdict --- */
 
@@ -239,6 +243,7 @@ struct sim {
 	struct sim_link link[SIM_IDS + 1][SIM_IDS + 1];
 	struct sim_oracle oracle;
 	struct sim_session session[SIM_SESSIONS];
+	struct sim_person *person; /* NULL: in this seed there is none. */
 	struct sim_proposals proposals;
 	struct sim_vault vault[SIM_VAULTS];
 	struct sim_stats stats;
@@ -471,6 +476,20 @@ void session_answer(
 	struct sim *sim, struct sim_session *session, uint64_t attempt, uint64_t index, int rc);
 /* A read has shown its vault like this. */
 void session_read(struct sim_session *session, const struct fixture_client *seen);
+
+/* --- a person (tests/sim/person.c) --- */
+
+struct sim_person *person_new(uint64_t seed);
+void person_free(struct sim_person *person); /* NULL is fine. */
+/* The turn of one of her clients, at that node: the command to be proposed, until the next turn;
+ * empty: none. *ret_attempt goes with it. */
+struct bytes person_run(
+	struct sim *sim, unsigned client, struct sim_node *node, uint64_t *ret_attempt);
+/* What became of it, as session_answer(). */
+void person_answer(
+	struct sim *sim, unsigned client, uint64_t attempt, const struct propose *answer, int rc);
+/* After the calm: what clients were told is there. */
+void person_end(struct sim *sim, const struct machine *machine);
 
 /* --- operators, and what the leader does for them --- */
 

@@ -137,7 +137,7 @@ static void stats_print(const struct sim_stats *stats)
 		"packets %llu old_connection %llu acked %llu unknown %llu refused %llu reads %llu "
 		"rounds %llu\n"
 		"vault_reads %llu lost_races %llu pauses %llu clock_jumps %llu disks_full %llu\n"
-		"losses %llu joins %llu wishes %llu\n",
+		"losses %llu joins %llu wishes %llu persons %llu\n",
 		(unsigned long long)stats->events, (unsigned long long)stats->steps,
 		(unsigned long long)stats->elections, (unsigned long long)stats->crashes,
 		(unsigned long long)stats->io_errors, (unsigned long long)stats->snapshots,
@@ -151,7 +151,7 @@ static void stats_print(const struct sim_stats *stats)
 		(unsigned long long)stats->lost_races, (unsigned long long)stats->pauses,
 		(unsigned long long)stats->jumps, (unsigned long long)stats->full,
 		(unsigned long long)stats->losses, (unsigned long long)stats->joins,
-		(unsigned long long)stats->wishes);
+		(unsigned long long)stats->wishes, (unsigned long long)stats->persons);
 }
 
 /* Of this process on a core: what else runs on the machine does not count. */
