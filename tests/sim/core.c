@@ -229,7 +229,7 @@ static void sim_build(struct sim *sim)
 	for (unsigned i = 0; i < SIM_SESSIONS; i++) {
 		session_init(&sim->session[i], i);
 	}
-	if (sim->options.seed % SIM_PERSON_SEEDS == SIM_PERSON_SEEDS - 1) {
+	if (sim->options.seed % SIM_PERSON_SEEDS == 0) {
 		sim->person = person_new(sim->options.seed);
 	}
 	for (unsigned i = 1; i <= SIM_IDS; i++) {
