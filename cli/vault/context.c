@@ -148,12 +148,18 @@ bool app_out_of_reach(int rc)
 
 int app_fresh(struct app *k)
 {
-	return k->unrefreshed.code == 0 ? 0
-					: err_set(&k->inv->err, k->unrefreshed.code,
-						  "the cluster gives neither your identity nor "
-						  "your keyring, without "
-						  "which nothing that it shows can be judged: %s",
-						  k->unrefreshed.text);
+	const struct err *why = &k->unrefreshed;
+
+	if (why->code == 0) {
+		return 0;
+	}
+	return why->code == KLUIS_ECONNECT
+		       ? err_set(&k->inv->err, why->code, "%s", why->text)
+		       : err_set(&k->inv->err, why->code,
+				 "the cluster does not give both your identity and your keyring, "
+				 "without "
+				 "which nothing that it shows can be judged: %s",
+				 why->text);
 }
 
 int app_refresh(struct app *k)
