@@ -500,7 +500,7 @@ int person_take_object(struct profile *profile, struct bytes object, struct err 
 	}
 	buf_clear(&p->keyring);
 	buf_append_bytes(&p->keyring, object);
-	return person_settled(profile, e);
+	return person_save(profile, e); /* The chain may have to follow a restore yet. */
 }
 
 int person_check_object(

@@ -387,6 +387,12 @@ static void test_restore(void **state)
 	assert_false(f->profile->enrolled);
 	assert_int_equal(check(f, &f->object), 0);
 	assert_int_equal(person_take_object(f->profile, buf_bytes(&f->object), &f->err), 0);
+	/* Whichever of the two comes first, the other may follow. */
+	assert_int_equal(take_chain(f, 2), 0);
+	assert_int_equal(take_chain(f, 1), 0);
+	assert_int_equal(person_settle(f->profile, &f->err), 0);
+	assert_int_equal(take_chain(f, 2), 0);
+	assert_int_equal(take_chain(f, 1), KLUIS_EPIN);
 	assert_int_equal(check(f, &second), 0);
 	assert_int_equal(person_take_object(f->profile, buf_bytes(&second), &f->err), 0);
 	assert_int_equal(check(f, &f->object), KLUIS_EPIN);
