@@ -149,6 +149,7 @@ static int daemon_load_mfa(struct daemon *d, struct err *e)
 	size_t n = 0;
 
 	d->fido.rp_id = c->rp_id;
+	fido_set_native_origin(&d->fido, d->identity.cluster_id);
 	d->origins = c->rp_id == NULL	  ? x_strdup("")
 		     : c->origins != NULL ? x_strdup(c->origins)
 					  : x_asprintf("https://%s", c->rp_id);

@@ -60,7 +60,16 @@ static bool origin_known(const struct fido_site *site, const json_t *object)
 			return true;
 		}
 	}
-	return false;
+	return site->native_origin[0] != '\0' && member_is(object, "origin", site->native_origin);
+}
+
+void fido_set_native_origin(struct fido_site *site, const uint8_t cluster_id[ID_BYTES])
+{
+	static const char scheme[] = "kluis://";
+
+	static_assert(sizeof scheme - 1 + HEX_LEN(ID_BYTES) == FIDO_NATIVE_ORIGIN_CHARS, "fits");
+	memcpy(site->native_origin, scheme, sizeof scheme);
+	hex_encode(bytes_of(cluster_id, ID_BYTES), site->native_origin + sizeof scheme - 1);
 }
 
 /* WebAuthn 5.8.1. The object may grow members that we do not know. */

@@ -8,6 +8,7 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "crypto/hash.h"
 
 enum {
 	FIDO_CHALLENGE_BYTES = 32,
@@ -16,13 +17,18 @@ enum {
 	FIDO_AUTH_DATA_BYTES_MAX = 2048,
 	FIDO_SIGNATURE_BYTES_MAX = 72, /* ES256 in DER. */
 	FIDO_ORIGINS_MAX = 8,
+	FIDO_NATIVE_ORIGIN_CHARS = 8 + 32,
 };
 
 /* Who we are to authenticators, the same on all nodes. */
 struct fido_site {
 	char *rp_id;			/* A domain: "vault.example.org"; NULL: no FIDO2. */
 	char *origin[FIDO_ORIGINS_MAX]; /* "https://vault.example.org"; NULL behind the last. */
+	/* What a client that is no browser signs for: "kluis://" and the cluster's id in hex, which
+	 * no page can have as its origin and no other site takes. "": none. */
+	char native_origin[FIDO_NATIVE_ORIGIN_CHARS + 1];
 };
+void fido_set_native_origin(struct fido_site *site, const uint8_t cluster_id[ID_BYTES]);
 
 struct fido_credential {
 	uint8_t key[64]; /* P-256: x | y. */

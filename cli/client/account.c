@@ -284,15 +284,20 @@ const char *account_code_method(const struct account_login *login)
 	return NULL;
 }
 
-int account_verify_code(struct client *client, const char *method, const char *code,
-	struct account_login *login, struct err *e)
+int account_verify(struct client *client, json_t *proof, struct account_login *login, struct err *e)
 {
-	int rc = api_json(client, "POST", "/v1/mfa/verify",
-		json_pack("{s:s, s:s}", "method", method, "code", code), CLIENT_AUTH | CLIENT_ONCE,
-		NULL, e);
+	int rc = api_json(
+		client, "POST", "/v1/mfa/verify", proof, CLIENT_AUTH | CLIENT_ONCE, NULL, e);
 
 	login->full = login->full || rc == 0;
 	return rc;
+}
+
+int account_verify_code(struct client *client, const char *method, const char *code,
+	struct account_login *login, struct err *e)
+{
+	return account_verify(client, json_pack("{s:s, s:s}", "method", method, "code", code),
+		login, e);
 }
 
 int account_fetch_keyring(struct profile *profile, struct client *client, struct buf *ret_object,

@@ -3,7 +3,7 @@
  * anything: passwords, codes and names are given. One thread for one profile.
  *
  * The order of use: person_make() and account_register(); or, on another device, person_make(),
- * account_login(), perhaps account_verify_code(), account_unlock(), account_device_add(), and on
+ * account_login(), perhaps account_verify(), account_unlock(), account_device_add(), and on
  * the first device account_device_approve(), after which account_device_begin() makes the new one
  * a device that signs. Later: profile_open() and account_login(), account_unlock().
  *
@@ -77,8 +77,11 @@ KLUIS_MUST_CHECK int account_login(struct profile *profile, struct client *clien
 	struct err *e);
 /* The first of its methods that is a code, "totp" or "hotp"; NULL: none is. */
 const char *account_code_method(const struct account_login *login);
-/* A code of a second factor: method "totp" or "hotp". KLUIS_EUNAUTHENTICATED: wrong;
- * KLUIS_ERATE: wait. Sets login->full. */
+/* A proof of a second factor (mfa_proof of docs/openapi.yaml), which is dropped here.
+ * KLUIS_EUNAUTHENTICATED: wrong; KLUIS_ERATE: wait. Sets login->full. */
+KLUIS_MUST_CHECK int account_verify(
+	struct client *client, json_t *proof, struct account_login *login, struct err *e);
+/* The same with a code: method "totp" or "hotp". */
 KLUIS_MUST_CHECK int account_verify_code(struct client *client, const char *method,
 	const char *code, struct account_login *login, struct err *e);
 /* After a full login: fetches, verifies and opens keyring and identity chain, pins and stores them,

@@ -6,6 +6,7 @@
 #include "cli/client/json_reader.h"
 #include "cli/ui/prompt.h"
 #include "cli/vault/app.h"
+#include "cli/vault/fido.h"
 #include "cli/vault/secrets.h"
 #include "crypto/otp.h"
 
@@ -67,52 +68,63 @@ int app_mfa_list(struct invocation *inv)
 	return app_run(inv, mfa_list_body);
 }
 
-/* The method of a factor of codes that counts, other than `but`; NULL: none, or none of codes. */
-static const char *mfa_proving(const json_t *items)
+static bool mfa_is_code(const char *method)
 {
+	return method != NULL && (strcmp(method, "totp") == 0 || strcmp(method, "hotp") == 0);
+}
+
+/* The method of a factor of codes that counts (NULL: none), and whether a key does. */
+static const char *mfa_proving(const json_t *items, bool *ret_keys)
+{
+	const char *code = NULL;
 	const json_t *item;
 	size_t i;
 
+	*ret_keys = false;
 	json_array_foreach(items, i, item)
 	{
 		const char *method = json_string_value(json_object_get(item, "method"));
 
-		if (method != NULL && !json_is_true(json_object_get(item, "pending")) &&
-			(strcmp(method, "totp") == 0 || strcmp(method, "hotp") == 0)) {
-			return method;
+		if (method == NULL || json_is_true(json_object_get(item, "pending"))) {
+			continue;
 		}
+		*ret_keys = *ret_keys || strcmp(method, "fido2") == 0;
+		code = code == NULL && mfa_is_code(method) ? method : code;
 	}
-	return NULL;
+	return code;
 }
 
-/* What 401 means here: the session is fine, the code is not. */
+/* What 401 means here: the session is fine, the proof is not. */
 static int mfa_said(struct app *k, int rc)
 {
 	return rc == KLUIS_EUNAUTHENTICATED
-		       ? err_set(&k->inv->err, rc, "the code is wrong, too late or used")
+		       ? err_set(&k->inv->err, rc,
+				 "the code or the key's answer is wrong, too late or used")
 		       : rc;
 }
 
-static int mfa_code(struct invocation *inv, const char *method, const char *id, json_t **ret_proof)
+/* By a factor that counts. */
+static int mfa_prove(struct app *k, json_t **ret_proof)
 {
-	_cleanup_(prompt_secret_release) struct buf code = BUF_INIT;
-	int rc = secrets_code(inv, method, &code);
+	_cleanup_(json_dropp) json_t *items = NULL;
+	const char *code;
+	bool keys;
+	int rc = mfa_factors(k, &items);
 
-	if (rc == 0) {
-		*ret_proof = json_pack(
-			"{s:s, s:s, s:s*}", "method", method, "code", buf_str(&code), "id", id);
+	if (rc != 0) {
+		return rc;
 	}
-	return rc;
+	code = mfa_proving(items, &keys);
+	return fido_or_code(k->inv, k->profile, k->client, keys, code, ret_proof);
 }
 
-/* Sends it; where the account has a factor that counts, once more with a code of that. */
+/* Sends it; where the account has a factor that counts, once more with a proof by that. */
 static int mfa_send(
 	struct app *k, const char *verb, const char *target, json_t *body, json_t **ret_answer)
 {
 	struct invocation *inv = k->inv;
-	_cleanup_(json_dropp) json_t *items = NULL, *request = body;
+	_cleanup_(json_dropp) json_t *request = body;
 	json_t *proof = NULL;
-	const char *method;
 	int rc = api_json(k->client, verb, target, json_deep_copy(request), CLIENT_AUTH, ret_answer,
 		&inv->err);
 
@@ -120,16 +132,7 @@ static int mfa_send(
 		return rc;
 	}
 	inv->err = (struct err){0};
-	rc = mfa_factors(k, &items);
-	if (rc != 0) {
-		return rc;
-	}
-	method = mfa_proving(items);
-	if (method == NULL) {
-		return err_set(&inv->err, KLUIS_EMFA,
-			"a proof by a second factor is needed that this program cannot give");
-	}
-	rc = mfa_code(inv, method, NULL, &proof);
+	rc = mfa_prove(k, &proof);
 	if (rc != 0) {
 		return rc;
 	}
@@ -149,11 +152,21 @@ static void mfa_print(struct app *k, const char *id, const char *method, const c
 	output_record(&k->inv->out, columns, ARRAY_SIZE(columns), record);
 }
 
+/* The first code or assertion of a new factor. */
 static int mfa_verify(struct app *k, const char *method, const char *id)
 {
+	_cleanup_(prompt_secret_release) struct buf code = BUF_INIT;
 	json_t *proof = NULL;
-	int rc = mfa_code(k->inv, method, id, &proof);
+	int rc;
 
+	if (mfa_is_code(method)) {
+		rc = secrets_code(k->inv, method, &code);
+		proof = rc != 0 ? NULL
+				: json_pack("{s:s, s:s, s:s}", "method", method, "code",
+					  buf_str(&code), "id", id);
+	} else {
+		rc = fido_prove(k->inv, k->profile, k->client, id, &proof);
+	}
 	rc = rc != 0 ? rc
 		     : api_json(k->client, "POST", "/v1/mfa/verify", proof,
 			       CLIENT_AUTH | CLIENT_ONCE, NULL, &k->inv->err);
@@ -259,23 +272,84 @@ static int mfa_add_list(struct app *k, const char *method, const char *member)
 	return rc;
 }
 
+static bool mfa_counts(const json_t *items)
+{
+	bool keys;
+
+	return mfa_proving(items, &keys) != NULL || keys;
+}
+
+/* A challenge is worth one request: a proof that is needed is there before. */
+static int mfa_fido_body(struct app *k, json_t **ret_body)
+{
+	_cleanup_(json_dropp) json_t *items = NULL;
+	json_t *proof = NULL;
+	const char *label = invocation_value(k->inv, "label");
+	int rc = mfa_factors(k, &items);
+
+	rc = rc != 0 || !mfa_counts(items) ? rc : mfa_prove(k, &proof);
+	rc = rc != 0 ? rc : fido_enrol(k->inv, k->profile, k->client, ret_body);
+	if (rc != 0) {
+		json_decref(proof);
+		return rc;
+	}
+	if (label != NULL) {
+		(void)json_object_set_new(*ret_body, "label", json_string(label));
+	}
+	if (proof != NULL) {
+		(void)json_object_set_new(*ret_body, "proof", proof);
+	}
+	return 0;
+}
+
+static int mfa_add_fido(struct app *k)
+{
+	_cleanup_(json_dropp) json_t *answer = NULL;
+	json_t *body = NULL;
+	struct json_reader r;
+	const char *id;
+	int rc = mfa_fido_body(k, &body);
+
+	rc = rc != 0 ? rc
+		     : mfa_said(k, api_json(k->client, "POST", "/v1/mfa/fido2", body,
+					   CLIENT_AUTH | CLIENT_ONCE, &answer, &k->inv->err));
+	if (rc != 0) {
+		return rc;
+	}
+	r = json_reader_of(answer);
+	id = json_reader_string(&r, "id");
+	rc = json_reader_end(&r, "second factor", &k->inv->err);
+	if (rc != 0) {
+		return rc;
+	}
+	output_note(&k->inv->out, "It counts from its first answer on.");
+	rc = mfa_verify(k, "fido2", id);
+	if (rc != 0) {
+		return err_wrap(&k->inv->err, rc,
+			"the key is pending, 'kluis mfa confirm %.32s' makes it count", id);
+	}
+	mfa_print(k, id, "fido2", "active");
+	return 0;
+}
+
 static int mfa_add_body(struct app *k)
 {
 	struct invocation *inv = k->inv;
 	const char *method = inv->args[0];
-	bool codes = strcmp(method, "totp") == 0 || strcmp(method, "hotp") == 0;
+	bool codes = mfa_is_code(method), key = strcmp(method, "fido2") == 0;
 	bool lists = strcmp(method, "ip") == 0 || strcmp(method, "location") == 0;
 
-	if (!codes && !lists) {
+	if (!codes && !lists && !key) {
 		return err_set(&inv->err, KLUIS_EINVAL,
-			"'%s' is none of totp, hotp, ip and location", method);
+			"'%s' is none of totp, hotp, fido2, ip and location", method);
 	}
-	if (codes != (inv->n_args == 1)) {
+	if (lists == (inv->n_args == 1)) {
 		return err_set(&inv->err, KLUIS_EINVAL, "%s",
-			codes ? "totp and hotp take nothing behind them"
-			      : "say which networks or places");
+			lists ? "say which networks or places"
+			      : "totp, hotp and fido2 take nothing behind them");
 	}
 	return codes ? mfa_add_codes(k, method)
+	       : key ? mfa_add_fido(k)
 		     : mfa_add_list(k, method, strcmp(method, "ip") == 0 ? "networks" : "places");
 }
 
@@ -317,8 +391,8 @@ static int mfa_confirm_body(struct app *k)
 		return KLUIS_ENOTFOUND;
 	}
 	method = json_string_value(json_object_get(item, "method"));
-	if (method == NULL || (strcmp(method, "totp") != 0 && strcmp(method, "hotp") != 0)) {
-		return err_set(&k->inv->err, KLUIS_EINVAL, "'%s' is not confirmed by a code", id);
+	if (!mfa_is_code(method) && (method == NULL || strcmp(method, "fido2") != 0)) {
+		return err_set(&k->inv->err, KLUIS_EINVAL, "'%s' needs no proof", id);
 	}
 	rc = mfa_verify(k, method, id);
 	if (rc == 0) {

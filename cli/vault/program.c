@@ -217,16 +217,18 @@ static const struct command app_commands[] = {
 		revoke_options, 1, 1, app_device_revoke},
 	{"mfa list", NULL, "List your second factors", NULL, NULL, 0, 0, app_mfa_list},
 	{"mfa add", "METHOD [NETWORK|PLACE...]", "Turn on a second factor",
-		"METHOD is totp (an authenticator app) or hotp (a token that counts): every login "
-		"then asks for a code. Or ip\nand location, which let logins in only from the "
+		"METHOD is totp (an authenticator app), hotp (a token that counts) or fido2 (a "
+		"FIDO2 "
+		"or U2F key on USB): every\nlogin then asks for a code or for a touch of the key. "
+		"Or ip and location, which let logins in only from the "
 		"NETWORKs (192.0.2.0/24) or PLACEs (NL, AS64496, a name of the\ncluster's own "
-		"table) that follow. Where another factor is on, a code of that is asked for, "
+		"table) that follow. Where another factor is on, a proof by that is asked for, "
 		"too.",
 		mfa_add_options, 1, 33, app_mfa_add},
-	{"mfa confirm", "FACTOR", "Have a new factor count, by its first code",
+	{"mfa confirm", "FACTOR", "Have a new factor count, by its first proof",
 		"FACTOR is an id of 'kluis mfa list'.", mfa_options, 1, 1, app_mfa_confirm},
 	{"mfa remove", "FACTOR", "Turn off a second factor",
-		"Asks for a code, unless the factor is pending. FACTOR is an id of 'kluis mfa "
+		"Asks for a proof, unless the factor is pending. FACTOR is an id of 'kluis mfa "
 		"list'.",
 		mfa_options, 1, 1, app_mfa_remove},
 	{"account show", NULL, "Show your account as the cluster has it", NULL, NULL, 0, 0,

@@ -7,6 +7,7 @@
 #include "cli/client/json_reader.h"
 #include "cli/ui/progress.h"
 #include "cli/ui/prompt.h"
+#include "cli/vault/fido.h"
 #include "cli/vault/secrets.h"
 
 enum { SIGNIN_CODE_TRIES = 3 };
@@ -150,37 +151,37 @@ int signin_password(struct signin *s)
 	return signin_refused(s, rc);
 }
 
-static int factor_once(struct signin *s, const char *method)
+static bool factor_is_key(const struct account_login *login)
 {
-	_cleanup_(prompt_secret_release) struct buf code = BUF_INIT;
-	int rc = secrets_code(s->inv, method, &code);
+	bool keys = false;
 
-	return rc != 0 ? rc
-		       : account_verify_code(
-				 s->client, method, buf_str(&code), &s->login, &s->inv->err);
+	for (size_t i = 0; i < login->n_methods; i++) {
+		keys = keys || strcmp(login->methods[i], "fido2") == 0;
+	}
+	return keys;
 }
 
 int signin_factor(struct signin *s)
 {
 	struct invocation *inv = s->inv;
-	const char *method = account_code_method(&s->login);
-	bool given = invocation_value(inv, "code-file") != NULL ||
-		     invocation_value(inv, "code-fd") != NULL;
+	bool keys = factor_is_key(&s->login);
+	const char *code = account_code_method(&s->login);
 	int rc = 0;
 
-	if (!s->login.full && method == NULL) {
-		return err_set(&inv->err, KLUIS_EMFA,
-			"'%s' asks for a second factor that this program cannot give: %s",
-			s->profile->account,
-			s->login.n_methods > 0 ? s->login.methods[0] : "unknown");
-	}
 	for (unsigned turn = 0; !s->login.full && turn < SIGNIN_CODE_TRIES; turn++) {
+		json_t *proof = NULL;
+
 		if (rc != 0) {
 			output_error(&inv->out, "kluis", &inv->err);
 			inv->err = (struct err){0};
 		}
-		rc = factor_once(s, method);
-		if (rc != 0 && (rc != KLUIS_EUNAUTHENTICATED || given)) {
+		rc = fido_or_code(inv, s->profile, s->client, keys, code, &proof);
+		if (rc != 0) {
+			return rc;
+		}
+		rc = account_verify(s->client, proof, &s->login, &inv->err);
+		if (rc != 0 && (rc != KLUIS_EUNAUTHENTICATED || fido_code_given(inv) ||
+				       !prompt_possible())) {
 			return rc;
 		}
 	}

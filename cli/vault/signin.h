@@ -26,7 +26,7 @@ KLUIS_MUST_CHECK int signin_password(struct signin *s);
 /* Of a first request that ended with rc: true when the cluster was restored and the person accepts
  * it, so that the request can be made again; *rc is why not. */
 bool signin_restored(struct signin *s, int *rc);
-/* Asks for a code until the session is a full one. */
+/* Asks for a key or a code until the session is a full one. */
 KLUIS_MUST_CHECK int signin_factor(struct signin *s);
 /* Starts the agent if there is none, and gives it the unlocked profile's secrets. */
 KLUIS_MUST_CHECK int signin_hand_over(struct signin *s);

@@ -11,7 +11,7 @@ static char rp_id[] = "vault.example.org", origin[] = "https://vault.example.org
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static const uint8_t challenge[FIDO_CHALLENGE_BYTES];
-	const struct fido_site site = {rp_id, {origin}};
+	const struct fido_site site = {rp_id, {origin}, ""};
 	struct fido_credential credential = {.id_bytes = 1};
 	struct wire w = wire_of(bytes_of(data, size));
 	struct fido_answer answer;

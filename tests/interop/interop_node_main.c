@@ -6,13 +6,18 @@
 
 #include "tests/lib/api/node.h"
 
+static char rp_id[] = "vault.example.org";
+
 static void test_serve(void **state)
 {
+	struct fido_site site = {.rp_id = rp_id};
 	struct api_node node;
 
 	(void)state;
 	api_node_prepare(&node);
 	node.config.registration = REGISTRATION_OPEN;
+	fido_set_native_origin(&site, node.config.cluster_id); /* No page's origin is taken. */
+	node.config.fido = &site;
 	/* A time that a script knows: it moves a millisecond a command. The first of a TOTP step.
 	 */
 	node.machine.now_ms = 1700000010000;

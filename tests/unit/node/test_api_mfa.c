@@ -17,7 +17,7 @@
 #define STEP_NOW 56666667ULL
 
 static char rp_id[] = "vault.example.org", origin[] = "https://vault.example.org";
-static const struct fido_site site = {rp_id, {origin}};
+static const struct fido_site site = {rp_id, {origin}, ""};
 
 struct fixture {
 	struct api_node node;

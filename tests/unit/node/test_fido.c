@@ -11,7 +11,7 @@
 #define ORIGIN "https://vault.example.org"
 
 static char rp_id[] = RP_ID, origin[] = ORIGIN, other_origin[] = "https://www.example.org:8443";
-static const struct fido_site site = {rp_id, {origin, other_origin}};
+static const struct fido_site site = {rp_id, {origin, other_origin}, ""};
 static const uint8_t challenge[FIDO_CHALLENGE_BYTES] = {1, 2, 3};
 
 struct made {
@@ -136,6 +136,36 @@ static void test_not_ours(void **state)
 		create(&m);
 		assert_int_equal(check_new(&m), KLUIS_EVERIFY);
 	}
+	made_release(&m);
+}
+
+/* A client that is no browser signs for this cluster alone; and for no cluster where the site does
+ * not name one. */
+static void test_native(void **state)
+{
+	static const uint8_t cluster_id[16] = {0xab, 0xcd}, other_id[16] = {0xab, 0xce};
+	struct fido_site native = site, other = site;
+	struct fido_answer answer;
+	uint32_t count;
+	struct made m;
+
+	(void)state;
+	start(&m);
+	fido_set_native_origin(&native, cluster_id);
+	fido_set_native_origin(&other, other_id);
+	assert_string_equal(native.native_origin, "kluis://abcd0000000000000000000000000000");
+	m.a.origin = native.native_origin;
+	get(&m);
+	answer = answer_of(&m);
+	assert_int_equal(
+		fido_check_assertion(&native, challenge, &m.credential, &answer, &count, NULL), 0);
+	assert_int_equal(
+		fido_check_assertion(&other, challenge, &m.credential, &answer, &count, NULL),
+		KLUIS_EVERIFY);
+	assert_int_equal(check(&m), KLUIS_EVERIFY);
+	m.a.origin = "";
+	get(&m);
+	assert_int_equal(check(&m), KLUIS_EVERIFY);
 	made_release(&m);
 }
 
@@ -274,6 +304,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_good),
 		cmocka_unit_test(test_not_ours),
+		cmocka_unit_test(test_native),
 		cmocka_unit_test(test_other_ceremony),
 		cmocka_unit_test(test_forged),
 		cmocka_unit_test(test_truncated),

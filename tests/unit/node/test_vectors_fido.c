@@ -104,7 +104,7 @@ static void check_row(const json_t *row, const struct fido_credential *other,
 	_cleanup_(x_freep) char *rp_id = x_strdup(json_string_value(json_object_get(row, "rp_id")));
 	_cleanup_(x_freep) char *origin =
 		x_strdup(json_string_value(json_object_get(row, "origin")));
-	const struct fido_site site = {rp_id, {origin}};
+	const struct fido_site site = {rp_id, {origin}, ""};
 	const json_t *assertion, *assertions = json_object_get(row, "assertions");
 	bool accepted = json_is_true(json_object_get(row, "accepted"));
 	struct fido_answer answer;
