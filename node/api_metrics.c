@@ -187,6 +187,8 @@ void api_metrics_print(
 	print_seconds(to, "kluis_wall_clock_seconds", "gauge", "What this machine's clock says.",
 		state->wall_ms);
 	print_one(to, "kluis_api_calls", "gauge", "Requests being worked on.", state->calls);
+	print_one(to, "kluis_login_handshakes", "gauge", "Password logins half way.",
+		state->login_handshakes);
 	print_head(to, "kluis_certificate_seconds_left", "gauge", "Until it expires; 0: it has.");
 	print_certificate(to, "api", state->api_not_after_ms, state->wall_ms);
 	print_certificate(to, "link", state->replica->certificate_not_after_ms, state->wall_ms);

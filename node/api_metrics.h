@@ -23,6 +23,7 @@ struct api_metrics_state {
 	const struct replica_status *replica;
 	const char *site;
 	unsigned calls;
+	size_t login_handshakes;
 	uint64_t wall_ms, uptime_ms, api_not_after_ms, store_bytes, store_garbage_bytes,
 		store_memory_bytes;
 };

@@ -381,6 +381,7 @@ int sys_metrics_parse(struct api_call *call)
 		.replica = &status,
 		.site = api->config.site,
 		.calls = api->calls,
+		.login_handshakes = handshake_count(api->handshakes, api_now(api)),
 		.wall_ms = clock_wall_ms(api->config.clock),
 		.uptime_ms = api_now(api) - api->started_ms,
 		.api_not_after_ms = api_certificate_not_after_ms(api),

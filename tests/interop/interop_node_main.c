@@ -1,8 +1,10 @@
-/* A node's API over a state machine in memory, for clients of other people: prints its address and
- * its CA's file, serves until its input ends. */
+/* A node's API over a state machine in memory, for clients of other people: prints its address,
+ * its CA's file and its admin socket, serves until its input ends. INTEROP_LOGIN_RATE: logins a
+ * second that one address may begin. */
 #include "tests/lib/test.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "tests/lib/api/node.h"
 
@@ -10,6 +12,7 @@ static char rp_id[] = "vault.example.org";
 
 static void test_serve(void **state)
 {
+	const char *rate = getenv("INTEROP_LOGIN_RATE");
 	struct fido_site site = {.rp_id = rp_id};
 	struct api_node node;
 
@@ -21,8 +24,12 @@ static void test_serve(void **state)
 	/* A time that a script knows: it moves a millisecond a command. The first of a TOTP step.
 	 */
 	node.machine.now_ms = 1700000010000;
+	if (rate != NULL) {
+		node.config.login_rate = (unsigned)strtoul(rate, NULL, 10);
+	}
 	api_node_run(&node);
-	(void)printf("https://127.0.0.1:%u %s\n", api_port(node.api), node.ca_path);
+	(void)printf(
+		"https://127.0.0.1:%u %s %s\n", api_port(node.api), node.ca_path, node.admin_path);
 	(void)fflush(stdout);
 	while (getchar() != EOF) {
 	}

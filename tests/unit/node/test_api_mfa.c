@@ -194,6 +194,30 @@ static void test_replay(void **state)
 	answer_expect(prove(f, "totp", false, STEP_NOW + 1), 200, NULL);
 }
 
+/* A person's clock an hour off, fast or slow: refused like any wrong code, nothing is spent, and
+ * the right time is taken at once. A code that was right an hour ago is right no more when time
+ * comes round, and one of an hour ahead is worth its hour alone. */
+static void test_hour_off(void **state)
+{
+	enum { HOUR = 3600 / OTP_PERIOD_S };
+	struct fixture *f = *state;
+
+	enrol_totp(f);
+	log_in(f, "login", "totp");
+	for (int i = 0; i < 2; i++) {
+		answer_expect(prove(f, "totp", false, STEP_NOW + HOUR), 401, "unauthenticated");
+		answer_expect(prove(f, "totp", false, STEP_NOW - HOUR), 401, "unauthenticated");
+		answer_expect(prove(f, "totp", false, STEP_NOW + 2), 401, "unauthenticated");
+		answer_expect(prove(f, "totp", false, STEP_NOW - 2), 401, "unauthenticated");
+	}
+	answer_expect(prove(f, "totp", false, STEP_NOW), 200, NULL);
+	/* An hour later: the codes of this hour, not of the one before. */
+	f->node.machine.now_ms += 3600 * 1000;
+	log_in(f, "login", "totp");
+	answer_expect(prove(f, "totp", false, STEP_NOW + 1), 401, "unauthenticated");
+	answer_expect(prove(f, "totp", false, STEP_NOW + HOUR), 200, NULL);
+}
+
 /* Ten failures are free, then even the right code waits; there is no lock-out. */
 static void test_delay(void **state)
 {
@@ -617,6 +641,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_totp, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_replay, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_hour_off, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_delay, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_hotp, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_remove, setup, teardown),
