@@ -296,8 +296,8 @@ int account_verify(struct client *client, json_t *proof, struct account_login *l
 int account_verify_code(struct client *client, const char *method, const char *code,
 	struct account_login *login, struct err *e)
 {
-	return account_verify(client, json_pack("{s:s, s:s}", "method", method, "code", code),
-		login, e);
+	return account_verify(
+		client, json_pack("{s:s, s:s}", "method", method, "code", code), login, e);
 }
 
 int account_fetch_keyring(struct profile *profile, struct client *client, struct buf *ret_object,

@@ -19,8 +19,8 @@ extern char **environ;
 
 static const char helper_name[] = "kluis-fido", helper_setting[] = "KLUIS_FIDO_HELPER";
 
-/* The caller frees it. */
-static char *helper_path(void)
+/* The caller frees it; NULL with the error set. */
+static char *helper_path(struct err *e)
 {
 	const char *named = getenv(helper_setting);
 	char self[4096];
@@ -33,10 +33,12 @@ static char *helper_path(void)
 	len = readlink("/proc/self/exe", self, sizeof self - 1);
 	self[len < 0 ? 0 : len] = '\0';
 	slash = strrchr(self, '/');
-	if (slash != NULL) {
-		slash[1] = '\0';
+	if (slash == NULL) { /* Never one of the directory that we happen to be in. */
+		(void)err_set(e, KLUIS_EIO, "cannot tell where '%s' lies", helper_name);
+		return NULL;
 	}
-	return x_asprintf("%s%s", slash == NULL ? "" : self, helper_name);
+	slash[1] = '\0';
+	return x_asprintf("%s%s", self, helper_name);
 }
 
 /* fd is its input and output. Our own ends are close-on-exec. */
@@ -132,10 +134,13 @@ static int helper_talk(struct invocation *inv, int fd, const json_t *request, js
 
 int fido_helper_run(struct invocation *inv, const json_t *request, json_t **ret_answer)
 {
-	_cleanup_(x_freep) char *path = helper_path();
+	_cleanup_(x_freep) char *path = helper_path(&inv->err);
 	int fds[2], rc;
 	pid_t pid;
 
+	if (path == NULL) {
+		return KLUIS_EIO;
+	}
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) != 0) {
 		return err_set_errno(&inv->err, errno, "socketpair");
 	}
