@@ -1,0 +1,96 @@
+#!/usr/bin/env python3
+"""TOTP at six real nodes of which two have clocks that are off: codes are judged by the majority's time, wherever one signs in, and a
+person whose own clock is an hour off is refused, and not locked out."""
+import os
+import subprocess
+import time
+import unittest
+
+from cluster import Cluster, SITES, wait_until
+from people import Person
+
+FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
+STEP_S, HOUR_S = 30, 3600
+BEHIND_S = -240  # Certificates are valid from five minutes before they were made: an hour behind a node is alone.
+
+
+def loads_faketime(program):
+    """A sanitizer's runtime has to come first: there the library cannot be loaded."""
+    done = subprocess.run([program, "--version"], env={**os.environ, "LD_PRELOAD": FAKETIME}, capture_output=True, timeout=30)
+    return os.path.exists(FAKETIME) and done.returncode == 0
+
+
+class Clock(unittest.TestCase):
+    def setUp(self):
+        self.cluster = Cluster.__enter__(Cluster())
+        self.addCleanup(self.cluster.__exit__, None, None, None)
+        if not loads_faketime(self.cluster.kluisd):
+            self.skipTest("libfaketime cannot be loaded before this kluisd")
+        self.spent = 0
+
+    def person(self):
+        c = self.cluster
+        anna = Person(c.kluis, c.top, "anna", [c.url(s) for s in SITES], c.dir / "pki" / "provider-ca.pem")
+        self.addCleanup(anna.close)
+        invitation = anna.top / "invitation"
+        c.ctl("ams", "invite", "create", "--note", "anna", "--token-file", str(invitation))
+        anna.invitation = ["--invite-file", invitation]
+        return anna
+
+    def code(self, step):
+        done = subprocess.run(["oathtool", "--totp", "-b", f"--now=@{step * STEP_S}", self.secret], capture_output=True, text=True, timeout=30, check=True)
+        return self.anna.secret("code", done.stdout.strip())
+
+    def fresh_step(self):
+        """One that is not spent, and soon enough for the window of one step beside the present one."""
+        wait_until("a step that is not spent", 3 * STEP_S, lambda: time.time() // STEP_S + 1 > self.spent)
+        return max(int(time.time() // STEP_S), self.spent + 1)
+
+    def accepted(self, *words):
+        """With a good code. On a busy machine its time may be over before it arrives: then the next one."""
+        for last in (False, False, True):
+            self.spent = self.fresh_step()
+            code = self.code(self.spent)
+            try:
+                return self.device.run(*words, "--code-file", code)
+            except AssertionError:
+                if last or time.time() // STEP_S <= self.spent + 1:
+                    raise
+
+    def login_at(self, site):
+        return ["--endpoint", self.cluster.url(site), "login", "--password-file", self.anna.password]
+
+    def set_clock(self, site, seconds):
+        c = self.cluster
+        c.stop(site)
+        c.spawn(site, env={"LD_PRELOAD": FAKETIME, "NO_FAKE_STAT": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1", "FAKETIME": f"{seconds:+d}s"})
+        c.wait_ready([site])
+
+    def test_an_hour_off(self):
+        c, self.anna = self.cluster, self.person()
+        self.device = self.anna.register("one")
+        uri = self.anna.top / "uri"
+        factor = self.device.run("mfa", "add", "totp", "--uri-file", uri)["id"]
+        self.secret = uri.read_text().split("secret=")[1].split("&")[0].strip()
+        self.accepted("mfa", "confirm", factor)
+
+        leader = c.leader()
+        fast, slow = [s for s in SITES if s != leader and s != "ams"][:2]
+        for site, seconds in ((fast, HOUR_S), (slow, BEHIND_S)):
+            self.set_clock(site, seconds)
+            # Its own clock would take this one.
+            wrong = int((time.time() + seconds) // STEP_S)
+            self.device.run(*self.login_at(site), "--code-file", self.code(wrong), code=12)
+            self.accepted(*self.login_at(site))
+        # A leader stamps what all nodes go by: not with its own clock either.
+        c.lead(fast)
+        self.device.run(*self.login_at(fast), "--code-file", self.code(int((time.time() + HOUR_S) // STEP_S)), code=12)
+        self.accepted(*self.login_at(fast))
+        # A person's clock that is an hour off, either way.
+        for seconds in (HOUR_S, -HOUR_S):
+            self.device.run(*self.login_at("ams"), "--code-file", self.code(int((time.time() + seconds) // STEP_S)), code=12)
+        self.accepted(*self.login_at("ams"))
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
