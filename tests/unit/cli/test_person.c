@@ -11,7 +11,9 @@
 
 static const uint8_t root_bytes[2][HASH_BYTES] = {{1}, {2}};
 static const uint8_t kek_bytes[KEYRING_KEK_BYTES] = {3};
-static const uint8_t vault_id[ID_BYTES] = {4}, vk[32] = {5};
+static const uint8_t vault_id[ID_BYTES] = {4};
+/* Not zeros, which a file is full of. */
+static const uint8_t vk[32] = "the key of a vault, in 32 bytes.";
 static struct key *signing, *other_signing, *transfer;
 
 struct fixture {
