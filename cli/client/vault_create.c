@@ -172,7 +172,10 @@ int vault_finish_creating(struct profile *profile, struct client *client, struct
 
 	for (size_t i = 0; rc == 0 && i < n; i++) {
 		rc = create_send(profile, client, ids[i], e);
-		rc = rc == KLUIS_ENOTFOUND ? 0 : rc; /* No `creating`: the usual case. */
+		if (rc == KLUIS_ENOTFOUND) { /* No `creating`: the usual case, and no error. */
+			*e = (struct err){0};
+			rc = 0;
+		}
 	}
 	return rc;
 }
