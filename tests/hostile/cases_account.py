@@ -10,7 +10,6 @@ from writer import KEM_P256, Writer, lp16, point
 
 START, FINISH = "/v1/login/start", "/v1/login/finish"
 KEYRING = "/v1/keyring"
-ACCOUNT_KEY = 1
 
 
 def counts(login, keyring):
