@@ -65,16 +65,16 @@ static int sync_failed(struct app *k, int rc, struct err *first)
 	return 0;
 }
 
-static int sync_all(struct app *k, json_t *rows)
+/* *first: of the vaults that could not be synced. */
+static int sync_all(struct app *k, json_t *rows, struct err *first)
 {
 	_cleanup_(x_freep) uint8_t(*ids)[ID_BYTES] = NULL;
-	struct err first = {0};
 	size_t n = 0;
 	int rc = k->profile->person == NULL
 			 ? 0
 			 : vault_person_adopt(k->profile, k->client, &k->inv->err);
 
-	rc = rc == 0 ? 0 : sync_failed(k, rc, &first);
+	rc = rc == 0 ? 0 : sync_failed(k, rc, first);
 	rc = rc != 0 ? rc : vault_local_ids(k->profile, &ids, &n, &k->inv->err);
 	for (size_t i = 0; rc == 0 && i < n; i++) {
 		char id[HEX_LEN(ID_BYTES) + 1];
@@ -82,11 +82,8 @@ static int sync_all(struct app *k, json_t *rows)
 		if (vault_whole(k->profile, ids[i])) {
 			hex_encode(bytes_of(ids[i], ID_BYTES), id);
 			rc = sync_vault(k, id, rows);
-			rc = rc == 0 ? 0 : sync_failed(k, rc, &first);
+			rc = rc == 0 ? 0 : sync_failed(k, rc, first);
 		}
-	}
-	if (rc == 0 && first.code != 0) {
-		k->inv->err = first;
 	}
 	return rc;
 }
@@ -98,16 +95,17 @@ static int sync_body(struct app *k)
 		{"fetched", "FILE PAGES FETCHED", OUTPUT_TEXT},
 		{"dropped", "OLD PAGES DROPPED", OUTPUT_TEXT}};
 	_cleanup_(json_dropp) json_t *rows = json_array();
-	int rc = k->inv->n_args == 0 ? sync_all(k, rows) : 0;
+	struct err first = {0};
+	int rc = k->inv->n_args == 0 ? sync_all(k, rows, &first) : 0;
 
 	for (size_t i = 0; rc == 0 && i < k->inv->n_args; i++) {
 		rc = sync_vault(k, k->inv->args[i], rows);
 	}
 	if (rc == 0) {
 		output_rows(&k->inv->out, columns, ARRAY_SIZE(columns), rows);
-		rc = k->inv->err.code; /* Of a vault that could not be synced. */
 	}
-	return rc;
+	return rc != 0 || first.code == 0 ? rc
+					  : err_set(&k->inv->err, first.code, "%s", first.text);
 }
 
 int app_sync(struct invocation *inv)
