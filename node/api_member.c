@@ -7,6 +7,7 @@
 #include "node/api_core.h"
 #include "node/api_handlers.h"
 #include "node/api_sys_view.h"
+#include "storage/policy_store.h"
 #include "raft/configuration.h"
 
 int sys_view_get(struct api_call *call, struct sys_view *view)
@@ -26,6 +27,7 @@ int sys_view_get(struct api_call *call, struct sys_view *view)
 		rc = servers_load(call->view, &view->servers, &call->e);
 	}
 	backend->status(backend, &view->status);
+	rc = rc != 0 ? rc : node_policy_store_agree(call->view, &view->policies_agree, &call->e);
 	return rc;
 }
 

@@ -234,6 +234,11 @@ static json_t *alarms_json(struct api_call *call, const struct sys_view *view)
 		(void)json_array_append_new(items,
 			alarm_json("readonly", false, "an operator made the cluster read-only"));
 	}
+	if (!view->policies_agree) {
+		(void)json_array_append_new(items,
+			alarm_json("accounts", false,
+				"the nodes' [accounts] settings differ: the strictest hold"));
+	}
 	return items;
 }
 

@@ -14,6 +14,7 @@ struct sys_view {
 	size_t n_nodes;
 	struct cluster_row cluster; /* Zero before the cluster was begun. */
 	struct servers servers;
+	bool policies_agree; /* The nodes' settings ask the same of accounts. */
 };
 
 KLUIS_MUST_CHECK int sys_view_get(struct api_call *call, struct sys_view *view);

@@ -335,10 +335,10 @@ static void test_delete(void **state)
 /* --- what the nodes' settings ask --- */
 
 /* As a node would that has these settings. */
-static void announce(struct fixture *f, unsigned registration, uint64_t bytes_max)
+static void announce(struct fixture *f, uint64_t node, unsigned registration, uint64_t bytes_max)
 {
 	struct command command = {.type = COMMAND_POLICY_ANNOUNCE,
-		.policy_announce = {.node = 2,
+		.policy_announce = {.node = node,
 			.registration = (uint8_t)registration,
 			.recovery_delay_ms = 60000,
 			.bytes_max = bytes_max}};
@@ -346,6 +346,15 @@ static void announce(struct fixture *f, unsigned registration, uint64_t bytes_ma
 	(void)pthread_mutex_lock(&f->node.lock);
 	assert_int_equal(fixture_machine_do(&f->node.machine, &command), 0);
 	(void)pthread_mutex_unlock(&f->node.lock);
+}
+
+static void expect_alarm(struct fixture *f, bool there)
+{
+	struct answer answer = ask(&f->admin, "GET", "/v1/sys/alarms");
+
+	assert_int_equal(answer.status, 200);
+	assert_int_equal(strstr(buf_str(&answer.body), "\"accounts\"") != NULL, there);
+	answer_release(&answer);
 }
 
 static struct answer put_page(struct fixture *f, uint64_t page_no)
@@ -373,7 +382,7 @@ static void test_quota(void **state)
 
 	register_alice(f);
 	log_in(f, true);
-	announce(f, POLICY_OPEN, 5000);
+	announce(f, 2, POLICY_OPEN, 5000);
 	api_node_vault(&f->node, &f->alice.person, &f->http);
 	answer_expect(put_page(f, 0), 201, NULL);
 	person_committed(&f->alice.person, 0);
@@ -408,14 +417,18 @@ static void test_strictest(void **state)
 	char token[64], id[65];
 
 	invite(f, "{\"uses\":2}", token, id);
-	announce(f, POLICY_CLOSED, 0);
+	announce(f, 3, POLICY_OPEN, 0);
+	expect_alarm(f, false);
+	announce(f, 2, POLICY_CLOSED, 0);
+	expect_alarm(f, true);
 	expect_register(f, &f->alice, token, 403, "forbidden");
 	answer = ask(&f->http, "GET", "/.well-known/kluis.json");
 	policy = json_object_get(answer.json, "policy");
 	assert_string_equal(json_string_value(json_object_get(policy, "register")), "closed");
 	assert_int_equal(json_integer_value(json_object_get(policy, "recovery_delay_ms")), 60000);
 	answer_release(&answer);
-	announce(f, POLICY_OPEN, 0);
+	announce(f, 2, POLICY_OPEN, 0);
+	expect_alarm(f, false);
 	expect_register(f, &f->alice, NULL, 403, "forbidden"); /* This node's own. */
 	expect_register(f, &f->alice, token, 202, NULL);
 }
