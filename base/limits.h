@@ -143,22 +143,28 @@ enum {
 #define STAGED_KEPT_MS (24ULL * 3600 * 1000)
 #define STAGED_USER_BYTES_MAX \
 	(4ULL << 30) /* Of one user, staged and not committed, in all vaults. */
-#define AUDIT_KEPT_MS	    (400ULL * 24 * 3600 * 1000)
-#define AUDIT_ROWS_MAX	    (1ULL << 20) /* The oldest go first, however young. */
-#define ACCESS_KEPT_MS	    (400ULL * 24 * 3600 * 1000)
-#define ACCESS_ROWS_MAX	    (1ULL << 14) /* Of one person: the oldest go first. */
-#define VERSIONS_KEPT_MS    (30ULL * 24 * 3600 * 1000)
-#define IDEMPOTENCY_KEPT_MS (24ULL * 3600 * 1000)
+#define AUDIT_KEPT_MS	      (400ULL * 24 * 3600 * 1000)
+#define AUDIT_ROWS_MAX	      (1ULL << 20) /* The oldest go first, however young. */
+#define ACCESS_KEPT_MS	      (400ULL * 24 * 3600 * 1000)
+#define DAY_MS		      (24ULL * 3600 * 1000)
+#define AUDIT_DAY_USER_ROWS   2000 /* Of what users do; 400 days leave room for operators. */
+#define ACCESS_ROWS_MAX	      (1ULL << 14) /* Of one person: the oldest go first. */
+#define ACCESS_DAY_ROWS	      2048	   /* Of one person: it takes eight days to push one out. */
+#define ACCESS_DAY_ROWS_OFTEN 1792	   /* ... of logins, unlocking and the like. */
+#define VERSIONS_KEPT_MS      (30ULL * 24 * 3600 * 1000)
+#define IDEMPOTENCY_KEPT_MS   (24ULL * 3600 * 1000)
 
 /* State machine (docs/format-commands.md section 4). */
 enum {
 	EXPIRE_INTERVAL_MS = 250,   /* Between two that do something: purges are rate-limited. */
 	HASH_REPORT_ENTRIES = 1000, /* A report is due at each multiple of it. */
 	SESSIONS_PER_USER_MAX = 256,
-	SNAPSHOT_EARLY_MS = 60 * 1000, /* A cycle may be claimed so long before its time. */
-	SNAPSHOTS_KEPT = 256,	       /* Records; older ones that are not pinned go. */
-	SNAPSHOT_CYCLES_KEPT = 84,     /* Increments that receivers keep. */
-	HASH_REPORTS_KEPT = 16,	       /* Indexes whose reports are remembered. */
+	SESSIONS_WAITING_MAX = 16,	  /* Of a user, one level, with or without a device. */
+	SESSION_WAIT_MS = 10 * 60 * 1000, /* For the second factor. */
+	SNAPSHOT_EARLY_MS = 60 * 1000,	  /* A cycle may be claimed so long before its time. */
+	SNAPSHOTS_KEPT = 256,		  /* Records; older ones that are not pinned go. */
+	SNAPSHOT_CYCLES_KEPT = 84,	  /* Increments that receivers keep. */
+	HASH_REPORTS_KEPT = 16,		  /* Indexes whose reports are remembered. */
 };
 /* Year 9999: nothing that is added to a time can overflow. */
 #define CLUSTER_TIME_MAX_MS 253402300799999ULL
@@ -208,11 +214,10 @@ enum {
 	API_STALE_MS_DEFAULT = 10000,
 	API_STALE_MS_MIN = 1000,
 	API_STALE_MS_MAX = 600000,
-	API_CHALLENGES_MAX = 4096,
 	API_CHALLENGES_PER_USER_MAX = 8, /* Of second factors: one user's go before others'. */
 	API_CHALLENGE_MS = 120000,
 	API_STATEMENTS_BYTES_MAX = 4 << 20, /* In one answer; about. */
-	API_HANDSHAKES_MAX = 10000,	    /* Password logins half way. */
+	API_HANDSHAKES_MAX = 10000,	    /* Password logins half way; recoveries; ... */
 	API_HANDSHAKES_PER_ADDRESS_MAX = 1024,
 	API_HANDSHAKE_MS = 60000, /* The slowest client's key derivation takes 13 s. */
 	RECOVERY_DELAY_S_MAX = 14 * 86400,

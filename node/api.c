@@ -65,7 +65,8 @@ static bool over_rate(struct api *api, struct http_request *req, const struct ro
 	uint64_t *ret_retry_ms)
 {
 	uint64_t key = req->address_key;
-	bool login = route->auth == ROUTE_OPEN && route->verb == VERB_POST && !route->paid;
+	bool login = route->dear ||
+		     (route->auth == ROUTE_OPEN && route->verb == VERB_POST && !route->paid);
 
 	if (req->admin) {
 		return false;
@@ -242,10 +243,10 @@ static struct api *api_new(const struct api_config *config)
 	config_copy(&api->config, config);
 	assert(config->secrets != NULL);
 	api->started_ms = api_now(api);
-	api->challenges = challenge_table_new();
-	api->recoveries = challenge_table_new();
-	api->fido_challenges = challenge_table_new();
-	api->handshakes = handshake_table_new();
+	api->handshakes = handshake_table_new(API_HANDSHAKE_MS, API_HANDSHAKES_PER_ADDRESS_MAX);
+	api->device_logins = handshake_table_new(API_CHALLENGE_MS, API_HANDSHAKES_PER_ADDRESS_MAX);
+	api->recoveries = handshake_table_new(API_CHALLENGE_MS, API_HANDSHAKES_PER_ADDRESS_MAX);
+	api->fido_challenges = handshake_table_new(API_CHALLENGE_MS, API_CHALLENGES_PER_USER_MAX);
 	api->dummies = login_dummies_new(api->config.secrets, api->config.random);
 	api->login_limit =
 		ratelimit_new(api->config.login_rate, api->config.login_rate * LOGIN_BURST);
@@ -268,10 +269,10 @@ static void api_free(struct api *api)
 	session_cache_free(api->sessions);
 	ratelimit_free(api->request_limit);
 	ratelimit_free(api->login_limit);
-	challenge_table_free(api->challenges);
-	challenge_table_free(api->recoveries);
-	challenge_table_free(api->fido_challenges);
 	handshake_table_free(api->handshakes);
+	handshake_table_free(api->device_logins);
+	handshake_table_free(api->recoveries);
+	handshake_table_free(api->fido_challenges);
 	login_dummies_free(api->dummies);
 	key_cache_free(api->device_keys);
 	(void)pthread_mutex_destroy(&api->ca_lock);

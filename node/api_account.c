@@ -121,11 +121,7 @@ int account_delete_read(struct api_call *call)
 	struct person_row person;
 	int rc = call_own_person(call, &person);
 
-	if (rc == 0 && call->now_ms - call->session.created_ms > FRESH_LOGIN_MS) {
-		rc = call_fail(call, KLUIS_EFORBIDDEN,
-			"deleting an account needs a session of the last five minutes: sign in "
-			"again");
-	}
+	rc = rc != 0 ? rc : call_need_fresh(call);
 	if (rc != 0) {
 		return rc;
 	}

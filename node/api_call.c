@@ -351,7 +351,10 @@ static unsigned viewed_more(struct api_call *call, int rc)
 	return op_wait(&call->op, CALL_MORE);
 }
 
-/* What the store does not give back as it was written is never shown; another site has it. */
+/* What the store does not give back as it was written is never shown; another site has it. That is
+ * for storage/ to find. What a value means to us - a pepper that differs, a key that is none - is
+ * no damage of this disk: it stands so in every store, and whoever put it there must not have them
+ * all doubted. */
 static int view_doubt(struct api_call *call, int rc)
 {
 	struct api_backend *backend = call->api->config.backend;
@@ -402,6 +405,7 @@ static unsigned step_applied(struct op *op)
 		call->index = call->propose.index;
 	}
 	call->rc = rc;
+	call->e = (struct err){0}; /* Of before: the refusal is another's. */
 	if (view_shut(call)) {
 		/* What this state machine made of the command is not what the others did. */
 		call->rc = KLUIS_EUNKNOWN_OUTCOME;

@@ -90,7 +90,7 @@ int commit_check(struct api_call *call)
 		bytes_of(in->device_key, sizeof in->device_key), &key, &call->e);
 
 	if (rc != 0) {
-		return err_set(&call->e, KLUIS_ECORRUPT, "stored device key is malformed");
+		return err_set(&call->e, KLUIS_EINTERNAL, "stored device key is malformed");
 	}
 	rc = head_verify(&in->head, key, &call->e);
 	if (rc != 0) {

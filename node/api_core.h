@@ -8,7 +8,6 @@
 #include "crypto/tls_ctx.h"
 #include "node/api.h"
 #include "node/api_metrics.h"
-#include "node/challenge.h"
 #include "node/handshake.h"
 #include "node/http.h"
 #include "node/key_cache.h"
@@ -26,8 +25,8 @@ struct api {
 	unsigned calls; /* Ops that are not done. */
 	uint64_t started_ms;
 
-	struct challenge_table *challenges, *recoveries, *fido_challenges;
-	struct handshake_table *handshakes;
+	struct handshake_table *handshakes; /* Passwords. */
+	struct handshake_table *device_logins, *recoveries, *fido_challenges;
 	struct login_dummies *dummies;
 	struct ratelimit *login_limit, *request_limit;
 	struct session_cache *sessions;

@@ -21,7 +21,7 @@ int call_identity(struct api_call *call, const uint8_t user_id[16], struct ident
 
 		rc = statement_store_get(call->view, user_id, seq, &statement, &call->e);
 		if (rc == 0 && identity_append(identity, buf_bytes(&statement), &call->e) != 0) {
-			rc = err_wrap(&call->e, call->e.code = KLUIS_ECORRUPT, "stored chain");
+			rc = err_wrap(&call->e, call->e.code = KLUIS_EINTERNAL, "stored chain");
 		}
 	}
 	return rc;

@@ -6,16 +6,15 @@
 #include "crypto/identity.h"
 #include "crypto/keyring.h"
 #include "node/api_call.h"
+#include "node/handshake.h"
 #include "storage/person_store.h"
 #include "storage/vault_store.h"
 
-struct challenge;
-struct challenge_table;
 /* The body {member: handshake, signature} of an answer to a challenge, which goes out of the table
- * now: a challenge is worth one answer, right or wrong. KLUIS_ENOTFOUND, with no text: there is
- * none (any more), and the caller says so in its own words. */
-KLUIS_MUST_CHECK int call_take_challenge(struct api_call *call, struct challenge_table *table,
-	const char *member, struct challenge *ret_challenge,
+ * now: a challenge is worth one answer, right or wrong, the caller's from now on. KLUIS_ENOTFOUND,
+ * with no text: there is none (any more), and the caller says so in its own words. */
+KLUIS_MUST_CHECK int call_take_challenge(struct api_call *call, struct handshake_table *table,
+	const char *member, struct handshake **ret_handshake,
 	uint8_t ret_signature[SIGN_ECDSA_BYTES]);
 
 int health_live_parse(struct api_call *call);
@@ -213,6 +212,7 @@ int sys_user_quota_parse(struct api_call *call);
 int sys_user_quota_read(struct api_call *call);
 int sys_user_sessions_read(struct api_call *call);
 int sys_user_sessions_end_read(struct api_call *call);
+int sys_user_mfa_reset_read(struct api_call *call);
 int sys_invite_list_read(struct api_call *call);
 int sys_invite_create_parse(struct api_call *call);
 int sys_invite_create_read(struct api_call *call);
@@ -239,6 +239,9 @@ KLUIS_MUST_CHECK int call_session_permits(struct api_call *call);
 /* The reply: a list of this user's sessions. */
 KLUIS_MUST_CHECK int call_sessions(struct api_call *call, const uint8_t user_id[16]);
 /* Members session_id, user_id, level, mfa and expires of a session that was just made. */
+/* How long a session lives from now on, and of a recovery how long it has to wait. */
+void call_session_life(
+	const struct api_call *call, bool recovery, uint32_t *ret_ttl_ms, uint32_t *ret_delay_ms);
 KLUIS_MUST_CHECK int call_session_reply(
 	struct api_call *call, const uint8_t token_hash[32], json_t *body);
 /* Appends the names of the user's second factors, each method once: those that a login needs a
@@ -253,8 +256,12 @@ KLUIS_MUST_CHECK int call_own_person(struct api_call *call, struct person_row *r
 /* Appends the person's current keyring. */
 KLUIS_MUST_CHECK int call_keyring(
 	struct api_call *call, const struct person_row *person, struct buf *to);
+/* KLUIS_EFORBIDDEN unless its user signed in within FRESH_LOGIN_MS. */
+KLUIS_MUST_CHECK int call_need_fresh(struct api_call *call);
 /* KLUIS_EFORBIDDEN unless the session is of an enrolled device. */
 KLUIS_MUST_CHECK int call_need_device(struct api_call *call);
+/* What its client has to sign: the handshake's id under id_name, challenge, expires_in_ms. */
+void call_challenge(const struct handshake *made, const char *id_name, json_t *body);
 /* The same answer whatever was wrong with a login; KLUIS_EUNAUTHENTICATED. */
 int call_login_refused(struct api_call *call);
 /* For how long failures hold back the next try (storage/guard_store.h); and KLUIS_ERATE that says

@@ -25,6 +25,14 @@ int call_need_device(struct api_call *call)
 		       : call_fail(call, KLUIS_EFORBIDDEN, "this session is of no enrolled device");
 }
 
+int call_need_fresh(struct api_call *call)
+{
+	return call->now_ms - call->session.created_ms <= FRESH_LOGIN_MS
+		       ? 0
+		       : call_fail(call, KLUIS_EFORBIDDEN,
+				 "this needs a session of the last five minutes: sign in again");
+}
+
 int call_keyring(struct api_call *call, const struct person_row *person, struct buf *to)
 {
 	struct keyring_row row;
@@ -50,7 +58,7 @@ static int unlock_slot(struct api_call *call, struct bytes keyring, struct unloc
 	struct bytes found;
 
 	if (keyring_parse(keyring, &view, &call->e) != 0) {
-		return err_set(&call->e, KLUIS_ECORRUPT, "stored keyring is malformed");
+		return err_set(&call->e, KLUIS_EINTERNAL, "stored keyring is malformed");
 	}
 	found = keyring_view_find(&view, call->has_slot ? 0 : KEYRING_SLOT_PASSWORD,
 		call->has_slot ? call->id : NULL, &slot);
@@ -231,7 +239,7 @@ static int check_slots_kept(
 	struct keyring_slot slot;
 
 	if (keyring_parse(stored, &old, &call->e) != 0) {
-		return err_set(&call->e, KLUIS_ECORRUPT, "stored keyring is malformed");
+		return err_set(&call->e, KLUIS_EINTERNAL, "stored keyring is malformed");
 	}
 	for (unsigned type = KEYRING_SLOT_PASSWORD; type <= KEYRING_SLOT_PRF; type++) {
 		if (type != KEYRING_SLOT_DEVICE &&
@@ -333,7 +341,11 @@ int password_set_read(struct api_call *call)
 	struct password_change *change = call->extra;
 	int rc = call_own_person(call, &change->person);
 
-	return rc != 0 || call->session.level == SESSION_RECOVERY ? rc : call_need_device(call);
+	if (rc != 0 || call->session.level == SESSION_RECOVERY) {
+		return rc;
+	}
+	rc = call_need_device(call);
+	return rc != 0 ? rc : call_need_fresh(call);
 }
 
 int password_set_check(struct api_call *call)

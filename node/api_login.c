@@ -7,6 +7,7 @@
 #include "node/api_core.h"
 #include "node/api_handlers.h"
 #include "node/place.h"
+#include "storage/person_store.h"
 
 struct enrol {
 	char token[API_TOKEN_CHARS + 1];
@@ -163,86 +164,132 @@ int service_enrol_applied(struct api_call *call)
 	return 0;
 }
 
+void call_challenge(const struct handshake *made, const char *id_name, json_t *body)
+{
+	json_put(body, id_name, json_make_id(made->id));
+	json_put(body, "challenge",
+		json_make_base64(bytes_of(made->challenge, sizeof made->challenge)));
+	json_put(body, "expires_in_ms", json_make_number(API_CHALLENGE_MS));
+}
+
 int login_start_parse(struct api_call *call)
 {
 	struct api *api = call->api;
-	uint8_t user_id[16], device_id[16];
-	const struct challenge *made;
+	struct handshake *made = handshake_new(api->config.random);
 	struct json_in reader;
 	json_t *body;
 	int rc;
 
 	json_in_begin(&reader, call_body(call), &call->e);
-	json_in_hex(&reader, "user_id", user_id, sizeof user_id);
-	json_in_hex(&reader, "device_id", device_id, sizeof device_id);
+	json_in_hex(&reader, "user_id", made->user_id, sizeof made->user_id);
+	json_in_hex(&reader, "device_id", made->device_id, sizeof made->device_id);
 	rc = json_in_end(&reader);
 	if (rc != 0) {
+		handshake_free(made);
 		return rc;
 	}
-	made = challenge_make(
-		api->challenges, api->config.random, user_id, device_id, api_now(api));
 	body = json_object();
-	json_put(body, "handshake", json_make_id(made->handshake));
-	json_put(body, "challenge",
-		json_make_base64(bytes_of(made->challenge, sizeof made->challenge)));
-	json_put(body, "expires_in_ms", json_make_number(API_CHALLENGE_MS));
+	call_challenge(made, "handshake", body);
+	handshake_put(api->device_logins, made, call->req->address_key, api_now(api));
 	call_json(call, 200, body);
 	return 0;
 }
 
 struct login {
-	struct challenge challenge;
+	struct handshake *handshake;
 	uint8_t signature[SIGN_ECDSA_BYTES];
 	uint8_t sign_key[65];
+	/* A person's: the session that goes on as the device's. */
+	bool person, has_session;
+	uint8_t session_hash[32];
 	char token[API_TOKEN_CHARS + 1];
 	uint8_t token_hash[32];
 };
+
+static void login_release(void *extra)
+{
+	struct login *login = extra;
+
+	handshake_free(login->handshake);
+}
 
 static int login_refused(struct api_call *call)
 {
 	return call_fail(call, KLUIS_EUNAUTHENTICATED, "user, device or signature is wrong");
 }
 
-int call_take_challenge(struct api_call *call, struct challenge_table *table, const char *member,
-	struct challenge *ret_challenge, uint8_t ret_signature[SIGN_ECDSA_BYTES])
+int call_take_challenge(struct api_call *call, struct handshake_table *table, const char *member,
+	struct handshake **ret_handshake, uint8_t ret_signature[SIGN_ECDSA_BYTES])
 {
-	uint8_t handshake[16];
+	uint8_t id[16];
 	struct json_in reader;
 	int rc;
 
 	json_in_begin(&reader, call_body(call), &call->e);
-	json_in_hex(&reader, member, handshake, sizeof handshake);
+	json_in_hex(&reader, member, id, sizeof id);
 	json_in_binary_exact(&reader, "signature", ret_signature, SIGN_ECDSA_BYTES);
 	rc = json_in_end(&reader);
-	return rc != 0 ? rc : challenge_take(table, handshake, api_now(call->api), ret_challenge);
+	if (rc != 0) {
+		return rc;
+	}
+	*ret_handshake = handshake_take(table, id, api_now(call->api));
+	return *ret_handshake != NULL ? 0 : KLUIS_ENOTFOUND;
 }
 
 int login_finish_parse(struct api_call *call)
 {
 	struct login *login = call_extra(call, sizeof *login);
-	int rc = call_take_challenge(
-		call, call->api->challenges, "handshake", &login->challenge, login->signature);
+	int rc;
 
+	call->extra_release = login_release;
+	login->has_session = call_token(call->req, login->session_hash) == 0;
+	rc = call_take_challenge(
+		call, call->api->device_logins, "handshake", &login->handshake, login->signature);
 	return rc == KLUIS_ENOTFOUND ? login_refused(call) : rc;
+}
+
+/* A device's key is no password: a person has signed in before, and it makes that session its own.
+ */
+static int login_read_person(struct api_call *call, struct login *login)
+{
+	struct person_row person;
+	struct session_row session;
+	int rc = person_store_get(call->view, login->handshake->user_id, &person, &call->e);
+
+	login->person = rc == 0;
+	if (rc != 0) {
+		return rc == KLUIS_ENOTFOUND ? 0 : rc;
+	}
+	if (!login->has_session) {
+		return login_refused(call);
+	}
+	rc = session_store_check(call->view, login->session_hash, call->now_ms, &session, &call->e);
+	if (rc == KLUIS_EUNAUTHENTICATED ||
+		(rc == 0 && (session_of_recovery(&session) ||
+				    memcmp(session.user_id, person.user_id, 16) != 0))) {
+		return login_refused(call);
+	}
+	return rc;
 }
 
 int login_finish_read(struct api_call *call)
 {
 	struct login *login = call->extra;
-	const struct challenge *challenge = &login->challenge;
+	const struct handshake *handshake = login->handshake;
 	struct user_row user;
 	struct device_row device;
-	int rc = user_store_get(call->view, challenge->user_id, &user, &call->e);
+	int rc = user_store_get(call->view, handshake->user_id, &user, &call->e);
 
 	if (rc == 0) {
 		rc = device_store_get(
-			call->view, challenge->user_id, challenge->device_id, &device, &call->e);
+			call->view, handshake->user_id, handshake->device_id, &device, &call->e);
 	}
 	if (rc == KLUIS_ENOTFOUND || (rc == 0 && (user.disabled || device.revoked))) {
 		return login_refused(call);
 	}
 	if (rc == 0) {
 		memcpy(login->sign_key, device.sign_key, sizeof login->sign_key);
+		rc = login_read_person(call, login);
 	}
 	return rc;
 }
@@ -255,37 +302,54 @@ static int login_verify(struct api_call *call, const struct login *login)
 		KEY_ECDSA_P256, bytes_of(login->sign_key, sizeof login->sign_key), &key, &call->e);
 
 	if (rc != 0) {
-		return err_set(&call->e, KLUIS_ECORRUPT, "stored device key is malformed");
+		return err_set(&call->e, KLUIS_EINTERNAL, "stored device key is malformed");
 	}
 	memcpy(proof.cluster_id, call->api->config.cluster_id, sizeof proof.cluster_id);
-	memcpy(proof.challenge, login->challenge.challenge, sizeof proof.challenge);
-	memcpy(proof.user_id, login->challenge.user_id, sizeof proof.user_id);
-	memcpy(proof.device_id, login->challenge.device_id, sizeof proof.device_id);
+	memcpy(proof.challenge, login->handshake->challenge, sizeof proof.challenge);
+	memcpy(proof.user_id, login->handshake->user_id, sizeof proof.user_id);
+	memcpy(proof.device_id, login->handshake->device_id, sizeof proof.device_id);
 	rc = proof_login_verify(
 		&proof, key, bytes_of(login->signature, sizeof login->signature), &call->e);
 	return rc == KLUIS_EVERIFY ? login_refused(call) : rc;
 }
 
+static void login_propose_service(struct api_call *call, const struct login *login)
+{
+	struct command command = {.type = COMMAND_SESSION_CREATE};
+	struct command_session_create *c = &command.session_create;
+
+	memcpy(c->user_id, login->handshake->user_id, sizeof c->user_id);
+	memcpy(c->device_id, login->handshake->device_id, sizeof c->device_id);
+	/* A service has no second factor: its key is the one it has. */
+	c->level = SESSION_FULL;
+	c->ttl_ms = (uint32_t)call->api->config.session_ms;
+	memcpy(c->token_hash, login->token_hash, sizeof c->token_hash);
+	call_propose(call, &command);
+}
+
+static void login_propose_person(struct api_call *call, const struct login *login)
+{
+	struct command command = {.type = COMMAND_SESSION_DEVICE};
+	struct command_session_device *c = &command.session_device;
+
+	memcpy(c->session.token_hash, login->session_hash, sizeof c->session.token_hash);
+	memcpy(c->device_id, login->handshake->device_id, sizeof c->device_id);
+	memcpy(c->token_hash, login->token_hash, sizeof c->token_hash);
+	call_propose(call, &command);
+}
+
 int login_finish_check(struct api_call *call)
 {
 	struct login *login = call->extra;
-	struct command command = {.type = COMMAND_SESSION_CREATE};
-	struct command_session_create *create = &command.session_create;
 	bool here = false;
 	int rc = login_verify(call, login);
 
-	rc = rc != 0 ? rc : place_check(call, login->challenge.user_id, &here);
+	rc = rc != 0 ? rc : place_check(call, login->handshake->user_id, &here);
 	if (rc != 0 || !here) {
 		return rc != 0 ? rc : place_refused(call);
 	}
-	memcpy(create->user_id, login->challenge.user_id, sizeof create->user_id);
-	memcpy(create->device_id, login->challenge.device_id, sizeof create->device_id);
-	/* A service has no second factor: its key is the one it has. */
-	create->level = SESSION_FULL;
-	create->ttl_ms = (uint32_t)call->api->config.session_ms;
 	api_token_make(call->api->config.random, "kst_", login->token, login->token_hash);
-	memcpy(create->token_hash, login->token_hash, sizeof create->token_hash);
-	call_propose(call, &command);
+	(login->person ? login_propose_person : login_propose_service)(call, login);
 	return 0;
 }
 

@@ -126,6 +126,18 @@ static int mfa_prove_member(
 			      : 0;
 }
 
+/* Where no factor counts a fresh login stands for the proof; apply asks for what else is missing.
+ */
+static int mfa_need_fresh(struct api_call *call, const struct mfa_call *m)
+{
+	bool counts = m->proof.given;
+
+	for (size_t i = 0; i < m->n; i++) {
+		counts |= mfa_counts(&m->rows[i]);
+	}
+	return counts ? 0 : call_need_fresh(call);
+}
+
 /* --- list ------------------------------------------------------------------------------------ */
 
 static json_t *factor_lists(const struct factor *factor)
@@ -222,15 +234,13 @@ void mfa_challenge_finish(struct api_call *call)
 {
 	struct mfa_call *m = call->extra;
 	struct api *api = call->api;
-	const struct challenge *made = challenge_make_own(
-		api->fido_challenges, api->config.random, call->session.user_id, api_now(api));
+	struct handshake *made = handshake_new(api->config.random);
 	json_t *body = json_object(), *credentials = json_array();
 
-	json_put(body, "handshake", json_make_id(made->handshake));
-	json_put(body, "challenge",
-		json_make_base64(bytes_of(made->challenge, sizeof made->challenge)));
+	memcpy(made->user_id, call->session.user_id, sizeof made->user_id);
+	call_challenge(made, "handshake", body);
+	handshake_put(api->fido_challenges, made, handshake_user_key(made->user_id), api_now(api));
 	json_put(body, "rp_id", json_make_text(api->config.fido->rp_id));
-	json_put(body, "expires_in_ms", json_make_number(API_CHALLENGE_MS));
 	for (size_t i = 0; i < m->n; i++) {
 		struct factor *factor = &m->factor;
 		json_t *one;
@@ -420,11 +430,11 @@ static int add_fido_check(struct api_call *call, struct mfa_call *m)
 	uint32_t count = 0;
 	int rc;
 
-	if (memcmp(m->answer.challenge.user_id, call->session.user_id, 16) != 0) {
+	if (memcmp(m->answer.asked->user_id, call->session.user_id, 16) != 0) {
 		return call_fail(
 			call, KLUIS_EUNAUTHENTICATED, "the challenge was given to somebody else");
 	}
-	rc = fido_check_new(call->api->config.fido, m->answer.challenge.challenge, &answer,
+	rc = fido_check_new(call->api->config.fido, m->answer.asked->challenge, &answer,
 		&m->factor.fido, &count, &call->e);
 	m->next = count == 0 ? 0 : (uint64_t)count + 1;
 	return rc == 0 ? 0 : call_refusal(call, rc, "credential");
@@ -443,6 +453,7 @@ int mfa_add_check(struct api_call *call)
 	} else if (m->factor.method == MFA_IP || m->factor.method == MFA_LOCATION) {
 		rc = add_here(call, &m->factor);
 	}
+	rc = rc != 0 ? rc : mfa_need_fresh(call, m);
 	rc = rc != 0 ? rc : mfa_prove_member(call, m, &c->proof);
 	if (rc != 0) {
 		return rc > 0 ? 0 : rc;
@@ -550,6 +561,8 @@ int mfa_verify_check(struct api_call *call)
 	}
 	if (waits) {
 		command.session_upgrade.session = call_session(call);
+		call_session_life(call, call->session.level == SESSION_RECOVERY_LOGIN,
+			&command.session_upgrade.ttl_ms, &command.session_upgrade.delay_ms);
 		memcpy(command.session_upgrade.mfa_id, id, sizeof id);
 		command.session_upgrade.number = number;
 	} else {
@@ -599,7 +612,14 @@ int mfa_remove_check(struct api_call *call)
 {
 	struct mfa_call *m = call->extra;
 	struct command command = {.type = COMMAND_MFA_REMOVE};
-	int rc = mfa_prove_member(call, m, &command.mfa_remove.proof);
+	bool pending = false;
+	int rc;
+
+	for (size_t i = 0; i < m->n; i++) {
+		pending |= m->rows[i].pending && memcmp(m->rows[i].mfa_id, call->id, 16) == 0;
+	}
+	rc = pending ? 0 : mfa_need_fresh(call, m);
+	rc = rc != 0 ? rc : mfa_prove_member(call, m, &command.mfa_remove.proof);
 
 	if (rc != 0) {
 		return rc > 0 ? 0 : rc;

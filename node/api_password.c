@@ -136,8 +136,13 @@ static int opening_handshake(struct api_call *call, struct opening *opening,
 {
 	_cleanup_(secret_release) struct secret verifier = SECRET_INIT;
 	struct handshake *handshake;
-	int rc = opening_unseal(call, opening, decoy, &verifier);
+	struct kdf kdf;
+	int rc = kdf_decode(bytes_of(terms->kdf, sizeof terms->kdf), &kdf, &call->e);
 
+	if (rc != 0) {
+		return err_set(&call->e, KLUIS_EINTERNAL, "a stored kdf is malformed");
+	}
+	rc = opening_unseal(call, opening, decoy, &verifier);
 	if (rc != 0) {
 		return rc;
 	}
@@ -149,6 +154,7 @@ static int opening_handshake(struct api_call *call, struct opening *opening,
 	}
 	memcpy(handshake->user_id, opening->user_id, 16);
 	handshake->known = opening->known;
+	handshake->guarded = (kdf.flags & KDF_ACCOUNT_KEY) == 0; /* Of a decoy as of a person. */
 	handshake->credential = opening->known ? opening->person.credential : 1;
 	json_put(body, "handshake", json_make_id(handshake->id));
 	json_put(body, "B", json_make_base64(srp_server_public(handshake->srp)));
@@ -177,7 +183,7 @@ int password_start_check(struct api_call *call)
 
 	if (rc != 0) {
 		return err_set(
-			&call->e, KLUIS_ECORRUPT, "the sample for unknown users is malformed");
+			&call->e, KLUIS_EINTERNAL, "the sample for unknown users is malformed");
 	}
 	opening_terms(call, opening, &decoy, &terms);
 	body = json_object();
@@ -233,7 +239,7 @@ void login_dummies_free(struct login_dummies *dummies)
 struct closing {
 	struct handshake *handshake;
 	uint8_t m1[SRP_PROOF_BYTES], m2[SRP_PROOF_BYTES];
-	bool has_device, device_found, failed;
+	bool has_device, device_found, by_device, failed;
 	uint8_t device_id[16], device_sig[SIGN_ECDSA_BYTES], device_key[65];
 	uint64_t blocked_ms; /* Wrong passwords before: for so long none is looked at. */
 	char token[API_TOKEN_CHARS + 1];
@@ -249,8 +255,9 @@ static void closing_release(void *extra)
 
 int call_login_refused(struct api_call *call)
 {
-	return call_fail(
-		call, KLUIS_EUNAUTHENTICATED, "user, password, device or handshake is wrong");
+	return call_fail(call, KLUIS_EUNAUTHENTICATED,
+		"user, password, device or handshake is wrong, or "
+		"the account takes no login without a device, or from here");
 }
 
 int call_login_blocked(struct api_call *call, uint64_t for_ms)
@@ -345,19 +352,22 @@ static bool closing_device_good(struct api_call *call, const struct closing *clo
 }
 
 /* Counted against the user, or against the device that made itself known. */
-static void closing_fail(struct api_call *call, struct closing *closing, bool by_device)
+static void closing_fail(struct api_call *call, struct closing *closing)
 {
 	struct command command = {.type = COMMAND_LOGIN_FAILED};
 	struct command_login_failed *c = &command.login_failed;
 
 	closing->failed = true;
-	c->kind = by_device ? GUARD_DEVICE : GUARD_PASSWORD;
-	memcpy(c->id, by_device ? closing->device_id : closing->handshake->user_id, 16);
+	c->kind = closing->by_device ? GUARD_DEVICE : GUARD_PASSWORD;
+	memcpy(c->id, closing->by_device ? closing->device_id : closing->handshake->user_id, 16);
 	memcpy(c->user_id, closing->handshake->user_id, 16);
 	call_propose(call, &command);
 }
 
-static void closing_succeed(struct api_call *call, struct closing *closing, struct secret *session)
+/* Also when it is from elsewhere: what the right password is told is for apply to say, or it could
+ * be guessed beside the guard. */
+static void closing_succeed(
+	struct api_call *call, struct closing *closing, struct secret *session, bool here)
 {
 	struct command command = {.type = COMMAND_PERSON_LOGIN};
 	struct command_person_login *c = &command.person_login;
@@ -370,35 +380,41 @@ static void closing_succeed(struct api_call *call, struct closing *closing, stru
 	c->credential = closing->handshake->credential;
 	memcpy(c->token_hash, closing->token_hash, 32);
 	c->ttl_ms = (uint32_t)call->api->config.session_ms;
+	c->elsewhere = !here;
 	call_propose(call, &command);
 }
 
 int password_finish_check(struct api_call *call)
 {
 	struct closing *closing = call->extra;
+	const struct handshake *handshake = closing->handshake;
 	_cleanup_(secret_release) struct secret session = SECRET_INIT;
-	bool by_device = closing->has_device && closing_device_good(call, closing), here = false;
+	bool blocked, here = false;
 	int rc;
 
-	if (!by_device && closing->blocked_ms > 0) {
+	closing->by_device = closing->has_device && closing_device_good(call, closing);
+	blocked = !closing->by_device && closing->blocked_ms > 0;
+	if (blocked && handshake->guarded) {
 		return call_login_blocked(call, closing->blocked_ms);
 	}
-	rc = srp_server_finish(closing->handshake->srp, bytes_of(closing->m1, sizeof closing->m1),
+	rc = srp_server_finish(handshake->srp, bytes_of(closing->m1, sizeof closing->m1),
 		closing->m2, &session, &call->e);
 	if (rc != 0 && rc != KLUIS_EVERIFY) {
 		return rc;
 	}
 	call->e = (struct err){0};
-	if (rc == KLUIS_EVERIFY || !closing->handshake->known || closing->has_device != by_device) {
-		closing_fail(call, closing, by_device);
+	if (rc == KLUIS_EVERIFY || !handshake->known || closing->has_device != closing->by_device) {
+		if (blocked) {
+			return call_login_blocked(call, closing->blocked_ms);
+		}
+		closing_fail(call, closing);
 		return 0;
 	}
-	rc = place_check(call, closing->handshake->user_id, &here);
-	if (rc != 0 || !here) {
-		return rc != 0 ? rc : place_refused(call);
+	rc = place_check(call, handshake->user_id, &here);
+	if (rc == 0) {
+		closing_succeed(call, closing, &session, here);
 	}
-	closing_succeed(call, closing, &session);
-	return 0;
+	return rc;
 }
 
 int password_finish_applied(struct api_call *call)
@@ -414,6 +430,9 @@ int password_finish_applied(struct api_call *call)
 	rc = call_reply(call, &reply);
 	if (rc != 0) {
 		return rc;
+	}
+	if (reply.hash[0] == 0) { /* The device's owner, and nobody else, hears why. */
+		return closing->by_device ? place_refused(call) : call_login_refused(call);
 	}
 	body = json_object();
 	json_put(body, "M2", json_make_base64(bytes_of(closing->m2, sizeof closing->m2)));

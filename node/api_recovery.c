@@ -39,30 +39,34 @@ int recovery_start_read(struct api_call *call)
 
 void recovery_start_finish(struct api_call *call)
 {
-	static const uint8_t no_device[16];
 	const struct asking *asking = call->extra;
 	struct api *api = call->api;
-	const struct challenge *made = challenge_make(
-		api->recoveries, api->config.random, asking->user_id, no_device, api_now(api));
+	struct handshake *made = handshake_new(api->config.random);
 	json_t *body = json_object();
 
-	json_put(body, "recovery", json_make_id(made->handshake));
-	json_put(body, "challenge",
-		json_make_base64(bytes_of(made->challenge, sizeof made->challenge)));
+	memcpy(made->user_id, asking->user_id, sizeof made->user_id);
+	call_challenge(made, "recovery", body);
+	handshake_put(api->recoveries, made, call->req->address_key, api_now(api));
 	json_put(body, "user_id", json_make_id(asking->user_id));
-	json_put(body, "expires_in_ms", json_make_number(API_CHALLENGE_MS));
 	call_json(call, 200, body);
 }
 
 struct recovering {
-	struct challenge challenge;
+	struct handshake *handshake;
 	uint8_t signature[SIGN_ECDSA_BYTES];
 	uint8_t key[RECOVERY_KEY_BYTES];
-	uint64_t credential, blocked_ms;
-	bool known, failed;
+	uint64_t credential;
+	bool known;
 	char token[API_TOKEN_CHARS + 1];
 	uint8_t token_hash[32];
 };
+
+static void recovering_release(void *extra)
+{
+	struct recovering *r = extra;
+
+	handshake_free(r->handshake);
+}
 
 static int recovery_refused(struct api_call *call)
 {
@@ -72,9 +76,11 @@ static int recovery_refused(struct api_call *call)
 int recovery_finish_parse(struct api_call *call)
 {
 	struct recovering *r = call_extra(call, sizeof *r);
-	int rc = call_take_challenge(
-		call, call->api->recoveries, "recovery", &r->challenge, r->signature);
+	int rc;
 
+	call->extra_release = recovering_release;
+	rc = call_take_challenge(
+		call, call->api->recoveries, "recovery", &r->handshake, r->signature);
 	return rc == KLUIS_ENOTFOUND ? recovery_refused(call) : rc;
 }
 
@@ -89,7 +95,7 @@ int recovery_finish_read(struct api_call *call)
 {
 	struct recovering *r = call->extra;
 	struct person_row person;
-	int rc = person_store_get(call->view, r->challenge.user_id, &person, &call->e);
+	int rc = person_store_get(call->view, r->handshake->user_id, &person, &call->e);
 
 	if (rc != 0 && rc != KLUIS_ENOTFOUND) {
 		return rc;
@@ -98,7 +104,7 @@ int recovery_finish_read(struct api_call *call)
 	r->credential = r->known ? person.credential : 1;
 	memcpy(r->key, r->known ? person.recovery_key : recovery_nobody, sizeof r->key);
 	call->e = (struct err){0};
-	return call_blocked_ms(call, GUARD_RECOVERY, r->challenge.user_id, &r->blocked_ms);
+	return 0;
 }
 
 static bool recovery_signed(struct api_call *call, const struct recovering *r)
@@ -110,22 +116,13 @@ static bool recovery_signed(struct api_call *call, const struct recovering *r)
 		return false;
 	}
 	memcpy(proof.cluster_id, call->api->config.cluster_id, sizeof proof.cluster_id);
-	memcpy(proof.user_id, r->challenge.user_id, sizeof proof.user_id);
-	memcpy(proof.challenge, r->challenge.challenge, sizeof proof.challenge);
+	memcpy(proof.user_id, r->handshake->user_id, sizeof proof.user_id);
+	memcpy(proof.challenge, r->handshake->challenge, sizeof proof.challenge);
 	return recovery_verify(&proof, key, bytes_of(r->signature, sizeof r->signature), NULL) == 0;
 }
 
-static void recovery_fail(struct api_call *call, struct recovering *r)
-{
-	struct command command = {.type = COMMAND_LOGIN_FAILED};
-
-	r->failed = true;
-	command.login_failed.kind = GUARD_RECOVERY;
-	memcpy(command.login_failed.id, r->challenge.user_id, 16);
-	memcpy(command.login_failed.user_id, r->challenge.user_id, 16);
-	call_propose(call, &command);
-}
-
+/* Nobody guesses the key that signs: there is no delay, and a wrong signature is not counted. It
+ * would only be a way to keep the owner out. */
 int recovery_finish_check(struct api_call *call)
 {
 	struct recovering *r = call->extra;
@@ -135,25 +132,19 @@ int recovery_finish_check(struct api_call *call)
 	bool here = false;
 	int rc;
 
-	if (r->blocked_ms > 0) {
-		return call_login_blocked(call, r->blocked_ms);
-	}
 	if (!recovery_signed(call, r) || !r->known) {
-		recovery_fail(call, r);
-		return 0;
+		return recovery_refused(call);
 	}
-	rc = place_check(call, r->challenge.user_id, &here);
-	if (rc != 0 || !here) {
-		return rc != 0 ? rc : place_refused(call);
+	rc = place_check(call, r->handshake->user_id, &here);
+	if (rc != 0) {
+		return rc;
 	}
 	api_token_make(config->random, "kst_", r->token, r->token_hash);
-	memcpy(c->user_id, r->challenge.user_id, sizeof c->user_id);
+	memcpy(c->user_id, r->handshake->user_id, sizeof c->user_id);
 	c->credential = r->credential;
 	memcpy(c->token_hash, r->token_hash, sizeof c->token_hash);
-	c->delay_ms = (uint32_t)config->recovery_delay_ms;
-	c->ttl_ms = config->recovery_delay_ms + config->session_ms < SESSION_MS_MAX
-			    ? c->delay_ms + (uint32_t)config->session_ms
-			    : SESSION_MS_MAX;
+	call_session_life(call, true, &c->ttl_ms, &c->delay_ms);
+	c->elsewhere = !here;
 	call_propose(call, &command);
 	return 0;
 }
@@ -161,21 +152,18 @@ int recovery_finish_check(struct api_call *call)
 int recovery_finish_applied(struct api_call *call)
 {
 	const struct recovering *r = call->extra;
-	struct recovery_row row;
+	struct command_reply reply;
 	json_t *body;
-	int rc;
+	int rc = call_reply(call, &reply);
 
-	if (r->failed) {
-		return call->rc != 0 ? call->rc : recovery_refused(call);
-	}
-	rc = call->rc != 0 ? call->rc
-			   : recovery_store_get(call->view, r->challenge.user_id, &row, &call->e);
 	if (rc != 0) {
 		return rc;
 	}
+	if (reply.hash[0] == 0) {
+		return place_refused(call);
+	}
 	body = json_object();
 	json_put(body, "token", json_make_text(r->token));
-	json_put(body, "not_before", json_make_number(row.open_from_ms));
 	rc = call_session_reply(call, r->token_hash, body);
 	if (rc != 0) {
 		json_decref(body);
@@ -189,12 +177,7 @@ int recovery_finish_applied(struct api_call *call)
 int recovery_cancel_read(struct api_call *call)
 {
 	struct command command = {.type = COMMAND_RECOVERY_CANCEL};
-	struct recovery_row row;
-	int rc = recovery_store_get(call->view, call->session.user_id, &row, &call->e);
 
-	if (rc != 0) {
-		return rc;
-	}
 	command.recovery_cancel.session = call_session(call);
 	call_propose(call, &command);
 	call_no_content(call);

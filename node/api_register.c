@@ -106,6 +106,24 @@ static int read_policy(struct api_call *call, const struct registration *r)
 	return rc;
 }
 
+/* Whether that user was born by the very statement that is sent. Ids are no secret. */
+static int register_is_own(struct api_call *call, const struct registration *r,
+	const uint8_t user_id[16], bool *ret_own)
+{
+	struct statement genesis;
+	struct user_row user;
+	int rc = user_store_get(call->view, user_id, &user, &call->e);
+
+	if (rc == KLUIS_ENOTFOUND) { /* Deleted. */
+		*ret_own = false;
+		return 0;
+	}
+	*ret_own = rc == 0 &&
+		   statement_parse(CHAIN_IDENTITY, buf_bytes(&r->identity), &genesis, NULL) == 0 &&
+		   memcmp(genesis.hash, user.genesis_hash, sizeof user.genesis_hash) == 0;
+	return rc;
+}
+
 /* Early, to spare the work; apply decides. Who has no invitation learns of no name. */
 int register_read(struct api_call *call)
 {
@@ -120,11 +138,16 @@ int register_read(struct api_call *call)
 	rc = person_name_store_get(call->view, r->name, &name, &call->e);
 	taken = rc == 0;
 
-	if (taken && memcmp(name.user_id, r->user_id, 16) == 0) {
-		return 0; /* Her own: the first answer was lost, perhaps. */
-	}
 	if (rc != 0 && rc != KLUIS_ENOTFOUND) {
 		return rc;
+	}
+	if (taken) {
+		bool own = false;
+
+		rc = register_is_own(call, r, name.user_id, &own);
+		if (rc != 0 || own) {
+			return rc; /* The first answer was lost, perhaps. */
+		}
 	}
 	rc = r->invited ? read_invitation(call, r) : 0;
 	return rc == 0 && taken ? call_fail(call, KLUIS_EEXIST, "the name is taken") : rc;

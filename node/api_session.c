@@ -2,14 +2,10 @@
 #include <assert.h>
 #include <string.h>
 
+#include "node/api_core.h"
 #include "node/api_handlers.h"
 #include "storage/guard_store.h"
 #include "storage/mfa_store.h"
-
-static bool session_waits(const struct session_row *row)
-{
-	return row->level == SESSION_LOGIN || row->level == SESSION_RECOVERY_LOGIN;
-}
 
 static const char *session_level_name(unsigned level)
 {
@@ -30,7 +26,8 @@ static int session_recovery_open(struct api_call *call)
 	struct recovery_row row;
 	int rc = recovery_store_get(call->view, call->session.user_id, &row, &call->e);
 
-	if (rc == KLUIS_ENOTFOUND) {
+	if (rc == KLUIS_ENOTFOUND ||
+		(rc == 0 && memcmp(row.session_id, call->session.session_id, 16) != 0)) {
 		return call_fail(call, KLUIS_EUNAUTHENTICATED, "the recovery has ended");
 	}
 	if (rc == 0 && call->now_ms < row.open_from_ms) {
@@ -84,6 +81,33 @@ int call_mfa_names(struct api_call *call, const uint8_t user_id[16], bool proofs
 	return rc;
 }
 
+void call_session_life(
+	const struct api_call *call, bool recovery, uint32_t *ret_ttl_ms, uint32_t *ret_delay_ms)
+{
+	const struct api_config *config = &call->api->config;
+	uint64_t delay_ms = recovery ? config->recovery_delay_ms : 0;
+	uint64_t ttl_ms = delay_ms + config->session_ms;
+
+	*ret_delay_ms = (uint32_t)delay_ms;
+	*ret_ttl_ms = (uint32_t)(ttl_ms < SESSION_MS_MAX ? ttl_ms : SESSION_MS_MAX);
+}
+
+/* When a recovery that is proven may do its work. */
+static int reply_not_before(struct api_call *call, const struct session_row *session, json_t *body)
+{
+	struct recovery_row row;
+	int rc;
+
+	if (session->level != SESSION_RECOVERY) {
+		return 0;
+	}
+	rc = recovery_store_get(call->view, session->user_id, &row, &call->e);
+	if (rc == 0) {
+		json_put(body, "not_before", json_make_number(row.open_from_ms));
+	}
+	return rc;
+}
+
 int call_session_reply(struct api_call *call, const uint8_t token_hash[32], json_t *body)
 {
 	struct session_row session;
@@ -94,6 +118,7 @@ int call_session_reply(struct api_call *call, const uint8_t token_hash[32], json
 	if (rc == 0 && session_waits(&session)) {
 		rc = call_mfa_names(call, session.user_id, true, methods);
 	}
+	rc = rc != 0 ? rc : reply_not_before(call, &session, body);
 	if (rc != 0) {
 		return rc;
 	}

@@ -150,6 +150,11 @@ int sys_user_delete_read(struct api_call *call)
 	return user_rule(call, PERSON_DELETE);
 }
 
+int sys_user_mfa_reset_read(struct api_call *call)
+{
+	return user_rule(call, PERSON_MFA_RESET);
+}
+
 int sys_user_sessions_end_read(struct api_call *call)
 {
 	return user_rule(call, PERSON_END_SESSIONS);

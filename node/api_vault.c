@@ -251,7 +251,7 @@ int vault_create_check(struct api_call *call)
 		bytes_of(birth->device_key, sizeof birth->device_key), &key, &call->e);
 
 	if (rc != 0) {
-		return err_set(&call->e, KLUIS_ECORRUPT, "stored device key is malformed");
+		return err_set(&call->e, KLUIS_EINTERNAL, "stored device key is malformed");
 	}
 	rc = birth_verify(call, key);
 	if (rc != 0) {

@@ -136,5 +136,5 @@ int factor_decode(unsigned method, struct bytes params, struct factor *ret_facto
 		assert(method == MFA_LOCATION);
 		factor_take_places(&w, ret_factor);
 	}
-	return wire_end(&w) ? 0 : err_set(e, KLUIS_ECORRUPT, "malformed second factor");
+	return wire_end(&w) ? 0 : err_set(e, KLUIS_EINTERNAL, "malformed second factor");
 }

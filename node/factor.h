@@ -22,7 +22,7 @@ struct factor {
 
 /* Appends the parameters; never more than MFA_PARAMS_BYTES_MAX. */
 void factor_encode(const struct factor *factor, struct buf *to);
-/* KLUIS_EVERSION, KLUIS_ECORRUPT. */
+/* KLUIS_EVERSION, KLUIS_EINTERNAL. */
 KLUIS_MUST_CHECK int factor_decode(
 	unsigned method, struct bytes params, struct factor *ret_factor, struct err *e);
 

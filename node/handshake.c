@@ -5,6 +5,7 @@
 
 #include "base/limits.h"
 #include "base/wire.h"
+#include "crypto/hash.h"
 
 enum { HANDSHAKE_BUCKETS = 1 << 14, ADDRESS_BUCKETS = 1 << 10 };
 
@@ -22,6 +23,8 @@ struct handshake_peers {
 };
 
 struct handshake_table {
+	uint64_t life_ms;
+	size_t per_key_max;
 	size_t n;
 	struct handshake *oldest, *newest; /* Each lives equally long: also the first to expire. */
 	struct handshake *bucket[HANDSHAKE_BUCKETS];
@@ -35,6 +38,7 @@ struct handshake *handshake_new(struct random *random)
 	struct handshake *handshake = x_calloc(1, sizeof *handshake);
 
 	random_fill(random, handshake->id, sizeof handshake->id);
+	random_fill(random, handshake->challenge, sizeof handshake->challenge);
 	return handshake;
 }
 
@@ -49,9 +53,22 @@ void handshake_free(struct handshake *handshake)
 	free(handshake);
 }
 
-struct handshake_table *handshake_table_new(void)
+struct handshake_table *handshake_table_new(uint64_t life_ms, size_t per_key_max)
 {
-	return x_calloc(1, sizeof(struct handshake_table));
+	struct handshake_table *table = x_calloc(1, sizeof *table);
+
+	assert(per_key_max > 0 && per_key_max <= API_HANDSHAKES_PER_ADDRESS_MAX);
+	table->life_ms = life_ms;
+	table->per_key_max = per_key_max;
+	return table;
+}
+
+uint64_t handshake_user_key(const uint8_t user_id[ID_BYTES])
+{
+	uint8_t hash[HASH_BYTES];
+
+	hash_sha256(bytes_of(user_id, ID_BYTES), hash);
+	return load_u64(hash);
 }
 
 /* Ids are random: their first bytes are as good as a hash. */
@@ -167,7 +184,7 @@ static struct handshake_address *make_room(
 
 	forget_late(table, now_ms);
 	at = address_of(table, key);
-	if (*at != NULL && (*at)->n >= API_HANDSHAKES_PER_ADDRESS_MAX) {
+	if (*at != NULL && (*at)->n >= table->per_key_max) {
 		forget(table, (*at)->oldest);
 	} else if (table->n >= API_HANDSHAKES_MAX) {
 		forget(table, of_most(table));
@@ -187,7 +204,7 @@ void handshake_put(
 	struct handshake **bucket = bucket_of(table, h->id);
 
 	assert(h->address == NULL && table->n < API_HANDSHAKES_MAX);
-	h->expires_ms = now_ms + API_HANDSHAKE_MS;
+	h->expires_ms = now_ms + table->life_ms;
 	h->bucket_next = *bucket;
 	*bucket = h;
 	h->older = table->newest;

@@ -9,6 +9,7 @@
 
 void mfa_answer_release(struct mfa_answer *answer)
 {
+	handshake_free(answer->asked);
 	buf_release(&answer->client_data);
 	buf_release(&answer->auth_data);
 	buf_release(&answer->signature);
@@ -29,11 +30,10 @@ int mfa_answer_read(
 		return 0; /* The reader says so at its end. */
 	}
 	/* Gone from the table now: a challenge is worth one answer, right or wrong. */
-	if (challenge_take(call->api->fido_challenges, handshake, api_now(call->api),
-		    &answer->challenge) != 0) {
-		return call_fail(call, KLUIS_EUNAUTHENTICATED, "the challenge is used or too old");
-	}
-	return 0;
+	answer->asked = handshake_take(call->api->fido_challenges, handshake, api_now(call->api));
+	return answer->asked != NULL ? 0
+				     : call_fail(call, KLUIS_EUNAUTHENTICATED,
+					       "the challenge is used or too old");
 }
 
 void mfa_proof_release(struct mfa_proof *proof)
@@ -127,12 +127,12 @@ static int assertion_check(struct api_call *call, const struct mfa_answer *given
 	int rc;
 
 	/* A challenge is this user's: another's session would be its relay. */
-	if (memcmp(given->challenge.user_id, call->session.user_id, 16) != 0 ||
+	if (memcmp(given->asked->user_id, call->session.user_id, 16) != 0 ||
 		call->api->config.fido->rp_id == NULL) {
 		return KLUIS_EVERIFY;
 	}
-	rc = fido_check_assertion(call->api->config.fido, given->challenge.challenge, credential,
-		&answer, &count, NULL);
+	rc = fido_check_assertion(
+		call->api->config.fido, given->asked->challenge, credential, &answer, &count, NULL);
 	if (rc == 0) {
 		*ret_number = count;
 	}

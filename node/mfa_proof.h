@@ -4,12 +4,12 @@
 #define KLUIS_NODE_MFA_PROOF_H
 
 #include "node/api_call.h"
-#include "node/challenge.h"
 #include "node/factor.h"
+#include "node/handshake.h"
 
 /* What is kept of a request's authenticator: challenge and bytes. */
 struct mfa_answer {
-	struct challenge challenge; /* Taken out of the table. */
+	struct handshake *asked; /* The challenge, taken out of the table. */
 	struct buf client_data, auth_data, signature;
 };
 void mfa_answer_release(struct mfa_answer *answer);
@@ -35,7 +35,7 @@ KLUIS_MUST_CHECK int mfa_proof_read(
 KLUIS_MUST_CHECK int mfa_proof_read_member(
 	struct api_call *call, struct json_in *reader, struct mfa_proof *proof);
 
-/* What a factor holds, as a row's parameters say. KLUIS_ECORRUPT. */
+/* What a factor holds, as a row's parameters say. KLUIS_EINTERNAL. */
 KLUIS_MUST_CHECK int mfa_factor(
 	struct api_call *call, const struct mfa_row *row, struct factor *ret_factor);
 /* Looks for the factor that the proof is of, among rows of the session's user that are pending, or

@@ -46,6 +46,7 @@ struct route {
 	size_t body_max;
 	bool once;    /* Idempotency-Key is required. */
 	bool paid;    /* The request that began it was counted as a login. */
+	bool dear;    /* Counted as a login, too: each is a command. */
 	bool metered; /* A quota may refuse it: `applied` is asked then, too. */
 	enum route_state state;
 	unsigned query;

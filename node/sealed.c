@@ -24,14 +24,14 @@ int sealed_open(const struct secrets *secrets, const struct sealed_place *place,
 	_cleanup_(buf_release) struct buf context = BUF_INIT;
 
 	if (pepper_id != secrets->pepper_id) {
-		return err_set(e, KLUIS_ECORRUPT,
+		return err_set(e, KLUIS_EINTERNAL,
 			"a '%s' is sealed under pepper %u, this node has %u", place->field,
 			pepper_id, secrets->pepper_id);
 	}
 	place_context(place, &context);
 	if (seal_open(secret_bytes(&secrets->pepper), buf_bytes(&context), sealed, ret_value, e) !=
 		0) {
-		return err_set(e, KLUIS_ECORRUPT, "a '%s' is not sealed by this cluster's pepper",
+		return err_set(e, KLUIS_EINTERNAL, "a '%s' is not sealed by this cluster's pepper",
 			place->field);
 	}
 	return 0;

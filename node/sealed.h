@@ -17,7 +17,7 @@ struct sealed_place {
 /* Appends the sealed value, SEAL_OVERHEAD_BYTES longer, under secrets->pepper. */
 void sealed_make(const struct secrets *secrets, const struct sealed_place *place,
 	struct bytes value, struct random *random, struct buf *to);
-/* KLUIS_ECORRUPT when it was not sealed for this place, or under another pepper than this node
+/* KLUIS_EINTERNAL when it was not sealed for this place, or under another pepper than this node
  * has. */
 KLUIS_MUST_CHECK int sealed_open(const struct secrets *secrets, const struct sealed_place *place,
 	unsigned pepper_id, struct bytes sealed, struct secret *ret_value, struct err *e);

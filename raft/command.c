@@ -201,6 +201,7 @@ bool command_passes_floor(const struct command *command)
 	case COMMAND_PERSON_RULE:
 	case COMMAND_PERSON_QUOTA:
 	case COMMAND_POLICY_ANNOUNCE:
+	case COMMAND_SESSION_DEVICE:
 		return true;
 	}
 	return false;

@@ -63,6 +63,7 @@
 	X(COMMAND_INVITE_DELETE, 81, "invite_delete", invite_delete, 3)          \
 	X(COMMAND_PERSON_RULE, 82, "person_rule", person_rule, 3)                \
 	X(COMMAND_PERSON_QUOTA, 83, "person_quota", person_quota, 3)             \
+	X(COMMAND_SESSION_DEVICE, 84, "session_device", session_device, 3)       \
 	X(COMMAND_POLICY_ANNOUNCE, 85, "policy_announce", policy_announce, 3)
 
 enum command_type {
@@ -174,6 +175,7 @@ struct command_service_enrol {
 struct command_service_disable {
 	struct bytes actor, name;
 };
+/* Of a service account: KLUIS_EUNAUTHENTICATED for a person. */
 struct command_session_create {
 	uint8_t user_id[16], device_id[16], token_hash[32];
 	uint8_t level;

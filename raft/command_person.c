@@ -70,11 +70,12 @@ void body_person_login(struct codec *c, struct command_person_login *body)
 	codec_u64(c, &body->credential, 1);
 	codec_fixed(c, body->token_hash, sizeof body->token_hash);
 	codec_u32(c, &body->ttl_ms, 1, SESSION_MS_MAX);
+	codec_bool(c, &body->elsewhere);
 }
 
 void body_login_failed(struct codec *c, struct command_login_failed *body)
 {
-	codec_u8(c, &body->kind, GUARD_PASSWORD, GUARD_RECOVERY);
+	codec_u8(c, &body->kind, GUARD_PASSWORD, GUARD_DEVICE);
 	codec_need(c, body->kind != GUARD_CODE);
 	codec_fixed(c, body->id, sizeof body->id);
 	codec_fixed(c, body->user_id, sizeof body->user_id);
@@ -85,6 +86,9 @@ void body_session_upgrade(struct codec *c, struct command_session_upgrade *body)
 	codec_session(c, &body->session);
 	codec_fixed(c, body->mfa_id, sizeof body->mfa_id);
 	codec_u64(c, &body->number, 0);
+	codec_u32(c, &body->ttl_ms, 1, SESSION_MS_MAX);
+	codec_u32(c, &body->delay_ms, 0, SESSION_MS_MAX);
+	codec_need(c, body->delay_ms < body->ttl_ms);
 }
 
 void body_code_failed(struct codec *c, struct command_code_failed *body)
@@ -113,6 +117,7 @@ void body_recovery_begin(struct codec *c, struct command_recovery_begin *body)
 	codec_u32(c, &body->ttl_ms, 1, SESSION_MS_MAX);
 	codec_u32(c, &body->delay_ms, 0, SESSION_MS_MAX);
 	codec_need(c, body->delay_ms < body->ttl_ms);
+	codec_bool(c, &body->elsewhere);
 }
 
 void body_recovery_cancel(struct codec *c, struct command_recovery_cancel *body)
@@ -191,7 +196,14 @@ void body_person_rule(struct codec *c, struct command_person_rule *body)
 {
 	codec_actor(c, &body->actor);
 	codec_name(c, &body->name);
-	codec_u8(c, &body->what, PERSON_DISABLE, PERSON_END_SESSIONS);
+	codec_u8(c, &body->what, PERSON_DISABLE, PERSON_MFA_RESET);
+}
+
+void body_session_device(struct codec *c, struct command_session_device *body)
+{
+	codec_session(c, &body->session);
+	codec_fixed(c, body->device_id, sizeof body->device_id);
+	codec_fixed(c, body->token_hash, sizeof body->token_hash);
 }
 
 void body_person_quota(struct codec *c, struct command_person_quota *body)

@@ -58,35 +58,39 @@ struct command_person_register {
 
 /* SRP succeeded: a session. device_id is not zero if and only if device_sig was given and is right:
  * a claim alone makes no session of a device. KLUIS_ERATE while the guard (GUARD_DEVICE of the
- * device, else GUARD_PASSWORD of the user) holds, the same for a right and a wrong password;
- * KLUIS_EUNAUTHENTICATED when the user is nobody or disabled, the device is revoked or of somebody
- * else, or the password has changed since the handshake began; KLUIS_EFORBIDDEN when the account's
- * policy refuses a login without a device. Clears the guard. Reply: id session, number expires_ms,
- * level: SESSION_FULL, or SESSION_LOGIN while a second factor is outstanding. The same token again
- * is success. */
+ * device, else GUARD_PASSWORD of the user, where the password goes without an account key) holds,
+ * the same for a right and a wrong password; KLUIS_EUNAUTHENTICATED when the user is nobody or
+ * disabled, the device is revoked or of somebody else, or the password has changed since the
+ * handshake began. Clears the guard. Reply: id session, number expires_ms, level: SESSION_FULL, or
+ * SESSION_LOGIN while a second factor is outstanding. When the account takes no login from there
+ * (elsewhere, or its policy asks for a device): counted like a wrong password, no session, level 0.
+ * The same token again is success. */
 struct command_person_login {
 	uint8_t user_id[16];
 	uint8_t device_id[16]; /* Zero: none. */
 	uint64_t credential;   /* person_row.credential as the handshake saw it. */
 	uint8_t token_hash[32];
 	uint32_t ttl_ms; /* 1 .. SESSION_MS_MAX */
+	bool elsewhere;	 /* The node saw that its networks or places refuse it. */
 };
-/* A wrong M1 or recovery signature, or a failure of an unknown user. KLUIS_ERATE while the guard
- * holds: it counts nothing then. Else 0 with reply: number = blocked_until_ms (0: not yet). */
+/* A wrong M1, or a failure of an unknown user. KLUIS_ERATE while the guard holds: it counts nothing
+ * then. Else 0 with reply: number = blocked_until_ms (0: not yet). */
 struct command_login_failed {
-	uint8_t kind; /* GUARD_PASSWORD, GUARD_DEVICE, GUARD_RECOVERY */
+	uint8_t kind; /* GUARD_PASSWORD, GUARD_DEVICE */
 	/* User id, or the one made up for the name; the device's for GUARD_DEVICE. */
 	uint8_t id[16];
 	uint8_t user_id[16]; /* Of GUARD_DEVICE: whose device; else as id. */
 };
 /* A right code or assertion: the number it carries (TOTP step, HOTP counter, signCount) is spent
  * on all sites together. The session rises: SESSION_LOGIN to SESSION_FULL, SESSION_RECOVERY_LOGIN
- * to SESSION_RECOVERY. Its factor is the session user's and not pending. KLUIS_ERATE (guard),
- * KLUIS_EUNAUTHENTICATED (the number was spent), KLUIS_ENOTFOUND (no such factor). Reply: level. */
+ * to SESSION_RECOVERY, whose clock starts here; it lives for ttl_ms from now on. Its factor is the
+ * session user's and not pending. KLUIS_ERATE (guard), KLUIS_EUNAUTHENTICATED (the number was
+ * spent), KLUIS_ENOTFOUND (no such factor). Reply: level. */
 struct command_session_upgrade {
 	struct command_session session;
 	uint8_t mfa_id[16];
 	uint64_t number;
+	uint32_t ttl_ms, delay_ms; /* As in recovery_begin; delay_ms: of a recovery. */
 };
 /* A wrong code. As login_failed, GUARD_CODE of the session's user. */
 struct command_code_failed {
@@ -110,18 +114,20 @@ struct command_password_change {
 	struct bytes keyring;
 };
 
-/* The recovery key signed the challenge: a session of SESSION_RECOVERY_LOGIN, or SESSION_RECOVERY
- * when there is no second factor, without a device; its work begins after delay_ms. A recovery that
- * is under way keeps its clock (another start does not begin it anew), but its session ends.
- * KLUIS_ERATE (guard), KLUIS_EUNAUTHENTICATED (nobody, disabled, or the recovery key has changed:
- * credential). Reply: id session, number expires_ms, level. */
+/* The recovery key signed the challenge, which nobody guesses: there is no guard. A session of
+ * SESSION_RECOVERY_LOGIN, or SESSION_RECOVERY when there is no second factor, without a device. All
+ * of it proven, its work begins after delay_ms; a recovery that is under way then gives way, and
+ * while its session lives its clock goes on. KLUIS_EUNAUTHENTICATED (nobody, disabled, or the
+ * recovery key has changed: credential). Reply: id session, number expires_ms, level. */
 struct command_recovery_begin {
 	uint8_t user_id[16];
 	uint64_t credential;
 	uint8_t token_hash[32];
 	uint32_t ttl_ms, delay_ms; /* delay_ms < ttl_ms <= SESSION_MS_MAX */
+	bool elsewhere;		   /* As in person_login: no session, level 0, a row in the log. */
 };
-/* The owner stops it, from any full session. KLUIS_ENOTFOUND: none. */
+/* The owner stops it, from any full session: all sessions of recoveries end. KLUIS_ENOTFOUND: none.
+ */
 struct command_recovery_cancel {
 	struct command_session session;
 };
@@ -195,7 +201,13 @@ struct command_invite_delete {
 
 /* An operator's word on a person. KLUIS_ENOTFOUND, KLUIS_EGONE (deleted). Disabling ends the
  * sessions; doing what is done already is success. */
-enum { PERSON_DISABLE = 1, PERSON_ENABLE = 2, PERSON_DELETE = 3, PERSON_END_SESSIONS = 4 };
+enum {
+	PERSON_DISABLE = 1,
+	PERSON_ENABLE = 2,
+	PERSON_DELETE = 3,
+	PERSON_END_SESSIONS = 4,
+	PERSON_MFA_RESET = 5, /* All second factors and lists go; the sessions end. */
+};
 struct command_person_rule {
 	struct bytes actor, name;
 	uint8_t what;
@@ -220,6 +232,15 @@ struct command_policy_announce {
 	uint8_t registration;	    /* enum policy_registration */
 	uint32_t recovery_delay_ms; /* To SESSION_MS_MAX. */
 	uint64_t bytes_max, pages_max;
+};
+
+/* The holder of a session has shown the key of a device of hers: the session goes on under another
+ * token as that device's, with its level, age and end; the old token ends. Not of a recovery
+ * (KLUIS_EFORBIDDEN). KLUIS_EUNAUTHENTICATED: no such session, or device. Reply as session_create;
+ * the same token again is success. */
+struct command_session_device {
+	struct command_session session;
+	uint8_t device_id[16], token_hash[32];
 };
 
 #endif

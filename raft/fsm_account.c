@@ -139,8 +139,8 @@ static int enrol_write(struct apply *a, const struct command_service_enrol *c, s
 		return rc;
 	}
 	enrol_write_account(a, m);
-	return apply_audit(a, COMMAND_SERVICE_ENROL, bytes_of(m->account.user_id, 16),
-		bytes_str(m->account.name));
+	return apply_audit_user(
+		a, COMMAND_SERVICE_ENROL, m->account.user_id, bytes_str(m->account.name));
 }
 
 int apply_service_enrol(struct apply *a, const struct command_service_enrol *c)

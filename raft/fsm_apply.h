@@ -41,6 +41,11 @@ int apply_session(
 /* ... and of an enrolled device: what is signed, or destroys, is a device's to ask for. */
 int apply_device_session(
 	struct apply *a, const struct command_session *session, struct session_row *ret_session);
+/* ... of a login of the last FRESH_LOGIN_MS (its second factor was given in the same few minutes),
+ * of a device; of none when no device is left. For what shuts others out: a token that was found
+ * somewhere is worth nothing here. KLUIS_EFORBIDDEN. */
+int apply_fresh_session(
+	struct apply *a, const struct command_session *session, struct session_row *ret_session);
 /* KLUIS_EREADONLY while new writes are refused. */
 int apply_writable(struct apply *a);
 
@@ -53,6 +58,9 @@ void apply_once_end(struct apply *a, struct bytes principal, unsigned route,
 	const struct command_once *once, bool secret);
 
 int apply_audit(struct apply *a, enum command_type action, struct bytes actor, struct bytes object);
+/* As apply_audit(), by a user and not by an operator: bounded each day. */
+int apply_audit_user(
+	struct apply *a, enum command_type action, const uint8_t user_id[16], struct bytes object);
 /* A row of the access log of the session's own user, by it; nothing for a service account. */
 int apply_access(struct apply *a, const struct session_row *session, enum access_event event,
 	struct bytes object);
@@ -62,12 +70,14 @@ int apply_access_row(struct apply *a, const struct access_row *row);
  * of that device. */
 int apply_end_sessions(
 	struct apply *a, const uint8_t user_id[16], const uint8_t *keep, const uint8_t *device);
+/* One of them. A recovery that is under way ends with its session, and with it its clock. */
+int apply_end_session(struct apply *a, const struct session_row *row);
 /* The rows that go with one session. */
 void apply_delete_session(struct apply *a, const struct session_row *row);
 void apply_put_session(struct apply *a, const struct session_row *row);
-/* A new session of this user and device (zero: none): the token's row, if it is there already and
- * says the same; room among the user's. *ret_session is what was put or found; a->reply is set.
- * KLUIS_EEXIST, KLUIS_EQUOTA. */
+/* A new session of this user and device (zero: none), of *wanted's level and expiry, sooner if it
+ * waits for a second factor; or the token's row, if it is there already and says the same. Others
+ * of the user make room. a->reply is set. KLUIS_EEXIST. */
 int apply_open_session(struct apply *a, const struct session_row *wanted);
 /* Whether a login of this user needs a second factor. */
 int apply_needs_factor(struct apply *a, const uint8_t user_id[16], bool *ret_needed);

@@ -49,6 +49,23 @@ int apply_device_session(
 	return rc;
 }
 
+int apply_fresh_session(
+	struct apply *a, const struct command_session *session, struct session_row *ret_session)
+{
+	bool any = false;
+	int rc = apply_session(a, session, ret_session);
+
+	if (rc == 0 && a->now_ms - ret_session->created_ms > FRESH_LOGIN_MS) {
+		rc = err_set(a->e, KLUIS_EFORBIDDEN, "the login is too long ago");
+	}
+	if (rc == 0 && !session_has_device(ret_session)) {
+		rc = apply_has_device(a, ret_session->user_id, &any);
+	}
+	return rc == 0 && any
+		       ? err_set(a->e, KLUIS_EFORBIDDEN, "the session is of no enrolled device")
+		       : rc;
+}
+
 int apply_writable(struct apply *a)
 {
 	return a->read_only ? err_set(a->e, KLUIS_EREADONLY, "new writes are refused") : 0;
@@ -112,15 +129,29 @@ void apply_once_end(struct apply *a, struct bytes principal, unsigned route,
 	idempotency_store_put(a->txn, id, &row);
 }
 
-int apply_audit(struct apply *a, enum command_type action, struct bytes actor, struct bytes object)
+static struct audit_row audit_row_of(
+	const struct apply *a, enum command_type action, struct bytes actor, struct bytes object)
 {
-	struct audit_row row = {.time_ms = a->now_ms,
+	return (struct audit_row){.time_ms = a->now_ms,
 		.index = a->index,
 		.action = (uint16_t)action,
 		.actor = actor,
 		.object = object};
+}
+
+int apply_audit(struct apply *a, enum command_type action, struct bytes actor, struct bytes object)
+{
+	struct audit_row row = audit_row_of(a, action, actor, object);
 
 	return audit_store_add(a->txn, &row, a->e);
+}
+
+int apply_audit_user(
+	struct apply *a, enum command_type action, const uint8_t user_id[16], struct bytes object)
+{
+	struct audit_row row = audit_row_of(a, action, bytes_of(user_id, 16), object);
+
+	return audit_store_add_user(a->txn, &row, a->e);
 }
 
 int apply_access_row(struct apply *a, const struct access_row *row)
@@ -183,6 +214,22 @@ void apply_delete_session(struct apply *a, const struct session_row *row)
 	expiry_store_delete(a->txn, &expiry);
 }
 
+int apply_end_session(struct apply *a, const struct session_row *row)
+{
+	struct recovery_row recovery;
+	int rc;
+
+	apply_delete_session(a, row);
+	if (row->level != SESSION_RECOVERY) {
+		return 0;
+	}
+	rc = recovery_store_get(a->view, row->user_id, &recovery, a->e);
+	if (rc == 0 && memcmp(recovery.session_id, row->session_id, 16) == 0) {
+		recovery_store_delete(a->txn, &recovery);
+	}
+	return rc == KLUIS_ENOTFOUND ? 0 : rc;
+}
+
 int apply_end_sessions(
 	struct apply *a, const uint8_t user_id[16], const uint8_t *keep, const uint8_t *device)
 {
@@ -194,7 +241,7 @@ int apply_end_sessions(
 		bool other_device = device != NULL && memcmp(rows[i].device_id, device, 16) != 0;
 
 		if (!other_device && (keep == NULL || memcmp(rows[i].session_id, keep, 16) != 0)) {
-			apply_delete_session(a, &rows[i]);
+			rc = apply_end_session(a, &rows[i]);
 		}
 	}
 	return rc;

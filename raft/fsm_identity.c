@@ -300,8 +300,8 @@ static int append_run(struct apply *a, const struct command_identity_append *c,
 	statement_store_put(a->txn, user->user_id, s->seq, c->statement);
 	rc = apply_access(a, session, event, bytes_of(s->hash, 32));
 	return rc != 0 ? rc
-		       : apply_audit(a, COMMAND_IDENTITY_APPEND, bytes_of(user->user_id, 16),
-				 bytes_of(s->hash, 32));
+		       : apply_audit_user(
+				 a, COMMAND_IDENTITY_APPEND, user->user_id, bytes_of(s->hash, 32));
 }
 
 int apply_has_device(struct apply *a, const uint8_t user_id[16], bool *ret_any)
@@ -338,7 +338,7 @@ static int append_may(struct apply *a, const struct session_row *session, const 
 	rc = person_store_get(a->view, session->user_id, &person, a->e);
 	if (rc != 0) {
 		return rc == KLUIS_ENOTFOUND
-			       ? err_set(a->e, KLUIS_ECORRUPT, "a session has no user")
+			       ? err_set(a->e, KLUIS_EFORBIDDEN, "not a person's account")
 			       : rc;
 	}
 	if (a->now_ms < person.recovered_until_ms &&

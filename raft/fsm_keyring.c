@@ -178,7 +178,8 @@ int apply_keyring_put(struct apply *a, const struct command_keyring_put *c)
 	return apply_access(a, &session, ACCESS_KEYRING_CHANGED, bytes_of(keyring.hash, 32));
 }
 
-/* Whose password may be changed by it: a device's, or a recovery whose wait is over. */
+/* Whose password may be changed by it: a device's that signed in just now, or a recovery whose wait
+ * is over. */
 static int password_session(
 	struct apply *a, const struct command_session *s, struct session_row *ret_session)
 {
@@ -189,7 +190,8 @@ static int password_session(
 		if (rc == 0 && ret_session->level == SESSION_RECOVERY_LOGIN) {
 			return err_set(a->e, KLUIS_EMFA, "the session lacks its second factor");
 		}
-		return rc != 0 ? rc : apply_device_session(a, s, ret_session);
+		rc = rc != 0 ? rc : apply_device_session(a, s, ret_session);
+		return rc != 0 ? rc : apply_fresh_session(a, s, ret_session);
 	}
 	rc = recovery_store_get(a->view, ret_session->user_id, &recovery, a->e);
 	if (rc == KLUIS_ENOTFOUND ||
@@ -228,7 +230,6 @@ static int password_clean(struct apply *a, const struct session_row *session, bo
 	rc = rc != 0 ? rc : password_drop_pending(a, session->user_id);
 	rc = rc != 0 ? rc : guard_store_clear(a->txn, GUARD_CODE, session->user_id, a->e);
 	rc = rc != 0 ? rc : guard_store_clear(a->txn, GUARD_PASSWORD, session->user_id, a->e);
-	rc = rc != 0 ? rc : guard_store_clear(a->txn, GUARD_RECOVERY, session->user_id, a->e);
 	return rc != 0 ? rc
 		       : apply_end_sessions(
 				 a, session->user_id, recovered ? NULL : session->session_id, NULL);
@@ -255,7 +256,7 @@ static int password_run(struct apply *a, const struct command_password_change *c
 			       recovered ? ACCESS_RECOVERED : ACCESS_PASSWORD_CHANGED,
 			       bytes_of(session->session_id, 16));
 	return rc != 0 ? rc
-		       : apply_audit(a, COMMAND_PASSWORD_CHANGE, bytes_of(person->user_id, 16),
+		       : apply_audit_user(a, COMMAND_PASSWORD_CHANGE, person->user_id,
 				 bytes_of(session->session_id, 16));
 }
 

@@ -40,10 +40,12 @@ int apply_spend(struct apply *a, const struct session_row *session, const uint8_
 	return row.method == MFA_FIDO2 ? 0 : guard_store_clear(a->txn, GUARD_CODE, guard, a->e);
 }
 
-/* A fresh proof, where the user has anything to prove it with. */
-static int mfa_prove(
-	struct apply *a, const struct session_row *session, const struct command_proof *proof)
+/* A fresh proof by a factor of the user's; where none counts, a fresh login: or whoever found a
+ * token shuts her out by a factor of his own. */
+static int mfa_prove(struct apply *a, const struct command_session *s,
+	const struct session_row *session, const struct command_proof *proof)
 {
+	struct session_row fresh;
 	struct mfa_row row;
 	bool needed = false;
 	int rc;
@@ -52,8 +54,10 @@ static int mfa_prove(
 		return apply_spend(a, session, proof->mfa_id, proof->number, false, &row);
 	}
 	rc = apply_needs_factor(a, session->user_id, &needed);
-	return rc == 0 && needed ? err_set(a->e, KLUIS_EMFA, "a fresh second factor is needed")
-				 : rc;
+	if (rc == 0 && needed) {
+		return err_set(a->e, KLUIS_EMFA, "a fresh second factor is needed");
+	}
+	return rc != 0 ? rc : apply_fresh_session(a, s, &fresh);
 }
 
 static int mfa_room(struct apply *a, const uint8_t user_id[16], const uint8_t mfa_id[16])
@@ -128,7 +132,7 @@ int apply_mfa_add(struct apply *a, const struct command_mfa_add *c)
 		rc = mfa_room(a, session.user_id, c->mfa_id);
 	}
 	if (rc == 0) {
-		rc = mfa_prove(a, &session, &c->proof);
+		rc = mfa_prove(a, &c->session, &session, &c->proof);
 	}
 	if (rc != 0) {
 		return rc;
@@ -163,7 +167,7 @@ int apply_mfa_remove(struct apply *a, const struct command_mfa_remove *c)
 		rc = mfa_store_get(a->view, session.user_id, c->mfa_id, &row, a->e);
 	}
 	if (rc == 0 && !row.pending) {
-		rc = mfa_prove(a, &session, &c->proof);
+		rc = mfa_prove(a, &c->session, &session, &c->proof);
 	}
 	if (rc != 0) {
 		return rc;

@@ -120,8 +120,8 @@ static int register_log(struct apply *a, const struct registration *m)
 	memcpy(session.device_id, m->birth.device.device_id, 16);
 	rc = apply_access(a, &session, ACCESS_REGISTERED, bytes_of(m->birth.genesis.hash, 32));
 	return rc != 0 ? rc
-		       : apply_audit(a, COMMAND_PERSON_REGISTER, bytes_of(m->person.user_id, 16),
-				 bytes_str(m->name));
+		       : apply_audit_user(
+				 a, COMMAND_PERSON_REGISTER, m->person.user_id, bytes_str(m->name));
 }
 
 static int register_write(struct apply *a, struct registration *m)
@@ -185,30 +185,11 @@ int apply_delete_person(struct apply *a, const uint8_t user_id[16])
 	return rc != 0 ? rc : deletion_person(a->txn, user_id, a->index, a->now_ms, a->e);
 }
 
-/* A fresh one (its second factor was given in the same few minutes), of a device; of none when no
- * device is left. */
-static int delete_session(
-	struct apply *a, const struct command_session *s, struct session_row *ret_session)
-{
-	bool any = false;
-	int rc = apply_session(a, s, ret_session);
-
-	if (rc == 0 && a->now_ms - ret_session->created_ms > FRESH_LOGIN_MS) {
-		rc = err_set(a->e, KLUIS_EFORBIDDEN, "the login is too long ago");
-	}
-	if (rc == 0 && !session_has_device(ret_session)) {
-		rc = apply_has_device(a, ret_session->user_id, &any);
-	}
-	return rc == 0 && any
-		       ? err_set(a->e, KLUIS_EFORBIDDEN, "the session is of no enrolled device")
-		       : rc;
-}
-
 int apply_account_delete(struct apply *a, const struct command_account_delete *c)
 {
 	struct session_row session;
 	struct person_row person;
-	int rc = delete_session(a, &c->session, &session);
+	int rc = apply_fresh_session(a, &c->session, &session);
 
 	if (rc == 0) {
 		rc = person_store_get(a->view, session.user_id, &person, a->e);
@@ -218,7 +199,7 @@ int apply_account_delete(struct apply *a, const struct command_account_delete *c
 	}
 	rc = rc != 0 ? rc : apply_delete_person(a, session.user_id);
 	return rc != 0 ? rc
-		       : apply_audit(a, COMMAND_ACCOUNT_DELETE, bytes_of(session.user_id, 16),
+		       : apply_audit_user(a, COMMAND_ACCOUNT_DELETE, session.user_id,
 				 bytes_of(session.user_id, 16));
 }
 
@@ -314,6 +295,21 @@ static int rule_end_sessions(struct apply *a, const uint8_t user_id[16], struct 
 	return rc != 0 ? rc : rule_log(a, user_id, actor, ACCESS_SESSIONS_ENDED);
 }
 
+/* For who has lost her factors, or was given some by a thief, who shall not stay in either. */
+static int rule_mfa_reset(struct apply *a, const uint8_t user_id[16], struct bytes actor)
+{
+	_cleanup_(x_freep) struct mfa_row *rows = x_calloc(MFA_PER_USER_MAX, sizeof *rows);
+	size_t n = 0;
+	int rc = mfa_store_list(a->view, user_id, rows, &n, a->e);
+
+	for (size_t i = 0; rc == 0 && i < n; i++) {
+		mfa_store_delete(a->txn, &rows[i]);
+	}
+	rc = rc != 0 ? rc : guard_store_clear(a->txn, GUARD_CODE, user_id, a->e);
+	rc = rc != 0 ? rc : apply_end_sessions(a, user_id, NULL, NULL);
+	return rc != 0 ? rc : rule_log(a, user_id, actor, ACCESS_MFA_RESET);
+}
+
 int apply_person_rule(struct apply *a, const struct command_person_rule *c)
 {
 	struct person_row person;
@@ -329,6 +325,9 @@ int apply_person_rule(struct apply *a, const struct command_person_rule *c)
 		break;
 	case PERSON_DELETE:
 		rc = apply_delete_person(a, person.user_id);
+		break;
+	case PERSON_MFA_RESET:
+		rc = rule_mfa_reset(a, person.user_id, c->actor);
 		break;
 	default:
 		assert(c->what == PERSON_END_SESSIONS);

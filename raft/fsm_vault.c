@@ -124,7 +124,7 @@ static int birth_write(
 	member_store_put(a->txn, vault.vault_id, b->session.user_id, MEMBER_ADMIN);
 	rc = apply_access(a, &b->session, ACCESS_VAULT_CREATED, bytes_of(vault.vault_id, 16));
 	return rc != 0 ? rc
-		       : apply_audit(a, COMMAND_VAULT_CREATE, bytes_of(b->session.user_id, 16),
+		       : apply_audit_user(a, COMMAND_VAULT_CREATE, b->session.user_id,
 				 bytes_of(vault.vault_id, 16));
 }
 
@@ -239,6 +239,6 @@ int apply_vault_delete(struct apply *a, const struct command_vault_delete *c)
 	if (rc != 0) {
 		return rc;
 	}
-	return apply_audit(
-		a, COMMAND_VAULT_DELETE, bytes_of(session.user_id, 16), bytes_of(c->vault_id, 16));
+	return apply_audit_user(
+		a, COMMAND_VAULT_DELETE, session.user_id, bytes_of(c->vault_id, 16));
 }

@@ -105,6 +105,8 @@ void access_state_row_encode(const struct access_state_row *row, struct buf *to)
 	buf_put_u64(to, row->first);
 	buf_put_u64(to, row->last);
 	buf_put_u64(to, row->expires_ms);
+	buf_put_u64(to, row->day);
+	buf_put_u32(to, row->day_rows);
 	buf_append(to, row->hash, sizeof row->hash);
 }
 
@@ -119,6 +121,8 @@ int access_state_row_decode(
 	row.first = wire_u64(&w);
 	row.last = wire_u64(&w);
 	row.expires_ms = wire_u64(&w);
+	row.day = wire_u64(&w);
+	row.day_rows = wire_u32(&w);
 	wire_copy(&w, row.hash, sizeof row.hash);
 	rc = row_end(&k, &w, KEY_ACCESS_STATE, e);
 	if (rc == 0) {
@@ -174,6 +178,46 @@ static void access_put_state(struct txn *txn, const uint8_t user_id[16], uint64_
 	}
 }
 
+/* What its doer, or a thief, can do as often as he likes. */
+static bool access_often(unsigned event)
+{
+	switch (event) {
+	case ACCESS_LOGIN:
+	case ACCESS_LOGIN_FAILED:
+	case ACCESS_LOGIN_REFUSED:
+	case ACCESS_SECOND_FACTOR:
+	case ACCESS_SECOND_FACTOR_FAILED:
+	case ACCESS_UNLOCKED:
+	case ACCESS_KEYRING_CHANGED:
+	case ACCESS_VAULT_CREATED:
+	case ACCESS_VAULT_DELETED:
+	case ACCESS_EXPORTED:
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* Whether this day has room for the row; the last of those that come often says that it has not. */
+static bool access_day_has_room(struct access_state_row *state, struct access_row *row)
+{
+	uint64_t day = row->time_ms / DAY_MS;
+
+	if (state->day != day) {
+		state->day = day;
+		state->day_rows = 0;
+	}
+	if (state->day_rows >=
+		(access_often(row->event) ? ACCESS_DAY_ROWS_OFTEN : ACCESS_DAY_ROWS)) {
+		return false;
+	}
+	if (++state->day_rows == ACCESS_DAY_ROWS_OFTEN && access_often(row->event)) {
+		row->event = ACCESS_LOG_FULL;
+		row->object_bytes = 0;
+	}
+	return true;
+}
+
 int access_store_add(struct txn *txn, const struct access_row *row, struct err *e)
 {
 	struct access_row next = *row;
@@ -185,6 +229,9 @@ int access_store_add(struct txn *txn, const struct access_row *row, struct err *
 
 	if (rc != 0) {
 		return rc;
+	}
+	if (!access_day_has_room(&state, &next)) {
+		return 0;
 	}
 	expires_ms = state.expires_ms;
 	next.seq = ++state.last;

@@ -33,7 +33,10 @@
 	X(ACCESS_EXPORTED, 23, "exported")                        \
 	X(ACCESS_DISABLED, 24, "disabled")                        \
 	X(ACCESS_ENABLED, 25, "enabled")                          \
-	X(ACCESS_QUOTA_CHANGED, 26, "quota-changed")
+	X(ACCESS_QUOTA_CHANGED, 26, "quota-changed")              \
+	X(ACCESS_LOGIN_REFUSED, 27, "login-refused")              \
+	X(ACCESS_MFA_RESET, 28, "mfa-reset")                      \
+	X(ACCESS_LOG_FULL, 29, "log-full")
 enum access_event {
 #define X(symbol, value, name) symbol = value,
 	ACCESS_EVENTS(X)
@@ -68,6 +71,8 @@ struct access_state_row {
 	uint64_t first,
 		last;	     /* Seq of the oldest row kept and of the newest; none: last < first. */
 	uint64_t expires_ms; /* Its place in the expiry queue; 0: none. */
+	uint64_t day;	     /* Of the newest row, since 1970 in cluster time. */
+	uint32_t day_rows;   /* That day's. */
 	uint8_t hash[32];    /* Of the newest row's value. */
 };
 void access_state_row_encode(const struct access_state_row *row, struct buf *to);
@@ -76,7 +81,9 @@ KLUIS_MUST_CHECK int access_state_row_decode(
 KLUIS_MUST_CHECK int access_store_state(const struct kv_view *view, const uint8_t user_id[16],
 	struct access_state_row *ret_state, struct err *e);
 /* Adds a row behind the last one (seq and prev_hash are set here); beyond ACCESS_ROWS_MAX of the
- * user the oldest goes. */
+ * user the oldest goes. So that nobody can push out what he did by doing it again and again, a day
+ * has room for ACCESS_DAY_ROWS: what may come often is not kept beyond ACCESS_DAY_ROWS_OFTEN, which
+ * a row ACCESS_LOG_FULL says. */
 KLUIS_MUST_CHECK int access_store_add(struct txn *txn, const struct access_row *row, struct err *e);
 /* The user's place in the queue is due: deletes the oldest rows that are ACCESS_KEPT_MS old, at
  * most ACCESS_STEP, and puts the place where the next one is due. While purges are on hold (until

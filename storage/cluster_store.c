@@ -250,55 +250,105 @@ static struct row_key audit_key(uint64_t seq)
 	return key;
 }
 
-int audit_store_last(
-	const struct kv_view *view, uint64_t *ret_seq, uint8_t ret_hash[32], struct err *e)
+/* Where the audit stands. */
+struct audit_state {
+	uint64_t seq; /* Of the newest row; 0: none. */
+	uint8_t hash[32];
+	uint64_t day; /* Of the newest row of a user's, and how many that day has. */
+	uint32_t day_rows;
+};
+
+static int audit_state_get(const struct kv_view *view, struct audit_state *ret_state, struct err *e)
 {
 	_cleanup_(buf_release) struct buf value = BUF_INIT;
 	struct row_key key = row_key_begin(KEY_AUDIT_STATE);
-	uint8_t hash[32];
-	uint64_t seq;
+	struct audit_state state;
 	struct wire w;
 	int rc = row_get(view, &key, &value, e);
 
 	if (rc == KLUIS_ENOTFOUND) {
-		*ret_seq = 0;
-		memset(ret_hash, 0, 32);
+		*ret_state = (struct audit_state){.seq = 0};
 		return 0;
 	}
 	if (rc != 0) {
 		return rc;
 	}
 	w = row_wire(buf_bytes(&value));
-	seq = wire_u64(&w);
-	wire_copy(&w, hash, sizeof hash);
+	state.seq = wire_u64(&w);
+	wire_copy(&w, state.hash, sizeof state.hash);
+	state.day = wire_u64(&w);
+	state.day_rows = wire_u32(&w);
 	rc = row_end(NULL, &w, KEY_AUDIT_STATE, e);
 	if (rc == 0) {
-		*ret_seq = seq;
-		memcpy(ret_hash, hash, sizeof hash);
+		*ret_state = state;
 	}
 	return rc;
 }
 
-int audit_store_add(struct txn *txn, const struct audit_row *row, struct err *e)
+int audit_store_last(
+	const struct kv_view *view, uint64_t *ret_seq, uint8_t ret_hash[32], struct err *e)
+{
+	struct audit_state state;
+	int rc = audit_state_get(view, &state, e);
+
+	if (rc == 0) {
+		*ret_seq = state.seq;
+		memcpy(ret_hash, state.hash, sizeof state.hash);
+	}
+	return rc;
+}
+
+static void audit_put(struct txn *txn, struct audit_state *state, const struct audit_row *row)
 {
 	struct row_key key, state_key = row_key_begin(KEY_AUDIT_STATE);
-	struct buf value = BUF_INIT, state = row_begin();
+	struct buf value = BUF_INIT, to = row_begin();
 	struct audit_row next = *row;
-	uint8_t hash[32];
-	int rc = audit_store_last(txn_view(txn), &next.seq, next.prev_hash, e);
 
-	if (rc != 0) {
-		buf_release(&state);
-		return rc;
-	}
-	next.seq++;
+	next.seq = ++state->seq;
+	memcpy(next.prev_hash, state->hash, sizeof next.prev_hash);
 	key = audit_key(next.seq);
 	audit_row_encode(&next, &value);
-	hash_sha256(buf_bytes(&value), hash);
+	hash_sha256(buf_bytes(&value), state->hash);
 	row_put(txn, &key, &value);
-	buf_put_u64(&state, next.seq);
-	buf_append(&state, hash, sizeof hash);
-	row_put(txn, &state_key, &state);
+	buf_put_u64(&to, state->seq);
+	buf_append(&to, state->hash, sizeof state->hash);
+	buf_put_u64(&to, state->day);
+	buf_put_u32(&to, state->day_rows);
+	row_put(txn, &state_key, &to);
+}
+
+int audit_store_add(struct txn *txn, const struct audit_row *row, struct err *e)
+{
+	struct audit_state state;
+	int rc = audit_state_get(txn_view(txn), &state, e);
+
+	if (rc == 0) {
+		audit_put(txn, &state, row);
+	}
+	return rc;
+}
+
+int audit_store_add_user(struct txn *txn, const struct audit_row *row, struct err *e)
+{
+	struct audit_row next = *row;
+	struct audit_state state;
+	int rc = audit_state_get(txn_view(txn), &state, e);
+
+	if (rc != 0) {
+		return rc;
+	}
+	if (state.day != row->time_ms / DAY_MS) {
+		state.day = row->time_ms / DAY_MS;
+		state.day_rows = 0;
+	}
+	if (state.day_rows == AUDIT_DAY_USER_ROWS) {
+		return 0;
+	}
+	if (++state.day_rows == AUDIT_DAY_USER_ROWS) {
+		next.actor = bytes_str("audit");
+		next.object = bytes_str("no more of users today");
+	}
+	audit_put(txn, &state, &next);
 	return 0;
 }
 

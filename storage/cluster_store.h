@@ -78,6 +78,10 @@ KLUIS_MUST_CHECK int audit_row_decode(
 	struct bytes key, struct bytes value, struct audit_row *ret_row, struct err *e);
 /* Adds a row behind the last one: seq and prev_hash are set here. */
 KLUIS_MUST_CHECK int audit_store_add(struct txn *txn, const struct audit_row *row, struct err *e);
+/* As audit_store_add(), of what a user did: beyond AUDIT_DAY_USER_ROWS of a day nothing is kept,
+ * which the last of them says. What operators did is not pushed out by users. */
+KLUIS_MUST_CHECK int audit_store_add_user(
+	struct txn *txn, const struct audit_row *row, struct err *e);
 /* Seq and hash of the last row; 0 and zero when there is none. */
 KLUIS_MUST_CHECK int audit_store_last(
 	const struct kv_view *view, uint64_t *ret_seq, uint8_t ret_hash[32], struct err *e);

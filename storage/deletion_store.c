@@ -114,7 +114,7 @@ static int deletion_secrets(struct txn *txn, const uint8_t user_id[16], struct e
 
 static int deletion_guards(struct txn *txn, const uint8_t user_id[16], struct err *e)
 {
-	static const enum guard_kind kinds[] = {GUARD_PASSWORD, GUARD_CODE, GUARD_RECOVERY};
+	static const enum guard_kind kinds[] = {GUARD_PASSWORD, GUARD_CODE};
 	struct recovery_row recovery;
 	int rc = recovery_store_get(txn_view(txn), user_id, &recovery, e);
 

@@ -30,7 +30,7 @@ static struct row_key guard_key(unsigned kind, const uint8_t id[16])
 {
 	struct row_key key = row_key_begin(KEY_GUARD);
 
-	assert(kind >= GUARD_PASSWORD && kind <= GUARD_RECOVERY);
+	assert(kind >= GUARD_PASSWORD && kind <= GUARD_DEVICE);
 	row_key_put_u8(&key, (uint8_t)kind);
 	row_key_put_id(&key, id);
 	return key;
@@ -52,7 +52,7 @@ int guard_row_decode(struct bytes key, struct bytes value, struct guard_row *ret
 	int rc;
 
 	row.kind = wire_u8(&k);
-	if (row.kind < GUARD_PASSWORD || row.kind > GUARD_RECOVERY) {
+	if (row.kind < GUARD_PASSWORD || row.kind > GUARD_DEVICE) {
 		wire_fail(&k);
 	}
 	wire_copy(&k, row.id, 16);

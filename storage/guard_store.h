@@ -13,7 +13,6 @@ enum guard_kind {
 	GUARD_CODE = 2,	    /* Codes of second factors. id: guard_code_id(). */
 	GUARD_DEVICE = 3,   /* Logins that an enrolled device proved. id: guard_device_id(). A
 			       stranger's   guesses   do not slow down the owner's own devices. */
-	GUARD_RECOVERY = 4, /* As GUARD_PASSWORD. */
 };
 enum {
 	GUARD_FREE = 10, /* Failures without a delay. */

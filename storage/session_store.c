@@ -37,6 +37,16 @@ bool session_has_device(const struct session_row *row)
 	return memcmp(row->device_id, none, sizeof none) != 0;
 }
 
+bool session_waits(const struct session_row *row)
+{
+	return row->level == SESSION_LOGIN || row->level == SESSION_RECOVERY_LOGIN;
+}
+
+bool session_of_recovery(const struct session_row *row)
+{
+	return row->level == SESSION_RECOVERY_LOGIN || row->level == SESSION_RECOVERY;
+}
+
 void session_row_encode(const struct session_row *row, struct buf *to)
 {
 	buf_put_u8(to, ROW_FORMAT);

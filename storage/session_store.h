@@ -45,6 +45,10 @@ KLUIS_MUST_CHECK int session_store_list(const struct kv_view *view, const uint8_
 	const uint8_t *after, struct session_row *ret_rows, size_t max, size_t *ret_n,
 	struct err *e);
 bool session_has_device(const struct session_row *row);
+/* It lacks its second factor. */
+bool session_waits(const struct session_row *row);
+/* A recovery code made it. */
+bool session_of_recovery(const struct session_row *row);
 void session_store_put(struct txn *txn, const struct session_row *row);
 void session_store_delete(struct txn *txn, const struct session_row *row);
 

@@ -526,7 +526,8 @@ int account_device_session(struct profile *profile, struct client *client, struc
 	memcpy(proof.device_id, profile->device_id, ID_BYTES);
 	rc = proof_login_sign(&proof, profile->device, &signature, e);
 	rc = rc != 0 ? rc
-		     : api_login_finish(client, &challenge, buf_bytes(&signature), &session, e);
+		     : api_login_finish(
+			       client, &challenge, buf_bytes(&signature), CLIENT_AUTH, &session, e);
 	if (rc == 0) {
 		client_set_token(client, session.token);
 		rc = session.full ? 0 : err_set(e, KLUIS_EMFA, "a second factor is needed");

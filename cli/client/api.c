@@ -286,12 +286,12 @@ int api_login_start(struct client *client, const uint8_t user_id[ID_BYTES],
 }
 
 int api_login_finish(struct client *client, const struct api_challenge *challenge,
-	struct bytes signature, struct api_session *ret_session, struct err *e)
+	struct bytes signature, unsigned flags, struct api_session *ret_session, struct err *e)
 {
 	size_t endpoint = challenge->endpoint;
 	struct client_request request = {.method = "POST",
 		.target = "/v1/login/device/finish",
-		.flags = CLIENT_ONCE,
+		.flags = CLIENT_ONCE | flags,
 		.endpoint = &endpoint};
 	json_t *body = json_pack("{s:s, s:o}", "handshake", challenge->handshake, "signature",
 		json_base64(signature));

@@ -78,8 +78,9 @@ struct api_session {
 };
 KLUIS_MUST_CHECK int api_login_start(struct client *client, const uint8_t user_id[ID_BYTES],
 	const uint8_t device_id[ID_BYTES], struct api_challenge *ret_challenge, struct err *e);
+/* flags: CLIENT_AUTH for a person, whose session goes on as the device's under the new token. */
 KLUIS_MUST_CHECK int api_login_finish(struct client *client, const struct api_challenge *challenge,
-	struct bytes signature, struct api_session *ret_session, struct err *e);
+	struct bytes signature, unsigned flags, struct api_session *ret_session, struct err *e);
 /* POST /v1/logout; GET and DELETE /v1/sessions[/{id}] by api_json() and api_list(). */
 KLUIS_MUST_CHECK int api_logout(struct client *client, struct err *e);
 

@@ -138,19 +138,21 @@ KLUIS_API int kluis_factors(
 	struct kluis *kluis, kluis_factor_fn *each, void *arg, struct kluis_failure *error);
 /* Turns on "totp" or "hotp": `take` gets the otpauth:// line for the authenticator, once, and
  * ret_id names the factor, which counts from its first code on. label may be NULL. Asks for a
- * FACTOR where another one counts. */
+ * FACTOR where another one counts; where none does it takes a kluis_login() of the last five
+ * minutes (KLUIS_FORBIDDEN), or a token that was found somewhere could shut its owner out. */
 typedef void kluis_uri_fn(void *arg, const char *uri);
 KLUIS_API int kluis_factor_add(struct kluis *kluis, const char *method, const char *label,
 	char ret_id[KLUIS_FACTOR_ID_BYTES], kluis_uri_fn *take, void *arg,
 	struct kluis_failure *error);
-/* Lets logins in from these networks ("ip": "192.0.2.0/24") or places ("location": "NL") alone. */
+/* Lets logins in from these networks ("ip": "192.0.2.0/24") or places ("location": "NL") alone. As
+ * kluis_factor_add(). */
 KLUIS_API int kluis_factor_add_places(struct kluis *kluis, const char *method, const char *label,
 	const char *const *places, size_t n, char ret_id[KLUIS_FACTOR_ID_BYTES],
 	struct kluis_failure *error);
 /* By its first code, which is asked for. KLUIS_NOT_SIGNED_IN: the code is wrong. */
 KLUIS_API int kluis_factor_confirm(
 	struct kluis *kluis, const char *id, struct kluis_failure *error);
-/* Asks for a FACTOR, unless it is pending. */
+/* Asks for a FACTOR, unless it is pending; where none counts as kluis_factor_add(). */
 KLUIS_API int kluis_factor_remove(struct kluis *kluis, const char *id, struct kluis_failure *error);
 
 /* The account as the cluster has it. */

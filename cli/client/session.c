@@ -72,7 +72,7 @@ static int session_login(void *arg, struct client *client, struct err *e)
 	rc = api_login_start(client, profile->user_id, profile->device_id, &challenge, e);
 	rc = rc != 0 ? rc : session_sign(profile, &challenge, &signature, e);
 	rc = rc != 0 ? rc
-		     : api_login_finish(client, &challenge, buf_bytes(&signature), &session, e);
+		     : api_login_finish(client, &challenge, buf_bytes(&signature), 0, &session, e);
 	if (rc == 0) {
 		client_set_token(client, session.token);
 		rc = session_store(profile, &session, e);

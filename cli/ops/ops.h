@@ -60,6 +60,7 @@ int ops_user_enable(struct invocation *inv);
 int ops_user_delete(struct invocation *inv);
 int ops_user_sessions(struct invocation *inv);
 int ops_user_quota(struct invocation *inv);
+int ops_user_mfa_reset(struct invocation *inv);
 int ops_invite_create(struct invocation *inv);
 int ops_invite_list(struct invocation *inv);
 int ops_invite_revoke(struct invocation *inv);

@@ -211,6 +211,10 @@ static const struct command ops_commands[] = {
 		1, 1, ops_user_delete},
 	{"user sessions", "NAME", "List a person's sessions", NULL, user_sessions_options, 1, 1,
 		ops_user_sessions},
+	{"user mfa-reset", "NAME", "Remove all second factors of a person who lost hers",
+		"Networks and places go as well, and all sessions end. Her access log says so, and "
+		"by whom: make sure that it is her who asks.",
+		user_dry_options, 1, 1, ops_user_mfa_reset},
 	{"user quota", "NAME", "Say how much a person may have", NULL, user_quota_options, 1, 1,
 		ops_user_quota},
 	{"invite create", NULL, "Make an invitation to register",

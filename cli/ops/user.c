@@ -109,6 +109,18 @@ int ops_user_sessions(struct invocation *inv)
 	return rc;
 }
 
+int ops_user_mfa_reset(struct invocation *inv)
+{
+	if (invocation_value(inv, "dry-run") != NULL) {
+		return ops_user_show(inv);
+	}
+	if (!invocation_confirm(inv,
+		    "Are you sure who asks for this? From then on the password alone signs in.")) {
+		return inv->err.code;
+	}
+	return user_call(inv, "POST", "/mfa-reset", NULL, NULL);
+}
+
 int ops_user_quota(struct invocation *inv)
 {
 	static const struct output_column columns[] = {

@@ -8,6 +8,7 @@
 #include "cli/vault/app.h"
 #include "cli/vault/fido.h"
 #include "cli/vault/secrets.h"
+#include "cli/vault/signin.h"
 #include "crypto/otp.h"
 
 enum { MFA_FACTORS_MAX = 16, MFA_TARGET_MAX = 64 };
@@ -118,7 +119,37 @@ static int mfa_prove(struct app *k, json_t **ret_proof)
 	return fido_or_code(k->inv, k->profile, k->client, keys, code, ret_proof);
 }
 
-/* Sends it; where the account has a factor that counts, once more with a proof by that. */
+/* The cluster wants a session that is minutes old: the password is asked for. */
+static int mfa_sign_in(struct app *k)
+{
+	struct signin s = {
+		.inv = k->inv, .profile = k->profile, .client = k->client, .agent = k->agent};
+	int rc;
+
+	k->inv->err = (struct err){0};
+	rc = signin_password(&s);
+	rc = rc != 0 ? rc : signin_factor(&s);
+	*(bool *)k->arg = rc == 0;
+	account_login_release(&s.login);
+	prompt_secret_release(&s.password);
+	return rc;
+}
+
+/* The agent has a session of its own: that for this command ends with it. */
+static int mfa_done(struct app *k, int rc)
+{
+	struct err ignored = {0};
+
+	if (*(bool *)k->arg) {
+		(void)(api_logout(k->client, &ignored) != 0);
+		client_set_token(k->client, NULL);
+		*(bool *)k->arg = false;
+	}
+	return rc;
+}
+
+/* Sends it; where the account has a factor that counts, once more with a proof by that; where it
+ * has none, once more from a fresh session. */
 static int mfa_send(
 	struct app *k, const char *verb, const char *target, json_t *body, json_t **ret_answer)
 {
@@ -128,6 +159,12 @@ static int mfa_send(
 	int rc = api_json(k->client, verb, target, json_deep_copy(request), CLIENT_AUTH, ret_answer,
 		&inv->err);
 
+	if (rc == KLUIS_EFORBIDDEN && k->agent != NULL) {
+		rc = mfa_sign_in(k);
+		return rc != 0 ? rc
+			       : api_json(k->client, verb, target, json_deep_copy(request),
+					 CLIENT_AUTH | CLIENT_ONCE, ret_answer, &inv->err);
+	}
 	if (rc != KLUIS_EMFA) {
 		return rc;
 	}
@@ -302,17 +339,27 @@ static int mfa_fido_body(struct app *k, json_t **ret_body)
 	return 0;
 }
 
+static int mfa_fido_once(struct app *k, json_t **ret_answer)
+{
+	json_t *body = NULL;
+	int rc = mfa_fido_body(k, &body);
+
+	return rc != 0 ? rc
+		       : mfa_said(k, api_json(k->client, "POST", "/v1/mfa/fido2", body,
+					     CLIENT_AUTH | CLIENT_ONCE, ret_answer, &k->inv->err));
+}
+
 static int mfa_add_fido(struct app *k)
 {
 	_cleanup_(json_dropp) json_t *answer = NULL;
-	json_t *body = NULL;
 	struct json_reader r;
 	const char *id;
-	int rc = mfa_fido_body(k, &body);
+	int rc = mfa_fido_once(k, &answer);
 
-	rc = rc != 0 ? rc
-		     : mfa_said(k, api_json(k->client, "POST", "/v1/mfa/fido2", body,
-					   CLIENT_AUTH | CLIENT_ONCE, &answer, &k->inv->err));
+	if (rc == KLUIS_EFORBIDDEN && k->agent != NULL) { /* With another challenge. */
+		rc = mfa_sign_in(k);
+		rc = rc != 0 ? rc : mfa_fido_once(k, &answer);
+	}
 	if (rc != 0) {
 		return rc;
 	}
@@ -332,7 +379,7 @@ static int mfa_add_fido(struct app *k)
 	return 0;
 }
 
-static int mfa_add_body(struct app *k)
+static int mfa_add_any(struct app *k)
 {
 	struct invocation *inv = k->inv;
 	const char *method = inv->args[0];
@@ -353,9 +400,16 @@ static int mfa_add_body(struct app *k)
 		     : mfa_add_list(k, method, strcmp(method, "ip") == 0 ? "networks" : "places");
 }
 
+static int mfa_add_body(struct app *k)
+{
+	return mfa_done(k, mfa_add_any(k));
+}
+
 int app_mfa_add(struct invocation *inv)
 {
-	return app_run(inv, mfa_add_body);
+	bool signed_in = false;
+
+	return app_run_with(inv, mfa_add_body, &signed_in);
 }
 
 /* The factor of this id, in items; NULL with the error set. */
@@ -420,10 +474,12 @@ static int mfa_remove_body(struct app *k)
 		return KLUIS_ENOTFOUND;
 	}
 	(void)snprintf(target, sizeof target, "/v1/mfa/%.32s", id);
-	return mfa_send(k, "DELETE", target, json_object(), NULL);
+	return mfa_done(k, mfa_send(k, "DELETE", target, json_object(), NULL));
 }
 
 int app_mfa_remove(struct invocation *inv)
 {
-	return app_run(inv, mfa_remove_body);
+	bool signed_in = false;
+
+	return app_run_with(inv, mfa_remove_body, &signed_in);
 }

@@ -73,6 +73,13 @@ static const struct command_option mfa_add_options[] = {
 		"Write the app's otpauth:// line to this new file, instead of showing it at the "
 		"terminal; 'mfa confirm' then ends it"},
 	SECRETS_OPTIONS_CODE,
+	SECRETS_OPTIONS_PASSWORD,
+	{NULL, 0, NULL, NULL},
+};
+
+static const struct command_option mfa_remove_options[] = {
+	SECRETS_OPTIONS_CODE,
+	SECRETS_OPTIONS_PASSWORD,
 	{NULL, 0, NULL, NULL},
 };
 
@@ -223,14 +230,14 @@ static const struct command app_commands[] = {
 		"Or ip and location, which let logins in only from the "
 		"NETWORKs (192.0.2.0/24) or PLACEs (NL, AS64496, a name of the\ncluster's own "
 		"table) that follow. Where another factor is on, a proof by that is asked for, "
-		"too.",
+		"too;\nwhere none is, the password, unless it was given in the last five minutes.",
 		mfa_add_options, 1, 33, app_mfa_add},
 	{"mfa confirm", "FACTOR", "Have a new factor count, by its first proof",
 		"FACTOR is an id of 'kluis mfa list'.", mfa_options, 1, 1, app_mfa_confirm},
 	{"mfa remove", "FACTOR", "Turn off a second factor",
-		"Asks for a proof, unless the factor is pending. FACTOR is an id of 'kluis mfa "
-		"list'.",
-		mfa_options, 1, 1, app_mfa_remove},
+		"Asks for a proof, or for the password where no factor asks for one, unless the "
+		"factor is pending. FACTOR\nis an id of 'kluis mfa list'.",
+		mfa_remove_options, 1, 1, app_mfa_remove},
 	{"account show", NULL, "Show your account as the cluster has it", NULL, NULL, 0, 0,
 		app_account_show},
 	{"account sheet", "FILE", "Write the emergency sheet to a new file", NULL, NULL, 1, 1,

@@ -418,6 +418,7 @@ class Api(unittest.TestCase):
         token = self.sign_in(person)["token"]
         self.done(204, "delete", path + "/sessions", name)
         self.check_problem(self.curl("utr", "/v1/account", token=token), 401, "unauthenticated")
+        self.done(204, "post", path + "/mfa-reset", name)
         self.done(204, "post", path + "/disable", name)
         _, start = self.done(200, "post", "/v1/login/start", body=person.password_start())
         self.refuse(401, "unauthenticated", "post", "/v1/login/finish", body=person.password_finish(start))

@@ -67,7 +67,7 @@ static void try_account(unsigned which)
 		}
 		break;
 	default:
-		if (api_login_finish(NULL, &challenge, bytes_str("x"), &session, NULL) == 0) {
+		if (api_login_finish(NULL, &challenge, bytes_str("x"), 0, &session, NULL) == 0) {
 			assert(memchr(session.token, '\0', sizeof session.token) != NULL);
 		}
 	}

@@ -82,6 +82,18 @@ void account_client_init_as(
 	seal_keyring(c);
 }
 
+void account_client_use_account_key(struct account_client *c)
+{
+	struct err e = {0};
+
+	store_u16(c->kdf + 2, KDF_ACCOUNT_KEY);
+	keyring_release(&c->keyring);
+	must(keyring_make(c->person.user_id, SYM_AES_256, c->person.signing, c->person.transfer,
+		     bytes_of(NULL, 0), &random_system, &c->keyring, &e),
+		&e);
+	seal_keyring(c);
+}
+
 void account_client_release(struct account_client *c)
 {
 	keyring_release(&c->keyring);

@@ -26,6 +26,8 @@ void account_client_init(struct account_client *c, struct api_node *node, const 
 /* ... with a user id that she chose. */
 void account_client_init_as(
 	struct account_client *c, struct api_node *node, const char *name, const uint8_t *user_id);
+/* Before she registers: her password goes with an account key. */
+void account_client_use_account_key(struct account_client *c);
 void account_client_release(struct account_client *c);
 /* Appends the body of POST /v1/register; invite may be NULL. */
 void account_client_registration(struct account_client *c, const char *invite, struct buf *to);

@@ -6,7 +6,7 @@
 #include "backup/retention.h"
 #include "base/limits.h"
 
-enum { DAY_MS = 24 * 3600 * 1000, CYCLE_MS = 4 * 3600 * 1000, ROWS = 200 };
+enum { CYCLE_MS = 4 * 3600 * 1000, ROWS = 200 };
 
 /* n cycles, the newest received at n * CYCLE_MS. */
 static size_t cycles(struct retention_snapshot rows[ROWS], size_t n)

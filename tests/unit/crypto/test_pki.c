@@ -6,10 +6,9 @@
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/limits.h"
 #include "base/text.h"
 #include "crypto/pki.h"
-
-#define DAY_MS (24ULL * 3600 * 1000)
 
 static const uint8_t CLUSTER[16] = {0xab, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
 

@@ -8,6 +8,7 @@
 #include "base/text.h"
 #include "storage/policy_store.h"
 #include "tests/lib/api/account_client.h"
+#include "tests/lib/fixture/person.h"
 
 struct fixture {
 	struct api_node node;
@@ -25,12 +26,13 @@ static void append(struct fixture *f, struct bytes statement)
 	}
 }
 
-static int setup(void **state)
+static int setup_rate(void **state, unsigned login_rate)
 {
 	struct fixture *f = x_calloc(1, sizeof *f);
 
 	api_node_prepare(&f->node);
 	f->node.config.registration = REGISTRATION_INVITE;
+	f->node.config.login_rate = login_rate;
 	account_client_begin(&f->alice, &f->node, &f->http, false);
 	api_node_admin(&f->node, &f->admin);
 	identity_init(&f->identity);
@@ -38,6 +40,16 @@ static int setup(void **state)
 	append(f, buf_bytes(&f->alice.person.device_statement));
 	*state = f;
 	return 0;
+}
+
+static int setup(void **state)
+{
+	return setup_rate(state, 10000);
+}
+
+static int setup_slow(void **state)
+{
+	return setup_rate(state, 1);
 }
 
 static int teardown(void **state)
@@ -76,12 +88,44 @@ static void expect_register(struct fixture *f, struct account_client *c, const c
 		status, code);
 }
 
+static struct answer try_register(struct fixture *f, struct account_client *c)
+{
+	_cleanup_(buf_release) struct buf body = BUF_INIT;
+
+	account_client_registration(c, "kiv_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", &body);
+	return http_client_json(&f->http, "POST", "/v1/register", "", buf_str(&body));
+}
+
 static void register_alice(struct fixture *f)
 {
 	char token[64], id[65];
 
 	invite(f, "{}", token, id);
 	expect_register(f, &f->alice, token, 202, NULL);
+}
+
+/* Without an invitation a name that is there gets the answer of one that is not, also from who
+ * knows its id: recovery/start tells that to everybody. */
+static void test_names_are_not_told(void **state)
+{
+	struct fixture *f = *state;
+	struct account_client as_alice, as_nobody;
+	struct answer known, unknown;
+
+	register_alice(f);
+	account_client_init_as(&as_alice, &f->node, "alice", f->alice.person.user_id);
+	account_client_init(&as_nobody, &f->node, "nobody");
+	known = try_register(f, &as_alice);
+	unknown = try_register(f, &as_nobody);
+	assert_int_equal(known.status, 403);
+	assert_int_equal(unknown.status, 403);
+	assert_string_equal(answer_text(&known, "detail"), answer_text(&unknown, "detail"));
+	answer_release(&known);
+	answer_release(&unknown);
+	/* Her own registration once more is taken for what it is. */
+	expect_register(f, &f->alice, "kiv_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", 202, NULL);
+	account_client_release(&as_alice);
+	account_client_release(&as_nobody);
 }
 
 static void log_in(struct fixture *f, bool with_device)
@@ -248,6 +292,98 @@ static void policy(struct fixture *f, uint32_t flags, struct buf *to)
 		0);
 }
 
+/* A first second factor and a new password are for who signed in just now; what was added without
+ * her an operator takes away. */
+static void test_fresh_login(void **state)
+{
+	struct fixture *f = *state;
+	_cleanup_(buf_release) struct buf body = BUF_INIT;
+	char token[64], id[65];
+	struct answer answer;
+
+	register_alice(f);
+	log_in(f, true);
+	f->node.machine.now_ms += 5 * 60 * 1000 + 1000;
+	invite(f, "{}", token, id); /* Cluster time moves with a command. */
+	answer_expect(http_client_json(&f->http, "POST", "/v1/mfa/ip", "",
+			      "{\"networks\":[\"127.0.0.0/8\"]}"),
+		403, "forbidden");
+	account_client_change(&f->alice, &body);
+	answer = http_client_json(&f->http, "POST", "/v1/password", "", buf_str(&body));
+	assert_int_equal(answer.status, 403);
+	assert_non_null(strstr(answer_text(&answer, "detail"), "sign in again"));
+	answer_release(&answer);
+}
+
+/* Each share that is handed out is a command of the whole cluster: it is counted as a login is. */
+static void test_unlock_is_counted(void **state)
+{
+	struct fixture *f = *state;
+	int status = 200;
+
+	register_alice(f);
+	log_in(f, true);
+	for (unsigned i = 0; i < 500 && status == 200; i++) {
+		struct answer answer = ask(&f->http, "GET", "/v1/unlock");
+
+		status = answer.status;
+		answer_release(&answer);
+	}
+	assert_int_equal(status, 429);
+	answer_expect(ask(&f->http, "GET", "/v1/account"), 200, NULL);
+}
+
+static void test_mfa_reset(void **state)
+{
+	struct fixture *f = *state;
+	struct answer answer;
+
+	register_alice(f);
+	log_in(f, true);
+	answer_expect(http_client_json(&f->http, "POST", "/v1/mfa/ip", "",
+			      "{\"networks\":[\"127.0.0.0/8\"]}"),
+		201, NULL);
+	answer_expect(ask(&f->admin, "POST", "/v1/sys/users/nobody/mfa-reset"), 404, "not-found");
+	answer_expect(ask(&f->admin, "POST", "/v1/sys/users/alice/mfa-reset"), 204, NULL);
+	answer_expect(ask(&f->http, "GET", "/v1/mfa"), 401, "unauthenticated");
+	log_in(f, true);
+	answer = ask(&f->http, "GET", "/v1/mfa");
+	assert_int_equal(answer.status, 200);
+	assert_int_equal(json_array_size(json_object_get(answer.json, "items")), 0);
+	answer_release(&answer);
+	answer = ask(&f->http, "GET", "/v1/account/access-log");
+	assert_int_equal(answer.status, 200);
+	assert_non_null(strstr(buf_str(&answer.body), "mfa-reset"));
+	answer_release(&answer);
+	answer = ask(&f->admin, "GET", "/v1/sys/audit");
+	assert_int_equal(answer.status, 200);
+	assert_non_null(strstr(buf_str(&answer.body), "person_rule"));
+	answer_release(&answer);
+}
+
+/* What cannot be unsealed - another pepper, or a site that lied - is no damage of this store. */
+static void test_sealed_by_another(void **state)
+{
+	struct fixture *f = *state;
+	struct fixture_person dave;
+	struct command command;
+	_cleanup_(buf_release) struct buf bytes = BUF_INIT;
+	_cleanup_(srp_client_freep) struct srp_client *srp = NULL;
+	struct account_client as = f->alice;
+
+	fixture_person_init(&dave, 3);
+	command = fixture_register(&dave);
+	command.person_register.credentials.pepper_id = f->node.secrets.pepper_id;
+	command_encode(&command, &bytes);
+	(void)pthread_mutex_lock(&f->node.lock);
+	assert_int_equal(fixture_machine_run(&f->node.machine, buf_bytes(&bytes)), 0);
+	(void)pthread_mutex_unlock(&f->node.lock);
+	(void)snprintf(as.person.name, sizeof as.person.name, "%.31s", dave.name);
+	answer_expect(account_client_start(&as, &f->http, &srp), 500, "internal");
+	assert_int_equal(f->node.doubts, 0);
+	fixture_person_release(&dave);
+}
+
 static void test_policy(void **state)
 {
 	struct fixture *f = *state;
@@ -263,8 +399,12 @@ static void test_policy(void **state)
 		json_object_get(json_object_get(answer.json, "policy"), "no_web_login")));
 	answer_release(&answer);
 	append(f, buf_bytes(&statement));
-	answer_expect(account_client_login(&f->alice, &f->http, false), 403, "forbidden");
+	answer_expect(account_client_login(&f->alice, &f->http, false), 401, "unauthenticated");
 	log_in(f, true);
+	answer = ask(&f->http, "GET", "/v1/account/access-log");
+	assert_int_equal(answer.status, 200);
+	assert_non_null(strstr(buf_str(&answer.body), "login-refused"));
+	answer_release(&answer);
 }
 
 static void test_account(void **state)
@@ -476,9 +616,14 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	static const struct CMUnitTest tests[] = {
 		TEST(test_invites),
+		TEST(test_names_are_not_told),
 		TEST(test_devices),
 		TEST(test_device_refused),
 		TEST(test_policy),
+		TEST(test_fresh_login),
+		TEST(test_mfa_reset),
+		cmocka_unit_test_setup_teardown(test_unlock_is_counted, setup_slow, teardown),
+		TEST(test_sealed_by_another),
 		TEST(test_account),
 		TEST(test_delete),
 		TEST(test_quota),

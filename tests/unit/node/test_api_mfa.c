@@ -81,7 +81,7 @@ static void expect_post(
 /* A login that reaches this level; the methods still to be proven, or "". */
 static void log_in(struct fixture *f, const char *level, const char *method)
 {
-	struct answer answer = account_client_login(&f->alice, &f->http, false);
+	struct answer answer = account_client_login(&f->alice, &f->http, true);
 	const json_t *mfa;
 
 	if (answer.status != 200) {
@@ -507,19 +507,14 @@ static void test_fido_refused(void **state)
 	account_client_release(&mallory);
 }
 
-/* A device's key is one factor: the session it opens waits for the second, and says so. */
-static void test_device_session_waits(void **state)
+/* login/device by alice's device, under the bearer token that f->http has. */
+static struct answer device_login(struct fixture *f)
 {
-	struct fixture *f = *state;
 	_cleanup_(buf_release) struct buf body = BUF_INIT, signature = BUF_INIT;
 	char user[HEX_LEN(16) + 1], device[HEX_LEN(16) + 1], handshake[HEX_LEN(16) + 1];
 	uint8_t challenge[32];
 	struct answer answer;
-	const json_t *mfa;
 
-	log_in(f, "full", "");
-	enrol(f, "/v1/mfa/totp", "{}");
-	answer_expect(prove(f, "totp", true, STEP_NOW), 200, NULL);
 	hex_encode(bytes_of(f->alice.person.user_id, 16), user);
 	hex_encode(bytes_of(f->alice.person.device_id, 16), device);
 	buf_printf(&body, "{\"user_id\":\"%s\",\"device_id\":\"%s\"}", user, device);
@@ -535,7 +530,52 @@ static void test_device_session_waits(void **state)
 	buf_printf(&body, "{\"handshake\":\"%s\",\"signature\":\"", handshake);
 	base64_append(&body, buf_bytes(&signature));
 	buf_printf(&body, "\"}");
-	answer = post(f, "/v1/login/device/finish", &body);
+	return post(f, "/v1/login/device/finish", &body);
+}
+
+/* A device's key is no password: it makes a session that there is its own, and no other. */
+static void test_device_session(void **state)
+{
+	struct fixture *f = *state;
+	char bare[sizeof f->http.token];
+	json_int_t expires;
+	struct answer answer;
+
+	f->http.token[0] = '\0';
+	answer_expect(device_login(f), 401, "unauthenticated");
+	answer = account_client_login(&f->alice, &f->http, false);
+	assert_int_equal(answer.status, 200);
+	expires = answer_number(&answer, "expires");
+	answer_release(&answer);
+	memcpy(bare, f->http.token, sizeof bare);
+	f->node.machine.now_ms += 1000;
+	answer = device_login(f);
+	assert_int_equal(answer.status, 200);
+	assert_string_equal(answer_text(&answer, "level"), "full");
+	assert_true(answer_number(&answer, "expires") == expires);
+	(void)snprintf(f->http.token, sizeof f->http.token, "%s", answer_text(&answer, "token"));
+	answer_release(&answer);
+	answer = http_client_call(&f->http, "GET", "/v1/sessions", "", bytes_of(NULL, 0));
+	assert_int_equal(answer.status, 200);
+	answer_release(&answer);
+	memcpy(f->http.token, bare, sizeof bare); /* It has ended. */
+	answer_expect(device_login(f), 401, "unauthenticated");
+	answer_expect(account_client_recover(&f->alice, &f->http), 200, NULL);
+	answer_expect(device_login(f), 401, "unauthenticated"); /* A recovery is none. */
+}
+
+/* The session's second factor stays outstanding, and the answer says so. */
+static void test_device_session_waits(void **state)
+{
+	struct fixture *f = *state;
+	struct answer answer;
+	const json_t *mfa;
+
+	log_in(f, "full", "");
+	enrol(f, "/v1/mfa/totp", "{}");
+	answer_expect(prove(f, "totp", true, STEP_NOW), 200, NULL);
+	log_in(f, "login", "totp");
+	answer = device_login(f);
 	assert_int_equal(answer.status, 200);
 	assert_string_equal(answer_text(&answer, "level"), "login");
 	mfa = json_object_get(answer.json, "mfa");
@@ -582,20 +622,21 @@ static void add_elsewhere(struct fixture *f, const struct factor *factor)
 
 static void expect_refused(struct fixture *f)
 {
-	struct answer answer = account_client_login(&f->alice, &f->http, false);
+	struct answer right, wrong;
 
-	assert_int_equal(answer.status, 403);
-	assert_string_equal(answer_text(&answer, "code"), "forbidden");
-	answer_release(&answer);
-	answer = account_client_recover(&f->alice, &f->http);
-	assert_int_equal(answer.status, 403);
-	answer_release(&answer);
-	/* A wrong password is told nothing of networks. */
+	/* From there a right password is told what a wrong one is, or it could be guessed. */
+	right = account_client_login(&f->alice, &f->http, false);
 	f->alice.password[0] ^= 1;
-	answer = account_client_login(&f->alice, &f->http, false);
-	assert_int_equal(answer.status, 401);
-	answer_release(&answer);
+	wrong = account_client_login(&f->alice, &f->http, false);
 	f->alice.password[0] ^= 1;
+	assert_int_equal(right.status, 401);
+	assert_int_equal(wrong.status, 401);
+	assert_string_equal(answer_text(&right, "detail"), answer_text(&wrong, "detail"));
+	answer_release(&right);
+	answer_release(&wrong);
+	/* What is beyond guessing hears why. */
+	answer_expect(account_client_login(&f->alice, &f->http, true), 403, "forbidden");
+	answer_expect(account_client_recover(&f->alice, &f->http), 403, "forbidden");
 }
 
 static void test_other_network(void **state)
@@ -651,6 +692,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_fido_count, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_fido_no_count, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_fido_refused, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_device_session, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_device_session_waits, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_networks, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_other_network, setup, teardown),

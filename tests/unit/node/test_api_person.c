@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "storage/guard_store.h"
 #include "tests/lib/api/account_client.h"
 
 struct fixture {
@@ -378,6 +379,36 @@ static void test_guard(void **state)
 	answer_expect(account_client_login(&f->alice, &f->http, false), 429, "rate-limited");
 }
 
+static void fail_login(struct fixture *f, struct account_client *c, int status)
+{
+	_cleanup_(srp_client_freep) struct srp_client *srp = NULL;
+	struct answer start = account_client_start(c, &f->http, &srp);
+	_cleanup_(buf_release) struct buf body = BUF_INIT;
+
+	assert_int_equal(start.status, 200);
+	account_client_finish_body(c, &start, (const uint8_t[32]){1}, NULL, &body);
+	answer_expect(post(f, "/v1/login/finish", &body), status, NULL);
+	answer_release(&start);
+}
+
+/* Behind an account key nothing is guessed: strangers who fail in its owner's name are held up,
+ * she is not. */
+static void test_guard_account_key(void **state)
+{
+	struct fixture *f = *state;
+	struct account_client carol;
+
+	account_client_init(&carol, &f->node, "carol");
+	account_client_use_account_key(&carol);
+	account_client_register(&carol, &f->http);
+	for (unsigned i = 0; i < GUARD_FREE; i++) {
+		fail_login(f, &carol, 401);
+	}
+	fail_login(f, &carol, 429);
+	answer_expect(account_client_login(&carol, &f->http, false), 200, NULL);
+	account_client_release(&carol);
+}
+
 /* Another's device, a revoked-looking signature, a device without one. */
 static void test_device_proof(void **state)
 {
@@ -670,6 +701,21 @@ static void test_recovery_wrong(void **state)
 	answer_release(&unknown);
 }
 
+/* Whoever knows the name may fail as often as he likes: the code is not guessed, and its owner is
+ * not kept waiting. */
+static void test_recovery_is_not_held_up(void **state)
+{
+	struct fixture *f = *state;
+	struct recovery right = f->alice.recovery;
+
+	f->alice.recovery.auth = f->alice.person.device;
+	for (unsigned i = 0; i < 2 * GUARD_FREE; i++) {
+		answer_expect(account_client_recover(&f->alice, &f->http), 401, "unauthenticated");
+	}
+	f->alice.recovery = right;
+	answer_expect(account_client_recover(&f->alice, &f->http), 200, NULL);
+}
+
 static void test_recovery_delay(void **state)
 {
 	struct fixture *f = x_calloc(1, sizeof *f);
@@ -728,6 +774,7 @@ int main(void)
 		TEST(test_unknown_user),
 		TEST(test_made_up_id),
 		TEST(test_guard),
+		TEST(test_guard_account_key),
 		TEST(test_device_proof),
 		TEST(test_bare),
 		TEST(test_half_open),
@@ -738,6 +785,7 @@ int main(void)
 		TEST(test_password_between),
 		TEST(test_recovery),
 		TEST(test_recovery_wrong),
+		TEST(test_recovery_is_not_held_up),
 		cmocka_unit_test(test_recovery_delay),
 	};
 #undef TEST

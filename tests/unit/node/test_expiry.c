@@ -2,10 +2,10 @@
 
 #include <stdbool.h>
 
+#include "base/limits.h"
 #include "base/mem.h"
 #include "node/expiry.h"
 
-#define DAY_MS (24ULL * 3600 * 1000)
 #define NOW_MS (20000 * DAY_MS + 5)
 
 static void test_levels(void **state)

@@ -52,11 +52,11 @@ static void test_round_trip(void **state)
 		for (size_t len = 0; len < params.len; len++) {
 			assert_int_equal(
 				factor_decode(method, bytes_of(params.data, len), out, NULL),
-				KLUIS_ECORRUPT);
+				KLUIS_EINTERNAL);
 		}
 		*buf_extend(&params, 1) = 0;
 		assert_int_equal(
-			factor_decode(method, buf_bytes(&params), out, NULL), KLUIS_ECORRUPT);
+			factor_decode(method, buf_bytes(&params), out, NULL), KLUIS_EINTERNAL);
 		params.len--;
 		params.data[0] = 2;
 		assert_int_equal(
@@ -89,7 +89,7 @@ static void test_refused(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		assert_int_equal(factor_decode(rows[i].method, bytes_of(rows[i].bytes, rows[i].len),
 					 out, NULL),
-			KLUIS_ECORRUPT);
+			KLUIS_EINTERNAL);
 	}
 	free(out);
 }

@@ -13,7 +13,7 @@ static struct random_seeded seeded;
 static int setup(void **state)
 {
 	(void)state;
-	table = handshake_table_new();
+	table = handshake_table_new(API_HANDSHAKE_MS, API_HANDSHAKES_PER_ADDRESS_MAX);
 	random_seeded_init(&seeded, 7);
 	return 0;
 }
@@ -124,6 +124,37 @@ static void test_one_each(void **state)
 	}
 }
 
+/* Challenges of authenticators: of one user few wait, and nobody else's go for hers. */
+static void test_few_of_a_key(void **state)
+{
+	static const uint8_t alice[ID_BYTES] = {1}, bob[ID_BYTES] = {1, 2};
+	uint8_t ids[API_CHALLENGES_PER_USER_MAX + 2][ID_BYTES], theirs[ID_BYTES];
+	const size_t n = ARRAY_SIZE(ids);
+
+	(void)state;
+	handshake_table_free(table);
+	table = handshake_table_new(API_CHALLENGE_MS, API_CHALLENGES_PER_USER_MAX);
+	put(handshake_user_key(bob), 0, theirs);
+	for (size_t i = 0; i < n; i++) {
+		put(handshake_user_key(alice), 0, ids[i]);
+	}
+	assert_int_equal(handshake_count(table, API_CHALLENGE_MS - 1), n - 2 + 1);
+	for (size_t i = 0; i < n; i++) {
+		assert_int_equal(take(ids[i], 1), i >= 2);
+	}
+	assert_true(take(theirs, API_CHALLENGE_MS - 1));
+}
+
+/* Ids are chosen by their owners, who must not share a key by it. */
+static void test_user_keys(void **state)
+{
+	static const uint8_t one[ID_BYTES] = {1}, other[ID_BYTES] = {[ID_BYTES - 1] = 1};
+
+	(void)state;
+	assert_true(handshake_user_key(one) == handshake_user_key(one));
+	assert_true(handshake_user_key(one) != handshake_user_key(other));
+}
+
 /* Against a list: the same are there, whatever is put, taken and late. */
 static void test_random(void **state)
 {
@@ -163,6 +194,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_one_address, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_many_addresses, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_one_each, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_few_of_a_key, setup, teardown),
+		cmocka_unit_test(test_user_keys),
 		cmocka_unit_test_setup_teardown(test_random, setup, teardown),
 	};
 

@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "base/text.h"
-#include "node/challenge.h"
 #include "node/cursor.h"
 #include "node/etag.h"
 #include "node/http_message.h"
@@ -163,55 +162,6 @@ static void test_ratelimit(void **state)
 	ratelimit_free(limit);
 }
 
-static void test_challenge(void **state)
-{
-	struct challenge_table *table = challenge_table_new();
-	uint8_t user[16] = {1}, device[16] = {2}, first[16], late[16];
-	struct challenge got;
-
-	(void)state;
-	memcpy(first, challenge_make(table, &random_system, user, device, 1000)->handshake, 16);
-	assert_int_equal(challenge_take(table, first, 1001, &got), 0);
-	assert_memory_equal(got.user_id, user, 16);
-	assert_int_equal(challenge_take(table, first, 1001, &got), KLUIS_ENOTFOUND);
-	memcpy(late, challenge_make(table, &random_system, user, device, 1000)->handshake, 16);
-	assert_int_equal(
-		challenge_take(table, late, 1000 + API_CHALLENGE_MS, &got), KLUIS_ENOTFOUND);
-	memcpy(first, challenge_make(table, &random_system, user, device, 1000)->handshake, 16);
-	for (unsigned i = 0; i < API_CHALLENGES_MAX; i++) {
-		(void)challenge_make(table, &random_system, user, device, 1000);
-	}
-	assert_int_equal(challenge_take(table, first, 1001, &got), KLUIS_ENOTFOUND);
-	memset(first, 0, sizeof first);
-	assert_int_equal(challenge_take(table, first, 1001, &got), KLUIS_ENOTFOUND);
-	challenge_table_free(table);
-}
-
-/* Who asks for ever more of them forgets her own, nobody else's. */
-static void test_challenge_own(void **state)
-{
-	struct challenge_table *table = challenge_table_new();
-	uint8_t user[16] = {1}, other[16] = {2}, theirs[16], own[16], second[16];
-	struct challenge got;
-
-	(void)state;
-	memcpy(theirs, challenge_make_own(table, &random_system, other, 1000)->handshake, 16);
-	memcpy(own, challenge_make_own(table, &random_system, user, 1000)->handshake, 16);
-	memcpy(second, challenge_make_own(table, &random_system, user, 1001)->handshake, 16);
-	for (unsigned i = 2; i < API_CHALLENGES_PER_USER_MAX; i++) {
-		(void)challenge_make_own(table, &random_system, user, 1002);
-	}
-	(void)challenge_make_own(table, &random_system, user, 1003);
-	assert_int_equal(challenge_take(table, own, 1004, &got), KLUIS_ENOTFOUND);
-	assert_int_equal(challenge_take(table, second, 1004, &got), 0);
-	for (unsigned i = 0; i < API_CHALLENGES_MAX; i++) {
-		(void)challenge_make_own(table, &random_system, user, 1005);
-	}
-	assert_int_equal(challenge_take(table, theirs, 1006, &got), 0);
-	assert_memory_equal(got.user_id, other, 16);
-	challenge_table_free(table);
-}
-
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -219,8 +169,6 @@ int main(void)
 		cmocka_unit_test(test_range),
 		cmocka_unit_test(test_cursor),
 		cmocka_unit_test(test_ratelimit),
-		cmocka_unit_test(test_challenge),
-		cmocka_unit_test(test_challenge_own),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -40,12 +40,12 @@ static void test_place(void **state)
 	assert_int_equal(sealed.len, 9 + SEAL_OVERHEAD_BYTES);
 	assert_int_equal(open_as(&secrets, &place, 1, &sealed), 0);
 	for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
-		assert_int_equal(open_as(&secrets, &wrong[i], 1, &sealed), KLUIS_ECORRUPT);
+		assert_int_equal(open_as(&secrets, &wrong[i], 1, &sealed), KLUIS_EINTERNAL);
 	}
-	assert_int_equal(open_as(&secrets, &place, 2, &sealed), KLUIS_ECORRUPT);
-	assert_int_equal(open_as(&others, &place, 1, &sealed), KLUIS_ECORRUPT);
+	assert_int_equal(open_as(&secrets, &place, 2, &sealed), KLUIS_EINTERNAL);
+	assert_int_equal(open_as(&others, &place, 1, &sealed), KLUIS_EINTERNAL);
 	sealed.data[40] ^= 1;
-	assert_int_equal(open_as(&secrets, &place, 1, &sealed), KLUIS_ECORRUPT);
+	assert_int_equal(open_as(&secrets, &place, 1, &sealed), KLUIS_EINTERNAL);
 	secrets_release(&secrets);
 	secrets_release(&others);
 }

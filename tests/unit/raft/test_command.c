@@ -142,11 +142,13 @@ static const struct command samples[] = {
 			.device_id = {2},
 			.credential = 3,
 			.token_hash = {4},
-			.ttl_ms = 5}},
+			.ttl_ms = 5,
+			.elsewhere = true}},
 	{.type = COMMAND_LOGIN_FAILED,
 		.login_failed = {.kind = GUARD_DEVICE, .id = {1}, .user_id = {2}}},
 	{.type = COMMAND_SESSION_UPGRADE,
-		.session_upgrade = {.session = {{1}}, .mfa_id = {2}, .number = 3}},
+		.session_upgrade =
+			{.session = {{1}}, .mfa_id = {2}, .number = 3, .ttl_ms = 5, .delay_ms = 4}},
 	{.type = COMMAND_CODE_FAILED, .code_failed = {.session = {{1}}}},
 	{.type = COMMAND_KEYRING_PUT,
 		.keyring_put = {.session = {{1}}, .keyring = {(const uint8_t *)"k", 1}}},
@@ -159,7 +161,8 @@ static const struct command samples[] = {
 			.credential = 2,
 			.token_hash = {3},
 			.ttl_ms = 5,
-			.delay_ms = 4}},
+			.delay_ms = 4,
+			.elsewhere = true}},
 	{.type = COMMAND_RECOVERY_CANCEL, .recovery_cancel = {.session = {{1}}}},
 	{.type = COMMAND_MFA_ADD,
 		.mfa_add = {.session = {{1}},
@@ -205,6 +208,8 @@ static const struct command samples[] = {
 			.recovery_delay_ms = 2,
 			.bytes_max = 3,
 			.pages_max = 4}},
+	{.type = COMMAND_SESSION_DEVICE,
+		.session_device = {.session = {{1}}, .device_id = {2}, .token_hash = {3}}},
 };
 
 static size_t count_types(void)
@@ -311,7 +316,10 @@ static void test_ranges(void **state)
 		{COMMAND_PERSON_LOGIN, 77, 0},		   /* no life */
 		{COMMAND_LOGIN_FAILED, 2, 0},		   /* unknown kind */
 		{COMMAND_LOGIN_FAILED, 2, GUARD_CODE},	   /* that of a session */
-		{COMMAND_LOGIN_FAILED, 2, 5},		   /* unknown kind */
+		{COMMAND_LOGIN_FAILED, 2, 4},		   /* unknown kind */
+		{COMMAND_PERSON_LOGIN, 78, 2},		   /* a boolean of 2 */
+		{COMMAND_SESSION_UPGRADE, 61, 0},	   /* no life */
+		{COMMAND_SESSION_UPGRADE, 65, 5},	   /* longer a wait than a life */
 		{COMMAND_RECOVERY_BEGIN, 65, 5},	   /* longer a wait than a life */
 		{COMMAND_MFA_ADD, 50, 0},		   /* unknown method */
 		{COMMAND_MFA_ADD, 50, 6},		   /* unknown method */
@@ -319,7 +327,7 @@ static void test_ranges(void **state)
 		{COMMAND_ACCESS_NOTE, 34, ACCESS_LOGIN},   /* nobody notes that */
 		{COMMAND_INVITE_CREATE, 43, 0},		   /* of no use */
 		{COMMAND_PERSON_RULE, 17, 0},		   /* unknown choice */
-		{COMMAND_PERSON_RULE, 17, 5},		   /* unknown choice */
+		{COMMAND_PERSON_RULE, 17, 6},		   /* unknown choice */
 	};
 
 	(void)state;

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "crypto/identity.h"
+#include "storage/policy_store.h"
 #include "storage/session_store.h"
 #include "tests/unit/raft/lib/person_rig.h"
 
@@ -164,6 +165,11 @@ static void test_password_refusals(void **state)
 	person_expect(w, &bad, KLUIS_EFORBIDDEN);
 	bad.password_change.session = fixture_token(TOKEN_Q);
 	person_expect(w, &bad, KLUIS_EINVAL); /* Another's keyring. */
+	w->m.now_ms += FRESH_LOGIN_MS + 1;
+	person_expect(w, &good, KLUIS_EFORBIDDEN); /* A token that may have been found. */
+	bad = fixture_login(&w->p, 11, true);
+	person_expect(w, &bad, 0);
+	good.password_change.session = fixture_token(11);
 	person_expect(w, &good, 0);
 }
 
@@ -191,6 +197,13 @@ static void test_recovery(void **state)
 	note = (struct command){.type = COMMAND_ACCESS_NOTE,
 		.access_note = {.session = fixture_token(10), .event = ACCESS_EXPORTED}};
 	person_expect(w, &note, KLUIS_EFORBIDDEN); /* Nothing but the password. */
+	command = recovery(w, 11, 60000);
+	command.recovery_begin.elsewhere = true;
+	person_expect(w, &command, 0);
+	assert_int_equal(person_reply(w).hash[0], 0);
+	person_level(w, 10, SESSION_RECOVERY); /* Under way as before. */
+	person_level(w, 11, 0);
+	assert_int_equal(person_events(w, &w->p, ACCESS_LOGIN_REFUSED), 1);
 	change = password(w, 10, 0);
 	person_expect(w, &change, KLUIS_EFORBIDDEN);
 	w->m.now_ms += 59999;
@@ -239,7 +252,8 @@ static void test_recovered(void **state)
 	command = fixture_append(&w->p, 11, IDENTITY_DEVICE_ADD, buf_bytes(&body));
 	person_expect(w, &command, KLUIS_EFORBIDDEN);
 	command = fixture_login(&w->p, 12, false);
-	person_expect(w, &command, KLUIS_EFORBIDDEN);
+	person_expect(w, &command, 0);
+	person_level(w, 12, 0);
 }
 
 /* What others had brought in by the old password does not stay: devices that ask, wrong codes; and
@@ -304,6 +318,109 @@ static void test_recovery_keeps_its_clock(void **state)
 	person_expect(w, &command, 0);
 }
 
+/* A site whose settings are old cannot make the wait shorter than another wants it. */
+static void test_recovery_waits_as_the_strictest_says(void **state)
+{
+	struct person_rig *w = *state;
+	struct command policy = {.type = COMMAND_POLICY_ANNOUNCE,
+		.policy_announce = {.node = 2,
+			.registration = POLICY_OPEN,
+			.recovery_delay_ms = 2 * FIXTURE_PERSON_TTL_MS}};
+	struct command begin = recovery(w, 10, 0), change;
+
+	person_expect(w, &policy, 0);
+	person_expect(w, &begin, 0);
+	w->m.now_ms += 2 * FIXTURE_PERSON_TTL_MS - 1;
+	change = password(w, 10, 0);
+	person_expect(w, &change, KLUIS_EFORBIDDEN);
+	w->m.now_ms++;
+	person_expect(w, &change, 0);
+}
+
+/* Who ended the thief's session ended his clock: he waits anew. */
+static void test_recovery_ends_with_its_session(void **state)
+{
+	static const uint8_t flags[4] = {0, 0, 0, IDENTITY_POLICY_NO_WEB};
+	struct person_rig *w = *state;
+	struct command begin = recovery(w, 10, 60000);
+	struct command ends[] = {{.type = COMMAND_SESSION_END,
+					 .session_end = {.session = fixture_token(TOKEN_P),
+						 .which = SESSION_END_ONE}},
+		{.type = COMMAND_SESSION_END,
+			.session_end = {.session = fixture_token(TOKEN_P),
+				.which = SESSION_END_OTHERS}},
+		fixture_append(&w->p, TOKEN_P, IDENTITY_POLICY, bytes_of(flags, 4)),
+		{.type = COMMAND_PERSON_RULE,
+			.person_rule = {.actor = bytes_str("op"),
+				.name = bytes_str(w->p.name),
+				.what = PERSON_END_SESSIONS}}};
+	struct command change;
+
+	for (size_t i = 0; i < ARRAY_SIZE(ends); i++) {
+		struct kv_view *view;
+		struct recovery_row row;
+
+		begin = recovery(w, 10 + (unsigned)i, 60000);
+		person_expect(w, &begin, 0);
+		memcpy(ends[0].session_end.session_id, person_reply(w).id, 16);
+		person_expect(w, &ends[i], 0);
+		person_level(w, 10 + (unsigned)i, 0);
+		view = person_view(w);
+		assert_int_equal(
+			recovery_store_get(view, w->p.user_id, &row, NULL), KLUIS_ENOTFOUND);
+		kv_view_free(view);
+		w->m.now_ms += 40000;
+	}
+	begin = recovery(w, 20, 60000);
+	person_expect(w, &begin, 0);
+	w->m.now_ms += 59999;
+	change = password(w, 20, 0);
+	person_expect(w, &change, KLUIS_EFORBIDDEN);
+	w->m.now_ms++;
+	person_expect(w, &change, 0);
+}
+
+static struct command upgrade(unsigned token, uint64_t number, uint32_t delay_ms)
+{
+	return (struct command){.type = COMMAND_SESSION_UPGRADE,
+		.session_upgrade = {.session = fixture_token(token),
+			.mfa_id = {1},
+			.number = number,
+			.ttl_ms = FIXTURE_PERSON_TTL_MS,
+			.delay_ms = delay_ms}};
+}
+
+/* The wait begins once all is proven, and who has the code alone ends no recovery that was. */
+static void test_recovery_waits_for_its_factor(void **state)
+{
+	struct person_rig *w = *state;
+	struct command command, change;
+
+	person_factor(w, TOKEN_P, MFA_TOTP, 1, 100);
+	command = recovery(w, 10, 60000);
+	person_expect(w, &command, 0);
+	w->m.now_ms += 60000;
+	command = upgrade(10, 101, 60000);
+	person_expect(w, &command, 0);
+	change = password(w, 10, 0);
+	person_expect(w, &change, KLUIS_EFORBIDDEN);
+	w->m.now_ms += 30000;
+	command = recovery(w, 11, 60000); /* Of the code alone. */
+	person_expect(w, &command, 0);
+	person_level(w, 10, SESSION_RECOVERY);
+	command = recovery(w, 12, 60000); /* Herself, once more: her clock goes on. */
+	person_expect(w, &command, 0);
+	command = upgrade(12, 102, 60000);
+	person_expect(w, &command, 0);
+	person_level(w, 10, 0);
+	w->m.now_ms += 29999;
+	change.password_change.session = fixture_token(12);
+	person_expect(w, &change, KLUIS_EFORBIDDEN);
+	w->m.now_ms++;
+	person_expect(w, &change, 0);
+	person_level(w, 11, 0);
+}
+
 static void test_recovery_cancelled(void **state)
 {
 	struct person_rig *w = *state;
@@ -323,6 +440,11 @@ static void test_recovery_cancelled(void **state)
 	cancel = (struct command){
 		.type = COMMAND_RECOVERY_CANCEL, .recovery_cancel.session = fixture_token(11)};
 	person_expect(w, &cancel, KLUIS_ENOTFOUND);
+	person_factor(w, 11, MFA_TOTP, 1, 100);
+	command = recovery(w, 12, 60000); /* Also one that lacks its factor. */
+	person_expect(w, &command, 0);
+	person_expect(w, &cancel, 0);
+	person_level(w, 12, 0);
 }
 
 static void test_recovery_with_a_factor(void **state)
@@ -336,8 +458,7 @@ static void test_recovery_with_a_factor(void **state)
 	assert_int_equal(person_reply(w).hash[0], SESSION_RECOVERY_LOGIN);
 	command = password(w, 10, 0);
 	person_expect(w, &command, KLUIS_EMFA);
-	command = (struct command){.type = COMMAND_SESSION_UPGRADE,
-		.session_upgrade = {.session = fixture_token(10), .mfa_id = {1}, .number = 101}};
+	command = upgrade(10, 101, 0);
 	person_expect(w, &command, 0);
 	assert_int_equal(person_reply(w).hash[0], SESSION_RECOVERY);
 	command = password(w, 10, 0);
@@ -357,6 +478,9 @@ int main(void)
 		T(test_recovered),
 		T(test_password_cleans),
 		T(test_recovery_keeps_its_clock),
+		T(test_recovery_waits_as_the_strictest_says),
+		T(test_recovery_ends_with_its_session),
+		T(test_recovery_waits_for_its_factor),
 		T(test_recovery_cancelled),
 		T(test_recovery_with_a_factor),
 	};

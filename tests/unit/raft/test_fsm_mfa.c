@@ -10,8 +10,10 @@
 static struct command upgrade(unsigned token, uint8_t id, uint64_t number)
 {
 	return (struct command){.type = COMMAND_SESSION_UPGRADE,
-		.session_upgrade = {
-			.session = fixture_token(token), .mfa_id = {id}, .number = number}};
+		.session_upgrade = {.session = fixture_token(token),
+			.mfa_id = {id},
+			.number = number,
+			.ttl_ms = FIXTURE_PERSON_TTL_MS}};
 }
 
 static struct command add(unsigned token, unsigned method, uint8_t id)
@@ -98,25 +100,6 @@ static void test_level_login(void **state)
 	person_expect(w, &command, KLUIS_EMFA);
 }
 
-/* A device's key alone does not stand for the second factor. */
-static void test_device_login(void **state)
-{
-	struct person_rig *w = *state;
-	struct command command = {.type = COMMAND_SESSION_CREATE,
-		.session_create = {.level = SESSION_FULL, .ttl_ms = 1000}};
-
-	memcpy(command.session_create.user_id, w->p.user_id, 16);
-	memcpy(command.session_create.device_id, w->p.device_id, 16);
-	memcpy(command.session_create.token_hash, fixture_token(10).token_hash, 32);
-	person_expect(w, &command, 0);
-	assert_int_equal(person_reply(w).hash[0], SESSION_FULL);
-	person_factor(w, TOKEN_P, MFA_HOTP, 1, 0);
-	memcpy(command.session_create.token_hash, fixture_token(11).token_hash, 32);
-	person_expect(w, &command, 0);
-	assert_int_equal(person_reply(w).hash[0], SESSION_LOGIN);
-	person_level(w, 11, SESSION_LOGIN);
-}
-
 static void test_hotp(void **state)
 {
 	struct person_rig *w = *state;
@@ -196,7 +179,8 @@ static void test_pending(void **state)
 	person_expire(w, MFA_PENDING_MS);
 	command = confirm(TOKEN_P, 1, 5);
 	person_expect(w, &command, KLUIS_ENOTFOUND);
-	command = add(TOKEN_P, MFA_TOTP, 1);
+	login(w, 11, SESSION_FULL);
+	command = add(11, MFA_TOTP, 1);
 	person_expect(w, &command, 0);
 	command = removal(TOKEN_P, 1);
 	person_expect(w, &command, 0);
@@ -338,6 +322,60 @@ static void test_expired_is_gone(void **state)
 	person_expect(w, &command, 0);
 }
 
+/* A token that was found somewhere is no way to shut its owner out: the first factor, and a list,
+ * are for a device that signed in just now. */
+static void test_first_factor(void **state)
+{
+	struct person_rig *w = *state;
+	struct command web = fixture_login(&w->p, 10, false), command;
+
+	person_expect(w, &web, 0);
+	command = add(10, MFA_TOTP, 1);
+	person_expect(w, &command, KLUIS_EFORBIDDEN);
+	person_factor(w, TOKEN_P, MFA_IP, 2, 0);
+	w->m.now_ms += FRESH_LOGIN_MS + 1;
+	command = add(TOKEN_P, MFA_TOTP, 1);
+	person_expect(w, &command, KLUIS_EFORBIDDEN);
+	command = add(TOKEN_P, MFA_LOCATION, 3);
+	person_expect(w, &command, KLUIS_EFORBIDDEN);
+	command = removal(TOKEN_P, 2);
+	person_expect(w, &command, KLUIS_EFORBIDDEN);
+	login(w, 11, SESSION_FULL);
+	person_factor(w, 11, MFA_TOTP, 1, 100);
+	command = add(TOKEN_P, MFA_LOCATION, 3); /* From now on a code is asked for, and enough. */
+	person_expect(w, &command, KLUIS_EMFA);
+	command.mfa_add.proof = (struct command_proof){.given = true, .mfa_id = {1}, .number = 101};
+	person_expect(w, &command, 0);
+}
+
+/* Of an operator: no factor, no list, no session is left, and the owner reads who did it. */
+static void test_reset(void **state)
+{
+	struct person_rig *w = *state;
+	struct command rule = {.type = COMMAND_PERSON_RULE,
+		.person_rule = {.actor = bytes_str("op"),
+			.name = bytes_str(w->p.name),
+			.what = PERSON_MFA_RESET}};
+	struct command web = fixture_login(&w->p, 9, false);
+	struct command fail = code_failed(9);
+
+	person_factor(w, TOKEN_P, MFA_IP, 2, 0);
+	person_factor(w, TOKEN_P, MFA_TOTP, 1, 100);
+	person_expect(w, &web, 0);
+	for (unsigned i = 0; i < GUARD_FREE; i++) {
+		person_expect(w, &fail, 0);
+	}
+	person_expect(w, &rule, 0);
+	person_level(w, TOKEN_P, 0);
+	login(w, 10, SESSION_FULL);
+	person_factor(w, 10, MFA_TOTP, 3, 100);
+	person_expect(w, &web, 0);
+	person_expect(w, &fail, 0);
+	assert_true(person_reply(w).number == 0); /* The old failures are forgotten. */
+	assert_int_equal(person_events(w, &w->p, ACCESS_MFA_RESET), 1);
+	person_expect(w, &rule, 0);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, person_rig_setup, person_rig_teardown)
 
 int main(void)
@@ -345,7 +383,6 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(test_totp),
 		T(test_level_login),
-		T(test_device_login),
 		T(test_hotp),
 		T(test_fido2),
 		T(test_networks),
@@ -355,6 +392,8 @@ int main(void)
 		T(test_guard),
 		T(test_guard_of_strangers),
 		T(test_expired_is_gone),
+		T(test_first_factor),
+		T(test_reset),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -345,11 +345,11 @@ static void test_guard(void **state)
 {
 	static const uint8_t stranger[16] = {0xee};
 	struct person_rig *w = *state;
-	struct command fail = failed(GUARD_PASSWORD, w->p.user_id, w->p.user_id);
-	struct command login = fixture_login(&w->p, 10, false);
-	struct command by_device = fixture_login(&w->p, 11, true);
+	struct command fail = failed(GUARD_PASSWORD, w->q.user_id, w->q.user_id);
+	struct command login = fixture_login(&w->q, 10, false);
+	struct command by_device = fixture_login(&w->q, 11, true);
 
-	guard_climb(w, w->p.user_id);
+	guard_climb(w, w->q.user_id);
 	person_expect(w, &fail, 0);
 	person_expect(w, &login, KLUIS_ERATE); /* The right password. */
 	person_expect(w, &by_device, 0);       /* The owner's own device is not slowed down. */
@@ -357,10 +357,47 @@ static void test_guard(void **state)
 	person_expect(w, &login, 0);
 	person_expect(w, &fail, 0); /* All was forgotten. */
 	assert_true(person_reply(w).number == 0);
-	assert_true(person_events(w, &w->p, ACCESS_LOGIN_FAILED) > 20);
-	assert_int_equal(person_events(w, &w->q, ACCESS_LOGIN_FAILED), 0);
+	assert_true(person_events(w, &w->q, ACCESS_LOGIN_FAILED) > 20);
+	assert_int_equal(person_events(w, &w->p, ACCESS_LOGIN_FAILED), 0);
 	/* Of nobody: the same in all. */
 	guard_climb(w, stranger);
+}
+
+/* Nobody guesses an account key: strangers who fail in its owner's name do not hold her up. */
+static void test_guard_and_account_key(void **state)
+{
+	struct person_rig *w = *state;
+	struct command fail = failed(GUARD_PASSWORD, w->p.user_id, w->p.user_id);
+	struct command login = fixture_login(&w->p, 10, false);
+
+	guard_climb(w, w->p.user_id);
+	person_expect(w, &fail, 0);
+	person_expect(w, &fail, KLUIS_ERATE);
+	person_expect(w, &login, 0);
+	person_level(w, 10, SESSION_FULL);
+}
+
+/* The right password from a wrong place: one guess of a delay, like any other, no session, and its
+ * owner is told. */
+static void test_elsewhere(void **state)
+{
+	struct person_rig *w = *state;
+	struct command login = fixture_login(&w->q, 10, false);
+	struct command by_device = fixture_login(&w->q, 11, true);
+
+	login.person_login.elsewhere = by_device.person_login.elsewhere = true;
+	for (unsigned i = 0; i < GUARD_FREE; i++) {
+		person_expect(w, &login, 0);
+		assert_int_equal(person_reply(w).hash[0], 0);
+		person_level(w, 10, 0);
+	}
+	assert_true(person_reply(w).number == w->m.now_ms + GUARD_DELAY_MS_MIN);
+	person_expect(w, &login, KLUIS_ERATE);
+	assert_int_equal(person_events(w, &w->q, ACCESS_LOGIN_REFUSED), GUARD_FREE);
+	person_expect(w, &by_device, 0);
+	assert_int_equal(person_reply(w).hash[0], 0);
+	person_level(w, 11, 0);
+	assert_int_equal(person_events(w, &w->q, ACCESS_LOGIN_REFUSED), GUARD_FREE + 1);
 }
 
 static void test_guard_of_a_device(void **state)
@@ -399,7 +436,7 @@ static void test_guard_expires(void **state)
 {
 	static const uint8_t stranger[16] = {0xee};
 	struct person_rig *w = *state;
-	struct command fail = failed(GUARD_RECOVERY, stranger, stranger);
+	struct command fail = failed(GUARD_PASSWORD, stranger, stranger);
 	struct kv_view *view;
 	struct guard_row row;
 	uint64_t n = 0;
@@ -408,14 +445,14 @@ static void test_guard_expires(void **state)
 	w->m.now_ms += 1000;
 	person_expect(w, &fail, 0);
 	view = person_view(w);
-	assert_int_equal(guard_store_get(view, GUARD_RECOVERY, stranger, &row, NULL), 0);
+	assert_int_equal(guard_store_get(view, GUARD_PASSWORD, stranger, &row, NULL), 0);
 	assert_int_equal(row.failures, 2);
 	assert_int_equal(guard_strangers_get(view, &n, NULL), 0);
 	assert_true(n == 1);
 	kv_view_free(view);
 	person_expire(w, GUARD_KEPT_MS);
 	view = person_view(w);
-	assert_int_equal(guard_store_get(view, GUARD_RECOVERY, stranger, &row, NULL), 0);
+	assert_int_equal(guard_store_get(view, GUARD_PASSWORD, stranger, &row, NULL), 0);
 	assert_int_equal(row.failures, 0);
 	assert_int_equal(guard_strangers_get(view, &n, NULL), 0);
 	assert_true(n == 0);
@@ -441,7 +478,10 @@ static void test_no_web_login(void **state)
 	person_level(w, 10, 0);
 	person_level(w, TOKEN_P, SESSION_FULL);
 	web = fixture_login(&w->p, 11, false);
-	person_expect(w, &web, KLUIS_EFORBIDDEN);
+	person_expect(w, &web, 0);
+	assert_int_equal(person_reply(w).hash[0], 0);
+	person_level(w, 11, 0);
+	assert_int_equal(person_events(w, &w->p, ACCESS_LOGIN_REFUSED), 1);
 	web = fixture_login(&w->p, 11, true);
 	person_expect(w, &web, 0);
 	assert_int_equal(person_events(w, &w->p, ACCESS_POLICY_CHANGED), 1);
@@ -512,6 +552,8 @@ int main(void)
 		T(test_samples),
 		T(test_login_refusals),
 		T(test_guard),
+		T(test_guard_and_account_key),
+		T(test_elsewhere),
 		T(test_guard_of_a_device),
 		T(test_guard_of_a_namesake),
 		T(test_guard_expires),

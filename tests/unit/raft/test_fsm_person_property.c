@@ -51,7 +51,7 @@ static void step_session(struct history *h, struct fixture_person *p)
 {
 	struct command login = fixture_login(p, pick(h, TOKENS), pick(h, 2) == 0);
 	struct command fail = {.type = COMMAND_LOGIN_FAILED,
-		.login_failed = {.kind = pick(h, 2) == 0 ? GUARD_PASSWORD : GUARD_RECOVERY}};
+		.login_failed = {.kind = pick(h, 2) == 0 ? GUARD_PASSWORD : GUARD_DEVICE}};
 	struct command recovery = {.type = COMMAND_RECOVERY_BEGIN,
 		.recovery_begin = {.credential = p->credential,
 			.ttl_ms = 100000,
@@ -60,11 +60,21 @@ static void step_session(struct history *h, struct fixture_person *p)
 		.session_end = {
 			.session = fixture_token(pick(h, TOKENS)), .which = SESSION_END_OTHERS}};
 
+	struct command device = {.type = COMMAND_SESSION_DEVICE,
+		.session_device = {.session = fixture_token(pick(h, TOKENS))}};
+
+	login.person_login.elsewhere = pick(h, 8) == 0;
+	memcpy(device.session_device.device_id, p->device_id, 16);
+	memcpy(device.session_device.token_hash, fixture_token(pick(h, TOKENS)).token_hash, 32);
 	memcpy(fail.login_failed.id, p->user_id, 16);
+	memcpy(fail.login_failed.user_id, p->user_id, 16);
 	fail.login_failed.id[0] ^= (uint8_t)pick(h, 3); /* Sometimes nobody. */
 	memcpy(recovery.recovery_begin.user_id, p->user_id, 16);
 	memcpy(recovery.recovery_begin.token_hash, fixture_token(pick(h, TOKENS)).token_hash, 32);
-	switch (pick(h, 6)) {
+	switch (pick(h, 7)) {
+	case 3:
+		(void)run(h, &device);
+		break;
 	case 0:
 		(void)run(h, &fail);
 		break;
@@ -117,7 +127,11 @@ static void step_factor(struct history *h)
 		{.type = COMMAND_MFA_CONFIRM,
 			.mfa_confirm = {.session = session, .mfa_id = {id}, .number = number}},
 		{.type = COMMAND_SESSION_UPGRADE,
-			.session_upgrade = {.session = session, .mfa_id = {id}, .number = number}},
+			.session_upgrade = {.session = session,
+				.mfa_id = {id},
+				.number = number,
+				.ttl_ms = 100000,
+				.delay_ms = 1000 * pick(h, 3)}},
 		{.type = COMMAND_MFA_REMOVE,
 			.mfa_remove = {.session = session, .mfa_id = {id}, .proof = proof}},
 		{.type = COMMAND_CODE_FAILED, .code_failed.session = session},
@@ -155,10 +169,12 @@ static void step_device(struct history *h, struct fixture_person *p)
 
 static void step_operator(struct history *h, struct fixture_person *p)
 {
+	static const uint8_t rules[] = {PERSON_DISABLE, PERSON_END_SESSIONS, PERSON_MFA_RESET};
 	struct command rule = {.type = COMMAND_PERSON_RULE,
 		.person_rule = {.actor = bytes_str("op"),
 			.name = bytes_str(p->name),
-			.what = pick(h, 8) == 0 ? PERSON_DISABLE : PERSON_ENABLE}};
+			.what = (uint8_t)(pick(h, 4) == 0 ? rules[pick(h, ARRAY_SIZE(rules))]
+							  : PERSON_ENABLE)}};
 	struct command invite = {.type = COMMAND_INVITE_CREATE,
 		.invite_create = {.token_hash = {(uint8_t)pick(h, 5)}, .uses = 1, .ttl_ms = 60000}};
 	struct command withdraw = {.type = COMMAND_INVITE_DELETE,

@@ -4,6 +4,7 @@
 
 #include "base/limits.h"
 #include "storage/access_store.h"
+#include "storage/cluster_store.h"
 #include "storage/guard_store.h"
 #include "storage/keyring_store.h"
 #include "storage/mfa_store.h"
@@ -133,13 +134,80 @@ static void test_log_is_bounded(void **state)
 	struct world *w = *state;
 	struct access_state_row log;
 	struct access_row row;
+	uint64_t left = ACCESS_ROWS_MAX + 3;
 	size_t n;
 
-	add_rows(w, 1, ACCESS_ROWS_MAX + 3);
+	for (uint64_t day = 1; left > 0; day++) {
+		uint64_t some = left < 1000 ? left : 1000;
+
+		add_rows(w, day * DAY_MS, some);
+		left -= some;
+	}
 	assert_int_equal(access_store_state(txn_view(w->txn), user, &log, NULL), 0);
 	assert_true(log.first == 4 && log.last == ACCESS_ROWS_MAX + 3);
 	assert_int_equal(access_store_list(txn_view(w->txn), user, 0, &row, 1, &n, NULL), 0);
 	assert_true(n == 1 && row.seq == 4);
+}
+
+static uint64_t rows_of(struct world *w, unsigned event)
+{
+	static struct access_row rows[ACCESS_DAY_ROWS * 3];
+	uint64_t found = 0;
+	size_t n;
+
+	assert_int_equal(
+		access_store_list(txn_view(w->txn), user, 0, rows, ARRAY_SIZE(rows), &n, NULL), 0);
+	for (size_t i = 0; i < n; i++) {
+		found += rows[i].event == event;
+	}
+	return found;
+}
+
+/* Who fills a day with logins is seen to do it, and leaves room for what he does then. */
+static void test_log_of_a_day(void **state)
+{
+	struct world *w = *state;
+	struct access_row row = {.event = ACCESS_PASSWORD_CHANGED, .time_ms = DAY_MS + 1};
+	struct access_state_row log;
+
+	memcpy(row.user_id, user, 16);
+	add_rows(w, DAY_MS, 3 * ACCESS_DAY_ROWS);
+	assert_int_equal(rows_of(w, ACCESS_LOGIN), ACCESS_DAY_ROWS_OFTEN - 1);
+	assert_int_equal(rows_of(w, ACCESS_LOG_FULL), 1);
+	for (unsigned i = 0; i < ACCESS_DAY_ROWS; i++) {
+		assert_int_equal(access_store_add(w->txn, &row, NULL), 0);
+	}
+	assert_int_equal(
+		rows_of(w, ACCESS_PASSWORD_CHANGED), ACCESS_DAY_ROWS - ACCESS_DAY_ROWS_OFTEN);
+	add_rows(w, 2 * DAY_MS, 5); /* Tomorrow is another day. */
+	assert_int_equal(rows_of(w, ACCESS_LOGIN), ACCESS_DAY_ROWS_OFTEN - 1 + 5);
+	assert_int_equal(access_store_state(txn_view(w->txn), user, &log, NULL), 0);
+	assert_true(log.last == ACCESS_DAY_ROWS + 5 && log.day == 2 && log.day_rows == 5);
+}
+
+/* However much users do, what operators did stays for 400 days. */
+static void test_audit_of_users(void **state)
+{
+	struct world *w = *state;
+	struct audit_row row = {
+		.action = 32, .actor = bytes_str("user"), .object = bytes_str("vault")};
+	_cleanup_(buf_release) struct buf value = BUF_INIT;
+	uint8_t hash[32];
+	uint64_t last;
+
+	for (unsigned i = 0; i < 3 * AUDIT_DAY_USER_ROWS; i++) {
+		assert_int_equal(audit_store_add_user(w->txn, &row, NULL), 0);
+	}
+	assert_int_equal(audit_store_last(txn_view(w->txn), &last, hash, NULL), 0);
+	assert_int_equal(last, AUDIT_DAY_USER_ROWS);
+	assert_int_equal(audit_store_get(txn_view(w->txn), last, &value, NULL), 0);
+	assert_non_null(memmem(value.data, value.len, "no more of users today", 22));
+	assert_int_equal(audit_store_add(w->txn, &row, NULL), 0); /* An operator's. */
+	row.time_ms = DAY_MS;
+	assert_int_equal(audit_store_add_user(w->txn, &row, NULL), 0);
+	assert_int_equal(audit_store_last(txn_view(w->txn), &last, hash, NULL), 0);
+	assert_int_equal(last, AUDIT_DAY_USER_ROWS + 2);
+	assert_true(AUDIT_DAY_USER_ROWS * (AUDIT_KEPT_MS / DAY_MS) < AUDIT_ROWS_MAX);
 }
 
 static void test_log_goes_in_steps(void **state)
@@ -202,6 +270,8 @@ int main(void)
 		T(test_strangers_are_bounded),
 		T(test_keyrings_are_not_read),
 		T(test_log_is_bounded),
+		T(test_log_of_a_day),
+		T(test_audit_of_users),
 		T(test_log_goes_in_steps),
 		cmocka_unit_test(test_what_a_factor_accepts),
 	};
