@@ -12,6 +12,7 @@
 struct asking {
 	char name[ACCOUNT_NAME_BYTES_MAX + 1];
 	uint8_t user_id[16];
+	bool known;
 };
 
 int recovery_start_parse(struct api_call *call)
@@ -31,10 +32,9 @@ int recovery_start_read(struct api_call *call)
 {
 	struct asking *asking = call->extra;
 	struct person_row person;
-	bool known;
 
 	call->status = 200; /* The body waits for the loop's turn: the table is the loop's. */
-	return call_person(call, asking->name, asking->user_id, &person, &known);
+	return call_person(call, asking->name, asking->user_id, &person, &asking->known);
 }
 
 void recovery_start_finish(struct api_call *call)
@@ -45,6 +45,7 @@ void recovery_start_finish(struct api_call *call)
 	json_t *body = json_object();
 
 	memcpy(made->user_id, asking->user_id, sizeof made->user_id);
+	made->known = asking->known;
 	call_challenge(made, "recovery", body);
 	handshake_put(api->recoveries, made, call->req->address_key, api_now(api));
 	json_put(body, "user_id", json_make_id(asking->user_id));
@@ -100,7 +101,8 @@ int recovery_finish_read(struct api_call *call)
 	if (rc != 0 && rc != KLUIS_ENOTFOUND) {
 		return rc;
 	}
-	r->known = rc == 0;
+	/* By the name that was asked for: a made-up id may be somebody's. */
+	r->known = rc == 0 && r->handshake->known;
 	r->credential = r->known ? person.credential : 1;
 	memcpy(r->key, r->known ? person.recovery_key : recovery_nobody, sizeof r->key);
 	call->e = (struct err){0};

@@ -134,6 +134,7 @@ static struct command person_command(struct sim_person *people, struct person_cl
 		command.session_upgrade.session = fixture_token(c->token);
 		command.session_upgrade.mfa_id[0] = PERSON_FACTOR;
 		command.session_upgrade.number = c->code;
+		command.session_upgrade.ttl_ms = PERSON_TTL_MS;
 		return command;
 	case PERSON_PUT:
 		command.keyring_put.session = fixture_token(c->token);

@@ -346,6 +346,7 @@ static void test_made_up_id(void **state)
 	memcpy(strstr((char *)body.data, "bob"), "eve", 3);
 	answer_expect(post(f, "/v1/register", &body), 202, NULL);
 	answer_expect(account_client_login(&eve, &f->http, true), 401, "unauthenticated");
+	answer_expect(account_client_recover(&eve, &f->http), 401, "unauthenticated");
 	account_client_release(&eve);
 }
 
