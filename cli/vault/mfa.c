@@ -339,14 +339,20 @@ static int mfa_fido_body(struct app *k, json_t **ret_body)
 	return 0;
 }
 
-static int mfa_fido_once(struct app *k, json_t **ret_answer)
+/* *ret_stale: the cluster wants a fresh login. */
+static int mfa_fido_once(struct app *k, json_t **ret_answer, bool *ret_stale)
 {
 	json_t *body = NULL;
 	int rc = mfa_fido_body(k, &body);
 
-	return rc != 0 ? rc
-		       : mfa_said(k, api_json(k->client, "POST", "/v1/mfa/fido2", body,
-					     CLIENT_AUTH | CLIENT_ONCE, ret_answer, &k->inv->err));
+	*ret_stale = false;
+	if (rc != 0) {
+		return rc;
+	}
+	rc = mfa_said(k, api_json(k->client, "POST", "/v1/mfa/fido2", body,
+				 CLIENT_AUTH | CLIENT_ONCE, ret_answer, &k->inv->err));
+	*ret_stale = rc == KLUIS_EFORBIDDEN;
+	return rc;
 }
 
 static int mfa_add_fido(struct app *k)
@@ -354,11 +360,12 @@ static int mfa_add_fido(struct app *k)
 	_cleanup_(json_dropp) json_t *answer = NULL;
 	struct json_reader r;
 	const char *id;
-	int rc = mfa_fido_once(k, &answer);
+	bool stale;
+	int rc = mfa_fido_once(k, &answer, &stale);
 
-	if (rc == KLUIS_EFORBIDDEN && k->agent != NULL) { /* With another challenge. */
+	if (stale && k->agent != NULL) { /* With another challenge. */
 		rc = mfa_sign_in(k);
-		rc = rc != 0 ? rc : mfa_fido_once(k, &answer);
+		rc = rc != 0 ? rc : mfa_fido_once(k, &answer, &stale);
 	}
 	if (rc != 0) {
 		return rc;
