@@ -184,16 +184,18 @@ class Disk(unittest.TestCase):
         puts.more(10)
         before = sorted(puts.took)[len(puts.took) // 2]
         puts.took.clear()
+        slept = c.top / "slow-ms.slept"
         slow.write_text("400")
         puts.more(20)
+        # Twenty may go by while the leader is in its first slow sync: until it was in a second one.
+        wait_until("the shim takes hold", 60, lambda: puts.more(1) or slept.exists() and slept.stat().st_size >= 2)
         during, worst = sorted(puts.took)[len(puts.took) // 2], max(puts.took)
-        still, slept = c.leader(), (c.top / "slow-ms.slept").stat().st_size
+        still, slept = c.leader(), slept.stat().st_size
         slow.unlink()
         puts.more(5)
         puts.end()
         print(f"put at another site: {before:.2f} s, with a slow leader {during:.2f} s, at worst {worst:.2f} s; {slept} slow syncs; "
               f"leader then: {still}")
-        self.assertGreaterEqual(slept, 2, "the shim did not take hold")
         self.assertLess(during, before + 1.2)
         self.assertLess(worst, max(5, 10 * before))
         self.check_all(puts, leader)
