@@ -4,11 +4,12 @@
  *
  * By the wall clock, which is what a stranger has, Welch's t of the two samples stays below 4.5, as
  * it is and without its slowest tenth (Reparaz, Balasch, Verbauwhede: "Dude, is my code constant
- * time?"). Not by luck: what is above has to be there in three rounds of fresh samples, one after
- * the other, in the same direction. Not for noise: of the faster half, by the wall clock and by the
- * CPU time of the process, which neighbours on a busy machine do not stretch, the mean has to be
- * shown equal within a twentieth and what is named below (99 %), or rounds go on; a machine on
- * which it never is, fails.
+ * time?"), of what differs by more than the row that is named below. Not by luck: what is above has
+ * to be there in three rounds of fresh samples, one after the other, in the same direction. Not for
+ * noise: of the faster half, by the wall clock and by the CPU time of the process, which neighbours
+ * on a busy machine do not stretch, the mean has to be shown equal within a twentieth and that row
+ * (99 %), or rounds go on. Where the CPU time never shows it, it fails; where the wall clock alone
+ * does not, that part is named as skipped.
  * Argument: pairs a round (2000). */
 #include "tests/lib/test.h"
 
@@ -30,7 +31,7 @@ static const char *const measure_name[MEASURES] = {"wall", "CPU"};
 static const double t_max = 4.5, equal_within = 0.05, sure = 2.33;
 /* A failure against somebody adds a row to her access log, for her to see: some 10 us. How often
  * that can be measured is bounded by the delay after failures (docs/security.md). */
-static const double row_us[STEPS] = {[LOGIN_FINISH] = 40, [RECOVERY_FINISH] = 40};
+static const double row_us[STEPS] = {[LOGIN_FINISH] = 20, [RECOVERY_FINISH] = 20};
 static const double parts[] = {1.0, 0.9}, half = 0.5; /* What is kept: the fastest. */
 
 /* Of unknown users, of known ones. */
@@ -208,10 +209,11 @@ static void judge(const struct timing *t, enum step step, struct verdict *verdic
 	(void)printf("  %-15s", step_name[step]);
 	for (size_t p = 0; p < ARRAY_SIZE(parts); p++) {
 		struct comparison c = compare(t->series[step].us[WALL], t->n, parts[p]);
+		double beyond = fabs(c.longer) - row_us[step];
 
 		(void)printf("  t = %5.2f (%3.0f %%)", c.t, parts[p] * 100);
-		if (fabs(c.t) >= t_max) {
-			verdict->above[p][c.t > 0]++;
+		if (c.error > 0 && beyond / c.error >= t_max) {
+			verdict->above[p][c.longer > 0]++;
 		}
 	}
 	for (unsigned m = 0; m < MEASURES; m++) {
@@ -242,12 +244,12 @@ static unsigned worst(const struct verdict verdict[STEPS])
 	return rounds;
 }
 
-static bool all_equal(const struct verdict verdict[STEPS])
+static bool all_equal(const struct verdict verdict[STEPS], enum measure measure)
 {
 	bool all = true;
 
 	for (unsigned s = 0; s < STEPS; s++) {
-		all = all && verdict[s].equal[WALL] && verdict[s].equal[CPU];
+		all = all && verdict[s].equal[measure];
 	}
 	return all;
 }
@@ -264,18 +266,24 @@ static bool passes(struct timing *t)
 			judge(t, s, &verdict[s]);
 		}
 		(void)fflush(stdout);
-	} while (round < ROUNDS_MAX && worst(verdict) < ROUNDS_BAD &&
-		 (!all_equal(verdict) || worst(verdict) >= round));
+	} while (
+		round < ROUNDS_MAX && worst(verdict) < ROUNDS_BAD &&
+		(!all_equal(verdict, WALL) || !all_equal(verdict, CPU) || worst(verdict) >= round));
 	if (worst(verdict) >= ROUNDS_BAD) {
 		(void)printf("FAILED: |t| of %.1f and more in %u of %u rounds\n", t_max,
 			worst(verdict), round);
-	} else if (!all_equal(verdict)) {
-		(void)printf("FAILED: they differ, or the machine is too noisy to tell\n");
-	} else {
-		(void)printf("passed\n");
-		return true;
+		return false;
 	}
-	return false;
+	if (!all_equal(verdict, CPU)) {
+		(void)printf("FAILED: they were not shown to be equal\n");
+		return false;
+	}
+	if (!all_equal(verdict, WALL)) {
+		(void)printf(
+			"SKIPPED in part: too much else runs here for the wall clock to tell\n");
+	}
+	(void)printf("passed\n");
+	return true;
 }
 
 /* --- the node -------------------------------------------------------------------------------- */
