@@ -196,7 +196,7 @@ class Vaults:
         for pattern in ("/v1/users/.*", "/v1/keyring"):
             silent = both(vault, refuse(503, "no-quorum", pattern))
             for command in (("verify", "home"), ("put", self.world.source(b"x"), "home:/x")):
-                self.lie(silent, "--timeout", "1", *command, device=self.two, code=13, says="neither your identity nor your keyring", check=False)
+                self.lie(silent, "--timeout", "1", *command, device=self.two, code=13, says="both your identity and your keyring", check=False)
         self.world.unharmed()
         before.remove()
 
