@@ -235,6 +235,8 @@ KLUIS_MUST_CHECK int vault_check_first(struct vault *vault, struct bytes head, s
 /* Directory, pin and keys file of a vault that is new to this profile. */
 KLUIS_MUST_CHECK int vault_store_files(const struct vault *vault, struct bytes head, struct err *e);
 char *vault_file(const struct vault *vault, const char *name);
+/* Whether the profile has this one of a vault's files. */
+bool vault_has_file(const struct profile *profile, const uint8_t id[ID_BYTES], const char *file);
 KLUIS_MUST_CHECK int vault_store_pin(struct vault *vault, struct err *e);
 KLUIS_MUST_CHECK int vault_load_leaves(struct vault *vault, struct err *e);
 /* Ends the pending commit, if any, by the verified head: drops it, or sends it (*sent then: sync

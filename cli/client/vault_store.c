@@ -355,16 +355,21 @@ int vault_local_ids(
 	return 0;
 }
 
-bool vault_whole(const struct profile *profile, const uint8_t id[ID_BYTES])
+bool vault_has_file(const struct profile *profile, const uint8_t id[ID_BYTES], const char *file)
 {
 	struct vault place = {.profile = (struct profile *)profile};
 	_cleanup_(x_freep) char *name = NULL;
 	_cleanup_(x_freep) char *path = NULL;
 
 	memcpy(place.id, id, ID_BYTES);
-	name = vault_file(&place, "vault");
+	name = vault_file(&place, file);
 	path = profile_path(profile, name);
 	return file_exists(path);
+}
+
+bool vault_whole(const struct profile *profile, const uint8_t id[ID_BYTES])
+{
+	return vault_has_file(profile, id, "vault");
 }
 
 bool vault_id_among(uint8_t (*ids)[ID_BYTES], size_t n, const uint8_t id[ID_BYTES])

@@ -11,14 +11,7 @@
 
 bool vault_restored(const struct profile *profile, const uint8_t id[ID_BYTES])
 {
-	struct vault place = {.profile = (struct profile *)profile};
-	_cleanup_(x_freep) char *name = NULL;
-	_cleanup_(x_freep) char *path = NULL;
-
-	memcpy(place.id, id, ID_BYTES);
-	name = vault_file(&place, "restored");
-	path = profile_path(profile, name);
-	return file_exists(path);
+	return vault_has_file(profile, id, "restored");
 }
 
 /* The pin of a profile whose cluster was restored: it may move back, but only to what it was. */

@@ -17,10 +17,7 @@ static int setup(void **state)
 
 	api_node_prepare(&f->node);
 	f->node.config.registration = REGISTRATION_OPEN;
-	api_node_run(&f->node);
-	account_client_init(&f->alice, &f->node, "alice");
-	api_node_connect(&f->node, "http/1.1", &f->http);
-	account_client_register(&f->alice, &f->http);
+	account_client_begin(&f->alice, &f->node, &f->http, true);
 	*state = f;
 	return 0;
 }
@@ -29,9 +26,7 @@ static int teardown(void **state)
 {
 	struct fixture *f = *state;
 
-	http_client_release(&f->http);
-	account_client_release(&f->alice);
-	api_node_stop(&f->node);
+	account_client_end(&f->alice, &f->node, &f->http);
 	free(f);
 	return 0;
 }
