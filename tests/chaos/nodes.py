@@ -7,14 +7,16 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
+import faketime
 from network import CLIENT, ROOT, SITES, address, build_dir
 
 STANDBY = "mst"
 API_PORT, LINK_PORT = 7443, 7444
-FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
 
 # Waits until the run's process is gone, however it ended, and takes away what that has left. The processes are gone by then:
 # they die with their parent.
@@ -70,14 +72,6 @@ def run(command, timeout=60, **more):
     return done.stdout
 
 
-def has_faketime(program):
-    """Whether libfaketime is there and can be loaded before this program: a sanitizer's runtime has to come first."""
-    if not os.path.exists(FAKETIME):
-        return False
-    done = subprocess.run([program, "--version"], env=dict(os.environ, LD_PRELOAD=FAKETIME), capture_output=True, timeout=30)
-    return done.returncode == 0
-
-
 class Nodes:
     def __init__(self, wire):
         self.wire = wire
@@ -87,7 +81,7 @@ class Nodes:
         self.processes = {}
         self.dead = []  # (site, exit status) of nodes that ended without being told to.
         self.kluisd = build_dir() / "node" / "kluisd"
-        self.faketime = has_faketime(self.kluisd)
+        self.faketime = faketime.works(self.kluisd)
         self.kluisctl = build_dir() / "cli" / "kluisctl"
         self.kluis = build_dir() / "cli" / "kluis"
         self.pki = self.top / "pki"
@@ -150,7 +144,7 @@ class Nodes:
         here = self.site_dir(site)
         environment = dict(os.environ)
         if self.faketime:
-            environment.update(LD_PRELOAD=FAKETIME, NO_FAKE_STAT="1", FAKETIME_CACHE_DURATION="1")
+            environment.update(faketime.environment(FAKETIME_CACHE_DURATION="1"))
             if clock_rate is None:
                 environment.update(FAKETIME_TIMESTAMP_FILE=str(here / "clock"), FAKETIME_DONT_FAKE_MONOTONIC="1")
             else:
@@ -170,8 +164,12 @@ class Nodes:
         process = self.processes.pop(site)
         if process.poll() is not None:
             self.dead.append((site, process.returncode))
+        self.end(process)
+
+    def end(self, process):
         process.kill()
         process.wait(10)
+        faketime.forget(process.pid)
 
     def signal(self, site, number):
         if self.running(site):
@@ -195,9 +193,7 @@ class Nodes:
 
     def close(self):
         for process in self.processes.values():
-            process.kill()  # Also of a stopped one.
-        for process in self.processes.values():
-            process.wait(10)
+            self.end(process)  # Also of a stopped one.
         self.processes.clear()
         shutil.rmtree(self.top, ignore_errors=True)
         self.reaper.stdin.close()

@@ -129,10 +129,12 @@ class Cluster:
         self.quickstart("node", "kill", site)
 
     def spawn(self, site, env=None):
-        """As start(), but does not wait for it to be ready."""
-        here = self.site_dir(site)
-        subprocess.run(["bash", "-c", 'setsid "$1" --config "$2/kluisd.ini" >>"$2/kluisd.log" 2>&1 </dev/null & echo $! >"$2/kluisd.pid"',
-                        "spawn", str(self.kluisd), str(here)], check=True, timeout=10, env={**os.environ, **(env or {})})
+        """As start(), but does not wait for it to be ready. env: of the node alone."""
+        settings = [f"{name}={value}" for name, value in (env or {}).items()]
+        script = 'cd "$1" && shift && { setsid env "$@" >>kluisd.log 2>&1 </dev/null & echo $! >kluisd.pid; }'
+        here = str(self.site_dir(site))
+        subprocess.run(["bash", "-c", script, "spawn", here, *settings, str(self.kluisd), "--config", f"{here}/kluisd.ini"],
+                       check=True, timeout=10)
 
     def refused(self, site, *words, config=None):
         """Runs kluisd where it must not run: (exit status, what it said). A node that goes on running is a failure."""
