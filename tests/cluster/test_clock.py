@@ -16,26 +16,26 @@ STEP_S, HOUR_S = 30, 3600
 BEHIND_S = -240  # Certificates are valid from five minutes before they were made: an hour behind a node is alone.
 
 
-class Clock(unittest.TestCase):
-    def setUp(self):
-        self.cluster = Cluster.__enter__(Cluster())
-        self.addCleanup(self.cluster.__exit__, None, None, None)
-        if not faketime.works(self.cluster.kluisd):
-            self.skipTest("libfaketime cannot be loaded before this kluisd")
-        self.spent = 0
+class Somebody:
+    """With a second factor. Codes are worth one login each: a new person has not to wait for the next."""
 
-    def person(self):
-        c = self.cluster
-        anna = Person(c.kluis, c.top, "anna", [c.url(s) for s in SITES], c.dir / "pki" / "provider-ca.pem")
-        self.addCleanup(anna.close)
-        invitation = anna.top / "invitation"
-        c.ctl("ams", "invite", "create", "--note", "anna", "--token-file", str(invitation))
-        anna.invitation = ["--invite-file", invitation]
-        return anna
+    def __init__(self, test, name):
+        c = self.cluster = test.cluster
+        self.person = Person(c.kluis, c.top, name, [c.url(s) for s in SITES], c.dir / "pki" / "provider-ca.pem")
+        test.addCleanup(self.person.close)
+        invitation = self.person.top / "invitation"
+        c.ctl("ams", "invite", "create", "--note", name, "--token-file", str(invitation))
+        self.person.invitation = ["--invite-file", invitation]
+        self.device = self.person.register("one")
+        uri = self.person.top / "uri"
+        factor = self.device.run("mfa", "add", "totp", "--uri-file", uri)["id"]
+        self.secret = uri.read_text().split("secret=")[1].split("&")[0].strip()
+        self.spent = 0
+        self.accepted("mfa", "confirm", factor)
 
     def code(self, step):
         done = subprocess.run(["oathtool", "--totp", "-b", f"--now=@{step * STEP_S}", self.secret], capture_output=True, text=True, timeout=30, check=True)
-        return self.anna.secret("code", done.stdout.strip())
+        return self.person.secret("code", done.stdout.strip())
 
     def fresh_step(self):
         """One that is not spent, and soon enough for the window of one step beside the present one."""
@@ -54,7 +54,22 @@ class Clock(unittest.TestCase):
                     raise
 
     def login_at(self, site):
-        return ["--endpoint", self.cluster.url(site), "login", "--password-file", self.anna.password]
+        return ["--endpoint", self.cluster.url(site), "login", "--password-file", self.person.password]
+
+    def logs_in(self, site, *wrong_s):
+        """Not with a code of so many seconds ago or ahead, and with one of now."""
+        for seconds in wrong_s:
+            wrong = int((time.time() + seconds) // STEP_S)
+            self.device.run(*self.login_at(site), "--code-file", self.code(wrong), code=12)
+        self.accepted(*self.login_at(site))
+
+
+class Clock(unittest.TestCase):
+    def setUp(self):
+        self.cluster = Cluster.__enter__(Cluster())
+        self.addCleanup(self.cluster.__exit__, None, None, None)
+        if not faketime.works(self.cluster.kluisd):
+            self.skipTest("libfaketime cannot be loaded before this kluisd")
 
     def set_clock(self, site, seconds):
         c = self.cluster
@@ -63,29 +78,17 @@ class Clock(unittest.TestCase):
         c.wait_ready([site])
 
     def test_an_hour_off(self):
-        c, self.anna = self.cluster, self.person()
-        self.device = self.anna.register("one")
-        uri = self.anna.top / "uri"
-        factor = self.device.run("mfa", "add", "totp", "--uri-file", uri)["id"]
-        self.secret = uri.read_text().split("secret=")[1].split("&")[0].strip()
-        self.accepted("mfa", "confirm", factor)
-
-        leader = c.leader()
+        c = self.cluster
+        leader = c.wait_leader()
         fast, slow = [s for s in SITES if s != leader and s != "ams"][:2]
         for site, seconds in ((fast, HOUR_S), (slow, BEHIND_S)):
             self.set_clock(site, seconds)
-            # Its own clock would take this one.
-            wrong = int((time.time() + seconds) // STEP_S)
-            self.device.run(*self.login_at(site), "--code-file", self.code(wrong), code=12)
-            self.accepted(*self.login_at(site))
+            Somebody(self, f"at-{site}").logs_in(site, seconds)  # Its own clock would take the wrong one.
         # A leader stamps what all nodes go by: not with its own clock either.
         c.lead(fast)
-        self.device.run(*self.login_at(fast), "--code-file", self.code(int((time.time() + HOUR_S) // STEP_S)), code=12)
-        self.accepted(*self.login_at(fast))
+        Somebody(self, "leader").logs_in(fast, HOUR_S)
         # A person's clock that is an hour off, either way.
-        for seconds in (HOUR_S, -HOUR_S):
-            self.device.run(*self.login_at("ams"), "--code-file", self.code(int((time.time() + seconds) // STEP_S)), code=12)
-        self.accepted(*self.login_at("ams"))
+        Somebody(self, "traveller").logs_in("ams", HOUR_S, -HOUR_S)
 
 
 if __name__ == "__main__":
