@@ -196,3 +196,48 @@ int backup_key_load_public(
 	}
 	return rc == 0 ? 0 : err_wrap(e, rc, "key file '%s'", path);
 }
+
+void backup_key_set_release(struct backup_key_set *set)
+{
+	for (unsigned i = 0; i < set->n; i++) {
+		key_free(set->keys[i]);
+	}
+	*set = (struct backup_key_set){.n = 0};
+}
+
+int backup_key_set_load(struct backup_key_set *set, const char *path, struct err *e)
+{
+	struct key *key = NULL;
+	int rc = backup_key_load(path, BACKUP_KEY_SEAL, &key, e);
+
+	for (unsigned i = 0; rc == 0 && i < set->n; i++) {
+		if (key_pub_equal(key_public(set->keys[i]), key_public(key))) {
+			key_free(key);
+			return 0;
+		}
+	}
+	if (rc == 0 && set->n == BACKUP_KEYS_MAX) {
+		key_free(key);
+		return err_set(e, KLUIS_ETOOLARGE, "more than %d backup keys", BACKUP_KEYS_MAX);
+	}
+	if (rc == 0) {
+		set->keys[set->n++] = key;
+	}
+	return rc;
+}
+
+int backup_key_set_find(const struct backup_key_set *set, const uint8_t kid[KID_BYTES],
+	const struct key **ret_key, struct err *e)
+{
+	char text[HEX_LEN(KID_BYTES) + 1];
+
+	for (unsigned i = 0; i < set->n; i++) {
+		if (memcmp(key_pub_kid(key_public(set->keys[i])), kid, KID_BYTES) == 0) {
+			*ret_key = set->keys[i];
+			return 0;
+		}
+	}
+	hex_encode(bytes_of(kid, KID_BYTES), text);
+	return err_set(e, KLUIS_EFORBIDDEN,
+		"sealed to backup key %s, which is not among the %u given", text, set->n);
+}

@@ -8,7 +8,7 @@
 #include "crypto/key.h"
 #include "crypto/sign.h"
 
-enum { KEY_FILE_BYTES_MAX = 512 };
+enum { KEY_FILE_BYTES_MAX = 512, BACKUP_KEYS_MAX = 8 };
 
 enum backup_key_use {
 	BACKUP_KEY_SEAL, /* The offline pair that objects are sealed to. */
@@ -34,6 +34,21 @@ KLUIS_MUST_CHECK int backup_key_parse(
 void backup_key_format_public(const struct key_pub *pub, enum backup_key_use use, struct buf *to);
 KLUIS_MUST_CHECK int backup_key_parse_public(
 	struct bytes line, enum backup_key_use use, struct key_pub **ret_pub, struct err *e);
+
+/* Private backup keys, of which each snapshot is opened by the one that it is sealed to: after a
+ * rotation a chain is sealed to two. Zero it before use. */
+struct backup_key_set {
+	struct key *keys[BACKUP_KEYS_MAX];
+	unsigned n;
+};
+void backup_key_set_release(struct backup_key_set *set); /* Frees the keys. */
+/* One more, from its file; one that is there already is left out. As backup_key_load(), and
+ * KLUIS_ETOOLARGE beyond BACKUP_KEYS_MAX. */
+KLUIS_MUST_CHECK int backup_key_set_load(
+	struct backup_key_set *set, const char *path, struct err *e);
+/* The one with this kid; KLUIS_EFORBIDDEN says which is missing. It stays the set's. */
+KLUIS_MUST_CHECK int backup_key_set_find(const struct backup_key_set *set,
+	const uint8_t kid[KID_BYTES], const struct key **ret_key, struct err *e);
 
 /* The nodes whose manifests and receipts count. Zero it before use; immutable once filled: any
  * number of threads may read it. */

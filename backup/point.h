@@ -4,6 +4,7 @@
 #define KLUIS_BACKUP_POINT_H
 
 #include "backup/index.h"
+#include "backup/keys.h"
 #include "backup/repository.h"
 
 struct point_snapshot {
@@ -34,9 +35,11 @@ KLUIS_MUST_CHECK int point_manifest(struct repository *repository,
 /* The point's live rows, ascending by modification index. */
 struct point_rows;
 
-/* Reads and checks all indexes first. point and key outlive it. scratch: an existing directory for
- * sort files without names, written to only when the rows' sort records pass BACKUP_SORT_BYTES. */
-KLUIS_MUST_CHECK int point_rows_new(const struct point *point, const struct key *key,
+/* Reads and checks all indexes first, each snapshot's by the key that it is sealed to
+ * (KLUIS_EFORBIDDEN when that is missing). point and keys outlive it. scratch: an existing
+ * directory for sort files without names, written to only when the rows' sort records pass
+ * BACKUP_SORT_BYTES. */
+KLUIS_MUST_CHECK int point_rows_new(const struct point *point, const struct backup_key_set *keys,
 	const char *scratch, struct point_rows **ret_rows, struct err *e);
 /* *ret_more true: *ret_entry is the next row, its key valid until the next call. False: the end,
  * and the state root is the manifest's; KLUIS_EVERIFY there when it is not. */

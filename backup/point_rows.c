@@ -86,15 +86,31 @@ static int point_winners(struct point_rows *rows, struct sorter *sorter, struct 
 	return rc != 0 ? rc : sorter_finish(rows->winners, e);
 }
 
+/* The key of each snapshot, before anything is read. */
+static int point_keys(const struct point *point, const struct backup_key_set *keys,
+	const struct key *ret_keys[POINT_SNAPSHOTS_MAX], struct err *e)
+{
+	for (unsigned i = 0; i < point->n; i++) {
+		const struct backup_manifest *m = &point->snapshots[i].manifest;
+		int rc = backup_key_set_find(keys, m->kid, &ret_keys[i], e);
+
+		if (rc != 0) {
+			return err_wrap(
+				e, rc, "snapshot of index %llu", (unsigned long long)m->index);
+		}
+	}
+	return 0;
+}
+
 static int point_sort(
-	struct point_rows *rows, const struct key *key, const char *scratch, struct err *e)
+	struct point_rows *rows, const struct key *const *keys, const char *scratch, struct err *e)
 {
 	struct sorter *sorter = sorter_new(ENTRY_BYTES, BACKUP_SORT_BYTES, scratch);
 	int rc = 0;
 
 	for (unsigned i = 0; rc == 0 && i < rows->point->n; i++) {
 		rc = point_sort_snapshot(
-			rows->point, &rows->point->snapshots[i].manifest, key, sorter, e);
+			rows->point, &rows->point->snapshots[i].manifest, keys[i], sorter, e);
 	}
 	if (rc == 0) {
 		rc = sorter_finish(sorter, e);
@@ -111,20 +127,26 @@ static int point_source_step(struct point_source *source, struct err *e)
 	return stream_next(source->stream, &source->entry, &source->more, e);
 }
 
-int point_rows_new(const struct point *point, const struct key *key, const char *scratch,
+int point_rows_new(const struct point *point, const struct backup_key_set *set, const char *scratch,
 	struct point_rows **ret_rows, struct err *e)
 {
-	struct point_rows *rows = x_calloc(1, sizeof *rows);
-	int rc;
+	const struct key *keys[POINT_SNAPSHOTS_MAX];
+	struct point_rows *rows;
+	int rc = point_keys(point, set, keys, e);
 
+	if (rc != 0) {
+		return rc;
+	}
+	rows = x_calloc(1, sizeof *rows);
 	rows->point = point;
 	rows->root = index_root_new();
 	rows->winners = sorter_new(AT_BYTES, BACKUP_SORT_BYTES, scratch);
-	rc = point_sort(rows, key, scratch, e);
+	rc = point_sort(rows, keys, scratch, e);
 	for (unsigned i = 0; rc == 0 && i < point->n; i++) {
 		struct point_source *source = &rows->sources[rows->n++];
 
-		source->stream = stream_new(point->repository, &point->snapshots[i].manifest, key);
+		source->stream =
+			stream_new(point->repository, &point->snapshots[i].manifest, keys[i]);
 		rc = point_source_step(source, e);
 	}
 	if (rc != 0) {

@@ -158,7 +158,7 @@ static int restore_fill(struct restore *r, struct import *import, struct err *e)
 	struct import_end end = {
 		.index = m->index, .term = m->term, .cluster_time_ms = m->cluster_time_ms};
 	struct point_rows *rows = NULL;
-	int rc = point_rows_new(r->point, r->config->key, r->config->dir, &rows, e);
+	int rc = point_rows_new(r->point, r->config->keys, r->config->dir, &rows, e);
 
 	if (rc == 0) {
 		rc = restore_rows(r, rows, import, e);
@@ -255,7 +255,7 @@ int restore_cluster(
 	const struct backup_manifest *m;
 	int rc;
 
-	assert(config->key != NULL && config->operator_key != NULL);
+	assert(config->keys != NULL && config->operator_key != NULL);
 	rc = point_open(config->repository, config->manifest_hash, config->trust, &r.point, e);
 	if (rc != 0) {
 		return rc;

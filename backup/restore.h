@@ -31,7 +31,7 @@ struct restore_config {
 	struct repository *repository;
 	const uint8_t *manifest_hash;
 	const struct backup_trust *trust;
-	const struct key *key;		    /* The private backup key. */
+	const struct backup_key_set *keys;  /* The private backup keys of the chain. */
 	struct bytes record;		    /* The signed one for this restore. */
 	const struct key_pub *operator_key; /* KEY_ECDSA_P256. */
 	const char *dir;		    /* Data directory; made when it is missing. */

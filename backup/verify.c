@@ -70,14 +70,14 @@ static int verify_objects(struct repository *repository, const struct backup_man
 	return 0;
 }
 
-static int verify_rows(struct point *point, const struct key *key, const char *scratch,
+static int verify_rows(struct point *point, const struct backup_key_set *keys, const char *scratch,
 	struct verify_report *report, struct err *e)
 {
 	_cleanup_(buf_release) struct buf value = BUF_INIT;
 	struct point_rows *rows = NULL;
 	struct index_entry entry;
 	bool more = true;
-	int rc = point_rows_new(point, key, scratch, &rows, e);
+	int rc = point_rows_new(point, keys, scratch, &rows, e);
 
 	while (rc == 0) {
 		rc = point_rows_next(rows, &entry, &more, e);
@@ -93,7 +93,7 @@ static int verify_rows(struct point *point, const struct key *key, const char *s
 }
 
 static int verify_point(struct repository *repository, const uint8_t manifest_hash[HASH_BYTES],
-	const struct backup_trust *trust, const struct key *key, const char *scratch,
+	const struct backup_trust *trust, const struct backup_key_set *keys, const char *scratch,
 	struct verify_report *report, struct err *e)
 {
 	struct point *point = NULL;
@@ -103,19 +103,19 @@ static int verify_point(struct repository *repository, const uint8_t manifest_ha
 		return rc;
 	}
 	report->snapshots = point->n;
-	rc = verify_rows(point, key, scratch, report, e);
+	rc = verify_rows(point, keys, scratch, report, e);
 	point_free(point);
 	return rc;
 }
 
 /* A hash says that a byte is wrong, the segments' tags say where: for whoever has the key. */
 static int verify_where(struct repository *repository, const uint8_t manifest_hash[HASH_BYTES],
-	const struct backup_trust *trust, const struct key *key, const char *scratch, int rc,
-	struct err *e)
+	const struct backup_trust *trust, const struct backup_key_set *keys, const char *scratch,
+	int rc, struct err *e)
 {
 	struct verify_report unused = {.level = 0};
 	struct err where = {0};
-	int found = verify_point(repository, manifest_hash, trust, key, scratch, &unused, &where);
+	int found = verify_point(repository, manifest_hash, trust, keys, scratch, &unused, &where);
 
 	return found == KLUIS_EVERIFY || found == KLUIS_ECORRUPT
 		       ? err_set(e, found, "%s", where.text)
@@ -123,23 +123,23 @@ static int verify_where(struct repository *repository, const uint8_t manifest_ha
 }
 
 int verify_snapshot(struct repository *repository, const uint8_t manifest_hash[HASH_BYTES],
-	const struct backup_trust *trust, unsigned level, const struct key *key,
+	const struct backup_trust *trust, unsigned level, const struct backup_key_set *keys,
 	const char *scratch, struct verify_report *ret_report, struct err *e)
 {
 	_cleanup_(backup_manifest_release) struct backup_manifest m = {0};
 	int rc;
 
-	assert(level >= 1 && level <= 3 && (level < 3 || key != NULL));
+	assert(level >= 1 && level <= 3 && (level < 3 || keys != NULL));
 	memset(ret_report, 0, sizeof *ret_report);
 	rc = point_manifest(repository, manifest_hash, trust, &m, e);
 	for (unsigned at = 1; rc == 0 && at <= level; at++) {
 		rc = at < 3 ? verify_objects(repository, &m, at, ret_report, e)
-			    : verify_point(repository, manifest_hash, trust, key, scratch,
+			    : verify_point(repository, manifest_hash, trust, keys, scratch,
 				      ret_report, e);
 		if (rc == 0) {
 			ret_report->level = at;
 		} else if (at == 2 && level == 3) {
-			rc = verify_where(repository, manifest_hash, trust, key, scratch, rc, e);
+			rc = verify_where(repository, manifest_hash, trust, keys, scratch, rc, e);
 		}
 	}
 	return rc == 0 ? 0 : err_wrap(e, rc, "level %u", ret_report->level + 1);

@@ -13,13 +13,13 @@ struct verify_report {
 	uint64_t rows;		 /* Live in the point; level 3. */
 };
 
-/* Levels 1 and 2 look at this snapshot alone, level 3 at the point it makes with its chain. key:
+/* Levels 1 and 2 look at this snapshot alone, level 3 at the point it makes with its chain. keys:
  * for level 3, else NULL. Every level includes those below it. KLUIS_EVERIFY, KLUIS_ECORRUPT or
  * KLUIS_ENOTFOUND with the object named in e; *ret_report is set in every case. scratch: see
  * point_rows_new(). */
 KLUIS_MUST_CHECK int verify_snapshot(struct repository *repository,
 	const uint8_t manifest_hash[HASH_BYTES], const struct backup_trust *trust, unsigned level,
-	const struct key *key, const char *scratch, struct verify_report *ret_report,
+	const struct backup_key_set *keys, const char *scratch, struct verify_report *ret_report,
 	struct err *e);
 
 #endif

@@ -46,6 +46,8 @@ struct api_hooks {
 	/* One row for each site that is shipped to; returns how many. Any thread, does not block.
 	 */
 	size_t (*shipments)(void *data, struct api_shipment ret_rows[SITES_MAX]);
+	/* Part of api_reload(): reads the public backup key again. Blocking; any thread. */
+	int (*reload)(void *data, struct err *e);
 };
 
 /* One name and value of the settings in force, for `kluisctl` to show. */
@@ -106,7 +108,8 @@ void api_stop(struct api *api, unsigned drain_ms);
 unsigned api_port(const struct api *api);
 unsigned api_metrics_port(const struct api *api); /* 0: none. */
 /* Reads certificate, key and CA files again, the API's and the links', each for connections from
- * now on; a bad file keeps what is there, and e names it. Blocking; any thread but the api's own.
+ * now on, and the public backup key; a bad file keeps what is there, and e names it. Blocking; any
+ * thread but the api's own.
  */
 KLUIS_MUST_CHECK int api_reload(struct api *api, struct err *e);
 /* When the certificate that clients are shown ends, Unix; 0: there is no client port. Any thread.

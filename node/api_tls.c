@@ -98,19 +98,24 @@ static int tls_reload(struct api *api, struct err *e)
 
 int api_reload(struct api *api, struct err *e)
 {
-	struct err link = {0}, own = {0};
+	const struct api_hooks *hooks = &api->config.hooks;
+	struct err link = {0}, own = {0}, backup = {0};
 	int own_rc = tls_reload(api, &own);
 	int link_rc = api->config.backend->reload(api->config.backend, &link);
+	int backup_rc = hooks->reload == NULL ? 0 : hooks->reload(hooks->data, &backup);
+	int rc = own_rc != 0 ? own_rc : link_rc != 0 ? link_rc : backup_rc;
 
-	log_info("op=reload api_certificate=%s link_certificate=%s",
-		own_rc == 0 ? "taken" : "refused", link_rc == 0 ? "taken" : "refused");
-	if (own_rc != 0 && link_rc != 0) {
-		return err_set(e, own_rc, "%.120s; %.120s", own.text, link.text);
+	log_info("op=reload api_certificate=%s link_certificate=%s backup_key=%s",
+		own_rc == 0 ? "taken" : "refused", link_rc == 0 ? "taken" : "refused",
+		hooks->reload == NULL ? "none"
+		: backup_rc == 0      ? "taken"
+				      : "refused");
+	if (rc == 0) {
+		return 0;
 	}
-	if (own_rc != 0 || link_rc != 0) {
-		*e = own_rc != 0 ? own : link;
-	}
-	return own_rc != 0 ? own_rc : link_rc;
+	return err_set(e, rc, "%.80s%s%.80s%s%.80s", own.text,
+		own_rc != 0 && (link_rc != 0 || backup_rc != 0) ? "; " : "", link.text,
+		link_rc != 0 && backup_rc != 0 ? "; " : "", backup.text);
 }
 
 uint64_t api_certificate_not_after_ms(struct api *api)

@@ -7,6 +7,7 @@
 #include "backup/verify.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "base/text.h"
 #include "raft/fsm.h"
 
 uint64_t backup_job_now(void)
@@ -387,6 +388,29 @@ int backup_job_verify(void *data, const uint8_t manifest_hash[32], unsigned leve
 	ret_verify->objects = report.objects;
 	ret_verify->bytes = report.bytes;
 	memcpy(ret_verify->text, found.text, sizeof found.text);
+	return 0;
+}
+
+int backup_job_reload(void *data, struct err *e)
+{
+	struct backup_job *job = data;
+	struct key_pub *fresh = NULL, *old;
+	char kid[HEX_LEN(KID_BYTES) + 1];
+	int rc = backup_key_load_public(
+		job->config->backup_public_key_file, BACKUP_KEY_SEAL, &fresh, e);
+
+	if (rc != 0) {
+		return rc;
+	}
+	hex_encode(bytes_of(key_pub_kid(fresh), KID_BYTES), kid);
+	(void)pthread_mutex_lock(&job->lock);
+	old = job->pub;
+	job->pub = fresh;
+	(void)pthread_mutex_unlock(&job->lock);
+	if (!key_pub_equal(old, fresh)) {
+		log_info("op=backup_key state=changed kid=%s", kid);
+	}
+	key_pub_free(old);
 	return 0;
 }
 

@@ -36,6 +36,9 @@ KLUIS_MUST_CHECK int backup_job_start(struct backup_job **ret_job, const struct 
  * closed_cb. On the loop's thread, before the replica is stopped. */
 void backup_job_close(struct backup_job *job, void (*closed_cb)(void *data), void *data);
 
+/* Reads the file of the public backup key again: what is sealed from now on is sealed to the key
+ * that is there. On failure the one in force stays. Blocking; any thread. */
+KLUIS_MUST_CHECK int backup_job_reload(void *data, struct err *e);
 /* For api_hooks; data is the job. Any thread. */
 void backup_job_claimed(void *data, uint64_t snapshot_id);
 size_t backup_job_shipments(void *data, struct api_shipment ret_rows[SITES_MAX]);

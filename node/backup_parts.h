@@ -55,7 +55,7 @@ struct backup_job {
 	struct repository *repository;
 	struct backup_trust trust;
 	struct key *signer;
-	struct key_pub *pub;
+	struct key_pub *pub; /* Under lock: it can be another one after a reload. */
 	char *checkpoint_dir;
 	struct receive_config receiver; /* But for the records. */
 	atomic_bool cancel;

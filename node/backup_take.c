@@ -87,13 +87,17 @@ static int take_write_view(struct backup_job *job, const struct kv_view *view)
 	struct backup_take *take = &job->take;
 	struct position position;
 	struct snapshot_plan plan;
+	_cleanup_(key_pub_freep) struct key_pub *pub = NULL;
 	int rc = position_get(view, &position, &take->err);
 
 	if (rc != 0) {
 		return rc;
 	}
 	take_plan(job, &position, &plan);
-	return snapshot_take(job->repository, &plan, view, job->pub, job->signer, &job->cancel,
+	(void)pthread_mutex_lock(&job->lock);
+	pub = key_pub_ref(job->pub);
+	(void)pthread_mutex_unlock(&job->lock);
+	return snapshot_take(job->repository, &plan, view, pub, job->signer, &job->cancel,
 		&take->manifest, take->hash, &take->err);
 }
 

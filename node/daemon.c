@@ -209,7 +209,8 @@ static int daemon_start_api(struct daemon *d, struct err *e)
 		config.hooks = (struct api_hooks){.data = d->backup,
 			.snapshot_claimed = backup_job_claimed,
 			.snapshot_verify = backup_job_verify,
-			.shipments = backup_job_shipments};
+			.shipments = backup_job_shipments,
+			.reload = backup_job_reload};
 	}
 	api_backend_replica_init(&d->backend, d->replica);
 	return api_start(&config, &d->api, e);

@@ -2,6 +2,7 @@
 #ifndef KLUIS_CLI_OPS_OPS_H
 #define KLUIS_CLI_OPS_OPS_H
 
+#include "backup/keys.h"
 #include "cli/client/api.h"
 #include "cli/client/json_reader.h"
 #include "cli/ui/command.h"
@@ -34,6 +35,9 @@ KLUIS_MUST_CHECK int ops_node_of(struct invocation *inv, const char *text, uint6
 bool ops_part_valid(const char *text);
 /* As invocation_value(), or KLUIS_EINVAL with the reason when it was not given. */
 KLUIS_MUST_CHECK int ops_needed(struct invocation *inv, const char *option, const char **ret_value);
+
+/* The private backup keys of --key-file, one at least. Release set, whatever this returns. */
+KLUIS_MUST_CHECK int ops_key_files(struct invocation *inv, struct backup_key_set *set);
 
 /* Writes the answer's token to a new file of mode 0600; the answer then names the file in its
  * place. */
@@ -77,6 +81,9 @@ int ops_restore_cluster(struct invocation *inv);
 int ops_pki_init(struct invocation *inv);
 int ops_pki_issue(struct invocation *inv);
 int ops_backup_keys_init(struct invocation *inv);
+int ops_backup_keys_rotate(struct invocation *inv);
+int ops_backup_keys_split(struct invocation *inv);
+int ops_backup_keys_combine(struct invocation *inv);
 int ops_backup_keys_sign(struct invocation *inv);
 int ops_ssh_keys(struct invocation *inv);
 int ops_admin_proxy(struct invocation *inv);

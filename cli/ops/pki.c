@@ -1,5 +1,4 @@
-/* kluisctl pki init|issue, backup keys init|sign, ssh keys: what a cluster needs before its first
- * start. */
+/* kluisctl pki init|issue, ssh keys: what a cluster needs before its first start. */
 #include "crypto/pki.h"
 
 #include <string.h>
@@ -239,71 +238,6 @@ int ops_pki_issue(struct invocation *inv)
 	output_record(&inv->out, columns, ARRAY_SIZE(columns), record);
 	json_decref(record);
 	return 0;
-}
-
-static void keys_print(
-	const struct invocation *inv, const char *private_path, const char *public_path)
-{
-	static const struct output_column columns[] = {
-		{"private", "Private", OUTPUT_TEXT}, {"public", "Public", OUTPUT_TEXT}};
-	json_t *record = json_pack("{s:s, s:s}", "private", private_path, "public", public_path);
-
-	output_record(&inv->out, columns, ARRAY_SIZE(columns), record);
-	json_decref(record);
-}
-
-int ops_backup_keys_init(struct invocation *inv)
-{
-	_cleanup_(key_freep) struct key *key = NULL;
-	_cleanup_(x_freep) char *private_path = NULL;
-	_cleanup_(x_freep) char *public_path = NULL;
-	const char *dir;
-	int rc = ops_needed(inv, "dir", &dir);
-
-	if (rc != 0) {
-		return rc;
-	}
-	private_path = pki_path(dir, "backup.key");
-	public_path = pki_path(dir, "backup.pub");
-	rc = file_make_dirs(dir, 0700, &inv->err);
-	rc = rc != 0 ? rc : key_generate(KEY_KEM_P256, 0, &key, &inv->err);
-	rc = rc != 0 ? rc : backup_key_save(key, BACKUP_KEY_SEAL, private_path, &inv->err);
-	rc = rc != 0 ? rc
-		     : backup_key_save_public(
-			       key_public(key), BACKUP_KEY_SEAL, public_path, &inv->err);
-	if (rc == 0) {
-		keys_print(inv, private_path, public_path);
-		output_note(&inv->out, "Keep backup.key offline: without it no snapshot can be "
-				       "read, with it all can.");
-	}
-	return rc;
-}
-
-int ops_backup_keys_sign(struct invocation *inv)
-{
-	_cleanup_(key_freep) struct key *key = NULL;
-	_cleanup_(x_freep) char *private_path = NULL;
-	_cleanup_(x_freep) char *public_path = NULL;
-	_cleanup_(buf_release) struct buf line = BUF_INIT;
-	const char *out;
-	int rc = ops_needed(inv, "out", &out);
-
-	if (rc != 0) {
-		return rc;
-	}
-	private_path = x_asprintf("%s.key", out);
-	public_path = x_asprintf("%s.pub", out);
-	rc = key_generate(KEY_ED25519, 0, &key, &inv->err);
-	rc = rc != 0 ? rc : backup_key_save(key, BACKUP_KEY_NODE, private_path, &inv->err);
-	if (rc == 0) { /* As `backup_key` of a [site] section wants it. */
-		hex_append(&line, key_pub_bytes(key_public(key)));
-		buf_put_u8(&line, '\n');
-		rc = file_create(public_path, buf_bytes(&line), 0644, &inv->err);
-	}
-	if (rc == 0) {
-		keys_print(inv, private_path, public_path);
-	}
-	return rc;
 }
 
 static json_t *text_or_null(const char *text)

@@ -68,7 +68,8 @@ static const struct command_option verify_options[] = {
 	{"level", 'l', "N", "1 signature and sizes, 2 all ciphertext (default), 3 all rows"},
 	{"repository", 'R', "DIR", "Of this directory, without a running node"},
 	{"config", 'c', "FILE", "A node's settings: whose signatures count"},
-	{"key-file", 'k', "FILE", "The private backup key, for level 3"},
+	{"key-file", 'k', "FILE",
+		"The private backup key, for level 3; several when the chain is sealed to several"},
 	{NULL, 0, NULL, NULL},
 };
 
@@ -83,7 +84,8 @@ static const struct command_option restore_options[] = {
 	{"config", 'c', "FILE", "Settings of the node to be restored"},
 	{"snapshot", 's', "ID", "Which snapshot (default: the newest)"},
 	{"repository", 'R', "DIR", "Where it is (default: the repository in the settings)"},
-	{"key-file", 'k', "FILE", "The private backup key"},
+	{"key-file", 'k', "FILE",
+		"The private backup key; several when the chain is sealed to several"},
 	{"restore-key", 0, "FILE",
 		"The operator restore key (private, PEM), which signs the record"},
 	{"record", 0, "FILE",
@@ -110,6 +112,26 @@ static const struct command_option pki_issue_options[] = {
 
 static const struct command_option backup_init_options[] = {
 	{"dir", 'd', "DIR", "Where backup.key and backup.pub go"},
+	{NULL, 0, NULL, NULL},
+};
+
+static const struct command_option backup_rotate_options[] = {
+	{"dir", 'd', "DIR", "Where backup.key is"},
+	{NULL, 0, NULL, NULL},
+};
+
+static const struct command_option backup_split_options[] = {
+	{"key-file", 'k', "FILE", "The private backup key"},
+	{"needed", 0, "K", "So many make the key again"},
+	{"shares", 0, "N", "So many are made, at most 16"},
+	{"out", 'O', "DIR", "Where they go, a file each (mode 0400)"},
+	{"print", 0, NULL, "Instead: show them at the terminal, to be written down"},
+	{NULL, 0, NULL, NULL},
+};
+
+static const struct command_option backup_combine_options[] = {
+	{"out", 'O', "FILE", "Where the private key goes (new, mode 0400)"},
+	{"public", 0, "FILE", "backup.pub: the key must be this one's"},
 	{NULL, 0, NULL, NULL},
 };
 
@@ -254,6 +276,19 @@ static const struct command ops_commands[] = {
 		ops_pki_issue},
 	{"backup keys init", NULL, "Make the offline key pair that backups are sealed to", NULL,
 		backup_init_options, 0, 0, ops_backup_keys_init},
+	{"backup keys rotate", NULL, "Make a new pair in place of the one there",
+		"The old pair stays, named by its key id: what is sealed to it needs it. Nodes "
+		"seal to "
+		"the new backup.pub when they\nhave it and were reloaded.",
+		backup_rotate_options, 0, 0, ops_backup_keys_rotate},
+	{"backup keys split", NULL, "Split the private backup key among several keepers",
+		"Shares are words (SLIP-0039, no passphrase), which other programs can combine, "
+		"too. "
+		"They are read back and combined\nbefore the command says that all went well.",
+		backup_split_options, 0, 0, ops_backup_keys_split},
+	{"backup keys combine", "[SHARE...]", "Make the private backup key of shares",
+		"SHARE is a file; without any, the words are asked for at the terminal.",
+		backup_combine_options, 0, 16, ops_backup_keys_combine},
 	{"backup keys sign", NULL, "Make the key pair a node signs its snapshots with", NULL,
 		backup_sign_options, 0, 0, ops_backup_keys_sign},
 	{"ssh keys", NULL, "Show the SSH keys and end points that a node's settings pin", NULL,

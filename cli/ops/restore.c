@@ -21,7 +21,7 @@ struct restore {
 	struct offline_snapshot snapshot;
 	bool found;
 	struct restore_plan plan;
-	struct key *key;	      /* Opens the snapshot. */
+	struct backup_key_set keys;   /* They open the chain. */
 	struct key_pub *operator_key; /* Proves the record. */
 	struct buf record;	      /* The signed one of this restore. */
 	struct progress progress;
@@ -33,7 +33,7 @@ static void restore_release(struct restore *r)
 		backup_manifest_release(&r->snapshot.manifest);
 	}
 	offline_release(&r->offline);
-	key_free(r->key);
+	backup_key_set_release(&r->keys);
 	key_pub_free(r->operator_key);
 	buf_release(&r->record);
 }
@@ -205,7 +205,7 @@ static int restore_run(struct restore *r, struct restore_result *ret_result)
 	struct restore_config config = {.repository = r->offline.repository,
 		.manifest_hash = r->snapshot.hash,
 		.trust = &r->offline.trust,
-		.key = r->key,
+		.keys = &r->keys,
 		.record = buf_bytes(&r->record),
 		.operator_key = r->operator_key,
 		.dir = r->offline.config->data_dir,
@@ -242,16 +242,13 @@ int ops_restore_cluster(struct invocation *inv)
 {
 	_cleanup_(restore_release) struct restore r = {.inv = inv};
 	struct restore_result result;
-	const char *key_file;
 	int rc;
 
 	if (invocation_value(inv, "dry-run") != NULL) {
 		return ops_restore_plan(inv);
 	}
-	rc = ops_needed(inv, "key-file", &key_file);
-
+	rc = ops_key_files(inv, &r.keys);
 	rc = rc != 0 ? rc : restore_open(&r);
-	rc = rc != 0 ? rc : backup_key_load(key_file, BACKUP_KEY_SEAL, &r.key, &inv->err);
 	rc = rc != 0 ? rc : restore_operator_key(&r);
 	rc = rc != 0 ? rc : restore_confirm(&r);
 	rc = rc != 0 ? rc : restore_record(&r);

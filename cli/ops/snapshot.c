@@ -180,32 +180,20 @@ int ops_snapshot_inspect(struct invocation *inv)
 	return rc;
 }
 
-static int verify_key(struct invocation *inv, uint64_t level, struct key **ret_key)
-{
-	const char *file;
-	int rc;
-
-	if (level < 3) {
-		return 0;
-	}
-	rc = ops_needed(inv, "key-file", &file);
-	return rc != 0 ? rc : backup_key_load(file, BACKUP_KEY_SEAL, ret_key, &inv->err);
-}
-
 static int verify_offline(struct invocation *inv, uint64_t level, json_t **ret_record)
 {
 	_cleanup_(offline_release) struct offline o = {.config = NULL};
-	_cleanup_(key_freep) struct key *key = NULL;
+	_cleanup_(backup_key_set_release) struct backup_key_set keys = {.n = 0};
 	struct offline_snapshot found;
 	struct verify_report report = {.level = 0};
 	int rc = offline_open(inv, &o);
 
-	rc = rc != 0 ? rc : verify_key(inv, level, &key);
+	rc = rc != 0 || level < 3 ? rc : ops_key_files(inv, &keys);
 	rc = rc != 0 ? rc : offline_find(inv, &o, inv->args[0], &found);
 	if (rc != 0) {
 		return rc;
 	}
-	rc = verify_snapshot(o.repository, found.hash, &o.trust, (unsigned)level, key, "/tmp",
+	rc = verify_snapshot(o.repository, found.hash, &o.trust, (unsigned)level, &keys, "/tmp",
 		&report, &inv->err);
 	backup_manifest_release(&found.manifest);
 	*ret_record = json_pack("{s:s, s:i, s:b, s:i, s:I, s:I, s:I, s:s}", "id", inv->args[0],

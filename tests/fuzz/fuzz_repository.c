@@ -74,7 +74,7 @@ static int try_restore(struct repository *repository, unsigned cycle)
 	bool more = true;
 	int rc = point_open(repository, hash[cycle], &sites.trust, &point, NULL);
 
-	rc = rc == 0 ? point_rows_new(point, sites.backup_key, sites.dir, &rows, NULL) : rc;
+	rc = rc == 0 ? point_rows_new(point, &sites.keys, sites.dir, &rows, NULL) : rc;
 	while (rc == 0 && (rc = point_rows_next(rows, &entry, &more, NULL)) == 0 && more) {
 		const struct backup_row *row = model_next(&model[cycle], &at);
 
@@ -119,8 +119,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	restored = try_restore(repository, cycle);
 	assert(changed || restored == 0);
 	for (unsigned level = 1; level <= 3; level++) {
-		int rc = verify_snapshot(repository, hash[cycle], &sites.trust, level,
-			sites.backup_key, sites.dir, &report, NULL);
+		int rc = verify_snapshot(repository, hash[cycle], &sites.trust, level, &sites.keys,
+			sites.dir, &report, NULL);
 
 		assert(changed || rc == 0);
 		/* The highest level promises that a restore succeeds. */

@@ -124,7 +124,7 @@ static int verify(struct world *w, unsigned level, struct err *e)
 
 	memset(e, 0, sizeof *e);
 	return verify_snapshot(w->sites.repository[0], w->hash[CYCLES - 1], &w->sites.trust, level,
-		level < 3 ? NULL : w->sites.backup_key, w->sites.dir, &report, e);
+		level < 3 ? NULL : &w->sites.keys, w->sites.dir, &report, e);
 }
 
 /* As a restore reads, which hashes no object as a whole: every row of the point. */
@@ -142,7 +142,7 @@ static int read_all(struct world *w, struct err *e)
 	if (rc != 0) {
 		return rc;
 	}
-	rc = point_rows_new(point, w->sites.backup_key, w->sites.dir, &rows, e);
+	rc = point_rows_new(point, &w->sites.keys, w->sites.dir, &rows, e);
 	while (rc == 0 && more) {
 		rc = point_rows_next(rows, &entry, &more, e);
 		buf_clear(&value);

@@ -172,7 +172,7 @@ static void carry(struct world *w)
 		receive_report_release(&received);
 		for (unsigned level = 1; level <= 3; level++) {
 			assert_int_equal(verify_snapshot(w->sites.repository[i + 1], w->hash,
-						 &w->sites.trust, level, w->sites.backup_key,
+						 &w->sites.trust, level, &w->sites.keys,
 						 w->sites.dir, &verified, NULL),
 				0);
 		}
@@ -238,7 +238,7 @@ static struct restore_config restore_config(struct world *w, unsigned node, cons
 	return (struct restore_config){.repository = w->sites.repository[node - 1],
 		.manifest_hash = w->hash,
 		.trust = &w->sites.trust,
-		.key = w->sites.backup_key,
+		.keys = &w->sites.keys,
 		.record = buf_bytes(&w->encoded),
 		.operator_key = key_public(w->operator_key),
 		.dir = dir};
@@ -531,7 +531,7 @@ static int stream_much(struct backup_sites *sites)
 	rc = rc != 0 ? rc : snapshot_writer_finish(writer, sites->signer[0], &result, NULL);
 	rc = rc != 0 ? rc
 		     : verify_snapshot(sites->repository[0], result.manifest_hash, &sites->trust, 3,
-			       sites->backup_key, sites->dir, &report, NULL);
+			       &sites->keys, sites->dir, &report, NULL);
 	snapshot_writer_free(writer);
 	(void)getrusage(RUSAGE_SELF, &usage);
 	(void)fprintf(stderr, "peak %ld KiB\n", usage.ru_maxrss);

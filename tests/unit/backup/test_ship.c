@@ -140,7 +140,7 @@ static void assert_received(struct world *w, const uint8_t hash[HASH_BYTES])
 	assert_memory_equal(receipt.manifest_hash, hash, HASH_BYTES);
 	receive_report_release(&report);
 	assert_int_equal(verify_snapshot(w->sites.repository[1], hash, &w->sites.trust, 3,
-				 w->sites.backup_key, w->sites.dir, &verified, NULL),
+				 &w->sites.keys, w->sites.dir, &verified, NULL),
 		0);
 	backup_model_assert(&w->model, &w->sites, w->sites.repository[1], hash);
 }
@@ -617,7 +617,7 @@ static void test_prune_and_replay(void **state)
 		0);
 	assert_int_equal(pruned, 6);
 	assert_int_equal(verify_snapshot(w->sites.repository[1], hash[90 - 41], &w->sites.trust, 3,
-				 w->sites.backup_key, w->sites.dir, &verified, NULL),
+				 &w->sites.keys, w->sites.dir, &verified, NULL),
 		0);
 	assert_int_equal(verified.snapshots, BACKUP_SLICES);
 	carry(w, hash[5], UINT32_MAX);

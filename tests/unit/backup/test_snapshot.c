@@ -18,8 +18,8 @@ static void assert_level(
 {
 	struct verify_report report;
 	struct err e = {0};
-	int rc = verify_snapshot(sites->repository[0], hash, &sites->trust, level,
-		sites->backup_key, sites->dir, &report, &e);
+	int rc = verify_snapshot(sites->repository[0], hash, &sites->trust, level, &sites->keys,
+		sites->dir, &report, &e);
 
 	if ((rc == 0) != passes) {
 		fail_msg("level %u: %s", level, rc == 0 ? "passed" : e.text);
@@ -243,17 +243,66 @@ static void test_swapped_objects(void **state)
 static void test_another_key(void **state)
 {
 	struct small s;
-	_cleanup_(key_freep) struct key *other = NULL;
+	_cleanup_(backup_key_set_release) struct backup_key_set other = {.n = 1};
 	struct verify_report report;
 
 	(void)state;
 	small_init(&s);
-	assert_int_equal(key_generate(KEY_KEM_X25519, 0, &other, NULL), 0);
+	assert_int_equal(key_generate(KEY_KEM_X25519, 0, &other.keys[0], NULL), 0);
 	assert_int_equal(verify_snapshot(s.sites.repository[0], s.increment, &s.sites.trust, 3,
-				 other, s.sites.dir, &report, NULL),
+				 &other, s.sites.dir, &report, NULL),
 		KLUIS_EFORBIDDEN);
 	assert_int_equal(report.level, 2);
 	small_release(&s);
+}
+
+static int level_3(struct backup_sites *sites, const uint8_t hash[HASH_BYTES],
+	const struct backup_key_set *keys, struct err *e)
+{
+	struct verify_report report;
+
+	return verify_snapshot(
+		sites->repository[0], hash, &sites->trust, 3, keys, sites->dir, &report, e);
+}
+
+/* The key is changed twice in the middle of a chain, once for one of the other kind: with all keys
+ * every point is read, in whatever order they are given; what is sealed to a missing one names it.
+ */
+static void test_rotated_keys(void **state)
+{
+	struct backup_sites sites;
+	struct backup_model model;
+	struct backup_key_set keys = {.n = 0};
+	char kid[HEX_LEN(KID_BYTES) + 1];
+	uint8_t hash[6][HASH_BYTES];
+	struct err e = {0};
+
+	(void)state;
+	backup_sites_init(&sites, KEY_KEM_P256);
+	backup_model_init(&model, 4);
+	for (unsigned i = 0; i < ARRAY_SIZE(hash); i++) {
+		backup_model_change(&model, 40, 60, 200);
+		backup_model_snapshot(&model, &sites, 1, false, hash[i]);
+		backup_model_assert(&model, &sites, sites.repository[0], hash[i]);
+		if (i % 2 == 1) {
+			backup_sites_rotate(&sites, i == 1 ? KEY_KEM_X25519 : KEY_KEM_P256);
+		}
+	}
+	assert_int_equal(sites.keys.n, 4); /* The last one is not in use yet. */
+	for (unsigned i = 0; i < 3; i++) {
+		keys.keys[keys.n++] = sites.keys.keys[2 - i];
+	}
+	assert_int_equal(level_3(&sites, hash[5], &keys, &e), 0);
+	keys.n = 2; /* The first key is missing. */
+	hex_encode(bytes_of(key_pub_kid(key_public(sites.keys.keys[0])), KID_BYTES), kid);
+	assert_int_equal(level_3(&sites, hash[5], &keys, &e), KLUIS_EFORBIDDEN);
+	assert_non_null(strstr(e.text, kid));
+	keys.keys[0] = sites.keys.keys[0];
+	keys.n = 1;
+	assert_int_equal(level_3(&sites, hash[1], &keys, &e), 0);
+	assert_int_equal(level_3(&sites, hash[2], &keys, &e), KLUIS_EFORBIDDEN);
+	backup_model_release(&model);
+	backup_sites_release(&sites);
 }
 
 /* A manifest by somebody who is not trusted, and one that another lineage made. */
@@ -315,6 +364,7 @@ int main(void)
 		cmocka_unit_test(test_every_byte_counts),
 		cmocka_unit_test(test_swapped_objects),
 		cmocka_unit_test(test_another_key),
+		cmocka_unit_test(test_rotated_keys),
 		cmocka_unit_test(test_manifest_of_others),
 		cmocka_unit_test(test_writer_refuses_a_changed_value),
 	};

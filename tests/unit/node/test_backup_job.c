@@ -23,7 +23,8 @@ struct world {
 	struct test_sshd *sshd[NODES];
 	struct config config[NODES];
 	struct node_identity identity;
-	struct key *backup_key, *signer[NODES];
+	struct backup_key_set keys;
+	struct key *signer[NODES];
 	char *backup_public;
 	struct pool *pool[NODES];
 	struct backup_job *job[NODES];
@@ -153,8 +154,9 @@ static int set_up(void **state)
 	memcpy(w->identity.cluster_id, certs_cluster, 16);
 	memset(w->identity.lineage, 0x77, 16);
 	w->backup_public = x_asprintf("%s/backup.pub", w->rig.dir);
-	assert_int_equal(key_generate(KEY_KEM_P256, 0, &w->backup_key, NULL), 0);
-	assert_int_equal(backup_key_save_public(key_public(w->backup_key), BACKUP_KEY_SEAL,
+	assert_int_equal(key_generate(KEY_KEM_P256, 0, &w->keys.keys[0], NULL), 0);
+	w->keys.n = 1;
+	assert_int_equal(backup_key_save_public(key_public(w->keys.keys[0]), BACKUP_KEY_SEAL,
 				 w->backup_public, NULL),
 		0);
 	for (unsigned i = 0; i < NODES; i++) {
@@ -200,7 +202,7 @@ static int tear_down(void **state)
 		test_sshd_stop(w->sshd[i]);
 	}
 	replica_rig_release(&w->rig);
-	key_free(w->backup_key);
+	backup_key_set_release(&w->keys);
 	free(w->backup_public);
 	free(w);
 	return 0;
@@ -269,8 +271,8 @@ static void assert_at_every_site(struct world *w, const struct snapshot_row *row
 		}
 		assert_int_equal(
 			repository_open(w->config[i].backup_repository_dir, &repository, NULL), 0);
-		if (verify_snapshot(repository, row->manifest_hash, &trust, 3, w->backup_key,
-			    w->rig.dir, &report, &e) != 0) {
+		if (verify_snapshot(repository, row->manifest_hash, &trust, 3, &w->keys, w->rig.dir,
+			    &report, &e) != 0) {
 			fail_msg("site %s: %s", names[i], e.text);
 		}
 		assert_true(report.rows > 0);
@@ -367,6 +369,35 @@ static void test_takes_up_where_it_was(void **state)
 	assert_at_every_site(w, &row);
 }
 
+/* Another public key in its file: what is taken after a reload is sealed to it, the chain is read
+ * with both keys; a file that is no key changes nothing. */
+static void test_another_key(void **state)
+{
+	struct world *w = *state;
+	const char *path = w->config[0].backup_public_key_file;
+	_cleanup_(x_freep) char *fresh = x_asprintf("%s/fresh.pub", w->rig.dir);
+	struct snapshot_row row;
+	struct err e = {0};
+
+	assert_int_equal(key_generate(KEY_KEM_X25519, 0, &w->keys.keys[1], NULL), 0);
+	assert_int_equal(
+		backup_key_save_public(key_public(w->keys.keys[1]), BACKUP_KEY_SEAL, fresh, NULL),
+		0);
+	assert_int_equal(rename(fresh, path), 0);
+	row = wait_confirmed(w, claim(w, 1, false)); /* Not reloaded yet. */
+	assert_at_every_site(w, &row);
+	assert_int_equal(backup_job_reload(w->job[0], &e), 0);
+	w->keys.n = 2;
+	row = wait_confirmed(w, claim(w, 1, false));
+	assert_int_equal(row.kind, SNAPSHOT_INCREMENT);
+	assert_at_every_site(w, &row);
+	assert_int_equal(file_write(fresh, bytes_str("no key\n"), 0400, NULL), 0);
+	assert_int_equal(rename(fresh, path), 0);
+	assert_int_equal(backup_job_reload(w->job[0], &e), KLUIS_ECORRUPT);
+	row = wait_confirmed(w, claim(w, 1, false));
+	assert_at_every_site(w, &row);
+}
+
 /* A repository whose directory cannot be written: the record says that it failed, and why. */
 static void test_failure_is_recorded(void **state)
 {
@@ -393,6 +424,7 @@ int main(void)
 		cmocka_unit_test(test_cycles_and_a_manual_one),
 		cmocka_unit_test(test_changed_host_key),
 		cmocka_unit_test(test_takes_up_where_it_was),
+		cmocka_unit_test(test_another_key),
 		cmocka_unit_test(test_failure_is_recorded),
 	};
 

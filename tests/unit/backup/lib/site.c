@@ -6,6 +6,13 @@
 #include "base/clock.h"
 #include "tests/lib/test.h"
 
+void backup_sites_rotate(struct backup_sites *sites, unsigned kem)
+{
+	assert_true(sites->keys.n < BACKUP_KEYS_MAX);
+	assert_int_equal(key_generate(kem, 0, &sites->backup_key, NULL), 0);
+	sites->keys.keys[sites->keys.n++] = sites->backup_key;
+}
+
 void backup_sites_init(struct backup_sites *sites, unsigned kem)
 {
 	static const char *const names[] = {"ams", "ber", "cph"};
@@ -14,7 +21,7 @@ void backup_sites_init(struct backup_sites *sites, unsigned kem)
 	sites->dir = scratch_new("backup");
 	random_fill(&random_system, sites->cluster_id, ID_BYTES);
 	random_fill(&random_system, sites->lineage, ID_BYTES);
-	assert_int_equal(key_generate(kem, 0, &sites->backup_key, NULL), 0);
+	backup_sites_rotate(sites, kem);
 	for (unsigned i = 0; i < BACKUP_SITES; i++) {
 		_cleanup_(x_freep) char *path = x_asprintf("%s/repository%u", sites->dir, i + 1);
 		struct key_pub *pub;
@@ -34,7 +41,7 @@ void backup_sites_release(struct backup_sites *sites)
 		repository_close(sites->repository[i]);
 	}
 	backup_trust_release(&sites->trust);
-	key_free(sites->backup_key);
+	backup_key_set_release(&sites->keys);
 	scratch_free(sites->dir);
 }
 
@@ -163,7 +170,7 @@ void backup_model_assert(struct backup_model *model, struct backup_sites *sites,
 	int rc = point_open(repository, hash, &sites->trust, &point, &e);
 
 	if (rc == 0) {
-		rc = point_rows_new(point, sites->backup_key, sites->dir, &rows, &e);
+		rc = point_rows_new(point, &sites->keys, sites->dir, &rows, &e);
 	}
 	for (size_t i = 0; rc == 0 && i < model->n; i++) {
 		const struct backup_row *row = &model->rows[i];

@@ -32,12 +32,16 @@ struct backup_model {
 struct backup_sites {
 	char *dir;
 	uint8_t cluster_id[ID_BYTES], lineage[ID_BYTES];
-	struct key *backup_key, *signer[BACKUP_SITES];
+	struct key *backup_key;	    /* The one that new snapshots are sealed to. */
+	struct backup_key_set keys; /* It, and those before it. */
+	struct key *signer[BACKUP_SITES];
 	struct backup_trust trust;		     /* Nodes 1 .. BACKUP_SITES. */
 	struct repository *repository[BACKUP_SITES]; /* <dir>/repository<node> */
 };
 
 void backup_sites_init(struct backup_sites *sites, unsigned kem);
+/* From now on another key is sealed to. */
+void backup_sites_rotate(struct backup_sites *sites, unsigned kem);
 void backup_sites_release(struct backup_sites *sites);
 
 void backup_model_init(struct backup_model *model, uint64_t seed);
