@@ -53,6 +53,7 @@ struct vault {
 	 */
 	struct err stuck;
 	bool offline; /* Only what the profile has is read; nothing is written. */
+	char *copy;   /* Offline, and read from this copy instead (vault_open_copy()); else NULL. */
 };
 
 /* Names may be any UTF-8 of 1..255 bytes without '/', ':' and control bytes. */
@@ -136,6 +137,11 @@ KLUIS_MUST_CHECK int vault_take_page(struct vault *vault, uint64_t page_no, stru
 /* Instead of vault_sync(), when no site can be reached: the vault is read as of its last sync,
  * whose time is given, from the profile alone. KLUIS_ECONNECT when there was none. */
 KLUIS_MUST_CHECK int vault_go_offline(struct vault *vault, uint64_t *ret_synced_ms, struct err *e);
+/* From now on the vault is what an operator's copy of it (cli/client/vault_copy.h) says it was:
+ * read, offline, and not stored. The vault was synced, or went offline. KLUIS_EVERIFY, KLUIS_EPIN:
+ * the copy's head is not one of this vault's history, or the copy is not what that head names; the
+ * vault can only be closed then. */
+KLUIS_MUST_CHECK int vault_open_copy(struct vault *vault, const char *dir, struct err *e);
 /* Removes what the cache has of pages as they are no more; how many. The vault is synced. */
 size_t vault_drop_stale_cache(const struct vault *vault);
 
@@ -193,6 +199,11 @@ KLUIS_MUST_CHECK int vault_person_store_pins(
 	struct profile *profile, struct client *client, struct err *e);
 
 /* For the files of this module. */
+/* Whether HEAD_BYTES are a head that this profile once verified, or one that those it has verified
+ * come from: asks the cluster for the heads between. KLUIS_EPIN: another head than the one seen;
+ * KLUIS_EVERIFY: nothing says that it ever was one. */
+KLUIS_MUST_CHECK int vault_prove_head(
+	struct vault *vault, const uint8_t *bytes, struct head *ret_head, struct err *e);
 /* A person's: the vault's keys from the keyring; its first key into it. */
 KLUIS_MUST_CHECK int vault_person_keys(struct vault *vault, struct err *e);
 KLUIS_MUST_CHECK int vault_person_store_key(

@@ -13,13 +13,15 @@
 #include "base/text.h"
 #include "base/wire.h"
 #include "cli/client/vault.h"
+#include "cli/client/vault_copy.h"
 
 static char *cache_path(const struct vault *vault, uint64_t page_no)
 {
 	_cleanup_(x_freep) char *number = x_asprintf("page-%" PRIu64, page_no);
 	_cleanup_(x_freep) char *name = vault_file(vault, number);
 
-	return profile_path(vault->profile, name);
+	return vault->copy != NULL ? vault_copy_page(vault->copy, page_no)
+				   : profile_path(vault->profile, name);
 }
 
 int vault_cached_page(
@@ -149,6 +151,10 @@ void vault_stamp(const struct vault *vault)
 
 int vault_refuse_offline(const struct vault *vault, struct err *e)
 {
+	if (vault->copy != NULL) {
+		return err_set(e, KLUIS_EVERIFY, "vault '%s': the copy in '%s' is not whole",
+			vault->name, vault->copy);
+	}
 	return err_set(e, KLUIS_ECONNECT,
 		"vault '%s': not all that is asked for is in the local cache ('kluis sync' brings "
 		"items, 'kluis sync --files' files, too)",

@@ -314,7 +314,7 @@ void vault_close(struct vault *vault)
 	if (vault == NULL) {
 		return;
 	}
-	if (vault->tree != NULL && vault->leaves_dirty &&
+	if (vault->tree != NULL && vault->leaves_dirty && vault->copy == NULL &&
 		merkle_count(vault->tree) == vault->head.page_count &&
 		leaves_store(vault, &ignored) != 0) {
 		vault->leaves_dirty = true; /* A cache: the next run asks the cluster. */
@@ -324,6 +324,7 @@ void vault_close(struct vault *vault)
 		secret_release(&vault->keys[i].vk);
 	}
 	buf_release(&vault->create);
+	free(vault->copy);
 	free(vault);
 }
 

@@ -140,6 +140,56 @@ int vault_check_first(struct vault *vault, struct bytes bytes, struct err *e)
 	return rc == 0 ? 0 : err_wrap(e, rc, "vault '%s'", vault->name);
 }
 
+/* The heads behind it, each on the one before, end in the pinned one. */
+static int sync_descend(struct vault *vault, const struct head *head, struct err *e)
+{
+	_cleanup_(buf_release) struct buf heads = BUF_INIT;
+	struct head last;
+	int rc = sync_fetch_heads(vault, head->seq, &vault->head, &heads, e);
+
+	rc = rc != 0 ? rc
+		     : sync_verify_heads(vault, buf_bytes(&heads), head->seq, head->hash, &last, e);
+	if (rc == 0 && memcmp(last.hash, vault->head.hash, HASH_BYTES) != 0) {
+		rc = err_set(e, KLUIS_EPIN,
+			"vault '%s': the cluster shows another history than this profile has seen",
+			vault->name);
+	}
+	return rc;
+}
+
+int vault_prove_head(
+	struct vault *vault, const uint8_t *bytes, struct head *ret_head, struct err *e)
+{
+	uint8_t seen[HASH_BYTES];
+	struct head head;
+	int rc = sync_head_parse(vault, bytes, &head, e);
+
+	rc = rc != 0 ? rc : sync_known_writer(vault, &head, e);
+	if (rc != 0) {
+		return rc;
+	}
+	if (head.seq == vault->head.seq || vault_seen_head(vault, head.seq, seen)) {
+		const uint8_t *known = head.seq == vault->head.seq ? vault->head.hash : seen;
+
+		rc = memcmp(known, head.hash, HASH_BYTES) == 0
+			     ? 0
+			     : err_set(e, KLUIS_EPIN,
+				       "vault '%s': that is another head %" PRIu64
+				       " than this profile has seen",
+				       vault->name, head.seq);
+	} else if (head.seq > vault->head.seq || vault->offline) {
+		rc = err_set(e, KLUIS_EVERIFY,
+			"vault '%s': nothing here says that head %" PRIu64 " ever was one of it",
+			vault->name, head.seq);
+	} else {
+		rc = sync_descend(vault, &head, e);
+	}
+	if (rc == 0) {
+		*ret_head = head;
+	}
+	return rc;
+}
+
 /* Where a list of changes has come to: it ascends by seq and page, which bounds it. */
 struct sync_place {
 	uint64_t seq, next_page;

@@ -115,6 +115,7 @@ int app_enrol(struct invocation *inv);
 int app_logout(struct invocation *inv);
 int app_vault_create(struct invocation *inv);
 int app_vault_list(struct invocation *inv);
+int app_vault_restore(struct invocation *inv);
 int app_put(struct invocation *inv);
 int app_rm(struct invocation *inv);
 int app_get(struct invocation *inv);

@@ -78,6 +78,10 @@ int app_open_vault(struct app *k, const char *name, struct vault **ret_vault)
 		return err_set(&k->inv->err, KLUIS_ECONNECT,
 			"this takes the cluster, which --offline does not ask");
 	}
+	if (invocation_value(k->inv, "copy") != NULL) {
+		return err_set(&k->inv->err, KLUIS_EINVAL,
+			"a copy is only read: 'kluis vault restore' takes it up");
+	}
 	rc = app_fresh(k);
 	rc = rc != 0 ? rc : vault_open(k->profile, k->client, name, &vault, &k->inv->err);
 	if (rc != 0) {

@@ -30,6 +30,24 @@ static bool offline_why(int rc)
 	       rc == KLUIS_EBEHIND;
 }
 
+/* As it was when an operator's snapshot was taken. */
+static int read_copy(struct app *k, struct vault *vault)
+{
+	struct output *out = &k->inv->out;
+	const char *dir = invocation_value(k->inv, "copy");
+	char when[21];
+	int rc = dir == NULL ? 0 : vault_open_copy(vault, dir, &k->inv->err);
+
+	if (dir == NULL || rc != 0) {
+		return rc;
+	}
+	clock_format(vault->head.unix_ms, when);
+	output_warning(out, "vault '%s' as it was at %s (head %llu), from the copy in '%s'",
+		vault->name, when, (unsigned long long)vault->head.seq, dir);
+	out->offline_ms = vault->head.unix_ms;
+	return 0;
+}
+
 int app_read_vault(struct app *k, const char *name, struct vault **ret_vault)
 {
 	struct invocation *inv = k->inv;
@@ -56,6 +74,7 @@ int app_read_vault(struct app *k, const char *name, struct vault **ret_vault)
 			rc = cached;
 		}
 	}
+	rc = rc != 0 ? rc : read_copy(k, vault);
 	if (rc != 0) {
 		vault_close(vault);
 		return rc;

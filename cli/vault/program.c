@@ -112,6 +112,13 @@ static const struct command_option contact_options[] = {
 	{NULL, 0, NULL, NULL},
 };
 
+static const struct command_option vault_restore_options[] = {
+	{"into", 0, "/FOLDER",
+		"Where it goes; / writes over what is there, whose history keeps it (default: a "
+		"new folder '/restored TIME')"},
+	{NULL, 0, NULL, NULL},
+};
+
 static const struct command_option put_options[] = {
 	{"recursive", 'r', NULL, "Folders, with all that is in them"},
 	{"force", 'f', NULL, "Store also what is there with the same content"},
@@ -265,6 +272,11 @@ static const struct command app_commands[] = {
 		"One that the cluster does not list, although you have seen it, has the role "
 		"'missing' (exit 15).",
 		NULL, 0, 0, app_vault_list},
+	{"vault restore", "VAULT COPY", "Take up what a vault held when a snapshot was taken",
+		"COPY is what an operator took out with 'kluisctl restore vault'. All in it is "
+		"checked, and stored anew beside what\nis there. --copy shows it before, and "
+		"takes single files out.",
+		vault_restore_options, 2, 2, app_vault_restore},
 	{"put", "SOURCE... VAULT:/PATH", "Store files",
 		"SOURCE - is stdin, which needs a name in PATH. A PATH that ends in '/', is the "
 		"root, or is a folder takes the "
@@ -373,6 +385,9 @@ static const struct command_option app_options[] = {
 		"Read from the local cache, as of the last sync, and ask no site (done by itself, "
 		"and said, when none answers; JSON then has \"offline_since\")"},
 	{"online", 0, NULL, "Fail instead, when none answers (verify and sync always do)"},
+	{"copy", 0, "DIR",
+		"Read from the copy of the vault that an operator took out of a snapshot "
+		"('kluisctl restore vault')"},
 	{"accept-restore", 0, NULL,
 		"Follow a cluster restore that the pinned operator key signed, without asking"},
 	{NULL, 0, NULL, NULL},
