@@ -14,6 +14,19 @@
 
 enum { PROGRESS_ROWS = 1024 };
 
+/* One more key that the chain is sealed to; what is beyond the room for them no restore opens. */
+static void restore_plan_kid(struct restore_plan *plan, const uint8_t kid[KID_BYTES])
+{
+	for (unsigned i = 0; i < plan->n_kids; i++) {
+		if (memcmp(plan->kids[i], kid, KID_BYTES) == 0) {
+			return;
+		}
+	}
+	if (plan->n_kids < BACKUP_KEYS_MAX) {
+		memcpy(plan->kids[plan->n_kids++], kid, KID_BYTES);
+	}
+}
+
 static int restore_plan_sizes(struct point *point, struct restore_plan *plan, struct err *e)
 {
 	for (unsigned i = 0; i < point->n; i++) {
@@ -38,6 +51,7 @@ static int restore_plan_sizes(struct point *point, struct restore_plan *plan, st
 		}
 		plan->value_bytes += m->value_bytes;
 		plan->oldest_wall_ms = m->wall_ms;
+		restore_plan_kid(plan, m->kid);
 	}
 	return 0;
 }
@@ -65,7 +79,6 @@ int restore_plan(struct repository *repository, const uint8_t manifest_hash[HASH
 	memcpy(plan.manifest_hash, manifest_hash, HASH_BYTES);
 	memcpy(plan.cluster_id, m->cluster_id, ID_BYTES);
 	memcpy(plan.lineage, m->lineage, ID_BYTES);
-	memcpy(plan.kid, m->kid, KID_BYTES);
 	rc = restore_plan_sizes(point, &plan, e);
 	point_free(point);
 	if (rc == 0) {
@@ -100,6 +113,7 @@ struct restore {
 	const struct restore_config *config;
 	struct point *point;
 	struct restore_record record;
+	struct deletion_list deletions;
 	char *db, *restoring;
 	struct restore_result result;
 };
@@ -155,8 +169,14 @@ static int restore_rows(
 static int restore_fill(struct restore *r, struct import *import, struct err *e)
 {
 	const struct backup_manifest *m = &r->point->snapshots[0].manifest;
-	struct import_end end = {
-		.index = m->index, .term = m->term, .cluster_time_ms = m->cluster_time_ms};
+	struct import_end end = {.index = m->index,
+		.term = m->term,
+		.cluster_time_ms = m->cluster_time_ms,
+		.ledger = r->deletions.vaults,
+		.n_ledger = r->deletions.n_vaults,
+		.users = r->deletions.persons,
+		.n_users = r->deletions.n_persons};
+	struct import_deleted deleted;
 	struct point_rows *rows = NULL;
 	int rc = point_rows_new(r->point, r->config->keys, r->config->dir, &rows, e);
 
@@ -169,7 +189,11 @@ static int restore_fill(struct restore *r, struct import *import, struct err *e)
 	}
 	memcpy(end.state_root, m->state_root, HASH_BYTES);
 	memcpy(end.record, r->config->record.data, RESTORE_RECORD_BYTES);
-	return import_finish(import, &end, e);
+	rc = import_finish(import, &end, e);
+	deleted = import_deleted(import);
+	r->result.vaults_deleted = deleted.vaults;
+	r->result.persons_deleted = deleted.persons;
+	return rc;
 }
 
 static int restore_store(struct restore *r, struct err *e)
@@ -239,6 +263,22 @@ static int restore_run(struct restore *r, struct err *e)
 	return rc;
 }
 
+/* The list is signed by way of the lineage that the record names. */
+static int restore_deletions(struct restore *r, struct err *e)
+{
+	struct bytes encoded = r->config->deletions;
+	uint8_t lineage[ID_BYTES];
+	int rc = deletion_list_parse(encoded, &r->deletions, e);
+
+	if (rc != 0) {
+		return rc;
+	}
+	deletion_list_lineage(encoded, lineage);
+	return memcmp(lineage, r->record.new_lineage, ID_BYTES) == 0
+		       ? 0
+		       : err_set(e, KLUIS_EVERIFY, "restore record: of another list of deletions");
+}
+
 static void restore_release(struct restore *r)
 {
 	point_free(r->point);
@@ -263,9 +303,8 @@ int restore_cluster(
 	m = &r.point->snapshots[0].manifest;
 	rc = restore_record_check(
 		config->record, config->operator_key, m, config->manifest_hash, &r.record, e);
-	if (rc == 0) {
-		rc = restore_run(&r, e);
-	}
+	rc = rc != 0 ? rc : restore_deletions(&r, e);
+	rc = rc != 0 ? rc : restore_run(&r, e);
 	if (rc != 0) {
 		return rc;
 	}

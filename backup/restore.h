@@ -5,6 +5,7 @@
 
 #include <stdatomic.h>
 
+#include "backup/deletion_list.h"
 #include "backup/point.h"
 #include "crypto/restore_record.h"
 
@@ -20,7 +21,9 @@ struct restore_plan {
 	uint64_t objects, bytes;		 /* To be read. */
 	uint64_t value_bytes;			 /* At most so much will be written. */
 	uint64_t oldest_wall_ms;		 /* Of the chain's oldest snapshot. */
-	uint8_t kid[KID_BYTES];			 /* Of the backup key that opens it. */
+	/* Of the backup keys that open the chain, newest first. */
+	uint8_t kids[BACKUP_KEYS_MAX][KID_BYTES];
+	unsigned n_kids;
 };
 /* KLUIS_ENOTFOUND or KLUIS_EVERIFY names what is missing or wrong. */
 KLUIS_MUST_CHECK int restore_plan(struct repository *repository,
@@ -33,6 +36,7 @@ struct restore_config {
 	const struct backup_trust *trust;
 	const struct backup_key_set *keys;  /* The private backup keys of the chain. */
 	struct bytes record;		    /* The signed one for this restore. */
+	struct bytes deletions;		    /* The list that it names. */
 	const struct key_pub *operator_key; /* KEY_ECDSA_P256. */
 	const char *dir;		    /* Data directory; made when it is missing. */
 	/* May be NULL; called now and then on the caller's thread. */
@@ -44,14 +48,15 @@ struct restore_result {
 	uint64_t index, term; /* The new log begins at index + 1. */
 	uint8_t cluster_id[ID_BYTES], lineage[ID_BYTES];
 	uint64_t rows, value_bytes;
+	size_t vaults_deleted, persons_deleted; /* Again. */
 };
 
 /* Writes <dir>/db, the record among its rows. All or nothing: it appears by rename when all is
  * checked and synced, and what an interrupted run left (<dir>/db.restoring) is removed by the next
  * one. The same point with the same record gives the same store at every site. KLUIS_EEXIST: there
- * is a db; KLUIS_EINVAL, KLUIS_EVERSION: no record; KLUIS_EVERIFY: a record that is not the
- * operator's or not for this point, or a row, a segment or the state root that is not what was
- * backed up. */
+ * is a db; KLUIS_EINVAL, KLUIS_EVERSION, KLUIS_ECORRUPT: no record, no list; KLUIS_EVERIFY: a
+ * record that is not the operator's or not for this point, a list that is not the record's, or a
+ * row, a segment or the state root that is not what was backed up. */
 KLUIS_MUST_CHECK int restore_cluster(
 	const struct restore_config *config, struct restore_result *ret_result, struct err *e);
 

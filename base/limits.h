@@ -262,6 +262,8 @@ enum {
 	BACKUP_SNAPSHOTS_MAX = 16384,	/* In one repository. */
 	BACKUP_DROP_FILES_MAX = 200000, /* Looked at in one scan of a drop. */
 	BACKUP_SORT_BYTES = 32 << 20,	/* Of records sorted in memory before they go to disk. */
+	BACKUP_DELETIONS_MAX = 1 << 20, /* That one restore repeats. */
+	BACKUP_DELETIONS_STEP = 512,	/* Of each kind, journalled in one step. */
 	SFTP_WINDOW_BYTES = 2 << 20,	/* In flight to one site. */
 	SFTP_TIMEOUT_MS = 30000,	/* One call of libssh2 that moves nothing. */
 	SFTP_CONNECT_MS = 10000,

@@ -318,6 +318,7 @@ static void job_look(struct backup_job *job, const struct kv_view *view)
 	job_receive(job, rows, n);
 	job_confirm(job, rows, n);
 	job_prune(job, rows, n);
+	backup_deletions_look(job, view);
 }
 
 static void job_tick(struct backup_job *job)
@@ -481,6 +482,7 @@ static void job_free(struct backup_job *job)
 		free((char *)(uintptr_t)job->shipment[i].target.path);
 	}
 	(void)pthread_mutex_destroy(&job->lock);
+	deletion_journal_free(job->deletions.journal);
 	repository_close(job->repository);
 	backup_trust_release(&job->trust);
 	key_free(job->signer);
@@ -553,7 +555,8 @@ int backup_job_start(struct backup_job **ret_job, const struct config *config,
 
 static bool job_busy(const struct backup_job *job)
 {
-	bool busy = job->take.busy || job->receiving || job->pruning || job->confirming;
+	bool busy = job->take.busy || job->receiving || job->pruning || job->confirming ||
+		    job->deletions.busy;
 
 	for (size_t i = 0; i < job->n_shipments; i++) {
 		busy = busy || job->shipment[i].busy;

@@ -1,8 +1,9 @@
 /* What a node does for backups: takes the snapshots it claimed, ships them, takes in what the other
- * sites shipped here and confirms it, forgets what is too old. It compares the replicated snapshot
- * records with what lies in this site's repository and does what is missing, so that a restart, a
- * lost connection or a lost answer needs no memory. Directories: docs/format-backup.md section 6;
- * the drop of sender X is <drop>/X/incoming, and senders name it <ssh_path>/X/incoming. */
+ * sites shipped here and confirms it, forgets what is too old, and keeps the deletion journal. It
+ * compares the replicated snapshot records with what lies in this site's repository and does what
+ * is missing, so that a restart, a lost connection or a lost answer needs no memory. Directories:
+ * docs/format-backup.md section 6; the drop of sender X is <drop>/X/incoming, and senders name it
+ * <ssh_path>/X/incoming. */
 #ifndef KLUIS_NODE_BACKUP_JOB_H
 #define KLUIS_NODE_BACKUP_JOB_H
 
@@ -22,13 +23,15 @@ enum {
 	BACKUP_JOB_AGAIN_MS = 120 * 1000, /* Shipped, and still not confirmed. */
 	BACKUP_JOB_SHIP_ROWS = 8,	  /* Newest records that are still shipped. */
 	BACKUP_JOB_PROPOSE_MS = 10000,
+	BACKUP_JOB_DELETIONS_MS = 2000, /* Between two looks at the ledgers of deletions. */
+	BACKUP_JOB_MARK_MS = 60 * 1000, /* How old the journal's word on that may be. */
 };
 
 struct backup_job;
 
-/* config, identity, replica, pool and home outlive the job; pool has a thread for each site and two
- * more. On failure nothing is left; e names what to do. KLUIS_EINVAL when the settings have no
- * [backup]. Blocking; on the loop's thread. */
+/* config, identity, replica, pool and home outlive the job; pool has a thread for each site and
+ * three more. On failure nothing is left; e names what to do. KLUIS_EINVAL when the settings have
+ * no [backup]. Blocking; on the loop's thread. */
 KLUIS_MUST_CHECK int backup_job_start(struct backup_job **ret_job, const struct config *config,
 	const struct node_identity *identity, struct replica *replica, struct pool *pool,
 	uv_loop_t *loop, struct mailbox *home, struct err *e);

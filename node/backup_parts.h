@@ -1,10 +1,12 @@
-/* What node/backup_job.c and node/backup_take.c share: the job's parts. For them alone. */
+/* What node/backup_job.c, backup_take.c and backup_deletions.c share: the job's parts. For them
+ * alone. */
 #ifndef KLUIS_NODE_BACKUP_PARTS_H
 #define KLUIS_NODE_BACKUP_PARTS_H
 
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "backup/deletions.h"
 #include "backup/receive.h"
 #include "backup/ship.h"
 #include "base/op.h"
@@ -43,6 +45,18 @@ struct backup_shipment {
 	struct api_shipment last; /* Under the job's lock. */
 };
 
+/* The deletion journal. */
+struct backup_deletions {
+	struct pool_work work;
+	bool busy, more;		  /* More: the ledgers have more than the batch. */
+	uint64_t next_ms, mark_ms;	  /* Next look; next mark without a deletion. */
+	struct deletion_journal *journal; /* NULL until the first work has opened it. */
+	struct deletion items[2 * BACKUP_DELETIONS_STEP];
+	struct deletion_batch batch;
+	uint8_t lineage[ID_BYTES];
+	struct err err;
+};
+
 struct backup_job {
 	const struct config *config;
 	const struct node_identity *identity;
@@ -62,6 +76,7 @@ struct backup_job {
 	uint64_t began_ms; /* As backup_job_now() counts. */
 
 	struct backup_take take;
+	struct backup_deletions deletions;
 	struct backup_shipment shipment[SITES_MAX];
 	pthread_mutex_t lock;
 	size_t n_shipments;
@@ -87,6 +102,8 @@ void backup_job_ended(struct backup_job *job);
  * earlier one; or lets the one under way propose its result again. */
 void backup_take_look(struct backup_job *job, const struct kv_view *view,
 	const struct snapshot_row *rows, size_t n);
+/* Journals what the store's ledgers have beyond the journal. */
+void backup_deletions_look(struct backup_job *job, const struct kv_view *view);
 /* The job is being closed: what waits for a tick ends. */
 void backup_take_close(struct backup_job *job);
 

@@ -11,7 +11,7 @@ enum {
 	DAEMON_POOL_DB_THREADS = 4,
 	DAEMON_POOL_DB_QUEUE_MAX = 4096,
 	DAEMON_POOL_SHIP_THREADS =
-		7, /* One a site that is shipped to, one for packs, one to receive. */
+		8, /* One a site that is shipped to, one each for packs, receiving, deletions. */
 	DAEMON_POOL_SHIP_QUEUE_MAX = 64,
 };
 

@@ -1,5 +1,6 @@
 #include "storage/deletion_store.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "crypto/member.h"
@@ -33,6 +34,37 @@ int user_ledger_row_decode(
 		*ret_row = row;
 	}
 	return rc;
+}
+
+static int note_decode(struct bytes key, struct bytes value, void *to, struct err *e)
+{
+	enum key_family family = (enum key_family)key.data[0]; /* The list's prefix. */
+	struct wire k = row_key_wire(key, family), w = row_wire(value);
+	struct deletion_note *note = to;
+
+	note->index = wire_u64(&k);
+	wire_copy(&k, note->id, 16);
+	note->time_ms = wire_u64(&w);
+	return row_end(&k, &w, family, e);
+}
+
+int deletion_notes(const struct kv_view *view, enum key_family family,
+	const struct deletion_note *after, struct deletion_note *ret_notes, size_t max,
+	size_t *ret_n, struct err *e)
+{
+	struct row_list list = {.prefix = row_key_begin(family),
+		.max = max,
+		.decode = note_decode,
+		.stride = sizeof *ret_notes};
+	uint8_t place[8 + 16];
+
+	assert(family == KEY_LEDGER || family == KEY_USER_LEDGER);
+	if (after != NULL) {
+		store_u64(place, after->index);
+		memcpy(place + 8, after->id, 16);
+		list.after = bytes_of(place, sizeof place);
+	}
+	return row_list(view, &list, ret_notes, ret_n, e);
 }
 
 static struct row_key user_key(enum key_family family, const uint8_t user_id[16])

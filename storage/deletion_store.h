@@ -17,6 +17,17 @@ void user_ledger_row_encode(const struct user_ledger_row *row, struct buf *to);
 KLUIS_MUST_CHECK int user_ledger_row_decode(
 	struct bytes key, struct bytes value, struct user_ledger_row *ret_row, struct err *e);
 
+/* Either ledger's row. */
+struct deletion_note {
+	uint64_t index, time_ms;
+	uint8_t id[16]; /* The vault's or the person's. */
+};
+/* Up to max rows of KEY_LEDGER or KEY_USER_LEDGER behind `after` (NULL: from the first), by index,
+ * then id. */
+KLUIS_MUST_CHECK int deletion_notes(const struct kv_view *view, enum key_family family,
+	const struct deletion_note *after, struct deletion_note *ret_notes, size_t max,
+	size_t *ret_n, struct err *e);
+
 /* Gone for everybody at once: state, label and the lists of its members; in the ledger; its rows
  * are work (work_store). */
 KLUIS_MUST_CHECK int deletion_vault(struct txn *txn, const struct vault_row *vault, uint64_t index,

@@ -19,6 +19,7 @@ enum {
 
 struct import {
 	struct kv *kv;
+	struct import_deleted deleted;
 };
 
 static int import_check_empty(struct kv *kv, struct err *e)
@@ -39,7 +40,7 @@ int import_new(struct kv *kv, struct import **ret_import, struct err *e)
 	int rc = import_check_empty(kv, e);
 
 	if (rc == 0) {
-		import = x_malloc(sizeof *import);
+		import = x_calloc(1, sizeof *import);
 		import->kv = kv;
 		*ret_import = import;
 	}
@@ -146,9 +147,15 @@ static int import_check_end(struct import *import, const struct import_end *end,
 	return rc;
 }
 
+struct import_deleted import_deleted(const struct import *import)
+{
+	return import->deleted;
+}
+
 /* The last step's working copy: commands and batches of bounded size. */
 struct import_tail {
 	struct txn *txn;
+	struct import_deleted deleted;
 	size_t pending;
 	uint32_t ordinal;
 };
@@ -263,6 +270,7 @@ static int tail_delete_vault(struct import_tail *tail, const struct import_end *
 	if (rc == 0 && vault.state == VAULT_ACTIVE) {
 		rc = deletion_vault(tail->txn, &vault, end->index, end->cluster_time_ms, e);
 		tail->pending = MEMBERS_MAX + 3;
+		tail->deleted.vaults++;
 	}
 	if (rc != 0 && rc != KLUIS_ENOTFOUND) {
 		txn_command_abort(tail->txn);
@@ -282,6 +290,7 @@ static int tail_delete_person(struct import_tail *tail, const struct import_end 
 		txn_command_abort(tail->txn);
 		return rc;
 	}
+	tail->deleted.persons += rc == 0;
 	tail->pending = DELETION_PERSON_ROWS_MAX;
 	return tail_store(tail, e);
 }
@@ -385,5 +394,6 @@ int import_finish(struct import *import, const struct import_end *end, struct er
 		rc = tail_position(&tail, end, e);
 	}
 	txn_free(tail.txn);
+	import->deleted = tail.deleted;
 	return rc == 0 ? kv_flush(import->kv, e) : rc;
 }

@@ -38,5 +38,10 @@ struct import_end {
  * the new cluster ends with the same bytes. */
 KLUIS_MUST_CHECK int import_finish(
 	struct import *import, const struct import_end *end, struct err *e);
+/* Of import_finish(): vaults and persons of the ledger that were there. */
+struct import_deleted {
+	size_t vaults, persons;
+};
+struct import_deleted import_deleted(const struct import *import);
 
 #endif

@@ -24,6 +24,7 @@ void node_config_free(struct node_config *config)
 	free(config->repository);
 	free(config->ssh_key);
 	free(config->restore_key);
+	free(config->secrets);
 	free(config);
 }
 
@@ -95,6 +96,8 @@ static int config_line(void *user, const char *section, const char *key, const c
 	}
 	if (strcmp(section, "node") == 0 && strcmp(key, "data") == 0) {
 		config_set_path(config, &config->data_dir, value);
+	} else if (strcmp(section, "node") == 0 && strcmp(key, "secrets") == 0) {
+		config_set_path(config, &config->secrets, value);
 	} else if (strcmp(section, "node") == 0 && strcmp(key, "id") == 0) {
 		return u64_parse(bytes_str(value), UINT32_MAX, &config->node) == 0;
 	} else if (strcmp(section, "cluster") == 0 && strcmp(key, "id") == 0) {

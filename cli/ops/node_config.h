@@ -16,9 +16,9 @@ struct node_config_site {
 };
 
 struct node_config {
-	char *dir;		     /* Of the file, with "/". */
-	char *data_dir, *repository; /* Absolute or below dir; NULL when absent. */
-	char *ssh_key, *restore_key; /* Paths; NULL when absent. */
+	char *dir;			       /* Of the file, with "/". */
+	char *data_dir, *repository;	       /* Absolute or below dir; NULL when absent. */
+	char *ssh_key, *restore_key, *secrets; /* Paths; NULL when absent. */
 	uint64_t node;
 	uint8_t cluster_id[ID_BYTES];
 	bool has_cluster_id;

@@ -78,6 +78,7 @@ int ops_snapshot_inspect(struct invocation *inv);
 int ops_snapshot_verify(struct invocation *inv);
 int ops_restore_plan(struct invocation *inv);
 int ops_restore_cluster(struct invocation *inv);
+int ops_restore_vault(struct invocation *inv);
 int ops_pki_init(struct invocation *inv);
 int ops_pki_issue(struct invocation *inv);
 int ops_backup_keys_init(struct invocation *inv);

@@ -73,10 +73,21 @@ static const struct command_option verify_options[] = {
 	{NULL, 0, NULL, NULL},
 };
 
+#define DELETIONS_OPTION                                                                         \
+	{                                                                                        \
+		"deletions", 0, "DIR",                                                           \
+			"Another site's repository, or its 'deletions' alone: what it knows of " \
+			"deletions; may be given several times"                                  \
+	}
+
 static const struct command_option plan_options[] = {
 	{"config", 'c', "FILE", "Settings of the node to be restored"},
 	{"snapshot", 's', "ID", "Which snapshot (default: the newest)"},
 	{"repository", 'R', "DIR", "Where it is (default: the repository in the settings)"},
+	{"key-file", 'k', "FILE",
+		"A private backup key (several after a rotation): then vaults and persons are "
+		"counted"},
+	DELETIONS_OPTION,
 	{NULL, 0, NULL, NULL},
 };
 
@@ -89,9 +100,21 @@ static const struct command_option restore_options[] = {
 	{"restore-key", 0, "FILE",
 		"The operator restore key (private, PEM), which signs the record"},
 	{"record", 0, "FILE",
-		"The signed record of this restore: written at the first node, taken as it is at "
-		"the others"},
+		"The signed record of this restore, with what it deletes again: written at the "
+		"first node, taken as it is at the others"},
+	DELETIONS_OPTION,
 	{"dry-run", 'n', NULL, "As 'restore plan': show what it would do, and do nothing"},
+	{NULL, 0, NULL, NULL},
+};
+
+static const struct command_option restore_vault_options[] = {
+	{"config", 'c', "FILE", "Settings of a node: whose signatures count"},
+	{"snapshot", 's', "ID", "Which snapshot (default: the newest)"},
+	{"repository", 'R', "DIR", "Where it is (default: the repository in the settings)"},
+	{"key-file", 'k', "FILE",
+		"A private backup key; may be given several times, after a rotation"},
+	{"out", 'O', "DIR", "The copy: made, and must not be there"},
+	DELETIONS_OPTION,
 	{NULL, 0, NULL, NULL},
 };
 
@@ -263,13 +286,21 @@ static const struct command ops_commands[] = {
 		"Of the copies a node holds, or with --repository of a directory, without any "
 		"running node.",
 		verify_options, 1, 1, ops_snapshot_verify},
-	{"restore plan", NULL, "Show what a restore would do, and do nothing", NULL, plan_options,
-		0, 0, ops_restore_plan},
+	{"restore plan", NULL, "Show what a restore would do, and do nothing",
+		"What it reads and writes, how long that takes, what is lost, what it needs. A "
+		"living node is asked what it has\nbeyond the snapshot when --socket or --ssh is "
+		"given, or the default socket is there.",
+		plan_options, 0, 0, ops_restore_plan},
 	{"restore cluster", NULL, "Restore this node's store from a snapshot",
 		"To be run for each node of the cluster, with the same --snapshot and --record; "
 		"then 'kluisd init --restored'\nfor each. Always into a data directory without a "
 		"store. Clients ask their users about the signed record.",
 		restore_options, 0, 0, ops_restore_cluster},
+	{"restore vault", "VAULT", "Take one vault as it was out of a snapshot, for its owner",
+		"VAULT is its id ('kluis vault list' shows it). No node is asked, and none stops: "
+		"the copy is ciphertext under\nits owner's keys and signature, who takes it up "
+		"with 'kluis vault restore'. What was deleted since is not\ngiven out.",
+		restore_vault_options, 1, 1, ops_restore_vault},
 	{"pki init", NULL, "Make the provider CA, the node CA and the operator restore key", NULL,
 		pki_init_options, 0, 0, ops_pki_init},
 	{"pki issue", NULL, "Make a node's certificates", NULL, pki_issue_options, 0, 0,

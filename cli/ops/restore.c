@@ -1,44 +1,31 @@
-/* kluisctl restore plan|cluster: a node's store made anew from a snapshot, without any node. */
-#include "backup/restore.h"
-
+/* kluisctl restore cluster: a node's store made anew from a snapshot, without any node. */
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/random.h"
 #include "cli/client/json_reader.h"
-#include "cli/ops/offline.h"
-#include "cli/ops/ops.h"
-#include "cli/ui/progress.h"
+#include "cli/ops/restore_parts.h"
 #include "crypto/pem.h"
 
 enum { RESTORE_PEM_BYTES_MAX = 16 * 1024 };
 
-/* A restore, from its arguments on. */
-struct restore {
-	struct invocation *inv;
-	struct offline offline;
-	struct offline_snapshot snapshot;
-	bool found;
-	struct restore_plan plan;
-	struct backup_key_set keys;   /* They open the chain. */
-	struct key_pub *operator_key; /* Proves the record. */
-	struct buf record;	      /* The signed one of this restore. */
-	struct progress progress;
-};
-
-static void restore_release(struct restore *r)
+void restore_release(struct restore *r)
 {
 	if (r->found) {
 		backup_manifest_release(&r->snapshot.manifest);
 	}
+	for (size_t i = 0; i < r->n_sources; i++) {
+		free((char *)(uintptr_t)r->sources[i].dir);
+	}
 	offline_release(&r->offline);
 	backup_key_set_release(&r->keys);
 	key_pub_free(r->operator_key);
+	buf_release(&r->encoded);
 	buf_release(&r->record);
 }
 
-static int restore_open(struct restore *r)
+int restore_open(struct restore *r)
 {
 	struct invocation *inv = r->inv;
 	int rc = offline_open(inv, &r->offline);
@@ -55,52 +42,102 @@ static int restore_open(struct restore *r)
 				 &r->plan, &inv->err);
 }
 
-static char *restore_db(const struct restore *r)
+char *restore_db(const struct restore *r)
 {
 	return x_asprintf("%s/db", r->offline.config->data_dir);
 }
 
-static json_t *plan_record(const struct restore *r)
-{
-	const struct restore_plan *p = &r->plan;
-	_cleanup_(x_freep) char *db = restore_db(r);
-	uint64_t now_ms = clock_wall_ms(&clock_system);
+/* --- what is deleted again ------------------------------------------------------------------- */
 
-	return json_pack("{s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:s, s:b}",
-		"id", json_sprintf("%llu", (unsigned long long)r->snapshot.manifest.id),
-		"manifest_hash", json_hex(bytes_of(p->manifest_hash, HASH_BYTES)), "lineage",
-		json_hex(bytes_of(p->lineage, ID_BYTES)), "created", (json_int_t)p->wall_ms,
-		"age_ms", (json_int_t)(now_ms > p->wall_ms ? now_ms - p->wall_ms : 0), "node",
-		(json_int_t)p->node, "index", (json_int_t)p->index, "snapshots",
-		(json_int_t)p->snapshots, "objects", (json_int_t)p->objects, "bytes",
-		(json_int_t)p->bytes, "value_bytes", (json_int_t)p->value_bytes, "repository",
-		repository_path(r->offline.repository), "store", db, "store_there",
-		file_exists(db));
+/* A journal's own directory, or a repository with one. */
+static void source_add(struct restore *r, const char *dir)
+{
+	char *inside = deletion_journal_dir(dir);
+
+	if (file_exists(inside)) {
+		r->sources[r->n_sources++].dir = inside;
+	} else {
+		free(inside);
+		r->sources[r->n_sources++].dir = x_strdup(dir);
+	}
 }
 
-static const struct output_column plan_columns[] = {{"id", "Snapshot", OUTPUT_TEXT},
-	{"created", "Taken", OUTPUT_TIME}, {"age_ms", "Lost: what came in the last", OUTPUT_MS},
-	{"node", "By node", OUTPUT_TEXT}, {"index", "Index", OUTPUT_TEXT},
-	{"snapshots", "Snapshots to read", OUTPUT_TEXT}, {"objects", "Objects", OUTPUT_TEXT},
-	{"bytes", "Bytes to read", OUTPUT_BYTES}, {"value_bytes", "Bytes to write", OUTPUT_BYTES},
-	{"manifest_hash", "Manifest", OUTPUT_TEXT}, {"lineage", "Old lineage", OUTPUT_TEXT},
-	{"repository", "From", OUTPUT_TEXT}, {"store", "Into", OUTPUT_TEXT},
-	{"store_there", "A store is there already", OUTPUT_TEXT}};
-
-int ops_restore_plan(struct invocation *inv)
+static int source_list(struct restore *r)
 {
-	_cleanup_(restore_release) struct restore r = {.inv = inv};
-	json_t *record;
-	int rc = restore_open(&r);
+	const char *dir;
 
-	if (rc != 0) {
-		return rc;
+	r->sources[r->n_sources++].dir =
+		deletion_journal_dir(repository_path(r->offline.repository));
+	for (size_t i = 0; (dir = invocation_value_at(r->inv, "deletions", i)) != NULL; i++) {
+		if (r->n_sources == RESTORE_SOURCES_MAX) {
+			return err_set(&r->inv->err, KLUIS_EINVAL, "more than %d --deletions",
+				RESTORE_SOURCES_MAX - 1);
+		}
+		source_add(r, dir);
 	}
-	record = plan_record(&r);
-	output_record(&inv->out, plan_columns, ARRAY_SIZE(plan_columns), record);
-	json_decref(record);
 	return 0;
 }
+
+const struct deletion_source *restore_newest(const struct restore *r)
+{
+	const struct deletion_source *newest = NULL;
+
+	for (size_t i = 0; i < r->n_sources; i++) {
+		const struct deletion_source *s = &r->sources[i];
+
+		if (s->found && (newest == NULL || s->mark.wall_ms > newest->mark.wall_ms)) {
+			newest = s;
+		}
+	}
+	return newest;
+}
+
+/* What may be missing from the list is said whatever was asked. */
+static int source_tell(struct restore *r)
+{
+	const struct deletion_source *newest = restore_newest(r);
+
+	for (size_t i = 0; i < r->n_sources; i++) {
+		if (!r->sources[i].found && i > 0) {
+			return err_set(&r->inv->err, KLUIS_ENOTFOUND, "no deletion journal in '%s'",
+				r->sources[i].dir);
+		}
+		if (!r->sources[i].found) {
+			output_warning(&r->inv->out, "there is no deletion journal in '%s'",
+				r->sources[i].dir);
+		}
+	}
+	if (newest == NULL) {
+		output_warning(&r->inv->out,
+			"accounts and vaults that were deleted after the "
+			"snapshot come back: give --deletions of another site");
+	} else if (memcmp(newest->mark.lineage, r->plan.lineage, ID_BYTES) == 0 &&
+		   newest->mark.index < r->plan.index) {
+		output_warning(&r->inv->out,
+			"the newest deletion journal ends before the snapshot: what was deleted "
+			"after it comes back; give --deletions of another site");
+	}
+	return 0;
+}
+
+int restore_collect(struct restore *r)
+{
+	struct invocation *inv = r->inv;
+	const struct deletion_point point = {.cluster_id = r->plan.cluster_id,
+		.lineage = r->plan.lineage,
+		.index = r->plan.index};
+	uint8_t nonce[ID_BYTES];
+	int rc = source_list(r);
+
+	random_fill(&random_system, nonce, sizeof nonce);
+	rc = rc != 0 ? rc
+		     : deletion_list_collect(r->sources, r->n_sources, &r->offline.trust, &point,
+			       nonce, &r->encoded, &inv->err);
+	rc = rc != 0 ? rc : source_tell(r);
+	return rc != 0 ? rc : deletion_list_parse(buf_bytes(&r->encoded), &r->deletions, &inv->err);
+}
+
+/* --- the cluster ----------------------------------------------------------------------------- */
 
 static int restore_operator_key(struct restore *r)
 {
@@ -134,6 +171,7 @@ static int record_load_key(struct invocation *inv, struct key **ret_key)
 	return rc == 0 ? 0 : err_wrap(&inv->err, rc, "operator restore key '%s'", file);
 }
 
+/* Signs for what is deleted again, too: its list makes the new lineage. */
 static int record_sign(struct restore *r)
 {
 	struct restore_record record = {
@@ -146,33 +184,75 @@ static int record_sign(struct restore *r)
 	}
 	memcpy(record.cluster_id, r->plan.cluster_id, ID_BYTES);
 	memcpy(record.old_lineage, r->plan.lineage, ID_BYTES);
-	random_fill(&random_system, record.new_lineage, ID_BYTES);
+	deletion_list_lineage(buf_bytes(&r->encoded), record.new_lineage);
 	memcpy(record.manifest_hash, r->snapshot.hash, HASH_BYTES);
 	return restore_record_sign(&record, key, &r->record, &r->inv->err);
 }
 
-/* The record of this restore: signed at the first node, and taken as it is at the others, so that
- * all share one new lineage. Checked before the file is written. */
-static int restore_record(struct restore *r)
+/* The file is the record and the list behind it. */
+static int record_read(struct restore *r, const char *file)
 {
 	struct invocation *inv = r->inv;
-	struct restore_record record;
+	_cleanup_(buf_release) struct buf both = BUF_INIT;
+	int rc = file_read(file, RESTORE_RECORD_BYTES + DELETION_LIST_BYTES_MAX, &both, &inv->err);
+
+	if (rc == 0 && invocation_value(inv, "deletions") != NULL) {
+		rc = err_set(&inv->err, KLUIS_EINVAL,
+			"--deletions is for the first node: what is deleted again stands here");
+	}
+	if (rc == 0 && both.len < RESTORE_RECORD_BYTES) {
+		rc = err_set(&inv->err, KLUIS_EINVAL, "not a restore record");
+	}
+	if (rc != 0) {
+		return rc;
+	}
+	buf_append(&r->record, both.data, RESTORE_RECORD_BYTES);
+	buf_append(&r->encoded, both.data + RESTORE_RECORD_BYTES, both.len - RESTORE_RECORD_BYTES);
+	return deletion_list_parse(buf_bytes(&r->encoded), &r->deletions, &inv->err);
+}
+
+static int record_write(struct restore *r, const char *file)
+{
+	_cleanup_(buf_release) struct buf both = BUF_INIT;
+
+	buf_append_bytes(&both, buf_bytes(&r->record));
+	buf_append_bytes(&both, buf_bytes(&r->encoded));
+	return file_write(file, buf_bytes(&both), 0644, &r->inv->err);
+}
+
+/* What is deleted again: from the record's file, else from the journals. */
+static int restore_decide(struct restore *r)
+{
 	const char *file;
-	bool there;
-	int rc = ops_needed(inv, "record", &file);
+	int rc = ops_needed(r->inv, "record", &file);
 
 	if (rc != 0) {
 		return rc;
 	}
-	there = file_exists(file);
-	rc = there ? file_read(file, RESTORE_RECORD_BYTES, &r->record, &inv->err) : record_sign(r);
+	if (!file_exists(file)) {
+		return restore_collect(r);
+	}
+	rc = record_read(r, file);
+	return rc == 0 ? 0 : err_wrap(&r->inv->err, rc, "'%s'", file);
+}
+
+/* The record of this restore: signed at the first node, and taken as it is at the others, so that
+ * all share one new lineage and delete the same again. Checked before the file is written. */
+static int restore_record(struct restore *r)
+{
+	struct invocation *inv = r->inv;
+	struct restore_record record;
+	const char *file = invocation_value(inv, "record");
+	bool there = r->record.len > 0;
+	int rc = there ? 0 : record_sign(r);
+
 	rc = rc != 0 ? rc
 		     : restore_record_check(buf_bytes(&r->record), r->operator_key,
 			       &r->snapshot.manifest, r->snapshot.hash, &record, &inv->err);
 	if (rc != 0) {
 		return err_wrap(&inv->err, rc, "'%s'", file);
 	}
-	return there ? 0 : file_write(file, buf_bytes(&r->record), 0644, &inv->err);
+	return there ? 0 : record_write(r, file);
 }
 
 static void restore_progress(void *data, uint64_t rows, uint64_t rows_total)
@@ -194,9 +274,10 @@ static int restore_confirm(struct restore *r)
 			"'%s' is there: a restore goes into a data directory without a store", db);
 	}
 	clock_format(r->plan.wall_ms, time);
-	question = x_asprintf("Restore into '%s' the state of %s (index %llu)? What came later is "
-			      "lost.",
-		db, time, (unsigned long long)r->plan.index);
+	question = x_asprintf("Restore into '%s' the state of %s (index %llu), and delete %zu "
+			      "accounts and %zu vaults again? What came later is lost.",
+		db, time, (unsigned long long)r->plan.index, r->deletions.n_persons,
+		r->deletions.n_vaults);
 	return invocation_confirm(inv, question) ? 0 : inv->err.code;
 }
 
@@ -207,6 +288,7 @@ static int restore_run(struct restore *r, struct restore_result *ret_result)
 		.trust = &r->offline.trust,
 		.keys = &r->keys,
 		.record = buf_bytes(&r->record),
+		.deletions = buf_bytes(&r->encoded),
 		.operator_key = r->operator_key,
 		.dir = r->offline.config->data_dir,
 		.progress = restore_progress,
@@ -223,15 +305,19 @@ static void restore_print(const struct restore *r, const struct restore_result *
 {
 	static const struct output_column columns[] = {{"id", "Snapshot", OUTPUT_TEXT},
 		{"index", "Index", OUTPUT_TEXT}, {"rows", "Rows", OUTPUT_TEXT},
-		{"written", "Bytes", OUTPUT_BYTES}, {"new_lineage", "New lineage", OUTPUT_TEXT},
-		{"store", "Store", OUTPUT_TEXT}};
-	json_t *record = plan_record(r);
+		{"written", "Bytes", OUTPUT_BYTES},
+		{"persons_deleted", "Accounts deleted again", OUTPUT_TEXT},
+		{"vaults_deleted", "Vaults deleted again", OUTPUT_TEXT},
+		{"new_lineage", "New lineage", OUTPUT_TEXT}, {"store", "Store", OUTPUT_TEXT}};
+	_cleanup_(x_freep) char *db = restore_db(r);
+	json_t *record = json_pack("{s:o, s:I, s:I, s:I, s:I, s:I, s:o, s:s}", "id",
+		json_sprintf("%llu", (unsigned long long)r->snapshot.manifest.id), "index",
+		(json_int_t)result->index, "rows", (json_int_t)result->rows, "written",
+		(json_int_t)result->value_bytes, "persons_deleted",
+		(json_int_t)result->persons_deleted, "vaults_deleted",
+		(json_int_t)result->vaults_deleted, "new_lineage",
+		json_hex(bytes_of(result->lineage, ID_BYTES)), "store", db);
 
-	(void)json_object_set_new(
-		record, "new_lineage", json_hex(bytes_of(result->lineage, ID_BYTES)));
-	(void)json_object_set_new(record, "rows", json_integer((json_int_t)result->rows));
-	(void)json_object_set_new(record, "written", json_integer((json_int_t)result->value_bytes));
-	(void)json_object_set_new(record, "store_there", json_true());
 	output_record(&r->inv->out, columns, ARRAY_SIZE(columns), record);
 	json_decref(record);
 	output_note(&r->inv->out, "Now: kluisd init --restored --config ..., at every node; then "
@@ -250,6 +336,7 @@ int ops_restore_cluster(struct invocation *inv)
 	rc = ops_key_files(inv, &r.keys);
 	rc = rc != 0 ? rc : restore_open(&r);
 	rc = rc != 0 ? rc : restore_operator_key(&r);
+	rc = rc != 0 ? rc : restore_decide(&r);
 	rc = rc != 0 ? rc : restore_confirm(&r);
 	rc = rc != 0 ? rc : restore_record(&r);
 	rc = rc != 0 ? rc : restore_run(&r, &result);

@@ -8,10 +8,13 @@ import select
 import shutil
 import unittest
 
-from cluster import SITES, Cluster
+from cluster import SITES, Cluster, wait_until
+from people import Person
 
 VERIFICATION, PIN_CHANGED = 14, 15
+GONE = 10
 RECORD_BYTES = 168
+DELETION_BYTES = 88
 
 
 class Restore(unittest.TestCase):
@@ -21,15 +24,19 @@ class Restore(unittest.TestCase):
             self.pki = cluster.dir / "pki"
             self.profile = cluster.enrol("owner")
             self.store_files()
+            self.who_will_leave()
             self.snapshot = self.take_snapshot()
             self.verify_copies()
             before = cluster.get("ams", "/.well-known/kluis.json")[1]["lineage"]
             self.sleeper = shutil.copytree(self.profile, cluster.top / "sleeper")
             # After the snapshot: what the restore will not have.
             cluster.client("put", self.files["small"], "v:/late", profile=self.profile)
+            self.vault_of_the_snapshot()
+            self.they_leave()
             self.destroy()
             self.refuse_bad_restores()
-            self.restore("ams")
+            done = json.loads(self.restore("ams", "-o", "json").stdout)
+            self.assertEqual((done["persons_deleted"], done["vaults_deleted"]), (1, 1), done)
             self.forged_records()
             for site in SITES[1:]:
                 self.restore(site)
@@ -40,6 +47,7 @@ class Restore(unittest.TestCase):
             cluster.wait_log(SITES[-1], mark, 'msg="installed"')
             self.assertNotEqual(cluster.get("ams", "/.well-known/kluis.json")[1]["lineage"], before)
             self.all_show_the_records([self.record_made])
+            self.they_stay_away()
             self.client_comes_back()
             self.restore_again()
 
@@ -52,6 +60,101 @@ class Restore(unittest.TestCase):
             self.files[name].write_bytes(os.urandom(size))
         c.client("vault", "create", "v", profile=self.profile)
         c.client("put", "-r", c.top / "in", "v:/", profile=self.profile)
+
+    def who_will_leave(self):
+        """An account with a vault, and a person."""
+        c = self.c
+        self.leaver = c.enrol("leaver")
+        self.bench("--keep")
+        self.left_vault = json.loads(c.client("-o", "json", "vault", "list", profile=self.leaver).stdout)["items"][0]["id"]
+        person = Person(c.kluis, c.top, "anna", [c.url(s) for s in SITES], c.dir / "pki" / "provider-ca.pem")
+        self.addCleanup(person.close)
+        invitation = person.top / "invitation"
+        c.ctl("ams", "invite", "create", "--token-file", str(invitation))
+        person.invitation = ["--invite-file", invitation]
+        person.register("laptop")
+
+    def bench(self, *words):
+        """Makes one vault, and removes it and what an earlier run has kept unless told not to."""
+        self.c.run([str(self.c.kluisctl), "bench", "--profile", str(self.leaver), "--clients", "1", "-n", "1", *words], True, 60)
+
+    def they_leave(self):
+        """Deleted after the snapshot: every site writes it down beside its repository."""
+        self.bench()
+        self.c.ctl("ams", "--yes", "user", "delete", "anna")
+        for site in SITES:
+            journal = self.c.site_dir(site) / "repository" / "deletions" / "journal"
+            wait_until(f"three deletions at {site}", 30, lambda j=journal: j.exists() and j.stat().st_size == 3 * DELETION_BYTES)
+        # With the key, of the copies of one site: what is in it, what goes again, and what the living cluster has beyond it.
+        plan = self.plan("--socket", self.c.site_dir("ams") / "admin.sock", "--key-file", self.pki / "backup.key")
+        self.assertEqual((plan["persons"], plan["services"], plan["vaults"]), (1, 3, 2), plan)  # quickstart made an account, too
+        self.assertEqual((plan["persons_deleted"], plan["vaults_deleted"]), (1, 2), plan)
+        self.assertGreater(plan["entries_lost"], 5, plan)
+        self.assertGreater(plan["pages"], 5, plan)
+        # No copy of a vault that was deleted since is given out.
+        done = self.restore_vault(self.left_vault, self.c.top / "left", check=False)
+        self.assertEqual(done.returncode, GONE, done.stderr)
+        # A journal that is missing is said; another site's does as well; a damaged one stops it.
+        alone = shutil.copytree(self.source / "repository", self.c.top / "no-journal", ignore=shutil.ignore_patterns("deletions"))
+        done = self.kluisctl("-o", "json", *self.plan_words(), "--repository", alone)
+        self.assertIn("no deletion journal", done.stderr)
+        self.assertEqual(json.loads(done.stdout)["persons_deleted"], 0)
+        other = shutil.copytree(self.c.site_dir("ams") / "repository" / "deletions", self.c.top / "deletions")
+        plan = self.plan("--repository", alone, "--deletions", other)
+        self.assertEqual((plan["persons_deleted"], plan["vaults_deleted"], plan["deletions_of"]), (1, 2, "ams"), plan)
+        os.truncate(other / "journal", DELETION_BYTES)
+        done = self.kluisctl(*self.plan_words(), "--repository", alone, "--deletions", other, check=False)
+        self.assertEqual(done.returncode, VERIFICATION, done.stderr)
+
+    def plan_words(self):
+        return ["restore", "plan", "--config", self.source / "kluisd.ini", "--snapshot", self.snapshot]
+
+    def plan(self, *words):
+        return json.loads(self.kluisctl("-o", "json", *self.plan_words(), *words).stdout)
+
+    def restore_vault(self, vault, out, check=True, key=None):
+        return self.kluisctl("restore", "vault", vault, "--config", self.source / "kluisd.ini", "--snapshot", self.snapshot, "--key-file",
+                             key or self.pki / "backup.key", "--out", out, check=check)
+
+    def vault_of_the_snapshot(self):
+        """One vault as it was, while the cluster serves: out of the snapshot, read by its owner, and stored anew beside the rest."""
+        c = self.c
+        c.client("put", self.files["page"], "v:/small", profile=self.profile)
+        c.client("rm", "v:/large", profile=self.profile)
+        vault = json.loads(c.client("-o", "json", "vault", "list", profile=self.profile).stdout)["items"][0]["id"]
+        copy, left = c.top / "copy", c.top / "copy.part"
+        done = self.restore_vault(vault, copy, check=False, key=self.wrong_key)
+        self.assertNotEqual(done.returncode, 0, done.stdout)
+        self.assertEqual(self.restore_vault("00" * 16, copy, check=False).returncode, GONE)
+        self.assertFalse(copy.exists())
+        left.mkdir()  # By a run that was cut.
+        (left / "page-0").write_bytes(b"half")
+        self.restore_vault(vault, copy)
+        self.assertFalse(left.exists())
+        # Not for another account, which has no key of it; nor with any byte that is another.
+        self.assertNotEqual(c.client("--copy", copy, "ls", "v:/", profile=self.leaver, check=False).returncode, 0)
+        for victim in (copy / "copy", max(copy.glob("page-*"), key=lambda p: p.stat().st_size)):
+            raw = victim.read_bytes()
+            for offset in (9, len(raw) // 2, len(raw) - 1):
+                damaged = bytearray(raw)
+                damaged[offset] ^= 2
+                victim.write_bytes(damaged)
+                done = c.client("vault", "restore", "v", copy, profile=self.profile, check=False)
+                self.assertEqual(done.returncode, VERIFICATION, (victim, offset, done.stderr))
+            victim.write_bytes(raw)
+        self.same_files(c.client("--copy", copy, "get", "-r", "v:/", c.top / "of-copy", profile=self.profile), c.top / "of-copy")
+        done = json.loads(c.client("-o", "json", "vault", "restore", "v", copy, profile=self.profile).stdout)
+        self.assertEqual((done["files"], done["items"]), (4, 4), done)
+        self.same_files(c.client("get", "-r", f"v:{done['into']}", c.top / "beside", profile=self.profile, endpoint="mst"), c.top / "beside")
+        # What is there now is as it was before.
+        c.client("get", "v:/small", c.top / "small-now", profile=self.profile)
+        self.assertEqual((c.top / "small-now").read_bytes(), self.files["page"].read_bytes())
+        c.client("verify", "v", profile=self.profile)
+
+    def same_files(self, done, out):
+        self.assertEqual({p.name for p in out.iterdir()}, set(self.files), done.stdout)
+        for name, path in self.files.items():
+            self.assertEqual((out / name).read_bytes(), path.read_bytes(), name)
 
     def take_snapshot(self):
         c = self.c
@@ -139,7 +242,7 @@ class Restore(unittest.TestCase):
                              restore_key or self.pki / "restore.key", "--record", record or self.c.top / "records", "--yes", *more,
                              check=check)
         if done.returncode == 0 and init:
-            self.c.run([str(self.c.kluisd), "init", "--restored", "--development", "--config", str(here / "kluisd.ini")], True, 60)
+            self.init(site)
         return done
 
     def check_nothing_left(self, site, done):
@@ -155,7 +258,7 @@ class Restore(unittest.TestCase):
         self.assertEqual(code, 1)
 
     def refuse_bad_restores(self):
-        plan = self.kluisctl("restore", "plan", "--config", self.source / "kluisd.ini", "--snapshot", self.snapshot)
+        plan = self.kluisctl(*self.plan_words())
         self.assertIn(self.snapshot, plan.stdout)
         self.assertFalse((self.source / "data").exists(), "a plan does nothing")
         bad = {
@@ -185,8 +288,8 @@ class Restore(unittest.TestCase):
     def forged_records(self):
         """A record that was changed, or that another key signed, is no ground to restore on."""
         good = (self.c.top / "records").read_bytes()
-        self.assertEqual(len(good), RECORD_BYTES)
-        for offset in (5, 30, 60, 100, 120, 167):
+        self.assertEqual(len(good), RECORD_BYTES + 32 + 3 * 16)  # The record, and the list of what is deleted again.
+        for offset in (5, 30, 60, 100, 120, 167, RECORD_BYTES + 10, len(good) - 1):
             with self.subTest(offset=offset):
                 forged = bytearray(good)
                 forged[offset] ^= 1
@@ -194,13 +297,21 @@ class Restore(unittest.TestCase):
                 record.write_bytes(forged)
                 done = self.restore("rtd", check=False, init=False, record=record)
                 self.check_nothing_left("rtd", done)
-        self.record_made = good
+        self.record_made = good[:RECORD_BYTES]
 
     def all_show_the_records(self, records, sites=SITES):
         """Every node serves the operator's records from its store, oldest first."""
         for site in sites:
             restore = self.c.get(site, "/.well-known/kluis.json")[1]["restore"]
             self.assertEqual([base64.urlsafe_b64decode(r + "==") for r in restore["records"]], records, site)
+
+    def they_stay_away(self):
+        """Who left after the snapshot did not come back with it."""
+        c = self.c
+        rows = {row["name"]: row["state"] for row in json.loads(c.ctl("rtd", "-o", "json", "user", "list").stdout)["items"]}
+        self.assertEqual(rows, {"anna": "deleted"})
+        done = c.client("-o", "json", "vault", "list", "--accept-restore", profile=self.leaver)
+        self.assertEqual(json.loads(done.stdout)["items"], [], done.stdout)
 
     def standby_without_store(self):
         """The standby begins with the new lineage and an empty log: it gets its store from a peer, by checkpoint."""
@@ -260,25 +371,54 @@ class Restore(unittest.TestCase):
             self.assertEqual((out / name).read_bytes(), path.read_bytes(), name)
         self.assertFalse((out / "late").exists(), "it was not in the snapshot")
 
+    def only(self, site, sites):
+        """Settings that name these sites alone."""
+        path = self.c.site_dir(site) / "kluisd.ini"
+        parts = path.read_text().split("\n[")
+        path.write_text("\n[".join(p for p in parts if not p.startswith("site ") or p.split("]")[0][5:] in sites))
+
+    def init(self, site, *more, check=True):
+        here = self.c.site_dir(site)
+        return self.c.run([str(self.c.kluisd), "init", "--restored", "--development", "--config", str(here / "kluisd.ini"), *map(str, more)],
+                          check, 60)
+
+    def init_without_secrets(self, site, other):
+        """Without them no node begins; from another's, sealed to this node's key, it does."""
+        here, sealed = self.c.site_dir(site), self.c.top / "sealed"
+        (here / "secrets").unlink()
+        done = self.init(site, check=False)
+        self.assertEqual(done.returncode, 1, done.stdout)
+        self.assertIn("no secrets", done.stderr)
+        done = self.c.run([str(self.c.kluisd), "seal-secrets", "--for", str(here / "link.pem"), "--config",
+                           str(self.c.site_dir(other) / "kluisd.ini")], True, 60)
+        sealed.write_text(done.stdout)
+        self.init(site, "--secrets", sealed)
+
     def restore_again(self):
-        """The new cluster takes writes and snapshots of its own; restored from one, it shows both records, and a client follows."""
+        """The new cluster takes writes and snapshots of its own; restored from one onto three hosts, one of which has lost its secrets, it
+        shows both records, and a client follows."""
         c = self.c
         c.client("put", self.files["page"], "v:/after", profile=self.profile)
         self.snapshot = self.take_snapshot()
         self.destroy()
         record = c.top / "second-record"
-        for site in SITES:
-            self.restore(site, record=record)
-        for site in SITES:
+        fewer = SITES[:3]
+        for site in fewer:
+            self.restore(site, record=record, init=False)
+            self.only(site, fewer)
+        self.init_without_secrets(fewer[1], fewer[0])
+        for site in fewer:
+            if site != fewer[1]:
+                self.init(site)
             c.spawn(site)
-        c.wait_ready()
-        self.all_show_the_records([self.record_made, record.read_bytes()])
+        c.wait_ready(fewer)
+        self.all_show_the_records([self.record_made, record.read_bytes()[:RECORD_BYTES]], fewer)
         # One client saw the first restore, the other slept through both.
         for profile in (self.profile, self.sleeper):
-            self.assertEqual(c.client("verify", "v", profile=profile, check=False).returncode, PIN_CHANGED)
-            c.client("verify", "v", "--accept-restore", profile=profile)
+            self.assertEqual(c.client("verify", "v", profile=profile, check=False, endpoint=fewer[0]).returncode, PIN_CHANGED)
+            c.client("verify", "v", "--accept-restore", profile=profile, endpoint=fewer[0])
         back = c.top / "after"
-        c.client("get", "v:/after", back, profile=self.sleeper, endpoint="ein")
+        c.client("get", "v:/after", back, profile=self.sleeper, endpoint=fewer[2])
         self.assertEqual(back.read_bytes(), self.files["page"].read_bytes())
 
 

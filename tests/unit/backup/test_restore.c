@@ -40,6 +40,7 @@ struct world {
 	struct key *operator_key;
 	struct restore_record record;
 	struct buf encoded; /* The record, signed. */
+	struct buf deletions;
 };
 
 /* Entries of 50 rows each; keys of a family that a restore keeps, and sessions, which it drops. */
@@ -184,6 +185,14 @@ static void sign_record(struct world *w, struct restore_record *record, struct b
 	assert_int_equal(restore_record_sign(record, w->operator_key, to, NULL), 0);
 }
 
+static void list_nothing(uint8_t nonce_byte, struct buf *to)
+{
+	const uint8_t id[ID_BYTES] = {0}, nonce[ID_BYTES] = {nonce_byte};
+	const struct deletion_point point = {id, id, 1};
+
+	assert_int_equal(deletion_list_collect(NULL, 0, NULL, &point, nonce, to, NULL), 0);
+}
+
 static int set_up(void **state)
 {
 	const struct kv_options options = {.create = true};
@@ -211,7 +220,8 @@ static int set_up(void **state)
 	assert_int_equal(key_generate(KEY_ECDSA_P256, 0, &w->operator_key, NULL), 0);
 	memcpy(w->record.cluster_id, w->sites.cluster_id, ID_BYTES);
 	memcpy(w->record.old_lineage, w->sites.lineage, ID_BYTES);
-	memset(w->record.new_lineage, 0x5a, ID_BYTES);
+	list_nothing(0x5a, &w->deletions);
+	deletion_list_lineage(buf_bytes(&w->deletions), w->record.new_lineage);
 	w->record.raft_index = w->last.index;
 	w->record.unix_ms = 1790000999000ULL;
 	memcpy(w->record.manifest_hash, w->hash, HASH_BYTES);
@@ -228,6 +238,7 @@ static int tear_down(void **state)
 	test_sshd_stop(w->sshd[1]);
 	key_free(w->operator_key);
 	buf_release(&w->encoded);
+	buf_release(&w->deletions);
 	backup_sites_release(&w->sites);
 	free(w);
 	return 0;
@@ -240,6 +251,7 @@ static struct restore_config restore_config(struct world *w, unsigned node, cons
 		.trust = &w->sites.trust,
 		.keys = &w->sites.keys,
 		.record = buf_bytes(&w->encoded),
+		.deletions = buf_bytes(&w->deletions),
 		.operator_key = key_public(w->operator_key),
 		.dir = dir};
 }
@@ -462,6 +474,26 @@ static void test_record(void **state)
 	assert_signed_refused(w, &other);
 }
 
+/* All sites delete the same again: with another list than the one that was signed for none of them
+ * restores. */
+static void test_another_list(void **state)
+{
+	struct world *w = *state;
+	_cleanup_(x_freep) char *dir = x_asprintf("%s/listed", w->sites.dir);
+	_cleanup_(buf_release) struct buf other = BUF_INIT;
+	struct restore_config config = restore_config(w, 3, dir);
+	struct restore_result result;
+
+	list_nothing(0x5b, &other);
+	config.deletions = buf_bytes(&other);
+	assert_int_equal(restore_cluster(&config, &result, NULL), KLUIS_EVERIFY);
+	config.deletions = bytes_of(w->deletions.data, w->deletions.len - 1);
+	assert_int_equal(restore_cluster(&config, &result, NULL), KLUIS_ECORRUPT);
+	config.deletions = bytes_of(NULL, 0);
+	assert_int_equal(restore_cluster(&config, &result, NULL), KLUIS_ECORRUPT);
+	assert_false(file_exists(dir));
+}
+
 /* Damage in the oldest increment alone stops the restore, which names the object and leaves
  * nothing.
  */
@@ -554,6 +586,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_restore_at_two_sites),
 		cmocka_unit_test(test_interrupted_restore),
 		cmocka_unit_test(test_record),
+		cmocka_unit_test(test_another_list),
 		cmocka_unit_test(test_damaged_chain),
 		cmocka_unit_test(test_memory_bound),
 	};

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "backup/index.h"
+#include "backup/deletion_list.h"
 #include "backup/keys.h"
 #include "backup/object.h"
 #include "backup/receipt.h"
@@ -416,6 +417,61 @@ static void test_receipt(void **state)
 	backup_trust_release(&trust);
 }
 
+static void test_deletion_journal(void **state)
+{
+	const json_t *in = json_object_get(kat, "deletions");
+	_cleanup_(buf_release) struct buf journal = BUF_INIT, file = BUF_INIT;
+	_cleanup_(key_freep) struct key *signer = NULL;
+	const char *line = json_string_value(json_object_get(kat_key(2), "private_line"));
+	uint8_t chain[HASH_BYTES] = {0}, again[HASH_BYTES] = {0}, record[DELETION_BYTES];
+	uint8_t mark_again[DELETION_MARK_BYTES];
+	struct backup_trust trust;
+	struct deletion_mark mark;
+	struct deletion d;
+
+	(void)state;
+	trust_init(&trust);
+	unhex(in, "journal", &journal);
+	assert_int_equal(journal.len, 2 * DELETION_BYTES);
+	for (unsigned i = 0; i < 2; i++) {
+		const uint8_t *from = journal.data + (size_t)i * DELETION_BYTES;
+
+		assert_int_equal(deletion_decode(from, chain, &d, NULL), 0);
+		assert_int_equal(d.kind, i == 0 ? DELETION_VAULT : DELETION_PERSON);
+		assert_int_equal(d.id[0], i == 0 ? 'v' : 'p');
+		assert_true(d.time_ms == 1790000010000ULL);
+		deletion_encode(&d, again, record);
+		assert_memory_equal(record, from, DELETION_BYTES);
+	}
+	unhex(in, "mark", &file);
+	assert_int_equal(deletion_mark_open(buf_bytes(&file), &trust, &mark, NULL), 0);
+	assert_true(mark.node == 3 && mark.count == 2 && mark.wall_ms == 1790000020001ULL);
+	assert_memory_equal(mark.chain, chain, HASH_BYTES);
+	assert_int_equal(
+		backup_key_parse(bytes_of(line, strlen(line) - 1), BACKUP_KEY_NODE, &signer, NULL),
+		0);
+	assert_int_equal(deletion_mark_encode(&mark, signer, mark_again, NULL), 0);
+	assert_true(bytes_equal(bytes_of(mark_again, sizeof mark_again), buf_bytes(&file)));
+	backup_trust_release(&trust);
+}
+
+static void test_deletion_list(void **state)
+{
+	const json_t *in = json_object_get(kat, "deletions");
+	_cleanup_(buf_release) struct buf file = BUF_INIT;
+	struct deletion_list list;
+	uint8_t lineage[ID_BYTES];
+
+	(void)state;
+	unhex(in, "list", &file);
+	assert_int_equal(deletion_list_parse(buf_bytes(&file), &list, NULL), 0);
+	assert_true(list.n_vaults == 1 && list.n_persons == 2);
+	assert_true(
+		list.vaults[0][0] == 'v' && list.persons[0][0] == 'o' && list.persons[1][0] == 'p');
+	deletion_list_lineage(buf_bytes(&file), lineage);
+	assert_hex(in, "new_lineage", bytes_of(lineage, sizeof lineage));
+}
+
 static int load(void **state)
 {
 	(void)state;
@@ -444,6 +500,8 @@ int main(void)
 		cmocka_unit_test(test_manifests_refused),
 		cmocka_unit_test(test_manifest_flips),
 		cmocka_unit_test(test_receipt),
+		cmocka_unit_test(test_deletion_journal),
+		cmocka_unit_test(test_deletion_list),
 	};
 
 	return cmocka_run_group_tests(tests, load, unload);

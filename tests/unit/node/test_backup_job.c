@@ -7,12 +7,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "backup/deletions.h"
 #include "backup/keys.h"
 #include "backup/verify.h"
 #include "base/file.h"
 #include "node/backup_job.h"
 #include "storage/snapshot_store.h"
 #include "tests/lib/certs.h"
+#include "tests/lib/fixture/client.h"
 #include "tests/lib/sshd.h"
 #include "tests/unit/raft/lib/replica_rig.h"
 
@@ -398,6 +400,89 @@ static void test_another_key(void **state)
 	assert_at_every_site(w, &row);
 }
 
+static void propose_bytes(struct world *w, struct buf *bytes)
+{
+	assert_int_equal(
+		replica_rig_propose(&w->rig, replica_rig_leader(&w->rig), bytes, RIG_WAIT_MS, NULL),
+		0);
+}
+
+/* A vault that is deleted at once. */
+static void delete_a_vault(struct world *w, unsigned number, uint8_t ret_vault_id[16])
+{
+	struct command gone = {.type = COMMAND_VAULT_DELETE, .vault_delete.revision = 1};
+	struct fixture_client c;
+	struct buf bytes = BUF_INIT;
+
+	fixture_client_init(&c, number);
+	fixture_service_create(&c, &bytes);
+	propose_bytes(w, &bytes);
+	fixture_service_enrol(&c, &bytes);
+	propose_bytes(w, &bytes);
+	fixture_session_create(&c, 3600000, &bytes);
+	propose_bytes(w, &bytes);
+	fixture_vault_create(&c, &bytes);
+	propose_bytes(w, &bytes);
+	memcpy(gone.vault_delete.session.token_hash, c.token_hash, 32);
+	memcpy(gone.vault_delete.vault_id, c.vault_id, 16);
+	propose(w, &gone, NULL);
+	memcpy(ret_vault_id, c.vault_id, 16);
+}
+
+struct journal {
+	uint8_t last[16];
+	unsigned n;
+};
+
+static int journal_each(void *data, const struct deletion *deletion)
+{
+	struct journal *journal = data;
+
+	memcpy(journal->last, deletion->id, 16);
+	journal->n++;
+	return 0;
+}
+
+/* Until the journal of a site says so. */
+static void wait_journal(struct world *w, unsigned i, unsigned n, const uint8_t vault_id[16])
+{
+	_cleanup_(x_freep) char *dir = deletion_journal_dir(w->config[i].backup_repository_dir);
+	struct backup_trust trust = {.n = 0};
+	struct deletion_mark mark;
+	struct journal journal = {.n = 0};
+
+	assert_int_equal(backup_trust_add(&trust, i + 1, names[i],
+				 (struct key_pub *)(uintptr_t)key_public(w->signer[i]), NULL),
+		0);
+	for (unsigned waited = 0; journal.n != n && waited < RIG_WAIT_MS; waited += 20) {
+		replica_rig_run(&w->rig, 20);
+		journal.n = 0;
+		(void)!deletion_journal_read(
+			dir, &trust, certs_cluster, journal_each, &journal, &mark, NULL);
+	}
+	assert_int_equal(journal.n, n);
+	assert_memory_equal(journal.last, vault_id, 16);
+	assert_memory_equal(mark.lineage, w->identity.lineage, 16);
+	backup_trust_release(&trust);
+}
+
+/* Every site writes each deletion down by itself, also one that came while its job was down. */
+static void test_deletions_are_journalled(void **state)
+{
+	struct world *w = *state;
+	uint8_t first[16], second[16];
+
+	delete_a_vault(w, 1, first);
+	for (unsigned i = 0; i < NODES; i++) {
+		wait_journal(w, i, 1, first);
+	}
+	close_job(w, 2);
+	delete_a_vault(w, 2, second);
+	wait_journal(w, 0, 2, second);
+	start_job(w, 2);
+	wait_journal(w, 2, 2, second);
+}
+
 /* A repository whose directory cannot be written: the record says that it failed, and why. */
 static void test_failure_is_recorded(void **state)
 {
@@ -424,7 +509,8 @@ int main(void)
 		cmocka_unit_test(test_cycles_and_a_manual_one),
 		cmocka_unit_test(test_changed_host_key),
 		cmocka_unit_test(test_takes_up_where_it_was),
-		cmocka_unit_test(test_another_key),
+		cmocka_unit_test(test_deletions_are_journalled),
+		cmocka_unit_test(test_another_key), /* Leaves a file that is no key. */
 		cmocka_unit_test(test_failure_is_recorded),
 	};
 

@@ -1,0 +1,43 @@
+/* What one restore deletes again, gathered from the journals of all sites that are left, in the
+ * form that goes with its record to every site (docs/format-backup.md section 8). */
+#ifndef KLUIS_BACKUP_DELETION_LIST_H
+#define KLUIS_BACKUP_DELETION_LIST_H
+
+#include "backup/deletions.h"
+
+enum {
+	DELETION_LIST_FIXED_BYTES = 32,
+	DELETION_LIST_BYTES_MAX = DELETION_LIST_FIXED_BYTES + BACKUP_DELETIONS_MAX * ID_BYTES,
+};
+
+/* Ids ascending, none twice. */
+struct deletion_list {
+	const uint8_t (*vaults)[ID_BYTES], (*persons)[ID_BYTES];
+	size_t n_vaults, n_persons;
+};
+
+/* A journal that was asked for the list. */
+struct deletion_source {
+	const char *dir;
+	bool found; /* False: nothing is there. */
+	struct deletion_mark mark;
+};
+struct deletion_point {
+	const uint8_t *cluster_id, *lineage;
+	uint64_t index;
+};
+/* Appends the list, encoded with this nonce: all that the journals of the sources have and that
+ * the store at the point does not know for deleted. Each source's dir is set by the caller, found
+ * and mark here. KLUIS_ETOOLARGE: more than BACKUP_DELETIONS_MAX; else as deletion_journal_read(),
+ * naming the journal. Blocking. */
+KLUIS_MUST_CHECK int deletion_list_collect(struct deletion_source *sources, size_t n,
+	const struct backup_trust *trust, const struct deletion_point *point,
+	const uint8_t nonce[ID_BYTES], struct buf *to, struct err *e);
+/* *ret_list points into bytes. KLUIS_ECORRUPT, KLUIS_EVERSION. Pure. */
+KLUIS_MUST_CHECK int deletion_list_parse(
+	struct bytes bytes, struct deletion_list *ret_list, struct err *e);
+/* The new lineage of a restore with this list, so that the record that names it signs the list and
+ * no site can restore with another one. Pure. */
+void deletion_list_lineage(struct bytes bytes, uint8_t ret_lineage[ID_BYTES]);
+
+#endif
