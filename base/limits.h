@@ -184,6 +184,8 @@ enum {
 	HTTP_HEADERS_MAX = 64,
 	HTTP_TARGET_BYTES_MAX = 4096,
 	HTTP_HANDSHAKE_MS = 10000,
+	HTTP_WARM_MS = 1000,		/* So long behind a request TLS buffers are kept, ... */
+	HTTP_WARM_CONNECTIONS = 1024,	/* ... as long as there are no more connections. */
 	HTTP_FIELDS_USUAL_BYTES = 2048, /* Names and values of most requests. */
 	HTTP_HEADER_MS = 10000,
 	HTTP_IDLE_MS = 60000,

@@ -150,8 +150,9 @@ static int tls_ctx_set_alpn(struct tls_ctx *ctx, const char *const *names, size_
 	return 0;
 }
 
-/* What holds for every connection. SSL_MODE_RELEASE_BUFFERS: an idle connection keeps no record
- * buffers. The write buffer may be elsewhere when a blocked write is tried again. */
+/* What holds for every connection. SSL_MODE_RELEASE_BUFFERS: no record buffers are kept, unless
+ * tls_stream_keep_buffers() says so. The write buffer may be elsewhere when a blocked write is
+ * tried again. */
 static void tls_ctx_set_common(SSL_CTX *ssl_ctx)
 {
 	SSL_CTX_set_options(ssl_ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
@@ -252,7 +253,7 @@ int tls_ctx_new_api(struct bytes cert_pem, struct bytes key_pem, struct tls_tick
 		rc = tls_ctx_set_alpn(ctx, alpn, ARRAY_SIZE(alpn), e);
 	}
 	SSL_CTX_set_alpn_select_cb(ctx->ssl_ctx, tls_alpn_cb, ctx);
-	/* Clients send tokens: its record buffers are freed whenever they are empty. */
+	/* Clients send tokens: what was read of a record buffer is cleared, be it freed or not. */
 	SSL_CTX_set_options(ctx->ssl_ctx, SSL_OP_CLEANSE_PLAINTEXT);
 	tls_ctx_set_tickets(ctx, tickets);
 	return tls_ctx_done(ctx, rc, ret_ctx);

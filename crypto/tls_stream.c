@@ -56,6 +56,14 @@ static bool tls_stream_due(const struct tls_stream *s)
 	       (unsent && !tls_stream_dead(s));
 }
 
+static void tls_stream_drop_record(struct tls_stream *s)
+{
+	if (s->record_len == 0) {
+		free(s->record);
+		s->record = NULL;
+	}
+}
+
 void tls_stream_run(struct tls_stream *s)
 {
 	if (!s->closing && !s->ready && s->ssl == NULL && s->connected) {
@@ -71,9 +79,8 @@ void tls_stream_run(struct tls_stream *s)
 	if (!s->closing && s->end_due && !s->ended) {
 		tls_stream_tell_end(s);
 	}
-	if (s->record_len == 0) {
-		free(s->record); /* An idle connection keeps no buffers. */
-		s->record = NULL;
+	if (!s->warm) {
+		tls_stream_drop_record(s);
 	}
 	if (!s->closing && tls_stream_due(s)) {
 		tls_stream_kick(s);
@@ -378,6 +385,23 @@ const char *tls_stream_address(const struct tls_stream *s)
 const char *tls_stream_host(const struct tls_stream *s)
 {
 	return s->host;
+}
+
+void tls_stream_keep_buffers(struct tls_stream *s, bool keep)
+{
+	if (s->warm == keep) {
+		return;
+	}
+	s->warm = keep;
+	if (s->ssl != NULL && keep) {
+		(void)SSL_clear_mode(s->ssl, SSL_MODE_RELEASE_BUFFERS);
+	} else if (s->ssl != NULL) {
+		(void)SSL_set_mode(s->ssl, SSL_MODE_RELEASE_BUFFERS);
+		(void)SSL_free_buffers(s->ssl); /* With a record in them it does nothing. */
+	}
+	if (!keep) {
+		tls_stream_drop_record(s);
+	}
 }
 
 int tls_stream_peer_uid(const struct tls_stream *s, uid_t *ret_uid)

@@ -86,6 +86,10 @@ void tls_stream_set_marks(struct tls_stream *stream, size_t high_bytes, size_t l
  * not far behind; 0 is the kernel's default. TCP only, else nothing happens. */
 void tls_stream_limit_kernel(struct tls_stream *stream, unsigned bytes);
 
+/* Whether buffers for records, some 50 KiB, stay with the stream between records, which costs less
+ * than to make them anew each time. A stream begins without; to end it gives them back at once. */
+void tls_stream_keep_buffers(struct tls_stream *stream, bool keep);
+
 /* Only after ready_cb. Stops read_cb after the current call, without giving bytes back. */
 void tls_stream_pause(struct tls_stream *stream);
 /* Goes on after a pause of either kind, in the next turn of the loop. After read_cb has returned:

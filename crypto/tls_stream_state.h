@@ -56,6 +56,7 @@ struct tls_stream {
 	bool shutting;	 /* uv_shutdown() was called. */
 	bool shut;	 /* And is done: our side has ended, too. */
 	bool aborted;	 /* The handles are closing. */
+	bool warm;	 /* Record buffers are kept. */
 	bool silent;	 /* Never given to the user: no closed_cb. */
 
 	int end_rc;

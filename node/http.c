@@ -6,6 +6,7 @@
 #include <sys/resource.h>
 
 #include "base/address.h"
+#include "base/text.h"
 #include "node/http_server.h"
 
 enum { SWEEP_MS = 1000 };
@@ -35,9 +36,18 @@ const struct http_app *http_server_app(const struct http_server *server)
 	return server->config.app;
 }
 
-struct random *http_server_random(const struct http_server *server)
+void http_server_name_request(struct http_server *server, char id[HTTP_REQUEST_ID_CHARS + 1])
 {
-	return server->config.random;
+	const size_t bytes = HTTP_REQUEST_ID_CHARS / 2;
+
+	/* A system call for each would be felt. */
+	if (server->random_left < bytes) {
+		random_fill(server->config.random, server->random, sizeof server->random);
+		server->random_left = sizeof server->random;
+	}
+	hex_encode(
+		bytes_of(server->random + sizeof server->random - server->random_left, bytes), id);
+	server->random_left -= bytes;
 }
 
 bool http_server_answers_full(const struct http_server *server)

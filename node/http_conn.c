@@ -277,5 +277,8 @@ bool http_conn_timed_out(struct http_conn *conn, uint64_t now_ms)
 	if (conn->proto == NULL) {
 		return now_ms - conn->since_ms > HTTP_HANDSHAKE_MS;
 	}
+	if (conn->n_requests == 0 && now_ms - conn->since_ms > HTTP_WARM_MS) {
+		tls_stream_keep_buffers(conn->stream, false);
+	}
 	return conn_reads_slowly(conn, now_ms) || conn->proto->sweep(conn, now_ms);
 }

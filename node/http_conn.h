@@ -49,7 +49,8 @@ struct http_conn {
 };
 
 const struct http_app *http_server_app(const struct http_server *server);
-struct random *http_server_random(const struct http_server *server);
+/* A new name, random and no secret. */
+void http_server_name_request(struct http_server *server, char id[HTTP_REQUEST_ID_CHARS + 1]);
 void http_server_idle_cb(uv_idle_t *idle);
 /* more_cb in the next turn. */
 void http_server_ask_more(struct http_request *req);

@@ -11,10 +11,8 @@
 struct http_request *http_request_new(struct http_conn *conn, int32_t stream_id)
 {
 	struct http_request *req = x_calloc(1, sizeof *req);
-	uint8_t id[HTTP_REQUEST_ID_CHARS / 2];
 
-	random_fill(http_server_random(conn->server), id, sizeof id);
-	hex_encode(bytes_of(id, sizeof id), req->id);
+	http_server_name_request(conn->server, req->id);
 	req->server = conn->server;
 	req->conn = conn;
 	req->stream_id = stream_id;
@@ -127,6 +125,9 @@ void http_request_over(struct http_request *req)
 		}
 	}
 	conn->since_ms = http_now(req->server);
+	if (http_count(conn->server)->connections <= HTTP_WARM_CONNECTIONS) {
+		tls_stream_keep_buffers(conn->stream, true);
+	}
 	req->over = true;
 	if (req->announced) {
 		http_server_app(req->server)->done_cb(req);

@@ -10,6 +10,9 @@ struct http_server {
 	struct http_config config;
 	struct tls_ctx *tls;
 	struct http_counters counters;
+	uint8_t random[256]; /* For the names of requests; its last random_left bytes are not spent.
+			      */
+	size_t random_left;
 	struct http_listener *listeners[HTTP_LISTENERS_MAX];
 	unsigned n_listeners;
 	struct http_conn *conns;

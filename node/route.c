@@ -24,6 +24,17 @@ static bool segment_next(struct bytes *path, struct bytes *ret_segment)
 	return true;
 }
 
+/* Most routes part from a path in its first letters. */
+static bool prefix_matches(const char *pattern, struct bytes path)
+{
+	for (size_t i = 0; pattern[i] != '\0' && pattern[i] != '{'; i++) {
+		if (i == path.len || path.data[i] != (uint8_t)pattern[i]) {
+			return false;
+		}
+	}
+	return true;
+}
+
 static bool pattern_match(const char *pattern, struct bytes path, struct route_match *match)
 {
 	struct bytes left = bytes_str(pattern), want, got;
@@ -55,6 +66,7 @@ int route_find(const struct route *routes, size_t n, enum http_verb verb, struct
 		const struct route *route = &routes[i];
 
 		if ((route->auth == ROUTE_ADMIN && !admin) ||
+			!prefix_matches(route->pattern, path) ||
 			!pattern_match(route->pattern, path, &match)) {
 			continue;
 		}

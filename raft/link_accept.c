@@ -125,6 +125,7 @@ static void link_accept_adopt(struct link_conn *conn)
 		link_conn_drop(node->in, false); /* Its bytes are older than all that comes now. */
 	}
 	assert(node->in == NULL);
+	tls_stream_keep_buffers(conn->stream, true);
 	conn->up = true;
 	conn->node = node;
 	node->in = conn;

@@ -105,6 +105,7 @@ static void link_dial_ready_cb(struct tls_stream *stream)
 		return;
 	}
 	conn->node->certificate_not_after_ms = peer->not_after_ms;
+	tls_stream_keep_buffers(stream, true);
 	tls_stream_set_marks(stream, LINK_UNSENT_BYTES_MAX, LINK_UNSENT_BYTES_MAX / 4);
 	tls_stream_limit_kernel(stream, LINK_KERNEL_BYTES_MAX);
 	link_dial_say_hello(conn);

@@ -1,5 +1,6 @@
 #include "tests/lib/test.h"
 
+#include <malloc.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -414,6 +415,24 @@ static void test_contexts_swap_under_live_streams(void **state)
 	say_hello(f);
 }
 
+/* What is kept between records is given back at once when it no longer shall be. */
+static void test_buffers_kept_and_given_back(void **state)
+{
+	struct fixture *f = *state;
+	size_t kept;
+
+	fixture_tls(f);
+	fixture_connect(f);
+	tls_stream_keep_buffers(f->server.stream, true);
+	say_hello(f);
+	kept = mallinfo2().uordblks;
+	tls_stream_keep_buffers(f->server.stream, false);
+	/* A sanitizer's allocator counts nothing here. */
+	assert_true(kept == 0 || mallinfo2().uordblks + 16384 <= kept);
+	f->server.got.len = 0;
+	say_hello(f);
+}
+
 #define STREAM_TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
 
 int main(void)
@@ -437,6 +456,7 @@ int main(void)
 		STREAM_TEST(test_abort_in_callbacks),
 		STREAM_TEST(test_abort_before_anything),
 		STREAM_TEST(test_contexts_swap_under_live_streams),
+		STREAM_TEST(test_buffers_kept_and_given_back),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
