@@ -20,7 +20,8 @@ static uint64_t forget_received_ms(const struct receive_config *config,
 }
 
 static int forget_load(const struct receive_config *config, const struct manifest_name *name,
-	uint64_t wall_ms, struct retention_snapshot *ret_snapshot, struct err *e)
+	uint64_t wall_ms, struct retention_snapshot *ret_snapshot, uint8_t ret_base[HASH_BYTES],
+	struct err *e)
 {
 	_cleanup_(buf_release) struct buf bytes = BUF_INIT;
 	_cleanup_(backup_manifest_release) struct backup_manifest m = {0};
@@ -44,7 +45,19 @@ static int forget_load(const struct receive_config *config, const struct manifes
 	ret_snapshot->stray = record == NULL && memcmp(m.lineage, config->lineage, ID_BYTES) == 0;
 	ret_snapshot->pinned = record != NULL && record->pinned;
 	ret_snapshot->received_ms = forget_received_ms(config, &m, hash, wall_ms);
+	memcpy(ret_base, m.base, HASH_BYTES);
 	return 0;
+}
+
+/* bases[i]: the manifest hash of what snapshot i is built on. */
+static void forget_mark_bases(const struct manifest_name *names, uint8_t (*bases)[HASH_BYTES],
+	struct retention_snapshot *snapshots, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		for (size_t j = 0; j < n && !snapshots[i].base; j++) {
+			snapshots[i].base = memcmp(names[i].hash, bases[j], HASH_BYTES) == 0;
+		}
+	}
 }
 
 /* Moves the names that go to the front; returns how many. */
@@ -66,6 +79,7 @@ int receive_prune(const struct receive_config *config, uint64_t wall_ms,
 {
 	_cleanup_(x_freep) struct manifest_name *names = NULL;
 	_cleanup_(x_freep) struct retention_snapshot *snapshots = NULL;
+	_cleanup_(x_freep) uint8_t(*bases)[HASH_BYTES] = NULL;
 	uint64_t freed = 0;
 	size_t n = 0;
 	int rc = repository_list(config->repository, &names, &n, NULL, e);
@@ -74,12 +88,14 @@ int receive_prune(const struct receive_config *config, uint64_t wall_ms,
 		return rc;
 	}
 	snapshots = x_calloc(n + 1, sizeof *snapshots);
+	bases = x_calloc(n + 1, sizeof *bases);
 	for (size_t i = 0; rc == 0 && i < n; i++) {
-		rc = forget_load(config, &names[i], wall_ms, &snapshots[i], e);
+		rc = forget_load(config, &names[i], wall_ms, &snapshots[i], bases[i], e);
 	}
 	if (rc != 0) {
 		return rc;
 	}
+	forget_mark_bases(names, bases, snapshots, n);
 	retention_plan(snapshots, n, wall_ms, rules);
 	n = forget_select(names, snapshots, n);
 	rc = repository_prune(config->repository, names, n, wall_ms, BACKUP_LEFTOVER_MS, &freed, e);

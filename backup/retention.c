@@ -33,6 +33,20 @@ static bool retention_needs(
 	       below->index < top->index && below->cycle >= oldest && below->cycle <= top->cycle;
 }
 
+/* A cycle that was overtaken before it was confirmed is here twice: they count once. */
+static bool retention_again(
+	const struct retention_snapshot *all, size_t n, const struct retention_snapshot *one)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (!all[i].stray && !all[i].manual && all[i].cycle == one->cycle &&
+			all[i].index > one->index &&
+			memcmp(all[i].lineage, one->lineage, sizeof one->lineage) == 0) {
+			return true;
+		}
+	}
+	return false;
+}
+
 static bool retention_may_go(const struct retention_snapshot *all, size_t n,
 	const struct retention_snapshot *one, uint64_t now_ms, const struct retention_rules *rules)
 {
@@ -42,13 +56,14 @@ static bool retention_may_go(const struct retention_snapshot *all, size_t n,
 		return false;
 	}
 	for (size_t i = 0; i < n; i++) {
-		newer_cycles += !all[i].stray && !all[i].manual && retention_newer(&all[i], one);
+		newer_cycles += all[i].counts && retention_newer(&all[i], one);
 		if (all[i].pinned && retention_needs(&all[i], one)) {
 			return false;
 		}
 	}
-	/* Nothing is built on a manual one. */
-	return one->manual || newer_cycles >= rules->cycles_kept;
+	/* Nothing is built on a manual one, nor on one that was overtaken for good. */
+	return one->manual || newer_cycles >= rules->cycles_kept ||
+	       (!one->base && !one->stray && !one->counts);
 }
 
 static bool retention_fresh(const struct retention_snapshot *all, size_t n, uint64_t now_ms,
@@ -70,6 +85,10 @@ void retention_plan(struct retention_snapshot *all, size_t n, uint64_t now_ms,
 {
 	bool fresh = retention_fresh(all, n, now_ms, rules);
 
+	for (size_t i = 0; fresh && i < n; i++) {
+		all[i].counts =
+			!all[i].stray && !all[i].manual && !retention_again(all, n, &all[i]);
+	}
 	for (size_t i = 0; i < n; i++) {
 		all[i].prune = fresh && retention_may_go(all, n, &all[i], now_ms, rules);
 	}

@@ -500,6 +500,9 @@ static int sftp_send(struct sftp *s, LIBSSH2_SFTP_HANDLE *file, int fd, struct e
 		slide.have -= (size_t)n;
 		s->sent += (uint64_t)n;
 		s->paced_bytes += (uint64_t)n;
+		if (s->target->moved != NULL) {
+			(void)atomic_fetch_add(s->target->moved, (uint64_t)n);
+		}
 		rc = sftp_pace(s, e);
 		if (rc != 0) {
 			return rc;

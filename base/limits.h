@@ -164,7 +164,10 @@ enum {
 	SNAPSHOT_EARLY_MS = 60 * 1000,	  /* A cycle may be claimed so long before its time. */
 	SNAPSHOTS_KEPT = 256,		  /* Records; older ones that are not pinned go. */
 	SNAPSHOT_CYCLES_KEPT = 84,	  /* Increments that receivers keep. */
-	HASH_REPORTS_KEPT = 16,		  /* Indexes whose reports are remembered. */
+	SNAPSHOT_HELD_MS =
+		48 * 3600 * 1000, /* A claim can be renewed for so long: a taker may hang. */
+	HASH_REPORTS_KEPT = 16,	  /* Indexes whose reports are remembered. */
+	FSM_PAST_ENTRIES = 8192,  /* Whose state hash is known, for reports of the past. */
 };
 /* Year 9999: nothing that is added to a time can overflow. */
 #define CLUSTER_TIME_MAX_MS 253402300799999ULL
@@ -273,6 +276,13 @@ enum {
 	SHIP_NAMES_MAX = 100,	/* Names tried for one object. */
 	SHIP_BACKOFF_MS = 250,	/* Before the second; doubled each time. */
 	SHIP_BACKOFF_MS_MAX = 60000,
+	SCHEDULE_TURN_MS = 5000,      /* From one node's turn to claim a cycle to the next one's. */
+	SCHEDULE_CLAIM_MS_MIN = 5000, /* A claim lasts so long, unless its taker renews it. */
+	SCHEDULE_CLAIM_MS_MAX = 10 * 60 * 1000,
+	SCHEDULE_INTERVAL_S = 4 * 3600,
+	SCHEDULE_INTERVAL_S_MAX = 7 * 86400,
+	BACKUP_KEEP_S_MIN = 60,
+	BACKUP_KEEP_S_MAX = 3660 * 86400,
 };
 #define BACKUP_KEPT_MS		(14ULL * 24 * 3600 * 1000) /* Receiver's clock. */
 #define BACKUP_FRESH_MS		(8ULL * 3600 * 1000) /* Older newest snapshot: nothing is pruned. */

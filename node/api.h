@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
+#include "backup/schedule.h"
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/limits.h"
@@ -75,8 +76,9 @@ struct api_config {
 	const char *admin_path;	  /* Unix socket; NULL: none. */
 	gid_t admin_group;	  /* (gid_t)-1: as created. */
 
-	struct bytes restore_key; /* SEC1 point, or empty. */
-	unsigned backup_copies;	  /* k: sites that must confirm a snapshot. */
+	struct bytes restore_key;	/* SEC1 point, or empty. */
+	unsigned backup_copies;		/* k: sites that must confirm a snapshot. */
+	struct schedule_rules schedule; /* Of cycles. */
 	const struct api_setting *settings;
 	size_t n_settings;
 

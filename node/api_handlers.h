@@ -109,6 +109,7 @@ int sys_service_create_read(struct api_call *call);
 int sys_service_create_applied(struct api_call *call);
 int sys_service_disable_read(struct api_call *call);
 int sys_backups_read(struct api_call *call);
+int sys_schedule_read(struct api_call *call);
 int sys_snapshot_list_read(struct api_call *call);
 int sys_snapshot_save_parse(struct api_call *call);
 int sys_snapshot_save_read(struct api_call *call);

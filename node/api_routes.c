@@ -245,6 +245,8 @@ const struct route api_routes[] = {
 		.read = sys_invite_create_read, .applied = sys_invite_create_applied},
 	{VERB_DELETE, S "/invites/{sha256}", "sys_invite_revoke", ROUTE_ADMIN, .state = ROUTE_WRITE,
 		.parse = sys_invite_revoke_parse, .read = sys_invite_revoke_read},
+	{VERB_GET, S "/schedule", "sys_schedule", ROUTE_ADMIN, .state = ROUTE_LOCAL,
+		.read = sys_schedule_read},
 	{VERB_GET, S "/snapshots", "sys_snapshot_list", ROUTE_ADMIN, .state = ROUTE_LOCAL,
 		.query = QUERY_LIST, .read = sys_snapshot_list_read},
 	{VERB_POST, S "/snapshots", "sys_snapshot_save", ROUTE_ADMIN, ROUTE_JSON, JSON_SMALL,

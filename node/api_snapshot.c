@@ -4,6 +4,7 @@
 
 #include "node/api_core.h"
 #include "node/api_handlers.h"
+#include "storage/cluster_store.h"
 #include "storage/snapshot_store.h"
 
 enum { SNAPSHOT_BATCH = 64, SNAPSHOT_LISTED_MAX = 1024 };
@@ -31,6 +32,7 @@ static json_t *snapshot_json(const struct snapshot_row *row)
 	json_put(snapshot, "index", json_make_number(row->index));
 	json_put(snapshot, "term", json_make_number(row->term));
 	json_put(snapshot, "cycle", json_make_number(row->cycle));
+	json_put(snapshot, "slot", json_make_number(row->slot));
 	json_put(snapshot, "created", json_make_number(row->created_ms));
 	json_put(snapshot, "bytes", json_make_number(row->bytes));
 	json_put(snapshot, "objects", json_make_number(row->objects));
@@ -122,9 +124,11 @@ int sys_backups_read(struct api_call *call)
 
 int sys_snapshot_save_parse(struct api_call *call)
 {
+	bool *cycle = call_extra(call, sizeof *cycle);
 	struct json_in reader;
 
 	json_in_begin(&reader, call_body(call), &call->e);
+	*cycle = json_in_has(&reader, "cycle") && json_in_bool(&reader, "cycle");
 	if (json_in_end(&reader) != 0) {
 		return call->e.code;
 	}
@@ -133,13 +137,34 @@ int sys_snapshot_save_parse(struct api_call *call)
 		       : call_fail(call, KLUIS_EINVAL, "this node is not set up to take snapshots");
 }
 
+/* A cycle out of turn stands for now. */
+static int save_cycle(struct api_call *call, struct command_snapshot_claim *claim)
+{
+	struct cluster_row cluster;
+	int rc = cluster_store_get(call->view, &cluster, &call->e);
+
+	if (rc == 0 && cluster.feature_level < FEATURE_LEVEL_SCHEDULE) {
+		rc = call_fail(call, KLUIS_ECONFLICT, "not all nodes take cycles yet");
+	}
+	claim->kind = SNAPSHOT_INCREMENT;
+	claim->slot = call->now_ms;
+	claim->ttl_ms = schedule_claim_ms(&call->api->config.schedule);
+	return rc;
+}
+
 int sys_snapshot_save_read(struct api_call *call)
 {
+	const bool *cycle = call->extra;
 	struct command command = {.type = COMMAND_SNAPSHOT_CLAIM};
+	int rc;
 
 	command.snapshot_claim.node = call->api->config.node_id;
 	command.snapshot_claim.kind = SNAPSHOT_MANUAL;
 	command.snapshot_claim.ttl_ms = API_SNAPSHOT_CLAIM_MS;
+	rc = *cycle ? save_cycle(call, &command.snapshot_claim) : 0;
+	if (rc != 0) {
+		return rc;
+	}
 	command.snapshot_claim.actor = call_actor(call);
 	command.snapshot_claim.once = call_once(call);
 	call_propose(call, &command);

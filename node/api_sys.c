@@ -123,11 +123,33 @@ static void check_shipping(struct check *check, struct api *api)
 	}
 }
 
-static void check_state(struct check *check, const struct replica_status *status)
+/* Whose state is another one than the majority's; all nodes say it, not that site alone. */
+static void check_state_sites(
+	struct check *check, struct api_call *call, const struct sys_view *view)
 {
+	_cleanup_(buf_release) struct buf sites = BUF_INIT;
+
+	for (size_t i = 0; i < view->n_nodes; i++) {
+		if (view->nodes[i].quarantined) {
+			buf_printf(&sites, "%s'%s'", sites.len == 0 ? "" : ", ",
+				sys_site_of(call, view, view->nodes[i].node));
+		}
+	}
+	if (sites.len > 0) {
+		check_set(check, "state", false, true, "");
+		(void)snprintf(check->text, sizeof check->text,
+			"a majority disagrees with the state of site %s", buf_str(&sites));
+	}
+}
+
+static void check_state(struct check *check, struct api_call *call, const struct sys_view *view)
+{
+	const struct replica_status *status = &view->status;
+
 	check_set(check, "state", !status->quarantined, true,
 		status->quarantined ? "a majority disagrees with this node's state"
 				    : "no disagreement");
+	check_state_sites(check, call, view);
 	if (status->rebuilding) {
 		(void)snprintf(check->text, sizeof check->text,
 			"the store is being replaced by a peer's, fetched %llu of %llu bytes",
@@ -167,7 +189,7 @@ static void checks_make(
 		status->ready ? "in touch with the leader" : "not in touch with a leader");
 	check_set(&checks[2], "disk", !status->read_only, true,
 		status->read_only ? "below the floor of free space" : "enough free space");
-	check_state(&checks[3], status);
+	check_state(&checks[3], call, view);
 	check_peers(&checks[4], status);
 	check_certificate(&checks[5], call->api, "certificate", "API's",
 		api_certificate_not_after_ms(call->api));

@@ -266,8 +266,15 @@ static int prune_work(struct pool_work *work)
 {
 	struct backup_job *job = CONTAINER_OF(work, struct backup_job, prune);
 
-	return receive_prune(&job->pruning_as, clock_wall_ms(&clock_system), &retention_default,
-		&job->pruned, &job->prune_err);
+	struct retention_rules rules = retention_default;
+	uint64_t interval_ms = job->config->backup_interval_s * 1000;
+
+	rules.kept_ms = job->config->backup_keep_s * 1000;
+	if (rules.fresh_ms < 2 * interval_ms) {
+		rules.fresh_ms = 2 * interval_ms;
+	}
+	return receive_prune(&job->pruning_as, clock_wall_ms(&clock_system), &rules, &job->pruned,
+		&job->prune_err);
 }
 
 static void prune_done_cb(struct pool_work *work, int rc)
@@ -301,7 +308,8 @@ static void job_prune(struct backup_job *job, const struct snapshot_row *rows, s
 
 /* --- the job --------------------------------------------------------------------------------- */
 
-static void job_look(struct backup_job *job, const struct kv_view *view)
+static void job_look(
+	struct backup_job *job, const struct kv_view *view, const struct replica_status *status)
 {
 	enum { ROWS_MAX = SNAPSHOTS_KEPT + 1 };
 	_cleanup_(x_freep) struct snapshot_row *rows = x_calloc(ROWS_MAX, sizeof *rows);
@@ -314,6 +322,7 @@ static void job_look(struct backup_job *job, const struct kv_view *view)
 		return;
 	}
 	backup_take_look(job, view, rows, n);
+	backup_claim_look(job, view, status, rows, n);
 	job_ship(job, rows, n);
 	job_receive(job, rows, n);
 	job_confirm(job, rows, n);
@@ -335,7 +344,7 @@ static void job_tick(struct backup_job *job)
 		return;
 	}
 	view = kv_view_new(kv);
-	job_look(job, view);
+	job_look(job, view, &status);
 	kv_view_free(view);
 	replica_read_end(job->replica);
 }
@@ -471,7 +480,8 @@ static int job_load_sites(struct backup_job *job, struct err *e)
 			.key_path = c->backup_ssh_key_file,
 			.path = x_asprintf("%s/%s/incoming", site->ssh_path, c->site),
 			.bytes_per_second = c->backup_bandwidth_kib * 1024,
-			.cancel = &job->cancel};
+			.cancel = &job->cancel,
+			.moved = &job->moved};
 	}
 	return 0;
 }
@@ -556,7 +566,7 @@ int backup_job_start(struct backup_job **ret_job, const struct config *config,
 static bool job_busy(const struct backup_job *job)
 {
 	bool busy = job->take.busy || job->receiving || job->pruning || job->confirming ||
-		    job->deletions.busy;
+		    job->deletions.busy || job->claim.claiming || job->claim.renewing;
 
 	for (size_t i = 0; i < job->n_shipments; i++) {
 		busy = busy || job->shipment[i].busy;

@@ -9,6 +9,7 @@
 
 #include <uv.h>
 
+#include "backup/schedule.h"
 #include "node/api.h"
 #include "node/config.h"
 #include "node/identity.h"
@@ -25,6 +26,7 @@ enum {
 	BACKUP_JOB_PROPOSE_MS = 10000,
 	BACKUP_JOB_DELETIONS_MS = 2000, /* Between two looks at the ledgers of deletions. */
 	BACKUP_JOB_MARK_MS = 60 * 1000, /* How old the journal's word on that may be. */
+	BACKUP_CLAIM_AGAIN_MS = 2000,	/* After a claim or its renewal was refused. */
 };
 
 struct backup_job;
@@ -42,6 +44,13 @@ void backup_job_close(struct backup_job *job, void (*closed_cb)(void *data), voi
 /* Reads the file of the public backup key again: what is sealed from now on is sealed to the key
  * that is there. On failure the one in force stays. Blocking; any thread. */
 KLUIS_MUST_CHECK int backup_job_reload(void *data, struct err *e);
+
+/* The schedule in these settings: none without a [backup]. */
+void backup_claim_rules(const struct config *config, struct schedule_rules *ret_rules);
+/* The nodes that can take a snapshot, ascending. */
+KLUIS_MUST_CHECK int backup_claim_nodes(
+	const struct kv_view *view, uint64_t ret_nodes[SITES_MAX], size_t *ret_n, struct err *e);
+
 /* For api_hooks; data is the job. Any thread. */
 void backup_job_claimed(void *data, uint64_t snapshot_id);
 size_t backup_job_shipments(void *data, struct api_shipment ret_rows[SITES_MAX]);

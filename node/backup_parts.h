@@ -1,5 +1,4 @@
-/* What node/backup_job.c, backup_take.c and backup_deletions.c share: the job's parts. For them
- * alone. */
+/* What node/backup_*.c share: the job's parts. For them alone. */
 #ifndef KLUIS_NODE_BACKUP_PARTS_H
 #define KLUIS_NODE_BACKUP_PARTS_H
 
@@ -8,6 +7,7 @@
 
 #include "backup/deletions.h"
 #include "backup/receive.h"
+#include "backup/schedule.h"
 #include "backup/ship.h"
 #include "base/op.h"
 #include "node/backup_job.h"
@@ -21,12 +21,24 @@ struct backup_take {
 	bool busy, retry;
 	uint64_t given_up; /* Id of a record that this process cannot take. */
 	struct snapshot_row row;
+	uint64_t index;		   /* S, once the checkpoint is made; else 0. */
+	uint64_t checkpoint_index; /* The same, as the apply thread sets it. */
 	uint8_t base_hash[HASH_BYTES];
 	struct replica_work checkpoint;
 	struct backup_manifest manifest;
 	uint8_t hash[HASH_BYTES];
 	struct propose propose;
 	struct err err;
+};
+
+/* Claiming, and keeping what was claimed. */
+struct backup_claim {
+	struct propose claim, renew;
+	bool claiming, renewing;
+	uint64_t slot, from_ms; /* Of the claim that is due, cluster time ... */
+	uint64_t seen_ms;	/* ... since when this node has seen that, ... */
+	uint64_t not_before_ms; /* ... and when it tries again: as backup_job_now() counts. */
+	uint64_t moved;		/* job.moved at the last look. */
 };
 
 /* Shipping to one site. */
@@ -77,6 +89,8 @@ struct backup_job {
 
 	struct backup_take take;
 	struct backup_deletions deletions;
+	struct backup_claim claim;
+	atomic_uint_fast64_t moved; /* Bytes sent to all sites. */
 	struct backup_shipment shipment[SITES_MAX];
 	pthread_mutex_t lock;
 	size_t n_shipments;
@@ -104,6 +118,10 @@ void backup_take_look(struct backup_job *job, const struct kv_view *view,
 	const struct snapshot_row *rows, size_t n);
 /* Journals what the store's ledgers have beyond the journal. */
 void backup_deletions_look(struct backup_job *job, const struct kv_view *view);
+/* Claims the cycle that is due when it is this node's turn; renews the claim of the one that this
+ * node takes or ships. */
+void backup_claim_look(struct backup_job *job, const struct kv_view *view,
+	const struct replica_status *status, const struct snapshot_row *rows, size_t n);
 /* The job is being closed: what waits for a tick ends. */
 void backup_take_close(struct backup_job *job);
 

@@ -38,9 +38,10 @@ static unsigned take_clear(struct op *op)
 static int take_checkpoint_work(struct replica_work *work, struct fsm *fsm)
 {
 	struct backup_job *job = CONTAINER_OF(work, struct backup_job, take.checkpoint);
-	uint64_t index, term;
+	uint64_t term;
 
-	return fsm_checkpoint(fsm, job->checkpoint_dir, &index, &term, &job->take.err);
+	return fsm_checkpoint(
+		fsm, job->checkpoint_dir, &job->take.checkpoint_index, &term, &job->take.err);
 }
 
 static void take_checkpoint_cb(struct replica_work *work, int rc)
@@ -126,8 +127,14 @@ static int take_write_work(struct op *op)
 
 static unsigned take_write(struct op *op)
 {
+	struct backup_job *job = take_job(op);
+
+	if (op->rc == 0) {
+		job->take.index = job->take.checkpoint_index;
+		(void)uv_async_send(&job->claimed); /* The others compare their state at S. */
+	}
 	return op->rc != 0 ? (unsigned)TAKE_FAILED
-			   : op_work(op, take_job(op)->pool, take_write_work, TAKE_RECORD);
+			   : op_work(op, job->pool, take_write_work, TAKE_RECORD);
 }
 
 static void take_proposed_cb(struct propose *req, int rc)
@@ -263,6 +270,7 @@ void backup_take_look(struct backup_job *job, const struct kv_view *view,
 			continue;
 		}
 		take->row = rows[i];
+		take->index = 0;
 		memset(&take->err, 0, sizeof take->err);
 		if (take_base(job, view, &e) != 0) {
 			log_err("op=backup_take snapshot=%llu error=\"%s\", retrying",

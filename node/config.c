@@ -85,6 +85,9 @@ static const struct config_key config_keys[] = {
 	KEY("backup", "drop", CONFIG_PATH, backup_drop_dir, false),
 	NUMBER("backup", "copies", backup_copies, false, 1, SITES_MAX),
 	NUMBER("backup", "bandwidth_kib", backup_bandwidth_kib, false, 0, 1 << 30),
+	NUMBER("backup", "interval_s", backup_interval_s, false, 0, SCHEDULE_INTERVAL_S_MAX),
+	NUMBER("backup", "offset_s", backup_offset_s, false, 0, SCHEDULE_INTERVAL_S_MAX - 1),
+	NUMBER("backup", "keep_s", backup_keep_s, false, BACKUP_KEEP_S_MIN, BACKUP_KEEP_S_MAX),
 	{"site", "id", CONFIG_NUMBER, offsetof(struct config_site, id), true, 1, UINT32_MAX},
 	SITE("link", CONFIG_ADDRESS, link, true),
 	SITE("role", CONFIG_ROLE, standby, false),
@@ -469,6 +472,26 @@ static int config_check_listen(const struct config *config, const char *path, st
 	return 0;
 }
 
+static int config_check_schedule(const struct config *config, const char *path, struct err *e)
+{
+	uint64_t interval_s = config->backup_interval_s;
+
+	if (interval_s == 0) {
+		return 0;
+	}
+	if (config->backup_offset_s >= interval_s) {
+		return err_set(e, KLUIS_EINVAL,
+			"'%s': [backup] 'offset_s' must be below interval_s, %llu", path,
+			(unsigned long long)interval_s);
+	}
+	if (config->backup_keep_s / interval_s > BACKUP_SNAPSHOTS_MAX / 2) {
+		return err_set(e, KLUIS_EINVAL,
+			"'%s': [backup] 'keep_s' and 'interval_s' keep more than %d snapshots",
+			path, BACKUP_SNAPSHOTS_MAX / 2);
+	}
+	return 0;
+}
+
 static int config_check_backup(const struct config *config, const char *path, struct err *e)
 {
 	if (config->backup_public_key_file == NULL) {
@@ -481,7 +504,7 @@ static int config_check_backup(const struct config *config, const char *path, st
 			"drop",
 			path);
 	}
-	return 0;
+	return config_check_schedule(config, path, e);
 }
 
 static struct config *config_new(const char *path)
@@ -499,6 +522,8 @@ static struct config *config_new(const char *path)
 	config->disk_floor_percent = 10;
 	config->gone_after_s = MEMBER_GONE_MS / 1000;
 	config->backup_copies = 3;
+	config->backup_interval_s = SCHEDULE_INTERVAL_S;
+	config->backup_keep_s = BACKUP_KEPT_MS / 1000;
 	config->registration = REGISTRATION_INVITE;
 	config->srp_group = 3;
 	return config;

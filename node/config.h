@@ -71,6 +71,9 @@ struct config {
 	char *backup_public_key_file, *backup_sign_key_file, *backup_ssh_key_file;
 	char *backup_repository_dir, *backup_drop_dir;
 	uint64_t backup_copies, backup_bandwidth_kib;
+	uint64_t backup_interval_s,
+		backup_offset_s; /* Of cycles; interval 0: none by themselves. */
+	uint64_t backup_keep_s;	 /* Younger snapshots are not forgotten. */
 
 	struct config_site sites[SITES_MAX];
 	size_t n_sites;

@@ -93,6 +93,9 @@ static void daemon_collect_settings(struct daemon *d)
 	daemon_setting(d, "storage.disk_floor_percent", daemon_number_text(c->disk_floor_percent));
 	daemon_setting(d, "backup.copies", daemon_number_text(c->backup_copies));
 	daemon_setting(d, "backup.bandwidth_kib", daemon_number_text(c->backup_bandwidth_kib));
+	daemon_setting(d, "backup.interval_s", daemon_number_text(c->backup_interval_s));
+	daemon_setting(d, "backup.offset_s", daemon_number_text(c->backup_offset_s));
+	daemon_setting(d, "backup.keep_s", daemon_number_text(c->backup_keep_s));
 }
 
 static void daemon_release_settings(struct daemon *d)
@@ -212,6 +215,7 @@ static int daemon_start_api(struct daemon *d, struct err *e)
 			.shipments = backup_job_shipments,
 			.reload = backup_job_reload};
 	}
+	backup_claim_rules(c, &config.schedule);
 	api_backend_replica_init(&d->backend, d->replica);
 	return api_start(&config, &d->api, e);
 }

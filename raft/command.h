@@ -43,6 +43,7 @@
 	X(COMMAND_SNAPSHOT_CONFIRM, 50, "snapshot_confirm", snapshot_confirm, 1) \
 	X(COMMAND_SNAPSHOT_FAIL, 51, "snapshot_fail", snapshot_fail, 1)          \
 	X(COMMAND_SNAPSHOT_PIN, 52, "snapshot_pin", snapshot_pin, 1)             \
+	X(COMMAND_SNAPSHOT_RENEW, 54, "snapshot_renew", snapshot_renew, 4)       \
 	X(COMMAND_PERSON_REGISTER, 64, "person_register", person_register, 3)    \
 	X(COMMAND_PERSON_LOGIN, 65, "person_login", person_login, 3)             \
 	X(COMMAND_LOGIN_FAILED, 66, "login_failed", login_failed, 3)             \
@@ -74,10 +75,11 @@ enum command_type {
 
 enum {
 	COMMAND_VERSION = 1,
-	FEATURE_LEVEL = 3,	     /* The newest that this binary can apply. */
+	FEATURE_LEVEL = 4,	     /* The newest that this binary can apply. */
 	FEATURE_LEVEL_MEMBERS = 2,   /* From which on members change. */
 	FEATURE_LEVEL_DELETIONS = 3, /* ... deletions pass while new writes are refused. */
 	FEATURE_LEVEL_PERSONS = 3,   /* ... persons may register. */
+	FEATURE_LEVEL_SCHEDULE = 4,  /* ... cycles are taken by themselves. */
 	COMMAND_BYTES_MAX = ENTRY_BYTES_MAX - 64,
 	COMMAND_ACTOR_BYTES_MAX = 64,
 	IDEMPOTENCY_KEY_BYTES_MAX = 128,
@@ -236,6 +238,12 @@ struct command_snapshot_claim {
 	uint32_t ttl_ms;    /* Others may take over after that. */
 	struct bytes actor; /* Empty, or the operator. */
 	struct command_once once; /* Manual ones. */
+};
+/* The taker of a cycle is alive: its claim lasts for ttl_ms from now on. */
+struct command_snapshot_renew {
+	uint64_t id, node;
+	uint32_t ttl_ms;
+	uint64_t index; /* S, once its checkpoint is made; else 0. */
 };
 struct command_snapshot_record {
 	uint64_t id, node, index, term, objects, bytes;

@@ -215,6 +215,14 @@ void body_snapshot_claim(struct codec *c, struct command_snapshot_claim *body)
 	codec_once(c, &body->once);
 }
 
+void body_snapshot_renew(struct codec *c, struct command_snapshot_renew *body)
+{
+	codec_u64(c, &body->id, 1);
+	codec_u64(c, &body->node, 1);
+	codec_u32(c, &body->ttl_ms, 1, UINT32_MAX);
+	codec_u64(c, &body->index, 0);
+}
+
 void body_snapshot_record(struct codec *c, struct command_snapshot_record *body)
 {
 	codec_u64(c, &body->id, 1);

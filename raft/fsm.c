@@ -13,6 +13,8 @@ struct fsm {
 	struct position position; /* As stored. */
 	bool quarantined;
 	unsigned report_entries; /* HASH_REPORT_ENTRIES */
+	struct fsm_report
+		past[FSM_PAST_ENTRIES]; /* The newest entries, at index mod their number. */
 	/* What every command asks for first, of the cluster's row and its nodes'. */
 	struct cluster_row cluster;
 	bool cluster_known, read_only;
@@ -36,7 +38,7 @@ static void fsm_results_clear(struct fsm_results *results)
 {
 	results->n = 0;
 	buf_clear(&results->replies);
-	results->report_due = false;
+	results->report_due = results->past_due = false;
 	results->servers_changed = false;
 }
 
@@ -49,6 +51,14 @@ static struct fsm_result *fsm_results_add(struct fsm_results *results)
 	}
 	results->result[results->n] = (struct fsm_result){.reply_at = results->replies.len};
 	return &results->result[results->n++];
+}
+
+static void fsm_remember(struct fsm *fsm, const struct position *p)
+{
+	struct fsm_report *past = &fsm->past[p->index % FSM_PAST_ENTRIES];
+
+	past->index = p->index;
+	memcpy(past->hash, p->state_hash, sizeof past->hash);
 }
 
 static int fsm_read_quarantine(struct fsm *fsm, struct err *e)
@@ -74,6 +84,7 @@ int fsm_new(struct kv *kv, uint64_t node, struct fsm **ret_fsm, struct err *e)
 	fsm->kv = kv;
 	fsm->node = node;
 	fsm->report_entries = HASH_REPORT_ENTRIES;
+	fsm_remember(fsm, &fsm->position);
 	if (rc == 0) {
 		fsm->txn = txn_new(kv, &fsm->position);
 		rc = fsm_read_quarantine(fsm, e);
@@ -205,9 +216,10 @@ static int fsm_handle(struct fsm *fsm, struct apply *a, const struct command *co
 	return fsm_dispatch(a, command);
 }
 
-/* Returns < 0 only when the process must end; a refusal is in result->rc. */
+/* Returns < 0 only when the process must end; a refusal is in result->rc. *ret_report_at: as
+ * apply.report_at. */
 static int fsm_apply_command(struct fsm *fsm, const struct command *command,
-	struct fsm_result *result, struct buf *replies, struct err *e)
+	struct fsm_result *result, struct buf *replies, uint64_t *ret_report_at, struct err *e)
 {
 	struct err refusal = {0};
 	struct apply a = {.txn = fsm->txn,
@@ -231,6 +243,7 @@ static int fsm_apply_command(struct fsm *fsm, const struct command *command,
 	fsm->cluster_known &=
 		!txn_changed(fsm->txn, KEY_CLUSTER) && !txn_changed(fsm->txn, KEY_NODE);
 	if (rc == 0) {
+		*ret_report_at = a.report_at;
 		command_reply_encode(&a.reply, replies);
 		result->reply_len = replies->len - result->reply_at;
 	}
@@ -239,8 +252,9 @@ static int fsm_apply_command(struct fsm *fsm, const struct command *command,
 
 /* What an entry's commands were. */
 struct fsm_seen {
-	bool more; /* Than what reports bring about. */
-	bool ask;  /* All are to report. */
+	bool more;	    /* Than what reports bring about. */
+	bool ask;	    /* All are to report. */
+	uint64_t report_at; /* ... as of this entry before it; 0: no. */
 };
 
 /* One command of an entry: what cannot be decoded is refused alike on all nodes, but a command of a
@@ -250,6 +264,7 @@ static int fsm_apply_item(struct fsm *fsm, const struct payload_item *item,
 	struct err *e)
 {
 	struct command command;
+	uint64_t report_at = 0;
 	int rc = command_decode(item->command, &command, e);
 
 	result->origin = item->origin;
@@ -263,7 +278,8 @@ static int fsm_apply_item(struct fsm *fsm, const struct payload_item *item,
 		return 0;
 	}
 	seen->more |= command.type != COMMAND_HASH_REPORT && command.type != COMMAND_HASH_ASK;
-	rc = fsm_apply_command(fsm, &command, result, &results->replies, e);
+	rc = fsm_apply_command(fsm, &command, result, &results->replies, &report_at, e);
+	seen->report_at = report_at != 0 ? report_at : seen->report_at;
 	seen->ask |= command.type == COMMAND_HASH_ASK && result->rc == 0;
 	if (rc == 0 && result->rc == 0 && txn_changed(fsm->txn, KEY_NODE)) {
 		rc = fsm_read_quarantine(fsm, e);
@@ -290,6 +306,15 @@ static void fsm_note_report(
 		results->report.index = p->index;
 		memcpy(results->report.hash, p->state_hash, sizeof results->report.hash);
 	}
+	if (seen->report_at != 0) {
+		const struct fsm_report *past = &fsm->past[seen->report_at % FSM_PAST_ENTRIES];
+
+		/* A node that started since, or came by a checkpoint, does not know it. */
+		if (past->index == seen->report_at) {
+			results->past_due = true;
+			results->past = *past;
+		}
+	}
 }
 
 static int fsm_apply_entry(
@@ -298,7 +323,7 @@ static int fsm_apply_entry(
 	struct position *p = txn_position(fsm->txn);
 	struct payload payload;
 	struct payload_item item;
-	struct fsm_seen seen = {false, false};
+	struct fsm_seen seen = {.report_at = 0};
 	int rc;
 
 	txn_entry_begin(fsm->txn, entry->index, entry->term);
@@ -350,6 +375,7 @@ int fsm_apply(struct fsm *fsm, struct entry *const *entries, size_t n, struct fs
 				(unsigned long long)entries[i]->index, (unsigned long long)applied);
 		}
 		rc = fsm_apply_entry(fsm, entries[i], results, e);
+		fsm_remember(fsm, txn_position(fsm->txn));
 	}
 	if (rc == 0 && txn_position(fsm->txn)->index > stored) {
 		rc = txn_store(fsm->txn, e);

@@ -31,6 +31,8 @@ struct fsm_results {
 	struct buf replies;
 	bool report_due; /* The newest one due, if any. */
 	struct fsm_report report;
+	bool past_due; /* One of an earlier entry, which a snapshot is of; the newest, if any. */
+	struct fsm_report past;
 	bool quarantined;     /* A majority disagrees with this node's state. */
 	bool servers_changed; /* fsm_servers() is another one. */
 };

@@ -17,6 +17,7 @@ struct apply {
 	struct cluster_row cluster; /* As before this command. */
 	bool read_only;		    /* New writes are refused. */
 	struct command_reply reply; /* Zeroed before; sent when 0 is returned. */
+	uint64_t report_at; /* All nodes are to report their state as of this entry; 0: no. */
 	/* Set when a stored answer is given again. */
 	bool replayed;
 };
@@ -56,6 +57,9 @@ int apply_once_begin(
 /* After it succeeded. secret: the answer to the client carries a token and is not kept. */
 void apply_once_end(struct apply *a, struct bytes principal, unsigned route,
 	const struct command_once *once, bool secret);
+
+/* Claims keep what is left of their time when the cluster's time jumps by ahead_ms. */
+int apply_hold_claims(struct apply *a, uint64_t ahead_ms);
 
 int apply_audit(struct apply *a, enum command_type action, struct bytes actor, struct bytes object);
 /* As apply_audit(), by a user and not by an operator: bounded each day. */

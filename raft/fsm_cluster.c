@@ -176,7 +176,11 @@ static bool time_agreed(uint64_t *wall, size_t n, size_t nodes, uint64_t *ret_ms
 static int time_jump_to(struct apply *a, uint64_t to_ms)
 {
 	uint64_t ahead = to_ms - a->now_ms;
+	int rc = apply_hold_claims(a, ahead);
 
+	if (rc != 0) {
+		return rc;
+	}
 	txn_position(a->txn)->cluster_time_ms = to_ms;
 	if (ahead <= PURGE_HOLD_JUMP_MS) {
 		return 0;

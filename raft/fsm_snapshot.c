@@ -14,13 +14,19 @@ static void snapshot_error(struct snapshot_row *row, struct bytes error)
 	}
 }
 
+/* Claimed, and neither done nor given up: until its claim expires. */
+static bool claim_stands(const struct snapshot_row *row)
+{
+	return row->state == SNAPSHOT_RUNNING || row->state == SNAPSHOT_SHIPPED;
+}
+
 /* Whether this slot may be claimed now; what was claimed and given up is marked as failed. Exactly
  * one taker per slot: only entries decide, never somebody's clock. */
 static int claim_cycle_check(
 	struct apply *a, const struct command_snapshot_claim *c, struct snapshot_state_row *state)
 {
 	struct snapshot_row old;
-	bool running, again;
+	bool held, again;
 	int rc;
 
 	if (c->slot > a->now_ms + SNAPSHOT_EARLY_MS) {
@@ -38,16 +44,15 @@ static int claim_cycle_check(
 	if (rc != 0) {
 		return err_set(a->e, KLUIS_ECORRUPT, "the claimed snapshot is missing");
 	}
-	again = old.node == c->node && c->slot == state->last_slot;
-	running = old.state == SNAPSHOT_RUNNING && a->now_ms < old.claim_expires_ms;
-	if (running && !again) {
+	again = old.state == SNAPSHOT_RUNNING && old.node == c->node && c->slot == state->last_slot;
+	held = claim_stands(&old) && a->now_ms < old.claim_expires_ms;
+	if (held && !again) {
 		return err_set(a->e, KLUIS_ECONFLICT, "node %llu takes the snapshot",
 			(unsigned long long)old.node);
 	}
-	if (old.state == SNAPSHOT_SHIPPED && c->slot == state->last_slot) {
-		return err_set(a->e, KLUIS_ECONFLICT, "the cycle's snapshot is shipped");
-	}
-	if (old.state == SNAPSHOT_RUNNING) {
+	/* One that is recorded, and behind which a later cycle comes, is shipped all the same. */
+	if (old.state == SNAPSHOT_RUNNING ||
+		(old.state == SNAPSHOT_SHIPPED && c->slot == state->last_slot)) {
 		old.state = SNAPSHOT_FAILED;
 		snapshot_error(&old, bytes_str(again ? "begun anew" : "its claim expired"));
 		snapshot_store_put(a->txn, &old);
@@ -55,19 +60,33 @@ static int claim_cycle_check(
 	return 0;
 }
 
-/* Records beyond SNAPSHOTS_KEPT go, oldest first; pinned ones stay. */
-static int claim_trim(struct apply *a)
+/* Which records go first. What receivers keep is by what the log knows: tries that failed, and
+ * manual snapshots, must not push the records of cycles out. */
+static unsigned trim_worth(const struct apply *a, const struct snapshot_row *row)
+{
+	if (a->cluster.feature_level < FEATURE_LEVEL_SCHEDULE) {
+		return 0;
+	}
+	return row->state == SNAPSHOT_FAILED ? 0 : (row->kind == SNAPSHOT_MANUAL ? 1 : 2);
+}
+
+/* Of more than SNAPSHOTS_KEPT records one goes: the oldest of the least worth. Pinned ones stay,
+ * and the one that the state row names. */
+static int claim_trim(struct apply *a, const struct snapshot_state_row *state)
 {
 	_cleanup_(x_freep) struct snapshot_row *rows = x_calloc(SNAPSHOTS_KEPT + 1, sizeof *rows);
+	const struct snapshot_row *least = NULL;
 	size_t n = 0;
 	int rc = snapshot_store_list(a->view, 0, rows, SNAPSHOTS_KEPT + 1, &n, a->e);
 
 	for (size_t i = 0; rc == 0 && n > SNAPSHOTS_KEPT && i < n; i++) {
-		if (!rows[i].pinned) {
-			return snapshot_store_delete(a->txn, &rows[i], a->e);
+		if (!rows[i].pinned && rows[i].id != state->claimed_id &&
+			rows[i].id != state->confirmed_id &&
+			(least == NULL || trim_worth(a, &rows[i]) < trim_worth(a, least))) {
+			least = &rows[i];
 		}
 	}
-	return rc;
+	return rc == 0 && least != NULL ? snapshot_store_delete(a->txn, least, a->e) : rc;
 }
 
 static int claim_write(
@@ -92,7 +111,7 @@ static int claim_write(
 	}
 	snapshot_store_put(a->txn, &row);
 	a->reply.number = row.id;
-	return claim_trim(a);
+	return claim_trim(a, state);
 }
 
 static int claim_run(struct apply *a, const struct command_snapshot_claim *c)
@@ -130,10 +149,95 @@ int apply_snapshot_claim(struct apply *a, const struct command_snapshot_claim *c
 	if (rc == 0) {
 		apply_once_end(a, c->actor, COMMAND_SNAPSHOT_CLAIM, &c->once, false);
 	}
-	if (rc == 0 && c->kind == SNAPSHOT_MANUAL) {
-		rc = apply_audit(a, COMMAND_SNAPSHOT_CLAIM, c->actor, bytes_str("manual snapshot"));
+	if (rc == 0 && (c->kind == SNAPSHOT_MANUAL || c->actor.len > 0)) {
+		rc = apply_audit(a, COMMAND_SNAPSHOT_CLAIM, c->actor,
+			bytes_str(c->kind == SNAPSHOT_MANUAL ? "manual snapshot" : "cycle"));
 	}
 	return rc;
+}
+
+/* Where a snapshot stands in the log: not before its claim, and not ahead. */
+static int snapshot_index_check(
+	struct apply *a, const struct snapshot_row *row, uint64_t snapshot_index)
+{
+	return snapshot_index >= row->id && snapshot_index < a->index
+		       ? 0
+		       : err_set(a->e, KLUIS_EINVAL, "a snapshot is taken behind its claim");
+}
+
+static int renew_check(
+	struct apply *a, const struct command_snapshot_renew *c, const struct snapshot_row *row)
+{
+	struct snapshot_state_row state;
+	int rc = snapshot_store_state(a->view, &state, a->e);
+
+	if (rc != 0) {
+		return rc;
+	}
+	if (row->node != c->node || !claim_stands(row) ||
+		(row->kind != SNAPSHOT_MANUAL && state.claimed_id != row->id)) {
+		return err_set(a->e, KLUIS_ECONFLICT, "the claim does not stand any more");
+	}
+	if (a->now_ms - row->created_ms >= SNAPSHOT_HELD_MS) {
+		return err_set(a->e, KLUIS_ECONFLICT, "the claim has stood for too long");
+	}
+	return c->index == 0 ? 0 : snapshot_index_check(a, row, c->index);
+}
+
+int apply_snapshot_renew(struct apply *a, const struct command_snapshot_renew *c)
+{
+	struct snapshot_row row;
+	int rc = snapshot_store_get(a->view, c->id, &row, a->e);
+
+	rc = rc != 0 ? rc : renew_check(a, c, &row);
+	if (rc != 0) {
+		return rc;
+	}
+	a->reply.number = row.id;
+	row.claim_expires_ms = a->now_ms + c->ttl_ms;
+	if (row.state == SNAPSHOT_RUNNING && c->index != 0 && row.index != c->index) {
+		row.index = c->index;
+		a->report_at = c->index;
+	}
+	snapshot_store_put(a->txn, &row);
+	return 0;
+}
+
+int apply_hold_claims(struct apply *a, uint64_t ahead_ms)
+{
+	struct snapshot_state_row state;
+	struct snapshot_row row;
+	int rc = a->cluster.feature_level < FEATURE_LEVEL_SCHEDULE
+			 ? KLUIS_ENOTFOUND
+			 : snapshot_store_state(a->view, &state, a->e);
+
+	if (rc == 0) {
+		rc = snapshot_store_get(a->view, state.claimed_id, &row, a->e);
+	}
+	if (rc == 0 && claim_stands(&row) && a->now_ms < row.claim_expires_ms) {
+		row.claim_expires_ms += ahead_ms;
+		snapshot_store_put(a->txn, &row);
+	}
+	return rc == KLUIS_ENOTFOUND ? 0 : rc;
+}
+
+/* What the others do not agree with is no snapshot; whether they agree is asked for as of S, if it
+ * was not when the checkpoint was made. */
+static int record_agreed(
+	struct apply *a, const struct command_snapshot_record *c, const struct snapshot_row *row)
+{
+	struct node_row node;
+	int rc;
+
+	if (a->cluster.feature_level < FEATURE_LEVEL_SCHEDULE) {
+		return 0;
+	}
+	rc = node_store_get(a->view, c->node, &node, a->e);
+	if (rc == 0 && node.quarantined) {
+		rc = err_set(a->e, KLUIS_ECONFLICT, "a majority disagrees with the taker's state");
+	}
+	a->report_at = row->index == c->index ? 0 : c->index;
+	return rc == KLUIS_ENOTFOUND ? 0 : rc;
 }
 
 int apply_snapshot_record(struct apply *a, const struct command_snapshot_record *c)
@@ -154,8 +258,10 @@ int apply_snapshot_record(struct apply *a, const struct command_snapshot_record 
 			       ? 0
 			       : err_set(a->e, KLUIS_ECONFLICT, "the snapshot is not running");
 	}
-	if (c->index < row.id || c->index >= a->index) {
-		return err_set(a->e, KLUIS_EINVAL, "a snapshot is taken behind its claim");
+	rc = snapshot_index_check(a, &row, c->index);
+	rc = rc != 0 ? rc : record_agreed(a, c, &row);
+	if (rc != 0) {
+		return rc;
 	}
 	row.state = SNAPSHOT_SHIPPED;
 	row.index = c->index;
@@ -178,6 +284,7 @@ static int confirm_cycle(struct apply *a, const struct snapshot_row *row)
 	if (rc != 0 || row->cycle == 0 || row->index <= state.confirmed_index) {
 		return rc;
 	}
+	snapshot_store_put_cycle(a->txn, row);
 	state.confirmed_id = row->id;
 	state.confirmed_cycle = row->cycle;
 	state.confirmed_index = row->index;

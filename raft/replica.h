@@ -157,9 +157,10 @@ struct replica_status {
 	uint64_t term, leader_id; /* leader_id 0: none known. */
 	uint64_t commit_index, applied_index, stored_index, last_index, first_index;
 	uint64_t applied_term;
-	uint64_t lag; /* Committed, as far as this node knows, and not applied here. */
-	uint64_t cluster_time_ms;
-	uint8_t state_hash[32]; /* At state_hash_index. */
+	uint64_t lag;		  /* Committed, as far as this node knows, and not applied here. */
+	uint64_t cluster_time_ms; /* Of the newest entry applied. */
+	uint64_t cluster_now_ms;  /* The same, and how long it is ago: what the next may bring. */
+	uint8_t state_hash[32];	  /* At state_hash_index. */
 	uint64_t state_hash_index;
 	bool quarantined; /* A majority disagrees with our state, or there is none: see rebuilding.
 			   */

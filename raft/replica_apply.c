@@ -254,6 +254,9 @@ static void applier_entries_done(struct replica *r, struct apply_job *job)
 	if (job->results.report_due) {
 		replica_report(r, &job->results.report);
 	}
+	if (job->results.past_due) {
+		replica_report(r, &job->results.past);
+	}
 	driver_applied(r->driver, job->position.index, 0);
 }
 

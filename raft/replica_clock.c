@@ -71,6 +71,7 @@ void cluster_clock_tick(struct replica *r)
 	uint64_t now_ms = replica_now(r);
 	struct configuration configuration;
 
+	cluster_clock_applied(r); /* From the start on, entries or not. */
 	if (status.role != DRIVER_LEADER || !status.ready || r->position.commands == 0 ||
 		(r->cluster_clock.last_jump_ms != 0 &&
 			now_ms - r->cluster_clock.last_jump_ms < TIME_JUMP_INTERVAL_MS)) {

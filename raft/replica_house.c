@@ -381,6 +381,7 @@ static void status_raft(struct replica *r, const struct driver_status *d, struct
 static void status_store(struct replica *r, struct replica_status *s)
 {
 	s->cluster_time_ms = r->position.cluster_time_ms;
+	s->cluster_now_ms = cluster_clock_now(r);
 	memcpy(s->state_hash, r->position.state_hash, sizeof s->state_hash);
 	s->state_hash_index = r->position.index;
 	s->quarantined = atomic_load(&r->quarantined);

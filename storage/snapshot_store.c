@@ -126,16 +126,20 @@ int snapshot_store_list(const struct kv_view *view, uint64_t after, struct snaps
 void snapshot_store_put(struct txn *txn, const struct snapshot_row *row)
 {
 	struct row_key key = snapshot_key(KEY_SNAPSHOT, row->id);
-	struct row_key cycle = snapshot_key(KEY_CYCLE, row->cycle);
-	struct buf value = BUF_INIT, id = row_begin();
+	struct buf value = BUF_INIT;
 
 	snapshot_row_encode(row, &value);
 	row_put(txn, &key, &value);
+}
+
+void snapshot_store_put_cycle(struct txn *txn, const struct snapshot_row *row)
+{
+	struct row_key key = snapshot_key(KEY_CYCLE, row->cycle);
+	struct buf id = row_begin();
+
+	assert(row->cycle > 0);
 	buf_put_u64(&id, row->id);
-	if (row->cycle > 0 && row->state == SNAPSHOT_CONFIRMED) {
-		row_put(txn, &cycle, &id);
-	}
-	buf_release(&id);
+	row_put(txn, &key, &id);
 }
 
 int snapshot_store_cycle(

@@ -53,6 +53,8 @@ KLUIS_MUST_CHECK int snapshot_store_get(
 KLUIS_MUST_CHECK int snapshot_store_list(const struct kv_view *view, uint64_t after,
 	struct snapshot_row *ret_rows, size_t max, size_t *ret_n, struct err *e);
 void snapshot_store_put(struct txn *txn, const struct snapshot_row *row);
+/* From now on it is the confirmed one of its cycle. */
+void snapshot_store_put_cycle(struct txn *txn, const struct snapshot_row *row);
 /* The record, and its place as the confirmed one of its cycle. */
 KLUIS_MUST_CHECK int snapshot_store_delete(
 	struct txn *txn, const struct snapshot_row *row, struct err *e);

@@ -305,6 +305,12 @@ static const struct command ops_commands[] = {
 		pki_init_options, 0, 0, ops_pki_init},
 	{"pki issue", NULL, "Make a node's certificates", NULL, pki_issue_options, 0, 0,
 		ops_pki_issue},
+	{"backup schedule", NULL,
+		"Show when the cluster takes snapshots by itself, and who is next", NULL, NULL, 0,
+		0, ops_backup_schedule},
+	{"backup run", NULL, "Take the next snapshot of the schedule now, on this node",
+		"As if a cycle were due: an increment behind the last one, or the first, full one.",
+		save_options, 0, 0, ops_backup_run},
 	{"backup keys init", NULL, "Make the offline key pair that backups are sealed to", NULL,
 		backup_init_options, 0, 0, ops_backup_keys_init},
 	{"backup keys rotate", NULL, "Make a new pair in place of the one there",
@@ -350,7 +356,8 @@ static const struct command_option ops_options[] = {
 		"host "
 		"key must be known"},
 	{"timeout", 't', "SECONDS",
-		"Give up after this long (10; snapshot save --wait: 600, member: 120)"},
+		"Give up after this long (10; snapshot save and backup run --wait: 600, member: "
+		"120)"},
 	{NULL, 0, NULL, NULL},
 };
 

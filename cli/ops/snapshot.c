@@ -86,7 +86,8 @@ static int save_wait(struct invocation *inv, struct client *client, json_t **sna
 	}
 }
 
-int ops_snapshot_save(struct invocation *inv)
+/* body: taken. */
+static int save(struct invocation *inv, json_t *body)
 {
 	_cleanup_(json_dropp) json_t *snapshot = NULL;
 	struct progress progress;
@@ -94,10 +95,11 @@ int ops_snapshot_save(struct invocation *inv)
 	int rc = ops_client(inv, ops_socket(inv, 0), &client);
 
 	if (rc != 0) {
+		json_decref(body);
 		return rc;
 	}
 	progress_init_waiting(&progress, &inv->out, "snapshot");
-	rc = api_create(client, "/v1/sys/snapshots", json_object(), 0, &snapshot, &inv->err);
+	rc = api_create(client, "/v1/sys/snapshots", body, 0, &snapshot, &inv->err);
 	if (rc == 0 && invocation_value(inv, "wait") != NULL) {
 		rc = save_wait(inv, client, &snapshot);
 	}
@@ -107,6 +109,16 @@ int ops_snapshot_save(struct invocation *inv)
 		output_record(&inv->out, inspect_columns, ARRAY_SIZE(inspect_columns), snapshot);
 	}
 	return rc;
+}
+
+int ops_snapshot_save(struct invocation *inv)
+{
+	return save(inv, json_object());
+}
+
+int ops_backup_run(struct invocation *inv)
+{
+	return save(inv, json_pack("{s:b}", "cycle", 1));
 }
 
 static int list_offline(struct invocation *inv)

@@ -60,9 +60,9 @@ REAPER = 'cat >/dev/null; [ ! -d "$2" ] || { "$1" down --dir "$2/d"; rm -rf "$2"
 
 
 class Cluster:
-    def __init__(self, gone_after=30, ec=True):
-        """ec: no RSA key is made, which takes as long as all else together."""
-        self.gone_after, self.ec = gone_after, ec
+    def __init__(self, gone_after=30, ec=True, backup_interval=0):
+        """ec: no RSA key is made, which takes as long as all else together. backup_interval: seconds; 0: no snapshots but a test's own."""
+        self.gone_after, self.ec, self.backup_interval = gone_after, ec, backup_interval
         self.top = pathlib.Path(tempfile.mkdtemp(prefix="kluis-cluster-"))
         self.dir = self.top / "d"
         self.base_port = free_ports()
@@ -75,7 +75,8 @@ class Cluster:
 
     def quickstart(self, *words, check=True, timeout=180):
         command = [*LIKE_ANY_USER, str(ROOT / "deploy" / "quickstart"), *words, "--dir", str(self.dir), "--base-port", str(self.base_port),
-                   "--build", str(build_dir()), "--gone-after", str(self.gone_after), *(["--ec"] if self.ec else [])]
+                   "--build", str(build_dir()), "--gone-after", str(self.gone_after), "--backup-interval",
+                   str(self.backup_interval), *(["--ec"] if self.ec else [])]
         done = subprocess.run(command, capture_output=True, text=True, timeout=timeout)
         if check and done.returncode != 0:
             raise AssertionError(f"{' '.join(command)}: {done.returncode}\n{done.stdout}\n{done.stderr}\n{self.logs()}")

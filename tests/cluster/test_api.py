@@ -578,6 +578,10 @@ class Api(unittest.TestCase):
         self.refuse(400, "invalid", "post", path, values, body={"level": 3}, site="utr")
         _, found = self.done(200, "post", path, values, body={"level": 2}, site="utr")
         self.assertTrue(found["ok"], found)
+        fields, begun = self.done(202, "post", "/v1/sys/snapshots", body={"cycle": True}, fields=[f"idempotency-key: {os.urandom(8).hex()}"])
+        self.assertEqual((begun["kind"], begun["cycle"]), ("full", 1))
+        wait_until("the first cycle is confirmed", 60,
+                   lambda: json.loads(self.curl("ams", fields["location"], admin=True)[2])["state"] == "confirmed")
 
     def test_stale_bound_is_a_setting(self):
         self.assertEqual(json.loads(self.curl("mst", "/v1/limits")[2])["stale_ms"], 10000)

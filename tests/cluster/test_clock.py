@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """TOTP at six real nodes of which two have clocks that are off: codes are judged by the majority's time, wherever one signs in, and a
-person whose own clock is an hour off is refused, and not locked out."""
+person whose own clock is an hour off is refused, and not locked out. Cycles of snapshots go on when the time of all jumps by a day."""
+import json
 import pathlib
 import subprocess
 import sys
@@ -12,7 +13,8 @@ import faketime
 from cluster import Cluster, SITES, wait_until
 from people import Person
 
-STEP_S, HOUR_S = 30, 3600
+STEP_S, HOUR_S, DAY_S = 30, 3600, 86400
+CYCLE_S = 8
 BEHIND_S = -240  # Certificates are valid from five minutes before they were made: an hour behind a node is alone.
 
 
@@ -66,29 +68,61 @@ class Somebody:
 
 class Clock(unittest.TestCase):
     def setUp(self):
-        self.cluster = Cluster.__enter__(Cluster())
+        self.cluster = Cluster.__enter__(Cluster(backup_interval=CYCLE_S))
         self.addCleanup(self.cluster.__exit__, None, None, None)
         if not faketime.works(self.cluster.kluisd):
             self.skipTest("libfaketime cannot be loaded before this kluisd")
 
-    def set_clock(self, site, seconds):
+    def set_clock(self, sites, seconds):
         c = self.cluster
-        c.stop(site)
-        c.spawn(site, faketime.environment(FAKETIME_DONT_FAKE_MONOTONIC="1", FAKETIME=f"{seconds:+d}s"))
-        c.wait_ready([site])
+        for site in sites:
+            c.stop(site)
+        for site in sites:
+            c.spawn(site, faketime.environment(FAKETIME_DONT_FAKE_MONOTONIC="1", FAKETIME=f"{seconds:+d}s"))
+        c.wait_ready(sites)
 
     def test_an_hour_off(self):
         c = self.cluster
         leader = c.wait_leader()
         fast, slow = [s for s in SITES if s != leader and s != "ams"][:2]
         for site, seconds in ((fast, HOUR_S), (slow, BEHIND_S)):
-            self.set_clock(site, seconds)
+            self.set_clock([site], seconds)
             Somebody(self, f"at-{site}").logs_in(site, seconds)  # Its own clock would take the wrong one.
         # A leader stamps what all nodes go by: not with its own clock either.
         c.lead(fast)
         Somebody(self, "leader").logs_in(fast, HOUR_S)
         # A person's clock that is an hour off, either way.
         Somebody(self, "traveller").logs_in("ams", HOUR_S, -HOUR_S)
+        self.cycles_over_a_day()
+
+    def cycles(self):
+        """Oldest first; what was claimed and given up, too."""
+        items = json.loads(self.cluster.ctl("ams", "-o", "json", "snapshot", "list").stdout)["items"]
+        return [item for item in reversed(items) if item["cycle"] > 0]
+
+    def wait_cycle(self, after):
+        """A confirmed one that is due behind `after`."""
+        return wait_until(f"a cycle behind {after}", 60,
+                          lambda: next((s for s in self.cycles() if s["slot"] > after and s["state"] == "confirmed"), None))
+
+    def cycles_over_a_day(self):
+        c = self.cluster
+        shown = json.loads(c.ctl("ams", "-o", "json", "backup", "schedule").stdout)
+        self.assertEqual(shown["interval_ms"], CYCLE_S * 1000)
+        self.assertEqual(len(shown["next"]["order"]), len(SITES))
+        before = self.wait_cycle(0)
+        # A majority's clocks, and with them cluster time: a day of cycles is missed at once.
+        self.set_clock(SITES[:4], DAY_S)
+        ahead = self.wait_cycle((time.time() + DAY_S - 60) * 1000)
+        all_of_them = self.cycles()
+        done = [s for s in all_of_them if s["state"] == "confirmed"]
+        self.assertEqual([s["slot"] % (CYCLE_S * 1000) for s in done], [0] * len(done))
+        for key in ("slot", "index"):
+            self.assertEqual([s[key] for s in done], sorted({s[key] for s in done}), done)
+        jumped = [s["slot"] for s in all_of_them if before["slot"] + HOUR_S * 1000 < s["slot"] < ahead["slot"]]
+        self.assertLess(len(jumped), 20, "a day's cycles were not caught up by one")
+        for s in done:
+            self.assertEqual(s["kind"], "full" if s["cycle"] == 1 else "increment", s)
 
 
 if __name__ == "__main__":

@@ -49,6 +49,27 @@ static void test_by_age_and_count(void **state)
 	}
 }
 
+/* Cycles that were overtaken before they were confirmed are here twice: each counts once, and who
+ * was overtaken goes by age unless others are built on it. */
+static void test_twice_is_once(void **state)
+{
+	struct retention_snapshot rows[ROWS];
+	size_t n = cycles(rows, 120);
+	uint64_t now = rows[n - 1].received_ms + 14ULL * DAY_MS;
+
+	(void)state;
+	for (size_t i = 0; i < 60; i++) { /* The newest 60 again, a little later in the log. */
+		rows[n + i] = rows[n - 1 - i];
+		rows[n + i].index += 10;
+		rows[n + i].received_ms = now - i;
+		rows[n - 1 - i].base = i > 0;
+	}
+	assert_int_equal(pruned(rows, n + 60, now + 1), 120 - 83 + 1);
+	for (size_t i = 0; i < n; i++) {
+		assert_int_equal(rows[i].prune, i < 120 - 83 || i == n - 1);
+	}
+}
+
 /* Days without a new one: whatever is there stays, however old. */
 static void test_nothing_when_stale(void **state)
 {
@@ -157,6 +178,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_by_age_and_count),
+		cmocka_unit_test(test_twice_is_once),
 		cmocka_unit_test(test_nothing_when_stale),
 		cmocka_unit_test(test_strays_count_for_nothing),
 		cmocka_unit_test(test_count_holds_after_a_pause),

@@ -12,6 +12,7 @@
 #include "backup/verify.h"
 #include "base/file.h"
 #include "node/backup_job.h"
+#include "storage/report_store.h"
 #include "storage/snapshot_store.h"
 #include "tests/lib/certs.h"
 #include "tests/lib/fixture/client.h"
@@ -91,6 +92,7 @@ static void fill_config(struct world *w, unsigned i)
 	c->backup_repository_dir = replica_rig_path(&w->rig, i, "repository");
 	c->backup_drop_dir = x_asprintf("%s/files", w->sshd[i]->dir);
 	c->backup_copies = 2;
+	c->backup_keep_s = 3600;
 	assert_int_equal(
 		backup_key_save(w->signer[i], BACKUP_KEY_NODE, c->backup_sign_key_file, NULL), 0);
 	for (unsigned k = 0; k < NODES; k++) {
@@ -398,6 +400,10 @@ static void test_another_key(void **state)
 	assert_int_equal(backup_job_reload(w->job[0], &e), KLUIS_ECORRUPT);
 	row = wait_confirmed(w, claim(w, 1, false));
 	assert_at_every_site(w, &row);
+	assert_int_equal(
+		backup_key_save_public(key_public(w->keys.keys[1]), BACKUP_KEY_SEAL, fresh, NULL),
+		0);
+	assert_int_equal(rename(fresh, path), 0); /* For those who start. */
 }
 
 static void propose_bytes(struct world *w, struct buf *bytes)
@@ -503,6 +509,148 @@ static void test_failure_is_recorded(void **state)
 	assert_int_equal(mkdir(tmp, 0700), 0);
 }
 
+/* Whether the log has a confirmed cycle that node `not` did not take and that comes after `id`. */
+static bool cycle_after(struct world *w, uint64_t id, uint64_t not, struct snapshot_row *ret_row)
+{
+	enum { ROWS_MAX = 64 };
+	_cleanup_(x_freep) struct snapshot_row *rows = x_calloc(ROWS_MAX, sizeof *rows);
+	struct kv *kv = NULL;
+	struct kv_view *view;
+	bool found = false;
+	size_t n = 0;
+
+	assert_int_equal(replica_read_begin(w->rig.node[0], &kv), 0);
+	view = kv_view_new(kv);
+	assert_int_equal(snapshot_store_list(view, id, rows, ROWS_MAX, &n, NULL), 0);
+	kv_view_free(view);
+	replica_read_end(w->rig.node[0]);
+	for (size_t i = 0; i < n && !found; i++) {
+		found = rows[i].cycle > 0 &&
+			rows[i].node != not &&rows[i].state == SNAPSHOT_CONFIRMED;
+		*ret_row = rows[i];
+	}
+	return found;
+}
+
+static struct snapshot_row wait_cycle(struct world *w, uint64_t id, uint64_t not )
+{
+	struct snapshot_row row = {0};
+
+	for (unsigned waited = 0; waited < RIG_WAIT_MS; waited += 20) {
+		if (cycle_after(w, id, not, &row)) {
+			return row;
+		}
+		replica_rig_run(&w->rig, 20);
+	}
+	fail_msg("no cycle behind %llu", (unsigned long long)id);
+	return row;
+}
+
+static void announce_all(struct world *w)
+{
+	for (unsigned i = 0; i < NODES; i++) {
+		struct command c = {.type = COMMAND_NODE_ANNOUNCE,
+			.node_announce = {.node = i + 1, .feature_level = FEATURE_LEVEL}};
+
+		memcpy(c.node_announce.backup_key, key_pub_bytes(key_public(w->signer[i])).data,
+			32);
+		propose(w, &c, NULL);
+	}
+}
+
+static void set_interval(struct world *w, uint64_t interval_s)
+{
+	for (unsigned i = 0; i < NODES; i++) {
+		w->config[i].backup_interval_s = interval_s;
+	}
+}
+
+/* Until no claim stands; the newest cycle then, `row` or one that came behind it. */
+static struct snapshot_row wait_idle(struct world *w, struct snapshot_row row)
+{
+	struct snapshot_state_row state = {.claimed_id = 1};
+
+	for (unsigned waited = 0; state.claimed_id != 0 && waited < RIG_WAIT_MS; waited += 20) {
+		struct kv *kv = NULL;
+		struct kv_view *view;
+
+		replica_rig_run(&w->rig, 20);
+		assert_int_equal(replica_read_begin(w->rig.node[0], &kv), 0);
+		view = kv_view_new(kv);
+		assert_int_equal(snapshot_store_state(view, &state, NULL), 0);
+		kv_view_free(view);
+		replica_read_end(w->rig.node[0]);
+	}
+	assert_true(state.claimed_id == 0);
+	return state.confirmed_id == row.id ? row : row_of(w, state.confirmed_id);
+}
+
+/* All replicas said that they had the same state as of the snapshot. */
+static void assert_agreed(struct world *w, const struct snapshot_row *row)
+{
+	struct report_row reports[SITES_MAX];
+	size_t n = 0;
+
+	for (unsigned waited = 0; n < NODES && waited < RIG_WAIT_MS; waited += 20) {
+		struct kv *kv = NULL;
+		struct kv_view *view;
+
+		replica_rig_run(&w->rig, 20);
+		assert_int_equal(replica_read_begin(w->rig.node[0], &kv), 0);
+		view = kv_view_new(kv);
+		assert_int_equal(
+			report_store_at(view, row->index, reports, SITES_MAX, &n, NULL), 0);
+		kv_view_free(view);
+		replica_read_end(w->rig.node[0]);
+	}
+	assert_int_equal(n, NODES);
+	for (size_t i = 0; i < n; i++) {
+		assert_memory_equal(reports[i].hash, reports[0].hash, HASH_BYTES);
+	}
+}
+
+/* The nodes take cycles by themselves, one node each cycle; one whose taker is gone is another's.
+ */
+static void test_schedule(void **state)
+{
+	struct world *w = *state;
+	struct command command = {.type = COMMAND_SNAPSHOT_CLAIM};
+	struct snapshot_row row, next;
+	struct replica_status status;
+	uint64_t id;
+
+	announce_all(w);
+	replica_status(w->rig.node[0], &status);
+	set_interval(w, 2);
+	row = wait_cycle(w, status.applied_index, 0);
+	assert_agreed(w, &row);
+	next = wait_cycle(w, row.id, 0);
+	assert_true(next.slot > row.slot && next.slot % 2000 == 0);
+	assert_true(next.cycle == row.cycle + 1 && next.base_id == row.id);
+	assert_int_equal(next.kind, SNAPSHOT_INCREMENT);
+	set_interval(w, 0);
+	next = wait_idle(w, next);
+	close_job(w, 1);
+	replica_status(w->rig.node[0], &status);
+	command.snapshot_claim.node = 2;
+	command.snapshot_claim.kind = SNAPSHOT_INCREMENT;
+	command.snapshot_claim.slot = status.cluster_now_ms;
+	command.snapshot_claim.ttl_ms = 1000;
+	propose(w, &command, &id);
+	set_interval(w, 3600);
+	for (unsigned waited = 0; row_of(w, id).state == SNAPSHOT_RUNNING && waited < RIG_WAIT_MS;
+		waited += 20) {
+		replica_rig_run(&w->rig, 20);
+	}
+	assert_int_equal(row_of(w, id).state, SNAPSHOT_FAILED);
+	start_job(w, 1); /* It is back, and confirms. */
+	row = wait_cycle(w, next.id, 2);
+	assert_true(row.id > id && row.slot == row_of(w, id).slot);
+	set_interval(w, 0);
+	row = wait_confirmed(w, row.id);
+	assert_at_every_site(w, &row);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -512,6 +660,7 @@ int main(void)
 		cmocka_unit_test(test_deletions_are_journalled),
 		cmocka_unit_test(test_another_key), /* Leaves a file that is no key. */
 		cmocka_unit_test(test_failure_is_recorded),
+		cmocka_unit_test(test_schedule),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -22,6 +22,9 @@ static const char config_good[] =
 	"[accounts]\nregistration = open\nrecovery_delay_s = 3600\n"
 	"[mfa]\nrp_id = vault.example.org\nlocation_table = places\n";
 
+#define BACKUP_SETTINGS \
+	"[backup]\npublic_key = p\nsign_key = s\nssh_key = k\nrepository = r\ndrop = d\n"
+
 static int load_in(const char *dir, const char *text, struct config **ret_config, struct err *e)
 {
 	_cleanup_(x_freep) char *path = x_asprintf("%s/kluisd.ini", dir);
@@ -62,6 +65,9 @@ static void test_good(void **state)
 	assert_string_equal(config->location_table + strlen(config->dir), "places");
 	assert_int_equal(config->cache_mib, 64);
 	assert_int_equal(config->backup_copies, 3);
+	assert_int_equal(config->backup_interval_s, 4 * 3600);
+	assert_int_equal(config->backup_offset_s, 0);
+	assert_int_equal(config->backup_keep_s, 14 * 86400);
 	assert_int_equal(config->api_stale_ms, 10000);
 	assert_int_equal(config->registration, REGISTRATION_OPEN);
 	assert_int_equal(config->recovery_delay_s, 3600);
@@ -123,6 +129,13 @@ static void test_bad(void **state)
 			"line 5 is longer than 190 bytes"},
 		{"[site utr]\nid = 3\nlink = c.example:7103\n", "", "2 voters"},
 		{"[storage]", "[backup]\npublic_key = p\n[storage]", "needs sign_key"},
+		{"[storage]", "[backup]\ninterval_s = 604801\n[storage]", "from 0 to 604800"},
+		{"[storage]", "[backup]\noffset_s = 604800\n[storage]", "from 0 to 604799"},
+		{"[storage]", "[backup]\nkeep_s = 59\n[storage]", "from 60 to 316224000"},
+		{"[storage]", BACKUP_SETTINGS "interval_s = 60\noffset_s = 60\n[storage]",
+			"'offset_s' must be below interval_s, 60"},
+		{"[storage]", BACKUP_SETTINGS "interval_s = 120\n[storage]",
+			"'keep_s' and 'interval_s' keep more than 8192 snapshots"},
 		{"ssh-ed25519", "ssh-rsa", "'ssh_host_key' is no ssh-ed25519 key"},
 		{"AAAAC3Nz", "AAAAC3Nx", "'ssh_host_key' is no ssh-ed25519 key"},
 		{"AAAAC3Nz", "AAAAAC3Nz", "'ssh_host_key' is no ssh-ed25519 key"},

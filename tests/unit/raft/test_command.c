@@ -115,6 +115,8 @@ static const struct command samples[] = {
 			.ttl_ms = 3,
 			.actor = {(const uint8_t *)"op", 2},
 			.once = {{(const uint8_t *)"key", 3}, {8}}}},
+	{.type = COMMAND_SNAPSHOT_RENEW,
+		.snapshot_renew = {.id = 1, .node = 2, .ttl_ms = 3, .index = 4}},
 	{.type = COMMAND_SNAPSHOT_RECORD,
 		.snapshot_record = {.id = 1,
 			.node = 2,
