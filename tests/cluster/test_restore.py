@@ -12,7 +12,7 @@ from cluster import SITES, Cluster, wait_until
 from people import Person
 
 VERIFICATION, PIN_CHANGED = 14, 15
-GONE = 10
+GONE, UNAUTHENTICATED = 10, 12
 RECORD_BYTES = 168
 DELETION_BYTES = 88
 
@@ -62,17 +62,21 @@ class Restore(unittest.TestCase):
         c.client("put", "-r", c.top / "in", "v:/", profile=self.profile)
 
     def who_will_leave(self):
-        """An account with a vault, and a person."""
+        """An account with a vault, and a person; another one stays."""
         c = self.c
         self.leaver = c.enrol("leaver")
         self.bench("--keep")
         self.left_vault = json.loads(c.client("-o", "json", "vault", "list", profile=self.leaver).stdout)["items"][0]["id"]
-        person = Person(c.kluis, c.top, "anna", [c.url(s) for s in SITES], c.dir / "pki" / "provider-ca.pem")
-        self.addCleanup(person.close)
-        invitation = person.top / "invitation"
-        c.ctl("ams", "invite", "create", "--token-file", str(invitation))
-        person.invitation = ["--invite-file", invitation]
-        person.register("laptop")
+        self.devices = {}
+        for name in ("anna", "bert"):
+            person = Person(c.kluis, c.top, name, [c.url(s) for s in SITES], c.dir / "pki" / "provider-ca.pem")
+            self.addCleanup(person.close)
+            invitation = person.top / "invitation"
+            c.ctl("ams", "invite", "create", "--token-file", str(invitation))
+            person.invitation = ["--invite-file", invitation]
+            self.devices[name] = person.register("laptop")
+        self.devices["bert"].run("vault", "create", "b")
+        self.devices["bert"].put("of bert", "b:/note")
 
     def bench(self, *words):
         """Makes one vault, and removes it and what an earlier run has kept unless told not to."""
@@ -87,7 +91,7 @@ class Restore(unittest.TestCase):
             wait_until(f"three deletions at {site}", 30, lambda j=journal: j.exists() and j.stat().st_size == 3 * DELETION_BYTES)
         # With the key, of the copies of one site: what is in it, what goes again, and what the living cluster has beyond it.
         plan = self.plan("--socket", self.c.site_dir("ams") / "admin.sock", "--key-file", self.pki / "backup.key")
-        self.assertEqual((plan["persons"], plan["services"], plan["vaults"]), (1, 3, 2), plan)  # quickstart made an account, too
+        self.assertEqual((plan["persons"], plan["services"], plan["vaults"]), (2, 3, 3), plan)  # quickstart made an account, too
         self.assertEqual((plan["persons_deleted"], plan["vaults_deleted"]), (1, 2), plan)
         self.assertGreater(plan["entries_lost"], 5, plan)
         self.assertGreater(plan["pages"], 5, plan)
@@ -309,7 +313,8 @@ class Restore(unittest.TestCase):
         """Who left after the snapshot did not come back with it."""
         c = self.c
         rows = {row["name"]: row["state"] for row in json.loads(c.ctl("rtd", "-o", "json", "user", "list").stdout)["items"]}
-        self.assertEqual(rows, {"anna": "deleted"})
+        self.assertEqual(rows, {"anna": "deleted", "bert": "active"})
+        self.devices["anna"].login("--accept-restore", code=UNAUTHENTICATED)
         done = c.client("-o", "json", "vault", "list", "--accept-restore", profile=self.leaver)
         self.assertEqual(json.loads(done.stdout)["items"], [], done.stdout)
 
@@ -420,6 +425,10 @@ class Restore(unittest.TestCase):
         back = c.top / "after"
         c.client("get", "v:/after", back, profile=self.sleeper, endpoint=fewer[2])
         self.assertEqual(back.read_bytes(), self.files["page"].read_bytes())
+        # A person signs in where the secrets came back sealed.
+        bert, there = self.devices["bert"], ["--endpoint", c.url(fewer[1])]
+        bert.login(*there, "--accept-restore")
+        self.assertEqual(bert.call(*there, "--accept-restore", "cat", "b:/note").stdout, "of bert")
 
 
 if __name__ == "__main__":
