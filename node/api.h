@@ -44,6 +44,9 @@ struct api_hooks {
 	/* Blocking, on pool_ship. level 1 or 2. KLUIS_ENOTFOUND: no copy here. */
 	int (*snapshot_verify)(void *data, const uint8_t manifest_hash[32], unsigned level,
 		struct api_verify *ret_verify, struct err *e);
+	/* What keeps the deletion journal from being written; "": nothing does. Any thread, does
+	 * not block. */
+	void (*deletions)(void *data, char ret_text[256]);
 	/* One row for each site that is shipped to; returns how many. Any thread, does not block.
 	 */
 	size_t (*shipments)(void *data, struct api_shipment ret_rows[SITES_MAX]);

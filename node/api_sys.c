@@ -44,7 +44,7 @@ struct check {
 	bool ok, critical;
 	char text[384];
 };
-enum { CHECKS = 11 };
+enum { CHECKS = 12 };
 
 static void check_set(
 	struct check *check, const char *name, bool ok, bool critical, const char *text)
@@ -124,6 +124,20 @@ static void check_shipping(struct check *check, struct api *api)
 }
 
 /* Whose state is another one than the majority's; all nodes say it, not that site alone. */
+/* Without it a restore brings back who left. */
+static void check_deletions(struct check *check, struct api *api)
+{
+	const struct api_hooks *hooks = &api->config.hooks;
+	char text[256] = "";
+
+	check_set(check, "deletions", true, false, "this node keeps no journal of deletions");
+	if (hooks->deletions != NULL) {
+		hooks->deletions(hooks->data, text);
+		check_set(check, "deletions", text[0] == 0, false,
+			text[0] != 0 ? text : "the journal of deletions is written");
+	}
+}
+
 static void check_state_sites(
 	struct check *check, struct api_call *call, const struct sys_view *view)
 {
@@ -199,6 +213,7 @@ static void checks_make(
 	check_members(&checks[8], status);
 	check_store(&checks[9], status);
 	check_voters(&checks[10], status);
+	check_deletions(&checks[11], call->api);
 }
 
 int sys_health_read(struct api_call *call)

@@ -1,5 +1,6 @@
 /* The deletion journal of this site: what the store's ledgers have beyond it is appended, so that
  * a restart, a new data directory or a store from a peer needs no memory. */
+#include <stdio.h>
 #include <string.h>
 
 #include "base/log.h"
@@ -39,12 +40,43 @@ static int deletions_work(struct pool_work *work)
 				  : deletion_journal_append(d->journal, &d->batch, &d->err);
 }
 
+/* What an alarm is made of. */
+static void deletions_tell(struct backup_job *job, int rc)
+{
+	struct backup_deletions *d = &job->deletions;
+
+	(void)pthread_mutex_lock(&job->lock);
+	(void)snprintf(d->trouble, sizeof d->trouble, "%s", rc == 0 ? "" : d->err.text);
+	if (rc == 0) {
+		d->written_ms = backup_job_now();
+	}
+	(void)pthread_mutex_unlock(&job->lock);
+}
+
+void backup_job_deletions(void *data, char ret_text[256])
+{
+	struct backup_job *job = data;
+	struct backup_deletions *d = &job->deletions;
+	uint64_t age_ms, now_ms = backup_job_now();
+
+	(void)pthread_mutex_lock(&job->lock);
+	memcpy(ret_text, d->trouble, sizeof d->trouble);
+	age_ms = now_ms - (d->written_ms > job->began_ms ? d->written_ms : job->began_ms);
+	(void)pthread_mutex_unlock(&job->lock);
+	if (ret_text[0] == 0 && age_ms > BACKUP_JOB_DELETIONS_LATE_MS) {
+		(void)snprintf(ret_text, sizeof d->trouble,
+			"the journal of deletions was not written for %llu minutes",
+			(unsigned long long)(age_ms / 60000));
+	}
+}
+
 static void deletions_done_cb(struct pool_work *work, int rc)
 {
 	struct backup_job *job = CONTAINER_OF(work, struct backup_job, deletions.work);
 	struct backup_deletions *d = &job->deletions;
 
 	d->busy = false;
+	deletions_tell(job, rc);
 	if (rc != 0) {
 		log_err("op=backup_deletions rc=%s error=\"%s\", retrying", err_name(rc),
 			d->err.text);

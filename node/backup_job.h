@@ -25,8 +25,9 @@ enum {
 	BACKUP_JOB_SHIP_ROWS = 8,	  /* Newest records that are still shipped. */
 	BACKUP_JOB_PROPOSE_MS = 10000,
 	BACKUP_JOB_DELETIONS_MS = 2000, /* Between two looks at the ledgers of deletions. */
-	BACKUP_JOB_MARK_MS = 60 * 1000, /* How old the journal's word on that may be. */
-	BACKUP_CLAIM_AGAIN_MS = 2000,	/* After a claim or its renewal was refused. */
+	BACKUP_JOB_DELETIONS_LATE_MS = 600 * 1000, /* An alarm when none was written so long. */
+	BACKUP_JOB_MARK_MS = 60 * 1000,		   /* How old the journal's word on that may be. */
+	BACKUP_CLAIM_AGAIN_MS = 2000,		   /* After a claim or its renewal was refused. */
 };
 
 struct backup_job;
@@ -53,6 +54,7 @@ KLUIS_MUST_CHECK int backup_claim_nodes(
 
 /* For api_hooks; data is the job. Any thread. */
 void backup_job_claimed(void *data, uint64_t snapshot_id);
+void backup_job_deletions(void *data, char ret_text[256]);
 size_t backup_job_shipments(void *data, struct api_shipment ret_rows[SITES_MAX]);
 KLUIS_MUST_CHECK int backup_job_verify(void *data, const uint8_t manifest_hash[32], unsigned level,
 	struct api_verify *ret_verify, struct err *e);

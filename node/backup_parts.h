@@ -67,6 +67,9 @@ struct backup_deletions {
 	struct deletion_batch batch;
 	uint8_t lineage[ID_BYTES];
 	struct err err;
+	/* Under the job's lock: what the last write met, "" when it succeeded, and when one did. */
+	char trouble[256];
+	uint64_t written_ms;
 };
 
 struct backup_job {

@@ -213,6 +213,7 @@ static int daemon_start_api(struct daemon *d, struct err *e)
 			.snapshot_claimed = backup_job_claimed,
 			.snapshot_verify = backup_job_verify,
 			.shipments = backup_job_shipments,
+			.deletions = backup_job_deletions,
 			.reload = backup_job_reload};
 	}
 	backup_claim_rules(c, &config.schedule);

@@ -595,6 +595,12 @@ static size_t changed_host_key(void *data, struct api_shipment rows[SITES_MAX])
 	return 3;
 }
 
+static void journal_full(void *data, char ret_text[256])
+{
+	(void)data;
+	memcpy(ret_text, "disk full", sizeof "disk full");
+}
+
 /* A receiver whose host key changed is an alarm, before any other failure to ship. */
 static void test_shipping_alarm(void **state)
 {
@@ -605,12 +611,14 @@ static void test_shipping_alarm(void **state)
 	(void)state;
 	api_node_prepare(&node);
 	node.config.hooks.shipments = changed_host_key;
+	node.config.hooks.deletions = journal_full;
 	api_node_run(&node);
 	api_node_admin(&node, &admin);
 	answer = get(&admin, "/v1/sys/alarms");
 	assert_non_null(strstr(buf_str(&answer.body),
 		"\"name\":\"shipping\",\"severity\":\"critical\",\"text\":\"2 of 3 sites: the host "
 		"key of 'x'\""));
+	assert_non_null(strstr(buf_str(&answer.body), "\"name\":\"deletions\",\"severity\":"));
 	answer_release(&answer);
 	answer = get(&admin, "/v1/sys/status");
 	assert_int_equal(answer.status, 200);

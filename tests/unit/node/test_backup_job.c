@@ -10,6 +10,7 @@
 #include "backup/deletions.h"
 #include "backup/keys.h"
 #include "backup/verify.h"
+#include "base/fault.h"
 #include "base/file.h"
 #include "node/backup_job.h"
 #include "storage/report_store.h"
@@ -489,6 +490,30 @@ static void test_deletions_are_journalled(void **state)
 	wait_journal(w, 2, 2, second);
 }
 
+/* One that cannot be written is an alarm. */
+static void test_journal_fails(void **state)
+{
+	struct world *w = *state;
+	char text[256] = "";
+	uint8_t third[16];
+
+	backup_job_deletions(w->job[0], text);
+	assert_string_equal(text, "");
+	fault_arm("backup.deletions.write", 1, true);
+	delete_a_vault(w, 3, third);
+	for (unsigned waited = 0; text[0] == 0 && waited < RIG_WAIT_MS; waited += 20) {
+		replica_rig_run(&w->rig, 20);
+		backup_job_deletions(w->job[0], text);
+	}
+	fault_disarm();
+	assert_non_null(strstr(text, "deletion journal"));
+	close_job(w, 0);
+	start_job(w, 0);
+	wait_journal(w, 0, 3, third);
+	backup_job_deletions(w->job[0], text);
+	assert_string_equal(text, "");
+}
+
 /* A repository whose directory cannot be written: the record says that it failed, and why. */
 static void test_failure_is_recorded(void **state)
 {
@@ -658,6 +683,7 @@ int main(void)
 		cmocka_unit_test(test_changed_host_key),
 		cmocka_unit_test(test_takes_up_where_it_was),
 		cmocka_unit_test(test_deletions_are_journalled),
+		cmocka_unit_test(test_journal_fails),
 		cmocka_unit_test(test_another_key), /* Leaves a file that is no key. */
 		cmocka_unit_test(test_failure_is_recorded),
 		cmocka_unit_test(test_schedule),
