@@ -42,6 +42,7 @@ static int repository_prepare(struct repository *r, struct err *e)
 {
 	static const char *const dirs[] = {"objects", "manifests", "receipts"};
 	_cleanup_(x_freep) char *lock = x_asprintf("%s/lock", r->path);
+	_cleanup_(x_freep) char *objects = x_asprintf("%s/objects", r->path);
 	int rc = 0;
 
 	for (size_t i = 0; rc == 0 && i < ARRAY_SIZE(dirs); i++) {
@@ -61,7 +62,10 @@ static int repository_prepare(struct repository *r, struct err *e)
 			"repository '%s' is being written by another process", r->path);
 	}
 	rc = repository_empty_tmp(r, e);
-	return rc != 0 ? rc : file_sync_dir(r->path, e);
+	/* Directories that were made, and not synced yet when something crashed. */
+	rc = rc != 0 ? rc : file_sync_dir(objects, e);
+	rc = rc != 0 ? rc : file_sync_dir(r->path, e);
+	return rc != 0 ? rc : file_sync_parent(r->path, e);
 }
 
 static struct repository *repository_new(const char *path)
@@ -235,9 +239,21 @@ static int repository_objects_check(
 }
 
 /* A small file that appears whole or not at all; the same name is always the same bytes. */
-static int repository_put(const char *path, struct bytes bytes, struct err *e)
+static int repository_put(struct repository *r, const char *below, const char *path,
+	struct bytes bytes, struct err *e)
 {
-	return file_write(path, bytes, 0400, e);
+	_cleanup_(x_freep) char *directory = x_asprintf("%s/%s", r->path, below);
+	struct repository_file *file = NULL;
+	int rc = repository_file_new(r, &file, e);
+
+	if (rc != 0) {
+		return rc;
+	}
+	rc = file_write_all(file->fd, bytes) == 0
+		     ? repository_file_rename(file, path, directory, e)
+		     : err_set_errno(e, errno, "write '%s'", file->path);
+	repository_file_discard(file);
+	return rc;
 }
 
 static char *repository_manifest_path(const struct repository *r, const struct manifest_name *name)
@@ -266,7 +282,7 @@ int repository_put_manifest(struct repository *r, struct bytes bytes, struct err
 	repository_lock(r);
 	rc = repository_objects_check(r, &m, e);
 	if (rc == 0) {
-		rc = repository_put(path, bytes, e);
+		rc = repository_put(r, "manifests", path, bytes, e);
 	}
 	repository_unlock(r);
 	return rc;
@@ -288,7 +304,7 @@ int repository_put_receipt(
 		repository_receipt_path(r, receipt->manifest_hash, receipt->node);
 
 	assert(r->lock_fd >= 0 && bytes.len == RECEIPT_BYTES);
-	return repository_put(path, bytes, e);
+	return repository_put(r, "receipts", path, bytes, e);
 }
 
 int repository_get_receipt(struct repository *r, const uint8_t manifest_hash[32], uint64_t node,
