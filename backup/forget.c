@@ -43,6 +43,7 @@ static int forget_load(const struct receive_config *config, const struct manifes
 	record = receive_record(config, hash);
 	/* The log forgets the records of an earlier lineage, and takes no new ones of it. */
 	ret_snapshot->stray = record == NULL && memcmp(m.lineage, config->lineage, ID_BYTES) == 0;
+	ret_snapshot->unconfirmed = record != NULL && record->state != SNAPSHOT_CONFIRMED;
 	ret_snapshot->pinned = record != NULL && record->pinned;
 	ret_snapshot->received_ms = forget_received_ms(config, &m, hash, wall_ms);
 	memcpy(ret_base, m.base, HASH_BYTES);

@@ -10,10 +10,16 @@ const struct retention_rules retention_default = {
 	.cycles_kept = BACKUP_CYCLES_KEPT,
 };
 
+static bool retention_same_lineage(
+	const struct retention_snapshot *a, const struct retention_snapshot *b)
+{
+	return memcmp(a->lineage, b->lineage, sizeof a->lineage) == 0;
+}
+
 /* In one lineage the log says which is newer; between two only our own clock can. */
 static bool retention_newer(const struct retention_snapshot *a, const struct retention_snapshot *b)
 {
-	if (memcmp(a->lineage, b->lineage, sizeof a->lineage) == 0) {
+	if (retention_same_lineage(a, b)) {
 		return a->index > b->index;
 	}
 	return a->received_ms > b->received_ms;
@@ -29,8 +35,14 @@ static bool retention_needs(
 	if (top == below) {
 		return true;
 	}
-	return !below->manual && memcmp(top->lineage, below->lineage, sizeof top->lineage) == 0 &&
-	       below->index < top->index && below->cycle >= oldest && below->cycle <= top->cycle;
+	return !below->manual && retention_same_lineage(top, below) && below->index < top->index &&
+	       below->cycle >= oldest && below->cycle <= top->cycle;
+}
+
+/* A cycle that others may rely on. */
+static bool retention_is_cycle(const struct retention_snapshot *one)
+{
+	return !one->stray && !one->unconfirmed && !one->manual;
 }
 
 /* A cycle that was overtaken before it was confirmed is here twice: they count once. */
@@ -38,13 +50,23 @@ static bool retention_again(
 	const struct retention_snapshot *all, size_t n, const struct retention_snapshot *one)
 {
 	for (size_t i = 0; i < n; i++) {
-		if (!all[i].stray && !all[i].manual && all[i].cycle == one->cycle &&
-			all[i].index > one->index &&
-			memcmp(all[i].lineage, one->lineage, sizeof one->lineage) == 0) {
+		if (retention_is_cycle(&all[i]) && all[i].cycle == one->cycle &&
+			all[i].index > one->index && retention_same_lineage(&all[i], one)) {
 			return true;
 		}
 	}
 	return false;
+}
+
+/* Whether the cycle that a stands for is newer than one. One's own is not: the next cycle may be
+ * built on either of its two snapshots. */
+static bool retention_newer_cycle(
+	const struct retention_snapshot *a, const struct retention_snapshot *one)
+{
+	bool of_cycle = !one->stray && !one->manual;
+
+	return of_cycle && retention_same_lineage(a, one) ? a->cycle > one->cycle
+							  : retention_newer(a, one);
 }
 
 static bool retention_may_go(const struct retention_snapshot *all, size_t n,
@@ -56,14 +78,14 @@ static bool retention_may_go(const struct retention_snapshot *all, size_t n,
 		return false;
 	}
 	for (size_t i = 0; i < n; i++) {
-		newer_cycles += all[i].counts && retention_newer(&all[i], one);
+		newer_cycles += all[i].counts && retention_newer_cycle(&all[i], one);
 		if (all[i].pinned && retention_needs(&all[i], one)) {
 			return false;
 		}
 	}
 	/* Nothing is built on a manual one, nor on one that was overtaken for good. */
 	return one->manual || newer_cycles >= rules->cycles_kept ||
-	       (!one->base && !one->stray && !one->counts);
+	       (!one->base && !one->stray && retention_again(all, n, one));
 }
 
 static bool retention_fresh(const struct retention_snapshot *all, size_t n, uint64_t now_ms,
@@ -86,8 +108,7 @@ void retention_plan(struct retention_snapshot *all, size_t n, uint64_t now_ms,
 	bool fresh = retention_fresh(all, n, now_ms, rules);
 
 	for (size_t i = 0; fresh && i < n; i++) {
-		all[i].counts =
-			!all[i].stray && !all[i].manual && !retention_again(all, n, &all[i]);
+		all[i].counts = retention_is_cycle(&all[i]) && !retention_again(all, n, &all[i]);
 	}
 	for (size_t i = 0; i < n; i++) {
 		all[i].prune = fresh && retention_may_go(all, n, &all[i], now_ms, rules);

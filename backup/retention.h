@@ -15,6 +15,7 @@ struct retention_snapshot {
 	bool pinned;	      /* Its point must stay restorable. */
 	bool base;	      /* Another one here is built on it. */
 	bool stray;	      /* Not in the log: it makes no other snapshot old. */
+	bool unconfirmed;     /* In the log, but nobody may rely on it yet: nor does that. */
 	uint64_t received_ms; /* By this site's clock, when it was complete here. */
 	bool counts;	      /* Work: a cycle, and its newest snapshot. */
 	bool prune;	      /* Result. */
@@ -29,9 +30,9 @@ extern const struct retention_rules retention_default;
 
 /* Sets prune in each of n snapshots, in any order. Nothing is pruned when the newest is older than
  * fresh_ms (somebody may keep new ones away until the old ones are gone), or when its time lies
- * ahead of now_ms. A snapshot with a cycle stays while fewer than cycles_kept newer cycles are here
- * (two snapshots of one cycle count once, and the older goes by age if it is nobody's base), or
- * when a pinned point's chain needs it. Strays count as neither. */
+ * ahead of now_ms. A snapshot with a cycle stays while fewer than cycles_kept newer cycles that
+ * were confirmed are here (two snapshots of one cycle count once, and the older goes by age if it
+ * is nobody's base), or when a pinned point's chain needs it. Strays count as neither. */
 void retention_plan(struct retention_snapshot *snapshots, size_t n, uint64_t now_ms,
 	const struct retention_rules *rules);
 

@@ -159,6 +159,74 @@ static void test_manual(void **state)
 	assert_false(rows[0].prune); /* The base of the pinned one. */
 }
 
+/* A snapshot that was not confirmed in time is followed by another one of the same cycle and base:
+ * many snapshots in fewer cycles. What the 42 points need are cycles. */
+static void test_two_of_one_cycle(void **state)
+{
+	struct retention_snapshot rows[ROWS];
+	size_t n = cycles(rows, 120);
+	uint64_t now = n * (uint64_t)CYCLE_MS + 1;
+
+	(void)state;
+	for (size_t i = 0; i < n; i++) {
+		rows[i].cycle = (uint32_t)i / 2 + 1; /* Each twice: 60 cycles in twenty days. */
+		rows[i].base = true;
+	}
+	assert_int_equal(pruned(rows, n, now), 0);
+	(void)cycles(rows, n);
+	for (size_t i = 0; i < n; i++) {
+		rows[i].base = true;
+	}
+	for (size_t i = 100; i < n; i++) {
+		rows[i].cycle = (uint32_t)(100 + (i - 100) / 2 + 1);
+	}
+	/* 110 cycles: the oldest of 42 points is 69, which needs 28 .. 69. */
+	(void)pruned(rows, n, now);
+	for (size_t i = 0; i < n; i++) {
+		assert_int_equal(rows[i].prune, rows[i].cycle < 28);
+	}
+}
+
+/* The next cycle may be built on either of the two: both stay as long as it may be needed. */
+static void test_first_of_two_is_the_base(void **state)
+{
+	struct retention_snapshot rows[ROWS];
+	size_t n = cycles(rows, 100);
+
+	(void)state;
+	rows[10].base = rows[11].base = true;
+	for (size_t i = 11; i < n; i++) {
+		rows[i].cycle--; /* Rows 10 and 11 are cycle 11; the newest is 99. */
+	}
+	for (size_t newest = 90; newest <= n; newest++) {
+		uint32_t last = rows[newest - 1].cycle;
+
+		(void)pruned(rows, newest, newest * (uint64_t)CYCLE_MS + 1);
+		for (size_t i = 0; i < newest; i++) {
+			assert_true(!rows[i].prune || rows[i].cycle + 82 < last);
+		}
+	}
+	assert_true(rows[10].prune && rows[11].prune);
+}
+
+/* The newest cycle came, but too few sites have it yet: the oldest of the 42 points before it is
+ * still promised, for this one may never be. */
+static void test_unconfirmed_makes_nothing_old(void **state)
+{
+	struct retention_snapshot rows[ROWS];
+	size_t n = cycles(rows, 92);
+	uint64_t now = n * (uint64_t)CYCLE_MS + DAY_MS / 4;
+
+	(void)state;
+	rows[n - 1].unconfirmed = true;
+	(void)pruned(rows, n, now);
+	assert_true(rows[7].prune);
+	assert_false(rows[8].prune); /* Cycle 9, which 50 needs, of 50 .. 91. */
+	rows[n - 1].unconfirmed = false;
+	(void)pruned(rows, n, now);
+	assert_true(rows[8].prune);
+}
+
 /* A new lineage's snapshots let the old one's go by our own clock, whatever their indexes say. */
 static void test_lineages(void **state)
 {
@@ -184,6 +252,9 @@ int main(void)
 		cmocka_unit_test(test_count_holds_after_a_pause),
 		cmocka_unit_test(test_pins_hold_their_point),
 		cmocka_unit_test(test_manual),
+		cmocka_unit_test(test_two_of_one_cycle),
+		cmocka_unit_test(test_first_of_two_is_the_base),
+		cmocka_unit_test(test_unconfirmed_makes_nothing_old),
 		cmocka_unit_test(test_lineages),
 	};
 
