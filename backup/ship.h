@@ -6,6 +6,7 @@
 
 #include "backup/repository.h"
 #include "backup/sftp.h"
+#include "storage/snapshot_store.h"
 
 struct ship_report {
 	unsigned objects, objects_skipped, connections;
@@ -19,5 +20,11 @@ struct ship_report {
 KLUIS_MUST_CHECK int ship_snapshot(struct repository *repository, const uint8_t manifest_hash[32],
 	const char *site, const struct sftp_target *target, struct ship_report *ret_report,
 	struct err *e);
+
+/* What node `taker` has to bring to node `site` next: the oldest of its whole snapshots with an id
+ * above `after` that the site did not confirm and would still keep. rows: of the log, ascending.
+ * NULL: nothing. Pure. */
+const struct snapshot_row *ship_next(
+	const struct snapshot_row *rows, size_t n, uint64_t taker, uint64_t site, uint64_t after);
 
 #endif

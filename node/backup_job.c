@@ -51,6 +51,12 @@ static uint64_t ship_pause_ms(int rc)
 	}
 }
 
+/* A failure of this snapshot, not of the link or the site. */
+static bool ship_is_its_own(int rc)
+{
+	return rc == KLUIS_ECORRUPT || rc == KLUIS_ENOTFOUND || rc == KLUIS_EQUOTA;
+}
+
 /* What alarms are made of. */
 static void ship_tell(struct backup_shipment *s, int rc)
 {
@@ -66,6 +72,9 @@ static void ship_done_cb(struct pool_work *work, int rc)
 
 	s->busy = false;
 	s->next_ms = backup_job_now() + ship_pause_ms(rc);
+	if (rc == 0 || ship_is_its_own(rc)) {
+		s->done = s->id;
+	}
 	if (rc == KLUIS_ENOTFOUND && s->report.connections == 0) {
 		s->passed_over = s->id; /* Pruned here, or taken by a directory that is gone. */
 	} else if (rc != KLUIS_ECLOSED) {
@@ -82,32 +91,22 @@ static void ship_done_cb(struct pool_work *work, int rc)
 	backup_job_ended(s->job);
 }
 
-static bool row_has(const struct snapshot_row *row, uint64_t node)
-{
-	for (unsigned i = 0; i < row->n_confirmations; i++) {
-		if (row->confirmation[i].node == node) {
-			return true;
-		}
-	}
-	return false;
-}
-
-static bool row_finished(const struct snapshot_row *row)
-{
-	return row->state == SNAPSHOT_SHIPPED || row->state == SNAPSHOT_CONFIRMED;
-}
-
-/* The oldest of the newest records that this site still lacks. */
+/* What is delivered waits for its confirmation, and what cannot be waits, too: both are tried again
+ * behind all others. */
 static const struct snapshot_row *shipment_next(
-	const struct backup_shipment *s, const struct snapshot_row *rows, size_t n)
+	struct backup_shipment *s, const struct snapshot_row *rows, size_t n)
 {
-	for (size_t i = n > BACKUP_JOB_SHIP_ROWS ? n - BACKUP_JOB_SHIP_ROWS : 0; i < n; i++) {
-		if (row_finished(&rows[i]) && rows[i].node == s->job->config->id &&
-			rows[i].id > s->passed_over && !row_has(&rows[i], s->site->id)) {
-			return &rows[i];
+	uint64_t node = s->job->config->id;
+	const struct snapshot_row *row = NULL;
+
+	if (s->done > s->passed_over) {
+		row = ship_next(rows, n, node, s->site->id, s->done);
+		if (row != NULL || backup_job_now() < s->next_ms) {
+			return row;
 		}
+		s->done = 0;
 	}
-	return NULL;
+	return ship_next(rows, n, node, s->site->id, s->passed_over);
 }
 
 static void job_ship(struct backup_job *job, const struct snapshot_row *rows, size_t n)
@@ -247,8 +246,9 @@ static void job_confirm(struct backup_job *job, const struct snapshot_row *rows,
 	struct command_snapshot_confirm *confirm = &command.snapshot_confirm;
 
 	for (size_t i = 0; i < n && !job->confirming; i++) {
-		if (!row_finished(&rows[i]) || rows[i].node == job->config->id ||
-			row_has(&rows[i], job->config->id) || !job_holds(job, &rows[i])) {
+		if (!snapshot_row_whole(&rows[i]) || rows[i].node == job->config->id ||
+			snapshot_row_confirmed_by(&rows[i], job->config->id) ||
+			!job_holds(job, &rows[i])) {
 			continue;
 		}
 		confirm->id = rows[i].id;

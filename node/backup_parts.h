@@ -50,6 +50,7 @@ struct backup_shipment {
 	bool busy;
 	uint64_t id;	      /* Of the record shipped last. */
 	uint64_t passed_over; /* Records up to this id cannot be shipped from here any more. */
+	uint64_t done;	      /* ... up to this one have had their try. */
 	uint64_t next_ms;     /* Not again before. */
 	uint8_t hash[HASH_BYTES];
 	struct ship_report report;
