@@ -202,7 +202,9 @@ struct object_reader {
 	uint64_t segments, plaintext_bytes;
 	uint64_t cached; /* Segment number + 1; 0: none. */
 	size_t cached_len;
-	uint8_t segment_data[SEGMENT_FILE_BYTES];
+	/* No larger than the file: a restore has many small objects open at once. */
+	size_t room;
+	uint8_t *segment_data;
 };
 
 static int object_pread(int fd, void *to, size_t len, uint64_t offset, struct err *e)
@@ -331,6 +333,8 @@ int object_reader_new(int fd, const struct object_place *place, const struct key
 		return err_set(
 			e, KLUIS_ECORRUPT, "no object has %lld bytes", (long long)st.st_size);
 	}
+	r->room = (size_t)st.st_size < SEGMENT_FILE_BYTES ? (size_t)st.st_size : SEGMENT_FILE_BYTES;
+	r->segment_data = x_malloc(r->room);
 	len = (size_t)st.st_size < sizeof raw ? (size_t)st.st_size : sizeof raw;
 	rc = object_pread(fd, raw, len, 0, e);
 	if (rc == 0) {
@@ -366,6 +370,7 @@ static int object_segment_read(struct object_reader *r, uint64_t segment, struct
 	if (final) {
 		len = (size_t)(r->plaintext_bytes - segment * BACKUP_SEGMENT_BYTES);
 	}
+	assert(len + AEAD_TAG_BYTES <= r->room);
 	r->cached = 0;
 	rc = object_pread(r->fd, r->segment_data, len + AEAD_TAG_BYTES,
 		r->header_bytes + segment * SEGMENT_FILE_BYTES, e);
@@ -420,7 +425,8 @@ void object_reader_free(struct object_reader *r)
 	}
 	(void)close(r->fd); /* Only read. */
 	aead_free(r->aead);
-	secret_clear(r->segment_data, sizeof r->segment_data);
+	secret_clear(r->segment_data, r->room);
+	free(r->segment_data);
 	free(r);
 }
 
