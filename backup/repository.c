@@ -43,6 +43,7 @@ static int repository_prepare(struct repository *r, struct err *e)
 	static const char *const dirs[] = {"objects", "manifests", "receipts"};
 	_cleanup_(x_freep) char *lock = x_asprintf("%s/lock", r->path);
 	_cleanup_(x_freep) char *objects = x_asprintf("%s/objects", r->path);
+	_cleanup_(x_freep) char *parent = x_asprintf("%s/..", r->path);
 	int rc = 0;
 
 	for (size_t i = 0; rc == 0 && i < ARRAY_SIZE(dirs); i++) {
@@ -65,7 +66,9 @@ static int repository_prepare(struct repository *r, struct err *e)
 	/* Directories that were made, and not synced yet when something crashed. */
 	rc = rc != 0 ? rc : file_sync_dir(objects, e);
 	rc = rc != 0 ? rc : file_sync_dir(r->path, e);
-	return rc != 0 ? rc : file_sync_parent(r->path, e);
+	rc = rc != 0 ? rc : file_sync_dir(parent, e);
+	/* Not ours to read: then it was not ours to make. */
+	return rc == KLUIS_EFORBIDDEN ? 0 : rc;
 }
 
 static struct repository *repository_new(const char *path)
@@ -189,12 +192,24 @@ static int repository_file_rename(
 	return file_sync_dir(directory, e);
 }
 
+/* Its name is durable before anything in it counts. */
+static int repository_make_directory(
+	const struct repository *r, const char *directory, struct err *e)
+{
+	_cleanup_(x_freep) char *objects = x_asprintf("%s/objects", r->path);
+
+	if (mkdir(directory, 0700) == 0) {
+		return file_sync_dir(objects, e);
+	}
+	return errno == EEXIST ? 0 : err_set_errno(e, errno, "create directory '%s'", directory);
+}
+
 int repository_publish_object(struct repository_file *file, const uint8_t hash[32], struct err *e)
 {
 	struct repository *r = file->repository;
 	_cleanup_(x_freep) char *directory = repository_object_path(r, hash, true);
 	_cleanup_(x_freep) char *path = repository_object_path(r, hash, false);
-	int rc = file_make_dirs(directory, 0700, e);
+	int rc = repository_make_directory(r, directory, e);
 
 	if (rc == 0) {
 		rc = repository_file_rename(file, path, directory, e);

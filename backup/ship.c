@@ -241,22 +241,36 @@ int ship_snapshot(struct repository *repository, const uint8_t manifest_hash[32]
 	return rc == 0 ? 0 : err_wrap(e, rc, "ship to site '%s'", site);
 }
 
+bool ship_whole(const struct snapshot_row *row)
+{
+	return row->state == SNAPSHOT_SHIPPED || row->state == SNAPSHOT_CONFIRMED;
+}
+
+bool ship_confirmed_by(const struct snapshot_row *row, uint64_t site)
+{
+	for (unsigned i = 0; i < row->n_confirmations; i++) {
+		if (row->confirmation[i].node == site) {
+			return true;
+		}
+	}
+	return false;
+}
+
 const struct snapshot_row *ship_next(
 	const struct snapshot_row *rows, size_t n, uint64_t taker, uint64_t site, uint64_t after)
 {
 	uint64_t newest = 0;
 
 	for (size_t i = 0; i < n; i++) {
-		newest = snapshot_row_whole(&rows[i]) && rows[i].cycle > newest ? rows[i].cycle
-										: newest;
+		newest = ship_whole(&rows[i]) && rows[i].cycle > newest ? rows[i].cycle : newest;
 	}
 	for (size_t i = 0; i < n; i++) {
 		const struct snapshot_row *row = &rows[i];
 		/* However long a site was away: a point there needs every cycle below it. */
 		bool kept = row->cycle == 0 || row->cycle + BACKUP_CYCLES_KEPT >= newest;
 
-		if (snapshot_row_whole(row) && row->node == taker && row->id > after && kept &&
-			!snapshot_row_confirmed_by(row, site)) {
+		if (ship_whole(row) && row->node == taker && row->id > after && kept &&
+			!ship_confirmed_by(row, site)) {
 			return row;
 		}
 	}

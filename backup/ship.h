@@ -21,6 +21,9 @@ KLUIS_MUST_CHECK int ship_snapshot(struct repository *repository, const uint8_t 
 	const char *site, const struct sftp_target *target, struct ship_report *ret_report,
 	struct err *e);
 
+/* What a record says: there is a whole snapshot; the site of this node has a copy. */
+bool ship_whole(const struct snapshot_row *row);
+bool ship_confirmed_by(const struct snapshot_row *row, uint64_t site);
 /* What node `taker` has to bring to node `site` next: the oldest of its whole snapshots with an id
  * above `after` that the site did not confirm and would still keep. rows: of the log, ascending.
  * NULL: nothing. Pure. */

@@ -76,7 +76,7 @@ int file_sync_dir(const char *path, struct err *e)
 	return 0;
 }
 
-int file_sync_parent(const char *path, struct err *e)
+static int file_sync_parent(const char *path, struct err *e)
 {
 	_cleanup_(x_freep) char *copy = x_strdup(path);
 	char *slash = strrchr(copy, '/');
@@ -144,13 +144,7 @@ int file_make_dirs(const char *path, mode_t mode, struct err *e)
 			continue;
 		}
 		*at = 0;
-		if (mkdir(copy, mode) == 0) {
-			int rc = file_sync_parent(copy, e);
-
-			if (rc != 0) {
-				return rc;
-			}
-		} else if (errno != EEXIST) {
+		if (mkdir(copy, mode) != 0 && errno != EEXIST) {
 			return err_set_errno(e, errno, "create directory '%s'", copy);
 		}
 		*at = c;

@@ -16,10 +16,7 @@ KLUIS_MUST_CHECK int file_write(const char *path, struct bytes bytes, mode_t mod
 KLUIS_MUST_CHECK int file_create(const char *path, struct bytes bytes, mode_t mode, struct err *e);
 /* fsync of a directory, so that names in it survive a power cut. */
 KLUIS_MUST_CHECK int file_sync_dir(const char *path, struct err *e);
-/* The same of the directory that the path's last part lies in. */
-KLUIS_MUST_CHECK int file_sync_parent(const char *path, struct err *e);
-/* All missing parts of the path, each synced into the one above it; an existing directory is
- * success. */
+/* All missing parts of the path; an existing directory is success. */
 KLUIS_MUST_CHECK int file_make_dirs(const char *path, mode_t mode, struct err *e);
 /* The directory and all below it, without following links; a missing one is success. */
 KLUIS_MUST_CHECK int file_remove_tree(const char *path, struct err *e);

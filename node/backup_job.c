@@ -246,9 +246,8 @@ static void job_confirm(struct backup_job *job, const struct snapshot_row *rows,
 	struct command_snapshot_confirm *confirm = &command.snapshot_confirm;
 
 	for (size_t i = 0; i < n && !job->confirming; i++) {
-		if (!snapshot_row_whole(&rows[i]) || rows[i].node == job->config->id ||
-			snapshot_row_confirmed_by(&rows[i], job->config->id) ||
-			!job_holds(job, &rows[i])) {
+		if (!ship_whole(&rows[i]) || rows[i].node == job->config->id ||
+			ship_confirmed_by(&rows[i], job->config->id) || !job_holds(job, &rows[i])) {
 			continue;
 		}
 		confirm->id = rows[i].id;

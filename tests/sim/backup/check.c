@@ -1,0 +1,638 @@
+#include <assert.h>
+#include <dirent.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/text.h"
+#include "base/wire.h"
+#include "storage/key_codec.h"
+#include "tests/sim/backup/fortnight.h"
+
+enum { POINTS_MAX = 2 * BACKUP_SLICES + 8, NEEDED_MAX = SNAPSHOTS_KEPT + 1 };
+
+/* --- the truth ------------------------------------------------------------------------------- */
+
+static int hash_compare(const void *a, const void *b)
+{
+	return memcmp(a, b, HASH_BYTES);
+}
+
+static void row_hash(struct bytes key, struct bytes value, uint8_t ret_hash[HASH_BYTES])
+{
+	_cleanup_(hash_release) struct hash hash = {NULL};
+	uint8_t len[4];
+
+	store_u32(len, (uint32_t)key.len);
+	hash_init(&hash);
+	hash_update(&hash, bytes_of(len, sizeof len));
+	hash_update(&hash, key);
+	hash_update(&hash, value);
+	hash_final(&hash, ret_hash);
+}
+
+void truth_add(struct fortnight *f, uint64_t id, const struct kv_view *view, uint64_t index)
+{
+	static const uint8_t first = 0, end = KEY_DERIVED_FIRST;
+	struct kv_iter *iter = kv_iter_new(view, bytes_of(&first, 1), bytes_of(&end, 1));
+	struct truth truth = {.id = id, .index = index};
+
+	while (kv_iter_next(iter)) {
+		if ((truth.n & (truth.n - 1)) == 0) {
+			truth.rows = x_realloc(
+				truth.rows, (truth.n == 0 ? 1 : 2 * truth.n) * sizeof *truth.rows);
+		}
+		row_hash(kv_iter_key(iter), kv_iter_value(iter), truth.rows[truth.n++]);
+	}
+	if (kv_iter_status(iter, NULL) != 0 || truth.n == 0) {
+		abort();
+	}
+	kv_iter_free(iter);
+	qsort(truth.rows, truth.n, sizeof *truth.rows, hash_compare);
+	f->truths = x_realloc(f->truths, (f->n_truths + 1) * sizeof *f->truths);
+	f->truths[f->n_truths++] = truth;
+}
+
+void truths_free(struct fortnight *f)
+{
+	for (size_t i = 0; i < f->n_truths; i++) {
+		free(f->truths[i].rows);
+	}
+	free(f->truths);
+}
+
+static const struct truth *truth_of(const struct fortnight *f, const struct snapshot_row *row)
+{
+	for (size_t i = 0; i < f->n_truths; i++) {
+		if (f->truths[i].id == row->id && f->truths[i].index == row->index) {
+			return &f->truths[i];
+		}
+	}
+	assert(!"a snapshot of nothing");
+	return NULL;
+}
+
+/* --- what is promised ------------------------------------------------------------------------ */
+
+static uint64_t newest_cycle(const struct fortnight *f)
+{
+	struct snapshot_state_row state;
+
+	cluster_state(f, &state);
+	return state.confirmed_cycle;
+}
+
+/* The last 42 cycles that were confirmed; pinned ones; manual ones of the last week. */
+static bool promised(const struct fortnight *f, const struct snapshot_row *row, uint64_t newest)
+{
+	if (row->state != SNAPSHOT_CONFIRMED) {
+		return false;
+	}
+	if (row->pinned) {
+		return true;
+	}
+	return row->kind == SNAPSHOT_MANUAL ? row->confirmed_ms + 7 * DAY_MS > cluster_now(f)
+					    : row->cycle + BACKUP_SLICES > newest;
+}
+
+static size_t promised_list(const struct fortnight *f, const struct snapshot_row *to[POINTS_MAX])
+{
+	uint64_t newest = newest_cycle(f);
+	size_t n = 0;
+
+	for (size_t i = 0; i < f->n_rows && n < POINTS_MAX; i++) {
+		if (promised(f, &f->rows[i], newest)) {
+			to[n++] = &f->rows[i];
+		}
+	}
+	return n;
+}
+
+/* The records that restoring `top` reads, from itself down; as the log has them, not as manifests
+ * say. */
+static size_t chain_of(const struct fortnight *f, const struct snapshot_row *top,
+	const struct snapshot_row *to[BACKUP_SLICES])
+{
+	const struct snapshot_row *row = top;
+	size_t n = 0;
+
+	while (row != NULL && n < BACKUP_SLICES) {
+		to[n++] = row;
+		if (row->kind != SNAPSHOT_INCREMENT) {
+			break;
+		}
+		row = cluster_record(f, row->base_id);
+	}
+	return n;
+}
+
+static bool names_have(const struct manifest_name *names, size_t n, const uint8_t hash[HASH_BYTES])
+{
+	for (size_t i = 0; i < n; i++) {
+		if (memcmp(names[i].hash, hash, HASH_BYTES) == 0) {
+			return true;
+		}
+	}
+	return false;
+}
+
+static size_t site_names_of(struct site *site, struct manifest_name **ret_names)
+{
+	struct repository *repository = site->repository;
+	size_t n = 0;
+
+	*ret_names = NULL;
+	/* A site that is down has its disk all the same: an operator may read it. */
+	if (repository == NULL && repository_open(site->path, &repository, NULL) != 0) {
+		return 0;
+	}
+	if (repository_list(repository, ret_names, &n, NULL, NULL) != 0) {
+		abort();
+	}
+	if (repository != site->repository) {
+		repository_close(repository);
+	}
+	return n;
+}
+
+static bool site_holds(struct site *site, const struct snapshot_row *row)
+{
+	const struct snapshot_row *chain[BACKUP_SLICES];
+	_cleanup_(x_freep) struct manifest_name *names = NULL;
+	size_t n = site_names_of(site, &names), links = chain_of(site->f, row, chain);
+
+	for (size_t i = 0; i < links; i++) {
+		if (!names_have(names, n, chain[i]->manifest_hash)) {
+			return false;
+		}
+	}
+	return true;
+}
+
+/* --- a point restores ------------------------------------------------------------------------ */
+
+static int point_compare(
+	struct fortnight *f, struct point_rows *rows, const struct truth *truth, struct err *e)
+{
+	_cleanup_(buf_release) struct buf value = BUF_INIT;
+	struct index_entry entry;
+	uint8_t hash[HASH_BYTES];
+	bool more = true;
+	size_t n = 0;
+	int rc;
+
+	for (;;) {
+		rc = point_rows_next(rows, &entry, &more, e);
+		if (rc != 0 || !more) {
+			break;
+		}
+		buf_clear(&value);
+		rc = point_rows_value(rows, &value, e);
+		if (rc != 0) {
+			break;
+		}
+		n++;
+		row_hash(entry.key, buf_bytes(&value), hash);
+		if (bsearch(hash, truth->rows, truth->n, sizeof *truth->rows, hash_compare) ==
+			NULL) {
+			return err_set(e, KLUIS_EVERIFY, "a row that was not there, of family %s",
+				row_key_family_name(entry.key.data[0]));
+		}
+	}
+	f->stats.points++;
+	f->stats.rows += n;
+	/* Keys do not come twice, so that as many of the right ones are all. */
+	return rc != 0 || n == truth->n ? rc
+					: err_set(e, KLUIS_EVERIFY, "%zu rows of %zu", n, truth->n);
+}
+
+static int point_restore(struct fortnight *f, struct repository *repository,
+	const struct snapshot_row *row, struct err *e)
+{
+	struct point_rows *rows = NULL;
+	struct point *point = NULL;
+	int rc = point_open(repository, row->manifest_hash, &f->trust, &point, e);
+
+	if (rc == 0) {
+		rc = point_rows_new(point, &f->keys, f->dir, &rows, e);
+	}
+	if (rc == 0) {
+		rc = point_compare(f, rows, truth_of(f, row), e);
+	}
+	point_rows_free(rows);
+	point_free(point);
+	return rc;
+}
+
+static void check_point_at(struct site *site, const struct snapshot_row *row)
+{
+	struct fortnight *f = site->f;
+	struct repository *repository = site->repository;
+	struct err e = {0};
+	int rc = repository == NULL ? repository_open(site->path, &repository, &e) : 0;
+
+	if (rc == 0) {
+		rc = point_restore(f, repository, row, &e);
+	}
+	if (repository != site->repository) {
+		repository_close(repository);
+	}
+	if (rc != 0) {
+		fortnight_violate(f, CHECK_POINT, "snapshot %llu cycle %llu at site %llu: %s",
+			(unsigned long long)row->id, (unsigned long long)row->cycle,
+			(unsigned long long)site->node, e.text);
+	}
+}
+
+/* Restoring takes nearly all the time of a run. */
+static bool looks_at(const struct fortnight *f, enum check check)
+{
+	return f->options.only == CHECK_ALL || f->options.only == check;
+}
+
+/* At one site of those that have it. */
+static void check_point(struct fortnight *f, const struct snapshot_row *row)
+{
+	unsigned from = (unsigned)random_below(f->random, SITES);
+
+	for (unsigned i = 0; i < SITES; i++) {
+		struct site *site = &f->site[(from + i) % SITES];
+
+		if (site_holds(site, row)) {
+			if (looks_at(f, CHECK_POINT)) {
+				check_point_at(site, row);
+			}
+			return;
+		}
+	}
+	fortnight_violate(f, CHECK_HELD, "no site holds all of snapshot %llu cycle %llu",
+		(unsigned long long)row->id, (unsigned long long)row->cycle);
+}
+
+void check_points(struct fortnight *f, bool all)
+{
+	const struct snapshot_row *points[POINTS_MAX];
+	size_t n = promised_list(f, points);
+
+	if (n == 0 || !(looks_at(f, CHECK_POINT) || looks_at(f, CHECK_HELD))) {
+		return;
+	}
+	if (!all) {
+		check_point(f, points[0]);
+		check_point(f, points[random_below(f->random, n)]);
+	}
+	for (size_t i = 0; all && i < n && !f->failed; i++) {
+		check_point(f, points[i]);
+	}
+}
+
+void check_everywhere(struct fortnight *f)
+{
+	const struct snapshot_row *points[POINTS_MAX];
+	size_t n = promised_list(f, points);
+
+	for (unsigned i = 0; i < SITES && !f->failed; i++) {
+		for (size_t k = 0; k < n; k++) {
+			if (!site_holds(&f->site[i], points[k])) {
+				fortnight_violate(f, CHECK_CALM,
+					"site %u has not all of snapshot %llu cycle %llu", i + 1,
+					(unsigned long long)points[k]->id,
+					(unsigned long long)points[k]->cycle);
+				return;
+			}
+		}
+		check_half(&f->site[i]);
+		check_point_at(&f->site[i], points[0]);
+		check_point_at(&f->site[i], points[n - 1]);
+	}
+}
+
+/* --- records --------------------------------------------------------------------------------- */
+
+static bool row_of_cycle(const struct snapshot_row *row)
+{
+	return row->kind != SNAPSHOT_MANUAL && row->state != SNAPSHOT_FAILED;
+}
+
+/* One taker a slot; and what an increment builds on was confirmed. */
+void check_records(struct fortnight *f)
+{
+	const struct snapshot_row *last = NULL, *base;
+
+	for (size_t i = 0; i < f->n_rows; i++) {
+		const struct snapshot_row *row = &f->rows[i];
+
+		if (!row_of_cycle(row)) {
+			continue;
+		}
+		if (last != NULL && row->slot <= last->slot) {
+			fortnight_violate(f, CHECK_TAKER, "snapshots %llu and %llu of one slot",
+				(unsigned long long)last->id, (unsigned long long)row->id);
+		}
+		base = cluster_record(f, row->base_id);
+		if (base != NULL &&
+			(base->state != SNAPSHOT_CONFIRMED || base->cycle + 1 != row->cycle ||
+				base->index != row->base_index)) {
+			fortnight_violate(f, CHECK_TAKER, "snapshot %llu is built on %llu",
+				(unsigned long long)row->id, (unsigned long long)base->id);
+		}
+		last = row;
+	}
+}
+
+/* --- repositories ---------------------------------------------------------------------------- */
+
+static bool object_is_whole(const struct site *site, const struct manifest_object *object)
+{
+	_cleanup_(buf_release) struct buf bytes = BUF_INIT;
+	char hex[HEX_LEN(HASH_BYTES) + 1];
+	_cleanup_(x_freep) char *path = NULL;
+	uint8_t hash[HASH_BYTES];
+
+	hex_encode(bytes_of(object->hash, HASH_BYTES), hex);
+	path = x_asprintf("%s/objects/%.2s/%s", site->path, hex, hex);
+	if (file_read(path, BACKUP_OBJECT_BYTES_MAX, &bytes, NULL) != 0 ||
+		bytes.len != object->bytes) {
+		return false;
+	}
+	hash_sha256(buf_bytes(&bytes), hash);
+	return memcmp(hash, object->hash, HASH_BYTES) == 0;
+}
+
+static void check_manifest(struct site *site, const struct manifest_name *name)
+{
+	_cleanup_(buf_release) struct buf bytes = BUF_INIT;
+	_cleanup_(backup_manifest_release) struct backup_manifest m = {0};
+	uint8_t hash[HASH_BYTES];
+	struct err e = {0};
+	int rc = repository_get_manifest(site->repository, name, &bytes, &e);
+
+	if (rc == 0) {
+		rc = backup_manifest_open(buf_bytes(&bytes), &site->f->trust, &m, hash, &e);
+	}
+	if (rc != 0 || memcmp(hash, name->hash, HASH_BYTES) != 0) {
+		fortnight_violate(site->f, CHECK_HALF, "site %llu: half a manifest: %s",
+			(unsigned long long)site->node, e.text);
+		return;
+	}
+	for (uint32_t i = 0; i < m.n_index + m.n_packs; i++) {
+		if (!object_is_whole(site, &m.objects[i])) {
+			fortnight_violate(site->f, CHECK_HALF,
+				"site %llu: an object of snapshot %llu cycle %u is not whole",
+				(unsigned long long)site->node, (unsigned long long)m.id, m.cycle);
+			return;
+		}
+	}
+}
+
+/* Calls each for every name in <repository>/<below>. */
+static void each_name(struct site *site, const char *below,
+	void (*each)(struct site *site, const char *name, void *data), void *data)
+{
+	_cleanup_(x_freep) char *path = x_asprintf("%s/%s", site->path, below);
+	struct dirent *entry;
+	DIR *dir = opendir(path);
+
+	while (dir != NULL && (entry = readdir(dir)) != NULL) {
+		if (entry->d_name[0] != '.') {
+			each(site, entry->d_name, data);
+		}
+	}
+	if (dir != NULL) {
+		(void)closedir(dir); /* Only read. */
+	}
+}
+
+static void none_each(struct site *site, const char *name, void *data)
+{
+	fortnight_violate(site->f, CHECK_HALF, "site %llu: '%s/%s' is left behind",
+		(unsigned long long)site->node, (const char *)data, name);
+}
+
+static void manifest_each(struct site *site, const char *name, void *data)
+{
+	struct manifest_name parsed;
+
+	(void)data;
+	if (manifest_name_parse(name, &parsed)) {
+		check_manifest(site, &parsed);
+	} else {
+		none_each(site, name, (void *)(uintptr_t) "manifests");
+	}
+}
+
+static void receipt_each(struct site *site, const char *name, void *data)
+{
+	_cleanup_(x_freep) char *path = x_asprintf("%s/receipts/%s", site->path, name);
+	_cleanup_(buf_release) struct buf bytes = BUF_INIT;
+	struct receipt receipt;
+
+	(void)data;
+	if (strlen(name) != HEX_LEN(HASH_BYTES) + 1 + 16 ||
+		file_read(path, RECEIPT_BYTES, &bytes, NULL) != 0 ||
+		receipt_open(buf_bytes(&bytes), &site->f->trust, &receipt, NULL) != 0) {
+		none_each(site, name, (void *)(uintptr_t) "receipts");
+	}
+}
+
+void check_half(struct site *site)
+{
+	each_name(site, "tmp", none_each, (void *)(uintptr_t) "tmp");
+	each_name(site, "manifests", manifest_each, NULL);
+	each_name(site, "receipts", receipt_each, NULL);
+}
+
+/* --- forgetting ------------------------------------------------------------------------------ */
+
+static void check_needed(struct site *site, const struct manifest_name *gone,
+	const struct manifest_name *left, size_t n)
+{
+	struct fortnight *f = site->f;
+	const struct snapshot_row *points[POINTS_MAX], *chain[BACKUP_SLICES];
+	size_t n_points = promised_list(f, points);
+
+	if (names_have(left, n, gone->hash)) {
+		return;
+	}
+	for (size_t i = 0; i < n_points; i++) {
+		size_t links = chain_of(f, points[i], chain);
+
+		for (size_t k = 0; k < links; k++) {
+			if (memcmp(chain[k]->manifest_hash, gone->hash, HASH_BYTES) == 0) {
+				fortnight_violate(f, CHECK_NEEDED,
+					"site %llu pruned cycle %llu, which cycle %llu needs",
+					(unsigned long long)site->node,
+					(unsigned long long)chain[k]->cycle,
+					(unsigned long long)points[i]->cycle);
+				return;
+			}
+		}
+	}
+}
+
+/* A snapshot that lies here, as an outsider sees it. */
+struct held {
+	struct backup_manifest m;
+	uint64_t received_ms;
+	bool known, confirmed, pinned;
+};
+
+static void held_load(struct site *site, const struct manifest_name *name, struct held *ret_held)
+{
+	_cleanup_(buf_release) struct buf manifest = BUF_INIT, bytes = BUF_INIT;
+	struct receive_config config = site_receiver(site);
+	const struct snapshot_row *row = receive_record(&config, name->hash);
+	struct receipt receipt;
+	uint8_t hash[HASH_BYTES];
+
+	memset(ret_held, 0, sizeof *ret_held);
+	if (repository_get_manifest(site->repository, name, &manifest, NULL) != 0 ||
+		backup_manifest_parse(buf_bytes(&manifest), &ret_held->m, hash, NULL) != 0) {
+		abort(); /* check_half() says it better. */
+	}
+	ret_held->known = row != NULL;
+	ret_held->confirmed = row != NULL && row->state == SNAPSHOT_CONFIRMED;
+	ret_held->pinned = row != NULL && row->pinned;
+	ret_held->received_ms =
+		ret_held->m.node == site->node ? ret_held->m.wall_ms : site_wall_ms(site);
+	if (repository_get_receipt(site->repository, name->hash, site->node, &bytes, NULL) == 0 &&
+		receipt_open(buf_bytes(&bytes), &site->f->trust, &receipt, NULL) == 0) {
+		ret_held->received_ms = receipt.received_ms;
+	}
+}
+
+/* Whether all that is 14 days old and not among the 83 newest cycles had to go. */
+static bool held_fresh(const struct held *held, size_t n, uint64_t wall_ms)
+{
+	const struct held *newest = NULL;
+
+	for (size_t i = 0; i < n; i++) {
+		if (held[i].known && (newest == NULL || held[i].m.index > newest->m.index)) {
+			newest = &held[i];
+		}
+	}
+	return newest != NULL && newest->received_ms <= wall_ms &&
+	       wall_ms - newest->received_ms <= 8ULL * 3600 * 1000;
+}
+
+static bool held_too_long(
+	const struct held *held, size_t n, const struct held *one, uint64_t wall_ms)
+{
+	bool seen[4096] = {false}, of_cycle = one->known && !one->m.manual;
+	unsigned newer = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		uint32_t cycle = held[i].m.cycle;
+		bool behind = of_cycle ? cycle > one->m.cycle : held[i].m.index > one->m.index;
+
+		if (held[i].pinned) {
+			return false; /* Its chain stays, too; check_needed() looks at that. */
+		}
+		if (held[i].confirmed && !held[i].m.manual && behind && cycle < ARRAY_SIZE(seen) &&
+			!seen[cycle]) {
+			seen[cycle] = true;
+			newer++;
+		}
+	}
+	return one->received_ms <= wall_ms && wall_ms - one->received_ms > 14 * DAY_MS &&
+	       (one->m.manual || newer >= 83);
+}
+
+/* Objects and receipts go with the last manifest that names them. */
+struct kept {
+	const struct manifest_name *names;
+	size_t n;
+	const struct held *held;
+	uint64_t wall_ms;
+};
+
+static bool kept_names_object(const struct kept *kept, const uint8_t hash[HASH_BYTES])
+{
+	for (size_t i = 0; i < kept->n; i++) {
+		const struct backup_manifest *m = &kept->held[i].m;
+
+		for (uint32_t k = 0; k < m->n_index + m->n_packs; k++) {
+			if (memcmp(m->objects[k].hash, hash, HASH_BYTES) == 0) {
+				return true;
+			}
+		}
+	}
+	return false;
+}
+
+static void kept_object_each(struct site *site, const char *name, void *data)
+{
+	_cleanup_(x_freep) char *path = x_asprintf("%s/objects/%.2s/%s", site->path, name, name);
+	const struct kept *kept = data;
+	uint8_t hash[HASH_BYTES];
+	struct stat st;
+
+	if (hex_decode(name, hash, sizeof hash) != 0 || stat(path, &st) != 0 ||
+		(!kept_names_object(kept, hash) &&
+			(uint64_t)st.st_mtim.tv_sec * 1000 + DAY_MS + 1000 < kept->wall_ms)) {
+		fortnight_violate(site->f, CHECK_KEPT, "site %llu keeps '%s', which nothing names",
+			(unsigned long long)site->node, name);
+	}
+}
+
+static void kept_directory_each(struct site *site, const char *name, void *data)
+{
+	_cleanup_(x_freep) char *below = x_asprintf("objects/%s", name);
+
+	each_name(site, below, kept_object_each, data);
+}
+
+static void kept_receipt_each(struct site *site, const char *name, void *data)
+{
+	const struct kept *kept = data;
+	char hex[HEX_LEN(HASH_BYTES) + 1] = "";
+	uint8_t hash[HASH_BYTES];
+
+	(void)snprintf(hex, sizeof hex, "%.*s", (int)HEX_LEN(HASH_BYTES), name);
+	if (hex_decode(hex, hash, sizeof hash) != 0 || !names_have(kept->names, kept->n, hash)) {
+		fortnight_violate(site->f, CHECK_KEPT, "site %llu keeps the receipt '%s'",
+			(unsigned long long)site->node, name);
+	}
+}
+
+static void check_kept(
+	struct site *site, const struct manifest_name *names, size_t n, uint64_t wall_ms)
+{
+	_cleanup_(x_freep) struct held *held = x_calloc(n + 1, sizeof *held);
+	struct kept kept;
+	bool fresh;
+
+	for (size_t i = 0; i < n; i++) {
+		held_load(site, &names[i], &held[i]);
+	}
+	fresh = held_fresh(held, n, wall_ms);
+	for (size_t i = 0; i < n; i++) {
+		if (fresh && held_too_long(held, n, &held[i], wall_ms)) {
+			fortnight_violate(site->f, CHECK_KEPT,
+				"site %llu keeps snapshot %llu cycle %u, received %llu h ago",
+				(unsigned long long)site->node, (unsigned long long)held[i].m.id,
+				held[i].m.cycle,
+				(unsigned long long)((wall_ms - held[i].received_ms) / 3600000));
+		}
+	}
+	kept = (struct kept){.names = names, .n = n, .held = held, .wall_ms = wall_ms};
+	each_name(site, "objects", kept_directory_each, &kept);
+	each_name(site, "receipts", kept_receipt_each, &kept);
+	for (size_t i = 0; i < n; i++) {
+		backup_manifest_release(&held[i].m);
+	}
+}
+
+void check_pruned(
+	struct site *site, const struct manifest_name *before, size_t n_before, uint64_t wall_ms)
+{
+	_cleanup_(x_freep) struct manifest_name *names = NULL;
+	size_t n = site_names_of(site, &names);
+
+	for (size_t i = 0; n < n_before && i < n_before; i++) {
+		check_needed(site, &before[i], names, n);
+	}
+	check_kept(site, names, n, wall_ms);
+}

@@ -1,0 +1,202 @@
+/* Six sites that back one store up for weeks of virtual time: the real state machine and its
+ * snapshot records, real increments, drops, receipts, retention and repositories; clocks, crashes,
+ * power cuts, links and disks follow from a seed (docs/simulator.md, "Backups"). One thread. */
+#ifndef KLUIS_TESTS_SIM_BACKUP_FORTNIGHT_H
+#define KLUIS_TESTS_SIM_BACKUP_FORTNIGHT_H
+
+#include "backup/point.h"
+#include "backup/receive.h"
+#include "base/random.h"
+#include "tests/lib/fixture/machine.h"
+#include "tests/sim/backup/disk.h"
+
+enum {
+	SITES = 6,
+	QUORUM = 4,
+	COPIES = 3,
+	TICK_MS = 20 * 60 * 1000,
+	CYCLE_MS = 4 * 3600 * 1000,
+	CYCLE_TICKS = CYCLE_MS / TICK_MS,
+	CALM_CYCLES = 12,
+	CLAIM_MS = 3600 * 1000,
+	CLIENTS = 3,
+	CLIENT_PAGES = 20,
+	TOKENS_MAX = 24,
+};
+
+/* X(symbol, name): bugs that a run has planted in it. */
+#define BUGS(X)                                     \
+	X(BUG_NONE, "none")                         \
+	X(BUG_PRUNE_EARLY, "prune-early")           \
+	X(BUG_PRUNE_NEVER, "prune-never")           \
+	X(BUG_SLICE_FORGOTTEN, "slice-forgotten")   \
+	X(BUG_TOMBSTONE_LOST, "tombstone-lost")     \
+	X(BUG_CHANGE_LOST, "change-lost")           \
+	X(BUG_CONFIRM_UNSYNCED, "confirm-unsynced") \
+	X(BUG_CONFIRM_UNSEEN, "confirm-unseen")     \
+	X(BUG_SHIP_ONCE, "ship-once")
+enum bug {
+#define X(symbol, name) symbol,
+	BUGS(X)
+#undef X
+		BUG_MAX
+};
+
+/* X(symbol, name): what is looked at. */
+#define CHECKS(X)                                                                               \
+	X(CHECK_ALL, "all")                                                                     \
+	X(CHECK_POINT, "point")	  /* A promised point restores, byte for byte. */               \
+	X(CHECK_HELD, "held")	  /* Some site holds all that a promised point needs. */        \
+	X(CHECK_NEEDED, "needed") /* Nothing is pruned that a promised point needs. */          \
+	X(CHECK_KEPT, "kept")	  /* Nothing older than retention stays. */                     \
+	X(CHECK_HALF, "half")	  /* A repository that was opened again holds no half thing. */ \
+	X(CHECK_TAKER, "taker")	  /* One taker a slot, one chain. */                            \
+	X(CHECK_STEP, "step")	  /* What fails has a reason. */                                \
+	X(CHECK_CALM, "calm")	  /* Without faults each cycle is confirmed, each site gets all. */
+enum check {
+#define X(symbol, name) symbol,
+	CHECKS(X)
+#undef X
+		CHECK_MAX
+};
+
+struct fortnight_options {
+	uint64_t seed, cycles;
+	enum bug bug;
+	enum check only; /* CHECK_ALL: every one. */
+	bool verbose;
+};
+struct fortnight_stats {
+	uint64_t cycles, confirmed, takeovers, doubles; /* doubles: two snapshots of one cycle. */
+	uint64_t crashes, cuts, undone, away, jumps, full, slow, links;
+	uint64_t shipped, received, refused, pruned, pins, rotations;
+	uint64_t points, rows; /* Restored and compared. */
+};
+
+struct fortnight;
+
+/* What a store held when a snapshot of it was begun. */
+struct truth {
+	uint64_t id, index;
+	size_t n;
+	uint8_t (*rows)[HASH_BYTES]; /* SHA-256 of key and value, sorted. */
+};
+
+enum take_state { TAKE_IDLE, TAKE_CHECKPOINT, TAKE_WRITE, TAKE_RECORD };
+struct site {
+	struct fortnight *f;
+	uint64_t node;
+	char *dir, *path; /* All of it, and its repository. */
+	struct disk *disk;
+	struct repository *repository; /* NULL: the site is down. */
+	struct key *signer;
+	/* True time: */
+	uint64_t down_until, away_until, full_until, slow_until, clock_until, booted_ms, prune_ms;
+	int64_t clock_ms; /* What its wall clock is wrong by. */
+	struct {
+		enum take_state state;
+		struct snapshot_row row;
+		struct kv *checkpoint;
+		struct backup_manifest manifest;
+		uint8_t base_hash[HASH_BYTES], hash[HASH_BYTES];
+		uint64_t index, given_up;
+	} take;
+	uint64_t passed_over[SITES], delivered[SITES];
+	struct snapshot_row *rows; /* Records as this site last saw them. */
+	size_t n_rows;
+};
+
+struct fortnight {
+	struct fortnight_options options;
+	struct fortnight_stats stats;
+	struct random_seeded seeded;
+	struct random *random;
+	struct random_seeded chance; /* Of disks and links: what they draw hangs on file names. */
+	char *dir;
+	uint64_t true_ms, cluster_ahead_ms, ticks;
+	bool calm;
+	struct backup_key_set keys; /* The last one is in use. */
+	struct backup_trust trust;
+	uint8_t cluster_id[ID_BYTES], lineage[ID_BYTES];
+	struct site site[SITES];
+
+	struct fixture_machine machine;
+	struct fixture_client client[CLIENTS];
+	unsigned next_client;
+	struct {
+		uint8_t token_hash[32], session_id[16];
+	} signed_in[TOKENS_MAX];
+	size_t n_signed_in;
+	struct snapshot_row *rows; /* All records, as of now. */
+	size_t n_rows;
+	uint64_t pinned, unpin_ms;
+
+	struct truth *truths;
+	size_t n_truths;
+	bool failed;
+	char why[512];
+};
+
+/* The first violation ends the run. */
+void fortnight_violate(struct fortnight *f, enum check check, const char *fmt, ...)
+	KLUIS_PRINTF(3, 4);
+void fortnight_say(const struct fortnight *f, const char *fmt, ...) KLUIS_PRINTF(2, 3);
+bool fortnight_chance(struct fortnight *f, unsigned per_mille); /* Never in a calm. */
+
+/* --- cluster.c: the replicated store --------------------------------------------------------- */
+
+void cluster_begin(struct fortnight *f);
+void cluster_end(struct fortnight *f);
+uint64_t cluster_now(const struct fortnight *f);
+/* A tick's worth of commands by clients and by the leader. */
+void cluster_work(struct fortnight *f);
+/* A command by a site: KLUIS_ENOQUORUM when the cluster cannot be reached from there, and now and
+ * then KLUIS_EUNKNOWN_OUTCOME for one that was applied. */
+int cluster_propose(struct fortnight *f, struct site *site, const struct command *command);
+bool cluster_reached(const struct fortnight *f, const struct site *site);
+/* All clocks a day ahead, and the cluster's time with them. */
+void cluster_jump(struct fortnight *f, uint64_t ms);
+void cluster_state(const struct fortnight *f, struct snapshot_state_row *ret_state);
+const struct snapshot_row *cluster_record(const struct fortnight *f, uint64_t id);
+
+/* --- site.c ---------------------------------------------------------------------------------- */
+
+void site_init(struct fortnight *f, unsigned number);
+void site_release(struct site *site);
+uint64_t site_wall_ms(const struct site *site);
+bool site_up(const struct site *site);
+bool site_reached(const struct site *site); /* Up, and its links work. */
+/* The process ends here and now, with the machine's power or without. */
+void site_crash(struct site *site, bool power);
+/* One look at what there is to do, as node/backup_job does it. */
+void site_tick(struct site *site);
+struct receive_config site_receiver(struct site *site);
+
+/* --- line.c: links between sites, in place of SSH --------------------------------------------- */
+
+/* From here to line_end() connections lead to the drops of `to`. A slow link takes so many files;
+ * one that is cut breaks somewhere, perhaps more than once. */
+void line_begin(struct site *to, unsigned files, bool cut);
+void line_end(void);
+
+/* --- plant.c: bugs in how rows are chosen, while a snapshot is taken ---------------------------
+ */
+
+void plant(enum bug bug); /* From here on; BUG_NONE: no more. */
+
+/* --- check.c --------------------------------------------------------------------------------- */
+
+void truth_add(struct fortnight *f, uint64_t id, const struct kv_view *view, uint64_t index);
+void truths_free(struct fortnight *f);
+/* Of a repository opened again. */
+void check_half(struct site *site);
+/* After each prune, and with what was there before it. */
+void check_pruned(
+	struct site *site, const struct manifest_name *before, size_t n, uint64_t wall_ms);
+void check_records(struct fortnight *f);
+/* Promised points at a random site that has them: the oldest and a random one, or all. */
+void check_points(struct fortnight *f, bool all);
+/* After a calm: the newest and the oldest promised point at every site. */
+void check_everywhere(struct fortnight *f);
+
+#endif

@@ -1,0 +1,539 @@
+/* Runs seeds of the virtual fortnight; docs/simulator.md, "Backups". */
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "backup/schedule.h"
+#include "backup/ship.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "tests/lib/test.h"
+#include "tests/sim/backup/fortnight.h"
+
+enum {
+	HOUR_MS = 3600 * 1000,
+	DOWN_MAX = 3, /* Sites that may be out of reach at once. */
+	ALL_POINTS_AT = 3,
+	CALM_SETTLES = 3, /* Cycles of a calm before everything has to be in order. */
+};
+
+static const char *const bug_names[] = {
+#define X(symbol, name) [symbol] = name,
+	BUGS(X)
+#undef X
+};
+static const char *const check_names[] = {
+#define X(symbol, name) [symbol] = name,
+	CHECKS(X)
+#undef X
+};
+
+struct run {
+	struct fortnight_options options;
+	uint64_t from, seeds;
+	bool until_caught, quiet;
+};
+
+void fortnight_say(const struct fortnight *f, const char *fmt, ...)
+{
+	char text[512];
+	va_list args;
+
+	if (!f->options.verbose) {
+		return;
+	}
+	va_start(args, fmt);
+	(void)vsnprintf(text, sizeof text, fmt, args); /* Cut text is still text. */
+	va_end(args);
+	(void)printf("tick %llu cycle %llu: %s\n", (unsigned long long)f->ticks,
+		(unsigned long long)(f->ticks / CYCLE_TICKS), text);
+}
+
+void fortnight_violate(struct fortnight *f, enum check check, const char *fmt, ...)
+{
+	size_t at;
+	va_list args;
+
+	if (f->failed || (f->options.only != CHECK_ALL && f->options.only != check)) {
+		return;
+	}
+	f->failed = true;
+	(void)snprintf(f->why, sizeof f->why, "tick %llu: %s: ", (unsigned long long)f->ticks,
+		check_names[check]);
+	at = strlen(f->why);
+	va_start(args, fmt);
+	(void)vsnprintf(f->why + at, sizeof f->why - at, fmt, args); /* Cut text is still text. */
+	va_end(args);
+	fortnight_say(f, "VIOLATION %s", f->why);
+}
+
+bool fortnight_chance(struct fortnight *f, unsigned per_mille)
+{
+	return !f->calm && random_below(f->random, 1000) < per_mille;
+}
+
+/* --- what goes wrong ------------------------------------------------------------------------- */
+
+static struct site *fault_site(struct fortnight *f)
+{
+	return &f->site[random_below(f->random, SITES)];
+}
+
+static uint64_t fault_until(struct fortnight *f, uint64_t hours)
+{
+	return f->true_ms + 1 + random_below(f->random, hours * HOUR_MS);
+}
+
+static unsigned fault_unreached(const struct fortnight *f)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < SITES; i++) {
+		n += !site_reached(&f->site[i]);
+	}
+	return n;
+}
+
+static void fault_away(struct fortnight *f, uint64_t until_ms)
+{
+	struct site *site = fault_site(f);
+
+	if (fault_unreached(f) < DOWN_MAX) {
+		site->away_until = until_ms;
+		f->stats.away++;
+		fortnight_say(f, "site %llu is away for %llu h", (unsigned long long)site->node,
+			(unsigned long long)((until_ms - f->true_ms) / HOUR_MS));
+	}
+}
+
+static void fault_clock(struct fortnight *f)
+{
+	struct site *site = fault_site(f);
+
+	site->clock_ms = random_below(f->random, 2) == 0 ? (int64_t)DAY_MS : -(int64_t)DAY_MS;
+	site->clock_until = fault_until(f, 30);
+	f->stats.jumps++;
+	fortnight_say(f, "site %llu's clock jumps by %lld h", (unsigned long long)site->node,
+		(long long)(site->clock_ms / HOUR_MS));
+}
+
+/* Every clock is a day ahead, so that the cluster believes them; hours later they are put right. */
+static void fault_all_clocks(struct fortnight *f)
+{
+	uint64_t until_ms = fault_until(f, 20);
+
+	cluster_jump(f, DAY_MS);
+	for (unsigned i = 0; i < SITES; i++) {
+		f->site[i].clock_ms = (int64_t)DAY_MS;
+		f->site[i].clock_until = until_ms;
+	}
+	f->stats.jumps++;
+	fortnight_say(f, "all clocks jump by a day");
+}
+
+static void fault_all_down(struct fortnight *f)
+{
+	uint64_t until_ms = f->true_ms + 2ULL * CYCLE_MS + random_below(f->random, CYCLE_MS);
+
+	for (unsigned i = 0; i < SITES; i++) {
+		if (site_up(&f->site[i])) {
+			site_crash(&f->site[i], true);
+		}
+		f->site[i].down_until = until_ms;
+	}
+	fortnight_say(f, "all sites are down");
+}
+
+static void faults(struct fortnight *f)
+{
+	struct site *site;
+
+	for (unsigned i = 0; i < SITES; i++) {
+		if (f->true_ms >= f->site[i].clock_until) {
+			f->site[i].clock_ms = 0;
+		}
+	}
+	if (fortnight_chance(f, 12) && site_up(site = fault_site(f))) {
+		site_crash(site, random_below(f->random, 2) == 0);
+	}
+	if (fortnight_chance(f, 15)) {
+		fault_away(f, fault_until(f, 6));
+	}
+	if (fortnight_chance(f, 2)) {
+		fault_away(f, f->true_ms + 2 * DAY_MS);
+	}
+	if (fortnight_chance(f, 10)) {
+		fault_site(f)->full_until = fault_until(f, 9);
+		f->stats.full++;
+	}
+	if (fortnight_chance(f, 10)) {
+		fault_site(f)->slow_until = fault_until(f, 6);
+		f->stats.slow++;
+	}
+	if (fortnight_chance(f, 6)) {
+		fault_clock(f);
+	}
+	if (fortnight_chance(f, 1)) {
+		fault_all_clocks(f);
+	}
+	if (fortnight_chance(f, 1)) {
+		fault_all_down(f);
+	}
+}
+
+/* --- who takes what -------------------------------------------------------------------------- */
+
+/* One of those whose turn it is, or somebody else: the log decides. */
+static struct site *schedule_site(struct fortnight *f, const struct schedule_turn *turn)
+{
+	if (turn->n == 0 || fortnight_chance(f, 100)) {
+		return fault_site(f);
+	}
+	return &f->site[turn->order[random_below(f->random, turn->n)] - 1];
+}
+
+static bool schedule_turn_of(struct fortnight *f, struct schedule_turn *ret_turn)
+{
+	struct schedule_facts facts = {.rules = {.interval_ms = CYCLE_MS},
+		.rows = f->rows,
+		.n_rows = f->n_rows,
+		.n_nodes = SITES,
+		.leader = 1 + random_below(f->random, SITES),
+		.now_ms = cluster_now(f)};
+
+	cluster_state(f, &facts.state);
+	for (unsigned i = 0; i < SITES; i++) {
+		facts.nodes[i] = i + 1;
+	}
+	return schedule_look(&facts, ret_turn) && facts.now_ms >= ret_turn->from_ms;
+}
+
+static void schedule(struct fortnight *f)
+{
+	struct command command = {.type = COMMAND_SNAPSHOT_CLAIM,
+		.snapshot_claim = {.kind = SNAPSHOT_INCREMENT, .ttl_ms = CLAIM_MS}};
+	struct schedule_turn turn = {.slot = cluster_now(f) / CYCLE_MS * CYCLE_MS};
+	struct snapshot_state_row state;
+	const struct snapshot_row *open;
+	struct site *site;
+	int rc;
+
+	if (!schedule_turn_of(f, &turn) && !fortnight_chance(f, 50)) {
+		return;
+	}
+	cluster_state(f, &state);
+	open = state.claimed_id == 0 ? NULL : cluster_record(f, state.claimed_id);
+	site = schedule_site(f, &turn);
+	command.snapshot_claim.node = site->node;
+	command.snapshot_claim.slot = turn.slot;
+	f->stats.doubles += turn.slot > state.last_slot && open != NULL && ship_whole(open);
+	rc = cluster_propose(f, site, &command);
+	if (rc != 0 && rc != KLUIS_EUNKNOWN_OUTCOME) {
+		if (rc != KLUIS_ENOQUORUM && rc != KLUIS_ECONFLICT && rc != KLUIS_EINVAL) {
+			fortnight_violate(f, CHECK_STEP, "claim: %s", err_name(rc));
+		}
+		return;
+	}
+	f->stats.cycles += turn.slot > state.last_slot;
+	f->stats.takeovers += turn.slot == state.last_slot;
+	fortnight_say(f, "site %llu claims slot %llu", (unsigned long long)site->node,
+		(unsigned long long)(turn.slot / CYCLE_MS));
+}
+
+static void operator_pins(struct fortnight *f, bool on)
+{
+	struct command command = {.type = COMMAND_SNAPSHOT_PIN,
+		.snapshot_pin = {.id = f->pinned, .on = on, .actor = bytes_str("operator")}};
+	struct snapshot_state_row state;
+
+	if (on) {
+		cluster_state(f, &state);
+		command.snapshot_pin.id = state.confirmed_id;
+	}
+	if (command.snapshot_pin.id == 0 ||
+		cluster_propose(f, fault_site(f), &command) == KLUIS_ENOQUORUM) {
+		return;
+	}
+	f->pinned = on ? command.snapshot_pin.id : 0;
+	f->unpin_ms = f->true_ms + 3 * DAY_MS + random_below(f->random, 14 * DAY_MS);
+	f->stats.pins += on;
+}
+
+/* A new backup key for what is taken from now on; the old ones stay with the operator. */
+static void operator_rotates(struct fortnight *f)
+{
+	unsigned kem = (f->options.seed + f->keys.n) % 2 == 0 ? KEY_KEM_P256 : KEY_KEM_X25519;
+
+	if (key_generate(kem, 0, &f->keys.keys[f->keys.n], NULL) != 0) {
+		abort();
+	}
+	f->keys.n++;
+}
+
+static void operator_works(struct fortnight *f)
+{
+	struct site *site = fault_site(f);
+	struct command manual = {.type = COMMAND_SNAPSHOT_CLAIM,
+		.snapshot_claim = {.node = site->node,
+			.kind = SNAPSHOT_MANUAL,
+			.ttl_ms = CLAIM_MS,
+			.actor = bytes_str("operator")}};
+
+	if (fortnight_chance(f, 4)) {
+		(void)cluster_propose(f, site, &manual); /* Or not: the cluster may be away. */
+	}
+	if (f->pinned == 0 && fortnight_chance(f, 5)) {
+		operator_pins(f, true);
+	} else if (f->pinned != 0 && f->true_ms >= f->unpin_ms) {
+		operator_pins(f, false);
+	}
+	if (f->keys.n < BACKUP_KEYS_MAX && fortnight_chance(f, 1)) {
+		operator_rotates(f);
+		f->stats.rotations++;
+	}
+}
+
+/* --- a run ----------------------------------------------------------------------------------- */
+
+static void run_tick(struct fortnight *f)
+{
+	unsigned first = (unsigned)random_below(f->random, SITES);
+
+	f->ticks++;
+	f->true_ms += TICK_MS;
+	faults(f);
+	cluster_work(f);
+	operator_works(f);
+	schedule(f);
+	for (unsigned i = 0; i < SITES; i++) {
+		site_tick(&f->site[(first + i) % SITES]);
+	}
+}
+
+/* Without faults a cycle is confirmed by all others before the next one is due. */
+static void run_check_calm(struct fortnight *f)
+{
+	struct snapshot_state_row state;
+	const struct snapshot_row *row;
+
+	cluster_state(f, &state);
+	row = cluster_record(f, state.confirmed_id);
+	if (row == NULL || row->slot != (cluster_now(f) - 1) / CYCLE_MS * CYCLE_MS ||
+		row->n_confirmations != SITES - 1) {
+		fortnight_violate(f, CHECK_CALM,
+			"the last cycle that was confirmed is %llu, by %u sites",
+			(unsigned long long)state.confirmed_cycle,
+			row == NULL ? 0 : row->n_confirmations);
+	}
+}
+
+static void run_calm(struct fortnight *f)
+{
+	f->calm = true;
+	fortnight_say(f, "all faults end");
+	for (unsigned i = 0; i < SITES; i++) {
+		struct site *site = &f->site[i];
+
+		site->down_until = site->away_until = site->full_until = site->slow_until = 0;
+		site->clock_until = 0;
+	}
+	for (unsigned cycle = 0; cycle < CALM_CYCLES && !f->failed; cycle++) {
+		for (unsigned i = 0; i < CYCLE_TICKS && !f->failed; i++) {
+			run_tick(f);
+		}
+		if (cycle >= CALM_SETTLES) {
+			run_check_calm(f);
+		}
+	}
+	check_points(f, true);
+	if (!f->failed) {
+		check_everywhere(f);
+	}
+}
+
+static void run_ticks(struct fortnight *f)
+{
+	uint64_t cycles = f->options.cycles;
+
+	for (uint64_t cycle = 1; cycle <= cycles && !f->failed; cycle++) {
+		for (unsigned i = 0; i < CYCLE_TICKS && !f->failed; i++) {
+			run_tick(f);
+		}
+		check_points(f, cycle % (cycles / ALL_POINTS_AT + 1) == 0);
+	}
+	if (!f->failed) {
+		run_calm(f);
+	}
+}
+
+static void run_begin(struct fortnight *f, const struct fortnight_options *options)
+{
+	memset(f, 0, sizeof *f);
+	f->options = *options;
+	random_seeded_init(&f->seeded, options->seed);
+	random_seeded_init(&f->chance, ~options->seed);
+	f->random = &f->seeded.random;
+	f->dir = scratch_new("fortnight");
+	operator_rotates(f);
+	for (unsigned i = 0; i < SITES; i++) {
+		site_init(f, i);
+	}
+	cluster_begin(f);
+}
+
+static void run_end(struct fortnight *f)
+{
+	struct snapshot_state_row state;
+
+	cluster_state(f, &state);
+	f->stats.confirmed = state.confirmed_cycle;
+	for (unsigned i = 0; i < SITES; i++) {
+		f->stats.undone += disk_undone(f->site[i].disk);
+		site_release(&f->site[i]);
+	}
+	cluster_end(f);
+	truths_free(f);
+	backup_trust_release(&f->trust);
+	backup_key_set_release(&f->keys);
+	scratch_free(f->dir);
+}
+
+static void stats_print(const struct fortnight_stats *s)
+{
+	(void)printf(
+		"cycles %llu confirmed %llu takeovers %llu doubles %llu pins %llu rotations %llu\n"
+		"crashes %llu power_cuts %llu undone %llu away %llu clock_jumps %llu full %llu "
+		"slow %llu\n"
+		"shipped %llu received %llu refused %llu pruned %llu points %llu rows %llu\n",
+		(unsigned long long)s->cycles, (unsigned long long)s->confirmed,
+		(unsigned long long)s->takeovers, (unsigned long long)s->doubles,
+		(unsigned long long)s->pins, (unsigned long long)s->rotations,
+		(unsigned long long)s->crashes, (unsigned long long)s->cuts,
+		(unsigned long long)s->undone, (unsigned long long)s->away,
+		(unsigned long long)s->jumps, (unsigned long long)s->full,
+		(unsigned long long)s->slow, (unsigned long long)s->shipped,
+		(unsigned long long)s->received, (unsigned long long)s->refused,
+		(unsigned long long)s->pruned, (unsigned long long)s->points,
+		(unsigned long long)s->rows);
+}
+
+/* Of this process on a core: what else runs on the machine does not count. */
+static double seconds(void)
+{
+	struct timespec now;
+
+	(void)clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now); /* Always exists. */
+	return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+static bool run_seed(const struct run *run, uint64_t seed)
+{
+	struct fortnight *f = x_malloc(sizeof *f);
+	struct fortnight_options options = run->options;
+	bool clean;
+
+	options.seed = seed;
+	run_begin(f, &options);
+	run_ticks(f);
+	run_end(f);
+	clean = !f->failed;
+	(void)printf("seed %llu %s%s%s\n", (unsigned long long)seed, clean ? "ok" : "FAILED",
+		clean ? "" : ": ", f->why);
+	if (!run->quiet) {
+		stats_print(&f->stats);
+	}
+	(void)fflush(stdout); /* For a reader of the pipe. */
+	free(f);
+	return clean;
+}
+
+static unsigned run_find(const char *const *names, unsigned n, const char *name)
+{
+	unsigned i = 0;
+
+	while (i < n && strcmp(name, names[i]) != 0) {
+		i++;
+	}
+	return i;
+}
+
+static bool run_option(struct run *run, const char *name, const char *value)
+{
+	if (strcmp(name, "--seeds") == 0) {
+		return u64_parse(bytes_str(value), UINT32_MAX, &run->seeds) == 0;
+	}
+	if (strcmp(name, "--from") == 0) {
+		return u64_parse(bytes_str(value), UINT64_MAX / 2, &run->from) == 0;
+	}
+	if (strcmp(name, "--cycles") == 0) {
+		return u64_parse(bytes_str(value), 4000, &run->options.cycles) == 0;
+	}
+	if (strcmp(name, "--only") == 0) {
+		run->options.only = (enum check)run_find(check_names, CHECK_MAX, value);
+		return run->options.only != CHECK_MAX;
+	}
+	if (strcmp(name, "--bug") == 0) {
+		run->options.bug = (enum bug)run_find(bug_names, BUG_MAX, value);
+		return run->options.bug != BUG_MAX;
+	}
+	return false;
+}
+
+static bool run_parse(struct run *run, int argc, char **argv)
+{
+	for (int i = 1; i < argc; i++) {
+		if (strcmp(argv[i], "--verbose") == 0) {
+			run->options.verbose = true;
+		} else if (strcmp(argv[i], "--until-caught") == 0) {
+			run->until_caught = true;
+		} else if (strcmp(argv[i], "--quiet") == 0) {
+			run->quiet = true;
+		} else if (i + 1 >= argc || !run_option(run, argv[i], argv[i + 1])) {
+			return false;
+		} else {
+			i++;
+		}
+	}
+	return true;
+}
+
+static void usage(void)
+{
+	(void)fprintf(stderr,
+		"usage: fortnight [--seeds N] [--from S] [--cycles N] [--bug NAME] [--only CHECK]\n"
+		"                 [--until-caught] [--verbose] [--quiet]\n       bugs:");
+	for (unsigned i = 1; i < BUG_MAX; i++) {
+		(void)fprintf(stderr, " %s", bug_names[i]);
+	}
+	(void)fprintf(stderr, "\n       checks:");
+	for (unsigned i = 1; i < CHECK_MAX; i++) {
+		(void)fprintf(stderr, " %s", check_names[i]);
+	}
+	(void)fprintf(stderr, "\n");
+}
+
+int main(int argc, char **argv)
+{
+	struct run run = {.options.cycles = 126, .from = 1, .seeds = 1};
+	uint64_t done = 0, failed = 0;
+	double begun = seconds();
+
+	if (!run_parse(&run, argc, argv)) {
+		usage();
+		return 2;
+	}
+	log_set_level(LOG_LEVEL_ERR);
+	while (done < run.seeds && !(run.until_caught && failed > 0)) {
+		failed += !run_seed(&run, run.from + done);
+		done++;
+	}
+	(void)printf("%llu seeds, %llu failed, %.1f s of CPU\n", (unsigned long long)done,
+		(unsigned long long)failed, seconds() - begun);
+	if (run.until_caught) {
+		(void)printf("%s after %llu seeds\n", failed > 0 ? "caught" : "NOT CAUGHT",
+			(unsigned long long)done);
+		return failed > 0 ? 0 : 1;
+	}
+	return failed == 0 ? 0 : 1;
+}

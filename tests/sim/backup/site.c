@@ -1,0 +1,569 @@
+/* One site: what node/backup_job.c and node/backup_take.c do, one piece a call, over the same
+ * functions of backup/. */
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "backup/ship.h"
+#include "backup/snapshot.h"
+#include "base/file.h"
+#include "tests/sim/backup/fortnight.h"
+
+enum {
+	FUSE_CALLS_MAX = 80, /* File calls of a piece of work, about. */
+	FUSE_PER_MILLE = 25,
+	FULL_BYTES_MAX = 30000,
+	DOWN_MS_MAX = 5 * 3600 * 1000,
+	PRUNE_MS_MAX = 16 * 3600 * 1000,
+};
+
+static const char *const site_names[SITES] = {"ams", "ber", "cph", "dub", "edi", "fra"};
+
+void site_init(struct fortnight *f, unsigned number)
+{
+	struct site *site = &f->site[number];
+	_cleanup_(x_freep) char *graves = x_asprintf("%s/graves%u", f->dir, number + 1);
+	struct key_pub *pub;
+
+	*site = (struct site){.f = f, .node = number + 1};
+	site->dir = x_asprintf("%s/site%u", f->dir, number + 1);
+	site->path = x_asprintf("%s/repository", site->dir);
+	for (unsigned i = 0; i < SITES; i++) {
+		_cleanup_(x_freep) char *drop = x_asprintf("%s/drop%u", site->dir, i + 1);
+
+		if (file_make_dirs(drop, 0700, NULL) != 0) {
+			abort();
+		}
+	}
+	if (file_make_dirs(graves, 0700, NULL) != 0 ||
+		key_generate(KEY_ED25519, 0, &site->signer, NULL) != 0) {
+		abort();
+	}
+	site->disk = disk_new(&f->chance.random, graves);
+	pub = key_pub_ref((struct key_pub *)(uintptr_t)key_public(site->signer));
+	if (backup_trust_add(&f->trust, site->node, site_names[number], pub, NULL) != 0) {
+		abort();
+	}
+	key_pub_free(pub);
+}
+
+static void take_drop(struct site *site)
+{
+	kv_close(site->take.checkpoint);
+	backup_manifest_release(&site->take.manifest);
+	memset(&site->take.manifest, 0, sizeof site->take.manifest);
+	site->take.checkpoint = NULL;
+	site->take.state = TAKE_IDLE;
+}
+
+void site_release(struct site *site)
+{
+	take_drop(site);
+	repository_close(site->repository);
+	disk_free(site->disk);
+	key_free(site->signer);
+	free(site->rows);
+	free(site->path);
+	free(site->dir);
+}
+
+uint64_t site_wall_ms(const struct site *site)
+{
+	return (uint64_t)((int64_t)site->f->true_ms + site->clock_ms);
+}
+
+bool site_up(const struct site *site)
+{
+	return site->repository != NULL;
+}
+
+bool site_reached(const struct site *site)
+{
+	return site_up(site) && site->f->true_ms >= site->away_until;
+}
+
+void site_crash(struct site *site, bool power)
+{
+	struct fortnight *f = site->f;
+
+	fortnight_say(f, "site %llu %s", (unsigned long long)site->node,
+		power ? "loses its power" : "crashes");
+	take_drop(site);
+	repository_close(site->repository);
+	site->repository = NULL;
+	site->take.given_up = 0;
+	site->down_until = f->true_ms + random_below(&f->chance.random, DOWN_MS_MAX);
+	f->stats.crashes++;
+	if (power) {
+		f->stats.cuts++;
+		disk_power_cut(site->disk);
+	}
+}
+
+/* --- steps ----------------------------------------------------------------------------------- */
+
+static bool site_full(const struct site *site)
+{
+	return site->f->true_ms < site->full_until;
+}
+
+/* unsynced: in this step a planted bug may leave out the sync of files. */
+static void step_begin(struct site *site, bool unsynced)
+{
+	struct fortnight *f = site->f;
+	struct disk_step step = {.room = UINT64_MAX,
+		.wall_ms = site_wall_ms(site),
+		.unsynced = unsynced && f->options.bug == BUG_CONFIRM_UNSYNCED};
+
+	if (!f->calm && random_below(&f->chance.random, 1000) < FUSE_PER_MILLE) {
+		step.fuse = 1 + random_below(&f->chance.random, FUSE_CALLS_MAX);
+	}
+	if (site_full(site)) {
+		step.room = random_below(&f->chance.random, FULL_BYTES_MAX);
+	}
+	disk_step_begin(site->disk, &step);
+}
+
+/* Whether the site is still there; a failure without a reason is a violation. */
+static bool step_end(struct site *site, const char *what, int rc, const struct err *e)
+{
+	if (disk_step_end()) {
+		site_crash(site, random_below(&site->f->chance.random, 2) == 0);
+		return false;
+	}
+	if (rc != 0 && !(rc == KLUIS_ENOSPACE && site_full(site))) {
+		fortnight_violate(site->f, CHECK_STEP, "site %llu: %s: %s: %s",
+			(unsigned long long)site->node, what, err_name(rc), e->text);
+	}
+	return true;
+}
+
+static void site_start(struct site *site)
+{
+	struct fortnight *f = site->f;
+	struct err e = {0};
+	int rc;
+
+	step_begin(site, false);
+	rc = repository_open_writer(site->path, &site->repository, &e);
+	if (!step_end(site, "start", rc, &e) || rc != 0) {
+		return;
+	}
+	site->booted_ms = f->true_ms;
+	memset(site->passed_over, 0, sizeof site->passed_over);
+	memset(site->delivered, 0, sizeof site->delivered);
+	check_half(site);
+}
+
+/* --- taking ---------------------------------------------------------------------------------- */
+
+static void take_look(struct site *site)
+{
+	for (size_t i = 0; i < site->n_rows; i++) {
+		const struct snapshot_row *row = &site->rows[i], *base;
+
+		if (row->state != SNAPSHOT_RUNNING || row->node != site->node ||
+			row->id <= site->take.given_up) {
+			continue;
+		}
+		base = cluster_record(site->f, row->base_id);
+		memset(site->take.base_hash, 0, HASH_BYTES);
+		if (row->kind == SNAPSHOT_INCREMENT && base == NULL) {
+			fortnight_violate(site->f, CHECK_TAKER,
+				"snapshot %llu is to be taken against %llu, whose record is gone",
+				(unsigned long long)row->id, (unsigned long long)row->base_id);
+			return;
+		}
+		if (row->kind == SNAPSHOT_INCREMENT) {
+			memcpy(site->take.base_hash, base->manifest_hash, HASH_BYTES);
+		}
+		site->take.row = *row;
+		site->take.state = TAKE_CHECKPOINT;
+		return;
+	}
+}
+
+static void take_checkpoint(struct site *site)
+{
+	struct fortnight *f = site->f;
+	struct kv_view *view;
+
+	if (!cluster_reached(f, site)) {
+		return;
+	}
+	site->take.checkpoint = kv_memory_clone(f->machine.kv);
+	view = kv_view_new(site->take.checkpoint);
+	truth_add(f, site->take.row.id, view, fsm_position(f->machine.fsm)->index);
+	kv_view_free(view);
+	site->take.index = fsm_position(f->machine.fsm)->index;
+	site->take.state = TAKE_WRITE;
+}
+
+static struct snapshot_plan take_plan(const struct site *site, const struct position *position)
+{
+	const struct snapshot_row *row = &site->take.row;
+	struct snapshot_plan plan = {.full = row->kind != SNAPSHOT_INCREMENT,
+		.manual = row->kind == SNAPSHOT_MANUAL,
+		.cycle = (uint32_t)row->cycle,
+		.id = row->id,
+		.from = row->kind == SNAPSHOT_INCREMENT ? row->base_index : 0,
+		.index = position->index,
+		.term = position->term,
+		.cluster_time_ms = position->cluster_time_ms,
+		.wall_ms = site_wall_ms(site),
+		.node = site->node};
+
+	memcpy(plan.cluster_id, site->f->cluster_id, ID_BYTES);
+	memcpy(plan.lineage, site->f->lineage, ID_BYTES);
+	memcpy(plan.base, site->take.base_hash, HASH_BYTES);
+	memcpy(plan.state_hash, position->state_hash, HASH_BYTES);
+	return plan;
+}
+
+static void take_failed(struct site *site, const struct err *e)
+{
+	struct command command = {.type = COMMAND_SNAPSHOT_FAIL,
+		.snapshot_fail = {
+			.id = site->take.row.id, .node = site->node, .error = bytes_str(e->text)}};
+
+	if (command.snapshot_fail.error.len > SNAPSHOT_ERROR_BYTES_MAX) {
+		command.snapshot_fail.error.len = SNAPSHOT_ERROR_BYTES_MAX;
+	}
+	site->take.given_up = site->take.row.id;
+	take_drop(site);
+	(void)cluster_propose(site->f, site, &command); /* Unheard, the claim runs out by itself. */
+}
+
+static void take_write(struct site *site)
+{
+	const struct fortnight *f = site->f;
+	struct kv_view *view = kv_view_new(site->take.checkpoint);
+	struct position position;
+	struct snapshot_plan plan;
+	struct err e = {0};
+	int rc;
+
+	if (position_get(view, &position, NULL) != 0) {
+		abort();
+	}
+	plan = take_plan(site, &position);
+	plant(f->options.bug);
+	step_begin(site, false);
+	rc = snapshot_take(site->repository, &plan, view, key_public(f->keys.keys[f->keys.n - 1]),
+		site->signer, NULL, &site->take.manifest, site->take.hash, &e);
+	plant(BUG_NONE);
+	kv_view_free(view);
+	if (!step_end(site, "take", rc, &e)) {
+		return;
+	}
+	if (rc != 0) {
+		take_failed(site, &e);
+		return;
+	}
+	site->take.state = TAKE_RECORD;
+}
+
+static void take_record(struct site *site)
+{
+	const struct backup_manifest *m = &site->take.manifest;
+	struct command command = {.type = COMMAND_SNAPSHOT_RECORD,
+		.snapshot_record = {.id = site->take.row.id,
+			.node = site->node,
+			.index = m->index,
+			.term = m->term,
+			.objects = m->n_index + m->n_packs,
+			.bytes = backup_manifest_bytes(m)}};
+	int rc;
+
+	memcpy(command.snapshot_record.manifest_hash, site->take.hash, HASH_BYTES);
+	memcpy(command.snapshot_record.state_root, m->state_root, HASH_BYTES);
+	rc = cluster_propose(site->f, site, &command);
+	if (rc == KLUIS_ENOQUORUM || rc == KLUIS_EUNKNOWN_OUTCOME) {
+		return; /* Again. */
+	}
+	if (rc != 0 && rc != KLUIS_ECONFLICT) { /* Another one may have taken over. */
+		fortnight_violate(site->f, CHECK_STEP, "record: %s", err_name(rc));
+	}
+	fortnight_say(site->f, "site %llu took snapshot %llu cycle %u index %llu: %s",
+		(unsigned long long)site->node, (unsigned long long)m->id, m->cycle,
+		(unsigned long long)m->index, err_name(rc));
+	site->take.given_up = site->take.row.id;
+	take_drop(site);
+}
+
+/* The claim stands while its taker says so. */
+static void site_renew(struct site *site)
+{
+	struct fortnight *f = site->f;
+	struct snapshot_state_row state;
+	const struct snapshot_row *row;
+	struct command command = {.type = COMMAND_SNAPSHOT_RENEW,
+		.snapshot_renew = {.node = site->node, .ttl_ms = CLAIM_MS}};
+	int rc;
+
+	cluster_state(f, &state);
+	row = cluster_record(f, state.claimed_id);
+	if (row == NULL || row->node != site->node || row->slot + CYCLE_MS <= cluster_now(f) ||
+		(row->state == SNAPSHOT_RUNNING && row->id <= site->take.given_up)) {
+		return;
+	}
+	command.snapshot_renew.id = row->id;
+	if (site->take.state >= TAKE_WRITE && site->take.row.id == row->id) {
+		command.snapshot_renew.index = site->take.index;
+	}
+	rc = cluster_propose(f, site, &command);
+	if (rc != 0 && rc != KLUIS_ENOQUORUM && rc != KLUIS_EUNKNOWN_OUTCOME &&
+		rc != KLUIS_ECONFLICT) { /* It ran out. */
+		fortnight_violate(f, CHECK_STEP, "renew: %s", err_name(rc));
+	}
+}
+
+/* One state a call. */
+static void site_take(struct site *site)
+{
+	switch (site->take.state) {
+	case TAKE_IDLE:
+		if (cluster_reached(site->f, site)) {
+			take_look(site);
+		}
+		break;
+	case TAKE_CHECKPOINT:
+		take_checkpoint(site);
+		break;
+	case TAKE_WRITE:
+		take_write(site);
+		break;
+	case TAKE_RECORD:
+		take_record(site);
+		break;
+	}
+}
+
+/* --- shipping -------------------------------------------------------------------------------- */
+
+static bool ship_was_sane(int rc, const struct site *to)
+{
+	return rc == 0 || rc == KLUIS_ECONNECT || rc == KLUIS_ENOTFOUND || rc == KLUIS_EQUOTA ||
+	       (rc == KLUIS_ENOSPACE && site_full(to));
+}
+
+static int ship_one(struct site *site, struct site *to, const struct snapshot_row *row,
+	struct ship_report *report, struct err *e)
+{
+	struct fortnight *f = site->f;
+	_cleanup_(x_freep) char *path =
+		x_asprintf("%s/drop%llu", to->dir, (unsigned long long)site->node);
+	struct sftp_target target = {.path = path};
+	unsigned files = f->true_ms < to->slow_until ? 1 : UINT32_MAX;
+	int rc;
+
+	step_begin(to, false);
+	line_begin(to, files, fortnight_chance(f, 60));
+	rc = ship_snapshot(
+		site->repository, row->manifest_hash, site_names[to->node - 1], &target, report, e);
+	line_end();
+	if (disk_step_end()) {
+		site_crash(to, random_below(&f->chance.random, 2) == 0);
+		return KLUIS_ECONNECT;
+	}
+	return rc;
+}
+
+static void site_ship(struct site *site, struct site *to)
+{
+	struct fortnight *f = site->f;
+	uint64_t *passed_over = &site->passed_over[to->node - 1];
+	uint64_t *delivered = &site->delivered[to->node - 1];
+	const struct snapshot_row *row;
+	struct ship_report report;
+	struct err e = {0};
+	int rc;
+
+	if (!site_reached(site) || !site_reached(to)) {
+		return;
+	}
+	row = ship_next(site->rows, site->n_rows, site->node, to->node,
+		*delivered > *passed_over ? *delivered : *passed_over);
+	if (row == NULL || (f->options.bug == BUG_SHIP_ONCE && row->n_confirmations >= COPIES)) {
+		*delivered = 0; /* From the first again, with the next tick. */
+		return;
+	}
+	rc = ship_one(site, to, row, &report, &e);
+	f->stats.shipped += rc == 0;
+	if (rc == 0) {
+		*delivered = row->id;
+	} else if (rc == KLUIS_ENOTFOUND && report.connections == 0) {
+		*passed_over = row->id;
+	}
+	if (!ship_was_sane(rc, to)) {
+		fortnight_violate(f, CHECK_STEP, "site %llu ships: %s: %s",
+			(unsigned long long)site->node, err_name(rc), e.text);
+	}
+}
+
+/* --- receiving ------------------------------------------------------------------------------- */
+
+struct receive_config site_receiver(struct site *site)
+{
+	struct fortnight *f = site->f;
+	uint64_t wall_ms = site_wall_ms(site), ran_ms = f->true_ms - site->booted_ms;
+	struct receive_config config = {.repository = site->repository,
+		.trust = &f->trust,
+		.signer = site->signer,
+		.node = site->node,
+		.began_ms = wall_ms > ran_ms ? wall_ms - ran_ms : 0,
+		.records = site->rows,
+		.n_records = site->n_rows};
+
+	memcpy(config.cluster_id, f->cluster_id, ID_BYTES);
+	memcpy(config.lineage, f->lineage, ID_BYTES);
+	return config;
+}
+
+static void site_receive(struct site *site, const struct site *from)
+{
+	_cleanup_(x_freep) char *drop =
+		x_asprintf("%s/drop%llu", site->dir, (unsigned long long)from->node);
+	struct receive_config config = site_receiver(site);
+	struct receive_report report = {0};
+	struct err e = {0};
+	int rc;
+
+	step_begin(site, true);
+	rc = receive_scan(&config, drop, from->node, site_wall_ms(site), &report, &e);
+	if (step_end(site, "receive", rc, &e) && rc == 0) {
+		site->f->stats.received += report.n_accepted;
+		site->f->stats.refused += report.refused;
+	}
+	receive_report_release(&report);
+}
+
+/* Its own receipt says that this site holds the whole snapshot. */
+static bool confirm_may(struct site *site, const struct snapshot_row *row)
+{
+	_cleanup_(buf_release) struct buf bytes = BUF_INIT;
+	struct receipt receipt;
+
+	if (site->f->options.bug == BUG_CONFIRM_UNSEEN) {
+		return true;
+	}
+	return repository_get_receipt(
+		       site->repository, row->manifest_hash, site->node, &bytes, NULL) == 0 &&
+	       receipt_open(buf_bytes(&bytes), &site->f->trust, &receipt, NULL) == 0 &&
+	       receipt.node == site->node &&
+	       memcmp(receipt.manifest_hash, row->manifest_hash, HASH_BYTES) == 0;
+}
+
+static void site_confirm(struct site *site)
+{
+	for (size_t i = 0; i < site->n_rows && cluster_reached(site->f, site); i++) {
+		const struct snapshot_row *row = &site->rows[i];
+		struct command command = {.type = COMMAND_SNAPSHOT_CONFIRM,
+			.snapshot_confirm = {.id = row->id, .node = site->node, .needed = COPIES}};
+		int rc;
+
+		if (!ship_whole(row) || row->node == site->node ||
+			ship_confirmed_by(row, site->node) || !confirm_may(site, row)) {
+			continue;
+		}
+		memcpy(command.snapshot_confirm.manifest_hash, row->manifest_hash, HASH_BYTES);
+		rc = cluster_propose(site->f, site, &command);
+		/* A conflict: another one took over, and the record failed. */
+		if (rc != 0 && rc != KLUIS_ENOQUORUM && rc != KLUIS_EUNKNOWN_OUTCOME &&
+			rc != KLUIS_ECONFLICT) {
+			fortnight_violate(site->f, CHECK_STEP, "confirm: %s", err_name(rc));
+		}
+	}
+}
+
+/* --- forgetting ------------------------------------------------------------------------------ */
+
+static struct retention_rules prune_rules(const struct fortnight *f)
+{
+	struct retention_rules rules = retention_default;
+
+	if (f->options.bug == BUG_PRUNE_EARLY) {
+		rules.cycles_kept--;
+		rules.kept_ms -= DAY_MS;
+	} else if (f->options.bug == BUG_PRUNE_NEVER) {
+		rules.kept_ms *= 2;
+	}
+	return rules;
+}
+
+static void site_prune(struct site *site)
+{
+	struct fortnight *f = site->f;
+	struct retention_rules rules = prune_rules(f);
+	struct receive_config config = site_receiver(site);
+	_cleanup_(x_freep) struct manifest_name *before = NULL;
+	unsigned pruned = 0;
+	struct err e = {0};
+	size_t n = 0;
+	int rc;
+
+	if (f->true_ms < site->prune_ms) {
+		return;
+	}
+	site->prune_ms = f->true_ms + random_below(f->random, PRUNE_MS_MAX);
+	if (repository_list(site->repository, &before, &n, NULL, NULL) != 0) {
+		abort();
+	}
+	step_begin(site, false);
+	rc = receive_prune(&config, site_wall_ms(site), &rules, &pruned, &e);
+	if (step_end(site, "prune", rc, &e) && rc == 0) {
+		f->stats.pruned += pruned;
+		check_pruned(site, before, n, site_wall_ms(site));
+	}
+}
+
+/* --- all of it ------------------------------------------------------------------------------- */
+
+/* The records, as far as its store has them; away, it goes on with what it has. */
+static void site_look(struct site *site)
+{
+	const struct fortnight *f = site->f;
+
+	if (cluster_reached(f, site)) {
+		site->rows = x_realloc(site->rows, (f->n_rows + 1) * sizeof *f->rows);
+		memcpy(site->rows, f->rows, f->n_rows * sizeof *f->rows);
+		site->n_rows = f->n_rows;
+	}
+}
+
+void site_tick(struct site *site)
+{
+	struct fortnight *f = site->f;
+	unsigned takes = 1 + (unsigned)random_below(f->random, 3);
+
+	if (!site_up(site) && f->true_ms >= site->down_until) {
+		site_start(site);
+	}
+	if (!site_up(site)) {
+		return;
+	}
+	site_look(site);
+	for (unsigned i = 0; i < takes && site_up(site); i++) {
+		site_take(site);
+	}
+	if (site_up(site)) {
+		site_renew(site);
+	}
+	site_look(site);
+	for (unsigned i = 0; i < SITES && site_up(site); i++) {
+		if (&f->site[i] != site) {
+			site_ship(site, &f->site[i]);
+		}
+	}
+	for (unsigned i = 0; i < SITES && site_up(site); i++) {
+		if (&f->site[i] != site) {
+			site_receive(site, &f->site[i]);
+		}
+	}
+	if (site_up(site)) {
+		site_confirm(site);
+	}
+	if (site_up(site)) {
+		site_prune(site);
+	}
+}
