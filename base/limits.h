@@ -137,6 +137,7 @@ enum {
 	PAGES_GET_MAX = 64,
 	PAGE_VERSIONS_MAX = 10,
 	VAULT_PAGES_MAX = 1 << 24, /* Page numbers of one vault: 4 TiB of chunks. */
+	VAULT_EPOCHS_MAX = 256,	   /* Keys of one vault; nobody skips as many at once. */
 	LIST_LIMIT_DEFAULT = 100,
 	LIST_LIMIT_MAX = 500,
 };

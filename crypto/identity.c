@@ -355,6 +355,7 @@ static void identity_take(
 		memcpy(identity->name, change->name, sizeof identity->name);
 		memcpy(identity->genesis_hash, s->hash, HASH_BYTES);
 		identity_set_key(&identity->signing, &change->signing);
+		identity->signing_seq = s->seq;
 		identity_set_key(&identity->transfer[change->transfer_at], &change->transfer);
 		break;
 	case IDENTITY_TRANSFER_ADD:
@@ -368,9 +369,11 @@ static void identity_take(
 		break;
 	case IDENTITY_DEVICE_REVOKE:
 		identity_take_device_revoke(change);
+		identity->revoked_seq = s->seq;
 		break;
 	case IDENTITY_ROTATE:
 		identity_set_key(&identity->signing, &change->signing);
+		identity->signing_seq = s->seq;
 		break;
 	default:
 		assert(s->type == IDENTITY_POLICY);

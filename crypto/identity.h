@@ -52,6 +52,8 @@ struct identity {
 	size_t device_count;
 	uint32_t policy;
 	uint64_t seq; /* 0: empty, nothing appended yet. */
+	/* Which statement made `signing`, and which revoked a device last (0: none did). */
+	uint64_t signing_seq, revoked_seq;
 	uint8_t genesis_hash[HASH_BYTES], head_hash[HASH_BYTES];
 };
 

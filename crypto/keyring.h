@@ -19,6 +19,8 @@ enum {
 	KEYRING_KRK_BYTES = 64,		/* KRK.enc32 | KRK.mac32. */
 	KEYRING_KEK_BYTES = 64,		/* What opens a slot of type 1, 2 or 4. */
 	KEYRING_VALUE_BYTES_MAX = 8192, /* Of one core field or entry that this program makes. */
+	KEYRING_LOCAL_KEY_BYTES = 32,
+	KEYRING_LOCAL_KEYS_MAX = 64, /* Changes of the password that a device may miss. */
 };
 
 enum keyring_slot_type {
@@ -32,7 +34,7 @@ enum keyring_slot_type {
 enum keyring_field_type {
 	KEYRING_K1 = 1, /* Storage: entries. */
 	KEYRING_K2 = 2, /* Storage MAC. */
-	KEYRING_K3 = 3, /* Local cache; the only one that outlives a rotation. */
+	KEYRING_K3 = 3, /* Local cache; outlives a rotation. */
 	KEYRING_SIGNING = 10,
 	KEYRING_SIGNING_PUB = 11,
 	KEYRING_TRANSFER = 12,
@@ -40,6 +42,9 @@ enum keyring_field_type {
 	KEYRING_RSA = 14, /* The optional RSA-4096 transfer pair. */
 	KEYRING_RSA_PUB = 15,
 	KEYRING_ACCOUNT_KEY = 20,
+	/* Of ours alone: others keep them as they are. */
+	KEYRING_LOCAL_KEYS = 100,   /* KEYRING_LOCAL_KEY_BYTES each, the newest first. */
+	KEYRING_NEXT_SIGNING = 101, /* PKCS#8: the signing key that the chain is to name next. */
 };
 
 enum keyring_entry_type {
@@ -133,7 +138,7 @@ struct keyring {
 };
 void keyring_release(struct keyring *keyring);
 
-/* A keyring of no revision, no slots and no entries under a fresh KRK, K1, K2 and K3. account_key:
+/* A keyring of no revision, no slots and no entries under fresh keys (KRK, K1..K3). account_key:
  * SEAL_KEY_BYTES, or empty for an account without one. The keys are copied. sym: SYM_AES_*. */
 KLUIS_MUST_CHECK int keyring_make(const uint8_t user_id[ID_BYTES], unsigned sym,
 	const struct key *signing, const struct key *transfer, struct bytes account_key,
@@ -148,6 +153,20 @@ KLUIS_MUST_CHECK int keyring_open(const struct keyring_view *view, const uint8_t
 struct bytes keyring_field(const struct keyring *keyring, unsigned type);
 /* Adds or replaces one; for types other than the key pairs and K1..K3 (asserted). */
 void keyring_set_field(struct keyring *keyring, unsigned type, struct bytes value);
+/* The keys that the owner's devices seal their local files under: 0 is the current one, after it
+ * those before, then K3 (of files from before there were others); then an empty run. With each
+ * rotation there is a new one: who has an old keyring opens no later file by it. */
+struct bytes keyring_local_key(const struct keyring *keyring, size_t n);
+/* The signing key that is to follow the current one. It stands here before the identity chain names
+ * it, so that it cannot be lost between the two. There must be none yet (asserted). */
+void keyring_set_next_signing(struct keyring *keyring, const struct key *fresh);
+/* KLUIS_ENOTFOUND: there is none. KLUIS_EINVAL: malformed. */
+KLUIS_MUST_CHECK int keyring_next_signing(
+	const struct keyring *keyring, struct key **ret_key, struct err *e);
+/* The chain names it: it takes the current one's place. Errors as keyring_next_signing(). */
+KLUIS_MUST_CHECK int keyring_take_next_signing(struct keyring *keyring, struct err *e);
+/* Bytes of the object that keyring_seal() would make. */
+size_t keyring_object_bytes(const struct keyring *keyring);
 
 /* NULL when there is none. Valid until the next change. */
 const struct keyring_entry *keyring_entry(const struct keyring *keyring, unsigned type,
@@ -174,8 +193,8 @@ void keyring_put_slot(struct keyring *keyring, const struct keyring_slot *fields
 /* Drops the slots of this type with this ref (NULL: all of the type); how many there were. */
 size_t keyring_drop_slots(struct keyring *keyring, unsigned type, const uint8_t *ref);
 
-/* At every change of the password and every recovery: a new KRK, K1 and K2, and no slots; the
- * caller puts new ones. K3 stays, for what is cached under it. */
+/* At every change of the password and every recovery: a new KRK, K1, K2 and local key, and no
+ * slots; the caller puts new ones. K3 stays, for what other clients cache under it. */
 void keyring_rotate(struct keyring *keyring, struct random *random);
 
 /* Seals the next revision under new salts and appends it. The keyring does not move: a caller

@@ -85,6 +85,33 @@ void keyring_set_field(struct keyring *keyring, unsigned type, struct bytes valu
 	field_put(keyring, type, value);
 }
 
+/* A new local key before those that were. */
+static void local_key_add(struct keyring *k, struct random *random)
+{
+	_cleanup_(secret_release) struct secret keys = SECRET_INIT;
+	struct bytes old = keyring_field(k, KEYRING_LOCAL_KEYS);
+	const size_t kept_max = (KEYRING_LOCAL_KEYS_MAX - 1) * KEYRING_LOCAL_KEY_BYTES;
+	size_t kept = old.len > kept_max ? kept_max : old.len - old.len % KEYRING_LOCAL_KEY_BYTES;
+
+	secret_init(&keys, KEYRING_LOCAL_KEY_BYTES + kept);
+	random_fill(random, keys.data, KEYRING_LOCAL_KEY_BYTES);
+	if (kept > 0) {
+		memcpy(keys.data + KEYRING_LOCAL_KEY_BYTES, old.data, kept);
+	}
+	field_put(k, KEYRING_LOCAL_KEYS, secret_bytes(&keys));
+}
+
+struct bytes keyring_local_key(const struct keyring *keyring, size_t n)
+{
+	struct bytes keys = keyring_field(keyring, KEYRING_LOCAL_KEYS);
+	size_t count = keys.len / KEYRING_LOCAL_KEY_BYTES;
+
+	if (n < count) {
+		return bytes_of(keys.data + n * KEYRING_LOCAL_KEY_BYTES, KEYRING_LOCAL_KEY_BYTES);
+	}
+	return n == count ? keyring_field(keyring, KEYRING_K3) : bytes_of(NULL, 0);
+}
+
 static void field_random(struct keyring *k, unsigned type, struct random *random)
 {
 	_cleanup_(secret_release) struct secret key = SECRET_INIT;
@@ -140,6 +167,54 @@ static int core_keys(struct keyring *k, struct err *e)
 		rc = core_pair(k, KEYRING_RSA, KEY_KEM_RSA, &rsa, e);
 	}
 	return rc;
+}
+
+void keyring_set_next_signing(struct keyring *keyring, const struct key *fresh)
+{
+	_cleanup_(secret_release) struct secret encoded = SECRET_INIT;
+
+	assert(keyring_field(keyring, KEYRING_NEXT_SIGNING).data == NULL);
+	assert(key_pub_alg(key_public(fresh)) == KEY_RSA_PSS);
+	key_encode(fresh, &encoded);
+	field_put(keyring, KEYRING_NEXT_SIGNING, secret_bytes(&encoded));
+}
+
+int keyring_next_signing(const struct keyring *keyring, struct key **ret_key, struct err *e)
+{
+	struct bytes encoded = keyring_field(keyring, KEYRING_NEXT_SIGNING);
+	int rc;
+
+	if (encoded.data == NULL) {
+		return err_set(e, KLUIS_ENOTFOUND, "the keyring has no next signing key");
+	}
+	rc = key_decode(KEY_RSA_PSS, encoded, ret_key, e);
+	return rc == 0 ? 0 : err_wrap(e, rc, "keyring: the next signing key");
+}
+
+static void field_drop(struct keyring *k, unsigned type)
+{
+	bool there;
+	size_t i = field_place(k, type, &there);
+
+	assert(there);
+	secret_release(&k->fields[i].value);
+	k->n_fields--;
+	memmove(k->fields + i, k->fields + i + 1, (k->n_fields - i) * sizeof *k->fields);
+}
+
+int keyring_take_next_signing(struct keyring *keyring, struct err *e)
+{
+	struct key *next = NULL;
+	int rc = keyring_next_signing(keyring, &next, e);
+
+	if (rc != 0) {
+		return rc;
+	}
+	field_pair(keyring, KEYRING_SIGNING, next);
+	field_drop(keyring, KEYRING_NEXT_SIGNING);
+	key_free(keyring->signing);
+	keyring->signing = next;
+	return 0;
 }
 
 /* Fields strictly ascending; unknown types stay. */
@@ -352,6 +427,7 @@ int keyring_make(const uint8_t user_id[ID_BYTES], unsigned sym, const struct key
 	for (unsigned type = KEYRING_K1; type <= KEYRING_K3; type++) {
 		field_random(&k, type, random);
 	}
+	local_key_add(&k, random);
 	field_pair(&k, KEYRING_SIGNING, signing);
 	field_pair(&k, KEYRING_TRANSFER, transfer);
 	if (account_key.len > 0) {
@@ -561,6 +637,7 @@ void keyring_rotate(struct keyring *keyring, struct random *random)
 	secret_random(&keyring->krk, KEYRING_KRK_BYTES, random);
 	field_random(keyring, KEYRING_K1, random);
 	field_random(keyring, KEYRING_K2, random);
+	local_key_add(keyring, random);
 	buf_clear(&keyring->slots);
 }
 
@@ -604,7 +681,7 @@ static void keyring_seal_body(
 }
 
 /* What the next object will need, so that nothing is sealed that cannot be stored. */
-static size_t keyring_bytes(const struct keyring *k)
+size_t keyring_object_bytes(const struct keyring *k)
 {
 	size_t len = KEYRING_HEADER_BYTES + k->slots.len + SEAL_OVERHEAD_BYTES + HMAC_BYTES;
 
@@ -631,7 +708,7 @@ int keyring_seal(const struct keyring *k, uint64_t unix_ms, struct random *rando
 	uint8_t tag[HMAC_BYTES];
 
 	assert(k->slots.len > 0);
-	if (keyring_bytes(k) > KEYRING_BYTES_MAX) {
+	if (keyring_object_bytes(k) > KEYRING_BYTES_MAX) {
 		return err_set(e, KLUIS_ETOOLARGE, "the keyring would be larger than %d bytes",
 			KEYRING_BYTES_MAX);
 	}
@@ -640,7 +717,7 @@ int keyring_seal(const struct keyring *k, uint64_t unix_ms, struct random *rando
 	keyring_seal_body(k, &v, random, &object);
 	keyring_tag(secret_bytes(&k->krk), buf_bytes(&object), tag);
 	buf_append(&object, tag, sizeof tag);
-	assert(object.len == keyring_bytes(k));
+	assert(object.len == keyring_object_bytes(k));
 	buf_append_bytes(ret_object, buf_bytes(&object));
 	return 0;
 }

@@ -208,6 +208,9 @@ static void config_copy(struct api_config *to, const struct api_config *from)
 	}
 	to->fido = from->fido == NULL ? &no_fido : from->fido;
 	to->srp_group = from->srp_group == 0 ? SRP_GROUP_DEFAULT : from->srp_group;
+	to->aes = from->aes == 0 ? SYM_AES_256 : from->aes;
+	to->rsa_bits = from->rsa_bits == 0 ? KEY_RSA_BITS : from->rsa_bits;
+	to->curve = from->curve == 0 ? KEY_KEM_P256 : from->curve;
 	to->stale_ms = from->stale_ms == 0 ? API_STALE_MS_DEFAULT : from->stale_ms;
 	to->login_rate = from->login_rate == 0 ? API_LOGIN_PER_SECOND : from->login_rate;
 	to->request_rate = from->request_rate == 0 ? API_REQUESTS_PER_SECOND : from->request_rate;

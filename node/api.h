@@ -89,7 +89,7 @@ struct api_config {
 	const struct secrets *secrets;
 	enum config_registration registration;
 	uint64_t recovery_delay_ms;
-	unsigned srp_group;		 /* 0: the default. */
+	unsigned srp_group, aes, rsa_bits, curve; /* As struct config; 0: the default. */
 	const struct fido_site *fido;	 /* Who we are to authenticators; NULL: no FIDO2. */
 	const struct location *location; /* NULL: nothing is known. Both outlive the api. */
 

@@ -232,6 +232,7 @@ static json_t *access_json(const struct access_row *row)
 	json_put(item, "time", json_make_number(row->time_ms));
 	json_put(item, "index", json_make_number(row->index));
 	json_put(item, "event", json_make_text(access_event_name(row->event)));
+	json_put(item, "code", json_make_number(row->event));
 	json_put(item, "subject", json_make_id(row->user_id));
 	json_put(item, "actor", json_make_id(row->who));
 	json_put(item, "device_id", json_make_id(row->device_id));

@@ -41,7 +41,8 @@ static void appending_release(void *extra)
 	buf_release(&a->bytes);
 }
 
-static int appending_parse(struct api_call *call, unsigned type)
+/* type, or_type: what it may be. */
+static int appending_parse(struct api_call *call, unsigned type, unsigned or_type)
 {
 	struct appending *a = call_extra(call, sizeof *a);
 	struct json_in reader;
@@ -58,12 +59,20 @@ static int appending_parse(struct api_call *call, unsigned type)
 	if (rc != 0) {
 		return call_refusal(call, rc, "statement");
 	}
-	/* A body of either kind begins with the device's id. */
-	if (a->statement.type != type ||
-		(type != IDENTITY_POLICY && a->statement.body.len < ID_BYTES)) {
-		return call_fail(call, KLUIS_EINVAL, "a statement of another kind");
-	}
-	return 0;
+	return a->statement.type == type || a->statement.type == or_type
+		       ? 0
+		       : call_fail(call, KLUIS_EINVAL, "a statement of another kind");
+}
+
+/* A statement of a device, whose id its body begins with. */
+static int appending_parse_device(struct api_call *call, unsigned type)
+{
+	int rc = appending_parse(call, type, type);
+	const struct appending *a = call->extra;
+
+	return rc != 0 || a->statement.body.len >= ID_BYTES
+		       ? rc
+		       : call_fail(call, KLUIS_EINVAL, "a statement of another kind");
 }
 
 /* Its place in the chain and its signature. Sent again it is the chain's last one. */
@@ -103,7 +112,7 @@ static void appending_propose(struct api_call *call)
 
 int device_add_parse(struct api_call *call)
 {
-	return appending_parse(call, IDENTITY_DEVICE_ADD);
+	return appending_parse_device(call, IDENTITY_DEVICE_ADD);
 }
 
 static int has_active_device(struct api_call *call, bool *ret_active)
@@ -199,7 +208,7 @@ int device_approve_parse(struct api_call *call)
 {
 	int rc = device_id_parse(call);
 
-	return rc != 0 ? rc : appending_parse(call, IDENTITY_DEVICE_ADD);
+	return rc != 0 ? rc : appending_parse_device(call, IDENTITY_DEVICE_ADD);
 }
 
 /* The approver speaks of exactly the keys that wait. */
@@ -282,7 +291,7 @@ int device_revoke_parse(struct api_call *call)
 	const struct appending *a;
 	int rc = device_id_parse(call);
 
-	rc = rc != 0 ? rc : appending_parse(call, IDENTITY_DEVICE_REVOKE);
+	rc = rc != 0 ? rc : appending_parse_device(call, IDENTITY_DEVICE_REVOKE);
 	if (rc != 0) {
 		return rc;
 	}
@@ -380,16 +389,18 @@ int device_list_read(struct api_call *call)
 	return call_list_all(call, all);
 }
 
-/* Policy: a statement, too. */
+/* Policy and signing key: statements, too. */
 
 int account_patch_parse(struct api_call *call)
 {
-	return appending_parse(call, IDENTITY_POLICY);
+	return appending_parse(call, IDENTITY_POLICY, IDENTITY_ROTATE);
 }
 
 int account_patch_read(struct api_call *call)
 {
+	const struct appending *a = call->extra;
 	struct person_row person;
+	int rc = call_own_person(call, &person);
 
-	return call_own_person(call, &person);
+	return rc != 0 || a->statement.type != IDENTITY_ROTATE ? rc : call_need_fresh(call);
 }

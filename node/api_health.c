@@ -244,6 +244,9 @@ static json_t *well_known_policy(const struct api_config *config, const struct p
 			config_registration_name((enum config_registration)own.registration)));
 	json_put(policy, "web_login", json_true());
 	json_put(policy, "srp_group", json_integer(config->srp_group));
+	json_put(policy, "aes_bits", json_integer(config->aes == SYM_AES_128 ? 128 : 256));
+	json_put(policy, "rsa_bits", json_integer(config->rsa_bits));
+	json_put(policy, "curve", json_make_text(config_choice_name(config_curve, config->curve)));
 	json_put(policy, "recovery_delay_ms", json_make_number(own.recovery_delay_ms));
 	json_put(policy, "mfa_required", json_false());
 	json_put(policy, "kdf_login_min", json_integer(KDF_LOGIN_MIN));

@@ -9,12 +9,15 @@
 #include "base/buf.h"
 #include "base/file.h"
 #include "base/text.h"
+#include "crypto/key.h"
+#include "crypto/seal.h"
 
 enum config_type {
 	CONFIG_TEXT,	/* char *, copied */
 	CONFIG_PATH,	/* char *, made absolute by the file's directory */
 	CONFIG_NAME,	/* char[NODE_NAME_BYTES_MAX + 1] */
 	CONFIG_NUMBER,	/* uint64_t within low..high */
+	CONFIG_CHOICE,	/* uint64_t, by one of `choices` */
 	CONFIG_HEX16,	/* uint8_t[16] */
 	CONFIG_HEX32,	/* uint8_t[32] */
 	CONFIG_ADDRESS, /* struct address */
@@ -29,19 +32,32 @@ struct config_key {
 	size_t offset;
 	bool required;
 	uint64_t low, high;
+	const struct config_choice *choices; /* Up to one without a name. */
 };
 
-#define KEY(section, name, type, member, required)                                   \
-	{                                                                            \
-		section, name, type, offsetof(struct config, member), required, 0, 0 \
+const struct config_choice config_aes[] = {{"128", SYM_AES_128}, {"256", SYM_AES_256}, {NULL, 0}};
+const struct config_choice config_rsa[] = {
+	{"2048", 2048}, {"3072", 3072}, {"4096", 4096}, {NULL, 0}};
+const struct config_choice config_curve[] = {
+	{"p256", KEY_KEM_P256}, {"p384", KEY_KEM_P384}, {"x25519", KEY_KEM_X25519}, {NULL, 0}};
+
+#define KEY(section, name, type, member, required)                                         \
+	{                                                                                  \
+		section, name, type, offsetof(struct config, member), required, 0, 0, NULL \
 	}
-#define NUMBER(section, name, member, required, low, high)                                         \
-	{                                                                                          \
-		section, name, CONFIG_NUMBER, offsetof(struct config, member), required, low, high \
+#define NUMBER(section, name, member, required, low, high)                                    \
+	{                                                                                     \
+		section, name, CONFIG_NUMBER, offsetof(struct config, member), required, low, \
+			high, NULL                                                            \
 	}
-#define SITE(name, type, member, required)                                               \
-	{                                                                                \
-		"site", name, type, offsetof(struct config_site, member), required, 0, 0 \
+#define CHOICE(section, name, member, choices)                                              \
+	{                                                                                   \
+		section, name, CONFIG_CHOICE, offsetof(struct config, member), false, 0, 0, \
+			choices                                                             \
+	}
+#define SITE(name, type, member, required)                                                     \
+	{                                                                                      \
+		"site", name, type, offsetof(struct config_site, member), required, 0, 0, NULL \
 	}
 
 static const struct config_key config_keys[] = {
@@ -63,6 +79,9 @@ static const struct config_key config_keys[] = {
 	NUMBER("accounts", "quota_bytes", quota_bytes, false, 0, INT64_MAX),
 	NUMBER("accounts", "quota_pages", quota_pages, false, 0, INT64_MAX),
 	NUMBER("accounts", "srp_group", srp_group, false, 2, 5),
+	CHOICE("accounts", "aes_bits", aes, config_aes),
+	CHOICE("accounts", "rsa_bits", rsa_bits, config_rsa),
+	CHOICE("accounts", "curve", curve, config_curve),
 	KEY("mfa", "rp_id", CONFIG_TEXT, rp_id, false),
 	KEY("mfa", "origins", CONFIG_TEXT, origins, false),
 	KEY("mfa", "country_database", CONFIG_PATH, country_file, false),
@@ -88,7 +107,7 @@ static const struct config_key config_keys[] = {
 	NUMBER("backup", "interval_s", backup_interval_s, false, 0, SCHEDULE_INTERVAL_S_MAX),
 	NUMBER("backup", "offset_s", backup_offset_s, false, 0, SCHEDULE_INTERVAL_S_MAX - 1),
 	NUMBER("backup", "keep_s", backup_keep_s, false, BACKUP_KEEP_S_MIN, BACKUP_KEEP_S_MAX),
-	{"site", "id", CONFIG_NUMBER, offsetof(struct config_site, id), true, 1, UINT32_MAX},
+	{"site", "id", CONFIG_NUMBER, offsetof(struct config_site, id), true, 1, UINT32_MAX, NULL},
 	SITE("link", CONFIG_ADDRESS, link, true),
 	SITE("role", CONFIG_ROLE, standby, false),
 	SITE("url", CONFIG_TEXT, url, false),
@@ -207,6 +226,32 @@ static const char *config_range(struct config_read *read, const struct config_ke
 	return read->complaint;
 }
 
+const char *config_choice_name(const struct config_choice *choices, uint64_t value)
+{
+	while (choices->name != NULL && choices->value != value) {
+		choices++;
+	}
+	assert(choices->name != NULL);
+	return choices->name;
+}
+
+static const char *config_choose(struct config_read *read, const struct config_choice *choices,
+	uint64_t *to, const char *value)
+{
+	size_t len = (size_t)snprintf(read->complaint, sizeof read->complaint, "must be one of");
+
+	for (; choices->name != NULL; choices++) {
+		if (strcmp(value, choices->name) == 0) {
+			*to = choices->value;
+			return NULL;
+		}
+		len += (size_t)snprintf(
+			read->complaint + len, sizeof read->complaint - len, " %s", choices->name);
+		assert(len < sizeof read->complaint);
+	}
+	return read->complaint;
+}
+
 /* What the value must be, or NULL when it was taken. */
 static const char *config_store(
 	struct config_read *read, const struct config_key *key, void *to, const char *value)
@@ -230,6 +275,8 @@ static const char *config_store(
 				       *(uint64_t *)to >= key->low
 			       ? NULL
 			       : config_range(read, key);
+	case CONFIG_CHOICE:
+		return config_choose(read, key->choices, to, value);
 	case CONFIG_HEX16:
 		return hex_decode(value, to, 16) == 0 ? NULL : "must be 32 hex digits";
 	case CONFIG_HEX32:
@@ -526,6 +573,9 @@ static struct config *config_new(const char *path)
 	config->backup_keep_s = BACKUP_KEPT_MS / 1000;
 	config->registration = REGISTRATION_INVITE;
 	config->srp_group = 3;
+	config->aes = SYM_AES_256;
+	config->rsa_bits = KEY_RSA_BITS;
+	config->curve = KEY_KEM_P256;
 	return config;
 }
 
@@ -583,6 +633,7 @@ static bool config_value_equal(const struct config_key *key, const void *a, cons
 	case CONFIG_NAME:
 		return config_text_equal(a, b);
 	case CONFIG_NUMBER:
+	case CONFIG_CHOICE:
 		return *(const uint64_t *)a == *(const uint64_t *)b;
 	case CONFIG_HEX16:
 		return memcmp(a, b, 16) == 0;

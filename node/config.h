@@ -53,6 +53,8 @@ struct config {
 	uint64_t recovery_delay_s; /* A session that a recovery code made may act after so long. */
 	uint64_t quota_bytes, quota_pages; /* Of a person's vaults; 0: none. */
 	uint64_t srp_group;		   /* That new verifiers are of. */
+	/* That clients make new keys and pages of: SYM_AES_*, bits of user keys, KEY_KEM_*. */
+	uint64_t aes, rsa_bits, curve;
 	/* [mfa] */
 	char *rp_id;   /* The domain that authenticators sign for; NULL: no FIDO2 */
 	char *origins; /* Where browsers load our pages from, with blanks between */
@@ -99,6 +101,14 @@ struct config_setting {
 };
 /* The nth, from 0; false behind the last. */
 bool config_setting_at(size_t n, struct config_setting *ret_setting);
+/* What a setting may be, by name; ends with one without. */
+struct config_choice {
+	const char *name;
+	uint64_t value;
+};
+extern const struct config_choice config_aes[], config_rsa[], config_curve[];
+/* The name of one of them (asserted). */
+const char *config_choice_name(const struct config_choice *choices, uint64_t value);
 /* "open", "invite", "closed". */
 const char *config_registration_name(enum config_registration registration);
 /* The wire form of "ssh-ed25519 AAAA... [comment]". KLUIS_EINVAL for any other key. */

@@ -83,6 +83,9 @@ static void daemon_collect_settings(struct daemon *d)
 	daemon_setting(d, "accounts.quota_bytes", daemon_number_text(c->quota_bytes));
 	daemon_setting(d, "accounts.quota_pages", daemon_number_text(c->quota_pages));
 	daemon_setting(d, "accounts.srp_group", daemon_number_text(c->srp_group));
+	daemon_setting(d, "accounts.aes_bits", x_strdup(config_choice_name(config_aes, c->aes)));
+	daemon_setting(d, "accounts.rsa_bits", daemon_number_text(c->rsa_bits));
+	daemon_setting(d, "accounts.curve", x_strdup(config_choice_name(config_curve, c->curve)));
 	daemon_setting(d, "mfa.rp_id", x_strdup(c->rp_id == NULL ? "" : c->rp_id));
 	daemon_setting(d, "link.listen", daemon_address_text(&c->link_listen));
 	daemon_setting(d, "admin.socket", x_strdup(c->admin_socket));
@@ -196,6 +199,9 @@ static int daemon_start_api(struct daemon *d, struct err *e)
 		.registration = c->registration,
 		.recovery_delay_ms = c->recovery_delay_s * 1000,
 		.srp_group = (unsigned)c->srp_group,
+		.aes = (unsigned)c->aes,
+		.rsa_bits = (unsigned)c->rsa_bits,
+		.curve = (unsigned)c->curve,
 		.fido = &d->fido,
 		.location = d->location,
 		.settings = d->settings,

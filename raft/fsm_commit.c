@@ -139,8 +139,10 @@ static int commit_check_head(struct apply *a, const struct commit *m)
 		memcmp(head->members_hash, m->vault.members_hash, 32) != 0) {
 		return err_set(a->e, KLUIS_EPRECONDITION, "the vault's members changed");
 	}
-	/* One epoch at a time: a writer could burn them all at once. */
-	if (head->key_epoch < m->vault.key_epoch || head->key_epoch - m->vault.key_epoch > 1) {
+	/* A key may be made, and never used before the next one; but a writer could burn all epochs
+	 * at once. */
+	if (head->key_epoch < m->vault.key_epoch ||
+		head->key_epoch - m->vault.key_epoch >= VAULT_EPOCHS_MAX) {
 		return err_set(a->e, KLUIS_EINVAL, "key epoch out of order");
 	}
 	if (head->page_count < m->vault.page_count || head->page_count > VAULT_PAGES_MAX) {

@@ -332,6 +332,10 @@ static int append_may(struct apply *a, const struct session_row *session, const 
 	bool any = true;
 	int rc;
 
+	/* Who finds a device unlocked must not be able to take over the whole account by it. */
+	if (s->type == IDENTITY_ROTATE && a->now_ms - session->created_ms > FRESH_LOGIN_MS) {
+		return err_set(a->e, KLUIS_EFORBIDDEN, "the login is too long ago");
+	}
 	if (session_has_device(session)) {
 		return 0;
 	}

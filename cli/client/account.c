@@ -481,7 +481,14 @@ int account_unlock(
 		login->device = rc == 0 || rc == KLUIS_EMFA;
 		login->full = rc == 0;
 	}
-	return rc;
+	if (rc != 0 || !login->device) {
+		return rc;
+	}
+	/* What is not reached can wait, and she read meanwhile; what is shown wrong cannot. */
+	rc = account_finish_keys(profile, client, &login->unfinished);
+	return rc == KLUIS_EVERIFY || rc == KLUIS_EPIN
+		       ? err_set(e, rc, "%s", login->unfinished.text)
+		       : 0;
 }
 
 int account_unlock_by(struct profile *profile, struct bytes password, struct account_keys *ret_keys,
@@ -536,7 +543,7 @@ int account_device_session(struct profile *profile, struct client *client, struc
 	return rc == 0 ? 0 : err_wrap(e, rc, "sign in as this device");
 }
 
-static int refresh_keyring(struct profile *profile, struct client *client, struct err *e)
+int account_refresh_keyring(struct profile *profile, struct client *client, struct err *e)
 {
 	_cleanup_(buf_release) struct buf object = BUF_INIT;
 	struct keyring_view view;
@@ -571,7 +578,7 @@ int account_refresh(struct profile *profile, struct client *client, struct err *
 
 	assert(profile->person->ring != NULL);
 	/* In this order: a pin of the chain is put after what it names was there. */
-	rc = refresh_keyring(profile, client, e);
+	rc = account_refresh_keyring(profile, client, e);
 	rc = rc != 0 ? rc : account_fetch_chain(profile, client, e);
 	rc = rc != 0 ? rc : refresh_signing(profile, e);
 	if (rc == 0 && profile->identity.seq != seq) {
@@ -589,8 +596,7 @@ int account_logout(struct profile *profile, struct client *client, struct err *e
 	return rc;
 }
 
-/* The entity tag that the node gives this object. */
-static void keyring_etag(const struct keyring_view *view, char to[API_ETAG_BYTES_MAX + 1])
+void account_keyring_etag(const struct keyring_view *view, char to[API_ETAG_BYTES_MAX + 1])
 {
 	char hash[HEX_LEN(8) + 1];
 
@@ -613,7 +619,7 @@ static int entries_put(struct profile *profile, struct client *client,
 	if (rc != 0) {
 		return rc;
 	}
-	keyring_etag(&view, etag);
+	account_keyring_etag(&view, etag);
 	rc = api_keyring_put(client, buf_bytes(&object), etag, e);
 	return rc != 0 ? rc : person_take_object(profile, buf_bytes(&object), e);
 }
@@ -625,7 +631,7 @@ int account_put_entries(struct profile *profile, struct client *client,
 
 	assert(profile->person->ring != NULL && n > 0 && n <= RING_CHANGES_MAX);
 	for (unsigned turn = 0; rc == KLUIS_EPRECONDITION && turn < ACCOUNT_PUT_TRIES; turn++) {
-		rc = turn == 0 ? 0 : refresh_keyring(profile, client, e);
+		rc = turn == 0 ? 0 : account_refresh_keyring(profile, client, e);
 		rc = rc != 0 ? rc : entries_put(profile, client, changes, n, e);
 	}
 	return rc == 0 ? 0 : err_wrap(e, rc, "keyring");

@@ -26,13 +26,20 @@ enum {
 	ACCOUNT_SESSIONS_MAX = 65536,
 };
 
-/* How a new password is stretched, and of which kinds new keys are. Zeroed: the defaults. */
+/* What a new password brought beyond the keys of the keyring. */
+struct account_new_keys {
+	bool signing;	 /* Another signing key. */
+	size_t n_vaults; /* Vaults that have another key for what is written from now on. */
+	size_t n_left;	 /* ... and those that have not, for want of room. */
+};
+/* How a new password is stretched, and of which kinds new keys are. Zeroed: as the cluster asks for
+ * it. */
 struct account_terms {
 	uint32_t login_count; /* N_L, N_K = 2 N_L; 0: a second's worth on this machine. */
-	unsigned group;	      /* SRP; 0: SRP_GROUP_DEFAULT. */
 	bool no_account_key;
-	unsigned sym;	   /* 0: SYM_AES_256. */
-	unsigned rsa_bits; /* 0: KEY_RSA_BITS. */
+	struct suites suites;	       /* 0 in a field: what the cluster asks for. */
+	bool new_keys;		       /* account_passwd(): see there. */
+	struct account_new_keys *made; /* Set by account_passwd(); NULL: not asked. */
 };
 
 /* Passwords are as typed: prepared and, when new, checked here (KLUIS_EINVAL says what is wrong).
@@ -63,6 +70,9 @@ struct account_login {
 	uint64_t expires_ms;
 	uint8_t kdf[KDF_BYTES];
 	struct secret root; /* R: for account_unlock(). */
+	/* Why the change of keys that account_passwd() began could not be finished by
+	 * account_unlock() either; code 0: there is none to finish. */
+	struct err unfinished;
 };
 void account_login_release(struct account_login *login);
 
@@ -110,7 +120,10 @@ KLUIS_MUST_CHECK int account_put_entries(struct profile *profile, struct client 
  * sessions end. The profile was unlocked in this process by a fresh account_login() and
  * account_unlock() with the old password. A device slot or authenticator slot of the old keyring is
  * dropped: who used it signs in with the new password. terms: counts below the old ones are raised
- * to them. KLUIS_EUNKNOWN_OUTCOME: the answer was lost and the cluster cannot be asked; then
+ * to them. With terms->new_keys, or when a device was revoked since the signing key was made, that
+ * key is new as well, and each vault has one more for what is written from now on; when only that
+ * does not get through the error says so, and the next account_unlock() of an enrolled device goes
+ * on with it. KLUIS_EUNKNOWN_OUTCOME: the answer was lost and the cluster cannot be asked; then
  * *ret_code is set as well, for it may be the one that counts now, as the new password. */
 KLUIS_MUST_CHECK int account_passwd(struct profile *profile, struct client *client,
 	struct bytes password, const struct account_terms *terms, struct secret *ret_code,

@@ -147,29 +147,9 @@ int account_devices(struct profile *profile, struct client *client,
 	return 0;
 }
 
-/* The next statement of our chain, with this body. */
-static int statement_make(const struct profile *profile, unsigned type, struct bytes body,
-	struct buf *ret_statement, struct err *e)
-{
-	if (profile->signing == NULL || profile->identity.seq == 0) {
-		return err_set(e, KLUIS_EUNAUTHENTICATED, "the profile of '%s' is locked",
-			profile->account);
-	}
-	return identity_make(&profile->identity, type, body, profile->signing,
-		clock_wall_ms(&clock_system), ret_statement, e);
-}
-
-/* What we just sent: from the chain as the cluster has it now. */
-static int chain_again(struct profile *profile, struct client *client, struct err *e)
-{
-	int rc = account_fetch_chain(profile, client, e);
-
-	return rc != 0 ? rc : person_save(profile, e);
-}
-
 static int add_begin(struct profile *profile, struct client *client, struct err *e)
 {
-	int rc = chain_again(profile, client, e);
+	int rc = account_chain_again(profile, client, e);
 
 	if (rc != 0) {
 		return rc;
@@ -198,7 +178,7 @@ int account_device_add(struct profile *profile, struct client *client, const cha
 	}
 	identity_body_device(&body, profile->device_id, key_public(profile->device),
 		key_public(profile->device_hpke), name);
-	rc = statement_make(profile, IDENTITY_DEVICE_ADD, buf_bytes(&body), &statement, e);
+	rc = account_statement(profile, IDENTITY_DEVICE_ADD, buf_bytes(&body), &statement, e);
 	rc = rc != 0 ? rc : api_device_post(client, NULL, buf_bytes(&statement), &active, e);
 	rc = rc != 0 || !active ? rc : account_device_begin(profile, client, e);
 	if (rc == 0) {
@@ -209,7 +189,7 @@ int account_device_add(struct profile *profile, struct client *client, const cha
 
 int account_device_begin(struct profile *profile, struct client *client, struct err *e)
 {
-	int rc = chain_again(profile, client, e);
+	int rc = account_chain_again(profile, client, e);
 
 	if (rc == 0 && (!profile->enrolled || profile->device == NULL)) {
 		rc = err_set(e, KLUIS_EAGAIN, "this device waits to be approved");
@@ -232,11 +212,11 @@ static int approve_device(struct profile *profile, struct client *client,
 		return rc;
 	}
 	identity_body_device(&body, device->device_id, sign, hpke, device->name);
-	rc = statement_make(profile, IDENTITY_DEVICE_ADD, buf_bytes(&body), &statement, e);
+	rc = account_statement(profile, IDENTITY_DEVICE_ADD, buf_bytes(&body), &statement, e);
 	rc = rc != 0 ? rc
 		     : api_device_post(
 			       client, device->device_id, buf_bytes(&statement), &active, e);
-	return rc != 0 ? rc : chain_again(profile, client, e);
+	return rc != 0 ? rc : account_chain_again(profile, client, e);
 }
 
 int account_device_approve(struct profile *profile, struct client *client,
@@ -363,7 +343,7 @@ static int revoke_send(
 	int rc;
 
 	identity_body_revoke(&body, id, v->rows, v->n);
-	rc = statement_make(profile, IDENTITY_DEVICE_REVOKE, buf_bytes(&body), &statement, e);
+	rc = account_statement(profile, IDENTITY_DEVICE_REVOKE, buf_bytes(&body), &statement, e);
 	return rc != 0 ? rc : api_device_delete(client, id, buf_bytes(&statement), e);
 }
 
@@ -385,20 +365,17 @@ int account_device_revoke(struct profile *profile, struct client *client,
 	rc = vouch(profile, client, revocation, &v, e);
 	rc = rc != 0 ? rc : revoke_send(profile, client, &v, e);
 	free(v.rows);
-	return rc != 0 ? rc : chain_again(profile, client, e);
+	return rc != 0 ? rc : account_chain_again(profile, client, e);
 }
 
 int account_policy(struct profile *profile, struct client *client, uint32_t flags, struct err *e)
 {
 	_cleanup_(buf_release) struct buf body = BUF_INIT, statement = BUF_INIT;
-	int rc = chain_again(profile, client, e);
+	int rc = account_chain_again(profile, client, e);
 
 	buf_put_u32(&body, flags);
 	rc = rc != 0 ? rc
-		     : statement_make(profile, IDENTITY_POLICY, buf_bytes(&body), &statement, e);
-	rc = rc != 0 ? rc
-		     : api_json(client, "PATCH", "/v1/account",
-			       json_pack("{s:o}", "statement", json_base64(buf_bytes(&statement))),
-			       CLIENT_AUTH, NULL, e);
-	return rc != 0 ? rc : chain_again(profile, client, e);
+		     : account_statement(profile, IDENTITY_POLICY, buf_bytes(&body), &statement, e);
+	rc = rc != 0 ? rc : account_patch(client, buf_bytes(&statement), e);
+	return rc != 0 ? rc : account_chain_again(profile, client, e);
 }

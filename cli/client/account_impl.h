@@ -34,6 +34,31 @@ KLUIS_MUST_CHECK int account_fetch_chain(
 /* The newest keyring, parsed and held against the pin. *ret_view points into *ret_object. */
 KLUIS_MUST_CHECK int account_fetch_keyring(struct profile *profile, struct client *client,
 	struct buf *ret_object, struct keyring_view *ret_view, struct err *e);
+/* account_fetch_chain(), stored: what we just sent has to stand in it. */
+KLUIS_MUST_CHECK int account_chain_again(
+	struct profile *profile, struct client *client, struct err *e);
+/* The next statement of our chain, with this body, by the current signing key. */
+KLUIS_MUST_CHECK int account_statement(const struct profile *profile, unsigned type,
+	struct bytes body, struct buf *ret_statement, struct err *e);
+/* PATCH /v1/account: a statement that changes policy or signing key. */
+KLUIS_MUST_CHECK int account_patch(struct client *client, struct bytes statement, struct err *e);
+/* The keyring from the cluster, when it moved. */
+KLUIS_MUST_CHECK int account_refresh_keyring(
+	struct profile *profile, struct client *client, struct err *e);
+/* The entity tag that the node gives this object. */
+void account_keyring_etag(const struct keyring_view *view, char to[API_ETAG_BYTES_MAX + 1]);
+/* Whether the next password has to bring new keys: a device was revoked since the signing key was
+ * made, and who opened it has had all of them. */
+bool account_keys_due(const struct profile *profile);
+/* What is to change with the KRK: the signing key that is to follow, and one more key for each
+ * vault, for what is written from then on. */
+KLUIS_MUST_CHECK int account_make_keys(unsigned rsa_bits, struct keyring *keyring,
+	struct account_new_keys *ret_made, struct err *e);
+/* Has the identity chain name the signing key that follows, and puts it in its place in the
+ * keyring; goes on where an earlier run was cut short. Nothing to do is success. Unlocked in this
+ * process, a session of this device. */
+KLUIS_MUST_CHECK int account_finish_keys(
+	struct profile *profile, struct client *client, struct err *e);
 /* A session of this device, by its key. */
 KLUIS_MUST_CHECK int account_device_session(
 	struct profile *profile, struct client *client, struct err *e);

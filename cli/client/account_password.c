@@ -22,7 +22,7 @@ struct fresh {
 
 static void fresh_init(struct fresh *f)
 {
-	*f = (struct fresh){.group = SRP_GROUP_DEFAULT};
+	*f = (struct fresh){.group = 0};
 	password_keys_init(&f->keys.keys);
 }
 
@@ -63,10 +63,30 @@ static int fresh_counts(const struct account_terms *terms, const struct keyring 
 	return 0;
 }
 
+/* The terms with what the cluster asks for where they leave it open. */
+static int terms_asked(struct client *client, const struct account_terms *terms,
+	struct account_terms *ret_terms, struct err *e)
+{
+	struct suites *suites = &ret_terms->suites;
+	struct api_cluster cluster;
+	int rc = api_well_known(client, &cluster, e);
+
+	if (rc != 0) {
+		return rc;
+	}
+	*ret_terms = *terms;
+	suites->group = suites->group == 0 ? cluster.suites.group : suites->group;
+	suites->sym = suites->sym == 0 ? cluster.suites.sym : suites->sym;
+	suites->rsa_bits = suites->rsa_bits == 0 ? cluster.suites.rsa_bits : suites->rsa_bits;
+	suites->kem = suites->kem == 0 ? cluster.suites.kem : suites->kem;
+	api_cluster_release(&cluster);
+	return 0;
+}
+
 static int fresh_terms_check(const struct account_terms *terms, struct err *e)
 {
-	if (terms->group != 0 && srp_group_bytes(terms->group) == 0) {
-		return err_set(e, KLUIS_ESUITE, "no such SRP group: %u", terms->group);
+	if (srp_group_bytes(terms->suites.group) == 0) {
+		return err_set(e, KLUIS_ESUITE, "no such SRP group: %u", terms->suites.group);
 	}
 	if (terms->login_count != 0 &&
 		(terms->login_count < KDF_LOGIN_MIN || terms->login_count > KDF_SUM_MAX / 3)) {
@@ -91,7 +111,7 @@ static int fresh_keys(const struct profile *profile, struct bytes typed,
 		return rc;
 	}
 	f->kdf.flags = account_key.len > 0 ? KDF_ACCOUNT_KEY : 0;
-	f->group = terms->group == 0 ? SRP_GROUP_DEFAULT : terms->group;
+	f->group = terms->suites.group;
 	kdf_encode(&f->kdf, f->keys.block);
 	return password_derive(secret_bytes(&prepared), bytes_str(profile->account), &f->kdf,
 		account_key, &f->keys.keys, e);
@@ -161,10 +181,9 @@ struct registering {
 
 static int register_keys(const struct account_terms *terms, struct registering *r, struct err *e)
 {
-	unsigned bits = terms->rsa_bits == 0 ? KEY_RSA_BITS : terms->rsa_bits;
-	int rc = key_generate(KEY_RSA_PSS, bits, &r->signing, e);
+	int rc = key_generate(KEY_RSA_PSS, terms->suites.rsa_bits, &r->signing, e);
 
-	return rc != 0 ? rc : key_generate(KEY_KEM_P256, 0, &r->transfer, e);
+	return rc != 0 ? rc : key_generate(terms->suites.kem, 0, &r->transfer, e);
 }
 
 static int register_statements(
@@ -198,6 +217,7 @@ static int register_make(struct profile *profile, const struct account_registrat
 	int rc;
 
 	person_reset(profile);
+	profile->aes_128 = reg->terms.suites.sym == SYM_AES_128;
 	random_fill(&random_system, profile->user_id, ID_BYTES);
 	if (!reg->terms.no_account_key) {
 		secret_random(&profile->person->account_key, ACCOUNT_KEY_BYTES, &random_system);
@@ -207,8 +227,7 @@ static int register_make(struct profile *profile, const struct account_registrat
 	rc = rc != 0 ? rc : person_make_device(profile, e);
 	rc = rc != 0 ? rc : register_statements(profile, reg->device_name, r, e);
 	rc = rc != 0 ? rc
-		     : keyring_make(profile->user_id,
-			       reg->terms.sym == 0 ? SYM_AES_256 : reg->terms.sym, r->signing,
+		     : keyring_make(profile->user_id, reg->terms.suites.sym, r->signing,
 			       r->transfer, secret_bytes(&profile->person->account_key),
 			       &random_system, &r->keyring, e);
 	if (rc != 0) {
@@ -361,10 +380,11 @@ static int register_fresh(struct profile *profile, struct client *client,
 	const struct account_registration *reg, struct secret *ret_code, struct err *e)
 {
 	struct registering r = {.signing = NULL};
-	int rc;
+	struct account_registration asked = *reg;
+	int rc = terms_asked(client, &reg->terms, &asked.terms, e);
 
 	fresh_init(&r.fresh);
-	rc = register_run(profile, client, reg, &r, ret_code, e);
+	rc = rc != 0 ? rc : register_run(profile, client, &asked, &r, ret_code, e);
 	fresh_release(&r.fresh);
 	keyring_release(&r.keyring);
 	key_free(r.signing);
@@ -447,6 +467,7 @@ static int renew(struct profile *profile, struct client *client, struct keyring 
 	struct bytes password, const struct account_terms *terms, struct secret *ret_code,
 	struct err *e)
 {
+	struct account_new_keys made = {.signing = false};
 	struct fresh f;
 	int rc;
 
@@ -455,8 +476,10 @@ static int renew(struct profile *profile, struct client *client, struct keyring 
 	if (rc == 0) {
 		fresh_verifier(profile, &f);
 		keyring_rotate(keyring, &random_system);
-		rc = fresh_keyring(profile, keyring, &f, e);
+		rc = terms->new_keys ? account_make_keys(terms->suites.rsa_bits, keyring, &made, e)
+				     : 0;
 	}
+	rc = rc != 0 ? rc : fresh_keyring(profile, keyring, &f, e);
 	rc = rc != 0 ? rc : renew_send(client, &f, e);
 	if (rc == 0) {
 		keyring_sealed(keyring, buf_bytes(&f.object));
@@ -470,6 +493,9 @@ static int renew(struct profile *profile, struct client *client, struct keyring 
 			profile, keyring, buf_bytes(&f.object), secret_bytes(&f.keys.keys.root), e);
 	}
 	fresh_release(&f);
+	if (rc == 0 && terms->made != NULL) {
+		*terms->made = made;
+	}
 	return rc;
 }
 
@@ -478,15 +504,27 @@ int account_passwd(struct profile *profile, struct client *client, struct bytes 
 {
 	const struct keyring *open = ring_local(profile->person->ring);
 	_cleanup_(keyring_release) struct keyring keyring = {0};
+	struct account_terms wanted;
 	int rc;
 
 	if (open == NULL) {
 		return err_set(e, KLUIS_EUNAUTHENTICATED, "sign in with the old password first");
 	}
+	rc = terms_asked(client, terms, &wanted, e);
+	wanted.new_keys = terms->new_keys || account_keys_due(profile);
 	/* A copy: whatever becomes of the call, the profile's stays as it is until then. */
-	rc = ring_open(buf_bytes(&profile->person->keyring), profile->user_id,
-		secret_bytes(&open->krk), &keyring, e);
-	return rc != 0 ? rc : renew(profile, client, &keyring, password, terms, ret_code, e);
+	rc = rc != 0 ? rc
+		     : ring_open(buf_bytes(&profile->person->keyring), profile->user_id,
+			       secret_bytes(&open->krk), &keyring, e);
+	rc = rc != 0 ? rc : renew(profile, client, &keyring, password, &wanted, ret_code, e);
+	if (rc != 0) {
+		return rc;
+	}
+	rc = account_finish_keys(profile, client, e);
+	return rc == 0 ? 0
+		       : err_wrap(e, rc,
+				 "the password is changed; the new signing key waits for the "
+				 "next login");
 }
 
 /* Recovery. */
@@ -571,15 +609,18 @@ int account_recover_finish(struct profile *profile, struct client *client, struc
 	struct err *e)
 {
 	_cleanup_(keyring_release) struct keyring keyring = {0};
+	struct account_terms wanted;
 	struct bytes account_key;
 	int rc = recover_open(profile, client, code, &keyring, e);
 
+	rc = rc != 0 ? rc : terms_asked(client, terms, &wanted, e);
 	if (rc != 0) {
 		return rc;
 	}
 	account_key = keyring_field(&keyring, KEYRING_ACCOUNT_KEY);
 	secret_set(&profile->person->account_key, account_key);
-	rc = renew(profile, client, &keyring, password, terms, ret_code, e);
+	wanted.new_keys = false; /* Its session may change nothing else. */
+	rc = renew(profile, client, &keyring, password, &wanted, ret_code, e);
 	client_set_token(client, NULL); /* It ended. */
 	return rc == 0 ? 0 : err_wrap(e, rc, "recover '%s'", profile->account);
 }

@@ -44,7 +44,7 @@ int agent_take_over(struct agent *agent, const struct profile *profile, struct c
 		return err_set(e, KLUIS_EUNAUTHENTICATED, "the profile is locked");
 	}
 	take_value(&take, AGENT_KRK, secret_bytes(&keyring->krk));
-	take_key(&take, AGENT_SIGNING_KEY, KEY_RSA_PSS, keyring->signing);
+	take_key(&take, AGENT_SIGNING_KEY, KEY_RSA_PSS, profile->signing);
 	take_key(&take, AGENT_TRANSFER_KEY, KEY_KEM_P256, keyring->transfer);
 	memcpy(unlock.user_id, profile->user_id, ID_BYTES);
 	if (profile->enrolled) {

@@ -225,7 +225,8 @@ int api_well_known(struct client *client, struct api_cluster *ret_cluster, struc
 	cluster.sites = json_incref((json_t *)json_reader_array(&r, "sites"));
 	restore = json_reader_of(json_reader_object(&r, "restore"));
 	cluster_restore(&restore, &cluster);
-	rc = json_reader_end(&r, "kluis.json", e);
+	rc = suites_read(json_object_get(object, "policy"), &cluster.suites, e);
+	rc = rc != 0 ? rc : json_reader_end(&r, "kluis.json", e);
 	rc = rc != 0 ? rc : json_reader_end(&restore, "kluis.json: restore", e);
 	json_decref(object);
 	if (rc != 0 || cluster.ca_pem.len > API_PEM_BYTES_MAX) {

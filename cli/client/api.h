@@ -9,6 +9,7 @@
 #include "base/limits.h"
 #include "base/text.h"
 #include "cli/client/client.h"
+#include "cli/client/suites.h"
 #include "crypto/head.h"
 #include "crypto/proof.h"
 #include "crypto/restore_record.h"
@@ -45,6 +46,7 @@ struct api_cluster {
 	uint8_t records[RESTORE_RECORDS_MAX][RESTORE_RECORD_BYTES]; /* Oldest first. */
 	size_t n_records;
 	json_t *sites; /* As it came: array of {node, site, endpoints}. */
+	struct suites suites;
 };
 void api_cluster_release(struct api_cluster *cluster);
 KLUIS_MUST_CHECK int api_well_known(

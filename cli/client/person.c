@@ -89,37 +89,6 @@ static int person_save_file(const struct profile *profile, struct err *e)
 	return profile_write(profile, "person", PROFILE_PERSON, buf_bytes(&payload), e);
 }
 
-/* Whether this device stands in the chain and may sign. */
-static bool person_device_active(const struct profile *profile)
-{
-	const struct identity_device *device =
-		identity_device(&profile->identity, profile->device_id);
-
-	return device != NULL && !device->revoked;
-}
-
-int person_parse_chain(struct profile *profile, struct bytes payload, struct err *e)
-{
-	struct wire w = wire_of(payload);
-
-	identity_release(&profile->identity);
-	identity_init(&profile->identity);
-	while (wire_ok(&w) && w.left.len > 0) {
-		int rc = identity_append(&profile->identity, wire_lp32(&w, STATEMENT_BYTES_MAX), e);
-
-		if (rc != 0) {
-			return err_wrap(e, rc, "identity");
-		}
-	}
-	if (!wire_end(&w) || profile->identity.seq == 0 ||
-		memcmp(profile->identity.user_id, profile->user_id, ID_BYTES) != 0) {
-		return err_set(e, KLUIS_ECORRUPT, "identity: malformed, or of another user");
-	}
-	buf_clear(&profile->person->chain);
-	buf_append_bytes(&profile->person->chain, payload);
-	return 0;
-}
-
 int person_load(struct profile *profile, struct err *e)
 {
 	_cleanup_(secret_buf_release) struct buf payload = BUF_INIT;
@@ -190,15 +159,14 @@ static void password_wrap_key(
 	hkdf_expand(root.data, info, ARRAY_SIZE(info), ret_key->data, ret_key->len);
 }
 
-static void ring_wrap_key(
-	const struct profile *profile, const struct keyring *keyring, struct secret *ret_key)
+/* local: one of keyring_local_key(). */
+static void ring_wrap_key(const struct profile *profile, struct bytes local, struct secret *ret_key)
 {
 	const struct bytes info[] = {
 		bytes_str("kluis/v1/local-ring"), bytes_of(profile->user_id, ID_BYTES)};
 
 	secret_init(ret_key, PERSON_KEY_BYTES);
-	hkdf(bytes_of(NULL, 0), keyring_field(keyring, KEYRING_K3), info, ARRAY_SIZE(info),
-		ret_key->data, ret_key->len);
+	hkdf(bytes_of(NULL, 0), local, info, ARRAY_SIZE(info), ret_key->data, ret_key->len);
 }
 
 static void local_seal(const struct profile *profile, const struct secret *key, const char *what,
@@ -291,11 +259,31 @@ static bool transfer_current(const struct profile *profile, const struct key_pub
 	return named != NULL && key_pub_equal(named, pub);
 }
 
+/* The current signing key, or the one that was to follow when the chain names that already: then
+ * account_finish_keys() was cut short. */
+static int signing_take(const struct profile *profile, const struct keyring *keyring,
+	struct key **ret_signing, struct err *e)
+{
+	struct key *next = NULL;
+	int rc = key_decode(KEY_RSA_PSS, keyring_field(keyring, KEYRING_SIGNING), ret_signing, e);
+
+	if (rc == 0 && profile->identity.seq > 0 &&
+		keyring_next_signing(keyring, &next, NULL) == 0) {
+		if (key_pub_equal(profile->identity.signing, key_public(next))) {
+			key_free(*ret_signing);
+			*ret_signing = next;
+		} else {
+			key_free(next);
+		}
+	}
+	return rc;
+}
+
 static int user_keys_take(struct profile *profile, const struct keyring *keyring, struct err *e)
 {
 	struct key *signing = NULL, *transfer = NULL;
 	struct bytes pub = keyring_field(keyring, KEYRING_TRANSFER_PUB);
-	int rc = key_decode(KEY_RSA_PSS, keyring_field(keyring, KEYRING_SIGNING), &signing, e);
+	int rc = signing_take(profile, keyring, &signing, e);
 
 	rc = rc != 0 ? rc
 		     : key_decode(key_kem_of_length(pub.len),
@@ -345,11 +333,11 @@ void person_lock(struct profile *profile)
 	device_drop(profile);
 }
 
+/* By the keyring's local key of now, or of as many password changes ago as this device missed. */
 static int local_key_by_ring(struct profile *profile, const struct keyring *keyring,
 	struct secret *ret_key, struct err *e)
 {
-	_cleanup_(secret_release) struct secret wrap = SECRET_INIT;
-	int rc;
+	struct bytes local;
 
 	if (profile->person->by_ring.len == 0) {
 		struct bytes made = secret_bytes(&profile->person->local_key);
@@ -360,11 +348,17 @@ static int local_key_by_ring(struct profile *profile, const struct keyring *keyr
 		}
 		return 0;
 	}
-	ring_wrap_key(profile, keyring, &wrap);
-	rc = local_open(profile, &wrap, "local", &profile->person->by_ring, ret_key, e);
-	return rc == 0 ? 0
-		       : err_set(e, KLUIS_ECORRUPT,
-				 "the profile's files are not under the key of this keyring");
+	for (size_t n = 0; (local = keyring_local_key(keyring, n)).len > 0; n++) {
+		_cleanup_(secret_release) struct secret wrap = SECRET_INIT;
+
+		ring_wrap_key(profile, local, &wrap);
+		if (local_open(profile, &wrap, "local", &profile->person->by_ring, ret_key, NULL) ==
+			0) {
+			return 0;
+		}
+	}
+	return err_set(
+		e, KLUIS_ECORRUPT, "the profile's files are not under the key of this keyring");
 }
 
 static void person_wrap(struct profile *profile, const struct keyring *keyring, struct bytes root)
@@ -374,7 +368,7 @@ static void person_wrap(struct profile *profile, const struct keyring *keyring, 
 
 	password_wrap_key(profile, root, &wrap);
 	local_seal(profile, &wrap, "local", secret_bytes(&p->local_key), &p->by_password);
-	ring_wrap_key(profile, keyring, &wrap);
+	ring_wrap_key(profile, keyring_local_key(keyring, 0), &wrap);
 	local_seal(profile, &wrap, "local", secret_bytes(&p->local_key), &p->by_ring);
 	local_seal(profile, &p->local_key, "krk", secret_bytes(&keyring->krk), &p->krk_sealed);
 }
@@ -480,6 +474,13 @@ int person_take(struct profile *profile, struct keyring *keyring, struct bytes o
 	return person_settled(profile, e);
 }
 
+int person_take_keys(struct profile *profile, struct err *e)
+{
+	const struct keyring *keyring = ring_local(profile->person->ring);
+
+	return keyring == NULL ? 0 : user_keys_take(profile, keyring, e);
+}
+
 int person_take_object(struct profile *profile, struct bytes object, struct err *e)
 {
 	struct person_keys *p = profile->person;
@@ -533,131 +534,6 @@ int person_check_object(
 			"revision %llu)",
 			(unsigned long long)known.revision);
 	}
-	return 0;
-}
-
-/* The hash of the nth statement, from 1; false when there are fewer. */
-static bool chain_hash(struct bytes chain, uint64_t seq, uint8_t ret_hash[HASH_BYTES])
-{
-	struct wire w = wire_of(chain);
-	struct statement statement;
-
-	for (uint64_t at = 1; wire_ok(&w) && w.left.len > 0; at++) {
-		struct bytes encoded = wire_lp32(&w, STATEMENT_BYTES_MAX);
-
-		if (at == seq && statement_parse(CHAIN_IDENTITY, encoded, &statement, NULL) == 0) {
-			memcpy(ret_hash, statement.hash, HASH_BYTES);
-			return true;
-		}
-	}
-	return false;
-}
-
-/* Whether a verified chain goes through what another device of hers has seen of it. */
-static int chain_passes(
-	const struct identity *identity, struct bytes chain, struct bytes pin, struct err *e)
-{
-	uint8_t genesis[HASH_BYTES], head[HASH_BYTES], at[HASH_BYTES];
-	struct wire w = wire_of(pin);
-	uint64_t seq;
-
-	wire_copy(&w, genesis, HASH_BYTES);
-	wire_copy(&w, head, HASH_BYTES);
-	seq = wire_u64(&w);
-	if (!wire_end(&w)) {
-		return err_set(e, KLUIS_ECORRUPT, "the pin of your identity is malformed");
-	}
-	if (memcmp(genesis, identity->genesis_hash, HASH_BYTES) == 0 &&
-		chain_hash(chain, seq, at) && memcmp(head, at, HASH_BYTES) == 0) {
-		return 0;
-	}
-	return err_set(e, KLUIS_EPIN,
-		"the cluster shows an identity chain of yours that lacks what another device of "
-		"yours "
-		"has seen (statement %llu): a device that was revoked may be hidden",
-		(unsigned long long)seq);
-}
-
-int person_check_chain(const struct profile *profile, struct bytes pin, struct err *e)
-{
-	return chain_passes(&profile->identity, buf_bytes(&profile->person->chain), pin, e);
-}
-
-/* By the pin in the keyring, once that is open. */
-static int chain_check_ring(const struct profile *profile, const struct identity *identity,
-	struct bytes chain, struct err *e)
-{
-	struct ring *ring = profile->person->ring;
-	_cleanup_(secret_release) struct secret pin = SECRET_INIT;
-	struct err why = {0};
-	int rc;
-
-	if (ring == NULL || person_is_restored(profile)) {
-		return 0;
-	}
-	rc = ring->get(ring, KEYRING_CONTACT_PIN, profile->user_id, 0, &pin, &why);
-	if (rc != 0) {
-		return rc == KLUIS_ENOTFOUND ? 0 : err_set(e, rc, "%s", why.text);
-	}
-	return chain_passes(identity, chain, secret_bytes(&pin), e);
-}
-
-static int chain_verify(const struct profile *profile, const struct bytes *statements, size_t n,
-	struct identity *identity, struct buf *chain, struct err *e)
-{
-	const struct identity *known = &profile->identity;
-	const struct bytes known_chain = buf_bytes(&profile->person->chain);
-	bool passed = known->seq == 0;
-	struct err why = {0};
-	int rc = 0;
-
-	for (size_t i = 0; rc == 0 && i < n; i++) {
-		rc = identity_append(identity, statements[i], &why);
-		buf_put_lp32(chain, statements[i]);
-		passed = passed ||
-			 (rc == 0 && identity->seq == known->seq &&
-				 memcmp(identity->head_hash, known->head_hash, HASH_BYTES) == 0);
-	}
-	if (rc != 0) {
-		return err_set(e, rc == KLUIS_EINVAL ? KLUIS_EVERIFY : rc,
-			"your identity chain: %s", why.text);
-	}
-	if (memcmp(identity->user_id, profile->user_id, ID_BYTES) != 0 ||
-		strcmp(identity->name, profile->account) != 0) {
-		return err_set(e, KLUIS_EVERIFY, "the cluster sent the identity of another user");
-	}
-	/* A restored cluster may have an earlier part of it, but no other. */
-	if (!passed && person_is_restored(profile) && chain->len <= known_chain.len &&
-		memcmp(chain->data, known_chain.data, chain->len) == 0) {
-		return 0;
-	}
-	if (!passed) {
-		return err_set(e, KLUIS_EPIN,
-			"the cluster shows another identity chain than this profile has seen");
-	}
-	return chain_check_ring(profile, identity, buf_bytes(chain), e);
-}
-
-int person_take_chain(
-	struct profile *profile, const struct bytes *statements, size_t n, struct err *e)
-{
-	_cleanup_(buf_release) struct buf chain = BUF_INIT;
-	struct identity identity;
-	int rc;
-
-	identity_init(&identity);
-	rc = n == 0 ? err_set(e, KLUIS_EVERIFY, "the cluster sent no identity")
-		    : chain_verify(profile, statements, n, &identity, &chain, e);
-	if (rc != 0) {
-		identity_release(&identity);
-		return rc;
-	}
-	identity_release(&profile->identity);
-	profile->identity = identity;
-	buf_release(&profile->person->chain);
-	profile->person->chain = chain;
-	chain = BUF_INIT;
-	profile->enrolled = person_device_active(profile);
 	return 0;
 }
 

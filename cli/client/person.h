@@ -59,6 +59,9 @@ KLUIS_MUST_CHECK int person_take(struct profile *profile, struct keyring *keyrin
 /* What person_take() checks before it, for who changes something at the cluster first. */
 KLUIS_MUST_CHECK int person_check_keyring(
 	struct profile *profile, const struct keyring *keyring, struct err *e);
+/* Chain or keyring moved, and with them perhaps the signing key. A ring that is not of this process
+ * has its own. KLUIS_EVERIFY: the two name different keys. */
+KLUIS_MUST_CHECK int person_take_keys(struct profile *profile, struct err *e);
 /* A newer object under the same KRK. KLUIS_EPIN: it lacks a key or a pin that this profile knows.
  */
 KLUIS_MUST_CHECK int person_take_object(
@@ -76,6 +79,8 @@ KLUIS_MUST_CHECK int person_take_chain(
  * of an open ring. */
 KLUIS_MUST_CHECK int person_check_chain(
 	const struct profile *profile, struct bytes pin, struct err *e);
+/* Whether this device stands in the chain and may sign. */
+bool person_device_active(const struct profile *profile);
 /* The user accepted an operator's restore to this lineage (vault_restore_accept()): the next
  * keyring may be an older one, and the next chain an earlier part of the known one; once. */
 KLUIS_MUST_CHECK int person_accept_restore(

@@ -289,7 +289,7 @@ int profile_save_settings(const struct profile *p, struct err *e)
 	for (size_t i = 0; i < p->n_endpoints; i++) {
 		(void)json_array_append_new(endpoints, json_string(p->endpoints[i]));
 	}
-	value = json_pack("{s:i, s:b, s:s, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:s}", "version",
+	value = json_pack("{s:i, s:b, s:s, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:i, s:s}", "version",
 		PROFILE_VERSION, "person", p->person != NULL, "account", p->account, "enrolled",
 		p->enrolled, "user_id", json_hex(bytes_of(p->user_id, ID_BYTES)), "device_id",
 		json_hex(bytes_of(p->device_id, ID_BYTES)), "cluster_id",
@@ -297,7 +297,7 @@ int profile_save_settings(const struct profile *p, struct err *e)
 		json_hex(bytes_of(p->lineage, ID_BYTES)), "endpoints", endpoints, "restore_key",
 		p->has_restore_key ? json_base64(bytes_of(p->restore_key, API_KEY_BYTES))
 				   : json_null(),
-		"ca", buf_str((struct buf *)&p->ca_pem));
+		"aes_bits", p->aes_128 ? 128 : 256, "ca", buf_str((struct buf *)&p->ca_pem));
 	json_take_text(value, &text);
 	buf_put_str(&text, "\n");
 	return file_write(path, buf_bytes(&text), 0600, e);
@@ -375,6 +375,7 @@ int profile_parse_settings(struct profile *p, struct bytes text, struct err *e)
 		json_reader_base64_exact(&r, "restore_key", p->restore_key, API_KEY_BYTES);
 		p->has_restore_key = true;
 	}
+	p->aes_128 = json_integer_value(json_object_get(value, "aes_bits")) == 128;
 	buf_append_bytes(&p->ca_pem, bytes_str(json_reader_string(&r, "ca")));
 	if (r.failed == NULL && version != PROFILE_VERSION) {
 		rc = err_set(e, KLUIS_EVERSION, "profile version %llu; this program knows %d",
@@ -435,7 +436,7 @@ int profile_open(const char *dir, struct profile **ret_profile, struct err *e)
 }
 
 /* Four key pairs, then genesis and device statement. */
-static int make_keys(struct profile *p, const char *device_name, struct err *e)
+static int make_keys(struct profile *p, const char *device_name, unsigned rsa_bits, struct err *e)
 {
 	_cleanup_(buf_release) struct buf body = BUF_INIT;
 	uint64_t now_ms = clock_wall_ms(&clock_system);
@@ -443,7 +444,7 @@ static int make_keys(struct profile *p, const char *device_name, struct err *e)
 
 	rc = key_generate(KEY_ECDSA_P256, 0, &p->device, e);
 	rc = rc != 0 ? rc : key_generate(KEY_KEM_P256, 0, &p->device_hpke, e);
-	rc = rc != 0 ? rc : key_generate(KEY_RSA_PSS, KEY_RSA_BITS, &p->signing, e);
+	rc = rc != 0 ? rc : key_generate(KEY_RSA_PSS, rsa_bits, &p->signing, e);
 	rc = rc != 0 ? rc : key_generate(KEY_KEM_P256, 0, &p->transfer, e);
 	if (rc != 0) {
 		return rc;
@@ -471,6 +472,7 @@ static void make_settings(struct profile *p, const struct api_cluster *cluster, 
 	memcpy(p->lineage, cluster->lineage, ID_BYTES);
 	p->has_restore_key = cluster->has_restore_key;
 	memcpy(p->restore_key, cluster->restore_key, API_KEY_BYTES);
+	p->aes_128 = cluster->suites.sym == SYM_AES_128;
 	buf_append_bytes(&p->ca_pem, buf_bytes(&cluster->ca_pem));
 	(void)snprintf(p->account, sizeof p->account, "%s", account);
 	for (size_t i = 0; i < n_endpoints; i++) {
@@ -512,7 +514,7 @@ int profile_make(const char *dir, const struct api_cluster *cluster, const char 
 	if (rc != 0) {
 		return rc;
 	}
-	rc = make_keys(profile, device_name, e);
+	rc = make_keys(profile, device_name, cluster->suites.rsa_bits, e);
 	if (rc != 0) {
 		profile_close(profile);
 		return rc;

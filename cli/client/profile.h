@@ -31,6 +31,7 @@ enum profile_kind {
 	PROFILE_PERSON = 9,
 	PROFILE_IDENTITY = 10,
 	PROFILE_REGISTERING = 11,
+	PROFILE_LOG = 12,
 };
 
 struct person_keys;
@@ -50,6 +51,7 @@ struct profile {
 	size_t n_endpoints;
 	bool has_restore_key;
 	uint8_t restore_key[API_KEY_BYTES];
+	bool aes_128; /* What the deployment asks for; else its pages are of AES-256. */
 	struct buf ca_pem;
 	/* keys; of a person only while it is unlocked, and not all when an agent did that */
 	struct key *device, *device_hpke; /* Of this device. */

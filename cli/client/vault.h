@@ -11,7 +11,6 @@
 #include "crypto/page.h"
 
 enum {
-	VAULT_EPOCHS_MAX = 256,
 	VAULT_NAME_BYTES_MAX = 255,
 	VAULT_FETCH_TRIES = 4, /* Times a page may move under a reader. */
 	VAULT_HEADS_PER_SYNC_MAX = 1 << 20,

@@ -53,7 +53,7 @@ int vault_seal_page(const struct vault *vault, uint64_t page_no, uint64_t revisi
 	struct salt_source source = {.random = {salt_fill}};
 	struct page_spec spec = {
 		.place = {.page_no = page_no, .revision = revision, .key_epoch = key->epoch},
-		.sym = SYM_AES_256,
+		.sym = vault->profile->aes_128 ? SYM_AES_128 : SYM_AES_256,
 		.flags = (uint8_t)flags,
 		.kind = (uint8_t)kind};
 

@@ -40,6 +40,7 @@ struct page_load {
 	struct profile *profile;
 	char *host, *token;
 	unsigned clients, bucket, read_percent;
+	bool staged;
 	enum page_consistency consistency;
 	struct random_seeded random;
 	uint8_t *content;
@@ -157,6 +158,21 @@ static int put_sign(struct page_load *p, struct page_client *c, struct buf *to, 
 	return rc;
 }
 
+static void staged_header(
+	const struct page_load *p, const struct page_client *c, struct bytes page, struct buf *to)
+{
+	char id[HEX_LEN(ID_BYTES) + 1], name[HEX_LEN(HASH_BYTES) + 1];
+	uint8_t hash[HASH_BYTES];
+
+	hash_sha256(page, hash);
+	hex_encode(bytes_of(hash, sizeof hash), name);
+	hex_encode(bytes_of(c->vault_id, ID_BYTES), id);
+	buf_printf(to, "PUT /v1/vaults/%s/staged/%s HTTP/1.1\r\n", id, name);
+	page_fields(p, to);
+	buf_printf(to, "Content-Type: application/octet-stream\r\nContent-Length: %zu\r\n\r\n",
+		p->page_bytes);
+}
+
 static void put_header(
 	const struct page_load *p, const struct page_client *c, struct bytes head, struct buf *to)
 {
@@ -179,12 +195,16 @@ static int client_prepare(struct page_load *p, struct page_client *c, struct err
 	size_t head_len;
 	int rc = put_seal(p, c, &page, e);
 
-	rc = rc != 0 ? rc : put_sign(p, c, &head, e);
+	rc = rc != 0 || p->staged ? rc : put_sign(p, c, &head, e);
 	if (rc != 0) {
 		return rc;
 	}
 	buf_reserve(&whole, PAGE_HEAD_BYTES_MAX + p->page_bytes);
-	put_header(p, c, buf_bytes(&head), &whole);
+	if (p->staged) {
+		staged_header(p, c, buf_bytes(&page), &whole);
+	} else {
+		put_header(p, c, buf_bytes(&head), &whole);
+	}
 	head_len = whole.len;
 	buf_append_bytes(&whole, buf_bytes(&page));
 	if (c->n_puts == c->cap_puts) {
@@ -328,6 +348,7 @@ int page_load_new(
 	p->clients = config->clients;
 	p->bucket = config->bucket;
 	p->read_percent = config->read_percent;
+	p->staged = config->staged;
 	p->consistency = config->consistency;
 	p->page_bytes = ((size_t)1 << p->bucket) + PAGE_HEADER_BYTES + PAGE_TAG_BYTES;
 	random_seeded_init(&p->random, config->seed);

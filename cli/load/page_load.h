@@ -25,6 +25,7 @@ struct page_load_config {
 	unsigned clients;
 	unsigned bucket;       /* log2 of a page's plaintext, PAGE_BUCKET_MIN .. PAGE_BUCKET_MAX. */
 	unsigned read_percent; /* Of the requests: 0 only puts, 100 only gets. */
+	bool staged;	       /* Puts are uploads ahead of a commit that never comes. */
 	enum page_consistency consistency;
 	uint64_t seed; /* Of which pages are read. */
 };

@@ -56,15 +56,15 @@ static int bench_op(struct bench *b)
 	if (rc != 0) {
 		return rc;
 	}
-	if (strcmp(b->op, "put") == 0) {
+	if (strcmp(b->op, "put") == 0 || strcmp(b->op, "stage") == 0) {
 		b->read_percent = 0;
 	} else if (strcmp(b->op, "get") == 0) {
 		b->read_percent = 100;
 	} else if (strcmp(b->op, "mixed") == 0) {
 		b->read_percent = (unsigned)reads;
 	} else {
-		return err_set(
-			&b->inv->err, KLUIS_EINVAL, "--op: put, get or mixed, not '%s'", b->op);
+		return err_set(&b->inv->err, KLUIS_EINVAL,
+			"--op: put, stage, get or mixed, not '%s'", b->op);
 	}
 	return 0;
 }
@@ -302,6 +302,7 @@ static int bench_make_pages(struct bench *b)
 		.clients = b->clients,
 		.bucket = b->bucket,
 		.read_percent = b->read_percent,
+		.staged = strcmp(b->op, "stage") == 0,
 		.consistency = b->consistency,
 		.seed = 1};
 	int rc = bench_session(b, token);

@@ -176,7 +176,7 @@ static const struct command_option diagnose_options[] = {
 
 static const struct command_option bench_options[] = {
 	{"profile", 'p', "DIR", "An enrolled account's (KLUIS_PROFILE, or as 'kluis' has it)"},
-	{"op", 0, "OP", "put (default), get or mixed"},
+	{"op", 0, "OP", "put (default), get, mixed or stage (uploads ahead of a commit alone)"},
 	{"clients", 'C', "N",
 		"Clients at a time, each with a connection and a vault of its own (16)"},
 	{"bucket", 'b', "SIZE", "Size of the pages: 4k (default), 8k, ... 256k"},

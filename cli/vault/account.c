@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "cli/client/access_log.h"
 #include "cli/client/agent.h"
 #include "cli/client/json_reader.h"
 #include "cli/ui/prompt.h"
@@ -90,6 +91,7 @@ static int account_log_body(struct app *k)
 	int rc = api_list(k->client, "/v1/account/access-log", CLIENT_AUTH | CLIENT_READ,
 		ACCOUNT_LOG_ROWS_MAX, &items, &k->inv->err);
 
+	rc = rc != 0 ? rc : access_log_check(k->profile, items, &k->inv->err);
 	if (rc == 0) {
 		output_rows(&k->inv->out, columns, ARRAY_SIZE(columns), items);
 	}

@@ -167,13 +167,9 @@ static int device_revoke_body(struct app *k)
 	}
 	rc = account_device_revoke(k->profile, k->client, device.device_id, &revocation, &inv->err);
 	if (rc == 0) {
-		output_note(&inv->out, "Whoever opened that device has had your keys. 'kluis "
-				       "passwd' makes new ones "
-				       "of the keyring; those of your vaults and the one you sign "
-				       "with stay as they "
-				       "are: against a cluster that helps the thief, what you "
-				       "write from now on is "
-				       "safe in new vaults alone.");
+		output_note(&inv->out,
+			"Whoever opened that device has had all your keys. 'kluis passwd' makes "
+			"them anew: for what is written from then on.");
 	}
 	return rc;
 }

@@ -190,6 +190,12 @@ static int login_unlock(struct signin *s)
 
 	rc = rc != 0 ? rc : signin_factor(s);
 	rc = rc != 0 ? rc : account_unlock(s->profile, s->client, &s->login, &s->inv->err);
+	if (rc == 0 && s->login.unfinished.code != 0) {
+		output_warning(&s->inv->out,
+			"your new signing key does not count yet, the old one does: %s. The next "
+			"login tries again.",
+			s->login.unfinished.text);
+	}
 	return s->login.device ? login_prove(s, rc) : rc;
 }
 
@@ -209,10 +215,27 @@ int app_login(struct invocation *inv)
 	return rc;
 }
 
+static void passwd_note(struct invocation *inv, const struct account_new_keys *made)
+{
+	if (made->signing) {
+		output_note(&inv->out,
+			"You sign with a new key from now on, and %zu vaults are written under "
+			"new ones. Safety numbers change by it.",
+			made->n_vaults);
+	}
+	if (made->n_left > 0) {
+		output_warning(&inv->out,
+			"%zu vaults keep their key: the keyring has no room for more.",
+			made->n_left);
+	}
+}
+
 static int passwd_run(struct signin *s, struct outlet *outlet)
 {
 	struct invocation *inv = s->inv;
-	const struct account_terms terms = {.login_count = 0};
+	struct account_new_keys made = {.signing = false};
+	const struct account_terms terms = {
+		.new_keys = invocation_value(inv, "new-keys") != NULL, .made = &made};
 	_cleanup_(prompt_secret_release) struct buf password = BUF_INIT;
 	_cleanup_(secret_release) struct secret code = SECRET_INIT;
 	struct progress progress;
@@ -224,6 +247,7 @@ static int passwd_run(struct signin *s, struct outlet *outlet)
 	progress_init_waiting(&progress, &inv->out, "passwd");
 	rc = account_passwd(s->profile, s->client, buf_bytes(&password), &terms, &code, &inv->err);
 	progress_release(&progress);
+	passwd_note(inv, &made);
 	return login_show_code(s, outlet, &code, rc);
 }
 

@@ -51,6 +51,9 @@ static const struct command_option passwd_options[] = {
 	SECRETS_OPTIONS_NEW_PASSWORD,
 	SECRETS_OPTIONS_CODE,
 	SECRETS_OPTIONS_RECOVERY,
+	{"new-keys", 0, NULL,
+		"Sign with another key from now on, too, and write to all vaults under other "
+		"keys"},
 	{"lock-after", 0, "SECONDS", "The agent locks when not used for so long (900)"},
 	{NULL, 0, NULL, NULL},
 };
@@ -213,7 +216,11 @@ static const struct command app_commands[] = {
 		login_options, 0, 0, app_login},
 	{"passwd", NULL, "Change the password",
 		"Everything is sealed under new keys, all other sessions end, and a new recovery "
-		"code takes the old one's place.",
+		"code takes the old one's place.\nWhen a device was revoked since the last "
+		"time, the key that you sign with and those that vaults are written\nunder are "
+		"made anew as well (--new-keys does it in any case): what whoever opened that "
+		"device, or an older\nkeyring by an older password, had of them opens nothing "
+		"that is written from then on.",
 		passwd_options, 0, 0, app_passwd},
 	{"recover", NULL, "Set a new password by the recovery code", NULL, recover_options, 0, 0,
 		app_recover},
@@ -227,7 +234,8 @@ static const struct command app_commands[] = {
 		"Its sessions end and nothing that it signs from now on counts. What it wrote "
 		"before is vouched for, for which all vaults\nare synced: where one cannot be you "
 		"are asked, as what it wrote there may be lost. DEVICE is an id or a name\nof "
-		"'kluis device list'. If somebody may have opened it, run 'kluis passwd' next.",
+		"'kluis device list'. If somebody may have opened it, run 'kluis passwd' next: "
+		"that makes all your keys anew.",
 		revoke_options, 1, 1, app_device_revoke},
 	{"mfa list", NULL, "List your second factors", NULL, NULL, 0, 0, app_mfa_list},
 	{"mfa add", "METHOD [NETWORK|PLACE...]", "Turn on a second factor",
@@ -250,8 +258,10 @@ static const struct command app_commands[] = {
 	{"account sheet", "FILE", "Write the emergency sheet to a new file", NULL, NULL, 1, 1,
 		app_account_sheet},
 	{"account sessions", NULL, "List your sessions", NULL, NULL, 0, 0, app_account_sessions},
-	{"account log", NULL, "Show what happened to your account, and who did it", NULL, NULL, 0,
-		0, app_account_log},
+	{"account log", NULL, "Show what happened to your account, and who did it",
+		"Each row has the hash of the one before: that is checked, and that what this "
+		"device saw before is still there\n(exit 15).",
+		NULL, 0, 0, app_account_log},
 	{"account export", "FILE", "Write all that the cluster keeps of you to a new file",
 		"What is sealed stays sealed. Vaults are not in it: 'kluis get -r' fetches them.",
 		NULL, 1, 1, app_account_export},

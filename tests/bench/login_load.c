@@ -72,7 +72,7 @@ static void load_register(struct load *load, struct load_user *user, const char 
 		.invite = invitation,
 		.terms = {.login_count = LOAD_PASSWORD_ROUNDS,
 			.no_account_key = true,
-			.rsa_bits = 2048}};
+			.suites = {.rsa_bits = 2048}}};
 	_cleanup_(secret_release) struct secret code = SECRET_INIT, prepared = SECRET_INIT;
 	struct client *client = load_client(load, i % load->n_endpoints);
 	struct api_cluster cluster = {.n_records = 0};

@@ -10,7 +10,7 @@ from cluster import SITES, Cluster
 from people import PASSWORD, Person
 from person import hotp
 
-ALICE_2, ALICE_3 = "eleven paper boats in the bay", "a kettle of fog and violins"
+ALICE_2, ALICE_3, ALICE_4 = "eleven paper boats in the bay", "a kettle of fog and violins", "the tin drum of a late summer"
 
 
 class People(unittest.TestCase):
@@ -118,6 +118,18 @@ class People(unittest.TestCase):
         two.put("by the thief", "home:/e", code=12)
         one.put("without two", "home:/e")
         self.assertEqual(one.cat("home:/d"), "after the change")
+        # Somebody opened it: all keys are made anew, and what was written under the old ones is still read.
+        fourth = alice.secret("password4", ALICE_4)
+        alice.recovery.unlink()
+        words = ("passwd", "--password-file", alice.password, "--new-password-file", fourth, "--recovery-file", alice.recovery)
+        self.assertIn("1 vaults are written under new ones", one.call(*words).stderr)
+        alice.password = fourth
+        one.put("under new keys", "home:/f")
+        self.assertEqual(one.cat("home:/d") + one.cat("home:/f"), "after the change" + "under new keys")
+        one.run("verify", "home")
+        log = [row["event"] for row in one.run("account", "log")["items"]]
+        self.assertIn("identity-changed", log)
+        self.assertEqual([row["event"] for row in one.run("account", "log")["items"]][:len(log)], log)
 
         # The password is forgotten: the old code does nothing, the new one does.
         third = alice.secret("password3", ALICE_3)
@@ -136,7 +148,7 @@ class People(unittest.TestCase):
 
         one.login()
         seed = self.second_factor(alice, one)
-        secrets = [secret.encode() for secret in (PASSWORD, ALICE_2, ALICE_3, alice.account_key(), recovered.read_text().strip(),
+        secrets = [secret.encode() for secret in (PASSWORD, ALICE_2, ALICE_3, ALICE_4, alice.account_key(), recovered.read_text().strip(),
                                                   alice.recovery.read_text().strip(), "written by one", "after the change", seed)]
         secrets.append(base64.b32decode(seed + "=" * (-len(seed) % 8)))
         # What they may know is found in each place: so would be what they may not.

@@ -244,6 +244,15 @@ class Accounts:
         self.lie(waiting, "device", "list", code=14, says="device", check=False)
         self.lie(waiting, "device", "approve", device_id, "--yes", code=14, says="device", check=True)
 
+    def test_log_changed(self):
+        """the access log with a row changed, with one left out, without its newest ones"""
+        path, words = "/v1/account/access-log", ("account", "log")
+        self.one.run(*words)
+        self.lie(edit_json("GET", path, lambda o: o["items"][0].update(time=5)), *words, code=14, says="does not follow", check=False)
+        self.lie(edit_json("GET", path, lambda o: o["items"].pop(1)), *words, code=14, says="does not follow", check=False)
+        self.lie(edit_json("GET", path, lambda o: o.update(items=o["items"][:3], next="", done=True)), *words, code=15, says="has seen row", check=False)
+        self.one.run(*words)
+
     def test_contact_replaced(self):
         """a verified contact under another id, with other keys under the same id, without the newest statements, with a bit flipped"""
         bob = self.ids()["bob"]

@@ -124,7 +124,7 @@ void lie_end(void)
 
 struct account_terms cheap(void)
 {
-	return (struct account_terms){.login_count = KDF_LOGIN_MIN, .rsa_bits = 2048};
+	return (struct account_terms){.login_count = KDF_LOGIN_MIN, .suites = {.rsa_bits = 2048}};
 }
 
 void device_open_as(struct fixture *f, struct device *d, const char *name, const char *user)
@@ -185,13 +185,16 @@ int registration(struct fixture *f, struct device *d, const char *password)
 		.device_name = "laptop",
 		.terms = cheap()};
 
+	if (f->node.config.rsa_bits != 0) {
+		r.terms.suites = (struct suites){.group = 0}; /* What the node asks for. */
+	}
+
 	f->err = (struct err){0};
 	return account_register(d->profile, d->client, &r, &f->code, &f->err);
 }
 
-int setup(void **state)
+static int begin(void **state, struct fixture *f)
 {
-	struct fixture *f = x_calloc(1, sizeof *f);
 	struct client_config config = {.n_endpoints = 1};
 	const char *endpoint = f->url;
 	struct client *client;
@@ -200,7 +203,6 @@ int setup(void **state)
 	memset(more_lies, 0, sizeof more_lies);
 	derived_stop = false;
 	f->dir = scratch_new("account");
-	api_node_prepare(&f->node);
 	f->node.config.registration = REGISTRATION_OPEN;
 	api_node_run(&f->node);
 	(void)snprintf(f->url, sizeof f->url, "https://127.0.0.1:%u", api_port(f->node.api));
@@ -213,6 +215,26 @@ int setup(void **state)
 	MUST(f, registration(f, &f->first, old_password));
 	*state = f;
 	return 0;
+}
+
+int setup(void **state)
+{
+	struct fixture *f = x_calloc(1, sizeof *f);
+
+	api_node_prepare(&f->node);
+	return begin(state, f);
+}
+
+int setup_suites(void **state, unsigned curve)
+{
+	struct fixture *f = x_calloc(1, sizeof *f);
+
+	api_node_prepare(&f->node);
+	f->node.config.srp_group = SRP_GROUP_2048;
+	f->node.config.aes = SYM_AES_128;
+	f->node.config.rsa_bits = 4096;
+	f->node.config.curve = curve;
+	return begin(state, f);
 }
 
 int teardown(void **state)
@@ -290,13 +312,18 @@ void lose_outcome(struct fixture *f, bool lose)
 
 void add_second(struct fixture *f)
 {
+	add_second_by(f, old_password, "second");
+}
+
+void add_second_by(struct fixture *f, const char *password, const char *name)
+{
 	enum account_device_state added;
 	struct account_device *devices;
 	size_t n, pending = 0;
 
-	device_open(f, &f->second, "second");
-	assert_int_equal(enter(f, &f->second, old_password, bytes_of(NULL, 0)), KLUIS_EINVAL);
-	MUST(f, enter(f, &f->second, old_password, account_key(f)));
+	device_open(f, &f->second, name);
+	assert_int_equal(enter(f, &f->second, password, bytes_of(NULL, 0)), KLUIS_EINVAL);
+	MUST(f, enter(f, &f->second, password, account_key(f)));
 	assert_false(f->second.profile->enrolled);
 	MUST(f, account_device_add(f->second.profile, f->second.client, "phone", &added, &f->err));
 	assert_int_equal(added, ACCOUNT_DEVICE_PENDING);

@@ -76,6 +76,8 @@ struct fixture {
 
 /* cmocka's: a node, and alice registered from the first device. */
 int setup(void **state);
+/* The same at a node that asks for other suites than the defaults: the least or the largest. */
+int setup_suites(void **state, unsigned curve);
 int teardown(void **state);
 
 /* The cheapest that a node takes. */
@@ -102,6 +104,7 @@ void put_text(struct fixture *f, struct device *d, const char *name, const char 
 int sync_named(struct fixture *f, struct device *d, const char *name);
 /* f->second, approved by the first. */
 void add_second(struct fixture *f);
+void add_second_by(struct fixture *f, const char *password, const char *name);
 /* Whether the node's answers to what it does are lost. */
 void lose_outcome(struct fixture *f, bool lose);
 

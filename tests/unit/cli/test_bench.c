@@ -164,6 +164,38 @@ static void test_puts(void **state)
 	json_decref(report);
 }
 
+/* Uploads ahead of a commit that does not come: the vaults stay as they were made. */
+static void test_staged(void **state)
+{
+	struct rig *rig = *state;
+	unsigned before = rig->node.proposals;
+	struct profile *profile;
+	struct client *client;
+	json_t *report, *items;
+	const json_t *vault;
+	struct err e = {0};
+	size_t i;
+
+	assert_int_equal(BENCH(rig, &report, "--op", "stage", "--clients", "2", "--requests", "10",
+				 "--bucket", "256k", "--keep"),
+		0);
+	assert_int_equal(number(report, "put", "requests"), 10);
+	assert_int_equal(json_object_size(json_object_get(report, "errors")), 0);
+	json_decref(report);
+	assert_true(rig->node.proposals - before >= 10 + 2);
+	must(profile_open(rig->profile, &profile, &e), &e);
+	must(session_client(profile, NULL, 0, &client, &e), &e);
+	must(api_list(client, "/v1/vaults", CLIENT_AUTH, 1000, &items, &e), &e);
+	assert_int_equal(json_array_size(items), 2);
+	json_array_foreach(items, i, vault)
+	{
+		assert_int_equal(json_integer_value(json_object_get(vault, "seq")), 1);
+	}
+	json_decref(items);
+	client_free(client);
+	profile_close(profile);
+}
+
 static void test_gets_in_time(void **state)
 {
 	struct rig *rig = *state;
@@ -257,6 +289,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_puts),
+		cmocka_unit_test(test_staged),
 		cmocka_unit_test(test_gets_in_time),
 		cmocka_unit_test(test_stale_gets_ask_no_quorum),
 		cmocka_unit_test(test_mixed),

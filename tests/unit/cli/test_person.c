@@ -262,6 +262,41 @@ static void test_new_password(void **state)
 	keyring_release(&k);
 }
 
+/* Who has an old keyring, and what opens it, opens no file that was stored under a later password:
+ * neither by it nor by K3, which stays. A device that missed changes opens its own. */
+static void test_old_keyring(void **state)
+{
+	struct fixture *f = *state;
+	struct keyring k = {0}, old = {0}, later = {0};
+	struct keyring_slot slot = {.type = KEYRING_SLOT_RECOVERY, .sym = SYM_AES_256};
+	struct bytes kek = bytes_of(kek_bytes, sizeof kek_bytes);
+	const struct keyring *open = ring_local(f->profile->person->ring);
+
+	assert_int_equal(ring_open(buf_bytes(&f->object), f->profile->user_id,
+				 secret_bytes(&open->krk), &old, NULL),
+		0);
+	assert_int_equal(ring_open(buf_bytes(&f->object), f->profile->user_id,
+				 secret_bytes(&open->krk), &k, NULL),
+		0);
+	for (unsigned turn = 0; turn < 3; turn++) { /* Two of them elsewhere. */
+		keyring_rotate(&k, &random_system);
+		keyring_put_slot(&k, &slot, kek, &random_system);
+		seal(&k, &f->object);
+	}
+	assert_int_equal(ring_open(buf_bytes(&f->object), f->profile->user_id, secret_bytes(&k.krk),
+				 &later, NULL),
+		0);
+	reopen(f);
+	assert_int_equal(
+		person_take(f->profile, &later, buf_bytes(&f->object), root_of(1), &f->err), 0);
+	assert_non_null(f->profile->device);
+	reopen(f);
+	assert_int_equal(person_check_keyring(f->profile, &old, NULL), KLUIS_ECORRUPT);
+	assert_int_equal(person_check_keyring(f->profile, &k, &f->err), 0);
+	keyring_release(&k);
+	keyring_release(&old);
+}
+
 /* A keyring of other keys than the chain names: the cluster changed one of the two. */
 static void test_other_keys(void **state)
 {
@@ -575,6 +610,7 @@ int main(void)
 		PERSON_TEST(test_not_enrolled),
 		PERSON_TEST(test_sealed_at_rest),
 		PERSON_TEST(test_new_password),
+		PERSON_TEST(test_old_keyring),
 		PERSON_TEST(test_other_keys),
 		PERSON_TEST(test_object_pins),
 		PERSON_TEST(test_object_fork),

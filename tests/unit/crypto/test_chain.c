@@ -99,8 +99,10 @@ static void test_identity_grows(void **state)
 	assert_true(key_pub_equal(
 		identity_transfer(&user.identity, KEY_KEM_P256), key_public(user.transfer)));
 	assert_null(identity_transfer(&user.identity, KEY_KEM_P384));
+	assert_int_equal(user.identity.signing_seq, 1);
 	revoke_device(&user, 1, NULL);
 	assert_true(user.identity.devices[1].revoked);
+	assert_int_equal(user.identity.revoked_seq, 4);
 }
 
 static void test_rotation(void **state)
@@ -116,6 +118,8 @@ static void test_rotation(void **state)
 	make(&user, IDENTITY_ROTATE, &body, &encoded);
 	take_in(&user.identity, &encoded);
 	assert_true(key_pub_equal(user.identity.signing, key_public(fresh)));
+	assert_int_equal(user.identity.signing_seq, 4);
+	assert_int_equal(user.identity.revoked_seq, 0);
 	/* The old key signs no more: identity_make() asserts so, a thief's program does not. */
 	buf_clear(&body);
 	buf_put_u32(&body, IDENTITY_POLICY_NO_WEB);

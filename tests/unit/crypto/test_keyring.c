@@ -304,6 +304,71 @@ static void test_rotate(void **state)
 		keyring_open(&fresh_view, alice, secret_bytes(&krk), &again, NULL), KLUIS_EVERIFY);
 }
 
+/* A new local key with each rotation, those before behind it as far as there is room, K3 last. */
+static void test_local_keys(void **state)
+{
+	_cleanup_(keyring_release) struct keyring k = {0};
+	_cleanup_(secret_release) struct secret first = SECRET_INIT;
+	const struct bytes none = bytes_of(NULL, 0);
+
+	(void)state;
+	make(&k, SYM_AES_128);
+	secret_set(&first, keyring_local_key(&k, 0));
+	assert_int_equal(first.len, KEYRING_LOCAL_KEY_BYTES);
+	assert_same(keyring_local_key(&k, 1), keyring_field(&k, KEYRING_K3));
+	assert_int_equal(keyring_local_key(&k, 2).len, 0);
+	for (size_t n = 1; n < KEYRING_LOCAL_KEYS_MAX; n++) {
+		keyring_rotate(&k, &random_system);
+		assert_same(keyring_local_key(&k, n), secret_bytes(&first));
+		assert_false(secret_equal(keyring_local_key(&k, 0), secret_bytes(&first)));
+	}
+	keyring_rotate(&k, &random_system);
+	assert_same(keyring_local_key(&k, KEYRING_LOCAL_KEYS_MAX), keyring_field(&k, KEYRING_K3));
+	assert_int_equal(keyring_local_key(&k, KEYRING_LOCAL_KEYS_MAX + 1).len, 0);
+	/* Of another client's making: none, and one that is cut. */
+	keyring_set_field(&k, KEYRING_LOCAL_KEYS, none);
+	assert_same(keyring_local_key(&k, 0), keyring_field(&k, KEYRING_K3));
+	keyring_set_field(&k, KEYRING_LOCAL_KEYS, value_of(KEYRING_LOCAL_KEY_BYTES + 1));
+	assert_same(keyring_local_key(&k, 0), value_of(KEYRING_LOCAL_KEY_BYTES));
+	assert_same(keyring_local_key(&k, 1), keyring_field(&k, KEYRING_K3));
+	keyring_rotate(&k, &random_system);
+	assert_same(keyring_local_key(&k, 1), value_of(KEYRING_LOCAL_KEY_BYTES));
+	assert_same(keyring_local_key(&k, 2), keyring_field(&k, KEYRING_K3));
+}
+
+/* The next signing key waits beside the current one, over revisions, until it takes its place. */
+static void test_next_signing(void **state)
+{
+	_cleanup_(keyring_release) struct keyring k = {0}, again = {0};
+	_cleanup_(buf_release) struct buf object = BUF_INIT;
+	_cleanup_(key_freep) struct key *next = NULL;
+	struct keyring_view view;
+
+	(void)state;
+	make(&k, SYM_AES_256);
+	assert_int_equal(keyring_next_signing(&k, &next, NULL), KLUIS_ENOTFOUND);
+	assert_int_equal(keyring_take_next_signing(&k, NULL), KLUIS_ENOTFOUND);
+	keyring_set_next_signing(&k, other_signing);
+	seal(&k, &object, &view);
+	assert_int_equal(open_by(&view, KEYRING_SLOT_PASSWORD, 0, &again), 0);
+	assert_int_equal(keyring_next_signing(&again, &next, NULL), 0);
+	assert_true(key_pub_equal(key_public(next), key_public(other_signing)));
+	assert_true(key_pub_equal(key_public(again.signing), key_public(signing)));
+	assert_int_equal(keyring_take_next_signing(&again, NULL), 0);
+	assert_true(key_pub_equal(key_public(again.signing), key_public(other_signing)));
+	assert_int_equal(keyring_take_next_signing(&again, NULL), KLUIS_ENOTFOUND);
+	seal(&again, &object, &view);
+	assert_int_equal(open_by(&view, KEYRING_SLOT_PASSWORD, 0, &k), 0);
+	assert_true(key_pub_equal(key_public(k.signing), key_public(other_signing)));
+	assert_same(
+		keyring_field(&k, KEYRING_SIGNING_PUB), key_pub_bytes(key_public(other_signing)));
+	/* One that is no key is an error of its own, when it is asked for. */
+	keyring_set_field(&k, KEYRING_NEXT_SIGNING, value_of(16));
+	key_free(next);
+	next = NULL;
+	assert_int_equal(keyring_next_signing(&k, &next, NULL), KLUIS_EINVAL);
+}
+
 /* No byte of an object can be changed, cut off or added without KRK. */
 static void test_hostile_bytes(void **state)
 {
@@ -666,6 +731,8 @@ int main(void)
 		cmocka_unit_test(test_contact_pins),
 		cmocka_unit_test(test_slots),
 		cmocka_unit_test(test_rotate),
+		cmocka_unit_test(test_local_keys),
+		cmocka_unit_test(test_next_signing),
 		cmocka_unit_test(test_hostile_bytes),
 		cmocka_unit_test(test_parse_codes),
 		cmocka_unit_test(test_core_inside),

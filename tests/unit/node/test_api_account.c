@@ -407,6 +407,53 @@ static void test_policy(void **state)
 	answer_release(&answer);
 }
 
+/* A new signing key: by who signed in just now. Another device of hers cannot go on with the old
+ * one. */
+static void test_signing_key(void **state)
+{
+	struct fixture *f = *state;
+	_cleanup_(buf_release) struct buf body = BUF_INIT, statement = BUF_INIT, other = BUF_INIT;
+	_cleanup_(key_freep) struct key *fresh = NULL;
+	char token[64], id[65];
+	struct err e = {0};
+
+	assert_int_equal(key_generate(KEY_RSA_PSS, 2048, &fresh, &e), 0);
+	assert_int_equal(identity_body_rotate(&body, &f->identity, fresh, &e), 0);
+	assert_int_equal(identity_make(&f->identity, IDENTITY_ROTATE, buf_bytes(&body),
+				 f->alice.person.signing, 5000, &statement, &e),
+		0);
+	policy(f, IDENTITY_POLICY_NO_WEB, &other);
+	register_alice(f);
+	log_in(f, false);
+	answer_expect(send_statement(f, "PATCH", "/v1/account", &statement), 403, "forbidden");
+	log_in(f, true);
+	f->node.machine.now_ms += 5 * 60 * 1000 + 1000;
+	invite(f, "{}", token, id); /* Cluster time moves with a command. */
+	answer_expect(send_statement(f, "PATCH", "/v1/account", &statement), 403, "forbidden");
+	log_in(f, true);
+	statement.data[statement.len - 1] ^= 1;
+	answer_expect(send_statement(f, "PATCH", "/v1/account", &statement), 400, "invalid");
+	statement.data[statement.len - 1] ^= 1;
+	answer_expect(send_statement(f, "PATCH", "/v1/account", &statement), 200, NULL);
+	answer_expect(send_statement(f, "PATCH", "/v1/account", &statement), 200, NULL);
+	append(f, buf_bytes(&statement));
+	answer_expect(
+		send_statement(f, "PATCH", "/v1/account", &other), 412, "precondition-failed");
+	/* By the old key, in the right place: identity_make() would assert. */
+	{
+		struct statement s = {.chain = CHAIN_IDENTITY,
+			.type = IDENTITY_POLICY,
+			.seq = f->identity.seq + 1,
+			.body = bytes_of((const uint8_t[4]){0, 0, 0, 1}, 4)};
+
+		memcpy(s.object_id, f->identity.user_id, ID_BYTES);
+		memcpy(s.prev_hash, f->identity.head_hash, HASH_BYTES);
+		buf_clear(&other);
+		assert_int_equal(statement_sign(&s, f->alice.person.signing, &other, &e), 0);
+	}
+	answer_expect(send_statement(f, "PATCH", "/v1/account", &other), 400, "invalid");
+}
+
 static void test_account(void **state)
 {
 	struct fixture *f = *state;
@@ -620,6 +667,7 @@ int main(void)
 		TEST(test_devices),
 		TEST(test_device_refused),
 		TEST(test_policy),
+		TEST(test_signing_key),
 		TEST(test_fresh_login),
 		TEST(test_mfa_reset),
 		cmocka_unit_test_setup_teardown(test_unlock_is_counted, setup_slow, teardown),

@@ -72,6 +72,9 @@ static void test_good(void **state)
 	assert_int_equal(config->registration, REGISTRATION_OPEN);
 	assert_int_equal(config->recovery_delay_s, 3600);
 	assert_int_equal(config->srp_group, 3);
+	assert_string_equal(config_choice_name(config_aes, config->aes), "256");
+	assert_int_equal(config->rsa_bits, 3072);
+	assert_string_equal(config_choice_name(config_curve, config->curve), "p256");
 	config_free(config);
 }
 
@@ -99,6 +102,9 @@ static void test_bad(void **state)
 		{"= open", "= Open", "'registration' must be open, invite or closed"},
 		{"delay_s = 3600", "delay_s = 1209601", "from 0 to 1209600"},
 		{"recovery_delay_s = 3600", "srp_group = 1", "from 2 to 5"},
+		{"recovery_delay_s = 3600", "aes_bits = 192", "must be one of 128 256"},
+		{"recovery_delay_s = 3600", "rsa_bits = 1024", "must be one of 2048 3072 4096"},
+		{"recovery_delay_s = 3600", "curve = P256", "must be one of p256 p384 x25519"},
 		{"key = a.key\n", "", "[api] 'key' is missing"},
 		{"link = a.example:7101\n", "", "[site ams] 'link' is missing"},
 		{"[site utr]\nid = 3", "[site utr]\nid = 1", "'ams' and 'utr' have the same id"},

@@ -156,6 +156,32 @@ static void test_commit_head_fields(void **state)
 	}
 }
 
+/* A key of a vault may be made and never be used before the next one; but not all epochs go at
+ * once, and none comes back. */
+static void test_commit_epochs(void **state)
+{
+	static const struct {
+		uint32_t epoch;
+		int rc;
+	} rows[] = {{1 + VAULT_EPOCHS_MAX, KLUIS_EINVAL}, {VAULT_EPOCHS_MAX, 0},
+		{VAULT_EPOCHS_MAX - 1, KLUIS_EINVAL}, {VAULT_EPOCHS_MAX + 1, 0}};
+	struct world *w = *state;
+	_cleanup_(buf_release) struct buf entries = BUF_INIT, command = BUF_INIT;
+	uint64_t revision = 2;
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		w->c.key_epoch = rows[i].epoch;
+		buf_clear(&entries);
+		fixture_entry(&w->c, 0, revision, 12, 7, false, &entries);
+		fixture_commit(&w->c, buf_bytes(&entries), 2, false, &command);
+		expect(w, &command, rows[i].rc);
+		if (rows[i].rc == 0) {
+			fixture_committed(&w->c, buf_bytes(&entries));
+			revision++;
+		}
+	}
+}
+
 static void test_commit_page_count(void **state)
 {
 	struct world *w = *state;
@@ -637,6 +663,7 @@ int main(void)
 		T(test_commit_succeeds_and_repeats),
 		T(test_commit_repeats_behind_newer),
 		T(test_commit_head_fields),
+		T(test_commit_epochs),
 		T(test_commit_page_count),
 		T(test_commit_page_fields),
 		T(test_commit_revisions),
