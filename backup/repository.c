@@ -38,12 +38,36 @@ static int repository_empty_tmp(struct repository *r, struct err *e)
 	return rc != 0 ? rc : file_make_dirs(tmp, 0700, e);
 }
 
+static int repository_sync_below(const struct repository *r, const char *name, struct err *e)
+{
+	_cleanup_(x_freep) char *path = x_asprintf("%s/%s", r->path, name);
+
+	return access(path, R_OK) == 0 ? file_sync_dir(path, e) : 0;
+}
+
+/* What a crash left between a name and the sync of its directory is there to be seen, and a receipt
+ * may rest on it from now on: so it must not go with the power. */
+static int repository_sync_all(const struct repository *r, struct err *e)
+{
+	static const char *const dirs[] = {"manifests", "receipts", "objects", ".", ".."};
+	int rc = 0;
+
+	for (unsigned i = 0; rc == 0 && i < 256; i++) {
+		char name[16];
+
+		(void)snprintf(name, sizeof name, "objects/%02x", i); /* Fits. */
+		rc = repository_sync_below(r, name, e);
+	}
+	for (size_t i = 0; rc == 0 && i < ARRAY_SIZE(dirs); i++) {
+		rc = repository_sync_below(r, dirs[i], e);
+	}
+	return rc;
+}
+
 static int repository_prepare(struct repository *r, struct err *e)
 {
 	static const char *const dirs[] = {"objects", "manifests", "receipts"};
 	_cleanup_(x_freep) char *lock = x_asprintf("%s/lock", r->path);
-	_cleanup_(x_freep) char *objects = x_asprintf("%s/objects", r->path);
-	_cleanup_(x_freep) char *parent = x_asprintf("%s/..", r->path);
 	int rc = 0;
 
 	for (size_t i = 0; rc == 0 && i < ARRAY_SIZE(dirs); i++) {
@@ -63,12 +87,7 @@ static int repository_prepare(struct repository *r, struct err *e)
 			"repository '%s' is being written by another process", r->path);
 	}
 	rc = repository_empty_tmp(r, e);
-	/* Directories that were made, and not synced yet when something crashed. */
-	rc = rc != 0 ? rc : file_sync_dir(objects, e);
-	rc = rc != 0 ? rc : file_sync_dir(r->path, e);
-	rc = rc != 0 ? rc : file_sync_dir(parent, e);
-	/* Not ours to read: then it was not ours to make. */
-	return rc == KLUIS_EFORBIDDEN ? 0 : rc;
+	return rc != 0 ? rc : repository_sync_all(r, e);
 }
 
 static struct repository *repository_new(const char *path)

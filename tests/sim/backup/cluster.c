@@ -83,6 +83,13 @@ static void work_expect(struct fortnight *f, const char *what, int rc, int other
 	}
 }
 
+static void work_expire(struct fortnight *f)
+{
+	struct command command = {.type = COMMAND_EXPIRE, .expire = {.max_rows = EXPIRE_ROWS_MAX}};
+
+	work_expect(f, "expire", cluster_run(f, &command), 0);
+}
+
 static int work_commit_once(
 	struct fortnight *f, struct fixture_client *c, const struct buf *command)
 {
@@ -92,6 +99,7 @@ static int work_commit_once(
 	if (rc != KLUIS_EUNAUTHENTICATED) {
 		return rc;
 	}
+	work_expire(f); /* The session that ran out goes before another one gets its token. */
 	fixture_session_create(c, SESSION_MS_MAX, &session);
 	rc = cluster_run_bytes(f, &session);
 	return rc != 0 ? rc : cluster_run_bytes(f, command);
@@ -172,13 +180,6 @@ static void work_vault(struct fortnight *f)
 		f->machine.now_ms = cluster_now(f);
 		fixture_machine_join(&f->machine, c, f->next_client++);
 	}
-}
-
-static void work_expire(struct fortnight *f)
-{
-	struct command command = {.type = COMMAND_EXPIRE, .expire = {.max_rows = EXPIRE_ROWS_MAX}};
-
-	work_expect(f, "expire", cluster_run(f, &command), 0);
 }
 
 static bool cluster_has_quorum(const struct fortnight *f)
