@@ -270,6 +270,8 @@ enum {
 	BACKUP_SORT_BYTES = 32 << 20,	/* Of records sorted in memory before they go to disk. */
 	BACKUP_DELETIONS_MAX = 1 << 20, /* That one restore repeats. */
 	BACKUP_DELETIONS_STEP = 512,	/* Of each kind, journalled in one step. */
+	ALARM_PAUSE_S = 10,		/* Between two runs of an operator's program. */
+	ALARM_REPEAT_S = 4 * 3600,	/* An alarm that lasts is told again. */
 	SFTP_WINDOW_BYTES = 2 << 20,	/* In flight to one site. */
 	SFTP_TIMEOUT_MS = 30000,	/* One call of libssh2 that moves nothing. */
 	SFTP_CONNECT_MS = 10000,

@@ -3,6 +3,7 @@
 #ifndef KLUIS_NODE_API_H
 #define KLUIS_NODE_API_H
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <sys/types.h>
 
@@ -19,6 +20,7 @@
 #include "node/secrets.h"
 
 struct api;
+struct backup_summary;
 
 /* What a check of a snapshot's copy on this node found. */
 struct api_verify {
@@ -50,6 +52,8 @@ struct api_hooks {
 	/* One row for each site that is shipped to; returns how many. Any thread, does not block.
 	 */
 	size_t (*shipments)(void *data, struct api_shipment ret_rows[SITES_MAX]);
+	/* What metrics and alarms are made of; false: not known yet. Any thread, does not block. */
+	bool (*summary)(void *data, struct backup_summary *ret_summary);
 	/* Part of api_reload(): reads the public backup key again. Blocking; any thread. */
 	int (*reload)(void *data, struct err *e);
 };
@@ -117,6 +121,9 @@ unsigned api_metrics_port(const struct api *api); /* 0: none. */
  * thread but the api's own.
  */
 KLUIS_MUST_CHECK int api_reload(struct api *api, struct err *e);
+/* The alarms there are now, as /v1/sys/alarms lists them: an array of {name, severity, text}, the
+ * caller's. KLUIS_EBEHIND: the store is being replaced. Blocking; any thread but the api's own. */
+KLUIS_MUST_CHECK int api_alarms(struct api *api, json_t **ret_items, struct err *e);
 /* When the certificate that clients are shown ends, Unix; 0: there is no client port. Any thread.
  */
 uint64_t api_certificate_not_after_ms(struct api *api);

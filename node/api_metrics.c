@@ -165,6 +165,68 @@ static void print_replica(const struct replica_status *replica, struct buf *to)
 	print_peers(replica, to);
 }
 
+static void print_checks(const struct backup_summary *backup, uint64_t wall_ms, struct buf *to)
+{
+	print_head(to, "kluis_backup_check_ok", "gauge",
+		"The last check of a site at a level (4: drill) found nothing wrong.");
+	for (size_t i = 0; i < backup->n_checks; i++) {
+		const struct check_row *row = &backup->checks[i];
+
+		buf_printf(to, "kluis_backup_check_ok{node=\"%llu\",level=\"%u\"} %d\n",
+			(unsigned long long)row->node, row->level, row->ok);
+	}
+	print_head(to, "kluis_backup_check_age_seconds", "gauge", "Since it was last good.");
+	for (size_t i = 0; i < backup->n_checks; i++) {
+		const struct check_row *row = &backup->checks[i];
+
+		if (row->good_ms != 0) {
+			buf_printf(to,
+				"kluis_backup_check_age_seconds{node=\"%llu\",level=\"%u\"} "
+				"%llu\n",
+				(unsigned long long)row->node, row->level,
+				(unsigned long long)(wall_ms > row->good_ms
+							     ? (wall_ms - row->good_ms) / 1000
+							     : 0));
+		}
+	}
+}
+
+/* Never is +Inf: a rule about age holds for it, too. */
+static void print_age(struct buf *to, const char *name, const char *help, bool any,
+	uint64_t since_ms, uint64_t wall_ms)
+{
+	if (any) {
+		print_seconds(to, name, "gauge", help, wall_ms > since_ms ? wall_ms - since_ms : 0);
+	} else {
+		print_head(to, name, "gauge", help);
+		buf_printf(to, "%s +Inf\n", name);
+	}
+}
+
+/* By this machine's clock: cluster time stands still when the cluster does. */
+static void print_backup(const struct api_metrics_state *state, struct buf *to)
+{
+	const struct backup_summary *backup = state->backup;
+	const struct check_row *proven = backup_summary_proven(backup);
+
+	print_one(to, "kluis_backup_snapshots", "gauge", "Records of snapshots.", backup->records);
+	print_one(to, "kluis_backup_confirmed", "gauge", "Those that enough sites hold.",
+		backup->confirmed);
+	print_age(to, "kluis_backup_newest_age_seconds", "Of the newest confirmed snapshot.",
+		backup->newest.id != 0, backup->newest.created_ms, state->wall_ms);
+	print_one(to, "kluis_backup_newest_copies", "gauge", "Sites beside the taker that hold it.",
+		backup->newest.n_confirmations);
+	print_one(to, "kluis_backup_copies_needed", "gauge", "That make a snapshot count.",
+		state->backup_copies);
+	print_one(to, "kluis_backup_failed_snapshots", "gauge",
+		"That failed since the newest confirmed one.", backup->failed);
+	print_one(to, "kluis_backup_running", "gauge", "A snapshot is under way.",
+		backup->running != 0);
+	print_age(to, "kluis_backup_proven_age_seconds", "Since a drill last proved a restore.",
+		proven != NULL, proven == NULL ? 0 : proven->good_ms, state->wall_ms);
+	print_checks(backup, state->wall_ms, to);
+}
+
 static void print_certificate(
 	struct buf *to, const char *name, uint64_t not_after_ms, uint64_t wall_ms)
 {
@@ -201,4 +263,7 @@ void api_metrics_print(
 	print_latency(metrics, to);
 	print_http(state->http, to);
 	print_replica(state->replica, to);
+	if (state->backup != NULL) {
+		print_backup(state, to);
+	}
 }

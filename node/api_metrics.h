@@ -3,6 +3,7 @@
 #define KLUIS_NODE_API_METRICS_H
 
 #include "base/buf.h"
+#include "node/backup_summary.h"
 #include "node/http.h"
 #include "raft/replica.h"
 
@@ -22,6 +23,8 @@ struct api_metrics_state {
 	const struct http_counters *http;
 	const struct replica_status *replica;
 	const char *site;
+	const struct backup_summary *backup; /* NULL: not known here. */
+	unsigned backup_copies;		     /* That make a snapshot count. */
 	unsigned calls;
 	size_t login_handshakes;
 	uint64_t wall_ms, uptime_ms, api_not_after_ms, store_bytes, store_garbage_bytes,

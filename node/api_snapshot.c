@@ -5,6 +5,7 @@
 #include "node/api_core.h"
 #include "node/api_handlers.h"
 #include "storage/cluster_store.h"
+#include "node/backup_summary.h"
 #include "storage/snapshot_store.h"
 
 enum { SNAPSHOT_BATCH = 64, SNAPSHOT_LISTED_MAX = 1024 };
@@ -82,44 +83,72 @@ int sys_snapshot_list_read(struct api_call *call)
 	return call_list_all(call, items);
 }
 
-struct backups {
-	unsigned n, confirmed;
-	uint64_t newest, newest_ms;
-};
-
-static void backups_each(const struct snapshot_row *row, void *data)
+static json_t *check_json(const struct check_row *row)
 {
-	struct backups *backups = data;
+	json_t *check = json_object();
 
-	backups->n++;
-	if (row->state == SNAPSHOT_CONFIRMED) {
-		backups->confirmed++;
-		backups->newest = row->id;
-		backups->newest_ms = row->created_ms;
+	json_put(check, "node", json_make_number(row->node));
+	json_put(check, "level", json_make_number(row->level));
+	json_put(check, "ok", json_boolean(row->ok));
+	json_put(check, "id", json_sprintf("%llu", (unsigned long long)row->id));
+	json_put(check, "time", json_make_number(row->time_ms));
+	json_put(check, "good_id",
+		row->good_ms == 0 ? json_null()
+				  : json_sprintf("%llu", (unsigned long long)row->good_id));
+	json_put(check, "good_time",
+		row->good_ms == 0 ? json_null() : json_make_number(row->good_ms));
+	json_put(check, "text", json_make_text(row->text));
+	return check;
+}
+
+static void backups_put_newest(
+	struct api_call *call, const struct backup_summary *backups, json_t *body)
+{
+	const struct snapshot_row *newest = &backups->newest;
+	bool any = newest->id != 0;
+
+	json_put(body, "newest",
+		any ? json_sprintf("%llu", (unsigned long long)newest->id) : json_null());
+	json_put(body, "newest_age_ms",
+		any ? json_make_number(backup_summary_age_ms(backups, call->now_ms)) : json_null());
+	json_put(body, "newest_copies", json_make_number(newest->n_confirmations));
+	json_put(body, "newest_cycle", json_make_number(newest->cycle));
+}
+
+static json_t *backups_json(struct api_call *call, const struct backup_summary *backups)
+{
+	const struct check_row *proven = backup_summary_proven(backups);
+	json_t *body = json_object(), *checks = json_array();
+
+	for (size_t i = 0; i < backups->n_checks; i++) {
+		(void)json_array_append_new(checks, check_json(&backups->checks[i]));
 	}
+	json_put(body, "snapshots", json_make_number(backups->records));
+	json_put(body, "confirmed", json_make_number(backups->confirmed));
+	json_put(body, "confirmations_needed", json_make_number(call->api->config.backup_copies));
+	backups_put_newest(call, backups, body);
+	json_put(body, "failed_since", json_make_number(backups->failed));
+	json_put(body, "running",
+		backups->running == 0 ? json_null()
+				      : json_sprintf("%llu", (unsigned long long)backups->running));
+	json_put(body, "proven", proven == NULL ? json_null() : check_json(proven));
+	json_put(body, "checks", checks);
+	return body;
 }
 
 int sys_backups_read(struct api_call *call)
 {
-	struct backups backups = {0};
-	bool any;
-	json_t *body;
-	int rc = snapshots_walk(call, backups_each, &backups);
+	enum { ROWS_MAX = SNAPSHOTS_KEPT + 1 };
+	_cleanup_(x_freep) struct snapshot_row *rows = x_calloc(ROWS_MAX, sizeof *rows);
+	_cleanup_(x_freep) struct backup_summary *backups = x_calloc(1, sizeof *backups);
+	size_t n = 0;
+	int rc = snapshot_store_list(call->view, 0, rows, ROWS_MAX, &n, &call->e);
 
-	if (rc != 0) {
-		return rc;
+	rc = rc != 0 ? rc : backup_summary_read(call->view, rows, n, backups, &call->e);
+	if (rc == 0) {
+		call_json(call, 200, backups_json(call, backups));
 	}
-	any = backups.confirmed > 0;
-	body = json_object();
-	json_put(body, "snapshots", json_make_number(backups.n));
-	json_put(body, "confirmed", json_make_number(backups.confirmed));
-	json_put(body, "confirmations_needed", json_make_number(call->api->config.backup_copies));
-	json_put(body, "newest",
-		any ? json_sprintf("%llu", (unsigned long long)backups.newest) : json_null());
-	json_put(body, "newest_age_ms",
-		any ? json_make_number(call->now_ms - backups.newest_ms) : json_null());
-	call_json(call, 200, body);
-	return 0;
+	return rc;
 }
 
 int sys_snapshot_save_parse(struct api_call *call)
@@ -294,4 +323,45 @@ int sys_snapshot_verify_begin(struct api_call *call)
 {
 	return pool_submit(call->api->config.pool_ship, &call->work, &call->api->mailbox,
 		verify_work, verify_done_cb);
+}
+
+/* What an operator found with the backup key, which no node has: levels 3 and 4. */
+int sys_snapshot_check_parse(struct api_call *call)
+{
+	struct json_in reader;
+	int rc;
+
+	json_in_begin(&reader, call_body(call), &call->e);
+	call->number = json_in_u64(&reader, "level", 3, CHECK_LEVEL_DRILL);
+	call->revision = json_in_bool(&reader, "ok");
+	json_in_hex(&reader, "manifest_hash", call->hash, sizeof call->hash);
+	json_in_string(&reader, "text", CHECK_TEXT_BYTES_MAX, &call->text[0]);
+	rc = json_in_end(&reader);
+	if (rc == 0 && (call->revision != 0) != (call->text[0].len == 0)) {
+		rc = call_fail(call, KLUIS_EINVAL, "text says what is wrong, and nothing else");
+	}
+	return rc;
+}
+
+int sys_snapshot_check_read(struct api_call *call)
+{
+	struct command command = {.type = COMMAND_SNAPSHOT_CHECK};
+	struct command_snapshot_check *check = &command.snapshot_check;
+	struct snapshot_row row;
+	int rc = snapshot_find(call, &row);
+
+	if (rc == 0 && memcmp(row.manifest_hash, call->hash, sizeof call->hash) != 0) {
+		rc = call_fail(call, KLUIS_ECONFLICT, "another snapshot has this number");
+	}
+	if (rc != 0) {
+		return rc;
+	}
+	check->id = row.id;
+	check->node = call->api->config.node_id;
+	check->level = (uint8_t)call->number;
+	check->ok = call->revision != 0;
+	check->text = buf_bytes(&call->text[0]);
+	call_propose(call, &command);
+	call_no_content(call);
+	return 0;
 }

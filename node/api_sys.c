@@ -6,6 +6,7 @@
 #include "node/api_core.h"
 #include "node/api_handlers.h"
 #include "node/api_sys_view.h"
+#include "node/backup_summary.h"
 #include "node/expiry.h"
 #include "storage/cluster_store.h"
 #include "storage/key_codec.h"
@@ -44,7 +45,7 @@ struct check {
 	bool ok, critical;
 	char text[384];
 };
-enum { CHECKS = 12 };
+enum { CHECKS = 14 };
 
 static void check_set(
 	struct check *check, const char *name, bool ok, bool critical, const char *text)
@@ -123,7 +124,49 @@ static void check_shipping(struct check *check, struct api *api)
 	}
 }
 
-/* Whose state is another one than the majority's; all nodes say it, not that site alone. */
+/* Nobody may learn from a restore that there was nothing to restore. */
+static void check_backup(struct check *check, struct api *api, const struct backup_summary *backup)
+{
+	uint64_t age_ms, now_ms = clock_wall_ms(api->config.clock);
+	bool young = api_now(api) - api->started_ms < BACKUP_FRESH_MS;
+
+	check_set(check, "backup", true, false, "this node takes part in no backups");
+	if (backup == NULL) {
+		return;
+	}
+	age_ms = backup_summary_age_ms(backup, now_ms);
+	if (age_ms == UINT64_MAX) {
+		check_set(check, "backup", young, true, "no snapshot was ever confirmed");
+	} else if (age_ms > BACKUP_FRESH_MS) {
+		check_set(check, "backup", false, age_ms > 3 * BACKUP_FRESH_MS, "");
+		(void)snprintf(check->text, sizeof check->text,
+			"the newest confirmed snapshot is %llu hours old",
+			(unsigned long long)(age_ms / 3600000));
+	} else if (backup->failed > 0) {
+		check_set(check, "backup", false, false, "");
+		(void)snprintf(check->text, sizeof check->text,
+			"%u snapshots have failed since the newest confirmed one, the last: %s",
+			backup->failed, backup->trouble.error);
+	} else {
+		check_set(check, "backup", true, false, "there is a young confirmed snapshot");
+	}
+}
+
+/* A copy or a restore that is not good. */
+static void check_verified(struct check *check, struct api_call *call, const struct sys_view *view,
+	const struct backup_summary *backup)
+{
+	const struct check_row *bad = backup == NULL ? NULL : backup_summary_bad(backup);
+
+	check_set(check, "verify", bad == NULL, true, "no check of a snapshot has failed");
+	if (bad != NULL) {
+		(void)snprintf(check->text, sizeof check->text,
+			"site '%s': snapshot %llu at level %u: %s",
+			sys_site_of(call, view, bad->node), (unsigned long long)bad->id, bad->level,
+			bad->text);
+	}
+}
+
 /* Without it a restore brings back who left. */
 static void check_deletions(struct check *check, struct api *api)
 {
@@ -138,6 +181,7 @@ static void check_deletions(struct check *check, struct api *api)
 	}
 }
 
+/* Whose state is another one than the majority's; all nodes say it, not that site alone. */
 static void check_state_sites(
 	struct check *check, struct api_call *call, const struct sys_view *view)
 {
@@ -196,6 +240,10 @@ static void checks_make(
 	struct api_call *call, const struct sys_view *view, struct check checks[CHECKS])
 {
 	const struct replica_status *status = &view->status;
+	const struct api_hooks *hooks = &call->api->config.hooks;
+	struct backup_summary summary;
+	const struct backup_summary *backup =
+		hooks->summary != NULL && hooks->summary(hooks->data, &summary) ? &summary : NULL;
 
 	check_set(&checks[0], "leader", status->leader_id != 0, true,
 		status->leader_id != 0 ? "a leader is known" : "no leader is known");
@@ -214,6 +262,8 @@ static void checks_make(
 	check_store(&checks[9], status);
 	check_voters(&checks[10], status);
 	check_deletions(&checks[11], call->api);
+	check_backup(&checks[12], call->api, backup);
+	check_verified(&checks[13], call, view, backup);
 }
 
 int sys_health_read(struct api_call *call)
@@ -277,6 +327,30 @@ static json_t *alarms_json(struct api_call *call, const struct sys_view *view)
 				"the nodes' [accounts] settings differ: the strictest hold"));
 	}
 	return items;
+}
+
+int api_alarms(struct api *api, json_t **ret_items, struct err *e)
+{
+	struct api_backend *backend = api->config.backend;
+	_cleanup_(x_freep) struct api_call *call = x_calloc(1, sizeof *call); /* Nobody's. */
+	struct sys_view view;
+	struct kv *kv;
+	int rc = backend->read_begin(backend, &kv);
+
+	if (rc != 0) {
+		return err_set(e, rc, "the store is being replaced");
+	}
+	call->api = api;
+	call->view = kv_view_new(kv);
+	rc = sys_view_get(call, &view);
+	if (rc == 0) {
+		*ret_items = alarms_json(call, &view);
+	} else {
+		*e = call->e;
+	}
+	kv_view_free(call->view);
+	backend->read_end(backend);
+	return rc;
 }
 
 int sys_alarms_read(struct api_call *call)
@@ -417,7 +491,9 @@ static void metrics_store(struct api *api, struct api_metrics_state *state)
 int sys_metrics_parse(struct api_call *call)
 {
 	struct api *api = call->api;
+	const struct api_hooks *hooks = &api->config.hooks;
 	struct replica_status status;
+	struct backup_summary backup;
 	struct api_metrics_state state = {
 		.http = http_server_counters(api->http),
 		.replica = &status,
@@ -430,6 +506,10 @@ int sys_metrics_parse(struct api_call *call)
 	};
 
 	api->config.backend->status(api->config.backend, &status);
+	if (hooks->summary != NULL && hooks->summary(hooks->data, &backup)) {
+		state.backup = &backup;
+		state.backup_copies = api->config.backup_copies;
+	}
 	metrics_store(api, &state);
 	api_metrics_print(&api->metrics, &state, &call->body);
 	call->status = 200;

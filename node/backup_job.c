@@ -327,6 +327,7 @@ static void job_look(
 	job_confirm(job, rows, n);
 	job_prune(job, rows, n);
 	backup_deletions_look(job, view);
+	backup_watch_look(job, view, rows, n);
 }
 
 static void job_tick(struct backup_job *job)
@@ -397,6 +398,7 @@ int backup_job_verify(void *data, const uint8_t manifest_hash[32], unsigned leve
 	ret_verify->objects = report.objects;
 	ret_verify->bytes = report.bytes;
 	memcpy(ret_verify->text, found.text, sizeof found.text);
+	backup_watch_found(job, manifest_hash, level, rc == 0, found.text);
 	return 0;
 }
 
@@ -423,6 +425,26 @@ int backup_job_reload(void *data, struct err *e)
 	return 0;
 }
 
+int backup_job_trust(const struct config *c, struct backup_trust *ret_trust, struct err *e)
+{
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && i < c->n_sites; i++) {
+		const struct config_site *site = &c->sites[i];
+		struct bytes raw = bytes_of(site->backup_key, sizeof site->backup_key);
+		_cleanup_(key_pub_freep) struct key_pub *pub = NULL;
+
+		rc = key_pub_decode(KEY_ED25519, raw, &pub, e);
+		if (rc == 0) {
+			rc = backup_trust_add(ret_trust, site->id, site->name, pub, e);
+		}
+		if (rc != 0) {
+			rc = err_wrap(e, rc, "[site %s] 'backup_key'", site->name);
+		}
+	}
+	return rc;
+}
+
 static int job_load_keys(struct backup_job *job, struct err *e)
 {
 	const struct config *c = job->config;
@@ -432,20 +454,7 @@ static int job_load_keys(struct backup_job *job, struct err *e)
 		rc = backup_key_load_public(
 			c->backup_public_key_file, BACKUP_KEY_SEAL, &job->pub, e);
 	}
-	for (size_t i = 0; rc == 0 && i < c->n_sites; i++) {
-		const struct config_site *site = &c->sites[i];
-		struct bytes raw = bytes_of(site->backup_key, sizeof site->backup_key);
-		_cleanup_(key_pub_freep) struct key_pub *pub = NULL;
-
-		rc = key_pub_decode(KEY_ED25519, raw, &pub, e);
-		if (rc == 0) {
-			rc = backup_trust_add(&job->trust, site->id, site->name, pub, e);
-		}
-		if (rc != 0) {
-			rc = err_wrap(e, rc, "[site %s] 'backup_key'", site->name);
-		}
-	}
-	return rc;
+	return rc != 0 ? rc : backup_job_trust(c, &job->trust, e);
 }
 
 /* One drop and one shipment for each other site. Drops that an operator prepared stay as they are.
@@ -565,7 +574,8 @@ int backup_job_start(struct backup_job **ret_job, const struct config *config,
 static bool job_busy(const struct backup_job *job)
 {
 	bool busy = job->take.busy || job->receiving || job->pruning || job->confirming ||
-		    job->deletions.busy || job->claim.claiming || job->claim.renewing;
+		    job->deletions.busy || job->claim.claiming || job->claim.renewing ||
+		    job->watch.checking;
 
 	for (size_t i = 0; i < job->n_shipments; i++) {
 		busy = busy || job->shipment[i].busy;

@@ -10,7 +10,9 @@
 #include <uv.h>
 
 #include "backup/schedule.h"
+#include "backup/keys.h"
 #include "node/api.h"
+#include "node/backup_summary.h"
 #include "node/config.h"
 #include "node/identity.h"
 #include "raft/replica.h"
@@ -41,6 +43,9 @@ KLUIS_MUST_CHECK int backup_job_start(struct backup_job **ret_job, const struct 
  * closed_cb. On the loop's thread, before the replica is stopped. */
 void backup_job_close(struct backup_job *job, void (*closed_cb)(void *data), void *data);
 
+/* The nodes of the settings as those whose manifests count. Release ret_trust in every case. */
+KLUIS_MUST_CHECK int backup_job_trust(
+	const struct config *config, struct backup_trust *ret_trust, struct err *e);
 /* Reads the file of the public backup key again: what is sealed from now on is sealed to the key
  * that is there. On failure the one in force stays. Blocking; any thread. */
 KLUIS_MUST_CHECK int backup_job_reload(void *data, struct err *e);
@@ -57,5 +62,8 @@ void backup_job_deletions(void *data, char ret_text[256]);
 size_t backup_job_shipments(void *data, struct api_shipment ret_rows[SITES_MAX]);
 KLUIS_MUST_CHECK int backup_job_verify(void *data, const uint8_t manifest_hash[32], unsigned level,
 	struct api_verify *ret_verify, struct err *e);
+
+/* False: not known yet. */
+bool backup_job_summary(void *data, struct backup_summary *ret_summary);
 
 #endif

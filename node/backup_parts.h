@@ -11,6 +11,7 @@
 #include "backup/ship.h"
 #include "base/op.h"
 #include "node/backup_job.h"
+#include "node/backup_summary.h"
 #include "raft/command.h"
 #include "raft/propose.h"
 #include "storage/snapshot_store.h"
@@ -73,6 +74,24 @@ struct backup_deletions {
 	uint64_t written_ms;
 };
 
+/* What a check of a snapshot here found and the log does not know yet. */
+struct backup_found {
+	bool set, ok;
+	uint8_t manifest_hash[HASH_BYTES];
+	char text[CHECK_TEXT_BYTES_MAX + 1];
+};
+
+/* What is told of backups. */
+struct backup_watch {
+	struct backup_summary summary; /* Under the job's lock, as known and found. */
+	bool known;
+	struct backup_found found[CHECK_LEVEL_DRILL]; /* By level. */
+	struct backup_found told;		      /* The one being proposed, and its level. */
+	unsigned level;
+	struct propose propose;
+	bool checking;
+};
+
 struct backup_job {
 	const struct config *config;
 	const struct node_identity *identity;
@@ -105,6 +124,7 @@ struct backup_job {
 	struct err prune_err;
 	unsigned pruned;
 	struct propose confirm;
+	struct backup_watch watch;
 	unsigned open_handles;
 	void (*closed_cb)(void *data);
 	void *closed_data;
@@ -126,6 +146,12 @@ void backup_deletions_look(struct backup_job *job, const struct kv_view *view);
  * node takes or ships. */
 void backup_claim_look(struct backup_job *job, const struct kv_view *view,
 	const struct replica_status *status, const struct snapshot_row *rows, size_t n);
+/* A check of this site's copy at a level of 1 .. CHECK_LEVEL_DRILL has ended; text says what is
+ * wrong. Any thread. */
+void backup_watch_found(struct backup_job *job, const uint8_t manifest_hash[HASH_BYTES],
+	unsigned level, bool ok, const char *text);
+void backup_watch_look(struct backup_job *job, const struct kv_view *view,
+	const struct snapshot_row *rows, size_t n);
 /* The job is being closed: what waits for a tick ends. */
 void backup_take_close(struct backup_job *job);
 

@@ -93,6 +93,9 @@ static const struct config_key config_keys[] = {
 	KEY("link", "ca", CONFIG_PATH, link_ca_file, true),
 	KEY("admin", "socket", CONFIG_PATH, admin_socket, true),
 	KEY("metrics", "listen", CONFIG_ADDRESS, metrics_listen, false),
+	KEY("alarms", "command", CONFIG_PATH, alarm_command, false),
+	NUMBER("alarms", "pause_s", alarm_pause_s, false, 1, 3600),
+	NUMBER("alarms", "repeat_s", alarm_repeat_s, false, 60, 7 * 86400),
 	NUMBER("storage", "write_buffer_mib", write_buffer_mib, false, 8, 4096),
 	NUMBER("storage", "cache_mib", cache_mib, false, 8, 65536),
 	NUMBER("storage", "disk_floor_mib", disk_floor_mib, false, 64, 1 << 20),
@@ -571,6 +574,8 @@ static struct config *config_new(const char *path)
 	config->backup_copies = 3;
 	config->backup_interval_s = SCHEDULE_INTERVAL_S;
 	config->backup_keep_s = BACKUP_KEPT_MS / 1000;
+	config->alarm_pause_s = ALARM_PAUSE_S;
+	config->alarm_repeat_s = ALARM_REPEAT_S;
 	config->registration = REGISTRATION_INVITE;
 	config->srp_group = 3;
 	config->aes = SYM_AES_256;

@@ -67,6 +67,9 @@ struct config {
 	char *admin_socket;
 	/* [metrics]; port 0: none */
 	struct address metrics_listen;
+	/* [alarms] */
+	char *alarm_command; /* A program that is told of each; NULL: none. */
+	uint64_t alarm_pause_s, alarm_repeat_s;
 	/* [storage] */
 	uint64_t write_buffer_mib, cache_mib, disk_floor_mib, disk_floor_percent;
 	/* [backup]; public_key_file NULL: this node takes no snapshots */

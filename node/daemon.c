@@ -9,6 +9,7 @@
 
 #include "base/crash.h"
 #include "base/log.h"
+#include "node/alarm_command.h"
 #include "node/api.h"
 #include "node/backup_job.h"
 #include "node/expiry.h"
@@ -19,7 +20,7 @@
 #include "raft/fsm.h"
 #include "raft/replica.h"
 
-enum { DAEMON_SETTINGS_MAX = 32 };
+enum { DAEMON_SETTINGS_MAX = 48 };
 
 struct daemon {
 	const struct config *config;
@@ -40,7 +41,8 @@ struct daemon {
 	struct location *location;
 	struct keeper keeper;
 	struct backup_job *backup; /* NULL: this node takes part in no backups. */
-	unsigned closing;	   /* Parts on this loop that have not ended yet. */
+	struct alarm_command *alarms;
+	unsigned closing; /* Parts on this loop that have not ended yet. */
 	struct api_setting settings[DAEMON_SETTINGS_MAX];
 	size_t n_settings;
 	bool stopping;
@@ -90,6 +92,8 @@ static void daemon_collect_settings(struct daemon *d)
 	daemon_setting(d, "link.listen", daemon_address_text(&c->link_listen));
 	daemon_setting(d, "admin.socket", x_strdup(c->admin_socket));
 	daemon_setting(d, "cluster.gone_after_s", daemon_number_text(c->gone_after_s));
+	daemon_setting(d, "alarms.pause_s", daemon_number_text(c->alarm_pause_s));
+	daemon_setting(d, "alarms.repeat_s", daemon_number_text(c->alarm_repeat_s));
 	daemon_setting(d, "storage.write_buffer_mib", daemon_number_text(c->write_buffer_mib));
 	daemon_setting(d, "storage.cache_mib", daemon_number_text(c->cache_mib));
 	daemon_setting(d, "storage.disk_floor_mib", daemon_number_text(c->disk_floor_mib));
@@ -220,7 +224,8 @@ static int daemon_start_api(struct daemon *d, struct err *e)
 			.snapshot_verify = backup_job_verify,
 			.shipments = backup_job_shipments,
 			.deletions = backup_job_deletions,
-			.reload = backup_job_reload};
+			.reload = backup_job_reload,
+			.summary = backup_job_summary};
 	}
 	backup_claim_rules(c, &config.schedule);
 	api_backend_replica_init(&d->backend, d->replica);
@@ -376,7 +381,7 @@ static void daemon_keeper_closed_cb(struct keeper *keeper)
 	daemon_part_closed(CONTAINER_OF(keeper, struct daemon, keeper));
 }
 
-static void daemon_backup_closed_cb(void *data)
+static void daemon_closed_cb(void *data)
 {
 	daemon_part_closed(data);
 }
@@ -384,12 +389,12 @@ static void daemon_backup_closed_cb(void *data)
 /* What proposes by itself ends before the replica does. */
 static void daemon_close_parts(struct daemon *d, bool keeper)
 {
-	d->closing = (keeper ? 1U : 0U) + (d->backup != NULL ? 1U : 0U);
+	d->closing += (keeper ? 1U : 0U) + (d->backup != NULL ? 1U : 0U);
 	if (keeper) {
 		keeper_close(&d->keeper, daemon_keeper_closed_cb);
 	}
 	if (d->backup != NULL) {
-		backup_job_close(d->backup, daemon_backup_closed_cb, d);
+		backup_job_close(d->backup, daemon_closed_cb, d);
 	}
 	if (d->closing > 0) {
 		(void)uv_run(&d->loop, UV_RUN_DEFAULT); /* Until the last has closed. */
@@ -409,6 +414,37 @@ static int daemon_start_parts(struct daemon *d, struct err *e)
 	return rc != 0 ? rc : daemon_start_api(d, e);
 }
 
+static int daemon_alarms(void *data, json_t **ret_items, struct err *e)
+{
+	return api_alarms(data, ret_items, e);
+}
+
+static int daemon_start_alarms(struct daemon *d, struct err *e)
+{
+	const struct config *c = d->config;
+	const struct alarm_command_config config = {.path = c->alarm_command,
+		.site = c->site,
+		.node = c->id,
+		.look_ms = ALARM_LOOK_MS,
+		.run_ms = ALARM_RUN_MS,
+		.pause_ms = c->alarm_pause_s * 1000,
+		.repeat_ms = c->alarm_repeat_s * 1000,
+		.alarms = daemon_alarms,
+		.data = d->api};
+
+	return alarm_command_start(&d->alarms, &config, &d->loop, &d->home, d->pool_db, e);
+}
+
+/* It asks the API, and ends before that. */
+static void daemon_close_alarms(struct daemon *d)
+{
+	if (d->alarms != NULL) {
+		d->closing = 1;
+		alarm_command_close(d->alarms, daemon_closed_cb, d);
+		(void)uv_run(&d->loop, UV_RUN_DEFAULT);
+	}
+}
+
 static int daemon_serve(struct daemon *d, struct err *e)
 {
 	int rc = daemon_start_parts(d, e);
@@ -419,6 +455,7 @@ static int daemon_serve(struct daemon *d, struct err *e)
 				 &d->identity) == 0;
 		rc = keeper ? 0 : err_set(e, KLUIS_EIO, "cannot start a timer");
 	}
+	rc = rc != 0 ? rc : daemon_start_alarms(d, e);
 	if (rc == 0) {
 		log_info("op=daemon state=running version=%s api_port=%u link_port=%u",
 			KLUIS_VERSION, api_port(d->api), replica_port(d->replica));
@@ -427,6 +464,7 @@ static int daemon_serve(struct daemon *d, struct err *e)
 		(void)uv_run(&d->loop, UV_RUN_DEFAULT); /* Until a signal stops it. */
 	}
 	(void)uv_timer_stop(&d->expiry_timer); /* Always 0. */
+	daemon_close_alarms(d);
 	api_stop(d->api, DAEMON_DRAIN_MS);
 	daemon_close_parts(d, keeper);
 	replica_stop(d->replica, rc == 0 ? DAEMON_HAND_OVER_MS : 0);

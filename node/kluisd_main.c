@@ -8,10 +8,14 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/fault.h"
+#include "base/log.h"
+#include "base/text.h"
 #include "crypto/pki.h"
 #include "crypto/secret.h"
 #include "node/config.h"
+#include "node/backup_job.h"
 #include "node/daemon.h"
+#include "node/drill.h"
 #include "node/init.h"
 #include "node/json.h"
 #include "node/preflight.h"
@@ -25,12 +29,19 @@ enum {
 	OPT_JOIN,
 	OPT_LINEAGE,
 	OPT_DEVELOPMENT,
-	OPT_FOR
+	OPT_FOR,
+	OPT_REPOSITORY,
+	OPT_SNAPSHOT,
+	OPT_KEY_FILE,
+	OPT_SCRATCH
 };
 
 struct kluisd_args {
 	const char *command; /* NULL: run. */
 	const char *config_path, *certificate;
+	const char *repository, *snapshot, *scratch;
+	const char *key_files[BACKUP_KEYS_MAX];
+	size_t n_key_files;
 	struct init_options init;
 };
 
@@ -53,6 +64,12 @@ static const struct argp_option kluisd_options[] = {
 		"init: a directory that only ever serves on loopback", 1},
 	{"for", OPT_FOR, "CERT", 0, "seal-secrets: the link certificate of the node they are for",
 		2},
+	{"snapshot", OPT_SNAPSHOT, "HASH", 0, "drill: the hash of its manifest, 64 digits", 3},
+	{"key-file", OPT_KEY_FILE, "FILE", 0, "drill: a private backup key; may be given again", 3},
+	{"repository", OPT_REPOSITORY, "DIR", 0,
+		"drill: where the copies are (default: the settings')", 3},
+	{"scratch", OPT_SCRATCH, "DIR", 0,
+		"drill: made for it and removed (default 'drill' in the data directory)", 3},
 	{0},
 };
 
@@ -85,6 +102,21 @@ static error_t kluisd_parse(int key, char *arg, struct argp_state *state)
 	case OPT_FOR:
 		args->certificate = arg;
 		return 0;
+	case OPT_REPOSITORY:
+		args->repository = arg;
+		return 0;
+	case OPT_SNAPSHOT:
+		args->snapshot = arg;
+		return 0;
+	case OPT_SCRATCH:
+		args->scratch = arg;
+		return 0;
+	case OPT_KEY_FILE:
+		if (args->n_key_files == BACKUP_KEYS_MAX) {
+			argp_error(state, "more than %d backup keys", BACKUP_KEYS_MAX);
+		}
+		args->key_files[args->n_key_files++] = arg;
+		return 0;
 	case ARGP_KEY_ARG:
 		if (args->command != NULL) {
 			argp_error(
@@ -107,6 +139,9 @@ static const struct argp kluisd_argp = {kluisd_options, kluisd_parse, "[COMMAND]
 	"  check-config   say whether the configuration would work\n"
 	"  rebuild        give up a store that is damaged or in doubt: the next start has it made "
 	"anew\n                 from a peer; refused unless the log is whole\n"
+	"  drill          restore a snapshot into a scratch directory, boot it alone, compare, "
+	"leave "
+	"nothing\n                 (kluisctl backup drill runs it)\n"
 	"  seal-secrets   print the cluster's secrets, sealed to another node's certificate\n\n"
 	"Exit status: 0 done, 1 failed, 2 usage, 70 a write to disk failed, 78 the other "
 	"nodes\nrefuse this one: it was removed, or its directory was made anew or is an old "
@@ -191,6 +226,65 @@ static int kluisd_seal_secrets(const struct config *config, const char *certific
 	return rc;
 }
 
+static int drill_keys(const struct kluisd_args *args, struct backup_key_set *keys, struct err *e)
+{
+	int rc =
+		args->n_key_files > 0 ? 0 : err_set(e, KLUIS_EINVAL, "drill needs --key-file FILE");
+
+	for (size_t i = 0; rc == 0 && i < args->n_key_files; i++) {
+		rc = backup_key_set_load(keys, args->key_files[i], e);
+	}
+	return rc;
+}
+
+static int drill_print(const struct drill_report *report, struct err *e)
+{
+	int written = printf("{\"id\":\"%llu\",\"index\":%llu,\"snapshots\":%u,\"rows\":%llu,"
+			     "\"compared\":%llu,\"bytes\":%llu,\"ms\":%llu}\n",
+		(unsigned long long)report->id, (unsigned long long)report->index,
+		report->snapshots, (unsigned long long)report->rows,
+		(unsigned long long)report->compared, (unsigned long long)report->bytes,
+		(unsigned long long)report->ms);
+
+	return written > 0 && fflush(stdout) == 0
+		       ? 0
+		       : err_set(e, KLUIS_EIO, "cannot write to standard output");
+}
+
+static int kluisd_drill(const struct kluisd_args *args, const struct config *config, struct err *e)
+{
+	_cleanup_(backup_key_set_release) struct backup_key_set keys = {.n = 0};
+	_cleanup_(backup_trust_release) struct backup_trust trust = {.n = 0};
+	_cleanup_(x_freep) char *scratch = args->scratch != NULL
+						   ? x_strdup(args->scratch)
+						   : x_asprintf("%s/drill", config->data_dir);
+	const char *dir =
+		args->repository != NULL ? args->repository : config->backup_repository_dir;
+	struct repository *repository = NULL;
+	struct drill_report report;
+	uint8_t hash[HASH_BYTES];
+	struct drill_config drill = {
+		.trust = &trust, .keys = &keys, .manifest_hash = hash, .scratch = scratch};
+	int rc = drill_keys(args, &keys, e);
+
+	if (rc == 0 &&
+		(args->snapshot == NULL || hex_decode(args->snapshot, hash, sizeof hash) != 0)) {
+		rc = err_set(e, KLUIS_EINVAL, "drill needs --snapshot HASH, 64 digits");
+	}
+	if (rc == 0 && dir == NULL) {
+		rc = err_set(e, KLUIS_EINVAL, "--repository is needed: the settings name none");
+	}
+	rc = rc != 0 ? rc : backup_job_trust(config, &trust, e);
+	rc = rc != 0 ? rc : repository_open(dir, &repository, e);
+	if (rc == 0) {
+		log_init("drill", LOG_LEVEL_WARN);
+		drill.repository = repository;
+		rc = drill_run(&drill, &report, e);
+	}
+	repository_close(repository);
+	return rc != 0 ? rc : drill_print(&report, e);
+}
+
 static int kluisd_dispatch(
 	const struct kluisd_args *args, const struct config *config, struct err *e)
 {
@@ -219,6 +313,9 @@ static int kluisd_dispatch(
 	if (strcmp(args->command, "seal-secrets") == 0) {
 		return kluisd_seal_secrets(config, args->certificate, e);
 	}
+	if (strcmp(args->command, "drill") == 0) {
+		return kluisd_drill(args, config, e);
+	}
 	return err_set(e, KLUIS_EINVAL, "no command '%s': kluisd --help", args->command);
 }
 
@@ -239,6 +336,9 @@ int main(int argc, char **argv)
 	config_free(config);
 	if (rc != 0) {
 		(void)fprintf(stderr, "kluisd: %s\n", e.text);
+	}
+	if (args.command != NULL && strcmp(args.command, "drill") == 0) {
+		return err_exit_code(rc); /* As kluisctl's, which passes it on. */
 	}
 	return err_exit_code(rc) == 0 ? 0 : err_exit_code(rc) == 2 ? 2 : 1;
 }

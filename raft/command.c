@@ -187,6 +187,7 @@ bool command_passes_floor(const struct command *command)
 	case COMMAND_SNAPSHOT_FAIL:
 	case COMMAND_SNAPSHOT_PIN:
 	case COMMAND_SNAPSHOT_RENEW:
+	case COMMAND_SNAPSHOT_CHECK:
 	case COMMAND_PERSON_LOGIN:
 	case COMMAND_LOGIN_FAILED:
 	case COMMAND_SESSION_UPGRADE:

@@ -7,6 +7,7 @@
 #include "base/wire.h"
 #include "raft/command_person.h"
 #include "storage/account_store.h"
+#include "storage/check_store.h"
 #include "storage/cluster_store.h"
 #include "storage/server_store.h"
 #include "storage/snapshot_store.h"
@@ -44,6 +45,7 @@
 	X(COMMAND_SNAPSHOT_FAIL, 51, "snapshot_fail", snapshot_fail, 1)          \
 	X(COMMAND_SNAPSHOT_PIN, 52, "snapshot_pin", snapshot_pin, 1)             \
 	X(COMMAND_SNAPSHOT_RENEW, 54, "snapshot_renew", snapshot_renew, 4)       \
+	X(COMMAND_SNAPSHOT_CHECK, 55, "snapshot_check", snapshot_check, 4)       \
 	X(COMMAND_PERSON_REGISTER, 64, "person_register", person_register, 3)    \
 	X(COMMAND_PERSON_LOGIN, 65, "person_login", person_login, 3)             \
 	X(COMMAND_LOGIN_FAILED, 66, "login_failed", login_failed, 3)             \
@@ -80,6 +82,7 @@ enum {
 	FEATURE_LEVEL_DELETIONS = 3, /* ... deletions pass while new writes are refused. */
 	FEATURE_LEVEL_PERSONS = 3,   /* ... persons may register. */
 	FEATURE_LEVEL_SCHEDULE = 4,  /* ... cycles are taken by themselves. */
+	FEATURE_LEVEL_CHECKS = 4,    /* ... checks of snapshots are written down. */
 	COMMAND_BYTES_MAX = ENTRY_BYTES_MAX - 64,
 	COMMAND_ACTOR_BYTES_MAX = 64,
 	IDEMPOTENCY_KEY_BYTES_MAX = 128,
@@ -262,6 +265,14 @@ struct command_snapshot_pin {
 	uint64_t id;
 	bool on;
 	struct bytes actor;
+};
+
+/* A site has checked a snapshot: backup/verify.h, or a drill. */
+struct command_snapshot_check {
+	uint64_t id, node;
+	uint8_t level; /* 1 .. CHECK_LEVEL_DRILL. */
+	bool ok;
+	struct bytes text; /* What is wrong. */
 };
 
 /* One command; runs of bytes point into what was decoded (or is to be encoded). */

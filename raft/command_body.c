@@ -256,3 +256,12 @@ void body_snapshot_pin(struct codec *c, struct command_snapshot_pin *body)
 	codec_bool(c, &body->on);
 	codec_text(c, &body->actor, COMMAND_ACTOR_BYTES_MAX);
 }
+
+void body_snapshot_check(struct codec *c, struct command_snapshot_check *body)
+{
+	codec_u64(c, &body->id, 1);
+	codec_u64(c, &body->node, 1);
+	codec_u8(c, &body->level, 1, CHECK_LEVEL_DRILL);
+	codec_bool(c, &body->ok);
+	codec_text(c, &body->text, CHECK_TEXT_BYTES_MAX);
+}

@@ -201,6 +201,7 @@ static bool tail_is_dropped(struct bytes key)
 	case KEY_SNAPSHOT:
 	case KEY_SNAPSHOT_STATE:
 	case KEY_CYCLE:
+	case KEY_CHECK:
 	case KEY_GUARD:
 	case KEY_GUARD_STRANGERS:
 	case KEY_PENDING:
@@ -210,6 +211,19 @@ static bool tail_is_dropped(struct bytes key)
 		return key.len > 9 && tail_queue_is_dropped(key.data[9]);
 	default:
 		return false;
+	}
+}
+
+bool import_touches(struct bytes key)
+{
+	switch (key.data[0]) {
+	case KEY_CLUSTER:
+	case KEY_AUDIT_STATE:
+	case KEY_AUDIT:
+	case KEY_RESTORE:
+		return true;
+	default:
+		return tail_is_dropped(key);
 	}
 }
 
@@ -244,7 +258,7 @@ static int tail_drop(struct import_tail *tail, struct kv *kv, struct err *e)
 {
 	static const enum key_family families[] = {KEY_SESSION, KEY_USER_SESSION, KEY_IDEMPOTENCY,
 		KEY_EXPIRY, KEY_HASH_REPORT, KEY_NODE, KEY_POLICY, KEY_NODE_POLICY, KEY_SERVER,
-		KEY_SERVERS, KEY_SNAPSHOT, KEY_SNAPSHOT_STATE, KEY_CYCLE, KEY_GUARD,
+		KEY_SERVERS, KEY_SNAPSHOT, KEY_SNAPSHOT_STATE, KEY_CYCLE, KEY_CHECK, KEY_GUARD,
 		KEY_GUARD_STRANGERS, KEY_PENDING, KEY_RECOVERY};
 	int rc = 0;
 

@@ -19,6 +19,10 @@ void import_free(struct import *import); /* NULL is allowed. */
 KLUIS_MUST_CHECK int import_put(
 	struct import *import, const struct index_row *row, struct bytes value, struct err *e);
 
+/* Whether the last step may drop or write a row with this key: what is left is the snapshot's, byte
+ * for byte. */
+bool import_touches(struct bytes key);
+
 struct import_end {
 	uint64_t index, term;	  /* S and its term: the new log begins at S + 1. */
 	uint64_t cluster_time_ms; /* Of the snapshot. */

@@ -83,6 +83,8 @@ int ops_restore_cluster(struct invocation *inv);
 int ops_restore_vault(struct invocation *inv);
 int ops_pki_init(struct invocation *inv);
 int ops_pki_issue(struct invocation *inv);
+int ops_backup_status(struct invocation *inv);
+int ops_backup_drill(struct invocation *inv);
 int ops_backup_keys_init(struct invocation *inv);
 int ops_backup_keys_rotate(struct invocation *inv);
 int ops_backup_keys_split(struct invocation *inv);

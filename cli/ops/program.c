@@ -133,6 +133,23 @@ static const struct command_option pki_issue_options[] = {
 	{NULL, 0, NULL, NULL},
 };
 
+static const struct command_option backup_status_options[] = {
+	{"max-age", 0, "HOURS", "Of the newest confirmed snapshot (8)"},
+	{NULL, 0, NULL, NULL},
+};
+
+static const struct command_option backup_drill_options[] = {
+	{"config", 'c', "FILE", "A node's settings: whose signatures count"},
+	{"repository", 'R', "DIR",
+		"Where the copies are (default: the repository in the settings)"},
+	{"key-file", 'k', "FILE",
+		"The private backup key; several when the chain is sealed to several"},
+	{"scratch", 0, "DIR", "Made for it and removed (default: 'drill' in the data directory)"},
+	{"kluisd", 0, "FILE", "The program that boots it (default: the one beside kluisctl)"},
+	{"no-record", 0, NULL, "Do not tell the cluster; for a machine without a node"},
+	{NULL, 0, NULL, NULL},
+};
+
 static const struct command_option backup_init_options[] = {
 	{"dir", 'd', "DIR", "Where backup.key and backup.pub go"},
 	{NULL, 0, NULL, NULL},
@@ -311,6 +328,21 @@ static const struct command ops_commands[] = {
 	{"backup run", NULL, "Take the next snapshot of the schedule now, on this node",
 		"As if a cycle were due: an increment behind the last one, or the first, full one.",
 		save_options, 0, 0, ops_backup_run},
+	{"backup status", NULL, "Show how well the cluster is backed up",
+		"Each snapshot with the sites that hold it, what each site's checks found last, "
+		"the last "
+		"proven restore.\nExit 10: none was ever confirmed; 11: the newest is older than "
+		"--max-age; 14: a check found damage;\n3: copies are missing or a snapshot has "
+		"failed "
+		"since.",
+		backup_status_options, 0, 0, ops_backup_status},
+	{"backup drill", "[ID]", "Prove that a snapshot can be restored",
+		"Restores it, or the newest, into a scratch directory, boots it there alone, "
+		"compares every "
+		"row, leaves nothing.\nThe cluster is told (--socket), and 'backup status' shows "
+		"it as the "
+		"last proven restore.",
+		backup_drill_options, 0, 1, ops_backup_drill},
 	{"backup keys init", NULL, "Make the offline key pair that backups are sealed to", NULL,
 		backup_init_options, 0, 0, ops_backup_keys_init},
 	{"backup keys rotate", NULL, "Make a new pair in place of the one there",

@@ -578,6 +578,14 @@ class Api(unittest.TestCase):
         self.refuse(400, "invalid", "post", path, values, body={"level": 3}, site="utr")
         _, found = self.done(200, "post", path, values, body={"level": 2}, site="utr")
         self.assertTrue(found["ok"], found)
+        path = "/v1/sys/snapshots/{id}/checks"
+        manifest = json.loads(self.curl("utr", fields["location"], admin=True)[2])["manifest_hash"]
+        found = {"level": 4, "ok": True, "manifest_hash": manifest, "text": ""}
+        self.refuse(400, "invalid", "post", path, values, body={**found, "text": "but"}, site="utr")
+        self.refuse(409, "conflict", "post", path, values, body={**found, "manifest_hash": "0" * 64}, site="utr")
+        self.done(204, "post", path, values, body=found, site="utr")
+        proven = json.loads(self.curl("ams", "/v1/sys/backups", admin=True)[2])["proven"]
+        self.assertEqual((proven["id"], proven["ok"], proven["level"]), (begun["id"], True, 4))
         fields, begun = self.done(202, "post", "/v1/sys/snapshots", body={"cycle": True}, fields=[f"idempotency-key: {os.urandom(8).hex()}"])
         self.assertEqual((begun["kind"], begun["cycle"]), ("full", 1))
         wait_until("the first cycle is confirmed", 60,

@@ -26,6 +26,7 @@ class Restore(unittest.TestCase):
             self.store_files()
             self.who_will_leave()
             self.snapshot = self.take_snapshot()
+            self.status_tells()
             self.verify_copies()
             before = cluster.get("ams", "/.well-known/kluis.json")[1]["lineage"]
             self.sleeper = shutil.copytree(self.profile, cluster.top / "sleeper")
@@ -168,6 +169,58 @@ class Restore(unittest.TestCase):
         self.assertGreaterEqual(len(self.copies), 3, newest)
         self.source = c.site_dir(self.copies[-1])
         return newest["id"]
+
+    def status(self, site, *more, check=True):
+        return self.c.ctl(site, "-o", "json", "backup", "status", *more, check=check)
+
+    def status_tells(self):
+        """What operators and their monitoring see: `backup status`, its exit codes, /metrics."""
+        c = self.c
+        now = json.loads(self.status("ams").stdout)
+        self.assertEqual(now["newest"], self.snapshot)
+        self.assertLess(now["newest_age_ms"], 120_000)
+        self.assertEqual((now["failed_since"], now["proven"], now["checks"]), (0, None, []))
+        self.assertEqual(set(now["items"][0]["sites"].split()), set(self.copies))
+        self.assertEqual(now["items"][0]["copies"], f"{len(self.copies)}/3")
+        # A check by a site is known at all of them.
+        c.ctl(self.copies[0], "snapshot", "verify", self.snapshot, "--level", "2")
+        wait_until("the check is told", 30, lambda: json.loads(self.status("gro").stdout)["checks"])
+        check = json.loads(self.status("gro").stdout)["checks"][0]
+        self.assertEqual((check["site"], check["level"], check["ok"], check["id"]), (self.copies[0], 2, True, self.snapshot))
+        table = c.ctl("gro", "backup", "status").stdout
+        self.assertIn("Newest confirmed", table)
+        self.assertIn(self.copies[0], table)
+        def metrics():
+            text = c.run(["curl", "-sS", "--unix-socket", str(c.site_dir("ams") / "admin.sock"), "http://node/metrics"], True, 20).stdout
+            rows = dict(line.rsplit(" ", 1) for line in text.splitlines() if line.startswith("kluis_backup"))
+            return rows if f'kluis_backup_check_ok{{node="{SITES.index(self.copies[0]) + 1}",level="2"}}' in rows else None
+        rows = wait_until("the metrics tell", 10, metrics)
+        self.assertLess(float(rows["kluis_backup_newest_age_seconds"]), 120)
+        self.assertEqual(rows["kluis_backup_newest_copies"], str(len(self.copies)))
+        self.assertEqual(rows["kluis_backup_proven_age_seconds"], "+Inf")
+        self.assertEqual(rows[f'kluis_backup_check_ok{{node="{SITES.index(self.copies[0]) + 1}",level="2"}}'], "1")
+        # A copy that is damaged: the exit code, the alarm, and good again once it is mended.
+        victim = next((c.site_dir(self.copies[0]) / "repository" / "objects").glob("*/*"))
+        good = victim.read_bytes()
+        victim.chmod(0o600)
+        victim.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
+        done = c.ctl(self.copies[0], "snapshot", "verify", self.snapshot, "--level", "2", check=False)
+        self.assertEqual(done.returncode, VERIFICATION, done.stdout + done.stderr)
+        wait_until("the damage is told", 30, lambda: self.status("gro", check=False).returncode == VERIFICATION)
+        wait_until("the alarm", 30, lambda: "verify" in [row["name"] for row in c.admin("gro", "/v1/sys/alarms")["items"]])
+        victim.write_bytes(good)
+        c.ctl(self.copies[0], "snapshot", "verify", self.snapshot, "--level", "2")
+        # A drill: restored, booted, compared, gone, and known at all sites.
+        here = c.site_dir(self.copies[0])
+        done = c.ctl(self.copies[0], "-o", "json", "backup", "drill", self.snapshot, "--config", str(here / "kluisd.ini"),
+                     "--key-file", str(self.pki / "backup.key"), "--scratch", str(c.top / "drill"), "--kluisd", str(c.kluisd))
+        drill = json.loads(done.stdout)
+        self.assertEqual((drill["id"], drill["recorded"]), (self.snapshot, True))
+        self.assertGreater(drill["bytes"], 6_000_000)
+        self.assertFalse((c.top / "drill").exists())
+        wait_until("the drill is told", 30, lambda: json.loads(self.status("gro").stdout)["proven"])
+        self.assertEqual(json.loads(self.status("gro").stdout)["proven_site"], self.copies[0])
+        wait_until("it is told that all is good", 30, lambda: self.status("gro", check=False).returncode == 0)
 
     def kluisctl(self, *words, check=True):
         return self.c.run([str(self.c.kluisctl), *map(str, words)], check, 60)

@@ -14,6 +14,7 @@
 #include "base/file.h"
 #include "node/backup_job.h"
 #include "storage/report_store.h"
+#include "node/drill.h"
 #include "storage/snapshot_store.h"
 #include "tests/lib/certs.h"
 #include "tests/lib/fixture/client.h"
@@ -514,6 +515,58 @@ static void test_journal_fails(void **state)
 	assert_string_equal(text, "");
 }
 
+static int drill(struct world *w, const struct snapshot_row *row, const struct backup_key_set *keys,
+	struct drill_report *ret_report, struct err *e)
+{
+	_cleanup_(x_freep) char *scratch = x_asprintf("%s/drill", w->rig.dir);
+	_cleanup_(backup_trust_release) struct backup_trust trust = {.n = 0};
+	struct drill_config config = {.trust = &trust,
+		.keys = keys,
+		.manifest_hash = row->manifest_hash,
+		.scratch = scratch};
+	int rc;
+
+	assert_int_equal(backup_job_trust(&w->config[1], &trust, NULL), 0);
+	assert_int_equal(
+		repository_open(w->config[1].backup_repository_dir, &config.repository, NULL), 0);
+	rc = drill_run(&config, ret_report, e);
+	repository_close(config.repository);
+	assert_false(file_exists(scratch)); /* Whatever came of it. */
+	return rc;
+}
+
+/* An account: rows that a restore leaves as they are. */
+static void add_account(struct world *w, const char *name)
+{
+	struct command command = {.type = COMMAND_SERVICE_CREATE,
+		.service_create = {.actor = bytes_str("operator"), .name = bytes_str(name)}};
+	uint64_t number;
+
+	memset(command.service_create.enrol_hash, name[0], 32);
+	propose(w, &command, &number);
+}
+
+/* The chain, sealed to two keys, is restored and booted, and has every row; without one of the
+ * keys, or with a byte changed, it does not come that far. */
+static void test_drill(void **state)
+{
+	struct world *w = *state;
+	struct snapshot_row row;
+	struct backup_key_set one = {.keys = {w->keys.keys[1]}, .n = 1};
+	struct drill_report report;
+	struct err e = {0};
+
+	add_account(w, "alpha");
+	add_account(w, "beta");
+	row = wait_confirmed(w, claim(w, 1, false));
+	if (drill(w, &row, &w->keys, &report, &e) != 0) {
+		fail_msg("%s", e.text);
+	}
+	assert_true(report.id == row.id && report.index == row.index && report.snapshots > 1);
+	assert_true(report.compared > 0 && report.compared < report.rows && report.bytes > 0);
+	assert_int_equal(drill(w, &row, &one, &report, &e), KLUIS_EFORBIDDEN);
+}
+
 /* A repository whose directory cannot be written: the record says that it failed, and why. */
 static void test_failure_is_recorded(void **state)
 {
@@ -685,6 +738,7 @@ int main(void)
 		cmocka_unit_test(test_deletions_are_journalled),
 		cmocka_unit_test(test_journal_fails),
 		cmocka_unit_test(test_another_key), /* Leaves a file that is no key. */
+		cmocka_unit_test(test_drill),
 		cmocka_unit_test(test_failure_is_recorded),
 		cmocka_unit_test(test_schedule),
 	};

@@ -1,0 +1,35 @@
+/* A drill: a snapshot's point is restored into a directory of its own, a replica is booted on it as
+ * a cluster of one, without peers and without an API, and every row that it then has is compared
+ * with the backup's. Proves what no check of files can: that a restore works. In a process of its
+ * own: a replica whose disk fails ends its process. */
+#ifndef KLUIS_NODE_DRILL_H
+#define KLUIS_NODE_DRILL_H
+
+#include <stdatomic.h>
+
+#include "backup/keys.h"
+#include "backup/point.h"
+
+struct drill_config {
+	struct repository *repository;
+	const struct backup_trust *trust;
+	const struct backup_key_set *keys;
+	const uint8_t *manifest_hash;
+	/* Made for the drill and removed behind it, whatever happens; what is there goes, too. */
+	const char *scratch;
+};
+struct drill_report {
+	uint64_t id, index;	 /* Of the snapshot. */
+	unsigned snapshots;	 /* Of its chain. */
+	uint64_t rows, compared; /* In the point; found again, byte for byte, in the booted node. */
+	uint64_t bytes;		 /* Of the values. */
+	uint64_t ms;
+};
+
+/* KLUIS_EVERIFY, KLUIS_ECORRUPT, KLUIS_ENOTFOUND: no restore of this snapshot will work, or not
+ * with this copy; KLUIS_EFORBIDDEN: a key is missing; KLUIS_ETIMEOUT: the node did not come up.
+ * Blocking, for as long as the restore takes; minutes a gigabyte. */
+KLUIS_MUST_CHECK int drill_run(
+	const struct drill_config *config, struct drill_report *ret_report, struct err *e);
+
+#endif

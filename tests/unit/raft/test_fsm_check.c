@@ -1,0 +1,136 @@
+/* What sites found when they checked snapshots. */
+#include "tests/lib/test.h"
+
+#include <string.h>
+
+#include "storage/check_store.h"
+#include "storage/snapshot_store.h"
+#include "tests/lib/fixture/check.h"
+#include "tests/lib/fixture/machine.h"
+
+struct world {
+	struct fixture_machine m;
+	struct fixture_client c;
+};
+
+static int world_setup(void **state)
+{
+	struct world *w = x_calloc(1, sizeof *w);
+	struct command c = {.type = COMMAND_NODE_ANNOUNCE,
+		.node_announce = {.feature_level = FEATURE_LEVEL_CHECKS}};
+
+	fixture_machine_init(&w->m, NULL);
+	fixture_machine_begin(&w->m, &w->c);
+	for (c.node_announce.node = 1; c.node_announce.node <= 6; c.node_announce.node++) {
+		assert_int_equal(fixture_machine_do(&w->m, &c), 0);
+	}
+	*state = w;
+	return 0;
+}
+
+static int world_teardown(void **state)
+{
+	struct world *w = *state;
+
+	assert_int_equal(fixture_check_store(w->m.kv, NULL), 0);
+	fixture_machine_release(&w->m);
+	free(w);
+	return 0;
+}
+
+static uint64_t claim(struct world *w)
+{
+	struct command c = {.type = COMMAND_SNAPSHOT_CLAIM,
+		.snapshot_claim = {.node = 2, .kind = SNAPSHOT_MANUAL, .ttl_ms = 1000}};
+
+	assert_int_equal(fixture_machine_do(&w->m, &c), 0);
+	return fixture_machine_reply(&w->m).number;
+}
+
+static uint64_t shipped(struct world *w)
+{
+	uint64_t id = claim(w);
+	struct command c = {.type = COMMAND_SNAPSHOT_RECORD,
+		.snapshot_record = {.id = id, .node = 2, .index = id, .term = 1}};
+
+	assert_int_equal(fixture_machine_do(&w->m, &c), 0);
+	return id;
+}
+
+static int check(struct world *w, uint64_t id, uint64_t node, uint8_t level, bool ok)
+{
+	struct command c = {.type = COMMAND_SNAPSHOT_CHECK,
+		.snapshot_check = {.id = id, .node = node, .level = level, .ok = ok}};
+
+	c.snapshot_check.text = bytes_str(ok ? "" : "a byte");
+	return fixture_machine_do(&w->m, &c);
+}
+
+static struct check_row check_of(struct world *w, uint64_t node, uint8_t level)
+{
+	struct kv_view *view = kv_view_new(w->m.kv);
+	struct check_row row;
+
+	assert_int_equal(check_store_get(view, node, level, &row, NULL), 0);
+	kv_view_free(view);
+	return row;
+}
+
+/* A failure does not hide when it was last good; nothing is said of what is not finished. */
+static void test_check(void **state)
+{
+	struct world *w = *state;
+	uint64_t id = shipped(w), later;
+	struct check_row row;
+
+	assert_int_equal(check(w, id, 4, 2, true), 0);
+	row = check_of(w, 4, 2);
+	assert_true(row.ok && row.id == id && row.good_id == id && row.good_ms == w->m.now_ms);
+	w->m.now_ms += 1000;
+	later = shipped(w);
+	assert_int_equal(check(w, later, 4, 2, false), 0);
+	row = check_of(w, 4, 2);
+	assert_true(!row.ok && row.id == later && row.index == later);
+	assert_true(row.time_ms == w->m.now_ms && row.good_id == id && row.good_ms < row.time_ms);
+	assert_string_equal(row.text, "a byte");
+	assert_int_equal(check(w, later, 4, 4, true), 0); /* Each level by itself. */
+	assert_false(check_of(w, 4, 2).ok);
+	assert_int_equal(check_of(w, 4, 4).good_id, later);
+	assert_int_equal(check(w, later, 4, 2, true), 0);
+	assert_string_equal(check_of(w, 4, 2).text, "");
+	assert_int_equal(check(w, 999999, 4, 2, true), KLUIS_ENOTFOUND);
+	assert_int_equal(check(w, later, 77, 2, true), KLUIS_ENOTFOUND);
+	assert_int_equal(check(w, claim(w), 4, 2, true), KLUIS_ECONFLICT);
+}
+
+/* All levels of all sites, and none of a node that is no member any more. */
+static void test_list(void **state)
+{
+	struct world *w = *state;
+	uint64_t id = shipped(w);
+	struct check_row rows[CHECKS_MAX];
+	struct kv_view *view;
+	size_t n = 0;
+
+	for (uint8_t level = 4; level > 0; level--) {
+		assert_int_equal(check(w, id, 5, level, true), 0);
+		assert_int_equal(check(w, id, 3, level, level != 2), 0);
+	}
+	view = kv_view_new(w->m.kv);
+	assert_int_equal(check_store_list(view, rows, &n, NULL), 0);
+	kv_view_free(view);
+	assert_int_equal(n, 8);
+	for (size_t i = 0; i < n; i++) {
+		assert_int_equal(rows[i].node, i < 4 ? 3 : 5);
+		assert_int_equal(rows[i].level, i % 4 + 1);
+		assert_int_equal(rows[i].ok, i != 1);
+	}
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, world_setup, world_teardown)
+int main(void)
+{
+	const struct CMUnitTest tests[] = {T(test_check), T(test_list)};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
