@@ -584,7 +584,7 @@ class Api(unittest.TestCase):
         self.refuse(400, "invalid", "post", path, values, body={**found, "text": "but"}, site="utr")
         self.refuse(409, "conflict", "post", path, values, body={**found, "manifest_hash": "0" * 64}, site="utr")
         self.done(204, "post", path, values, body=found, site="utr")
-        proven = json.loads(self.curl("ams", "/v1/sys/backups", admin=True)[2])["proven"]
+        proven = wait_until("the drill is known", 30, lambda: json.loads(self.curl("ams", "/v1/sys/backups", admin=True)[2])["proven"])
         self.assertEqual((proven["id"], proven["ok"], proven["level"]), (begun["id"], True, 4))
         fields, begun = self.done(202, "post", "/v1/sys/snapshots", body={"cycle": True}, fields=[f"idempotency-key: {os.urandom(8).hex()}"])
         self.assertEqual((begun["kind"], begun["cycle"]), ("full", 1))
