@@ -314,9 +314,11 @@ static void replica_stop_cb(struct mail *mail)
 		return;
 	}
 	rc = driver_transfer(r->driver, 0);
-	if (rc != 0) {
-		log_warn("op=replica_stop rc=%s msg=\"leadership not handed over, ignoring\"",
-			err_name(rc));
+	if (rc != 0 && rc != KLUIS_EBUSY) { /* Waiting brings no other voter. */
+		log_info(
+			"op=replica_stop rc=%s msg=\"nobody to hand leadership to\"", err_name(rc));
+		replica_close(r);
+		return;
 	}
 	rv = uv_timer_start(&r->house_timer, replica_stop_timer_cb, 10, 10);
 	assert(rv == 0);

@@ -98,10 +98,10 @@ KLUIS_MUST_CHECK int replica_start(
 	const struct replica_config *config, struct replica **ret_replica, struct err *e);
 
 /* Stops the threads, closes log and store, frees the replica. With hand_over_ms > 0 a leader first
- * hands leadership to another voter and waits for that at most so long. Proposals, reads and waits
- * still open end (KLUIS_EUNKNOWN_OUTCOME or KLUIS_ECLOSED) through their mailboxes, which must
- * outlive this call. Blocking; from any thread but those of the replica or of such a mailbox. NULL
- * is fine. */
+ * hands leadership to another voter, if one is in touch, and waits for that at most so long.
+ * Proposals, reads and waits still open end (KLUIS_EUNKNOWN_OUTCOME or KLUIS_ECLOSED) through their
+ * mailboxes, which must outlive this call. Blocking; from any thread but those of the replica or of
+ * such a mailbox. NULL is fine. */
 void replica_stop(struct replica *replica, unsigned hand_over_ms);
 
 /* Reads the certificate, key and CA files of the links again. Good ones are for links from now on:

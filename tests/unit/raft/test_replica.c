@@ -301,6 +301,23 @@ static void test_leadership_is_handed_over(void **state)
 }
 
 /* One voter and the standby were away: both need what the log has forgotten. */
+/* The only voter has nobody to wait for. */
+static void test_a_leader_alone_stops_at_once(void **state)
+{
+	const unsigned hand_over_ms = 2 * RIG_WAIT_MS;
+	struct replica_rig rig;
+	uint64_t begin_ms;
+
+	(void)state;
+	replica_rig_init(&rig, 1, 1);
+	replica_rig_start_all(&rig);
+	assert_int_equal(replica_rig_leader(&rig), 0);
+	begin_ms = clock_monotonic_ms(&clock_system);
+	replica_rig_stop(&rig, 0, hand_over_ms);
+	assert_true(clock_monotonic_ms(&clock_system) - begin_ms < hand_over_ms / 2);
+	replica_rig_release(&rig);
+}
+
 static void test_six_nodes_two_of_them_far_behind(void **state)
 {
 	struct fixture_client c;
@@ -740,6 +757,7 @@ int main(void)
 		cmocka_unit_test(test_leader_killed_and_all_restarted),
 		cmocka_unit_test(test_proposals_in_flight_survive_a_change_of_leader),
 		cmocka_unit_test(test_leadership_is_handed_over),
+		cmocka_unit_test(test_a_leader_alone_stops_at_once),
 		cmocka_unit_test(test_leftovers_of_a_fetch_go),
 		cmocka_unit_test(test_log_and_store_belong_together),
 		cmocka_unit_test(test_a_node_that_differs_is_quarantined),
