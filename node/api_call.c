@@ -11,6 +11,7 @@
 #include "node/api_core.h"
 #include "node/api_handlers.h"
 #include "node/call_input.h"
+#include "node/pepper.h"
 #include "node/problem.h"
 
 enum {
@@ -113,6 +114,9 @@ static int view_run(struct api_call *call)
 	if (rc == 0 && call->input_rc != 0) {
 		rc = call->input_rc;
 		call->e = call->input_e;
+	}
+	if (rc == 0 && route->sealed) {
+		rc = call_pepper(call);
 	}
 	if (rc == 0 && route->read != NULL) {
 		rc = route->read(call);

@@ -3,6 +3,7 @@
 #define KLUIS_NODE_API_CORE_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "base/op.h"
 #include "crypto/tls_ctx.h"
@@ -35,6 +36,9 @@ struct api {
 	/* Cluster time when it was last seen to move, and when that was: in an idle cluster it goes
 	 * on by our own clock. */
 	uint64_t cluster_ms, cluster_seen_ms;
+
+	atomic_int pepper;	   /* enum pepper_state, as the last look at the store found. */
+	atomic_uint pepper_misses; /* Values that did not open, since the start. */
 
 	struct tls_tickets *tickets;
 	pthread_mutex_t ca_lock; /* What a reload changes from another thread. */

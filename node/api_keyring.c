@@ -6,7 +6,7 @@
 #include "node/api_core.h"
 #include "node/api_handlers.h"
 #include "node/credentials.h"
-#include "node/sealed.h"
+#include "node/pepper.h"
 #include "storage/keyring_store.h"
 
 int call_own_person(struct api_call *call, struct person_row *ret_person)
@@ -108,8 +108,8 @@ int unlock_get_applied(struct api_call *call)
 	_cleanup_(secret_release) struct secret share = SECRET_INIT;
 	json_t *body;
 	int rc = call->rc != 0 ? call->rc
-			       : sealed_open(call->api->config.secrets, &place, row->pepper_id,
-					 bytes_of(row->share, sizeof row->share), &share, &call->e);
+			       : call_unseal(call, &place, row->pepper_id,
+					 bytes_of(row->share, sizeof row->share), &share);
 
 	if (rc != 0) {
 		return rc;

@@ -10,7 +10,7 @@
 #include "node/api_handlers.h"
 #include "node/handshake.h"
 #include "node/place.h"
-#include "node/sealed.h"
+#include "node/pepper.h"
 #include "storage/guard_store.h"
 #include "storage/person_store.h"
 
@@ -116,14 +116,14 @@ static int opening_unseal(struct api_call *call, const struct opening *opening,
 {
 	_cleanup_(secret_release) struct secret opened = SECRET_INIT;
 	const struct api *api = call->api;
-	const struct secrets *secrets = api->config.secrets;
 	static const uint8_t nobody[16];
 	const struct sealed_place place = {opening->known ? opening->user_id : nobody, "v", NULL};
 	const struct person_row *person = &opening->person;
 	struct bytes sealed = opening->known ? bytes_of(person->verifier, person->verifier_bytes)
 					     : buf_bytes(&api->dummies->verifier[decoy->group]);
-	int rc = sealed_open(secrets, &place,
-		opening->known ? person->pepper_id : secrets->pepper_id, sealed, &opened, &call->e);
+	int rc = call_unseal(call, &place,
+		opening->known ? person->pepper_id : api->config.secrets->pepper_id, sealed,
+		&opened);
 
 	if (rc == 0) {
 		secret_set(ret_verifier, secret_bytes(opening->known ? &opened : &decoy->verifier));

@@ -8,6 +8,7 @@
 #include "node/api_sys_view.h"
 #include "node/backup_summary.h"
 #include "node/expiry.h"
+#include "node/pepper.h"
 #include "storage/cluster_store.h"
 #include "storage/key_codec.h"
 
@@ -45,7 +46,7 @@ struct check {
 	bool ok, critical;
 	char text[384];
 };
-enum { CHECKS = 14 };
+enum { CHECKS = 15 };
 
 static void check_set(
 	struct check *check, const char *name, bool ok, bool critical, const char *text)
@@ -236,6 +237,16 @@ static void check_voters(struct check *check, const struct replica_status *statu
 		status->voters_wanted);
 }
 
+static void check_pepper(struct check *check, struct api *api)
+{
+	char text[sizeof check->text];
+	bool critical;
+
+	api_pepper_text(api, &critical, text, sizeof text);
+	check_set(check, "pepper", text[0] == 0, critical,
+		text[0] == 0 ? "accounts are sealed under this node's pepper" : text);
+}
+
 static void checks_make(
 	struct api_call *call, const struct sys_view *view, struct check checks[CHECKS])
 {
@@ -264,6 +275,7 @@ static void checks_make(
 	check_deletions(&checks[11], call->api);
 	check_backup(&checks[12], call->api, backup);
 	check_verified(&checks[13], call, view, backup);
+	check_pepper(&checks[14], call->api);
 }
 
 int sys_health_read(struct api_call *call)

@@ -15,6 +15,7 @@
 #include "node/expiry.h"
 #include "node/identity.h"
 #include "node/keeper.h"
+#include "node/pepper.h"
 #include "node/preflight.h"
 #include "node/secrets.h"
 #include "raft/fsm.h"
@@ -30,7 +31,7 @@ struct daemon {
 	uv_loop_t loop; /* The main thread's: signals, keeper, watchdog. */
 	struct mailbox home;
 	uv_signal_t on_term, on_int, on_hup;
-	uv_timer_t watchdog, expiry_timer;
+	uv_timer_t watchdog, expiry_timer, pepper_timer;
 	struct expiry_watch expiry;
 	struct pool *pool_db, *pool_ship;
 	struct replica *replica;
@@ -299,6 +300,30 @@ static void daemon_expiry_cb(uv_timer_t *timer)
 	(void)expiry_tick(&d->expiry, certificates, ARRAY_SIZE(certificates)); /* It logs. */
 }
 
+/* Store reads may block here: nothing waits for this loop. */
+static void daemon_pepper_cb(uv_timer_t *timer)
+{
+	struct daemon *d = timer->data;
+	struct pepper_look look;
+	struct err e = {0};
+	struct kv_view *view;
+	struct kv *kv;
+	int rc = replica_read_begin(d->replica, &kv);
+
+	if (rc != 0) {
+		return; /* The store is being replaced: the next time. */
+	}
+	view = kv_view_new(kv);
+	rc = pepper_look(view, &d->secrets, &look, &e);
+	kv_view_free(view);
+	replica_read_end(d->replica);
+	if (rc == 0) {
+		api_set_pepper(d->api, &look);
+	} else if (rc == KLUIS_ECORRUPT) {
+		replica_doubt(d->replica, e.text);
+	}
+}
+
 static void daemon_watchdog_cb(uv_timer_t *timer)
 {
 	(void)timer;
@@ -320,10 +345,11 @@ static int daemon_open_loop(struct daemon *d, struct err *e)
 
 	if (uv_loop_init(&d->loop) != 0 || mailbox_init(&d->home, &d->loop) != 0 ||
 		uv_timer_init(&d->loop, &d->watchdog) != 0 ||
-		uv_timer_init(&d->loop, &d->expiry_timer) != 0) {
+		uv_timer_init(&d->loop, &d->expiry_timer) != 0 ||
+		uv_timer_init(&d->loop, &d->pepper_timer) != 0) {
 		return err_set(e, KLUIS_EIO, "cannot make an event loop");
 	}
-	d->watchdog.data = d->expiry_timer.data = d;
+	d->watchdog.data = d->expiry_timer.data = d->pepper_timer.data = d;
 	d->expiry.clock = &clock_system;
 	if (sd_watchdog_enabled(0, &watchdog_us) > 0) {
 		(void)uv_timer_start(&d->watchdog, daemon_watchdog_cb, 0, watchdog_us / 3000);
@@ -345,6 +371,7 @@ static void daemon_close_loop(struct daemon *d)
 	uv_close((uv_handle_t *)&d->on_hup, NULL);
 	uv_close((uv_handle_t *)&d->watchdog, NULL);
 	uv_close((uv_handle_t *)&d->expiry_timer, NULL);
+	uv_close((uv_handle_t *)&d->pepper_timer, NULL);
 	mailbox_close(&d->home, NULL);
 	rv = uv_run(&d->loop, UV_RUN_DEFAULT);
 	assert(rv == 0);
@@ -460,11 +487,13 @@ static int daemon_serve(struct daemon *d, struct err *e)
 		log_info("op=daemon state=running version=%s api_port=%u link_port=%u",
 			KLUIS_VERSION, api_port(d->api), replica_port(d->replica));
 		(void)uv_timer_start(&d->expiry_timer, daemon_expiry_cb, 0, DAEMON_EXPIRY_MS);
+		(void)uv_timer_start(&d->pepper_timer, daemon_pepper_cb, 0, DAEMON_PEPPER_MS);
 		(void)sd_notify(0, "READY=1");		/* As above. */
 		(void)uv_run(&d->loop, UV_RUN_DEFAULT); /* Until a signal stops it. */
 	}
 	(void)uv_timer_stop(&d->expiry_timer); /* Always 0. */
 	daemon_close_alarms(d);
+	(void)uv_timer_stop(&d->pepper_timer);
 	api_stop(d->api, DAEMON_DRAIN_MS);
 	daemon_close_parts(d, keeper);
 	replica_stop(d->replica, rc == 0 ? DAEMON_HAND_OVER_MS : 0);

@@ -8,6 +8,7 @@ enum {
 	DAEMON_DRAIN_MS = 5000,	    /* Running requests at the end. */
 	DAEMON_HAND_OVER_MS = 5000, /* Leadership at the end. */
 	DAEMON_EXPIRY_MS = 60000,   /* Is it another day? */
+	DAEMON_PEPPER_MS = 10000,   /* Are the secrets those of the accounts? */
 	DAEMON_POOL_DB_THREADS = 4,
 	DAEMON_POOL_DB_QUEUE_MAX = 4096,
 	DAEMON_POOL_SHIP_THREADS =

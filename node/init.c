@@ -158,6 +158,10 @@ int init_run(const struct config *config, const struct init_options *options, st
 	uint8_t first[HASH_BYTES];
 	int rc = node_identity_read(config->data_dir, &old, NULL);
 
+	/* A node whose secrets file was lost, or was another's and is moved away. */
+	if (rc == 0 && options->sealed_file != NULL && !file_exists(config->secrets_file)) {
+		return init_secrets(config, options, e);
+	}
 	if (rc != KLUIS_ENOTFOUND) {
 		return err_set(e, rc == 0 ? KLUIS_EEXIST : rc,
 			"'%s' is a node's data directory already", config->data_dir);

@@ -18,8 +18,9 @@ struct init_options {
 /* A voter of a new cluster gets the first log; a standby starts empty and is given everything; a
  * restored node begins behind its store; one that joins starts empty and waits to be added. The
  * identity file comes last: before it stands, init may
- * be run again. KLUIS_EEXIST: it is a node's directory already; KLUIS_ENOTFOUND: no secrets; others
- * as their files say. Blocking. */
+ * be run again. Where that stands sealed_file alone is looked at, and only while there is no
+ * secrets file: KLUIS_EEXIST otherwise; KLUIS_ENOTFOUND: no secrets; others as their files say.
+ * Blocking. */
 KLUIS_MUST_CHECK int init_run(
 	const struct config *config, const struct init_options *options, struct err *e);
 /* The command that lets this node, made to join, into the cluster: for people, to standard output.

@@ -51,7 +51,10 @@ static const struct argp_option kluisd_options[] = {
 	{"config", 'c', "FILE", 0, "settings of this node (default /etc/kluis/kluisd.ini)", 0},
 	{"new-secrets", OPT_NEW_SECRETS, NULL, 0,
 		"init: make the cluster's secrets (at its first site)", 1},
-	{"secrets", OPT_SECRETS, "FILE", 0, "init: take the secrets that seal-secrets printed", 1},
+	{"secrets", OPT_SECRETS, "FILE", 0,
+		"init: take the secrets that seal-secrets printed (also of a node that is made but "
+		"has no secrets file)",
+		1},
 	{"restored", OPT_RESTORED, NULL, 0, "init: begin with the store that kluisctl restore made",
 		1},
 	{"join", OPT_JOIN, NULL, 0, "init: a new member of a cluster that runs, to be added there",

@@ -5,7 +5,7 @@
 
 #include "crypto/secret.h"
 #include "node/api_core.h"
-#include "node/sealed.h"
+#include "node/pepper.h"
 
 void mfa_answer_release(struct mfa_answer *answer)
 {
@@ -104,8 +104,8 @@ static int code_check(struct api_call *call, const struct mfa_row *row, const st
 	_cleanup_(secret_release) struct secret secret = SECRET_INIT;
 	const struct sealed_place place = {
 		.user_id = row->user_id, .field = factor_method_name(row->method)};
-	int rc = sealed_open(call->api->config.secrets, &place, row->pepper_id,
-		bytes_of(row->secret, row->secret_bytes), &secret, &call->e);
+	int rc = call_unseal(
+		call, &place, row->pepper_id, bytes_of(row->secret, row->secret_bytes), &secret);
 
 	if (rc != 0) {
 		return rc;

@@ -48,6 +48,8 @@ struct route {
 	bool paid;    /* The request that began it was counted as a login. */
 	bool dear;    /* Counted as a login, too: each is a command. */
 	bool metered; /* A quota may refuse it: `applied` is asked then, too. */
+	bool sealed;  /* What lies under the cluster's pepper is opened or made: not by a node that
+			 has  another. */
 	enum route_state state;
 	unsigned query;
 	/* On the loop: the request's own parts. */

@@ -379,7 +379,7 @@ static void test_sealed_by_another(void **state)
 	assert_int_equal(fixture_machine_run(&f->node.machine, buf_bytes(&bytes)), 0);
 	(void)pthread_mutex_unlock(&f->node.lock);
 	(void)snprintf(as.person.name, sizeof as.person.name, "%.31s", dave.name);
-	answer_expect(account_client_start(&as, &f->http, &srp), 500, "internal");
+	answer_expect(account_client_start(&as, &f->http, &srp), 503, "behind");
 	assert_int_equal(f->node.doubts, 0);
 	fixture_person_release(&dave);
 }
