@@ -41,8 +41,8 @@
 	X(KLUIS_EPIN, "internal", "a pinned key or head changed", 500, 15, false)                 \
 	X(KLUIS_EAGAIN, "internal", "would block", 500, 11, true)                                 \
 	X(KLUIS_EBUSY, "rate-limited", "busy", 429, 11, true)                                     \
-	X(KLUIS_ECLOSED, "internal", "closed", 500, 1, true)                                      \
-	X(KLUIS_EPROTO, "internal", "protocol violation by the peer", 500, 1, false)              \
+	X(KLUIS_ECLOSED, "internal", "closed", 500, 13, true)                                     \
+	X(KLUIS_EPROTO, "internal", "protocol violation by the peer", 500, 13, false)             \
 	X(KLUIS_ENOSPACE, "read-only", "no space left", 507, 1, true)                             \
 	X(KLUIS_EEXIST, "conflict", "already exists", 409, 11, false)                             \
 	X(KLUIS_ECONNECT, "no-quorum", "cannot connect", 503, 13, true)                           \

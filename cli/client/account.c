@@ -328,7 +328,7 @@ int account_fetch_chain(struct profile *profile, struct client *client, struct e
 		return rc;
 	}
 	if (chain.len > PERSON_CHAIN_BYTES_MAX) {
-		return err_set(e, KLUIS_ETOOLARGE, "the identity chain is too long");
+		return err_set(e, KLUIS_EPROTO, "the identity chain is too long");
 	}
 	statements = x_calloc(chain.len / 4 + 1, sizeof *statements); /* lp32 each. */
 	w = wire_of(buf_bytes(&chain));

@@ -122,8 +122,8 @@ static int list_step(struct client *client, const char *target, const char *curs
 	}
 	if (bytes > *left) {
 		json_decref(object);
-		return err_set(e, KLUIS_ETOOLARGE, "%s: more than %d MiB", target,
-			API_LIST_BYTES_MAX >> 20);
+		return err_set(
+			e, KLUIS_EPROTO, "%s: more than %d MiB", target, API_LIST_BYTES_MAX >> 20);
 	}
 	*left -= bytes;
 	r = json_reader_of(object);
@@ -157,7 +157,7 @@ int api_list(struct client *client, const char *target, unsigned flags, size_t m
 		free(cursor);
 		cursor = next;
 		if (rc == 0 && json_array_size(items) > most) {
-			rc = err_set(e, KLUIS_ETOOLARGE, "%s: more than %zu items", target, most);
+			rc = err_set(e, KLUIS_EPROTO, "%s: more than %zu items", target, most);
 		}
 		empty = json_array_size(items) > before ? 0 : empty + 1;
 		if (rc == 0 && empty > API_EMPTY_ANSWERS_MAX) {

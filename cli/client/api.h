@@ -32,7 +32,7 @@ KLUIS_MUST_CHECK int api_json(struct client *client, const char *method, const c
 KLUIS_MUST_CHECK int api_create(struct client *client, const char *target, json_t *body,
 	unsigned flags, json_t **ret_object, struct err *e);
 /* All items of a list, however many answers it takes (at most `most` items and API_LIST_BYTES_MAX:
- * KLUIS_ETOOLARGE). target has no cursor yet; *ret_items is a new array. */
+ * KLUIS_EPROTO). target has no cursor yet; *ret_items is a new array. */
 KLUIS_MUST_CHECK int api_list(struct client *client, const char *target, unsigned flags,
 	size_t most, json_t **ret_items, struct err *e);
 

@@ -336,12 +336,24 @@ struct client_try {
 	uint64_t deadline_ms;
 	size_t endpoint, refused; /* refused: end points with an untrusted certificate, in a row. */
 	size_t read_only;	  /* End points that take no writes. */
+	size_t strange;		  /* Answers that no node gives. */
 	unsigned round;		  /* Attempts so far. */
 	bool signed_in;
 	uint64_t wait_ms; /* Before the next attempt. */
 };
 
 enum try_next { TRY_DONE, TRY_AGAIN, TRY_ELSEWHERE };
+
+/* What one end point says for good may be its own trouble, or its lie: each is asked once. */
+static enum try_next try_each_once(struct client_try *t, size_t *refusals)
+{
+	bool fixed = t->request->endpoint != NULL && *t->request->endpoint != CLIENT_ANY_ENDPOINT;
+
+	(*refusals)++;
+	return fixed || (t->request->flags & CLIENT_ONCE) || *refusals >= t->client->n_addresses
+		       ? TRY_DONE
+		       : TRY_ELSEWHERE;
+}
 
 static enum try_next try_request(
 	struct client_try *t, struct http_conn *conn, bool fresh, int *ret_rc, struct err *e)
@@ -375,7 +387,13 @@ static enum try_next try_request(
 		client_prefer(client, t->endpoint);
 		return TRY_DONE;
 	}
-	if (rc == KLUIS_ETOOLARGE || (r->flags & CLIENT_ONCE)) {
+	if (rc == KLUIS_ETOOLARGE) { /* Nobody asked for so much. */
+		struct err why = *e;
+
+		*ret_rc = err_set(e, KLUIS_EPROTO, "%s", why.text);
+		return try_each_once(t, &t->strange);
+	}
+	if (r->flags & CLIENT_ONCE) {
 		return TRY_DONE;
 	}
 	/* A kept-alive connection that the server closed meanwhile says nothing about it; one on
@@ -443,6 +461,13 @@ static enum try_next try_judge(
 		*ret_rc = 0;
 		return TRY_DONE;
 	}
+	if (status / 100 == 3) {
+		*ret_rc = err_set(e, KLUIS_EPROTO,
+			"the node at '%s' answers with a redirect (HTTP %d), as no node of Kluis "
+			"does: it is not followed",
+			t->client->addresses[t->endpoint], status);
+		return try_each_once(t, &t->strange);
+	}
 	problem = problem_of(t->answer, e);
 	*ret_rc = problem.code;
 	if (status == 401 && (t->request->flags & CLIENT_AUTH) && !t->signed_in) {
@@ -451,15 +476,8 @@ static enum try_next try_judge(
 		return *ret_rc == 0 ? TRY_AGAIN : TRY_DONE;
 	}
 	if (problem.code == KLUIS_EREADONLY) {
-		/* The disk of that site is full, or all take no writes: each is asked once. */
-		bool fixed = t->request->endpoint != NULL &&
-			     *t->request->endpoint != CLIENT_ANY_ENDPOINT;
-
-		t->read_only++;
-		return fixed || (t->request->flags & CLIENT_ONCE) ||
-				       t->read_only >= t->client->n_addresses
-			       ? TRY_DONE
-			       : TRY_ELSEWHERE;
+		/* The disk of that site is full, or all take no writes. */
+		return try_each_once(t, &t->read_only);
 	}
 	if ((status != 503 && status != 504 && status != 429) ||
 		(t->request->flags & CLIENT_ONCE)) {

@@ -90,7 +90,7 @@ static int helper_line(int fd, uint64_t deadline_ms, struct buf *to, struct err 
 		}
 		buf_append(to, &c, 1);
 	}
-	return err_set(e, KLUIS_EPROTO, "the key's program says too much");
+	return err_set(e, KLUIS_EIO, "the key's program says too much");
 }
 
 /* Lines until one that is no event. */
@@ -102,11 +102,14 @@ static int helper_answer(struct invocation *inv, int fd, json_t **ret_answer)
 	for (;;) {
 		json_t *object;
 		const char *event;
+		struct err why = {0};
 		int rc = helper_line(fd, deadline_ms, &line, &inv->err);
 
-		rc = rc != 0 ? rc : json_object_parse(buf_bytes(&line), &object, &inv->err);
 		if (rc != 0) {
 			return rc;
+		}
+		if (json_object_parse(buf_bytes(&line), &object, &why) != 0) {
+			return err_set(&inv->err, KLUIS_EIO, "the key's program: %s", why.text);
 		}
 		event = json_string_value(json_object_get(object, "event"));
 		if (event == NULL) {

@@ -188,10 +188,12 @@ static enum fake_fault handle(struct fake_node *n, struct fake_request *r)
 		int code = n->status < 0 ? n->status : -1;
 
 		buf_clear(&r->out);
-		while (n->status > 0 && err_http_status(code) != n->status) {
+		while (n->status > 0 && code > -(int)KLUIS_ERROR_MAX &&
+			err_http_status(code) != n->status) {
 			code--;
 		}
 		fake_problem(r, code);
+		r->status = n->status > 0 ? n->status : r->status; /* Also one that none has. */
 	}
 	(void)pthread_mutex_unlock(&n->lock);
 	return fault;

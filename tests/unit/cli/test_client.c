@@ -56,7 +56,7 @@ static void test_given_up(void **state)
 	} rows[] = {
 		{FAKE_STATUS, 503, KLUIS_ENOQUORUM, 13},
 		{FAKE_STATUS, 504, KLUIS_EUNKNOWN_OUTCOME, 13},
-		{FAKE_DROP_BEFORE, 0, KLUIS_ECLOSED, 1},
+		{FAKE_DROP_BEFORE, 0, KLUIS_ECLOSED, 13},
 	};
 	struct cli_fixture *f = *state;
 
@@ -92,8 +92,25 @@ static void test_huge_answer_is_not_read(void **state)
 	struct cli_fixture *f = *state;
 
 	fake_node_fault(f->node, FAKE_HUGE, "GET /v1/vaults?", 0, 5, 0);
-	assert_int_equal(list(f), KLUIS_ETOOLARGE);
+	assert_int_equal(list(f), KLUIS_EPROTO);
 	assert_int_equal(fake_node_struck(f->node), 1);
+	assert_non_null(strstr(f->err.text, "larger than asked for"));
+	/* It is no fault of the user's: nobody answered in a way that counts. */
+	assert_int_equal(err_exit_code(KLUIS_EPROTO), 13);
+}
+
+/* Redirects are followed nowhere, and named. */
+static void test_redirects(void **state)
+{
+	static const int statuses[] = {300, 301, 302, 307, 308};
+	struct cli_fixture *f = *state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(statuses); i++) {
+		fake_node_fault(f->node, FAKE_STATUS, "GET /v1/vaults?", 0, 5, statuses[i]);
+		assert_int_equal(list(f), KLUIS_EPROTO);
+		assert_int_equal(fake_node_struck(f->node), 1);
+		assert_non_null(strstr(f->err.text, "redirect"));
+	}
 }
 
 static void test_ended_session_is_renewed(void **state)
@@ -245,6 +262,7 @@ int main(void)
 		FIXTURE(test_given_up),
 		FIXTURE(test_final_answers),
 		FIXTURE(test_huge_answer_is_not_read),
+		FIXTURE(test_redirects),
 		FIXTURE(test_ended_session_is_renewed),
 		FIXTURE(test_session_outlives_the_process),
 		FIXTURE(test_once),
