@@ -450,6 +450,11 @@ int user_identity_read(struct api_call *call)
 	json_t *items;
 	int rc = call_cursor(call, sizeof key, &after);
 
+	/* A recovery looks at its own account alone. */
+	if (rc == 0 && call->session.level == SESSION_RECOVERY &&
+		memcmp(call->id, call->session.user_id, sizeof call->id) != 0) {
+		return call_fail(call, KLUIS_ENOTFOUND, "no such user");
+	}
 	rc = rc != 0 ? rc : user_store_get(call->view, call->id, &user, &call->e);
 	if (rc != 0) {
 		return rc;

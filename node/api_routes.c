@@ -75,7 +75,7 @@ const struct route api_routes[] = {
 		.read = password_set_read, .check = password_set_check,
 		.applied = password_set_applied},
 
-	{VERB_GET, "/v1/devices", "device_list", ROUTE_SESSION, .state = ROUTE_READ,
+	{VERB_GET, "/v1/devices", "device_list", ROUTE_RECOVERY, .state = ROUTE_READ,
 		.query = QUERY_LIST, .read = device_list_read},
 	{VERB_POST, "/v1/devices", "device_add", ROUTE_SESSION, ROUTE_JSON, JSON_LARGE,
 		.state = ROUTE_WRITE, .parse = device_add_parse, .read = device_add_read,
@@ -90,7 +90,7 @@ const struct route api_routes[] = {
 		.state = ROUTE_WRITE, .parse = device_revoke_parse, .read = device_revoke_read,
 		.check = device_append_check, .applied = device_revoke_applied},
 
-	{VERB_GET, "/v1/mfa", "mfa_list", ROUTE_SESSION, .state = ROUTE_READ, .query = QUERY_LIST,
+	{VERB_GET, "/v1/mfa", "mfa_list", ROUTE_RECOVERY, .state = ROUTE_READ, .query = QUERY_LIST,
 		.read = mfa_list_read},
 	{VERB_POST, "/v1/mfa/totp", "mfa_add_totp", ROUTE_SESSION, ROUTE_JSON, JSON_MFA,
 		.sealed = true, .state = ROUTE_FRESH, .parse = mfa_totp_parse,
@@ -133,7 +133,7 @@ const struct route api_routes[] = {
 		.query = QUERY_LIST, .read = access_log_read},
 	{VERB_GET, "/v1/users/{name}", "user_get", ROUTE_SESSION, .state = ROUTE_READ,
 		.parse = user_get_parse, .read = user_get_read, .check = user_get_check},
-	{VERB_GET, "/v1/users/{id}/identity", "user_identity", ROUTE_SESSION, .state = ROUTE_READ,
+	{VERB_GET, "/v1/users/{id}/identity", "user_identity", ROUTE_RECOVERY, .state = ROUTE_READ,
 		.query = QUERY_LIST, .parse = user_identity_parse, .read = user_identity_read},
 
 	{VERB_GET, "/v1/vaults", "vault_list", ROUTE_SESSION, .state = ROUTE_READ,

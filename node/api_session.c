@@ -51,7 +51,8 @@ int call_session_permits(struct api_call *call)
 		return auth == ROUTE_RECOVERY
 			       ? session_recovery_open(call)
 			       : call_fail(call, KLUIS_EFORBIDDEN,
-					 "a recovery fetches the keyring and sets a password");
+					 "a recovery fetches the keyring, looks at devices and "
+					 "factors, and sets a password");
 	}
 	assert(call->session.level == SESSION_FULL);
 	return 0;

@@ -157,6 +157,11 @@ void account_devices_free(struct account_device *devices, size_t n); /* NULL is 
  * statement this user's key signed: the cluster can invent none. */
 KLUIS_MUST_CHECK int account_devices(struct profile *profile, struct client *client,
 	struct account_device **ret_devices, size_t *ret_n, struct err *e);
+/* With a full session of account_recover(), before it ends: as account_devices(), with the chain
+ * held against the keyring that the code opens; the profile (locked) stays as it was. What an owner
+ * who was robbed has to look at. KLUIS_EFORBIDDEN: the operator's delay is not over. */
+KLUIS_MUST_CHECK int account_recover_devices(struct profile *profile, struct client *client,
+	struct bytes code, struct account_device **ret_devices, size_t *ret_n, struct err *e);
 /* Asks for this device to be added: makes its keys, or takes those it made before. *ret_state:
  * active at once when no other device is; else it waits for approval, an hour at most. */
 KLUIS_MUST_CHECK int account_device_add(struct profile *profile, struct client *client,

@@ -604,6 +604,63 @@ static int recover_open(struct profile *profile, struct client *client, struct b
 	return rc != 0 ? rc : person_check_keyring(profile, ret_keyring, e);
 }
 
+/* What was taken of the chain to look at it goes again: signing in takes it. */
+static int chain_put_back(struct profile *profile, struct bytes chain, bool enrolled, struct err *e)
+{
+	profile->enrolled = enrolled;
+	if (chain.len > 0) {
+		return person_parse_chain(profile, chain, e);
+	}
+	identity_release(&profile->identity);
+	identity_init(&profile->identity);
+	buf_clear(&profile->person->chain);
+	return 0;
+}
+
+/* Devices by a chain that is her own: of the key in her keyring, and not behind its pin. */
+static int recover_chain(struct profile *profile, struct client *client, struct keyring *keyring,
+	struct account_device **ret_devices, size_t *ret_n, struct err *e)
+{
+	struct person_keys *p = profile->person;
+	int rc;
+
+	p->ring = ring_local_new(keyring); /* For its pins. */
+	rc = account_devices(profile, client, ret_devices, ret_n, e);
+	if (rc == 0 && !key_pub_equal(profile->identity.signing,
+			       key_public(ring_local(p->ring)->signing))) {
+		account_devices_free(*ret_devices, *ret_n);
+		rc = err_set(e, KLUIS_EVERIFY,
+			"the cluster shows devices that the key in your keyring did not sign");
+	}
+	ring_free(p->ring);
+	p->ring = NULL;
+	return rc;
+}
+
+int account_recover_devices(struct profile *profile, struct client *client, struct bytes code,
+	struct account_device **ret_devices, size_t *ret_n, struct err *e)
+{
+	_cleanup_(keyring_release) struct keyring keyring = {0};
+	_cleanup_(buf_release) struct buf chain = BUF_INIT;
+	struct account_device *devices = NULL;
+	bool enrolled = profile->enrolled;
+	struct err ignored = {0};
+	size_t n = 0;
+	int rc, back;
+
+	assert(profile->person->ring == NULL);
+	buf_append_bytes(&chain, buf_bytes(&profile->person->chain));
+	rc = recover_open(profile, client, code, &keyring, e);
+	rc = rc != 0 ? rc : recover_chain(profile, client, &keyring, &devices, &n, e);
+	back = chain_put_back(profile, buf_bytes(&chain), enrolled, &ignored);
+	assert(back == 0); /* It was verified before. */
+	if (rc == 0) {
+		*ret_devices = devices;
+		*ret_n = n;
+	}
+	return rc;
+}
+
 int account_recover_finish(struct profile *profile, struct client *client, struct bytes code,
 	struct bytes password, const struct account_terms *terms, struct secret *ret_code,
 	struct err *e)

@@ -87,6 +87,13 @@ KLUIS_MUST_CHECK int app_show_text(const char *text, struct err *e);
 
 /* --lock-after, in milliseconds; otherwise_ms when it was not given. */
 KLUIS_MUST_CHECK int app_idle_ms(struct invocation *inv, uint64_t otherwise_ms, uint64_t *ret_ms);
+/* What `device list` and `mfa list` show, for who shows it beside something else. */
+struct account_device;
+json_t *app_device_rows(const struct account_device *devices, size_t n);
+void app_show_devices(const struct output *out, const json_t *rows);
+KLUIS_MUST_CHECK int app_factors(struct client *client, json_t **ret_items, struct err *e);
+void app_show_factors(const struct output *out, json_t *items);
+
 
 int app_register(struct invocation *inv);
 int app_login(struct invocation *inv);

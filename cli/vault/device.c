@@ -10,19 +10,10 @@ static const char *const device_states[] = {[ACCOUNT_DEVICE_ACTIVE] = "active",
 	[ACCOUNT_DEVICE_PENDING] = "pending",
 	[ACCOUNT_DEVICE_REVOKED] = "revoked"};
 
-static int device_list_body(struct app *k)
+json_t *app_device_rows(const struct account_device *devices, size_t n)
 {
-	static const struct output_column columns[] = {{"id", "DEVICE", OUTPUT_TEXT},
-		{"name", "NAME", OUTPUT_TEXT}, {"state", "STATE", OUTPUT_TEXT},
-		{"mine", "THIS ONE", OUTPUT_TEXT}, {"key", "KEY", OUTPUT_TEXT}};
-	_cleanup_(json_dropp) json_t *rows = json_array();
-	struct account_device *devices;
-	size_t n;
-	int rc = account_devices(k->profile, k->client, &devices, &n, &k->inv->err);
+	json_t *rows = json_array();
 
-	if (rc != 0) {
-		return rc;
-	}
 	for (size_t i = 0; i < n; i++) {
 		(void)json_array_append_new(
 			rows, json_pack("{s:o, s:s, s:s, s:b, s:o}", "id",
@@ -31,8 +22,31 @@ static int device_list_body(struct app *k)
 				      "mine", devices[i].mine, "key",
 				      json_hex(bytes_of(devices[i].kid, KID_BYTES))));
 	}
+	return rows;
+}
+
+void app_show_devices(const struct output *out, const json_t *rows)
+{
+	static const struct output_column columns[] = {{"id", "DEVICE", OUTPUT_TEXT},
+		{"name", "NAME", OUTPUT_TEXT}, {"state", "STATE", OUTPUT_TEXT},
+		{"mine", "THIS ONE", OUTPUT_TEXT}, {"key", "KEY", OUTPUT_TEXT}};
+
+	output_rows(out, columns, ARRAY_SIZE(columns), rows);
+}
+
+static int device_list_body(struct app *k)
+{
+	_cleanup_(json_dropp) json_t *rows = NULL;
+	struct account_device *devices;
+	size_t n;
+	int rc = account_devices(k->profile, k->client, &devices, &n, &k->inv->err);
+
+	if (rc != 0) {
+		return rc;
+	}
+	rows = app_device_rows(devices, n);
 	account_devices_free(devices, n);
-	output_rows(&k->inv->out, columns, ARRAY_SIZE(columns), rows);
+	app_show_devices(&k->inv->out, rows);
 	return 0;
 }
 

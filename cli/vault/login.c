@@ -270,7 +270,54 @@ int app_passwd(struct invocation *inv)
 	return rc;
 }
 
-static int recover_run(struct signin *s, struct outlet *outlet)
+/* What somebody who was robbed has to look at; NULL and why where it could not be had. */
+struct recovered {
+	json_t *devices, *factors;
+	struct err why;
+};
+
+/* Before the new password is set, which ends the session. It can be done without. */
+static void recover_look(struct signin *s, struct bytes code, struct recovered *r)
+{
+	struct account_device *devices;
+	size_t n;
+	int rc = account_recover_devices(s->profile, s->client, code, &devices, &n, &r->why);
+
+	if (rc == 0) {
+		r->devices = app_device_rows(devices, n);
+		account_devices_free(devices, n);
+		rc = app_factors(s->client, &r->factors, &r->why);
+	}
+	r->why.code = rc;
+}
+
+static void recover_show(struct signin *s, const struct recovered *r)
+{
+	const struct output *out = &s->inv->out;
+
+	if (out->format == OUTPUT_JSON) {
+		json_t *record = json_pack("{s:s, s:O?, s:O?}", "account", s->profile->account,
+			"devices", r->devices, "factors", r->factors);
+
+		output_record(out, NULL, 0, record);
+		json_decref(record);
+	} else if (r->devices != NULL) {
+		app_show_devices(out, r->devices);
+	}
+	if (out->format == OUTPUT_TABLE && json_array_size(r->factors) > 0) {
+		app_show_factors(out, r->factors);
+	}
+	if (r->why.code != 0) {
+		output_warning(out, "%s", r->why.text);
+		output_warning(out, "so not all of the account's devices and second factors could "
+				    "be looked at: see 'kluis device list' and 'kluis mfa list'");
+	}
+	output_note(out, "The new password counts, and all sessions have ended. Now 'kluis login'; "
+			 "then take out what is not yours, of these devices and second factors, by "
+			 "'kluis device revoke' and 'kluis mfa remove'.");
+}
+
+static int recover_run(struct signin *s, struct outlet *outlet, struct recovered *r)
 {
 	struct invocation *inv = s->inv;
 	const struct account_terms terms = {.login_count = 0};
@@ -296,6 +343,7 @@ static int recover_run(struct signin *s, struct outlet *outlet)
 		return rc;
 	}
 	progress_init_waiting(&progress, &inv->out, "recover");
+	recover_look(s, buf_bytes(&code), r);
 	rc = account_recover_finish(s->profile, s->client, buf_bytes(&code), buf_bytes(&password),
 		&terms, &fresh, &inv->err);
 	progress_release(&progress);
@@ -306,13 +354,16 @@ int app_recover(struct invocation *inv)
 {
 	struct signin s = {.inv = inv};
 	struct outlet outlet = OUTLET_INIT;
+	struct recovered recovered = {.devices = NULL};
 	int rc = outlet_open(inv, &outlet);
 
 	rc = rc != 0 ? rc : signin_open(&s);
-	rc = rc != 0 ? rc : recover_run(&s, &outlet);
+	rc = rc != 0 ? rc : recover_run(&s, &outlet, &recovered);
 	if (rc == 0) {
-		output_note(&inv->out, "The new password counts. Now 'kluis login'.");
+		recover_show(&s, &recovered);
 	}
+	json_decref(recovered.devices);
+	json_decref(recovered.factors);
 	outlet_close(&outlet);
 	signin_close(&s);
 	return rc;

@@ -13,10 +13,15 @@
 
 enum { MFA_FACTORS_MAX = 16, MFA_TARGET_MAX = 64 };
 
+int app_factors(struct client *client, json_t **ret_items, struct err *e)
+{
+	return api_list(
+		client, "/v1/mfa", CLIENT_AUTH | CLIENT_READ, MFA_FACTORS_MAX, ret_items, e);
+}
+
 static int mfa_factors(struct app *k, json_t **ret_items)
 {
-	return api_list(k->client, "/v1/mfa", CLIENT_AUTH | CLIENT_READ, MFA_FACTORS_MAX, ret_items,
-		&k->inv->err);
+	return app_factors(k->client, ret_items, &k->inv->err);
 }
 
 /* What is left to say of one method: networks or places, or how codes are made. */
@@ -40,28 +45,33 @@ static void mfa_detail(json_t *item)
 	(void)json_object_set_new(item, "detail", json_string(buf_str(&text)));
 }
 
-static int mfa_list_body(struct app *k)
+void app_show_factors(const struct output *out, json_t *items)
 {
 	static const struct output_column columns[] = {{"id", "FACTOR", OUTPUT_TEXT},
 		{"method", "METHOD", OUTPUT_TEXT}, {"label", "LABEL", OUTPUT_TEXT},
 		{"created", "SINCE", OUTPUT_TIME}, {"pending", "PENDING", OUTPUT_TEXT},
 		{"detail", "DETAIL", OUTPUT_TEXT}};
-	_cleanup_(json_dropp) json_t *items = NULL;
-	int rc = mfa_factors(k, &items);
 	json_t *item;
 	size_t i;
 
-	if (rc != 0) {
-		return rc;
-	}
-	if (k->inv->out.format == OUTPUT_TABLE) {
+	if (out->format == OUTPUT_TABLE) {
 		json_array_foreach(items, i, item)
 		{
 			mfa_detail(item);
 		}
 	}
-	output_rows(&k->inv->out, columns, ARRAY_SIZE(columns), items);
-	return 0;
+	output_rows(out, columns, ARRAY_SIZE(columns), items);
+}
+
+static int mfa_list_body(struct app *k)
+{
+	_cleanup_(json_dropp) json_t *items = NULL;
+	int rc = mfa_factors(k, &items);
+
+	if (rc == 0) {
+		app_show_factors(&k->inv->out, items);
+	}
+	return rc;
 }
 
 int app_mfa_list(struct invocation *inv)

@@ -2,11 +2,15 @@
 """Two people and their devices at six real nodes: register, sign in, share a vault between devices, change the password, lose a device, recover."""
 import base64
 import json
+import os
 import re
 import shutil
+import ssl
 import unittest
+import urllib.error
+import urllib.request
 
-from cluster import SITES, Cluster
+from cluster import SITES, Cluster, wait_until
 from people import PASSWORD, Person
 from person import hotp
 
@@ -137,7 +141,9 @@ class People(unittest.TestCase):
         recovered = alice.top / "recovery3"
         one.run("recover", "--old-code-file", old, "--new-password-file", third, "--recovery-file", recovered, code=12)
         self.assertFalse(recovered.exists())
-        one.run("recover", "--old-code-file", alice.recovery, "--new-password-file", third, "--recovery-file", recovered)
+        shown = one.run("recover", "--old-code-file", alice.recovery, "--new-password-file", third, "--recovery-file", recovered)
+        self.assertEqual({(row["name"], row["state"]) for row in shown["devices"]}, {("one", "active"), ("two", "revoked")})
+        self.assertEqual(shown["factors"], [])
         one.login(code=12)
         alice.password = third
         one.login()
@@ -188,6 +194,50 @@ class People(unittest.TestCase):
         b.cat("home:/x", code=12)
         b.login()
         self.assertEqual(b.cat("home:/x"), "of bob")
+
+    def start_login(self, site, user):
+        """(status, code) of login/start at this site alone."""
+        number = base64.urlsafe_b64encode(b"\0" + os.urandom(383)).decode().rstrip("=")
+        request = urllib.request.Request(self.cluster.url(site) + "/v1/login/start", method="POST", headers={"Content-Type": "application/json"},
+                                         data=json.dumps({"user": user, "group": 3, "A": number}).encode())
+        context = ssl.create_default_context(cafile=str(self.cluster.dir / "pki" / "provider-ca.pem"))
+        try:
+            with urllib.request.urlopen(request, timeout=10, context=context) as answer:
+                return answer.status, None
+        except urllib.error.HTTPError as e:
+            return e.code, json.load(e)["code"]
+
+    def test_another_secrets_file(self):
+        """A node that was given another secrets file says so and signs nobody in, and clients go elsewhere; with the cluster's it does."""
+        c, site = self.cluster, "gro"
+        heidi = self.person("heidi")
+        desk, here = heidi.register("desk"), c.site_dir(site)
+        self.assertEqual(self.start_login(site, "heidi")[0], 200)
+        c.stop(site)
+        (here / "secrets").unlink()
+        other = (here / "kluisd.ini").read_text().replace("\ndata = data\n", "\ndata = other\n")
+        (here / "other.ini").write_text(other)
+        c.run([str(c.kluisd), "init", "--config", str(here / "other.ini"), "--new-secrets", "--development"], True, 30)
+        c.start(site)
+        alarm = wait_until("the alarm", 30, lambda: next((row for row in c.admin(site, "/v1/sys/alarms")["items"] if row["name"] == "pepper"), None))
+        self.assertEqual(alarm["severity"], "critical")
+        for name in ("heidi", "nobody"):
+            self.assertEqual(self.start_login(site, name), (503, "behind"))
+        desk.run("logout")
+        desk.run("--endpoint", c.url(site), "login", "--password-file", heidi.password)
+        # As docs/operations.md has it.
+        c.stop(site)
+        (here / "secrets").unlink()
+        sealed = c.run([str(c.kluisd), "seal-secrets", "--config", str(c.site_dir("ams") / "kluisd.ini"), "--for", str(here / "link.pem")], True, 30)
+        (here / "sealed").write_text(sealed.stdout)
+        c.run([str(c.kluisd), "init", "--config", str(here / "kluisd.ini"), "--secrets", str(here / "sealed")], True, 30)
+        again = c.run([str(c.kluisd), "init", "--config", str(here / "kluisd.ini"), "--secrets", str(here / "sealed")], False, 30)
+        self.assertIn("a node's data directory already", again.stderr)
+        mark = c.log_mark(site)
+        c.start(site)
+        c.wait_log(site, mark, "op=pepper state=same")
+        self.assertEqual([row for row in c.admin(site, "/v1/sys/alarms")["items"] if row["name"] == "pepper"], [])
+        self.assertEqual(self.start_login(site, "heidi")[0], 200)
 
     def test_name_is_taken(self):
         erin = self.person("erin")

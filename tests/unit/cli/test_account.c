@@ -327,6 +327,36 @@ static void test_heavy_counts(void **state)
 	}
 }
 
+/* By the code alone: who was robbed sees the account's devices, and by a chain that is hers. */
+static void expect_devices(struct fixture *f, const char *code)
+{
+	struct device *d = &f->second;
+	struct account_device *devices;
+	size_t n;
+
+	lie = (struct lie){.target = "/v1/users/", .kind = LIE_REFUSE, .rc = KLUIS_ENOQUORUM};
+	assert_int_equal(account_recover_devices(
+				 d->profile, d->client, bytes_str(code), &devices, &n, &f->err),
+		KLUIS_ENOQUORUM);
+	lie_end();
+	lie = (struct lie){.target = "/v1/users/", .kind = LIE_REPLACE, .instead = bytes_str("{}")};
+	assert_int_not_equal(account_recover_devices(
+				     d->profile, d->client, bytes_str(code), &devices, &n, &f->err),
+		0);
+	lie_end();
+	MUST(f, account_recover_devices(
+			d->profile, d->client, bytes_str(code), &devices, &n, &f->err));
+	assert_int_equal(n, 1);
+	assert_string_equal(devices[0].name, "laptop");
+	assert_int_equal(devices[0].state, ACCOUNT_DEVICE_ACTIVE);
+	assert_memory_equal(devices[0].device_id, f->first.profile->device_id, ID_BYTES);
+	account_devices_free(devices, n);
+	/* It was a look. */
+	assert_null(d->profile->person->ring);
+	assert_int_equal(d->profile->identity.seq, 0);
+	assert_int_equal(d->profile->person->chain.len, 0);
+}
+
 static void test_recover(void **state)
 {
 	struct fixture *f = *state;
@@ -351,6 +381,7 @@ static void test_recover(void **state)
 	MUST(f, account_recover(
 			f->second.profile, f->second.client, bytes_str(text), &in, &f->err));
 	assert_true(in.full);
+	expect_devices(f, text);
 	MUST(f, account_recover_finish(f->second.profile, f->second.client, bytes_str(text),
 			password, &terms, &fresh, &f->err));
 	assert_false(secret_equal(secret_bytes(&fresh), secret_bytes(&f->code)));
