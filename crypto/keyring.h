@@ -51,7 +51,7 @@ enum keyring_entry_type {
 	KEYRING_VAULT_KEY = 1,	 /* VK32; epoch. */
 	KEYRING_GROUP_KEY = 2,	 /* u16 kem | private key; epoch. */
 	KEYRING_CONTACT_PIN = 3, /* genesis_hash32 | head_hash32 | u64 seq; epoch 0. */
-	KEYRING_VAULT_PIN = 4,	 /* u64 seq | head_hash32; epoch 0. */
+	KEYRING_VAULT_PIN = 4,	 /* u64 seq | head_hash32; epoch 0. Or: it was given up. */
 	KEYRING_CHAT_EPOCH = 5,	 /* Reserved. */
 	KEYRING_CONTACT_PIN_BYTES = 2 * HASH_BYTES + 8,
 	KEYRING_VAULT_PIN_BYTES = 8 + HASH_BYTES,
@@ -174,11 +174,19 @@ const struct keyring_entry *keyring_entry(const struct keyring *keyring, unsigne
 /* Adds an entry. A pin of this object is replaced by one of a higher number alone: a lower one
  * changes nothing, and another hash under the same number, or another genesis, is KLUIS_EPIN. A key
  * of this object and epoch is not replaced: the same key again is fine, another is KLUIS_ECONFLICT.
- * value has the type's length (asserted). */
+ * A pin that gives a vault up (keyring_forget_pin()) takes its keys away, and no key of it is taken
+ * from then on (KLUIS_EGONE). value has the type's length (asserted). */
 KLUIS_MUST_CHECK int keyring_put_entry(struct keyring *keyring, unsigned type,
 	const uint8_t object_id[ID_BYTES], uint32_t epoch, struct bytes value,
 	struct random *random, struct err *e);
-/* KLUIS_EPIN unless `now` has what `old` has: each key, and each pin or a later one of it. */
+/* The value of the vault pin that says that the owner gave the vault up, and whether a value is
+ * that. It outlasts every other pin: who held a key of the vault sees by it that the key was
+ * dropped by the owner, whose keys alone make a keyring, and was not hidden by the cluster. */
+void keyring_forget_pin(uint8_t ret_value[KEYRING_VAULT_PIN_BYTES]);
+bool keyring_pin_forgets(struct bytes value);
+bool keyring_forgotten(const struct keyring *keyring, const uint8_t vault_id[ID_BYTES]);
+/* KLUIS_EPIN unless `now` has what `old` has: each key but those of vaults that were given up, and
+ * each pin or a later one of it. */
 KLUIS_MUST_CHECK int keyring_keeps(
 	const struct keyring *old, const struct keyring *now, struct err *e);
 /* The same of one entry; both values have the type's length. And the error of one that is lost. */

@@ -584,6 +584,7 @@ int account_refresh(struct profile *profile, struct client *client, struct err *
 	if (rc == 0 && profile->identity.seq != seq) {
 		rc = person_save(profile, e);
 	}
+	rc = rc != 0 ? rc : vault_person_follow(profile, e);
 	return rc != 0 ? rc : person_settle(profile, e);
 }
 

@@ -206,6 +206,36 @@ int kluis_open_vault(struct kluis *k, const char *name, struct vault **ret_vault
 	return 0;
 }
 
+int kluis_vault_delete(struct kluis *k, const char *name, struct kluis_failure *error)
+{
+	struct vault *vault;
+	struct err e = {0};
+	int rc = kluis_open_vault(k, name, &vault, &e);
+
+	if (rc == 0) {
+		rc = vault->offline ? vault_refuse_offline(vault, &e) : vault_delete(vault, &e);
+		vault_close(vault);
+		kluis_forget_search(k);
+	}
+	return kluis_give(rc, &e, error);
+}
+
+int kluis_vault_forget(struct kluis *k, const char *name, struct kluis_failure *error)
+{
+	uint8_t id[ID_BYTES];
+	struct err e = {0};
+	int rc = kluis_refresh(k, &e);
+
+	if (rc == 0 && k->offline) {
+		rc = err_set(&e, KLUIS_ECONNECT, "a vault is not given up offline");
+	}
+	rc = rc != 0 ? rc : vault_find(k->profile, k->client, name, id, &e);
+	rc = rc != 0 ? rc : vault_check_denied(k->client, id, &e);
+	rc = rc != 0 ? rc : vault_give_up(k->profile, k->client, id, &e);
+	kluis_forget_search(k);
+	return kluis_give(rc, &e, error);
+}
+
 int kluis_open_tree(struct kluis *k, const char *name, struct vault **ret_vault,
 	struct tree **ret_tree, struct err *e)
 {

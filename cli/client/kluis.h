@@ -98,6 +98,15 @@ KLUIS_API_FREE void kluis_close(struct kluis *kluis); /* NULL is fine. */
 KLUIS_API int kluis_vault_create(
 	struct kluis *kluis, const char *name, char ret_id[33], struct kluis_failure *error);
 
+/* Deletes it on all sites, for good; a person's keyring drops its key. KLUIS_PIN_BROKEN: the
+ * cluster denies it, which is no proof that it is gone: see kluis_vault_forget(). */
+KLUIS_API int kluis_vault_delete(
+	struct kluis *kluis, const char *vault, struct kluis_failure *error);
+/* Gives up a vault (name or 32 hex digits) that the cluster denies, after asking the user: it may
+ * be withheld, and once its key is dropped nobody can read it. KLUIS_EXISTS: the cluster has it. */
+KLUIS_API int kluis_vault_forget(
+	struct kluis *kluis, const char *vault, struct kluis_failure *error);
+
 /* Called with bytes done and in all (0: unknown); may be NULL. */
 typedef void kluis_progress_fn(void *arg, uint64_t done, uint64_t total);
 

@@ -430,6 +430,7 @@ int kluis_api_vault_delete(
 	int rc = kluis_api_field(etag, &e);
 
 	rc = rc != 0 ? rc : api_vault_delete(kluis_api_begin(k), id, etag, &e);
-	rc = rc != 0 ? rc : vault_forget(k->profile, id, &e); /* Else it would be missed. */
+	/* Else it would be missed. */
+	rc = rc != 0 ? rc : vault_give_up(k->profile, k->client, id, &e);
 	return kluis_api_end(k, rc, &e, error);
 }

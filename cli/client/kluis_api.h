@@ -136,7 +136,7 @@ KLUIS_API int kluis_api_vault_create(struct kluis *kluis, const void *create, si
 /* KLUIS_PRECONDITION when etag is not the current one. */
 KLUIS_API int kluis_api_vault_set_label(struct kluis *kluis, const unsigned char *id,
 	const char *etag, const void *label, size_t label_len, struct kluis_failure *error);
-/* The profile forgets it, too. */
+/* The profile forgets it, too, and so does a person's keyring. */
 KLUIS_API int kluis_api_vault_delete(struct kluis *kluis, const unsigned char *id, const char *etag,
 	struct kluis_failure *error);
 

@@ -134,25 +134,56 @@ int ring_keep(struct ring *ring, struct ring_kept **ret_kept, struct err *e)
 	return 0;
 }
 
+int ring_forgotten(
+	struct ring *ring, const uint8_t vault_id[ID_BYTES], bool *ret_forgotten, struct err *e)
+{
+	_cleanup_(secret_release) struct secret pin = SECRET_INIT;
+	struct err why = {0};
+	int rc = ring->get(ring, KEYRING_VAULT_PIN, vault_id, 0, &pin, &why);
+
+	if (rc != 0 && rc != KLUIS_ENOTFOUND) {
+		return err_set(e, rc, "%s", why.text);
+	}
+	*ret_forgotten = rc == 0 && keyring_pin_forgets(secret_bytes(&pin));
+	return 0;
+}
+
+/* An entry that is not there: only a key of a vault that its owner gave up may be gone. */
+static int kept_gone(struct ring *ring, const struct kept_entry *entry, struct err *e)
+{
+	bool forgotten = false;
+	int rc = entry->type != KEYRING_VAULT_KEY
+			 ? 0
+			 : ring_forgotten(ring, entry->place.object_id, &forgotten, e);
+
+	return rc != 0 || forgotten ? rc : keyring_lost(entry->type, e);
+}
+
+static int check_entry(struct ring *ring, const struct kept_entry *entry, struct err *e)
+{
+	_cleanup_(secret_release) struct secret value = SECRET_INIT;
+	struct err why = {0};
+	int rc = kept_value(ring, entry->type, &entry->place, &value, &why);
+
+	if (rc == KLUIS_ENOTFOUND) {
+		return kept_gone(ring, entry, e);
+	}
+	if (rc == 0 && value.len > 0 &&
+		!keyring_value_kept(
+			entry->type, secret_bytes(&entry->value), secret_bytes(&value))) {
+		return keyring_lost(entry->type, e);
+	}
+	return rc == 0 ? 0 : err_set(e, rc, "%s", why.text);
+}
+
 int ring_check_kept(struct ring *ring, const struct ring_kept *kept, struct err *e)
 {
-	for (size_t i = 0; i < kept->n; i++) {
-		const struct kept_entry *entry = &kept->entries[i];
-		_cleanup_(secret_release) struct secret value = SECRET_INIT;
-		struct err why = {0};
-		int rc = kept_value(ring, entry->type, &entry->place, &value, &why);
+	int rc = 0;
 
-		if (rc == KLUIS_ENOTFOUND ||
-			(rc == 0 && value.len > 0 &&
-				!keyring_value_kept(entry->type, secret_bytes(&entry->value),
-					secret_bytes(&value)))) {
-			return keyring_lost(entry->type, e);
-		}
-		if (rc != 0) {
-			return err_set(e, rc, "%s", why.text);
-		}
+	for (size_t i = 0; rc == 0 && i < kept->n; i++) {
+		rc = check_entry(ring, &kept->entries[i], e);
 	}
-	return 0;
+	return rc;
 }
 
 static struct ring_of_mine *mine_of(struct ring *ring)

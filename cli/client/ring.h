@@ -44,7 +44,11 @@ void ring_free(struct ring *ring); /* NULL is fine. */
 /* What a ring has of keys and pins, to hold a later keyring against. */
 struct ring_kept;
 KLUIS_MUST_CHECK int ring_keep(struct ring *ring, struct ring_kept **ret_kept, struct err *e);
-/* KLUIS_EPIN unless the ring has each key still, and each pin or a later one of it. */
+/* Whether its owner gave this vault up, on whatever device (keyring_forget_pin()). */
+KLUIS_MUST_CHECK int ring_forgotten(
+	struct ring *ring, const uint8_t vault_id[ID_BYTES], bool *ret_forgotten, struct err *e);
+/* KLUIS_EPIN unless the ring has each key still, but those of vaults that were given up, and each
+ * pin or a later one of it. */
 KLUIS_MUST_CHECK int ring_check_kept(
 	struct ring *ring, const struct ring_kept *kept, struct err *e);
 void ring_kept_free(struct ring_kept *kept); /* NULL is fine. */

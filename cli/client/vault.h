@@ -85,7 +85,25 @@ KLUIS_MUST_CHECK int vault_known_ids(
  * the vault; 0: none, its creation may never have come through. */
 KLUIS_MUST_CHECK int vault_known_seq(const struct profile *profile, const uint8_t id[ID_BYTES],
 	uint64_t *ret_seq, struct err *e);
-/* Removes what the profile has of a vault that it deleted; nothing there is success. */
+/* Deletes a vault (opened, perhaps synced) at the cluster, on all sites, for good, and gives it up:
+ * nothing but vault_close() is called with it then. KLUIS_EPRECONDITION: somebody changed it
+ * meanwhile. KLUIS_EPIN: the cluster denies it, which is no proof that it is gone.
+ * KLUIS_EFORBIDDEN: only an admin of the vault may. */
+KLUIS_MUST_CHECK int vault_delete(struct vault *vault, struct err *e);
+/* Gives up a vault: its keys leave the keyring, which says so to the person's other devices
+ * (keyring_forget_pin()), and what the profile has of it is removed. There is no way back: nobody
+ * can read it again. */
+KLUIS_MUST_CHECK int vault_give_up(
+	struct profile *profile, struct client *client, const uint8_t id[ID_BYTES], struct err *e);
+/* Before vault_give_up() without vault_delete(): KLUIS_EEXIST unless the cluster denies the vault.
+ */
+KLUIS_MUST_CHECK int vault_check_denied(
+	struct client *client, const uint8_t id[ID_BYTES], struct err *e);
+/* The id of a vault by its name in this profile or 32 hex digits; of a person also one that is in
+ * the keyring alone. Asks the cluster as vault_open() does. KLUIS_ENOTFOUND. */
+KLUIS_MUST_CHECK int vault_find(struct profile *profile, struct client *client, const char *name,
+	uint8_t ret_id[ID_BYTES], struct err *e);
+/* Removes what the profile has of a vault; nothing there is success. */
 KLUIS_MUST_CHECK int vault_forget(
 	const struct profile *profile, const uint8_t id[ID_BYTES], struct err *e);
 /* Whether the user accepted a restore that this vault has not followed yet: it may be lost. */
@@ -197,6 +215,10 @@ KLUIS_MUST_CHECK int vault_person_adopt(
 KLUIS_MUST_CHECK int vault_person_store_pins(
 	struct profile *profile, struct client *client, struct err *e);
 
+/* Removes what the profile has of vaults that were given up on another device of a person
+ * (unlocked), whose keyring says so. account_refresh() does it. */
+KLUIS_MUST_CHECK int vault_person_follow(struct profile *profile, struct err *e);
+
 /* For the files of this module. */
 /* Whether HEAD_BYTES are a head that this profile once verified, or one that those it has verified
  * come from: asks the cluster for the heads between. KLUIS_EPIN: another head than the one seen;
@@ -226,7 +248,7 @@ KLUIS_MUST_CHECK int vault_open_local(struct profile *profile, struct client *cl
  * said it, KLUIS_EPIN as vault_person_adopt(). */
 KLUIS_MUST_CHECK int vault_person_adopt_one(
 	struct profile *profile, struct client *client, const uint8_t id[ID_BYTES], struct err *e);
-/* The pin that the keyring has of this vault; seq 0: none. */
+/* The pin that the keyring has of this vault; seq 0: none, or it was given up. */
 KLUIS_MUST_CHECK int vault_person_pin(const struct profile *profile, const uint8_t id[ID_BYTES],
 	uint64_t *ret_seq, uint8_t ret_hash[HASH_BYTES], struct err *e);
 /* The pinned head that lies in the profile, with or without the rest; KLUIS_ENOTFOUND. */

@@ -118,19 +118,6 @@ static int create_store(const struct profile *profile, const struct vault *vault
 	return rc != 0 ? rc : vault_store_files(vault, head, e);
 }
 
-int vault_forget(const struct profile *profile, const uint8_t id[ID_BYTES], struct err *e)
-{
-	struct vault place = {.profile = (struct profile *)profile};
-	_cleanup_(x_freep) char *dir = NULL;
-	_cleanup_(x_freep) char *path = NULL;
-
-	memcpy(place.id, id, ID_BYTES);
-	dir = vault_file(&place, "");
-	path = profile_path(profile, dir);
-	path[strlen(path) - 1] = 0;
-	return file_remove_tree(path, e);
-}
-
 static int create_send(
 	struct profile *profile, struct client *client, const uint8_t id[ID_BYTES], struct err *e)
 {

@@ -74,8 +74,10 @@ int vault_person_pin(const struct profile *profile, const uint8_t vault_id[ID_BY
 	if (rc != 0 || value.len != KEYRING_VAULT_PIN_BYTES) {
 		return err_set(e, rc != 0 ? rc : KLUIS_ECORRUPT, "pin of a vault: %s", why.text);
 	}
-	*ret_seq = load_u64(value.data);
-	memcpy(ret_hash, value.data + 8, HASH_BYTES);
+	if (!keyring_pin_forgets(secret_bytes(&value))) {
+		*ret_seq = load_u64(value.data);
+		memcpy(ret_hash, value.data + 8, HASH_BYTES);
+	}
 	return 0;
 }
 
@@ -176,9 +178,10 @@ int vault_person_check_pin(
 	}
 	if (newest->seq < seq) {
 		return err_set(e, KLUIS_EPIN,
-			"vault '%s': the cluster shows head %" PRIu64
-			", but another device of yours has seen head %" PRIu64
-			": it was rolled back",
+			"vault '%s' was rolled back: the cluster shows head %" PRIu64
+			", another device of yours has seen head %" PRIu64
+			". Ask the operator what was lost, and why; 'kluis --offline' there still "
+			"reads what that device has",
 			vault->name, newest->seq, seq);
 	}
 	rc = pin_in_history(vault, newest, heads, seq, hash, ours, e);

@@ -404,9 +404,10 @@ static int sync_same_seq(struct vault *vault, const struct head *newest, struct 
 
 	if (newest->seq < vault->head.seq) {
 		return err_set(e, KLUIS_EPIN,
-			"vault '%s': the cluster shows head %" PRIu64
-			", but this profile has seen head %" PRIu64
-			": it was rolled back, or this is not the cluster you wrote to",
+			"vault '%s' was rolled back: the cluster shows head %" PRIu64
+			", this profile has seen head %" PRIu64
+			". Ask the operator what was lost, and why; 'kluis --offline' still reads "
+			"what this device has",
 			vault->name, newest->seq, vault->head.seq);
 	}
 	if (memcmp(newest->hash, vault->head.hash, HASH_BYTES) != 0) {
@@ -432,7 +433,8 @@ int vault_withheld(const struct vault *vault, uint64_t seq, struct err *e)
 {
 	return err_set(e, KLUIS_EPIN,
 		"vault '%s': the cluster denies it, but head %" PRIu64
-		" of it was seen: it was deleted, or is withheld",
+		" of it was seen: it was deleted, or is withheld (if you deleted it: 'kluis vault "
+		"forget')",
 		vault->name, seq);
 }
 

@@ -46,6 +46,8 @@ KLUIS_MUST_CHECK int app_refresh(struct app *k);
 /* The error of that; 0: keyring and identity are as the cluster has them. For commands that rest on
  * them without opening a vault. */
 KLUIS_MUST_CHECK int app_fresh(struct app *k);
+/* The same, but that --offline is refused: for what only the cluster can answer. */
+KLUIS_MUST_CHECK int app_online(struct app *k);
 /* Puts what was seen of vaults, and of the own chain, into the keyring for the other devices, at
  * the end of a command. That it could not be is said, and is no error. */
 KLUIS_MUST_CHECK int app_store_pins(struct app *k);
@@ -85,8 +87,6 @@ const char *app_base_name(const char *path);
 /* To stdout: on a terminal nothing that it would act on, into a pipe or file as it is. */
 KLUIS_MUST_CHECK int app_show_text(const char *text, struct err *e);
 
-/* --lock-after, in milliseconds; otherwise_ms when it was not given. */
-KLUIS_MUST_CHECK int app_idle_ms(struct invocation *inv, uint64_t otherwise_ms, uint64_t *ret_ms);
 /* What `device list` and `mfa list` show, for who shows it beside something else. */
 struct account_device;
 json_t *app_device_rows(const struct account_device *devices, size_t n);
@@ -94,6 +94,8 @@ void app_show_devices(const struct output *out, const json_t *rows);
 KLUIS_MUST_CHECK int app_factors(struct client *client, json_t **ret_items, struct err *e);
 void app_show_factors(const struct output *out, json_t *items);
 
+/* --lock-after, in milliseconds; otherwise_ms when it was not given. */
+KLUIS_MUST_CHECK int app_idle_ms(struct invocation *inv, uint64_t otherwise_ms, uint64_t *ret_ms);
 
 int app_register(struct invocation *inv);
 int app_login(struct invocation *inv);
@@ -123,6 +125,8 @@ int app_logout(struct invocation *inv);
 int app_vault_create(struct invocation *inv);
 int app_vault_list(struct invocation *inv);
 int app_vault_restore(struct invocation *inv);
+int app_vault_delete(struct invocation *inv);
+int app_vault_forget(struct invocation *inv);
 int app_put(struct invocation *inv);
 int app_rm(struct invocation *inv);
 int app_get(struct invocation *inv);

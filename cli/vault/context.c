@@ -72,17 +72,12 @@ const char *app_base_name(const char *path)
 int app_open_vault(struct app *k, const char *name, struct vault **ret_vault)
 {
 	struct vault *vault;
-	int rc;
+	int rc = app_online(k);
 
-	if (invocation_value(k->inv, "offline") != NULL) {
-		return err_set(&k->inv->err, KLUIS_ECONNECT,
-			"this takes the cluster, which --offline does not ask");
-	}
-	if (invocation_value(k->inv, "copy") != NULL) {
-		return err_set(&k->inv->err, KLUIS_EINVAL,
+	if (rc == 0 && invocation_value(k->inv, "copy") != NULL) {
+		rc = err_set(&k->inv->err, KLUIS_EINVAL,
 			"a copy is only read: 'kluis vault restore' takes it up");
 	}
-	rc = app_fresh(k);
 	rc = rc != 0 ? rc : vault_open(k->profile, k->client, name, &vault, &k->inv->err);
 	if (rc != 0) {
 		return rc;
@@ -164,6 +159,14 @@ int app_fresh(struct app *k)
 				 "without "
 				 "which nothing that it shows can be judged: %s",
 				 why->text);
+}
+
+int app_online(struct app *k)
+{
+	return invocation_value(k->inv, "offline") == NULL
+		       ? app_fresh(k)
+		       : err_set(&k->inv->err, KLUIS_ECONNECT,
+				 "this takes the cluster, which --offline does not ask");
 }
 
 int app_refresh(struct app *k)

@@ -145,6 +145,11 @@ static const struct command_option rm_options[] = {
 	{NULL, 0, NULL, NULL},
 };
 
+static const struct command_option vault_delete_options[] = {
+	{"dry-run", 'n', NULL, "Show the vault, and do nothing"},
+	{NULL, 0, NULL, NULL},
+};
+
 static const struct command_option note_options[] = {
 	FIELDS_OPTIONS_NOTE,
 	{NULL, 0, NULL, NULL},
@@ -222,8 +227,10 @@ static const struct command app_commands[] = {
 		"device, or an older\nkeyring by an older password, had of them opens nothing "
 		"that is written from then on.",
 		passwd_options, 0, 0, app_passwd},
-	{"recover", NULL, "Set a new password by the recovery code", NULL, recover_options, 0, 0,
-		app_recover},
+	{"recover", NULL, "Set a new password by the recovery code",
+		"At the end it lists the account's devices and second factors: after 'kluis login' "
+		"take out what is not yours\n('device revoke', 'mfa remove').",
+		recover_options, 0, 0, app_recover},
 	{"device list", NULL, "List your devices", NULL, NULL, 0, 0, app_device_list},
 	{"device approve", "DEVICE", "Let a new device of yours sign as you",
 		"DEVICE is the id that the new device shows, or its name. Names and ids anybody "
@@ -287,6 +294,18 @@ static const struct command app_commands[] = {
 		"checked, and stored anew beside what\nis there. --copy shows it before, and "
 		"takes single files out.",
 		vault_restore_options, 2, 2, app_vault_restore},
+	{"vault delete", "NAME", "Delete a vault on all sites, for good",
+		"Its key leaves your keyring with it, so that no other device of yours misses it, "
+		"and no copy of it can be read\nany more. NAME is the vault's name or id. If the "
+		"answer was lost, 'kluis vault forget' ends it.",
+		vault_delete_options, 1, 1, app_vault_delete},
+	{"vault forget", "NAME", "Give up a vault that the cluster denies",
+		"For one that was deleted elsewhere, so that 'sync' and 'vault list' miss it no "
+		"longer (exit 15). The cluster cannot\nprove a deletion, and one that withholds a "
+		"vault looks the same: you are asked. The key leaves your keyring, for\nall your "
+		"devices, and with it every way to read the vault. NAME is its name or the id that "
+		"'kluis vault list' shows.",
+		NULL, 1, 1, app_vault_forget},
 	{"put", "SOURCE... VAULT:/PATH", "Store files",
 		"SOURCE - is stdin, which needs a name in PATH. A PATH that ends in '/', is the "
 		"root, or is a folder takes the "

@@ -1,4 +1,4 @@
-/* kluis vault create|list */
+/* kluis vault create|list (delete|forget: give_up.c) */
 #include <string.h>
 
 #include "base/text.h"
@@ -107,7 +107,8 @@ static int vault_list_missing(struct app *k, json_t *rows)
 	return rc == 0 && missing > 0
 		       ? err_set(e, KLUIS_EPIN,
 				 "the cluster does not list %zu of these vaults, whose heads were "
-				 "seen: they were deleted, or are withheld",
+				 "seen: they were deleted, or are withheld (for what you "
+				 "deleted: 'kluis vault forget')",
 				 missing)
 		       : rc;
 }

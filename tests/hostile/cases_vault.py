@@ -174,6 +174,31 @@ class Vaults:
                 self.lie(refuse(404, "not-found", self.home + ".*"), *command, code=15, says="denies it, but head", check=False)
         self.world.unharmed()
 
+    def test_vault_deleted(self):
+        """a deletion is denied, or said to be done and is not; a vault is denied to who is asked to forget it"""
+        eve = self.world.person("eve")
+        desk = eve.register("desk")
+        for name in ("home", "gone"):
+            desk.run("vault", "create", name)
+            desk.put("first", f"{name}:/x")
+        ids = {row["name"]: row["id"] for row in desk.run("vault", "list")["items"]}
+        gone = f"/v1/vaults/{ids['gone']}"
+        denied = refuse(404, "not-found", gone + ".*")
+        self.lie(denied, "vault", "delete", "gone", "--yes", device=desk, code=15, says="denies it, but head", check=False)
+        self.lie(denied, "vault", "forget", "gone", device=desk, code=2, says="confirmation needed", check=False)
+        self.assertEqual(desk.cat("gone:/x"), "first")
+        self.assertEqual(desk.call("vault", "forget", "gone", "--yes").returncode, 11)  # The cluster has it.
+
+        def attack(x):
+            if x.matches("DELETE", gone):
+                x.answer(204)
+                x.bite()
+        self.lie(attack, "vault", "delete", "gone", "--yes", device=desk, code=0, says="", check=False)
+        self.assertEqual(desk.call("cat", "gone:/x").returncode, 10)
+        self.assertIn(ids["gone"], [row["id"] for row in desk.run("vault", "list")["items"]])  # It is there, and locked for good.
+        desk.run("sync")
+        self.assertEqual(desk.cat("home:/x"), "first")
+
     def thief(self):
         """(a device revoked by now, the cluster where it still was when it wrote once more over the newest head)"""
         name = f"lost-{self.world.made}"

@@ -251,6 +251,57 @@ static void test_entries(void **state)
 	assert_null(keyring_entry(&k, KEYRING_VAULT_KEY, vault_id, 1));
 }
 
+/* A vault that was given up: its keys alone may be gone, and the mark stays. */
+static void test_forgotten(void **state)
+{
+	_cleanup_(keyring_release) struct keyring k = {0}, later = {0}, hidden = {0};
+	_cleanup_(buf_release) struct buf object = BUF_INIT;
+	uint8_t mark[KEYRING_VAULT_PIN_BYTES], pin[KEYRING_VAULT_PIN_BYTES] = {1};
+	const struct bytes value = bytes_of(mark, sizeof mark);
+	struct keyring_view view;
+	uint8_t other[32] = {9};
+
+	(void)state;
+	make(&k, SYM_AES_256);
+	keyring_forget_pin(mark);
+	assert_true(keyring_pin_forgets(value));
+	assert_false(keyring_pin_forgets(bytes_of(pin, sizeof pin)));
+	assert_int_equal(put(&k, KEYRING_VAULT_KEY, 1, 32), 0);
+	assert_int_equal(put(&k, KEYRING_VAULT_KEY, 2, 32), 0);
+	assert_int_equal(put(&k, KEYRING_VAULT_PIN, 0, KEYRING_VAULT_PIN_BYTES), 0);
+	assert_int_equal(keyring_put_entry(&k, KEYRING_VAULT_KEY, bob, 1,
+				 bytes_of(other, sizeof other), &random_system, NULL),
+		0);
+	seal(&k, &object, &view);
+	assert_int_equal(open_by(&view, KEYRING_SLOT_PASSWORD, 0, &later), 0);
+	assert_int_equal(open_by(&view, KEYRING_SLOT_PASSWORD, 0, &hidden), 0);
+	assert_int_equal(keyring_put_entry(&later, KEYRING_VAULT_PIN, vault_id, 0, value,
+				 &random_system, NULL),
+		0);
+	assert_true(keyring_forgotten(&later, vault_id));
+	assert_false(keyring_forgotten(&later, bob));
+	assert_null(keyring_entry(&later, KEYRING_VAULT_KEY, vault_id, 1));
+	assert_null(keyring_entry(&later, KEYRING_VAULT_KEY, vault_id, 2));
+	assert_non_null(keyring_entry(&later, KEYRING_VAULT_KEY, bob, 1));
+	assert_int_equal(keyring_keeps(&k, &later, NULL), 0);
+	/* Nothing moves it on, and no key comes back. */
+	assert_int_equal(keyring_put_entry(&later, KEYRING_VAULT_PIN, vault_id, 0,
+				 bytes_of(pin, sizeof pin), &random_system, NULL),
+		0);
+	memset(pin, 0xff, sizeof pin);
+	assert_int_equal(keyring_put_entry(&later, KEYRING_VAULT_PIN, vault_id, 0,
+				 bytes_of(pin, sizeof pin), &random_system, NULL),
+		KLUIS_EPIN);
+	assert_true(keyring_forgotten(&later, vault_id));
+	assert_int_equal(put(&later, KEYRING_VAULT_KEY, 3, 32), KLUIS_EGONE);
+	assert_int_equal(keyring_keeps(&later, &k, NULL), KLUIS_EPIN); /* The mark is gone. */
+	/* Keys that are gone without it were hidden; so was another one beside it. */
+	assert_int_equal(keyring_drop_entries(&hidden, vault_id), 3);
+	assert_int_equal(keyring_keeps(&k, &hidden, NULL), KLUIS_EPIN);
+	assert_int_equal(keyring_drop_entries(&later, bob), 1);
+	assert_int_equal(keyring_keeps(&k, &later, NULL), KLUIS_EPIN);
+}
+
 static void test_slots(void **state)
 {
 	_cleanup_(keyring_release) struct keyring k = {0}, again = {0};
@@ -729,6 +780,7 @@ int main(void)
 		cmocka_unit_test(test_view),
 		cmocka_unit_test(test_entries),
 		cmocka_unit_test(test_contact_pins),
+		cmocka_unit_test(test_forgotten),
 		cmocka_unit_test(test_slots),
 		cmocka_unit_test(test_rotate),
 		cmocka_unit_test(test_local_keys),
