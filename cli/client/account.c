@@ -644,6 +644,11 @@ int account_show(struct client *client, json_t **ret_object, struct err *e)
 		client, "GET", "/v1/account", NULL, CLIENT_AUTH | CLIENT_READ, ret_object, e);
 }
 
+int account_export(struct client *client, json_t **ret_object, struct err *e)
+{
+	return api_json(client, "GET", "/v1/account/export", NULL, CLIENT_AUTH, ret_object, e);
+}
+
 int account_sessions(struct client *client, json_t **ret_items, struct err *e)
 {
 	return api_list(client, "/v1/sessions", CLIENT_AUTH | CLIENT_READ, ACCOUNT_SESSIONS_MAX,

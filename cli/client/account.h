@@ -202,6 +202,8 @@ KLUIS_MUST_CHECK int account_device_revoke(struct profile *profile, struct clien
  * show, unverified. The caller drops the value. */
 KLUIS_MUST_CHECK int account_show(struct client *client, json_t **ret_object, struct err *e);
 KLUIS_MUST_CHECK int account_sessions(struct client *client, json_t **ret_items, struct err *e);
+/* All that the cluster keeps of the person but pages and sessions, sealed as it is. */
+KLUIS_MUST_CHECK int account_export(struct client *client, json_t **ret_object, struct err *e);
 /* id: as account_sessions() names it. */
 KLUIS_MUST_CHECK int account_session_end(struct client *client, const char *id, struct err *e);
 /* Another policy (IDENTITY_POLICY_*), by a statement of the user's key. Unlocked. */

@@ -34,6 +34,27 @@ void contact_number(const struct profile *profile, const struct contact *contact
 	identity_safety_number(&mine, &theirs, ret_text);
 }
 
+static void digits_of(const char *text, char to[SAFETY_CHARS + 2])
+{
+	size_t n = 0;
+
+	for (; *text != 0 && n <= SAFETY_CHARS; text++) {
+		if (*text >= '0' && *text <= '9') {
+			to[n++] = *text;
+		}
+	}
+	to[n] = 0;
+}
+
+bool contact_number_is(const char *number, const char *typed)
+{
+	char mine[SAFETY_CHARS + 2], theirs[SAFETY_CHARS + 2];
+
+	digits_of(number, mine);
+	digits_of(typed, theirs);
+	return strcmp(mine, theirs) == 0;
+}
+
 bool contact_current(const struct contact *contact)
 {
 	return contact->pinned && contact->pin_seq == contact->identity.seq;

@@ -30,6 +30,9 @@ bool contact_current(const struct contact *contact);
 /* The number that both see. */
 void contact_number(const struct profile *profile, const struct contact *contact,
 	char ret_text[SAFETY_CHARS + 1]);
+/* Whether that is what was typed or read out; only digits count: people write the groups as they
+ * like. */
+bool contact_number_is(const char *number, const char *typed);
 /* The numbers were compared, and are the same: pins what was loaded. */
 KLUIS_MUST_CHECK int contact_store(struct profile *profile, struct client *client,
 	const struct contact *contact, struct err *e);

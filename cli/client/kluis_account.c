@@ -191,28 +191,40 @@ static int login_account_key(struct kluis *k, struct secret *ret_key, struct err
 	return rc != 0 || text.len == 0 ? rc : recovery_parse(secret_bytes(&text), ret_key, e);
 }
 
-/* Until one is right. */
-static int login_factor(struct kluis *k, struct account_login *login, struct err *e)
+/* Until one proof is right. */
+static int login_prove(struct kluis *k, const struct kluis_proving *proving,
+	struct account_login *login, struct err *e)
 {
-	const char *method = account_code_method(login);
 	int rc = 0;
 
-	if (!login->full && method == NULL) {
-		return err_set(e, KLUIS_EMFA, "a second factor is asked for that is no code");
-	}
 	for (unsigned turn = 0; !login->full && turn < LOGIN_CODE_TRIES; turn++) {
-		_cleanup_(secret_release) struct secret code = SECRET_INIT;
+		json_t *proof;
 
-		rc = kluis_ask_code(k, method, &code, e);
+		rc = kluis_prove(k, proving, NULL, &proof, e);
 		if (rc != 0) {
 			return rc;
 		}
-		rc = account_verify_code(k->client, method, (const char *)code.data, login, e);
+		rc = account_verify(k->client, proof, login, e);
 		if (rc != 0 && rc != KLUIS_EUNAUTHENTICATED) {
 			return rc;
 		}
 	}
 	return rc;
+}
+
+static int login_factor(struct kluis *k, struct account_login *login, struct err *e)
+{
+	const char *code = account_code_method(login);
+	struct kluis_proving proving = {.any = !login->full};
+
+	for (size_t i = 0; i < login->n_methods; i++) {
+		proving.key =
+			proving.key || (k->key != NULL && strcmp(login->methods[i], "fido2") == 0);
+	}
+	if (code != NULL) {
+		memcpy(proving.code, code, strlen(code) + 1);
+	}
+	return login_prove(k, &proving, login, e);
 }
 
 static int login_run(struct kluis *k, struct account_login *login, struct err *e)
@@ -380,21 +392,17 @@ int kluis_devices(struct kluis *k, kluis_device_fn *each, void *arg, struct klui
 	return kluis_give(rc, &e, error);
 }
 
-/* After a session of this device was begun: it asks for a code of its own. */
+/* After a session of this device was begun: it asks for a proof of its own. */
 static int device_prove(struct kluis *k, int rc, struct err *e)
 {
 	struct account_login login = {.root = SECRET_INIT};
-	char method[KLUIS_METHOD_BYTES];
+	struct kluis_proving proving;
 
 	if (rc != KLUIS_EMFA) {
 		return rc;
 	}
-	rc = kluis_code_method(k, method, e);
-	if (rc == 0) {
-		memcpy(login.methods[login.n_methods++], method, sizeof method);
-		rc = login_factor(k, &login, e);
-	}
-	return rc;
+	rc = kluis_proving(k, &proving, e);
+	return rc != 0 ? rc : login_prove(k, &proving, &login, e);
 }
 
 int kluis_device_add(struct kluis *k, const char *name, enum kluis_device_state *ret_state,

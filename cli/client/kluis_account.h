@@ -23,6 +23,9 @@ enum {
 	KLUIS_DEVICE_NAME_BYTES = 65,
 	KLUIS_FACTOR_ID_BYTES = 33,
 	KLUIS_METHOD_BYTES = 16,
+	KLUIS_AUTH_DATA_BYTES = 2048,
+	KLUIS_KEY_SIGNATURE_BYTES = 72,
+	KLUIS_SAFETY_NUMBER_BYTES = 72, /* With NUL. */
 };
 
 enum kluis_secret {
@@ -126,7 +129,7 @@ KLUIS_API int kluis_device_revoke(struct kluis *kluis, const unsigned char id[16
 	kluis_leave_out_fn *leave_out, void *arg, struct kluis_failure *error);
 
 /* Second factors, as the cluster says: they keep out who has the password alone, and no key depends
- * on them. Those of FIDO2 are by kluis_call(): they take an authenticator. */
+ * on them. */
 struct kluis_factor {
 	char id[KLUIS_FACTOR_ID_BYTES], method[KLUIS_METHOD_BYTES];
 	const char *label;
@@ -149,11 +152,45 @@ KLUIS_API int kluis_factor_add(struct kluis *kluis, const char *method, const ch
 KLUIS_API int kluis_factor_add_places(struct kluis *kluis, const char *method, const char *label,
 	const char *const *places, size_t n, char ret_id[KLUIS_FACTOR_ID_BYTES],
 	struct kluis_failure *error);
-/* By its first code, which is asked for. KLUIS_NOT_SIGNED_IN: the code is wrong. */
+/* By its first code, which is asked for, or its first signature. KLUIS_NOT_SIGNED_IN: it is wrong.
+ */
 KLUIS_API int kluis_factor_confirm(
 	struct kluis *kluis, const char *id, struct kluis_failure *error);
 /* Asks for a FACTOR, unless it is pending; where none counts as kluis_factor_add(). */
 KLUIS_API int kluis_factor_remove(struct kluis *kluis, const char *id, struct kluis_failure *error);
+
+/* FIDO2 and U2F: the program reaches an authenticator, libkluis has the rest (WebAuthn). From then
+ * on each call that asks for a FACTOR has the authenticator asked first where the account has one.
+ */
+struct kluis_credential {
+	const unsigned char *id;
+	size_t len;
+};
+struct kluis_key_request {
+	int create; /* A new credential (ES256, not with one of these there), else one of these
+		       signs. */
+	const char *rp_id, *user;
+	unsigned char user_id[16], client_data_hash[32];
+	const struct kluis_credential *credentials;
+	size_t n_credentials;
+};
+/* As it was signed (WebAuthn 6.1, not wrapped in CBOR), and the signature (DER), of no use for a
+ * new credential. */
+struct kluis_key_answer {
+	unsigned char auth_data[KLUIS_AUTH_DATA_BYTES], signature[KLUIS_KEY_SIGNATURE_BYTES];
+	size_t auth_data_len, signature_len;
+};
+/* Has the user touch it. Returns 0, or a KLUIS_ code that the call then ends in: KLUIS_NOT_FOUND
+ * when none of those is plugged in (a code is asked for instead, if one will do), KLUIS_FORBIDDEN
+ * not touched in time, KLUIS_EXISTS it is enrolled already. request: until it returns. */
+typedef int kluis_key_fn(
+	void *arg, const struct kluis_key_request *request, struct kluis_key_answer *ret_answer);
+/* NULL: none, as at first. */
+KLUIS_API_FREE void kluis_set_authenticator(struct kluis *kluis, kluis_key_fn *key, void *arg);
+/* Makes a credential, which counts from kluis_factor_confirm() on. Otherwise as kluis_factor_add().
+ */
+KLUIS_API int kluis_factor_add_key(struct kluis *kluis, const char *label,
+	char ret_id[KLUIS_FACTOR_ID_BYTES], struct kluis_failure *error);
 
 /* The account as the cluster has it. */
 struct kluis_account {
@@ -169,6 +206,20 @@ KLUIS_API int kluis_account_show(
 KLUIS_API int kluis_account_policy(
 	struct kluis *kluis, int no_web_login, int device_only, struct kluis_failure *error);
 
+/* What it takes, in current pages as stored; of the quotas UINT64_MAX: there is none. Also of a
+ * service account. */
+struct kluis_usage {
+	uint64_t vaults, vaults_max, pages, pages_max, vault_pages_max, bytes, bytes_max,
+		staged_bytes, keyring_versions, keyring_bytes;
+};
+KLUIS_API int kluis_account_usage(
+	struct kluis *kluis, struct kluis_usage *ret_usage, struct kluis_failure *error);
+/* All that the cluster keeps of the person but pages and sessions, sealed as it is: one JSON
+ * document (account_export of docs/openapi.yaml), unverified. The access log tells of it. */
+typedef void kluis_document_fn(void *arg, const char *json, size_t len);
+KLUIS_API int kluis_account_export(
+	struct kluis *kluis, kluis_document_fn *take, void *arg, struct kluis_failure *error);
+
 /* What happened to the account, oldest first. */
 struct kluis_access {
 	uint64_t time_ms;
@@ -177,6 +228,23 @@ struct kluis_access {
 typedef void kluis_access_fn(void *arg, const struct kluis_access *access);
 KLUIS_API int kluis_account_log(
 	struct kluis *kluis, kluis_access_fn *each, void *arg, struct kluis_failure *error);
+/* Another person: who that name is, by a chain that was verified from its beginning and held
+ * against what was compared before. KLUIS_PIN_BROKEN: it is not who was verified;
+ * KLUIS_NOT_VERIFIED: that cannot be told, or the cluster shows somebody else. */
+struct kluis_contact {
+	unsigned char user_id[16];
+	char safety_number[KLUIS_SAFETY_NUMBER_BYTES]; /* Both see the same one. */
+	int verified; /* That number was compared, by whatever device of the user's. */
+	int changed;  /* An earlier one was: since then a key or a device changed. Compare again. */
+};
+KLUIS_API int kluis_contact(struct kluis *kluis, const char *user,
+	struct kluis_contact *ret_contact, struct kluis_failure *error);
+/* The two have compared, by voice or in person: `number` is what the other one sees (only digits
+ * count). From then on another identity under that name is refused. KLUIS_NOT_VERIFIED: they see
+ * different ones. */
+KLUIS_API int kluis_contact_verified(
+	struct kluis *kluis, const char *user, const char *number, struct kluis_failure *error);
+
 /* The account with all its vaults, on all sites, for good: the name is never given again. Within
  * five minutes of kluis_login(): KLUIS_FORBIDDEN later. */
 KLUIS_API int kluis_account_delete(struct kluis *kluis, struct kluis_failure *error);

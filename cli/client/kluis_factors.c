@@ -1,4 +1,4 @@
-/* The public face of second factors, and of the account as the cluster describes it. */
+/* The public face of second factors. */
 #include <assert.h>
 #include <string.h>
 
@@ -75,25 +75,43 @@ static bool factor_is_code(const struct kluis_factor *factor)
 	return strcmp(factor->method, "totp") == 0 || strcmp(factor->method, "hotp") == 0;
 }
 
-int kluis_code_method(struct kluis *k, char ret_method[KLUIS_METHOD_BYTES], struct err *e)
+static void proving_take(
+	const struct kluis *k, const struct kluis_factor *factor, struct kluis_proving *p)
+{
+	bool key = strcmp(factor->method, "fido2") == 0, code = factor_is_code(factor);
+
+	if (factor->pending) {
+		return;
+	}
+	p->any = p->any || key || code;
+	p->key = p->key || (key && k->key != NULL);
+	if (code && p->code[0] == 0) {
+		memcpy(p->code, factor->method, KLUIS_METHOD_BYTES);
+	}
+}
+
+int kluis_proving(struct kluis *k, struct kluis_proving *ret_proving, struct err *e)
 {
 	_cleanup_(json_dropp) json_t *items = NULL;
+	struct kluis_proving proving = {.any = false};
 	int rc = factor_list(k, &items, e);
 
 	for (size_t i = 0; rc == 0 && i < json_array_size(items); i++) {
 		struct kluis_factor factor;
 
 		rc = factor_parse(json_array_get(items, i), &factor, e);
-		if (rc == 0 && !factor.pending && factor_is_code(&factor)) {
-			memcpy(ret_method, factor.method, KLUIS_METHOD_BYTES);
-			return 0;
+		if (rc == 0) {
+			proving_take(k, &factor, &proving);
 		}
 	}
-	return rc != 0 ? rc : err_set(e, KLUIS_EMFA, "a second factor is needed that is no code");
+	if (rc == 0) {
+		*ret_proving = proving;
+	}
+	return rc;
 }
 
 /* A code as the node wants it, id NULL: of any factor of the method. */
-static int factor_proof(
+static int code_proof(
 	struct kluis *k, const char *method, const char *id, json_t **ret_proof, struct err *e)
 {
 	_cleanup_(secret_release) struct secret code = SECRET_INIT;
@@ -107,12 +125,31 @@ static int factor_proof(
 	return rc;
 }
 
+int kluis_prove(struct kluis *k, const struct kluis_proving *proving, const char *id,
+	json_t **ret_proof, struct err *e)
+{
+	int rc = KLUIS_EMFA;
+
+	if (proving->key) {
+		rc = kluis_key_proof(k, id, ret_proof, e);
+		if (rc != KLUIS_ENOTFOUND) {
+			return rc;
+		}
+	}
+	if (proving->code[0] != 0) {
+		return code_proof(k, proving->code, id, ret_proof, e);
+	}
+	return proving->key
+		       ? rc
+		       : err_set(e, rc, "a second factor is needed that this program cannot give");
+}
+
 /* Sends it; where the account has a factor that counts, once more with a code of that. */
 static int factor_send(struct kluis *k, const char *verb, const char *target, json_t *body,
 	json_t **ret_answer, struct err *e)
 {
 	_cleanup_(json_dropp) json_t *request = body;
-	char method[KLUIS_METHOD_BYTES];
+	struct kluis_proving proving;
 	json_t *proof;
 	int rc = api_json(
 		k->client, verb, target, json_deep_copy(request), CLIENT_AUTH, ret_answer, e);
@@ -120,8 +157,8 @@ static int factor_send(struct kluis *k, const char *verb, const char *target, js
 	if (rc != KLUIS_EMFA) {
 		return rc;
 	}
-	rc = kluis_code_method(k, method, e);
-	rc = rc != 0 ? rc : factor_proof(k, method, NULL, &proof, e);
+	rc = kluis_proving(k, &proving, e);
+	rc = rc != 0 ? rc : kluis_prove(k, &proving, NULL, &proof, e);
 	if (rc != 0) {
 		return rc;
 	}
@@ -130,8 +167,7 @@ static int factor_send(struct kluis *k, const char *verb, const char *target, js
 		ret_answer, e);
 }
 
-/* The new factor's id and, of codes, the line for the authenticator. */
-static int factor_made(
+int kluis_factor_made(
 	json_t *answer, char ret_id[KLUIS_FACTOR_ID_BYTES], const char **ret_uri, struct err *e)
 {
 	struct json_reader r = json_reader_of(answer);
@@ -161,8 +197,7 @@ static int factor_target(const char *method, bool codes, char to[FACTOR_TARGET_M
 	return 0;
 }
 
-/* Body with a label that may be NULL; NULL with the error set. */
-static json_t *factor_body(const char *label, struct err *e)
+json_t *kluis_factor_body(const char *label, struct err *e)
 {
 	json_t *body = json_pack("{s:s*}", "label", label);
 
@@ -180,7 +215,7 @@ int kluis_factor_add(struct kluis *k, const char *method, const char *label,
 	char target[FACTOR_TARGET_MAX];
 	struct err e = {0};
 	const char *uri;
-	json_t *body = factor_body(label, &e);
+	json_t *body = kluis_factor_body(label, &e);
 	int rc = body == NULL ? KLUIS_EINVAL : factor_target(method, true, target, &e);
 
 	rc = rc != 0 ? rc : kluis_person_check(k, &e);
@@ -189,7 +224,7 @@ int kluis_factor_add(struct kluis *k, const char *method, const char *label,
 		return kluis_give(rc, &e, error);
 	}
 	rc = factor_send(k, "POST", target, body, &answer, &e);
-	rc = rc != 0 ? rc : factor_made(answer, ret_id, &uri, &e);
+	rc = rc != 0 ? rc : kluis_factor_made(answer, ret_id, &uri, &e);
 	if (rc == 0) {
 		take(arg, uri);
 	}
@@ -203,7 +238,7 @@ int kluis_factor_add_places(struct kluis *k, const char *method, const char *lab
 	_cleanup_(json_dropp) json_t *answer = NULL;
 	char target[FACTOR_TARGET_MAX];
 	struct err e = {0};
-	json_t *body = factor_body(label, &e), *list = json_array();
+	json_t *body = kluis_factor_body(label, &e), *list = json_array();
 	int rc = body == NULL ? KLUIS_EINVAL : factor_target(method, false, target, &e);
 
 	for (size_t i = 0; i < n; i++) {
@@ -219,7 +254,7 @@ int kluis_factor_add_places(struct kluis *k, const char *method, const char *lab
 	}
 	(void)json_object_set_new(body, strcmp(method, "ip") == 0 ? "networks" : "places", list);
 	rc = factor_send(k, "POST", target, body, &answer, &e);
-	rc = rc != 0 ? rc : factor_made(answer, ret_id, NULL, &e);
+	rc = rc != 0 ? rc : kluis_factor_made(answer, ret_id, NULL, &e);
 	return kluis_give(rc, &e, error);
 }
 
@@ -242,15 +277,17 @@ static int factor_find(
 
 int kluis_factor_confirm(struct kluis *k, const char *id, struct kluis_failure *error)
 {
+	struct kluis_proving proving = {.any = false};
 	struct kluis_factor factor;
 	struct err e = {0};
 	json_t *proof;
 	int rc = factor_find(k, id, &factor, &e);
 
-	if (rc == 0 && !factor_is_code(&factor)) {
-		rc = err_set(&e, KLUIS_EINVAL, "'%s' is not confirmed by a code", id);
+	if (rc == 0) {
+		factor.pending = 0; /* By this one, which counts from then on. */
+		proving_take(k, &factor, &proving);
+		rc = kluis_prove(k, &proving, factor.id, &proof, &e);
 	}
-	rc = rc != 0 ? rc : factor_proof(k, factor.method, factor.id, &proof, &e);
 	rc = rc != 0 ? rc
 		     : api_json(k->client, "POST", "/v1/mfa/verify", proof,
 			       CLIENT_AUTH | CLIENT_ONCE, NULL, &e);
@@ -267,99 +304,6 @@ int kluis_factor_remove(struct kluis *k, const char *id, struct kluis_failure *e
 	if (rc == 0) {
 		(void)snprintf(target, sizeof target, "/v1/mfa/%s", factor.id);
 		rc = factor_send(k, "DELETE", target, json_object(), NULL, &e);
-	}
-	return kluis_give(rc, &e, error);
-}
-
-int kluis_account_show(
-	struct kluis *k, kluis_account_fn *take, void *arg, struct kluis_failure *error)
-{
-	_cleanup_(json_dropp) json_t *object = NULL;
-	struct kluis_account account;
-	struct json_reader r, policy;
-	struct err e = {0};
-	int rc = account_show(k->client, &object, &e);
-
-	if (rc != 0) {
-		return kluis_give(rc, &e, error);
-	}
-	r = json_reader_of(object);
-	policy = json_reader_of(json_reader_object(&r, "policy"));
-	account = (struct kluis_account){.user = json_reader_string(&r, "user"),
-		.created_ms = json_reader_u64(&r, "created"),
-		.devices = json_reader_u64(&r, "devices"),
-		.vaults = json_reader_u64(&r, "vaults"),
-		.pages = json_reader_u64(&r, "pages"),
-		.keyring_revision = json_reader_u64(&r, "keyring_revision"),
-		.no_web_login = json_reader_bool(&policy, "no_web_login"),
-		.device_only = json_reader_bool(&policy, "device_sig")};
-	json_reader_hex(&r, "user_id", account.user_id, ID_BYTES);
-	rc = json_reader_end(&r, "account", &e);
-	rc = rc != 0 ? rc : json_reader_end(&policy, "account: policy", &e);
-	if (rc == 0) {
-		take(arg, &account);
-	}
-	return kluis_give(rc, &e, error);
-}
-
-static uint32_t policy_bit(uint32_t flags, int wanted, uint32_t bit)
-{
-	return wanted < 0 ? flags : wanted > 0 ? flags | bit : flags & ~bit;
-}
-
-int kluis_account_policy(
-	struct kluis *k, int no_web_login, int device_only, struct kluis_failure *error)
-{
-	struct err e = {0};
-	uint32_t flags;
-	int rc = kluis_person_check(k, &e);
-
-	rc = rc != 0 ? rc : kluis_refresh(k, &e);
-	rc = rc != 0 ? rc : person_ready(k->profile, &e);
-	if (rc == 0) {
-		flags = policy_bit(
-			k->profile->identity.policy, no_web_login, IDENTITY_POLICY_NO_WEB);
-		flags = policy_bit(flags, device_only, IDENTITY_POLICY_DEVICE_SIG);
-		rc = flags == k->profile->identity.policy
-			     ? 0
-			     : account_policy(k->profile, k->client, flags, &e);
-	}
-	return kluis_give(rc, &e, error);
-}
-
-int kluis_account_log(
-	struct kluis *k, kluis_access_fn *each, void *arg, struct kluis_failure *error)
-{
-	_cleanup_(json_dropp) json_t *items = NULL;
-	struct err e = {0};
-	int rc = api_list(k->client, "/v1/account/access-log", CLIENT_AUTH | CLIENT_READ,
-		ACCESS_ROWS_MAX, &items, &e);
-
-	for (size_t i = 0; rc == 0 && i < json_array_size(items); i++) {
-		struct json_reader r = json_reader_of(json_array_get(items, i));
-		struct kluis_access access = {.time_ms = json_reader_u64(&r, "time"),
-			.event = json_reader_string(&r, "event"),
-			.actor = json_reader_string(&r, "actor"),
-			.object = json_reader_string(&r, "object")};
-
-		rc = json_reader_end(&r, "access log", &e);
-		if (rc == 0) {
-			each(arg, &access);
-		}
-	}
-	return kluis_give(rc, &e, error);
-}
-
-int kluis_account_delete(struct kluis *k, struct kluis_failure *error)
-{
-	struct err e = {0};
-	int rc = kluis_person_check(k, &e);
-
-	rc = rc != 0 ? rc : account_delete(k->client, &e);
-	if (rc == 0) {
-		k->unsettled = false;
-		client_set_token(k->client, NULL);
-		person_lock(k->profile);
 	}
 	return kluis_give(rc, &e, error);
 }

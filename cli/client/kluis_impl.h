@@ -25,6 +25,8 @@ struct kluis {
 	kluis_ask_fn *ask;
 	kluis_show_fn *show;
 	void *ask_arg;
+	kluis_key_fn *key; /* NULL: the program reaches no authenticator. */
+	void *key_arg;
 	struct secret recovering; /* The code, during kluis_recover(). */
 	bool unsettled;		  /* Vaults were looked at since pins were put into the keyring. */
 };

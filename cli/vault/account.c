@@ -109,8 +109,7 @@ static int account_export_body(struct app *k)
 	struct invocation *inv = k->inv;
 	_cleanup_(json_dropp) json_t *document = NULL;
 	_cleanup_(x_freep) char *text = NULL;
-	int rc = api_json(
-		k->client, "GET", "/v1/account/export", NULL, CLIENT_AUTH, &document, &inv->err);
+	int rc = account_export(k->client, &document, &inv->err);
 
 	if (rc != 0) {
 		return rc;

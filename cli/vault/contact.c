@@ -7,25 +7,11 @@
 #include "cli/client/json_reader.h"
 #include "cli/vault/app.h"
 
-/* The digits alone: people write the groups as they like. */
-static void digits_of(const char *text, char to[SAFETY_CHARS + 1])
-{
-	size_t n = 0;
-
-	for (; *text != 0 && n < SAFETY_CHARS; text++) {
-		if (*text >= '0' && *text <= '9') {
-			to[n++] = *text;
-		}
-	}
-	to[n] = 0;
-}
-
 /* --yes is given for a command, and cannot know a number: a person has to say it, or give the
  * number that the other one read out. */
 static int contact_confirm(struct invocation *inv, const char *name, const char *number)
 {
 	const char *given = invocation_value(inv, "number");
-	char mine[SAFETY_CHARS + 1], theirs[SAFETY_CHARS + 1];
 
 	if (given == NULL) {
 		return invocation_ask(inv,
@@ -35,9 +21,7 @@ static int contact_confirm(struct invocation *inv, const char *name, const char 
 			       : err_wrap(&inv->err, inv->err.code,
 					 "not compared (--number takes what they see)");
 	}
-	digits_of(number, mine);
-	digits_of(given, theirs);
-	return strcmp(mine, theirs) == 0
+	return contact_number_is(number, given)
 		       ? 0
 		       : err_set(&inv->err, KLUIS_EVERIFY,
 				 "'%s' sees another number: the cluster does not show the two of "

@@ -2,99 +2,22 @@
 
 #include <string.h>
 
-#include "base/text.h"
+#include "cli/client/ceremony.h"
 #include "cli/client/json_reader.h"
 #include "cli/ui/prompt.h"
 #include "cli/vault/fido_helper.h"
 #include "cli/vault/secrets.h"
-#include "crypto/hash.h"
 
 enum {
-	FIDO_CHALLENGE_BYTES = 32,
-	FIDO_AUTH_DATA_BYTES_MAX = 2048,
-	FIDO_SIGNATURE_BYTES_MAX = 72,
 	FIDO_PIN_BYTES_MAX = 63, /* CTAP 2.1, 6.5.1. */
 	FIDO_TRIES = 3,
 };
-
-/* What the cluster gave, and what is signed for it. */
-struct ceremony {
-	struct invocation *inv;
-	json_t *asked; /* The cluster's answer; the strings below are its. */
-	const char *handshake, *rp_id;
-	const json_t *credentials; /* {id, credential_id} */
-	struct buf client_data;
-};
-
-static void ceremony_release(struct ceremony *c)
-{
-	json_decref(c->asked);
-	buf_release(&c->client_data);
-}
-
-/* As a browser would (WebAuthn 5.8.1), but for an origin that none has: this cluster's id, which
- * the profile pins. So a cluster that hands on another site's challenge, whatever rp_id it names,
- * gets what that site refuses. */
-static void client_data_make(
-	const struct profile *profile, const char *type, struct bytes challenge, struct buf *to)
-{
-	char cluster[HEX_LEN(ID_BYTES) + 1];
-
-	hex_encode(bytes_of(profile->cluster_id, ID_BYTES), cluster);
-	buf_printf(to, "{\"type\":\"%s\",\"challenge\":\"", type);
-	base64_append(to, challenge);
-	buf_printf(to, "\",\"origin\":\"kluis://%s\",\"crossOrigin\":false}", cluster);
-}
-
-static int ceremony_begin(
-	struct ceremony *c, const struct profile *profile, struct client *client, const char *type)
-{
-	uint8_t challenge[FIDO_CHALLENGE_BYTES];
-	struct json_reader r;
-	int rc = api_json(client, "POST", "/v1/mfa/fido2/challenge", NULL,
-		CLIENT_AUTH | CLIENT_ONCE, &c->asked, &c->inv->err);
-
-	if (rc != 0) {
-		return rc;
-	}
-	r = json_reader_of(c->asked);
-	c->handshake = json_reader_string(&r, "handshake");
-	c->rp_id = json_reader_string(&r, "rp_id");
-	c->credentials = json_reader_array(&r, "credentials");
-	json_reader_base64_exact(&r, "challenge", challenge, sizeof challenge);
-	rc = json_reader_end(&r, "challenge", &c->inv->err);
-	if (rc == 0) {
-		client_data_make(
-			profile, type, bytes_of(challenge, sizeof challenge), &c->client_data);
-	}
-	return rc;
-}
-
-/* Ids of the account's credentials, or of this factor's alone. */
-static json_t *ceremony_credentials(const struct ceremony *c, const char *factor)
-{
-	json_t *list = json_array();
-	const json_t *one;
-	size_t i;
-
-	json_array_foreach(c->credentials, i, one)
-	{
-		const char *id = json_string_value(json_object_get(one, "id"));
-		json_t *credential = json_object_get(one, "credential_id");
-
-		if (json_is_string(credential) &&
-			(factor == NULL || (id != NULL && strcmp(id, factor) == 0))) {
-			(void)json_array_append(list, credential);
-		}
-	}
-	return list;
-}
 
 static json_t *ceremony_request(const struct ceremony *c, const char *operation, const char *factor)
 {
 	uint8_t hash[HASH_BYTES];
 
-	hash_sha256(buf_bytes(&c->client_data), hash);
+	ceremony_hash(c, hash);
 	return json_pack("{s:i, s:s, s:s, s:o, s:o}", "version", 1, "operation", operation, "rp_id",
 		c->rp_id, "client_data_hash", json_hex(bytes_of(hash, sizeof hash)), "credentials",
 		ceremony_credentials(c, factor));
@@ -181,37 +104,27 @@ static int fido_ask(struct invocation *inv, json_t *request, json_t **ret_answer
 	return err_set(&inv->err, KLUIS_EFORBIDDEN, "the key was not opened by its PIN");
 }
 
-/* The members that every answer of ours has. */
-static int fido_body(struct ceremony *c, const json_t *answer, bool signature, json_t **ret_body)
+static int fido_answer(
+	const json_t *answer, struct buf *ret_auth_data, struct buf *ret_signature, struct err *e)
 {
-	_cleanup_(buf_release) struct buf auth_data = BUF_INIT, signed_by = BUF_INIT;
 	struct json_reader r = json_reader_of(answer);
-	int rc;
 
-	json_reader_base64(&r, "auth_data", FIDO_AUTH_DATA_BYTES_MAX, &auth_data);
-	if (signature) {
-		json_reader_base64(&r, "signature", FIDO_SIGNATURE_BYTES_MAX, &signed_by);
+	json_reader_base64(&r, "auth_data", CEREMONY_AUTH_DATA_BYTES_MAX, ret_auth_data);
+	if (ret_signature != NULL) {
+		json_reader_base64(&r, "signature", CEREMONY_SIGNATURE_BYTES_MAX, ret_signature);
 	}
-	rc = json_reader_end(&r, "answer of the key", &c->inv->err);
-	if (rc != 0) {
-		return rc;
-	}
-	*ret_body = json_pack("{s:s, s:o, s:o}", "handshake", c->handshake, "client_data",
-		json_base64(buf_bytes(&c->client_data)), "auth_data",
-		json_base64(buf_bytes(&auth_data)));
-	if (signature) {
-		(void)json_object_set_new(
-			*ret_body, "signature", json_base64(buf_bytes(&signed_by)));
-	}
-	return 0;
+	return json_reader_end(&r, "answer of the key", e) == 0
+		       ? 0
+		       : err_set(e, KLUIS_EIO, "the key's program gave no such answer");
 }
 
 int fido_enrol(struct invocation *inv, const struct profile *profile, struct client *client,
 	json_t **ret_body)
 {
-	struct ceremony c = {.inv = inv};
+	struct ceremony c = {.asked = NULL};
 	_cleanup_(json_dropp) json_t *request = NULL, *answer = NULL;
-	int rc = ceremony_begin(&c, profile, client, "webauthn.create");
+	_cleanup_(buf_release) struct buf auth_data = BUF_INIT;
+	int rc = ceremony_begin(&c, profile, client, true, &inv->err);
 
 	if (rc == 0) {
 		request = ceremony_request(&c, "create", NULL);
@@ -220,7 +133,10 @@ int fido_enrol(struct invocation *inv, const struct profile *profile, struct cli
 		(void)json_object_set_new(request, "user", json_string(profile->account));
 		rc = fido_ask(inv, request, &answer);
 	}
-	rc = rc != 0 ? rc : fido_body(&c, answer, false, ret_body);
+	rc = rc != 0 ? rc : fido_answer(answer, &auth_data, NULL, &inv->err);
+	if (rc == 0) {
+		*ret_body = ceremony_attestation(&c, buf_bytes(&auth_data));
+	}
 	ceremony_release(&c);
 	return rc;
 }
@@ -228,19 +144,19 @@ int fido_enrol(struct invocation *inv, const struct profile *profile, struct cli
 int fido_prove(struct invocation *inv, const struct profile *profile, struct client *client,
 	const char *factor, json_t **ret_proof)
 {
-	struct ceremony c = {.inv = inv};
+	struct ceremony c = {.asked = NULL};
 	_cleanup_(json_dropp) json_t *request = NULL, *answer = NULL;
-	json_t *assertion;
-	int rc = ceremony_begin(&c, profile, client, "webauthn.get");
+	_cleanup_(buf_release) struct buf auth_data = BUF_INIT, signature = BUF_INIT;
+	int rc = ceremony_begin(&c, profile, client, false, &inv->err);
 
 	if (rc == 0) {
 		request = ceremony_request(&c, "get", factor);
 		rc = fido_ask(inv, request, &answer);
 	}
-	rc = rc != 0 ? rc : fido_body(&c, answer, true, &assertion);
+	rc = rc != 0 ? rc : fido_answer(answer, &auth_data, &signature, &inv->err);
 	if (rc == 0) {
-		*ret_proof = json_pack("{s:s, s:o, s:s*}", "method", "fido2", "assertion",
-			assertion, "id", factor);
+		*ret_proof =
+			ceremony_proof(&c, buf_bytes(&auth_data), buf_bytes(&signature), factor);
 	}
 	ceremony_release(&c);
 	return rc;

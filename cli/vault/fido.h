@@ -1,6 +1,6 @@
-/* FIDO2 and U2F keys as a second factor: client data is made here, the key is spoken with by a
- * program of its own (docs/format-fido-helper.md): `kluis-fido` beside this one, or what
- * KLUIS_FIDO_HELPER names. */
+/* FIDO2 and U2F keys as a second factor: client data is made by cli/client/ceremony, the key is
+ * spoken with by a program of its own (docs/format-fido-helper.md): `kluis-fido` beside this one,
+ * or what KLUIS_FIDO_HELPER names. */
 #ifndef KLUIS_CLI_VAULT_FIDO_H
 #define KLUIS_CLI_VAULT_FIDO_H
 

@@ -1,6 +1,7 @@
 /* Every call of kluis_account.h against a node, built as any program is: against the installed
- * headers. Two devices of one person, a token of oathtool's, and kluis's agent.
- *   account PROFILE_ONE PROFILE_TWO USER URL CA_FILE KLUIS
+ * headers. Two devices of one person, a token of oathtool's, a FIDO2 key in software, kluis's
+ * agent, and another person who is there already. account PROFILE_ONE PROFILE_TWO USER URL CA_FILE
+ * KLUIS SOFTWARE_KEY OTHER_USER
  */
 #define _POSIX_C_SOURCE 200809L
 #include <stdio.h>
@@ -201,7 +202,53 @@ static void see_access(void *arg, const struct kluis_access *access)
 	*n += strcmp(access->event, "registered") == 0;
 }
 
-static void account_calls(struct kluis *k, const char *user)
+static void see_document(void *arg, const char *json, size_t len)
+{
+	const char *user = arg;
+	char member[128];
+
+	CHECK(strlen(json) == len && json[0] == '{' && strstr(json, "\"keyring\"") != NULL);
+	snprintf(member, sizeof member, "\"user\": \"%s\"", user);
+	CHECK(strstr(json, member) != NULL);
+}
+
+static void contact_calls(struct kluis *k, const char *other)
+{
+	struct kluis_contact contact;
+
+	CHECK(kluis_contact(k, "nobody-of-this-name", &contact, &failure) == KLUIS_NOT_FOUND);
+	MUST(kluis_contact(k, other, &contact, &failure));
+	CHECK(!contact.verified && !contact.changed);
+	CHECK(strlen(contact.safety_number) + 1 == KLUIS_SAFETY_NUMBER_BYTES);
+	CHECK(kluis_contact_verified(k, other, "12345", &failure) == KLUIS_NOT_VERIFIED);
+	MUST(kluis_contact(k, other, &contact, &failure));
+	CHECK(!contact.verified);
+	MUST(kluis_contact_verified(k, other, contact.safety_number, &failure));
+	MUST(kluis_contact(k, other, &contact, &failure));
+	CHECK(contact.verified && !contact.changed);
+}
+
+static void vault_calls(struct kluis *k)
+{
+	struct kluis_usage usage;
+	char id[33];
+
+	MUST(kluis_account_usage(k, &usage, &failure));
+	CHECK(usage.vaults == 1 && usage.pages > 0 && usage.bytes > 0 &&
+		usage.keyring_versions > 0);
+	CHECK(usage.vaults_max == UINT64_MAX || usage.vaults_max >= usage.vaults);
+	MUST(kluis_vault_create(k, "spare", id, &failure));
+	MUST(kluis_account_usage(k, &usage, &failure));
+	CHECK(usage.vaults == 2);
+	CHECK(kluis_vault_forget(k, "spare", &failure) == KLUIS_EXISTS);
+	MUST(kluis_vault_delete(k, "spare", &failure));
+	CHECK(kluis_vault_delete(k, "spare", &failure) == KLUIS_NOT_FOUND);
+	CHECK(kluis_vault_forget(k, id, &failure) == KLUIS_NOT_FOUND);
+	MUST(kluis_account_usage(k, &usage, &failure));
+	CHECK(usage.vaults == 1);
+}
+
+static void account_calls(struct kluis *k, char *user, const char *other)
 {
 	struct kluis_account account;
 	unsigned registered = 0;
@@ -214,7 +261,9 @@ static void account_calls(struct kluis *k, const char *user)
 	MUST(kluis_account_policy(k, 0, -1, &failure));
 	MUST(kluis_account_log(k, see_access, &registered, &failure));
 	CHECK(registered == 1);
-	(void)user;
+	MUST(kluis_account_export(k, see_document, user, &failure));
+	contact_calls(k, other);
+	vault_calls(k);
 }
 
 /* A second device: asked for, compared, approved; it reads before and writes afterwards. */
@@ -303,6 +352,136 @@ static void factor_calls(struct kluis *k, const char *dir, struct human *h)
 	kluis_close(k);
 }
 
+static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+
+static size_t encode(const unsigned char *from, size_t len, char *to)
+{
+	size_t n = 0;
+
+	for (size_t bit = 0; bit < 8 * len; bit += 6) {
+		unsigned two =
+			(unsigned)from[bit / 8] << 8 | (bit / 8 + 1 < len ? from[bit / 8 + 1] : 0u);
+
+		to[n++] = alphabet[two >> (10 - bit % 8) & 63];
+	}
+	to[n] = 0;
+	return n;
+}
+
+/* A member of a JSON answer, decoded. */
+static size_t decode(const char *json, const char *member, unsigned char *to, size_t max)
+{
+	const char *at = strstr(json, member), *letter;
+	unsigned held = 0, bits = 0;
+	size_t n = 0;
+
+	CHECK(at != NULL);
+	for (at = strchr(at + strlen(member) + 1, '"') + 1; *at != '"'; at++) {
+		letter = strchr(alphabet, *at);
+		CHECK(*at != 0 && letter != NULL && n < max);
+		held = held << 6 | (unsigned)(letter - alphabet);
+		bits += 6;
+		if (bits >= 8) {
+			bits -= 8;
+			to[n++] = (unsigned char)(held >> bits);
+		}
+	}
+	return n;
+}
+
+static size_t hex(const unsigned char *from, size_t len, char *to)
+{
+	for (size_t i = 0; i < len; i++) {
+		snprintf(to + 2 * i, 3, "%02x", from[i]);
+	}
+	return 2 * len;
+}
+
+/* A request in the words of docs/format-fido-helper.md, which the key in software knows. */
+static int press(
+	void *arg, const struct kluis_key_request *request, struct kluis_key_answer *ret_answer)
+{
+	char *words[] = {arg, NULL}, said[8192], out[8192], digits[65], text[2048];
+	size_t n;
+
+	CHECK(strcmp(request->rp_id, "vault.example.org") == 0);
+	hex(request->client_data_hash, 32, digits);
+	encode(request->user_id, 16, text);
+	n = (size_t)snprintf(said, sizeof said,
+		"{\"version\": 1, \"operation\": \"%s\", \"rp_id\": \"%s\", "
+		"\"client_data_hash\": \"%s\", \"user_id\": \"%s\", \"user\": \"%s\", "
+		"\"credentials\": [",
+		request->create ? "create" : "get", request->rp_id, digits, text, request->user);
+	for (size_t i = 0; i < request->n_credentials; i++) {
+		encode(request->credentials[i].id, request->credentials[i].len, text);
+		n += (size_t)snprintf(
+			said + n, sizeof said - n, "%s\"%s\"", i == 0 ? "" : ", ", text);
+	}
+	snprintf(said + n, sizeof said - n, "]}\n");
+	CHECK(run(words, said, out, sizeof out) == 0);
+	if (strstr(out, "\"excluded\"") != NULL) {
+		return KLUIS_EXISTS;
+	}
+	if (strstr(out, "\"error\"") != NULL) {
+		return KLUIS_NOT_FOUND;
+	}
+	ret_answer->auth_data_len =
+		decode(out, "\"auth_data\"", ret_answer->auth_data, sizeof ret_answer->auth_data);
+	if (!request->create) {
+		ret_answer->signature_len = decode(
+			out, "\"signature\"", ret_answer->signature, sizeof ret_answer->signature);
+	}
+	return 0;
+}
+
+static int not_plugged_in(
+	void *arg, const struct kluis_key_request *request, struct kluis_key_answer *ret_answer)
+{
+	(void)arg;
+	(void)request;
+	(void)ret_answer;
+	return KLUIS_NOT_FOUND;
+}
+
+static void see_key(void *arg, const struct kluis_factor *factor)
+{
+	struct factors *f = arg;
+
+	CHECK(strcmp(factor->method, "fido2") == 0 && strcmp(factor->label, "key") == 0);
+	f->n++;
+	f->pending += factor->pending != 0;
+}
+
+/* A key that is touched: enrolled, asked for by every login, and taken away by its own leave. */
+static void key_calls(const char *dir, char *program, struct human *h)
+{
+	struct kluis *k = open_as(dir, h);
+	struct factors f = {0, 0};
+	char id[KLUIS_FACTOR_ID_BYTES], other[KLUIS_FACTOR_ID_BYTES];
+
+	MUST(kluis_login(k, &failure));
+	CHECK(kluis_factor_add_key(k, "key", id, &failure) == KLUIS_BAD_INPUT);
+	kluis_set_authenticator(k, not_plugged_in, NULL);
+	CHECK(kluis_factor_add_key(k, "key", id, &failure) == KLUIS_NOT_FOUND);
+	kluis_set_authenticator(k, press, program);
+	MUST(kluis_factor_add_key(k, "key", id, &failure));
+	CHECK(kluis_factor_add_key(k, "key", other, &failure) == KLUIS_EXISTS);
+	MUST(kluis_factors(k, see_key, &f, &failure));
+	CHECK(f.n == 1 && f.pending == 1);
+	MUST(kluis_factor_confirm(k, id, &failure));
+	f = (struct factors){0, 0};
+	MUST(kluis_factors(k, see_key, &f, &failure));
+	CHECK(f.n == 1 && f.pending == 0);
+	kluis_close(k);
+	k = open_as(dir, h);
+	CHECK(kluis_login(k, &failure) != 0); /* Nobody can touch it. */
+	kluis_set_authenticator(k, press, program);
+	MUST(kluis_login(k, &failure));
+	expect(k, "/a", "from one");
+	MUST(kluis_factor_remove(k, id, &failure));
+	kluis_close(k);
+}
+
 /* With what `kluis login` gave to the agent, without a password. */
 static void agent_calls(char *dir, char *kluis, struct human *h)
 {
@@ -365,7 +544,7 @@ int main(int argc, char **argv)
 	struct devices d;
 	char id[33], old_code[KLUIS_CODE_TEXT_BYTES];
 
-	CHECK(argc == 7);
+	CHECK(argc == 9);
 	person.profile_dir = argv[1];
 	person.user = argv[3];
 	person.endpoints = (const char *const *)&argv[4];
@@ -378,7 +557,7 @@ int main(int argc, char **argv)
 	MUST(kluis_vault_create(one, "diary", id, &failure));
 	put(one, "/a", "from one");
 	MUST(kluis_sync(one, "diary", 1, &failure));
-	account_calls(one, argv[3]);
+	account_calls(one, argv[3], argv[8]);
 	person.profile_dir = argv[2];
 	two = second_device(one, &person, &human);
 	kluis_close(one);
@@ -390,6 +569,7 @@ int main(int argc, char **argv)
 	one = open_as(argv[1], &human);
 	MUST(kluis_login(one, &failure));
 	factor_calls(one, argv[1], &human);
+	key_calls(argv[1], argv[7], &human);
 
 	/* A new password on the second device ends the first one's session; its keys open by it. */
 	human.fresh = second_password;
