@@ -104,6 +104,8 @@ int api_reload(struct api *api, struct err *e)
 	int link_rc = api->config.backend->reload(api->config.backend, &link);
 	int backup_rc = hooks->reload == NULL ? 0 : hooks->reload(hooks->data, &backup);
 	int rc = own_rc != 0 ? own_rc : link_rc != 0 ? link_rc : backup_rc;
+	/* Each is told, so several share the room; one has all of it, for it may name two files. */
+	int room = (own_rc != 0) + (link_rc != 0) + (backup_rc != 0) > 1 ? 80 : (int)sizeof e->text;
 
 	log_info("op=reload api_certificate=%s link_certificate=%s backup_key=%s",
 		own_rc == 0 ? "taken" : "refused", link_rc == 0 ? "taken" : "refused",
@@ -113,9 +115,9 @@ int api_reload(struct api *api, struct err *e)
 	if (rc == 0) {
 		return 0;
 	}
-	return err_set(e, rc, "%.80s%s%.80s%s%.80s", own.text,
-		own_rc != 0 && (link_rc != 0 || backup_rc != 0) ? "; " : "", link.text,
-		link_rc != 0 && backup_rc != 0 ? "; " : "", backup.text);
+	return err_set(e, rc, "%.*s%s%.*s%s%.*s", room, own.text,
+		own_rc != 0 && (link_rc != 0 || backup_rc != 0) ? "; " : "", room, link.text,
+		link_rc != 0 && backup_rc != 0 ? "; " : "", room, backup.text);
 }
 
 uint64_t api_certificate_not_after_ms(struct api *api)

@@ -244,7 +244,8 @@ static int split_prove(
 	struct invocation *inv, const json_t *paths, unsigned needed, const struct key *key)
 {
 	struct key_share shares[SLIP39_SHARES_MAX];
-	_cleanup_(key_freep) struct key *again = NULL;
+	_cleanup_(key_freep) struct key *all = NULL;
+	_cleanup_(key_freep) struct key *last = NULL;
 	size_t n = json_array_size(paths), bad;
 	int rc = 0;
 
@@ -252,9 +253,9 @@ static int split_prove(
 		rc = share_load(json_string_value(json_array_get(paths, i)), &shares[i], &inv->err);
 	}
 	/* Those behind the ones that are needed are compared with these. */
-	rc = rc != 0 ? rc : key_share_combine(shares, n, key_public(key), &again, &bad, &inv->err);
+	rc = rc != 0 ? rc : key_share_combine(shares, n, key_public(key), &all, &bad, &inv->err);
 	rc = rc != 0 ? rc
-		     : key_share_combine(shares + n - needed, needed, key_public(key), &again, &bad,
+		     : key_share_combine(shares + n - needed, needed, key_public(key), &last, &bad,
 			       &inv->err);
 	shares_clear(shares);
 	return rc == 0 ? 0 : err_wrap(&inv->err, rc, "the shares that were written are no good");
