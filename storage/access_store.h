@@ -83,7 +83,8 @@ KLUIS_MUST_CHECK int access_store_state(const struct kv_view *view, const uint8_
 /* Adds a row behind the last one (seq and prev_hash are set here); beyond ACCESS_ROWS_MAX of the
  * user the oldest goes. So that nobody can push out what he did by doing it again and again, a day
  * has room for ACCESS_DAY_ROWS: what may come often is not kept beyond ACCESS_DAY_ROWS_OFTEN, which
- * a row ACCESS_LOG_FULL says. */
+ * a row ACCESS_LOG_FULL says. The user zero is nobody: what failed against names that do not exist,
+ * so that it costs the same; his log has the bound of rows alone. */
 KLUIS_MUST_CHECK int access_store_add(struct txn *txn, const struct access_row *row, struct err *e);
 /* The user's place in the queue is due: deletes the oldest rows that are ACCESS_KEPT_MS old, at
  * most ACCESS_STEP, and puts the place where the next one is due. While purges are on hold (until

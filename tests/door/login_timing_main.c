@@ -4,13 +4,12 @@
  *
  * By the wall clock, which is what a stranger has, Welch's t of the two samples stays below 4.5, as
  * it is and without its slowest tenth (Reparaz, Balasch, Verbauwhede: "Dude, is my code constant
- * time?"), of what differs by more than the row that is named below. Not by luck: what is above has
- * to be there in three rounds of fresh samples, one after the other, in the same direction. Not for
- * noise: of the faster half, by the wall clock and by the CPU time of the process, which neighbours
- * on a busy machine do not stretch, the mean has to be shown equal within a twentieth and that row
- * (99 %), or rounds go on. Where the CPU time never shows it, it fails; where the wall clock alone
- * does not, that part is named as skipped.
- * Argument: pairs a round (2000). */
+ * time?"). Not by luck: what is above has to be there in three rounds of fresh samples, one after
+ * the other, in the same direction. Not for noise: of the faster half, by the wall clock and by the
+ * CPU time of the process, which neighbours on a busy machine do not stretch, the mean has to be
+ * shown equal within a twentieth (99 %), or rounds go on. Where the CPU time never shows it, it
+ * fails; where the wall clock alone does not, that part is named as skipped. Argument: pairs a
+ * round (2000). */
 #include "tests/lib/test.h"
 
 #include <math.h>
@@ -29,9 +28,6 @@ static const char *const step_name[STEPS] = {
 	"login/start", "login/finish", "recovery/start", "recovery/finish"};
 static const char *const measure_name[MEASURES] = {"wall", "CPU"};
 static const double t_max = 4.5, equal_within = 0.05, sure = 2.33;
-/* A failure against somebody adds a row to her access log, for her to see: some 10 us. How often
- * that can be measured is bounded by the delay after failures (docs/security.md). */
-static const double row_us[STEPS] = {[LOGIN_FINISH] = 20, [RECOVERY_FINISH] = 20};
 static const double parts[] = {1.0, 0.9}, half = 0.5; /* What is kept: the fastest. */
 
 /* Of unknown users, of known ones. */
@@ -209,16 +205,15 @@ static void judge(const struct timing *t, enum step step, struct verdict *verdic
 	(void)printf("  %-15s", step_name[step]);
 	for (size_t p = 0; p < ARRAY_SIZE(parts); p++) {
 		struct comparison c = compare(t->series[step].us[WALL], t->n, parts[p]);
-		double beyond = fabs(c.longer) - row_us[step];
 
 		(void)printf("  t = %5.2f (%3.0f %%)", c.t, parts[p] * 100);
-		if (c.error > 0 && beyond / c.error >= t_max) {
+		if (fabs(c.t) >= t_max) {
 			verdict->above[p][c.longer > 0]++;
 		}
 	}
 	for (unsigned m = 0; m < MEASURES; m++) {
 		struct comparison c = compare(t->series[step].us[m], t->n, half);
-		bool equal = fabs(c.longer) + sure * c.error < equal_within * c.mean + row_us[step];
+		bool equal = fabs(c.longer) + sure * c.error < equal_within * c.mean;
 
 		(void)printf("  %s %.1f us %+.2f +- %.2f%s", measure_name[m], c.mean, c.longer,
 			sure * c.error, equal ? "" : " (not shown equal)");

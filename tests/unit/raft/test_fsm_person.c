@@ -434,9 +434,10 @@ static void test_guard_of_a_namesake(void **state)
 
 static void test_guard_expires(void **state)
 {
-	static const uint8_t stranger[16] = {0xee};
+	static const uint8_t stranger[16] = {0xee}, nobody[16];
 	struct person_rig *w = *state;
 	struct command fail = failed(GUARD_PASSWORD, stranger, stranger);
+	struct access_state_row log;
 	struct kv_view *view;
 	struct guard_row row;
 	uint64_t n = 0;
@@ -445,6 +446,9 @@ static void test_guard_expires(void **state)
 	w->m.now_ms += 1000;
 	person_expect(w, &fail, 0);
 	view = person_view(w);
+	/* The work of a failure against somebody. */
+	assert_int_equal(access_store_state(view, nobody, &log, NULL), 0);
+	assert_true(log.last == 2 && log.day_rows == 0);
 	assert_int_equal(guard_store_get(view, GUARD_PASSWORD, stranger, &row, NULL), 0);
 	assert_int_equal(row.failures, 2);
 	assert_int_equal(guard_strangers_get(view, &n, NULL), 0);
