@@ -36,9 +36,12 @@ static void drop_add(struct drop *drop, const char *text)
 	if (strcmp(text, ".") == 0 || strcmp(text, "..") == 0) {
 		return;
 	}
-	if (!drop_name_parse(text, &entry.name) ||
-		fstatat(drop->fd, text, &st, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISREG(st.st_mode)) {
+	if (fstatat(drop->fd, text, &st, AT_SYMLINK_NOFOLLOW) != 0) {
+		return; /* Gone since. */
+	}
+	if (!S_ISREG(st.st_mode) || !drop_name_parse(text, &entry.name)) {
 		drop->foreign++;
+		drop->foreign_bytes += S_ISREG(st.st_mode) ? (uint64_t)st.st_size : 0;
 		return;
 	}
 	entry.bytes = (uint64_t)st.st_size;
@@ -111,6 +114,18 @@ bool drop_is(const struct drop *drop, size_t at, bool manifest, const uint8_t ha
 	       memcmp(name->hash, hash, sizeof name->hash) == 0;
 }
 
+/* The receiver's umask leaves a file readable for us (docs/backup.md, The receiver): one that is
+ * not was asked for without that right, which an honest sender never does. */
+static bool drop_hidden(const struct drop *drop, const char *text)
+{
+	struct stat st;
+
+	if (fstatat(drop->fd, text, &st, AT_SYMLINK_NOFOLLOW) != 0) {
+		return false;
+	}
+	return (st.st_mode & (st.st_uid == geteuid() ? S_IRUSR : S_IRGRP)) == 0;
+}
+
 int drop_open(const struct drop *drop, const struct drop_entry *entry, int *ret_fd, struct err *e)
 {
 	char text[DROP_NAME_BYTES];
@@ -120,6 +135,9 @@ int drop_open(const struct drop *drop, const struct drop_entry *entry, int *ret_
 	drop_name_format(&entry->name, text);
 	/* Not blocking: somebody may have put a FIFO there since the scan. */
 	fd = openat(drop->fd, text, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	if (fd < 0 && (errno == ELOOP || (errno == EACCES && drop_hidden(drop, text)))) {
+		return err_set(e, KLUIS_ECORRUPT, "'%s' is no file to be read", text);
+	}
 	if (fd < 0) {
 		return err_set_errno(e, errno, "open '%s'", text);
 	}
@@ -143,9 +161,66 @@ int drop_remove(struct drop *drop, struct drop_entry *entry, struct err *e)
 	return 0;
 }
 
+static int drop_foreign(struct drop *drop, const char *text, uint64_t older_than_ms,
+	unsigned *removed, struct err *e)
+{
+	struct drop_name name;
+	struct stat st;
+
+	if (fstatat(drop->fd, text, &st, AT_SYMLINK_NOFOLLOW) != 0 || S_ISDIR(st.st_mode) ||
+		(S_ISREG(st.st_mode) && drop_name_parse(text, &name)) ||
+		(uint64_t)st.st_mtim.tv_sec * 1000 >= older_than_ms) {
+		return 0;
+	}
+	if (unlinkat(drop->fd, text, 0) != 0 && errno != ENOENT) {
+		return err_set_errno(e, errno, "remove a file of a foreign name from the drop");
+	}
+	(*removed)++;
+	return 0;
+}
+
+int drop_remove_foreign(
+	struct drop *drop, uint64_t older_than_ms, unsigned *ret_removed, struct err *e)
+{
+	int fd = openat(drop->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), rc = 0;
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *entry;
+	unsigned removed = 0;
+
+	if (dir == NULL) {
+		rc = err_set_errno(e, errno, "read the drop");
+		x_closep(&fd);
+		return rc;
+	}
+	while (rc == 0 && (entry = readdir(dir)) != NULL) {
+		rc = drop_foreign(drop, entry->d_name, older_than_ms, &removed, e);
+	}
+	(void)closedir(dir); /* Only read. */
+	drop->foreign -= removed < drop->foreign ? removed : drop->foreign;
+	drop->foreign_bytes = drop->foreign == 0 ? 0 : drop->foreign_bytes;
+	*ret_removed = removed;
+	return rc;
+}
+
+bool drop_too_large(const struct drop_entry *entry)
+{
+	return entry->bytes > (uint64_t)(entry->name.manifest ? BACKUP_MANIFEST_BYTES_MAX
+							      : BACKUP_OBJECT_BYTES_MAX);
+}
+
+size_t drop_files(const struct drop *drop)
+{
+	size_t n = drop->foreign;
+
+	for (size_t i = 0; i < drop->n; i++) {
+		n += !drop->entries[i].gone;
+	}
+	return n;
+}
+
 uint64_t drop_bytes(const struct drop *drop)
 {
-	uint64_t sum = 0;
+	uint64_t sum = drop->foreign_bytes;
 
 	for (size_t i = 0; i < drop->n; i++) {
 		sum += drop->entries[i].gone ? 0 : drop->entries[i].bytes;

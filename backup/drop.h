@@ -18,6 +18,12 @@ struct drop {
 	struct drop_entry *entries; /* By kind, hash, attempt: a hash's attempts stand together. */
 	size_t n;
 	unsigned foreign; /* Names that are none of ours, links, directories: never opened. */
+	uint64_t foreign_bytes;
+};
+
+/* What a drop may hold of what no manifest asks for; 0: no limit. */
+struct drop_quota {
+	uint64_t bytes, files;
 };
 
 /* Reads the directory; more than BACKUP_DROP_FILES_MAX of our names: the rest waits for another
@@ -28,11 +34,20 @@ void drop_release(struct drop *drop);
  * same. */
 size_t drop_find(const struct drop *drop, bool manifest, const uint8_t hash[32]);
 bool drop_is(const struct drop *drop, size_t at, bool manifest, const uint8_t hash[32]);
-/* Read-only, the caller's to close. KLUIS_ECORRUPT: no regular file any more. */
+/* Read-only, the caller's to close. KLUIS_ECORRUPT: no regular file any more, or one that the
+ * sender made so that nobody here may read it. */
 KLUIS_MUST_CHECK int drop_open(
 	const struct drop *drop, const struct drop_entry *entry, int *ret_fd, struct err *e);
 KLUIS_MUST_CHECK int drop_remove(struct drop *drop, struct drop_entry *entry, struct err *e);
-/* Of all entries that are not gone. */
+/* Removes what is foreign and older than older_than_ms, but for directories, which no sender can
+ * make; names are taken from the directory itself, one at a time, and nothing is followed. */
+KLUIS_MUST_CHECK int drop_remove_foreign(
+	struct drop *drop, uint64_t older_than_ms, unsigned *ret_removed, struct err *e);
+/* Of all entries that are not gone, and of what is foreign. */
 uint64_t drop_bytes(const struct drop *drop);
+size_t drop_files(const struct drop *drop);
+/* Whether an entry has more bytes than its kind can have: nothing that is so named is ever taken.
+ */
+bool drop_too_large(const struct drop_entry *entry);
 
 #endif

@@ -2,6 +2,7 @@
  * durably, before the first of its objects. */
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -186,6 +187,33 @@ static int prune_objects(
 	return rc;
 }
 
+/* What was set aside as damaged is kept for a look at it, as long as a snapshot is. */
+static int prune_damaged(struct repository *r, uint64_t wall_ms, struct err *e)
+{
+	_cleanup_(x_freep) char *path = x_asprintf("%s/damaged", repository_path(r));
+	struct dirent *entry;
+	DIR *dir = opendir(path);
+	int rc = 0;
+
+	if (dir == NULL) {
+		return errno == ENOENT ? 0 : err_set_errno(e, errno, "open directory '%s'", path);
+	}
+	while (rc == 0 && (entry = readdir(dir)) != NULL) {
+		struct stat st;
+
+		if (fstatat(dirfd(dir), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0 ||
+			!S_ISREG(st.st_mode) ||
+			(uint64_t)st.st_ctim.tv_sec * 1000 + BACKUP_KEPT_MS >= wall_ms) {
+			continue;
+		}
+		if (unlinkat(dirfd(dir), entry->d_name, 0) != 0) {
+			rc = err_set_errno(e, errno, "remove '%s/%s'", path, entry->d_name);
+		}
+	}
+	(void)closedir(dir); /* Only read. */
+	return rc;
+}
+
 int repository_prune(struct repository *r, const struct manifest_name *names, size_t n,
 	uint64_t wall_ms, uint64_t leftover_ms, uint64_t *ret_bytes_freed, struct err *e)
 {
@@ -203,6 +231,7 @@ int repository_prune(struct repository *r, const struct manifest_name *names, si
 		repository_lock(r);
 		rc = prune_objects(r, wall_ms < leftover_ms ? 0 : wall_ms - leftover_ms, &freed, e);
 		rc = rc != 0 ? rc : prune_receipts(r, e);
+		rc = rc != 0 ? rc : prune_damaged(r, wall_ms, e);
 		repository_unlock(r);
 	}
 	if (rc == 0) {

@@ -10,15 +10,20 @@
 #include "base/file.h"
 #include "base/text.h"
 
-enum { COPY_BYTES = 256 * 1024 };
+enum {
+	COPY_BYTES = 256 * 1024,
+	IN_VAIN_MAX = 16, /* Objects read in vain in one scan; the rest waits for the next. */
+};
 
 struct receive {
 	const struct receive_config *config;
 	struct drop drop;
-	uint64_t sender, wall_ms, leftover_ms;
+	uint64_t sender, wall_ms;
 	uint64_t newest_cycle; /* That the log knows. */
 	struct receive_report *report;
-	bool *wanted; /* By drop entry: a checked manifest that still waits names it. */
+	/* By drop entry: a manifest that was checked and waits, once, and what it names. */
+	bool *wanted;
+	unsigned in_vain; /* Objects read that were not what their names say. */
 };
 
 static bool record_is_whole(const struct snapshot_row *row)
@@ -66,7 +71,7 @@ static bool receive_old(const struct receive *rx, const struct drop_entry *entry
 	uint64_t began_ms = rx->config->began_ms;
 	uint64_t since_ms = entry->modified_ms > began_ms ? entry->modified_ms : began_ms;
 
-	return rx->wall_ms > since_ms && rx->wall_ms - since_ms > rx->leftover_ms;
+	return rx->wall_ms > since_ms && rx->wall_ms - since_ms > BACKUP_LEFTOVER_MS;
 }
 
 static int receive_read_manifest(
@@ -147,7 +152,7 @@ static int receive_check_manifest(struct receive *rx, const struct drop_entry *e
 }
 
 static int receive_copy(int from, uint64_t bytes, struct repository_file *to,
-	uint8_t ret_hash[HASH_BYTES], struct err *e)
+	const atomic_bool *cancel, uint8_t ret_hash[HASH_BYTES], struct err *e)
 {
 	_cleanup_(x_freep) uint8_t *chunk = x_malloc(COPY_BYTES);
 	_cleanup_(hash_release) struct hash hash = {NULL};
@@ -157,6 +162,9 @@ static int receive_copy(int from, uint64_t bytes, struct repository_file *to,
 	for (;;) {
 		ssize_t n = read(from, chunk, COPY_BYTES);
 
+		if (cancel != NULL && atomic_load(cancel)) {
+			return err_set(e, KLUIS_ECLOSED, "stopped");
+		}
 		if (n < 0 && errno == EINTR) {
 			continue;
 		}
@@ -189,7 +197,7 @@ static int receive_take(struct receive *rx, const struct drop_entry *entry, stru
 		rc = repository_file_new(rx->config->repository, &file, e);
 	}
 	if (rc == 0) {
-		rc = receive_copy(fd, entry->bytes, file, hash, e);
+		rc = receive_copy(fd, entry->bytes, file, rx->config->cancel, hash, e);
 	}
 	if (rc == 0 && memcmp(hash, entry->name.hash, HASH_BYTES) != 0) {
 		rc = err_set(e, KLUIS_EVERIFY, "an object whose bytes are not what its name says");
@@ -248,12 +256,13 @@ static int receive_take_object(
 		size_t at = receive_find(rx, object);
 		int rc;
 
-		if (at == rx->drop.n) {
+		if (at == rx->drop.n || rx->in_vain >= IN_VAIN_MAX) {
 			return KLUIS_EAGAIN;
 		}
 		rc = receive_take(rx, &rx->drop.entries[at], e);
 		if (rc == KLUIS_EVERIFY || rc == KLUIS_ECORRUPT) {
 			receive_refuse(rx, e);
+			rx->in_vain++;
 			rc = drop_remove(&rx->drop, &rx->drop.entries[at], e);
 		}
 		if (rc != 0) {
@@ -337,6 +346,18 @@ static int receive_promote(struct receive *rx, const struct backup_manifest *m,
 	return receive_clear(rx, m, e);
 }
 
+/* Copies of one manifest stand side by side: one is enough. */
+static void receive_want(struct receive *rx, const struct drop_entry *entry)
+{
+	size_t self = (size_t)(entry - rx->drop.entries);
+	bool wanted = false;
+
+	for (size_t at = drop_find(&rx->drop, true, entry->name.hash); at < self; at++) {
+		wanted = wanted || rx->wanted[at];
+	}
+	rx->wanted[self] = !wanted;
+}
+
 static bool receive_ours_to_report(int rc)
 {
 	return rc != KLUIS_EVERIFY && rc != KLUIS_ECORRUPT && rc != KLUIS_EVERSION &&
@@ -350,7 +371,9 @@ static int receive_manifest(struct receive *rx, struct drop_entry *entry, struct
 	uint8_t hash[HASH_BYTES];
 	int rc = 0;
 
-	if (receive_record(rx->config, entry->name.hash) == NULL) {
+	if (drop_too_large(entry)) {
+		rc = err_set(e, KLUIS_EVERIFY, "a manifest larger than any");
+	} else if (receive_record(rx->config, entry->name.hash) == NULL) {
 		/* Not even opened. The record may be on its way to this site. */
 		rc = receive_old(rx, entry)
 			     ? err_set(e, KLUIS_EVERIFY, "a manifest that the log does not know")
@@ -363,6 +386,7 @@ static int receive_manifest(struct receive *rx, struct drop_entry *entry, struct
 		rc = receive_check_manifest(rx, entry, buf_bytes(&bytes), &m, hash, e);
 	}
 	if (rc == 0) {
+		receive_want(rx, entry);
 		rc = receive_look(rx, &m);
 		if (rc == 0) {
 			rc = receive_promote(rx, &m, hash, buf_bytes(&bytes), e);
@@ -384,18 +408,77 @@ static int receive_manifest(struct receive *rx, struct drop_entry *entry, struct
 	return drop_remove(&rx->drop, entry, e);
 }
 
-/* Uploads that nothing asks for and that are too old to be on their way. */
+/* Objects that nothing asks for: those that are too old to be on their way, or larger than any. */
 static int receive_leftovers(struct receive *rx, struct err *e)
 {
 	for (size_t i = 0; i < rx->drop.n; i++) {
 		struct drop_entry *entry = &rx->drop.entries[i];
 
 		if (entry->gone || entry->name.manifest || rx->wanted[i] ||
-			!receive_old(rx, entry)) {
+			(!receive_old(rx, entry) && !drop_too_large(entry))) {
 			continue;
 		}
 		rx->report->leftovers++;
 		if (drop_remove(&rx->drop, entry, e) != 0) {
+			return e->code;
+		}
+	}
+	return 0;
+}
+
+static int receive_foreign(struct receive *rx, struct err *e)
+{
+	uint64_t old_ms = rx->wall_ms > BACKUP_LEFTOVER_MS ? rx->wall_ms - BACKUP_LEFTOVER_MS : 0;
+	unsigned removed = 0;
+	int rc;
+
+	if (rx->drop.foreign == 0) {
+		return 0;
+	}
+	if (rx->report->over_quota) {
+		old_ms = UINT64_MAX;
+	} else if (rx->config->began_ms > old_ms) {
+		old_ms = 0;
+	}
+	rc = drop_remove_foreign(&rx->drop, old_ms, &removed, e);
+	rx->report->leftovers += removed;
+	return rc;
+}
+
+static bool receive_over_quota(const struct receive *rx)
+{
+	const struct drop_quota *quota = &rx->config->quota;
+
+	return (quota->bytes != 0 && drop_bytes(&rx->drop) > quota->bytes) ||
+	       (quota->files != 0 && drop_files(&rx->drop) > quota->files);
+}
+
+static int receive_age_compare(const void *left, const void *right)
+{
+	const struct drop_entry *a = *(struct drop_entry *const *)left,
+				*b = *(struct drop_entry *const *)right;
+
+	return a->modified_ms < b->modified_ms ? -1 : a->modified_ms > b->modified_ms;
+}
+
+/* What is wanted stays, however much it is: the log bounds it. */
+static int receive_evict(struct receive *rx, struct err *e)
+{
+	_cleanup_(x_freep) struct drop_entry **by_age =
+		x_calloc(rx->drop.n + 1, sizeof(struct drop_entry *));
+	size_t n = 0;
+
+	for (size_t i = 0; i < rx->drop.n; i++) {
+		if (!rx->drop.entries[i].gone && !rx->wanted[i]) {
+			by_age[n++] = &rx->drop.entries[i];
+		}
+	}
+	if (n > 0) {
+		qsort(by_age, n, sizeof(struct drop_entry *), receive_age_compare);
+	}
+	for (size_t i = 0; i < n && receive_over_quota(rx); i++) {
+		rx->report->evicted++;
+		if (drop_remove(&rx->drop, by_age[i], e) != 0) {
 			return e->code;
 		}
 	}
@@ -408,9 +491,7 @@ static int receive_run(struct receive *rx, struct err *e)
 
 	rx->newest_cycle = receive_newest_cycle(rx->config);
 	rx->report->foreign = rx->drop.foreign;
-	rx->report->over_quota =
-		rx->config->quota_bytes != 0 && drop_bytes(&rx->drop) > rx->config->quota_bytes;
-	rx->leftover_ms = rx->report->over_quota ? BACKUP_LEFTOVER_FULL_MS : BACKUP_LEFTOVER_MS;
+	rx->report->over_quota = receive_over_quota(rx);
 	for (size_t i = 0; rc == 0 && i < rx->drop.n; i++) {
 		if (rx->drop.entries[i].name.manifest) {
 			rc = receive_manifest(rx, &rx->drop.entries[i], e);
@@ -419,7 +500,14 @@ static int receive_run(struct receive *rx, struct err *e)
 	if (rc == 0) {
 		rc = receive_leftovers(rx, e);
 	}
+	if (rc == 0) {
+		rc = receive_foreign(rx, e);
+	}
+	if (rc == 0 && receive_over_quota(rx)) {
+		rc = receive_evict(rx, e);
+	}
 	rx->report->bytes = drop_bytes(&rx->drop);
+	rx->report->files = drop_files(&rx->drop);
 	return rc;
 }
 

@@ -4,6 +4,9 @@
 #ifndef KLUIS_BACKUP_RECEIVE_H
 #define KLUIS_BACKUP_RECEIVE_H
 
+#include <stdatomic.h>
+
+#include "backup/drop.h"
 #include "backup/repository.h"
 #include "storage/snapshot_store.h"
 
@@ -13,7 +16,8 @@ struct receive_config {
 	const struct key *signer;	     /* This node's. */
 	uint64_t node;			     /* This node's id, in trust with signer's key. */
 	uint8_t cluster_id[16], lineage[16]; /* Nothing else is accepted. */
-	uint64_t quota_bytes; /* Of one drop; 0: none. Beyond it leftovers are removed sooner. */
+	/* Of one drop. Beyond it goes, oldest first, what no manifest that waits has asked for. */
+	struct drop_quota quota;
 	/* When this site began to look, by its clock: what lay in a drop before is as old as that,
 	 * for meanwhile nobody here knew what the log says of it. */
 	uint64_t began_ms;
@@ -21,6 +25,7 @@ struct receive_config {
 	 * signature says no more than who wrote it. */
 	const struct snapshot_row *records;
 	size_t n_records;
+	const atomic_bool *cancel; /* NULL, or: true ends a scan with KLUIS_ECLOSED. */
 };
 /* The record that names this manifest, shipped or confirmed; NULL: the log knows none. */
 const struct snapshot_row *receive_record(
@@ -38,12 +43,14 @@ struct receive_report {
 	unsigned n_accepted;
 	struct receive_accepted *accepted; /* The caller frees. Also those found whole before. */
 	unsigned refused;   /* Manifests or objects that are wrong, and were removed. */
-	unsigned leftovers; /* Cut or never asked for, too old: removed. */
-	unsigned foreign;   /* Names that are none of ours: left alone, reported. */
+	unsigned leftovers; /* Cut, foreign or never asked for, and too old: removed. */
+	unsigned foreign;   /* Names that are none of ours: never opened, removed after a day. */
 	unsigned waiting;   /* Manifests whose objects are not all here yet. */
 	uint64_t bytes;	    /* In the drop after the scan. */
-	bool over_quota;
-	char reason[160]; /* Of the last refusal. */
+	size_t files;	    /* The same. */
+	bool over_quota;    /* It was, before. */
+	unsigned evicted;   /* Removed for that, whatever their age. */
+	char reason[160];   /* Of the last refusal. */
 };
 
 /* One scan of the drop of node `sender` at wall_ms of this site. Whatever a sender put there ends

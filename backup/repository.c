@@ -253,6 +253,25 @@ int repository_open_object(struct repository *r, const uint8_t hash[32], int *re
 	return 0;
 }
 
+int repository_set_aside(struct repository *r, const uint8_t hash[32], struct err *e)
+{
+	_cleanup_(x_freep) char *from_dir = repository_object_path(r, hash, true);
+	_cleanup_(x_freep) char *from = repository_object_path(r, hash, false);
+	_cleanup_(x_freep) char *directory = x_asprintf("%s/damaged", r->path);
+	_cleanup_(x_freep) char *to = x_asprintf("%s%s", directory, strrchr(from, '/'));
+	int rc = file_make_dirs(directory, 0700, e);
+
+	assert(r->lock_fd >= 0);
+	if (rc != 0) {
+		return rc;
+	}
+	if (rename(from, to) != 0 && errno != ENOENT) {
+		return err_set_errno(e, errno, "rename to '%s'", to);
+	}
+	rc = file_sync_dir(directory, e);
+	return rc != 0 ? rc : file_sync_dir(from_dir, e);
+}
+
 static int repository_objects_check(
 	struct repository *r, const struct backup_manifest *m, struct err *e)
 {

@@ -49,6 +49,10 @@ KLUIS_MUST_CHECK int repository_get_receipt(struct repository *repository,
 /* Read-only descriptor of an object, the caller's to close; its size in *ret_bytes. */
 KLUIS_MUST_CHECK int repository_open_object(struct repository *repository, const uint8_t hash[32],
 	int *ret_fd, uint64_t *ret_bytes, struct err *e);
+/* Moves an object that is not what its name says to damaged/, so that a good one can come in its
+ * place. One that is gone is success. */
+KLUIS_MUST_CHECK int repository_set_aside(
+	struct repository *repository, const uint8_t hash[32], struct err *e);
 /* Appends the manifest's bytes as they are on disk; name as listed. */
 KLUIS_MUST_CHECK int repository_get_manifest(struct repository *repository,
 	const struct manifest_name *name, struct buf *to, struct err *e);

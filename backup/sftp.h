@@ -20,8 +20,9 @@ struct sftp_target {
 	const char *host_key; /* "ssh-ed25519 AAAA..." as in a .pub file: the only one accepted. */
 	const char *key_path; /* Our private Ed25519 key, OpenSSH format, no passphrase. */
 	const char *path;     /* Directory to add files to, as the server shows it. */
-	uint64_t bytes_per_second;   /* 0: no limit. */
-	unsigned timeout_ms;	     /* One call that moves nothing; 0: SFTP_TIMEOUT_MS. */
+	uint64_t bytes_per_second; /* 0: no limit. */
+	unsigned timeout_ms;	   /* One call that moves nothing; 0: SFTP_TIMEOUT_MS. */
+	unsigned backoff_ms; /* ship_snapshot()'s before its second try; 0: SHIP_BACKOFF_MS. */
 	const struct clock *clock;   /* NULL: clock_system. */
 	const atomic_bool *cancel;   /* NULL, or: true ends the session with KLUIS_ECLOSED. */
 	atomic_uint_fast64_t *moved; /* NULL, or: all bytes sent are added to it. */

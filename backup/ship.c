@@ -169,7 +169,8 @@ static bool ship_final(const struct ship *ship, int rc)
 /* false: cancelled. */
 static bool ship_pause(const struct ship *ship, unsigned failures)
 {
-	uint64_t wait_ms = SHIP_BACKOFF_MS;
+	uint64_t wait_ms =
+		ship->target->backoff_ms == 0 ? SHIP_BACKOFF_MS : ship->target->backoff_ms;
 
 	for (unsigned i = 1; i < failures && wait_ms < SHIP_BACKOFF_MS_MAX; i++) {
 		wait_ms *= 2;

@@ -31,7 +31,7 @@ static int verify_hash(int fd, uint8_t ret_hash[HASH_BYTES], struct err *e)
 	return 0;
 }
 
-static int verify_object(struct repository *repository, const struct manifest_object *object,
+int verify_object(struct repository *repository, const struct manifest_object *object,
 	unsigned level, struct err *e)
 {
 	_cleanup_(x_closep) int fd = -1;

@@ -13,6 +13,11 @@ struct verify_report {
 	uint64_t rows;		 /* Live in the point; level 3. */
 };
 
+/* One object against its row of a manifest: its size, from level 2 on every byte. KLUIS_EVERIFY,
+ * KLUIS_ENOTFOUND; e says what, not which (repository_object_fault()). */
+KLUIS_MUST_CHECK int verify_object(struct repository *repository,
+	const struct manifest_object *object, unsigned level, struct err *e);
+
 /* Levels 1 and 2 look at this snapshot alone, level 3 at the point it makes with its chain. keys:
  * for level 3, else NULL. Every level includes those below it. KLUIS_EVERIFY, KLUIS_ECORRUPT or
  * KLUIS_ENOTFOUND with the object named in e; *ret_report is set in every case. scratch: see

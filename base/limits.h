@@ -267,13 +267,15 @@ enum {
 	BACKUP_OBJECTS_MAX = 100000,	/* In one snapshot. */
 	BACKUP_SNAPSHOTS_MAX = 16384,	/* In one repository. */
 	BACKUP_DROP_FILES_MAX = 200000, /* Looked at in one scan of a drop. */
+	BACKUP_DROP_FILES_DEFAULT = 20000,
+	BACKUP_REHASH_S_DEFAULT = 7 * 24 * 3600, /* All copies are read again. */
 	BACKUP_SORT_BYTES = 32 << 20,	/* Of records sorted in memory before they go to disk. */
 	BACKUP_DELETIONS_MAX = 1 << 20, /* That one restore repeats. */
 	BACKUP_DELETIONS_STEP = 512,	/* Of each kind, journalled in one step. */
 	ALARM_PAUSE_S = 10,		/* Between two runs of an operator's program. */
 	ALARM_REPEAT_S = 4 * 3600,	/* An alarm that lasts is told again. */
 	SFTP_WINDOW_BYTES = 2 << 20,	/* In flight to one site. */
-	SFTP_TIMEOUT_MS = 30000,	/* One call of libssh2 that moves nothing. */
+	SFTP_TIMEOUT_MS = 15000, /* One call of libssh2 that moves nothing: a stop waits for it. */
 	SFTP_CONNECT_MS = 10000,
 	SHIP_ATTEMPTS_MAX = 10, /* Connections to one site for one snapshot. */
 	SHIP_NAMES_MAX = 100,	/* Names tried for one object. */
@@ -287,9 +289,8 @@ enum {
 	BACKUP_KEEP_S_MIN = 60,
 	BACKUP_KEEP_S_MAX = 3660 * 86400,
 };
-#define BACKUP_KEPT_MS		(14ULL * 24 * 3600 * 1000) /* Receiver's clock. */
-#define BACKUP_FRESH_MS		(8ULL * 3600 * 1000) /* Older newest snapshot: nothing is pruned. */
-#define BACKUP_LEFTOVER_FULL_MS (3600ULL * 1000)     /* The same when a drop is over its quota. */
-#define BACKUP_LEFTOVER_MS	(24ULL * 3600 * 1000) /* Incomplete uploads are removed after. */
+#define BACKUP_KEPT_MS	   (14ULL * 24 * 3600 * 1000) /* Receiver's clock. */
+#define BACKUP_FRESH_MS	   (8ULL * 3600 * 1000)	 /* Older newest snapshot: nothing is pruned. */
+#define BACKUP_LEFTOVER_MS (24ULL * 3600 * 1000) /* Incomplete uploads are removed after. */
 
 #endif

@@ -36,6 +36,29 @@ struct api_shipment {
 	char text[256]; /* What failed. */
 };
 
+/* One sender's drop here. */
+struct api_drop {
+	char site[NODE_NAME_BYTES_MAX + 1];
+	int rc;					/* Of the last look into it. */
+	uint64_t bytes, files, quota_bytes;	/* After it; 0: no quota. */
+	uint64_t accepted, refused, refused_ms; /* Since the start: snapshots; files removed; the
+						 * wall clock of the last. */
+	bool over_quota;			/* Before the last look. */
+	char text[256];				/* What failed, or why it was refused. */
+};
+
+/* The copies that this node holds, and what comes in. */
+struct api_copies {
+	uint64_t period_ms;		/* Of reading all again. */
+	uint64_t began_ms, ended_ms;	/* The round under way; the last whole one, 0: none yet. */
+	uint64_t objects, bytes, found; /* Read in all rounds; files found damaged. */
+	unsigned damaged;		/* Snapshots that are damaged now. */
+	int rc;				/* Of the last step. */
+	char text[256];			/* What is damaged, the first of it. */
+	size_t n_drops;
+	struct api_drop drops[SITES_MAX];
+};
+
 /* What other parts of the node do for operators; any may be NULL (then the call is refused with a
  * sentence). data is passed to each. */
 struct api_hooks {
@@ -56,6 +79,8 @@ struct api_hooks {
 	bool (*summary)(void *data, struct backup_summary *ret_summary);
 	/* Part of api_reload(): reads the public backup key again. Blocking; any thread. */
 	int (*reload)(void *data, struct err *e);
+	/* Any thread, does not block. */
+	void (*copies)(void *data, struct api_copies *ret_copies);
 };
 
 /* One name and value of the settings in force, for `kluisctl` to show. */

@@ -238,6 +238,67 @@ static void print_certificate(
 	}
 }
 
+/* One line a sender: name{site="ams"} value. */
+static void print_drops(struct buf *to, const struct api_copies *copies, const char *name,
+	const char *type, const char *help, uint64_t (*value)(const struct api_drop *drop))
+{
+	print_head(to, name, type, help);
+	for (size_t i = 0; i < copies->n_drops; i++) {
+		buf_printf(to, "%s{site=\"%s\"} %llu\n", name, copies->drops[i].site,
+			(unsigned long long)value(&copies->drops[i]));
+	}
+}
+
+static uint64_t drop_bytes_of(const struct api_drop *drop)
+{
+	return drop->bytes;
+}
+
+static uint64_t drop_files_of(const struct api_drop *drop)
+{
+	return drop->files;
+}
+
+static uint64_t drop_accepted_of(const struct api_drop *drop)
+{
+	return drop->accepted;
+}
+
+static uint64_t drop_refused_of(const struct api_drop *drop)
+{
+	return drop->refused;
+}
+
+static uint64_t drop_over_of(const struct api_drop *drop)
+{
+	return drop->over_quota;
+}
+
+static void print_copies(const struct api_copies *copies, uint64_t wall_ms, struct buf *to)
+{
+	uint64_t since_ms = copies->ended_ms == 0 ? copies->began_ms : copies->ended_ms;
+
+	print_one(to, "kluis_copies_damaged", "gauge", "Snapshots here that are not whole.",
+		copies->damaged);
+	print_one(to, "kluis_copies_damaged_files_total", "counter",
+		"Files found damaged by reading them again.", copies->found);
+	print_one(to, "kluis_copies_read_bytes_total", "counter", "Read and hashed again.",
+		copies->bytes);
+	print_one(to, "kluis_copies_read_objects_total", "counter", "Read and hashed again.",
+		copies->objects);
+	print_seconds(to, "kluis_copies_round_age_seconds", "gauge",
+		"Since all copies were last read again; in the first round, since it began.",
+		since_ms == 0 || since_ms > wall_ms ? 0 : wall_ms - since_ms);
+	print_drops(to, copies, "kluis_drop_bytes", "gauge", "In a sender's drop.", drop_bytes_of);
+	print_drops(to, copies, "kluis_drop_files", "gauge", "The same in files.", drop_files_of);
+	print_drops(to, copies, "kluis_drop_accepted_total", "counter",
+		"Snapshots found whole, again at each time they are sent.", drop_accepted_of);
+	print_drops(to, copies, "kluis_drop_refused_total", "counter",
+		"Files removed as rubbish, leftovers or beyond the quota.", drop_refused_of);
+	print_drops(to, copies, "kluis_drop_over_quota", "gauge", "It was when last looked at.",
+		drop_over_of);
+}
+
 void api_metrics_print(
 	const struct api_metrics *metrics, const struct api_metrics_state *state, struct buf *to)
 {
@@ -265,5 +326,8 @@ void api_metrics_print(
 	print_replica(state->replica, to);
 	if (state->backup != NULL) {
 		print_backup(state, to);
+	}
+	if (state->copies->period_ms != 0) {
+		print_copies(state->copies, state->wall_ms, to);
 	}
 }

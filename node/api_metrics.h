@@ -3,6 +3,7 @@
 #define KLUIS_NODE_API_METRICS_H
 
 #include "base/buf.h"
+#include "node/api.h"
 #include "node/backup_summary.h"
 #include "node/http.h"
 #include "raft/replica.h"
@@ -22,6 +23,7 @@ void api_metrics_add(struct api_metrics *metrics, size_t route, int status, uint
 struct api_metrics_state {
 	const struct http_counters *http;
 	const struct replica_status *replica;
+	const struct api_copies *copies; /* period_ms 0: nothing is said of them. */
 	const char *site;
 	const struct backup_summary *backup; /* NULL: not known here. */
 	unsigned backup_copies;		     /* That make a snapshot count. */

@@ -46,7 +46,7 @@ struct check {
 	bool ok, critical;
 	char text[384];
 };
-enum { CHECKS = 15 };
+enum { CHECKS = 17 };
 
 static void check_set(
 	struct check *check, const char *name, bool ok, bool critical, const char *text)
@@ -168,6 +168,67 @@ static void check_verified(struct check *check, struct api_call *call, const str
 	}
 }
 
+static void copies_get(struct api *api, struct api_copies *ret_copies)
+{
+	const struct api_hooks *hooks = &api->config.hooks;
+
+	memset(ret_copies, 0, sizeof *ret_copies);
+	if (hooks->copies != NULL) {
+		hooks->copies(hooks->data, ret_copies);
+	}
+}
+
+/* What re-reading the copies here has found, and whether it goes on. */
+static void check_copies(struct check *check, struct api *api)
+{
+	_cleanup_(x_freep) struct api_copies *copies = x_malloc(sizeof *copies);
+	uint64_t now_ms = clock_wall_ms(api->config.clock), since_ms;
+	bool late;
+
+	copies_get(api, copies);
+	since_ms = copies->ended_ms != 0 ? copies->ended_ms : copies->began_ms;
+	late = copies->period_ms != 0 && since_ms != 0 && now_ms > since_ms + 2 * copies->period_ms;
+	check_set(check, "copies", copies->damaged == 0 && copies->rc == 0 && !late,
+		copies->damaged > 0,
+		copies->period_ms == 0 ? "this node keeps no snapshots"
+				       : "every copy is as it was taken in");
+	if (copies->damaged > 0) {
+		(void)snprintf(check->text, sizeof check->text, "%u damaged snapshots here: %s",
+			copies->damaged, copies->text);
+	} else if (copies->rc != 0 || late) {
+		(void)snprintf(check->text, sizeof check->text,
+			"the copies here are not read again: %s",
+			copies->rc != 0 ? err_text(copies->rc) : "it takes too long");
+	}
+}
+
+/* Rubbish in a drop means that the sender's SSH key is in other hands, or that something is broken:
+ * for a day somebody should look. */
+static void check_drops(struct check *check, struct api *api)
+{
+	enum { LOOK_MS = 24 * 3600 * 1000 };
+	_cleanup_(x_freep) struct api_copies *copies = x_malloc(sizeof *copies);
+	const struct api_drop *worst = NULL;
+	uint64_t now_ms = clock_wall_ms(api->config.clock);
+
+	copies_get(api, copies);
+	for (size_t i = 0; i < copies->n_drops; i++) {
+		const struct api_drop *drop = &copies->drops[i];
+
+		if (drop->over_quota || drop->rc != 0 ||
+			(drop->refused_ms != 0 && now_ms < drop->refused_ms + LOOK_MS)) {
+			worst = worst == NULL || drop->over_quota ? drop : worst;
+		}
+	}
+	check_set(check, "drops", worst == NULL, false,
+		copies->n_drops == 0 ? "no site ships to this one"
+				     : "nothing but snapshots came in");
+	if (worst != NULL) {
+		(void)snprintf(check->text, sizeof check->text, "from site '%s'%s: %s", worst->site,
+			worst->over_quota ? ", over its quota" : "", worst->text);
+	}
+}
+
 /* Without it a restore brings back who left. */
 static void check_deletions(struct check *check, struct api *api)
 {
@@ -276,6 +337,8 @@ static void checks_make(
 	check_backup(&checks[12], call->api, backup);
 	check_verified(&checks[13], call, view, backup);
 	check_pepper(&checks[14], call->api);
+	check_copies(&checks[15], call->api);
+	check_drops(&checks[16], call->api);
 }
 
 int sys_health_read(struct api_call *call)
@@ -504,11 +567,13 @@ int sys_metrics_parse(struct api_call *call)
 {
 	struct api *api = call->api;
 	const struct api_hooks *hooks = &api->config.hooks;
+	_cleanup_(x_freep) struct api_copies *copies = x_malloc(sizeof *copies);
 	struct replica_status status;
 	struct backup_summary backup;
 	struct api_metrics_state state = {
 		.http = http_server_counters(api->http),
 		.replica = &status,
+		.copies = copies,
 		.site = api->config.site,
 		.calls = api->calls,
 		.login_handshakes = handshake_count(api->handshakes, api_now(api)),
@@ -523,6 +588,7 @@ int sys_metrics_parse(struct api_call *call)
 		state.backup_copies = api->config.backup_copies;
 	}
 	metrics_store(api, &state);
+	copies_get(api, copies);
 	api_metrics_print(&api->metrics, &state, &call->body);
 	call->status = 200;
 	call->content_type = "text/plain; version=0.0.4";

@@ -91,6 +91,19 @@ static void ship_done_cb(struct pool_work *work, int rc)
 	backup_job_ended(s->job);
 }
 
+/* Whether the site confirmed what it was brought last. Confirmations come in the log's order: what
+ * it lacks of the older ones then is on no way any more, but damaged or lost there. */
+static bool shipment_settled(
+	const struct backup_shipment *s, const struct snapshot_row *rows, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (rows[i].id == s->done) {
+			return ship_confirmed_by(&rows[i], s->site->id);
+		}
+	}
+	return false;
+}
+
 /* What is delivered waits for its confirmation, and what cannot be waits, too: both are tried again
  * behind all others. */
 static const struct snapshot_row *shipment_next(
@@ -99,6 +112,9 @@ static const struct snapshot_row *shipment_next(
 	uint64_t node = s->job->config->id;
 	const struct snapshot_row *row = NULL;
 
+	if (s->done != 0 && shipment_settled(s, rows, n)) {
+		s->done = s->next_ms = 0;
+	}
 	if (s->done > s->passed_over) {
 		row = ship_next(rows, n, node, s->site->id, s->done);
 		if (row != NULL || backup_job_now() < s->next_ms) {
@@ -124,45 +140,9 @@ static void job_ship(struct backup_job *job, const struct snapshot_row *rows, si
 	}
 }
 
-/* --- receiving ------------------------------------------------------------------------------- */
+/* --- the job --------------------------------------------------------------------------------- */
 
-static void receive_log(const char *site, const struct receive_report *report)
-{
-	for (unsigned i = 0; i < report->n_accepted; i++) {
-		log_info("op=backup_receive from=%s snapshot=%llu index=%llu state=accepted", site,
-			(unsigned long long)report->accepted[i].id,
-			(unsigned long long)report->accepted[i].index);
-	}
-	if (report->refused > 0) {
-		log_err("op=backup_receive from=%s refused=%u reason=\"%s\"", site, report->refused,
-			report->reason);
-	}
-	if (report->over_quota) {
-		log_err("op=backup_receive from=%s drop_bytes=%llu is over its quota", site,
-			(unsigned long long)report->bytes);
-	}
-}
-
-static void receive_site(struct backup_job *job, const struct config_site *site)
-{
-	_cleanup_(x_freep) char *drop =
-		x_asprintf("%s/%s/incoming", job->config->backup_drop_dir, site->name);
-	struct receive_report report;
-	struct err e = {0};
-	int rc = receive_scan(
-		&job->receiving_as, drop, site->id, clock_wall_ms(&clock_system), &report, &e);
-
-	if (rc != 0) {
-		log_err("op=backup_receive from=%s rc=%s error=\"%s\", retrying", site->name,
-			err_name(rc), e.text);
-		return;
-	}
-	receive_log(site->name, &report);
-	receive_report_release(&report);
-}
-
-/* For a piece of work of its own: the records as the log has them now. */
-static struct receive_config receiver_now(
+struct receive_config backup_job_receiver(
 	const struct backup_job *job, const struct snapshot_row *rows, size_t n)
 {
 	struct receive_config config = job->receiver;
@@ -174,147 +154,27 @@ static struct receive_config receiver_now(
 	return config;
 }
 
-static void receiver_done(struct receive_config *config)
+void backup_job_receiver_done(struct receive_config *config)
 {
 	free((void *)(uintptr_t)config->records);
 	config->records = NULL;
 	config->n_records = 0;
 }
 
-static int receive_work(struct pool_work *work)
-{
-	struct backup_job *job = CONTAINER_OF(work, struct backup_job, receive);
-
-	for (size_t i = 0; i < job->n_shipments && !atomic_load(&job->cancel); i++) {
-		receive_site(job, job->shipment[i].site);
-	}
-	return 0;
-}
-
-static void receive_done_cb(struct pool_work *work, int rc)
-{
-	struct backup_job *job = CONTAINER_OF(work, struct backup_job, receive);
-
-	(void)rc; /* Each site's outcome was logged. */
-	receiver_done(&job->receiving_as);
-	job->receiving = false;
-	(void)uv_async_send(&job->claimed); /* Confirm at once; the tick would, too. */
-	job->receive_ms = backup_job_now() + BACKUP_JOB_RECEIVE_MS;
-	backup_job_ended(job);
-}
-
-static void job_receive(struct backup_job *job, const struct snapshot_row *rows, size_t n)
-{
-	if (job->receiving || backup_job_now() < job->receive_ms) {
-		return;
-	}
-	job->receiving_as = receiver_now(job, rows, n);
-	job->receiving = pool_submit(job->pool, &job->receive, job->home, receive_work,
-				 receive_done_cb) == 0;
-	if (!job->receiving) {
-		receiver_done(&job->receiving_as);
-	}
-}
-
-static void confirm_cb(struct propose *req, int rc)
-{
-	struct backup_job *job = CONTAINER_OF(req, struct backup_job, confirm);
-
-	job->confirming = false;
-	if (rc != 0) {
-		log_warn("op=backup_confirm rc=%s, retrying", err_name(rc));
-	}
-	backup_job_ended(job);
-}
-
-/* Whether this site holds the whole snapshot: its own receipt says so. */
-static bool job_holds(struct backup_job *job, const struct snapshot_row *row)
-{
-	_cleanup_(buf_release) struct buf bytes = BUF_INIT;
-	struct receipt receipt;
-
-	return repository_get_receipt(
-		       job->repository, row->manifest_hash, job->config->id, &bytes, NULL) == 0 &&
-	       receipt_open(buf_bytes(&bytes), &job->trust, &receipt, NULL) == 0 &&
-	       receipt.node == job->config->id &&
-	       memcmp(receipt.manifest_hash, row->manifest_hash, HASH_BYTES) == 0;
-}
-
-static void job_confirm(struct backup_job *job, const struct snapshot_row *rows, size_t n)
-{
-	struct command command = {.type = COMMAND_SNAPSHOT_CONFIRM};
-	struct command_snapshot_confirm *confirm = &command.snapshot_confirm;
-
-	for (size_t i = 0; i < n && !job->confirming; i++) {
-		if (!ship_whole(&rows[i]) || rows[i].node == job->config->id ||
-			ship_confirmed_by(&rows[i], job->config->id) || !job_holds(job, &rows[i])) {
-			continue;
-		}
-		confirm->id = rows[i].id;
-		confirm->node = job->config->id;
-		confirm->needed = (uint8_t)job->config->backup_copies;
-		memcpy(confirm->manifest_hash, rows[i].manifest_hash, HASH_BYTES);
-		job->confirming = true;
-		backup_job_propose(job, &job->confirm, &command, confirm_cb);
-	}
-}
-
-/* --- forgetting ------------------------------------------------------------------------------ */
-
-static int prune_work(struct pool_work *work)
-{
-	struct backup_job *job = CONTAINER_OF(work, struct backup_job, prune);
-
-	struct retention_rules rules = retention_default;
-	uint64_t interval_ms = job->config->backup_interval_s * 1000;
-
-	rules.kept_ms = job->config->backup_keep_s * 1000;
-	if (rules.fresh_ms < 2 * interval_ms) {
-		rules.fresh_ms = 2 * interval_ms;
-	}
-	return receive_prune(&job->pruning_as, clock_wall_ms(&clock_system), &rules, &job->pruned,
-		&job->prune_err);
-}
-
-static void prune_done_cb(struct pool_work *work, int rc)
-{
-	struct backup_job *job = CONTAINER_OF(work, struct backup_job, prune);
-
-	if (rc != 0) {
-		log_err("op=backup_prune rc=%s error=\"%s\"", err_name(rc), job->prune_err.text);
-	} else if (job->pruned > 0) {
-		log_info("op=backup_prune snapshots=%u", job->pruned);
-	}
-	receiver_done(&job->pruning_as);
-	job->pruning = false;
-	job->prune_ms = backup_job_now() + BACKUP_JOB_PRUNE_MS;
-	backup_job_ended(job);
-}
-
-static void job_prune(struct backup_job *job, const struct snapshot_row *rows, size_t n)
-{
-	if (job->pruning || backup_job_now() < job->prune_ms) {
-		return;
-	}
-	job->pruning_as = receiver_now(job, rows, n);
-	memset(&job->prune_err, 0, sizeof job->prune_err);
-	job->pruning =
-		pool_submit(job->pool, &job->prune, job->home, prune_work, prune_done_cb) == 0;
-	if (!job->pruning) {
-		receiver_done(&job->pruning_as);
-	}
-}
-
-/* --- the job --------------------------------------------------------------------------------- */
-
 static void job_look(
 	struct backup_job *job, const struct kv_view *view, const struct replica_status *status)
 {
 	enum { ROWS_MAX = SNAPSHOTS_KEPT + 1 };
 	_cleanup_(x_freep) struct snapshot_row *rows = x_calloc(ROWS_MAX, sizeof *rows);
+	struct cluster_row cluster;
 	struct err e = {0};
 	size_t n = 0;
-	int rc = snapshot_store_list(view, 0, rows, ROWS_MAX, &n, &e);
+	int rc = cluster_store_get(view, &cluster, &e);
+
+	if (rc == KLUIS_ENOTFOUND) {
+		return; /* Not begun. */
+	}
+	rc = rc != 0 ? rc : snapshot_store_list(view, 0, rows, ROWS_MAX, &n, &e);
 
 	if (rc != 0) {
 		log_err("op=backup_job rc=%s error=\"%s\", retrying", err_name(rc), e.text);
@@ -323,9 +183,9 @@ static void job_look(
 	backup_take_look(job, view, rows, n);
 	backup_claim_look(job, view, status, rows, n);
 	job_ship(job, rows, n);
-	job_receive(job, rows, n);
-	job_confirm(job, rows, n);
-	job_prune(job, rows, n);
+	backup_receive_look(job, rows, n);
+	backup_confirm_look(job, rows, n, cluster.feature_level);
+	backup_keep_look(job, rows, n);
 	backup_deletions_look(job, view);
 	backup_watch_look(job, view, rows, n);
 }
@@ -466,14 +326,12 @@ static int job_load_sites(struct backup_job *job, struct err *e)
 	for (size_t i = 0; i < c->n_sites; i++) {
 		const struct config_site *site = &c->sites[i];
 		struct backup_shipment *s = &job->shipment[job->n_shipments];
-		_cleanup_(x_freep) char *drop = NULL;
 		int rc;
 
 		if (site->id == c->id || site->ssh.port == 0) {
 			continue;
 		}
-		drop = x_asprintf("%s/%s/incoming", c->backup_drop_dir, site->name);
-		rc = file_make_dirs(drop, 0700, e);
+		rc = backup_receive_add(job, site, e);
 		if (rc != 0) {
 			return rc;
 		}
@@ -499,6 +357,7 @@ static void job_free(struct backup_job *job)
 	for (size_t i = 0; i < job->n_shipments; i++) {
 		free((char *)(uintptr_t)job->shipment[i].target.path);
 	}
+	backup_receive_release(job);
 	(void)pthread_mutex_destroy(&job->lock);
 	deletion_journal_free(job->deletions.journal);
 	repository_close(job->repository);
@@ -523,10 +382,13 @@ static int job_load(struct backup_job *job, struct err *e)
 	job->receiver = (struct receive_config){.repository = job->repository,
 		.trust = &job->trust,
 		.signer = job->signer,
-		.node = job->config->id};
+		.node = job->config->id,
+		.quota = {.bytes = job->config->backup_drop_quota_mib << 20,
+			.files = job->config->backup_drop_quota_files},
+		.cancel = &job->cancel};
 	memcpy(job->receiver.cluster_id, job->identity->cluster_id, ID_BYTES);
 	memcpy(job->receiver.lineage, job->identity->lineage, ID_BYTES);
-	return rc;
+	return rc != 0 ? rc : backup_keep_init(job, e);
 }
 
 static void job_start_handles(struct backup_job *job, uv_loop_t *loop)
@@ -573,7 +435,7 @@ int backup_job_start(struct backup_job **ret_job, const struct config *config,
 
 static bool job_busy(const struct backup_job *job)
 {
-	bool busy = job->take.busy || job->receiving || job->pruning || job->confirming ||
+	bool busy = job->take.busy || backup_receive_busy(job) || backup_keep_busy(job) ||
 		    job->deletions.busy || job->claim.claiming || job->claim.renewing ||
 		    job->watch.checking;
 

@@ -17,9 +17,18 @@
 #include "node/identity.h"
 #include "raft/replica.h"
 
+/* One a site to ship to, one a site to receive from; packs, pruning, re-reading, an operator's
+ * look.
+ */
+#define BACKUP_JOB_THREADS(others) (2 * (unsigned)(others) + 5)
+
 enum {
 	BACKUP_JOB_TICK_MS = 500,
-	BACKUP_JOB_RECEIVE_MS = 1000, /* Between two looks into the drops. */
+	BACKUP_JOB_RECEIVE_MS = 1000,	   /* Between two looks into a drop. */
+	BACKUP_JOB_RECEIVE_MS_MAX = 60000, /* ... that takes long to look through. */
+	BACKUP_JOB_TOLD_MS = 60000,	   /* Between two lines about one sender's rubbish. */
+	BACKUP_JOB_REHASH_MS = 60000,	   /* Between two steps of re-reading, */
+	BACKUP_JOB_REHASH_STEPS = 64,	   /* or a round has so many. */
 	BACKUP_JOB_PRUNE_MS = 3600 * 1000,
 	BACKUP_JOB_RETRY_MS = 15 * 1000,  /* After a failed shipment to a site. */
 	BACKUP_JOB_HELP_MS = 120 * 1000,  /* ... of a kind that an operator has to end. */
@@ -33,9 +42,9 @@ enum {
 
 struct backup_job;
 
-/* config, identity, replica, pool and home outlive the job; pool has a thread for each site and
- * three more. On failure nothing is left; e names what to do. KLUIS_EINVAL when the settings have
- * no [backup]. Blocking; on the loop's thread. */
+/* config, identity, replica, pool and home outlive the job; pool has BACKUP_JOB_THREADS(other
+ * sites). On failure nothing is left; e names what to do. KLUIS_EINVAL when the settings have no
+ * [backup]. Blocking; on the loop's thread. */
 KLUIS_MUST_CHECK int backup_job_start(struct backup_job **ret_job, const struct config *config,
 	const struct node_identity *identity, struct replica *replica, struct pool *pool,
 	uv_loop_t *loop, struct mailbox *home, struct err *e);
@@ -60,6 +69,7 @@ KLUIS_MUST_CHECK int backup_claim_nodes(
 void backup_job_claimed(void *data, uint64_t snapshot_id);
 void backup_job_deletions(void *data, char ret_text[256]);
 size_t backup_job_shipments(void *data, struct api_shipment ret_rows[SITES_MAX]);
+void backup_job_copies(void *data, struct api_copies *ret_copies);
 KLUIS_MUST_CHECK int backup_job_verify(void *data, const uint8_t manifest_hash[32], unsigned level,
 	struct api_verify *ret_verify, struct err *e);
 

@@ -7,6 +7,7 @@
 
 #include "backup/deletions.h"
 #include "backup/receive.h"
+#include "backup/rehash.h"
 #include "backup/schedule.h"
 #include "backup/ship.h"
 #include "base/op.h"
@@ -92,6 +93,35 @@ struct backup_watch {
 	bool checking;
 };
 
+/* Taking in what one site shipped here. */
+struct backup_intake {
+	struct backup_job *job;
+	const struct config_site *site;
+	char *drop;
+	struct pool_work work;
+	bool busy;
+	uint64_t next_ms, took_ms, told_ms;
+	unsigned untold; /* Files removed that the log does not tell of yet. */
+	struct receive_config as;
+	struct receive_report report;
+	struct err err;
+	struct api_drop last; /* Under the job's lock. */
+};
+
+/* Reading the whole repository again. */
+struct backup_rehash {
+	struct backup_job *job;
+	struct rehash_config config;
+	struct pool_work work;
+	bool busy;
+	uint64_t next_ms;
+	struct rehash_state state; /* As of the last step; written under the job's lock. */
+	struct rehash_state next;  /* The step's that runs. */
+	struct receive_config as;  /* With the log's records. */
+	int rc;			   /* Of the last step; under the job's lock. */
+	struct err err;
+};
+
 struct backup_job {
 	const struct config *config;
 	const struct node_identity *identity;
@@ -117,10 +147,13 @@ struct backup_job {
 	struct backup_shipment shipment[SITES_MAX];
 	pthread_mutex_t lock;
 	size_t n_shipments;
-	struct pool_work receive, prune;
-	bool receiving, pruning, confirming, closing;
-	uint64_t receive_ms, prune_ms;			/* Next time. */
-	struct receive_config receiving_as, pruning_as; /* receiver, with the log's records. */
+	struct backup_intake intake[SITES_MAX];
+	size_t n_intakes;
+	struct backup_rehash rehash;
+	struct pool_work prune;
+	bool pruning, confirming, closing;
+	uint64_t prune_ms;		  /* Next time. */
+	struct receive_config pruning_as; /* receiver, with the log's records. */
 	struct err prune_err;
 	unsigned pruned;
 	struct propose confirm;
@@ -133,6 +166,10 @@ struct backup_job {
 uint64_t backup_job_now(void); /* Monotonic ms. */
 void backup_job_propose(struct backup_job *job, struct propose *req, const struct command *command,
 	void (*cb)(struct propose *req, int rc));
+/* For a piece of work of its own: the receiver with the records as the log has them now. */
+struct receive_config backup_job_receiver(
+	const struct backup_job *job, const struct snapshot_row *rows, size_t n);
+void backup_job_receiver_done(struct receive_config *config);
 /* After anything of the job has ended: closes it when that was wanted and nothing runs any more. */
 void backup_job_ended(struct backup_job *job);
 
@@ -154,5 +191,19 @@ void backup_watch_look(struct backup_job *job, const struct kv_view *view,
 	const struct snapshot_row *rows, size_t n);
 /* The job is being closed: what waits for a tick ends. */
 void backup_take_close(struct backup_job *job);
+
+/* A drop of `site`, made if it is missing; one that an operator prepared stays as it is. */
+KLUIS_MUST_CHECK int backup_receive_add(
+	struct backup_job *job, const struct config_site *site, struct err *e);
+void backup_receive_look(struct backup_job *job, const struct snapshot_row *rows, size_t n);
+/* Says in the log what this site holds, and what of it is damaged; one word at a time. */
+void backup_confirm_look(
+	struct backup_job *job, const struct snapshot_row *rows, size_t n, unsigned feature_level);
+bool backup_receive_busy(const struct backup_job *job);
+void backup_receive_release(struct backup_job *job);
+
+KLUIS_MUST_CHECK int backup_keep_init(struct backup_job *job, struct err *e);
+void backup_keep_look(struct backup_job *job, const struct snapshot_row *rows, size_t n);
+bool backup_keep_busy(const struct backup_job *job);
 
 #endif

@@ -110,6 +110,10 @@ static const struct config_key config_keys[] = {
 	NUMBER("backup", "interval_s", backup_interval_s, false, 0, SCHEDULE_INTERVAL_S_MAX),
 	NUMBER("backup", "offset_s", backup_offset_s, false, 0, SCHEDULE_INTERVAL_S_MAX - 1),
 	NUMBER("backup", "keep_s", backup_keep_s, false, BACKUP_KEEP_S_MIN, BACKUP_KEEP_S_MAX),
+	NUMBER("backup", "drop_quota_mib", backup_drop_quota_mib, false, 0, 1 << 30),
+	NUMBER("backup", "drop_quota_files", backup_drop_quota_files, false, 100,
+		BACKUP_DROP_FILES_MAX),
+	NUMBER("backup", "rehash_s", backup_rehash_s, false, 3600, 30 * 24 * 3600),
 	{"site", "id", CONFIG_NUMBER, offsetof(struct config_site, id), true, 1, UINT32_MAX, NULL},
 	SITE("link", CONFIG_ADDRESS, link, true),
 	SITE("role", CONFIG_ROLE, standby, false),
@@ -576,6 +580,8 @@ static struct config *config_new(const char *path)
 	config->backup_keep_s = BACKUP_KEPT_MS / 1000;
 	config->alarm_pause_s = ALARM_PAUSE_S;
 	config->alarm_repeat_s = ALARM_REPEAT_S;
+	config->backup_drop_quota_files = BACKUP_DROP_FILES_DEFAULT;
+	config->backup_rehash_s = BACKUP_REHASH_S_DEFAULT;
 	config->registration = REGISTRATION_INVITE;
 	config->srp_group = 3;
 	config->aes = SYM_AES_256;

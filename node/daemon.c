@@ -104,6 +104,10 @@ static void daemon_collect_settings(struct daemon *d)
 	daemon_setting(d, "backup.interval_s", daemon_number_text(c->backup_interval_s));
 	daemon_setting(d, "backup.offset_s", daemon_number_text(c->backup_offset_s));
 	daemon_setting(d, "backup.keep_s", daemon_number_text(c->backup_keep_s));
+	daemon_setting(d, "backup.drop_quota_mib", daemon_number_text(c->backup_drop_quota_mib));
+	daemon_setting(
+		d, "backup.drop_quota_files", daemon_number_text(c->backup_drop_quota_files));
+	daemon_setting(d, "backup.rehash_s", daemon_number_text(c->backup_rehash_s));
 }
 
 static void daemon_release_settings(struct daemon *d)
@@ -225,6 +229,7 @@ static int daemon_start_api(struct daemon *d, struct err *e)
 			.snapshot_verify = backup_job_verify,
 			.shipments = backup_job_shipments,
 			.deletions = backup_job_deletions,
+			.copies = backup_job_copies,
 			.reload = backup_job_reload,
 			.summary = backup_job_summary};
 	}
@@ -517,7 +522,8 @@ int daemon_run(const struct config *config, const char *config_path, struct err 
 		return rc;
 	}
 	d.pool_db = pool_new("db", DAEMON_POOL_DB_THREADS, DAEMON_POOL_DB_QUEUE_MAX);
-	d.pool_ship = pool_new("ship", DAEMON_POOL_SHIP_THREADS, DAEMON_POOL_SHIP_QUEUE_MAX);
+	d.pool_ship = pool_new(
+		"ship", BACKUP_JOB_THREADS(config->n_sites - 1), DAEMON_POOL_SHIP_QUEUE_MAX);
 	daemon_collect_settings(&d);
 	rc = daemon_serve(&d, e);
 	pool_free(d.pool_ship);

@@ -11,8 +11,6 @@ enum {
 	DAEMON_PEPPER_MS = 10000,   /* Are the secrets those of the accounts? */
 	DAEMON_POOL_DB_THREADS = 4,
 	DAEMON_POOL_DB_QUEUE_MAX = 4096,
-	DAEMON_POOL_SHIP_THREADS =
-		8, /* One a site that is shipped to, one each for packs, receiving, deletions. */
 	DAEMON_POOL_SHIP_QUEUE_MAX = 64,
 };
 

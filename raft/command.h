@@ -44,6 +44,7 @@
 	X(COMMAND_SNAPSHOT_CONFIRM, 50, "snapshot_confirm", snapshot_confirm, 1) \
 	X(COMMAND_SNAPSHOT_FAIL, 51, "snapshot_fail", snapshot_fail, 1)          \
 	X(COMMAND_SNAPSHOT_PIN, 52, "snapshot_pin", snapshot_pin, 1)             \
+	X(COMMAND_SNAPSHOT_DAMAGE, 53, "snapshot_damage", snapshot_damage, 4)    \
 	X(COMMAND_SNAPSHOT_RENEW, 54, "snapshot_renew", snapshot_renew, 4)       \
 	X(COMMAND_SNAPSHOT_CHECK, 55, "snapshot_check", snapshot_check, 4)       \
 	X(COMMAND_PERSON_REGISTER, 64, "person_register", person_register, 3)    \
@@ -83,6 +84,7 @@ enum {
 	FEATURE_LEVEL_PERSONS = 3,   /* ... persons may register. */
 	FEATURE_LEVEL_SCHEDULE = 4,  /* ... cycles are taken by themselves. */
 	FEATURE_LEVEL_CHECKS = 4,    /* ... checks of snapshots are written down. */
+	FEATURE_LEVEL_DAMAGE = 4,    /* ... snapshots are said to be damaged. */
 	COMMAND_BYTES_MAX = ENTRY_BYTES_MAX - 64,
 	COMMAND_ACTOR_BYTES_MAX = 64,
 	IDEMPOTENCY_KEY_BYTES_MAX = 128,
@@ -259,6 +261,13 @@ struct command_snapshot_confirm {
 };
 struct command_snapshot_fail {
 	uint64_t id, node;
+	struct bytes error;
+};
+/* A site found its copy damaged, and it does not count until the site confirms it anew; or, with no
+ * text, that the taker's own is whole again. */
+struct command_snapshot_damage {
+	uint64_t id, node;
+	uint8_t manifest_hash[32];
 	struct bytes error;
 };
 struct command_snapshot_pin {

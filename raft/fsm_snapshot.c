@@ -340,6 +340,9 @@ int apply_snapshot_confirm(struct apply *a, const struct command_snapshot_confir
 	}
 	row.confirmation[row.n_confirmations++] =
 		(struct snapshot_confirmation){c->node, a->now_ms};
+	if (row.state == SNAPSHOT_CONFIRMED) {
+		snapshot_error(&row, bytes_of(NULL, 0)); /* Its copy was damaged, and is whole. */
+	}
 	if (row.state == SNAPSHOT_SHIPPED && row.n_confirmations >= c->needed) {
 		row.state = SNAPSHOT_CONFIRMED;
 		row.confirmed_ms = a->now_ms;
@@ -365,6 +368,42 @@ int apply_snapshot_fail(struct apply *a, const struct command_snapshot_fail *c)
 		return err_set(a->e, KLUIS_ECONFLICT, "no running snapshot of this node");
 	}
 	row.state = SNAPSHOT_FAILED;
+	snapshot_error(&row, c->error);
+	snapshot_store_put(a->txn, &row);
+	return 0;
+}
+
+static void damage_take_back(struct snapshot_row *row, uint64_t node)
+{
+	for (unsigned i = 0; i < row->n_confirmations; i++) {
+		if (row->confirmation[i].node == node) {
+			row->n_confirmations--;
+			memmove(&row->confirmation[i], &row->confirmation[i + 1],
+				(row->n_confirmations - i) * sizeof row->confirmation[i]);
+			return;
+		}
+	}
+}
+
+/* What was confirmed stays so: increments were taken against it. But the copy no longer counts, and
+ * a confirmation of the site, once it has a whole one again, does. */
+int apply_snapshot_damage(struct apply *a, const struct command_snapshot_damage *c)
+{
+	struct snapshot_row row;
+	int rc = snapshot_store_get(a->view, c->id, &row, a->e);
+
+	if (rc != 0) {
+		return rc;
+	}
+	a->reply.number = row.id;
+	if ((row.state != SNAPSHOT_SHIPPED && row.state != SNAPSHOT_CONFIRMED) ||
+		memcmp(row.manifest_hash, c->manifest_hash, 32) != 0 ||
+		(c->error.len == 0 && c->node != row.node)) {
+		return err_set(a->e, KLUIS_ECONFLICT, "no such snapshot to be damaged");
+	}
+	if (c->error.len > 0) {
+		damage_take_back(&row, c->node);
+	}
 	snapshot_error(&row, c->error);
 	snapshot_store_put(a->txn, &row);
 	return 0;

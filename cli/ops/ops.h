@@ -91,6 +91,9 @@ int ops_backup_keys_split(struct invocation *inv);
 int ops_backup_keys_combine(struct invocation *inv);
 int ops_backup_keys_sign(struct invocation *inv);
 int ops_ssh_keys(struct invocation *inv);
+int ops_ssh_trust(struct invocation *inv);
+int ops_ssh_check(struct invocation *inv);
+int ops_ssh_rotate(struct invocation *inv);
 int ops_admin_proxy(struct invocation *inv);
 
 #endif

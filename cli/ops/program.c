@@ -186,6 +186,25 @@ static const struct command_option ssh_options[] = {
 	{NULL, 0, NULL, NULL},
 };
 
+static const struct command_option ssh_trust_options[] = {
+	{"config", 'c', "FILE", "Settings that name all sites"},
+	{"keys", 'k', "DIR", "Where NAME.host.pub and NAME.ship.pub of each site are"},
+	{"out", 'O', "DIR", "Write what the settings and the receivers need there"},
+	{NULL, 0, NULL, NULL},
+};
+
+static const struct command_option ssh_check_options[] = {
+	{"config", 'c', "FILE", "This node's settings"},
+	{"key", 'k', "FILE", "Sign in with this key (default: the one in the settings)"},
+	{NULL, 0, NULL, NULL},
+};
+
+static const struct command_option ssh_rotate_options[] = {
+	{"config", 'c', "FILE", "This node's settings"},
+	{"finish", 0, NULL, "Every site has the new key: bring it into use"},
+	{NULL, 0, NULL, NULL},
+};
+
 static const struct command_option diagnose_options[] = {
 	{"out", 'O', "FILE", "Write the report there"},
 	{NULL, 0, NULL, NULL},
@@ -362,6 +381,20 @@ static const struct command ops_commands[] = {
 		backup_sign_options, 0, 0, ops_backup_keys_sign},
 	{"ssh keys", NULL, "Show the SSH keys and end points that a node's settings pin", NULL,
 		ssh_options, 0, 0, ops_ssh_keys},
+	{"ssh trust", NULL, "Make the receivers' and the settings' view of who ships to whom",
+		"From each site two files, carried by hand: NAME.host.pub, its receiver's host "
+		"key, "
+		"and NAME.ship.pub, the key\nit ships with; two lines there while that is changed. "
+		"Nothing is asked of the network.",
+		ssh_trust_options, 0, 0, ops_ssh_trust},
+	{"ssh check", NULL, "Sign in at all receivers as this node does, and ship nothing",
+		"Exit 15 when a host key is not the pinned one.", ssh_check_options, 0, 0,
+		ops_ssh_check},
+	{"ssh rotate", NULL, "Change the key that this node ships with",
+		"First without --finish: a new key beside the old one. With it, once all receivers "
+		"have its line: signs in\neverywhere with the new key, and only then puts it in "
+		"the old one's place.",
+		ssh_rotate_options, 0, 0, ops_ssh_rotate},
 	{"diagnose", NULL, "Collect what every node asked says about itself, without secrets", NULL,
 		diagnose_options, 0, 0, ops_diagnose},
 	{"bench", NULL, "Measure a cluster under load",

@@ -3,29 +3,23 @@
  * has it, once with the production chroot (as root). */
 #include "tests/lib/test.h"
 
-#include <arpa/inet.h>
-#include <libssh2.h>
-#include <libssh2_sftp.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/file.h"
 #include "tests/lib/sshd.h"
+#include "tests/unit/backup/lib/raw_sftp.h"
 
 static struct test_sshd *sshd;
-static int fd;
-static LIBSSH2_SESSION *session;
+static struct raw_sftp raw;
 static mode_t born; /* The mode of what was dropped. */
-static LIBSSH2_SFTP *sftp;
 static char *victim, *other, *victim_here, *other_here;
 
 static LIBSSH2_SFTP_HANDLE *open_flags(const char *path, unsigned long flags)
 {
-	return libssh2_sftp_open_ex(
-		sftp, path, (unsigned)strlen(path), flags, 0666, LIBSSH2_SFTP_OPENFILE);
+	return raw_sftp_file(&raw, path, flags, 0666);
 }
 
 static void assert_victim_whole(void)
@@ -44,8 +38,8 @@ static void assert_victim_whole(void)
 static void assert_denied(bool denied)
 {
 	assert_true(denied);
-	assert_int_equal(libssh2_session_last_errno(session), LIBSSH2_ERROR_SFTP_PROTOCOL);
-	assert_int_equal(libssh2_sftp_last_error(sftp), LIBSSH2_FX_PERMISSION_DENIED);
+	assert_int_equal(libssh2_session_last_errno(raw.session), LIBSSH2_ERROR_SFTP_PROTOCOL);
+	assert_int_equal(libssh2_sftp_last_error(raw.sftp), LIBSSH2_FX_PERMISSION_DENIED);
 	assert_victim_whole();
 }
 
@@ -83,7 +77,7 @@ static void test_attributes(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < 3; i++) {
-		assert_denied(libssh2_sftp_stat_ex(sftp, victim, (unsigned)strlen(victim),
+		assert_denied(libssh2_sftp_stat_ex(raw.sftp, victim, (unsigned)strlen(victim),
 				      LIBSSH2_SFTP_SETSTAT, all[i]) != 0);
 		assert_denied(libssh2_sftp_fstat_ex(h, all[i], 1) != 0);
 	}
@@ -96,21 +90,22 @@ static void test_names(void **state)
 	struct stat st;
 
 	(void)state;
-	assert_denied(libssh2_sftp_unlink_ex(sftp, victim, from) != 0);
-	assert_denied(libssh2_sftp_rename_ex(sftp, victim, from, other, to,
+	assert_denied(libssh2_sftp_unlink_ex(raw.sftp, victim, from) != 0);
+	assert_denied(libssh2_sftp_rename_ex(raw.sftp, victim, from, other, to,
 			      LIBSSH2_SFTP_RENAME_OVERWRITE | LIBSSH2_SFTP_RENAME_ATOMIC |
 				      LIBSSH2_SFTP_RENAME_NATIVE) != 0);
-	assert_denied(libssh2_sftp_mkdir_ex(sftp, other, to, 0777) != 0);
-	assert_denied(libssh2_sftp_rmdir_ex(sftp, sshd->path, (unsigned)strlen(sshd->path)) != 0);
+	assert_denied(libssh2_sftp_mkdir_ex(raw.sftp, other, to, 0777) != 0);
+	assert_denied(
+		libssh2_sftp_rmdir_ex(raw.sftp, sshd->path, (unsigned)strlen(sshd->path)) != 0);
 	/* libssh2 1.10 misreads the number in this reply: look at the host instead. */
-	assert_true(
-		libssh2_sftp_symlink_ex(sftp, victim, from, other, to, LIBSSH2_SFTP_SYMLINK) != 0);
+	assert_true(libssh2_sftp_symlink_ex(
+			    raw.sftp, victim, from, other, to, LIBSSH2_SFTP_SYMLINK) != 0);
 	assert_true(lstat(other_here, &st) != 0);
 }
 
 static void test_no_shell_and_no_tunnel(void **state)
 {
-	LIBSSH2_CHANNEL *channel = libssh2_channel_open_session(session);
+	LIBSSH2_CHANNEL *channel = libssh2_channel_open_session(raw.session);
 	char bytes[64] = "";
 
 	(void)state;
@@ -120,7 +115,7 @@ static void test_no_shell_and_no_tunnel(void **state)
 		assert_non_null(strstr(bytes, "sftp connections only"));
 	}
 	assert_null(libssh2_channel_direct_tcpip_ex(
-		session, "127.0.0.1", (int)sshd->port, "127.0.0.1", 22));
+		raw.session, "127.0.0.1", (int)sshd->port, "127.0.0.1", 22));
 	assert_victim_whole();
 }
 
@@ -159,33 +154,14 @@ static void test_openssh_client(void **state)
 	}
 }
 
-static void sign_in(void)
-{
-	struct sockaddr_in address = {
-		.sin_family = AF_INET, .sin_port = htons((uint16_t)sshd->port)};
-
-	address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-	fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof address), 0);
-	session = libssh2_session_init();
-	libssh2_session_set_timeout(session, 10000);
-	assert_int_equal(libssh2_session_handshake(session, fd), 0);
-	assert_int_equal(
-		libssh2_userauth_publickey_fromfile(session, sshd->user, NULL, sshd->key_path, ""),
-		0);
-	sftp = libssh2_sftp_init(session);
-	assert_non_null(sftp);
-}
-
 static int start(void **state, bool chroot)
 {
 	LIBSSH2_SFTP_HANDLE *h;
 
 	(void)state;
-	assert_int_equal(libssh2_init(0), 0);
 	born = chroot ? 0440 : 0400;
 	sshd = test_sshd_start(chroot);
-	sign_in();
+	raw_sftp_open(&raw, sshd);
 	victim = x_asprintf("%s/victim.0", sshd->path);
 	victim_here = x_asprintf("%s/victim.0", sshd->drop);
 	other = x_asprintf("%s/other", sshd->path);
@@ -210,9 +186,7 @@ static int start_chroot(void **state)
 static int stop(void **state)
 {
 	(void)state;
-	(void)libssh2_sftp_shutdown(sftp);
-	(void)libssh2_session_free(session);
-	(void)close(fd);
+	raw_sftp_close(&raw);
 	free(victim);
 	free(victim_here);
 	free(other);

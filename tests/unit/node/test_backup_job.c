@@ -9,377 +9,89 @@
 
 #include "backup/deletions.h"
 #include "backup/keys.h"
-#include "backup/verify.h"
 #include "base/fault.h"
 #include "base/file.h"
-#include "node/backup_job.h"
 #include "storage/report_store.h"
 #include "node/drill.h"
-#include "storage/snapshot_store.h"
+#include "backup/repository.h"
 #include "tests/lib/certs.h"
 #include "tests/lib/fixture/client.h"
-#include "tests/lib/sshd.h"
-#include "tests/unit/raft/lib/replica_rig.h"
-
-enum { NODES = 3 };
-
-struct world {
-	struct replica_rig rig;
-	struct test_sshd *sshd[NODES];
-	struct config config[NODES];
-	struct node_identity identity;
-	struct backup_key_set keys;
-	struct key *signer[NODES];
-	char *backup_public;
-	struct pool *pool[NODES];
-	struct backup_job *job[NODES];
-	unsigned closed;
-	uint64_t slot;
-};
-
-static const char *const names[NODES] = {"ams", "ber", "cph"};
-
-/* The drop of each other sender, with the owner and mode of the one that the sshd came with. */
-static void make_drops(struct test_sshd *sshd)
-{
-	struct stat st;
-
-	assert_int_equal(stat(sshd->drop, &st), 0);
-	for (unsigned i = 0; i < NODES; i++) {
-		_cleanup_(x_freep) char *drop =
-			x_asprintf("%s/files/%s/incoming", sshd->dir, names[i]);
-
-		assert_int_equal(file_make_dirs(drop, 0755, NULL), 0);
-		assert_int_equal(chown(drop, st.st_uid, st.st_gid), 0);
-		assert_int_equal(chmod(drop, st.st_mode & 07777), 0);
-	}
-}
-
-/* All senders sign in with the key that came with the first sshd. */
-static void share_key(struct world *w)
-{
-	_cleanup_(x_freep) char *first = x_asprintf("%s/authorized_keys", w->sshd[0]->dir);
-	_cleanup_(buf_release) struct buf line = BUF_INIT;
-
-	assert_int_equal(file_read(first, 4096, &line, NULL), 0);
-	for (unsigned i = 1; i < NODES; i++) {
-		_cleanup_(x_freep) char *path = x_asprintf("%s/authorized_keys", w->sshd[i]->dir);
-
-		assert_int_equal(file_write(path, buf_bytes(&line), 0644, NULL), 0);
-	}
-}
-
-static void fill_site(struct world *w, struct config_site *site, unsigned i)
-{
-	(void)snprintf(site->name, sizeof site->name, "%s", names[i]); /* Three letters. */
-	(void)snprintf(site->ssh.host, sizeof site->ssh.host, "127.0.0.1");
-	site->id = i + 1;
-	site->ssh.port = (uint16_t)w->sshd[i]->port;
-	site->ssh_user = w->sshd[i]->user;
-	site->ssh_host_key = w->sshd[i]->host_key;
-	site->ssh_path = x_asprintf("%s/files", w->sshd[i]->dir);
-	memcpy(site->backup_key, key_pub_bytes(key_public(w->signer[i])).data, 32);
-}
-
-static void fill_config(struct world *w, unsigned i)
-{
-	struct config *c = &w->config[i];
-
-	c->id = i + 1;
-	(void)snprintf(c->site, sizeof c->site, "%s", names[i]); /* As above. */
-	c->data_dir = replica_rig_path(&w->rig, i, "data");
-	c->backup_public_key_file = w->backup_public;
-	c->backup_sign_key_file = replica_rig_path(&w->rig, i, "sign.key");
-	c->backup_ssh_key_file = w->sshd[0]->key_path;
-	c->backup_repository_dir = replica_rig_path(&w->rig, i, "repository");
-	c->backup_drop_dir = x_asprintf("%s/files", w->sshd[i]->dir);
-	c->backup_copies = 2;
-	c->backup_keep_s = 3600;
-	assert_int_equal(
-		backup_key_save(w->signer[i], BACKUP_KEY_NODE, c->backup_sign_key_file, NULL), 0);
-	for (unsigned k = 0; k < NODES; k++) {
-		fill_site(w, &c->sites[c->n_sites++], k);
-	}
-}
-
-static void start_job(struct world *w, unsigned i)
-{
-	struct err e = {0};
-
-	if (backup_job_start(&w->job[i], &w->config[i], &w->identity, w->rig.node[i], w->pool[i],
-		    &w->rig.loop, &w->rig.mailbox, &e) != 0) {
-		fail_msg("%s", e.text);
-	}
-}
-
-static void closed_cb(void *data)
-{
-	((struct world *)data)->closed++;
-}
-
-static void close_job(struct world *w, unsigned i)
-{
-	unsigned before = w->closed;
-
-	backup_job_close(w->job[i], closed_cb, w);
-	w->job[i] = NULL;
-	for (unsigned waited = 0; w->closed == before && waited < RIG_WAIT_MS; waited += 20) {
-		replica_rig_run(&w->rig, 20);
-	}
-	assert_int_equal(w->closed, before + 1);
-}
-
-static void propose(struct world *w, const struct command *command, uint64_t *ret_index)
-{
-	struct buf bytes = BUF_INIT;
-
-	command_encode(command, &bytes);
-	assert_int_equal(replica_rig_propose(&w->rig, replica_rig_leader(&w->rig), &bytes,
-				 RIG_WAIT_MS, ret_index),
-		0);
-}
-
-static void begin_cluster(struct world *w)
-{
-	struct command command = {.type = COMMAND_CLUSTER_INIT, .cluster_init = {.n_nodes = NODES}};
-
-	memcpy(command.cluster_init.cluster_id, certs_cluster, 16);
-	memcpy(command.cluster_init.lineage, w->identity.lineage, 16);
-	for (unsigned i = 0; i < NODES; i++) {
-		command.cluster_init.node[i] = i + 1;
-	}
-	propose(w, &command, NULL);
-}
-
-static int set_up(void **state)
-{
-	struct world *w = x_calloc(1, sizeof *w);
-
-	*state = w;
-	replica_rig_init(&w->rig, NODES, NODES);
-	memcpy(w->identity.cluster_id, certs_cluster, 16);
-	memset(w->identity.lineage, 0x77, 16);
-	w->backup_public = x_asprintf("%s/backup.pub", w->rig.dir);
-	assert_int_equal(key_generate(KEY_KEM_P256, 0, &w->keys.keys[0], NULL), 0);
-	w->keys.n = 1;
-	assert_int_equal(backup_key_save_public(key_public(w->keys.keys[0]), BACKUP_KEY_SEAL,
-				 w->backup_public, NULL),
-		0);
-	for (unsigned i = 0; i < NODES; i++) {
-		w->sshd[i] = test_sshd_start(false);
-		make_drops(w->sshd[i]);
-		w->pool[i] = pool_new("ship", NODES + 2, 64);
-		assert_int_equal(key_generate(KEY_ED25519, 0, &w->signer[i], NULL), 0);
-	}
-	share_key(w);
-	for (unsigned i = 0; i < NODES; i++) {
-		fill_config(w, i);
-	}
-	replica_rig_start_all(&w->rig);
-	(void)replica_rig_leader(&w->rig);
-	begin_cluster(w);
-	for (unsigned i = 0; i < NODES; i++) {
-		start_job(w, i);
-	}
-	return 0;
-}
-
-static int tear_down(void **state)
-{
-	struct world *w = *state;
-
-	for (unsigned i = 0; i < NODES; i++) {
-		struct config *c = &w->config[i];
-
-		if (w->job[i] != NULL) {
-			close_job(w, i);
-		}
-		pool_free(w->pool[i]);
-		key_free(w->signer[i]);
-		free(c->data_dir);
-		free(c->backup_sign_key_file);
-		free(c->backup_repository_dir);
-		free(c->backup_drop_dir);
-		for (unsigned k = 0; k < NODES; k++) {
-			free(c->sites[k].ssh_path);
-		}
-	}
-	for (unsigned i = 0; i < NODES; i++) {
-		test_sshd_stop(w->sshd[i]);
-	}
-	replica_rig_release(&w->rig);
-	backup_key_set_release(&w->keys);
-	free(w->backup_public);
-	free(w);
-	return 0;
-}
-
-static uint64_t claim(struct world *w, uint64_t node, bool manual)
-{
-	struct command command = {.type = COMMAND_SNAPSHOT_CLAIM};
-	uint64_t id = 0;
-
-	command.snapshot_claim.node = node;
-	command.snapshot_claim.kind = manual ? SNAPSHOT_MANUAL : SNAPSHOT_INCREMENT;
-	command.snapshot_claim.slot = manual ? 0 : ++w->slot;
-	command.snapshot_claim.ttl_ms = 600000;
-	command.snapshot_claim.actor = manual ? bytes_str("operator") : bytes_of(NULL, 0);
-	propose(w, &command, &id);
-	return id;
-}
-
-static struct snapshot_row row_of(struct world *w, uint64_t id)
-{
-	struct snapshot_row row = {0};
-	struct kv *kv = NULL;
-	struct kv_view *view;
-
-	assert_int_equal(replica_read_begin(w->rig.node[0], &kv), 0);
-	view = kv_view_new(kv);
-	(void)!snapshot_store_get(view, id, &row, NULL);
-	kv_view_free(view);
-	replica_read_end(w->rig.node[0]);
-	return row;
-}
-
-/* Until both other sites confirmed it. */
-static struct snapshot_row wait_confirmed(struct world *w, uint64_t id)
-{
-	struct snapshot_row row = {0};
-
-	for (unsigned waited = 0; waited < RIG_WAIT_MS; waited += 20) {
-		row = row_of(w, id);
-		assert_int_not_equal(row.state, SNAPSHOT_FAILED);
-		if (row.state == SNAPSHOT_CONFIRMED && row.n_confirmations == NODES - 1) {
-			return row;
-		}
-		replica_rig_run(&w->rig, 20);
-	}
-	fail_msg("snapshot %llu is in state %u with %u confirmations", (unsigned long long)id,
-		row.state, row.n_confirmations);
-	return row;
-}
-
-/* Each site's own copy, down to the state root. */
-static void assert_at_every_site(struct world *w, const struct snapshot_row *row)
-{
-	for (unsigned i = 0; i < NODES; i++) {
-		struct backup_trust trust = {0};
-		struct repository *repository = NULL;
-		struct verify_report report;
-		struct api_verify verified;
-		struct err e = {0};
-
-		for (unsigned k = 0; k < NODES; k++) {
-			struct key_pub *pub = (struct key_pub *)(uintptr_t)key_public(w->signer[k]);
-
-			assert_int_equal(backup_trust_add(&trust, k + 1, names[k], pub, NULL), 0);
-		}
-		assert_int_equal(
-			repository_open(w->config[i].backup_repository_dir, &repository, NULL), 0);
-		if (verify_snapshot(repository, row->manifest_hash, &trust, 3, &w->keys, w->rig.dir,
-			    &report, &e) != 0) {
-			fail_msg("site %s: %s", names[i], e.text);
-		}
-		assert_true(report.rows > 0);
-		assert_int_equal(
-			backup_job_verify(w->job[i], row->manifest_hash, 2, &verified, NULL), 0);
-		assert_true(verified.ok);
-		assert_true(verified.objects == row->objects && verified.bytes == row->bytes);
-		repository_close(repository);
-		backup_trust_release(&trust);
-	}
-}
+#include "tests/unit/node/lib/backup_rig.h"
 
 static void test_cycles_and_a_manual_one(void **state)
 {
-	struct world *w = *state;
-	struct snapshot_row row = wait_confirmed(w, claim(w, 2, false));
+	struct backup_rig *w = *state;
+	struct snapshot_row row = backup_rig_wait_confirmed(w, backup_rig_claim(w, 2, false));
 
 	assert_int_equal(row.kind, SNAPSHOT_FULL);
 	assert_int_equal(row.cycle, 1);
-	assert_at_every_site(w, &row);
-	row = wait_confirmed(w, claim(w, 1, false));
+	backup_rig_assert_at_every_site(w, &row);
+	row = backup_rig_wait_confirmed(w, backup_rig_claim(w, 1, false));
 	assert_int_equal(row.kind, SNAPSHOT_INCREMENT);
 	assert_int_equal(row.cycle, 2);
-	assert_at_every_site(w, &row);
-	row = wait_confirmed(w, claim(w, 3, true));
+	backup_rig_assert_at_every_site(w, &row);
+	row = backup_rig_wait_confirmed(w, backup_rig_claim(w, 3, true));
 	assert_int_equal(row.kind, SNAPSHOT_MANUAL);
-	assert_at_every_site(w, &row);
-}
-
-static struct api_shipment shipment_of(struct world *w, unsigned from, const char *site)
-{
-	struct api_shipment rows[SITES_MAX];
-	size_t n = backup_job_shipments(w->job[from], rows);
-
-	assert_int_equal(n, NODES - 1);
-	for (size_t i = 0; i < n; i++) {
-		if (strcmp(rows[i].site, site) == 0) {
-			return rows[i];
-		}
-	}
-	fail_msg("no site '%s'", site);
-	return rows[0];
+	backup_rig_assert_at_every_site(w, &row);
 }
 
 /* A receiver with another host key than the pinned one gets nothing, and the node says so, with
  * both fingerprints; the others are served. With the new key in the settings it is served, too. */
 static void test_changed_host_key(void **state)
 {
-	struct world *w = *state;
+	struct backup_rig *w = *state;
 	struct config_site *site = &w->config[0].sites[2];
 	char *pinned = site->ssh_host_key;
 	struct api_shipment shipment = {.rc = 0};
 	uint64_t id;
 
-	close_job(w, 0);
+	backup_rig_close_job(w, 0);
 	site->ssh_host_key = w->sshd[1]->host_key;
-	start_job(w, 0);
-	assert_int_equal(shipment_of(w, 0, names[2]).rc, 0);
-	id = claim(w, 1, true);
+	backup_rig_start_job(w, 0);
+	assert_int_equal(backup_rig_shipment(w, 0, backup_rig_names[2]).rc, 0);
+	id = backup_rig_claim(w, 1, true);
 	for (unsigned waited = 0; shipment.rc == 0 && waited < RIG_WAIT_MS; waited += 20) {
 		replica_rig_run(&w->rig, 20);
-		shipment = shipment_of(w, 0, names[2]);
+		shipment = backup_rig_shipment(w, 0, backup_rig_names[2]);
 	}
 	assert_int_equal(shipment.rc, KLUIS_EPIN);
-	assert_non_null(strstr(shipment.text, names[2]));
+	assert_non_null(strstr(shipment.text, backup_rig_names[2]));
 	assert_non_null(strstr(strstr(shipment.text, "SHA256:") + 1, "SHA256:"));
-	for (unsigned waited = 0; row_of(w, id).n_confirmations == 0 && waited < RIG_WAIT_MS;
-		waited += 20) {
+	for (unsigned waited = 0;
+		backup_rig_row(w, id).n_confirmations == 0 && waited < RIG_WAIT_MS; waited += 20) {
 		replica_rig_run(&w->rig, 20);
 	}
-	assert_int_equal(row_of(w, id).n_confirmations, 1);
-	assert_int_equal(shipment_of(w, 0, names[1]).rc, 0);
-	close_job(w, 0);
+	assert_int_equal(backup_rig_row(w, id).n_confirmations, 1);
+	assert_int_equal(backup_rig_shipment(w, 0, backup_rig_names[1]).rc, 0);
+	backup_rig_close_job(w, 0);
 	site->ssh_host_key = pinned;
-	start_job(w, 0);
-	(void)wait_confirmed(w, id);
-	assert_int_equal(shipment_of(w, 0, names[2]).rc, 0);
+	backup_rig_start_job(w, 0);
+	(void)backup_rig_wait_confirmed(w, id);
+	assert_int_equal(backup_rig_shipment(w, 0, backup_rig_names[2]).rc, 0);
 }
 
 /* Claimed while the job of the taker was down. */
 static void test_takes_up_where_it_was(void **state)
 {
-	struct world *w = *state;
+	struct backup_rig *w = *state;
 	struct snapshot_row row;
 	uint64_t id;
 
-	close_job(w, 1);
-	id = claim(w, 2, true);
+	backup_rig_close_job(w, 1);
+	id = backup_rig_claim(w, 2, true);
 	replica_rig_run(&w->rig, 300);
-	assert_int_equal(row_of(w, id).state, SNAPSHOT_RUNNING);
-	start_job(w, 1);
+	assert_int_equal(backup_rig_row(w, id).state, SNAPSHOT_RUNNING);
+	backup_rig_start_job(w, 1);
 	backup_job_claimed(w->job[1], id);
-	row = wait_confirmed(w, id);
-	assert_at_every_site(w, &row);
+	row = backup_rig_wait_confirmed(w, id);
+	backup_rig_assert_at_every_site(w, &row);
 }
 
 /* Another public key in its file: what is taken after a reload is sealed to it, the chain is read
  * with both keys; a file that is no key changes nothing. */
 static void test_another_key(void **state)
 {
-	struct world *w = *state;
+	struct backup_rig *w = *state;
 	const char *path = w->config[0].backup_public_key_file;
 	_cleanup_(x_freep) char *fresh = x_asprintf("%s/fresh.pub", w->rig.dir);
 	struct snapshot_row row;
@@ -390,25 +102,25 @@ static void test_another_key(void **state)
 		backup_key_save_public(key_public(w->keys.keys[1]), BACKUP_KEY_SEAL, fresh, NULL),
 		0);
 	assert_int_equal(rename(fresh, path), 0);
-	row = wait_confirmed(w, claim(w, 1, false)); /* Not reloaded yet. */
-	assert_at_every_site(w, &row);
+	row = backup_rig_wait_confirmed(w, backup_rig_claim(w, 1, false)); /* Not reloaded yet. */
+	backup_rig_assert_at_every_site(w, &row);
 	assert_int_equal(backup_job_reload(w->job[0], &e), 0);
 	w->keys.n = 2;
-	row = wait_confirmed(w, claim(w, 1, false));
+	row = backup_rig_wait_confirmed(w, backup_rig_claim(w, 1, false));
 	assert_int_equal(row.kind, SNAPSHOT_INCREMENT);
-	assert_at_every_site(w, &row);
+	backup_rig_assert_at_every_site(w, &row);
 	assert_int_equal(file_write(fresh, bytes_str("no key\n"), 0400, NULL), 0);
 	assert_int_equal(rename(fresh, path), 0);
 	assert_int_equal(backup_job_reload(w->job[0], &e), KLUIS_ECORRUPT);
-	row = wait_confirmed(w, claim(w, 1, false));
-	assert_at_every_site(w, &row);
+	row = backup_rig_wait_confirmed(w, backup_rig_claim(w, 1, false));
+	backup_rig_assert_at_every_site(w, &row);
 	assert_int_equal(
 		backup_key_save_public(key_public(w->keys.keys[1]), BACKUP_KEY_SEAL, fresh, NULL),
 		0);
 	assert_int_equal(rename(fresh, path), 0); /* For those who start. */
 }
 
-static void propose_bytes(struct world *w, struct buf *bytes)
+static void propose_bytes(struct backup_rig *w, struct buf *bytes)
 {
 	assert_int_equal(
 		replica_rig_propose(&w->rig, replica_rig_leader(&w->rig), bytes, RIG_WAIT_MS, NULL),
@@ -416,7 +128,7 @@ static void propose_bytes(struct world *w, struct buf *bytes)
 }
 
 /* A vault that is deleted at once. */
-static void delete_a_vault(struct world *w, unsigned number, uint8_t ret_vault_id[16])
+static void delete_a_vault(struct backup_rig *w, unsigned number, uint8_t ret_vault_id[16])
 {
 	struct command gone = {.type = COMMAND_VAULT_DELETE, .vault_delete.revision = 1};
 	struct fixture_client c;
@@ -433,7 +145,7 @@ static void delete_a_vault(struct world *w, unsigned number, uint8_t ret_vault_i
 	propose_bytes(w, &bytes);
 	memcpy(gone.vault_delete.session.token_hash, c.token_hash, 32);
 	memcpy(gone.vault_delete.vault_id, c.vault_id, 16);
-	propose(w, &gone, NULL);
+	backup_rig_propose(w, &gone, NULL);
 	memcpy(ret_vault_id, c.vault_id, 16);
 }
 
@@ -452,14 +164,14 @@ static int journal_each(void *data, const struct deletion *deletion)
 }
 
 /* Until the journal of a site says so. */
-static void wait_journal(struct world *w, unsigned i, unsigned n, const uint8_t vault_id[16])
+static void wait_journal(struct backup_rig *w, unsigned i, unsigned n, const uint8_t vault_id[16])
 {
 	_cleanup_(x_freep) char *dir = deletion_journal_dir(w->config[i].backup_repository_dir);
 	struct backup_trust trust = {.n = 0};
 	struct deletion_mark mark;
 	struct journal journal = {.n = 0};
 
-	assert_int_equal(backup_trust_add(&trust, i + 1, names[i],
+	assert_int_equal(backup_trust_add(&trust, i + 1, backup_rig_names[i],
 				 (struct key_pub *)(uintptr_t)key_public(w->signer[i]), NULL),
 		0);
 	for (unsigned waited = 0; journal.n != n && waited < RIG_WAIT_MS; waited += 20) {
@@ -477,24 +189,24 @@ static void wait_journal(struct world *w, unsigned i, unsigned n, const uint8_t 
 /* Every site writes each deletion down by itself, also one that came while its job was down. */
 static void test_deletions_are_journalled(void **state)
 {
-	struct world *w = *state;
+	struct backup_rig *w = *state;
 	uint8_t first[16], second[16];
 
 	delete_a_vault(w, 1, first);
-	for (unsigned i = 0; i < NODES; i++) {
+	for (unsigned i = 0; i < BACKUP_RIG_NODES; i++) {
 		wait_journal(w, i, 1, first);
 	}
-	close_job(w, 2);
+	backup_rig_close_job(w, 2);
 	delete_a_vault(w, 2, second);
 	wait_journal(w, 0, 2, second);
-	start_job(w, 2);
+	backup_rig_start_job(w, 2);
 	wait_journal(w, 2, 2, second);
 }
 
 /* One that cannot be written is an alarm. */
 static void test_journal_fails(void **state)
 {
-	struct world *w = *state;
+	struct backup_rig *w = *state;
 	char text[256] = "";
 	uint8_t third[16];
 
@@ -508,15 +220,15 @@ static void test_journal_fails(void **state)
 	}
 	fault_disarm();
 	assert_non_null(strstr(text, "deletion journal"));
-	close_job(w, 0);
-	start_job(w, 0);
+	backup_rig_close_job(w, 0);
+	backup_rig_start_job(w, 0);
 	wait_journal(w, 0, 3, third);
 	backup_job_deletions(w->job[0], text);
 	assert_string_equal(text, "");
 }
 
-static int drill(struct world *w, const struct snapshot_row *row, const struct backup_key_set *keys,
-	struct drill_report *ret_report, struct err *e)
+static int drill(struct backup_rig *w, const struct snapshot_row *row,
+	const struct backup_key_set *keys, struct drill_report *ret_report, struct err *e)
 {
 	_cleanup_(x_freep) char *scratch = x_asprintf("%s/drill", w->rig.dir);
 	_cleanup_(backup_trust_release) struct backup_trust trust = {.n = 0};
@@ -536,21 +248,21 @@ static int drill(struct world *w, const struct snapshot_row *row, const struct b
 }
 
 /* An account: rows that a restore leaves as they are. */
-static void add_account(struct world *w, const char *name)
+static void add_account(struct backup_rig *w, const char *name)
 {
 	struct command command = {.type = COMMAND_SERVICE_CREATE,
 		.service_create = {.actor = bytes_str("operator"), .name = bytes_str(name)}};
 	uint64_t number;
 
 	memset(command.service_create.enrol_hash, name[0], 32);
-	propose(w, &command, &number);
+	backup_rig_propose(w, &command, &number);
 }
 
 /* The chain, sealed to two keys, is restored and booted, and has every row; without one of the
  * keys, or with a byte changed, it does not come that far. */
 static void test_drill(void **state)
 {
-	struct world *w = *state;
+	struct backup_rig *w = *state;
 	struct snapshot_row row;
 	struct backup_key_set one = {.keys = {w->keys.keys[1]}, .n = 1};
 	struct drill_report report;
@@ -558,7 +270,7 @@ static void test_drill(void **state)
 
 	add_account(w, "alpha");
 	add_account(w, "beta");
-	row = wait_confirmed(w, claim(w, 1, false));
+	row = backup_rig_wait_confirmed(w, backup_rig_claim(w, 1, false));
 	if (drill(w, &row, &w->keys, &report, &e) != 0) {
 		fail_msg("%s", e.text);
 	}
@@ -570,17 +282,17 @@ static void test_drill(void **state)
 /* A repository whose directory cannot be written: the record says that it failed, and why. */
 static void test_failure_is_recorded(void **state)
 {
-	struct world *w = *state;
+	struct backup_rig *w = *state;
 	_cleanup_(x_freep) char *tmp = x_asprintf("%s/tmp", w->config[0].backup_repository_dir);
 	struct snapshot_row row = {0};
 	uint64_t id;
 
 	assert_int_equal(rmdir(tmp), 0);
-	id = claim(w, 1, true);
+	id = backup_rig_claim(w, 1, true);
 	for (unsigned waited = 0; waited < RIG_WAIT_MS && row.state != SNAPSHOT_FAILED;
 		waited += 20) {
 		replica_rig_run(&w->rig, 20);
-		row = row_of(w, id);
+		row = backup_rig_row(w, id);
 	}
 	assert_int_equal(row.state, SNAPSHOT_FAILED);
 	assert_non_null(strstr(row.error, "tmp"));
@@ -588,7 +300,8 @@ static void test_failure_is_recorded(void **state)
 }
 
 /* Whether the log has a confirmed cycle that node `not` did not take and that comes after `id`. */
-static bool cycle_after(struct world *w, uint64_t id, uint64_t not, struct snapshot_row *ret_row)
+static bool cycle_after(
+	struct backup_rig *w, uint64_t id, uint64_t not, struct snapshot_row *ret_row)
 {
 	enum { ROWS_MAX = 64 };
 	_cleanup_(x_freep) struct snapshot_row *rows = x_calloc(ROWS_MAX, sizeof *rows);
@@ -610,7 +323,7 @@ static bool cycle_after(struct world *w, uint64_t id, uint64_t not, struct snaps
 	return found;
 }
 
-static struct snapshot_row wait_cycle(struct world *w, uint64_t id, uint64_t not )
+static struct snapshot_row wait_cycle(struct backup_rig *w, uint64_t id, uint64_t not )
 {
 	struct snapshot_row row = {0};
 
@@ -624,27 +337,15 @@ static struct snapshot_row wait_cycle(struct world *w, uint64_t id, uint64_t not
 	return row;
 }
 
-static void announce_all(struct world *w)
+static void set_interval(struct backup_rig *w, uint64_t interval_s)
 {
-	for (unsigned i = 0; i < NODES; i++) {
-		struct command c = {.type = COMMAND_NODE_ANNOUNCE,
-			.node_announce = {.node = i + 1, .feature_level = FEATURE_LEVEL}};
-
-		memcpy(c.node_announce.backup_key, key_pub_bytes(key_public(w->signer[i])).data,
-			32);
-		propose(w, &c, NULL);
-	}
-}
-
-static void set_interval(struct world *w, uint64_t interval_s)
-{
-	for (unsigned i = 0; i < NODES; i++) {
+	for (unsigned i = 0; i < BACKUP_RIG_NODES; i++) {
 		w->config[i].backup_interval_s = interval_s;
 	}
 }
 
 /* Until no claim stands; the newest cycle then, `row` or one that came behind it. */
-static struct snapshot_row wait_idle(struct world *w, struct snapshot_row row)
+static struct snapshot_row wait_idle(struct backup_rig *w, struct snapshot_row row)
 {
 	struct snapshot_state_row state = {.claimed_id = 1};
 
@@ -660,16 +361,16 @@ static struct snapshot_row wait_idle(struct world *w, struct snapshot_row row)
 		replica_read_end(w->rig.node[0]);
 	}
 	assert_true(state.claimed_id == 0);
-	return state.confirmed_id == row.id ? row : row_of(w, state.confirmed_id);
+	return state.confirmed_id == row.id ? row : backup_rig_row(w, state.confirmed_id);
 }
 
 /* All replicas said that they had the same state as of the snapshot. */
-static void assert_agreed(struct world *w, const struct snapshot_row *row)
+static void assert_agreed(struct backup_rig *w, const struct snapshot_row *row)
 {
 	struct report_row reports[SITES_MAX];
 	size_t n = 0;
 
-	for (unsigned waited = 0; n < NODES && waited < RIG_WAIT_MS; waited += 20) {
+	for (unsigned waited = 0; n < BACKUP_RIG_NODES && waited < RIG_WAIT_MS; waited += 20) {
 		struct kv *kv = NULL;
 		struct kv_view *view;
 
@@ -681,7 +382,7 @@ static void assert_agreed(struct world *w, const struct snapshot_row *row)
 		kv_view_free(view);
 		replica_read_end(w->rig.node[0]);
 	}
-	assert_int_equal(n, NODES);
+	assert_int_equal(n, BACKUP_RIG_NODES);
 	for (size_t i = 0; i < n; i++) {
 		assert_memory_equal(reports[i].hash, reports[0].hash, HASH_BYTES);
 	}
@@ -691,13 +392,12 @@ static void assert_agreed(struct world *w, const struct snapshot_row *row)
  */
 static void test_schedule(void **state)
 {
-	struct world *w = *state;
+	struct backup_rig *w = *state;
 	struct command command = {.type = COMMAND_SNAPSHOT_CLAIM};
 	struct snapshot_row row, next;
 	struct replica_status status;
 	uint64_t id;
 
-	announce_all(w);
 	replica_status(w->rig.node[0], &status);
 	set_interval(w, 2);
 	row = wait_cycle(w, status.applied_index, 0);
@@ -708,25 +408,26 @@ static void test_schedule(void **state)
 	assert_int_equal(next.kind, SNAPSHOT_INCREMENT);
 	set_interval(w, 0);
 	next = wait_idle(w, next);
-	close_job(w, 1);
+	backup_rig_close_job(w, 1);
 	replica_status(w->rig.node[0], &status);
 	command.snapshot_claim.node = 2;
 	command.snapshot_claim.kind = SNAPSHOT_INCREMENT;
 	command.snapshot_claim.slot = status.cluster_now_ms;
 	command.snapshot_claim.ttl_ms = 1000;
-	propose(w, &command, &id);
+	backup_rig_propose(w, &command, &id);
 	set_interval(w, 3600);
-	for (unsigned waited = 0; row_of(w, id).state != SNAPSHOT_FAILED && waited < RIG_WAIT_MS;
+	for (unsigned waited = 0;
+		backup_rig_row(w, id).state != SNAPSHOT_FAILED && waited < RIG_WAIT_MS;
 		waited += 20) {
 		replica_rig_run(&w->rig, 20);
 	}
-	assert_int_equal(row_of(w, id).state, SNAPSHOT_FAILED);
-	start_job(w, 1); /* It is back, and confirms. */
+	assert_int_equal(backup_rig_row(w, id).state, SNAPSHOT_FAILED);
+	backup_rig_start_job(w, 1); /* It is back, and confirms. */
 	row = wait_cycle(w, next.id, 2);
-	assert_true(row.id > id && row.slot == row_of(w, id).slot);
+	assert_true(row.id > id && row.slot == backup_rig_row(w, id).slot);
 	set_interval(w, 0);
-	row = wait_confirmed(w, row.id);
-	assert_at_every_site(w, &row);
+	row = backup_rig_wait_confirmed(w, row.id);
+	backup_rig_assert_at_every_site(w, &row);
 }
 
 int main(void)
@@ -743,5 +444,5 @@ int main(void)
 		cmocka_unit_test(test_schedule),
 	};
 
-	return cmocka_run_group_tests(tests, set_up, tear_down);
+	return cmocka_run_group_tests(tests, backup_rig_set_up, backup_rig_tear_down);
 }

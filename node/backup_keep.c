@@ -1,0 +1,198 @@
+/* What a site does with the copies it holds: forgets what is too old, and reads all of them again.
+ */
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "node/backup_parts.h"
+
+/* --- forgetting ------------------------------------------------------------------------------ */
+
+static int prune_work(struct pool_work *work)
+{
+	struct backup_job *job = CONTAINER_OF(work, struct backup_job, prune);
+
+	struct retention_rules rules = retention_default;
+	uint64_t interval_ms = job->config->backup_interval_s * 1000;
+
+	rules.kept_ms = job->config->backup_keep_s * 1000;
+	if (rules.fresh_ms < 2 * interval_ms) {
+		rules.fresh_ms = 2 * interval_ms;
+	}
+	return receive_prune(&job->pruning_as, clock_wall_ms(&clock_system), &rules, &job->pruned,
+		&job->prune_err);
+}
+
+static void prune_done_cb(struct pool_work *work, int rc)
+{
+	struct backup_job *job = CONTAINER_OF(work, struct backup_job, prune);
+
+	if (rc != 0) {
+		log_err("op=backup_prune rc=%s error=\"%s\"", err_name(rc), job->prune_err.text);
+	} else if (job->pruned > 0) {
+		log_info("op=backup_prune snapshots=%u", job->pruned);
+	}
+	backup_job_receiver_done(&job->pruning_as);
+	job->pruning = false;
+	job->prune_ms = backup_job_now() + BACKUP_JOB_PRUNE_MS;
+	backup_job_ended(job);
+}
+
+static void keep_prune(struct backup_job *job, const struct snapshot_row *rows, size_t n)
+{
+	if (job->pruning || backup_job_now() < job->prune_ms) {
+		return;
+	}
+	job->pruning_as = backup_job_receiver(job, rows, n);
+	memset(&job->prune_err, 0, sizeof job->prune_err);
+	job->pruning =
+		pool_submit(job->pool, &job->prune, job->home, prune_work, prune_done_cb) == 0;
+	if (!job->pruning) {
+		backup_job_receiver_done(&job->pruning_as);
+	}
+}
+
+/* --- reading again --------------------------------------------------------------------------- */
+
+/* Of a cycle that no age makes go yet: fewer are newer than are kept. */
+static bool keep_is_due(const struct snapshot_row *row, const struct snapshot_row *rows, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (ship_whole(&rows[i]) && rows[i].cycle >= row->cycle + BACKUP_CYCLES_KEPT) {
+			return false;
+		}
+	}
+	return row->cycle != 0;
+}
+
+/* What the log says is here and is not, as when the disk was lost: re-reading cannot miss what has
+ * no manifest. */
+static void rehash_missing(struct backup_rehash *rh)
+{
+	const struct receive_config *as = &rh->as;
+	struct manifest_name name;
+	struct err why = {0};
+
+	memcpy(name.lineage, as->lineage, ID_BYTES);
+	for (size_t i = 0; i < as->n_records; i++) {
+		const struct snapshot_row *row = &as->records[i];
+		_cleanup_(x_closep) int fd = -1;
+
+		if (!ship_confirmed_by(row, as->node) ||
+			!keep_is_due(row, as->records, as->n_records)) {
+			continue;
+		}
+		name.index = row->index;
+		memcpy(name.hash, row->manifest_hash, HASH_BYTES);
+		if (repository_open_manifest(as->repository, &name, &fd, &why) == KLUIS_ENOTFOUND) {
+			(void)repository_manifest_fault(&name, KLUIS_ENOTFOUND, &why);
+			rehash_mark(&rh->next, row->manifest_hash, why.text);
+		}
+	}
+}
+
+static int rehash_work(struct pool_work *work)
+{
+	struct backup_rehash *rh = CONTAINER_OF(work, struct backup_rehash, work);
+	int rc;
+
+	memset(&rh->err, 0, sizeof rh->err);
+	rc = rehash_step(&rh->config, &rh->next, clock_wall_ms(&clock_system), &rh->err);
+	if (rc == 0) {
+		rehash_missing(rh);
+	}
+	return rc;
+}
+
+static void rehash_done_cb(struct pool_work *work, int rc)
+{
+	struct backup_rehash *rh = CONTAINER_OF(work, struct backup_rehash, work);
+	struct backup_job *job = rh->job;
+
+	(void)pthread_mutex_lock(&job->lock);
+	if (rc == 0) {
+		rh->state = rh->next;
+	}
+	if (rc != KLUIS_ECLOSED) {
+		rh->rc = rc;
+	}
+	(void)pthread_mutex_unlock(&job->lock);
+	if (rc != 0 && rc != KLUIS_ECLOSED) {
+		log_err("op=rehash rc=%s error=\"%s\", retrying", err_name(rc), rh->err.text);
+	}
+	backup_job_receiver_done(&rh->as);
+	rh->busy = false;
+	rh->next_ms = backup_job_now() + rh->config.step_ms;
+	backup_job_ended(job);
+}
+
+static void keep_rehash(struct backup_job *job, const struct snapshot_row *rows, size_t n)
+{
+	struct backup_rehash *rh = &job->rehash;
+
+	if (rh->busy || rh->config.period_ms == 0 || backup_job_now() < rh->next_ms) {
+		return;
+	}
+	rh->next = rh->state;
+	rh->as = backup_job_receiver(job, rows, n);
+	rh->busy = pool_submit(job->pool, &rh->work, job->home, rehash_work, rehash_done_cb) == 0;
+	if (!rh->busy) {
+		backup_job_receiver_done(&rh->as);
+	}
+}
+
+int backup_keep_init(struct backup_job *job, struct err *e)
+{
+	struct backup_rehash *rh = &job->rehash;
+	uint64_t period_ms = job->config->backup_rehash_s * 1000;
+
+	rh->job = job;
+	rh->config = (struct rehash_config){.repository = job->repository,
+		.trust = &job->trust,
+		.period_ms = period_ms,
+		.step_ms = period_ms / BACKUP_JOB_REHASH_STEPS < BACKUP_JOB_REHASH_MS
+				   ? period_ms / BACKUP_JOB_REHASH_STEPS + 1
+				   : BACKUP_JOB_REHASH_MS,
+		.cancel = &job->cancel};
+	return rehash_load(job->repository, &rh->state, e);
+}
+
+void backup_keep_look(struct backup_job *job, const struct snapshot_row *rows, size_t n)
+{
+	keep_prune(job, rows, n);
+	keep_rehash(job, rows, n);
+}
+
+bool backup_keep_busy(const struct backup_job *job)
+{
+	return job->pruning || job->rehash.busy;
+}
+
+/* --- what operators are told ------------------------------------------------------------------ */
+
+void backup_job_copies(void *data, struct api_copies *ret_copies)
+{
+	struct backup_job *job = data;
+	const struct rehash_state *state = &job->rehash.state;
+
+	memset(ret_copies, 0, sizeof *ret_copies);
+	(void)pthread_mutex_lock(&job->lock);
+	ret_copies->period_ms = job->rehash.config.period_ms;
+	ret_copies->began_ms = state->began_ms;
+	ret_copies->ended_ms = state->ended_ms;
+	ret_copies->objects = state->objects;
+	ret_copies->bytes = state->bytes;
+	ret_copies->found = state->found;
+	ret_copies->damaged = state->n_damaged;
+	ret_copies->rc = job->rehash.rc;
+	if (state->n_damaged > 0) {
+		(void)snprintf(
+			ret_copies->text, sizeof ret_copies->text, "%s", state->damaged[0].text);
+	}
+	for (size_t i = 0; i < job->n_intakes; i++) {
+		ret_copies->drops[i] = job->intake[i].last;
+	}
+	ret_copies->n_drops = job->n_intakes;
+	(void)pthread_mutex_unlock(&job->lock);
+}

@@ -1,0 +1,253 @@
+/* Taking in what the other sites shipped here: one look after another into each sender's drop, each
+ * by itself, so that no sender's rubbish, and no large snapshot, holds another one up. */
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/statvfs.h>
+
+#include "base/file.h"
+#include "base/log.h"
+#include "node/backup_parts.h"
+
+/* A drop without a quota in the settings may take a quarter of its file system. */
+static uint64_t intake_share_bytes(const char *drop)
+{
+	struct statvfs vfs;
+
+	return statvfs(drop, &vfs) == 0 ? (uint64_t)vfs.f_blocks * vfs.f_frsize / 4 : 0;
+}
+
+static int intake_work(struct pool_work *work)
+{
+	struct backup_intake *in = CONTAINER_OF(work, struct backup_intake, work);
+	uint64_t from_ms = backup_job_now();
+	int rc;
+
+	memset(&in->err, 0, sizeof in->err);
+	if (in->as.quota.bytes == 0) {
+		in->as.quota.bytes = intake_share_bytes(in->drop);
+	}
+	rc = receive_scan(&in->as, in->drop, in->site->id, clock_wall_ms(&clock_system),
+		&in->report, &in->err);
+	in->took_ms = backup_job_now() - from_ms;
+	return rc;
+}
+
+/* What alarms and metrics are made of. */
+static void intake_tell(struct backup_intake *in, int rc)
+{
+	const struct receive_report *report = &in->report;
+	uint64_t refused = rc != 0 ? 0 : report->refused + report->leftovers + report->evicted;
+
+	(void)pthread_mutex_lock(&in->job->lock);
+	in->last.rc = rc;
+	if (rc != 0) {
+		(void)snprintf(in->last.text, sizeof in->last.text, "%s", in->err.text);
+	} else {
+		in->last.bytes = report->bytes;
+		in->last.files = report->files;
+		in->last.quota_bytes = in->as.quota.bytes;
+		in->last.over_quota = report->over_quota;
+		in->last.refused += refused;
+		in->last.accepted += report->n_accepted;
+		if (refused > 0) {
+			in->last.refused_ms = clock_wall_ms(&clock_system);
+			(void)snprintf(in->last.text, sizeof in->last.text, "%s",
+				report->reason[0] != 0 ? report->reason
+						       : "files that nothing asks for");
+		}
+	}
+	(void)pthread_mutex_unlock(&in->job->lock);
+}
+
+/* Rubbish can come in any number of pieces: what is said of it comes once a minute. */
+static void intake_log(struct backup_intake *in, int rc)
+{
+	const struct receive_report *report = &in->report;
+	unsigned gone;
+
+	if (rc != 0) {
+		log_err("op=backup_receive from=%s rc=%s error=\"%s\", retrying", in->site->name,
+			err_name(rc), in->err.text);
+		return;
+	}
+	for (unsigned i = 0; i < report->n_accepted; i++) {
+		log_info("op=backup_receive from=%s snapshot=%llu index=%llu state=accepted",
+			in->site->name, (unsigned long long)report->accepted[i].id,
+			(unsigned long long)report->accepted[i].index);
+	}
+	gone = report->refused + report->leftovers + report->evicted;
+	in->untold += gone;
+	if (in->untold == 0 || backup_job_now() < in->told_ms + BACKUP_JOB_TOLD_MS) {
+		return;
+	}
+	log_err("op=backup_receive from=%s removed=%u over_quota=%s files=%zu bytes=%llu "
+		"reason=\"%s\"",
+		in->site->name, in->untold, report->over_quota ? "yes" : "no", report->files,
+		(unsigned long long)report->bytes, report->reason);
+	in->untold = 0;
+	in->told_ms = backup_job_now();
+}
+
+static void intake_done_cb(struct pool_work *work, int rc)
+{
+	struct backup_intake *in = CONTAINER_OF(work, struct backup_intake, work);
+	struct backup_job *job = in->job;
+	uint64_t pause_ms = 10 * in->took_ms;
+
+	if (rc != KLUIS_ECLOSED) {
+		intake_tell(in, rc);
+		intake_log(in, rc);
+	}
+	if (rc == 0) {
+		receive_report_release(&in->report);
+	}
+	backup_job_receiver_done(&in->as);
+	in->busy = false;
+	/* A drop that takes long to look through is looked at less often. */
+	if (rc != 0) {
+		pause_ms = BACKUP_JOB_RETRY_MS;
+	} else if (pause_ms < BACKUP_JOB_RECEIVE_MS) {
+		pause_ms = BACKUP_JOB_RECEIVE_MS;
+	} else if (pause_ms > BACKUP_JOB_RECEIVE_MS_MAX) {
+		pause_ms = BACKUP_JOB_RECEIVE_MS_MAX;
+	}
+	in->next_ms = backup_job_now() + pause_ms;
+	(void)uv_async_send(&job->claimed); /* Confirm at once; the tick would, too. */
+	backup_job_ended(job);
+}
+
+void backup_receive_look(struct backup_job *job, const struct snapshot_row *rows, size_t n)
+{
+	for (size_t i = 0; i < job->n_intakes; i++) {
+		struct backup_intake *in = &job->intake[i];
+
+		if (in->busy || backup_job_now() < in->next_ms) {
+			continue;
+		}
+		in->as = backup_job_receiver(job, rows, n);
+		in->busy = pool_submit(job->pool, &in->work, job->home, intake_work,
+				   intake_done_cb) == 0;
+		if (!in->busy) {
+			backup_job_receiver_done(&in->as);
+		}
+	}
+}
+
+int backup_receive_add(struct backup_job *job, const struct config_site *site, struct err *e)
+{
+	struct backup_intake *in = &job->intake[job->n_intakes];
+	int rc;
+
+	assert(job->n_intakes < SITES_MAX);
+	in->drop = x_asprintf("%s/%s/incoming", job->config->backup_drop_dir, site->name);
+	rc = file_make_dirs(in->drop, 0700, e);
+	job->n_intakes++; /* Its path is freed with the job. */
+	in->job = job;
+	in->site = site;
+	memcpy(in->last.site, site->name, sizeof in->last.site);
+	return rc;
+}
+
+bool backup_receive_busy(const struct backup_job *job)
+{
+	bool busy = job->confirming;
+
+	for (size_t i = 0; i < job->n_intakes; i++) {
+		busy = busy || job->intake[i].busy;
+	}
+	return busy;
+}
+
+void backup_receive_release(struct backup_job *job)
+{
+	for (size_t i = 0; i < job->n_intakes; i++) {
+		free(job->intake[i].drop);
+	}
+}
+
+/* --- confirming ------------------------------------------------------------------------------ */
+
+static void confirm_cb(struct propose *req, int rc)
+{
+	struct backup_job *job = CONTAINER_OF(req, struct backup_job, confirm);
+
+	job->confirming = false;
+	if (rc != 0) {
+		log_warn("op=backup_confirm rc=%s, retrying", err_name(rc));
+	}
+	backup_job_ended(job);
+}
+
+/* Whether this site holds the whole snapshot: its own receipt says so, and re-reading has found
+ * nothing wrong. */
+static bool confirm_holds(struct backup_job *job, const struct snapshot_row *row)
+{
+	_cleanup_(buf_release) struct buf bytes = BUF_INIT;
+	struct receipt receipt;
+
+	return repository_get_receipt(
+		       job->repository, row->manifest_hash, job->config->id, &bytes, NULL) == 0 &&
+	       receipt_open(buf_bytes(&bytes), &job->trust, &receipt, NULL) == 0 &&
+	       receipt.node == job->config->id &&
+	       memcmp(receipt.manifest_hash, row->manifest_hash, HASH_BYTES) == 0;
+}
+
+/* That this site's copy is damaged: the log takes its confirmation back, so that the taker ships it
+ * again. The taker's own copy counts as none: it says so, and when it is whole again. text: room
+ * for what is said. */
+static bool confirm_damage(struct backup_job *job, const struct snapshot_row *row,
+	struct command *command, char text[SNAPSHOT_ERROR_BYTES_MAX + 1])
+{
+	const char *damage = rehash_damage_of(&job->rehash.state, row->manifest_hash);
+	bool own = row->node == job->config->id, told;
+	int prefix = snprintf(text, SNAPSHOT_ERROR_BYTES_MAX,
+		"node %llu: ", (unsigned long long)job->config->id); /* Fits. */
+
+	told = strncmp(row->error, text, (size_t)prefix) == 0;
+	if (damage != NULL ? !ship_confirmed_by(row, job->config->id) && (!own || told)
+			   : !own || !told) {
+		return false;
+	}
+	(void)snprintf(text + prefix, SNAPSHOT_ERROR_BYTES_MAX - (size_t)prefix, "%s",
+		damage == NULL ? "" : damage); /* Cut text is still text. */
+	*command = (struct command){.type = COMMAND_SNAPSHOT_DAMAGE};
+	command->snapshot_damage.id = row->id;
+	command->snapshot_damage.node = job->config->id;
+	memcpy(command->snapshot_damage.manifest_hash, row->manifest_hash, HASH_BYTES);
+	command->snapshot_damage.error = damage == NULL ? bytes_of(NULL, 0) : bytes_str(text);
+	return true;
+}
+
+static bool confirm_whole(
+	struct backup_job *job, const struct snapshot_row *row, struct command *command)
+{
+	if (row->node == job->config->id || ship_confirmed_by(row, job->config->id) ||
+		rehash_damage_of(&job->rehash.state, row->manifest_hash) != NULL ||
+		!confirm_holds(job, row)) {
+		return false;
+	}
+	*command = (struct command){.type = COMMAND_SNAPSHOT_CONFIRM};
+	command->snapshot_confirm.id = row->id;
+	command->snapshot_confirm.node = job->config->id;
+	command->snapshot_confirm.needed = (uint8_t)job->config->backup_copies;
+	memcpy(command->snapshot_confirm.manifest_hash, row->manifest_hash, HASH_BYTES);
+	return true;
+}
+
+void backup_confirm_look(
+	struct backup_job *job, const struct snapshot_row *rows, size_t n, unsigned feature_level)
+{
+	char text[SNAPSHOT_ERROR_BYTES_MAX + 1];
+	struct command command;
+	bool damage = feature_level >= FEATURE_LEVEL_DAMAGE;
+
+	for (size_t i = 0; i < n && !job->confirming; i++) {
+		if (ship_whole(&rows[i]) &&
+			(confirm_whole(job, &rows[i], &command) ||
+				(damage && confirm_damage(job, &rows[i], &command, text)))) {
+			job->confirming = true;
+			backup_job_propose(job, &job->confirm, &command, confirm_cb);
+		}
+	}
+}

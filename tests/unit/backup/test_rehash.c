@@ -1,0 +1,320 @@
+/* Everything in a repository is read again within a period, evenly, whatever the clock does; what
+ * is damaged is found, set aside, kept in mind over restarts, and forgotten when it is whole again.
+ */
+#include "tests/lib/test.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "backup/rehash.h"
+#include "backup/verify.h"
+#include "base/file.h"
+#include "base/text.h"
+#include "tests/unit/backup/lib/site.h"
+
+enum { STEP_MS = 60000, WEEK_MS = 7 * 24 * 3600 * 1000, SNAPSHOTS = 4 };
+static const uint64_t start_ms = 1800000000000;
+
+struct world {
+	struct backup_sites sites;
+	struct backup_model model;
+	struct rehash_config config;
+	struct rehash_state state;
+	uint8_t hash[SNAPSHOTS][HASH_BYTES];
+};
+
+static int set_up(void **state)
+{
+	struct world *w = x_calloc(1, sizeof *w);
+
+	backup_sites_init(&w->sites, KEY_KEM_X25519);
+	backup_model_init(&w->model, 3);
+	for (unsigned i = 0; i < SNAPSHOTS; i++) {
+		backup_model_change(&w->model, 20, 20, 1000);
+		backup_model_snapshot(&w->model, &w->sites, 1, false, w->hash[i]);
+	}
+	w->config = (struct rehash_config){.repository = w->sites.repository[0],
+		.trust = &w->sites.trust,
+		.period_ms = WEEK_MS,
+		.step_ms = STEP_MS};
+	*state = w;
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	struct world *w = *state;
+
+	backup_model_release(&w->model);
+	backup_sites_release(&w->sites);
+	free(w);
+	return 0;
+}
+
+static void step(struct world *w, uint64_t wall_ms)
+{
+	struct err e = {0};
+
+	if (rehash_step(&w->config, &w->state, wall_ms, &e) != 0) {
+		fail_msg("%s", e.text);
+	}
+}
+
+/* A whole round in a few steps. */
+static uint64_t round_from(struct world *w, uint64_t from_ms)
+{
+	uint64_t ended_ms = w->state.ended_ms, at = from_ms;
+
+	w->config.step_ms = WEEK_MS / 8;
+	for (unsigned i = 0; w->state.ended_ms == ended_ms; i++) {
+		assert_true(i < 20);
+		at += w->config.step_ms;
+		step(w, at);
+	}
+	return at;
+}
+
+/* A week of minutes: each step reads its share and no more, the last ends the round. */
+static void test_even(void **state)
+{
+	struct world *w = *state;
+	uint64_t upto, reached = 0, at_ms = 0;
+
+	for (unsigned i = 0; i <= WEEK_MS / STEP_MS; i++) {
+		w->state.reached = reached;
+		w->state.reached_ms = at_ms;
+		at_ms = rehash_due(&w->config, &w->state, start_ms + (uint64_t)i * STEP_MS, &upto);
+		assert_int_equal(at_ms, start_ms + (uint64_t)i * STEP_MS);
+		assert_true(upto - reached <= REHASH_ALL / (WEEK_MS / STEP_MS) + 1);
+		reached = upto;
+	}
+	assert_true(REHASH_ALL - reached < WEEK_MS / STEP_MS); /* Rounding. */
+}
+
+/* After a month off, a week is due, in four times the pace; a clock that was set back or forward
+ * makes no burst and no pause. */
+static void test_clock(void **state)
+{
+	struct world *w = *state;
+	const uint64_t day_ms = 24 * 3600 * 1000;
+	uint64_t upto, at_ms, share = REHASH_ALL / (WEEK_MS / STEP_MS);
+
+	w->state.reached_ms = start_ms;
+	at_ms = rehash_due(&w->config, &w->state, start_ms + 30 * day_ms, &upto);
+	assert_int_equal(at_ms, start_ms + 23 * day_ms + REHASH_CATCH_UP * STEP_MS);
+	assert_in_range(upto, REHASH_CATCH_UP * share - 4, REHASH_CATCH_UP * share + 4);
+	at_ms = rehash_due(&w->config, &w->state, start_ms - day_ms, &upto);
+	assert_int_equal(at_ms, start_ms - day_ms);
+	assert_int_equal(upto, 0);
+	w->state.reached_ms = at_ms;
+	(void)rehash_due(&w->config, &w->state, start_ms - day_ms + STEP_MS, &upto);
+	assert_in_range(upto, share - 1, share + 1);
+	w->state.reached = REHASH_ALL - 1;
+	(void)rehash_due(&w->config, &w->state, start_ms - day_ms + STEP_MS, &upto);
+	assert_int_equal(upto, REHASH_ALL);
+}
+
+/* Each object once in a round. */
+static void test_round(void **state)
+{
+	struct world *w = *state;
+	uint64_t objects = 0, bytes = 0, at;
+
+	for (unsigned i = 0; i < SNAPSHOTS; i++) {
+		_cleanup_(backup_manifest_release) struct backup_manifest m = {0};
+
+		assert_int_equal(point_manifest(w->sites.repository[0], w->hash[i], &w->sites.trust,
+					 &m, NULL),
+			0);
+		objects += m.n_index + m.n_packs;
+		bytes += backup_manifest_bytes(&m);
+	}
+	step(w, start_ms);
+	assert_int_equal(w->state.objects, 0);
+	at = round_from(w, start_ms);
+	assert_int_equal(w->state.objects, objects);
+	assert_int_equal(w->state.bytes, bytes);
+	assert_int_equal(w->state.n_damaged, 0);
+	assert_int_equal(w->state.ended_ms, at);
+	(void)round_from(w, at);
+	assert_int_equal(w->state.objects, 2 * objects);
+}
+
+static char *object_path(struct world *w, unsigned snapshot, unsigned object)
+{
+	_cleanup_(backup_manifest_release) struct backup_manifest m = {0};
+	char hex[HEX_LEN(HASH_BYTES) + 1];
+
+	assert_int_equal(point_manifest(w->sites.repository[0], w->hash[snapshot], &w->sites.trust,
+				 &m, NULL),
+		0);
+	assert_true(object < m.n_index + m.n_packs);
+	hex_encode(bytes_of(m.objects[object].hash, HASH_BYTES), hex);
+	return x_asprintf("%s/objects/%.2s/%s", repository_path(w->sites.repository[0]), hex, hex);
+}
+
+/* One bit of one byte, which the file is given back by the same. */
+static void flip(const char *path, off_t at)
+{
+	_cleanup_(x_closep) int fd = -1;
+	uint8_t byte;
+
+	assert_int_equal(chmod(path, 0600), 0);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	assert_true(fd >= 0);
+	assert_int_equal(pread(fd, &byte, 1, at), 1);
+	byte ^= 0x10;
+	assert_int_equal(pwrite(fd, &byte, 1, at), 1);
+}
+
+static struct rehash_state *loaded(struct world *w)
+{
+	static struct rehash_state state;
+
+	assert_int_equal(rehash_load(w->sites.repository[0], &state, NULL), 0);
+	return &state;
+}
+
+/* Found, named, out of the way, remembered by the next process; whole again with the file back. */
+static void test_changed_object(void **state)
+{
+	struct world *w = *state;
+	_cleanup_(x_freep) char *path = object_path(w, 1, 1);
+	_cleanup_(x_freep) char *aside = x_asprintf(
+		"%s/damaged%s", repository_path(w->sites.repository[0]), strrchr(path, '/'));
+	uint64_t at;
+
+	step(w, start_ms);
+	flip(path, 200);
+	at = round_from(w, start_ms);
+	assert_int_equal(w->state.n_damaged, 1);
+	assert_int_equal(w->state.found, 1);
+	assert_non_null(rehash_damage_of(&w->state, w->hash[1]));
+	assert_null(rehash_damage_of(&w->state, w->hash[0]));
+	assert_non_null(strstr(rehash_damage_of(&w->state, w->hash[1]), "objects/"));
+	assert_false(file_exists(path));
+	assert_true(file_exists(aside));
+	assert_string_equal(
+		rehash_damage_of(loaded(w), w->hash[1]), rehash_damage_of(&w->state, w->hash[1]));
+	step(w, at + 1); /* Still missing. */
+	assert_int_equal(w->state.n_damaged, 1);
+	flip(aside, 200);
+	assert_int_equal(rename(aside, path), 0);
+	step(w, at + 2);
+	assert_int_equal(w->state.n_damaged, 0);
+	assert_int_equal(loaded(w)->n_damaged, 0);
+}
+
+static void test_missing_and_short_objects(void **state)
+{
+	struct world *w = *state;
+	_cleanup_(x_freep) char *missing = object_path(w, 0, 0);
+	_cleanup_(x_freep) char *cut = object_path(w, 2, 1);
+	struct stat st;
+
+	step(w, start_ms);
+	assert_int_equal(unlink(missing), 0);
+	assert_int_equal(stat(cut, &st), 0);
+	assert_int_equal(truncate(cut, st.st_size - 1), 0);
+	(void)round_from(w, start_ms);
+	assert_int_equal(w->state.n_damaged, 2);
+	assert_non_null(strstr(rehash_damage_of(&w->state, w->hash[0]), "missing"));
+	assert_non_null(strstr(rehash_damage_of(&w->state, w->hash[2]), "bytes"));
+}
+
+/* A manifest is damaged in its body or in its signature; it stays where it is. */
+static void test_changed_manifest(void **state)
+{
+	struct world *w = *state;
+	struct manifest_name name;
+	struct stat st;
+	char text[MANIFEST_NAME_BYTES];
+
+	step(w, start_ms);
+	for (unsigned i = 0; i < 2; i++) {
+		_cleanup_(x_freep) char *path = NULL;
+
+		assert_int_equal(
+			repository_find(w->sites.repository[0], w->hash[i], &name, NULL), 0);
+		manifest_name_format(&name, text);
+		path = x_asprintf("%s/manifests/%s", repository_path(w->sites.repository[0]), text);
+		assert_int_equal(stat(path, &st), 0);
+		flip(path, i == 0 ? 110 : st.st_size - 1);
+	}
+	(void)round_from(w, start_ms);
+	assert_int_equal(w->state.n_damaged, 2);
+	assert_non_null(strstr(rehash_damage_of(&w->state, w->hash[0]), "manifests/"));
+	assert_non_null(strstr(rehash_damage_of(&w->state, w->hash[1]), "manifests/"));
+	assert_int_equal(repository_find(w->sites.repository[0], w->hash[0], &name, NULL), 0);
+}
+
+/* What was pruned by its age is not damaged, and no longer kept in mind. */
+static void test_forgotten(void **state)
+{
+	struct world *w = *state;
+	_cleanup_(x_freep) char *missing = object_path(w, 3, 0);
+	struct manifest_name name;
+	uint64_t freed, at;
+
+	step(w, start_ms);
+	assert_int_equal(unlink(missing), 0);
+	at = round_from(w, start_ms);
+	assert_int_equal(w->state.n_damaged, 1);
+	assert_int_equal(repository_find(w->sites.repository[0], w->hash[3], &name, NULL), 0);
+	assert_int_equal(
+		repository_prune(w->sites.repository[0], &name, 1, at, 0, &freed, NULL), 0);
+	step(w, at + 1);
+	assert_int_equal(w->state.n_damaged, 0);
+}
+
+/* Damaged itself, it costs a round and nothing else. */
+static void test_state_on_disk(void **state)
+{
+	struct world *w = *state;
+	_cleanup_(x_freep) char *path =
+		x_asprintf("%s/rehash", repository_path(w->sites.repository[0]));
+	_cleanup_(buf_release) struct buf bytes = BUF_INIT;
+	struct rehash_state *again = x_calloc(1, sizeof *again);
+
+	assert_int_equal(loaded(w)->reached_ms, 0); /* None yet. */
+	step(w, start_ms);
+	rehash_mark(&w->state, w->hash[0], "objects/ab: wrong");
+	rehash_mark(&w->state, w->hash[0], "said once");
+	w->config.step_ms = WEEK_MS / 8;
+	w->state.reached = 77;
+	rehash_state_encode(&w->state, &bytes);
+	assert_int_equal(rehash_state_decode(buf_bytes(&bytes), again, NULL), 0);
+	assert_int_equal(again->reached, 77);
+	assert_int_equal(again->n_damaged, 1);
+	assert_string_equal(again->damaged[0].text, "objects/ab: wrong");
+	for (size_t len = 0; len < bytes.len; len++) {
+		assert_int_equal(rehash_state_decode(bytes_of(bytes.data, len), again, NULL),
+			KLUIS_ECORRUPT);
+	}
+	buf_put_u8(&bytes, 0);
+	assert_int_equal(rehash_state_decode(buf_bytes(&bytes), again, NULL), KLUIS_ECORRUPT);
+	bytes.data[4] = 2;
+	assert_int_equal(rehash_state_decode(buf_bytes(&bytes), again, NULL), KLUIS_EVERSION);
+	flip(path, 0);
+	assert_int_equal(loaded(w)->reached_ms, 0);
+	free(again);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_even, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_clock, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_round, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_changed_object, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_missing_and_short_objects, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_changed_manifest, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_forgotten, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_state_on_disk, set_up, tear_down),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,254 @@
+/* What becomes of copies after they were taken in: damaged, lost, missed; and of senders that
+ * disturb.
+ */
+#include "tests/lib/test.h"
+
+#include <arpa/inet.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "backup/repository.h"
+#include "base/file.h"
+#include "base/text.h"
+#include "tests/unit/node/lib/backup_rig.h"
+
+static bool wait_for(
+	struct backup_rig *w, bool (*is)(struct backup_rig *w, uint64_t id), uint64_t id)
+{
+	for (unsigned waited = 0; waited < RIG_WAIT_MS; waited += 20) {
+		if (is(w, id)) {
+			return true;
+		}
+		replica_rig_run(&w->rig, 20);
+	}
+	return false;
+}
+
+/* The first object of a snapshot in a node's repository. */
+static char *object_path(struct backup_rig *w, unsigned node, const struct snapshot_row *row)
+{
+	struct repository *repository = NULL;
+	struct manifest_name name;
+	_cleanup_(buf_release) struct buf bytes = BUF_INIT;
+	struct backup_manifest m = {0};
+	uint8_t hash[HASH_BYTES];
+	char hex[HEX_LEN(HASH_BYTES) + 1];
+
+	assert_int_equal(
+		repository_open(w->config[node].backup_repository_dir, &repository, NULL), 0);
+	assert_int_equal(repository_find(repository, row->manifest_hash, &name, NULL), 0);
+	assert_int_equal(repository_get_manifest(repository, &name, &bytes, NULL), 0);
+	assert_int_equal(backup_manifest_parse(buf_bytes(&bytes), &m, hash, NULL), 0);
+	hex_encode(bytes_of(m.objects[0].hash, HASH_BYTES), hex);
+	backup_manifest_release(&m);
+	repository_close(repository);
+	return x_asprintf("%s/objects/%.2s/%s", w->config[node].backup_repository_dir, hex, hex);
+}
+
+static bool is_taken_back(struct backup_rig *w, uint64_t id)
+{
+	struct snapshot_row row = backup_rig_row(w, id);
+
+	return row.n_confirmations == BACKUP_RIG_NODES - 2;
+}
+
+/* A receiver's copy goes bad: re-reading finds it, the record loses the confirmation and says why,
+ * the taker ships it again by itself, and it counts again. */
+static void test_damaged_copy_is_replaced(void **state)
+{
+	struct backup_rig *w = *state;
+	struct snapshot_row row = backup_rig_wait_confirmed(w, backup_rig_claim(w, 1, false));
+	_cleanup_(x_freep) char *path = object_path(w, 1, &row);
+	struct api_copies copies = {.ended_ms = 0};
+	struct stat st;
+
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(truncate(path, st.st_size - 1), 0);
+	assert_true(wait_for(w, is_taken_back, row.id));
+	row = backup_rig_row(w, row.id);
+	assert_int_equal(row.state, SNAPSHOT_CONFIRMED);
+	assert_int_equal(strncmp(row.error, "node 2: object 'objects/", 24), 0);
+	row = backup_rig_wait_confirmed(w, row.id);
+	assert_string_equal(row.error, "");
+	backup_rig_assert_at_every_site(w, &row);
+	for (unsigned waited = 0; copies.ended_ms == 0; waited += 20) {
+		assert_true(waited < RIG_WAIT_MS);
+		replica_rig_run(&w->rig, 20);
+		backup_job_copies(w->job[1], &copies);
+	}
+	assert_int_equal(copies.found, 1);
+	assert_int_equal(copies.damaged, 0);
+	assert_true(copies.objects > 0);
+}
+
+static bool is_complained_of(struct backup_rig *w, uint64_t id)
+{
+	return strncmp(backup_rig_row(w, id).error, "node 1: ", 8) == 0;
+}
+
+static bool is_quiet(struct backup_rig *w, uint64_t id)
+{
+	return backup_rig_row(w, id).error[0] == 0;
+}
+
+/* The taker's own goes bad: it says so, and takes it back when the file is there again. */
+static void test_damaged_copy_of_the_taker(void **state)
+{
+	struct backup_rig *w = *state;
+	struct snapshot_row row = backup_rig_wait_confirmed(w, backup_rig_claim(w, 1, false));
+	_cleanup_(x_freep) char *path = object_path(w, 0, &row);
+	_cleanup_(x_freep) char *away = x_asprintf("%s/away", w->rig.dir);
+
+	assert_int_equal(rename(path, away), 0);
+	assert_true(wait_for(w, is_complained_of, row.id));
+	assert_int_equal(backup_rig_row(w, row.id).n_confirmations, BACKUP_RIG_NODES - 1);
+	assert_int_equal(rename(away, path), 0);
+	assert_true(wait_for(w, is_quiet, row.id));
+	backup_rig_assert_at_every_site(w, &row);
+}
+
+/* A site's disk is gone, and the log says that it holds everything: all of it comes again. */
+static void test_lost_repository(void **state)
+{
+	struct backup_rig *w = *state;
+	struct snapshot_row first = backup_rig_wait_confirmed(w, backup_rig_claim(w, 2, false)),
+			    second = backup_rig_wait_confirmed(w, backup_rig_claim(w, 1, false));
+
+	backup_rig_close_job(w, 2);
+	assert_int_equal(file_remove_tree(w->config[2].backup_repository_dir, NULL), 0);
+	backup_rig_start_job(w, 2);
+	assert_true(wait_for(w, is_taken_back, first.id));
+	assert_true(wait_for(w, is_taken_back, second.id));
+	first = backup_rig_wait_confirmed(w, first.id);
+	second = backup_rig_wait_confirmed(w, second.id);
+	backup_rig_assert_at_every_site(w, &first);
+	backup_rig_assert_at_every_site(w, &second);
+}
+
+/* One sender's drop is full of rubbish, and cannot even be read after that: the other's snapshots
+ * come in, and operators learn whose it is. */
+static void test_each_sender_by_itself(void **state)
+{
+	enum { RUBBISH = 500 };
+	struct backup_rig *w = *state;
+	_cleanup_(x_freep) char *drop = x_asprintf("%s/ber/incoming", w->config[0].backup_drop_dir);
+	_cleanup_(x_freep) char *away = x_asprintf("%s/away", w->config[0].backup_drop_dir);
+	struct api_copies copies = {.n_drops = 0};
+	struct snapshot_row row;
+
+	backup_rig_close_job(w, 0);
+	w->config[0].backup_drop_quota_files = 100;
+	for (unsigned i = 0; i < RUBBISH; i++) {
+		_cleanup_(x_freep) char *file = x_asprintf("%s/o-%064u.0", drop, i);
+
+		assert_int_equal(file_write(file, bytes_str("rubbish"), 0400, NULL), 0);
+	}
+	backup_rig_start_job(w, 0);
+	row = backup_rig_wait_confirmed(w, backup_rig_claim(w, 3, true));
+	backup_rig_assert_at_every_site(w, &row);
+	for (unsigned waited = 0; copies.n_drops == 0 || copies.drops[0].refused == 0;
+		waited += 20) {
+		assert_true(waited < RIG_WAIT_MS);
+		backup_job_copies(w->job[0], &copies);
+		replica_rig_run(&w->rig, 20);
+	}
+	assert_string_equal(copies.drops[0].site, "ber");
+	assert_int_equal(copies.drops[0].refused, RUBBISH - 100);
+	assert_int_equal(copies.drops[0].files, 100);
+	assert_int_equal(copies.drops[1].refused, 0);
+	assert_true(copies.drops[1].accepted > 0);
+	assert_int_equal(rename(drop, away), 0);
+	row = backup_rig_wait_confirmed(w, backup_rig_claim(w, 3, true));
+	for (unsigned waited = 0; copies.drops[0].rc == 0; waited += 20) {
+		assert_true(waited < RIG_WAIT_MS);
+		backup_job_copies(w->job[0], &copies);
+		replica_rig_run(&w->rig, 20);
+	}
+	assert_int_equal(copies.drops[0].rc, KLUIS_ENOTFOUND);
+	assert_int_equal(copies.drops[1].rc, 0);
+	backup_rig_close_job(w, 0);
+	assert_int_equal(rename(away, drop), 0);
+	w->config[0].backup_drop_quota_files = 0;
+	backup_rig_start_job(w, 0);
+}
+
+/* A site that takes the connection and never says a word: the other one is served meanwhile, and
+ * what it lacks comes when it answers. */
+static void test_silent_site(void **state)
+{
+	struct backup_rig *w = *state;
+	struct sockaddr_in address = {.sin_family = AF_INET};
+	socklen_t len = sizeof address;
+	struct config_site *site = &w->config[0].sites[2];
+	unsigned port = site->ssh.port;
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	struct snapshot_row row = {0};
+	uint64_t id;
+
+	address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof address), 0);
+	assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &len), 0);
+	assert_int_equal(listen(fd, 8), 0);
+	backup_rig_close_job(w, 0);
+	site->ssh.port = ntohs(address.sin_port);
+	backup_rig_start_job(w, 0);
+	id = backup_rig_claim(w, 1, true);
+	for (unsigned waited = 0; row.n_confirmations == 0; waited += 20) {
+		assert_true(waited < SFTP_TIMEOUT_MS);
+		replica_rig_run(&w->rig, 20);
+		row = backup_rig_row(w, id);
+	}
+	assert_int_equal(row.confirmation[0].node, 2);
+	assert_int_equal(backup_rig_shipment(w, 0, backup_rig_names[2]).rc,
+		0); /* Still waiting for a word. */
+	(void)close(fd);
+	backup_rig_close_job(w, 0);
+	site->ssh.port = port;
+	backup_rig_start_job(w, 0);
+	(void)backup_rig_wait_confirmed(w, id);
+}
+
+/* A site that was away for more than a few cycles gets all of them. */
+static void test_away_for_long(void **state)
+{
+	enum { CYCLES = 10 };
+	struct backup_rig *w = *state;
+	uint64_t id[CYCLES];
+
+	backup_rig_close_job(w, 2);
+	w->config[0].backup_copies = w->config[1].backup_copies = 1;
+	backup_rig_close_job(w, 0);
+	backup_rig_close_job(w, 1);
+	backup_rig_start_job(w, 0);
+	backup_rig_start_job(w, 1);
+	for (unsigned i = 0; i < CYCLES; i++) {
+		id[i] = backup_rig_claim(w, 1, false);
+		for (unsigned waited = 0; backup_rig_row(w, id[i]).state != SNAPSHOT_CONFIRMED;
+			waited += 20) {
+			assert_true(waited < RIG_WAIT_MS);
+			replica_rig_run(&w->rig, 20);
+		}
+	}
+	backup_rig_start_job(w, 2);
+	for (unsigned i = 0; i < CYCLES; i++) {
+		struct snapshot_row row = backup_rig_wait_confirmed(w, id[i]);
+
+		assert_int_equal(row.kind, SNAPSHOT_INCREMENT);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_damaged_copy_is_replaced),
+		cmocka_unit_test(test_damaged_copy_of_the_taker),
+		cmocka_unit_test(test_lost_repository),
+		cmocka_unit_test(test_each_sender_by_itself),
+		cmocka_unit_test(test_silent_site),
+		cmocka_unit_test(test_away_for_long),
+	};
+
+	return cmocka_run_group_tests(tests, backup_rig_set_up, backup_rig_tear_down);
+}
