@@ -21,7 +21,7 @@ struct drop {
 	uint64_t foreign_bytes;
 };
 
-/* What a drop may hold of what no manifest asks for; 0: no limit. */
+/* Of a drop; 0: no limit. */
 struct drop_quota {
 	uint64_t bytes, files;
 };

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "backup/drop.h"
+#include "backup/ship.h"
 #include "base/file.h"
 #include "base/text.h"
 
@@ -24,6 +25,8 @@ struct receive {
 	/* By drop entry: a manifest that was checked and waits, once, and what it names. */
 	bool *wanted;
 	unsigned in_vain; /* Objects read that were not what their names say. */
+	/* What the sender took and this site lacks, by the log: it may come beside the quota. */
+	struct drop_quota awaited;
 };
 
 static bool record_is_whole(const struct snapshot_row *row)
@@ -57,6 +60,34 @@ static uint64_t receive_newest_cycle(const struct receive_config *config)
 		}
 	}
 	return newest;
+}
+
+static bool receive_was_accepted(
+	const struct receive_report *report, const uint8_t manifest_hash[32])
+{
+	for (unsigned i = 0; i < report->n_accepted; i++) {
+		if (memcmp(report->accepted[i].manifest_hash, manifest_hash, HASH_BYTES) == 0) {
+			return true;
+		}
+	}
+	return false;
+}
+
+static void receive_await(struct receive *rx)
+{
+	const struct receive_config *config = rx->config;
+
+	rx->awaited = (struct drop_quota){.bytes = 0};
+	for (size_t i = 0; i < config->n_records; i++) {
+		const struct snapshot_row *row = &config->records[i];
+
+		if (record_is_whole(row) && row->node == rx->sender &&
+			!ship_confirmed_by(row, config->node) &&
+			!receive_was_accepted(rx->report, row->manifest_hash)) {
+			rx->awaited.bytes += row->bytes + BACKUP_MANIFEST_BYTES_MAX;
+			rx->awaited.files += row->objects + 1;
+		}
+	}
 }
 
 static void receive_refuse(struct receive *rx, const struct err *why)
@@ -304,15 +335,17 @@ static void receive_report_add(struct receive *rx, const struct backup_manifest 
 	memcpy(row->receipt, receipt, RECEIPT_BYTES);
 }
 
-/* Ours from an earlier scan, else a new one with the time of now. */
+/* Ours from an earlier scan, unless it was damaged; else a new one with the time of now. */
 static int receive_receipt(struct receive *rx, const struct backup_manifest *m,
 	const uint8_t hash[32], uint8_t ret_receipt[RECEIPT_BYTES], struct err *e)
 {
 	_cleanup_(buf_release) struct buf old = BUF_INIT;
-	struct receipt receipt = receipt_of(m, hash, rx->config->node, rx->wall_ms);
+	struct receipt receipt = receipt_of(m, hash, rx->config->node, rx->wall_ms), receipt_old;
 	int rc = repository_get_receipt(rx->config->repository, hash, rx->config->node, &old, NULL);
 
-	if (rc == 0 && old.len == RECEIPT_BYTES) {
+	if (rc == 0 && receipt_open(buf_bytes(&old), rx->config->trust, &receipt_old, NULL) == 0 &&
+		receipt_old.node == rx->config->node &&
+		memcmp(receipt_old.manifest_hash, hash, HASH_BYTES) == 0) {
 		memcpy(ret_receipt, old.data, RECEIPT_BYTES);
 		return 0;
 	}
@@ -449,8 +482,8 @@ static bool receive_over_quota(const struct receive *rx)
 {
 	const struct drop_quota *quota = &rx->config->quota;
 
-	return (quota->bytes != 0 && drop_bytes(&rx->drop) > quota->bytes) ||
-	       (quota->files != 0 && drop_files(&rx->drop) > quota->files);
+	return (quota->bytes != 0 && drop_bytes(&rx->drop) > quota->bytes + rx->awaited.bytes) ||
+	       (quota->files != 0 && drop_files(&rx->drop) > quota->files + rx->awaited.files);
 }
 
 static int receive_age_compare(const void *left, const void *right)
@@ -491,12 +524,14 @@ static int receive_run(struct receive *rx, struct err *e)
 
 	rx->newest_cycle = receive_newest_cycle(rx->config);
 	rx->report->foreign = rx->drop.foreign;
+	receive_await(rx);
 	rx->report->over_quota = receive_over_quota(rx);
 	for (size_t i = 0; rc == 0 && i < rx->drop.n; i++) {
 		if (rx->drop.entries[i].name.manifest) {
 			rc = receive_manifest(rx, &rx->drop.entries[i], e);
 		}
 	}
+	receive_await(rx);
 	if (rc == 0) {
 		rc = receive_leftovers(rx, e);
 	}

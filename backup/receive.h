@@ -16,7 +16,8 @@ struct receive_config {
 	const struct key *signer;	     /* This node's. */
 	uint64_t node;			     /* This node's id, in trust with signer's key. */
 	uint8_t cluster_id[16], lineage[16]; /* Nothing else is accepted. */
-	/* Of one drop. Beyond it goes, oldest first, what no manifest that waits has asked for. */
+	/* Of one drop, beside what the log says its sender has yet to bring. Beyond it goes, oldest
+	 * first, what no manifest that waits has asked for. */
 	struct drop_quota quota;
 	/* When this site began to look, by its clock: what lay in a drop before is as old as that,
 	 * for meanwhile nobody here knew what the log says of it. */

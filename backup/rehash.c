@@ -11,7 +11,7 @@
 #include "base/wire.h"
 
 static const char magic[] = "KBH1";
-enum { STATE_BYTES_MAX = 4096 + REHASH_DAMAGED_MAX * (34 + REHASH_TEXT_BYTES) };
+enum { STATE_BYTES_MAX = 128 + REHASH_DAMAGED_MAX * (34 + REHASH_TEXT_BYTES) };
 
 void rehash_state_encode(const struct rehash_state *state, struct buf *to)
 {
@@ -26,11 +26,18 @@ void rehash_state_encode(const struct rehash_state *state, struct buf *to)
 	buf_put_u64(to, state->objects);
 	buf_put_u64(to, state->bytes);
 	buf_put_u64(to, state->found);
+	buf_append(to, state->witness, HASH_BYTES);
 	buf_put_u32(to, state->n_damaged);
 	for (unsigned i = 0; i < state->n_damaged; i++) {
 		buf_append(to, state->damaged[i].manifest_hash, HASH_BYTES);
 		buf_put_lp16(to, bytes_str(state->damaged[i].text));
 	}
+}
+
+/* What a text may hold: it goes into logs and into commands. */
+static bool rehash_is_plain(char c)
+{
+	return c >= ' ' && c <= '~';
 }
 
 static void rehash_decode_damage(struct wire *w, struct rehash_damage *damage)
@@ -39,7 +46,12 @@ static void rehash_decode_damage(struct wire *w, struct rehash_damage *damage)
 
 	wire_copy(w, damage->manifest_hash, HASH_BYTES);
 	text = wire_lp16(w, REHASH_TEXT_BYTES - 1);
-	if (text.len == 0 || memchr(text.data, 0, text.len) != NULL) {
+	for (size_t i = 0; i < text.len; i++) {
+		if (!rehash_is_plain((char)text.data[i])) {
+			wire_fail(w);
+		}
+	}
+	if (text.len == 0 || !wire_ok(w)) {
 		wire_fail(w);
 		return;
 	}
@@ -68,6 +80,7 @@ int rehash_state_decode(struct bytes bytes, struct rehash_state *ret_state, stru
 	state->objects = wire_u64(&w);
 	state->bytes = wire_u64(&w);
 	state->found = wire_u64(&w);
+	wire_copy(&w, state->witness, HASH_BYTES);
 	state->n_damaged = wire_u32(&w);
 	if (state->n_damaged > REHASH_DAMAGED_MAX || state->reached >= REHASH_ALL) {
 		wire_fail(&w);
@@ -125,7 +138,7 @@ uint64_t rehash_due(const struct rehash_config *config, const struct rehash_stat
 	uint64_t from_ms = state->reached_ms, most_ms = REHASH_CATCH_UP * config->step_ms, passed;
 	uint64_t upto;
 
-	assert(config->period_ms > 0 && config->period_ms <= REHASH_ALL && config->step_ms > 0);
+	assert(config->period_ms > 0 && config->period_ms < REHASH_ALL && config->step_ms > 0);
 	if (from_ms == 0 || from_ms > wall_ms) {
 		from_ms = wall_ms;
 	} else if (wall_ms - from_ms > config->period_ms) {
@@ -173,19 +186,34 @@ const char *rehash_damage_of(const struct rehash_state *state, const uint8_t man
 	return damage == NULL ? NULL : damage->text;
 }
 
-void rehash_mark(struct rehash_state *state, const uint8_t manifest_hash[32], const char *text)
+static void rehash_say(
+	const struct rehash *rh, const uint8_t manifest_hash[32], bool ok, const char *text)
 {
-	struct rehash_damage *damage = rehash_find(state, manifest_hash);
+	if (rh->config->checked_cb != NULL) {
+		rh->config->checked_cb(rh->config->data, manifest_hash, ok, text);
+	}
+}
+
+/* Keeps in mind that this snapshot is not whole; it is looked at again with the next step. */
+static void rehash_mark(struct rehash *rh, const uint8_t manifest_hash[32], const char *text)
+{
+	struct rehash_state *state = rh->state;
+	struct rehash_damage *damage;
 
 	assert(text[0] != 0);
 	state->found++;
 	log_err("op=rehash state=damaged error=\"%s\"", text);
-	if (damage == NULL && state->n_damaged < REHASH_DAMAGED_MAX) {
-		damage = &state->damaged[state->n_damaged++];
-		memcpy(damage->manifest_hash, manifest_hash, HASH_BYTES);
-		(void)snprintf(damage->text, sizeof damage->text, "%.*s",
-			(int)sizeof damage->text - 1, text); /* Cut text is still text. */
+	if (rehash_find(state, manifest_hash) != NULL || state->n_damaged == REHASH_DAMAGED_MAX) {
+		return;
 	}
+	damage = &state->damaged[state->n_damaged++];
+	memcpy(damage->manifest_hash, manifest_hash, HASH_BYTES);
+	(void)snprintf(damage->text, sizeof damage->text, "%.*s", (int)sizeof damage->text - 1,
+		text); /* Cut text is still text. */
+	for (char *c = damage->text; *c != 0; c++) {
+		*c = rehash_is_plain(*c) ? *c : '?';
+	}
+	rehash_say(rh, manifest_hash, false, damage->text);
 }
 
 static bool rehash_is_damage(int rc)
@@ -230,7 +258,7 @@ static int rehash_object(struct rehash *rh, const uint8_t manifest_hash[32],
 		rc = KLUIS_EVERIFY;
 	}
 	(void)repository_object_fault(object->hash, rc, &why);
-	rehash_mark(rh->state, manifest_hash, why.text);
+	rehash_mark(rh, manifest_hash, why.text);
 	return 0;
 }
 
@@ -290,36 +318,97 @@ static int rehash_snapshot(struct rehash *rh, const struct manifest_name *name, 
 	}
 	if (rehash_find(rh->state, name->hash) == NULL) {
 		(void)repository_manifest_fault(name, rc, &why);
-		rehash_mark(rh->state, name->hash, why.text);
+		rehash_mark(rh, name->hash, why.text);
 	}
 	return 0;
 }
 
-/* Damaged ones that are whole again, or gone by age, are forgotten. The sizes tell most at once. */
+/* The log says that they are here: reading cannot miss what has no manifest. */
+static void rehash_missing(struct rehash *rh)
+{
+	for (size_t i = 0; i < rh->config->n_held; i++) {
+		const struct manifest_name *name = &rh->config->held[i];
+		_cleanup_(x_closep) int fd = -1;
+		struct err why = {0};
+
+		if (rehash_find(rh->state, name->hash) == NULL &&
+			repository_open_manifest(rh->config->repository, name, &fd, &why) ==
+				KLUIS_ENOTFOUND) {
+			(void)repository_manifest_fault(name, KLUIS_ENOTFOUND, &why);
+			rehash_mark(rh, name->hash, why.text);
+		}
+	}
+}
+
+static bool rehash_is_held(const struct rehash *rh, const uint8_t manifest_hash[32])
+{
+	for (size_t i = 0; i < rh->config->n_held; i++) {
+		if (memcmp(rh->config->held[i].hash, manifest_hash, HASH_BYTES) == 0) {
+			return true;
+		}
+	}
+	return false;
+}
+
 static bool rehash_is_whole(struct rehash *rh, const uint8_t manifest_hash[32])
 {
 	struct verify_report report;
 
-	if (!rehash_is_kept(rh, manifest_hash)) {
-		return true;
-	}
 	return verify_snapshot(rh->config->repository, manifest_hash, rh->config->trust, 2, NULL,
 		       NULL, &report, NULL) == 0;
 }
 
+/* Damaged ones that are whole again, or gone by age, are forgotten. The sizes tell most at once. */
 static void rehash_look_again(struct rehash *rh)
 {
 	struct rehash_state *state = rh->state;
 
 	for (unsigned i = 0; i < state->n_damaged;) {
-		if (!rehash_is_whole(rh, state->damaged[i].manifest_hash)) {
+		struct rehash_damage was = state->damaged[i];
+		bool kept = rehash_is_kept(rh, was.manifest_hash);
+
+		if (kept ? !rehash_is_whole(rh, was.manifest_hash)
+			 : rehash_is_held(rh, was.manifest_hash)) {
 			i++;
 			continue;
 		}
-		log_info("op=rehash state=whole was=\"%s\"", state->damaged[i].text);
 		state->n_damaged--;
 		memmove(&state->damaged[i], &state->damaged[i + 1],
 			(state->n_damaged - i) * sizeof state->damaged[i]);
+		log_info("op=rehash state=%s was=\"%s\"", kept ? "whole" : "gone", was.text);
+		if (kept && state->n_damaged == 0) {
+			rehash_say(rh, was.manifest_hash, true, "");
+		}
+	}
+}
+
+/* The newest that is here: all of it will have been read when the round ends. */
+static void rehash_begin(struct rehash *rh)
+{
+	struct rehash_state *state = rh->state;
+
+	memset(state->witness, 0, sizeof state->witness);
+	for (size_t i = rh->config->n_held; i > 0; i--) {
+		const struct manifest_name *name = &rh->config->held[i - 1];
+
+		if (rehash_is_kept(rh, name->hash)) {
+			memcpy(state->witness, name->hash, HASH_BYTES);
+			return;
+		}
+	}
+}
+
+static void rehash_end(struct rehash *rh)
+{
+	static const uint8_t none[HASH_BYTES];
+	struct rehash_state *state = rh->state;
+
+	log_info("op=rehash state=round objects=%llu bytes=%llu damaged=%u",
+		(unsigned long long)state->objects, (unsigned long long)state->bytes,
+		state->n_damaged);
+	if (state->n_damaged == 0 && memcmp(state->witness, none, HASH_BYTES) != 0 &&
+		rehash_is_kept(rh, state->witness)) {
+		rehash_say(rh, state->witness, true, "");
 	}
 }
 
@@ -327,10 +416,15 @@ static int rehash_run(struct rehash *rh, struct err *e)
 {
 	_cleanup_(x_freep) struct manifest_name *names = NULL;
 	size_t n = 0;
-	int rc = repository_list(rh->config->repository, &names, &n, NULL, e);
+	int rc;
 
+	if (rh->state->reached == 0) {
+		rehash_begin(rh);
+	}
+	rc = repository_list(rh->config->repository, &names, &n, NULL, e);
 	if (rc == 0) {
 		rehash_look_again(rh);
+		rehash_missing(rh);
 	}
 	for (size_t i = 0; rc == 0 && i < n; i++) {
 		rc = rehash_snapshot(rh, &names[i], e);
@@ -353,9 +447,7 @@ int rehash_step(const struct rehash_config *config, struct rehash_state *state, 
 	next->reached_ms = reached_ms;
 	next->began_ms = next->began_ms == 0 ? wall_ms : next->began_ms;
 	if (next->reached == REHASH_ALL) {
-		log_info("op=rehash state=round objects=%llu bytes=%llu damaged=%u",
-			(unsigned long long)next->objects, (unsigned long long)next->bytes,
-			next->n_damaged);
+		rehash_end(&rh);
 		next->reached = 0;
 		next->began_ms = next->ended_ms = wall_ms;
 	}

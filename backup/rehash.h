@@ -11,8 +11,8 @@
 
 enum {
 	REHASH_DAMAGED_MAX = 256, /* Snapshots kept in mind; more are found again later. */
-	REHASH_TEXT_BYTES = 160,
-	REHASH_CATCH_UP = 4, /* After a time off it goes so much faster, not at once. */
+	REHASH_TEXT_BYTES = 160,  /* At most SNAPSHOT_DAMAGE_BYTES_MAX and a NUL. */
+	REHASH_CATCH_UP = 4,	  /* After a time off it goes so much faster, not at once. */
 };
 #define REHASH_ALL (1ULL << 32)
 
@@ -27,6 +27,7 @@ struct rehash_state {
 	uint64_t began_ms, ended_ms; /* This round; the last whole one, 0: none. */
 	uint64_t objects, bytes;     /* Read so far, in all rounds. */
 	uint64_t found;		     /* Files found damaged so far. */
+	uint8_t witness[32]; /* A snapshot that was here when the round began; zero: none. */
 	unsigned n_damaged;
 	struct rehash_damage damaged[REHASH_DAMAGED_MAX];
 };
@@ -34,9 +35,17 @@ struct rehash_state {
 struct rehash_config {
 	struct repository *repository; /* Opened for writing. */
 	const struct backup_trust *trust;
-	uint64_t period_ms;	   /* Of a round. */
+	uint64_t period_ms;	   /* Of a round; less than 2^32. */
 	uint64_t step_ms;	   /* Between two steps. */
 	const atomic_bool *cancel; /* NULL, or: true ends a step with KLUIS_ECLOSED. */
+	/* Snapshots that must be here: one without a manifest is damaged, too. Ascending S. */
+	const struct manifest_name *held;
+	size_t n_held;
+	/* NULL, or what was learnt of a whole snapshot (level 2 of backup/verify.h): that it is
+	 * damaged, text says how; that it is whole again; after a round that every object of it was
+	 * read. Not of one while another is damaged. */
+	void (*checked_cb)(void *data, const uint8_t manifest_hash[32], bool ok, const char *text);
+	void *data;
 };
 
 /* Appends the state as it stands on disk. */
@@ -54,13 +63,11 @@ KLUIS_MUST_CHECK int rehash_load(
  * back. Pure. */
 uint64_t rehash_due(const struct rehash_config *config, const struct rehash_state *state,
 	uint64_t wall_ms, uint64_t *ret_upto);
-/* Reads what is due, looks again at what was damaged, keeps the state on disk. A failure is one of
- * the disk as a whole; the state is then as it was and the step is taken again. */
+/* Reads what is due, looks for what must be here, looks again at what was damaged, keeps the state
+ * on disk. A failure is one of the disk as a whole; the state is then as it was and the step is
+ * taken again. */
 KLUIS_MUST_CHECK int rehash_step(const struct rehash_config *config, struct rehash_state *state,
 	uint64_t wall_ms, struct err *e);
-/* Keeps in mind, and logs, that this snapshot is not whole here. It is looked at again with the
- * next step. */
-void rehash_mark(struct rehash_state *state, const uint8_t manifest_hash[32], const char *text);
 /* What is wrong with this snapshot; NULL: nothing is known. */
 const char *rehash_damage_of(const struct rehash_state *state, const uint8_t manifest_hash[32]);
 

@@ -17,9 +17,8 @@
 #include "node/identity.h"
 #include "raft/replica.h"
 
-/* One a site to ship to, one a site to receive from; packs, pruning, re-reading, an operator's
- * look.
- */
+/* One a site to ship to, one a site to receive from; packs, pruning, re-reading, the deletion
+ * journal, an operator's look. */
 #define BACKUP_JOB_THREADS(others) (2 * (unsigned)(others) + 5)
 
 enum {

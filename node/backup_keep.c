@@ -7,6 +7,8 @@
 #include "base/log.h"
 #include "node/backup_parts.h"
 
+enum { KEEP_SLACK_MS = 3600 * 1000 }; /* Between two clocks that agree. */
+
 /* --- forgetting ------------------------------------------------------------------------------ */
 
 static int prune_work(struct pool_work *work)
@@ -55,54 +57,84 @@ static void keep_prune(struct backup_job *job, const struct snapshot_row *rows, 
 
 /* --- reading again --------------------------------------------------------------------------- */
 
-/* Of a cycle that no age makes go yet: fewer are newer than are kept. */
-static bool keep_is_due(const struct snapshot_row *row, const struct snapshot_row *rows, size_t n)
+/* Of a cycle that no age makes go yet: fewer are newer than are kept, and none is of the same. */
+static bool keep_is_due_cycle(
+	const struct snapshot_row *row, const struct snapshot_row *rows, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
-		if (ship_whole(&rows[i]) && rows[i].cycle >= row->cycle + BACKUP_CYCLES_KEPT) {
+		if (ship_whole(&rows[i]) &&
+			(rows[i].cycle >= row->cycle + BACKUP_CYCLES_KEPT ||
+				(rows[i].cycle == row->cycle && rows[i].id > row->id))) {
 			return false;
 		}
 	}
-	return row->cycle != 0;
+	return true;
 }
 
-/* What the log says is here and is not, as when the disk was lost: re-reading cannot miss what has
- * no manifest. */
-static void rehash_missing(struct backup_rehash *rh)
+/* Whether the log says that this node has a copy which its own clock does not make go yet. What it
+ * knows to be damaged it has no longer confirmed. */
+static bool keep_is_held(
+	const struct backup_rehash *rh, const struct snapshot_row *row, uint64_t wall_ms)
+{
+	uint64_t node = rh->as.node, since_ms = row->created_ms;
+
+	if (!ship_whole(row) || (row->node != node && !ship_confirmed_by(row, node) &&
+					rehash_damage_of(&rh->next, row->manifest_hash) == NULL)) {
+		return false;
+	}
+	/* Manual: the clock that let it go is this site's, the times here are the cluster's. */
+	return row->cycle != 0
+		       ? keep_is_due_cycle(row, rh->as.records, rh->as.n_records)
+		       : since_ms + rh->job->config->backup_keep_s * 1000 > wall_ms + KEEP_SLACK_MS;
+}
+
+static int keep_name_compare(const void *left, const void *right)
+{
+	const struct manifest_name *a = left, *b = right;
+
+	return a->index < b->index ? -1 : a->index > b->index;
+}
+
+/* The caller frees. */
+static struct manifest_name *keep_held(
+	const struct backup_rehash *rh, uint64_t wall_ms, size_t *ret_n)
 {
 	const struct receive_config *as = &rh->as;
-	struct manifest_name name;
-	struct err why = {0};
+	struct manifest_name *names = x_calloc(as->n_records + 1, sizeof *names);
+	size_t n = 0;
 
-	memcpy(name.lineage, as->lineage, ID_BYTES);
 	for (size_t i = 0; i < as->n_records; i++) {
 		const struct snapshot_row *row = &as->records[i];
-		_cleanup_(x_closep) int fd = -1;
 
-		if (!ship_confirmed_by(row, as->node) ||
-			!keep_is_due(row, as->records, as->n_records)) {
-			continue;
-		}
-		name.index = row->index;
-		memcpy(name.hash, row->manifest_hash, HASH_BYTES);
-		if (repository_open_manifest(as->repository, &name, &fd, &why) == KLUIS_ENOTFOUND) {
-			(void)repository_manifest_fault(&name, KLUIS_ENOTFOUND, &why);
-			rehash_mark(&rh->next, row->manifest_hash, why.text);
+		if (keep_is_held(rh, row, wall_ms)) {
+			names[n].index = row->index;
+			memcpy(names[n].lineage, as->lineage, ID_BYTES);
+			memcpy(names[n++].hash, row->manifest_hash, HASH_BYTES);
 		}
 	}
+	if (n > 0) {
+		qsort(names, n, sizeof *names, keep_name_compare);
+	}
+	*ret_n = n;
+	return names;
+}
+
+static void rehash_checked_cb(
+	void *data, const uint8_t manifest_hash[HASH_BYTES], bool ok, const char *text)
+{
+	backup_watch_found(data, manifest_hash, 2, ok, text);
 }
 
 static int rehash_work(struct pool_work *work)
 {
 	struct backup_rehash *rh = CONTAINER_OF(work, struct backup_rehash, work);
-	int rc;
+	_cleanup_(x_freep) struct manifest_name *held = NULL;
+	struct rehash_config config = rh->config;
+	uint64_t wall_ms = clock_wall_ms(&clock_system);
 
 	memset(&rh->err, 0, sizeof rh->err);
-	rc = rehash_step(&rh->config, &rh->next, clock_wall_ms(&clock_system), &rh->err);
-	if (rc == 0) {
-		rehash_missing(rh);
-	}
-	return rc;
+	config.held = held = keep_held(rh, wall_ms, &config.n_held);
+	return rehash_step(&config, &rh->next, wall_ms, &rh->err);
 }
 
 static void rehash_done_cb(struct pool_work *work, int rc)
@@ -154,7 +186,9 @@ int backup_keep_init(struct backup_job *job, struct err *e)
 		.step_ms = period_ms / BACKUP_JOB_REHASH_STEPS < BACKUP_JOB_REHASH_MS
 				   ? period_ms / BACKUP_JOB_REHASH_STEPS + 1
 				   : BACKUP_JOB_REHASH_MS,
-		.cancel = &job->cancel};
+		.cancel = &job->cancel,
+		.checked_cb = rehash_checked_cb,
+		.data = job};
 	return rehash_load(job->repository, &rh->state, e);
 }
 

@@ -179,44 +179,47 @@ static void confirm_cb(struct propose *req, int rc)
 	backup_job_ended(job);
 }
 
-/* Whether this site holds the whole snapshot: its own receipt says so, and re-reading has found
- * nothing wrong. */
+/* Whether this site holds the whole snapshot: its own receipt says so, and the manifest is there.
+ */
 static bool confirm_holds(struct backup_job *job, const struct snapshot_row *row)
 {
 	_cleanup_(buf_release) struct buf bytes = BUF_INIT;
+	_cleanup_(x_closep) int fd = -1;
+	struct manifest_name name = {.index = row->index};
 	struct receipt receipt;
 
+	memcpy(name.lineage, job->identity->lineage, ID_BYTES);
+	memcpy(name.hash, row->manifest_hash, HASH_BYTES);
 	return repository_get_receipt(
 		       job->repository, row->manifest_hash, job->config->id, &bytes, NULL) == 0 &&
 	       receipt_open(buf_bytes(&bytes), &job->trust, &receipt, NULL) == 0 &&
 	       receipt.node == job->config->id &&
-	       memcmp(receipt.manifest_hash, row->manifest_hash, HASH_BYTES) == 0;
+	       memcmp(receipt.manifest_hash, row->manifest_hash, HASH_BYTES) == 0 &&
+	       repository_open_manifest(job->repository, &name, &fd, NULL) == 0;
 }
 
 /* That this site's copy is damaged: the log takes its confirmation back, so that the taker ships it
- * again. The taker's own copy counts as none: it says so, and when it is whole again. text: room
- * for what is said. */
-static bool confirm_damage(struct backup_job *job, const struct snapshot_row *row,
-	struct command *command, char text[SNAPSHOT_ERROR_BYTES_MAX + 1])
+ * again. The taker's own copy counts as none: it says so, and when it is whole again. */
+static bool confirm_damage(
+	struct backup_job *job, const struct snapshot_row *row, struct command *command)
 {
 	const char *damage = rehash_damage_of(&job->rehash.state, row->manifest_hash);
-	bool own = row->node == job->config->id, told;
-	int prefix = snprintf(text, SNAPSHOT_ERROR_BYTES_MAX,
-		"node %llu: ", (unsigned long long)job->config->id); /* Fits. */
+	uint64_t node = job->config->id;
+	bool own = row->node == node, told = snapshot_row_damage_of(row, node), say;
 
-	told = strncmp(row->error, text, (size_t)prefix) == 0;
-	if (damage != NULL ? !ship_confirmed_by(row, job->config->id) && (!own || told)
-			   : !own || !told) {
-		return false;
+	if (own) {
+		say = told == (damage == NULL);
+	} else {
+		say = damage != NULL && ship_confirmed_by(row, node);
 	}
-	(void)snprintf(text + prefix, SNAPSHOT_ERROR_BYTES_MAX - (size_t)prefix, "%s",
-		damage == NULL ? "" : damage); /* Cut text is still text. */
-	*command = (struct command){.type = COMMAND_SNAPSHOT_DAMAGE};
-	command->snapshot_damage.id = row->id;
-	command->snapshot_damage.node = job->config->id;
-	memcpy(command->snapshot_damage.manifest_hash, row->manifest_hash, HASH_BYTES);
-	command->snapshot_damage.error = damage == NULL ? bytes_of(NULL, 0) : bytes_str(text);
-	return true;
+	if (say) {
+		*command = (struct command){.type = COMMAND_SNAPSHOT_DAMAGE};
+		command->snapshot_damage.id = row->id;
+		command->snapshot_damage.node = node;
+		memcpy(command->snapshot_damage.manifest_hash, row->manifest_hash, HASH_BYTES);
+		command->snapshot_damage.error = bytes_str(damage == NULL ? "" : damage);
+	}
+	return say;
 }
 
 static bool confirm_whole(
@@ -238,14 +241,13 @@ static bool confirm_whole(
 void backup_confirm_look(
 	struct backup_job *job, const struct snapshot_row *rows, size_t n, unsigned feature_level)
 {
-	char text[SNAPSHOT_ERROR_BYTES_MAX + 1];
 	struct command command;
 	bool damage = feature_level >= FEATURE_LEVEL_DAMAGE;
 
 	for (size_t i = 0; i < n && !job->confirming; i++) {
 		if (ship_whole(&rows[i]) &&
 			(confirm_whole(job, &rows[i], &command) ||
-				(damage && confirm_damage(job, &rows[i], &command, text)))) {
+				(damage && confirm_damage(job, &rows[i], &command)))) {
 			job->confirming = true;
 			backup_job_propose(job, &job->confirm, &command, confirm_cb);
 		}

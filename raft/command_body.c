@@ -255,7 +255,7 @@ void body_snapshot_damage(struct codec *c, struct command_snapshot_damage *body)
 	codec_u64(c, &body->id, 1);
 	codec_u64(c, &body->node, 1);
 	codec_fixed(c, body->manifest_hash, sizeof body->manifest_hash);
-	codec_text(c, &body->error, SNAPSHOT_ERROR_BYTES_MAX);
+	codec_text(c, &body->error, SNAPSHOT_DAMAGE_BYTES_MAX);
 }
 
 void body_snapshot_pin(struct codec *c, struct command_snapshot_pin *body)

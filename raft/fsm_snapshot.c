@@ -340,8 +340,8 @@ int apply_snapshot_confirm(struct apply *a, const struct command_snapshot_confir
 	}
 	row.confirmation[row.n_confirmations++] =
 		(struct snapshot_confirmation){c->node, a->now_ms};
-	if (row.state == SNAPSHOT_CONFIRMED) {
-		snapshot_error(&row, bytes_of(NULL, 0)); /* Its copy was damaged, and is whole. */
+	if (snapshot_row_damage_of(&row, c->node)) {
+		snapshot_error(&row, bytes_of(NULL, 0)); /* It is whole again. */
 	}
 	if (row.state == SNAPSHOT_SHIPPED && row.n_confirmations >= c->needed) {
 		row.state = SNAPSHOT_CONFIRMED;
@@ -385,8 +385,8 @@ static void damage_take_back(struct snapshot_row *row, uint64_t node)
 	}
 }
 
-/* What was confirmed stays so: increments were taken against it. But the copy no longer counts, and
- * a confirmation of the site, once it has a whole one again, does. */
+/* What was confirmed stays so: increments were taken against it. But the copy no longer counts
+ * until the site, with a whole one again, confirms anew. */
 int apply_snapshot_damage(struct apply *a, const struct command_snapshot_damage *c)
 {
 	struct snapshot_row row;
@@ -403,8 +403,10 @@ int apply_snapshot_damage(struct apply *a, const struct command_snapshot_damage 
 	}
 	if (c->error.len > 0) {
 		damage_take_back(&row, c->node);
+		snapshot_row_put_damage(&row, c->node, c->error);
+	} else if (snapshot_row_damage_of(&row, c->node)) {
+		snapshot_error(&row, bytes_of(NULL, 0));
 	}
-	snapshot_error(&row, c->error);
 	snapshot_store_put(a->txn, &row);
 	return 0;
 }

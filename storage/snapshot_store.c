@@ -1,6 +1,7 @@
 #include "storage/snapshot_store.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "storage/row.h"
@@ -53,6 +54,32 @@ static void snapshot_row_confirmations(struct wire *w, struct snapshot_row *row)
 		row->confirmation[i].node = wire_u64(w);
 		row->confirmation[i].time_ms = wire_u64(w);
 	}
+}
+
+/* "node 4: ": how a word begins. */
+static size_t snapshot_row_damage_begin(uint64_t node, char ret_text[32])
+{
+	return (size_t)snprintf(ret_text, 32, "node %llu: ", (unsigned long long)node); /* Fits. */
+}
+
+void snapshot_row_put_damage(struct snapshot_row *row, uint64_t node, struct bytes text)
+{
+	char begin[32];
+	size_t len = snapshot_row_damage_begin(node, begin);
+
+	assert(text.len > 0 && text.len <= SNAPSHOT_DAMAGE_BYTES_MAX);
+	static_assert(SNAPSHOT_DAMAGE_BYTES_MAX + sizeof begin <= SNAPSHOT_ERROR_BYTES_MAX, "room");
+	memset(row->error, 0, sizeof row->error);
+	memcpy(row->error, begin, len);
+	memcpy(row->error + len, text.data, text.len);
+}
+
+bool snapshot_row_damage_of(const struct snapshot_row *row, uint64_t node)
+{
+	char begin[32];
+	size_t len = snapshot_row_damage_begin(node, begin);
+
+	return strncmp(row->error, begin, len) == 0;
 }
 
 int snapshot_row_decode(

@@ -17,7 +17,7 @@ enum snapshot_state {
 	SNAPSHOT_CONFIRMED = 3, /* Enough sites confirmed. */
 	SNAPSHOT_FAILED = 4,
 };
-enum { SNAPSHOT_ERROR_BYTES_MAX = 200 };
+enum { SNAPSHOT_ERROR_BYTES_MAX = 200, SNAPSHOT_DAMAGE_BYTES_MAX = 160 };
 
 struct snapshot_confirmation {
 	uint64_t node;	  /* Of the receiving site. */
@@ -42,8 +42,13 @@ struct snapshot_row {
 	uint64_t confirmed_ms;
 	uint8_t n_confirmations;
 	struct snapshot_confirmation confirmation[SITES_MAX];
-	char error[SNAPSHOT_ERROR_BYTES_MAX + 1];
+	char error[SNAPSHOT_ERROR_BYTES_MAX + 1]; /* Why it failed, or whose copy is damaged. */
 };
+/* A site's word that its copy is damaged, as the error of the record: at most
+ * SNAPSHOT_DAMAGE_BYTES_MAX. */
+void snapshot_row_put_damage(struct snapshot_row *row, uint64_t node, struct bytes text);
+/* Whether the error is that node's word. */
+bool snapshot_row_damage_of(const struct snapshot_row *row, uint64_t node);
 void snapshot_row_encode(const struct snapshot_row *row, struct buf *to);
 KLUIS_MUST_CHECK int snapshot_row_decode(
 	struct bytes key, struct bytes value, struct snapshot_row *ret_row, struct err *e);

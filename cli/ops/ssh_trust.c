@@ -368,8 +368,8 @@ static int rotate_begin(
 
 	if (!file_exists(path)) {
 		rc = rotate_keygen(path, self == NULL ? "kluis" : self->name, &inv->err);
-		rc = rc != 0 ? rc : rotate_own(path, config->ssh_key, &inv->err);
 	}
+	rc = rc != 0 ? rc : rotate_own(path, config->ssh_key, &inv->err);
 	rc = rc != 0 ? rc : file_read(pub, TRUST_FILE_BYTES_MAX, &text, &inv->err);
 	if (rc == 0) {
 		output_note(&inv->out,
@@ -382,12 +382,20 @@ static int rotate_begin(
 	return rc;
 }
 
+/* Of a file. The caller frees. */
+static char *rotate_dir(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return slash == NULL ? x_strdup(".") : x_asprintf("%.*s", (int)(slash - path + 1), path);
+}
+
 /* Only a key that every site takes comes into use; the next shipment signs in with it. */
 static int rotate_finish(
 	struct invocation *inv, const struct node_config *config, const char *path, const char *pub)
 {
 	_cleanup_(x_freep) char *own_pub = x_asprintf("%s.pub", config->ssh_key);
-	_cleanup_(x_freep) char *dir = x_strdup(config->ssh_key);
+	_cleanup_(x_freep) char *dir = rotate_dir(config->ssh_key);
 	int rc;
 
 	if (!file_exists(path)) {
@@ -398,10 +406,10 @@ static int rotate_finish(
 	if (rc != 0) {
 		return err_wrap(&inv->err, rc, "the old key stays in use");
 	}
-	if (rename(pub, own_pub) != 0 || rename(path, config->ssh_key) != 0) {
+	/* The private one last: stopped in between, this is done again, without the other. */
+	if ((rename(pub, own_pub) != 0 && errno != ENOENT) || rename(path, config->ssh_key) != 0) {
 		return err_set_errno(&inv->err, errno, "rename '%s'", path);
 	}
-	*(strrchr(dir, '/') + 1) = 0;
 	rc = file_sync_dir(dir, &inv->err);
 	if (rc == 0) {
 		output_note(&inv->out,

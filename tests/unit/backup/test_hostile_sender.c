@@ -136,6 +136,26 @@ static void assert_held(struct world *w, const uint8_t hash[HASH_BYTES])
 	repository_close(repository);
 }
 
+/* Not the sender's files under another name: new ones, of the receiver alone. */
+static void assert_copied(struct world *w)
+{
+	_cleanup_(x_freep) char *out = x_asprintf("%s/find", w->pair->sshd->dir);
+	_cleanup_(x_freep) char *uid = x_asprintf("%u", (unsigned)w->receiver);
+	_cleanup_(buf_release) struct buf text = BUF_INIT;
+	const char *const all[] = {"find", w->repository, "-type", "f", NULL};
+	const char *const others[] = {"find", w->repository, "(", "!", "-uid", uid, "-o", "-perm",
+		"/077", "-o", "-type", "f", "-links", "+1", ")", NULL};
+
+	assert_int_equal(test_run(out, all), 0);
+	assert_int_equal(file_read(out, 1 << 20, &text, NULL), 0);
+	assert_non_null(strstr(buf_str(&text), "/objects/"));
+	buf_clear(&text);
+	assert_int_equal(unlink(out), 0);
+	assert_int_equal(test_run(out, others), 0);
+	assert_int_equal(file_read(out, 1 << 20, &text, NULL), 0);
+	assert_string_equal(buf_str(&text), "");
+}
+
 static void assert_next_comes_in(struct world *w)
 {
 	struct found found;
@@ -190,6 +210,7 @@ static void test_unprivileged_receiver(void **state)
 	assert_int_equal(found.accepted, 1);
 	assert_int_equal(found.files, 0);
 	assert_held(w, hash);
+	assert_copied(w);
 	assert_next_comes_in(w);
 }
 
@@ -300,6 +321,7 @@ static void test_paths(void **state)
 	assert_int_equal(found.refused, 0);
 	assert_next_comes_in(w);
 	w->pair->receiver.quota.files = 2;
+	w->pair->receiver.n_records = 0; /* Nothing more is on its way. */
 	assert_int_equal(receive(w).files, 0);
 }
 

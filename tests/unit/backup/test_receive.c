@@ -276,6 +276,66 @@ static void test_back_after_a_day(void **state)
 	assert_counts(pair_receive_at(w, back + BACKUP_LEFTOVER_MS + 1), 0, 0, 1);
 }
 
+static void change_to_past(struct backup_manifest *m)
+{
+	m->wall_ms = 1;
+}
+
+static void change_to_future(struct backup_manifest *m)
+{
+	m->wall_ms = UINT64_MAX;
+}
+
+static uint64_t received_ms(struct backup_pair *w, const uint8_t receipt[RECEIPT_BYTES])
+{
+	struct receipt said;
+
+	assert_int_equal(
+		receipt_open(bytes_of(receipt, RECEIPT_BYTES), &w->sites.trust, &said, NULL), 0);
+	return said.received_ms;
+}
+
+/* Whatever time the taker says it was, the receipt has the receiver's, and keeps it when the same
+ * comes again; unless the receipt was damaged. */
+static void test_own_time(void **state)
+{
+	static void (*const changes[])(struct backup_manifest * m) = {
+		change_to_past, change_to_future};
+	struct backup_pair *w = *state;
+	uint64_t now = clock_wall_ms(&clock_system);
+	struct receive_report report;
+	uint8_t hash[HASH_BYTES], changed[HASH_BYTES];
+
+	for (unsigned i = 0; i < ARRAY_SIZE(changes); i++) {
+		_cleanup_(x_freep) char *path = NULL;
+		struct snapshot_row *row;
+		char hex[HEX_LEN(HASH_BYTES) + 1];
+
+		pair_take(w, 5, 1000, hash);
+		pair_carry(w, hash, UINT32_MAX);
+		w->receiver.n_records--;
+		carry_changed(w, hash, changes[i], &row, changed);
+		report = pair_receive_at(w, now + i);
+		assert_int_equal(report.n_accepted, 1);
+		assert_true(received_ms(w, report.accepted[0].receipt) == now + i);
+		receive_report_release(&report);
+		carry_changed(w, hash, changes[i], NULL, changed);
+		report = pair_receive_at(w, now + 1000);
+		assert_int_equal(report.n_accepted, 1);
+		assert_true(received_ms(w, report.accepted[0].receipt) == now + i);
+		receive_report_release(&report);
+		hex_encode(bytes_of(changed, HASH_BYTES), hex);
+		path = x_asprintf(
+			"%s/receipts/%s-%016x", repository_path(w->sites.repository[1]), hex, 2);
+		assert_int_equal(file_write(path, bytes_str("KBR1"), 0400, NULL), 0);
+		carry_changed(w, hash, changes[i], NULL, changed);
+		report = pair_receive_at(w, now + 2000);
+		assert_int_equal(report.n_accepted, 1);
+		assert_true(received_ms(w, report.accepted[0].receipt) == now + 2000);
+		receive_report_release(&report);
+	}
+}
+
 /* What the log says of a snapshot is what its manifest must say. */
 static void test_manifest_against_its_record(void **state)
 {
@@ -387,34 +447,70 @@ static void test_quota(void **state)
 	assert_true(drop_has(w, young));
 }
 
+static char *manifest_name_of(const uint8_t hash[HASH_BYTES], unsigned attempt)
+{
+	char hex[HEX_LEN(HASH_BYTES) + 1];
+
+	hex_encode(bytes_of(hash, HASH_BYTES), hex);
+	return x_asprintf("m-%s.%u", hex, attempt);
+}
+
 /* A snapshot that waits for its last object keeps its place; copies of its manifest do not. */
 static void test_quota_spares_what_the_log_asks_for(void **state)
 {
+	enum { COPIES = 12 };
 	struct backup_pair *w = *state;
-	_cleanup_(x_freep) char *copy = NULL;
-	_cleanup_(x_freep) char *cut = NULL;
+	_cleanup_(x_freep) char *name = NULL;
+	_cleanup_(x_freep) char *path = NULL;
+	_cleanup_(buf_release) struct buf bytes = BUF_INIT;
 	struct receive_report report;
 	uint8_t hash[HASH_BYTES];
-	char hex[HEX_LEN(HASH_BYTES) + 1];
+	uint64_t objects;
 
 	pair_take(w, 5, 1000, hash);
 	pair_carry(w, hash, 1);
-	hex_encode(bytes_of(hash, sizeof hash), hex);
-	copy = x_asprintf("%s/m-%s.0", w->sshd->drop, hex);
-	{
-		_cleanup_(buf_release) struct buf bytes = BUF_INIT;
-		_cleanup_(x_freep) char *name = x_asprintf("m-%s.1", hex);
+	name = manifest_name_of(hash, 0);
+	path = x_asprintf("%s/%s", w->sshd->drop, name);
+	assert_int_equal(file_read(path, 1 << 20, &bytes, NULL), 0);
+	for (unsigned i = 1; i <= COPIES; i++) {
+		_cleanup_(x_freep) char *copy = manifest_name_of(hash, i);
 
-		cut = x_asprintf("m-%s.2", hex);
-		assert_int_equal(file_read(copy, 1 << 20, &bytes, NULL), 0);
-		pair_drop_file(w, name, buf_bytes(&bytes));
-		pair_drop_file(w, cut, bytes_str("KBM1"));
+		pair_drop_file(w, copy, i == COPIES ? bytes_str("KBM1") : buf_bytes(&bytes));
 	}
-	w->receiver.quota = (struct drop_quota){.bytes = 1, .files = 1};
+	w->receiver.quota = (struct drop_quota){.files = 1};
+	objects = w->records[0].objects;
 	report = pair_receive(w);
 	assert_true(report.over_quota);
-	assert_int_equal(report.evicted, 2);
-	assert_int_equal(report.files, 2);
+	assert_int_equal(report.files, 1 + objects + 1); /* The quota, and all that is to come. */
+	assert_int_equal(report.evicted, 2 + COPIES - report.files);
+	(void)pair_ship(w, hash);
+	pair_assert_received(w, hash);
+}
+
+/* What the log says is on its way may lie there beside the quota, its manifest not yet among it. */
+static void test_quota_beside_what_comes(void **state)
+{
+	struct backup_pair *w = *state;
+	_cleanup_(x_freep) char *name = NULL;
+	_cleanup_(x_freep) char *path = NULL;
+	struct receive_report report;
+	uint8_t hash[HASH_BYTES];
+
+	pair_take(w, 5, 1000, hash);
+	pair_carry(w, hash, UINT32_MAX);
+	name = manifest_name_of(hash, 0);
+	path = x_asprintf("%s/%s", w->sshd->drop, name);
+	assert_int_equal(unlink(path), 0);
+	w->receiver.quota = (struct drop_quota){.bytes = 1, .files = 1};
+	report = pair_receive(w);
+	assert_false(report.over_quota);
+	assert_int_equal(report.evicted, 0);
+	w->records[0].confirmation[0].node = 2; /* It has come already. */
+	w->records[0].n_confirmations = 1;
+	report = pair_receive(w);
+	assert_true(report.over_quota);
+	assert_true(report.evicted > 0 && report.files <= 1);
+	w->records[0].n_confirmations = 0;
 	(void)pair_ship(w, hash);
 	pair_assert_received(w, hash);
 }
@@ -486,6 +582,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_quota, pair_set_up, pair_tear_down),
 		cmocka_unit_test_setup_teardown(
 			test_quota_spares_what_the_log_asks_for, pair_set_up, pair_tear_down),
+		cmocka_unit_test_setup_teardown(
+			test_quota_beside_what_comes, pair_set_up, pair_tear_down),
+		cmocka_unit_test_setup_teardown(test_own_time, pair_set_up, pair_tear_down),
 		cmocka_unit_test_setup_teardown(test_too_large, pair_set_up, pair_tear_down),
 		cmocka_unit_test_setup_teardown(
 			test_swapped_manifests, pair_set_up, pair_tear_down),

@@ -18,13 +18,33 @@
 enum { STEP_MS = 60000, WEEK_MS = 7 * 24 * 3600 * 1000, SNAPSHOTS = 4 };
 static const uint64_t start_ms = 1800000000000;
 
+/* What was learnt of whole snapshots. */
+struct said {
+	unsigned good, bad;
+	uint8_t manifest_hash[HASH_BYTES]; /* Of the last. */
+	char text[REHASH_TEXT_BYTES];
+};
+
 struct world {
 	struct backup_sites sites;
 	struct backup_model model;
 	struct rehash_config config;
 	struct rehash_state state;
 	uint8_t hash[SNAPSHOTS][HASH_BYTES];
+	struct manifest_name held[SNAPSHOTS]; /* All of them, unless a test says otherwise. */
+	struct said said;
 };
+
+static void checked_cb(void *data, const uint8_t manifest_hash[32], bool ok, const char *text)
+{
+	struct said *said = data;
+
+	said->good += ok;
+	said->bad += !ok;
+	memcpy(said->manifest_hash, manifest_hash, HASH_BYTES);
+	(void)snprintf(said->text, sizeof said->text, "%s", text); /* Fits. */
+	assert_true(ok == (text[0] == 0));
+}
 
 static int set_up(void **state)
 {
@@ -35,11 +55,17 @@ static int set_up(void **state)
 	for (unsigned i = 0; i < SNAPSHOTS; i++) {
 		backup_model_change(&w->model, 20, 20, 1000);
 		backup_model_snapshot(&w->model, &w->sites, 1, false, w->hash[i]);
+		assert_int_equal(
+			repository_find(w->sites.repository[0], w->hash[i], &w->held[i], NULL), 0);
 	}
 	w->config = (struct rehash_config){.repository = w->sites.repository[0],
 		.trust = &w->sites.trust,
 		.period_ms = WEEK_MS,
-		.step_ms = STEP_MS};
+		.step_ms = STEP_MS,
+		.held = w->held,
+		.n_held = SNAPSHOTS,
+		.checked_cb = checked_cb,
+		.data = &w->said};
 	*state = w;
 	return 0;
 }
@@ -139,8 +165,70 @@ static void test_round(void **state)
 	assert_int_equal(w->state.bytes, bytes);
 	assert_int_equal(w->state.n_damaged, 0);
 	assert_int_equal(w->state.ended_ms, at);
+	assert_int_equal(w->said.good, 1);
+	assert_memory_equal(w->said.manifest_hash, w->hash[SNAPSHOTS - 1], HASH_BYTES);
 	(void)round_from(w, at);
 	assert_int_equal(w->state.objects, 2 * objects);
+	assert_int_equal(w->said.good, 2);
+	assert_int_equal(w->said.bad, 0);
+}
+
+/* A round says that a snapshot is whole only of one that was here when it began, so that all of it
+ * was read: neither of a younger one nor of one that was forgotten meanwhile. */
+static void test_witness(void **state)
+{
+	struct world *w = *state;
+	uint64_t freed, at;
+
+	w->config.n_held = 0;
+	step(w, start_ms);
+	w->config.step_ms = WEEK_MS / 8;
+	step(w, start_ms + w->config.step_ms); /* Begun without any. */
+	w->config.n_held = SNAPSHOTS;
+	at = round_from(w, start_ms + w->config.step_ms);
+	assert_int_equal(w->said.good, 0);
+	w->config.n_held = 2;
+	at += w->config.step_ms;
+	step(w, at);
+	w->config.n_held = SNAPSHOTS;
+	at = round_from(w, at);
+	assert_int_equal(w->said.good, 1);
+	assert_memory_equal(w->said.manifest_hash, w->hash[1], HASH_BYTES);
+	w->config.n_held = 1;
+	at += w->config.step_ms;
+	step(w, at);
+	w->config.n_held = 0;
+	assert_int_equal(
+		repository_prune(w->sites.repository[0], &w->held[0], 1, at, 0, &freed, NULL), 0);
+	(void)round_from(w, at);
+	assert_int_equal(w->said.good, 1);
+	assert_int_equal(w->said.bad, 0);
+}
+
+/* The log says that it is here, and there is nothing that could be read: found at the first step,
+ * and kept in mind as long as the log says so. */
+static void test_lost_manifest(void **state)
+{
+	struct world *w = *state;
+	_cleanup_(x_freep) char *path = NULL;
+	char text[MANIFEST_NAME_BYTES];
+
+	manifest_name_format(&w->held[1], text);
+	path = x_asprintf("%s/manifests/%s", repository_path(w->sites.repository[0]), text);
+	assert_int_equal(unlink(path), 0);
+	for (unsigned i = 0; i < 3; i++) {
+		step(w, start_ms + i);
+		assert_int_equal(w->state.n_damaged, 1);
+		assert_int_equal(w->state.found, 1);
+		assert_non_null(rehash_damage_of(&w->state, w->hash[1]));
+	}
+	assert_int_equal(w->said.bad, 1);
+	assert_string_equal(w->said.text, w->state.damaged[0].text);
+	w->config.held = &w->held[2];
+	w->config.n_held = 2;
+	step(w, start_ms + 3);
+	assert_int_equal(w->state.n_damaged, 0);
+	assert_int_equal(w->said.good, 0); /* Not whole: gone. */
 }
 
 static char *object_path(struct world *w, unsigned snapshot, unsigned object)
@@ -201,11 +289,16 @@ static void test_changed_object(void **state)
 		rehash_damage_of(loaded(w), w->hash[1]), rehash_damage_of(&w->state, w->hash[1]));
 	step(w, at + 1); /* Still missing. */
 	assert_int_equal(w->state.n_damaged, 1);
+	assert_int_equal(w->said.bad, 1);
+	assert_int_equal(w->said.good, 0);
+	assert_string_equal(w->said.text, rehash_damage_of(&w->state, w->hash[1]));
 	flip(aside, 200);
 	assert_int_equal(rename(aside, path), 0);
 	step(w, at + 2);
 	assert_int_equal(w->state.n_damaged, 0);
 	assert_int_equal(loaded(w)->n_damaged, 0);
+	assert_int_equal(w->said.good, 1);
+	assert_memory_equal(w->said.manifest_hash, w->hash[1], HASH_BYTES);
 }
 
 static void test_missing_and_short_objects(void **state)
@@ -266,6 +359,7 @@ static void test_forgotten(void **state)
 	assert_int_equal(repository_find(w->sites.repository[0], w->hash[3], &name, NULL), 0);
 	assert_int_equal(
 		repository_prune(w->sites.repository[0], &name, 1, at, 0, &freed, NULL), 0);
+	w->config.n_held = 3;
 	step(w, at + 1);
 	assert_int_equal(w->state.n_damaged, 0);
 }
@@ -281,19 +375,26 @@ static void test_state_on_disk(void **state)
 
 	assert_int_equal(loaded(w)->reached_ms, 0); /* None yet. */
 	step(w, start_ms);
-	rehash_mark(&w->state, w->hash[0], "objects/ab: wrong");
-	rehash_mark(&w->state, w->hash[0], "said once");
-	w->config.step_ms = WEEK_MS / 8;
+	w->state.n_damaged = 1;
+	memcpy(w->state.damaged[0].manifest_hash, w->hash[0], HASH_BYTES);
+	(void)snprintf(
+		w->state.damaged[0].text, REHASH_TEXT_BYTES, "objects/ab: wrong"); /* Fits. */
 	w->state.reached = 77;
+	memcpy(w->state.witness, w->hash[1], HASH_BYTES);
 	rehash_state_encode(&w->state, &bytes);
 	assert_int_equal(rehash_state_decode(buf_bytes(&bytes), again, NULL), 0);
 	assert_int_equal(again->reached, 77);
 	assert_int_equal(again->n_damaged, 1);
 	assert_string_equal(again->damaged[0].text, "objects/ab: wrong");
+	assert_memory_equal(again->witness, w->hash[1], HASH_BYTES);
 	for (size_t len = 0; len < bytes.len; len++) {
 		assert_int_equal(rehash_state_decode(bytes_of(bytes.data, len), again, NULL),
 			KLUIS_ECORRUPT);
 	}
+	bytes.data[bytes.len - 1] = '\n'; /* It would go into logs and commands. */
+	assert_int_equal(rehash_state_decode(buf_bytes(&bytes), again, NULL), KLUIS_ECORRUPT);
+	bytes.data[bytes.len - 1] = 'g';
+	assert_int_equal(rehash_state_decode(buf_bytes(&bytes), again, NULL), 0);
 	buf_put_u8(&bytes, 0);
 	assert_int_equal(rehash_state_decode(buf_bytes(&bytes), again, NULL), KLUIS_ECORRUPT);
 	bytes.data[4] = 2;
@@ -309,6 +410,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_even, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_clock, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_round, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_witness, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_lost_manifest, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_changed_object, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_missing_and_short_objects, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_changed_manifest, set_up, tear_down),

@@ -26,25 +26,59 @@ static bool wait_for(
 	return false;
 }
 
-/* The first object of a snapshot in a node's repository. */
+/* Of a snapshot in a node's repository. */
+static char *manifest_path(struct backup_rig *w, unsigned node, const struct snapshot_row *row)
+{
+	struct manifest_name name = {.index = row->index};
+	char text[MANIFEST_NAME_BYTES];
+
+	memcpy(name.lineage, w->identity.lineage, ID_BYTES);
+	memcpy(name.hash, row->manifest_hash, HASH_BYTES);
+	manifest_name_format(&name, text);
+	return x_asprintf("%s/manifests/%s", w->config[node].backup_repository_dir, text);
+}
+
+/* The first object. */
 static char *object_path(struct backup_rig *w, unsigned node, const struct snapshot_row *row)
 {
-	struct repository *repository = NULL;
-	struct manifest_name name;
+	_cleanup_(x_freep) char *manifest = manifest_path(w, node, row);
+	_cleanup_(backup_manifest_release) struct backup_manifest m = {0};
 	_cleanup_(buf_release) struct buf bytes = BUF_INIT;
-	struct backup_manifest m = {0};
 	uint8_t hash[HASH_BYTES];
 	char hex[HEX_LEN(HASH_BYTES) + 1];
 
-	assert_int_equal(
-		repository_open(w->config[node].backup_repository_dir, &repository, NULL), 0);
-	assert_int_equal(repository_find(repository, row->manifest_hash, &name, NULL), 0);
-	assert_int_equal(repository_get_manifest(repository, &name, &bytes, NULL), 0);
+	assert_int_equal(file_read(manifest, BACKUP_MANIFEST_BYTES_MAX, &bytes, NULL), 0);
 	assert_int_equal(backup_manifest_parse(buf_bytes(&bytes), &m, hash, NULL), 0);
 	hex_encode(bytes_of(m.objects[0].hash, HASH_BYTES), hex);
-	backup_manifest_release(&m);
-	repository_close(repository);
 	return x_asprintf("%s/objects/%.2s/%s", w->config[node].backup_repository_dir, hex, hex);
+}
+
+/* The last word of node 2 on a whole copy of its own. */
+static struct check_row check_of_ber(struct backup_rig *w)
+{
+	struct backup_summary summary;
+	struct check_row none = {.node = 0};
+
+	for (size_t i = 0; backup_job_summary(w->job[0], &summary) && i < summary.n_checks; i++) {
+		if (summary.checks[i].node == 2 && summary.checks[i].level == 2) {
+			return summary.checks[i];
+		}
+	}
+	return none;
+}
+
+static bool is_known_bad(struct backup_rig *w, uint64_t id)
+{
+	struct check_row row = check_of_ber(w);
+
+	return row.node == 2 && !row.ok && row.id == id && row.text[0] != 0;
+}
+
+static bool is_known_good(struct backup_rig *w, uint64_t id)
+{
+	struct check_row row = check_of_ber(w);
+
+	return row.node == 2 && row.ok && row.good_id == id;
 }
 
 static bool is_taken_back(struct backup_rig *w, uint64_t id)
@@ -64,14 +98,17 @@ static void test_damaged_copy_is_replaced(void **state)
 	struct api_copies copies = {.ended_ms = 0};
 	struct stat st;
 
+	assert_true(wait_for(w, is_known_good, row.id)); /* A round has passed. */
 	assert_int_equal(stat(path, &st), 0);
 	assert_int_equal(truncate(path, st.st_size - 1), 0);
 	assert_true(wait_for(w, is_taken_back, row.id));
 	row = backup_rig_row(w, row.id);
 	assert_int_equal(row.state, SNAPSHOT_CONFIRMED);
 	assert_int_equal(strncmp(row.error, "node 2: object 'objects/", 24), 0);
+	assert_true(wait_for(w, is_known_bad, row.id));
 	row = backup_rig_wait_confirmed(w, row.id);
 	assert_string_equal(row.error, "");
+	assert_true(wait_for(w, is_known_good, row.id));
 	backup_rig_assert_at_every_site(w, &row);
 	for (unsigned waited = 0; copies.ended_ms == 0; waited += 20) {
 		assert_true(waited < RIG_WAIT_MS);
@@ -93,19 +130,50 @@ static bool is_quiet(struct backup_rig *w, uint64_t id)
 	return backup_rig_row(w, id).error[0] == 0;
 }
 
-/* The taker's own goes bad: it says so, and takes it back when the file is there again. */
+/* Any file of the taker's own goes: it says so, and takes it back when the file is there again. */
 static void test_damaged_copy_of_the_taker(void **state)
 {
 	struct backup_rig *w = *state;
 	struct snapshot_row row = backup_rig_wait_confirmed(w, backup_rig_claim(w, 1, false));
-	_cleanup_(x_freep) char *path = object_path(w, 0, &row);
+	_cleanup_(x_freep) char *object = object_path(w, 0, &row);
+	_cleanup_(x_freep) char *manifest = manifest_path(w, 0, &row);
 	_cleanup_(x_freep) char *away = x_asprintf("%s/away", w->rig.dir);
+	const char *const paths[] = {object, manifest};
 
-	assert_int_equal(rename(path, away), 0);
-	assert_true(wait_for(w, is_complained_of, row.id));
-	assert_int_equal(backup_rig_row(w, row.id).n_confirmations, BACKUP_RIG_NODES - 1);
-	assert_int_equal(rename(away, path), 0);
-	assert_true(wait_for(w, is_quiet, row.id));
+	for (size_t i = 0; i < ARRAY_SIZE(paths); i++) {
+		assert_int_equal(rename(paths[i], away), 0);
+		assert_true(wait_for(w, is_complained_of, row.id));
+		assert_int_equal(backup_rig_row(w, row.id).n_confirmations, BACKUP_RIG_NODES - 1);
+		assert_int_equal(rename(away, paths[i]), 0);
+		assert_true(wait_for(w, is_quiet, row.id));
+	}
+	backup_rig_assert_at_every_site(w, &row);
+}
+
+/* A receiver's manifest is gone, its own receipt is not: that counts for nothing, however long
+ * nobody brings the snapshot again. */
+static void test_lost_manifest(void **state)
+{
+	struct backup_rig *w = *state;
+	struct snapshot_row row = backup_rig_wait_confirmed(w, backup_rig_claim(w, 1, false));
+	_cleanup_(x_freep) char *manifest = manifest_path(w, 1, &row);
+	struct api_copies copies;
+	uint64_t ended_ms = 0;
+
+	backup_rig_close_job(w, 0);
+	assert_int_equal(unlink(manifest), 0);
+	assert_true(wait_for(w, is_taken_back, row.id));
+	for (unsigned rounds = 0, waited = 0; rounds < 2; waited += 20) {
+		assert_true(waited < RIG_WAIT_MS);
+		replica_rig_run(&w->rig, 20);
+		backup_job_copies(w->job[1], &copies);
+		assert_int_equal(copies.damaged, 1);
+		assert_true(is_taken_back(w, row.id));
+		rounds += copies.ended_ms != ended_ms;
+		ended_ms = copies.ended_ms;
+	}
+	backup_rig_start_job(w, 0);
+	row = backup_rig_wait_confirmed(w, row.id);
 	backup_rig_assert_at_every_site(w, &row);
 }
 
@@ -244,6 +312,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_damaged_copy_is_replaced),
 		cmocka_unit_test(test_damaged_copy_of_the_taker),
+		cmocka_unit_test(test_lost_manifest),
 		cmocka_unit_test(test_lost_repository),
 		cmocka_unit_test(test_each_sender_by_itself),
 		cmocka_unit_test(test_silent_site),

@@ -454,15 +454,23 @@ static void test_snapshot_damage(void **state)
 	uint64_t slot = w->m.now_ms, id = cycle(w, slot);
 
 	fixture_machine_level(&w->m);
-	assert_int_equal(damage(w, id, 4, "node 4: bad"), 0);
+	assert_int_equal(damage(w, id, 4, "bad"), 0);
 	assert_int_equal(snapshot_of(w, id).n_confirmations, 2);
+	assert_string_equal(snapshot_of(w, id).error, "node 4: bad");
 	assert_int_equal(snapshot_of(w, cycle(w, slot + 1)).base_id, id);
+	assert_int_equal(confirm(w, id, 1, 3), 0); /* Of another one. */
+	assert_string_equal(snapshot_of(w, id).error, "node 4: bad");
+	assert_int_equal(damage(w, id, 2, ""), 0);
+	assert_string_equal(snapshot_of(w, id).error, "node 4: bad");
 	assert_int_equal(confirm(w, id, 4, 3), 0);
 	assert_string_equal(snapshot_of(w, id).error, "");
-	assert_int_equal(damage(w, id, 2, "node 2: bad"), 0);
+	assert_int_equal(snapshot_of(w, id).n_confirmations, 4);
+	assert_int_equal(damage(w, id, 2, "bad"), 0);
+	assert_int_equal(snapshot_of(w, id).n_confirmations, 4);
 	assert_int_equal(damage(w, id, 3, ""), KLUIS_ECONFLICT);
 	assert_string_equal(snapshot_of(w, id).error, "node 2: bad");
 	assert_int_equal(damage(w, id, 2, ""), 0);
+	assert_string_equal(snapshot_of(w, id).error, "");
 }
 
 static size_t tombstones(struct world *w)

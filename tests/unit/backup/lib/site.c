@@ -209,7 +209,9 @@ struct snapshot_row backup_record(const struct backup_manifest *m, const uint8_t
 		.cycle = m->cycle,
 		.base_index = m->from,
 		.index = m->index,
-		.term = m->term};
+		.term = m->term,
+		.objects = m->n_index + m->n_packs,
+		.bytes = backup_manifest_bytes(m)};
 
 	if (m->type == MANIFEST_FULL) {
 		row.kind = m->manual ? SNAPSHOT_MANUAL : SNAPSHOT_FULL;
