@@ -44,7 +44,8 @@ static void renewed_cb(struct propose *req, int rc)
 	job->claim.renewing = false;
 	if (rc != 0) {
 		log_info("op=backup_renew rc=%s", err_name(rc)); /* If it stands, the next tick. */
-		job->claim.not_before_ms = backup_job_now() + BACKUP_CLAIM_AGAIN_MS;
+		job->claim.not_before_ms =
+			backup_job_now() + backup_job_pause(job, BACKUP_CLAIM_AGAIN_MS);
 	}
 	backup_job_ended(job);
 }
@@ -123,7 +124,8 @@ static void claimed_cb(struct propose *req, int rc)
 	} else {
 		log_info("op=backup_claim slot=%llu rc=%s", (unsigned long long)job->claim.slot,
 			err_name(rc)); /* Mostly: another node was quicker. */
-		job->claim.not_before_ms = backup_job_now() + BACKUP_CLAIM_AGAIN_MS;
+		job->claim.not_before_ms =
+			backup_job_now() + backup_job_pause(job, BACKUP_CLAIM_AGAIN_MS);
 	}
 	backup_job_ended(job);
 }

@@ -80,7 +80,7 @@ static void deletions_done_cb(struct pool_work *work, int rc)
 	if (rc != 0) {
 		log_err("op=backup_deletions rc=%s error=\"%s\", retrying", err_name(rc),
 			d->err.text);
-		d->next_ms = backup_job_now() + BACKUP_JOB_RETRY_MS;
+		d->next_ms = backup_job_now() + backup_job_pause(job, BACKUP_JOB_RETRY_MS);
 	} else if (d->batch.n > 0) {
 		log_info("op=backup_deletions records=%zu total=%llu", d->batch.n,
 			(unsigned long long)deletion_journal_mark(d->journal)->count);
@@ -173,7 +173,7 @@ void backup_deletions_look(struct backup_job *job, const struct kv_view *view)
 	if (d->busy || now_ms < d->next_ms || replica_quarantined(job->replica)) {
 		return;
 	}
-	d->next_ms = now_ms + BACKUP_JOB_DELETIONS_MS;
+	d->next_ms = now_ms + backup_job_pause(job, BACKUP_JOB_DELETIONS_MS);
 	rc = deletions_read(d, view, &e);
 	if (rc != 0) {
 		if (rc != KLUIS_ENOTFOUND) { /* No cluster yet. */

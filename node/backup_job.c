@@ -15,6 +15,11 @@ uint64_t backup_job_now(void)
 	return clock_monotonic_ms(&clock_system);
 }
 
+uint64_t backup_job_pause(const struct backup_job *job, uint64_t ms)
+{
+	return job->config->backup_haste == 0 ? ms : ms / job->config->backup_haste;
+}
+
 void backup_job_propose(struct backup_job *job, struct propose *req, const struct command *command,
 	void (*cb)(struct propose *req, int rc))
 {
@@ -71,7 +76,7 @@ static void ship_done_cb(struct pool_work *work, int rc)
 	struct backup_shipment *s = CONTAINER_OF(work, struct backup_shipment, work);
 
 	s->busy = false;
-	s->next_ms = backup_job_now() + ship_pause_ms(rc);
+	s->next_ms = backup_job_now() + backup_job_pause(s->job, ship_pause_ms(rc));
 	if (rc == 0 || ship_is_its_own(rc)) {
 		s->done = s->id;
 	}
@@ -393,14 +398,13 @@ static int job_load(struct backup_job *job, struct err *e)
 
 static void job_start_handles(struct backup_job *job, uv_loop_t *loop)
 {
+	uint64_t tick_ms = backup_job_pause(job, BACKUP_JOB_TICK_MS);
 	int rv = op_queue_init(&job->queue, loop, job->home);
 
 	rv = rv != 0 ? rv : uv_timer_init(loop, &job->timer);
 	rv = rv != 0 ? rv : uv_async_init(loop, &job->claimed, job_claimed_cb);
 	job->timer.data = job->claimed.data = job;
-	rv = rv != 0 ? rv
-		     : uv_timer_start(
-			       &job->timer, job_timer_cb, BACKUP_JOB_TICK_MS, BACKUP_JOB_TICK_MS);
+	rv = rv != 0 ? rv : uv_timer_start(&job->timer, job_timer_cb, tick_ms, tick_ms);
 	assert(rv == 0); /* A loop that runs has descriptors left for one more. */
 }
 

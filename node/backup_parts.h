@@ -164,6 +164,8 @@ struct backup_job {
 };
 
 uint64_t backup_job_now(void); /* Monotonic ms. */
+/* One of the pauses of backup_job.h as this job makes it. */
+uint64_t backup_job_pause(const struct backup_job *job, uint64_t ms);
 void backup_job_propose(struct backup_job *job, struct propose *req, const struct command *command,
 	void (*cb)(struct propose *req, int rc));
 /* For a piece of work of its own: the receiver with the records as the log has them now. */

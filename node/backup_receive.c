@@ -89,11 +89,23 @@ static void intake_log(struct backup_intake *in, int rc)
 	in->told_ms = backup_job_now();
 }
 
+/* A drop that takes long to look through is looked at less often. */
+static uint64_t intake_pause_ms(const struct backup_intake *in, int rc)
+{
+	uint64_t pause_ms = rc != 0 ? BACKUP_JOB_RETRY_MS : 10 * in->took_ms;
+
+	if (pause_ms < BACKUP_JOB_RECEIVE_MS) {
+		pause_ms = BACKUP_JOB_RECEIVE_MS;
+	} else if (pause_ms > BACKUP_JOB_RECEIVE_MS_MAX) {
+		pause_ms = BACKUP_JOB_RECEIVE_MS_MAX;
+	}
+	return backup_job_pause(in->job, pause_ms);
+}
+
 static void intake_done_cb(struct pool_work *work, int rc)
 {
 	struct backup_intake *in = CONTAINER_OF(work, struct backup_intake, work);
 	struct backup_job *job = in->job;
-	uint64_t pause_ms = 10 * in->took_ms;
 
 	if (rc != KLUIS_ECLOSED) {
 		intake_tell(in, rc);
@@ -104,15 +116,7 @@ static void intake_done_cb(struct pool_work *work, int rc)
 	}
 	backup_job_receiver_done(&in->as);
 	in->busy = false;
-	/* A drop that takes long to look through is looked at less often. */
-	if (rc != 0) {
-		pause_ms = BACKUP_JOB_RETRY_MS;
-	} else if (pause_ms < BACKUP_JOB_RECEIVE_MS) {
-		pause_ms = BACKUP_JOB_RECEIVE_MS;
-	} else if (pause_ms > BACKUP_JOB_RECEIVE_MS_MAX) {
-		pause_ms = BACKUP_JOB_RECEIVE_MS_MAX;
-	}
-	in->next_ms = backup_job_now() + pause_ms;
+	in->next_ms = backup_job_now() + intake_pause_ms(in, rc);
 	(void)uv_async_send(&job->claimed); /* Confirm at once; the tick would, too. */
 	backup_job_ended(job);
 }

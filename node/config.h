@@ -80,8 +80,9 @@ struct config {
 		backup_offset_s; /* Of cycles; interval 0: none by themselves. */
 	uint64_t backup_keep_s;	 /* Younger snapshots are not forgotten. */
 	uint64_t backup_drop_quota_mib, backup_drop_quota_files; /* Of each; 0: see the example */
-	uint64_t backup_rehash_s; /* All copies are read again in so long; 0 (not in a file): never
-				   */
+	uint64_t
+		backup_rehash_s; /* All copies are read again in so long; 0: only in tests, never */
+	uint64_t backup_haste;	 /* Of tests: pauses are so many times shorter; 0: as they are */
 
 	struct config_site sites[SITES_MAX];
 	size_t n_sites;

@@ -1,4 +1,4 @@
-/* What sites found when they checked snapshots. */
+/* What sites found when they checked snapshots, and what becomes of copies that are damaged. */
 #include "tests/lib/test.h"
 
 #include <string.h>
@@ -127,10 +127,65 @@ static void test_list(void **state)
 	}
 }
 
+static int confirm(struct world *w, uint64_t id, uint64_t node)
+{
+	struct command c = {.type = COMMAND_SNAPSHOT_CONFIRM,
+		.snapshot_confirm = {.id = id, .node = node, .needed = 3}};
+
+	return fixture_machine_do(&w->m, &c);
+}
+
+static int damage(struct world *w, uint64_t id, uint64_t node, const char *text)
+{
+	struct command c = {.type = COMMAND_SNAPSHOT_DAMAGE,
+		.snapshot_damage = {.id = id, .node = node, .error = bytes_str(text)}};
+
+	return fixture_machine_do(&w->m, &c);
+}
+
+static void assert_copies(struct world *w, uint64_t id, unsigned n, const char *error)
+{
+	struct kv_view *view = kv_view_new(w->m.kv);
+	struct snapshot_row row;
+
+	assert_int_equal(snapshot_store_get(view, id, &row, NULL), 0);
+	kv_view_free(view);
+	assert_int_equal(row.state, SNAPSHOT_CONFIRMED);
+	assert_int_equal(row.n_confirmations, n);
+	assert_string_equal(row.error, error);
+}
+
+/* A site's word that its copy is damaged takes back its confirmation and nothing else, until it
+ * confirms anew. The taker, which confirms nothing, takes its word back itself. */
+static void test_damage(void **state)
+{
+	struct world *w = *state;
+	uint64_t id = shipped(w);
+
+	for (uint64_t node = 3; node <= 5; node++) {
+		assert_int_equal(confirm(w, id, node), 0);
+	}
+	assert_int_equal(damage(w, id, 4, "bad"), 0);
+	assert_copies(w, id, 2, "node 4: bad");
+	assert_int_equal(damage(w, id, 4, "bad"), 0); /* Said twice. */
+	assert_int_equal(confirm(w, id, 1), 0);	      /* Of another one. */
+	assert_int_equal(damage(w, id, 2, ""), 0);
+	assert_copies(w, id, 3, "node 4: bad");
+	assert_int_equal(confirm(w, id, 4), 0);
+	assert_copies(w, id, 4, "");
+	assert_int_equal(damage(w, id, 2, "bad"), 0);
+	assert_int_equal(damage(w, id, 3, ""), KLUIS_ECONFLICT);
+	assert_copies(w, id, 4, "node 2: bad");
+	assert_int_equal(damage(w, id, 2, ""), 0);
+	assert_copies(w, id, 4, "");
+	assert_int_equal(damage(w, id + 1, 4, "bad"), KLUIS_ENOTFOUND);
+	assert_int_equal(damage(w, claim(w), 2, "bad"), KLUIS_ECONFLICT);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, world_setup, world_teardown)
 int main(void)
 {
-	const struct CMUnitTest tests[] = {T(test_check), T(test_list)};
+	const struct CMUnitTest tests[] = {T(test_check), T(test_list), T(test_damage)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

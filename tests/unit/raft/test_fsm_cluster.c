@@ -12,7 +12,6 @@
 #include "tests/lib/fixture/check.h"
 #include "tests/lib/fixture/forget.h"
 #include "tests/lib/fixture/machine.h"
-#include "tests/lib/fixture/person.h"
 
 struct world {
 	struct fixture_machine m;
@@ -437,42 +436,6 @@ static void test_snapshot_fail_and_manual(void **state)
 	assert_int_equal(fixture_machine_do(&w->m, &pin), KLUIS_ENOTFOUND);
 }
 
-static int damage(struct world *w, uint64_t id, uint64_t node, const char *text)
-{
-	struct command c = {.type = COMMAND_SNAPSHOT_DAMAGE,
-		.snapshot_damage = {.id = id, .node = node, .error = bytes_str(text)}};
-
-	memset(c.snapshot_damage.manifest_hash, (int)id, 32);
-	return fixture_machine_do(&w->m, &c);
-}
-
-/* A site's word that its copy is damaged takes back its confirmation and nothing else, until it
- * confirms anew. The taker, which confirms nothing, takes its word back itself. */
-static void test_snapshot_damage(void **state)
-{
-	struct world *w = *state;
-	uint64_t slot = w->m.now_ms, id = cycle(w, slot);
-
-	fixture_machine_level(&w->m);
-	assert_int_equal(damage(w, id, 4, "bad"), 0);
-	assert_int_equal(snapshot_of(w, id).n_confirmations, 2);
-	assert_string_equal(snapshot_of(w, id).error, "node 4: bad");
-	assert_int_equal(snapshot_of(w, cycle(w, slot + 1)).base_id, id);
-	assert_int_equal(confirm(w, id, 1, 3), 0); /* Of another one. */
-	assert_string_equal(snapshot_of(w, id).error, "node 4: bad");
-	assert_int_equal(damage(w, id, 2, ""), 0);
-	assert_string_equal(snapshot_of(w, id).error, "node 4: bad");
-	assert_int_equal(confirm(w, id, 4, 3), 0);
-	assert_string_equal(snapshot_of(w, id).error, "");
-	assert_int_equal(snapshot_of(w, id).n_confirmations, 4);
-	assert_int_equal(damage(w, id, 2, "bad"), 0);
-	assert_int_equal(snapshot_of(w, id).n_confirmations, 4);
-	assert_int_equal(damage(w, id, 3, ""), KLUIS_ECONFLICT);
-	assert_string_equal(snapshot_of(w, id).error, "node 2: bad");
-	assert_int_equal(damage(w, id, 2, ""), 0);
-	assert_string_equal(snapshot_of(w, id).error, "");
-}
-
 static size_t tombstones(struct world *w)
 {
 	struct kv_view *view = kv_view_new(w->m.kv);
@@ -791,7 +754,6 @@ int main(void)
 		T(test_snapshot_cycles),
 		T(test_snapshot_one_taker),
 		T(test_snapshot_fail_and_manual),
-		T(test_snapshot_damage),
 		T(test_tombstones_are_forgotten_late),
 		T(test_expire_is_rate_limited),
 		T(test_jump_holds_purges),

@@ -71,6 +71,7 @@ static void fill_config(struct backup_rig *w, unsigned i)
 	c->backup_copies = 2;
 	c->backup_keep_s = 3600;
 	c->backup_rehash_s = 2; /* A week is too long for a test. */
+	c->backup_haste = 10;
 	assert_int_equal(
 		backup_key_save(w->signer[i], BACKUP_KEY_NODE, c->backup_sign_key_file, NULL), 0);
 	for (unsigned k = 0; k < BACKUP_RIG_NODES; k++) {
