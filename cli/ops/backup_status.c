@@ -1,6 +1,9 @@
 /* kluisctl backup status: how well the cluster is backed up, with an exit code for monitoring. */
 #include <string.h>
 
+#include "backup/retention.h"
+#include "base/limits.h"
+#include "base/text.h"
 #include "base/wire.h"
 #include "cli/ops/ops.h"
 
@@ -10,7 +13,8 @@ static const struct output_column snapshot_columns[] = {{"id", "ID", OUTPUT_TEXT
 	{"cycle", "CYCLE", OUTPUT_TEXT}, {"kind", "KIND", OUTPUT_TEXT},
 	{"state", "STATE", OUTPUT_TEXT}, {"index", "INDEX", OUTPUT_TEXT},
 	{"created", "CREATED", OUTPUT_TIME}, {"bytes", "BYTES", OUTPUT_BYTES},
-	{"copies", "COPIES", OUTPUT_TEXT}, {"sites", "AT", OUTPUT_TEXT},
+	{"taker", "TAKEN AT", OUTPUT_TEXT}, {"copies", "COPIES", OUTPUT_TEXT},
+	{"sites", "AT", OUTPUT_TEXT}, {"away", "AWAY", OUTPUT_TEXT},
 	{"error", "ERROR", OUTPUT_TEXT}};
 static const struct output_column check_columns[] = {{"site", "SITE", OUTPUT_TEXT},
 	{"level", "LEVEL", OUTPUT_TEXT}, {"ok", "GOOD", OUTPUT_TEXT},
@@ -19,13 +23,13 @@ static const struct output_column check_columns[] = {{"site", "SITE", OUTPUT_TEX
 static const struct output_column summary_columns[] = {{"newest", "Newest confirmed", OUTPUT_TEXT},
 	{"newest_age_ms", "Its age", OUTPUT_MS},
 	{"newest_copies", "Sites beside the taker that hold it", OUTPUT_TEXT},
+	{"newest_away", "Sites that held it and are away", OUTPUT_TEXT},
 	{"confirmations_needed", "That make it count", OUTPUT_TEXT},
 	{"failed_since", "Failed since", OUTPUT_TEXT}, {"running", "Under way", OUTPUT_TEXT},
 	{"next", "Next cycle", OUTPUT_TIME}, {"proven_time", "Last proven restore", OUTPUT_TIME},
 	{"proven_id", "Of snapshot", OUTPUT_TEXT}, {"proven_site", "At", OUTPUT_TEXT}};
 
-/* The site of a node, by what the members are called; its number when it is none any more. */
-static json_t *site_of(const json_t *members, const json_t *node)
+static const json_t *member_of(const json_t *members, const json_t *node)
 {
 	const json_t *member;
 	size_t i;
@@ -33,29 +37,53 @@ static json_t *site_of(const json_t *members, const json_t *node)
 	json_array_foreach(members, i, member)
 	{
 		if (json_equal(json_object_get(member, "node"), node)) {
-			return json_incref(json_object_get(member, "site"));
+			return member;
 		}
 	}
-	return json_sprintf("%lld", (long long)json_integer_value(node));
+	return NULL;
 }
 
+/* The site of a node, by what the members are called; its number when it is none any more. */
+static json_t *site_of(const json_t *members, const json_t *node)
+{
+	json_t *site = json_object_get(member_of(members, node), "site");
+
+	return json_is_string(site) ? json_incref(site)
+				    : json_sprintf("%lld", (long long)json_integer_value(node));
+}
+
+static void names_add(struct buf *names, const json_t *members, const json_t *node)
+{
+	_cleanup_(json_dropp) json_t *site = site_of(members, node);
+
+	buf_put_str(names, names->len == 0 ? "" : " ");
+	buf_put_str(names, json_string_value(site) == NULL ? "?" : json_string_value(site));
+}
+
+/* What a site confirmed stands in the log, also when that site and its disk are gone since: only
+ * those count that the node asked has a link to. */
 static void snapshot_add_sites(json_t *snapshot, const json_t *members, json_int_t needed)
 {
-	_cleanup_(buf_release) struct buf names = BUF_INIT;
+	_cleanup_(buf_release) struct buf here = BUF_INIT;
+	_cleanup_(buf_release) struct buf away = BUF_INIT;
 	const json_t *nodes = json_object_get(snapshot, "confirmed_by"), *node;
+	json_int_t copies = 0;
 	size_t i;
 
 	json_array_foreach(nodes, i, node)
 	{
-		_cleanup_(json_dropp) json_t *site = site_of(members, node);
+		bool online = json_is_true(json_object_get(member_of(members, node), "online"));
 
-		buf_put_str(&names, i == 0 ? "" : " ");
-		buf_put_str(
-			&names, json_string_value(site) == NULL ? "?" : json_string_value(site));
+		copies += online;
+		names_add(online ? &here : &away, members, node);
 	}
-	(void)json_object_set_new(snapshot, "sites", json_string(buf_str(&names)));
+	(void)json_object_set_new(
+		snapshot, "taker", site_of(members, json_object_get(snapshot, "node")));
+	(void)json_object_set_new(snapshot, "sites", json_string(buf_str(&here)));
+	(void)json_object_set_new(snapshot, "away", json_string(buf_str(&away)));
 	(void)json_object_set_new(snapshot, "copies",
-		json_sprintf("%zu/%lld", json_array_size(nodes), (long long)needed));
+		json_sprintf("%lld/%lld", (long long)copies, (long long)needed));
+	(void)json_object_set_new(snapshot, "copies_here", json_integer(copies));
 }
 
 static void status_name_sites(json_t *status, const json_t *members)
@@ -67,6 +95,11 @@ static void status_name_sites(json_t *status, const json_t *members)
 	json_array_foreach(json_object_get(status, "items"), i, row)
 	{
 		snapshot_add_sites(row, members, json_integer_value(needed));
+		if (json_equal(json_object_get(row, "id"), json_object_get(status, "newest"))) {
+			(void)json_object_set(
+				status, "newest_copies", json_object_get(row, "copies_here"));
+			(void)json_object_set(status, "newest_away", json_object_get(row, "away"));
+		}
 	}
 	json_array_foreach(json_object_get(status, "checks"), i, row)
 	{
@@ -81,18 +114,73 @@ static void status_name_sites(json_t *status, const json_t *members)
 	}
 }
 
-/* When the next cycle is due, from a node that knows of a schedule. */
-static void status_add_next(struct invocation *inv, json_t *status)
+/* --- what retention holds -------------------------------------------------------------------- */
+
+static void retention_fill(const json_t *row, struct retention_snapshot *ret_snapshot)
+{
+	const char *state = json_string_value(json_object_get(row, "state"));
+	const char *kind = json_string_value(json_object_get(row, "kind"));
+	bool confirmed = state != NULL && strcmp(state, "confirmed") == 0;
+
+	*ret_snapshot = (struct retention_snapshot){
+		.index = (uint64_t)json_integer_value(json_object_get(row, "index")),
+		.cycle = (uint32_t)json_integer_value(json_object_get(row, "cycle")),
+		.full = kind != NULL && strcmp(kind, "full") == 0,
+		.manual = kind != NULL && strcmp(kind, "manual") == 0,
+		.pinned = json_is_true(json_object_get(row, "pinned")),
+		.stray = !confirmed && (state == NULL || strcmp(state, "shipped") != 0),
+		.unconfirmed = !confirmed,
+		.received_ms = (uint64_t)json_integer_value(json_object_get(row, "created"))};
+}
+
+/* Records outlive the copies that sites forget by age and count: by the same rules, of such a
+ * record no copy is told any more. */
+static void status_expire(json_t *status, const struct retention_rules *rules, uint64_t now_ms)
+{
+	json_t *items = json_object_get(status, "items"), *row;
+	size_t i, n = json_array_size(items);
+	_cleanup_(x_freep) struct retention_snapshot *all = x_calloc(n + 1, sizeof *all);
+
+	json_array_foreach(items, i, row)
+	{
+		retention_fill(row, &all[i]);
+	}
+	retention_plan(all, n, now_ms, rules);
+	json_array_foreach(items, i, row)
+	{
+		if (all[i].prune && !all[i].stray) {
+			(void)json_object_set_new(row, "state", json_string("expired"));
+			(void)json_object_set_new(row, "confirmed_by", json_array());
+		}
+	}
+}
+
+/* Of a node that can say: when the next cycle is due, and what it and the others still keep. */
+static void status_add_schedule(struct invocation *inv, json_t *status)
 {
 	struct err before = inv->err;
-	json_t *schedule = NULL;
+	_cleanup_(json_dropp) json_t *schedule = NULL;
+	_cleanup_(json_dropp) json_t *settings = NULL;
+	struct retention_rules rules = retention_default;
+	const char *keep_s;
+	uint64_t seconds, interval_ms;
 
-	if (ops_call(inv, "GET", "/v1/sys/schedule", NULL, &schedule) == 0) {
-		(void)json_object_set(
-			status, "next", json_object_get(json_object_get(schedule, "next"), "slot"));
-		json_decref(schedule);
+	if (ops_call(inv, "GET", "/v1/sys/schedule", NULL, &schedule) != 0 ||
+		ops_call(inv, "GET", "/v1/sys/config", NULL, &settings) != 0) {
+		inv->err = before; /* It is no failure that there is none. */
+		return;
 	}
-	inv->err = before; /* It is no failure that there is none. */
+	(void)json_object_set(
+		status, "next", json_object_get(json_object_get(schedule, "next"), "slot"));
+	keep_s = json_string_value(json_object_get(settings, "backup.keep_s"));
+	if (keep_s == NULL || u64_parse(bytes_str(keep_s), BACKUP_KEEP_S_MAX, &seconds) != 0) {
+		return;
+	}
+	interval_ms = (uint64_t)json_integer_value(json_object_get(schedule, "interval_ms"));
+	rules.kept_ms = seconds * 1000;
+	rules.fresh_ms = rules.fresh_ms < 2 * interval_ms ? 2 * interval_ms : rules.fresh_ms;
+	status_expire(status, &rules,
+		(uint64_t)json_integer_value(json_object_get(schedule, "cluster_time")));
 }
 
 static int status_load(struct invocation *inv, json_t **ret_status)
@@ -108,8 +196,8 @@ static int status_load(struct invocation *inv, json_t **ret_status)
 		return rc;
 	}
 	(void)json_object_set(status, "items", items);
+	status_add_schedule(inv, status);
 	status_name_sites(status, members);
-	status_add_next(inv, status);
 	*ret_status = status;
 	status = NULL;
 	return 0;
@@ -160,6 +248,7 @@ static int status_judge(struct invocation *inv, const json_t *status, uint64_t m
 	json_int_t copies = json_integer_value(json_object_get(status, "newest_copies"));
 	json_int_t needed = json_integer_value(json_object_get(status, "confirmations_needed"));
 	json_int_t failed = json_integer_value(json_object_get(status, "failed_since"));
+	const char *away = json_string_value(json_object_get(status, "newest_away"));
 	int rc;
 
 	if (!json_is_string(newest)) {
@@ -173,8 +262,9 @@ static int status_judge(struct invocation *inv, const json_t *status, uint64_t m
 	rc = judge_checks(inv, status);
 	if (rc == 0 && copies < needed) {
 		rc = err_set(&inv->err, KLUIS_EPARTIAL,
-			"%lld sites of %lld hold the newest confirmed snapshot", (long long)copies,
-			(long long)needed);
+			"%lld sites of %lld hold the newest confirmed snapshot%s%s",
+			(long long)copies, (long long)needed,
+			away == NULL || away[0] == 0 ? "" : "; away: ", away == NULL ? "" : away);
 	}
 	if (rc == 0 && failed > 0) {
 		rc = err_set(&inv->err, KLUIS_EPARTIAL,

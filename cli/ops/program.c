@@ -350,7 +350,9 @@ static const struct command ops_commands[] = {
 	{"backup status", NULL, "Show how well the cluster is backed up",
 		"Each snapshot with the sites that hold it, what each site's checks found last, "
 		"the last "
-		"proven restore.\nExit 10: none was ever confirmed; 11: the newest is older than "
+		"proven restore.\nA site that the node asked has no link to is AWAY: what it held "
+		"does not count.\nThe record of a snapshot that retention has let go is "
+		"'expired'.\nExit 10: none was ever confirmed; 11: the newest is older than "
 		"--max-age; 14: a check found damage;\n3: copies are missing or a snapshot has "
 		"failed "
 		"since.",

@@ -157,6 +157,15 @@ class Cluster:
                 return next((l for l in log.read().decode(errors="replace").splitlines() if text in l), None)
         return wait_until(f"'{text}' in the log of {site}", seconds, line)
 
+    def wait_gone(self, pid, seconds=10):
+        """Also when all that is left of it is its exit status."""
+        def gone():
+            try:
+                return "State:\tZ" in pathlib.Path(f"/proc/{pid}/status").read_text()
+            except OSError:
+                return True
+        wait_until(f"process {pid} ends", seconds, gone)
+
     def kill_all_at_once(self):
         for site in SITES:
             os.kill(self.pid(site), signal.SIGKILL)

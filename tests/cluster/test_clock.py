@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """TOTP at six real nodes of which two have clocks that are off: codes are judged by the majority's time, wherever one signs in, and a
-person whose own clock is an hour off is refused, and not locked out. Cycles of snapshots go on when the time of all jumps by a day."""
+person whose own clock is an hour off is refused, and not locked out. Cycles of snapshots go on when the time of all jumps by a day;
+their takers die and receivers are away (cycles.py has more of that), and every point restores."""
 import json
 import pathlib
 import subprocess
@@ -10,11 +11,12 @@ import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 import faketime
+from backups import Backups
 from cluster import Cluster, SITES, wait_until
 from people import Person
 
 STEP_S, HOUR_S, DAY_S = 30, 3600, 86400
-CYCLE_S = 8
+CYCLE_S = 4
 BEHIND_S = -240  # Certificates are valid from five minutes before they were made: an hour behind a node is alone.
 
 
@@ -83,6 +85,7 @@ class Clock(unittest.TestCase):
 
     def test_an_hour_off(self):
         c = self.cluster
+        self.backups_under_faults()
         leader = c.wait_leader()
         fast, slow = [s for s in SITES if s != leader and s != "ams"][:2]
         for site, seconds in ((fast, HOUR_S), (slow, BEHIND_S)):
@@ -94,16 +97,42 @@ class Clock(unittest.TestCase):
         # A person's clock that is an hour off, either way.
         Somebody(self, "traveller").logs_in("ams", HOUR_S, -HOUR_S)
         self.cycles_over_a_day()
+        self.backups_are_whole()
 
-    def cycles(self):
-        """Oldest first; what was claimed and given up, too."""
-        items = json.loads(self.cluster.ctl("ams", "-o", "json", "snapshot", "list").stdout)["items"]
-        return [item for item in reversed(items) if item["cycle"] > 0]
+    def backups_under_faults(self):
+        """In one cycle its taker dies, and another site's receiver is away: the three others are left to confirm it."""
+        c, b = self.cluster, Backups(self, self.cluster)
+        self.backups = b
+        self.manual = json.loads(c.ctl("ams", "-o", "json", "snapshot", "save", "--wait").stdout)
+        before = b.next_cycle()
+        b.sshd_stop(SITES[-1])
+        taker, _ = b.kill_taker()
+        b.next_cycle(before)
+        b.status_is_true(away=[taker])
+        c.start(taker)
+        b.sshd_start(SITES[-1])
+        c.wait_ready()
+
+    def backups_are_whole(self):
+        """All of it, by sites that are a day ahead and by those that are not. What is a day old goes where a day has passed, if
+        no point needs it."""
+        c, b = self.cluster, self.backups
+        b.next_cycle()
+        rows = b.settled()
+        mark = c.log_mark(SITES[0])
+        self.set_clock(SITES[:1], DAY_S)
+        c.wait_log(SITES[0], mark, "op=backup_prune snapshots=")
+        self.assertNotIn(self.manual["manifest_hash"], b.disks[SITES[0]].manifests())
+        self.assertIn(self.manual["manifest_hash"], b.disks[SITES[-1]].manifests())
+        states = {row["id"]: row["state"] for row in b.status_is_true()["items"]}
+        self.assertEqual(states[self.manual["id"]], "expired")
+        b.points_verify([SITES[0], SITES[-1]], rows)
+        b.points_restore(rows[::4])
 
     def wait_cycle(self, after):
         """A confirmed one that is due behind `after`."""
         return wait_until(f"a cycle behind {after}", 60,
-                          lambda: next((s for s in self.cycles() if s["slot"] > after and s["state"] == "confirmed"), None))
+                          lambda: next((s for s in self.backups.snapshots("ams") if s["slot"] > after and s["state"] == "confirmed"), None))
 
     def cycles_over_a_day(self):
         c = self.cluster
@@ -114,7 +143,7 @@ class Clock(unittest.TestCase):
         # A majority's clocks, and with them cluster time: a day of cycles is missed at once.
         self.set_clock(SITES[:4], DAY_S)
         ahead = self.wait_cycle((time.time() + DAY_S - 60) * 1000)
-        all_of_them = self.cycles()
+        all_of_them = self.backups.snapshots("ams")
         done = [s for s in all_of_them if s["state"] == "confirmed"]
         self.assertEqual([s["slot"] % (CYCLE_S * 1000) for s in done], [0] * len(done))
         for key in ("slot", "index"):
