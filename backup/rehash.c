@@ -157,7 +157,7 @@ uint64_t rehash_due(const struct rehash_config *config, const struct rehash_stat
 struct rehash {
 	const struct rehash_config *config;
 	struct rehash_state *state;
-	uint64_t upto;
+	uint64_t upto, wall_ms;
 };
 
 static bool rehash_is_due(const struct rehash *rh, const uint8_t hash[HASH_BYTES])
@@ -301,6 +301,36 @@ static int rehash_read_manifest(struct rehash *rh, const struct manifest_name *n
 	return rc;
 }
 
+/* Nobody else has a copy of this site's own receipt. When it is damaged there is a new one: the
+ * snapshot came just now, so that it stays long enough. */
+static int rehash_receipt(struct rehash *rh, const struct manifest_name *name,
+	const struct backup_manifest *m, struct err *e)
+{
+	const struct rehash_config *c = rh->config;
+	_cleanup_(buf_release) struct buf bytes = BUF_INIT;
+	struct receipt receipt;
+	uint8_t fresh[RECEIPT_BYTES];
+	struct err why = {0};
+	int rc = repository_get_receipt(c->repository, name->hash, c->node, &bytes, &why);
+
+	if (rc == KLUIS_ENOTFOUND) {
+		return 0; /* Taken here, or not taken in yet. */
+	}
+	rc = rc != 0 ? rc : receipt_open(buf_bytes(&bytes), c->trust, &receipt, &why);
+	if (rc == 0 && receipt.node == c->node &&
+		memcmp(receipt.manifest_hash, name->hash, HASH_BYTES) == 0) {
+		return 0;
+	}
+	rh->state->found++;
+	log_warn("op=rehash state=damaged error=\"the receipt of index %llu: %s\", signed anew",
+		(unsigned long long)name->index, rc == 0 ? "it is another one's" : why.text);
+	receipt = receipt_of(m, name->hash, c->node, rh->wall_ms);
+	rc = receipt_encode(&receipt, c->signer, fresh, e);
+	return rc != 0 ? rc
+		       : repository_put_receipt(
+				 c->repository, &receipt, bytes_of(fresh, sizeof fresh), e);
+}
+
 static int rehash_snapshot(struct rehash *rh, const struct manifest_name *name, struct err *e)
 {
 	_cleanup_(backup_manifest_release) struct backup_manifest m = {0};
@@ -308,7 +338,8 @@ static int rehash_snapshot(struct rehash *rh, const struct manifest_name *name, 
 	int rc = rehash_read_manifest(rh, name, &m, &why);
 
 	if (rc == 0) {
-		return rehash_objects(rh, name->hash, &m, e);
+		rc = rehash_is_due(rh, name->hash) ? rehash_receipt(rh, name, &m, e) : 0;
+		return rc != 0 ? rc : rehash_objects(rh, name->hash, &m, e);
 	}
 	if (rc == KLUIS_ENOTFOUND) {
 		return 0; /* Pruned meanwhile. */
@@ -436,7 +467,7 @@ int rehash_step(const struct rehash_config *config, struct rehash_state *state, 
 	struct err *e)
 {
 	_cleanup_(x_freep) struct rehash_state *next = x_memdup(state, sizeof *state);
-	struct rehash rh = {.config = config, .state = next};
+	struct rehash rh = {.config = config, .state = next, .wall_ms = wall_ms};
 	uint64_t reached_ms = rehash_due(config, state, wall_ms, &rh.upto);
 	int rc = rehash_run(&rh, e);
 

@@ -35,6 +35,8 @@ struct rehash_state {
 struct rehash_config {
 	struct repository *repository; /* Opened for writing. */
 	const struct backup_trust *trust;
+	const struct key *signer;  /* This node's, for receipts; */
+	uint64_t node;		   /* whose key trust has. */
 	uint64_t period_ms;	   /* Of a round; less than 2^32. */
 	uint64_t step_ms;	   /* Between two steps. */
 	const atomic_bool *cancel; /* NULL, or: true ends a step with KLUIS_ECLOSED. */

@@ -289,6 +289,8 @@ static void print_copies(const struct api_copies *copies, uint64_t wall_ms, stru
 	print_seconds(to, "kluis_copies_round_age_seconds", "gauge",
 		"Since all copies were last read again; in the first round, since it began.",
 		since_ms == 0 || since_ms > wall_ms ? 0 : wall_ms - since_ms);
+	print_one(to, "kluis_copies_round_period_seconds", "gauge", "How often that should be.",
+		copies->period_ms / 1000);
 	print_drops(to, copies, "kluis_drop_bytes", "gauge", "In a sender's drop.", drop_bytes_of);
 	print_drops(to, copies, "kluis_drop_files", "gauge", "The same in files.", drop_files_of);
 	print_drops(to, copies, "kluis_drop_accepted_total", "counter",

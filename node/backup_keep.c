@@ -182,6 +182,8 @@ int backup_keep_init(struct backup_job *job, struct err *e)
 	rh->job = job;
 	rh->config = (struct rehash_config){.repository = job->repository,
 		.trust = &job->trust,
+		.signer = job->signer,
+		.node = job->config->id,
 		.period_ms = period_ms,
 		.step_ms = period_ms / BACKUP_JOB_REHASH_STEPS < BACKUP_JOB_REHASH_MS
 				   ? period_ms / BACKUP_JOB_REHASH_STEPS + 1

@@ -60,6 +60,8 @@ static int set_up(void **state)
 	}
 	w->config = (struct rehash_config){.repository = w->sites.repository[0],
 		.trust = &w->sites.trust,
+		.signer = w->sites.signer[0],
+		.node = 1,
 		.period_ms = WEEK_MS,
 		.step_ms = STEP_MS,
 		.held = w->held,
@@ -344,6 +346,52 @@ static void test_changed_manifest(void **state)
 	assert_int_equal(repository_find(w->sites.repository[0], w->hash[0], &name, NULL), 0);
 }
 
+/* A receipt that is no longer its own word is made anew, with the time of then; others stay. */
+static void test_changed_receipt(void **state)
+{
+	struct world *w = *state;
+	struct repository *repository = w->sites.repository[0];
+	uint64_t at;
+
+	for (unsigned i = 0; i < 3; i++) {
+		_cleanup_(backup_manifest_release) struct backup_manifest m = {0};
+		_cleanup_(x_freep) char *path = NULL;
+		struct receipt receipt;
+		uint8_t bytes[RECEIPT_BYTES];
+		char hex[HEX_LEN(HASH_BYTES) + 1];
+
+		assert_int_equal(
+			point_manifest(repository, w->hash[i], &w->sites.trust, &m, NULL), 0);
+		receipt = receipt_of(&m, w->hash[i], 1, start_ms);
+		assert_int_equal(receipt_encode(&receipt, w->sites.signer[0], bytes, NULL), 0);
+		assert_int_equal(repository_put_receipt(
+					 repository, &receipt, bytes_of(bytes, sizeof bytes), NULL),
+			0);
+		hex_encode(bytes_of(w->hash[i], HASH_BYTES), hex);
+		path = x_asprintf("%s/receipts/%s-%016x", repository_path(repository), hex, 1);
+		if (i == 1) {
+			flip(path, RECEIPT_BYTES / 2);
+		} else if (i == 2) {
+			assert_int_equal(truncate(path, 5), 0);
+		}
+	}
+	step(w, start_ms);
+	at = round_from(w, start_ms);
+	for (unsigned i = 0; i < 3; i++) {
+		_cleanup_(buf_release) struct buf bytes = BUF_INIT;
+		struct receipt receipt;
+
+		assert_int_equal(
+			repository_get_receipt(repository, w->hash[i], 1, &bytes, NULL), 0);
+		assert_int_equal(
+			receipt_open(buf_bytes(&bytes), &w->sites.trust, &receipt, NULL), 0);
+		assert_true(i == 0 ? receipt.received_ms == start_ms
+				   : receipt.received_ms > start_ms && receipt.received_ms <= at);
+	}
+	assert_int_equal(w->state.found, 2);
+	assert_int_equal(w->state.n_damaged, 0);
+}
+
 /* What was pruned by its age is not damaged, and no longer kept in mind. */
 static void test_forgotten(void **state)
 {
@@ -415,6 +463,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_changed_object, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_missing_and_short_objects, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_changed_manifest, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_changed_receipt, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_forgotten, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_state_on_disk, set_up, tear_down),
 	};
