@@ -78,6 +78,41 @@ static void test_wrong_bytes(void **state)
 	pair_assert_received(w, hash);
 }
 
+/* So often that a look would take for ever: only so many are read in one, and the next goes on. */
+static void test_wrong_bytes_many_times(void **state)
+{
+	enum { TIMES = 20, AT_ONCE = 16 };
+	struct backup_pair *w = *state;
+	_cleanup_(backup_manifest_release) struct backup_manifest m = {0};
+	_cleanup_(buf_release) struct buf rubbish = BUF_INIT;
+	struct drop_name name = {0};
+	struct receive_report report;
+	uint8_t hash[HASH_BYTES];
+
+	pair_take(w, 5, 1000, hash);
+	assert_int_equal(
+		point_manifest(w->sites.repository[0], hash, &w->sites.trust, &m, NULL), 0);
+	memcpy(name.hash, m.objects[1].hash, HASH_BYTES);
+	buf_put_zeros(&rubbish, m.objects[1].bytes);
+	pair_carry(w, hash, 1);
+	for (name.attempt = 0; name.attempt < TIMES; name.attempt++) {
+		char text[DROP_NAME_BYTES];
+
+		drop_name_format(&name, text);
+		pair_drop_file(w, text, buf_bytes(&rubbish));
+	}
+	for (unsigned left = TIMES; left > 0;) {
+		unsigned most = left < AT_ONCE ? left : AT_ONCE;
+
+		report = pair_receive(w);
+		assert_int_equal(report.refused, most);
+		assert_int_equal(report.waiting, 1);
+		left -= most;
+	}
+	(void)pair_ship(w, hash);
+	pair_assert_received(w, hash);
+}
+
 /* Puts node 1's manifest, after `change` and signed by `signer`, into the drop; returns what the
  * receiver refused. */
 static unsigned refused(struct backup_pair *w, const uint8_t hash[HASH_BYTES],
@@ -572,6 +607,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_hostile_names, pair_set_up, pair_tear_down),
 		cmocka_unit_test_setup_teardown(test_wrong_bytes, pair_set_up, pair_tear_down),
+		cmocka_unit_test_setup_teardown(
+			test_wrong_bytes_many_times, pair_set_up, pair_tear_down),
 		cmocka_unit_test_setup_teardown(test_forged_manifests, pair_set_up, pair_tear_down),
 		cmocka_unit_test_setup_teardown(
 			test_only_what_the_log_knows, pair_set_up, pair_tear_down),

@@ -157,6 +157,8 @@ static void test_lost_manifest(void **state)
 	struct backup_rig *w = *state;
 	struct snapshot_row row = backup_rig_wait_confirmed(w, backup_rig_claim(w, 1, false));
 	_cleanup_(x_freep) char *manifest = manifest_path(w, 1, &row);
+	_cleanup_(x_freep) char *known =
+		x_asprintf("%s/rehash", w->config[1].backup_repository_dir);
 	struct api_copies copies;
 	uint64_t ended_ms = 0;
 
@@ -172,6 +174,18 @@ static void test_lost_manifest(void **state)
 		rounds += copies.ended_ms != ended_ms;
 		ended_ms = copies.ended_ms;
 	}
+	/* Nor when nothing is known of the damage any more. */
+	backup_rig_close_job(w, 1);
+	assert_int_equal(unlink(known), 0);
+	w->config[1].backup_rehash_s = 0;
+	backup_rig_start_job(w, 1);
+	for (unsigned ticks = 0; ticks < 10; ticks++) {
+		replica_rig_run(&w->rig, BACKUP_JOB_TICK_MS / 10);
+		assert_true(is_taken_back(w, row.id));
+	}
+	backup_rig_close_job(w, 1);
+	w->config[1].backup_rehash_s = 2;
+	backup_rig_start_job(w, 1);
 	backup_rig_start_job(w, 0);
 	row = backup_rig_wait_confirmed(w, row.id);
 	backup_rig_assert_at_every_site(w, &row);
