@@ -75,7 +75,7 @@ static void test_tries_have_an_end(void **state)
 	pair_take(w, 3, 1000, hash);
 	w->target.backoff_ms = 4;
 	for (unsigned i = 0; i < SHIP_ATTEMPTS_MAX - 1; i++) {
-		pauses_ms += 4 << i;
+		pauses_ms += 4ULL << i;
 	}
 	fault_arm("backup.sftp.write", 1, true);
 	from_ms = clock_monotonic_ms(&clock_system);
