@@ -43,7 +43,8 @@ static void test_copies_and_drops(void **state)
 {
 	static const char *const metrics[] = {"\nkluis_copies_damaged 2\n",
 		"\nkluis_copies_damaged_files_total 3\n", "\nkluis_copies_read_bytes_total 12345\n",
-		"\nkluis_copies_round_period_seconds 1\n", "\nkluis_copies_round_age_seconds 0.", "\nkluis_drop_bytes{site=\"ams\"} 77\n",
+		"\nkluis_copies_round_period_seconds 1\n", "\nkluis_copies_round_age_seconds 0.",
+		"\nkluis_drop_bytes{site=\"ams\"} 77\n",
 		"\nkluis_drop_over_quota{site=\"ams\"} 0\n",
 		"\nkluis_drop_over_quota{site=\"ber\"} 1\n",
 		"\nkluis_drop_refused_total{site=\"ber\"} 9\n"};
