@@ -57,18 +57,33 @@ static void keep_prune(struct backup_job *job, const struct snapshot_row *rows, 
 
 /* --- reading again --------------------------------------------------------------------------- */
 
-/* Of a cycle that no age makes go yet: fewer are newer than are kept, and none is of the same. */
+/* Of a cycle that no age makes go yet: fewer are newer than are kept. */
 static bool keep_is_due_cycle(
 	const struct snapshot_row *row, const struct snapshot_row *rows, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
-		if (ship_whole(&rows[i]) &&
-			(rows[i].cycle >= row->cycle + BACKUP_CYCLES_KEPT ||
-				(rows[i].cycle == row->cycle && rows[i].id > row->id))) {
+		if (ship_whole(&rows[i]) && rows[i].cycle >= row->cycle + BACKUP_CYCLES_KEPT) {
 			return false;
 		}
 	}
 	return true;
+}
+
+/* Goes by age alone: a manual one, and one of a cycle that was taken again and on which nothing is
+ * built. */
+static bool keep_is_by_age(
+	const struct snapshot_row *row, const struct snapshot_row *rows, size_t n)
+{
+	bool again = row->cycle == 0;
+
+	for (size_t i = 0; i < n; i++) {
+		if (ship_whole(&rows[i]) && rows[i].base_id == row->id) {
+			return false;
+		}
+		again = again || (ship_whole(&rows[i]) && rows[i].cycle == row->cycle &&
+					 rows[i].id > row->id);
+	}
+	return again;
 }
 
 /* Whether the log says that this node has a copy which its own clock does not make go yet. What it
@@ -82,10 +97,10 @@ static bool keep_is_held(
 					rehash_damage_of(&rh->next, row->manifest_hash) == NULL)) {
 		return false;
 	}
-	/* Manual: the clock that let it go is this site's, the times here are the cluster's. */
-	return row->cycle != 0
-		       ? keep_is_due_cycle(row, rh->as.records, rh->as.n_records)
-		       : since_ms + rh->job->config->backup_keep_s * 1000 > wall_ms + KEEP_SLACK_MS;
+	/* The clock that let it go is this site's, the times here are the cluster's. */
+	return keep_is_by_age(row, rh->as.records, rh->as.n_records)
+		       ? since_ms + rh->job->config->backup_keep_s * 1000 > wall_ms + KEEP_SLACK_MS
+		       : keep_is_due_cycle(row, rh->as.records, rh->as.n_records);
 }
 
 static int keep_name_compare(const void *left, const void *right)

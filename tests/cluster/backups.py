@@ -254,10 +254,10 @@ class Backups:
                 found = self.verify(row, site, 3)
                 self.test.assertEqual((found["level"], found["ok"]), (3, True), (site, row, found))
 
-    def points_restore(self, rows):
+    def points_restore(self, rows, sites=SITES):
         """Each of these points, each out of another site's copies: the vault as its owner reads it, byte for byte."""
         for i, row in enumerate(rows):
-            self.restore_vault(row, SITES[i % len(SITES)])
+            self.restore_vault(row, sites[i % len(sites)])
 
     def restore_vault(self, row, site):
         here, copy = self.c.site_dir(site), self.c.top / "copy"
@@ -280,17 +280,17 @@ class Backups:
         # Not assertIn(), which would show every byte.
         self.test.assertTrue(got in wanted, f"{what}: {sorted(got)}, not one of {[sorted(w or []) for w in wanted]}, or of other bytes")
 
-    def promises_hold(self):
-        """The state root of every promised point at every site, and every byte of each."""
+    def promises_hold(self, sites=SITES):
+        """The state root of every promised point at each of these sites, and every byte of each."""
         rows = self.settled()[-PROMISED:]
-        self.points_verify(SITES, rows)
-        self.points_restore(rows)
+        self.points_verify(sites, rows)
+        self.points_restore(rows, sites)
 
     # --- forgetting ---
 
-    def forgets(self, keep_s=60):
-        """Every site restarts with so short a retention, once everything is older: what no retention holds is gone, what a
-        promised point needs is there."""
+    def forgets(self, whole=SITES, keep_s=60):
+        """The sites that lost nothing restart with so short a retention, once everything is older: what no retention holds is
+        gone, what a promised point needs is there."""
         rows = self.settled()
         for disk in self.disks.values():
             ini = disk.path.parent / "kluisd.ini"
@@ -300,12 +300,12 @@ class Backups:
             for path in disk.objects():
                 os.utime(path, (time.time() - 2 * 86400,) * 2)
         wait_until("all but the newest cycles are older than that", keep_s + 60, lambda: self.old_enough(rows[:-CYCLES_KEPT], keep_s + 5))
-        for site in SITES:
+        for site in whole:
             mark = self.c.log_mark(site)
             self.c.stop(site)
             self.c.start(site)
             self.c.wait_log(site, mark, "op=backup_prune snapshots=")
-        self.kept_are_right(rows[:-CYCLES_KEPT], self.settled()[-CYCLES_KEPT:])
+        self.kept_are_right(rows[:-CYCLES_KEPT], self.settled()[-CYCLES_KEPT:], whole)
 
     def old_enough(self, rows, seconds):
         hashes = {row["manifest_hash"] for row in rows}
@@ -313,13 +313,13 @@ class Backups:
                  if path.name.split("-")[2] in hashes]
         return bool(times) and time.time() - max(times) > seconds
 
-    def kept_are_right(self, old, needed):
+    def kept_are_right(self, old, needed, sites):
         old, needed = ({row["manifest_hash"] for row in rows} for rows in (old, needed))
-        for site, disk in self.disks.items():
+        for disk in (self.disks[site] for site in sites):
             there = set(disk.manifests())
-            self.test.assertEqual(there & old, set(), f"{site} keeps what is older than retention")
-            self.test.assertLessEqual(needed, there, f"{site} has forgotten what a point needs")
-            wait_until(f"{site} has no object that no manifest names", 30, lambda d=disk: self.all_named(d))
+            self.test.assertEqual(there & old, set(), f"{disk.site} keeps what is older than retention")
+            self.test.assertLessEqual(needed, there, f"{disk.site} has forgotten what a point needs")
+            wait_until(f"{disk.site} has no object that no manifest names", 30, lambda d=disk: self.all_named(d))
 
     def all_named(self, disk):
         """Each manifest's objects are its own; what is just being taken over gets its manifest at once."""

@@ -3,13 +3,12 @@
 
     cycles.py [--cycles N] [--interval S] [--seed N]
 
-The taker of a cycle is killed, a receiver's sshd is stopped, a site is stopped, in turn and one cycle each. After each cycle
-`backup status` is held against the six repositories, and the new point is verified. At the end every promised point is
-verified at every site down to its state root and restored byte for byte; with more cycles than are kept, what is older has
+The taker of a cycle is killed, a receiver's sshd is stopped, a site is stopped, a site loses its repository, in turn and one
+cycle each. After each cycle `backup status` is held against the six repositories, and the new point is verified. At the end
+every promised point is verified at every site down to its state root and restored byte for byte; with more cycles than are kept, what is older has
 gone; and the cluster is restored from the copies of one site and read by a client. tests/cluster/test_clock.py has the
 short form. Exit status: 0 all held, 1 not, 2 usage."""
 import argparse
-import json
 import shutil
 import sys
 import unittest
@@ -18,10 +17,11 @@ from backups import CYCLES_KEPT, PROMISED, Backups
 from cluster import SITES, Cluster, wait_until
 
 TURN = 12  # Cycles until the faults come again.
+LOSER = "gro"  # What it took itself nobody ships back: its copies alone are not enough from then on.
 
 
 class Cycles(unittest.TestCase):
-    options = None
+    options, lost = None, False
 
     def test_cycles(self):
         with Cluster(backup_interval=self.options.interval) as cluster:
@@ -30,24 +30,25 @@ class Cycles(unittest.TestCase):
             self.b.next_cycle()
             for cycle in range(2, self.options.cycles + 1):
                 self.one_cycle(cycle)
-            self.b.promises_hold()
+            self.b.promises_hold(self.whole())
             self.b.agreement()
             for site in SITES:
                 self.b.status_is_true(site)
             if self.options.cycles > CYCLES_KEPT:
-                self.b.forgets()
-                self.b.promises_hold()
+                self.b.forgets(self.whole())
+                self.b.promises_hold(self.whole())
                 self.b.status_is_true()
             self.restore_cluster()
 
     def one_cycle(self, cycle):
-        b, fault = self.b, {3: self.taker_killed, 6: self.receiver_stopped, 9: self.site_stopped}.get(cycle % TURN)
+        b, fault = self.b, {3: self.taker_killed, 6: self.receiver_stopped, 9: self.site_stopped, 0: self.repository_lost}.get(cycle % TURN)
         row = fault(cycle) if fault else b.next_cycle()
         print(f"cycle {row['cycle']}: S {row['index']}, {row['bytes']} bytes, taken at {SITES[row['node'] - 1]}"
               f"{', ' + fault.__name__.replace('_', ' ') if fault else ''}", flush=True)
         if not fault:
             b.status_is_true()
-        self.b.points_verify([SITES[row["confirmed_by"][0] - 1]], [row])
+        holders = [SITES[node - 1] for node in row["confirmed_by"]]
+        self.b.points_verify([site for site in holders if site in self.whole()][:1], [row])
 
     def victim(self, cycle):
         return SITES[cycle // TURN % len(SITES)]
@@ -85,11 +86,30 @@ class Cycles(unittest.TestCase):
         wait_until(f"cycle {row['cycle']} comes to {site}", 120, lambda: row["manifest_hash"] in b.disks[site].manifests())
         return row
 
+    def repository_lost(self, _cycle):
+        """It says so by itself, and gets again what others took."""
+        c, b = self.c, self.b
+        c.stop(LOSER)
+        shutil.rmtree(b.disks[LOSER].path)
+        b.disks[LOSER].path.mkdir(mode=0o700)
+        c.start(LOSER)
+        self.lost = True
+
+        def told():
+            return not [row["id"] for row in b.confirmed() if SITES.index(LOSER) + 1 in row["confirmed_by"] and
+                        row["manifest_hash"] not in b.disks[LOSER].held()]
+        wait_until(f"no record names a copy that {LOSER} has lost", 60, told)
+        b.settled()
+        return b.next_cycle()
+
+    def whole(self):
+        return [site for site in SITES if not self.lost or site != LOSER]
+
     def restore_cluster(self):
         """The oldest promised point with the vault, from one site's copies alone; every other repository is gone."""
         c, b = self.c, self.b
         row = next(row for row in b.settled()[-PROMISED:] if None not in b.contents(row["index"]))
-        source, key = SITES[row["node"] % len(SITES)], c.dir / "pki" / "backup.key"
+        source, key = self.whole()[row["node"] % len(self.whole())], c.dir / "pki" / "backup.key"
         c.kill_all_at_once()
         for site in SITES:
             for part in ("data", *(["repository"] if site != source else [])):

@@ -209,6 +209,46 @@ static void test_lost_repository(void **state)
 	backup_rig_assert_at_every_site(w, &second);
 }
 
+static bool is_recorded(struct backup_rig *w, uint64_t id)
+{
+	return backup_rig_row(w, id).state == SNAPSHOT_SHIPPED;
+}
+
+/* A cycle whose taker was silent before anybody had it, so that another one took it, too: here
+ * twice, and a site that loses both gets both again. A later cycle may be built on either. */
+static void test_lost_cycle_taken_twice(void **state)
+{
+	struct backup_rig *w = *state;
+	struct command renew = {.type = COMMAND_SNAPSHOT_RENEW};
+	struct snapshot_row first, second;
+	uint64_t id, again;
+
+	backup_rig_close_job(w, 1);
+	backup_rig_close_job(w, 2);
+	id = backup_rig_claim(w, 1, false);
+	assert_true(wait_for(w, is_recorded, id));
+	backup_rig_close_job(w, 0);
+	renew.snapshot_renew.id = id;
+	renew.snapshot_renew.node = 1;
+	renew.snapshot_renew.ttl_ms = 1;
+	backup_rig_propose(w, &renew, &again);
+	replica_rig_run(&w->rig, 20); /* It has run out. */
+	again = backup_rig_claim(w, 2, false);
+	for (unsigned i = 0; i < BACKUP_RIG_NODES; i++) {
+		backup_rig_start_job(w, i);
+	}
+	first = backup_rig_wait_confirmed(w, id);
+	second = backup_rig_wait_confirmed(w, again);
+	assert_int_equal(first.cycle, second.cycle);
+	backup_rig_close_job(w, 2);
+	assert_int_equal(file_remove_tree(w->config[2].backup_repository_dir, NULL), 0);
+	backup_rig_start_job(w, 2);
+	assert_true(wait_for(w, is_taken_back, second.id));
+	assert_true(wait_for(w, is_taken_back, first.id));
+	(void)backup_rig_wait_confirmed(w, first.id);
+	(void)backup_rig_wait_confirmed(w, second.id);
+}
+
 /* One sender's drop is full of rubbish, and cannot even be read after that: the other's snapshots
  * come in, and operators learn whose it is. */
 static void test_each_sender_by_itself(void **state)
@@ -328,6 +368,7 @@ int main(void)
 		cmocka_unit_test(test_damaged_copy_of_the_taker),
 		cmocka_unit_test(test_lost_manifest),
 		cmocka_unit_test(test_lost_repository),
+		cmocka_unit_test(test_lost_cycle_taken_twice),
 		cmocka_unit_test(test_each_sender_by_itself),
 		cmocka_unit_test(test_silent_site),
 		cmocka_unit_test(test_away_for_long),

@@ -69,7 +69,7 @@ static void fill_config(struct backup_rig *w, unsigned i)
 	c->backup_repository_dir = replica_rig_path(&w->rig, i, "repository");
 	c->backup_drop_dir = x_asprintf("%s/files", w->sshd[i]->dir);
 	c->backup_copies = 2;
-	c->backup_keep_s = 3600;
+	c->backup_keep_s = BACKUP_KEPT_MS / 1000;
 	c->backup_rehash_s = 2; /* A week is too long for a test. */
 	c->backup_haste = 10;
 	assert_int_equal(
