@@ -272,9 +272,13 @@ enum {
 	BACKUP_SORT_BYTES = 32 << 20,	/* Of records sorted in memory before they go to disk. */
 	BACKUP_DELETIONS_MAX = 1 << 20, /* That one restore repeats. */
 	BACKUP_DELETIONS_STEP = 512,	/* Of each kind, journalled in one step. */
-	ALARM_PAUSE_S = 10,		/* Between two runs of an operator's program. */
-	ALARM_REPEAT_S = 4 * 3600,	/* An alarm that lasts is told again. */
-	SFTP_WINDOW_BYTES = 2 << 20,	/* In flight to one site. */
+	PROOF_WEEK_MS = 7 * 24 * 3600 * 1000,
+	PROOF_TURN_MS = 24 * 3600 * 1000,  /* From one site's turn to drill to the next one's. */
+	PROOF_AGAIN_MS = 24 * 3600 * 1000, /* After a drill that failed. */
+	PROOF_RETRY_MS = 3600 * 1000,	   /* After one that said nothing. */
+	ALARM_PAUSE_S = 10,		   /* Between two runs of an operator's program. */
+	ALARM_REPEAT_S = 4 * 3600,	   /* An alarm that lasts is told again. */
+	SFTP_WINDOW_BYTES = 2 << 20,	   /* In flight to one site. */
 	SFTP_TIMEOUT_MS = 15000, /* One call of libssh2 that moves nothing: a stop waits for it. */
 	SFTP_CONNECT_MS = 10000,
 	SHIP_ATTEMPTS_MAX = 10, /* Connections to one site for one snapshot. */
@@ -292,5 +296,10 @@ enum {
 #define BACKUP_KEPT_MS	   (14ULL * 24 * 3600 * 1000) /* Receiver's clock. */
 #define BACKUP_FRESH_MS	   (8ULL * 3600 * 1000)	 /* Older newest snapshot: nothing is pruned. */
 #define BACKUP_LEFTOVER_MS (24ULL * 3600 * 1000) /* Incomplete uploads are removed after. */
+/* 2020-09-13: the cluster's time begins at 0 and is set once a majority of the nodes' clocks agree.
+ */
+#define CLUSTER_TIME_MS_MIN   1600000000000ULL
+#define PROOF_LATE_MS	      (14ULL * 24 * 3600 * 1000) /* Without a drill: where sites can. */
+#define PROOF_LATE_BY_HAND_MS (30ULL * 24 * 3600 * 1000) /* ... where an operator has to. */
 
 #endif

@@ -10,10 +10,6 @@
 #include "storage/restore_store.h"
 #include "storage/server_store.h"
 
-/* 2020-09-13: the cluster's time begins at 0 and is set once a majority of the nodes' clocks agree.
- */
-#define CLUSTER_TIME_MS_MIN 1600000000000ULL
-
 int health_live_parse(struct api_call *call)
 {
 	json_t *body = json_object();

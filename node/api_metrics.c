@@ -208,6 +208,8 @@ static void print_backup(const struct api_metrics_state *state, struct buf *to)
 {
 	const struct backup_summary *backup = state->backup;
 	const struct check_row *proven = backup_summary_proven(backup);
+	const char *setting;
+	uint64_t node;
 
 	print_one(to, "kluis_backup_snapshots", "gauge", "Records of snapshots.", backup->records);
 	print_one(to, "kluis_backup_confirmed", "gauge", "Those that enough sites hold.",
@@ -224,6 +226,11 @@ static void print_backup(const struct api_metrics_state *state, struct buf *to)
 		backup->running != 0);
 	print_age(to, "kluis_backup_proven_age_seconds", "Since a drill last proved a restore.",
 		proven != NULL, proven == NULL ? 0 : proven->good_ms, state->wall_ms);
+	print_one(to, "kluis_backup_drill_sites", "gauge", "That drill by themselves.",
+		backup_summary_drills(backup));
+	print_one(to, "kluis_backup_settings_differ", "gauge",
+		"A site's [backup] settings are not this one's.",
+		backup_summary_differs(backup, state->replica->node_id, &node, &setting));
 	print_checks(backup, state->wall_ms, to);
 }
 

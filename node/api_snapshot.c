@@ -118,10 +118,17 @@ static void backups_put_newest(
 static json_t *backups_json(struct api_call *call, const struct backup_summary *backups)
 {
 	const struct check_row *proven = backup_summary_proven(backups);
-	json_t *body = json_object(), *checks = json_array();
+	json_t *body = json_object(), *checks = json_array(), *drills = json_array();
+	char late[64];
 
 	for (size_t i = 0; i < backups->n_checks; i++) {
 		(void)json_array_append_new(checks, check_json(&backups->checks[i]));
+	}
+	for (size_t i = 0; i < backups->n_nodes; i++) {
+		if (backups->nodes[i].drills) {
+			(void)json_array_append_new(
+				drills, json_make_number(backups->nodes[i].node));
+		}
 	}
 	json_put(body, "snapshots", json_make_number(backups->records));
 	json_put(body, "confirmed", json_make_number(backups->confirmed));
@@ -132,6 +139,11 @@ static json_t *backups_json(struct api_call *call, const struct backup_summary *
 		backups->running == 0 ? json_null()
 				      : json_sprintf("%llu", (unsigned long long)backups->running));
 	json_put(body, "proven", proven == NULL ? json_null() : check_json(proven));
+	json_put(body, "proof_late",
+		backup_summary_unproven(backups, call->now_ms, late, sizeof late)
+			? json_make_text(late)
+			: json_null());
+	json_put(body, "drilled_by", drills);
 	json_put(body, "checks", checks);
 	return body;
 }

@@ -46,7 +46,7 @@ struct check {
 	bool ok, critical;
 	char text[384];
 };
-enum { CHECKS = 17 };
+enum { CHECKS = 19 };
 
 static void check_set(
 	struct check *check, const char *name, bool ok, bool critical, const char *text)
@@ -229,6 +229,39 @@ static void check_drops(struct check *check, struct api *api)
 	}
 }
 
+/* A backup that nobody ever restored is a hope. */
+static void check_proof(struct check *check, struct api *api, const struct backup_summary *backup)
+{
+	uint64_t now_ms = clock_wall_ms(api->config.clock);
+	char text[sizeof check->text];
+
+	check_set(check, "proof", true, false, "this node takes part in no backups");
+	if (backup != NULL) {
+		bool late = backup_summary_unproven(backup, now_ms, text, sizeof text);
+
+		check_set(check, "proof", !late, false,
+			late ? text : "a restore was proven, or is not due to be");
+	}
+}
+
+/* Cycles that are due at other times at each site, or copies that one forgets while the others
+ * count on it. */
+static void check_schedule(struct check *check, struct api_call *call, const struct sys_view *view,
+	const struct backup_summary *backup)
+{
+	const char *setting;
+	uint64_t node;
+
+	check_set(check, "schedule", true, false, "no site's [backup] settings differ from here");
+	if (backup != NULL &&
+		backup_summary_differs(backup, call->api->config.node_id, &node, &setting)) {
+		check_set(check, "schedule", false, false, "");
+		(void)snprintf(check->text, sizeof check->text,
+			"[backup] '%s' at site '%s' is not what it is here", setting,
+			sys_site_of(call, view, node));
+	}
+}
+
 /* Without it a restore brings back who left. */
 static void check_deletions(struct check *check, struct api *api)
 {
@@ -339,6 +372,8 @@ static void checks_make(
 	check_pepper(&checks[14], call->api);
 	check_copies(&checks[15], call->api);
 	check_drops(&checks[16], call->api);
+	check_proof(&checks[17], call->api, backup);
+	check_schedule(&checks[18], call, view, backup);
 }
 
 int sys_health_read(struct api_call *call)

@@ -166,8 +166,8 @@ void backup_job_receiver_done(struct receive_config *config)
 	config->n_records = 0;
 }
 
-static void job_look(
-	struct backup_job *job, const struct kv_view *view, const struct replica_status *status)
+static void job_look(struct backup_job *job, struct kv *kv, const struct kv_view *view,
+	const struct replica_status *status)
 {
 	enum { ROWS_MAX = SNAPSHOTS_KEPT + 1 };
 	_cleanup_(x_freep) struct snapshot_row *rows = x_calloc(ROWS_MAX, sizeof *rows);
@@ -193,6 +193,7 @@ static void job_look(
 	backup_keep_look(job, rows, n);
 	backup_deletions_look(job, view);
 	backup_watch_look(job, view, rows, n);
+	backup_drill_look(job, kv, status, rows, n);
 }
 
 static void job_tick(struct backup_job *job)
@@ -209,7 +210,7 @@ static void job_tick(struct backup_job *job)
 		return;
 	}
 	view = kv_view_new(kv);
-	job_look(job, view, &status);
+	job_look(job, kv, view, &status);
 	kv_view_free(view);
 	replica_read_end(job->replica);
 }
@@ -441,7 +442,7 @@ static bool job_busy(const struct backup_job *job)
 {
 	bool busy = job->take.busy || backup_receive_busy(job) || backup_keep_busy(job) ||
 		    job->deletions.busy || job->claim.claiming || job->claim.renewing ||
-		    job->watch.checking;
+		    job->watch.checking || job->drill.running;
 
 	for (size_t i = 0; i < job->n_shipments; i++) {
 		busy = busy || job->shipment[i].busy;
@@ -491,5 +492,6 @@ void backup_job_close(struct backup_job *job, void (*closed_cb)(void *data), voi
 	job->closed_data = data;
 	atomic_store(&job->cancel, true);
 	backup_take_close(job);
+	backup_drill_close(job);
 	backup_job_ended(job);
 }

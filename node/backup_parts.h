@@ -122,6 +122,21 @@ struct backup_rehash {
 	struct err err;
 };
 
+/* A drill of this site's own, a process. */
+struct backup_drill {
+	uint64_t next_ms; /* As backup_job_now() counts. */
+	uint8_t hash[HASH_BYTES];
+	uv_process_t process;
+	uv_pipe_t out; /* Its standard error. */
+	bool running, exited, read_all;
+	unsigned open_handles;
+	int64_t status;
+	int signal;
+	char chunk[512], text[CHECK_TEXT_BYTES_MAX + 1];
+	size_t text_len;
+	bool line_ended;
+};
+
 struct backup_job {
 	const struct config *config;
 	const struct node_identity *identity;
@@ -158,6 +173,7 @@ struct backup_job {
 	unsigned pruned;
 	struct propose confirm;
 	struct backup_watch watch;
+	struct backup_drill drill;
 	unsigned open_handles;
 	void (*closed_cb)(void *data);
 	void *closed_data;
@@ -191,6 +207,12 @@ void backup_watch_found(struct backup_job *job, const uint8_t manifest_hash[HASH
 	unsigned level, bool ok, const char *text);
 void backup_watch_look(struct backup_job *job, const struct kv_view *view,
 	const struct snapshot_row *rows, size_t n);
+/* Begins a drill when it is this site's turn. */
+void backup_drill_look(struct backup_job *job, struct kv *kv, const struct replica_status *status,
+	const struct snapshot_row *rows, size_t n);
+/* Of drill.hash; its outcome comes by backup_watch_found(). */
+void backup_drill_start(struct backup_job *job);
+void backup_drill_close(struct backup_job *job);
 /* The job is being closed: what waits for a tick ends. */
 void backup_take_close(struct backup_job *job);
 

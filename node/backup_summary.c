@@ -1,7 +1,10 @@
 #include "node/backup_summary.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <string.h>
+
+#include "backup/proof.h"
 
 static void summary_add(struct backup_summary *s, const struct snapshot_row *row)
 {
@@ -31,6 +34,7 @@ int backup_summary_read(const struct kv_view *view, const struct snapshot_row *r
 	struct backup_summary s = {0};
 	int rc = check_store_list(view, s.checks, &s.n_checks, e);
 
+	rc = rc != 0 ? rc : node_backup_store_list(view, s.nodes, &s.n_nodes, e);
 	for (size_t i = 0; rc == 0 && i < n; i++) {
 		assert(i == 0 || rows[i - 1].id < rows[i].id);
 		summary_add(&s, &rows[i]);
@@ -54,6 +58,68 @@ const struct check_row *backup_summary_proven(const struct backup_summary *s)
 		}
 	}
 	return last;
+}
+
+unsigned backup_summary_drills(const struct backup_summary *s)
+{
+	unsigned n = 0;
+
+	for (size_t i = 0; i < s->n_nodes; i++) {
+		n += s->nodes[i].drills;
+	}
+	return n;
+}
+
+bool backup_summary_unproven(
+	const struct backup_summary *s, uint64_t now_ms, char *text, size_t text_bytes)
+{
+	const struct proof_facts facts = {.checks = s->checks,
+		.n_checks = s->n_checks,
+		.nodes = s->nodes,
+		.n_nodes = s->n_nodes,
+		.now_ms = now_ms};
+	uint64_t proven_ms;
+
+	if (proof_late_ms(&facts, &proven_ms) == 0) {
+		return false;
+	}
+	if (proven_ms == 0) {
+		(void)snprintf(text, text_bytes, "no restore was ever proven by a drill");
+	} else {
+		(void)snprintf(text, text_bytes, "the last restore was proven %llu days ago",
+			(unsigned long long)((now_ms - proven_ms) / 86400000));
+	}
+	return true;
+}
+
+static const char *summary_difference(
+	const struct node_backup_row *a, const struct node_backup_row *b)
+{
+	return a->interval_s != b->interval_s ? "interval_s"
+	       : a->offset_s != b->offset_s   ? "offset_s"
+	       : a->keep_s != b->keep_s	      ? "keep_s"
+	       : a->copies != b->copies	      ? "copies"
+					      : NULL;
+}
+
+bool backup_summary_differs(
+	const struct backup_summary *s, uint64_t node, uint64_t *ret_node, const char **ret_setting)
+{
+	const struct node_backup_row *own = NULL;
+
+	for (size_t i = 0; i < s->n_nodes; i++) {
+		own = s->nodes[i].node == node ? &s->nodes[i] : own;
+	}
+	for (size_t i = 0; own != NULL && i < s->n_nodes; i++) {
+		const char *setting = summary_difference(own, &s->nodes[i]);
+
+		if (setting != NULL) {
+			*ret_node = s->nodes[i].node;
+			*ret_setting = setting;
+			return true;
+		}
+	}
+	return false;
 }
 
 const struct check_row *backup_summary_bad(const struct backup_summary *s)

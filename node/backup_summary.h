@@ -4,6 +4,7 @@
 #define KLUIS_NODE_BACKUP_SUMMARY_H
 
 #include "storage/check_store.h"
+#include "storage/node_backup_store.h"
 #include "storage/snapshot_store.h"
 
 struct backup_summary {
@@ -14,6 +15,8 @@ struct backup_summary {
 	uint64_t running;	     /* Id of the last one under way; 0: none. */
 	struct check_row checks[CHECKS_MAX];
 	size_t n_checks;
+	struct node_backup_row nodes[SITES_MAX]; /* What their settings say, ascending. */
+	size_t n_nodes;
 };
 
 /* rows: all records, ascending. KLUIS_EIO, KLUIS_ECORRUPT. */
@@ -22,6 +25,15 @@ KLUIS_MUST_CHECK int backup_summary_read(const struct kv_view *view,
 	struct err *e);
 /* The last restore that was proven by a drill; NULL: none. */
 const struct check_row *backup_summary_proven(const struct backup_summary *summary);
+/* How many sites have the key and drill by themselves. */
+unsigned backup_summary_drills(const struct backup_summary *summary);
+/* Why an operator should see to it that a restore is proven again; false: there is no reason. */
+bool backup_summary_unproven(
+	const struct backup_summary *summary, uint64_t now_ms, char *text, size_t text_bytes);
+/* The first site whose [backup] settings are not those of `node`, and what is different; false:
+ * they are all the same, or `node` has none. */
+bool backup_summary_differs(const struct backup_summary *summary, uint64_t node, uint64_t *ret_node,
+	const char **ret_setting);
 /* The newest check that was not good and that no later one of its site and level mended; NULL:
  * none.
  */

@@ -103,6 +103,8 @@ static const struct config_key config_keys[] = {
 	KEY("backup", "public_key", CONFIG_PATH, backup_public_key_file, false),
 	KEY("backup", "sign_key", CONFIG_PATH, backup_sign_key_file, false),
 	KEY("backup", "ssh_key", CONFIG_PATH, backup_ssh_key_file, false),
+	KEY("backup", "drill_key", CONFIG_PATH, backup_drill_key_file, false),
+	KEY("backup", "drill_key_old", CONFIG_PATH, backup_drill_key_old_file, false),
 	KEY("backup", "repository", CONFIG_PATH, backup_repository_dir, false),
 	KEY("backup", "drop", CONFIG_PATH, backup_drop_dir, false),
 	NUMBER("backup", "copies", backup_copies, false, 1, SITES_MAX),
@@ -568,6 +570,7 @@ static struct config *config_new(const char *path)
 
 	config->dir =
 		slash == NULL ? x_strdup("./") : x_asprintf("%.*s", (int)(slash - path + 1), path);
+	config->file = x_strdup(path);
 	config->log_level = LOG_LEVEL_INFO;
 	config->api_stale_ms = API_STALE_MS_DEFAULT;
 	config->write_buffer_mib = 192;
@@ -735,6 +738,7 @@ void config_free(struct config *config)
 		config_free_texts((char *)&config->sites[i], true);
 	}
 	config_free_texts((char *)config, false);
+	free(config->file);
 	free(config->dir);
 	free(config);
 }

@@ -75,6 +75,8 @@ struct config {
 	/* [backup]; public_key_file NULL: this node takes no snapshots */
 	char *backup_public_key_file, *backup_sign_key_file, *backup_ssh_key_file;
 	char *backup_repository_dir, *backup_drop_dir;
+	/* The private backup key, and the one before it; NULL: no weekly drill here. */
+	char *backup_drill_key_file, *backup_drill_key_old_file;
 	uint64_t backup_copies, backup_bandwidth_kib;
 	uint64_t backup_interval_s,
 		backup_offset_s; /* Of cycles; interval 0: none by themselves. */
@@ -86,7 +88,8 @@ struct config {
 
 	struct config_site sites[SITES_MAX];
 	size_t n_sites;
-	char *dir; /* Of the file, with "/" */
+	char *file; /* As config_load() was given it. */
+	char *dir;  /* Of the file, with "/" */
 };
 
 /* Reads and checks; on failure e->text names file, line, key and limit, and *ret_config is

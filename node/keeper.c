@@ -94,6 +94,35 @@ static bool keeper_policy(const struct keeper_facts *facts, const struct keeper_
 	       !(facts->have_policy && policy_equal(&facts->policy, &policy));
 }
 
+/* The same for what they say of backups; from when on a site drills is written down with it, so
+ * that time has to be known. */
+static bool keeper_backup(const struct keeper_facts *facts, const struct keeper_self *self,
+	struct command *ret_command)
+{
+	const struct config *config = self->config;
+	struct command_backup_announce *a = &ret_command->backup_announce;
+	struct node_backup_row own = {.interval_s = config->backup_interval_s,
+		.offset_s = config->backup_offset_s,
+		.keep_s = config->backup_keep_s,
+		.copies = (uint8_t)config->backup_copies,
+		.drills = config->backup_drill_key_file != NULL};
+
+	*ret_command = (struct command){
+		.type = COMMAND_BACKUP_ANNOUNCE, .backup_announce = {.node = config->id}};
+	if (facts->feature_level < FEATURE_LEVEL_CHECKS || !facts->time_set) {
+		return false;
+	}
+	if (config->backup_public_key_file == NULL) {
+		return facts->have_backup;
+	}
+	a->copies = own.copies;
+	a->interval_s = own.interval_s;
+	a->offset_s = own.offset_s;
+	a->keep_s = own.keep_s;
+	a->drills = own.drills;
+	return !(facts->have_backup && node_backup_row_equal(&facts->backup, &own));
+}
+
 void keeper_self_init(
 	struct keeper_self *self, const struct config *config, const struct node_identity *identity)
 {
@@ -118,7 +147,8 @@ bool keeper_decide(const struct keeper_facts *facts, const struct keeper_self *s
 	if (!facts->have_cluster) {
 		keeper_cluster_init(self, &command);
 		due = true;
-	} else if (keeper_announce(facts, self, &command) || keeper_policy(facts, self, &command)) {
+	} else if (keeper_announce(facts, self, &command) || keeper_policy(facts, self, &command) ||
+		   keeper_backup(facts, self, &command)) {
 		due = true;
 	} else if (facts->row.read_only != facts->read_only) {
 		/* Held against what the cluster knows: it may have been told before a crash. */
@@ -152,11 +182,17 @@ static int keeper_read(
 		rc = rc == KLUIS_ENOTFOUND ? 0 : rc;
 	}
 	if (rc == 0) {
+		rc = node_backup_store_get(view, keeper->self.config->id, &facts->backup, e);
+		facts->have_backup = rc == 0;
+		rc = rc == KLUIS_ENOTFOUND ? 0 : rc;
+	}
+	if (rc == 0) {
 		rc = node_store_get(view, keeper->self.config->id, &facts->row, e);
 	}
 	if (rc == 0 || rc == KLUIS_ENOTFOUND) {
 		rc = position_get(view, &position, e);
 	}
+	facts->time_set = position.cluster_time_ms >= CLUSTER_TIME_MS_MIN;
 	if (rc == 0 && facts->leads) {
 		rc = upkeep_store_due(view, position.cluster_time_ms, &facts->expire_due, e);
 	}

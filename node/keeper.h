@@ -1,7 +1,7 @@
 /* What a node proposes by itself, one thing at a time: the cluster's first command, its own
- * announcement, what its settings ask of accounts, whether its disk is full, and (as leader) the
- * clean-up that is due. Runs on the loop it is started on, whose store reads may block: the main
- * loop, not the API's or the core's.
+ * announcement, what its settings ask of accounts and say of backups, whether its disk is full, and
+ * (as leader) the clean-up that is due. Runs on the loop it is started on, whose store reads may
+ * block: the main loop, not the API's or the core's.
  */
 #ifndef KLUIS_NODE_KEEPER_H
 #define KLUIS_NODE_KEEPER_H
@@ -13,6 +13,7 @@
 #include "raft/command.h"
 #include "raft/propose.h"
 #include "raft/replica.h"
+#include "storage/node_backup_store.h"
 #include "storage/policy_store.h"
 
 enum { KEEPER_TICK_MS = 500, KEEPER_PROPOSE_MS = 10000 };
@@ -25,6 +26,9 @@ struct keeper_facts {
 	struct node_row row;	/* This node's, zero when it never announced itself. */
 	bool have_policy;	/* Of this node, as it was announced: */
 	struct policy policy;
+	bool time_set;	  /* Cluster time is about what the clocks say. */
+	bool have_backup; /* Of this node, as it was announced: */
+	struct node_backup_row backup;
 	bool expire_due;
 };
 struct keeper_self {

@@ -35,6 +35,7 @@ enum {
 	OPT_KEY_FILE,
 	OPT_SCRATCH
 };
+enum { DRILL_NICE = 10 };
 
 struct kluisd_args {
 	const char *command; /* NULL: run. */
@@ -281,6 +282,7 @@ static int kluisd_drill(const struct kluisd_args *args, const struct config *con
 	rc = rc != 0 ? rc : repository_open(dir, &repository, e);
 	if (rc == 0) {
 		log_init("drill", LOG_LEVEL_WARN);
+		(void)nice(DRILL_NICE); /* It is in no hurry; a node beside it is. */
 		drill.repository = repository;
 		rc = drill_run(&drill, &report, e);
 	}

@@ -71,6 +71,22 @@ static int preflight_directory(const char *setting, const char *path, struct err
 		       : err_set_errno(e, errno, "%s: directory '%s'", setting, path);
 }
 
+/* A drill in a week or two is late to find that a key is none. */
+static int preflight_drill_keys(const struct config *config, struct err *e)
+{
+	const char *files[] = {config->backup_drill_key_file, config->backup_drill_key_old_file};
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && i < ARRAY_SIZE(files); i++) {
+		_cleanup_(key_freep) struct key *key = NULL;
+
+		if (files[i] != NULL) {
+			rc = backup_key_load(files[i], BACKUP_KEY_SEAL, &key, e);
+		}
+	}
+	return rc == 0 ? 0 : err_wrap(e, rc, "[backup] 'drill_key'");
+}
+
 static int preflight_backup(const struct config *config, struct err *e)
 {
 	_cleanup_(key_pub_freep) struct key_pub *pub = NULL;
@@ -81,6 +97,7 @@ static int preflight_backup(const struct config *config, struct err *e)
 	}
 	rc = backup_key_load_public(config->backup_public_key_file, BACKUP_KEY_SEAL, &pub, e);
 	rc = rc != 0 ? rc : preflight_sign_key(config, e);
+	rc = rc != 0 ? rc : preflight_drill_keys(config, e);
 	if (rc == 0 && !file_exists(config->backup_ssh_key_file)) {
 		rc = err_set(e, KLUIS_ENOTFOUND, "[backup] 'ssh_key': no file '%s'",
 			config->backup_ssh_key_file);

@@ -170,6 +170,7 @@ bool command_passes_floor(const struct command *command)
 	case COMMAND_TIME_JUMP:
 	case COMMAND_HASH_REPORT:
 	case COMMAND_HASH_ASK:
+	case COMMAND_BACKUP_ANNOUNCE:
 	case COMMAND_EXPIRE:
 	case COMMAND_SERVERS_BEGIN:
 	case COMMAND_SERVER_ADD:

@@ -28,6 +28,7 @@
 	X(COMMAND_SERVER_FORGET, 11, "server_forget", server_forget, 2)          \
 	X(COMMAND_VOTERS_SET, 12, "voters_set", voters_set, 2)                   \
 	X(COMMAND_HASH_ASK, 13, "hash_ask", hash_ask, 2)                         \
+	X(COMMAND_BACKUP_ANNOUNCE, 14, "backup_announce", backup_announce, 4)    \
 	X(COMMAND_SERVICE_CREATE, 16, "service_create", service_create, 1)       \
 	X(COMMAND_SERVICE_ENROL, 17, "service_enrol", service_enrol, 1)          \
 	X(COMMAND_SERVICE_DISABLE, 18, "service_disable", service_disable, 1)    \
@@ -83,7 +84,8 @@ enum {
 	FEATURE_LEVEL_DELETIONS = 3, /* ... deletions pass while new writes are refused. */
 	FEATURE_LEVEL_PERSONS = 3,   /* ... persons may register. */
 	FEATURE_LEVEL_SCHEDULE = 4,  /* ... cycles are taken by themselves. */
-	FEATURE_LEVEL_CHECKS = 4,    /* ... checks of snapshots are written down. */
+	FEATURE_LEVEL_CHECKS = 4,    /* ... checks of snapshots are written down, and nodes tell
+					their [backup] settings. */
 	FEATURE_LEVEL_DAMAGE = 4,    /* ... snapshots are said to be damaged. */
 	COMMAND_BYTES_MAX = ENTRY_BYTES_MAX - 64,
 	COMMAND_ACTOR_BYTES_MAX = 64,
@@ -129,6 +131,13 @@ struct command_hash_report {
 /* A node in quarantine, which was rebuilt since, asks everybody to report as of this entry. */
 struct command_hash_ask {
 	uint64_t node;
+};
+/* What a node's settings say of backups, whenever that changed. */
+struct command_backup_announce {
+	uint64_t node;
+	uint8_t copies; /* 0: it takes part in none, and the rest counts for nothing. */
+	uint64_t interval_s, offset_s, keep_s;
+	bool drills; /* It was given the private backup key. */
 };
 struct command_expire {
 	uint32_t max_rows; /* 1 .. EXPIRE_ROWS_MAX */

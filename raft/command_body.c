@@ -58,6 +58,16 @@ void body_hash_ask(struct codec *c, struct command_hash_ask *body)
 	codec_u64(c, &body->node, 1);
 }
 
+void body_backup_announce(struct codec *c, struct command_backup_announce *body)
+{
+	codec_u64(c, &body->node, 1);
+	codec_u8(c, &body->copies, 0, SITES_MAX);
+	codec_u64(c, &body->interval_s, 0);
+	codec_u64(c, &body->offset_s, 0);
+	codec_u64(c, &body->keep_s, 0);
+	codec_bool(c, &body->drills);
+}
+
 void body_expire(struct codec *c, struct command_expire *body)
 {
 	codec_u32(c, &body->max_rows, 1, EXPIRE_ROWS_MAX);

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "raft/fsm_apply.h"
+#include "storage/node_backup_store.h"
 #include "storage/policy_store.h"
 #include "storage/report_store.h"
 
@@ -331,4 +332,36 @@ int apply_policy_announce(struct apply *a, const struct command_policy_announce 
 	int rc = node_store_get(a->view, c->node, &node, a->e);
 
 	return rc != 0 ? rc : node_policy_store_put(a->txn, c->node, &policy, a->e);
+}
+
+/* Since when a site drills does not change with its other settings. */
+int apply_backup_announce(struct apply *a, const struct command_backup_announce *c)
+{
+	struct node_backup_row row = {.node = c->node,
+		.interval_s = c->interval_s,
+		.offset_s = c->offset_s,
+		.keep_s = c->keep_s,
+		.copies = c->copies,
+		.drills = c->drills,
+		.since_ms = a->now_ms};
+	struct node_backup_row before;
+	struct node_row node;
+	int rc = node_store_get(a->view, c->node, &node, a->e);
+
+	if (rc != 0) {
+		return rc;
+	}
+	if (c->copies == 0) {
+		node_backup_store_delete(a->txn, c->node);
+		return 0;
+	}
+	rc = node_backup_store_get(a->view, c->node, &before, a->e);
+	if (rc == 0 && before.drills == row.drills) {
+		row.since_ms = before.since_ms;
+	}
+	if (rc == 0 || rc == KLUIS_ENOTFOUND) {
+		node_backup_store_put(a->txn, &row);
+		return 0;
+	}
+	return rc;
 }

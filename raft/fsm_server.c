@@ -4,6 +4,7 @@
 
 #include "raft/fsm_apply.h"
 #include "storage/check_store.h"
+#include "storage/node_backup_store.h"
 #include "storage/policy_store.h"
 #include "raft/servers.h"
 
@@ -156,6 +157,7 @@ int apply_server_forget(struct apply *a, const struct command_server_forget *c)
 	}
 	server_store_delete(a->txn, c->id);
 	node_store_delete(a->txn, c->id);
+	node_backup_store_delete(a->txn, c->id);
 	rc = node_policy_store_delete(a->txn, c->id, a->e);
 	rc = rc != 0 ? rc : check_store_forget(a->txn, c->id, a->e);
 	return rc != 0 ? rc

@@ -202,6 +202,7 @@ static bool tail_is_dropped(struct bytes key)
 	case KEY_SNAPSHOT_STATE:
 	case KEY_CYCLE:
 	case KEY_CHECK:
+	case KEY_NODE_BACKUP:
 	case KEY_GUARD:
 	case KEY_GUARD_STRANGERS:
 	case KEY_PENDING:
@@ -258,8 +259,8 @@ static int tail_drop(struct import_tail *tail, struct kv *kv, struct err *e)
 {
 	static const enum key_family families[] = {KEY_SESSION, KEY_USER_SESSION, KEY_IDEMPOTENCY,
 		KEY_EXPIRY, KEY_HASH_REPORT, KEY_NODE, KEY_POLICY, KEY_NODE_POLICY, KEY_SERVER,
-		KEY_SERVERS, KEY_SNAPSHOT, KEY_SNAPSHOT_STATE, KEY_CYCLE, KEY_CHECK, KEY_GUARD,
-		KEY_GUARD_STRANGERS, KEY_PENDING, KEY_RECOVERY};
+		KEY_SERVERS, KEY_SNAPSHOT, KEY_SNAPSHOT_STATE, KEY_CYCLE, KEY_CHECK,
+		KEY_NODE_BACKUP, KEY_GUARD, KEY_GUARD_STRANGERS, KEY_PENDING, KEY_RECOVERY};
 	int rc = 0;
 
 	for (size_t i = 0; rc == 0 && i < ARRAY_SIZE(families); i++) {

@@ -27,7 +27,8 @@ static const struct output_column summary_columns[] = {{"newest", "Newest confir
 	{"confirmations_needed", "That make it count", OUTPUT_TEXT},
 	{"failed_since", "Failed since", OUTPUT_TEXT}, {"running", "Under way", OUTPUT_TEXT},
 	{"next", "Next cycle", OUTPUT_TIME}, {"proven_time", "Last proven restore", OUTPUT_TIME},
-	{"proven_id", "Of snapshot", OUTPUT_TEXT}, {"proven_site", "At", OUTPUT_TEXT}};
+	{"proven_id", "Of snapshot", OUTPUT_TEXT}, {"proven_site", "At", OUTPUT_TEXT},
+	{"drill_sites", "Sites that drill weekly, in turn", OUTPUT_TEXT}};
 
 static const json_t *member_of(const json_t *members, const json_t *node)
 {
@@ -86,6 +87,20 @@ static void snapshot_add_sites(json_t *snapshot, const json_t *members, json_int
 	(void)json_object_set_new(snapshot, "copies_here", json_integer(copies));
 }
 
+/* Of the nodes that drill by themselves. */
+static json_t *drill_sites(const json_t *members, const json_t *nodes)
+{
+	_cleanup_(buf_release) struct buf names = BUF_INIT;
+	const json_t *node;
+	size_t i;
+
+	json_array_foreach(nodes, i, node)
+	{
+		names_add(&names, members, node);
+	}
+	return json_string(buf_str(&names));
+}
+
 static void status_name_sites(json_t *status, const json_t *members)
 {
 	const json_t *needed = json_object_get(status, "confirmations_needed");
@@ -106,6 +121,8 @@ static void status_name_sites(json_t *status, const json_t *members)
 		(void)json_object_set_new(
 			row, "site", site_of(members, json_object_get(row, "node")));
 	}
+	(void)json_object_set_new(
+		status, "drill_sites", drill_sites(members, json_object_get(status, "drilled_by")));
 	if (json_is_object(proven)) {
 		(void)json_object_set(status, "proven_time", json_object_get(proven, "good_time"));
 		(void)json_object_set(status, "proven_id", json_object_get(proven, "good_id"));
@@ -249,6 +266,7 @@ static int status_judge(struct invocation *inv, const json_t *status, uint64_t m
 	json_int_t needed = json_integer_value(json_object_get(status, "confirmations_needed"));
 	json_int_t failed = json_integer_value(json_object_get(status, "failed_since"));
 	const char *away = json_string_value(json_object_get(status, "newest_away"));
+	const char *late = json_string_value(json_object_get(status, "proof_late"));
 	int rc;
 
 	if (!json_is_string(newest)) {
@@ -270,6 +288,9 @@ static int status_judge(struct invocation *inv, const json_t *status, uint64_t m
 		rc = err_set(&inv->err, KLUIS_EPARTIAL,
 			"%lld snapshots have failed since the newest confirmed one",
 			(long long)failed);
+	}
+	if (rc == 0 && late != NULL) {
+		rc = err_set(&inv->err, KLUIS_EPARTIAL, "%s", late);
 	}
 	return rc;
 }

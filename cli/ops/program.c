@@ -353,9 +353,9 @@ static const struct command ops_commands[] = {
 		"proven restore.\nA site that the node asked has no link to is AWAY: what it held "
 		"does not count.\nThe record of a snapshot that retention has let go is "
 		"'expired'.\nExit 10: none was ever confirmed; 11: the newest is older than "
-		"--max-age; 14: a check found damage;\n3: copies are missing or a snapshot has "
+		"--max-age; 14: a check found damage;\n3: copies are missing, a snapshot has "
 		"failed "
-		"since.",
+		"since, or no restore was proven for too long.",
 		backup_status_options, 0, 0, ops_backup_status},
 	{"backup drill", "[ID]", "Prove that a snapshot can be restored",
 		"Restores it, or the newest, into a scratch directory, boots it there alone, "

@@ -164,9 +164,11 @@ class Restore(unittest.TestCase):
     def take_snapshot(self):
         c = self.c
         c.ctl("utr", "snapshot", "save", "--wait", "--timeout", "90", timeout=120)
-        newest = json.loads(c.ctl("utr", "-o", "json", "snapshot", "list").stdout)["items"][0]
+        def everywhere():
+            newest = json.loads(c.ctl("utr", "-o", "json", "snapshot", "list").stdout)["items"][0]
+            return newest if len(newest["confirmed_by"]) == len(SITES) - 1 else None
+        newest = wait_until("all other sites have it", 60, everywhere)  # It counts from three on; the rest come a moment later.
         self.copies = [SITES[node - 1] for node in newest["confirmed_by"]]
-        self.assertGreaterEqual(len(self.copies), 3, newest)
         self.source = c.site_dir(self.copies[-1])
         return newest["id"]
 
@@ -210,7 +212,8 @@ class Restore(unittest.TestCase):
         wait_until("the alarm", 30, lambda: "verify" in [row["name"] for row in c.admin("gro", "/v1/sys/alarms")["items"]])
         victim.write_bytes(good)
         c.ctl(self.copies[0], "snapshot", "verify", self.snapshot, "--level", "2")
-        # A drill: restored, booted, compared, gone, and known at all sites.
+        self.drills_by_itself(self.copies[-1])
+        # A drill by hand: restored, booted, compared, gone, and known at all sites.
         here = c.site_dir(self.copies[0])
         done = c.ctl(self.copies[0], "-o", "json", "backup", "drill", self.snapshot, "--config", str(here / "kluisd.ini"),
                      "--key-file", str(self.pki / "backup.key"), "--scratch", str(c.top / "drill"), "--kluisd", str(c.kluisd))
@@ -218,9 +221,24 @@ class Restore(unittest.TestCase):
         self.assertEqual((drill["id"], drill["recorded"]), (self.snapshot, True))
         self.assertGreater(drill["bytes"], 6_000_000)
         self.assertFalse((c.top / "drill").exists())
-        wait_until("the drill is told", 30, lambda: json.loads(self.status("gro").stdout)["proven"])
-        self.assertEqual(json.loads(self.status("gro").stdout)["proven_site"], self.copies[0])
+        wait_until("the drill is told", 30, lambda: json.loads(self.status("gro").stdout)["proven_site"] == self.copies[0])
         wait_until("it is told that all is good", 30, lambda: self.status("gro", check=False).returncode == 0)
+
+    def drills_by_itself(self, site):
+        """A site that is given the key drills at once: nobody else has proven anything this week. Settings that differ are told of."""
+        c = self.c
+        alarms = lambda: {row["name"]: row["text"] for row in c.admin("ams", "/v1/sys/alarms")["items"]}
+        self.assertFalse({"schedule", "proof"} & alarms().keys())
+        c.stop(site)
+        settings = c.site_dir(site) / "kluisd.ini"
+        settings.write_text(settings.read_text().replace("[backup]\n", "[backup]\ndrill_key = ../../pki/backup.key\n", 1)
+                            .replace("keep_s = 1209600", "keep_s = 1209601"))
+        c.start(site)
+        wait_until("a drill of its own", 60, lambda: json.loads(self.status("gro").stdout)["proven"])
+        now = json.loads(self.status("gro").stdout)
+        self.assertEqual((now["proven_site"], now["drill_sites"], now["proven_id"], now["proof_late"]), (site, site, self.snapshot, None))
+        self.assertFalse((c.site_dir(site) / "data" / "drill").exists())
+        self.assertIn(f"'keep_s' at site '{site if site != 'ams' else 'rtd'}'", wait_until("the settings differ", 30, lambda: alarms().get("schedule")))
 
     def kluisctl(self, *words, check=True):
         return self.c.run([str(self.c.kluisctl), *map(str, words)], check, 60)

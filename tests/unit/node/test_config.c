@@ -78,6 +78,25 @@ static void test_good(void **state)
 	config_free(config);
 }
 
+static void test_backup(void **state)
+{
+	_cleanup_(x_freep) char *text =
+		x_asprintf("%s%sinterval_s = 3600\noffset_s = 60\n"
+			   "drill_key = b.key\ndrill_key_old = /k/old.key\n",
+			config_good, BACKUP_SETTINGS);
+	struct config *config = NULL;
+	struct err e = {0};
+
+	(void)state;
+	assert_int_equal(load(text, &config, &e), 0);
+	assert_string_equal(config->backup_public_key_file + strlen(config->dir), "p");
+	assert_string_equal(config->backup_drill_key_file + strlen(config->dir), "b.key");
+	assert_string_equal(config->backup_drill_key_old_file, "/k/old.key");
+	assert_string_equal(config->file + strlen(config->dir), "kluisd.ini");
+	assert_int_equal(config->backup_offset_s, 60);
+	config_free(config);
+}
+
 /* Each row replaces one piece of the good file and must be refused with a text that names the
  * thing. */
 static void test_bad(void **state)
@@ -334,7 +353,8 @@ static void test_example_tells_the_defaults(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_good), cmocka_unit_test(test_bad),
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_good),
+		cmocka_unit_test(test_backup), cmocka_unit_test(test_bad),
 		cmocka_unit_test(test_difference), cmocka_unit_test(test_example_is_complete),
 		cmocka_unit_test(test_example_tells_the_defaults)};
 

@@ -100,6 +100,55 @@ static void test_policy_is_announced(void **state)
 	assert_int_equal(command.policy_announce.pages_max, 9);
 }
 
+/* What they say of backups, once time is known; and that they say nothing any more. */
+static void test_backups_are_announced(void **state)
+{
+	struct keeper_fixture f;
+	struct command command;
+
+	(void)state;
+	fixture_init(&f);
+	f.facts.have_policy = true;
+	f.config.backup_interval_s = 14400;
+	f.config.backup_offset_s = 60;
+	f.config.backup_keep_s = 86400;
+	f.config.backup_copies = 2;
+	f.facts.feature_level = FEATURE_LEVEL_CHECKS;
+	f.facts.time_set = true;
+	assert_false(keeper_decide(&f.facts, &f.self, &command)); /* It takes part in none. */
+	f.config.backup_public_key_file = (char *)(uintptr_t) "backup.pub";
+	f.facts.time_set = false;
+	assert_false(keeper_decide(&f.facts, &f.self, &command));
+	f.facts.time_set = true;
+	f.facts.feature_level = FEATURE_LEVEL_CHECKS - 1;
+	assert_false(keeper_decide(&f.facts, &f.self, &command));
+	f.facts.feature_level = FEATURE_LEVEL_CHECKS;
+	assert_true(keeper_decide(&f.facts, &f.self, &command));
+	assert_int_equal(command.type, COMMAND_BACKUP_ANNOUNCE);
+	assert_int_equal(command.backup_announce.node, 1);
+	assert_int_equal(command.backup_announce.interval_s, 14400);
+	assert_int_equal(command.backup_announce.offset_s, 60);
+	assert_int_equal(command.backup_announce.keep_s, 86400);
+	assert_int_equal(command.backup_announce.copies, 2);
+	assert_false(command.backup_announce.drills);
+	f.facts.have_backup = true;
+	f.facts.backup = (struct node_backup_row){.node = 1,
+		.interval_s = 14400,
+		.offset_s = 60,
+		.keep_s = 86400,
+		.copies = 2,
+		.since_ms = 9};
+	assert_false(keeper_decide(&f.facts, &f.self, &command));
+	f.config.backup_drill_key_file = (char *)(uintptr_t) "backup.key";
+	assert_true(keeper_decide(&f.facts, &f.self, &command));
+	assert_true(command.backup_announce.drills);
+	f.config.backup_public_key_file = NULL;
+	assert_true(keeper_decide(&f.facts, &f.self, &command));
+	assert_int_equal(command.backup_announce.copies, 0);
+	f.facts.have_backup = false;
+	assert_false(keeper_decide(&f.facts, &f.self, &command));
+}
+
 static void test_only_a_leader_cleans_up(void **state)
 {
 	struct keeper_fixture f;
@@ -142,6 +191,7 @@ int main(void)
 		cmocka_unit_test(test_only_a_leader_begins_the_cluster),
 		cmocka_unit_test(test_what_changed_is_announced_anew),
 		cmocka_unit_test(test_policy_is_announced),
+		cmocka_unit_test(test_backups_are_announced),
 		cmocka_unit_test(test_only_a_leader_cleans_up),
 		cmocka_unit_test(test_the_cluster_knows_whose_disk_is_full),
 	};

@@ -1,9 +1,11 @@
-/* What sites found when they checked snapshots, and what becomes of copies that are damaged. */
+/* What sites found when they checked snapshots, what becomes of copies that are damaged, and what
+ * nodes say of backups. */
 #include "tests/lib/test.h"
 
 #include <string.h>
 
 #include "storage/check_store.h"
+#include "storage/node_backup_store.h"
 #include "storage/snapshot_store.h"
 #include "tests/lib/fixture/check.h"
 #include "tests/lib/fixture/machine.h"
@@ -182,10 +184,68 @@ static void test_damage(void **state)
 	assert_int_equal(damage(w, claim(w), 2, "bad"), KLUIS_ECONFLICT);
 }
 
+/* --- what nodes say of backups --------------------------------------------------------------- */
+
+static int announce(struct world *w, uint64_t node, uint8_t copies, uint64_t keep_s, bool drills)
+{
+	struct command c = {.type = COMMAND_BACKUP_ANNOUNCE,
+		.backup_announce = {.node = node,
+			.copies = copies,
+			.interval_s = 60,
+			.offset_s = 1,
+			.keep_s = keep_s,
+			.drills = drills}};
+
+	w->m.now_ms += 1000;
+	return fixture_machine_do(&w->m, &c);
+}
+
+static int announced(struct world *w, uint64_t node, struct node_backup_row *ret_row)
+{
+	struct kv_view *view = kv_view_new(w->m.kv);
+	int rc = node_backup_store_get(view, node, ret_row, NULL);
+
+	kv_view_free(view);
+	return rc;
+}
+
+/* Since when a site drills is what it first said of that, whatever else it says later. */
+static void test_announce(void **state)
+{
+	struct node_backup_row row, rows[SITES_MAX];
+	struct world *w = *state;
+	struct kv_view *view;
+	uint64_t since_ms;
+	size_t n = 0;
+
+	assert_int_equal(announced(w, 2, &row), KLUIS_ENOTFOUND);
+	assert_int_equal(announce(w, 2, 3, 100, false), 0);
+	since_ms = w->m.now_ms;
+	assert_int_equal(announce(w, 2, 3, 200, false), 0);
+	assert_int_equal(announced(w, 2, &row), 0);
+	assert_true(row.node == 2 && row.interval_s == 60 && row.offset_s == 1);
+	assert_true(row.keep_s == 200 && row.copies == 3 && !row.drills);
+	assert_true(row.since_ms == since_ms);
+	assert_int_equal(announce(w, 2, 3, 200, true), 0);
+	assert_int_equal(announced(w, 2, &row), 0);
+	assert_true(row.drills && row.since_ms == w->m.now_ms);
+	assert_int_equal(announce(w, 5, 1, 200, false), 0);
+	assert_int_equal(announce(w, 77, 3, 100, false), KLUIS_ENOTFOUND); /* No node. */
+	assert_int_equal(announced(w, 77, &row), KLUIS_ENOTFOUND);
+	view = kv_view_new(w->m.kv);
+	assert_int_equal(node_backup_store_list(view, rows, &n, NULL), 0);
+	kv_view_free(view);
+	assert_true(n == 2 && rows[0].node == 2 && rows[1].node == 5);
+	assert_int_equal(announce(w, 2, 0, 0, false), 0); /* No part in backups any more. */
+	assert_int_equal(announced(w, 2, &row), KLUIS_ENOTFOUND);
+	assert_int_equal(announce(w, 2, 0, 0, false), 0);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, world_setup, world_teardown)
 int main(void)
 {
-	const struct CMUnitTest tests[] = {T(test_check), T(test_list), T(test_damage)};
+	const struct CMUnitTest tests[] = {
+		T(test_check), T(test_list), T(test_damage), T(test_announce)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,198 @@
+/* A drill that a node does by itself when it is its turn (backup/proof.h): `kluisd drill`, a
+ * process of its own. */
+#include <assert.h>
+#include <signal.h>
+#include <string.h>
+
+#include "backup/proof.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "node/backup_parts.h"
+
+/* --- the process ----------------------------------------------------------------------------- */
+
+/* Exit code of a copy that no restore will work with. */
+enum { DRILL_FAILED = 14 };
+
+static void drill_closed_cb(uv_handle_t *handle)
+{
+	struct backup_job *job = handle->data;
+
+	if (--job->drill.open_handles == 0) {
+		job->drill.running = false;
+		job->drill.next_ms = backup_job_now() + PROOF_RETRY_MS;
+		backup_job_ended(job);
+	}
+}
+
+static void drill_close(struct backup_drill *drill)
+{
+	uv_close((uv_handle_t *)&drill->out, drill_closed_cb);
+	uv_close((uv_handle_t *)&drill->process, drill_closed_cb);
+}
+
+/* It has ended and all that it said was read. What ends in another way says nothing of the
+ * snapshot: no room, no key. */
+static void drill_ended(struct backup_job *job)
+{
+	struct backup_drill *drill = &job->drill;
+	bool good = drill->status == 0, bad = drill->status == DRILL_FAILED;
+
+	if (drill->signal == 0 && (good || bad)) {
+		backup_watch_found(job, drill->hash, CHECK_LEVEL_DRILL, good, drill->text);
+		log_info("op=backup_drill state=%s", good ? "good" : "bad");
+	} else if (!job->closing) {
+		log_err("op=backup_drill status=%lld signal=%d error=\"%s\", retrying",
+			(long long)drill->status, drill->signal, drill->text);
+	}
+	drill_close(drill);
+}
+
+static void drill_exit_cb(uv_process_t *process, int64_t status, int signal_number)
+{
+	struct backup_job *job = process->data;
+
+	job->drill.status = status;
+	job->drill.signal = signal_number;
+	job->drill.exited = true;
+	if (job->drill.read_all) {
+		drill_ended(job);
+	}
+}
+
+static void drill_alloc_cb(uv_handle_t *handle, size_t wanted, uv_buf_t *buf)
+{
+	struct backup_job *job = handle->data;
+
+	(void)wanted;
+	*buf = uv_buf_init(job->drill.chunk, sizeof job->drill.chunk);
+}
+
+/* Of the last line, which says why it failed, the beginning is enough. */
+static void drill_keep(struct backup_drill *drill, const char *text, size_t len)
+{
+	for (size_t i = 0; i < len; i++) {
+		if (drill->line_ended) {
+			drill->text_len = 0;
+			memset(drill->text, 0, sizeof drill->text);
+		}
+		drill->line_ended = text[i] == '\n';
+		if (!drill->line_ended && drill->text_len < sizeof drill->text - 1) {
+			drill->text[drill->text_len++] = text[i];
+		}
+	}
+}
+
+static void drill_read_cb(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
+{
+	struct backup_job *job = stream->data;
+	struct backup_drill *drill = &job->drill;
+
+	if (n > 0) {
+		drill_keep(drill, buf->base, (size_t)n);
+	}
+	if (n < 0) {
+		(void)uv_read_stop(stream); /* Always 0. */
+		drill->read_all = true;
+		if (drill->exited) {
+			drill_ended(job);
+		}
+	}
+}
+
+static int drill_spawn(struct backup_job *job)
+{
+	const struct config *c = job->config;
+	char hash[HEX_LEN(HASH_BYTES) + 1];
+	const char *older = c->backup_drill_key_old_file;
+	const char *words[] = {"kluisd", "drill", "--config", c->file, "--snapshot", hash,
+		"--key-file", c->backup_drill_key_file, older == NULL ? NULL : "--key-file", older,
+		NULL};
+	uv_stdio_container_t stdio[] = {{.flags = UV_IGNORE}, {.flags = UV_IGNORE},
+		{.flags = UV_CREATE_PIPE | UV_WRITABLE_PIPE,
+			.data.stream = (uv_stream_t *)&job->drill.out}};
+	uv_process_options_t options = {.file = "/proc/self/exe",
+		.args = (char **)(uintptr_t)words,
+		.stdio = stdio,
+		.stdio_count = 3,
+		.exit_cb = drill_exit_cb};
+
+	hex_encode(bytes_of(job->drill.hash, HASH_BYTES), hash);
+	return uv_spawn(job->timer.loop, &job->drill.process, &options);
+}
+
+void backup_drill_start(struct backup_job *job)
+{
+	struct backup_drill *drill = &job->drill;
+	int rv = uv_pipe_init(job->timer.loop, &drill->out, 0);
+
+	assert(rv == 0 && !drill->running); /* It allocates nothing. */
+	drill->line_ended = true;
+	drill->text[0] = 0;
+	drill->exited = drill->read_all = false;
+	drill->running = true;
+	drill->open_handles = 2;
+	drill->out.data = drill->process.data = job;
+	rv = drill_spawn(job);
+	if (rv != 0) {
+		log_err("op=backup_drill error=\"%s\", retrying", uv_strerror(rv));
+		drill_close(drill);
+		return;
+	}
+	log_info("op=backup_drill state=begun");
+	(void)uv_read_start(
+		(uv_stream_t *)&drill->out, drill_alloc_cb, drill_read_cb); /* A pipe. */
+}
+
+void backup_drill_close(struct backup_job *job)
+{
+	assert(job->closing);
+	if (job->drill.running && uv_is_active((uv_handle_t *)&job->drill.process)) {
+		/* What it leaves in its scratch directory goes with the next one. */
+		(void)uv_process_kill(
+			&job->drill.process, SIGKILL); /* It may have ended just now. */
+	}
+}
+
+/* --- when ------------------------------------------------------------------------------------ */
+
+/* A restored store lies beside this node's own, whose disk is not to become full by it. */
+static bool drill_has_room(const struct replica_status *status, struct kv *kv)
+{
+	struct kv_stats stats;
+	uint64_t wanted;
+
+	kv_stats(kv, &stats);
+	wanted = stats.data_bytes + stats.data_bytes / 4 + status->floor_bytes;
+	if (status->free_bytes < wanted) {
+		log_warn("op=backup_drill free_bytes=%llu wanted=%llu, no room, retrying",
+			(unsigned long long)status->free_bytes, (unsigned long long)wanted);
+	}
+	return status->free_bytes >= wanted;
+}
+
+void backup_drill_look(struct backup_job *job, struct kv *kv, const struct replica_status *status,
+	const struct snapshot_row *rows, size_t n)
+{
+	struct backup_drill *drill = &job->drill;
+	const struct backup_summary *known = &job->watch.summary; /* Written by this thread. */
+	const struct proof_facts facts = {.rows = rows,
+		.n_rows = n,
+		.checks = known->checks,
+		.n_checks = known->n_checks,
+		.nodes = known->nodes,
+		.n_nodes = known->n_nodes,
+		.now_ms = status->cluster_now_ms};
+
+	if (drill->running || job->config->backup_drill_key_file == NULL || !job->watch.known ||
+		status->quarantined || backup_job_now() < drill->next_ms ||
+		!proof_due(&facts, job->config->id)) {
+		return;
+	}
+	drill->next_ms = backup_job_now() + PROOF_RETRY_MS;
+	if (drill_has_room(status, kv)) {
+		memcpy(drill->hash, proof_snapshot(&facts, job->config->id)->manifest_hash,
+			HASH_BYTES);
+		backup_drill_start(job);
+	}
+}

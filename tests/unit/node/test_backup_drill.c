@@ -1,0 +1,207 @@
+/* A drill of the node's own: what its process says becomes the check that the log is told of, and
+ * what says nothing of the snapshot does not. The process is this program, called as kluisd is. */
+#include "tests/lib/test.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "node/backup_parts.h"
+#include "tests/lib/loop.h"
+
+struct world {
+	uv_loop_t loop;
+	struct config config;
+	struct backup_job job;
+	bool woken;
+};
+
+static void woken_cb(uv_async_t *async)
+{
+	((struct world *)async->loop->data)->woken = true;
+}
+
+static void world_open(struct world *w, const char *what)
+{
+	memset(w, 0, sizeof *w);
+	assert_int_equal(uv_loop_init(&w->loop), 0);
+	w->loop.data = w;
+	assert_int_equal(uv_timer_init(&w->loop, &w->job.timer), 0);
+	assert_int_equal(uv_async_init(&w->loop, &w->job.claimed, woken_cb), 0);
+	(void)pthread_mutex_init(&w->job.lock, NULL);
+	w->config.file = (char *)(uintptr_t)what;
+	w->config.backup_drill_key_file = (char *)(uintptr_t) "the-key";
+	w->job.config = &w->config;
+	memset(w->job.drill.hash, 0xab, HASH_BYTES);
+}
+
+static bool is_over(void *data)
+{
+	return !((struct world *)data)->job.drill.running;
+}
+
+static bool has_begun(void *data)
+{
+	return ((struct world *)data)->job.drill.text_len > 0;
+}
+
+static bool is_woken(void *data)
+{
+	return ((struct world *)data)->woken;
+}
+
+static void world_close(struct world *w)
+{
+	uv_close((uv_handle_t *)&w->job.timer, NULL);
+	uv_close((uv_handle_t *)&w->job.claimed, NULL);
+	loop_end(&w->loop);
+	(void)pthread_mutex_destroy(&w->job.lock);
+}
+
+/* Runs one to its end; what it found. */
+static struct backup_found run(const char *what)
+{
+	struct backup_found found;
+	struct world w;
+
+	world_open(&w, what);
+	backup_drill_start(&w.job);
+	loop_until(&w.loop, is_over, &w, "the drill");
+	assert_true(w.job.drill.next_ms >= backup_job_now() + PROOF_RETRY_MS / 2);
+	found = w.job.watch.found[CHECK_LEVEL_DRILL - 1];
+	if (found.set) {
+		loop_until(&w.loop, is_woken, &w, "a look at once");
+	}
+	world_close(&w);
+	return found;
+}
+
+static void test_good(void **state)
+{
+	struct backup_found found = run("good");
+	uint8_t hash[HASH_BYTES];
+
+	(void)state;
+	memset(hash, 0xab, sizeof hash);
+	assert_true(found.set && found.ok);
+	assert_memory_equal(found.manifest_hash, hash, sizeof hash);
+	assert_string_equal(found.text, "");
+}
+
+/* The last line says why; a long one is cut. */
+static void test_bad(void **state)
+{
+	struct backup_found found = run("bad");
+
+	(void)state;
+	assert_true(found.set && !found.ok);
+	assert_string_equal(found.text, "kluisd: restore: segment 7 of objects/ab/ab12...*");
+	found = run("bad-long");
+	assert_true(found.set && !found.ok);
+	assert_int_equal(strlen(found.text), CHECK_TEXT_BYTES_MAX);
+	found = run("bad-silent");
+	assert_true(found.set && !found.ok);
+}
+
+static void test_says_nothing(void **state)
+{
+	(void)state;
+	assert_false(run("no-key").set);
+	assert_false(run("killed").set);
+}
+
+/* The key before this one, while a chain is sealed to both. */
+static void test_two_keys(void **state)
+{
+	struct backup_found found;
+	struct world w;
+
+	(void)state;
+	world_open(&w, "two");
+	w.config.backup_drill_key_old_file = (char *)(uintptr_t) "the-old-key";
+	backup_drill_start(&w.job);
+	loop_until(&w.loop, is_over, &w, "the drill");
+	found = w.job.watch.found[CHECK_LEVEL_DRILL - 1];
+	assert_true(found.set && found.ok);
+	world_close(&w);
+}
+
+/* A node that stops does not wait for it, and learns nothing from its end. */
+static void test_stopped(void **state)
+{
+	struct world w;
+
+	(void)state;
+	world_open(&w, "slow");
+	backup_drill_start(&w.job);
+	loop_until(&w.loop, has_begun, &w, "its begin");
+	w.job.closing = true;
+	w.job.pruning = true; /* So that this job, which was never started, is not freed. */
+	backup_drill_close(&w.job);
+	loop_until(&w.loop, is_over, &w, "its end");
+	assert_false(w.job.watch.found[CHECK_LEVEL_DRILL - 1].set);
+	world_close(&w);
+}
+
+static bool has_words(int n, char **words, int from, const char *a, const char *b)
+{
+	return n > from + 1 && strcmp(words[from], a) == 0 && strcmp(words[from + 1], b) == 0;
+}
+
+/* As kluisd: `drill --config WHAT --snapshot HASH --key-file KEY`. */
+static int drill_main(int n, char **words)
+{
+	const char *what = words[3];
+	char hash[65];
+
+	memset(hash, 0, sizeof hash);
+	for (unsigned i = 0; i < 64; i++) {
+		hash[i] = i % 2 == 0 ? 'a' : 'b';
+	}
+	if (n < 8 || strcmp(words[2], "--config") != 0 ||
+		!has_words(n, words, 4, "--snapshot", hash) ||
+		!has_words(n, words, 6, "--key-file", "the-key") ||
+		has_words(n, words, 8, "--key-file", "the-old-key") != (strcmp(what, "two") == 0)) {
+		(void)fprintf(stderr, "not as kluisd is called\n");
+		return 14;
+	}
+	if (strncmp(what, "bad", 3) == 0) {
+		if (strcmp(what, "bad-silent") != 0) {
+			(void)fprintf(stderr, "<4>op=drill msg=\"a warning\"\n");
+			(void)fprintf(stderr,
+				"kluisd: restore: segment 7 of objects/ab/ab12...*%s\n",
+				strcmp(what, "bad-long") == 0
+					? "................................................."
+					  "................................................."
+					  "................................................."
+					  "................................................."
+					: "");
+		}
+		return 14;
+	}
+	if (strcmp(what, "killed") == 0) {
+		(void)raise(SIGKILL);
+	}
+	if (strcmp(what, "slow") == 0) {
+		(void)fprintf(stderr, "begun\n");
+		(void)pause(); /* Until it is killed. */
+	}
+	return strcmp(what, "no-key") == 0 ? 13 : 0;
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_good),
+		cmocka_unit_test(test_bad),
+		cmocka_unit_test(test_says_nothing),
+		cmocka_unit_test(test_two_keys),
+		cmocka_unit_test(test_stopped),
+	};
+
+	if (argc > 3 && strcmp(argv[1], "drill") == 0) {
+		return drill_main(argc, argv);
+	}
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
