@@ -63,6 +63,11 @@ int file_write_all(int fd, struct bytes bytes)
 	return 0;
 }
 
+void file_write_behind(int fd)
+{
+	(void)sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WRITE); /* Whoever needs it calls fsync. */
+}
+
 int file_sync_dir(const char *path, struct err *e)
 {
 	_cleanup_(x_closep) int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

@@ -22,6 +22,9 @@ KLUIS_MUST_CHECK int file_make_dirs(const char *path, mode_t mode, struct err *e
 KLUIS_MUST_CHECK int file_remove_tree(const char *path, struct err *e);
 /* write(2) or pwrite(2) until all is written; errno on failure. */
 KLUIS_MUST_CHECK int file_write_all(int fd, struct bytes bytes);
+/* Has the disk begin with what was written to fd so far, and does not wait: a later fsync then has
+ * only the rest to wait for. Promises nothing. */
+void file_write_behind(int fd);
 bool file_exists(const char *path);
 
 #endif

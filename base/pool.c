@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <stdio.h>
+#include <sys/resource.h>
 
 #include "base/err.h"
 
@@ -10,7 +11,7 @@ struct pool {
 	pthread_cond_t more;
 	struct pool_work *head, **tail;
 	size_t waiting, queue_max;
-	bool stopping;
+	bool stopping, background;
 	char name[16];
 	unsigned n_threads;
 	pthread_t threads[];
@@ -51,6 +52,11 @@ static void *pool_thread(void *arg)
 	struct pool_work *work;
 
 	(void)pthread_setname_np(pthread_self(), pool->name); /* Only for people. */
+	if (pool->background) {
+		/* Of this thread alone (Linux). Refused, the work is only less polite. */
+		(void)setpriority(
+			PRIO_PROCESS, 0, getpriority(PRIO_PROCESS, 0) + POOL_BACKGROUND_NICE);
+	}
 	while ((work = pool_next(pool)) != NULL) {
 		work->rc = work->work(work);
 		mailbox_send(work->home, &work->mail);
@@ -58,13 +64,15 @@ static void *pool_thread(void *arg)
 	return NULL;
 }
 
-struct pool *pool_new(const char *name, unsigned threads, size_t queue_max)
+static struct pool *pool_start(
+	const char *name, unsigned threads, size_t queue_max, bool background)
 {
 	struct pool *pool = x_calloc(1, sizeof *pool + threads * sizeof pool->threads[0]);
 
 	assert(threads > 0);
 	pool->tail = &pool->head;
 	pool->queue_max = queue_max;
+	pool->background = background;
 	(void)snprintf(pool->name, sizeof pool->name, "%s", name);
 	(void)pthread_mutex_init(&pool->lock, NULL);
 	(void)pthread_cond_init(&pool->more, NULL);
@@ -74,6 +82,16 @@ struct pool *pool_new(const char *name, unsigned threads, size_t queue_max)
 		assert(rv == 0);
 	}
 	return pool;
+}
+
+struct pool *pool_new(const char *name, unsigned threads, size_t queue_max)
+{
+	return pool_start(name, threads, queue_max, false);
+}
+
+struct pool *pool_new_background(const char *name, unsigned threads, size_t queue_max)
+{
+	return pool_start(name, threads, queue_max, true);
 }
 
 void pool_free(struct pool *pool)

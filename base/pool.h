@@ -8,6 +8,8 @@
 #include "base/mailbox.h"
 #include "base/mem.h"
 
+enum { POOL_BACKGROUND_NICE = 10 };
+
 struct pool;
 
 /* Embedded in what the caller works on; its memory lives until done_cb. */
@@ -23,6 +25,9 @@ struct pool_work {
 
 /* name: at most 15 bytes, shown as the threads' name. queue_max: waiting works. */
 struct pool *pool_new(const char *name, unsigned threads, size_t queue_max);
+/* For work that may take minutes and that nobody waits for: its threads have a nice value of
+ * POOL_BACKGROUND_NICE more, for the processor and, as the kernel derives it, for the disk. */
+struct pool *pool_new_background(const char *name, unsigned threads, size_t queue_max);
 /* Runs what is queued, joins the threads; NULL is fine. Not from a pool thread. */
 void pool_free(struct pool *pool);
 /* Any thread. done_cb comes through `home`. KLUIS_EBUSY when queue_max are waiting (then no

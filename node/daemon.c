@@ -522,7 +522,7 @@ int daemon_run(const struct config *config, const char *config_path, struct err 
 		return rc;
 	}
 	d.pool_db = pool_new("db", DAEMON_POOL_DB_THREADS, DAEMON_POOL_DB_QUEUE_MAX);
-	d.pool_ship = pool_new(
+	d.pool_ship = pool_new_background(
 		"ship", BACKUP_JOB_THREADS(config->n_sites - 1), DAEMON_POOL_SHIP_QUEUE_MAX);
 	daemon_collect_settings(&d);
 	rc = daemon_serve(&d, e);

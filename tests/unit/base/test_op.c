@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -185,6 +186,45 @@ static void crash_in_child(void)
 	assert(!broken);
 }
 
+static int priority_work(struct pool_work *work)
+{
+	(void)work;
+	return getpriority(PRIO_PROCESS, 0);
+}
+
+static void priority_done_cb(struct pool_work *work, int rc)
+{
+	work->rc = rc;
+	mailbox_close(work->home, NULL);
+}
+
+/* Of a thread of this pool, which is freed. */
+static int priority_in(struct pool *pool)
+{
+	struct pool_work work;
+	struct mailbox home;
+	uv_loop_t loop;
+
+	assert_int_equal(uv_loop_init(&loop), 0);
+	assert_int_equal(mailbox_init(&home, &loop), 0);
+	assert_int_equal(pool_submit(pool, &work, &home, priority_work, priority_done_cb), 0);
+	assert_int_equal(uv_run(&loop, UV_RUN_DEFAULT), 0);
+	pool_free(pool);
+	assert_int_equal(uv_loop_close(&loop), 0);
+	return work.rc;
+}
+
+static void test_background_pools_stand_back(void **state)
+{
+	int ours = getpriority(PRIO_PROCESS, 0);
+	int lower = ours + POOL_BACKGROUND_NICE;
+
+	(void)state;
+	assert_int_equal(priority_in(pool_new("front", 1, 1)), ours);
+	assert_int_equal(priority_in(pool_new_background("back", 1, 1)), lower > 19 ? 19 : lower);
+	assert_int_equal(getpriority(PRIO_PROCESS, 0), ours);
+}
+
 static void test_crash_report(void **state)
 {
 	_cleanup_(buf_release) struct buf said = BUF_INIT;
@@ -224,6 +264,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_many_ops_share_a_pool),
 		cmocka_unit_test(test_pool_refuses_beyond_its_bound),
+		cmocka_unit_test(test_background_pools_stand_back),
 		cmocka_unit_test(test_crash_report),
 	};
 
