@@ -79,6 +79,7 @@ static int object_write(struct object_writer *w, struct bytes bytes, struct err 
 	if (FAULT_POINT("backup.object.write") || file_write_all(w->fd, bytes) != 0) {
 		return err_set_errno(e, errno, "write object");
 	}
+	file_write_behind(w->fd);
 	hash_update(&w->hash, bytes);
 	w->file_bytes += bytes.len;
 	return 0;

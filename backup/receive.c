@@ -210,6 +210,7 @@ static int receive_copy(int from, uint64_t bytes, struct repository_file *to,
 		if (file_write_all(repository_file_fd(to), bytes_of(chunk, (size_t)n)) != 0) {
 			return err_set_errno(e, errno, "write to the repository");
 		}
+		file_write_behind(repository_file_fd(to));
 	}
 	hash_final(&hash, ret_hash);
 	return 0;

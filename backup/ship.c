@@ -17,8 +17,9 @@ struct ship {
 	struct backup_manifest manifest;
 	uint8_t hash[HASH_BYTES];
 	struct ship_report *report;
-	unsigned done; /* Objects known to be complete there, in the manifest's order. */
-	bool hopeless; /* Trying again cannot help. */
+	struct ship_queue *queue; /* NULL: what the manifest names, and it. */
+	unsigned done;		  /* Objects known to be complete there, in the order of either. */
+	bool hopeless;		  /* Trying again cannot help. */
 };
 
 /* What lies in the drop, by name. */
@@ -59,10 +60,9 @@ static int ship_name(const struct ship_drop *drop, bool manifest, const uint8_t 
 	return err_set(e, KLUIS_EQUOTA, "%d cut uploads of '%s'", SHIP_NAMES_MAX, ret_name);
 }
 
-static int ship_object(
-	struct ship *ship, struct sftp *sftp, const struct ship_drop *drop, struct err *e)
+static int ship_object(struct ship *ship, struct sftp *sftp, const struct ship_drop *drop,
+	const struct manifest_object *object, struct err *e)
 {
-	const struct manifest_object *object = &ship->manifest.objects[ship->done];
 	_cleanup_(x_closep) int fd = -1;
 	char name[DROP_NAME_BYTES];
 	uint64_t bytes = 0;
@@ -114,11 +114,26 @@ static int ship_manifest(
 	return sftp_put(sftp, name, fd, e);
 }
 
+static int ship_queued(
+	struct ship *ship, struct sftp *sftp, const struct ship_drop *drop, struct err *e)
+{
+	const atomic_bool *cancel = ship->target->cancel;
+	struct manifest_object object;
+	int rc = 0;
+
+	while (rc == 0 && ship_queue_get(ship->queue, ship->done, cancel, &object)) {
+		rc = ship_object(ship, sftp, drop, &object, e);
+		ship->done += rc == 0;
+	}
+	return rc;
+}
+
 static int ship_all(
 	struct ship *ship, struct sftp *sftp, const struct ship_drop *drop, struct err *e)
 {
 	while (ship->done < ship->manifest.n_index + ship->manifest.n_packs) {
-		int rc = ship_object(ship, sftp, drop, e);
+		const struct manifest_object *object = &ship->manifest.objects[ship->done];
+		int rc = ship_object(ship, sftp, drop, object, e);
 
 		if (rc != 0) {
 			return rc;
@@ -144,7 +159,8 @@ static int ship_once(struct ship *ship, struct err *e)
 		if (drop.n > 0) {
 			qsort(drop.entries, drop.n, sizeof *drop.entries, ship_entry_compare);
 		}
-		rc = ship_all(ship, sftp, &drop, e);
+		rc = ship->queue != NULL ? ship_queued(ship, sftp, &drop, e)
+					 : ship_all(ship, sftp, &drop, e);
 	}
 	ship->report->bytes += sftp_bytes_sent(sftp);
 	free(drop.entries);
@@ -240,6 +256,21 @@ int ship_snapshot(struct repository *repository, const uint8_t manifest_hash[32]
 	backup_manifest_release(&ship.manifest);
 	buf_release(&ship.manifest_bytes);
 	return rc == 0 ? 0 : err_wrap(e, rc, "ship to site '%s'", site);
+}
+
+int ship_ahead(struct repository *repository, struct ship_queue *queue, const char *site,
+	const struct sftp_target *target, struct ship_report *ret_report, struct err *e)
+{
+	struct ship ship = {.repository = repository,
+		.site = site,
+		.target = target,
+		.report = ret_report,
+		.queue = queue};
+	int rc;
+
+	memset(ret_report, 0, sizeof *ret_report);
+	rc = ship_once(&ship, e);
+	return rc == 0 ? 0 : err_wrap(e, rc, "ship ahead to site '%s'", site);
 }
 
 bool ship_whole(const struct snapshot_row *row)

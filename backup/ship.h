@@ -6,6 +6,7 @@
 
 #include "backup/repository.h"
 #include "backup/sftp.h"
+#include "backup/ship_queue.h"
 #include "storage/snapshot_store.h"
 
 struct ship_report {
@@ -18,6 +19,13 @@ struct ship_report {
  * once (an operator must look); other failures after SHIP_ATTEMPTS_MAX connections without
  * progress. *ret_report is set in every case. */
 KLUIS_MUST_CHECK int ship_snapshot(struct repository *repository, const uint8_t manifest_hash[32],
+	const char *site, const struct sftp_target *target, struct ship_report *ret_report,
+	struct err *e);
+
+/* Brings the objects of a snapshot to the site while it is still being taken, in the queue's order,
+ * until the queue ends or the target's `cancel` is set. One connection: after a failure
+ * ship_snapshot(), which has to follow in any case, does the rest. Errors as there. */
+KLUIS_MUST_CHECK int ship_ahead(struct repository *repository, struct ship_queue *queue,
 	const char *site, const struct sftp_target *target, struct ship_report *ret_report,
 	struct err *e);
 

@@ -24,7 +24,10 @@ struct snapshot_writer {
 	bool pending; /* The value of this row is to follow. */
 	struct index_entry row;
 	struct buf row_key;
+	const struct snapshot_watch *watch;
 };
+
+static const struct snapshot_watch snapshot_unwatched = {.cancel = NULL};
 
 int snapshot_writer_new(struct repository *repository, const struct snapshot_plan *plan,
 	const struct key_pub *pub, struct snapshot_writer **ret_writer, struct err *e)
@@ -40,6 +43,7 @@ int snapshot_writer_new(struct repository *repository, const struct snapshot_pla
 	w = x_calloc(1, sizeof *w);
 	w->repository = repository;
 	w->pub = pub;
+	w->watch = &snapshot_unwatched;
 	w->index.kind = OBJECT_INDEX;
 	w->packs.kind = OBJECT_PACK;
 	w->root = index_root_new();
@@ -92,7 +96,8 @@ static void snapshot_object_drop(struct snapshot_objects *objects)
 	objects->file = NULL;
 }
 
-static int snapshot_object_close(struct snapshot_objects *objects, struct err *e)
+static int snapshot_object_close(
+	struct snapshot_writer *w, struct snapshot_objects *objects, struct err *e)
 {
 	struct manifest_object *row;
 	int rc;
@@ -108,6 +113,9 @@ static int snapshot_object_close(struct snapshot_objects *objects, struct err *e
 	}
 	if (rc == 0) {
 		objects->n++;
+		if (w->watch->published != NULL) {
+			w->watch->published(w->watch->data, row);
+		}
 	}
 	snapshot_object_drop(objects);
 	return rc;
@@ -122,7 +130,7 @@ static int snapshot_object_room(struct snapshot_writer *w, struct snapshot_objec
 	*ret_fresh = false;
 	if (objects->writer != NULL &&
 		object_writer_bytes(objects->writer) + bytes > BACKUP_PLAINTEXT_BYTES_MAX) {
-		rc = snapshot_object_close(objects, e);
+		rc = snapshot_object_close(w, objects, e);
 	}
 	if (rc == 0 && objects->writer == NULL) {
 		rc = snapshot_object_open(w, objects, e);
@@ -220,12 +228,12 @@ int snapshot_writer_value(struct snapshot_writer *w, struct bytes value, struct 
 
 static int snapshot_close_all(struct snapshot_writer *w, struct err *e)
 {
-	int rc = w->packs.writer == NULL ? 0 : snapshot_object_close(&w->packs, e);
+	int rc = w->packs.writer == NULL ? 0 : snapshot_object_close(w, &w->packs, e);
 
 	if (rc == 0 && w->index.writer == NULL) {
 		rc = snapshot_index_add(w, NULL, e); /* Nothing changed: still one, empty, index. */
 	}
-	return rc != 0 ? rc : snapshot_object_close(&w->index, e);
+	return rc != 0 ? rc : snapshot_object_close(w, &w->index, e);
 }
 
 static void snapshot_list_objects(struct snapshot_writer *w)
@@ -301,9 +309,9 @@ static int snapshot_take_row(struct snapshot_writer *w, const struct kv_view *vi
 	return rc != 0 ? rc : snapshot_writer_value(w, buf_bytes(value), e);
 }
 
-static int snapshot_take_rows(struct snapshot_writer *w, const struct kv_view *view,
-	const atomic_bool *cancel, struct err *e)
+static int snapshot_take_rows(struct snapshot_writer *w, const struct kv_view *view, struct err *e)
 {
+	const atomic_bool *cancel = w->watch->cancel;
 	_cleanup_(buf_release) struct buf value = BUF_INIT;
 	struct index_iter *iter = index_iter_new(view, 0, UINT64_MAX);
 	struct index_row row;
@@ -324,7 +332,7 @@ static int snapshot_take_rows(struct snapshot_writer *w, const struct kv_view *v
 
 int snapshot_take(struct repository *repository, const struct snapshot_plan *plan,
 	const struct kv_view *view, const struct key_pub *pub, const struct key *signer,
-	const atomic_bool *cancel, struct backup_manifest *ret_manifest,
+	const struct snapshot_watch *watch, struct backup_manifest *ret_manifest,
 	uint8_t ret_hash[HASH_BYTES], struct err *e)
 {
 	struct snapshot_writer *w = NULL;
@@ -332,7 +340,8 @@ int snapshot_take(struct repository *repository, const struct snapshot_plan *pla
 	int rc = snapshot_writer_new(repository, plan, pub, &w, e);
 
 	if (rc == 0) {
-		rc = snapshot_take_rows(w, view, cancel, e);
+		w->watch = watch == NULL ? w->watch : watch;
+		rc = snapshot_take_rows(w, view, e);
 	}
 	if (rc == 0) {
 		rc = snapshot_writer_finish(w, signer, &result, e);

@@ -49,12 +49,20 @@ KLUIS_MUST_CHECK int snapshot_writer_finish(struct snapshot_writer *writer,
 /* What was published without a manifest is removed by a later prune. NULL is fine. */
 void snapshot_writer_free(struct snapshot_writer *writer);
 
+/* Who follows a snapshot while it is being taken. */
+struct snapshot_watch {
+	const atomic_bool *cancel; /* May be NULL; set, it ends the call with KLUIS_ECLOSED. */
+	/* May be NULL: this object is in the repository now, and the manifest will name it. On the
+	 * taker's thread. */
+	void (*published)(void *data, const struct manifest_object *object);
+	void *data;
+};
+
 /* All of it from a store (a checkpoint opened read-only, or a live one): the rows as they are at
- * plan->index, which must be the view's position. cancel may be NULL; set, it ends the call with
- * KLUIS_ECLOSED. Release *ret_manifest. */
+ * plan->index, which must be the view's position. watch may be NULL. Release *ret_manifest. */
 KLUIS_MUST_CHECK int snapshot_take(struct repository *repository, const struct snapshot_plan *plan,
 	const struct kv_view *view, const struct key_pub *pub, const struct key *signer,
-	const atomic_bool *cancel, struct backup_manifest *ret_manifest,
+	const struct snapshot_watch *watch, struct backup_manifest *ret_manifest,
 	uint8_t ret_hash[HASH_BYTES], struct err *e);
 
 #endif

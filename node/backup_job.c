@@ -130,12 +130,59 @@ static const struct snapshot_row *shipment_next(
 	return ship_next(rows, n, node, s->site->id, s->passed_over);
 }
 
+static int ahead_work(struct pool_work *work)
+{
+	struct backup_shipment *s = CONTAINER_OF(work, struct backup_shipment, work);
+
+	memset(&s->err, 0, sizeof s->err);
+	return ship_ahead(
+		s->job->repository, s->ahead, s->site->name, &s->target, &s->report, &s->err);
+}
+
+static void ahead_done_cb(struct pool_work *work, int rc)
+{
+	struct backup_shipment *s = CONTAINER_OF(work, struct backup_shipment, work);
+
+	s->busy = false;
+	ship_queue_unref(s->ahead);
+	s->ahead = NULL;
+	if (rc != 0 && rc != KLUIS_ECLOSED) {
+		log_warn("op=backup_ship_ahead site=%s rc=%s error=\"%s\", retrying", s->site->name,
+			err_name(rc), s->err.text);
+	}
+	(void)uv_async_send(&s->job->claimed); /* The manifest may be there. */
+	backup_job_ended(s->job);
+}
+
+/* A snapshot that is being written needs not be whole for its packs to be on their way. Once for
+ * each: what fails is told and tried again when it is shipped. */
+static void shipment_begin_ahead(struct backup_shipment *s)
+{
+	struct backup_job *job = s->job;
+	const struct backup_take *take = &job->take;
+
+	if (take->objects == NULL || s->ahead_id == take->row.id ||
+		!ship_queue_waits(take->objects)) {
+		return;
+	}
+	s->ahead_id = take->row.id;
+	s->ahead = ship_queue_ref(take->objects);
+	s->busy = pool_submit(job->pool, &s->work, job->home, ahead_work, ahead_done_cb) == 0;
+	if (!s->busy) {
+		ship_queue_unref(s->ahead);
+		s->ahead = NULL;
+	}
+}
+
 static void job_ship(struct backup_job *job, const struct snapshot_row *rows, size_t n)
 {
 	for (size_t i = 0; i < job->n_shipments; i++) {
 		struct backup_shipment *s = &job->shipment[i];
 		const struct snapshot_row *row = s->busy ? NULL : shipment_next(s, rows, n);
 
+		if (row == NULL && !s->busy) {
+			shipment_begin_ahead(s);
+		}
 		if (row == NULL || (row->id == s->id && backup_job_now() < s->next_ms)) {
 			continue;
 		}

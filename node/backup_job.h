@@ -23,7 +23,8 @@
 
 enum {
 	BACKUP_JOB_TICK_MS = 500,
-	BACKUP_JOB_RECEIVE_MS = 1000,	   /* Between two looks into a drop. */
+	BACKUP_JOB_RECEIVE_MS = 1000,	   /* Between two looks into a drop, */
+	BACKUP_JOB_EXPECT_MS = 200,	   /* ... into which the log says something comes, */
 	BACKUP_JOB_RECEIVE_MS_MAX = 60000, /* ... that takes long to look through. */
 	BACKUP_JOB_TOLD_MS = 60000,	   /* Between two lines about one sender's rubbish. */
 	BACKUP_JOB_REHASH_MS = 60000,	   /* Between two steps of re-reading, */

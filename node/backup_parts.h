@@ -27,6 +27,8 @@ struct backup_take {
 	uint64_t checkpoint_index; /* The same, as the apply thread sets it. */
 	uint8_t base_hash[HASH_BYTES];
 	struct replica_work checkpoint;
+	/* Its objects so far, for those who ship them already; NULL when none is being written. */
+	struct ship_queue *objects;
 	struct backup_manifest manifest;
 	uint8_t hash[HASH_BYTES];
 	struct propose propose;
@@ -50,10 +52,12 @@ struct backup_shipment {
 	struct sftp_target target;
 	struct pool_work work;
 	bool busy;
-	uint64_t id;	      /* Of the record shipped last. */
-	uint64_t passed_over; /* Records up to this id cannot be shipped from here any more. */
-	uint64_t done;	      /* ... up to this one have had their try. */
-	uint64_t next_ms;     /* Not again before. */
+	uint64_t id;		  /* Of the record shipped last. */
+	uint64_t passed_over;	  /* Records up to this id cannot be shipped from here any more. */
+	uint64_t done;		  /* ... up to this one have had their try. */
+	uint64_t next_ms;	  /* Not again before. */
+	struct ship_queue *ahead; /* What is being shipped is not whole yet. */
+	uint64_t ahead_id;	  /* Of the record that was last tried so. */
 	uint8_t hash[HASH_BYTES];
 	struct ship_report report;
 	struct err err;
@@ -101,7 +105,8 @@ struct backup_intake {
 	struct pool_work work;
 	bool busy;
 	uint64_t next_ms, took_ms, told_ms;
-	unsigned untold; /* Files removed that the log does not tell of yet. */
+	uint64_t expect_ms; /* When to look again if something is to come. */
+	unsigned untold;    /* Files removed that the log does not tell of yet. */
 	struct receive_config as;
 	struct receive_report report;
 	struct err err;

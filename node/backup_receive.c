@@ -89,13 +89,16 @@ static void intake_log(struct backup_intake *in, int rc)
 	in->told_ms = backup_job_now();
 }
 
-/* A drop that takes long to look through is looked at less often. */
-static uint64_t intake_pause_ms(const struct backup_intake *in, int rc)
+/* A drop that takes long to look through is looked at less often; taking a snapshot in is no
+ * looking. */
+static uint64_t intake_pause_ms(const struct backup_intake *in, int rc, uint64_t least_ms)
 {
-	uint64_t pause_ms = rc != 0 ? BACKUP_JOB_RETRY_MS : 10 * in->took_ms;
+	uint64_t pause_ms = 10 * in->took_ms;
 
-	if (pause_ms < BACKUP_JOB_RECEIVE_MS) {
-		pause_ms = BACKUP_JOB_RECEIVE_MS;
+	if (rc != 0) {
+		pause_ms = BACKUP_JOB_RETRY_MS;
+	} else if (in->report.n_accepted > 0 || pause_ms < least_ms) {
+		pause_ms = least_ms;
 	} else if (pause_ms > BACKUP_JOB_RECEIVE_MS_MAX) {
 		pause_ms = BACKUP_JOB_RECEIVE_MS_MAX;
 	}
@@ -111,22 +114,40 @@ static void intake_done_cb(struct pool_work *work, int rc)
 		intake_tell(in, rc);
 		intake_log(in, rc);
 	}
+	in->next_ms = backup_job_now() + intake_pause_ms(in, rc, BACKUP_JOB_RECEIVE_MS);
+	in->expect_ms = backup_job_now() + intake_pause_ms(in, rc, BACKUP_JOB_EXPECT_MS);
 	if (rc == 0) {
 		receive_report_release(&in->report);
 	}
 	backup_job_receiver_done(&in->as);
 	in->busy = false;
-	in->next_ms = backup_job_now() + intake_pause_ms(in, rc);
 	(void)uv_async_send(&job->claimed); /* Confirm at once; the tick would, too. */
 	backup_job_ended(job);
 }
 
+/* The sender's part is done or will soon be, and this site's copy is what is missing. */
+static bool intake_expects(
+	const struct backup_intake *in, const struct snapshot_row *rows, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (ship_whole(&rows[i]) && rows[i].node == in->site->id &&
+			!ship_confirmed_by(&rows[i], in->job->config->id)) {
+			return true;
+		}
+	}
+	return false;
+}
+
 void backup_receive_look(struct backup_job *job, const struct snapshot_row *rows, size_t n)
 {
+	uint64_t tick_ms = BACKUP_JOB_TICK_MS;
+
 	for (size_t i = 0; i < job->n_intakes; i++) {
 		struct backup_intake *in = &job->intake[i];
+		bool expects = intake_expects(in, rows, n);
 
-		if (in->busy || backup_job_now() < in->next_ms) {
+		tick_ms = expects ? BACKUP_JOB_EXPECT_MS : tick_ms;
+		if (in->busy || backup_job_now() < (expects ? in->expect_ms : in->next_ms)) {
 			continue;
 		}
 		in->as = backup_job_receiver(job, rows, n);
@@ -136,6 +157,7 @@ void backup_receive_look(struct backup_job *job, const struct snapshot_row *rows
 			backup_job_receiver_done(&in->as);
 		}
 	}
+	uv_timer_set_repeat(&job->timer, backup_job_pause(job, tick_ms));
 }
 
 int backup_receive_add(struct backup_job *job, const struct config_site *site, struct err *e)

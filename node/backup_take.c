@@ -83,12 +83,21 @@ static void take_plan(
 	*ret_plan = plan;
 }
 
+static void take_published(void *data, const struct manifest_object *object)
+{
+	const struct backup_take *take = data;
+
+	ship_queue_add(take->objects, object);
+}
+
 static int take_write_view(struct backup_job *job, const struct kv_view *view)
 {
 	struct backup_take *take = &job->take;
 	struct position position;
 	struct snapshot_plan plan;
 	_cleanup_(key_pub_freep) struct key_pub *pub = NULL;
+	const struct snapshot_watch watch = {
+		.cancel = &job->cancel, .published = take_published, .data = take};
 	int rc = position_get(view, &position, &take->err);
 
 	if (rc != 0) {
@@ -98,7 +107,7 @@ static int take_write_view(struct backup_job *job, const struct kv_view *view)
 	(void)pthread_mutex_lock(&job->lock);
 	pub = key_pub_ref(job->pub);
 	(void)pthread_mutex_unlock(&job->lock);
-	return snapshot_take(job->repository, &plan, view, pub, job->signer, &job->cancel,
+	return snapshot_take(job->repository, &plan, view, pub, job->signer, &watch,
 		&take->manifest, take->hash, &take->err);
 }
 
@@ -116,6 +125,7 @@ static int take_write_work(struct op *op)
 		kv_view_free(view);
 		kv_close(kv);
 	}
+	ship_queue_end(job->take.objects);
 	if (rc == KLUIS_ECORRUPT) {
 		replica_doubt(job->replica, job->take.err.text); /* Its files are the store's. */
 	}
@@ -131,6 +141,7 @@ static unsigned take_write(struct op *op)
 
 	if (op->rc == 0) {
 		job->take.index = job->take.checkpoint_index;
+		job->take.objects = ship_queue_new();
 		(void)uv_async_send(&job->claimed); /* The others compare their state at S. */
 	}
 	return op->rc != 0 ? (unsigned)TAKE_FAILED
@@ -149,6 +160,8 @@ static unsigned take_record(struct op *op)
 	struct command command = {.type = COMMAND_SNAPSHOT_RECORD};
 	struct command_snapshot_record *record = &command.snapshot_record;
 
+	ship_queue_unref(take->objects);
+	take->objects = NULL;
 	if (op->rc != 0) {
 		return TAKE_FAILED;
 	}

@@ -2,6 +2,7 @@
  * receipts. */
 #include "tests/lib/test.h"
 
+#include <pthread.h>
 #include <string.h>
 
 #include "backup/verify.h"
@@ -37,6 +38,78 @@ static void test_ship_and_receive(void **state)
 		assert_int_equal(report.bytes, 0);
 		receive_report_release(&report);
 	}
+}
+
+/* The objects of a snapshot in node 1's repository, as its taker would hand them on. */
+static void hand_on(struct backup_pair *w, const uint8_t hash[HASH_BYTES], struct ship_queue *queue)
+{
+	_cleanup_(backup_manifest_release) struct backup_manifest m = {0};
+
+	assert_int_equal(
+		point_manifest(w->sites.repository[0], hash, &w->sites.trust, &m, NULL), 0);
+	for (uint32_t i = 0; i < m.n_index + m.n_packs; i++) {
+		ship_queue_add(queue, &m.objects[i]);
+	}
+}
+
+struct ahead {
+	struct backup_pair *w;
+	struct ship_queue *queue;
+	struct ship_report report;
+	int rc;
+};
+
+static void *ahead_thread(void *arg)
+{
+	struct ahead *a = arg;
+
+	a->rc = ship_ahead(
+		a->w->sites.repository[0], a->queue, "ber", &a->w->target, &a->report, NULL);
+	return NULL;
+}
+
+/* What came ahead is not sent again, and says nothing before the manifest does. */
+static void test_objects_go_ahead_of_their_manifest(void **state)
+{
+	struct backup_pair *w = *state;
+	struct ahead a = {.w = w, .queue = ship_queue_new(), .rc = -1};
+	uint8_t hash[HASH_BYTES];
+	struct receive_report received;
+	struct ship_report report;
+	pthread_t thread;
+
+	assert_int_equal(pthread_create(&thread, NULL, ahead_thread, &a), 0);
+	pair_take(w, 20, 4000, hash);
+	assert_false(ship_queue_waits(a.queue));
+	hand_on(w, hash, a.queue); /* The other thread waits for them, or comes later. */
+	assert_true(ship_queue_waits(a.queue));
+	ship_queue_end(a.queue);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	ship_queue_unref(a.queue);
+	assert_int_equal(a.rc, 0);
+	assert_int_equal(a.report.objects, 2); /* One pack, one index. */
+	received = pair_receive(w);
+	assert_int_equal(received.n_accepted + received.refused, 0);
+	receive_report_release(&received);
+	report = pair_ship(w, hash);
+	assert_int_equal(report.objects, 0);
+	assert_int_equal(report.objects_skipped, 2);
+	pair_assert_received(w, hash);
+}
+
+static void test_who_ships_ahead_can_be_stopped(void **state)
+{
+	struct backup_pair *w = *state;
+	struct ahead a = {.w = w, .queue = ship_queue_new()};
+	atomic_bool cancel = false;
+	pthread_t thread;
+
+	w->target.cancel = &cancel;
+	assert_int_equal(pthread_create(&thread, NULL, ahead_thread, &a), 0);
+	atomic_store(&cancel, true); /* While it waits for an object that does not come. */
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	assert_int_equal(a.report.objects, 0);
+	ship_queue_unref(a.queue);
 }
 
 /* The connection dies at the nth write, for every n: what was complete is not sent again, what was
@@ -177,6 +250,10 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_ship_and_receive, pair_set_up, pair_tear_down),
+		cmocka_unit_test_setup_teardown(
+			test_objects_go_ahead_of_their_manifest, pair_set_up, pair_tear_down),
+		cmocka_unit_test_setup_teardown(
+			test_who_ships_ahead_can_be_stopped, pair_set_up, pair_tear_down),
 		cmocka_unit_test_setup_teardown(test_cut_uploads, pair_set_up, pair_tear_down),
 		cmocka_unit_test_setup_teardown(
 			test_tries_have_an_end, pair_set_up, pair_tear_down),
