@@ -116,14 +116,16 @@ static int collect_read(struct collect *c, struct deletion_source *sources, size
 	return 0;
 }
 
-static void list_begin(const uint8_t nonce[ID_BYTES], size_t vaults, size_t persons, struct buf *to)
+static void list_begin(
+	const uint8_t nonce[ID_BYTES], const size_t n[DELETION_KINDS], struct buf *to)
 {
 	buf_put_str(to, "KDL1");
 	buf_put_u8(to, 1);
 	buf_put_zeros(to, 3);
 	buf_append(to, nonce, ID_BYTES);
-	buf_put_u32(to, vaults);
-	buf_put_u32(to, persons);
+	for (unsigned kind = 1; kind < DELETION_KINDS; kind++) {
+		buf_put_u32(to, n[kind]);
+	}
 }
 
 static void collect_write(const struct collect *c, const uint8_t nonce[ID_BYTES], struct buf *to)
@@ -133,7 +135,7 @@ static void collect_write(const struct collect *c, const uint8_t nonce[ID_BYTES]
 	for (size_t i = 0; i < c->n; i++) {
 		n[c->items[i].kind] += !c->items[i].known;
 	}
-	list_begin(nonce, n[DELETION_VAULT], n[DELETION_PERSON], to);
+	list_begin(nonce, n, to);
 	for (size_t i = 0; i < c->n; i++) {
 		if (!c->items[i].known) {
 			buf_append(to, c->items[i].id, ID_BYTES);
@@ -185,13 +187,17 @@ int deletion_list_parse(struct bytes bytes, struct deletion_list *ret_list, stru
 	(void)wire_bytes(&w, ID_BYTES);
 	list.n_vaults = wire_u32(&w);
 	list.n_persons = wire_u32(&w);
-	if (list.n_vaults > BACKUP_DELETIONS_MAX || list.n_persons > BACKUP_DELETIONS_MAX) {
+	list.n_devices = wire_u32(&w);
+	if (list.n_vaults > BACKUP_DELETIONS_MAX || list.n_persons > BACKUP_DELETIONS_MAX ||
+		list.n_devices > BACKUP_DELETIONS_MAX) {
 		return err_set(e, KLUIS_ECORRUPT, "a list of too many deletions");
 	}
 	list.vaults = (const uint8_t(*)[ID_BYTES])wire_bytes(&w, list.n_vaults * ID_BYTES).data;
 	list.persons = (const uint8_t(*)[ID_BYTES])wire_bytes(&w, list.n_persons * ID_BYTES).data;
+	list.devices = (const uint8_t(*)[ID_BYTES])wire_bytes(&w, list.n_devices * ID_BYTES).data;
 	if (!wire_end(&w) || !list_ascends(list.vaults, list.n_vaults) ||
-		!list_ascends(list.persons, list.n_persons)) {
+		!list_ascends(list.persons, list.n_persons) ||
+		!list_ascends(list.devices, list.n_devices)) {
 		return err_set(e, KLUIS_ECORRUPT, "not a list of deletions");
 	}
 	*ret_list = list;

@@ -6,14 +6,15 @@
 #include "backup/deletions.h"
 
 enum {
-	DELETION_LIST_FIXED_BYTES = 32,
+	DELETION_LIST_FIXED_BYTES = 36,
 	DELETION_LIST_BYTES_MAX = DELETION_LIST_FIXED_BYTES + BACKUP_DELETIONS_MAX * ID_BYTES,
 };
 
 /* Ids ascending, none twice. */
 struct deletion_list {
 	const uint8_t (*vaults)[ID_BYTES], (*persons)[ID_BYTES];
-	size_t n_vaults, n_persons;
+	const uint8_t (*devices)[ID_BYTES]; /* As deletion_device_id() names them. */
+	size_t n_vaults, n_persons, n_devices;
 };
 
 /* A journal that was asked for the list. */

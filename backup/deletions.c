@@ -31,7 +31,7 @@ void deletion_encode(
 {
 	_cleanup_(buf_release) struct buf b = BUF_INIT;
 
-	assert(d->kind == DELETION_VAULT || d->kind == DELETION_PERSON);
+	assert(d->kind > 0 && d->kind < DELETION_KINDS);
 	buf_put_u8(&b, 1);
 	buf_put_u8(&b, d->kind);
 	buf_put_zeros(&b, 6);

@@ -175,7 +175,9 @@ static int restore_fill(struct restore *r, struct import *import, struct err *e)
 		.ledger = r->deletions.vaults,
 		.n_ledger = r->deletions.n_vaults,
 		.users = r->deletions.persons,
-		.n_users = r->deletions.n_persons};
+		.n_users = r->deletions.n_persons,
+		.devices = r->deletions.devices,
+		.n_devices = r->deletions.n_devices};
 	struct import_deleted deleted;
 	struct point_rows *rows = NULL;
 	int rc = point_rows_new(r->point, r->config->keys, r->config->dir, &rows, e);
@@ -193,6 +195,7 @@ static int restore_fill(struct restore *r, struct import *import, struct err *e)
 	deleted = import_deleted(import);
 	r->result.vaults_deleted = deleted.vaults;
 	r->result.persons_deleted = deleted.persons;
+	r->result.devices_revoked = deleted.devices;
 	return rc;
 }
 

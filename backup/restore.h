@@ -48,7 +48,7 @@ struct restore_result {
 	uint64_t index, term; /* The new log begins at index + 1. */
 	uint8_t cluster_id[ID_BYTES], lineage[ID_BYTES];
 	uint64_t rows, value_bytes;
-	size_t vaults_deleted, persons_deleted; /* Again. */
+	size_t vaults_deleted, persons_deleted, devices_revoked; /* Again. */
 };
 
 /* Writes <dir>/db, the record among its rows. All or nothing: it appears by rename when all is

@@ -70,7 +70,7 @@ struct backup_deletions {
 	bool busy, more;		  /* More: the ledgers have more than the batch. */
 	uint64_t next_ms, mark_ms;	  /* Next look; next mark without a deletion. */
 	struct deletion_journal *journal; /* NULL until the first work has opened it. */
-	struct deletion items[2 * BACKUP_DELETIONS_STEP];
+	struct deletion items[(DELETION_KINDS - 1) * BACKUP_DELETIONS_STEP];
 	struct deletion_batch batch;
 	uint8_t lineage[ID_BYTES];
 	struct err err;

@@ -87,6 +87,7 @@ enum {
 	FEATURE_LEVEL_CHECKS = 4,    /* ... checks of snapshots are written down, and nodes tell
 					their [backup] settings. */
 	FEATURE_LEVEL_DAMAGE = 4,    /* ... snapshots are said to be damaged. */
+	FEATURE_LEVEL_REVOKED = 4,   /* ... revocations of devices are kept in a ledger. */
 	COMMAND_BYTES_MAX = ENTRY_BYTES_MAX - 64,
 	COMMAND_ACTOR_BYTES_MAX = 64,
 	IDEMPOTENCY_KEY_BYTES_MAX = 128,

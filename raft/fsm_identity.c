@@ -6,6 +6,7 @@
 #include "crypto/key.h"
 #include "raft/fsm_apply.h"
 #include "storage/account_store.h"
+#include "storage/deletion_store.h"
 
 /* Body of statement 1: lp16 name | lp16 signing key | u16 kem | lp16 transfer key. */
 static bool genesis_name_is(const struct statement *s, const char *name)
@@ -228,8 +229,12 @@ static int append_revoke(struct apply *a, const struct statement *s)
 	if (rc != 0) {
 		return rc;
 	}
-	device.revoked = true;
-	device_store_put(a->txn, &device);
+	if (!device.revoked && a->cluster.feature_level >= FEATURE_LEVEL_REVOKED) {
+		deletion_device(a->txn, &device, a->index, a->now_ms);
+	} else {
+		device.revoked = true;
+		device_store_put(a->txn, &device);
+	}
 	return apply_end_sessions(a, s->object_id, NULL, device.device_id);
 }
 

@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <string.h>
 
+#include "crypto/hash.h"
 #include "crypto/member.h"
 #include "storage/access_store.h"
 #include "storage/guard_store.h"
@@ -36,6 +37,54 @@ int user_ledger_row_decode(
 	return rc;
 }
 
+void device_ledger_row_encode(const struct device_ledger_row *row, struct buf *to)
+{
+	buf_put_u8(to, ROW_FORMAT);
+	buf_put_u64(to, row->time_ms);
+}
+
+int device_ledger_row_decode(
+	struct bytes key, struct bytes value, struct device_ledger_row *ret_row, struct err *e)
+{
+	struct wire k = row_key_wire(key, KEY_DEVICE_LEDGER), w = row_wire(value);
+	struct device_ledger_row row;
+	int rc;
+
+	row.index = wire_u64(&k);
+	wire_copy(&k, row.id, 16);
+	row.time_ms = wire_u64(&w);
+	rc = row_end(&k, &w, KEY_DEVICE_LEDGER, e);
+	if (rc == 0) {
+		*ret_row = row;
+	}
+	return rc;
+}
+
+void deletion_device_id(const uint8_t user_id[16], const uint8_t device_id[16], uint8_t ret_id[16])
+{
+	uint8_t hash[HASH_BYTES];
+
+	HASH_TH(hash, "kluis/v1/revoked-device", bytes_of(user_id, 16), bytes_of(device_id, 16));
+	memcpy(ret_id, hash, 16);
+}
+
+void deletion_device(
+	struct txn *txn, const struct device_row *device, uint64_t index, uint64_t time_ms)
+{
+	struct device_ledger_row ledger = {.index = index, .time_ms = time_ms};
+	struct row_key key = row_key_begin(KEY_DEVICE_LEDGER);
+	struct device_row row = *device;
+	struct buf value = BUF_INIT;
+
+	deletion_device_id(row.user_id, row.device_id, ledger.id);
+	row_key_put_u64(&key, index);
+	row_key_put_id(&key, ledger.id);
+	device_ledger_row_encode(&ledger, &value);
+	row_put(txn, &key, &value);
+	row.revoked = true;
+	device_store_put(txn, &row);
+}
+
 static int note_decode(struct bytes key, struct bytes value, void *to, struct err *e)
 {
 	enum key_family family = (enum key_family)key.data[0]; /* The list's prefix. */
@@ -58,7 +107,7 @@ int deletion_notes(const struct kv_view *view, enum key_family family,
 		.stride = sizeof *ret_notes};
 	uint8_t place[8 + 16];
 
-	assert(family == KEY_LEDGER || family == KEY_USER_LEDGER);
+	assert(family == KEY_LEDGER || family == KEY_USER_LEDGER || family == KEY_DEVICE_LEDGER);
 	if (after != NULL) {
 		store_u64(place, after->index);
 		memcpy(place + 8, after->id, 16);

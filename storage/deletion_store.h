@@ -1,8 +1,9 @@
-/* Deletions that a restore must repeat, of vaults and of persons: what is done at once, and the
- * work that is left for later. */
+/* Deletions that a restore must repeat, of vaults and of persons, and revocations of devices: what
+ * is done at once, and the work that is left for later. */
 #ifndef KLUIS_STORAGE_DELETION_STORE_H
 #define KLUIS_STORAGE_DELETION_STORE_H
 
+#include "storage/account_store.h"
 #include "storage/kv.h"
 #include "storage/txn.h"
 #include "storage/vault_store.h"
@@ -17,13 +18,29 @@ void user_ledger_row_encode(const struct user_ledger_row *row, struct buf *to);
 KLUIS_MUST_CHECK int user_ledger_row_decode(
 	struct bytes key, struct bytes value, struct user_ledger_row *ret_row, struct err *e);
 
-/* Either ledger's row. */
+/* One device whose revocation a restore must repeat. */
+struct device_ledger_row {
+	uint64_t index; /* Raft index of the revocation. */
+	uint8_t id[16]; /* deletion_device_id() */
+	uint64_t time_ms;
+};
+void device_ledger_row_encode(const struct device_ledger_row *row, struct buf *to);
+KLUIS_MUST_CHECK int device_ledger_row_decode(
+	struct bytes key, struct bytes value, struct device_ledger_row *ret_row, struct err *e);
+/* TH("kluis/v1/revoked-device", user_id, device_id), first 16 bytes: a device id alone is anybody's
+ * to choose. */
+void deletion_device_id(const uint8_t user_id[16], const uint8_t device_id[16], uint8_t ret_id[16]);
+/* The device is revoked from now on, which a restore must repeat. Sessions are the caller's. */
+void deletion_device(
+	struct txn *txn, const struct device_row *device, uint64_t index, uint64_t time_ms);
+
+/* Any ledger's row. */
 struct deletion_note {
 	uint64_t index, time_ms;
-	uint8_t id[16]; /* The vault's or the person's. */
+	uint8_t id[16]; /* The vault's, the person's, the device's. */
 };
-/* Up to max rows of KEY_LEDGER or KEY_USER_LEDGER behind `after` (NULL: from the first), by index,
- * then id. */
+/* Up to max rows of KEY_LEDGER, KEY_USER_LEDGER or KEY_DEVICE_LEDGER behind `after` (NULL: from the
+ * first), by index, then id. */
 KLUIS_MUST_CHECK int deletion_notes(const struct kv_view *view, enum key_family family,
 	const struct deletion_note *after, struct deletion_note *ret_notes, size_t max,
 	size_t *ret_n, struct err *e);

@@ -310,6 +310,75 @@ static int tail_delete_person(struct import_tail *tail, const struct import_end 
 	return tail_store(tail, e);
 }
 
+static bool end_revokes(const struct import_end *end, const struct device_row *device)
+{
+	size_t from = 0, to = end->n_devices;
+	uint8_t id[16];
+
+	if (device->revoked) {
+		return false;
+	}
+	deletion_device_id(device->user_id, device->device_id, id);
+	while (from < to) {
+		size_t at = from + (to - from) / 2;
+		int order = memcmp(end->devices[at], id, sizeof id);
+
+		if (order == 0) {
+			return true;
+		}
+		if (order < 0) {
+			from = at + 1;
+		} else {
+			to = at;
+		}
+	}
+	return false;
+}
+
+/* One chunk of the devices that iter comes to next; *ret_more says that it filled up. */
+static int tail_revoke_some(struct import_tail *tail, const struct import_end *end,
+	struct kv_iter *iter, bool *ret_more, struct err *e)
+{
+	struct device_row device;
+	int rc = 0;
+
+	tail_resume(tail);
+	while (rc == 0 && tail->pending < IMPORT_CHUNK_ROWS && kv_iter_next(iter)) {
+		rc = device_row_decode(kv_iter_key(iter), kv_iter_value(iter), &device, e);
+		if (rc == 0 && end_revokes(end, &device)) {
+			deletion_device(tail->txn, &device, end->index, end->cluster_time_ms);
+			tail->deleted.devices++;
+			tail->pending += 2;
+		}
+	}
+	rc = rc != 0 ? rc : kv_iter_status(iter, e);
+	*ret_more = tail->pending >= IMPORT_CHUNK_ROWS;
+	if (rc != 0) {
+		txn_command_abort(tail->txn);
+		return rc;
+	}
+	return tail_store(tail, e);
+}
+
+/* What was revoked is not to sign in again; the statement that says so to others is lost, and is
+ * the owner's to make anew. */
+static int tail_revoke(
+	struct import_tail *tail, const struct import_end *end, struct kv *kv, struct err *e)
+{
+	struct row_key first = row_key_begin(KEY_DEVICE), last = row_key_after_prefix(&first);
+	struct kv_view *view = kv_view_new(kv);
+	struct kv_iter *iter = kv_iter_new(view, row_key_bytes(&first), row_key_bytes(&last));
+	bool more = end->n_devices > 0;
+	int rc = 0;
+
+	while (rc == 0 && more) {
+		rc = tail_revoke_some(tail, end, iter, &more, e);
+	}
+	kv_iter_free(iter);
+	kv_view_free(view);
+	return rc;
+}
+
 static int tail_cluster(struct import_tail *tail, const struct import_end *end,
 	const struct restore_record *record, struct err *e)
 {
@@ -402,6 +471,7 @@ int import_finish(struct import *import, const struct import_end *end, struct er
 	for (size_t i = 0; rc == 0 && i < end->n_users; i++) {
 		rc = tail_delete_person(&tail, end, end->users[i], e);
 	}
+	rc = rc != 0 ? rc : tail_revoke(&tail, end, import->kv, e);
 	if (rc == 0) {
 		rc = tail_cluster(&tail, end, &record, e);
 	}

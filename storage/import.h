@@ -34,17 +34,20 @@ struct import_end {
 	size_t n_ledger;
 	const uint8_t (*users)[16]; /* Persons deleted after S, likewise. */
 	size_t n_users;
+	const uint8_t (*devices)[16]; /* Devices revoked after S, likewise: as deletion_device_id()
+				       * names them, strictly ascending. */
+	size_t n_devices;
 };
 /* Compares the state root (KLUIS_EVERIFY when it differs, or when the record is of another cluster,
  * lineage or index), drops sessions, idempotency rows, failures, what was under way (recoveries,
  * devices that ask), hash reports and node rows, puts vaults and persons of the ledger to deletion,
- * adds the record, sets the new lineage and the position, and flushes. Deterministic: every node of
- * the new cluster ends with the same bytes. */
+ * revokes its devices, adds the record, sets the new lineage and the position, and flushes.
+ * Deterministic: every node of the new cluster ends with the same bytes. */
 KLUIS_MUST_CHECK int import_finish(
 	struct import *import, const struct import_end *end, struct err *e);
-/* Of import_finish(): vaults and persons of the ledger that were there. */
+/* Of import_finish(): those of the ledger that were there, and devices that were not revoked. */
 struct import_deleted {
-	size_t vaults, persons;
+	size_t vaults, persons, devices;
 };
 struct import_deleted import_deleted(const struct import *import);
 

@@ -63,6 +63,7 @@
 	X(KEY_AUDIT, 0x51, "audit")                       \
 	X(KEY_RESTORE, 0x52, "restore")                   \
 	X(KEY_USER_LEDGER, 0x53, "user_ledger")           \
+	X(KEY_DEVICE_LEDGER, 0x54, "device_ledger")       \
 	X(KEY_POSITION, 0xf0, "position")                 \
 	X(KEY_BY_INDEX, 0xf1, "by_index")                 \
 	X(KEY_INDEX_OF, 0xf2, "index_of")

@@ -277,6 +277,7 @@ static void plan_put_deletions(const struct restore *r, json_t *record)
 
 	json_put_u64(record, "persons_deleted", r->deletions.n_persons);
 	json_put_u64(record, "vaults_deleted", r->deletions.n_vaults);
+	json_put_u64(record, "devices_revoked", r->deletions.n_devices);
 	if (newest != NULL) {
 		node = backup_trust_node(&r->offline.trust, newest->mark.node);
 		json_put_u64(record, "deletions_until", newest->mark.wall_ms);
@@ -294,6 +295,7 @@ static const struct output_column plan_columns[] = {{"id", "Snapshot", OUTPUT_TE
 	{"vaults", "Vaults", OUTPUT_TEXT}, {"pages", "Pages", OUTPUT_TEXT},
 	{"persons_deleted", "Accounts to be deleted again", OUTPUT_TEXT},
 	{"vaults_deleted", "Vaults to be deleted again", OUTPUT_TEXT},
+	{"devices_revoked", "Devices to be revoked again", OUTPUT_TEXT},
 	{"deletions_until", "Deletions are known until", OUTPUT_TIME},
 	{"deletions_of", "... by the journal of", OUTPUT_TEXT},
 	{"snapshots", "Snapshots to read", OUTPUT_TEXT}, {"objects", "Objects", OUTPUT_TEXT},
@@ -316,8 +318,12 @@ static void plan_tell(const struct restore *r, const json_t *record)
 		r->plan.value_bytes) {
 		output_warning(out, "there is not enough room in the data directory");
 	}
-	output_note(out, "All sessions end, clients ask their users about the signed record, and "
-			 "passwords, devices and members are as they were then.");
+	output_note(out, "All sessions end, and clients ask their users about the signed record.");
+	output_warning(out,
+		"as it was then is what changed since: an old password is valid again, a "
+		"second factor that was removed is back, who was taken out of a vault is "
+		"in it, an account that operators disabled is not: all of that is to be "
+		"done again");
 }
 
 int ops_restore_plan(struct invocation *inv)

@@ -37,7 +37,7 @@ class Restore(unittest.TestCase):
             self.destroy()
             self.refuse_bad_restores()
             done = json.loads(self.restore("ams", "-o", "json").stdout)
-            self.assertEqual((done["persons_deleted"], done["vaults_deleted"]), (1, 1), done)
+            self.assertEqual((done["persons_deleted"], done["vaults_deleted"], done["devices_revoked"]), (1, 1, 1), done)
             self.forged_records()
             for site in SITES[1:]:
                 self.restore(site)
@@ -78,6 +78,12 @@ class Restore(unittest.TestCase):
             self.devices[name] = person.register("laptop")
         self.devices["bert"].run("vault", "create", "b")
         self.devices["bert"].put("of bert", "b:/note")
+        self.lost = self.devices["bert"].person.device("phone")
+        self.assertEqual(self.lost.login(fresh=True)["device"], "pending")
+        device = next(i for i, row in self.devices["bert"].devices().items() if row == ("phone", "pending"))
+        self.devices["bert"].run("device", "approve", device, "--yes")
+        self.lost.login()
+        self.assertEqual(self.lost.cat("b:/note"), "of bert")
 
     def bench(self, *words):
         """Makes one vault, and removes it and what an earlier run has kept unless told not to."""
@@ -87,13 +93,14 @@ class Restore(unittest.TestCase):
         """Deleted after the snapshot: every site writes it down beside its repository."""
         self.bench()
         self.c.ctl("ams", "--yes", "user", "delete", "anna")
+        self.devices["bert"].run("device", "revoke", "phone", "--yes")
         for site in SITES:
             journal = self.c.site_dir(site) / "repository" / "deletions" / "journal"
-            wait_until(f"three deletions at {site}", 30, lambda j=journal: j.exists() and j.stat().st_size == 3 * DELETION_BYTES)
+            wait_until(f"all four at {site}", 30, lambda j=journal: j.exists() and j.stat().st_size == 4 * DELETION_BYTES)
         # With the key, of the copies of one site: what is in it, what goes again, and what the living cluster has beyond it.
         plan = self.plan("--socket", self.c.site_dir("ams") / "admin.sock", "--key-file", self.pki / "backup.key")
         self.assertEqual((plan["persons"], plan["services"], plan["vaults"]), (2, 3, 3), plan)  # quickstart made an account, too
-        self.assertEqual((plan["persons_deleted"], plan["vaults_deleted"]), (1, 2), plan)
+        self.assertEqual((plan["persons_deleted"], plan["vaults_deleted"], plan["devices_revoked"]), (1, 2, 1), plan)
         self.assertGreater(plan["entries_lost"], 5, plan)
         self.assertGreater(plan["pages"], 5, plan)
         # No copy of a vault that was deleted since is given out.
@@ -363,7 +370,7 @@ class Restore(unittest.TestCase):
     def forged_records(self):
         """A record that was changed, or that another key signed, is no ground to restore on."""
         good = (self.c.top / "records").read_bytes()
-        self.assertEqual(len(good), RECORD_BYTES + 32 + 3 * 16)  # The record, and the list of what is deleted again.
+        self.assertEqual(len(good), RECORD_BYTES + 36 + 4 * 16)  # The record, and the list of what is deleted again.
         for offset in (5, 30, 60, 100, 120, 167, RECORD_BYTES + 10, len(good) - 1):
             with self.subTest(offset=offset):
                 forged = bytearray(good)
@@ -386,6 +393,7 @@ class Restore(unittest.TestCase):
         rows = {row["name"]: row["state"] for row in json.loads(c.ctl("rtd", "-o", "json", "user", "list").stdout)["items"]}
         self.assertEqual(rows, {"anna": "deleted", "bert": "active"})
         self.devices["anna"].login("--accept-restore", code=UNAUTHENTICATED)
+        self.lost.login("--accept-restore", code=UNAUTHENTICATED)
         done = c.client("-o", "json", "vault", "list", "--accept-restore", profile=self.leaver)
         self.assertEqual(json.loads(done.stdout)["items"], [], done.stdout)
 

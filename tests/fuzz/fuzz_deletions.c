@@ -28,7 +28,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	assert(deletion_mark_open(bytes, &nobody, &mark, NULL) != 0);
 	if (deletion_list_parse(bytes, &list, NULL) == 0) {
 		assert(size ==
-			DELETION_LIST_FIXED_BYTES + (list.n_vaults + list.n_persons) * ID_BYTES);
+			DELETION_LIST_FIXED_BYTES +
+				(list.n_vaults + list.n_persons + list.n_devices) * ID_BYTES);
 	}
 	journal(bytes);
 	return 0;

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "crypto/identity.h"
+#include "storage/deletion_store.h"
 #include "storage/session_store.h"
 #include "tests/unit/raft/lib/person_rig.h"
 
@@ -218,6 +219,38 @@ static void test_revoked(void **state)
 	assert_int_equal(person_events(w, &w->p, ACCESS_DEVICE_REVOKED), 1);
 }
 
+static size_t revocations(struct person_rig *w, struct deletion_note ret_notes[4])
+{
+	struct kv_view *view = person_view(w);
+	size_t n = 0;
+
+	assert_int_equal(deletion_notes(view, KEY_DEVICE_LEDGER, NULL, ret_notes, 4, &n, NULL), 0);
+	kv_view_free(view);
+	return n;
+}
+
+/* A ledger knows of each device that was revoked, once, so that no restore brings it back. */
+static void test_revocation_is_noted(void **state)
+{
+	struct person_rig *w = *state;
+	struct deletion_note notes[4];
+	struct command command = add(w, TOKEN_P, phone);
+	uint8_t id[16];
+
+	person_expect(w, &command, 0);
+	fixture_appended(&w->p);
+	assert_int_equal(revocations(w, notes), 0);
+	for (unsigned i = 0; i < 2; i++) { /* Nothing forbids to say it again. */
+		command = revoke(w, TOKEN_P, phone);
+		person_expect(w, &command, 0);
+		fixture_appended(&w->p);
+		assert_int_equal(revocations(w, notes), 1);
+	}
+	deletion_device_id(w->p.user_id, phone, id);
+	assert_memory_equal(notes[0].id, id, sizeof id);
+	assert_true(notes[0].time_ms == w->m.now_ms);
+}
+
 static void test_revoke_rows(void **state)
 {
 	struct person_rig *w = *state;
@@ -287,6 +320,7 @@ int main(void)
 		T(test_expired_is_gone),
 		T(test_eight_ask),
 		T(test_revoked),
+		T(test_revocation_is_noted),
 		T(test_revoke_rows),
 		cmocka_unit_test(test_before_the_level),
 	};

@@ -1,5 +1,6 @@
 #include "tests/lib/test.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/random.h"
@@ -456,6 +457,45 @@ static void test_deleted_persons_stay_deleted(void **state)
 	kv_close(kv);
 }
 
+static int compare_ids(const void *a, const void *b)
+{
+	return memcmp(a, b, 16);
+}
+
+/* What was revoked after the snapshot is revoked again, and nothing else; and it is in the ledger,
+ * so that a later restore of what came before does it once more. */
+static void test_revoked_devices_stay_revoked(void **state)
+{
+	struct world *w = *state;
+	struct import_end end = end_of(w);
+	uint8_t devices[3][16] = {{0xff}, {0}}; /* Two are nobody's. */
+	struct deletion_note note;
+	struct device_row device;
+	struct kv_view *view;
+	struct kv *kv;
+	size_t n = 0;
+
+	deletion_device_id(w->c.user_id, w->c.device_id, devices[2]);
+	/* Her device, of another user: it is not hers that is meant. */
+	deletion_device_id(w->c.user_id, w->p.device_id, devices[1]);
+	qsort(devices, 3, 16, compare_ids);
+	end.devices = (const uint8_t(*)[16])devices;
+	end.n_devices = 3;
+	kv = restore(w, &end);
+	view = kv_view_new(kv);
+	assert_int_equal(device_store_get(view, w->c.user_id, w->c.device_id, &device, NULL), 0);
+	assert_true(device.revoked);
+	assert_int_equal(device_store_get(view, w->p.user_id, w->p.device_id, &device, NULL), 0);
+	assert_false(device.revoked);
+	assert_int_equal(deletion_notes(view, KEY_DEVICE_LEDGER, NULL, &note, 1, &n, NULL), 0);
+	assert_int_equal(n, 1);
+	assert_int_equal(count_rows(view, KEY_DEVICE_LEDGER), 1);
+	assert_true(note.index == end.index && bsearch(note.id, devices, 3, 16, compare_ids));
+	kv_view_free(view);
+	assert_int_equal(fixture_check_store(kv, NULL), 0);
+	kv_close(kv);
+}
+
 static void test_what_is_missing_is_seen(void **state)
 {
 	struct world *w = *state;
@@ -509,6 +549,7 @@ int main(void)
 		T(test_ledger_is_applied),
 		T(test_persons_are_restored),
 		T(test_deleted_persons_stay_deleted),
+		T(test_revoked_devices_stay_revoked),
 		T(test_what_is_missing_is_seen),
 		cmocka_unit_test(test_damaged_rows),
 	};
