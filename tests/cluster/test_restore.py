@@ -394,6 +394,12 @@ class Restore(unittest.TestCase):
         self.assertEqual(rows, {"anna": "deleted", "bert": "active"})
         self.devices["anna"].login("--accept-restore", code=UNAUTHENTICATED)
         self.lost.login("--accept-restore", code=UNAUTHENTICATED)
+        # To others only her statement says so, which is lost: she makes it anew.
+        bert = self.devices["bert"]
+        bert.login("--accept-restore")
+        self.assertIn(("phone", "active"), bert.devices().values())
+        bert.run("device", "revoke", "phone", "--yes")
+        self.assertIn(("phone", "revoked"), bert.devices().values())
         done = c.client("-o", "json", "vault", "list", "--accept-restore", profile=self.leaver)
         self.assertEqual(json.loads(done.stdout)["items"], [], done.stdout)
 
