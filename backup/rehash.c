@@ -265,10 +265,12 @@ static int rehash_object(struct rehash *rh, const uint8_t manifest_hash[32],
 static int rehash_objects(struct rehash *rh, const uint8_t manifest_hash[32],
 	const struct backup_manifest *m, struct err *e)
 {
+	const uint8_t *hash = rh->config->suspect;
+	bool suspect = hash != NULL && memcmp(hash, manifest_hash, HASH_BYTES) == 0;
 	int rc = 0;
 
 	for (uint32_t i = 0; rc == 0 && i < m->n_index + m->n_packs; i++) {
-		if (!rehash_is_due(rh, m->objects[i].hash)) {
+		if (!suspect && !rehash_is_due(rh, m->objects[i].hash)) {
 			continue;
 		}
 		if (rh->config->cancel != NULL && atomic_load(rh->config->cancel)) {

@@ -40,6 +40,7 @@ struct rehash_config {
 	uint64_t period_ms;	   /* Of a round; less than 2^32. */
 	uint64_t step_ms;	   /* Between two steps. */
 	const atomic_bool *cancel; /* NULL, or: true ends a step with KLUIS_ECLOSED. */
+	const uint8_t *suspect;	   /* NULL, or a manifest hash: all of it is read now. */
 	/* Snapshots that must be here: one without a manifest is damaged, too. Ascending S. */
 	const struct manifest_name *held;
 	size_t n_held;

@@ -312,6 +312,9 @@ int backup_job_verify(void *data, const uint8_t manifest_hash[32], unsigned leve
 	ret_verify->bytes = report.bytes;
 	memcpy(ret_verify->text, found.text, sizeof found.text);
 	backup_watch_found(job, manifest_hash, level, rc == 0, found.text);
+	if (rc != 0) {
+		backup_keep_suspect(job, manifest_hash);
+	}
 	return 0;
 }
 

@@ -174,11 +174,37 @@ static void rehash_done_cb(struct pool_work *work, int rc)
 	backup_job_ended(job);
 }
 
+void backup_keep_suspect(struct backup_job *job, const uint8_t manifest_hash[HASH_BYTES])
+{
+	(void)pthread_mutex_lock(&job->lock);
+	job->rehash.suspicious = true;
+	memcpy(job->rehash.suspect, manifest_hash, HASH_BYTES);
+	(void)pthread_mutex_unlock(&job->lock);
+	(void)uv_async_send(&job->claimed); /* Read at once; the tick would, too. */
+}
+
+static bool keep_take_suspect(struct backup_job *job)
+{
+	struct backup_rehash *rh = &job->rehash;
+	bool suspicious;
+
+	(void)pthread_mutex_lock(&job->lock);
+	suspicious = rh->suspicious;
+	rh->suspicious = false;
+	memcpy(rh->reading, rh->suspect, HASH_BYTES);
+	(void)pthread_mutex_unlock(&job->lock);
+	return suspicious;
+}
+
 static void keep_rehash(struct backup_job *job, const struct snapshot_row *rows, size_t n)
 {
 	struct backup_rehash *rh = &job->rehash;
 
-	if (rh->busy || rh->config.period_ms == 0 || backup_job_now() < rh->next_ms) {
+	if (rh->busy || rh->config.period_ms == 0) {
+		return;
+	}
+	rh->config.suspect = keep_take_suspect(job) ? rh->reading : NULL;
+	if (rh->config.suspect == NULL && backup_job_now() < rh->next_ms) {
 		return;
 	}
 	rh->next = rh->state;
@@ -186,6 +212,16 @@ static void keep_rehash(struct backup_job *job, const struct snapshot_row *rows,
 	rh->busy = pool_submit(job->pool, &rh->work, job->home, rehash_work, rehash_done_cb) == 0;
 	if (!rh->busy) {
 		backup_job_receiver_done(&rh->as);
+		if (rh->config.suspect != NULL) {
+			backup_keep_suspect(job, rh->reading);
+		}
+	}
+}
+
+void backup_keep_look_again(struct backup_job *job)
+{
+	if (job->rehash.state.n_damaged > 0) {
+		job->rehash.next_ms = 0;
 	}
 }
 

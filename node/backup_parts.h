@@ -124,6 +124,10 @@ struct backup_rehash {
 	struct rehash_state next;  /* The step's that runs. */
 	struct receive_config as;  /* With the log's records. */
 	int rc;			   /* Of the last step; under the job's lock. */
+	/* A check found it damaged: it is read with the next step, at once; under the job's lock.
+	 */
+	bool suspicious;
+	uint8_t suspect[HASH_BYTES], reading[HASH_BYTES]; /* The latter is the step's. */
 	struct err err;
 };
 
@@ -233,6 +237,10 @@ void backup_receive_release(struct backup_job *job);
 
 KLUIS_MUST_CHECK int backup_keep_init(struct backup_job *job, struct err *e);
 void backup_keep_look(struct backup_job *job, const struct snapshot_row *rows, size_t n);
+/* A check found this snapshot damaged here: all of it is read again at once. Any thread. */
+void backup_keep_suspect(struct backup_job *job, const uint8_t manifest_hash[HASH_BYTES]);
+/* Something came in: what was damaged may be whole. */
+void backup_keep_look_again(struct backup_job *job);
 bool backup_keep_busy(const struct backup_job *job);
 
 #endif

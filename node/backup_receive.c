@@ -117,6 +117,9 @@ static void intake_done_cb(struct pool_work *work, int rc)
 	in->next_ms = backup_job_now() + intake_pause_ms(in, rc, BACKUP_JOB_RECEIVE_MS);
 	in->expect_ms = backup_job_now() + intake_pause_ms(in, rc, BACKUP_JOB_EXPECT_MS);
 	if (rc == 0) {
+		if (in->report.n_accepted > 0) {
+			backup_keep_look_again(job);
+		}
 		receive_report_release(&in->report);
 	}
 	backup_job_receiver_done(&in->as);

@@ -392,6 +392,24 @@ static void test_changed_receipt(void **state)
 	assert_int_equal(w->state.n_damaged, 0);
 }
 
+/* One that is suspected is read whole, whatever is due. */
+static void test_suspect(void **state)
+{
+	struct world *w = *state;
+	_cleanup_(x_freep) char *path = object_path(w, 1, 0);
+
+	flip(path, 50);
+	step(w, start_ms);
+	w->config.suspect = w->hash[0];
+	step(w, start_ms);
+	assert_int_equal(w->state.n_damaged, 0);
+	w->config.suspect = w->hash[1];
+	step(w, start_ms);
+	assert_int_equal(w->state.n_damaged, 1);
+	assert_non_null(rehash_damage_of(&w->state, w->hash[1]));
+	assert_int_equal(w->state.reached, 0);
+}
+
 /* What was pruned by its age is not damaged, and no longer kept in mind. */
 static void test_forgotten(void **state)
 {
@@ -464,6 +482,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_missing_and_short_objects, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_changed_manifest, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_changed_receipt, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_suspect, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_forgotten, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_state_on_disk, set_up, tear_down),
 	};

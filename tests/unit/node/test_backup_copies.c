@@ -4,6 +4,7 @@
 #include "tests/lib/test.h"
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -118,6 +119,35 @@ static void test_damaged_copy_is_replaced(void **state)
 	assert_int_equal(copies.found, 1);
 	assert_int_equal(copies.damaged, 0);
 	assert_true(copies.objects > 0);
+}
+
+/* What a check by an operator finds is mended at once, not when its turn in the week comes. */
+static void test_damage_that_a_check_finds(void **state)
+{
+	struct backup_rig *w = *state;
+	struct snapshot_row row = backup_rig_wait_confirmed(w, backup_rig_claim(w, 1, false));
+	_cleanup_(x_freep) char *path = object_path(w, 1, &row);
+	struct api_verify verified;
+	uint8_t byte;
+	int fd;
+
+	backup_rig_close_job(w, 1);
+	w->config[1].backup_rehash_s = BACKUP_REHASH_S_DEFAULT;
+	backup_rig_start_job(w, 1);
+	assert_int_equal(chmod(path, 0600), 0);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	assert_int_equal(pread(fd, &byte, 1, 100), 1);
+	byte ^= 1;
+	assert_int_equal(pwrite(fd, &byte, 1, 100), 1);
+	(void)close(fd);
+	assert_int_equal(backup_job_verify(w->job[1], row.manifest_hash, 2, &verified, NULL), 0);
+	assert_false(verified.ok);
+	assert_true(wait_for(w, is_taken_back, row.id));
+	row = backup_rig_wait_confirmed(w, row.id);
+	backup_rig_assert_at_every_site(w, &row);
+	backup_rig_close_job(w, 1);
+	w->config[1].backup_rehash_s = 2;
+	backup_rig_start_job(w, 1);
 }
 
 static bool is_complained_of(struct backup_rig *w, uint64_t id)
@@ -365,6 +395,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_damaged_copy_is_replaced),
+		cmocka_unit_test(test_damage_that_a_check_finds),
 		cmocka_unit_test(test_damaged_copy_of_the_taker),
 		cmocka_unit_test(test_lost_manifest),
 		cmocka_unit_test(test_lost_repository),
