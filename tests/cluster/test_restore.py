@@ -98,7 +98,11 @@ class Restore(unittest.TestCase):
             journal = self.c.site_dir(site) / "repository" / "deletions" / "journal"
             wait_until(f"all four at {site}", 30, lambda j=journal: j.exists() and j.stat().st_size == 4 * DELETION_BYTES)
         # With the key, of the copies of one site: what is in it, what goes again, and what the living cluster has beyond it.
-        plan = self.plan("--socket", self.c.site_dir("ams") / "admin.sock", "--key-file", self.pki / "backup.key")
+        # The records count from when the journal's mark is written behind them.
+        def planned():
+            plan = self.plan("--socket", self.c.site_dir("ams") / "admin.sock", "--key-file", self.pki / "backup.key")
+            return plan if plan["vaults_deleted"] else None
+        plan = wait_until("the mark behind the three", 30, planned)
         self.assertEqual((plan["persons"], plan["services"], plan["vaults"]), (2, 3, 3), plan)  # quickstart made an account, too
         self.assertEqual((plan["persons_deleted"], plan["vaults_deleted"], plan["devices_revoked"]), (1, 2, 1), plan)
         self.assertGreater(plan["entries_lost"], 5, plan)
@@ -176,6 +180,7 @@ class Restore(unittest.TestCase):
             return newest if len(newest["confirmed_by"]) == len(SITES) - 1 else None
         newest = wait_until("all other sites have it", 60, everywhere)  # It counts from three on; the rest come a moment later.
         self.copies = [SITES[node - 1] for node in newest["confirmed_by"]]
+        self.taker = next(site for site in SITES if site not in self.copies)
         self.source = c.site_dir(self.copies[-1])
         return newest["id"]
 
@@ -208,17 +213,26 @@ class Restore(unittest.TestCase):
         self.assertEqual(rows["kluis_backup_newest_copies"], str(len(self.copies)))
         self.assertEqual(rows["kluis_backup_proven_age_seconds"], "+Inf")
         self.assertEqual(rows[f'kluis_backup_check_ok{{node="{SITES.index(self.copies[0]) + 1}",level="2"}}'], "1")
-        # A copy that is damaged: the exit code, the alarm, and good again once it is mended.
-        victim = next((c.site_dir(self.copies[0]) / "repository" / "objects").glob("*/*"))
-        good = victim.read_bytes()
-        victim.chmod(0o600)
-        victim.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
-        done = c.ctl(self.copies[0], "snapshot", "verify", self.snapshot, "--level", "2", check=False)
-        self.assertEqual(done.returncode, VERIFICATION, done.stdout + done.stderr)
+        def damage(site):
+            victim = next((c.site_dir(site) / "repository" / "objects").glob("*/*"))
+            good = victim.read_bytes()
+            victim.chmod(0o600)
+            victim.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
+            done = check(site)
+            self.assertEqual(done.returncode, VERIFICATION, done.stdout + done.stderr)
+            return victim, good
+        def check(site):
+            return c.ctl(site, "snapshot", "verify", self.snapshot, "--level", "2", check=False)
+        # A copy that is damaged is set aside and shipped again by its taker.
+        victim, good = damage(self.copies[0])
+        wait_until("the copy is mended", 60, lambda: check(self.copies[0]).returncode == 0)
+        self.assertEqual(victim.read_bytes(), good)
+        # The taker's own: the exit code, the alarm, and good again once it is mended by hand.
+        victim, good = damage(self.taker)
         wait_until("the damage is told", 30, lambda: self.status("gro", check=False).returncode == VERIFICATION)
         wait_until("the alarm", 30, lambda: "verify" in [row["name"] for row in c.admin("gro", "/v1/sys/alarms")["items"]])
         victim.write_bytes(good)
-        c.ctl(self.copies[0], "snapshot", "verify", self.snapshot, "--level", "2")
+        self.assertEqual(check(self.taker).returncode, 0)
         self.drills_by_itself(self.copies[-1])
         # A drill by hand: restored, booted, compared, gone, and known at all sites.
         here = c.site_dir(self.copies[0])
