@@ -2,6 +2,7 @@
 #include <argp.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -282,7 +283,8 @@ static int kluisd_drill(const struct kluisd_args *args, const struct config *con
 	rc = rc != 0 ? rc : repository_open(dir, &repository, e);
 	if (rc == 0) {
 		log_init("drill", LOG_LEVEL_WARN);
-		(void)nice(DRILL_NICE); /* It is in no hurry; a node beside it is. */
+		/* It is in no hurry; a node beside it is. Refused, it is only less polite. */
+		(void)setpriority(PRIO_PROCESS, 0, getpriority(PRIO_PROCESS, 0) + DRILL_NICE);
 		drill.repository = repository;
 		rc = drill_run(&drill, &report, e);
 	}
