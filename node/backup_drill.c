@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "backup/proof.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/text.h"
 #include "node/backup_parts.h"
@@ -31,6 +32,17 @@ static void drill_close(struct backup_drill *drill)
 	uv_close((uv_handle_t *)&drill->process, drill_closed_cb);
 }
 
+/* One that was killed leaves a copy of the store behind, and its next turn may be weeks away. */
+static void drill_clear(const struct backup_job *job)
+{
+	_cleanup_(x_freep) char *scratch = x_asprintf("%s/drill", job->config->data_dir);
+	struct err e = {0};
+
+	if (file_remove_tree(scratch, &e) != 0) {
+		log_err("op=backup_drill error=\"%s\", left behind", e.text);
+	}
+}
+
 /* It has ended and all that it said was read. What ends in another way says nothing of the
  * snapshot: no room, no key. */
 static void drill_ended(struct backup_job *job)
@@ -44,6 +56,9 @@ static void drill_ended(struct backup_job *job)
 	} else if (!job->closing) {
 		log_err("op=backup_drill status=%lld signal=%d error=\"%s\", retrying",
 			(long long)drill->status, drill->signal, drill->text);
+	}
+	if (drill->signal != 0) {
+		drill_clear(job);
 	}
 	drill_close(drill);
 }
@@ -148,7 +163,6 @@ void backup_drill_close(struct backup_job *job)
 {
 	assert(job->closing);
 	if (job->drill.running && uv_is_active((uv_handle_t *)&job->drill.process)) {
-		/* What it leaves in its scratch directory goes with the next one. */
 		(void)uv_process_kill(
 			&job->drill.process, SIGKILL); /* It may have ended just now. */
 	}

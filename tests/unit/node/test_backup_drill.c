@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "node/backup_parts.h"
 #include "tests/lib/loop.h"
 
@@ -22,8 +23,11 @@ static void woken_cb(uv_async_t *async)
 	((struct world *)async->loop->data)->woken = true;
 }
 
+/* With what a drill makes while it runs. */
 static void world_open(struct world *w, const char *what)
 {
+	_cleanup_(x_freep) char *left = NULL;
+
 	memset(w, 0, sizeof *w);
 	assert_int_equal(uv_loop_init(&w->loop), 0);
 	w->loop.data = w;
@@ -32,6 +36,9 @@ static void world_open(struct world *w, const char *what)
 	(void)pthread_mutex_init(&w->job.lock, NULL);
 	w->config.file = (char *)(uintptr_t)what;
 	w->config.backup_drill_key_file = (char *)(uintptr_t) "the-key";
+	w->config.data_dir = scratch_new("drill");
+	left = x_asprintf("%s/drill/db", w->config.data_dir);
+	assert_int_equal(file_make_dirs(left, 0700, NULL), 0);
 	w->job.config = &w->config;
 	memset(w->job.drill.hash, 0xab, HASH_BYTES);
 }
@@ -57,6 +64,14 @@ static void world_close(struct world *w)
 	uv_close((uv_handle_t *)&w->job.claimed, NULL);
 	loop_end(&w->loop);
 	(void)pthread_mutex_destroy(&w->job.lock);
+	scratch_free(w->config.data_dir);
+}
+
+static bool is_left(const struct world *w)
+{
+	_cleanup_(x_freep) char *left = x_asprintf("%s/drill", w->config.data_dir);
+
+	return file_exists(left);
 }
 
 /* Runs one to its end; what it found. */
@@ -70,6 +85,7 @@ static struct backup_found run(const char *what)
 	loop_until(&w.loop, is_over, &w, "the drill");
 	assert_true(w.job.drill.next_ms >= backup_job_now() + PROOF_RETRY_MS / 2);
 	found = w.job.watch.found[CHECK_LEVEL_DRILL - 1];
+	assert_int_equal(is_left(&w), strcmp(what, "killed") != 0); /* Else its own affair. */
 	if (found.set) {
 		loop_until(&w.loop, is_woken, &w, "a look at once");
 	}
@@ -141,6 +157,7 @@ static void test_stopped(void **state)
 	backup_drill_close(&w.job);
 	loop_until(&w.loop, is_over, &w, "its end");
 	assert_false(w.job.watch.found[CHECK_LEVEL_DRILL - 1].set);
+	assert_false(is_left(&w)); /* Nobody else would remove it. */
 	world_close(&w);
 }
 
