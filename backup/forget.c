@@ -1,6 +1,7 @@
 /* Retention applied to a repository: receive_prune(). */
 #include <string.h>
 
+#include "backup/journal.h"
 #include "backup/receive.h"
 
 /* When it was complete here, by our own receipt; by the taker's own manifest for what this site
@@ -19,57 +20,144 @@ static uint64_t forget_received_ms(const struct receive_config *config,
 	return m->node == config->node ? m->wall_ms : wall_ms;
 }
 
-static int forget_load(const struct receive_config *config, const struct manifest_name *name,
-	uint64_t wall_ms, struct retention_snapshot *ret_snapshot, uint8_t ret_base[HASH_BYTES],
-	struct err *e)
+/* What a repository holds, as retention looks at it. */
+struct forget {
+	const struct receive_config *config;
+	uint64_t wall_ms;
+	struct manifest_name *names; /* Of the snapshots. */
+	struct retention_snapshot *snapshots;
+	uint8_t (*bases)[HASH_BYTES]; /* Manifest hash of what snapshot i is built on. */
+	size_t n;
+	struct journal_copy *journals;
+	size_t n_journals;
+};
+
+static void forget_release(struct forget *f)
+{
+	free(f->names);
+	free(f->snapshots);
+	free(f->bases);
+	free(f->journals);
+}
+
+static void forget_add_journal(struct forget *f, const struct manifest_name *name,
+	const struct backup_manifest *m, uint64_t received_ms)
+{
+	struct journal_copy *copy = &f->journals[f->n_journals++];
+
+	*copy = (struct journal_copy){.name = *name, .cycle = m->cycle, .received_ms = received_ms};
+	memcpy(copy->base, m->base, HASH_BYTES);
+}
+
+static void forget_add_snapshot(struct forget *f, const struct manifest_name *name,
+	const struct backup_manifest *m, uint64_t received_ms)
+{
+	const struct snapshot_row *record = receive_record(f->config, name->hash);
+	struct retention_snapshot *snapshot = &f->snapshots[f->n];
+
+	memcpy(snapshot->lineage, m->lineage, ID_BYTES);
+	snapshot->index = m->index;
+	snapshot->cycle = m->cycle;
+	snapshot->full = m->type == MANIFEST_FULL;
+	snapshot->manual = m->manual;
+	/* The log forgets the records of an earlier lineage, and takes no new ones of it. */
+	snapshot->stray = record == NULL && memcmp(m->lineage, f->config->lineage, ID_BYTES) == 0;
+	snapshot->unconfirmed = record != NULL && record->state != SNAPSHOT_CONFIRMED;
+	snapshot->pinned = record != NULL && record->pinned;
+	snapshot->received_ms = received_ms;
+	memcpy(f->bases[f->n], m->base, HASH_BYTES);
+	f->names[f->n++] = *name;
+}
+
+static int forget_load(struct forget *f, const struct manifest_name *name, struct err *e)
 {
 	_cleanup_(buf_release) struct buf bytes = BUF_INIT;
 	_cleanup_(backup_manifest_release) struct backup_manifest m = {0};
-	const struct snapshot_row *record;
-	uint8_t hash[HASH_BYTES];
-	int rc = repository_get_manifest(config->repository, name, &bytes, e);
+	struct manifest_name of = *name;
+	uint64_t received_ms;
+	int rc = repository_get_manifest(f->config->repository, name, &bytes, e);
 
 	if (rc == 0) {
-		rc = backup_manifest_parse(buf_bytes(&bytes), &m, hash, e);
+		rc = backup_manifest_parse(buf_bytes(&bytes), &m, of.hash, e);
 	}
 	if (rc != 0) {
 		return rc;
 	}
-	memcpy(ret_snapshot->lineage, m.lineage, ID_BYTES);
-	ret_snapshot->index = m.index;
-	ret_snapshot->cycle = m.cycle;
-	ret_snapshot->full = m.type == MANIFEST_FULL;
-	ret_snapshot->manual = m.manual;
-	record = receive_record(config, hash);
-	/* The log forgets the records of an earlier lineage, and takes no new ones of it. */
-	ret_snapshot->stray = record == NULL && memcmp(m.lineage, config->lineage, ID_BYTES) == 0;
-	ret_snapshot->unconfirmed = record != NULL && record->state != SNAPSHOT_CONFIRMED;
-	ret_snapshot->pinned = record != NULL && record->pinned;
-	ret_snapshot->received_ms = forget_received_ms(config, &m, hash, wall_ms);
-	memcpy(ret_base, m.base, HASH_BYTES);
+	received_ms = forget_received_ms(f->config, &m, of.hash, f->wall_ms);
+	if (m.type == MANIFEST_JOURNAL) {
+		forget_add_journal(f, name, &m, received_ms);
+	} else {
+		forget_add_snapshot(f, name, &m, received_ms);
+	}
 	return 0;
 }
 
-/* bases[i]: the manifest hash of what snapshot i is built on. */
-static void forget_mark_bases(const struct manifest_name *names, uint8_t (*bases)[HASH_BYTES],
-	struct retention_snapshot *snapshots, size_t n)
+static int forget_load_all(struct forget *f, struct err *e)
 {
-	for (size_t i = 0; i < n; i++) {
-		for (size_t j = 0; j < n && !snapshots[i].base; j++) {
-			snapshots[i].base = memcmp(names[i].hash, bases[j], HASH_BYTES) == 0;
+	_cleanup_(x_freep) struct manifest_name *names = NULL;
+	size_t n = 0;
+	int rc = repository_list(f->config->repository, &names, &n, NULL, e);
+
+	if (rc != 0) {
+		return rc;
+	}
+	f->names = x_calloc(n + 1, sizeof *f->names);
+	f->snapshots = x_calloc(n + 1, sizeof *f->snapshots);
+	f->bases = x_calloc(n + 1, sizeof *f->bases);
+	f->journals = x_calloc(n + 1, sizeof *f->journals);
+	for (size_t i = 0; rc == 0 && i < n; i++) {
+		rc = forget_load(f, &names[i], e);
+	}
+	return rc;
+}
+
+static void forget_mark_bases(struct forget *f)
+{
+	for (size_t i = 0; i < f->n; i++) {
+		for (size_t j = 0; j < f->n && !f->snapshots[i].base; j++) {
+			f->snapshots[i].base =
+				memcmp(f->names[i].hash, f->bases[j], HASH_BYTES) == 0;
+		}
+		for (size_t j = 0; j < f->n_journals && !f->snapshots[i].base; j++) {
+			f->snapshots[i].base =
+				memcmp(f->names[i].hash, f->journals[j].base, HASH_BYTES) == 0;
 		}
 	}
 }
 
-/* Moves the names that go to the front; returns how many. */
-static size_t forget_select(
-	struct manifest_name *names, const struct retention_snapshot *snapshots, size_t n)
+static void forget_plan_journals(struct forget *f, const struct retention_rules *rules)
+{
+	static const struct journal_row none;
+	struct journal_keep keep = {.row = f->config->journal == NULL ? &none : f->config->journal,
+		.now_ms = f->wall_ms,
+		.kept_ms = rules->kept_ms};
+
+	memcpy(keep.lineage, f->config->lineage, ID_BYTES);
+	for (size_t i = 0; i < f->n; i++) {
+		const struct retention_snapshot *s = &f->snapshots[i];
+
+		if (!s->stray && !s->unconfirmed && !s->manual && s->cycle > keep.cycle &&
+			memcmp(s->lineage, keep.lineage, ID_BYTES) == 0) {
+			keep.cycle = s->cycle;
+			keep.index = s->index;
+		}
+	}
+	journal_keep_plan(f->journals, f->n_journals, &keep);
+}
+
+/* Their names, one behind the other; returns how many. */
+static size_t forget_select(const struct forget *f, struct manifest_name *to)
 {
 	size_t gone = 0;
 
-	for (size_t i = 0; i < n; i++) {
-		if (snapshots[i].prune) {
-			names[gone++] = names[i];
+	for (size_t i = 0; i < f->n; i++) {
+		if (f->snapshots[i].prune) {
+			to[gone++] = f->names[i];
+		}
+	}
+	for (size_t i = 0; i < f->n_journals; i++) {
+		if (f->journals[i].prune) {
+			to[gone++] = f->journals[i].name;
 		}
 	}
 	return gone;
@@ -78,28 +166,21 @@ static size_t forget_select(
 int receive_prune(const struct receive_config *config, uint64_t wall_ms,
 	const struct retention_rules *rules, unsigned *ret_pruned, struct err *e)
 {
-	_cleanup_(x_freep) struct manifest_name *names = NULL;
-	_cleanup_(x_freep) struct retention_snapshot *snapshots = NULL;
-	_cleanup_(x_freep) uint8_t(*bases)[HASH_BYTES] = NULL;
+	_cleanup_(forget_release) struct forget f = {.config = config, .wall_ms = wall_ms};
+	_cleanup_(x_freep) struct manifest_name *gone = NULL;
 	uint64_t freed = 0;
-	size_t n = 0;
-	int rc = repository_list(config->repository, &names, &n, NULL, e);
+	size_t n;
+	int rc = forget_load_all(&f, e);
 
 	if (rc != 0) {
 		return rc;
 	}
-	snapshots = x_calloc(n + 1, sizeof *snapshots);
-	bases = x_calloc(n + 1, sizeof *bases);
-	for (size_t i = 0; rc == 0 && i < n; i++) {
-		rc = forget_load(config, &names[i], wall_ms, &snapshots[i], bases[i], e);
-	}
-	if (rc != 0) {
-		return rc;
-	}
-	forget_mark_bases(names, bases, snapshots, n);
-	retention_plan(snapshots, n, wall_ms, rules);
-	n = forget_select(names, snapshots, n);
-	rc = repository_prune(config->repository, names, n, wall_ms, BACKUP_LEFTOVER_MS, &freed, e);
+	forget_mark_bases(&f);
+	retention_plan(f.snapshots, f.n, wall_ms, rules);
+	forget_plan_journals(&f, rules);
+	gone = x_calloc(f.n + f.n_journals + 1, sizeof *gone);
+	n = forget_select(&f, gone);
+	rc = repository_prune(config->repository, gone, n, wall_ms, BACKUP_LEFTOVER_MS, &freed, e);
 	if (rc == 0) {
 		*ret_pruned = (unsigned)n;
 	}

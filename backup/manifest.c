@@ -52,11 +52,21 @@ static bool manifest_kind_valid(const struct backup_manifest *m)
 {
 	bool based = memcmp(m->base, zero32, HASH_BYTES) != 0;
 
+	if ((m->type == MANIFEST_JOURNAL) != (m->number != 0)) {
+		return false;
+	}
 	if (m->type == MANIFEST_FULL) {
 		return m->manual == (m->cycle == 0) && m->slice == SLICE_NONE && m->from == 0 &&
 		       !based && m->tombstones == 0;
 	}
-	if (m->type != MANIFEST_INCREMENT || !based || m->from == 0 || m->cycle == 0) {
+	if (!based || m->from == 0 || m->cycle == 0) {
+		return false;
+	}
+	if (m->type == MANIFEST_JOURNAL) {
+		return !m->manual && m->slice == SLICE_NONE && m->id == m->index &&
+		       memcmp(m->state_root, zero32, HASH_BYTES) == 0;
+	}
+	if (m->type != MANIFEST_INCREMENT) {
 		return false;
 	}
 	return m->slice == (m->manual ? SLICE_NONE : m->cycle % BACKUP_SLICES);
@@ -90,7 +100,7 @@ static void manifest_put(const struct backup_manifest *m, struct buf *b)
 	buf_put_u64(b, m->term);
 	buf_put_u64(b, m->from);
 	buf_put_u32(b, m->cycle);
-	buf_put_zeros(b, 4);
+	buf_put_u32(b, m->number);
 	buf_append(b, m->base, HASH_BYTES);
 	buf_append(b, m->state_root, HASH_BYTES);
 	buf_append(b, m->state_hash, HASH_BYTES);
@@ -160,7 +170,7 @@ static void manifest_take(struct wire *w, struct backup_manifest *m)
 	m->term = wire_u64(w);
 	m->from = wire_u64(w);
 	m->cycle = wire_u32(w);
-	wire_zeros(w, 4);
+	m->number = wire_u32(w);
 	wire_copy(w, m->base, HASH_BYTES);
 	wire_copy(w, m->state_root, HASH_BYTES);
 	wire_copy(w, m->state_hash, HASH_BYTES);
@@ -206,7 +216,7 @@ int backup_manifest_parse(struct bytes bytes, struct backup_manifest *ret_manife
 	}
 	version = wire_u8(&w);
 	type = wire_u8(&w);
-	if (wire_ok(&w) && (version != 1 || type > MANIFEST_INCREMENT)) {
+	if (wire_ok(&w) && (version != 1 || type > MANIFEST_JOURNAL)) {
 		return err_set(e, KLUIS_EVERSION,
 			"bytes 4 and 5 are version %u, type %u of manifests", version, type);
 	}

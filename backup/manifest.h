@@ -7,7 +7,7 @@
 
 #include "backup/keys.h"
 
-enum manifest_type { MANIFEST_FULL = 1, MANIFEST_INCREMENT = 2 };
+enum manifest_type { MANIFEST_FULL = 1, MANIFEST_INCREMENT = 2, MANIFEST_JOURNAL = 3 };
 enum { SLICE_NONE = 255, MANIFEST_HEADER_BYTES = 248, MANIFEST_OBJECT_BYTES = 40 };
 
 struct manifest_object {
@@ -22,6 +22,7 @@ struct backup_manifest {
 	uint8_t cluster_id[16], lineage[16];
 	uint64_t index, term, from; /* S, its term, S' */
 	uint32_t cycle;		    /* 0: a manual full. */
+	uint32_t number;	    /* Of a journal increment behind its cycle, from 1; else 0. */
 	uint8_t base[32];	    /* Manifest hash of the snapshot of S'. */
 	uint8_t state_root[32], state_hash[32];
 	uint64_t cluster_time_ms, wall_ms;

@@ -37,9 +37,11 @@ int point_manifest(struct repository *repository, const uint8_t manifest_hash[HA
 static int point_link(
 	const struct backup_manifest *above, const struct backup_manifest *below, struct err *e)
 {
-	uint32_t cycle = above->manual ? above->cycle : above->cycle - 1;
+	bool journal = above->type == MANIFEST_JOURNAL;
+	uint32_t cycle = above->manual || journal ? above->cycle : above->cycle - 1;
+	bool after = below->type != MANIFEST_JOURNAL || (journal && below->number < above->number);
 
-	if (memcmp(above->cluster_id, below->cluster_id, ID_BYTES) != 0 ||
+	if (!after || memcmp(above->cluster_id, below->cluster_id, ID_BYTES) != 0 ||
 		memcmp(above->lineage, below->lineage, ID_BYTES) != 0 ||
 		above->from != below->index || below->manual || below->cycle != cycle) {
 		return err_set(e, KLUIS_EVERIFY,
@@ -55,6 +57,10 @@ static int point_add(struct point *point, const uint8_t hash[HASH_BYTES],
 	struct point_snapshot *row = &point->snapshots[point->n];
 	int rc;
 
+	if (point->n_journals > JOURNAL_CHAIN_MAX - 1) { /* Room for the cycles is left. */
+		return err_set(e, KLUIS_ECORRUPT, "more than %d journal increments in a row",
+			JOURNAL_CHAIN_MAX - 1);
+	}
 	assert(point->n < POINT_SNAPSHOTS_MAX);
 	rc = point_manifest(point->repository, hash, trust, &row->manifest, e);
 	if (rc == KLUIS_ENOTFOUND && point->n > 0) {
@@ -68,6 +74,7 @@ static int point_add(struct point *point, const uint8_t hash[HASH_BYTES],
 	}
 	memcpy(row->hash, hash, HASH_BYTES);
 	point->n++;
+	point->n_journals += row->manifest.type == MANIFEST_JOURNAL;
 	return point->n == 1
 		       ? 0
 		       : point_link(&point->snapshots[point->n - 2].manifest, &row->manifest, e);
@@ -85,7 +92,7 @@ int point_open(struct repository *repository, const uint8_t manifest_hash[HASH_B
 	rc = point_add(point, manifest_hash, trust, e);
 	while (rc == 0) {
 		last = &point->snapshots[point->n - 1].manifest;
-		cycles += !last->manual;
+		cycles += !last->manual && last->type != MANIFEST_JOURNAL;
 		if (last->type == MANIFEST_FULL || cycles == BACKUP_SLICES) {
 			break;
 		}

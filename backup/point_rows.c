@@ -27,6 +27,7 @@ struct point_rows {
 	} sources[POINT_SNAPSHOTS_MAX];
 	unsigned n;
 	struct point_source *current; /* Whose entry was given last. */
+	uint8_t end_root[HASH_BYTES]; /* Set at the end. */
 };
 
 static void point_at_put(const struct index_entry *entry, uint8_t to[AT_BYTES])
@@ -127,6 +128,28 @@ static int point_source_step(struct point_source *source, struct err *e)
 	return stream_next(source->stream, &source->entry, &source->more, e);
 }
 
+/* The point of the cycle that journal increments stand on, without reading a value. */
+static int point_check_cycle(const struct point *point, const struct backup_key_set *set,
+	const char *scratch, struct err *e)
+{
+	_cleanup_(x_freep) struct point *cycle = x_memdup(point, sizeof *point);
+	struct point_rows *rows = NULL;
+	struct index_entry entry;
+	bool more = true;
+	int rc;
+
+	cycle->n -= point->n_journals;
+	cycle->n_journals = 0;
+	memmove(cycle->snapshots, cycle->snapshots + point->n_journals,
+		cycle->n * sizeof *cycle->snapshots);
+	rc = point_rows_new(cycle, set, scratch, &rows, e);
+	while (rc == 0 && more) {
+		rc = point_rows_next(rows, &entry, &more, e);
+	}
+	point_rows_free(rows);
+	return rc;
+}
+
 int point_rows_new(const struct point *point, const struct backup_key_set *set, const char *scratch,
 	struct point_rows **ret_rows, struct err *e)
 {
@@ -134,6 +157,9 @@ int point_rows_new(const struct point *point, const struct backup_key_set *set, 
 	struct point_rows *rows;
 	int rc = point_keys(point, set, keys, e);
 
+	if (rc == 0 && point->n_journals > 0) {
+		rc = point_check_cycle(point, set, scratch, e);
+	}
 	if (rc != 0) {
 		return rc;
 	}
@@ -172,6 +198,12 @@ void point_rows_free(struct point_rows *rows)
 		index_root_end(rows->root, unused);
 	}
 	free(rows);
+}
+
+void point_rows_root(const struct point_rows *rows, uint8_t ret_root[HASH_BYTES])
+{
+	assert(rows->root == NULL);
+	memcpy(ret_root, rows->end_root, HASH_BYTES);
 }
 
 uint64_t point_rows_live(const struct point_rows *rows)
@@ -244,11 +276,11 @@ static int point_seek(struct point_rows *rows, const uint8_t *winner, struct err
 
 static int point_end(struct point_rows *rows, struct err *e)
 {
-	uint8_t root[HASH_BYTES];
+	const struct backup_manifest *m = &rows->point->snapshots[0].manifest;
 
-	index_root_end(rows->root, root);
+	index_root_end(rows->root, rows->end_root);
 	rows->root = NULL;
-	if (memcmp(root, rows->point->snapshots[0].manifest.state_root, HASH_BYTES) != 0) {
+	if (m->type != MANIFEST_JOURNAL && memcmp(rows->end_root, m->state_root, HASH_BYTES) != 0) {
 		return err_set(
 			e, KLUIS_EVERIFY, "the rows do not come to the manifest's state root");
 	}

@@ -14,6 +14,7 @@
 enum {
 	COPY_BYTES = 256 * 1024,
 	IN_VAIN_MAX = 16, /* Objects read in vain in one scan; the rest waits for the next. */
+	RECEIVE_JOURNALS_MAX = JOURNAL_SEEN + 1 + JOURNAL_CHAIN_MAX,
 };
 
 struct receive {
@@ -27,6 +28,10 @@ struct receive {
 	unsigned in_vain; /* Objects read that were not what their names say. */
 	/* What the sender took and this site lacks, by the log: it may come beside the quota. */
 	struct drop_quota awaited;
+	/* Hashes of the journal increments that the log stands for: what it named, then what those
+	 * are built on. */
+	uint8_t journals[RECEIVE_JOURNALS_MAX][HASH_BYTES];
+	size_t n_journals;
 };
 
 static bool record_is_whole(const struct snapshot_row *row)
@@ -140,6 +145,20 @@ static bool receive_as_recorded(const struct backup_manifest *m, const struct sn
 	       memcmp(m->state_root, row->state_root, HASH_BYTES) == 0;
 }
 
+/* The log named it, or something that is built on it: its hash says all. Its taker may have died
+ * since, so whose drop it is in does not matter. */
+static int receive_check_journal(struct receive *rx, const struct backup_manifest *m, struct err *e)
+{
+	struct manifest_name below;
+	int rc;
+
+	if (m->type != MANIFEST_JOURNAL) {
+		return err_set(e, KLUIS_EVERIFY, "the log calls a snapshot a journal increment");
+	}
+	rc = repository_find(rx->config->repository, m->base, &below, e);
+	return rc == KLUIS_ENOTFOUND ? KLUIS_EAGAIN : rc;
+}
+
 /* Everything that the manifest and the log can tell. KLUIS_EAGAIN: it may still be on its way. */
 static int receive_check_manifest(struct receive *rx, const struct drop_entry *entry,
 	struct bytes bytes, struct backup_manifest *ret_manifest, uint8_t ret_hash[32],
@@ -150,8 +169,6 @@ static int receive_check_manifest(struct receive *rx, const struct drop_entry *e
 	struct backup_manifest *m = ret_manifest;
 	int rc = backup_manifest_open(bytes, c->trust, m, ret_hash, e);
 
-	assert(row != NULL);
-
 	if (rc == KLUIS_ECORRUPT || rc == KLUIS_EVERSION) {
 		return receive_old(rx, entry) ? rc : KLUIS_EAGAIN;
 	}
@@ -161,13 +178,16 @@ static int receive_check_manifest(struct receive *rx, const struct drop_entry *e
 	if (memcmp(ret_hash, entry->name.hash, HASH_BYTES) != 0) {
 		return err_set(e, KLUIS_EVERIFY, "a manifest under another one's name");
 	}
-	if (m->node != rx->sender) {
+	if (row != NULL && m->node != rx->sender) {
 		return err_set(e, KLUIS_EVERIFY, "a manifest of node %llu in the drop of node %llu",
 			(unsigned long long)m->node, (unsigned long long)rx->sender);
 	}
 	if (memcmp(m->cluster_id, c->cluster_id, ID_BYTES) != 0 ||
 		memcmp(m->lineage, c->lineage, ID_BYTES) != 0) {
 		return err_set(e, KLUIS_ELINEAGE, "a manifest of another cluster or lineage");
+	}
+	if (row == NULL) {
+		return receive_check_journal(rx, m, e);
 	}
 	if (!receive_as_recorded(m, row)) {
 		return err_set(e, KLUIS_EVERIFY,
@@ -400,6 +420,63 @@ static bool receive_ours_to_report(int rc)
 	       rc != KLUIS_ELINEAGE && rc != KLUIS_EGONE;
 }
 
+/* --- journal increments ---------------------------------------------------------------------- */
+
+static bool receive_stands(const struct receive *rx, const uint8_t hash[HASH_BYTES])
+{
+	for (size_t i = 0; i < rx->n_journals; i++) {
+		if (memcmp(rx->journals[i], hash, HASH_BYTES) == 0) {
+			return true;
+		}
+	}
+	return false;
+}
+
+static void receive_stand(struct receive *rx, const uint8_t hash[HASH_BYTES])
+{
+	if (rx->n_journals < RECEIVE_JOURNALS_MAX && !receive_stands(rx, hash)) {
+		memcpy(rx->journals[rx->n_journals++], hash, HASH_BYTES);
+	}
+}
+
+/* What an upload under this manifest hash is built on stands, too, unless it is here. */
+static void receive_stand_below(
+	struct receive *rx, const struct drop_entry *entry, const uint8_t hash[HASH_BYTES])
+{
+	_cleanup_(buf_release) struct buf bytes = BUF_INIT;
+	_cleanup_(backup_manifest_release) struct backup_manifest m = {0};
+	struct manifest_name below;
+	uint8_t found[HASH_BYTES];
+
+	if (receive_read_manifest(rx, entry, &bytes, NULL) == 0 &&
+		backup_manifest_open(buf_bytes(&bytes), rx->config->trust, &m, found, NULL) == 0 &&
+		memcmp(found, hash, HASH_BYTES) == 0 && m.type == MANIFEST_JOURNAL &&
+		repository_find(rx->config->repository, m.base, &below, NULL) != 0) {
+		receive_stand(rx, m.base);
+	}
+}
+
+static void receive_stand_all(struct receive *rx)
+{
+	const struct receive_config *c = rx->config;
+
+	if (c->journal == NULL || c->journal->number == 0) {
+		return;
+	}
+	receive_stand(rx, c->journal->manifest_hash);
+	for (size_t i = 0; i < c->n_journals && i < JOURNAL_SEEN; i++) {
+		receive_stand(rx, c->journals[i]);
+	}
+	for (size_t i = 0; i < rx->n_journals; i++) {
+		const uint8_t *hash = rx->journals[i];
+		size_t at = drop_find(&rx->drop, true, hash);
+
+		for (; at < rx->drop.n && drop_is(&rx->drop, at, true, hash); at++) {
+			receive_stand_below(rx, &rx->drop.entries[at], hash);
+		}
+	}
+}
+
 static int receive_manifest(struct receive *rx, struct drop_entry *entry, struct err *e)
 {
 	_cleanup_(buf_release) struct buf bytes = BUF_INIT;
@@ -409,7 +486,8 @@ static int receive_manifest(struct receive *rx, struct drop_entry *entry, struct
 
 	if (drop_too_large(entry)) {
 		rc = err_set(e, KLUIS_EVERIFY, "a manifest larger than any");
-	} else if (receive_record(rx->config, entry->name.hash) == NULL) {
+	} else if (receive_record(rx->config, entry->name.hash) == NULL &&
+		   !receive_stands(rx, entry->name.hash)) {
 		/* Not even opened. The record may be on its way to this site. */
 		rc = receive_old(rx, entry)
 			     ? err_set(e, KLUIS_EVERIFY, "a manifest that the log does not know")
@@ -428,7 +506,8 @@ static int receive_manifest(struct receive *rx, struct drop_entry *entry, struct
 			rc = receive_promote(rx, &m, hash, buf_bytes(&bytes), e);
 		}
 		if (rc == KLUIS_EAGAIN && receive_old(rx, entry)) {
-			rc = err_set(e, KLUIS_ECORRUPT, "objects of cycle %u never came", m.cycle);
+			rc = err_set(e, KLUIS_ECORRUPT,
+				"what the manifest of cycle %u names never came", m.cycle);
 		}
 	}
 	if (rc == KLUIS_EAGAIN) {
@@ -521,16 +600,35 @@ static int receive_evict(struct receive *rx, struct err *e)
 	return 0;
 }
 
-static int receive_run(struct receive *rx, struct err *e)
+/* What others are built on first. */
+static int receive_journals(struct receive *rx, struct err *e)
 {
 	int rc = 0;
+
+	receive_stand_all(rx);
+	for (size_t i = rx->n_journals; rc == 0 && i > 0; i--) {
+		const uint8_t *hash = rx->journals[i - 1];
+		size_t at = drop_find(&rx->drop, true, hash);
+
+		for (; rc == 0 && at < rx->drop.n && drop_is(&rx->drop, at, true, hash); at++) {
+			rc = receive_manifest(rx, &rx->drop.entries[at], e);
+		}
+	}
+	return rc;
+}
+
+static int receive_run(struct receive *rx, struct err *e)
+{
+	int rc;
 
 	rx->newest_cycle = receive_newest_cycle(rx->config);
 	rx->report->foreign = rx->drop.foreign;
 	receive_await(rx);
 	rx->report->over_quota = receive_over_quota(rx);
+	rc = receive_journals(rx, e);
+	rx->report->waiting = 0; /* All that wait are looked at once more. */
 	for (size_t i = 0; rc == 0 && i < rx->drop.n; i++) {
-		if (rx->drop.entries[i].name.manifest) {
+		if (rx->drop.entries[i].name.manifest && !rx->drop.entries[i].gone) {
 			rc = receive_manifest(rx, &rx->drop.entries[i], e);
 		}
 	}
@@ -552,7 +650,8 @@ static int receive_run(struct receive *rx, struct err *e)
 int receive_scan(const struct receive_config *config, const char *drop, uint64_t sender,
 	uint64_t wall_ms, struct receive_report *ret_report, struct err *e)
 {
-	struct receive rx = {.config = config, .sender = sender, .wall_ms = wall_ms};
+	struct receive rx = {
+		.config = config, .sender = sender, .wall_ms = wall_ms, .n_journals = 0};
 	struct err why = {0}; /* receive_refuse() reads it, so it may not be NULL. */
 	int rc;
 

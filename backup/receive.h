@@ -8,6 +8,7 @@
 
 #include "backup/drop.h"
 #include "backup/repository.h"
+#include "storage/journal_store.h"
 #include "storage/snapshot_store.h"
 
 struct receive_config {
@@ -27,6 +28,11 @@ struct receive_config {
 	const struct snapshot_row *records;
 	size_t n_records;
 	const atomic_bool *cancel; /* NULL, or: true ends a scan with KLUIS_ECLOSED. */
+	/* Of the log, too; NULL: none. And what it said before that, newest first: a slow site
+	 * takes in what was overtaken meanwhile. */
+	const struct journal_row *journal;
+	uint8_t (*journals)[32];
+	size_t n_journals;
 };
 /* The record that names this manifest, shipped or confirmed; NULL: the log knows none. */
 const struct snapshot_row *receive_record(

@@ -76,6 +76,7 @@ int restore_plan(struct repository *repository, const uint8_t manifest_hash[HASH
 	plan.cluster_time_ms = m->cluster_time_ms;
 	plan.wall_ms = m->wall_ms;
 	plan.snapshots = point->n;
+	plan.journals = point->n_journals;
 	memcpy(plan.manifest_hash, manifest_hash, HASH_BYTES);
 	memcpy(plan.cluster_id, m->cluster_id, ID_BYTES);
 	memcpy(plan.lineage, m->lineage, ID_BYTES);
@@ -185,11 +186,13 @@ static int restore_fill(struct restore *r, struct import *import, struct err *e)
 	if (rc == 0) {
 		rc = restore_rows(r, rows, import, e);
 	}
+	if (rc == 0) {
+		point_rows_root(rows, end.state_root);
+	}
 	point_rows_free(rows);
 	if (rc != 0) {
 		return rc;
 	}
-	memcpy(end.state_root, m->state_root, HASH_BYTES);
 	memcpy(end.record, r->config->record.data, RESTORE_RECORD_BYTES);
 	rc = import_finish(import, &end, e);
 	deleted = import_deleted(import);

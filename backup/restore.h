@@ -17,7 +17,7 @@ struct restore_plan {
 	uint32_t cycle;
 	bool manual;
 	uint64_t node, cluster_time_ms, wall_ms; /* Who took it, when. */
-	unsigned snapshots;			 /* Of the chain, all read. */
+	unsigned snapshots, journals;		 /* Of the chain, all read; journals among them. */
 	uint64_t objects, bytes;		 /* To be read. */
 	uint64_t value_bytes;			 /* At most so much will be written. */
 	uint64_t oldest_wall_ms;		 /* Of the chain's oldest snapshot. */

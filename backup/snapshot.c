@@ -48,10 +48,14 @@ int snapshot_writer_new(struct repository *repository, const struct snapshot_pla
 	w->packs.kind = OBJECT_PACK;
 	w->root = index_root_new();
 	m = &w->manifest;
-	m->type = plan->full ? MANIFEST_FULL : MANIFEST_INCREMENT;
+	m->type = plan->number != 0 ? MANIFEST_JOURNAL
+		  : plan->full	    ? MANIFEST_FULL
+				    : MANIFEST_INCREMENT;
 	m->manual = plan->manual;
 	m->cycle = plan->cycle;
-	m->slice = plan->full || plan->manual ? SLICE_NONE : plan->cycle % BACKUP_SLICES;
+	m->number = plan->number;
+	m->slice = m->type != MANIFEST_INCREMENT || plan->manual ? SLICE_NONE
+								 : plan->cycle % BACKUP_SLICES;
 	memcpy(m->cluster_id, plan->cluster_id, ID_BYTES);
 	memcpy(m->lineage, plan->lineage, ID_BYTES);
 	memcpy(m->base, plan->base, HASH_BYTES);
@@ -264,6 +268,9 @@ int snapshot_writer_finish(struct snapshot_writer *w, const struct key *signer,
 	snapshot_list_objects(w);
 	index_root_end(w->root, w->manifest.state_root);
 	w->root = NULL;
+	if (w->manifest.type == MANIFEST_JOURNAL) {
+		memset(w->manifest.state_root, 0, HASH_BYTES); /* It saw only some of the rows. */
+	}
 	rc = backup_manifest_encode(&w->manifest, signer, &bytes, hash, e);
 	if (rc == 0) {
 		rc = repository_put_manifest(w->repository, buf_bytes(&bytes), e);
@@ -313,7 +320,8 @@ static int snapshot_take_rows(struct snapshot_writer *w, const struct kv_view *v
 {
 	const atomic_bool *cancel = w->watch->cancel;
 	_cleanup_(buf_release) struct buf value = BUF_INIT;
-	struct index_iter *iter = index_iter_new(view, 0, UINT64_MAX);
+	bool journal = w->manifest.type == MANIFEST_JOURNAL;
+	struct index_iter *iter = index_iter_new(view, journal ? w->manifest.from : 0, UINT64_MAX);
 	struct index_row row;
 	int rc = 0;
 

@@ -13,9 +13,10 @@
 struct snapshot_plan {
 	uint8_t cluster_id[ID_BYTES], lineage[ID_BYTES];
 	bool full, manual;
-	uint32_t cycle; /* 0 for a manual full. */
-	uint64_t id;	/* Raft index of the entry that began it. */
-	uint64_t from;	/* S'; 0 for a full. */
+	uint32_t cycle;	 /* 0 for a manual full. */
+	uint32_t number; /* Not 0: a journal increment. */
+	uint64_t id;	 /* Raft index of the entry that began it; of a journal increment: index. */
+	uint64_t from;	 /* S'; 0 for a full. */
 	uint8_t base[HASH_BYTES];
 	uint64_t index, term; /* S */
 	uint8_t state_hash[HASH_BYTES];
@@ -29,9 +30,10 @@ struct snapshot_writer;
 KLUIS_MUST_CHECK int snapshot_writer_new(struct repository *repository,
 	const struct snapshot_plan *plan, const struct key_pub *pub,
 	struct snapshot_writer **ret_writer, struct err *e);
-/* Every live row and tombstone of the store, ascending by modification index: the writer chooses
- * what belongs into this snapshot and makes the state root of all. *ret_value: the row's value must
- * follow by snapshot_writer_value(). KLUIS_ECORRUPT: out of order or beyond S. */
+/* Every live row and tombstone of the store (of a journal increment: behind `from`), ascending by
+ * modification index: the writer chooses what belongs into this snapshot and makes the state root
+ * of all. *ret_value: the row's value must follow by snapshot_writer_value(). KLUIS_ECORRUPT: out
+ * of order or beyond S. */
 KLUIS_MUST_CHECK int snapshot_writer_row(struct snapshot_writer *writer,
 	const struct index_row *row, bool *ret_value, struct err *e);
 /* KLUIS_ECORRUPT when it does not hash to the row's value hash: a node does not back up what it

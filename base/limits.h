@@ -272,6 +272,15 @@ enum {
 	BACKUP_SORT_BYTES = 32 << 20,	/* Of records sorted in memory before they go to disk. */
 	BACKUP_DELETIONS_MAX = 1 << 20, /* That one restore repeats. */
 	BACKUP_DELETIONS_STEP = 512,	/* Of each kind, journalled in one step. */
+	JOURNAL_CHAIN_MAX = 64,		/* Journal increments, from the newest to its cycle. */
+	JOURNAL_S = 60,
+	JOURNAL_S_MAX = 3600,
+	JOURNAL_HELD_MS = 120 * 1000,	/* One that too few sites confirm is overtaken after. */
+	JOURNAL_TURN_MS = 30 * 1000,	/* At most: from one node's turn to take one to the next. */
+	JOURNAL_LOOK_ROWS = 4096,	/* That are no change by themselves. */
+	JOURNAL_SEEN = 64,		/* Recorded lately: what a slow site still may take in. */
+	JOURNAL_SPARE_MS = 3600 * 1000, /* What no newest one is built on is kept so long. */
+	JOURNAL_LATE_MS = 10 * 60 * 1000, /* An alarm when the recovery point is so old. */
 	PROOF_WEEK_MS = 7 * 24 * 3600 * 1000,
 	PROOF_TURN_MS = 24 * 3600 * 1000,  /* From one site's turn to drill to the next one's. */
 	PROOF_AGAIN_MS = 24 * 3600 * 1000, /* After a drill that failed. */

@@ -110,6 +110,7 @@ struct api_config {
 
 	struct bytes restore_key;	/* SEC1 point, or empty. */
 	unsigned backup_copies;		/* k: sites that must confirm a snapshot. */
+	uint64_t backup_journal_ms;	/* Between journal increments; 0: none. */
 	struct schedule_rules schedule; /* Of cycles. */
 	const struct api_setting *settings;
 	size_t n_settings;

@@ -203,6 +203,18 @@ static void print_age(struct buf *to, const char *name, const char *help, bool a
 	}
 }
 
+static void print_recovery(const struct backup_summary *backup, uint64_t wall_ms, struct buf *to)
+{
+	bool any = backup->recovery_index != 0;
+
+	print_age(to, "kluis_backup_recovery_age_seconds",
+		"For how long something has changed that is in no confirmed point.", any,
+		any ? wall_ms - backup_summary_exposed_ms(backup, wall_ms) : 0, wall_ms);
+	print_one(to, "kluis_backup_journal_copies", "gauge",
+		"Sites beside the taker that hold journal increments of the newest cycle.",
+		backup->journal.n_holders);
+}
+
 /* By this machine's clock: cluster time stands still when the cluster does. */
 static void print_backup(const struct api_metrics_state *state, struct buf *to)
 {
@@ -216,6 +228,7 @@ static void print_backup(const struct api_metrics_state *state, struct buf *to)
 		backup->confirmed);
 	print_age(to, "kluis_backup_newest_age_seconds", "Of the newest confirmed snapshot.",
 		backup->newest.id != 0, backup->newest.created_ms, state->wall_ms);
+	print_recovery(backup, state->wall_ms, to);
 	print_one(to, "kluis_backup_newest_copies", "gauge", "Sites beside the taker that hold it.",
 		backup->newest.n_confirmations);
 	print_one(to, "kluis_backup_copies_needed", "gauge", "That make a snapshot count.",

@@ -115,6 +115,36 @@ static void backups_put_newest(
 	json_put(body, "newest_cycle", json_make_number(newest->cycle));
 }
 
+static void backups_put_recovery(
+	struct api_call *call, const struct backup_summary *backups, json_t *body)
+{
+	uint64_t every_ms = call->api->config.backup_journal_ms;
+	bool any = backups->recovery_index != 0;
+
+	json_put(body, "recovery_time", any ? json_make_number(backups->recovery_ms) : json_null());
+	json_put(body, "recovery_index",
+		any ? json_make_number(backups->recovery_index) : json_null());
+	json_put(body, "recovery_age_ms",
+		any ? json_make_number(backup_summary_exposed_ms(backups, call->now_ms))
+		    : json_null());
+	json_put(body, "recovery_late",
+		json_boolean(backup_summary_late(backups, call->now_ms, every_ms)));
+	json_put(body, "journal_number", json_make_number(backups->journal.number));
+	json_put(body, "journal_node", json_make_number(backups->journal.node));
+	json_put(body, "journal_copies", json_make_number(backups->journal.n_holders));
+}
+
+/* Since when something is exposed only a node knows that watched. */
+static void backups_add_watched(struct api_call *call, struct backup_summary *backups)
+{
+	const struct api_hooks *hooks = &call->api->config.hooks;
+	_cleanup_(x_freep) struct backup_summary *watched = x_calloc(1, sizeof *watched);
+
+	if (hooks->summary != NULL && hooks->summary(hooks->data, watched)) {
+		backups->clean_ms = watched->clean_ms;
+	}
+}
+
 static json_t *backups_json(struct api_call *call, const struct backup_summary *backups)
 {
 	const struct check_row *proven = backup_summary_proven(backups);
@@ -134,6 +164,7 @@ static json_t *backups_json(struct api_call *call, const struct backup_summary *
 	json_put(body, "confirmed", json_make_number(backups->confirmed));
 	json_put(body, "confirmations_needed", json_make_number(call->api->config.backup_copies));
 	backups_put_newest(call, backups, body);
+	backups_put_recovery(call, backups, body);
 	json_put(body, "failed_since", json_make_number(backups->failed));
 	json_put(body, "running",
 		backups->running == 0 ? json_null()
@@ -158,6 +189,7 @@ int sys_backups_read(struct api_call *call)
 
 	rc = rc != 0 ? rc : backup_summary_read(call->view, rows, n, backups, &call->e);
 	if (rc == 0) {
+		backups_add_watched(call, backups);
 		call_json(call, 200, backups_json(call, backups));
 	}
 	return rc;

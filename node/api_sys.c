@@ -46,7 +46,7 @@ struct check {
 	bool ok, critical;
 	char text[384];
 };
-enum { CHECKS = 19 };
+enum { CHECKS = 20 };
 
 static void check_set(
 	struct check *check, const char *name, bool ok, bool critical, const char *text)
@@ -150,6 +150,24 @@ static void check_backup(struct check *check, struct api *api, const struct back
 			backup->failed, backup->trouble.error);
 	} else {
 		check_set(check, "backup", true, false, "there is a young confirmed snapshot");
+	}
+}
+
+/* What changed since, a restore would not bring back. */
+static void check_recovery(
+	struct check *check, struct api *api, const struct backup_summary *backup)
+{
+	uint64_t every_ms = api->config.backup_journal_ms,
+		 now_ms = clock_wall_ms(api->config.clock);
+	bool late = backup != NULL && backup_summary_late(backup, now_ms, every_ms);
+
+	check_set(check, "recovery", !late, false,
+		every_ms == 0 || backup == NULL ? "this node takes no journal increments"
+						: "the recovery point is young");
+	if (late) {
+		(void)snprintf(check->text, sizeof check->text,
+			"what changed in the last %llu minutes is in no backup",
+			(unsigned long long)(backup_summary_exposed_ms(backup, now_ms) / 60000));
 	}
 }
 
@@ -374,6 +392,7 @@ static void checks_make(
 	check_drops(&checks[16], call->api);
 	check_proof(&checks[17], call->api, backup);
 	check_schedule(&checks[18], call, view, backup);
+	check_recovery(&checks[19], call->api, backup);
 }
 
 int sys_health_read(struct api_call *call)

@@ -41,7 +41,7 @@ static int ship_work(struct pool_work *work)
 		s->job->repository, s->hash, s->site->name, &s->target, &s->report, &s->err);
 }
 
-static uint64_t ship_pause_ms(int rc)
+uint64_t backup_ship_pause_ms(int rc)
 {
 	switch (rc) {
 	case 0:
@@ -63,7 +63,7 @@ static bool ship_is_its_own(int rc)
 }
 
 /* What alarms are made of. */
-static void ship_tell(struct backup_shipment *s, int rc)
+void backup_ship_tell(struct backup_shipment *s, int rc)
 {
 	(void)pthread_mutex_lock(&s->job->lock);
 	s->last.rc = rc;
@@ -76,14 +76,14 @@ static void ship_done_cb(struct pool_work *work, int rc)
 	struct backup_shipment *s = CONTAINER_OF(work, struct backup_shipment, work);
 
 	s->busy = false;
-	s->next_ms = backup_job_now() + backup_job_pause(s->job, ship_pause_ms(rc));
+	s->next_ms = backup_job_now() + backup_job_pause(s->job, backup_ship_pause_ms(rc));
 	if (rc == 0 || ship_is_its_own(rc)) {
 		s->done = s->id;
 	}
 	if (rc == KLUIS_ENOTFOUND && s->report.connections == 0) {
 		s->passed_over = s->id; /* Pruned here, or taken by a directory that is gone. */
 	} else if (rc != KLUIS_ECLOSED) {
-		ship_tell(s, rc);
+		backup_ship_tell(s, rc);
 	}
 	if (rc == 0) {
 		log_info("op=backup_ship site=%s snapshot=%llu objects=%u skipped=%u bytes=%llu",
@@ -178,9 +178,13 @@ static void job_ship(struct backup_job *job, const struct snapshot_row *rows, si
 {
 	for (size_t i = 0; i < job->n_shipments; i++) {
 		struct backup_shipment *s = &job->shipment[i];
-		const struct snapshot_row *row = s->busy ? NULL : shipment_next(s, rows, n);
+		const struct snapshot_row *row;
 
-		if (row == NULL && !s->busy) {
+		if (s->busy || backup_journal_ship(s, rows, n)) {
+			continue; /* A minute's changes do not wait behind a whole cycle. */
+		}
+		row = shipment_next(s, rows, n);
+		if (row == NULL) {
 			shipment_begin_ahead(s);
 		}
 		if (row == NULL || (row->id == s->id && backup_job_now() < s->next_ms)) {
@@ -203,6 +207,9 @@ struct receive_config backup_job_receiver(
 	config.began_ms = wall_ms > ran_ms ? wall_ms - ran_ms : 0; /* By the clock as it is now. */
 	config.records = n == 0 ? NULL : x_memdup(rows, n * sizeof *rows);
 	config.n_records = n;
+	config.journal = x_memdup(&job->journal.row, sizeof job->journal.row);
+	config.journals = x_memdup(job->journal.seen, sizeof job->journal.seen);
+	config.n_journals = job->journal.n_seen;
 	return config;
 }
 
@@ -210,6 +217,10 @@ void backup_job_receiver_done(struct receive_config *config)
 {
 	free((void *)(uintptr_t)config->records);
 	config->records = NULL;
+	free((void *)(uintptr_t)config->journal);
+	config->journal = NULL;
+	free(config->journals);
+	config->journals = NULL;
 	config->n_records = 0;
 }
 
@@ -234,12 +245,13 @@ static void job_look(struct backup_job *job, struct kv *kv, const struct kv_view
 	}
 	backup_take_look(job, view, rows, n);
 	backup_claim_look(job, view, status, rows, n);
+	backup_journal_look(job, view, status, rows, n);
 	job_ship(job, rows, n);
 	backup_receive_look(job, rows, n);
 	backup_confirm_look(job, rows, n, cluster.feature_level);
 	backup_keep_look(job, rows, n);
 	backup_deletions_look(job, view);
-	backup_watch_look(job, view, rows, n);
+	backup_watch_look(job, view, status, rows, n);
 	backup_drill_look(job, kv, status, rows, n);
 }
 
@@ -492,7 +504,8 @@ static bool job_busy(const struct backup_job *job)
 {
 	bool busy = job->take.busy || backup_receive_busy(job) || backup_keep_busy(job) ||
 		    job->deletions.busy || job->claim.claiming || job->claim.renewing ||
-		    job->watch.checking || job->drill.running;
+		    job->watch.checking || job->drill.running || job->journal.busy ||
+		    job->journal.recording || job->journal.confirming;
 
 	for (size_t i = 0; i < job->n_shipments; i++) {
 		busy = busy || job->shipment[i].busy;

@@ -6,10 +6,12 @@
 #include <stdatomic.h>
 
 #include "backup/deletions.h"
+#include "backup/journal.h"
 #include "backup/receive.h"
 #include "backup/rehash.h"
 #include "backup/schedule.h"
 #include "backup/ship.h"
+#include "backup/snapshot.h"
 #include "base/op.h"
 #include "node/backup_job.h"
 #include "node/backup_summary.h"
@@ -62,6 +64,33 @@ struct backup_shipment {
 	struct ship_report report;
 	struct err err;
 	struct api_shipment last; /* Under the job's lock. */
+	struct {
+		uint8_t hash[HASH_BYTES]; /* Of the newest journal increment shipped there. */
+		uint64_t base_id;
+		uint32_t from, number; /* What is under way: those above from, up to number. */
+		uint32_t delivered;
+		bool failed;
+		uint64_t next_ms; /* Not again before. */
+	} journal;
+};
+
+/* Journal increments. */
+struct backup_journal {
+	struct journal_row row;			/* As the log has it now. */
+	uint8_t seen[JOURNAL_SEEN][HASH_BYTES]; /* What it had named, newest first. */
+	size_t n_seen;
+	struct pool_work work; /* Taking one. */
+	bool busy;
+	struct snapshot_row base;
+	struct snapshot_plan plan;
+	struct backup_manifest manifest;
+	uint8_t hash[HASH_BYTES];
+	struct err err;
+	struct propose record, confirm;
+	bool recording, confirming;
+	uint64_t not_before_ms;	  /* As backup_job_now() counts. */
+	uint64_t due_ms, seen_ms; /* Cluster time of the one that is due; since when it is. */
+	uint64_t unchanged_at;	  /* Applied index up to which nothing has changed. */
 };
 
 /* The deletion journal. */
@@ -95,6 +124,7 @@ struct backup_watch {
 	unsigned level;
 	struct propose propose;
 	bool checking;
+	uint64_t clean_ms; /* Cluster time when nothing was outside of the recovery point. */
 };
 
 /* Taking in what one site shipped here. */
@@ -167,6 +197,7 @@ struct backup_job {
 	struct backup_take take;
 	struct backup_deletions deletions;
 	struct backup_claim claim;
+	struct backup_journal journal;
 	atomic_uint_fast64_t moved; /* Bytes sent to all sites. */
 	struct backup_shipment shipment[SITES_MAX];
 	pthread_mutex_t lock;
@@ -197,6 +228,13 @@ void backup_job_propose(struct backup_job *job, struct propose *req, const struc
 struct receive_config backup_job_receiver(
 	const struct backup_job *job, const struct snapshot_row *rows, size_t n);
 void backup_job_receiver_done(struct receive_config *config);
+/* What an attempt to ship has come to; when the next one may be made. */
+void backup_ship_tell(struct backup_shipment *s, int rc);
+uint64_t backup_ship_pause_ms(int rc);
+/* Whether this site holds the whole snapshot of S: its own receipt says so, the manifest is there,
+ * and no damage is known. */
+bool backup_job_holds(
+	struct backup_job *job, uint64_t index, const uint8_t manifest_hash[HASH_BYTES]);
 /* After anything of the job has ended: closes it when that was wanted and nothing runs any more. */
 void backup_job_ended(struct backup_job *job);
 
@@ -215,13 +253,19 @@ void backup_claim_look(struct backup_job *job, const struct kv_view *view,
 void backup_watch_found(struct backup_job *job, const uint8_t manifest_hash[HASH_BYTES],
 	unsigned level, bool ok, const char *text);
 void backup_watch_look(struct backup_job *job, const struct kv_view *view,
-	const struct snapshot_row *rows, size_t n);
+	const struct replica_status *status, const struct snapshot_row *rows, size_t n);
 /* Begins a drill when it is this site's turn. */
 void backup_drill_look(struct backup_job *job, struct kv *kv, const struct replica_status *status,
 	const struct snapshot_row *rows, size_t n);
 /* Of drill.hash; its outcome comes by backup_watch_found(). */
 void backup_drill_start(struct backup_job *job);
 void backup_drill_close(struct backup_job *job);
+/* Takes the next journal increment when that is due, something changed and it is this node's turn;
+ * confirms what this site holds. */
+void backup_journal_look(struct backup_job *job, const struct kv_view *view,
+	const struct replica_status *status, const struct snapshot_row *rows, size_t n);
+/* Begins to ship journal increments to a site that lacks some; false: there is nothing to ship. */
+bool backup_journal_ship(struct backup_shipment *s, const struct snapshot_row *rows, size_t n_rows);
 /* The job is being closed: what waits for a tick ends. */
 void backup_take_close(struct backup_job *job);
 

@@ -208,22 +208,22 @@ static void confirm_cb(struct propose *req, int rc)
 	backup_job_ended(job);
 }
 
-/* Whether this site holds the whole snapshot: its own receipt says so, and the manifest is there.
- */
-static bool confirm_holds(struct backup_job *job, const struct snapshot_row *row)
+bool backup_job_holds(
+	struct backup_job *job, uint64_t index, const uint8_t manifest_hash[HASH_BYTES])
 {
 	_cleanup_(buf_release) struct buf bytes = BUF_INIT;
 	_cleanup_(x_closep) int fd = -1;
-	struct manifest_name name = {.index = row->index};
+	struct manifest_name name = {.index = index};
 	struct receipt receipt;
 
 	memcpy(name.lineage, job->identity->lineage, ID_BYTES);
-	memcpy(name.hash, row->manifest_hash, HASH_BYTES);
-	return repository_get_receipt(
-		       job->repository, row->manifest_hash, job->config->id, &bytes, NULL) == 0 &&
+	memcpy(name.hash, manifest_hash, HASH_BYTES);
+	return rehash_damage_of(&job->rehash.state, manifest_hash) == NULL &&
+	       repository_get_receipt(
+		       job->repository, manifest_hash, job->config->id, &bytes, NULL) == 0 &&
 	       receipt_open(buf_bytes(&bytes), &job->trust, &receipt, NULL) == 0 &&
 	       receipt.node == job->config->id &&
-	       memcmp(receipt.manifest_hash, row->manifest_hash, HASH_BYTES) == 0 &&
+	       memcmp(receipt.manifest_hash, manifest_hash, HASH_BYTES) == 0 &&
 	       repository_open_manifest(job->repository, &name, &fd, NULL) == 0;
 }
 
@@ -255,8 +255,7 @@ static bool confirm_whole(
 	struct backup_job *job, const struct snapshot_row *row, struct command *command)
 {
 	if (row->node == job->config->id || ship_confirmed_by(row, job->config->id) ||
-		rehash_damage_of(&job->rehash.state, row->manifest_hash) != NULL ||
-		!confirm_holds(job, row)) {
+		!backup_job_holds(job, row->index, row->manifest_hash)) {
 		return false;
 	}
 	*command = (struct command){.type = COMMAND_SNAPSHOT_CONFIRM};

@@ -28,6 +28,22 @@ static void summary_add(struct backup_summary *s, const struct snapshot_row *row
 	}
 }
 
+static int summary_recovery(const struct kv_view *view, struct backup_summary *s, struct err *e)
+{
+	int rc = journal_store_get(view, &s->journal, e);
+
+	if (rc != 0 || s->newest.id == 0) {
+		return rc;
+	}
+	s->recovery_index = s->newest.index;
+	s->recovery_ms = s->newest.created_ms;
+	if (s->journal.confirmed_index > s->recovery_index) {
+		s->recovery_index = s->journal.confirmed_index;
+		s->recovery_ms = s->journal.confirmed_time_ms;
+	}
+	return journal_changed(view, s->recovery_index, &s->exposed, e);
+}
+
 int backup_summary_read(const struct kv_view *view, const struct snapshot_row *rows, size_t n,
 	struct backup_summary *ret_summary, struct err *e)
 {
@@ -39,6 +55,7 @@ int backup_summary_read(const struct kv_view *view, const struct snapshot_row *r
 		assert(i == 0 || rows[i - 1].id < rows[i].id);
 		summary_add(&s, &rows[i]);
 	}
+	rc = rc != 0 ? rc : summary_recovery(view, &s, e);
 	if (rc == 0) {
 		*ret_summary = s;
 	}
@@ -140,4 +157,22 @@ uint64_t backup_summary_age_ms(const struct backup_summary *s, uint64_t now_ms)
 		return UINT64_MAX;
 	}
 	return now_ms > s->newest.created_ms ? now_ms - s->newest.created_ms : 0;
+}
+
+uint64_t backup_summary_exposed_ms(const struct backup_summary *s, uint64_t now_ms)
+{
+	uint64_t since_ms = s->recovery_ms > s->clean_ms ? s->recovery_ms : s->clean_ms;
+
+	if (s->recovery_index == 0) {
+		return UINT64_MAX;
+	}
+	return s->exposed && now_ms > since_ms ? now_ms - since_ms : 0;
+}
+
+bool backup_summary_late(const struct backup_summary *s, uint64_t now_ms, uint64_t every_ms)
+{
+	uint64_t late_ms = every_ms > JOURNAL_LATE_MS / 10 ? 10 * every_ms : JOURNAL_LATE_MS;
+
+	return every_ms != 0 && s->recovery_index != 0 &&
+	       backup_summary_exposed_ms(s, now_ms) > late_ms;
 }

@@ -4,6 +4,7 @@
 #define KLUIS_NODE_BACKUP_SUMMARY_H
 
 #include "storage/check_store.h"
+#include "storage/journal_store.h"
 #include "storage/node_backup_store.h"
 #include "storage/snapshot_store.h"
 
@@ -17,6 +18,12 @@ struct backup_summary {
 	size_t n_checks;
 	struct node_backup_row nodes[SITES_MAX]; /* What their settings say, ascending. */
 	size_t n_nodes;
+	struct journal_row journal;
+	/* What a restore would come back to: S of the newest point that enough sites hold, and when
+	 * that was; index 0: none. Exposed: something changed behind it. clean_ms: when nothing was
+	 * exposed for the last time, for who watched; all cluster time. */
+	uint64_t recovery_index, recovery_ms, clean_ms;
+	bool exposed;
 };
 
 /* rows: all records, ascending. KLUIS_EIO, KLUIS_ECORRUPT. */
@@ -40,5 +47,10 @@ bool backup_summary_differs(const struct backup_summary *summary, uint64_t node,
 const struct check_row *backup_summary_bad(const struct backup_summary *summary);
 /* Of the newest confirmed one, by its claim; UINT64_MAX: there is none. */
 uint64_t backup_summary_age_ms(const struct backup_summary *summary, uint64_t now_ms);
+/* Since when, at most, something is exposed; 0: nothing is. UINT64_MAX: there is no point. */
+uint64_t backup_summary_exposed_ms(const struct backup_summary *summary, uint64_t now_ms);
+/* Whether that is so long that the journal cannot be working. every_ms: between its increments; 0:
+ * there is none to be late. */
+bool backup_summary_late(const struct backup_summary *summary, uint64_t now_ms, uint64_t every_ms);
 
 #endif

@@ -97,7 +97,7 @@ static void watch_tell(struct backup_job *job, const struct kv_view *view,
 }
 
 void backup_watch_look(struct backup_job *job, const struct kv_view *view,
-	const struct snapshot_row *rows, size_t n)
+	const struct replica_status *status, const struct snapshot_row *rows, size_t n)
 {
 	struct backup_summary summary;
 	struct err e = {0};
@@ -107,6 +107,10 @@ void backup_watch_look(struct backup_job *job, const struct kv_view *view,
 		log_err("op=backup_summary error=\"%s\", retrying", e.text);
 		return;
 	}
+	if (!summary.exposed) {
+		job->watch.clean_ms = status->cluster_now_ms;
+	}
+	summary.clean_ms = job->watch.clean_ms;
 	(void)pthread_mutex_lock(&job->lock);
 	job->watch.summary = summary;
 	job->watch.known = true;

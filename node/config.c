@@ -111,6 +111,7 @@ static const struct config_key config_keys[] = {
 	NUMBER("backup", "bandwidth_kib", backup_bandwidth_kib, false, 0, 1 << 30),
 	NUMBER("backup", "interval_s", backup_interval_s, false, 0, SCHEDULE_INTERVAL_S_MAX),
 	NUMBER("backup", "offset_s", backup_offset_s, false, 0, SCHEDULE_INTERVAL_S_MAX - 1),
+	NUMBER("backup", "journal_s", backup_journal_s, false, 0, JOURNAL_S_MAX),
 	NUMBER("backup", "keep_s", backup_keep_s, false, BACKUP_KEEP_S_MIN, BACKUP_KEEP_S_MAX),
 	NUMBER("backup", "drop_quota_mib", backup_drop_quota_mib, false, 0, 1 << 30),
 	NUMBER("backup", "drop_quota_files", backup_drop_quota_files, false, 100,
@@ -581,6 +582,7 @@ static struct config *config_new(const char *path)
 	config->backup_copies = 3;
 	config->backup_interval_s = SCHEDULE_INTERVAL_S;
 	config->backup_keep_s = BACKUP_KEPT_MS / 1000;
+	config->backup_journal_s = JOURNAL_S;
 	config->alarm_pause_s = ALARM_PAUSE_S;
 	config->alarm_repeat_s = ALARM_REPEAT_S;
 	config->backup_drop_quota_files = BACKUP_DROP_FILES_DEFAULT;

@@ -79,8 +79,9 @@ struct config {
 	char *backup_drill_key_file, *backup_drill_key_old_file;
 	uint64_t backup_copies, backup_bandwidth_kib;
 	uint64_t backup_interval_s,
-		backup_offset_s; /* Of cycles; interval 0: none by themselves. */
-	uint64_t backup_keep_s;	 /* Younger snapshots are not forgotten. */
+		backup_offset_s;   /* Of cycles; interval 0: none by themselves. */
+	uint64_t backup_journal_s; /* Between journal increments; 0: none. */
+	uint64_t backup_keep_s;	   /* Younger snapshots are not forgotten. */
 	uint64_t backup_drop_quota_mib, backup_drop_quota_files; /* Of each; 0: see the example */
 	uint64_t
 		backup_rehash_s; /* All copies are read again in so long; 0: only in tests, never */

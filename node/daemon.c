@@ -103,6 +103,7 @@ static void daemon_collect_settings(struct daemon *d)
 	daemon_setting(d, "backup.bandwidth_kib", daemon_number_text(c->backup_bandwidth_kib));
 	daemon_setting(d, "backup.interval_s", daemon_number_text(c->backup_interval_s));
 	daemon_setting(d, "backup.offset_s", daemon_number_text(c->backup_offset_s));
+	daemon_setting(d, "backup.journal_s", daemon_number_text(c->backup_journal_s));
 	daemon_setting(d, "backup.keep_s", daemon_number_text(c->backup_keep_s));
 	daemon_setting(d, "backup.drop_quota_mib", daemon_number_text(c->backup_drop_quota_mib));
 	daemon_setting(
@@ -203,6 +204,7 @@ static int daemon_start_api(struct daemon *d, struct err *e)
 		.admin_path = c->admin_socket,
 		.admin_group = (gid_t)-1,
 		.backup_copies = (unsigned)c->backup_copies,
+		.backup_journal_ms = c->backup_journal_s * 1000,
 		.stale_ms = c->api_stale_ms,
 		.secrets = &d->secrets,
 		.registration = c->registration,

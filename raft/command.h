@@ -48,6 +48,8 @@
 	X(COMMAND_SNAPSHOT_DAMAGE, 53, "snapshot_damage", snapshot_damage, 4)    \
 	X(COMMAND_SNAPSHOT_RENEW, 54, "snapshot_renew", snapshot_renew, 4)       \
 	X(COMMAND_SNAPSHOT_CHECK, 55, "snapshot_check", snapshot_check, 4)       \
+	X(COMMAND_JOURNAL_RECORD, 56, "journal_record", journal_record, 4)       \
+	X(COMMAND_JOURNAL_CONFIRM, 57, "journal_confirm", journal_confirm, 4)    \
 	X(COMMAND_PERSON_REGISTER, 64, "person_register", person_register, 3)    \
 	X(COMMAND_PERSON_LOGIN, 65, "person_login", person_login, 3)             \
 	X(COMMAND_LOGIN_FAILED, 66, "login_failed", login_failed, 3)             \
@@ -88,6 +90,7 @@ enum {
 					their [backup] settings. */
 	FEATURE_LEVEL_DAMAGE = 4,    /* ... snapshots are said to be damaged. */
 	FEATURE_LEVEL_REVOKED = 4,   /* ... revocations of devices are kept in a ledger. */
+	FEATURE_LEVEL_JOURNAL = 4,   /* ... journal increments are taken. */
 	COMMAND_BYTES_MAX = ENTRY_BYTES_MAX - 64,
 	COMMAND_ACTOR_BYTES_MAX = 64,
 	IDEMPOTENCY_KEY_BYTES_MAX = 128,
@@ -292,6 +295,24 @@ struct command_snapshot_check {
 	uint8_t level; /* 1 .. CHECK_LEVEL_DRILL. */
 	bool ok;
 	struct bytes text; /* What is wrong. */
+};
+
+/* The next journal increment of the newest confirmed cycle: backup/journal.h. */
+struct command_journal_record {
+	uint64_t base_id;     /* Of that cycle's snapshot. */
+	uint32_t number;      /* One more than the last one's. */
+	uint64_t node;	      /* Who took it. */
+	uint64_t index, term; /* S */
+	uint64_t time_ms;     /* Cluster time of S. */
+	uint8_t manifest_hash[32];
+};
+/* A site holds it, and what it is built on. */
+struct command_journal_confirm {
+	uint64_t base_id;
+	uint32_t number;
+	uint64_t node; /* The receiving site's. */
+	uint8_t manifest_hash[32];
+	uint8_t needed; /* As in snapshot_confirm. */
 };
 
 /* One command; runs of bytes point into what was decoded (or is to be encoded). */

@@ -283,3 +283,23 @@ void body_snapshot_check(struct codec *c, struct command_snapshot_check *body)
 	codec_bool(c, &body->ok);
 	codec_text(c, &body->text, CHECK_TEXT_BYTES_MAX);
 }
+
+void body_journal_record(struct codec *c, struct command_journal_record *body)
+{
+	codec_u64(c, &body->base_id, 1);
+	codec_u32(c, &body->number, 1, UINT32_MAX);
+	codec_u64(c, &body->node, 1);
+	codec_u64(c, &body->index, 1);
+	codec_u64(c, &body->term, 0);
+	codec_u64(c, &body->time_ms, 0);
+	codec_fixed(c, body->manifest_hash, sizeof body->manifest_hash);
+}
+
+void body_journal_confirm(struct codec *c, struct command_journal_confirm *body)
+{
+	codec_u64(c, &body->base_id, 1);
+	codec_u32(c, &body->number, 1, UINT32_MAX);
+	codec_u64(c, &body->node, 1);
+	codec_fixed(c, body->manifest_hash, sizeof body->manifest_hash);
+	codec_u8(c, &body->needed, 1, SITES_MAX);
+}

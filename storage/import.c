@@ -186,7 +186,7 @@ static bool tail_queue_is_dropped(uint8_t kind)
 
 /* Sessions and what else was promised by the old cluster; the records of its own backups, for a new
  * lineage begins with a full one. */
-static bool tail_is_dropped(struct bytes key)
+bool import_drops(struct bytes key)
 {
 	switch (key.data[0]) {
 	case KEY_SESSION:
@@ -203,6 +203,7 @@ static bool tail_is_dropped(struct bytes key)
 	case KEY_CYCLE:
 	case KEY_CHECK:
 	case KEY_NODE_BACKUP:
+	case KEY_JOURNAL:
 	case KEY_GUARD:
 	case KEY_GUARD_STRANGERS:
 	case KEY_PENDING:
@@ -224,7 +225,7 @@ bool import_touches(struct bytes key)
 	case KEY_RESTORE:
 		return true;
 	default:
-		return tail_is_dropped(key);
+		return import_drops(key);
 	}
 }
 
@@ -239,7 +240,7 @@ static int tail_drop_some(struct import_tail *tail, struct kv *kv, enum key_fami
 
 	tail_resume(tail);
 	while (tail->pending < IMPORT_CHUNK_ROWS && kv_iter_next(iter)) {
-		if (tail_is_dropped(kv_iter_key(iter))) {
+		if (import_drops(kv_iter_key(iter))) {
 			txn_delete(tail->txn, kv_iter_key(iter));
 			tail->pending++;
 		}
@@ -260,7 +261,8 @@ static int tail_drop(struct import_tail *tail, struct kv *kv, struct err *e)
 	static const enum key_family families[] = {KEY_SESSION, KEY_USER_SESSION, KEY_IDEMPOTENCY,
 		KEY_EXPIRY, KEY_HASH_REPORT, KEY_NODE, KEY_POLICY, KEY_NODE_POLICY, KEY_SERVER,
 		KEY_SERVERS, KEY_SNAPSHOT, KEY_SNAPSHOT_STATE, KEY_CYCLE, KEY_CHECK,
-		KEY_NODE_BACKUP, KEY_GUARD, KEY_GUARD_STRANGERS, KEY_PENDING, KEY_RECOVERY};
+		KEY_NODE_BACKUP, KEY_JOURNAL, KEY_GUARD, KEY_GUARD_STRANGERS, KEY_PENDING,
+		KEY_RECOVERY};
 	int rc = 0;
 
 	for (size_t i = 0; rc == 0 && i < ARRAY_SIZE(families); i++) {

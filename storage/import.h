@@ -22,6 +22,8 @@ KLUIS_MUST_CHECK int import_put(
 /* Whether the last step may drop or write a row with this key: what is left is the snapshot's, byte
  * for byte. */
 bool import_touches(struct bytes key);
+/* Whether the last step drops a row with this key: a restore never brings it back. */
+bool import_drops(struct bytes key);
 
 struct import_end {
 	uint64_t index, term;	  /* S and its term: the new log begins at S + 1. */

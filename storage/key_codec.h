@@ -59,6 +59,7 @@
 	X(KEY_NODE_POLICY, 0x45, "node_policy")           \
 	X(KEY_CHECK, 0x46, "snapshot_check")              \
 	X(KEY_NODE_BACKUP, 0x47, "node_backup")           \
+	X(KEY_JOURNAL, 0x48, "journal")                   \
 	X(KEY_LEDGER, 0x50, "ledger")                     \
 	X(KEY_AUDIT, 0x51, "audit")                       \
 	X(KEY_RESTORE, 0x52, "restore")                   \

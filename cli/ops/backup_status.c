@@ -25,6 +25,9 @@ static const struct output_column summary_columns[] = {{"newest", "Newest confir
 	{"newest_copies", "Sites beside the taker that hold it", OUTPUT_TEXT},
 	{"newest_away", "Sites that held it and are away", OUTPUT_TEXT},
 	{"confirmations_needed", "That make it count", OUTPUT_TEXT},
+	{"recovery_time", "Recovery point", OUTPUT_TIME},
+	{"recovery_index", "Its index", OUTPUT_TEXT},
+	{"recovery_age_ms", "Changes since then, for", OUTPUT_MS},
 	{"failed_since", "Failed since", OUTPUT_TEXT}, {"running", "Under way", OUTPUT_TEXT},
 	{"next", "Next cycle", OUTPUT_TIME}, {"proven_time", "Last proven restore", OUTPUT_TIME},
 	{"proven_id", "Of snapshot", OUTPUT_TEXT}, {"proven_site", "At", OUTPUT_TEXT},
@@ -276,6 +279,12 @@ static int status_judge(struct invocation *inv, const json_t *status, uint64_t m
 		return err_set(&inv->err, KLUIS_EBEHIND,
 			"the newest confirmed snapshot is %lld hours old",
 			(long long)(age_ms / 3600000));
+	}
+	if (json_is_true(json_object_get(status, "recovery_late"))) {
+		return err_set(&inv->err, KLUIS_EBEHIND,
+			"what changed in the last %lld minutes is in no backup",
+			(long long)json_integer_value(json_object_get(status, "recovery_age_ms")) /
+				60000);
 	}
 	rc = judge_checks(inv, status);
 	if (rc == 0 && copies < needed) {

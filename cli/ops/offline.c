@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "backup/restore.h"
 #include "base/text.h"
 #include "cli/client/json_reader.h"
 #include "cli/ops/ops.h"
@@ -121,10 +122,13 @@ static bool offline_matches(const struct offline_snapshot *snapshot, const char 
 	char hash[HEX_LEN(HASH_BYTES) + 1];
 	uint64_t number;
 
+	bool journal = snapshot->manifest.type == MANIFEST_JOURNAL;
+
 	if (id == NULL) {
-		return true; /* They are in order. */
+		return !journal; /* They are in order. */
 	}
-	if (u64_parse(bytes_str(id), UINT64_MAX, &number) == 0 && snapshot->manifest.id == number) {
+	if (!journal && u64_parse(bytes_str(id), UINT64_MAX, &number) == 0 &&
+		snapshot->manifest.id == number) {
 		return true;
 	}
 	hex_encode(bytes_of(snapshot->hash, HASH_BYTES), hash);
@@ -183,10 +187,97 @@ int offline_find(struct invocation *inv, const struct offline *o, const char *id
 	return rc;
 }
 
+static int newest_index_first(const void *a, const void *b)
+{
+	const struct offline_snapshot *x = a, *y = b;
+
+	if (x->manifest.index != y->manifest.index) {
+		return x->manifest.index > y->manifest.index ? -1 : 1;
+	}
+	return memcmp(x->hash, y->hash, HASH_BYTES);
+}
+
+/* Moves those of the newest trusted one's lineage to the front, by index; returns how many. */
+static size_t offline_front(struct offline_snapshot *all, size_t n)
+{
+	uint8_t lineage[ID_BYTES];
+	size_t first = 0, front = 0;
+
+	while (first < n && !all[first].trusted) {
+		first++;
+	}
+	if (first == n) {
+		return 0;
+	}
+	memcpy(lineage, all[first].manifest.lineage, ID_BYTES);
+	for (size_t i = 0; i < n; i++) {
+		if (memcmp(all[i].manifest.lineage, lineage, ID_BYTES) == 0) {
+			struct offline_snapshot one = all[front];
+
+			all[front++] = all[i];
+			all[i] = one;
+		}
+	}
+	qsort(all, front, sizeof *all, newest_index_first);
+	return front;
+}
+
+/* A point that can be restored, as far as its manifests and sizes tell. */
+static bool offline_whole(
+	struct invocation *inv, const struct offline *o, const struct offline_snapshot *snapshot)
+{
+	struct restore_plan plan;
+	struct err why = {0};
+	int rc = snapshot->trusted
+			 ? restore_plan(o->repository, snapshot->hash, &o->trust, &plan, &why)
+			 : err_set(&why, KLUIS_EVERIFY,
+				   "it is not signed by a node of the settings");
+
+	if (rc != 0) {
+		output_warning(&inv->out,
+			"the point of index %llu is passed over, another site may have it whole: "
+			"%s",
+			(unsigned long long)snapshot->manifest.index, why.text);
+	}
+	return rc == 0;
+}
+
+int offline_find_newest(
+	struct invocation *inv, const struct offline *o, struct offline_snapshot *ret_snapshot)
+{
+	struct offline_snapshot *all = NULL;
+	size_t n = 0, damaged = 0, front, at = 0;
+	int rc = offline_list(inv, o, &all, &n, &damaged);
+
+	if (rc != 0) {
+		return rc;
+	}
+	if (damaged > 0) {
+		output_warning(
+			&inv->out, "%zu damaged manifests: one may be of a newer point", damaged);
+	}
+	front = offline_front(all, n);
+	while (at < front && !offline_whole(inv, o, &all[at])) {
+		at++;
+	}
+	if (at < front) {
+		*ret_snapshot = all[at];
+		all[at].manifest.objects = NULL; /* Moved. */
+	} else {
+		rc = err_set(&inv->err, KLUIS_ENOTFOUND, "no point in '%s' is whole",
+			repository_path(o->repository));
+	}
+	offline_snapshots_free(all, n);
+	return rc;
+}
+
 json_t *offline_row(const struct offline_snapshot *s)
 {
 	const struct backup_manifest *m = &s->manifest;
-	const char *kind = m->manual ? "manual" : m->type == MANIFEST_FULL ? "full" : "increment";
+	const char *kind = m->manual			 ? "manual"
+			   : m->type == MANIFEST_JOURNAL ? "journal"
+			   : m->type == MANIFEST_FULL	 ? "full"
+							 : "increment";
 
 	return json_pack("{s:o, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o}",
 		"id", json_sprintf("%llu", (unsigned long long)m->id), "kind", kind, "state",

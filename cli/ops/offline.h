@@ -27,11 +27,17 @@ struct offline_snapshot {
 KLUIS_MUST_CHECK int offline_list(struct invocation *inv, const struct offline *offline,
 	struct offline_snapshot **ret_snapshots, size_t *ret_n, size_t *ret_damaged);
 void offline_snapshots_free(struct offline_snapshot *snapshots, size_t n);
-/* id: number, or 8 to 64 hex digits of the manifest hash; NULL: the newest. KLUIS_ENOTFOUND;
+/* id: number of a snapshot, or 8 to 64 hex digits of a manifest hash; NULL: the newest snapshot,
+ * without the journal behind it. KLUIS_ENOTFOUND;
  * KLUIS_ECONFLICT when it is not one alone; KLUIS_EVERIFY when a damaged manifest, or for the
  * newest an untrusted one, may be the one that is meant. Release ret_snapshot->manifest. */
 KLUIS_MUST_CHECK int offline_find(struct invocation *inv, const struct offline *offline,
 	const char *id, struct offline_snapshot *ret_snapshot);
+/* The newest point of all, by raft index in the lineage that the newest manifest by time is of: a
+ * journal increment, mostly. What is damaged, not trusted or not whole is passed over aloud.
+ * KLUIS_ENOTFOUND. Release ret_snapshot->manifest. */
+KLUIS_MUST_CHECK int offline_find_newest(struct invocation *inv, const struct offline *offline,
+	struct offline_snapshot *ret_snapshot);
 /* A row for the renderer. */
 json_t *offline_row(const struct offline_snapshot *snapshot);
 

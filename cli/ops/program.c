@@ -73,6 +73,12 @@ static const struct command_option verify_options[] = {
 	{NULL, 0, NULL, NULL},
 };
 
+#define TO_NEWEST_OPTION                                                                        \
+	{                                                                                       \
+		"to-newest", 0, NULL,                                                           \
+			"The newest minute that the repository has whole: the newest snapshot " \
+			"with its journal"                                                      \
+	}
 #define DELETIONS_OPTION                                                                         \
 	{                                                                                        \
 		"deletions", 0, "DIR",                                                           \
@@ -83,6 +89,7 @@ static const struct command_option verify_options[] = {
 static const struct command_option plan_options[] = {
 	{"config", 'c', "FILE", "Settings of the node to be restored"},
 	{"snapshot", 's', "ID", "Which snapshot (default: the newest)"},
+	TO_NEWEST_OPTION,
 	{"repository", 'R', "DIR", "Where it is (default: the repository in the settings)"},
 	{"key-file", 'k', "FILE",
 		"A private backup key (several after a rotation): then vaults and persons are "
@@ -94,6 +101,7 @@ static const struct command_option plan_options[] = {
 static const struct command_option restore_options[] = {
 	{"config", 'c', "FILE", "Settings of the node to be restored"},
 	{"snapshot", 's', "ID", "Which snapshot (default: the newest)"},
+	TO_NEWEST_OPTION,
 	{"repository", 'R', "DIR", "Where it is (default: the repository in the settings)"},
 	{"key-file", 'k', "FILE",
 		"The private backup key; several when the chain is sealed to several"},
@@ -110,6 +118,7 @@ static const struct command_option restore_options[] = {
 static const struct command_option restore_vault_options[] = {
 	{"config", 'c', "FILE", "Settings of a node: whose signatures count"},
 	{"snapshot", 's', "ID", "Which snapshot (default: the newest)"},
+	TO_NEWEST_OPTION,
 	{"repository", 'R', "DIR", "Where it is (default: the repository in the settings)"},
 	{"key-file", 'k', "FILE",
 		"A private backup key; may be given several times, after a rotation"},

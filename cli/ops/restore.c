@@ -25,6 +25,18 @@ void restore_release(struct restore *r)
 	buf_release(&r->record);
 }
 
+static int restore_find(struct restore *r)
+{
+	struct invocation *inv = r->inv;
+	const char *id = invocation_value(inv, "snapshot");
+
+	if (invocation_value(inv, "to-newest") == NULL) {
+		return offline_find(inv, &r->offline, id, &r->snapshot);
+	}
+	return id == NULL ? offline_find_newest(inv, &r->offline, &r->snapshot)
+			  : err_set(&inv->err, KLUIS_EINVAL, "--snapshot or --to-newest, not both");
+}
+
 int restore_open(struct restore *r)
 {
 	struct invocation *inv = r->inv;
@@ -33,9 +45,7 @@ int restore_open(struct restore *r)
 	if (rc == 0 && r->offline.config->data_dir == NULL) {
 		rc = err_set(&inv->err, KLUIS_EINVAL, "the settings name no data directory");
 	}
-	rc = rc != 0 ? rc
-		     : offline_find(
-			       inv, &r->offline, invocation_value(inv, "snapshot"), &r->snapshot);
+	rc = rc != 0 ? rc : restore_find(r);
 	r->found = rc == 0;
 	return rc != 0 ? rc
 		       : restore_plan(r->offline.repository, r->snapshot.hash, &r->offline.trust,
@@ -310,15 +320,17 @@ static void restore_print(const struct restore *r, const struct restore_result *
 		{"persons_deleted", "Accounts deleted again", OUTPUT_TEXT},
 		{"vaults_deleted", "Vaults deleted again", OUTPUT_TEXT},
 		{"devices_revoked", "Devices revoked again", OUTPUT_TEXT},
+		{"manifest_hash", "Manifest", OUTPUT_TEXT},
 		{"new_lineage", "New lineage", OUTPUT_TEXT}, {"store", "Store", OUTPUT_TEXT}};
 	_cleanup_(x_freep) char *db = restore_db(r);
-	json_t *record = json_pack("{s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:s}", "id",
+	json_t *record = json_pack("{s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:s}", "id",
 		json_sprintf("%llu", (unsigned long long)r->snapshot.manifest.id), "index",
 		(json_int_t)result->index, "rows", (json_int_t)result->rows, "written",
 		(json_int_t)result->value_bytes, "persons_deleted",
 		(json_int_t)result->persons_deleted, "vaults_deleted",
 		(json_int_t)result->vaults_deleted, "devices_revoked",
-		(json_int_t)result->devices_revoked, "new_lineage",
+		(json_int_t)result->devices_revoked, "manifest_hash",
+		json_hex(bytes_of(r->snapshot.hash, HASH_BYTES)), "new_lineage",
 		json_hex(bytes_of(result->lineage, ID_BYTES)), "store", db);
 
 	output_record(&r->inv->out, columns, ARRAY_SIZE(columns), record);

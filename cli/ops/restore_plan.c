@@ -256,16 +256,18 @@ static json_t *plan_record(struct restore *r)
 	_cleanup_(x_freep) char *db = restore_db(r);
 	uint64_t now_ms = clock_wall_ms(&clock_system);
 
-	return json_pack("{s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, "
-			 "s:s, s:b}",
+	return json_pack(
+		"{s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, "
+		"s:s, s:b}",
 		"id", json_sprintf("%llu", (unsigned long long)r->snapshot.manifest.id),
 		"manifest_hash", json_hex(bytes_of(p->manifest_hash, HASH_BYTES)), "lineage",
 		json_hex(bytes_of(p->lineage, ID_BYTES)), "created", (json_int_t)p->wall_ms,
 		"age_ms", (json_int_t)(now_ms > p->wall_ms ? now_ms - p->wall_ms : 0), "node",
 		(json_int_t)p->node, "index", (json_int_t)p->index, "snapshots",
-		(json_int_t)p->snapshots, "objects", (json_int_t)p->objects, "bytes",
-		(json_int_t)p->bytes, "value_bytes", (json_int_t)p->value_bytes, "expected_ms",
-		(json_int_t)plan_expected_ms(r), "free_bytes", plan_free_bytes(r), "repository",
+		(json_int_t)p->snapshots, "journals", (json_int_t)p->journals, "objects",
+		(json_int_t)p->objects, "bytes", (json_int_t)p->bytes, "value_bytes",
+		(json_int_t)p->value_bytes, "expected_ms", (json_int_t)plan_expected_ms(r),
+		"free_bytes", plan_free_bytes(r), "repository",
 		repository_path(r->offline.repository), "store", db, "store_there",
 		file_exists(db));
 }
@@ -298,8 +300,10 @@ static const struct output_column plan_columns[] = {{"id", "Snapshot", OUTPUT_TE
 	{"devices_revoked", "Devices to be revoked again", OUTPUT_TEXT},
 	{"deletions_until", "Deletions are known until", OUTPUT_TIME},
 	{"deletions_of", "... by the journal of", OUTPUT_TEXT},
-	{"snapshots", "Snapshots to read", OUTPUT_TEXT}, {"objects", "Objects", OUTPUT_TEXT},
-	{"bytes", "Bytes to read", OUTPUT_BYTES}, {"value_bytes", "Bytes to write", OUTPUT_BYTES},
+	{"snapshots", "Snapshots to read", OUTPUT_TEXT},
+	{"journals", "Journal increments among them", OUTPUT_TEXT},
+	{"objects", "Objects", OUTPUT_TEXT}, {"bytes", "Bytes to read", OUTPUT_BYTES},
+	{"value_bytes", "Bytes to write", OUTPUT_BYTES},
 	{"free_bytes", "Bytes free there", OUTPUT_BYTES},
 	{"expected_ms", "Expected to take about", OUTPUT_MS},
 	{"manifest_hash", "Manifest", OUTPUT_TEXT}, {"lineage", "Old lineage", OUTPUT_TEXT},

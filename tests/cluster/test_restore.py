@@ -6,6 +6,7 @@ import os
 import pty
 import select
 import shutil
+import time
 import unittest
 
 from cluster import SITES, Cluster, wait_until
@@ -35,6 +36,7 @@ class Restore(unittest.TestCase):
             self.vault_of_the_snapshot()
             self.they_leave()
             self.destroy()
+            self.journal_each_second()
             self.refuse_bad_restores()
             done = json.loads(self.restore("ams", "-o", "json").stdout)
             self.assertEqual((done["persons_deleted"], done["vaults_deleted"], done["devices_revoked"]), (1, 1, 1), done)
@@ -333,7 +335,8 @@ class Restore(unittest.TestCase):
 
     def restore(self, site, *more, check=True, init=True, repository=None, key=None, record=None, restore_key=None):
         here = self.c.site_dir(site)
-        done = self.kluisctl("restore", "cluster", "--config", here / "kluisd.ini", "--snapshot", self.snapshot, "--repository",
+        which = ["--snapshot", self.snapshot] if self.snapshot else ["--to-newest"]
+        done = self.kluisctl("restore", "cluster", "--config", here / "kluisd.ini", *which, "--repository",
                              repository or self.source / "repository", "--key-file", key or self.pki / "backup.key", "--restore-key",
                              restore_key or self.pki / "restore.key", "--record", record or self.c.top / "records", "--yes", *more,
                              check=check)
@@ -498,12 +501,61 @@ class Restore(unittest.TestCase):
         sealed.write_text(done.stdout)
         self.init(site, "--secrets", sealed)
 
-    def restore_again(self):
-        """The new cluster takes writes and snapshots of its own; restored from one onto three hosts, one of which has lost its secrets, it
-        shows both records, and a client follows."""
+    def journal_each_second(self):
+        for site in SITES:
+            path = self.c.site_dir(site) / "kluisd.ini"
+            path.write_text(path.read_text().replace("[backup]\n", "[backup]\njournal_s = 1\n", 1))
+
+    def journals_at(self, site):
+        """What the site's repository has of the journal: raft indexes, the newest first."""
+        rows = json.loads(self.kluisctl("-o", "json", "snapshot", "list", "--repository", self.c.site_dir(site) / "repository", "--config",
+                                        self.c.site_dir(site) / "kluisd.ini").stdout)["items"]
+        return sorted((row["index"] for row in rows if row["kind"] == "journal"), reverse=True)
+
+    def recovered_until(self, before):
+        """Once all that was written is in a point that enough sites hold: its raft index."""
+        def safe():
+            now = json.loads(self.status("gro", check=False).stdout)
+            return now["recovery_index"] if now["recovery_age_ms"] == 0 and now["recovery_index"] > before else None
+        return wait_until("the journal has it", 30, safe)
+
+    def newest_minute(self):
+        """A cycle, and then writes that only journal increments have: a site's copy of them, and the newest point's index."""
         c = self.c
-        c.client("put", self.files["page"], "v:/after", profile=self.profile)
-        self.snapshot = self.take_snapshot()
+        c.client("put", self.files["page"], "v:/before", profile=self.profile)
+        c.ctl("utr", "backup", "run", "--wait", "--timeout", "90", timeout=120)
+        cycle = json.loads(self.status("gro", check=False).stdout)
+        index = cycle["recovery_index"]
+        for name in ("small", "large"):
+            c.client("put", self.files[name], "v:/after", profile=self.profile)
+            index = self.recovered_until(index)
+        c.kill("utr")  # Who takes them: another site does, built on what it has.
+        c.client("rm", "v:/before", profile=self.profile)
+        index = self.recovered_until(index)
+        taker = SITES[json.loads(self.status("gro", check=False).stdout)["journal_node"] - 1]
+        self.assertNotEqual(taker, "utr")
+        holder = wait_until("another site has the newest increment", 30,
+                            lambda: next((s for s in SITES if s not in ("utr", taker) and index in self.journals_at(s)), None))
+        self.source = c.site_dir(holder)
+        plan = {flag: json.loads(self.kluisctl("-o", "json", "restore", "plan", "--config", self.source / "kluisd.ini", *flag).stdout)
+                for flag in ((), ("--to-newest",))}
+        self.assertEqual((plan[()]["id"], plan[()]["journals"]), (cycle["newest"], 0), plan)
+        self.assertEqual(plan[("--to-newest",)]["index"], index, plan)
+        self.assertGreater(plan[("--to-newest",)]["journals"], 0, plan)
+        # When nothing changes nothing is written, however many seconds pass.
+        c.start("utr")
+        had = self.journals_at(holder)
+        number = json.loads(self.status("gro", check=False).stdout)["journal_number"]
+        wait_until("three seconds", 10, lambda began=time.monotonic(): time.monotonic() - began > 3)
+        self.assertEqual(self.journals_at(holder), had)
+        self.assertEqual(json.loads(self.status("gro", check=False).stdout)["journal_number"], number)
+
+    def restore_again(self):
+        """The new cluster takes writes, snapshots and journal increments of its own; restored from them onto three hosts, one of which has
+        lost its secrets, it shows both records, and a client follows: not one write is missing."""
+        c = self.c
+        self.newest_minute()
+        self.snapshot = None
         self.destroy()
         record = c.top / "second-record"
         fewer = SITES[:3]
@@ -523,7 +575,8 @@ class Restore(unittest.TestCase):
             c.client("verify", "v", "--accept-restore", profile=profile, endpoint=fewer[0])
         back = c.top / "after"
         c.client("get", "v:/after", back, profile=self.sleeper, endpoint=fewer[2])
-        self.assertEqual(back.read_bytes(), self.files["page"].read_bytes())
+        self.assertEqual(back.read_bytes(), self.files["large"].read_bytes())
+        self.assertEqual(c.client("get", "v:/before", back, profile=self.sleeper, endpoint=fewer[2], check=False).returncode, GONE)
         # A person signs in where the secrets came back sealed.
         bert, there = self.devices["bert"], ["--endpoint", c.url(fewer[1])]
         bert.login(*there, "--accept-restore")

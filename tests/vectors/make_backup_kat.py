@@ -188,7 +188,7 @@ def make():
 
     refused = [
         bad("version 2", full_signed, put(4, b"\x02")),
-        bad("journal", full_signed, put(5, b"\x03")),
+        bad("journal without a number", full_signed, put(5, b"\x03")),
         bad("type 0", full_signed, put(5, b"\x00")),
         bad("unknown flag", full_signed, put(6, b"\x02")),
         bad("slice of a full", full_signed, put(7, b"\x00")),

@@ -67,6 +67,7 @@ static void test_good(void **state)
 	assert_int_equal(config->backup_copies, 3);
 	assert_int_equal(config->backup_interval_s, 4 * 3600);
 	assert_int_equal(config->backup_offset_s, 0);
+	assert_int_equal(config->backup_journal_s, 60);
 	assert_int_equal(config->backup_keep_s, 14 * 86400);
 	assert_int_equal(config->api_stale_ms, 10000);
 	assert_int_equal(config->registration, REGISTRATION_OPEN);
@@ -156,6 +157,7 @@ static void test_bad(void **state)
 		{"[storage]", "[backup]\npublic_key = p\n[storage]", "needs sign_key"},
 		{"[storage]", "[backup]\ninterval_s = 604801\n[storage]", "from 0 to 604800"},
 		{"[storage]", "[backup]\noffset_s = 604800\n[storage]", "from 0 to 604799"},
+		{"[storage]", "[backup]\njournal_s = 3601\n[storage]", "from 0 to 3600"},
 		{"[storage]", "[backup]\nkeep_s = 59\n[storage]", "from 60 to 316224000"},
 		{"[storage]", BACKUP_SETTINGS "interval_s = 60\noffset_s = 60\n[storage]",
 			"'offset_s' must be below interval_s, 60"},

@@ -123,14 +123,14 @@ static struct snapshot_plan model_plan(
 	return plan;
 }
 
-void backup_model_snapshot(struct backup_model *model, struct backup_sites *sites, unsigned node,
-	bool manual, uint8_t ret_hash[HASH_BYTES])
+static void model_take(struct backup_model *model, struct backup_sites *sites,
+	const struct snapshot_plan *plan, uint8_t ret_hash[HASH_BYTES])
 {
-	struct snapshot_plan plan = model_plan(model, sites, node, manual);
+	unsigned node = (unsigned)plan->node;
 	struct snapshot_writer *writer = NULL;
 	struct snapshot_result result;
 
-	assert_int_equal(snapshot_writer_new(sites->repository[node - 1], &plan,
+	assert_int_equal(snapshot_writer_new(sites->repository[node - 1], plan,
 				 key_public(sites->backup_key), &writer, NULL),
 		0);
 	for (size_t i = 0; i < model->n; i++) {
@@ -152,6 +152,28 @@ void backup_model_snapshot(struct backup_model *model, struct backup_sites *site
 	assert_int_equal(snapshot_writer_finish(writer, sites->signer[node - 1], &result, NULL), 0);
 	memcpy(ret_hash, result.manifest_hash, HASH_BYTES);
 	snapshot_writer_free(writer);
+}
+
+void backup_model_journal(struct backup_model *model, struct backup_sites *sites, unsigned node,
+	uint32_t number, const struct backup_manifest *parent,
+	const uint8_t parent_hash[HASH_BYTES], uint8_t ret_hash[HASH_BYTES])
+{
+	struct snapshot_plan plan = model_plan(model, sites, node, false);
+
+	plan.full = false;
+	plan.cycle = parent->cycle;
+	plan.number = number;
+	plan.from = parent->index;
+	memcpy(plan.base, parent_hash, HASH_BYTES);
+	model_take(model, sites, &plan, ret_hash);
+}
+
+void backup_model_snapshot(struct backup_model *model, struct backup_sites *sites, unsigned node,
+	bool manual, uint8_t ret_hash[HASH_BYTES])
+{
+	struct snapshot_plan plan = model_plan(model, sites, node, manual);
+
+	model_take(model, sites, &plan, ret_hash);
 	if (!manual) {
 		model->last = plan;
 		memcpy(model->last_hash, ret_hash, HASH_BYTES);

@@ -52,6 +52,10 @@ void backup_model_change(
 /* A snapshot by node 1 .. BACKUP_SITES: the first with a cycle is a full. */
 void backup_model_snapshot(struct backup_model *model, struct backup_sites *sites, unsigned node,
 	bool manual, uint8_t ret_hash[HASH_BYTES]);
+/* A journal increment of the newest cycle: number `number`, built on this manifest. */
+void backup_model_journal(struct backup_model *model, struct backup_sites *sites, unsigned node,
+	uint32_t number, const struct backup_manifest *parent,
+	const uint8_t parent_hash[HASH_BYTES], uint8_t ret_hash[HASH_BYTES]);
 /* What the log says of it once it was shipped. */
 struct snapshot_row backup_record(const struct backup_manifest *m, const uint8_t hash[HASH_BYTES]);
 /* The point restores to exactly the model's live rows. */
