@@ -164,20 +164,34 @@ static void journal_begin(struct backup_job *job, const struct snapshot_row *bas
 			  job->pool, &j->work, job->home, journal_take_work, journal_taken_cb) == 0;
 }
 
+/* Raft index up to which nothing is to be taken: S of the last one, unless that is not confirmed
+ * and not here either. Then its taker may have died with it. */
+static uint64_t journal_covered(struct backup_job *job, const struct snapshot_row *base)
+{
+	const struct journal_row *row = &job->journal.row;
+	uint64_t index = 0;
+
+	if (row->base_id == base->id) {
+		bool stands = row->confirmed == row->number || row->node == job->config->id ||
+			      backup_job_holds(job, row->index, row->manifest_hash);
+
+		index = stands ? row->index : row->confirmed != 0 ? row->confirmed_index : 0;
+	}
+	return index > base->index ? index : base->index;
+}
+
 /* Something changed behind the last one. What did not is not looked for again. */
 static bool journal_wanted(struct backup_job *job, const struct kv_view *view,
 	const struct replica_status *status, const struct snapshot_row *base)
 {
 	struct backup_journal *j = &job->journal;
-	uint64_t last = j->row.base_id == base->id && j->row.index > base->index ? j->row.index
-										 : base->index;
 	bool changed = false;
 	struct err e = {0};
 
 	if (j->unchanged_at == status->applied_index) {
 		return false;
 	}
-	if (journal_changed(view, last, &changed, &e) != 0) {
+	if (journal_changed(view, journal_covered(job, base), &changed, &e) != 0) {
 		log_err("op=backup_journal error=\"%s\", retrying", e.text);
 		return false;
 	}

@@ -1,0 +1,139 @@
+/* How old the recovery point is, what operators are told of it, and when that is an alarm. */
+#include "tests/lib/test.h"
+
+#include <string.h>
+
+#include "node/backup_summary.h"
+#include "tests/lib/api/node.h"
+#include "tests/lib/fixture/machine.h"
+
+enum { EVERY_MS = 60000, MINUTE_MS = 60000 };
+
+/* What a confirmed snapshot and a journal row say, over a store in which something changed at each
+ * index up to the machine's. */
+static struct backup_summary summary_of(struct fixture_machine *m, const struct snapshot_row *row,
+	const struct journal_row *journal)
+{
+	struct kv_view *view = kv_view_new(m->kv);
+	struct backup_summary summary;
+	struct buf value = BUF_INIT;
+	struct row_key key = row_key_begin(KEY_JOURNAL);
+
+	journal_row_encode(journal, &value);
+	kv_view_free(view);
+	assert_int_equal(
+		kv_write(m->kv, &(struct kv_change){row_key_bytes(&key), buf_bytes(&value), false},
+			1, NULL),
+		0);
+	buf_release(&value);
+	view = kv_view_new(m->kv);
+	assert_int_equal(backup_summary_read(view, row, row->id != 0, &summary, NULL), 0);
+	kv_view_free(view);
+	return summary;
+}
+
+static void test_point(void **state)
+{
+	struct fixture_machine m;
+	struct fixture_client c;
+	struct snapshot_row row = {0};
+	struct journal_row journal = {0};
+	struct backup_summary s;
+	uint64_t last;
+
+	(void)state;
+	fixture_machine_init(&m, NULL);
+	fixture_machine_begin(&m, &c);
+	last = fsm_position(m.fsm)->index;
+	s = summary_of(&m, &row, &journal);
+	assert_true(s.recovery_index == 0);
+	assert_true(backup_summary_exposed_ms(&s, 1000) == UINT64_MAX);
+	assert_false(backup_summary_late(&s, UINT64_MAX / 2, EVERY_MS)); /* `backup` says it. */
+	row = (struct snapshot_row){
+		.id = 3, .state = SNAPSHOT_CONFIRMED, .index = last - 1, .created_ms = 5000};
+	s = summary_of(&m, &row, &journal);
+	assert_true(s.recovery_index == last - 1 && s.recovery_ms == 5000 && s.exposed);
+	assert_int_equal(backup_summary_exposed_ms(&s, 7000), 2000);
+	s.clean_ms = 6000; /* It was watched: nothing was exposed then. */
+	assert_int_equal(backup_summary_exposed_ms(&s, 7000), 1000);
+	assert_int_equal(backup_summary_exposed_ms(&s, 100), 0);
+	/* A recorded increment is no point yet. */
+	journal = (struct journal_row){.base_id = 3, .number = 1, .index = last};
+	s = summary_of(&m, &row, &journal);
+	assert_true(s.recovery_index == last - 1 && s.exposed);
+	journal.confirmed = 1;
+	journal.confirmed_index = last;
+	journal.confirmed_time_ms = 6500;
+	s = summary_of(&m, &row, &journal);
+	assert_true(s.recovery_index == last && s.recovery_ms == 6500 && !s.exposed);
+	assert_int_equal(backup_summary_exposed_ms(&s, 700000), 0); /* Nothing changed since. */
+	/* A later snapshot is the newer point. */
+	journal.confirmed_index = last - 2;
+	row.index = last;
+	s = summary_of(&m, &row, &journal);
+	assert_true(s.recovery_index == last && s.recovery_ms == 5000);
+	fixture_machine_release(&m);
+}
+
+static void test_late(void **state)
+{
+	struct backup_summary s = {.recovery_index = 1, .recovery_ms = 1000, .exposed = true};
+
+	(void)state;
+	assert_false(backup_summary_late(&s, 1000 + JOURNAL_LATE_MS, EVERY_MS));
+	assert_true(backup_summary_late(&s, 1001 + JOURNAL_LATE_MS, EVERY_MS));
+	assert_false(backup_summary_late(&s, 1001 + JOURNAL_LATE_MS, 0)); /* Not asked for. */
+	assert_false(backup_summary_late(&s, 1001 + JOURNAL_LATE_MS, 2 * EVERY_MS));
+	assert_true(backup_summary_late(&s, 1001 + 20 * EVERY_MS, 2 * EVERY_MS));
+	s.exposed = false;
+	assert_false(backup_summary_late(&s, UINT64_MAX / 2, EVERY_MS));
+}
+
+/* Eleven minutes. */
+static bool exposed_summary(void *data, struct backup_summary *ret_summary)
+{
+	(void)data;
+	*ret_summary = (struct backup_summary){.newest = {.id = 1, .index = 2},
+		.recovery_index = 2,
+		.recovery_ms = clock_wall_ms(&clock_system) - 11 * MINUTE_MS - 500,
+		.exposed = true,
+		.journal = {.n_holders = 4}};
+	ret_summary->newest.created_ms = ret_summary->recovery_ms;
+	return true;
+}
+
+static void test_alarm(void **state)
+{
+	struct api_node node;
+	struct http_client admin;
+	struct answer answer;
+
+	(void)state;
+	api_node_prepare(&node);
+	node.config.hooks.summary = exposed_summary;
+	node.config.backup_journal_ms = EVERY_MS;
+	api_node_run(&node);
+	api_node_admin(&node, &admin);
+	answer = http_client_call(&admin, "GET", "/v1/sys/alarms", "", bytes_of(NULL, 0));
+	assert_non_null(strstr(buf_str(&answer.body),
+		"\"name\":\"recovery\",\"severity\":\"warning\",\"text\":\"what changed in the "
+		"last 11 minutes is in no backup\""));
+	answer_release(&answer);
+	answer = http_client_call(&admin, "GET", "/v1/sys/metrics", "", bytes_of(NULL, 0));
+	assert_non_null(strstr(buf_str(&answer.body), "\nkluis_backup_recovery_age_seconds 66"));
+	assert_non_null(strstr(buf_str(&answer.body), "\nkluis_backup_journal_copies 4\n"));
+	answer_release(&answer);
+	http_client_release(&admin);
+	api_node_stop(&node);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_point),
+		cmocka_unit_test(test_late),
+		cmocka_unit_test(test_alarm),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
