@@ -2,7 +2,9 @@
  * process of its own. */
 #include <assert.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "backup/proof.h"
 #include "base/file.h"
@@ -120,9 +122,10 @@ static int drill_spawn(struct backup_job *job)
 	const struct config *c = job->config;
 	char hash[HEX_LEN(HASH_BYTES) + 1];
 	const char *older = c->backup_drill_key_old_file;
+	char parent[16];
 	const char *words[] = {"kluisd", "drill", "--config", c->file, "--snapshot", hash,
-		"--key-file", c->backup_drill_key_file, older == NULL ? NULL : "--key-file", older,
-		NULL};
+		"--key-file", c->backup_drill_key_file, "--parent", parent,
+		older == NULL ? NULL : "--key-file", older, NULL};
 	uv_stdio_container_t stdio[] = {{.flags = UV_IGNORE}, {.flags = UV_IGNORE},
 		{.flags = UV_CREATE_PIPE | UV_WRITABLE_PIPE,
 			.data.stream = (uv_stream_t *)&job->drill.out}};
@@ -133,6 +136,7 @@ static int drill_spawn(struct backup_job *job)
 		.exit_cb = drill_exit_cb};
 
 	hex_encode(bytes_of(job->drill.hash, HASH_BYTES), hash);
+	(void)snprintf(parent, sizeof parent, "%d", (int)getpid());
 	return uv_spawn(job->timer.loop, &job->drill.process, &options);
 }
 

@@ -1,7 +1,11 @@
 /* kluisd: one node of a cluster, and the few things that are done to a node before it runs. */
 #include <argp.h>
+#include <errno.h>
+#include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -34,7 +38,8 @@ enum {
 	OPT_REPOSITORY,
 	OPT_SNAPSHOT,
 	OPT_KEY_FILE,
-	OPT_SCRATCH
+	OPT_SCRATCH,
+	OPT_PARENT
 };
 enum { DRILL_NICE = 10 };
 
@@ -44,6 +49,7 @@ struct kluisd_args {
 	const char *repository, *snapshot, *scratch;
 	const char *key_files[BACKUP_KEYS_MAX];
 	size_t n_key_files;
+	pid_t parent; /* 0: any. */
 	struct init_options init;
 };
 
@@ -75,6 +81,8 @@ static const struct argp_option kluisd_options[] = {
 		"drill: where the copies are (default: the settings')", 3},
 	{"scratch", OPT_SCRATCH, "DIR", 0,
 		"drill: made for it and removed (default 'drill' in the data directory)", 3},
+	{"parent", OPT_PARENT, "PID", 0, "drill: started by this process, it does not live longer",
+		3},
 	{0},
 };
 
@@ -106,6 +114,10 @@ static error_t kluisd_parse(int key, char *arg, struct argp_state *state)
 		return 0;
 	case OPT_FOR:
 		args->certificate = arg;
+		return 0;
+	case OPT_PARENT:
+		args->parent = (pid_t)strtol(arg, NULL, 10); /* No number: it is not the parent. */
+		args->parent = args->parent > 0 ? args->parent : -1;
 		return 0;
 	case OPT_REPOSITORY:
 		args->repository = arg;
@@ -256,6 +268,21 @@ static int drill_print(const struct drill_report *report, struct err *e)
 		       : err_set(e, KLUIS_EIO, "cannot write to standard output");
 }
 
+/* It holds a private key: a node that is killed must not leave it running. */
+static int drill_follow(pid_t parent, struct err *e)
+{
+	if (parent == 0) {
+		return 0;
+	}
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) {
+		return err_set_errno(e, errno, "cannot follow process %d", (int)parent);
+	}
+	return getppid() == parent
+		       ? 0
+		       : err_set(e, KLUIS_ECLOSED, "process %d, which started this, is gone",
+				 (int)parent);
+}
+
 static int kluisd_drill(const struct kluisd_args *args, const struct config *config, struct err *e)
 {
 	_cleanup_(backup_key_set_release) struct backup_key_set keys = {.n = 0};
@@ -270,8 +297,9 @@ static int kluisd_drill(const struct kluisd_args *args, const struct config *con
 	uint8_t hash[HASH_BYTES];
 	struct drill_config drill = {
 		.trust = &trust, .keys = &keys, .manifest_hash = hash, .scratch = scratch};
-	int rc = drill_keys(args, &keys, e);
+	int rc = drill_follow(args->parent, e);
 
+	rc = rc != 0 ? rc : drill_keys(args, &keys, e);
 	if (rc == 0 &&
 		(args->snapshot == NULL || hex_decode(args->snapshot, hash, sizeof hash) != 0)) {
 		rc = err_set(e, KLUIS_EINVAL, "drill needs --snapshot HASH, 64 digits");

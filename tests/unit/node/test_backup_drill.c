@@ -166,20 +166,23 @@ static bool has_words(int n, char **words, int from, const char *a, const char *
 	return n > from + 1 && strcmp(words[from], a) == 0 && strcmp(words[from + 1], b) == 0;
 }
 
-/* As kluisd: `drill --config WHAT --snapshot HASH --key-file KEY`. */
+/* As kluisd: `drill --config WHAT --snapshot HASH --key-file KEY --parent PID`. */
 static int drill_main(int n, char **words)
 {
 	const char *what = words[3];
-	char hash[65];
+	char hash[65], parent[16];
 
 	memset(hash, 0, sizeof hash);
 	for (unsigned i = 0; i < 64; i++) {
 		hash[i] = i % 2 == 0 ? 'a' : 'b';
 	}
-	if (n < 8 || strcmp(words[2], "--config") != 0 ||
+	(void)snprintf(parent, sizeof parent, "%d", (int)getppid());
+	if (n < 10 || strcmp(words[2], "--config") != 0 ||
 		!has_words(n, words, 4, "--snapshot", hash) ||
 		!has_words(n, words, 6, "--key-file", "the-key") ||
-		has_words(n, words, 8, "--key-file", "the-old-key") != (strcmp(what, "two") == 0)) {
+		!has_words(n, words, 8, "--parent", parent) ||
+		has_words(n, words, 10, "--key-file", "the-old-key") !=
+			(strcmp(what, "two") == 0)) {
 		(void)fprintf(stderr, "not as kluisd is called\n");
 		return 14;
 	}
