@@ -14,7 +14,7 @@ from cluster import SITES, wait_until
 
 PROMISED = 42  # Points.
 CYCLES_KEPT = 83
-PASSED, MISSING, GONE = 0, 3, 10
+PASSED, MISSING, GONE, BEHIND = 0, 3, 10, 11
 
 
 class Disk:
@@ -219,7 +219,9 @@ class Backups:
         failed = [row for row in status["items"] if row["state"] == "failed" and int(row["id"]) > int(newest["id"])]
         t.assertEqual(status["failed_since"], len(failed))
         short = status["newest_copies"] < status["confirmations_needed"] or failed
-        if not [row for row in status["checks"] if not row["ok"]]:
+        if status["recovery_late"]:
+            t.assertEqual(code, BEHIND, status)
+        elif not [row for row in status["checks"] if not row["ok"]]:
             t.assertEqual(code, MISSING if short else PASSED, status)
 
     def unnamed(self, site, held):
