@@ -136,6 +136,18 @@ static bool journal_may_go(
 	return !copy->chain && journal_old(keep->now_ms, copy->received_ms, JOURNAL_SPARE_MS);
 }
 
+/* What stays needs what it is built on. */
+static void journal_keep_below(
+	struct journal_copy *copies, size_t n, const struct journal_copy *copy)
+{
+	struct journal_copy *below = journal_copy_of(copies, n, copy->base);
+
+	while (below != NULL && below->prune) {
+		below->prune = false;
+		below = journal_copy_of(copies, n, below->base);
+	}
+}
+
 void journal_keep_plan(struct journal_copy *copies, size_t n, const struct journal_keep *keep)
 {
 	const struct journal_row *row = keep->row;
@@ -149,5 +161,10 @@ void journal_keep_plan(struct journal_copy *copies, size_t n, const struct journ
 	(void)journal_mark_chain(copies, n, row->manifest_hash);
 	for (size_t i = 0; i < n; i++) {
 		copies[i].prune = journal_may_go(&copies[i], keep, covered);
+	}
+	for (size_t i = 0; i < n; i++) {
+		if (!copies[i].prune) {
+			journal_keep_below(copies, n, &copies[i]);
+		}
 	}
 }

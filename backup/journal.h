@@ -51,7 +51,8 @@ struct journal_keep {
 };
 /* Sets prune in each of n. One goes when a later cycle is here that reaches as far, alone or with
  * its own journal; or an hour after it came when nothing newer is built on it. Those of another
- * lineage go by age, once this one has a cycle here. Pure. */
+ * lineage go by age, once this one has a cycle here. None goes while one that stays is built on
+ * it. Pure. */
 void journal_keep_plan(struct journal_copy *copies, size_t n, const struct journal_keep *keep);
 
 #endif

@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -16,6 +17,7 @@ enum {
 	DATA_KEY_BYTES = 32,
 	WRAPPED_BYTES = DATA_KEY_BYTES + AEAD_TAG_BYTES,
 	SEGMENT_FILE_BYTES = BACKUP_SEGMENT_BYTES + AEAD_TAG_BYTES,
+	READ_AHEAD_BYTES = 2 * SEGMENT_FILE_BYTES,
 };
 
 static const char segment_label[] = "kluis/v1/backup-seg";
@@ -372,6 +374,11 @@ static int object_segment_read(struct object_reader *r, uint64_t segment, struct
 		len = (size_t)(r->plaintext_bytes - segment * BACKUP_SEGMENT_BYTES);
 	}
 	assert(len + AEAD_TAG_BYTES <= r->room);
+	if (!final && (r->cached == segment || segment == 0)) { /* One after another. */
+		(void)posix_fadvise(r->fd,
+			(off_t)(r->header_bytes + (segment + 1) * SEGMENT_FILE_BYTES),
+			READ_AHEAD_BYTES, POSIX_FADV_WILLNEED); /* A hint. */
+	}
 	r->cached = 0;
 	rc = object_pread(r->fd, r->segment_data, len + AEAD_TAG_BYTES,
 		r->header_bytes + segment * SEGMENT_FILE_BYTES, e);

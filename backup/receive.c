@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "backup/drop.h"
+#include "backup/publisher.h"
 #include "backup/ship.h"
 #include "base/file.h"
 #include "base/text.h"
@@ -25,7 +26,8 @@ struct receive {
 	struct receive_report *report;
 	/* By drop entry: a manifest that was checked and waits, once, and what it names. */
 	bool *wanted;
-	unsigned in_vain; /* Objects read that were not what their names say. */
+	struct pace *pace; /* Of what is being copied; may be NULL. */
+	unsigned in_vain;  /* Objects read that were not what their names say. */
 	/* What the sender took and this site lacks, by the log: it may come beside the quota. */
 	struct drop_quota awaited;
 	/* Hashes of the journal increments that the log stands for: what it named, then what those
@@ -202,9 +204,10 @@ static int receive_check_manifest(struct receive *rx, const struct drop_entry *e
 	return 0;
 }
 
-static int receive_copy(int from, uint64_t bytes, struct repository_file *to,
-	const atomic_bool *cancel, uint8_t ret_hash[HASH_BYTES], struct err *e)
+static int receive_copy(struct receive *rx, int from, uint64_t bytes, struct repository_file *to,
+	uint8_t ret_hash[HASH_BYTES], struct err *e)
 {
+	const atomic_bool *cancel = rx->config->cancel;
 	_cleanup_(x_freep) uint8_t *chunk = x_malloc(COPY_BYTES);
 	_cleanup_(hash_release) struct hash hash = {NULL};
 	uint64_t done = 0;
@@ -226,6 +229,9 @@ static int receive_copy(int from, uint64_t bytes, struct repository_file *to,
 		if (n == 0 || done > bytes) {
 			break;
 		}
+		if (pace_wait(rx->pace, (uint64_t)n, cancel, e) != 0) {
+			return KLUIS_ECLOSED;
+		}
 		hash_update(&hash, bytes_of(chunk, (size_t)n));
 		if (file_write_all(repository_file_fd(to), bytes_of(chunk, (size_t)n)) != 0) {
 			return err_set_errno(e, errno, "write to the repository");
@@ -238,27 +244,28 @@ static int receive_copy(int from, uint64_t bytes, struct repository_file *to,
 
 /* Copies one upload and believes only what it copied: the sender may still hold the file open.
  * KLUIS_EVERIFY: not what its name says. */
-static int receive_take(struct receive *rx, const struct drop_entry *entry, struct err *e)
+static int receive_take(struct receive *rx, const struct drop_entry *entry,
+	struct publisher *publisher, struct err *e)
 {
+	struct manifest_object object = {.bytes = entry->bytes};
 	_cleanup_(x_closep) int fd = -1;
 	struct repository_file *file = NULL;
-	uint8_t hash[HASH_BYTES];
 	int rc = drop_open(&rx->drop, entry, &fd, e);
 
 	if (rc == 0) {
 		rc = repository_file_new(rx->config->repository, &file, e);
 	}
 	if (rc == 0) {
-		rc = receive_copy(fd, entry->bytes, file, rx->config->cancel, hash, e);
+		rc = receive_copy(rx, fd, entry->bytes, file, object.hash, e);
 	}
-	if (rc == 0 && memcmp(hash, entry->name.hash, HASH_BYTES) != 0) {
+	if (rc == 0 && memcmp(object.hash, entry->name.hash, HASH_BYTES) != 0) {
 		rc = err_set(e, KLUIS_EVERIFY, "an object whose bytes are not what its name says");
 	}
 	if (rc != 0) {
 		repository_file_discard(file);
 		return rc;
 	}
-	return repository_publish_object(file, hash, e);
+	return publisher_add(publisher, file, &object, e);
 }
 
 static bool receive_held(struct receive *rx, const struct manifest_object *object)
@@ -301,17 +308,20 @@ static int receive_look(struct receive *rx, const struct backup_manifest *m)
 	return rc;
 }
 
-static int receive_take_object(
-	struct receive *rx, const struct manifest_object *object, struct err *e)
+static int receive_take_object(struct receive *rx, const struct manifest_object *object,
+	struct publisher *publisher, struct err *e)
 {
-	while (!receive_held(rx, object)) {
+	bool taken = receive_held(rx, object);
+
+	while (!taken) {
 		size_t at = receive_find(rx, object);
 		int rc;
 
 		if (at == rx->drop.n || rx->in_vain >= IN_VAIN_MAX) {
 			return KLUIS_EAGAIN;
 		}
-		rc = receive_take(rx, &rx->drop.entries[at], e);
+		rc = receive_take(rx, &rx->drop.entries[at], publisher, e);
+		taken = rc == 0;
 		if (rc == KLUIS_EVERIFY || rc == KLUIS_ECORRUPT) {
 			receive_refuse(rx, e);
 			rx->in_vain++;
@@ -378,15 +388,28 @@ static int receive_receipt(struct receive *rx, const struct backup_manifest *m,
 		rx->config->repository, &receipt, bytes_of(ret_receipt, RECEIPT_BYTES), e);
 }
 
+/* One is made durable while the next one is read. */
+static int receive_take_objects(struct receive *rx, const struct backup_manifest *m, struct err *e)
+{
+	struct publisher *publisher = publisher_new(NULL, NULL);
+	int rc = 0, done;
+
+	rx->pace = m->type == MANIFEST_JOURNAL ? NULL : rx->config->pace;
+
+	for (uint32_t i = 0; rc == 0 && i < m->n_index + m->n_packs; i++) {
+		rc = receive_take_object(rx, &m->objects[i], publisher, e);
+	}
+	done = publisher_finish(publisher, rc == 0 ? e : NULL); /* What was good stays. */
+	publisher_free(publisher);
+	return rc != 0 ? rc : done;
+}
+
 static int receive_promote(struct receive *rx, const struct backup_manifest *m,
 	const uint8_t hash[32], struct bytes bytes, struct err *e)
 {
 	uint8_t receipt[RECEIPT_BYTES];
-	int rc = 0;
+	int rc = receive_take_objects(rx, m, e);
 
-	for (uint32_t i = 0; rc == 0 && i < m->n_index + m->n_packs; i++) {
-		rc = receive_take_object(rx, &m->objects[i], e);
-	}
 	if (rc == 0) {
 		rc = repository_put_manifest(rx->config->repository, bytes, e);
 	}

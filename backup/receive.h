@@ -7,6 +7,7 @@
 #include <stdatomic.h>
 
 #include "backup/drop.h"
+#include "backup/pace.h"
 #include "backup/repository.h"
 #include "storage/journal_store.h"
 #include "storage/snapshot_store.h"
@@ -33,6 +34,8 @@ struct receive_config {
 	const struct journal_row *journal;
 	uint8_t (*journals)[32];
 	size_t n_journals;
+	struct pace
+		*pace; /* Of snapshots that are copied, not of journal increments; may be NULL. */
 };
 /* The record that names this manifest, shipped or confirmed; NULL: the log knows none. */
 const struct snapshot_row *receive_record(

@@ -7,12 +7,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "backup/feed.h"
 #include "base/fault.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "storage/import.h"
-
-enum { PROGRESS_ROWS = 1024 };
 
 /* One more key that the chain is sealed to; what is beyond the room for them no restore opens. */
 static void restore_plan_kid(struct restore_plan *plan, const uint8_t kid[KID_BYTES])
@@ -119,51 +118,65 @@ struct restore {
 	struct restore_result result;
 };
 
-static int restore_row(struct restore *r, struct point_rows *rows, struct import *import,
-	const struct index_entry *entry, struct buf *value, struct err *e)
+/* On the feed's thread: it alone reads, decrypts and compares with the index. */
+static int restore_next(
+	void *data, struct index_row *ret_row, struct buf *value, bool *ret_more, struct err *e)
 {
-	struct index_row row = {
-		.at = {.index = entry->index, .ordinal = entry->ordinal}, .key = entry->key};
-	int rc;
+	struct point_rows *rows = data;
+	struct index_entry entry;
+	int rc = point_rows_next(rows, &entry, ret_more, e);
 
-	memcpy(row.hash, entry->value_hash, HASH_BYTES);
-	buf_clear(value);
-	rc = point_rows_value(rows, value, e);
-	if (rc == 0 && FAULT_POINT("backup.restore.row")) {
-		rc = err_set(e, KLUIS_EIO, "a row cannot be written");
+	if (rc != 0 || !*ret_more) {
+		return rc;
 	}
-	if (rc == 0) {
-		rc = import_put(import, &row, buf_bytes(value), e);
+	*ret_row = (struct index_row){
+		.at = {.index = entry.index, .ordinal = entry.ordinal}, .key = entry.key};
+	memcpy(ret_row->hash, entry.value_hash, HASH_BYTES);
+	return point_rows_value(rows, value, e);
+}
+
+static int restore_batch(
+	struct restore *r, const struct feed_batch *batch, struct import *import, struct err *e)
+{
+	const struct restore_config *c = r->config;
+
+	for (size_t i = 0; i < batch->n; i++) {
+		if (FAULT_POINT("backup.restore.row")) {
+			return err_set(e, KLUIS_EIO, "a row cannot be written");
+		}
+		r->result.value_bytes += batch->rows[i].value.len;
 	}
-	r->result.rows++;
-	r->result.value_bytes += value->len;
-	return rc;
+	r->result.rows += batch->n;
+	if (c->cancel != NULL && atomic_load(c->cancel)) {
+		return err_set(e, KLUIS_ECLOSED, "stopped");
+	}
+	return import_put_checked(import, batch->rows, batch->n, e);
 }
 
 static int restore_rows(
 	struct restore *r, struct point_rows *rows, struct import *import, struct err *e)
 {
 	const struct restore_config *c = r->config;
-	_cleanup_(buf_release) struct buf value = BUF_INIT;
+	const struct feed_source source = {restore_next, rows};
+	const struct feed_batch *batch = NULL;
 	uint64_t total = point_rows_live(rows);
-	struct index_entry entry;
-	bool more = true;
-	int rc = 0;
+	struct feed *feed = feed_new(&source);
+	int rc;
 
-	while (rc == 0) {
-		rc = point_rows_next(rows, &entry, &more, e);
-		if (rc != 0 || !more) {
+	for (;;) {
+		rc = feed_next(feed, &batch, e);
+		if (rc != 0 || batch == NULL) {
 			break;
 		}
-		rc = restore_row(r, rows, import, &entry, &value, e);
-		if (rc == 0 && c->cancel != NULL && atomic_load(c->cancel)) {
-			rc = err_set(e, KLUIS_ECLOSED, "stopped");
+		rc = restore_batch(r, batch, import, e);
+		if (rc != 0) {
+			break;
 		}
-		if (c->progress != NULL &&
-			(r->result.rows % PROGRESS_ROWS == 0 || r->result.rows == total)) {
+		if (c->progress != NULL) {
 			c->progress(c->progress_data, r->result.rows, total);
 		}
 	}
+	feed_free(feed);
 	return rc;
 }
 

@@ -504,6 +504,7 @@ static int sftp_send(struct sftp *s, LIBSSH2_SFTP_HANDLE *file, int fd, struct e
 			(void)atomic_fetch_add(s->target->moved, (uint64_t)n);
 		}
 		rc = sftp_pace(s, e);
+		rc = rc != 0 ? rc : pace_wait(s->target->pace, (uint64_t)n, s->target->cancel, e);
 		if (rc != 0) {
 			return rc;
 		}

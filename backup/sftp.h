@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
+#include "backup/pace.h"
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/err.h"
@@ -23,6 +24,7 @@ struct sftp_target {
 	uint64_t bytes_per_second; /* 0: no limit. */
 	unsigned timeout_ms;	   /* One call that moves nothing; 0: SFTP_TIMEOUT_MS. */
 	unsigned backoff_ms; /* ship_snapshot()'s before its second try; 0: SHIP_BACKOFF_MS. */
+	struct pace *pace;   /* May be NULL: what this node's backups share. */
 	const struct clock *clock;   /* NULL: clock_system. */
 	const atomic_bool *cancel;   /* NULL, or: true ends the session with KLUIS_ECLOSED. */
 	atomic_uint_fast64_t *moved; /* NULL, or: all bytes sent are added to it. */

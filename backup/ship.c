@@ -101,6 +101,7 @@ static int ship_manifest(
 	int rc = ship_name(drop, true, ship->hash, ship->manifest_bytes.len, name, &there, e);
 
 	if (rc != 0 || there) {
+		ship->report->whole = rc == 0;
 		return rc;
 	}
 	memcpy(from.lineage, ship->manifest.lineage, ID_BYTES);
@@ -111,7 +112,44 @@ static int ship_manifest(
 		ship->hopeless = true;
 		return rc;
 	}
-	return sftp_put(sftp, name, fd, e);
+	rc = sftp_put(sftp, name, fd, e);
+	ship->report->whole = rc == 0;
+	return rc;
+}
+
+static int ship_load(struct ship *ship, const uint8_t manifest_hash[32], struct err *e)
+{
+	struct manifest_name name;
+	int rc = repository_find(ship->repository, manifest_hash, &name, e);
+
+	if (rc == 0) {
+		rc = repository_get_manifest(ship->repository, &name, &ship->manifest_bytes, e);
+	}
+	if (rc == 0) {
+		rc = backup_manifest_parse(
+			buf_bytes(&ship->manifest_bytes), &ship->manifest, ship->hash, e);
+	}
+	if (rc == 0 && memcmp(ship->hash, manifest_hash, HASH_BYTES) != 0) {
+		rc = err_set(e, KLUIS_ECORRUPT, "our copy of the manifest was changed");
+	}
+	return rc;
+}
+
+/* The queue had all that the manifest names: they were published for it. */
+static int ship_queued_manifest(
+	struct ship *ship, struct sftp *sftp, const struct ship_drop *drop, struct err *e)
+{
+	uint8_t hash[HASH_BYTES];
+	int rc;
+
+	if (!ship_queue_manifest(ship->queue, hash)) {
+		return 0;
+	}
+	rc = ship_load(ship, hash, e);
+	if (rc != 0 || ship->done != ship->manifest.n_index + ship->manifest.n_packs) {
+		return rc;
+	}
+	return ship_manifest(ship, sftp, drop, e);
 }
 
 static int ship_queued(
@@ -125,7 +163,7 @@ static int ship_queued(
 		rc = ship_object(ship, sftp, drop, &object, e);
 		ship->done += rc == 0;
 	}
-	return rc;
+	return rc != 0 ? rc : ship_queued_manifest(ship, sftp, drop, e);
 }
 
 static int ship_all(
@@ -223,24 +261,6 @@ static int ship_run(struct ship *ship, struct err *e)
 	}
 }
 
-static int ship_load(struct ship *ship, const uint8_t manifest_hash[32], struct err *e)
-{
-	struct manifest_name name;
-	int rc = repository_find(ship->repository, manifest_hash, &name, e);
-
-	if (rc == 0) {
-		rc = repository_get_manifest(ship->repository, &name, &ship->manifest_bytes, e);
-	}
-	if (rc == 0) {
-		rc = backup_manifest_parse(
-			buf_bytes(&ship->manifest_bytes), &ship->manifest, ship->hash, e);
-	}
-	if (rc == 0 && memcmp(ship->hash, manifest_hash, HASH_BYTES) != 0) {
-		rc = err_set(e, KLUIS_ECORRUPT, "our copy of the manifest was changed");
-	}
-	return rc;
-}
-
 int ship_snapshot(struct repository *repository, const uint8_t manifest_hash[32], const char *site,
 	const struct sftp_target *target, struct ship_report *ret_report, struct err *e)
 {
@@ -270,6 +290,8 @@ int ship_ahead(struct repository *repository, struct ship_queue *queue, const ch
 
 	memset(ret_report, 0, sizeof *ret_report);
 	rc = ship_once(&ship, e);
+	backup_manifest_release(&ship.manifest);
+	buf_release(&ship.manifest_bytes);
 	return rc == 0 ? 0 : err_wrap(e, rc, "ship ahead to site '%s'", site);
 }
 

@@ -12,6 +12,7 @@
 struct ship_report {
 	unsigned objects, objects_skipped, connections;
 	uint64_t bytes; /* Sent, repeated ones too. */
+	bool whole;	/* The manifest is there, and so all that it names. */
 };
 
 /* Ships manifest and objects of the snapshot. e
@@ -23,8 +24,9 @@ KLUIS_MUST_CHECK int ship_snapshot(struct repository *repository, const uint8_t 
 	struct err *e);
 
 /* Brings the objects of a snapshot to the site while it is still being taken, in the queue's order,
- * until the queue ends or the target's `cancel` is set. One connection: after a failure
- * ship_snapshot(), which has to follow in any case, does the rest. Errors as there. */
+ * until the queue ends or the target's `cancel` is set, and then its manifest, if it ended with
+ * one. One connection: unless the report says `whole`, ship_snapshot() does the rest. Errors as
+ * there. */
 KLUIS_MUST_CHECK int ship_ahead(struct repository *repository, struct ship_queue *queue,
 	const char *site, const struct sftp_target *target, struct ship_report *ret_report,
 	struct err *e);

@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <pthread.h>
+#include <string.h>
 #include <time.h>
 
 #include "base/limits.h"
@@ -14,7 +15,8 @@ struct ship_queue {
 	pthread_cond_t more;
 	struct manifest_object *objects;
 	uint32_t n;
-	bool ended;
+	bool ended, whole;
+	uint8_t manifest_hash[HASH_BYTES]; /* When whole. */
 	unsigned references;
 };
 
@@ -74,12 +76,27 @@ void ship_queue_add(struct ship_queue *queue, const struct manifest_object *obje
 	(void)pthread_mutex_unlock(&queue->lock);
 }
 
-void ship_queue_end(struct ship_queue *queue)
+void ship_queue_end(struct ship_queue *queue, const uint8_t *manifest_hash)
 {
 	(void)pthread_mutex_lock(&queue->lock);
+	if (!queue->ended && manifest_hash != NULL) {
+		queue->whole = true;
+		memcpy(queue->manifest_hash, manifest_hash, HASH_BYTES);
+	}
 	queue->ended = true;
 	(void)pthread_cond_broadcast(&queue->more);
 	(void)pthread_mutex_unlock(&queue->lock);
+}
+
+bool ship_queue_manifest(struct ship_queue *queue, uint8_t ret_hash[HASH_BYTES])
+{
+	bool whole;
+
+	(void)pthread_mutex_lock(&queue->lock);
+	whole = queue->whole;
+	memcpy(ret_hash, queue->manifest_hash, HASH_BYTES);
+	(void)pthread_mutex_unlock(&queue->lock);
+	return whole;
 }
 
 bool ship_queue_waits(struct ship_queue *queue)

@@ -15,8 +15,11 @@ struct ship_queue *ship_queue_ref(struct ship_queue *queue);
 void ship_queue_unref(struct ship_queue *queue); /* NULL is fine. */
 /* One more object, which is in the repository under its name. */
 void ship_queue_add(struct ship_queue *queue, const struct manifest_object *object);
-/* No more will come, whether all was well or not. */
-void ship_queue_end(struct ship_queue *queue);
+/* No more will come. manifest_hash: of the snapshot that they make, once the log knows it; NULL:
+ * there is none. The first call counts. */
+void ship_queue_end(struct ship_queue *queue, const uint8_t *manifest_hash);
+/* Whether it ended with a manifest. */
+bool ship_queue_manifest(struct ship_queue *queue, uint8_t ret_hash[HASH_BYTES]);
 /* Whether there is something to do for who has done nothing yet. */
 bool ship_queue_waits(struct ship_queue *queue);
 /* Object `at`, counted from 0 in the order in which they were added; waits for it. false: none will

@@ -3,6 +3,13 @@
 #include <assert.h>
 #include <string.h>
 
+#include "backup/feed.h"
+#include "backup/publisher.h"
+
+/* The first packs are smaller, so that they are on their way early; an increment's all, so that
+ * little is left to send when it ends. */
+enum { PACK_BYTES_FIRST = 8 << 20, PACK_BYTES_INCREMENT = 32 << 20 };
+
 /* Objects of one kind: those that are done, and the open one. */
 struct snapshot_objects {
 	enum object_kind kind;
@@ -25,9 +32,19 @@ struct snapshot_writer {
 	struct index_entry row;
 	struct buf row_key;
 	const struct snapshot_watch *watch;
+	struct publisher *publisher;
 };
 
 static const struct snapshot_watch snapshot_unwatched = {.cancel = NULL};
+
+static void snapshot_published(void *data, const struct manifest_object *object)
+{
+	const struct snapshot_writer *w = data;
+
+	if (w->watch->published != NULL) {
+		w->watch->published(w->watch->data, object);
+	}
+}
 
 int snapshot_writer_new(struct repository *repository, const struct snapshot_plan *plan,
 	const struct key_pub *pub, struct snapshot_writer **ret_writer, struct err *e)
@@ -47,6 +64,7 @@ int snapshot_writer_new(struct repository *repository, const struct snapshot_pla
 	w->index.kind = OBJECT_INDEX;
 	w->packs.kind = OBJECT_PACK;
 	w->root = index_root_new();
+	w->publisher = publisher_new(snapshot_published, w);
 	m = &w->manifest;
 	m->type = plan->number != 0 ? MANIFEST_JOURNAL
 		  : plan->full	    ? MANIFEST_FULL
@@ -113,16 +131,24 @@ static int snapshot_object_close(
 		struct repository_file *file = objects->file;
 
 		objects->file = NULL; /* Taken, whatever happens. */
-		rc = repository_publish_object(file, row->hash, e);
+		rc = publisher_add(w->publisher, file, row, e);
 	}
-	if (rc == 0) {
-		objects->n++;
-		if (w->watch->published != NULL) {
-			w->watch->published(w->watch->data, row);
-		}
-	}
+	objects->n += rc == 0;
 	snapshot_object_drop(objects);
 	return rc;
+}
+
+static uint64_t snapshot_object_limit(
+	const struct snapshot_writer *w, const struct snapshot_objects *objects)
+{
+	uint64_t limit = w->manifest.type == MANIFEST_FULL ? BACKUP_PLAINTEXT_BYTES_MAX
+							   : PACK_BYTES_INCREMENT;
+
+	if (objects->kind == OBJECT_PACK && objects->n < 8 &&
+		(uint64_t)PACK_BYTES_FIRST << objects->n < limit) {
+		return (uint64_t)PACK_BYTES_FIRST << objects->n;
+	}
+	return objects->kind == OBJECT_PACK ? limit : BACKUP_PLAINTEXT_BYTES_MAX;
 }
 
 /* Makes sure that an object is open with room for this many bytes; *ret_fresh: a new one. */
@@ -133,7 +159,7 @@ static int snapshot_object_room(struct snapshot_writer *w, struct snapshot_objec
 
 	*ret_fresh = false;
 	if (objects->writer != NULL &&
-		object_writer_bytes(objects->writer) + bytes > BACKUP_PLAINTEXT_BYTES_MAX) {
+		object_writer_bytes(objects->writer) + bytes > snapshot_object_limit(w, objects)) {
 		rc = snapshot_object_close(w, objects, e);
 	}
 	if (rc == 0 && objects->writer == NULL) {
@@ -237,7 +263,8 @@ static int snapshot_close_all(struct snapshot_writer *w, struct err *e)
 	if (rc == 0 && w->index.writer == NULL) {
 		rc = snapshot_index_add(w, NULL, e); /* Nothing changed: still one, empty, index. */
 	}
-	return rc != 0 ? rc : snapshot_object_close(w, &w->index, e);
+	rc = rc != 0 ? rc : snapshot_object_close(w, &w->index, e);
+	return rc != 0 ? rc : publisher_finish(w->publisher, e);
 }
 
 static void snapshot_list_objects(struct snapshot_writer *w)
@@ -287,6 +314,7 @@ void snapshot_writer_free(struct snapshot_writer *w)
 	if (w == NULL) {
 		return;
 	}
+	publisher_free(w->publisher);
 	snapshot_object_drop(&w->index);
 	snapshot_object_drop(&w->packs);
 	free(w->index.done);
@@ -302,39 +330,67 @@ void snapshot_writer_free(struct snapshot_writer *w)
 	free(w);
 }
 
-static int snapshot_take_row(struct snapshot_writer *w, const struct kv_view *view,
-	const struct index_row *row, struct buf *value, struct err *e)
-{
-	bool wanted = false;
-	int rc = snapshot_writer_row(w, row, &wanted, e);
+/* What the feed's thread reads. */
+struct snapshot_rows {
+	const struct backup_manifest *manifest; /* Its rules: what is counted is not looked at. */
+	const struct kv_view *view;
+	struct index_iter *iter;
+};
 
-	if (rc != 0 || !wanted) {
-		return rc;
+static int snapshot_next(
+	void *data, struct index_row *ret_row, struct buf *value, bool *ret_more, struct err *e)
+{
+	struct snapshot_rows *rows = data;
+
+	*ret_more = index_iter_next(rows->iter, ret_row);
+	if (!*ret_more) {
+		return index_iter_status(rows->iter, e);
 	}
-	buf_clear(value);
-	rc = kv_get(view, row->key, value, e);
-	return rc != 0 ? rc : snapshot_writer_value(w, buf_bytes(value), e);
+	if (ret_row->deleted || !index_wanted(rows->manifest, ret_row->at.index, ret_row->key)) {
+		return 0;
+	}
+	return kv_get(rows->view, ret_row->key, value, e);
 }
 
-static int snapshot_take_rows(struct snapshot_writer *w, const struct kv_view *view, struct err *e)
+static int snapshot_take_batch(
+	struct snapshot_writer *w, const struct feed_batch *batch, struct err *e)
 {
 	const atomic_bool *cancel = w->watch->cancel;
-	_cleanup_(buf_release) struct buf value = BUF_INIT;
-	bool journal = w->manifest.type == MANIFEST_JOURNAL;
-	struct index_iter *iter = index_iter_new(view, journal ? w->manifest.from : 0, UINT64_MAX);
-	struct index_row row;
 	int rc = 0;
 
-	while (rc == 0 && index_iter_next(iter, &row)) {
-		rc = snapshot_take_row(w, view, &row, &value, e);
+	for (size_t i = 0; rc == 0 && i < batch->n; i++) {
+		bool wanted = false;
+
+		rc = snapshot_writer_row(w, &batch->rows[i].row, &wanted, e);
+		if (rc == 0 && wanted) {
+			rc = pace_wait(w->watch->pace, batch->rows[i].value.len, cancel, e);
+			rc = rc != 0 ? rc : snapshot_writer_value(w, batch->rows[i].value, e);
+		}
 		if (rc == 0 && cancel != NULL && atomic_load(cancel)) {
 			rc = err_set(e, KLUIS_ECLOSED, "stopped");
 		}
 	}
-	if (rc == 0) {
-		rc = index_iter_status(iter, e);
-	}
-	index_iter_free(iter);
+	return rc;
+}
+
+static int snapshot_take_rows(struct snapshot_writer *w, const struct kv_view *view, struct err *e)
+{
+	bool journal = w->manifest.type == MANIFEST_JOURNAL;
+	struct snapshot_rows rows = {&w->manifest, view,
+		index_iter_new(view, journal ? w->manifest.from : 0, UINT64_MAX)};
+	const struct feed_source source = {snapshot_next, &rows};
+	struct feed *feed = feed_new(&source);
+	const struct feed_batch *batch = NULL;
+	int rc;
+
+	do {
+		rc = feed_next(feed, &batch, e);
+		if (rc == 0 && batch != NULL) {
+			rc = snapshot_take_batch(w, batch, e);
+		}
+	} while (rc == 0 && batch != NULL);
+	feed_free(feed);
+	index_iter_free(rows.iter);
 	return rc;
 }
 

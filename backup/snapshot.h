@@ -1,11 +1,13 @@
 /* Writing one snapshot into a repository: rows in, sealed packs and index out, manifest last.
- * Memory is a few segments whatever the size. Blocking, one thread. */
+ * Memory is a few segments whatever the size. Blocking; for one thread, with one of its own that
+ * makes objects durable and, for snapshot_take(), one that reads. */
 #ifndef KLUIS_BACKUP_SNAPSHOT_H
 #define KLUIS_BACKUP_SNAPSHOT_H
 
 #include <stdatomic.h>
 
 #include "backup/index.h"
+#include "backup/pace.h"
 #include "backup/repository.h"
 #include "storage/index_store.h"
 
@@ -54,14 +56,16 @@ void snapshot_writer_free(struct snapshot_writer *writer);
 /* Who follows a snapshot while it is being taken. */
 struct snapshot_watch {
 	const atomic_bool *cancel; /* May be NULL; set, it ends the call with KLUIS_ECLOSED. */
-	/* May be NULL: this object is in the repository now, and the manifest will name it. On the
-	 * taker's thread. */
+	struct pace *pace;	   /* Of the values; may be NULL. */
+	/* May be NULL: this object is in the repository now, and the manifest will name it. On a
+	 * thread of its own. */
 	void (*published)(void *data, const struct manifest_object *object);
 	void *data;
 };
 
 /* All of it from a store (a checkpoint opened read-only, or a live one): the rows as they are at
- * plan->index, which must be the view's position. watch may be NULL. Release *ret_manifest. */
+ * plan->index, which must be the view's position; nobody else uses the view meanwhile. watch may be
+ * NULL. Release *ret_manifest. */
 KLUIS_MUST_CHECK int snapshot_take(struct repository *repository, const struct snapshot_plan *plan,
 	const struct kv_view *view, const struct key_pub *pub, const struct key *signer,
 	const struct snapshot_watch *watch, struct backup_manifest *ret_manifest,

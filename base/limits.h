@@ -111,6 +111,8 @@ enum {
 	LINK_FRAME_PAYLOAD_BYTES_MAX = 64 * 1024, /* Streams take turns at this grain. */
 	LINK_FRAME_PIECES_MAX = 64,
 	LINK_MESSAGES_MAX = 4096, /* Unsent per stream. */
+	LINK_RELAY_MESSAGE_BYTES_MAX = 20 * 1024,
+	LINK_RELAY_QUEUE_BYTES_MAX = 1 << 20, /* Unsent to one peer. */
 	LINK_FILE_MESSAGE_BYTES_MAX = LINK_FILE_CHUNK_BYTES + 64 * 1024,
 	LINK_FILE_WINDOW_BYTES = 2 << 20,   /* File bytes sent ahead of the receiver's disk. */
 	LINK_FILE_CREDIT_BYTES = 64 * 1024, /* Credit is told from this much on. */
@@ -138,6 +140,13 @@ enum {
 	PAGE_VERSIONS_MAX = 10,
 	VAULT_PAGES_MAX = 1 << 24, /* Page numbers of one vault: 4 TiB of chunks. */
 	VAULT_EPOCHS_MAX = 256,	   /* Keys of one vault; nobody skips as many at once. */
+	/* Users and groups of one vault or group: a removal gives each that remains a key, in one
+	   command. */
+	OBJECT_MEMBERS_MAX = 1024,
+	CONVERSATION_MEMBERS_MAX = 200,
+	VAULT_GROUPS_MAX = 64,
+	GROUP_VAULTS_MAX = 255, /* A group's removal gives each of them a new key, too. */
+	USER_GROUPS_MAX = 256,	/* That one user has accepted. */
 	LIST_LIMIT_DEFAULT = 100,
 	LIST_LIMIT_MAX = 500,
 };
@@ -168,6 +177,7 @@ enum {
 	SNAPSHOT_HELD_MS =
 		48 * 3600 * 1000, /* A claim can be renewed for so long: a taker may hang. */
 	HASH_REPORTS_KEPT = 16,	  /* Indexes whose reports are remembered. */
+	STATE_ROOTS_KEPT = 4,	  /* Snapshots whose state roots are. */
 	FSM_PAST_ENTRIES = 8192,  /* Whose state hash is known, for reports of the past. */
 };
 /* Year 9999: nothing that is added to a time can overflow. */
@@ -234,10 +244,46 @@ enum {
 	KEY_CACHE_SLOTS = 1024,
 	API_SNAPSHOT_CLAIM_MS = 3600 * 1000,
 	KEYRING_BYTES_MAX = 256 * 1024,
-	CHAT_MESSAGE_BYTES_MAX = 64 * 1024,
+	CHAT_MESSAGE_BYTES_MAX = 64 * 1024 + 228, /* Around the largest plaintext. */
 	INBOX_DOCUMENT_BYTES_MAX = 512 * 1024,
+	SHARE_PACKETS_MAX = 2048, /* KeyPackets with one change of members ... */
+	PACKET_SCAN_MAX = 4096,	  /* ... and looked at for one answer. */
 };
 #define API_SESSION_MS (24ULL * 3600 * 1000)
+
+/* Events. */
+enum {
+	EVENT_TOPICS_MAX = 8192,      /* Objects that one subscriber is told of. */
+	EVENT_ROWS_MAX = 1 << 16,     /* Looked at for what was missed: beyond it, all was. */
+	EVENT_QUEUE_MAX = 256,	      /* Not yet taken by a subscriber: beyond it, resync. */
+	EVENT_RING = 1 << 14,	      /* The newest of the node. */
+	EVENT_FEED_MAX = 1 << 14,     /* Applied and not yet told. */
+	EVENT_SUBSCRIBERS_MAX = 8192, /* Of a node, ... */
+	EVENT_POLLS_MAX = 2048,	      /* ... of them requests that wait. */
+	EVENT_USER_MAX = 64,	      /* Of one user. */
+	EVENT_LINKS_MAX = 1 << 20,    /* Of all subscribers to what they are told of. */
+	EVENT_SIGNALS_MAX = 32,	      /* Not yet taken by a subscriber: the oldest goes. */
+	EVENT_RELAYED_MAX = 256,      /* Come and not yet told: the newest is dropped. */
+	CALL_SIGNAL_BYTES_MAX = 16 * 1024,
+	CALL_SIGNALS_PER_SECOND = 20, /* Of one user, and ... */
+	CALL_SIGNALS_BURST = 100,
+	EVENT_LOOKS_MAX = 8, /* Readings of the store for them at once. */
+	EVENT_WAIT_MS_MAX = 55000,
+	EVENT_TICKETS_USER_MAX = 16,
+	EVENT_TICKET_MS = 30000,
+	EVENT_SWEEP_MS = 1000,
+	TURN_TTL_S_MIN = 60, /* Of credentials for TURN servers. */
+	TURN_TTL_S_DEFAULT = 3600,
+	TURN_TTL_S_MAX = 86400,
+	TURN_SECRET_BYTES_MIN = 16,
+	TURN_SECRET_BYTES_MAX = 256,
+	WEBSOCKET_PING_MS = 25000,	 /* Nothing heard for so long: is somebody there? */
+	WEBSOCKET_IDLE_MS = 60000,	 /* Nobody is. */
+	WEBSOCKET_TEXT_BYTES_MAX = 1024, /* Of a client's. */
+	WEBSOCKET_FRAMES_BURST = 64,	 /* Of a client, and ... */
+	WEBSOCKET_FRAMES_PER_SECOND = 4,
+	WEBSOCKET_UNSENT_BYTES_MAX = 32 * 1024, /* Beyond it nothing more is given to it. */
+};
 
 /* The agent of `kluis` (docs/format-agent.md). */
 enum {

@@ -143,6 +143,19 @@ static int text_decode(struct bytes text, unsigned width, int (*digit)(uint8_t c
 	return 0;
 }
 
+void base64_plain_append(struct buf *b, struct bytes bytes)
+{
+	size_t from = b->len;
+
+	base64_append(b, bytes);
+	for (size_t i = from; i < b->len; i++) {
+		uint8_t c = b->data[i];
+
+		b->data[i] = c == '-' ? '+' : c == '_' ? '/' : c;
+	}
+	buf_append(b, "==", (3 - bytes.len % 3) % 3);
+}
+
 int base64_decode(struct bytes text, size_t max, struct buf *to)
 {
 	if (text.len % 4 == 1 ||

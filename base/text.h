@@ -26,6 +26,9 @@ void base64_append(struct buf *b, struct bytes bytes);
 KLUIS_MUST_CHECK int base64_decode(struct bytes text, size_t max, struct buf *to);
 KLUIS_MUST_CHECK int base64_decode_exact(struct bytes text, void *to, size_t len);
 
+/* Base64 (RFC 4648 section 4) with padding: what others' protocols ask for. */
+void base64_plain_append(struct buf *b, struct bytes bytes);
+
 /* Base32 (RFC 4648 section 6) without padding, in capitals: what authenticator apps take. Appends.
  */
 void base32_append(struct buf *b, struct bytes bytes);

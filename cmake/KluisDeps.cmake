@@ -28,6 +28,11 @@ if(NOT HTTP_PARSER_LIBRARY)
 	message(FATAL_ERROR "http_parser not found: ${install_hint}")
 endif()
 
+find_library(WSLAY_LIBRARY wslay)
+if(NOT WSLAY_LIBRARY)
+	message(FATAL_ERROR "wslay not found: ${install_hint}")
+endif()
+
 find_library(UNISTRING_LIBRARY unistring)
 if(NOT UNISTRING_LIBRARY)
 	message(FATAL_ERROR "libunistring not found: ${install_hint}")

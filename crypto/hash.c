@@ -1,6 +1,8 @@
 #include "crypto/hash.h"
 
 #include <assert.h>
+#include <limits.h>
+#include <openssl/hmac.h>
 #include <string.h>
 
 #include "base/wire.h"
@@ -21,6 +23,27 @@ void hash_sha256_parts(const struct bytes *parts, size_t count, uint8_t ret[HASH
 		evp_must(EVP_DigestUpdate(ctx, parts[i].data, parts[i].len));
 	}
 	evp_must(EVP_DigestFinal_ex(ctx, ret, NULL));
+}
+
+void hash_sha1_parts(const struct bytes *parts, size_t count, uint8_t ret[HASH_SHA1_BYTES])
+{
+	EVP_MD_CTX *ctx = evp_thread_md();
+
+	evp_must(EVP_DigestInit_ex2(ctx, EVP_sha1(), NULL));
+	for (size_t i = 0; i < count; i++) {
+		evp_must(EVP_DigestUpdate(ctx, parts[i].data, parts[i].len));
+	}
+	evp_must(EVP_DigestFinal_ex(ctx, ret, NULL));
+}
+
+void hash_hmac_sha1(struct bytes key, struct bytes bytes, uint8_t ret[HASH_SHA1_BYTES])
+{
+	unsigned len = 0;
+
+	assert(key.len > 0 && key.len <= INT_MAX);
+	evp_must(
+		HMAC(EVP_sha1(), key.data, (int)key.len, bytes.data, bytes.len, ret, &len) != NULL);
+	assert(len == HASH_SHA1_BYTES);
 }
 
 void hash_init(struct hash *hash)

@@ -22,6 +22,13 @@ void hash_sha256(struct bytes bytes, uint8_t ret[HASH_BYTES]);
 /* SHA-256 of count runs one after the other. Any thread. */
 void hash_sha256_parts(const struct bytes *parts, size_t count, uint8_t ret[HASH_BYTES]);
 
+/* SHA-1, and HMAC with it (RFC 2104), for two protocols that ask for it, and not for its strength:
+ * the opening handshake of WebSocket (RFC 6455 section 4.2.2), and credentials of TURN servers. Any
+ * thread. */
+enum { HASH_SHA1_BYTES = 20 };
+void hash_sha1_parts(const struct bytes *parts, size_t count, uint8_t ret[HASH_SHA1_BYTES]);
+void hash_hmac_sha1(struct bytes key, struct bytes bytes, uint8_t ret[HASH_SHA1_BYTES]);
+
 /* SHA-256 of a stream. One thread at a time per struct. */
 struct hash {
 	void *ctx;

@@ -136,8 +136,8 @@ int hpke_generate_key(unsigned kem_id, struct random *random, struct key **ret_k
 	return rc;
 }
 
-/* ECDH (NIST SP 800-56A; RFC 7748). OpenSSL fails for an all-zero X25519 result. */
-static int hpke_dh(
+/* OpenSSL fails for an all-zero X25519 result. */
+int hpke_dh(
 	const struct key *key, const struct key_pub *pub, uint8_t *ret, size_t len, struct err *e)
 {
 	EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(NULL, key_evp(key), NULL);

@@ -20,6 +20,11 @@ KLUIS_MUST_CHECK int hpke_derive_key(
 KLUIS_MUST_CHECK int hpke_generate_key(
 	unsigned kem, struct random *random, struct key **ret_key, struct err *e);
 
+/* ECDH (NIST SP 800-56A; RFC 7748) of keys of one EC kem: len bytes (32, 48), which the caller
+ * clears. KLUIS_EVERIFY when they are of two kems, or the result is all zero. */
+KLUIS_MUST_CHECK int hpke_dh(
+	const struct key *key, const struct key_pub *pub, uint8_t *ret, size_t len, struct err *e);
+
 /* Encap and Decap (section 4.1); shared: 32 or 48 bytes. An all-zero X25519 result or a bad enc is
  * KLUIS_EVERIFY. */
 KLUIS_MUST_CHECK int hpke_encap(const struct key_pub *pub, struct random *random,

@@ -70,6 +70,28 @@ int pem_public_key(struct bytes pub_pem, unsigned alg, struct key_pub **ret_pub,
 	return pem_take_public(pkey, alg, ret_pub, e);
 }
 
+/* Through PKCS#8 DER, the one encoding of RSA keys here. */
+static int pem_take_rsa(EVP_PKEY *pkey, struct key **ret_key, struct err *e)
+{
+	PKCS8_PRIV_KEY_INFO *info = EVP_PKEY2PKCS8(pkey);
+	int len = info == NULL ? -1 : i2d_PKCS8_PRIV_KEY_INFO(info, NULL);
+	_cleanup_(secret_release) struct secret der = SECRET_INIT;
+
+	if (len > 0 && len <= KEY_PRIVATE_BYTES_MAX) {
+		uint8_t *at;
+
+		secret_init(&der, (size_t)len);
+		at = der.data;
+		len = i2d_PKCS8_PRIV_KEY_INFO(info, &at);
+	}
+	PKCS8_PRIV_KEY_INFO_free(info);
+	ERR_clear_error();
+	if (der.len == 0 || (size_t)len != der.len) {
+		return err_set(e, KLUIS_EINVAL, "not an RSA key of a size allowed");
+	}
+	return key_decode(KEY_RSA_PSS, secret_bytes(&der), ret_key, e);
+}
+
 int pem_private_key(struct bytes key_pem, unsigned alg, struct key **ret_key, struct err *e)
 {
 	_cleanup_(pem_bio_freep) BIO *bio = pem_bio(key_pem);
@@ -82,6 +104,9 @@ int pem_private_key(struct bytes key_pem, unsigned alg, struct key **ret_key, st
 	ERR_clear_error();
 	if (pkey == NULL) {
 		return err_set(e, KLUIS_EINVAL, "not a private key in PEM form");
+	}
+	if (alg == KEY_RSA_PSS && EVP_PKEY_get_base_id(pkey) == EVP_PKEY_RSA) {
+		return pem_take_rsa(pkey, ret_key, e);
 	}
 	bits = EVP_PKEY_get_bits(pkey);
 	if (EVP_PKEY_get_base_id(pkey) != EVP_PKEY_EC || (bits != 256 && bits != 384) ||

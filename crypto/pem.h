@@ -12,7 +12,7 @@ KLUIS_MUST_CHECK int pem_certificate_key(
 /* "PUBLIC KEY" (RFC 5480), EC kinds only; KLUIS_EINVAL as above. */
 KLUIS_MUST_CHECK int pem_public_key(
 	struct bytes pub_pem, unsigned alg, struct key_pub **ret_pub, struct err *e);
-/* EC kinds only. */
+/* Of EC kinds, or an RSA key that is to sign (KEY_RSA_PSS). */
 KLUIS_MUST_CHECK int pem_private_key(
 	struct bytes key_pem, unsigned alg, struct key **ret_key, struct err *e);
 

@@ -235,7 +235,34 @@ static int tls_client_try(const struct address *address, const struct address_fo
 	return 0;
 }
 
+static bool tls_client_anywhere(const struct sockaddr *address)
+{
+	(void)address;
+	return true;
+}
+
+/* What is refused goes; how many are left. */
+static size_t tls_client_filter(
+	struct address_found *found, size_t n, bool (*may)(const struct sockaddr *address))
+{
+	size_t left = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		if (may((const struct sockaddr *)&found[i].storage)) {
+			found[left++] = found[i];
+		}
+	}
+	return left;
+}
+
 int tls_client_connect(const char *text, struct tls_ctx *ctx, uint64_t deadline_ms,
+	struct tls_client **ret_client, struct err *e)
+{
+	return tls_client_connect_where(text, ctx, tls_client_anywhere, deadline_ms, ret_client, e);
+}
+
+int tls_client_connect_where(const char *text, struct tls_ctx *ctx,
+	bool (*may)(const struct sockaddr *address), uint64_t deadline_ms,
 	struct tls_client **ret_client, struct err *e)
 {
 	struct address_found found[ADDRESS_FOUND_MAX];
@@ -248,6 +275,10 @@ int tls_client_connect(const char *text, struct tls_ctx *ctx, uint64_t deadline_
 	}
 	if (rc != 0) {
 		return rc;
+	}
+	n = tls_client_filter(found, n, may);
+	if (n == 0) {
+		return err_set(e, KLUIS_EFORBIDDEN, "'%s' has no address that is allowed", text);
 	}
 	for (size_t i = 0; i < n; i++) {
 		uint64_t now = clock_monotonic_ms(&clock_system);

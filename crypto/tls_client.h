@@ -5,6 +5,7 @@
 #define KLUIS_CRYPTO_TLS_CLIENT_H
 
 #include <stdbool.h>
+#include <sys/socket.h>
 
 #include "base/buf.h"
 #include "base/err.h"
@@ -20,6 +21,11 @@ struct tls_client;
  * refused, KLUIS_EPROTO not TLS. */
 KLUIS_MUST_CHECK int tls_client_connect(const char *address, struct tls_ctx *ctx,
 	uint64_t deadline_ms, struct tls_client **ret_client, struct err *e);
+/* As tls_client_connect(), to none of the name's addresses that `may` refuses: it is asked about
+ * the very address that is connected to. KLUIS_EFORBIDDEN when it refuses all. */
+KLUIS_MUST_CHECK int tls_client_connect_where(const char *address, struct tls_ctx *ctx,
+	bool (*may)(const struct sockaddr *address), uint64_t deadline_ms,
+	struct tls_client **ret_client, struct err *e);
 /* Plain, to the admin socket. */
 KLUIS_MUST_CHECK int tls_client_connect_unix(
 	const char *path, struct tls_client **ret_client, struct err *e);

@@ -5,10 +5,12 @@
 
 #include "base/log.h"
 #include "crypto/pki.h"
+#include "crypto/secret.h"
 #include "node/api_call.h"
 #include "node/api_core.h"
 #include "node/api_tls.h"
 #include "node/cursor.h"
+#include "node/event_socket.h"
 #include "node/problem.h"
 
 enum { STOP_TICK_MS = 10, LOGIN_BURST = 4, REQUEST_BURST = 2 };
@@ -16,6 +18,11 @@ enum { STOP_TICK_MS = 10, LOGIN_BURST = 4, REQUEST_BURST = 2 };
 uint64_t api_now(const struct api *api)
 {
 	return clock_monotonic_ms(api->config.clock);
+}
+
+uint64_t api_cluster_now(const struct api *api)
+{
+	return api->cluster_ms == 0 ? 0 : api->cluster_ms + (api_now(api) - api->cluster_seen_ms);
 }
 
 void api_put_fields(struct api *api, struct http_request *req, uint64_t index)
@@ -40,7 +47,7 @@ void api_put_fields(struct api *api, struct http_request *req, uint64_t index)
 
 /* Requests. */
 
-static void refuse(struct http_request *req, const struct problem *problem)
+void api_refuse(struct http_request *req, const struct problem *problem)
 {
 	api_put_fields(http_server_data(req->server), req, 0);
 	problem_reply(req, problem);
@@ -58,7 +65,7 @@ static void refuse_method(struct http_request *req, unsigned verbs)
 	}
 	http_reply_field(req, "allow", "%s", buf_str(&allow));
 	buf_release(&allow);
-	refuse(req, &(struct problem){.code = KLUIS_EMETHOD});
+	api_refuse(req, &(struct problem){.code = KLUIS_EMETHOD});
 }
 
 static bool over_rate(struct api *api, struct http_request *req, const struct route *route,
@@ -100,6 +107,7 @@ static void head_cb(struct http_request *req)
 	struct route_match match;
 	uint8_t token_hash[32];
 	uint64_t retry_ms = 0;
+	bool inbox;
 	int rc = req->metrics && !bytes_is(req->path, "/metrics")
 			 ? KLUIS_ENOTFOUND
 			 : route_find(api_routes, api_routes_count, req->verb, req->path,
@@ -110,18 +118,18 @@ static void head_cb(struct http_request *req)
 		return;
 	}
 	if (rc == 0 && over_rate(api, req, match.route, &retry_ms)) {
-		refuse(req, &(struct problem){.code = KLUIS_ERATE, .retry_after_ms = retry_ms});
+		api_refuse(req, &(struct problem){.code = KLUIS_ERATE, .retry_after_ms = retry_ms});
 		return;
 	}
 	/* Before the body: a stranger's is not even read. */
-	if (rc == 0 && route_has_token(match.route)) {
-		rc = call_token(req, token_hash);
+	if (rc == 0 && route_has_token(match.route) && !event_socket_wanted(req)) {
+		rc = call_route_token(req, match.route, token_hash, &inbox);
 	}
 	if (rc == 0) {
 		rc = check_media(req, match.route);
 	}
 	if (rc != 0) {
-		refuse(req, &(struct problem){.code = rc});
+		api_refuse(req, &(struct problem){.code = rc});
 		return;
 	}
 	req->body_max = match.route->body_max;
@@ -137,8 +145,13 @@ static void body_cb(struct http_request *req)
 	assert(rc == 0); /* head_cb() found it. */
 	if (api->stopping || api->calls >= API_CALLS_MAX) {
 		/* While it stops, another site is the better one to ask: not "slow down". */
-		refuse(req, &(struct problem){.code = api->stopping ? KLUIS_ECONNECT : KLUIS_EBUSY,
-				    .detail = api->stopping ? "this node is stopping" : NULL});
+		api_refuse(
+			req, &(struct problem){.code = api->stopping ? KLUIS_ECONNECT : KLUIS_EBUSY,
+				     .detail = api->stopping ? "this node is stopping" : NULL});
+		return;
+	}
+	if (event_socket_wanted(req)) {
+		event_socket_start(api, req);
 		return;
 	}
 	req->routed = true;
@@ -147,9 +160,9 @@ static void body_cb(struct http_request *req)
 
 static void fail_cb(struct http_request *req, int code, const char *detail)
 {
-	refuse(req, &(struct problem){.code = code,
-			    .detail = detail,
-			    .limit = code == KLUIS_ETOOLARGE ? req->body_max : 0});
+	api_refuse(req, &(struct problem){.code = code,
+				.detail = detail,
+				.limit = code == KLUIS_ETOOLARGE ? req->body_max : 0});
 }
 
 static void done_cb(struct http_request *req)
@@ -197,6 +210,9 @@ static void config_copy(struct api_config *to, const struct api_config *from)
 	to->metrics_host = copy_or_null(from->metrics_host);
 	to->admin_path = copy_or_null(from->admin_path);
 	to->restore_key = copy_bytes(from->restore_key);
+	to->turn_uris = copy_or_null(from->turn_uris);
+	to->turn_secret = copy_bytes(from->turn_secret);
+	to->turn_ttl_ms = from->turn_ttl_ms == 0 ? TURN_TTL_S_DEFAULT * 1000 : from->turn_ttl_ms;
 	for (size_t i = 0; i < from->n_settings; i++) {
 		settings[i].name = x_strdup(from->settings[i].name);
 		settings[i].value = x_strdup(from->settings[i].value);
@@ -232,6 +248,9 @@ static void config_release(struct api_config *config)
 	free_const(config->metrics_host);
 	free_const(config->admin_path);
 	free_const(config->restore_key.data);
+	free_const(config->turn_uris);
+	secret_clear((void *)(uintptr_t)config->turn_secret.data, config->turn_secret.len);
+	free_const(config->turn_secret.data);
 	for (size_t i = 0; i < config->n_settings; i++) {
 		free_const(config->settings[i].name);
 		free_const(config->settings[i].value);
@@ -250,9 +269,11 @@ static struct api *api_new(const struct api_config *config)
 	api->device_logins = handshake_table_new(API_CHALLENGE_MS, API_HANDSHAKES_PER_ADDRESS_MAX);
 	api->recoveries = handshake_table_new(API_CHALLENGE_MS, API_HANDSHAKES_PER_ADDRESS_MAX);
 	api->fido_challenges = handshake_table_new(API_CHALLENGE_MS, API_CHALLENGES_PER_USER_MAX);
+	api->event_tickets = handshake_table_new(EVENT_TICKET_MS, EVENT_TICKETS_USER_MAX);
 	api->dummies = login_dummies_new(api->config.secrets, api->config.random);
 	api->login_limit =
 		ratelimit_new(api->config.login_rate, api->config.login_rate * LOGIN_BURST);
+	api->signal_limit = ratelimit_new(CALL_SIGNALS_PER_SECOND, CALL_SIGNALS_BURST);
 	api->request_limit =
 		ratelimit_new(api->config.request_rate, api->config.request_rate * REQUEST_BURST);
 	api->sessions = session_cache_new();
@@ -268,14 +289,18 @@ static void api_free(struct api *api)
 	int rc = uv_loop_close(&api->loop);
 
 	assert(rc == 0);
+	push_free(api->push);
 	tls_tickets_free(api->tickets);
 	session_cache_free(api->sessions);
 	ratelimit_free(api->request_limit);
+	ratelimit_free(api->signal_limit);
 	ratelimit_free(api->login_limit);
 	handshake_table_free(api->handshakes);
 	handshake_table_free(api->device_logins);
 	handshake_table_free(api->recoveries);
 	handshake_table_free(api->fido_challenges);
+	handshake_table_free(api->event_tickets);
+	event_hub_free(api->events);
 	login_dummies_free(api->dummies);
 	key_cache_free(api->device_keys);
 	(void)pthread_mutex_destroy(&api->ca_lock);
@@ -303,7 +328,7 @@ static void stop_tick_cb(uv_timer_t *timer)
 		http_server_close(api->http, http_closed_cb);
 	}
 	/* Calls end by their own deadlines; their memory is the replica's until then. */
-	if (api->http_closed && api->calls == 0) {
+	if (api->http_closed && api->calls == 0 && event_hub_idle(api->events)) {
 		op_queue_close(&api->ops, NULL);
 		mailbox_close(&api->mailbox, NULL);
 		uv_close((uv_handle_t *)timer, NULL);
@@ -313,6 +338,7 @@ static void stop_tick_cb(uv_timer_t *timer)
 static void stop_begin(struct api *api)
 {
 	api->stopping = true;
+	event_hub_stop(api->events);
 	if (api->http == NULL) {
 		api->http_closed = true;
 	} else {
@@ -384,6 +410,24 @@ static int api_open(struct api *api, struct err *e)
 	return rc;
 }
 
+static uint64_t api_cluster_now_cb(void *data)
+{
+	return api_cluster_now(data);
+}
+
+static void api_watch(struct api *api)
+{
+	const struct event_hub_config config = {.loop = &api->loop,
+		.home = &api->mailbox,
+		.pool = api->config.pool_db,
+		.backend = api->config.backend,
+		.stale_ms = api->config.stale_ms,
+		.cluster_now = api_cluster_now_cb,
+		.data = api};
+
+	api->events = event_hub_new(&config);
+}
+
 int api_start(const struct api_config *config, struct api **ret_api, struct err *e)
 {
 	struct api *api = api_new(config);
@@ -395,8 +439,13 @@ int api_start(const struct api_config *config, struct api **ret_api, struct err 
 	rc = rc == 0 ? uv_timer_init(&api->loop, &api->stop_timer) : rc;
 	assert(rc == 0);
 	api->stop_timer.data = api;
+	api_watch(api);
+	if (config->push != NULL) {
+		api->push = push_new(config->push, 0, api_push_gone_cb, api);
+	}
 	rc = api_open(api, e);
 	if (rc != 0) {
+		push_stop(api->push);
 		stop_begin(api);
 		api_run(api);
 		api_free(api);
@@ -411,6 +460,7 @@ void api_stop(struct api *api, unsigned drain_ms)
 	if (api == NULL) {
 		return;
 	}
+	push_stop(api->push); /* Its threads send to the mailbox. */
 	api->stop_at_ms = clock_monotonic_ms(&clock_system) + drain_ms;
 	api->stop_mail.deliver_cb = stop_mail_cb;
 	mailbox_send(&api->mailbox, &api->stop_mail);

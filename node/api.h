@@ -21,6 +21,7 @@
 
 struct api;
 struct backup_summary;
+struct push_service;
 
 /* What a check of a snapshot's copy on this node found. */
 struct api_verify {
@@ -122,6 +123,11 @@ struct api_config {
 	unsigned srp_group, aes, rsa_bits, curve; /* As struct config; 0: the default. */
 	const struct fido_site *fido;	 /* Who we are to authenticators; NULL: no FIDO2. */
 	const struct location *location; /* NULL: nothing is known. Both outlive the api. */
+	struct push_service *push;	 /* NULL: nobody is notified. It outlives the api. */
+
+	const char *turn_uris;	  /* With blanks between; NULL: no TURN servers. */
+	struct bytes turn_secret; /* Shared with them. */
+	uint64_t turn_ttl_ms;	  /* 0: TURN_TTL_S_DEFAULT. */
 
 	uint64_t session_ms;			   /* How long a session lives; 0: a day. */
 	uint64_t stale_ms;			   /* Bound of stale reads; 0: 10 s. */

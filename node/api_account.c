@@ -9,6 +9,7 @@
 #include "storage/access_store.h"
 #include "storage/keyring_store.h"
 #include "storage/mfa_store.h"
+#include "storage/object_store.h"
 #include "storage/page_store.h"
 #include "storage/person_store.h"
 #include "storage/use_store.h"
@@ -17,25 +18,26 @@
 static int count_vaults(
 	struct api_call *call, json_t *ids, uint64_t *ret_vaults, struct use *ret_use)
 {
-	_cleanup_(x_freep) struct member_vault *rows = x_calloc(LIST_LIMIT_MAX, sizeof *rows);
+	_cleanup_(x_freep) struct member_of *rows = x_calloc(LIST_LIMIT_MAX, sizeof *rows);
 	uint8_t last[16] = {0};
 	struct use use = {0, 0};
 	uint64_t vaults = 0;
 	size_t n = 0;
 
 	do {
-		int rc = member_store_vaults(call->view, call->session.user_id,
-			vaults == 0 ? NULL : last, rows, LIST_LIMIT_MAX, &n, &call->e);
+		int rc =
+			member_store_objects(call->view, MEMBER_OBJECT_VAULT, call->session.user_id,
+				vaults == 0 ? NULL : last, rows, LIST_LIMIT_MAX, &n, &call->e);
 
 		for (size_t i = 0; rc == 0 && i < n; i++) {
 			struct vault_row vault;
 
-			rc = vault_store_get(call->view, rows[i].vault_id, &vault, &call->e);
+			rc = vault_store_get(call->view, rows[i].object_id, &vault, &call->e);
 			use.pages += rc == 0 ? vault.page_count : 0;
 			use.bytes += rc == 0 ? vault.bytes : 0;
-			memcpy(last, rows[i].vault_id, sizeof last);
+			memcpy(last, rows[i].object_id, sizeof last);
 			if (ids != NULL) {
-				(void)json_array_append_new(ids, json_make_id(rows[i].vault_id));
+				(void)json_array_append_new(ids, json_make_id(rows[i].object_id));
 			}
 		}
 		if (rc != 0) {

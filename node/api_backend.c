@@ -68,6 +68,16 @@ static void backend_doubt(struct api_backend *backend, const char *what)
 	replica_doubt(replica_of(backend), what);
 }
 
+static void backend_watch(struct api_backend *backend, struct replica_watch *watch)
+{
+	replica_watch_set(replica_of(backend), watch);
+}
+
+static void backend_relay(struct api_backend *backend, struct buf *message)
+{
+	replica_relay(replica_of(backend), message);
+}
+
 void api_backend_replica_init(struct api_backend_replica *self, struct replica *replica)
 {
 	*self = (struct api_backend_replica){
@@ -84,6 +94,8 @@ void api_backend_replica_init(struct api_backend_replica *self, struct replica *
 				.status = backend_status,
 				.quarantined = backend_quarantined,
 				.doubt = backend_doubt,
+				.watch = backend_watch,
+				.relay = backend_relay,
 			},
 		.replica = replica,
 	};

@@ -30,6 +30,10 @@ struct api_backend {
 	/* As replica_quarantined(), replica_doubt(). */
 	bool (*quarantined)(struct api_backend *backend);
 	void (*doubt)(struct api_backend *backend, const char *what);
+	/* As replica_watch_set(). */
+	void (*watch)(struct api_backend *backend, struct replica_watch *watch);
+	/* As replica_relay(). */
+	void (*relay)(struct api_backend *backend, struct buf *message);
 };
 
 /* Over a running replica. */

@@ -13,6 +13,7 @@
 #include "node/call_input.h"
 #include "node/pepper.h"
 #include "node/problem.h"
+#include "storage/inbox_store.h"
 
 enum {
 	CALL_START,
@@ -80,8 +81,13 @@ static void call_reset(struct api_call *call)
 /* Reads authorise at the index they read at. The cache is the loop thread's. */
 static int view_authorise(struct api_call *call)
 {
+	struct inbox_token_row token;
 	int rc = 0;
 
+	if (call->by_inbox_token) {
+		return inbox_token_store_check(
+			call->view, call->token_hash, call->id, call->now_ms, &token, &call->e);
+	}
 	if (call->again || !session_cache_get(call->api->sessions, call->token_hash,
 				   call->position.index, call->now_ms, &call->session)) {
 		rc = session_store_check(
@@ -165,8 +171,7 @@ static int view_open(struct api_call *call)
 	call->has_kv = true;
 	call->view = kv_view_new(kv);
 	kv_view_set_cache_only(call->view, true);
-	call->now_hint_ms =
-		api->cluster_ms == 0 ? 0 : api->cluster_ms + (api_now(api) - api->cluster_seen_ms);
+	call->now_hint_ms = api_cluster_now(api);
 	return 0;
 }
 
@@ -268,6 +273,10 @@ static unsigned call_begin(struct api_call *call)
 		return CALL_REPLY;
 	}
 	call->rc = call->route->begin(call);
+	if (call->rc > 0) {
+		call->rc = 0;
+		return CALL_REPLY;
+	}
 	return call->rc == 0 ? op_wait(&call->op, CALL_BEGUN) : CALL_REPLY;
 }
 
@@ -443,9 +452,24 @@ static void more_cb(struct http_request *req)
 
 void call_gone(struct api_call *call)
 {
+	if (call->gone != NULL) {
+		call->gone(call);
+		return;
+	}
 	if (call->waiting_more) {
 		call->waiting_more = false;
 		op_wake(&call->op, KLUIS_ECLOSED);
+	}
+}
+
+/* The state machine's word on what it refused, where nothing was found out since. */
+static void reply_reason(struct api_call *call)
+{
+	struct bytes reason = call->propose.reason;
+
+	if (call->e.text[0] == '\0' && call->rc == call->propose.rc && reason.len > 0) {
+		call->rc = err_set(
+			&call->e, call->rc, "%.*s", (int)reason.len, (const char *)reason.data);
 	}
 }
 
@@ -460,6 +484,7 @@ static void reply_problem(struct api_call *call)
 	};
 	struct buf min_index = BUF_INIT;
 
+	reply_reason(call);
 	if (call->rc == KLUIS_EBEHIND && call->has_min_index) {
 		lineage_index_format(call->api->config.lineage, call->min_index, &min_index);
 		problem.min_index = buf_str(&min_index);

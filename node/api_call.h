@@ -25,10 +25,10 @@ struct api_call {
 	char param[ROUTE_PARAMS_MAX][API_PARAM_BYTES_MAX + 1]; /* Decoded segments. */
 
 	/* What every route may carry. */
-	bool has_token;
+	bool has_token, by_inbox_token; /* The latter: token_hash is of a token, not a session. */
 	uint8_t token_hash[32];
 	enum call_consistency consistency;
-	bool has_min_index, has_cursor, has_slot, purge; /* slot: in id. */
+	bool has_min_index, has_cursor, has_slot, has_object, purge; /* slot, object: in id. */
 	uint64_t min_index, wait_ms, since_seq, since_page;
 	struct buf since; /* Decoded text. */
 	unsigned limit;
@@ -68,6 +68,10 @@ struct api_call {
 	bool accept_ranges;
 	uint64_t problem_limit, problem_retry_ms;
 
+	/* Of a route->begin: the request is over, nobody waits for the answer. May call
+	 * call_resume(). NULL: it ends by itself. */
+	void (*gone)(struct api_call *call);
+
 	/* Private to api_call.c. */
 	enum call_phase phase;
 	int input_rc; /* What was wrong with the request, told once its sender is known. */
@@ -87,9 +91,13 @@ void call_start(struct api *api, struct http_request *req, const struct route_ma
 /* The request is over: a reply in pieces that waits for the client ends. */
 void call_gone(struct api_call *call);
 
-/* The bearer token's hash: SHA-256 of its ASCII bytes. KLUIS_EUNAUTHENTICATED: none, or malformed.
- */
-KLUIS_MUST_CHECK int call_token(const struct http_request *req, uint8_t ret_hash[32]);
+/* The hash of a bearer token with this prefix ("kst_"): SHA-256 of its ASCII bytes.
+ * KLUIS_EUNAUTHENTICATED: none, or malformed. */
+KLUIS_MUST_CHECK int call_token(
+	const struct http_request *req, const char prefix[4], uint8_t ret_hash[32]);
+/* The token that a route asks for. *ret_inbox: it is an inbox token. */
+KLUIS_MUST_CHECK int call_route_token(const struct http_request *req, const struct route *route,
+	uint8_t ret_hash[32], bool *ret_inbox);
 
 /* For route->begin: the asynchronous part ended. On the loop. */
 void call_resume(struct api_call *call, int rc);
@@ -118,6 +126,8 @@ void call_json(struct api_call *call, int status, json_t *body);
 void call_no_content(struct api_call *call);
 /* A list whose last row has `key`; key.len 0: it is done. items is taken. */
 void call_list(struct api_call *call, json_t *items, struct bytes key);
+/* Its body, for a list with members beside items. */
+json_t *call_list_make(const struct api_call *call, json_t *items, struct bytes key);
 /* A list that is short enough to be made as a whole (taken): its part that limit and cursor name.
  */
 KLUIS_MUST_CHECK int call_list_all(struct api_call *call, json_t *all);

@@ -1,5 +1,6 @@
 /* Writing: commits of many pages, of one page, and pages uploaded ahead. */
 #include <assert.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/text.h"
@@ -8,6 +9,7 @@
 #include "crypto/page.h"
 #include "node/api_core.h"
 #include "node/api_handlers.h"
+#include "storage/inbox_store.h"
 #include "storage/page_store.h"
 
 /* A commit on its way in; call->text holds what the command is made of. */
@@ -15,6 +17,9 @@ struct commit_in {
 	struct head head;
 	struct bytes entries; /* Of the request's body, or call->text[COMMIT_ENTRY]. */
 	uint8_t device_key[65];
+	/* Of documents in the user's inbox that go with it, ascending. */
+	uint8_t claims[INBOX_DOCS_PER_COMMAND_MAX][16];
+	size_t n_claims;
 	bool create; /* PUT with If-None-Match: the page must not be there. */
 	bool retry;  /* This very head is stored: apply gives its first answer again. */
 };
@@ -34,6 +39,50 @@ static int commit_parse_head(struct api_call *call, struct bytes head)
 	buf_append_bytes(&call->text[COMMIT_HEAD], head);
 	call->text_is_open = true;
 	return 0;
+}
+
+static int claim_order(const void *a, const void *b)
+{
+	return memcmp(a, b, ID_BYTES);
+}
+
+/* "Kluis-Claims: <id>,<id>": with a commit that made pages of them, in whatever order. */
+static int commit_parse_claims(struct api_call *call)
+{
+	struct commit_in *in = call->extra;
+	struct bytes value;
+	unsigned fields = http_fields_get(&call->req->fields, "kluis-claims", &value);
+	size_t n = (value.len + 1) / (HEX_LEN(16) + 1);
+	bool ok;
+
+	if (fields == 0) {
+		return 0;
+	}
+	if (fields == 1 && n > INBOX_DOCS_PER_COMMAND_MAX) {
+		call->problem_limit = INBOX_DOCS_PER_COMMAND_MAX;
+		return call_fail(call, KLUIS_ETOOLARGE,
+			"'Kluis-Claims' names more than %d documents", INBOX_DOCS_PER_COMMAND_MAX);
+	}
+	ok = fields == 1 && n > 0 && value.len == n * (HEX_LEN(16) + 1) - 1;
+	for (size_t i = 0; ok && i < n; i++) {
+		const uint8_t *at = value.data + i * (HEX_LEN(16) + 1);
+		char text[HEX_LEN(16) + 1];
+
+		memcpy(text, at, HEX_LEN(16));
+		text[HEX_LEN(16)] = '\0';
+		ok = hex_decode(text, in->claims[i], 16) == 0 &&
+		     (i + 1 == n || at[HEX_LEN(16)] == ',');
+	}
+	if (ok) {
+		qsort(in->claims, n, ID_BYTES, claim_order);
+	}
+	for (size_t i = 1; ok && i < n; i++) {
+		ok = memcmp(in->claims[i - 1], in->claims[i], ID_BYTES) != 0;
+	}
+	in->n_claims = ok ? n : 0;
+	return ok ? 0
+		  : call_fail(call, KLUIS_EINVAL,
+			    "'Kluis-Claims' is no list of different ids of 32 hex digits");
 }
 
 int commit_parse(struct api_call *call)
@@ -56,6 +105,7 @@ int commit_parse(struct api_call *call)
 	if (rc == 0) {
 		in = call->extra;
 		in->entries = entries;
+		rc = commit_parse_claims(call);
 	}
 	return rc;
 }
@@ -74,18 +124,58 @@ static int commit_open(struct api_call *call, struct vault_row *ret_vault)
 	return rc == 0 ? call_device_key(call, in->device_key) : rc;
 }
 
+/* All of them have to be there, unless this commit was made before and took them. */
+static int commit_check_claims(struct api_call *call, const struct vault_row *vault)
+{
+	const struct commit_in *in = call->extra;
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && in->head.seq > vault->seq && i < in->n_claims; i++) {
+		char text[HEX_LEN(16) + 1];
+		struct inbox_row row;
+
+		rc = inbox_store_get(
+			call->view, call->session.user_id, in->claims[i], &row, &call->e);
+		if (rc == KLUIS_ENOTFOUND) {
+			hex_encode(bytes_of(in->claims[i], 16), text);
+			rc = call_fail(call, rc, "your inbox has no document '%s'", text);
+		}
+	}
+	return rc;
+}
+
 int commit_read(struct api_call *call)
 {
 	struct vault_row vault;
+	int rc = commit_open(call, &vault);
 
-	return commit_open(call, &vault);
+	return rc != 0 ? rc : commit_check_claims(call, &vault);
+}
+
+static void commit_propose(struct api_call *call)
+{
+	const struct commit_in *in = call->extra;
+	struct command command = {.type = COMMAND_COMMIT};
+	struct command_commit commit = {.session = call_session(call),
+		.purge = call->purge,
+		.head = buf_bytes(&call->text[COMMIT_HEAD]),
+		.entries = in->entries};
+
+	memcpy(commit.vault_id, call->vault_id, 16);
+	if (in->n_claims == 0) {
+		command.commit = commit;
+	} else {
+		command.type = COMMAND_COMMIT_CLAIM;
+		command.commit_claim.commit = commit;
+		command.commit_claim.docs = bytes_of(in->claims, in->n_claims * ID_BYTES);
+	}
+	call_propose(call, &command);
 }
 
 int commit_check(struct api_call *call)
 {
 	const struct commit_in *in = call->extra;
 	_cleanup_(key_pub_freep) struct key_pub *key = NULL;
-	struct command command = {.type = COMMAND_COMMIT};
 	int rc = key_cache_get(call->api->device_keys,
 		bytes_of(in->device_key, sizeof in->device_key), &key, &call->e);
 
@@ -98,12 +188,7 @@ int commit_check(struct api_call *call)
 						     "the head is not signed by this device")
 					   : rc;
 	}
-	command.commit.session = call_session(call);
-	memcpy(command.commit.vault_id, call->vault_id, 16);
-	command.commit.purge = call->purge;
-	command.commit.head = buf_bytes(&call->text[COMMIT_HEAD]);
-	command.commit.entries = in->entries;
-	call_propose(call, &command);
+	commit_propose(call);
 	return 0;
 }
 

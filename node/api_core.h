@@ -9,9 +9,11 @@
 #include "crypto/tls_ctx.h"
 #include "node/api.h"
 #include "node/api_metrics.h"
+#include "node/event_hub.h"
 #include "node/handshake.h"
 #include "node/http.h"
 #include "node/key_cache.h"
+#include "node/push.h"
 #include "node/ratelimit.h"
 #include "node/session_cache.h"
 
@@ -28,6 +30,9 @@ struct api {
 
 	struct handshake_table *handshakes; /* Passwords. */
 	struct handshake_table *device_logins, *recoveries, *fido_challenges;
+	struct handshake_table *event_tickets;
+	struct event_hub *events;
+	struct ratelimit *signal_limit; /* Of calls, by user. */
 	struct login_dummies *dummies;
 	struct ratelimit *login_limit, *request_limit;
 	struct session_cache *sessions;
@@ -39,6 +44,8 @@ struct api {
 
 	atomic_int pepper;	   /* enum pepper_state, as the last look at the store found. */
 	atomic_uint pepper_misses; /* Values that did not open, since the start. */
+
+	struct push *push; /* NULL: nobody is notified. */
 
 	struct tls_tickets *tickets;
 	pthread_mutex_t ca_lock; /* What a reload changes from another thread. */
@@ -60,7 +67,14 @@ struct login_dummies {
 struct login_dummies *login_dummies_new(const struct secrets *secrets, struct random *random);
 void login_dummies_free(struct login_dummies *dummies); /* NULL is fine. */
 
+/* A subscription that the push service knows no more is deleted. Any thread; data: the api. */
+void api_push_gone_cb(void *data, const uint8_t user_id[16], const uint8_t push_id[16]);
 uint64_t api_now(const struct api *api); /* Monotonic. */
+/* Cluster time as far as this node has seen it move; 0: not yet. */
+uint64_t api_cluster_now(const struct api *api);
+/* A problem as the answer of a request that is no call's. */
+struct problem;
+void api_refuse(struct http_request *req, const struct problem *problem);
 /* Kluis-Node and so on; before http_reply_begin(). */
 void api_put_fields(struct api *api, struct http_request *req, uint64_t index);
 

@@ -33,6 +33,17 @@ int login_finish_read(struct api_call *call);
 int login_finish_check(struct api_call *call);
 int login_finish_applied(struct api_call *call);
 
+int push_services_read(struct api_call *call);
+int push_list_read(struct api_call *call);
+int push_add_parse(struct api_call *call);
+int push_add_read(struct api_call *call);
+int push_add_applied(struct api_call *call);
+int push_delete_parse(struct api_call *call);
+int push_delete_read(struct api_call *call);
+int push_send_parse(struct api_call *call);
+int push_send_read(struct api_call *call);
+void push_send_finish(struct api_call *call);
+
 int logout_read(struct api_call *call);
 int session_list_read(struct api_call *call);
 int session_end_others_read(struct api_call *call);
@@ -40,7 +51,8 @@ int session_id_parse(struct api_call *call);
 int session_get_read(struct api_call *call);
 int session_end_read(struct api_call *call);
 
-int vault_id_parse(struct api_call *call); /* For every route below a vault. */
+/* For every route below a vault; also below a group or conversation, whose id it is then. */
+int vault_id_parse(struct api_call *call);
 int vault_list_read(struct api_call *call);
 int vault_create_parse(struct api_call *call);
 int vault_create_read(struct api_call *call);
@@ -206,6 +218,66 @@ int user_get_check(struct api_call *call);
 int user_identity_parse(struct api_call *call);
 int user_identity_read(struct api_call *call);
 
+int call_ice_read(struct api_call *call);
+int call_signal_parse(struct api_call *call);
+int call_signal_read(struct api_call *call);
+int call_signal_begin(struct api_call *call);
+int event_ticket_read(struct api_call *call);
+void event_ticket_finish(struct api_call *call);
+int event_poll_parse(struct api_call *call);
+int event_poll_begin(struct api_call *call);
+void event_poll_finish(struct api_call *call);
+
+int member_list_read(struct api_call *call); /* Of the object of the path, as the next. */
+int member_chain_parse(struct api_call *call);
+int member_chain_read(struct api_call *call);
+int members_change_parse(struct api_call *call);
+int members_change_read(struct api_call *call);
+int members_change_check(struct api_call *call); /* Of object_create, too. */
+int members_change_applied(struct api_call *call);
+int member_accept_read(struct api_call *call);
+int member_decline_read(struct api_call *call);
+
+int object_list_read(struct api_call *call); /* Groups or conversations, as the next. */
+int object_get_read(struct api_call *call);
+int object_create_parse(struct api_call *call);
+int object_create_read(struct api_call *call);
+int object_create_applied(struct api_call *call);
+int object_delete_read(struct api_call *call);
+
+int epoch_send_parse(struct api_call *call);
+int epoch_send_read(struct api_call *call);
+int epoch_send_check(struct api_call *call);
+bool epoch_send_answered(struct api_call *call);
+int message_send_parse(struct api_call *call);
+int message_send_read(struct api_call *call);
+int message_send_check(struct api_call *call);
+bool message_send_answered(struct api_call *call);
+int message_list_read(struct api_call *call);
+int receipt_send_parse(struct api_call *call);
+int receipt_send_read(struct api_call *call);
+int receipt_list_read(struct api_call *call);
+
+int packet_list_read(struct api_call *call);
+int packet_send_parse(struct api_call *call);
+int packet_send_read(struct api_call *call);
+int packet_send_check(struct api_call *call);
+int packet_ack_parse(struct api_call *call);
+int packet_ack_read(struct api_call *call);
+
+int deposit_parse(struct api_call *call);
+int deposit_read(struct api_call *call);
+bool deposit_answered(struct api_call *call);
+int inbox_list_read(struct api_call *call);
+int inbox_id_parse(struct api_call *call);
+int inbox_get_read(struct api_call *call);
+int inbox_delete_read(struct api_call *call);
+int inbox_token_list_read(struct api_call *call);
+int inbox_token_create_parse(struct api_call *call);
+int inbox_token_create_read(struct api_call *call);
+int inbox_token_create_applied(struct api_call *call);
+int inbox_token_end_read(struct api_call *call);
+
 int sys_user_list_read(struct api_call *call);
 int sys_user_get_read(struct api_call *call);
 int sys_user_disable_read(struct api_call *call);
@@ -288,6 +360,8 @@ KLUIS_MUST_CHECK int call_devices(struct api_call *call, const uint8_t user_id[1
 /* The vault of the path, for this session's user with at least this role. */
 KLUIS_MUST_CHECK int call_vault(
 	struct api_call *call, unsigned role_min, struct vault_row *ret_row, unsigned *ret_role);
+/* Members of a conversation's JSON: its last seq, and what the session's device has. */
+KLUIS_MUST_CHECK int call_chat_state(struct api_call *call, const uint8_t conv_id[16], json_t *to);
 /* The sign key of the session's device. KLUIS_EUNAUTHENTICATED when it is revoked,
  * KLUIS_EFORBIDDEN when the session has none. */
 KLUIS_MUST_CHECK int call_device_key(struct api_call *call, uint8_t ret_key[65]);

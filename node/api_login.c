@@ -242,7 +242,7 @@ int login_finish_parse(struct api_call *call)
 	int rc;
 
 	call->extra_release = login_release;
-	login->has_session = call_token(call->req, login->session_hash) == 0;
+	login->has_session = call_token(call->req, "kst_", login->session_hash) == 0;
 	rc = call_take_challenge(
 		call, call->api->device_logins, "handshake", &login->handshake, login->signature);
 	return rc == KLUIS_ENOTFOUND ? login_refused(call) : rc;

@@ -191,6 +191,27 @@ static void print_checks(const struct backup_summary *backup, uint64_t wall_ms, 
 	}
 }
 
+static void print_roots(const struct backup_summary *backup, uint64_t wall_ms, struct buf *to)
+{
+	static const enum root_state bad[] = {ROOT_DIFFERS, ROOT_LATE};
+	static const char *const name[] = {
+		"kluis_backup_state_root_differs", "kluis_backup_state_root_late"};
+	static const char *const help[] = {
+		"At the newest snapshot its state root was not the majority's.",
+		"It has not told the state root of a snapshot for half an hour."};
+
+	for (size_t k = 0; k < ARRAY_SIZE(bad); k++) {
+		print_head(to, name[k], "gauge", help[k]);
+		for (size_t i = 0; i < backup->roots.n; i++) {
+			const struct root_site *site = &backup->roots.site[i];
+
+			buf_printf(to, "%s{node=\"%llu\"} %d\n", name[k],
+				(unsigned long long)site->node,
+				root_site_state(site, wall_ms) == bad[k]);
+		}
+	}
+}
+
 /* Never is +Inf: a rule about age holds for it, too. */
 static void print_age(struct buf *to, const char *name, const char *help, bool any,
 	uint64_t since_ms, uint64_t wall_ms)
@@ -245,6 +266,21 @@ static void print_backup(const struct api_metrics_state *state, struct buf *to)
 		"A site's [backup] settings are not this one's.",
 		backup_summary_differs(backup, state->replica->node_id, &node, &setting));
 	print_checks(backup, state->wall_ms, to);
+	print_roots(backup, state->wall_ms, to);
+}
+
+static void print_events(const struct event_counters *events, struct buf *to)
+{
+	print_one(to, "kluis_event_subscribers", "gauge", "WebSockets and requests that wait.",
+		events->subscribers);
+	print_one(to, "kluis_event_polls", "gauge", "Of them requests that wait.", events->polls);
+	print_one(to, "kluis_events_total", "counter", "Changes that were news to somebody or not.",
+		events->fed);
+	print_one(to, "kluis_events_told_total", "counter", "Given to subscribers.", events->told);
+	print_one(to, "kluis_event_resyncs_total", "counter",
+		"Subscribers told to fetch everything.", events->resyncs);
+	print_one(to, "kluis_event_looks_total", "counter",
+		"Readings of the store for subscribers.", events->looks);
 }
 
 static void print_certificate(
@@ -334,6 +370,7 @@ void api_metrics_print(
 	print_one(to, "kluis_api_calls", "gauge", "Requests being worked on.", state->calls);
 	print_one(to, "kluis_login_handshakes", "gauge", "Password logins half way.",
 		state->login_handshakes);
+	print_events(state->events, to);
 	print_head(to, "kluis_certificate_seconds_left", "gauge", "Until it expires; 0: it has.");
 	print_certificate(to, "api", state->api_not_after_ms, state->wall_ms);
 	print_certificate(to, "link", state->replica->certificate_not_after_ms, state->wall_ms);

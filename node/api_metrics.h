@@ -5,10 +5,11 @@
 #include "base/buf.h"
 #include "node/api.h"
 #include "node/backup_summary.h"
+#include "node/event_hub.h"
 #include "node/http.h"
 #include "raft/replica.h"
 
-enum { METRICS_ROUTES_MAX = 128, METRICS_CLASSES = 5, METRICS_BUCKETS = 11 };
+enum { METRICS_ROUTES_MAX = 192, METRICS_CLASSES = 5, METRICS_BUCKETS = 11 };
 
 struct api_metrics {
 	uint64_t requests[METRICS_ROUTES_MAX][METRICS_CLASSES]; /* 2xx is class 1. */
@@ -29,6 +30,7 @@ struct api_metrics_state {
 	unsigned backup_copies;		     /* That make a snapshot count. */
 	unsigned calls;
 	size_t login_handshakes;
+	const struct event_counters *events;
 	uint64_t wall_ms, uptime_ms, api_not_after_ms, store_bytes, store_garbage_bytes,
 		store_memory_bytes;
 };

@@ -5,6 +5,7 @@
 #include "crypto/member.h"
 #include "node/api_core.h"
 #include "node/api_handlers.h"
+#include "storage/packet_store.h"
 #include "storage/page_store.h"
 
 int page_parse_path(struct api_call *call)
@@ -37,31 +38,63 @@ static int page_show(struct api_call *call, const struct page_row *row)
 	return rc == 0 ? call_octets(call, &page) : rc;
 }
 
-int page_get_read(struct api_call *call)
+/* The vault is not the user's to read: perhaps this revision of this page was opened to her. If
+ * not, the answer is the one that `refused` is. */
+static int page_granted(struct api_call *call, uint64_t revision, int refused)
+{
+	struct page_grant grant;
+	struct vault_row vault;
+	int rc = grant_store_check(call->view, call->session.user_id, call->vault_id, call->page_no,
+		revision, call->now_ms, &grant, NULL);
+
+	rc = rc != 0 ? rc : vault_store_get(call->view, call->vault_id, &vault, NULL);
+	if (rc == KLUIS_ENOTFOUND || (rc == 0 && vault.state != VAULT_ACTIVE)) {
+		rc = refused;
+	}
+	return rc;
+}
+
+/* The row that find gives, for who may read the vault or this page of it. */
+static int page_read(
+	struct api_call *call, int (*find)(struct api_call *call, struct page_row *ret_row))
 {
 	struct vault_row vault;
-	struct page_row row;
+	struct page_row row = {.revision = 0};
+	struct err refusal;
 	unsigned role;
-	int rc = call_vault(call, MEMBER_READ, &vault, &role);
+	int rc, refused = call_vault(call, MEMBER_READ, &vault, &role);
 
-	if (rc == 0) {
-		rc = page_store_get(call->view, call->vault_id, call->page_no, &row, &call->e);
+	if (refused != 0 && refused != KLUIS_ENOTFOUND && refused != KLUIS_EFORBIDDEN) {
+		return refused;
+	}
+	refusal = call->e;
+	rc = find(call, &row);
+	if (refused != 0 && (rc == 0 || rc == KLUIS_ENOTFOUND)) {
+		rc = rc == 0 ? page_granted(call, row.revision, refused) : refused;
+		call->e = refusal;
 	}
 	return rc == 0 ? page_show(call, &row) : rc;
 }
 
+static int page_find(struct api_call *call, struct page_row *ret_row)
+{
+	return page_store_get(call->view, call->vault_id, call->page_no, ret_row, &call->e);
+}
+
+int page_get_read(struct api_call *call)
+{
+	return page_read(call, page_find);
+}
+
+static int version_find(struct api_call *call, struct page_row *ret_row)
+{
+	return page_store_revision(
+		call->view, call->vault_id, call->page_no, call->revision, ret_row, &call->e);
+}
+
 int version_get_read(struct api_call *call)
 {
-	struct vault_row vault;
-	struct page_row row;
-	unsigned role;
-	int rc = call_vault(call, MEMBER_READ, &vault, &role);
-
-	if (rc == 0) {
-		rc = page_store_revision(
-			call->view, call->vault_id, call->page_no, call->revision, &row, &call->e);
-	}
-	return rc == 0 ? page_show(call, &row) : rc;
+	return page_read(call, version_find);
 }
 
 static json_t *version_json(const struct page_row *row)

@@ -74,7 +74,8 @@ static int agreement_json(struct api_call *call, const struct sys_view *view,
 		newest = facts->rows[i].index != 0 ? &facts->rows[i] : newest;
 	}
 	if (newest != NULL) {
-		rc = report_store_at(call->view, newest->index, reports, SITES_MAX, &n, &call->e);
+		rc = report_store_at(call->view, KEY_HASH_REPORT, newest->index, reports, SITES_MAX,
+			&n, &call->e);
 	}
 	for (size_t i = 0; rc == 0 && i < n; i++) {
 		json_t *row = node_json(call, view, reports[i].node);

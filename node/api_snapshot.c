@@ -145,12 +145,32 @@ static void backups_add_watched(struct api_call *call, struct backup_summary *ba
 	}
 }
 
+static json_t *root_json(const struct root_site *site, uint64_t now_ms)
+{
+	json_t *root = json_object();
+
+	json_put(root, "node", json_make_number(site->node));
+	json_put(root, "state", json_make_text(root_state_name(root_site_state(site, now_ms))));
+	json_put(root, "id",
+		site->id == 0 ? json_null() : json_sprintf("%llu", (unsigned long long)site->id));
+	json_put(root, "index", json_make_number(site->index));
+	json_put(root, "missing",
+		site->missing_id == 0 ? json_null()
+				      : json_sprintf("%llu", (unsigned long long)site->missing_id));
+	return root;
+}
+
 static json_t *backups_json(struct api_call *call, const struct backup_summary *backups)
 {
 	const struct check_row *proven = backup_summary_proven(backups);
-	json_t *body = json_object(), *checks = json_array(), *drills = json_array();
+	json_t *body = json_object(), *checks = json_array(), *drills = json_array(),
+	       *roots = json_array();
 	char late[64];
 
+	for (size_t i = 0; i < backups->roots.n; i++) {
+		(void)json_array_append_new(
+			roots, root_json(&backups->roots.site[i], call->now_ms));
+	}
 	for (size_t i = 0; i < backups->n_checks; i++) {
 		(void)json_array_append_new(checks, check_json(&backups->checks[i]));
 	}
@@ -176,6 +196,7 @@ static json_t *backups_json(struct api_call *call, const struct backup_summary *
 			: json_null());
 	json_put(body, "drilled_by", drills);
 	json_put(body, "checks", checks);
+	json_put(body, "state_roots", roots);
 	return body;
 }
 

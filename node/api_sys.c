@@ -46,7 +46,7 @@ struct check {
 	bool ok, critical;
 	char text[384];
 };
-enum { CHECKS = 20 };
+enum { CHECKS = 21 };
 
 static void check_set(
 	struct check *check, const char *name, bool ok, bool critical, const char *text)
@@ -280,6 +280,17 @@ static void check_schedule(struct check *check, struct api_call *call, const str
 	}
 }
 
+/* Rows that rotted, or were changed by somebody: which site's. */
+static void check_roots(struct check *check, struct api_call *call, const struct sys_view *view,
+	const struct backup_summary *backup)
+{
+	check_set(check, "state-root", true, false, "no site has another state root");
+	if (backup != NULL) {
+		check->ok = sys_roots_text(call, view, &backup->roots, &check->critical,
+			check->text, sizeof check->text);
+	}
+}
+
 /* Without it a restore brings back who left. */
 static void check_deletions(struct check *check, struct api *api)
 {
@@ -393,6 +404,7 @@ static void checks_make(
 	check_proof(&checks[17], call->api, backup);
 	check_schedule(&checks[18], call, view, backup);
 	check_recovery(&checks[19], call->api, backup);
+	check_roots(&checks[20], call, view, backup);
 }
 
 int sys_health_read(struct api_call *call)
@@ -631,6 +643,7 @@ int sys_metrics_parse(struct api_call *call)
 		.site = api->config.site,
 		.calls = api->calls,
 		.login_handshakes = handshake_count(api->handshakes, api_now(api)),
+		.events = event_hub_counters(api->events),
 		.wall_ms = clock_wall_ms(api->config.clock),
 		.uptime_ms = api_now(api) - api->started_ms,
 		.api_not_after_ms = api_certificate_not_after_ms(api),

@@ -25,4 +25,9 @@ const char *sys_vote_name(enum replica_vote vote);
 /* Every member, those that only come or still go, too. */
 json_t *sys_members_json(struct api_call *call, const struct sys_view *view);
 
+struct root_summary;
+/* Which sites' state roots differ, and which owe one; true, and text as it is: none. */
+bool sys_roots_text(struct api_call *call, const struct sys_view *view,
+	const struct root_summary *roots, bool *ret_differs, char *text, size_t size);
+
 #endif

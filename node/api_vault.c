@@ -6,6 +6,7 @@
 #include "crypto/member.h"
 #include "node/api_core.h"
 #include "node/api_handlers.h"
+#include "node/api_share.h"
 
 enum { VAULT_CREATE, VAULT_HEAD, VAULT_LABEL }; /* In call->text. */
 
@@ -33,12 +34,41 @@ int call_device_key(struct api_call *call, uint8_t ret_key[65])
 	return rc;
 }
 
-/* Of all that its representation shows: a commit changes it, too. */
-static void vault_etag(const struct vault_row *row, char to[ETAG_CHARS_MAX + 1])
+/* A vault as one user sees it: what she was offered shows before she has accepted it. */
+struct vault_seen {
+	struct vault_row row;
+	struct vault_access access;
+};
+
+static unsigned seen_role(const struct vault_seen *seen)
 {
+	const struct vault_access *access = &seen->access;
+
+	return access->state == MEMBER_INVITED ? access->invited_role : access->role;
+}
+
+/* The vault of the path, also for who is invited to it. */
+static int vault_see(struct api_call *call, unsigned role_min, struct vault_seen *ret_seen)
+{
+	unsigned role;
+	int rc = call_vault(call, role_min, &ret_seen->row, &role);
+
+	return rc != 0 ? rc
+		       : vault_access_get(call->view, call->vault_id, call->session.user_id,
+				 &ret_seen->access, &call->e);
+}
+
+/* Of all that its representation shows: a commit changes it, too. */
+static void vault_etag(const struct vault_seen *seen, char to[ETAG_CHARS_MAX + 1])
+{
+	const struct vault_row *row = &seen->row;
+	const uint8_t mine[2] = {(uint8_t)seen_role(seen), seen->access.state};
 	struct bytes parts[] = {
 		bytes_of(row->vault_id, 16),
 		bytes_of(row->head_hash, 32),
+		bytes_of(row->members_hash, 32),
+		bytes_of(mine, sizeof mine),
+		bytes_of(seen->access.via, 16),
 		bytes_of(row->label, row->label_bytes),
 	};
 	uint8_t hash[32];
@@ -47,19 +77,21 @@ static void vault_etag(const struct vault_row *row, char to[ETAG_CHARS_MAX + 1])
 	etag_format(row->revision, hash, to);
 }
 
-static const char *role_name(unsigned role)
+static json_t *vault_json(const struct vault_seen *seen)
 {
-	return role >= MEMBER_ADMIN ? "admin" : role == MEMBER_WRITE ? "write" : "read";
-}
-
-static json_t *vault_json(const struct vault_row *row, unsigned role)
-{
+	const struct vault_row *row = &seen->row;
+	const struct vault_access *access = &seen->access;
 	char etag[ETAG_CHARS_MAX + 1];
 	json_t *vault = json_object();
 
-	vault_etag(row, etag);
+	vault_etag(seen, etag);
 	json_put(vault, "id", json_make_id(row->vault_id));
-	json_put(vault, "role", json_make_text(role_name(role)));
+	json_put(vault, "role", json_make_text(call_role_name(seen_role(seen))));
+	json_put(vault, "state", json_make_text(call_member_state_name(access->state)));
+	json_put(vault, "via", access->by_group ? json_make_id(access->via) : json_null());
+	json_put(vault, "members_rev", json_make_number(row->members_rev));
+	json_put(vault, "members_hash", json_make_hash(row->members_hash));
+	json_put(vault, "epoch", json_make_number(row->chain_epoch));
 	json_put(vault, "created", json_make_number(row->created_ms));
 	json_put(vault, "label", json_make_base64(bytes_of(row->label, row->label_bytes)));
 	json_put(vault, "revision", json_make_number(row->revision));
@@ -76,23 +108,23 @@ int vault_id_parse(struct api_call *call)
 }
 
 static int vault_list_items(
-	struct api_call *call, const struct member_vault *vaults, size_t n, json_t *items)
+	struct api_call *call, const struct vault_access *vaults, size_t n, json_t *items)
 {
 	for (size_t i = 0; i < n; i++) {
-		struct vault_row row;
-		int rc = vault_store_get(call->view, vaults[i].vault_id, &row, &call->e);
+		struct vault_seen seen = {.access = vaults[i]};
+		int rc = vault_store_get(call->view, vaults[i].vault_id, &seen.row, &call->e);
 
 		if (rc != 0) {
 			return rc;
 		}
-		(void)json_array_append_new(items, vault_json(&row, vaults[i].role));
+		(void)json_array_append_new(items, vault_json(&seen));
 	}
 	return 0;
 }
 
 int vault_list_read(struct api_call *call)
 {
-	_cleanup_(x_freep) struct member_vault *vaults = x_calloc(call->limit + 1, sizeof *vaults);
+	_cleanup_(x_freep) struct vault_access *vaults = x_calloc(call->limit + 1, sizeof *vaults);
 	const uint8_t *after;
 	json_t *items;
 	size_t n;
@@ -100,7 +132,7 @@ int vault_list_read(struct api_call *call)
 	int rc = call_cursor(call, 16, &after);
 
 	if (rc == 0) {
-		rc = member_store_vaults(call->view, call->session.user_id, after, vaults,
+		rc = vault_access_list(call->view, call->session.user_id, after, vaults,
 			call->limit + 1, &n, &call->e);
 	}
 	if (rc != 0) {
@@ -123,11 +155,10 @@ int vault_list_read(struct api_call *call)
 static int vault_show(struct api_call *call, int status)
 {
 	_cleanup_(buf_release) struct buf create = BUF_INIT;
-	struct vault_row row;
-	unsigned role;
+	struct vault_seen seen;
 	json_t *vault;
 	bool not_modified = false;
-	int rc = call_vault(call, MEMBER_READ, &row, &role);
+	int rc = vault_see(call, 0, &seen);
 
 	if (rc == 0) {
 		rc = member_statement_get(call->view, call->vault_id, 1, &create, &call->e);
@@ -135,12 +166,12 @@ static int vault_show(struct api_call *call, int status)
 	if (rc != 0) {
 		return rc;
 	}
-	vault_etag(&row, call->etag);
+	vault_etag(&seen, call->etag);
 	if (call->route->verb == VERB_GET) {
 		rc = call_not_modified(call, &not_modified);
 	}
 	if (rc == 0 && !not_modified) {
-		vault = vault_json(&row, role);
+		vault = vault_json(&seen);
 		json_put(vault, "create", json_make_base64(buf_bytes(&create)));
 		call_json(call, status, vault);
 	}
@@ -156,8 +187,7 @@ int vault_applied(struct api_call *call)
 {
 	bool create = call->route->verb == VERB_POST;
 	struct command_reply reply;
-	struct vault_row row;
-	unsigned role;
+	struct vault_seen seen;
 	int rc;
 
 	/* Authorised in apply, at the index this reads at; the row says whose it is now. */
@@ -170,9 +200,9 @@ int vault_applied(struct api_call *call)
 		return call_quota_told(call);
 	}
 	if (call->rc != 0) {
-		rc = create ? KLUIS_ENOTFOUND : call_vault(call, MEMBER_READ, &row, &role);
+		rc = create ? KLUIS_ENOTFOUND : vault_see(call, MEMBER_READ, &seen);
 		if (rc == 0) {
-			vault_etag(&row, call->current_etag);
+			vault_etag(&seen, call->current_etag);
 		}
 		return rc == KLUIS_EAGAIN ? rc : call->rc;
 	}
@@ -278,31 +308,30 @@ int vault_patch_parse(struct api_call *call)
 }
 
 /* The vault for a change of itself, at the state that If-Match named. */
-static int vault_match(struct api_call *call, unsigned role_min, struct vault_row *ret_row)
+static int vault_match(struct api_call *call, unsigned role_min, struct vault_seen *ret_seen)
 {
 	char etag[ETAG_CHARS_MAX + 1];
-	unsigned role;
-	int rc = call_vault(call, role_min, ret_row, &role);
+	int rc = vault_see(call, role_min, ret_seen);
 
 	if (rc != 0) {
 		return rc;
 	}
-	vault_etag(ret_row, etag);
+	vault_etag(ret_seen, etag);
 	return call_if_match(call, etag);
 }
 
 int vault_patch_read(struct api_call *call)
 {
 	struct command command = {.type = COMMAND_VAULT_PATCH};
-	struct vault_row row;
-	int rc = vault_match(call, MEMBER_WRITE, &row);
+	struct vault_seen seen;
+	int rc = vault_match(call, MEMBER_WRITE, &seen);
 
 	if (rc != 0) {
 		return rc;
 	}
 	command.vault_patch.session = call_session(call);
 	memcpy(command.vault_patch.vault_id, call->vault_id, 16);
-	command.vault_patch.revision = row.revision;
+	command.vault_patch.revision = seen.row.revision;
 	command.vault_patch.label = buf_bytes(&call->text[VAULT_LABEL]);
 	call_propose(call, &command);
 	return 0;
@@ -311,15 +340,15 @@ int vault_patch_read(struct api_call *call)
 int vault_delete_read(struct api_call *call)
 {
 	struct command command = {.type = COMMAND_VAULT_DELETE};
-	struct vault_row row;
-	int rc = vault_match(call, MEMBER_ADMIN, &row);
+	struct vault_seen seen;
+	int rc = vault_match(call, MEMBER_ADMIN, &seen);
 
 	if (rc != 0) {
 		return rc;
 	}
 	command.vault_delete.session = call_session(call);
 	memcpy(command.vault_delete.vault_id, call->vault_id, 16);
-	command.vault_delete.revision = row.revision;
+	command.vault_delete.revision = seen.row.revision;
 	call_propose(call, &command);
 	call_no_content(call);
 	return 0;

@@ -37,6 +37,7 @@ static int ship_work(struct pool_work *work)
 	struct backup_shipment *s = CONTAINER_OF(work, struct backup_shipment, work);
 
 	memset(&s->err, 0, sizeof s->err);
+	s->target.pace = s->job->pace;
 	return ship_snapshot(
 		s->job->repository, s->hash, s->site->name, &s->target, &s->report, &s->err);
 }
@@ -135,6 +136,7 @@ static int ahead_work(struct pool_work *work)
 	struct backup_shipment *s = CONTAINER_OF(work, struct backup_shipment, work);
 
 	memset(&s->err, 0, sizeof s->err);
+	s->target.pace = s->job->pace;
 	return ship_ahead(
 		s->job->repository, s->ahead, s->site->name, &s->target, &s->report, &s->err);
 }
@@ -146,6 +148,11 @@ static void ahead_done_cb(struct pool_work *work, int rc)
 	s->busy = false;
 	ship_queue_unref(s->ahead);
 	s->ahead = NULL;
+	if (rc == 0 && s->report.whole) { /* As ship_done_cb() would be told. */
+		s->id = s->ahead_id;
+		ship_done_cb(work, rc);
+		return;
+	}
 	if (rc != 0 && rc != KLUIS_ECLOSED) {
 		log_warn("op=backup_ship_ahead site=%s rc=%s error=\"%s\", retrying", s->site->name,
 			err_name(rc), s->err.text);
@@ -251,6 +258,7 @@ static void job_look(struct backup_job *job, struct kv *kv, const struct kv_view
 	backup_confirm_look(job, rows, n, cluster.feature_level);
 	backup_keep_look(job, rows, n);
 	backup_deletions_look(job, view);
+	backup_root_look(job, view);
 	backup_watch_look(job, view, status, rows, n);
 	backup_drill_look(job, kv, status, rows, n);
 }
@@ -264,6 +272,7 @@ static void job_tick(struct backup_job *job)
 	if (job->closing) {
 		return;
 	}
+	pace_look(job->pace);
 	replica_status(job->replica, &status);
 	if (!status.ready || replica_read_begin(job->replica, &kv) != 0) {
 		return;
@@ -422,6 +431,7 @@ static int job_load_sites(struct backup_job *job, struct err *e)
 
 static void job_free(struct backup_job *job)
 {
+	backup_root_free(job);
 	for (size_t i = 0; i < job->n_shipments; i++) {
 		free((char *)(uintptr_t)job->shipment[i].target.path);
 	}
@@ -430,10 +440,30 @@ static void job_free(struct backup_job *job)
 	deletion_journal_free(job->deletions.journal);
 	repository_close(job->repository);
 	backup_trust_release(&job->trust);
+	pace_free(job->pace);
 	key_free(job->signer);
 	key_pub_free(job->pub);
 	free(job->checkpoint_dir);
 	free(job);
+}
+
+/* Entries of the log: what clients write, and little else. */
+static uint64_t job_count(void *data)
+{
+	struct backup_job *job = data;
+	struct replica_status status;
+
+	replica_status(job->replica, &status);
+	return status.applied_index;
+}
+
+static void job_set_pace(struct backup_job *job)
+{
+	const struct pace_config config = {.bytes_per_second = job->config->backup_busy_kib * 1024,
+		.count = job_count,
+		.data = job};
+
+	job->pace = pace_new(&config);
 }
 
 static int job_load(struct backup_job *job, struct err *e)
@@ -453,10 +483,22 @@ static int job_load(struct backup_job *job, struct err *e)
 		.node = job->config->id,
 		.quota = {.bytes = job->config->backup_drop_quota_mib << 20,
 			.files = job->config->backup_drop_quota_files},
-		.cancel = &job->cancel};
+		.cancel = &job->cancel,
+		.pace = job->pace};
 	memcpy(job->receiver.cluster_id, job->identity->cluster_id, ID_BYTES);
 	memcpy(job->receiver.lineage, job->identity->lineage, ID_BYTES);
 	return rc != 0 ? rc : backup_keep_init(job, e);
+}
+
+static void job_arrivals_cb(uv_poll_t *poll, int status, int events)
+{
+	struct backup_job *job = poll->data;
+
+	(void)status;
+	(void)events;
+	if (backup_arrivals_look(job)) {
+		job_tick(job);
+	}
 }
 
 static void job_start_handles(struct backup_job *job, uv_loop_t *loop)
@@ -466,7 +508,12 @@ static void job_start_handles(struct backup_job *job, uv_loop_t *loop)
 
 	rv = rv != 0 ? rv : uv_timer_init(loop, &job->timer);
 	rv = rv != 0 ? rv : uv_async_init(loop, &job->claimed, job_claimed_cb);
-	job->timer.data = job->claimed.data = job;
+	job->timer.data = job->claimed.data = job->arrivals.poll.data = job;
+	if (rv == 0 && job->arrivals.fd >= 0) {
+		rv = uv_poll_init(loop, &job->arrivals.poll, job->arrivals.fd);
+		rv = rv != 0 ? rv
+			     : uv_poll_start(&job->arrivals.poll, UV_READABLE, job_arrivals_cb);
+	}
 	rv = rv != 0 ? rv : uv_timer_start(&job->timer, job_timer_cb, tick_ms, tick_ms);
 	assert(rv == 0); /* A loop that runs has descriptors left for one more. */
 }
@@ -490,12 +537,15 @@ int backup_job_start(struct backup_job **ret_job, const struct config *config,
 	job->began_ms = backup_job_now();
 	(void)pthread_mutex_init(&job->lock, NULL);
 	job->checkpoint_dir = x_asprintf("%s/backup-checkpoint", config->data_dir);
+	job_set_pace(job);
+	backup_arrivals_open(&job->arrivals);
 	rc = job_load(job, e);
 	if (rc != 0) {
 		job_free(job);
 		return err_wrap(e, rc, "backup");
 	}
 	job_start_handles(job, loop);
+	backup_root_start(job);
 	*ret_job = job;
 	return 0;
 }
@@ -505,7 +555,8 @@ static bool job_busy(const struct backup_job *job)
 	bool busy = job->take.busy || backup_receive_busy(job) || backup_keep_busy(job) ||
 		    job->deletions.busy || job->claim.claiming || job->claim.renewing ||
 		    job->watch.checking || job->drill.running || job->journal.busy ||
-		    job->journal.recording || job->journal.confirming;
+		    job->journal.recording || job->journal.confirming || job->root.busy ||
+		    job->root.telling;
 
 	for (size_t i = 0; i < job->n_shipments; i++) {
 		busy = busy || job->shipment[i].busy;
@@ -542,6 +593,10 @@ void backup_job_ended(struct backup_job *job)
 		return;
 	}
 	job->open_handles = 3;
+	if (job->arrivals.fd >= 0) {
+		job->open_handles++;
+		uv_close((uv_handle_t *)&job->arrivals.poll, job_closed_cb);
+	}
 	uv_close((uv_handle_t *)&job->timer, job_closed_cb);
 	uv_close((uv_handle_t *)&job->claimed, job_closed_cb);
 	op_queue_close(&job->queue, job_queue_closed_cb);
@@ -554,6 +609,7 @@ void backup_job_close(struct backup_job *job, void (*closed_cb)(void *data), voi
 	job->closed_cb = closed_cb;
 	job->closed_data = data;
 	atomic_store(&job->cancel, true);
+	backup_root_close(job);
 	backup_take_close(job);
 	backup_drill_close(job);
 	backup_job_ended(job);

@@ -23,8 +23,11 @@
 
 enum {
 	BACKUP_JOB_TICK_MS = 500,
-	BACKUP_JOB_RECEIVE_MS = 1000,	   /* Between two looks into a drop, */
-	BACKUP_JOB_EXPECT_MS = 200,	   /* ... into which the log says something comes, */
+	BACKUP_JOB_TICK_MS_MIN = 5,
+	BACKUP_JOB_RECEIVE_MS = 1000,  /* Between two looks into a drop, */
+	BACKUP_JOB_HURRY_MS = 2000,    /* After a manifest came: looks follow each other after */
+	BACKUP_JOB_HURRY_LOOK_MS = 25, /* ... so long. */
+	BACKUP_JOB_EXPECT_MS = 200,    /* ... into which the log says something comes, */
 	BACKUP_JOB_RECEIVE_MS_MAX = 60000, /* ... that takes long to look through. */
 	BACKUP_JOB_TOLD_MS = 60000,	   /* Between two lines about one sender's rubbish. */
 	BACKUP_JOB_REHASH_MS = 60000,	   /* Between two steps of re-reading, */

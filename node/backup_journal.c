@@ -266,6 +266,7 @@ static int journal_ship_work(struct pool_work *work)
 	int rc;
 
 	memset(&s->err, 0, sizeof s->err);
+	s->target.pace = NULL; /* The recovery point follows what clients write. */
 	rc = journal_chain_load(s, chain);
 	for (size_t i = chain->n; rc == 0 && i > 0; i--) { /* The oldest first. */
 		rc = ship_snapshot(s->job->repository, chain->hashes[i - 1], s->site->name,

@@ -7,6 +7,7 @@
 
 #include "backup/deletions.h"
 #include "backup/journal.h"
+#include "backup/pace.h"
 #include "backup/receive.h"
 #include "backup/rehash.h"
 #include "backup/schedule.h"
@@ -16,17 +17,24 @@
 #include "node/backup_job.h"
 #include "node/backup_summary.h"
 #include "raft/command.h"
+#include "raft/fsm.h"
 #include "raft/propose.h"
+#include "storage/root_walk.h"
 #include "storage/snapshot_store.h"
 
 /* Taking one snapshot. */
 struct backup_take {
 	struct op op;
-	bool busy, retry;
-	uint64_t given_up; /* Id of a record that this process cannot take. */
+	bool busy, retry, marks; /* marks: S is a mark in the log. */
+	uint64_t given_up;	 /* Id of a record that this process cannot take. */
 	struct snapshot_row row;
 	uint64_t index;		   /* S, once the checkpoint is made; else 0. */
 	uint64_t checkpoint_index; /* The same, as the apply thread sets it. */
+	/* Under the job's lock: of which snapshot the mark is waited for, and what its checkpoint
+	 * came to. */
+	uint64_t marking;
+	int checkpoint_rc;
+	struct err checkpoint_err;
 	uint8_t base_hash[HASH_BYTES];
 	struct replica_work checkpoint;
 	/* Its objects so far, for those who ship them already; NULL when none is being written. */
@@ -45,6 +53,27 @@ struct backup_claim {
 	uint64_t seen_ms;	/* ... since when this node has seen that, ... */
 	uint64_t not_before_ms; /* ... and when it tries again: as backup_job_now() counts. */
 	uint64_t moved;		/* job.moved at the last look. */
+};
+
+/* The state root of snapshots that others take. */
+struct backup_root {
+	struct pool *pool; /* One thread, its own. */
+	struct pool_work work;
+	bool busy;
+	atomic_bool stop; /* A newer mark, or the end. */
+	/* Under the job's lock: the newest mark, and the store as of it until the work begins. */
+	struct fsm_mark marked;
+	struct kv_view *view;
+	uint64_t seen, store; /* The newest mark, this node's too: S, and of which store. */
+	/* Of the work. */
+	struct fsm_mark at;
+	struct kv_view *walked;
+	struct root_found found;
+	struct err err;
+	/* What the log does not know yet. */
+	bool set, telling;
+	struct propose propose;
+	uint64_t doubted; /* S at which a majority had another root than this node. */
 };
 
 /* Shipping to one site. */
@@ -127,6 +156,12 @@ struct backup_watch {
 	uint64_t clean_ms; /* Cluster time when nothing was outside of the recovery point. */
 };
 
+/* What says that a manifest came. */
+struct backup_arrivals {
+	int fd; /* -1: none. */
+	uv_poll_t poll;
+};
+
 /* Taking in what one site shipped here. */
 struct backup_intake {
 	struct backup_job *job;
@@ -135,8 +170,11 @@ struct backup_intake {
 	struct pool_work work;
 	bool busy;
 	uint64_t next_ms, took_ms, told_ms;
-	uint64_t expect_ms; /* When to look again if something is to come. */
-	unsigned untold;    /* Files removed that the log does not tell of yet. */
+	uint64_t expect_ms;	      /* When to look again if something is to come. */
+	uint64_t hurry_ms;	      /* Until when it has just come. */
+	uint64_t began_ms, looked_ms; /* Of the last look, and its end. */
+	int watch;		      /* Of arrivals. */
+	unsigned untold;	      /* Files removed that the log does not tell of yet. */
 	struct receive_config as;
 	struct receive_report report;
 	struct err err;
@@ -199,9 +237,11 @@ struct backup_job {
 	struct backup_claim claim;
 	struct backup_journal journal;
 	atomic_uint_fast64_t moved; /* Bytes sent to all sites. */
+	struct pace *pace;	    /* Of snapshots, beside clients. */
 	struct backup_shipment shipment[SITES_MAX];
 	pthread_mutex_t lock;
 	size_t n_shipments;
+	struct backup_arrivals arrivals;
 	struct backup_intake intake[SITES_MAX];
 	size_t n_intakes;
 	struct backup_rehash rehash;
@@ -214,6 +254,7 @@ struct backup_job {
 	struct propose confirm;
 	struct backup_watch watch;
 	struct backup_drill drill;
+	struct backup_root root;
 	unsigned open_handles;
 	void (*closed_cb)(void *data);
 	void *closed_data;
@@ -266,9 +307,26 @@ void backup_journal_look(struct backup_job *job, const struct kv_view *view,
 	const struct replica_status *status, const struct snapshot_row *rows, size_t n);
 /* Begins to ship journal increments to a site that lacks some; false: there is nothing to ship. */
 bool backup_journal_ship(struct backup_shipment *s, const struct snapshot_row *rows, size_t n_rows);
+/* On the apply thread: the store stands at the mark of this node's snapshot. */
+void backup_take_marked(struct backup_job *job, struct fsm *fsm, const struct fsm_mark *mark);
+/* Has every mark of a snapshot looked at, until backup_root_close(). */
+void backup_root_start(struct backup_job *job);
+/* Makes the state root of the newest mark of another node's snapshot, tells it, and sees whether
+ * this node's is the majority's. */
+void backup_root_look(struct backup_job *job, const struct kv_view *view);
+void backup_root_close(struct backup_job *job); /* Ends what runs, soon. */
+void backup_root_free(struct backup_job *job);	/* Nothing runs. */
 /* The job is being closed: what waits for a tick ends. */
 void backup_take_close(struct backup_job *job);
 
+/* Never fails: looks find what it does not tell of. */
+void backup_arrivals_open(struct backup_arrivals *arrivals);
+int backup_arrivals_add(const struct backup_arrivals *arrivals, const char *drop); /* Its watch. */
+/* Tells the intakes; whether there was anything. */
+bool backup_arrivals_look(struct backup_job *job);
+void backup_arrivals_release(struct backup_arrivals *arrivals);
+/* A manifest has come: look at once, and soon again while the log does not know it yet. */
+void backup_receive_hurry(struct backup_intake *in);
 /* A drop of `site`, made if it is missing; one that an operator prepared stays as it is. */
 KLUIS_MUST_CHECK int backup_receive_add(
 	struct backup_job *job, const struct config_site *site, struct err *e);

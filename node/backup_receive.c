@@ -105,6 +105,23 @@ static uint64_t intake_pause_ms(const struct backup_intake *in, int rc, uint64_t
 	return backup_job_pause(in->job, pause_ms);
 }
 
+static uint64_t intake_least_ms(const struct backup_intake *in, uint64_t otherwise_ms)
+{
+	return backup_job_now() < in->hurry_ms ? BACKUP_JOB_HURRY_LOOK_MS : otherwise_ms;
+}
+
+/* As often as a sender likes, and no oftener than looks may be that take so long. */
+void backup_receive_hurry(struct backup_intake *in)
+{
+	uint64_t now_ms = backup_job_now(), pause_ms;
+
+	in->hurry_ms = now_ms + BACKUP_JOB_HURRY_MS;
+	pause_ms = intake_pause_ms(in, 0, BACKUP_JOB_HURRY_LOOK_MS);
+	if (in->looked_ms + pause_ms < in->next_ms) {
+		in->next_ms = in->expect_ms = in->looked_ms + pause_ms;
+	}
+}
+
 static void intake_done_cb(struct pool_work *work, int rc)
 {
 	struct backup_intake *in = CONTAINER_OF(work, struct backup_intake, work);
@@ -114,8 +131,14 @@ static void intake_done_cb(struct pool_work *work, int rc)
 		intake_tell(in, rc);
 		intake_log(in, rc);
 	}
-	in->next_ms = backup_job_now() + intake_pause_ms(in, rc, BACKUP_JOB_RECEIVE_MS);
-	in->expect_ms = backup_job_now() + intake_pause_ms(in, rc, BACKUP_JOB_EXPECT_MS);
+	if (rc == 0 && in->report.waiting == 0 &&
+		in->hurry_ms <= in->began_ms + BACKUP_JOB_HURRY_MS) {
+		in->hurry_ms = 0; /* Nothing came since this look began. */
+	}
+	in->next_ms = backup_job_now() +
+		      intake_pause_ms(in, rc, intake_least_ms(in, BACKUP_JOB_RECEIVE_MS));
+	in->expect_ms = backup_job_now() +
+			intake_pause_ms(in, rc, intake_least_ms(in, BACKUP_JOB_EXPECT_MS));
 	if (rc == 0) {
 		if (in->report.n_accepted > 0) {
 			backup_keep_look_again(job);
@@ -123,6 +146,7 @@ static void intake_done_cb(struct pool_work *work, int rc)
 		receive_report_release(&in->report);
 	}
 	backup_job_receiver_done(&in->as);
+	in->looked_ms = backup_job_now();
 	in->busy = false;
 	(void)uv_async_send(&job->claimed); /* Confirm at once; the tick would, too. */
 	backup_job_ended(job);
@@ -149,10 +173,13 @@ void backup_receive_look(struct backup_job *job, const struct snapshot_row *rows
 		struct backup_intake *in = &job->intake[i];
 		bool expects = intake_expects(in, rows, n);
 
-		tick_ms = expects ? BACKUP_JOB_EXPECT_MS : tick_ms;
+		tick_ms =
+			expects && tick_ms > BACKUP_JOB_EXPECT_MS ? BACKUP_JOB_EXPECT_MS : tick_ms;
+		tick_ms = backup_job_now() < in->hurry_ms ? BACKUP_JOB_HURRY_LOOK_MS : tick_ms;
 		if (in->busy || backup_job_now() < (expects ? in->expect_ms : in->next_ms)) {
 			continue;
 		}
+		in->began_ms = backup_job_now();
 		in->as = backup_job_receiver(job, rows, n);
 		in->busy = pool_submit(job->pool, &in->work, job->home, intake_work,
 				   intake_done_cb) == 0;
@@ -160,7 +187,12 @@ void backup_receive_look(struct backup_job *job, const struct snapshot_row *rows
 			backup_job_receiver_done(&in->as);
 		}
 	}
-	uv_timer_set_repeat(&job->timer, backup_job_pause(job, tick_ms));
+	tick_ms = backup_job_pause(job, tick_ms);
+	tick_ms = tick_ms < BACKUP_JOB_TICK_MS_MIN ? BACKUP_JOB_TICK_MS_MIN : tick_ms;
+	if (uv_timer_get_repeat(&job->timer) != tick_ms) {
+		uv_timer_set_repeat(&job->timer, tick_ms);
+		(void)uv_timer_again(&job->timer); /* It was started: cannot fail. */
+	}
 }
 
 int backup_receive_add(struct backup_job *job, const struct config_site *site, struct err *e)
@@ -174,6 +206,7 @@ int backup_receive_add(struct backup_job *job, const struct config_site *site, s
 	job->n_intakes++; /* Its path is freed with the job. */
 	in->job = job;
 	in->site = site;
+	in->watch = rc == 0 ? backup_arrivals_add(&job->arrivals, in->drop) : -1;
 	memcpy(in->last.site, site->name, sizeof in->last.site);
 	return rc;
 }
@@ -193,6 +226,7 @@ void backup_receive_release(struct backup_job *job)
 	for (size_t i = 0; i < job->n_intakes; i++) {
 		free(job->intake[i].drop);
 	}
+	backup_arrivals_release(&job->arrivals);
 }
 
 /* --- confirming ------------------------------------------------------------------------------ */

@@ -51,6 +51,7 @@ int backup_summary_read(const struct kv_view *view, const struct snapshot_row *r
 	int rc = check_store_list(view, s.checks, &s.n_checks, e);
 
 	rc = rc != 0 ? rc : node_backup_store_list(view, s.nodes, &s.n_nodes, e);
+	rc = rc != 0 ? rc : root_summary_read(view, rows, n, &s.roots, e);
 	for (size_t i = 0; rc == 0 && i < n; i++) {
 		assert(i == 0 || rows[i - 1].id < rows[i].id);
 		summary_add(&s, &rows[i]);

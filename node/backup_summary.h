@@ -3,6 +3,7 @@
 #ifndef KLUIS_NODE_BACKUP_SUMMARY_H
 #define KLUIS_NODE_BACKUP_SUMMARY_H
 
+#include "node/root_summary.h"
 #include "storage/check_store.h"
 #include "storage/journal_store.h"
 #include "storage/node_backup_store.h"
@@ -24,6 +25,7 @@ struct backup_summary {
 	 * exposed for the last time, for who watched; all cluster time. */
 	uint64_t recovery_index, recovery_ms, clean_ms;
 	bool exposed;
+	struct root_summary roots;
 };
 
 /* rows: all records, ascending. KLUIS_EIO, KLUIS_ECORRUPT. */

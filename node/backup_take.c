@@ -7,9 +7,12 @@
 #include "base/log.h"
 #include "node/backup_parts.h"
 #include "raft/fsm.h"
+#include "storage/cluster_store.h"
 
 enum {
 	TAKE_CLEAR,
+	TAKE_MARK,
+	TAKE_MARKED,
 	TAKE_CHECKPOINT,
 	TAKE_WRITE,
 	TAKE_RECORD,
@@ -32,8 +35,106 @@ static int take_clear_work(struct op *op)
 
 static unsigned take_clear(struct op *op)
 {
-	return op_work(op, take_job(op)->pool, take_clear_work, TAKE_CHECKPOINT);
+	struct backup_job *job = take_job(op);
+
+	return op_work(
+		op, job->pool, take_clear_work, job->take.marks ? TAKE_MARK : TAKE_CHECKPOINT);
 }
+
+/* --- at a mark, which all nodes see ---------------------------------------------------------- */
+
+static void take_proposed_cb(struct propose *req, int rc)
+{
+	op_wake(&CONTAINER_OF(req, struct backup_take, propose)->op, rc);
+}
+
+/* Apply thread. */
+void backup_take_marked(struct backup_job *job, struct fsm *fsm, const struct fsm_mark *mark)
+{
+	struct backup_take *take = &job->take;
+	struct err e = {0};
+	uint64_t index = 0, term;
+	bool wanted;
+	int rc;
+
+	(void)pthread_mutex_lock(&job->lock);
+	wanted = take->marking == mark->id;
+	(void)pthread_mutex_unlock(&job->lock);
+	if (!wanted) {
+		return; /* Of an earlier life: it is marked again. */
+	}
+	rc = fsm_checkpoint(fsm, job->checkpoint_dir, &index, &term, &e);
+	assert(rc != 0 || index == mark->index);
+	(void)pthread_mutex_lock(&job->lock);
+	take->marking = 0;
+	take->checkpoint_index = mark->index;
+	take->checkpoint_rc = rc;
+	take->checkpoint_err = e;
+	(void)pthread_mutex_unlock(&job->lock);
+}
+
+/* Whether the mark was met. */
+static bool take_is_marked(struct backup_job *job)
+{
+	struct backup_take *take = &job->take;
+	bool marked;
+
+	(void)pthread_mutex_lock(&job->lock);
+	marked = take->checkpoint_index != 0;
+	if (marked) {
+		take->op.rc = take->checkpoint_rc;
+		take->err = take->checkpoint_err;
+	}
+	(void)pthread_mutex_unlock(&job->lock);
+	return marked;
+}
+
+static unsigned take_mark(struct op *op)
+{
+	struct backup_job *job = take_job(op);
+	struct backup_take *take = &job->take;
+	struct command command = {.type = COMMAND_SNAPSHOT_MARK};
+
+	if (op->rc != 0) {
+		return TAKE_FAILED;
+	}
+	if (take_is_marked(job)) {
+		return TAKE_WRITE;
+	}
+	if (take->row.state != SNAPSHOT_RUNNING) {
+		op->rc = err_set(&take->err, KLUIS_ECONFLICT, "mark: the claim was given up");
+		return TAKE_FAILED;
+	}
+	(void)pthread_mutex_lock(&job->lock);
+	take->marking = take->row.id;
+	(void)pthread_mutex_unlock(&job->lock);
+	command.snapshot_mark.id = take->row.id;
+	command.snapshot_mark.node = job->config->id;
+	command.snapshot_mark.after = take->row.index;
+	backup_job_propose(job, &take->propose, &command, take_proposed_cb);
+	return op_wait(op, TAKE_MARKED);
+}
+
+/* This node has applied it before it answers. Without an answer, and when another mark came before
+ * this one, the next tick knows more. */
+static unsigned take_marked(struct op *op)
+{
+	struct backup_job *job = take_job(op);
+	struct backup_take *take = &job->take;
+
+	if (take_is_marked(job)) {
+		return TAKE_WRITE;
+	}
+	if (!job->closing && (op->rc == 0 || op->rc == KLUIS_ECONFLICT || err_retryable(op->rc))) {
+		take->retry = true;
+		op->rc = 0;
+		return op_wait(op, TAKE_MARK);
+	}
+	(void)err_set(&take->err, op->rc, "mark: %s", err_text(op->rc));
+	return TAKE_FAILED;
+}
+
+/* --- where the node happens to be, while others do not know of marks ------------------------- */
 
 static int take_checkpoint_work(struct replica_work *work, struct fsm *fsm)
 {
@@ -85,9 +186,10 @@ static void take_plan(
 
 static void take_published(void *data, const struct manifest_object *object)
 {
-	const struct backup_take *take = data;
+	struct backup_job *job = data;
 
-	ship_queue_add(take->objects, object);
+	ship_queue_add(job->take.objects, object);
+	(void)uv_async_send(&job->claimed); /* Ship it at once; the tick would, too. */
 }
 
 static int take_write_view(struct backup_job *job, const struct kv_view *view)
@@ -96,8 +198,10 @@ static int take_write_view(struct backup_job *job, const struct kv_view *view)
 	struct position position;
 	struct snapshot_plan plan;
 	_cleanup_(key_pub_freep) struct key_pub *pub = NULL;
-	const struct snapshot_watch watch = {
-		.cancel = &job->cancel, .published = take_published, .data = take};
+	const struct snapshot_watch watch = {.cancel = &job->cancel,
+		.pace = job->pace,
+		.published = take_published,
+		.data = job};
 	int rc = position_get(view, &position, &take->err);
 
 	if (rc != 0) {
@@ -125,7 +229,6 @@ static int take_write_work(struct op *op)
 		kv_view_free(view);
 		kv_close(kv);
 	}
-	ship_queue_end(job->take.objects);
 	if (rc == KLUIS_ECORRUPT) {
 		replica_doubt(job->replica, job->take.err.text); /* Its files are the store's. */
 	}
@@ -142,15 +245,10 @@ static unsigned take_write(struct op *op)
 	if (op->rc == 0) {
 		job->take.index = job->take.checkpoint_index;
 		job->take.objects = ship_queue_new();
-		(void)uv_async_send(&job->claimed); /* The others compare their state at S. */
+		(void)uv_async_send(&job->claimed); /* Renewed with S, if it was not marked. */
 	}
 	return op->rc != 0 ? (unsigned)TAKE_FAILED
 			   : op_work(op, job->pool, take_write_work, TAKE_RECORD);
-}
-
-static void take_proposed_cb(struct propose *req, int rc)
-{
-	op_wake(&CONTAINER_OF(req, struct backup_take, propose)->op, rc);
 }
 
 static unsigned take_record(struct op *op)
@@ -160,8 +258,6 @@ static unsigned take_record(struct op *op)
 	struct command command = {.type = COMMAND_SNAPSHOT_RECORD};
 	struct command_snapshot_record *record = &command.snapshot_record;
 
-	ship_queue_unref(take->objects);
-	take->objects = NULL;
 	if (op->rc != 0) {
 		return TAKE_FAILED;
 	}
@@ -177,11 +273,22 @@ static unsigned take_record(struct op *op)
 	return op_wait(op, TAKE_RECORDED);
 }
 
+/* Who ships ahead goes on with the manifest, or ends. */
+static void take_end_objects(struct backup_take *take, bool recorded)
+{
+	if (take->objects != NULL) {
+		ship_queue_end(take->objects, recorded ? take->hash : NULL);
+		ship_queue_unref(take->objects);
+		take->objects = NULL;
+	}
+}
+
 static unsigned take_recorded(struct op *op)
 {
 	struct backup_job *job = take_job(op);
 	struct backup_take *take = &job->take;
 
+	take_end_objects(take, op->rc == 0);
 	if (op->rc != 0 && err_retryable(op->rc) && !job->closing) {
 		take->retry = true; /* The next tick proposes again: the command says the same. */
 		op->rc = 0;
@@ -210,6 +317,7 @@ static unsigned take_failed(struct op *op)
 	struct backup_take *take = &job->take;
 	struct command command = {.type = COMMAND_SNAPSHOT_FAIL};
 
+	take_end_objects(take, false);
 	if (job->closing) {
 		return TAKE_DONE; /* Taken up at the next start: the record says it runs. */
 	}
@@ -227,7 +335,10 @@ static unsigned take_failed(struct op *op)
 }
 
 static const struct op_step take_steps[] = {
-	[TAKE_CLEAR] = {"clear", take_clear, BIT(TAKE_CHECKPOINT)},
+	[TAKE_CLEAR] = {"clear", take_clear, BIT(TAKE_MARK) | BIT(TAKE_CHECKPOINT)},
+	[TAKE_MARK] = {"mark", take_mark, BIT(TAKE_MARKED) | BIT(TAKE_WRITE) | BIT(TAKE_FAILED)},
+	[TAKE_MARKED] = {"marked", take_marked,
+		BIT(TAKE_MARK) | BIT(TAKE_WRITE) | BIT(TAKE_FAILED)},
 	[TAKE_CHECKPOINT] = {"checkpoint", take_checkpoint, BIT(TAKE_WRITE) | BIT(TAKE_FAILED)},
 	[TAKE_WRITE] = {"write", take_write, BIT(TAKE_RECORD) | BIT(TAKE_FAILED)},
 	[TAKE_RECORD] = {"record", take_record, BIT(TAKE_RECORDED) | BIT(TAKE_FAILED)},
@@ -241,6 +352,7 @@ static void take_done(struct op *op)
 {
 	struct backup_job *job = take_job(op);
 
+	take_end_objects(&job->take, false);
 	backup_manifest_release(&job->take.manifest);
 	job->take.busy = false;
 	(void)uv_async_send(&job->claimed); /* Ship it at once; the tick would, too. */
@@ -264,6 +376,27 @@ static int take_base(struct backup_job *job, const struct kv_view *view, struct 
 	return rc;
 }
 
+/* What the log says of it by now. */
+static void take_know(struct backup_take *take, const struct snapshot_row *rows, size_t n)
+{
+	take->row.state = SNAPSHOT_FAILED; /* Unless its record is there. */
+	for (size_t i = 0; i < n; i++) {
+		if (rows[i].id == take->row.id) {
+			take->row.state = rows[i].state;
+			take->row.index = rows[i].index;
+		}
+	}
+}
+
+/* All nodes make the state root at the mark of a snapshot. */
+static bool take_marks(const struct kv_view *view)
+{
+	struct cluster_row cluster;
+
+	return cluster_store_get(view, &cluster, NULL) == 0 &&
+	       cluster.feature_level >= FEATURE_LEVEL_ROOTS;
+}
+
 void backup_take_look(struct backup_job *job, const struct kv_view *view,
 	const struct snapshot_row *rows, size_t n)
 {
@@ -273,6 +406,7 @@ void backup_take_look(struct backup_job *job, const struct kv_view *view,
 	if (take->busy) {
 		if (take->retry) {
 			take->retry = false;
+			take_know(take, rows, n);
 			op_wake(&take->op, 0);
 		}
 		return;
@@ -291,6 +425,10 @@ void backup_take_look(struct backup_job *job, const struct kv_view *view,
 			return;
 		}
 		take->busy = true;
+		take->marks = take_marks(view);
+		(void)pthread_mutex_lock(&job->lock);
+		take->checkpoint_index = take->marking = 0;
+		(void)pthread_mutex_unlock(&job->lock);
 		op_start(&take->op, &take_def, &job->queue, take_done);
 		return;
 	}

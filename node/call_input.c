@@ -12,7 +12,7 @@
 
 enum { QUERY_VALUE_BYTES_MAX = 256 };
 
-int call_token(const struct http_request *req, uint8_t ret_hash[32])
+int call_token(const struct http_request *req, const char prefix[4], uint8_t ret_hash[32])
 {
 	static const char scheme[] = "Bearer ";
 	struct bytes value;
@@ -22,10 +22,17 @@ int call_token(const struct http_request *req, uint8_t ret_hash[32])
 		!bytes_is_nocase(bytes_of(value.data, sizeof scheme - 1), scheme)) {
 		return KLUIS_EUNAUTHENTICATED;
 	}
-	return api_token_hash(bytes_of(value.data + sizeof scheme - 1, API_TOKEN_CHARS), "kst_",
+	return api_token_hash(bytes_of(value.data + sizeof scheme - 1, API_TOKEN_CHARS), prefix,
 		       ret_hash) == 0
 		       ? 0
 		       : KLUIS_EUNAUTHENTICATED;
+}
+
+int call_route_token(const struct http_request *req, const struct route *route,
+	uint8_t ret_hash[32], bool *ret_inbox)
+{
+	*ret_inbox = route->inbox && call_token(req, "kin_", ret_hash) == 0;
+	return *ret_inbox ? 0 : call_token(req, "kst_", ret_hash);
 }
 
 static int input_params(struct api_call *call)
@@ -96,13 +103,18 @@ static int query_wait(struct api_call *call, struct bytes value)
 	return u64_parse(value, API_WAIT_MS_MAX, &call->wait_ms);
 }
 
+static int query_news_wait(struct api_call *call, struct bytes value)
+{
+	return u64_parse(value, EVENT_WAIT_MS_MAX, &call->wait_ms);
+}
+
 static int query_purge(struct api_call *call, struct bytes value)
 {
 	call->purge = bytes_is(value, "1");
 	return call->purge || bytes_is(value, "0") ? 0 : KLUIS_EINVAL;
 }
 
-static int query_slot(struct api_call *call, struct bytes value)
+static int query_id(struct api_call *call, struct bytes value)
 {
 	char text[HEX_LEN(16) + 1];
 
@@ -111,8 +123,24 @@ static int query_slot(struct api_call *call, struct bytes value)
 	}
 	memcpy(text, value.data, value.len);
 	text[value.len] = '\0';
-	call->has_slot = true;
 	return hex_decode(text, call->id, 16);
+}
+
+static int query_slot(struct api_call *call, struct bytes value)
+{
+	call->has_slot = true;
+	return query_id(call, value);
+}
+
+static int query_after(struct api_call *call, struct bytes value)
+{
+	return u64_parse(value, INT64_MAX, &call->since_seq);
+}
+
+static int query_object(struct api_call *call, struct bytes value)
+{
+	call->has_object = true;
+	return query_id(call, value);
 }
 
 static const struct query_param {
@@ -122,11 +150,14 @@ static const struct query_param {
 } query_params[] = {
 	{"consistency", 0, query_consistency},
 	{"wait_ms", 0, query_wait},
+	{"wait_ms", QUERY_NEWS, query_news_wait},
 	{"limit", QUERY_LIMIT, query_limit},
 	{"cursor", QUERY_CURSOR, query_cursor},
 	{"since", QUERY_SINCE, query_since},
 	{"purge", QUERY_PURGE, query_purge},
 	{"slot", QUERY_SLOT, query_slot},
+	{"object", QUERY_OBJECT, query_object},
+	{"after", QUERY_AFTER, query_after},
 };
 
 static bool query_allowed(const struct route *route, const struct query_param *param)
@@ -140,10 +171,11 @@ static int query_take(struct api_call *call, unsigned *seen, struct bytes name, 
 		_cleanup_(buf_release) struct buf text = BUF_INIT;
 		int rc;
 
-		if (!bytes_is(name, query_params[i].name)) {
+		if (!bytes_is(name, query_params[i].name) ||
+			!query_allowed(call->route, &query_params[i])) {
 			continue;
 		}
-		if (!query_allowed(call->route, &query_params[i]) || (*seen & BIT(i)) != 0) {
+		if ((*seen & BIT(i)) != 0) {
 			break;
 		}
 		*seen |= BIT(i);
@@ -226,7 +258,8 @@ int call_input(struct api_call *call)
 	int rc = input_params(call);
 
 	if (rc == 0 && route_has_token(call->route)) {
-		rc = call_token(call->req, call->token_hash);
+		rc = call_route_token(
+			call->req, call->route, call->token_hash, &call->by_inbox_token);
 		call->has_token = rc == 0;
 	}
 	if (call->route->auth == ROUTE_ADMIN) {

@@ -59,16 +59,20 @@ void call_no_content(struct api_call *call)
 	call->content_type = NULL;
 }
 
-void call_list(struct api_call *call, json_t *items, struct bytes key)
+json_t *call_list_make(const struct api_call *call, json_t *items, struct bytes key)
 {
-	struct buf next = BUF_INIT;
+	_cleanup_(buf_release) struct buf next = BUF_INIT;
 
 	if (key.len > 0) {
 		cursor_format((unsigned)(call->route - api_routes), call->api->config.lineage, key,
 			&next);
 	}
-	call_json(call, 200, json_make_list(items, key.len > 0 ? buf_str(&next) : NULL));
-	buf_release(&next);
+	return json_make_list(items, key.len > 0 ? buf_str(&next) : NULL);
+}
+
+void call_list(struct api_call *call, json_t *items, struct bytes key)
+{
+	call_json(call, 200, call_list_make(call, items, key));
 }
 
 int call_list_all(struct api_call *call, json_t *all)

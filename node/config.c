@@ -41,6 +41,8 @@ const struct config_choice config_rsa[] = {
 const struct config_choice config_curve[] = {
 	{"p256", KEY_KEM_P256}, {"p384", KEY_KEM_P384}, {"x25519", KEY_KEM_X25519}, {NULL, 0}};
 
+static const struct config_choice config_no_yes[] = {{"no", 0}, {"yes", 1}, {NULL, 0}};
+
 #define KEY(section, name, type, member, required)                                         \
 	{                                                                                  \
 		section, name, type, offsetof(struct config, member), required, 0, 0, NULL \
@@ -87,6 +89,20 @@ static const struct config_key config_keys[] = {
 	KEY("mfa", "country_database", CONFIG_PATH, country_file, false),
 	KEY("mfa", "asn_database", CONFIG_PATH, number_file, false),
 	KEY("mfa", "location_table", CONFIG_PATH, location_table, false),
+	KEY("push", "contact", CONFIG_TEXT, push_contact, false),
+	KEY("push", "hosts", CONFIG_TEXT, push_hosts, false),
+	KEY("push", "ca", CONFIG_PATH, push_ca_file, false),
+	KEY("push", "fcm_account", CONFIG_PATH, push_fcm_account_file, false),
+	KEY("push", "fcm_url", CONFIG_TEXT, push_fcm_url, false),
+	KEY("push", "apns_key", CONFIG_PATH, push_apns_key_file, false),
+	KEY("push", "apns_key_id", CONFIG_TEXT, push_apns_key_id, false),
+	KEY("push", "apns_team", CONFIG_TEXT, push_apns_team, false),
+	KEY("push", "apns_topic", CONFIG_TEXT, push_apns_topic, false),
+	KEY("push", "apns_url", CONFIG_TEXT, push_apns_url, false),
+	CHOICE("push", "private_addresses", push_private, config_no_yes),
+	KEY("calls", "turn_uris", CONFIG_TEXT, turn_uris, false),
+	KEY("calls", "turn_secret_file", CONFIG_PATH, turn_secret_file, false),
+	NUMBER("calls", "ttl_s", turn_ttl_s, false, TURN_TTL_S_MIN, TURN_TTL_S_MAX),
 	KEY("link", "listen", CONFIG_ADDRESS, link_listen, true),
 	KEY("link", "certificate", CONFIG_PATH, link_certificate_file, true),
 	KEY("link", "key", CONFIG_PATH, link_key_file, true),
@@ -109,6 +125,7 @@ static const struct config_key config_keys[] = {
 	KEY("backup", "drop", CONFIG_PATH, backup_drop_dir, false),
 	NUMBER("backup", "copies", backup_copies, false, 1, SITES_MAX),
 	NUMBER("backup", "bandwidth_kib", backup_bandwidth_kib, false, 0, 1 << 30),
+	NUMBER("backup", "busy_kib", backup_busy_kib, false, 0, 1 << 30),
 	NUMBER("backup", "interval_s", backup_interval_s, false, 0, SCHEDULE_INTERVAL_S_MAX),
 	NUMBER("backup", "offset_s", backup_offset_s, false, 0, SCHEDULE_INTERVAL_S_MAX - 1),
 	NUMBER("backup", "journal_s", backup_journal_s, false, 0, JOURNAL_S_MAX),
@@ -580,10 +597,12 @@ static struct config *config_new(const char *path)
 	config->disk_floor_percent = 10;
 	config->gone_after_s = MEMBER_GONE_MS / 1000;
 	config->backup_copies = 3;
+	config->backup_busy_kib = 32768;
 	config->backup_interval_s = SCHEDULE_INTERVAL_S;
 	config->backup_keep_s = BACKUP_KEPT_MS / 1000;
 	config->backup_journal_s = JOURNAL_S;
 	config->alarm_pause_s = ALARM_PAUSE_S;
+	config->turn_ttl_s = TURN_TTL_S_DEFAULT;
 	config->alarm_repeat_s = ALARM_REPEAT_S;
 	config->backup_drop_quota_files = BACKUP_DROP_FILES_DEFAULT;
 	config->backup_rehash_s = BACKUP_REHASH_S_DEFAULT;
@@ -592,6 +611,10 @@ static struct config *config_new(const char *path)
 	config->aes = SYM_AES_256;
 	config->rsa_bits = KEY_RSA_BITS;
 	config->curve = KEY_KEM_P256;
+	config->push_hosts = x_strdup(CONFIG_PUSH_HOSTS);
+	config->push_ca_file = x_strdup("/etc/ssl/certs/ca-certificates.crt");
+	config->push_fcm_url = x_strdup("https://fcm.googleapis.com");
+	config->push_apns_url = x_strdup("https://api.push.apple.com");
 	return config;
 }
 

@@ -16,6 +16,10 @@ enum {
 	CONFIG_SSH_KEY_BYTES = 51, /* lp32 "ssh-ed25519" | lp32 key32 (RFC 8709). */
 };
 
+/* Of web push: Chrome and its kin, Firefox, Edge, Safari. */
+#define CONFIG_PUSH_HOSTS \
+	"fcm.googleapis.com push.services.mozilla.com notify.windows.com push.apple.com"
+
 /* Who may make an account for herself; the same at all nodes. */
 enum config_registration { REGISTRATION_CLOSED, REGISTRATION_INVITE, REGISTRATION_OPEN };
 
@@ -60,6 +64,16 @@ struct config {
 	char *origins; /* Where browsers load our pages from, with blanks between */
 	char *country_file, *number_file; /* MMDB: countries, ASNs */
 	char *location_table;		  /* "NETWORK LABEL" a line */
+	/* [push]; what is not set is not spoken (struct push_config) */
+	char *push_contact, *push_hosts, *push_ca_file;
+	char *push_fcm_account_file, *push_fcm_url;
+	char *push_apns_key_file, *push_apns_key_id, *push_apns_team, *push_apns_topic;
+	char *push_apns_url;
+	uint64_t push_private; /* 1: tests send to this machine. */
+	/* [calls] */
+	char *turn_uris; /* With blanks between; NULL: none. */
+	char *turn_secret_file;
+	uint64_t turn_ttl_s;
 	/* [link] */
 	struct address link_listen;
 	char *link_certificate_file, *link_key_file, *link_ca_file;
@@ -78,6 +92,7 @@ struct config {
 	/* The private backup key, and the one before it; NULL: no weekly drill here. */
 	char *backup_drill_key_file, *backup_drill_key_old_file;
 	uint64_t backup_copies, backup_bandwidth_kib;
+	uint64_t backup_busy_kib; /* A second, while clients are at work; 0: no limit. */
 	uint64_t backup_interval_s,
 		backup_offset_s;   /* Of cycles; interval 0: none by themselves. */
 	uint64_t backup_journal_s; /* Between journal increments; 0: none. */

@@ -1,5 +1,7 @@
 #include "node/daemon.h"
 
+#include "crypto/secret.h"
+
 #include <assert.h>
 #include <signal.h>
 #include <stdio.h>
@@ -17,6 +19,7 @@
 #include "node/keeper.h"
 #include "node/pepper.h"
 #include "node/preflight.h"
+#include "node/push_service.h"
 #include "node/secrets.h"
 #include "raft/fsm.h"
 #include "raft/replica.h"
@@ -40,6 +43,7 @@ struct daemon {
 	struct fido_site fido;
 	char *origins; /* What fido.origin points into. */
 	struct location *location;
+	struct push_service *push;
 	struct keeper keeper;
 	struct backup_job *backup; /* NULL: this node takes part in no backups. */
 	struct alarm_command *alarms;
@@ -90,6 +94,8 @@ static void daemon_collect_settings(struct daemon *d)
 	daemon_setting(d, "accounts.rsa_bits", daemon_number_text(c->rsa_bits));
 	daemon_setting(d, "accounts.curve", x_strdup(config_choice_name(config_curve, c->curve)));
 	daemon_setting(d, "mfa.rp_id", x_strdup(c->rp_id == NULL ? "" : c->rp_id));
+	daemon_setting(d, "calls.turn_uris", x_strdup(c->turn_uris == NULL ? "" : c->turn_uris));
+	daemon_setting(d, "calls.ttl_s", daemon_number_text(c->turn_ttl_s));
 	daemon_setting(d, "link.listen", daemon_address_text(&c->link_listen));
 	daemon_setting(d, "admin.socket", x_strdup(c->admin_socket));
 	daemon_setting(d, "cluster.gone_after_s", daemon_number_text(c->gone_after_s));
@@ -101,6 +107,7 @@ static void daemon_collect_settings(struct daemon *d)
 	daemon_setting(d, "storage.disk_floor_percent", daemon_number_text(c->disk_floor_percent));
 	daemon_setting(d, "backup.copies", daemon_number_text(c->backup_copies));
 	daemon_setting(d, "backup.bandwidth_kib", daemon_number_text(c->backup_bandwidth_kib));
+	daemon_setting(d, "backup.busy_kib", daemon_number_text(c->backup_busy_kib));
 	daemon_setting(d, "backup.interval_s", daemon_number_text(c->backup_interval_s));
 	daemon_setting(d, "backup.offset_s", daemon_number_text(c->backup_offset_s));
 	daemon_setting(d, "backup.journal_s", daemon_number_text(c->backup_journal_s));
@@ -183,11 +190,32 @@ static int daemon_load_mfa(struct daemon *d, struct err *e)
 	return location_open(databases, c->location_table, &d->location, e);
 }
 
+/* Which push services are spoken to. */
+static int daemon_load_push(struct daemon *d, struct err *e)
+{
+	const struct config *c = d->config;
+	const struct push_config config = {.contact = c->push_contact,
+		.web_hosts = c->push_hosts,
+		.ca_path = c->push_ca_file,
+		.fcm_account_path = c->push_fcm_account_file,
+		.fcm_url = c->push_fcm_url,
+		.apns_key_path = c->push_apns_key_file,
+		.apns_key_id = c->push_apns_key_id,
+		.apns_team = c->push_apns_team,
+		.apns_topic = c->push_apns_topic,
+		.apns_url = c->push_apns_url,
+		.private_addresses = c->push_private != 0,
+		.secrets = &d->secrets};
+
+	return push_service_new(&config, &d->push, e);
+}
+
 static int daemon_start_api(struct daemon *d, struct err *e)
 {
 	const struct config *c = d->config;
 	const struct config_site *self = config_self(c);
 	_cleanup_(buf_release) struct buf restore_key = BUF_INIT;
+	_cleanup_(secret_buf_release) struct buf turn_secret = BUF_INIT;
 	struct api_config config = {.backend = &d->backend.backend,
 		.pool_db = d->pool_db,
 		.pool_ship = d->pool_ship,
@@ -215,13 +243,18 @@ static int daemon_start_api(struct daemon *d, struct err *e)
 		.curve = (unsigned)c->curve,
 		.fido = &d->fido,
 		.location = d->location,
+		.push = d->push,
+		.turn_uris = c->turn_uris,
+		.turn_ttl_ms = c->turn_ttl_s * 1000,
 		.settings = d->settings,
 		.n_settings = d->n_settings};
 	int rc = preflight_restore_key(c, &restore_key, e);
 
+	rc = rc != 0 ? rc : preflight_turn_secret(c, &turn_secret, e);
 	if (rc != 0) {
 		return rc;
 	}
+	config.turn_secret = buf_bytes(&turn_secret);
 	memcpy(config.cluster_id, d->identity.cluster_id, sizeof config.cluster_id);
 	memcpy(config.lineage, d->identity.lineage, sizeof config.lineage);
 	config.restore_key = buf_bytes(&restore_key);
@@ -445,6 +478,7 @@ static int daemon_start_parts(struct daemon *d, struct err *e)
 			&d->loop, &d->home, e);
 	}
 	rc = rc != 0 ? rc : daemon_load_mfa(d, e);
+	rc = rc != 0 ? rc : daemon_load_push(d, e);
 	return rc != 0 ? rc : daemon_start_api(d, e);
 }
 
@@ -532,6 +566,7 @@ int daemon_run(const struct config *config, const char *config_path, struct err 
 	pool_free(d.pool_db);
 	daemon_close_loop(&d);
 	daemon_release_settings(&d);
+	push_service_free(d.push);
 	location_free(d.location);
 	free(d.origins);
 	secrets_release(&d.secrets);

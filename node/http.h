@@ -44,6 +44,7 @@ struct http_request {
 	size_t body_max;   /* In head_cb; 0: a request with a body is refused. */
 	bool private_body; /* Cleared before it is freed. */
 	bool private_out;  /* As private_body, of the reply: all but octets. */
+	bool waits;	   /* For news: it ends when the client closes its side. */
 	void *data;
 	bool routed;
 	/* Every byte of a reply begun and not ended went out: write more. May be NULL. */
@@ -66,6 +67,8 @@ struct http_request {
 	size_t out_at, out_counted;
 	uint64_t reply_length;
 	bool begun, head_sent, last, no_body, deferred;
+	const struct http_proto *upgrade; /* Of the connection, from here on; NULL: none. */
+	void *upgrade_state;
 };
 
 struct http_app {
@@ -103,6 +106,14 @@ void http_reply(struct http_request *req, int status, const char *content_type, 
 /* Ends the connection (h1) or resets the stream (h2): a reply that was begun cannot be finished. */
 void http_reply_abort(struct http_request *req);
 bool http_replied(const struct http_request *req); /* Begun, or over. */
+
+struct http_proto;
+/* Whether the connection can become another protocol's: it is a client's, of HTTP/1.1. */
+bool http_can_upgrade(const struct http_request *req);
+/* Instead of a reply, to a request that was received: 101 with the fields that were added, then the
+ * connection is proto's, with this state. When there is no connection any more, proto->drop() gets
+ * the state, at the latest from within done_cb's call; if the request is over already, now. */
+void http_reply_upgrade(struct http_request *req, const struct http_proto *proto, void *state);
 
 struct http_config {
 	uv_loop_t *loop;

@@ -29,12 +29,15 @@ static int http1_start(struct http_conn *conn)
 	return 0;
 }
 
-static void http1_release(struct http_conn *conn)
+static void http1_free(struct http1 *h1)
 {
-	struct http1 *h1 = conn->state;
-
 	http1_parser_release(&h1->parser);
 	free(h1);
+}
+
+static void http1_release(struct http_conn *conn)
+{
+	http1_free(conn->state);
 }
 
 /* No request can follow: the client may be out of step with us. */
@@ -211,6 +214,39 @@ static void http1_finish(struct http_conn *conn)
 	}
 }
 
+/* The last reply; the connection is another protocol's from here on. */
+static void http1_leave(struct http_conn *conn)
+{
+	struct http1 *h1 = conn->state;
+	struct http_request *req = h1->req;
+	struct buf head = BUF_INIT;
+	bool paused = h1->paused;
+
+	buf_printf(&head, "HTTP/1.1 %d %s\r\n", req->status, http_reason(req->status));
+	http1_put_fields(&req->reply, &head);
+	buf_append(&head, "\r\n", 2);
+	tls_stream_write(conn->stream, buf_bytes(&head));
+	buf_release(&head);
+	conn->proto = req->upgrade;
+	conn->state = req->upgrade_state;
+	req->upgrade = NULL;
+	http1_free(h1);
+	http_request_over(req);
+	/* It has no requests, and is not idle for that. */
+	http_crowd_busy(http_server_crowd(conn->server), &conn->guest);
+	if (conn->proto->start(conn) != 0) {
+		http_conn_abort(conn);
+		return;
+	}
+	if (conn->draining) {
+		conn->proto->drain(conn);
+	}
+	if (paused) {
+		tls_stream_resume(conn->stream);
+	}
+	tls_stream_flush(conn->stream);
+}
+
 static void http1_write(struct http_conn *conn)
 {
 	struct http1 *h1 = conn->state;
@@ -218,6 +254,10 @@ static void http1_write(struct http_conn *conn)
 	bool end = false;
 
 	if (req == NULL || !req->begun) {
+		return;
+	}
+	if (req->upgrade != NULL) {
+		http1_leave(conn);
 		return;
 	}
 	if (!req->head_sent && (req->last || req->out.len > 0)) {

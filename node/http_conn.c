@@ -130,7 +130,7 @@ static void conn_drain_cb(struct tls_stream *stream)
 static bool conn_has_received(const struct http_conn *conn)
 {
 	for (const struct http_request *req = conn->requests; req != NULL; req = req->next) {
-		if (req->received) {
+		if (req->received && !req->waits) {
 			return true;
 		}
 	}

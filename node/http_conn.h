@@ -22,6 +22,8 @@ struct http_proto {
 	/* No new requests; close when the last is done. */
 	void (*drain)(struct http_conn *conn);
 	void (*release)(struct http_conn *conn);
+	/* Of one that http_reply_upgrade() names: the state of a connection that is gone. */
+	void (*drop)(void *state);
 };
 
 extern const struct http_proto http1_proto, http2_proto;

@@ -268,6 +268,7 @@ const char *http_reason(int status)
 		const char *text;
 	} reasons[] = {
 		{100, "Continue"},
+		{101, "Switching Protocols"},
 		{200, "OK"},
 		{201, "Created"},
 		{202, "Accepted"},

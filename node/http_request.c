@@ -129,6 +129,9 @@ void http_request_over(struct http_request *req)
 		tls_stream_keep_buffers(conn->stream, true);
 	}
 	req->over = true;
+	if (req->upgrade != NULL) {
+		req->upgrade->drop(req->upgrade_state);
+	}
 	if (req->announced) {
 		http_server_app(req->server)->done_cb(req);
 	}
@@ -335,6 +338,26 @@ void http_reply(struct http_request *req, int status, const char *content_type, 
 {
 	http_reply_begin(req, status, content_type, body == NULL ? 0 : body->len);
 	http_reply_write(req, body, true);
+}
+
+bool http_can_upgrade(const struct http_request *req)
+{
+	return !req->over && req->conn->door == HTTP_CLIENTS && req->conn->proto == &http1_proto &&
+	       !req->conn->draining;
+}
+
+void http_reply_upgrade(struct http_request *req, const struct http_proto *proto, void *state)
+{
+	if (req->over) {
+		proto->drop(state);
+		return;
+	}
+	assert(!req->begun && req->received && http_can_upgrade(req));
+	req->begun = true;
+	req->status = 101;
+	req->upgrade = proto;
+	req->upgrade_state = state;
+	http_conn_wake(req->conn);
 }
 
 void http_reply_abort(struct http_request *req)

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "base/wire.h"
 
 /* jansson stops at depth 2,048 only; a string's brackets do not count. */
 static bool depth_ok(struct bytes body)
@@ -175,6 +176,34 @@ void json_in_binary(struct json_in *reader, const char *name, size_t max, struct
 	if (reader_text(reader, name, &text) && base64_decode(text, max, to) != 0) {
 		reader_fail(reader, name, "is no base64url of an allowed length");
 	}
+}
+
+size_t json_in_binaries(
+	struct json_in *reader, const char *name, size_t max, size_t bytes_max, struct buf *to)
+{
+	const json_t *array = reader_take(reader, name, JSON_ARRAY);
+	size_t n = array == NULL ? 0 : json_array_size(array);
+
+	assert(bytes_max <= UINT16_MAX);
+	if (n > max) {
+		reader_fail(reader, name, "has too many items");
+		return 0;
+	}
+	for (size_t i = 0; i < n; i++) {
+		_cleanup_(buf_release) struct buf item = BUF_INIT;
+		const json_t *text = json_array_get(array, i);
+
+		if (!json_is_string(text) ||
+			base64_decode(bytes_of(json_string_value(text), json_string_length(text)),
+				bytes_max, &item) != 0 ||
+			item.len == 0) {
+			reader_fail(reader, name,
+				"holds something that is no base64url of an allowed length");
+			return 0;
+		}
+		buf_put_lp16(to, buf_bytes(&item));
+	}
+	return n;
 }
 
 void json_in_binary_exact(struct json_in *reader, const char *name, void *to, size_t len)

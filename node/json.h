@@ -34,6 +34,10 @@ void json_in_string(struct json_in *reader, const char *name, size_t max, struct
 void json_in_binary(struct json_in *reader, const char *name, size_t max, struct buf *to);
 /* Exactly len bytes of base64url. */
 void json_in_binary_exact(struct json_in *reader, const char *name, void *to, size_t len);
+/* A list of up to max such texts of 1 .. bytes_max bytes (at most UINT16_MAX), each appended behind
+ * its length as u16; returns how many. */
+size_t json_in_binaries(
+	struct json_in *reader, const char *name, size_t max, size_t bytes_max, struct buf *to);
 /* Lower-case hex of len bytes. */
 void json_in_hex(struct json_in *reader, const char *name, void *to, size_t len);
 uint64_t json_in_u64(struct json_in *reader, const char *name, uint64_t min, uint64_t max);

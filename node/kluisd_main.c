@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -49,7 +48,7 @@ struct kluisd_args {
 	const char *repository, *snapshot, *scratch;
 	const char *key_files[BACKUP_KEYS_MAX];
 	size_t n_key_files;
-	pid_t parent; /* 0: any. */
+	uint64_t parent; /* Process id; 0: any. */
 	struct init_options init;
 };
 
@@ -116,8 +115,9 @@ static error_t kluisd_parse(int key, char *arg, struct argp_state *state)
 		args->certificate = arg;
 		return 0;
 	case OPT_PARENT:
-		args->parent = (pid_t)strtol(arg, NULL, 10); /* No number: it is not the parent. */
-		args->parent = args->parent > 0 ? args->parent : -1;
+		if (u64_parse(bytes_str(arg), INT32_MAX, &args->parent) != 0 || args->parent == 0) {
+			argp_error(state, "--parent: '%s' is no process id", arg);
+		}
 		return 0;
 	case OPT_REPOSITORY:
 		args->repository = arg;
@@ -269,18 +269,19 @@ static int drill_print(const struct drill_report *report, struct err *e)
 }
 
 /* It holds a private key: a node that is killed must not leave it running. */
-static int drill_follow(pid_t parent, struct err *e)
+static int drill_follow(uint64_t parent, struct err *e)
 {
 	if (parent == 0) {
 		return 0;
 	}
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) {
-		return err_set_errno(e, errno, "cannot follow process %d", (int)parent);
+		return err_set_errno(
+			e, errno, "cannot follow process %llu", (unsigned long long)parent);
 	}
-	return getppid() == parent
+	return (uint64_t)getppid() == parent
 		       ? 0
-		       : err_set(e, KLUIS_ECLOSED, "process %d, which started this, is gone",
-				 (int)parent);
+		       : err_set(e, KLUIS_ECLOSED, "process %llu, which started this, is gone",
+				 (unsigned long long)parent);
 }
 
 static int kluisd_drill(const struct kluisd_args *args, const struct config *config, struct err *e)

@@ -124,13 +124,39 @@ int preflight_restore_key(const struct config *config, struct buf *to, struct er
 	return 0;
 }
 
+int preflight_turn_secret(const struct config *config, struct buf *to, struct err *e)
+{
+	int rc;
+
+	if (config->turn_uris == NULL) {
+		return 0;
+	}
+	if (config->turn_secret_file == NULL) {
+		return err_set(e, KLUIS_EINVAL, "[calls] 'turn_uris' without 'turn_secret_file'");
+	}
+	rc = file_read(config->turn_secret_file, TURN_SECRET_BYTES_MAX + 1, to, e);
+	if (rc != 0) {
+		return err_wrap(e, rc, "[calls] 'turn_secret_file' '%s'", config->turn_secret_file);
+	}
+	if (to->len > 0 && to->data[to->len - 1] == '\n') {
+		to->len--;
+	}
+	return to->len >= TURN_SECRET_BYTES_MIN && to->len <= TURN_SECRET_BYTES_MAX
+		       ? 0
+		       : err_set(e, KLUIS_EINVAL,
+				 "[calls] 'turn_secret_file': not of %d to %d bytes",
+				 TURN_SECRET_BYTES_MIN, TURN_SECRET_BYTES_MAX);
+}
+
 int preflight_config(const struct config *config, uint64_t wall_ms,
 	struct expiry_certificate ret_certificates[EXPIRY_CERTIFICATES_MAX], struct err *e)
 {
 	_cleanup_(buf_release) struct buf restore_key = BUF_INIT;
+	_cleanup_(secret_buf_release) struct buf turn_secret = BUF_INIT;
 	int rc = preflight_certificates(config, wall_ms, ret_certificates, e);
 
 	rc = rc != 0 ? rc : preflight_backup(config, e);
+	rc = rc != 0 ? rc : preflight_turn_secret(config, &turn_secret, e);
 	return rc != 0 ? rc : preflight_restore_key(config, &restore_key, e);
 }
 

@@ -24,6 +24,10 @@ KLUIS_MUST_CHECK int preflight_places(const struct config *config, struct err *e
  * when none is configured. Blocking. */
 KLUIS_MUST_CHECK int preflight_restore_key(
 	const struct config *config, struct buf *to, struct err *e);
+/* The secret shared with the TURN servers, without the line's end; nothing when none is configured.
+ * KLUIS_EINVAL: too short or too long, or servers without a secret. Blocking. */
+KLUIS_MUST_CHECK int preflight_turn_secret(
+	const struct config *config, struct buf *to, struct err *e);
 /* Development clusters stay on this machine. */
 KLUIS_MUST_CHECK int preflight_loopback(const struct config *config, struct err *e);
 

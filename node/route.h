@@ -32,6 +32,9 @@ enum {
 	QUERY_SINCE = 4,
 	QUERY_PURGE = 8,
 	QUERY_SLOT = 16,
+	QUERY_NEWS = 32, /* wait_ms up to EVENT_WAIT_MS_MAX. */
+	QUERY_OBJECT = 64,
+	QUERY_AFTER = 128,
 	QUERY_LIST = QUERY_LIMIT | QUERY_CURSOR,
 };
 
@@ -50,6 +53,7 @@ struct route {
 	bool metered; /* A quota may refuse it: `applied` is asked then, too. */
 	bool sealed;  /* What lies under the cluster's pepper is opened or made: not by a node that
 			 has  another. */
+	bool inbox;   /* An inbox token of the path's user is as good as a session. */
 	enum route_state state;
 	unsigned query;
 	/* On the loop: the request's own parts. */
@@ -59,7 +63,8 @@ struct route {
 	int (*read)(struct api_call *call);
 	/* On pool_db: what takes the processor long (signatures). */
 	int (*check)(struct api_call *call);
-	/* On the loop: begins something asynchronous that is no command; call_resume() ends it. */
+	/* On the loop: begins something asynchronous that is no command; call_resume() ends it. 1:
+	 * nothing is to be waited for, the reply is made. */
 	int (*begin)(struct api_call *call);
 	/* After call->command was applied with success. True: the reply is made from the state
 	 * machine's answer alone, and `applied` is not asked. */

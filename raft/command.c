@@ -150,8 +150,13 @@ bool command_passes_floor(const struct command *command)
 	switch (command->type) {
 	case COMMAND_COMMIT:
 		return commit_only_tombstones(command->commit.entries);
+	case COMMAND_COMMIT_CLAIM:
+		return commit_only_tombstones(command->commit_claim.commit.entries);
 	case COMMAND_IDENTITY_APPEND:
 		return command_revokes(command->identity_append.statement);
+	case COMMAND_MEMBERS_CHANGE:
+		return members_only_remove(command->members_change.sections);
+	case COMMAND_PACKET_SEND:
 	case COMMAND_SERVICE_CREATE:
 	case COMMAND_SERVICE_ENROL:
 	case COMMAND_VAULT_CREATE:
@@ -163,6 +168,11 @@ bool command_passes_floor(const struct command *command)
 	case COMMAND_MFA_ADD:
 	case COMMAND_DEVICE_PEND:
 	case COMMAND_INVITE_CREATE:
+	case COMMAND_CHAT_EPOCH:
+	case COMMAND_MESSAGE_SEND:
+	case COMMAND_INBOX_PUT:
+	case COMMAND_INBOX_TOKEN_CREATE:
+	case COMMAND_PUSH_PUT:
 		return false;
 	case COMMAND_CLUSTER_INIT:
 	case COMMAND_NODE_ANNOUNCE:
@@ -192,6 +202,8 @@ bool command_passes_floor(const struct command *command)
 	case COMMAND_SNAPSHOT_CHECK:
 	case COMMAND_JOURNAL_RECORD:
 	case COMMAND_JOURNAL_CONFIRM:
+	case COMMAND_SNAPSHOT_MARK:
+	case COMMAND_STATE_ROOT:
 	case COMMAND_PERSON_LOGIN:
 	case COMMAND_LOGIN_FAILED:
 	case COMMAND_SESSION_UPGRADE:
@@ -208,6 +220,13 @@ bool command_passes_floor(const struct command *command)
 	case COMMAND_PERSON_QUOTA:
 	case COMMAND_POLICY_ANNOUNCE:
 	case COMMAND_SESSION_DEVICE:
+	case COMMAND_INBOX_DELETE:
+	case COMMAND_INBOX_TOKEN_END:
+	case COMMAND_PUSH_DELETE:
+	case COMMAND_PACKET_ACK:
+	case COMMAND_MEMBER_ANSWER:
+	case COMMAND_OBJECT_DELETE:
+	case COMMAND_RECEIPT:
 		return true;
 	}
 	return false;
@@ -242,6 +261,26 @@ void command_reply_page_hash(const struct command_reply *reply, uint8_t ret_hash
 {
 	memcpy(ret_hash, reply->id, sizeof reply->id);
 	memcpy(ret_hash + sizeof reply->id, reply->second_id, sizeof reply->second_id);
+}
+
+void command_reply_set_epoch(struct command_reply *reply, uint32_t epoch)
+{
+	store_u32(reply->second_id, epoch);
+}
+
+uint32_t command_reply_epoch(const struct command_reply *reply)
+{
+	return load_u32(reply->second_id);
+}
+
+void command_reply_set_message_ms(struct command_reply *reply, uint64_t time_ms)
+{
+	store_u64(reply->second_id, time_ms);
+}
+
+uint64_t command_reply_message_ms(const struct command_reply *reply)
+{
+	return load_u64(reply->second_id);
 }
 
 void command_reply_encode(const struct command_reply *reply, struct buf *to)

@@ -5,7 +5,10 @@
 
 #include "base/limits.h"
 #include "base/wire.h"
+#include "raft/command_chat.h"
 #include "raft/command_person.h"
+#include "raft/command_push.h"
+#include "raft/command_sharing.h"
 #include "storage/account_store.h"
 #include "storage/check_store.h"
 #include "storage/cluster_store.h"
@@ -14,64 +17,81 @@
 
 /* X(symbol, value, name, member of struct command, lowest feature level). Values are in logs:
  * append only. */
-#define COMMANDS(X)                                                              \
-	X(COMMAND_CLUSTER_INIT, 1, "cluster_init", cluster_init, 1)              \
-	X(COMMAND_NODE_ANNOUNCE, 2, "node_announce", node_announce, 1)           \
-	X(COMMAND_READONLY, 3, "readonly", readonly, 1)                          \
-	X(COMMAND_TIME_JUMP, 4, "time_jump", time_jump, 1)                       \
-	X(COMMAND_HASH_REPORT, 5, "hash_report", hash_report, 1)                 \
-	X(COMMAND_EXPIRE, 6, "expire", expire, 1)                                \
-	X(COMMAND_SERVERS_BEGIN, 7, "servers_begin", servers_begin, 2)           \
-	X(COMMAND_SERVER_ADD, 8, "server_add", server_add, 2)                    \
-	X(COMMAND_SERVER_WISH, 9, "server_wish", server_wish, 2)                 \
-	X(COMMAND_SERVER_WEIGHT, 10, "server_weight", server_weight, 2)          \
-	X(COMMAND_SERVER_FORGET, 11, "server_forget", server_forget, 2)          \
-	X(COMMAND_VOTERS_SET, 12, "voters_set", voters_set, 2)                   \
-	X(COMMAND_HASH_ASK, 13, "hash_ask", hash_ask, 2)                         \
-	X(COMMAND_BACKUP_ANNOUNCE, 14, "backup_announce", backup_announce, 4)    \
-	X(COMMAND_SERVICE_CREATE, 16, "service_create", service_create, 1)       \
-	X(COMMAND_SERVICE_ENROL, 17, "service_enrol", service_enrol, 1)          \
-	X(COMMAND_SERVICE_DISABLE, 18, "service_disable", service_disable, 1)    \
-	X(COMMAND_SESSION_CREATE, 19, "session_create", session_create, 1)       \
-	X(COMMAND_SESSION_END, 20, "session_end", session_end, 1)                \
-	X(COMMAND_IDENTITY_APPEND, 21, "identity_append", identity_append, 1)    \
-	X(COMMAND_VAULT_CREATE, 32, "vault_create", vault_create, 1)             \
-	X(COMMAND_VAULT_PATCH, 33, "vault_patch", vault_patch, 1)                \
-	X(COMMAND_VAULT_DELETE, 34, "vault_delete", vault_delete, 1)             \
-	X(COMMAND_STAGE_PAGE, 35, "stage_page", stage_page, 1)                   \
-	X(COMMAND_COMMIT, 36, "commit", commit, 1)                               \
-	X(COMMAND_SNAPSHOT_CLAIM, 48, "snapshot_claim", snapshot_claim, 1)       \
-	X(COMMAND_SNAPSHOT_RECORD, 49, "snapshot_record", snapshot_record, 1)    \
-	X(COMMAND_SNAPSHOT_CONFIRM, 50, "snapshot_confirm", snapshot_confirm, 1) \
-	X(COMMAND_SNAPSHOT_FAIL, 51, "snapshot_fail", snapshot_fail, 1)          \
-	X(COMMAND_SNAPSHOT_PIN, 52, "snapshot_pin", snapshot_pin, 1)             \
-	X(COMMAND_SNAPSHOT_DAMAGE, 53, "snapshot_damage", snapshot_damage, 4)    \
-	X(COMMAND_SNAPSHOT_RENEW, 54, "snapshot_renew", snapshot_renew, 4)       \
-	X(COMMAND_SNAPSHOT_CHECK, 55, "snapshot_check", snapshot_check, 4)       \
-	X(COMMAND_JOURNAL_RECORD, 56, "journal_record", journal_record, 4)       \
-	X(COMMAND_JOURNAL_CONFIRM, 57, "journal_confirm", journal_confirm, 4)    \
-	X(COMMAND_PERSON_REGISTER, 64, "person_register", person_register, 3)    \
-	X(COMMAND_PERSON_LOGIN, 65, "person_login", person_login, 3)             \
-	X(COMMAND_LOGIN_FAILED, 66, "login_failed", login_failed, 3)             \
-	X(COMMAND_SESSION_UPGRADE, 67, "session_upgrade", session_upgrade, 3)    \
-	X(COMMAND_CODE_FAILED, 68, "code_failed", code_failed, 3)                \
-	X(COMMAND_KEYRING_PUT, 69, "keyring_put", keyring_put, 3)                \
-	X(COMMAND_PASSWORD_CHANGE, 70, "password_change", password_change, 3)    \
-	X(COMMAND_RECOVERY_BEGIN, 71, "recovery_begin", recovery_begin, 3)       \
-	X(COMMAND_RECOVERY_CANCEL, 72, "recovery_cancel", recovery_cancel, 3)    \
-	X(COMMAND_MFA_ADD, 73, "mfa_add", mfa_add, 3)                            \
-	X(COMMAND_MFA_CONFIRM, 74, "mfa_confirm", mfa_confirm, 3)                \
-	X(COMMAND_MFA_REMOVE, 75, "mfa_remove", mfa_remove, 3)                   \
-	X(COMMAND_DEVICE_PEND, 76, "device_pend", device_pend, 3)                \
-	X(COMMAND_DEVICE_REFUSE, 77, "device_refuse", device_refuse, 3)          \
-	X(COMMAND_ACCOUNT_DELETE, 78, "account_delete", account_delete, 3)       \
-	X(COMMAND_ACCESS_NOTE, 79, "access_note", access_note, 3)                \
-	X(COMMAND_INVITE_CREATE, 80, "invite_create", invite_create, 3)          \
-	X(COMMAND_INVITE_DELETE, 81, "invite_delete", invite_delete, 3)          \
-	X(COMMAND_PERSON_RULE, 82, "person_rule", person_rule, 3)                \
-	X(COMMAND_PERSON_QUOTA, 83, "person_quota", person_quota, 3)             \
-	X(COMMAND_SESSION_DEVICE, 84, "session_device", session_device, 3)       \
-	X(COMMAND_POLICY_ANNOUNCE, 85, "policy_announce", policy_announce, 3)
+#define COMMANDS(X)                                                                     \
+	X(COMMAND_CLUSTER_INIT, 1, "cluster_init", cluster_init, 1)                     \
+	X(COMMAND_NODE_ANNOUNCE, 2, "node_announce", node_announce, 1)                  \
+	X(COMMAND_READONLY, 3, "readonly", readonly, 1)                                 \
+	X(COMMAND_TIME_JUMP, 4, "time_jump", time_jump, 1)                              \
+	X(COMMAND_HASH_REPORT, 5, "hash_report", hash_report, 1)                        \
+	X(COMMAND_EXPIRE, 6, "expire", expire, 1)                                       \
+	X(COMMAND_SERVERS_BEGIN, 7, "servers_begin", servers_begin, 2)                  \
+	X(COMMAND_SERVER_ADD, 8, "server_add", server_add, 2)                           \
+	X(COMMAND_SERVER_WISH, 9, "server_wish", server_wish, 2)                        \
+	X(COMMAND_SERVER_WEIGHT, 10, "server_weight", server_weight, 2)                 \
+	X(COMMAND_SERVER_FORGET, 11, "server_forget", server_forget, 2)                 \
+	X(COMMAND_VOTERS_SET, 12, "voters_set", voters_set, 2)                          \
+	X(COMMAND_HASH_ASK, 13, "hash_ask", hash_ask, 2)                                \
+	X(COMMAND_BACKUP_ANNOUNCE, 14, "backup_announce", backup_announce, 4)           \
+	X(COMMAND_SERVICE_CREATE, 16, "service_create", service_create, 1)              \
+	X(COMMAND_SERVICE_ENROL, 17, "service_enrol", service_enrol, 1)                 \
+	X(COMMAND_SERVICE_DISABLE, 18, "service_disable", service_disable, 1)           \
+	X(COMMAND_SESSION_CREATE, 19, "session_create", session_create, 1)              \
+	X(COMMAND_SESSION_END, 20, "session_end", session_end, 1)                       \
+	X(COMMAND_IDENTITY_APPEND, 21, "identity_append", identity_append, 1)           \
+	X(COMMAND_VAULT_CREATE, 32, "vault_create", vault_create, 1)                    \
+	X(COMMAND_VAULT_PATCH, 33, "vault_patch", vault_patch, 1)                       \
+	X(COMMAND_VAULT_DELETE, 34, "vault_delete", vault_delete, 1)                    \
+	X(COMMAND_STAGE_PAGE, 35, "stage_page", stage_page, 1)                          \
+	X(COMMAND_COMMIT, 36, "commit", commit, 1)                                      \
+	X(COMMAND_SNAPSHOT_CLAIM, 48, "snapshot_claim", snapshot_claim, 1)              \
+	X(COMMAND_SNAPSHOT_RECORD, 49, "snapshot_record", snapshot_record, 1)           \
+	X(COMMAND_SNAPSHOT_CONFIRM, 50, "snapshot_confirm", snapshot_confirm, 1)        \
+	X(COMMAND_SNAPSHOT_FAIL, 51, "snapshot_fail", snapshot_fail, 1)                 \
+	X(COMMAND_SNAPSHOT_PIN, 52, "snapshot_pin", snapshot_pin, 1)                    \
+	X(COMMAND_SNAPSHOT_DAMAGE, 53, "snapshot_damage", snapshot_damage, 4)           \
+	X(COMMAND_SNAPSHOT_RENEW, 54, "snapshot_renew", snapshot_renew, 4)              \
+	X(COMMAND_SNAPSHOT_CHECK, 55, "snapshot_check", snapshot_check, 4)              \
+	X(COMMAND_JOURNAL_RECORD, 56, "journal_record", journal_record, 4)              \
+	X(COMMAND_JOURNAL_CONFIRM, 57, "journal_confirm", journal_confirm, 4)           \
+	X(COMMAND_SNAPSHOT_MARK, 58, "snapshot_mark", snapshot_mark, 4)                 \
+	X(COMMAND_STATE_ROOT, 59, "state_root", state_root, 4)                          \
+	X(COMMAND_PERSON_REGISTER, 64, "person_register", person_register, 3)           \
+	X(COMMAND_PERSON_LOGIN, 65, "person_login", person_login, 3)                    \
+	X(COMMAND_LOGIN_FAILED, 66, "login_failed", login_failed, 3)                    \
+	X(COMMAND_SESSION_UPGRADE, 67, "session_upgrade", session_upgrade, 3)           \
+	X(COMMAND_CODE_FAILED, 68, "code_failed", code_failed, 3)                       \
+	X(COMMAND_KEYRING_PUT, 69, "keyring_put", keyring_put, 3)                       \
+	X(COMMAND_PASSWORD_CHANGE, 70, "password_change", password_change, 3)           \
+	X(COMMAND_RECOVERY_BEGIN, 71, "recovery_begin", recovery_begin, 3)              \
+	X(COMMAND_RECOVERY_CANCEL, 72, "recovery_cancel", recovery_cancel, 3)           \
+	X(COMMAND_MFA_ADD, 73, "mfa_add", mfa_add, 3)                                   \
+	X(COMMAND_MFA_CONFIRM, 74, "mfa_confirm", mfa_confirm, 3)                       \
+	X(COMMAND_MFA_REMOVE, 75, "mfa_remove", mfa_remove, 3)                          \
+	X(COMMAND_DEVICE_PEND, 76, "device_pend", device_pend, 3)                       \
+	X(COMMAND_DEVICE_REFUSE, 77, "device_refuse", device_refuse, 3)                 \
+	X(COMMAND_ACCOUNT_DELETE, 78, "account_delete", account_delete, 3)              \
+	X(COMMAND_ACCESS_NOTE, 79, "access_note", access_note, 3)                       \
+	X(COMMAND_INVITE_CREATE, 80, "invite_create", invite_create, 3)                 \
+	X(COMMAND_INVITE_DELETE, 81, "invite_delete", invite_delete, 3)                 \
+	X(COMMAND_PERSON_RULE, 82, "person_rule", person_rule, 3)                       \
+	X(COMMAND_PERSON_QUOTA, 83, "person_quota", person_quota, 3)                    \
+	X(COMMAND_SESSION_DEVICE, 84, "session_device", session_device, 3)              \
+	X(COMMAND_POLICY_ANNOUNCE, 85, "policy_announce", policy_announce, 3)           \
+	X(COMMAND_MEMBERS_CHANGE, 96, "members_change", members_change, 5)              \
+	X(COMMAND_PACKET_SEND, 97, "packet_send", packet_send, 5)                       \
+	X(COMMAND_PACKET_ACK, 98, "packet_ack", packet_ack, 5)                          \
+	X(COMMAND_MEMBER_ANSWER, 99, "member_answer", member_answer, 5)                 \
+	X(COMMAND_CHAT_EPOCH, 100, "chat_epoch", chat_epoch, 5)                         \
+	X(COMMAND_MESSAGE_SEND, 101, "message_send", message_send, 5)                   \
+	X(COMMAND_RECEIPT, 102, "receipt", receipt, 5)                                  \
+	X(COMMAND_INBOX_PUT, 103, "inbox_put", inbox_put, 5)                            \
+	X(COMMAND_INBOX_DELETE, 104, "inbox_delete", inbox_delete, 5)                   \
+	X(COMMAND_INBOX_TOKEN_CREATE, 105, "inbox_token_create", inbox_token_create, 5) \
+	X(COMMAND_INBOX_TOKEN_END, 106, "inbox_token_end", inbox_token_end, 5)          \
+	X(COMMAND_COMMIT_CLAIM, 107, "commit_claim", commit_claim, 5)                   \
+	X(COMMAND_PUSH_PUT, 108, "push_put", push_put, 5)                               \
+	X(COMMAND_PUSH_DELETE, 109, "push_delete", push_delete, 5)                      \
+	X(COMMAND_OBJECT_DELETE, 110, "object_delete", object_delete, 5)
 
 enum command_type {
 #define X(symbol, value, name, member, level) symbol = value,
@@ -81,7 +101,7 @@ enum command_type {
 
 enum {
 	COMMAND_VERSION = 1,
-	FEATURE_LEVEL = 4,	     /* The newest that this binary can apply. */
+	FEATURE_LEVEL = 5,	     /* The newest that this binary can apply. */
 	FEATURE_LEVEL_MEMBERS = 2,   /* From which on members change. */
 	FEATURE_LEVEL_DELETIONS = 3, /* ... deletions pass while new writes are refused. */
 	FEATURE_LEVEL_PERSONS = 3,   /* ... persons may register. */
@@ -91,6 +111,9 @@ enum {
 	FEATURE_LEVEL_DAMAGE = 4,    /* ... snapshots are said to be damaged. */
 	FEATURE_LEVEL_REVOKED = 4,   /* ... revocations of devices are kept in a ledger. */
 	FEATURE_LEVEL_JOURNAL = 4,   /* ... journal increments are taken. */
+	FEATURE_LEVEL_RELAY = 5,     /* ... nodes pass on what clients say to each other. */
+	FEATURE_LEVEL_ROOTS = 4,     /* ... all nodes make the state root of a snapshot. */
+	FEATURE_LEVEL_SHARING = 5,   /* ... vaults, groups and conversations have members. */
 	COMMAND_BYTES_MAX = ENTRY_BYTES_MAX - 64,
 	COMMAND_ACTOR_BYTES_MAX = 64,
 	IDEMPOTENCY_KEY_BYTES_MAX = 128,
@@ -248,6 +271,12 @@ struct command_commit {
 	struct bytes entries; /* To be walked by commit_entry_next(). */
 	uint32_t n_entries;   /* Set by command_decode(), ignored by command_encode(). */
 };
+/* A commit by which documents of the session user's own inbox became pages: they go with it, all of
+ * them or nothing happens (KLUIS_ENOTFOUND). The identical head again claims nothing anew. */
+struct command_commit_claim {
+	struct command_commit commit;
+	struct bytes docs; /* As in inbox_delete. */
+};
 
 struct command_snapshot_claim {
 	uint64_t node;
@@ -315,6 +344,18 @@ struct command_journal_confirm {
 	uint8_t needed; /* As in snapshot_confirm. */
 };
 
+/* This entry's index is the S of the snapshot: its taker takes the checkpoint there, and every
+ * node makes the state root there. */
+struct command_snapshot_mark {
+	uint64_t id, node;
+	uint64_t after; /* The S that it had until now, so that a retry marks once; 0: none. */
+};
+/* What a node made of it. */
+struct command_state_root {
+	uint64_t id, node, index; /* The snapshot, and its S. */
+	uint8_t root[32];
+};
+
 /* One command; runs of bytes point into what was decoded (or is to be encoded). */
 struct command {
 	enum command_type type;
@@ -353,7 +394,8 @@ bool commit_is_deletion(struct bytes entries, size_t max);
  * session_create: id session, number expires_ms. vault_create: id vault, number seq, hash
  * head_hash. vault_patch: number new revision. commit: number seq, hash head_hash.
  * snapshot_claim: number = snapshot id. identity_append: number = chain seq, hash statement hash.
- * expire: number = rows dropped. Persons: raft/command_person.h; a session's level stands in
+ * expire: number = rows dropped. members_change: id of the first object, number members_rev, hash
+ * members_hash, command_reply_epoch(). Persons: raft/command_person.h; a session's level stands in
  * hash[0], session_create's, too. */
 struct command_reply {
 	uint8_t id[16], second_id[16];
@@ -364,6 +406,12 @@ struct command_reply {
  * before, whatever came with it. */
 void command_reply_set_page_hash(struct command_reply *reply, const uint8_t hash[32]);
 void command_reply_page_hash(const struct command_reply *reply, uint8_t ret_hash[32]);
+/* Of a members_change, kept in second_id: the epoch of the first object. */
+void command_reply_set_epoch(struct command_reply *reply, uint32_t epoch);
+uint32_t command_reply_epoch(const struct command_reply *reply);
+/* Of message_send, kept in second_id: when the message was taken, cluster time. */
+void command_reply_set_message_ms(struct command_reply *reply, uint64_t time_ms);
+uint64_t command_reply_message_ms(const struct command_reply *reply);
 enum { COMMAND_REPLY_BYTES = 1 + 16 + 16 + 8 + 32 };
 void command_reply_encode(const struct command_reply *reply, struct buf *to);
 KLUIS_MUST_CHECK int command_reply_decode(struct bytes bytes, struct command_reply *ret_reply);

@@ -303,3 +303,18 @@ void body_journal_confirm(struct codec *c, struct command_journal_confirm *body)
 	codec_fixed(c, body->manifest_hash, sizeof body->manifest_hash);
 	codec_u8(c, &body->needed, 1, SITES_MAX);
 }
+
+void body_snapshot_mark(struct codec *c, struct command_snapshot_mark *body)
+{
+	codec_u64(c, &body->id, 1);
+	codec_u64(c, &body->node, 1);
+	codec_u64(c, &body->after, 0);
+}
+
+void body_state_root(struct codec *c, struct command_state_root *body)
+{
+	codec_u64(c, &body->id, 1);
+	codec_u64(c, &body->node, 1);
+	codec_u64(c, &body->index, 1);
+	codec_fixed(c, body->root, sizeof body->root);
+}

@@ -10,7 +10,9 @@ static_assert((int)FRAME_STREAMS == (int)LINK_STREAMS, "a frame can carry every 
 
 size_t frame_message_max(unsigned stream)
 {
-	return stream == LINK_FILE ? LINK_FILE_MESSAGE_BYTES_MAX : LINK_MESSAGE_BYTES_MAX;
+	return stream == LINK_FILE    ? LINK_FILE_MESSAGE_BYTES_MAX
+	       : stream == LINK_RELAY ? LINK_RELAY_MESSAGE_BYTES_MAX
+				      : LINK_MESSAGE_BYTES_MAX;
 }
 
 void frame_header_write(const struct frame_header *header, uint8_t to[FRAME_HEADER_BYTES])

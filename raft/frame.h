@@ -9,7 +9,7 @@
 #include "base/err.h"
 #include "base/limits.h"
 
-enum { FRAME_VERSION = 1, FRAME_HEADER_BYTES = 12, FRAME_STREAMS = 4 };
+enum { FRAME_VERSION = 1, FRAME_HEADER_BYTES = 12, FRAME_STREAMS = 5 };
 
 /* Values travel. */
 enum frame_kind {

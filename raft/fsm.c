@@ -19,6 +19,8 @@ struct fsm {
 	struct cluster_row cluster;
 	bool cluster_known, read_only;
 	struct servers servers;
+	void (*mark_cb)(void *data, struct fsm *fsm, const struct fsm_mark *mark);
+	void *mark_data;
 };
 
 struct bytes fsm_results_reply(const struct fsm_results *results, const struct fsm_result *result)
@@ -27,10 +29,17 @@ struct bytes fsm_results_reply(const struct fsm_results *results, const struct f
 	return bytes_of(results->replies.data + result->reply_at, result->reply_len);
 }
 
+struct bytes fsm_results_reason(const struct fsm_results *results, const struct fsm_result *result)
+{
+	assert(result->reply_at + result->reason_len <= results->replies.len);
+	return bytes_of(results->replies.data + result->reply_at, result->reason_len);
+}
+
 void fsm_results_release(struct fsm_results *results)
 {
 	free(results->result);
 	buf_release(&results->replies);
+	event_list_release(&results->events);
 	*results = (struct fsm_results){0};
 }
 
@@ -38,6 +47,7 @@ static void fsm_results_clear(struct fsm_results *results)
 {
 	results->n = 0;
 	buf_clear(&results->replies);
+	event_list_clear(&results->events);
 	results->report_due = results->past_due = false;
 	results->servers_changed = false;
 }
@@ -101,6 +111,13 @@ void fsm_set_report_entries(struct fsm *fsm, unsigned entries)
 {
 	assert(entries > 0);
 	fsm->report_entries = entries;
+}
+
+void fsm_set_mark_cb(struct fsm *fsm,
+	void (*mark_cb)(void *data, struct fsm *fsm, const struct fsm_mark *mark), void *data)
+{
+	fsm->mark_cb = mark_cb;
+	fsm->mark_data = data;
 }
 
 void fsm_free(struct fsm *fsm)
@@ -216,10 +233,17 @@ static int fsm_handle(struct fsm *fsm, struct apply *a, const struct command *co
 	return fsm_dispatch(a, command);
 }
 
-/* Returns < 0 only when the process must end; a refusal is in result->rc. *ret_report_at: as
- * apply.report_at. */
+/* What an entry's commands were. */
+struct fsm_seen {
+	bool more;	      /* Than what reports bring about. */
+	bool ask;	      /* All are to report. */
+	uint64_t report_at;   /* ... as of this entry before it; 0: no. */
+	struct fsm_mark mark; /* The last one of the entry. */
+};
+
+/* Returns < 0 only when the process must end; a refusal is in result->rc. */
 static int fsm_apply_command(struct fsm *fsm, const struct command *command,
-	struct fsm_result *result, struct buf *replies, uint64_t *ret_report_at, struct err *e)
+	struct fsm_result *result, struct buf *replies, struct fsm_seen *seen, struct err *e)
 {
 	struct err refusal = {0};
 	struct apply a = {.txn = fsm->txn,
@@ -237,25 +261,23 @@ static int fsm_apply_command(struct fsm *fsm, const struct command *command,
 		if (apply_is_fatal(rc)) {
 			return err_set(e, rc, "%s", refusal.text);
 		}
+		/* One that was set on the way, and turned into another one, is not of this. */
+		result->reason_len =
+			refusal.code == rc ? strnlen(refusal.text, FSM_REASON_BYTES_MAX) : 0;
+		buf_append(replies, refusal.text, result->reason_len);
 		return 0;
 	}
 	rc = txn_command_commit(fsm->txn, e);
 	fsm->cluster_known &=
 		!txn_changed(fsm->txn, KEY_CLUSTER) && !txn_changed(fsm->txn, KEY_NODE);
 	if (rc == 0) {
-		*ret_report_at = a.report_at;
+		seen->report_at = a.report_at != 0 ? a.report_at : seen->report_at;
+		seen->mark = a.mark.id != 0 ? a.mark : seen->mark;
 		command_reply_encode(&a.reply, replies);
 		result->reply_len = replies->len - result->reply_at;
 	}
 	return rc;
 }
-
-/* What an entry's commands were. */
-struct fsm_seen {
-	bool more;	    /* Than what reports bring about. */
-	bool ask;	    /* All are to report. */
-	uint64_t report_at; /* ... as of this entry before it; 0: no. */
-};
 
 /* One command of an entry: what cannot be decoded is refused alike on all nodes, but a command of a
  * later version stops the node: skipping it would make its state another one. */
@@ -264,7 +286,6 @@ static int fsm_apply_item(struct fsm *fsm, const struct payload_item *item,
 	struct err *e)
 {
 	struct command command;
-	uint64_t report_at = 0;
 	int rc = command_decode(item->command, &command, e);
 
 	result->origin = item->origin;
@@ -278,9 +299,9 @@ static int fsm_apply_item(struct fsm *fsm, const struct payload_item *item,
 		return 0;
 	}
 	seen->more |= command.type != COMMAND_HASH_REPORT && command.type != COMMAND_HASH_ASK;
-	rc = fsm_apply_command(fsm, &command, result, &results->replies, &report_at, e);
-	seen->report_at = report_at != 0 ? report_at : seen->report_at;
-	seen->ask |= command.type == COMMAND_HASH_ASK && result->rc == 0;
+	rc = fsm_apply_command(fsm, &command, result, &results->replies, seen, e);
+	seen->ask |= (command.type == COMMAND_HASH_ASK || command.type == COMMAND_SNAPSHOT_MARK) &&
+		     result->rc == 0;
 	if (rc == 0 && result->rc == 0 && txn_changed(fsm->txn, KEY_NODE)) {
 		rc = fsm_read_quarantine(fsm, e);
 	}
@@ -317,8 +338,8 @@ static void fsm_note_report(
 	}
 }
 
-static int fsm_apply_entry(
-	struct fsm *fsm, const struct entry *entry, struct fsm_results *results, struct err *e)
+static int fsm_apply_entry(struct fsm *fsm, const struct entry *entry, struct fsm_results *results,
+	struct fsm_mark *ret_mark, struct err *e)
 {
 	struct position *p = txn_position(fsm->txn);
 	struct payload payload;
@@ -353,19 +374,36 @@ static int fsm_apply_entry(
 	}
 	if (rc == 0) {
 		fsm_note_report(fsm, &seen, results);
+		*ret_mark = seen.mark;
 	}
 	return rc;
+}
+
+/* Everything applied, as one batch; what it told is in results. */
+static int fsm_store(struct fsm *fsm, struct fsm_results *results, struct err *e)
+{
+	const struct event_list *events = txn_events(fsm->txn);
+	int rc = txn_store(fsm->txn, e);
+
+	if (rc != 0) {
+		return rc;
+	}
+	fsm->position = *txn_position(fsm->txn);
+	for (size_t i = 0; i < events->n; i++) {
+		event_list_add(&results->events, &events->event[i]);
+	}
+	return 0;
 }
 
 int fsm_apply(struct fsm *fsm, struct entry *const *entries, size_t n, struct fsm_results *results,
 	struct err *e)
 {
-	uint64_t stored = fsm->position.index;
 	int rc = 0;
 
 	fsm_results_clear(results);
 	for (size_t i = 0; rc == 0 && i < n; i++) {
 		uint64_t applied = txn_position(fsm->txn)->index;
+		struct fsm_mark mark = {.id = 0};
 
 		if (entries[i]->index <= applied) {
 			continue; /* Replayed after a restart. */
@@ -374,16 +412,21 @@ int fsm_apply(struct fsm *fsm, struct entry *const *entries, size_t n, struct fs
 			return err_set(e, KLUIS_EINTERNAL, "entry %llu comes behind %llu",
 				(unsigned long long)entries[i]->index, (unsigned long long)applied);
 		}
-		rc = fsm_apply_entry(fsm, entries[i], results, e);
+		rc = fsm_apply_entry(fsm, entries[i], results, &mark, e);
 		fsm_remember(fsm, txn_position(fsm->txn));
+		if (rc == 0 && mark.id != 0 && fsm->mark_cb != NULL) {
+			rc = fsm_store(fsm, results, e);
+			if (rc == 0) {
+				fsm->mark_cb(fsm->mark_data, fsm, &mark);
+			}
+		}
 	}
-	if (rc == 0 && txn_position(fsm->txn)->index > stored) {
-		rc = txn_store(fsm->txn, e);
+	if (rc == 0 && txn_position(fsm->txn)->index > fsm->position.index) {
+		rc = fsm_store(fsm, results, e);
 	}
 	if (rc != 0) {
 		return rc;
 	}
-	fsm->position = *txn_position(fsm->txn);
 	results->quarantined = fsm->quarantined;
 	return 0;
 }

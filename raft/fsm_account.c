@@ -3,6 +3,7 @@
 
 #include "crypto/secret.h"
 #include "raft/fsm_apply.h"
+#include "storage/chat_store.h"
 #include "storage/account_store.h"
 #include "storage/person_store.h"
 #include "storage/upkeep_store.h"
@@ -187,7 +188,8 @@ int apply_service_disable(struct apply *a, const struct command_service_disable 
 		}
 		user.disabled = true;
 		user_store_put(a->txn, &user);
-		rc = apply_end_sessions(a, row.user_id, NULL, NULL);
+		rc = chat_store_stale(a->txn, row.user_id, a->e);
+		rc = rc != 0 ? rc : apply_end_sessions(a, row.user_id, NULL, NULL);
 	}
 	if (rc != 0) {
 		return rc;

@@ -5,6 +5,7 @@
 
 #include "crypto/keyring.h"
 #include "raft/fsm.h"
+#include "storage/report_store.h"
 #include "storage/session_store.h"
 #include "storage/txn.h"
 
@@ -17,7 +18,8 @@ struct apply {
 	struct cluster_row cluster; /* As before this command. */
 	bool read_only;		    /* New writes are refused. */
 	struct command_reply reply; /* Zeroed before; sent when 0 is returned. */
-	uint64_t report_at; /* All nodes are to report their state as of this entry; 0: no. */
+	uint64_t report_at;   /* All nodes are to report their state as of this entry; 0: no. */
+	struct fsm_mark mark; /* This entry is the S of a snapshot. */
 	/* Set when a stored answer is given again. */
 	bool replayed;
 };
@@ -57,6 +59,20 @@ int apply_once_begin(
 /* After it succeeded. secret: the answer to the client carries a token and is not kept. */
 void apply_once_end(struct apply *a, struct bytes principal, unsigned route,
 	const struct command_once *once, bool secret);
+
+/* What all members reported as of one index. */
+struct apply_reports {
+	struct report_row row[SITES_MAX]; /* Ascending by node. */
+	size_t n;
+	struct node_row node[SITES_MAX];
+	size_t n_nodes;
+};
+/* Takes the report of a member of what is applied already; the lowest of more than `kept` indexes
+ * go. KLUIS_ENOTFOUND, KLUIS_EINVAL, KLUIS_EGONE. */
+int apply_report(struct apply *a, enum key_family family, const struct report_row *row, size_t kept,
+	struct apply_reports *ret_all);
+/* The taker's own root, as its record says it: held against the others'. */
+int apply_root_of_taker(struct apply *a, const struct snapshot_row *row);
 
 /* Claims keep what is left of their time when the cluster's time jumps by ahead_ms. */
 int apply_hold_claims(struct apply *a, uint64_t ahead_ms);
@@ -128,6 +144,8 @@ int apply_delete_person(struct apply *a, const uint8_t user_id[16]);
  * unless `pending` asks for one that does not yet, and has not expired). */
 int apply_spend(struct apply *a, const struct session_row *session, const uint8_t mfa_id[16],
 	uint64_t number, bool pending, struct mfa_row *ret_row);
+/* Takes these documents (ids of 16 bytes) out of the inbox: all, or KLUIS_ENOTFOUND. */
+int apply_claim(struct apply *a, const uint8_t owner[16], struct bytes docs);
 /* Whether the user has a device that is not revoked. */
 int apply_has_device(struct apply *a, const uint8_t user_id[16], bool *ret_any);
 

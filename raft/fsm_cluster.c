@@ -218,22 +218,6 @@ int apply_time_jump(struct apply *a, const struct command_time_jump *c)
 	return time_jump_to(a, to_ms);
 }
 
-/* A hash that more than half of the nodes reported, or NULL. */
-static const uint8_t *report_majority(const struct report_row *reports, size_t n, size_t nodes)
-{
-	for (size_t i = 0; i < n; i++) {
-		size_t same = 0;
-
-		for (size_t j = 0; j < n; j++) {
-			same += memcmp(reports[i].hash, reports[j].hash, 32) == 0;
-		}
-		if (2 * same > nodes) {
-			return reports[i].hash;
-		}
-	}
-	return NULL;
-}
-
 static struct node_row *report_node(struct node_row *nodes, size_t n, uint64_t id)
 {
 	for (size_t i = 0; i < n; i++) {
@@ -258,17 +242,41 @@ static size_t report_members(
 	return kept;
 }
 
+int apply_report(struct apply *a, enum key_family family, const struct report_row *row, size_t kept,
+	struct apply_reports *ret_all)
+{
+	struct apply_reports all = {.n = 0};
+	int rc = apply_nodes(a, all.node, &all.n_nodes);
+
+	if (rc == 0 && report_node(all.node, all.n_nodes, row->node) == NULL) {
+		rc = err_set(a->e, KLUIS_ENOTFOUND, "no such node");
+	}
+	if (rc == 0 && row->index >= a->index) {
+		rc = err_set(a->e, KLUIS_EINVAL, "a report of what is not applied yet");
+	}
+	if (rc == 0) {
+		rc = report_store_put(a->txn, family, row, kept, a->e);
+	}
+	if (rc == 0) {
+		rc = report_store_at(a->view, family, row->index, all.row, SITES_MAX, &all.n, a->e);
+	}
+	if (rc == 0) {
+		all.n = report_members(all.row, all.n, all.node, all.n_nodes);
+		*ret_all = all;
+	}
+	return rc;
+}
+
 /* Marks those that disagree with a majority, and clears the mark of those that agree again: the
  * leader's word counts no more than another's. */
-static int report_judge(struct apply *a, const struct report_row *reports, size_t n,
-	struct node_row *nodes, size_t n_nodes)
+static int report_judge(struct apply *a, struct apply_reports *all)
 {
-	const uint8_t *majority = report_majority(reports, n, n_nodes);
+	const uint8_t *majority = report_majority(all->row, all->n, all->n_nodes);
 	int rc = 0;
 
-	for (size_t i = 0; majority != NULL && rc == 0 && i < n; i++) {
-		struct node_row *row = report_node(nodes, n_nodes, reports[i].node);
-		bool bad = memcmp(reports[i].hash, majority, 32) != 0;
+	for (size_t i = 0; majority != NULL && rc == 0 && i < all->n; i++) {
+		struct node_row *row = report_node(all->node, all->n_nodes, all->row[i].node);
+		bool bad = memcmp(all->row[i].hash, majority, 32) != 0;
 		uint8_t id[8];
 
 		if (row->quarantined == bad) {
@@ -285,29 +293,13 @@ static int report_judge(struct apply *a, const struct report_row *reports, size_
 
 int apply_hash_report(struct apply *a, const struct command_hash_report *c)
 {
-	struct report_row reports[SITES_MAX], row = {.index = c->index, .node = c->node};
-	struct node_row nodes[SITES_MAX];
-	size_t n = 0, n_nodes = 0;
-	int rc = apply_nodes(a, nodes, &n_nodes);
+	struct report_row row = {.index = c->index, .node = c->node};
+	struct apply_reports all;
+	int rc;
 
-	if (rc == 0 && report_node(nodes, n_nodes, c->node) == NULL) {
-		rc = err_set(a->e, KLUIS_ENOTFOUND, "no such node");
-	}
-	if (rc == 0 && c->index >= a->index) {
-		rc = err_set(a->e, KLUIS_EINVAL, "a report of what is not applied yet");
-	}
-	if (rc == 0) {
-		memcpy(row.hash, c->hash, 32);
-		rc = report_store_put(a->txn, &row, HASH_REPORTS_KEPT, a->e);
-	}
-	if (rc == 0) {
-		rc = report_store_at(a->view, c->index, reports, SITES_MAX, &n, a->e);
-	}
-	if (rc == 0) {
-		n = report_members(reports, n, nodes, n_nodes);
-		rc = report_judge(a, reports, n, nodes, n_nodes);
-	}
-	return rc;
+	memcpy(row.hash, c->hash, sizeof row.hash);
+	rc = apply_report(a, KEY_HASH_REPORT, &row, HASH_REPORTS_KEPT, &all);
+	return rc != 0 ? rc : report_judge(a, &all);
 }
 
 /* Changes nothing: fsm.c has the reports made. */

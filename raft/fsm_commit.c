@@ -74,6 +74,7 @@ int apply_stage_page(struct apply *a, const struct command_stage_page *c)
 /* A commit on its way: what its entries are held against. */
 struct commit {
 	const struct command_commit *c;
+	struct bytes claims; /* Documents of the user's inbox that became its pages. */
 	struct session_row session;
 	struct vault_row vault;
 	struct use was; /* What the vault took before. */
@@ -138,6 +139,11 @@ static int commit_check_head(struct apply *a, const struct commit *m)
 	if (head->members_rev != m->vault.members_rev ||
 		memcmp(head->members_hash, m->vault.members_hash, 32) != 0) {
 		return err_set(a->e, KLUIS_EPRECONDITION, "the vault's members changed");
+	}
+	/* Where a vault is, or was, shared, a new key is the membership chain's to make: else the
+	 * others would lack it. */
+	if (m->vault.members_rev > 1 && head->key_epoch != m->vault.key_epoch) {
+		return err_set(a->e, KLUIS_EINVAL, "another key epoch than the vault's");
 	}
 	/* A key may be made, and never used before the next one; but a writer could burn all epochs
 	 * at once. */
@@ -347,15 +353,16 @@ static int commit_run(struct apply *a, struct commit *m)
 		rc = commit_page(a, m, &entry);
 	}
 	rc = rc != 0 ? rc : commit_charge(a, m);
+	rc = rc != 0 ? rc : apply_claim(a, m->session.user_id, m->claims);
 	if (rc == 0) {
 		commit_move_head(a, m);
 	}
 	return rc;
 }
 
-int apply_commit(struct apply *a, const struct command_commit *c)
+static int commit_apply(struct apply *a, const struct command_commit *c, struct bytes claims)
 {
-	struct commit m = {.c = c};
+	struct commit m = {.c = c, .claims = claims};
 	int rc = commit_run(a, &m);
 
 	if (rc == 0) {
@@ -364,4 +371,16 @@ int apply_commit(struct apply *a, const struct command_commit *c)
 	}
 	buf_release(&m.pages);
 	return rc;
+}
+
+int apply_commit(struct apply *a, const struct command_commit *c)
+{
+	static const struct bytes none;
+
+	return commit_apply(a, c, none);
+}
+
+int apply_commit_claim(struct apply *a, const struct command_commit_claim *c)
+{
+	return commit_apply(a, &c->commit, c->docs);
 }

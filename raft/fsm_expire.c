@@ -2,7 +2,11 @@
 #include <string.h>
 
 #include "raft/fsm_apply.h"
+#include "storage/chat_store.h"
 #include "storage/deletion_store.h"
+#include "storage/inbox_store.h"
+#include "storage/object_store.h"
+#include "storage/packet_store.h"
 #include "storage/page_store.h"
 #include "storage/upkeep_store.h"
 #include "storage/vault_store.h"
@@ -105,7 +109,38 @@ static int expire_invite(struct apply *a, const struct expiry_row *row)
 	return rc;
 }
 
-static int expire_one(struct apply *a, const struct expiry_row *row)
+static int expire_inbox(struct apply *a, const struct expiry_row *row)
+{
+	struct inbox_row document;
+	int rc = inbox_store_get(a->view, row->subject, row->subject + 16, &document, a->e);
+
+	return rc == 0 ? inbox_store_delete(a->txn, &document, a->e) : rc;
+}
+
+static int expire_inbox_token(struct apply *a, const struct expiry_row *row)
+{
+	struct inbox_token_row token;
+	int rc = inbox_token_store_get(a->view, row->subject, &token, a->e);
+
+	if (rc == 0) {
+		inbox_token_store_delete(a->txn, &token);
+	}
+	return rc;
+}
+
+/* The messages that may go, up to the command's room. */
+static int expire_chat(struct apply *a, const struct expiry_row *row, size_t room, size_t *n)
+{
+	int rc = chat_store_sweep(
+		a->txn, row->subject, a->now_ms, a->cluster.purge_from_ms, room, n, a->e);
+
+	*n += rc == 0 && *n == 0; /* Counting devices is work, too. */
+	return rc;
+}
+
+/* What one row of the queue speaks of; *n, 1 before, is how many rows that took of the command's
+ * room. */
+static int expire_one(struct apply *a, const struct expiry_row *row, size_t room, size_t *n)
 {
 	static const size_t subject_bytes[] = {[EXPIRY_SESSION] = 32,
 		[EXPIRY_STAGED] = 48,
@@ -116,7 +151,12 @@ static int expire_one(struct apply *a, const struct expiry_row *row)
 		[EXPIRY_PENDING] = 32,
 		[EXPIRY_RECOVERY] = 16,
 		[EXPIRY_INVITE] = 32,
-		[EXPIRY_ACCESS] = 16};
+		[EXPIRY_ACCESS] = 16,
+		[EXPIRY_PACKET] = 32,
+		[EXPIRY_PAGE_GRANT] = 48,
+		[EXPIRY_CHAT] = 16,
+		[EXPIRY_INBOX] = 32,
+		[EXPIRY_INBOX_TOKEN] = 32};
 	int rc = KLUIS_ENOTFOUND;
 
 	if (row->kind != EXPIRY_ENROL && row->subject_bytes != subject_bytes[row->kind]) {
@@ -153,6 +193,21 @@ static int expire_one(struct apply *a, const struct expiry_row *row)
 	case EXPIRY_INVITE:
 		rc = expire_invite(a, row);
 		break;
+	case EXPIRY_PACKET:
+		rc = packet_store_expire(a->txn, row->subject, row->subject + 16, a->now_ms, a->e);
+		break;
+	case EXPIRY_PAGE_GRANT:
+		rc = grant_store_expire(a->txn, row->subject, a->e);
+		break;
+	case EXPIRY_CHAT:
+		rc = expire_chat(a, row, room, n);
+		break;
+	case EXPIRY_INBOX:
+		rc = expire_inbox(a, row);
+		break;
+	case EXPIRY_INBOX_TOKEN:
+		rc = expire_inbox_token(a, row);
+		break;
 	case EXPIRY_ACCESS:
 		rc = access_store_expire(
 			a->txn, row->subject, a->now_ms, a->cluster.purge_from_ms, a->e);
@@ -170,42 +225,70 @@ static int expire_due(struct apply *a, size_t max, size_t *done, uint64_t *queue
 	size_t n = 0;
 	int rc = expiry_store_due(a->view, a->now_ms, rows, max, &n, a->e);
 
-	for (size_t i = 0; rc == 0 && i < n; i++) {
-		rc = expire_one(a, &rows[i]);
+	for (size_t i = 0; rc == 0 && i < n && *done < max; i++) {
+		size_t step = 1;
+
+		rc = expire_one(a, &rows[i], max - *done, &step);
 		*queue_from_ms = rows[i].expires_ms;
+		*done += step;
+	}
+	return rc;
+}
+
+static int expire_vault(struct apply *a, struct vault_row *vault, size_t max, size_t *done)
+{
+	size_t n = 0;
+	int rc = vault_store_purge(a->txn, vault->vault_id, max, &n, a->e);
+
+	if (rc == 0 && n == 0) {
+		vault->state = VAULT_GONE;
+		vault_store_put(a->txn, vault);
+		work_store_delete(a->txn, vault->vault_id);
+		n = 1;
 	}
 	*done += n;
 	return rc;
 }
 
-static int expire_vaults(struct apply *a, size_t max, size_t *done)
+static int expire_conversation(struct apply *a, const uint8_t conv_id[16], size_t max, size_t *done)
 {
-	struct vault_row vault;
-	uint8_t vault_id[16];
 	size_t n = 0;
+	int rc = chat_store_purge(a->txn, conv_id, max, &n, a->e);
+
+	if (rc == 0 && n == 0) {
+		work_store_delete(a->txn, conv_id);
+		n = 1;
+	}
+	*done += n;
+	return rc;
+}
+
+/* What was deleted as a whole: a vault, or a conversation whose last member left. */
+static int expire_work(struct apply *a, size_t max, size_t *done)
+{
+	struct object_row object;
+	struct vault_row vault;
+	uint8_t id[16];
 	int rc;
 
 	if (*done >= max) {
 		return 0;
 	}
-	rc = work_store_first(a->view, vault_id, a->e);
+	rc = work_store_first(a->view, id, a->e);
 	if (rc != 0) {
 		return rc == KLUIS_ENOTFOUND ? 0 : rc;
 	}
-	rc = vault_store_purge(a->txn, vault_id, max - *done, &n, a->e);
-	if (rc != 0 || n > 0) {
-		*done += n;
-		return rc;
+	rc = vault_store_get(a->view, id, &vault, a->e);
+	if (rc == 0) {
+		return expire_vault(a, &vault, max - *done, done);
 	}
-	rc = vault_store_get(a->view, vault_id, &vault, a->e);
-	if (rc != 0) {
-		return err_set(a->e, KLUIS_ECORRUPT, "a vault being deleted is missing");
+	rc = rc == KLUIS_ENOTFOUND ? object_store_get(a->view, id, &object, a->e) : rc;
+	if (rc == 0) {
+		return expire_conversation(a, id, max - *done, done);
 	}
-	vault.state = VAULT_GONE;
-	vault_store_put(a->txn, &vault);
-	work_store_delete(a->txn, vault_id);
-	*done += 1;
-	return 0;
+	return rc == KLUIS_ENOTFOUND
+		       ? err_set(a->e, KLUIS_ECORRUPT, "what is being deleted is missing")
+		       : rc;
 }
 
 /* What a deleted person had: one vault, or some rows. */
@@ -287,7 +370,7 @@ int apply_expire(struct apply *a, const struct command_expire *c)
 	cursor = state.tombstones_done;
 	rc = expire_due(a, max, &done, &state.queue_from_ms);
 	if (rc == 0) {
-		rc = expire_vaults(a, max, &done);
+		rc = expire_work(a, max, &done);
 	}
 	if (rc == 0) {
 		rc = expire_persons(a, max, &done);

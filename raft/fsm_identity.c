@@ -5,8 +5,10 @@
 #include "crypto/identity.h"
 #include "crypto/key.h"
 #include "raft/fsm_apply.h"
+#include "storage/chat_store.h"
 #include "storage/account_store.h"
 #include "storage/deletion_store.h"
+#include "storage/object_store.h"
 
 /* Body of statement 1: lp16 name | lp16 signing key | u16 kem | lp16 transfer key. */
 static bool genesis_name_is(const struct statement *s, const char *name)
@@ -103,8 +105,13 @@ int apply_birth_write(struct apply *a, const char *name, struct identity_birth *
 	struct bytes identity, struct bytes device)
 {
 	struct user_row user = {.created_ms = a->now_ms, .chain_seq = 2};
+	struct object_row object;
 	int rc = user_store_get(a->view, birth->genesis.object_id, &user, a->e);
 
+	/* A group's id neither: members are named by id alone. */
+	if (rc == KLUIS_ENOTFOUND) {
+		rc = object_store_get(a->view, birth->genesis.object_id, &object, a->e);
+	}
 	if (rc == 0) {
 		return err_set(a->e, KLUIS_EEXIST, "the user id is taken");
 	}
@@ -211,6 +218,7 @@ static int append_device(struct apply *a, const struct statement *s)
 	}
 	rc = rc == KLUIS_ENOTFOUND ? append_approve(a, &device) : rc;
 	rc = rc != 0 ? rc : append_end_recovery(a, s->object_id);
+	rc = rc != 0 ? rc : chat_store_stale(a->txn, s->object_id, a->e);
 	if (rc == 0) {
 		device_store_put(a->txn, &device);
 	}
@@ -235,7 +243,9 @@ static int append_revoke(struct apply *a, const struct statement *s)
 		device.revoked = true;
 		device_store_put(a->txn, &device);
 	}
-	return apply_end_sessions(a, s->object_id, NULL, device.device_id);
+	rc = push_store_forget(a->txn, s->object_id, device.device_id, a->e);
+	rc = rc != 0 ? rc : chat_store_stale(a->txn, s->object_id, a->e);
+	return rc != 0 ? rc : apply_end_sessions(a, s->object_id, NULL, device.device_id);
 }
 
 /* A person's policy is enforced here; a service account has none to enforce. */

@@ -3,6 +3,7 @@
 
 #include "crypto/kdf.h"
 #include "raft/fsm_apply.h"
+#include "storage/chat_store.h"
 #include "storage/deletion_store.h"
 #include "storage/policy_store.h"
 #include "storage/use_store.h"
@@ -283,7 +284,8 @@ static int rule_disable(
 	}
 	user.disabled = disabled;
 	user_store_put(a->txn, &user);
-	rc = disabled ? apply_end_sessions(a, user_id, NULL, NULL) : 0;
+	rc = chat_store_stale(a->txn, user_id, a->e);
+	rc = rc == 0 && disabled ? apply_end_sessions(a, user_id, NULL, NULL) : rc;
 	return rc != 0 ? rc
 		       : rule_log(a, user_id, actor, disabled ? ACCESS_DISABLED : ACCESS_ENABLED);
 }

@@ -236,6 +236,10 @@ static int record_agreed(
 	if (rc == 0 && node.quarantined) {
 		rc = err_set(a->e, KLUIS_ECONFLICT, "a majority disagrees with the taker's state");
 	}
+	if ((rc == 0 || rc == KLUIS_ENOTFOUND) &&
+		row->index > c->index) { /* Two marks, of which the first one's answer was lost. */
+		rc = err_set(a->e, KLUIS_ECONFLICT, "the snapshot was marked again since");
+	}
 	a->report_at = row->index == c->index ? 0 : c->index;
 	return rc == KLUIS_ENOTFOUND ? 0 : rc;
 }
@@ -271,7 +275,7 @@ int apply_snapshot_record(struct apply *a, const struct command_snapshot_record 
 	memcpy(row.manifest_hash, c->manifest_hash, 32);
 	memcpy(row.state_root, c->state_root, 32);
 	snapshot_store_put(a->txn, &row);
-	return 0;
+	return apply_root_of_taker(a, &row);
 }
 
 /* The newest confirmed cycle is what the next increment is taken against. */

@@ -5,7 +5,7 @@
 #include "crypto/member.h"
 #include "raft/fsm_apply.h"
 #include "storage/deletion_store.h"
-#include "storage/vault_store.h"
+#include "storage/object_store.h"
 
 /* A vault being made: what the client signed. */
 struct vault_birth {
@@ -78,10 +78,12 @@ static int birth_is_retry(struct apply *a, const struct vault_birth *b)
 	_cleanup_(buf_release) struct buf value = BUF_INIT;
 	struct head_row first;
 	struct vault_row vault;
+	bool taken = false;
 	int rc = vault_store_get(a->view, b->head.vault_id, &vault, a->e);
 
 	if (rc == KLUIS_ENOTFOUND) {
-		return 0;
+		rc = object_id_taken(a->view, b->head.vault_id, &taken, a->e);
+		return rc == 0 && taken ? err_set(a->e, KLUIS_EEXIST, "the id is taken") : rc;
 	}
 	if (rc == 0 && vault.state == VAULT_ACTIVE) {
 		rc = head_store_get(a->view, b->head.vault_id, 1, &value, &first, a->e);
@@ -100,11 +102,14 @@ static int birth_write(
 	struct apply *a, const struct command_vault_create *c, const struct vault_birth *b)
 {
 	struct head_row first = {.seq = 1, .committed_ms = a->now_ms, .signed_head = c->head};
+	struct member_row founder = {
+		.kind = MEMBER_USER, .state = MEMBER_ACCEPTED, .role = MEMBER_ADMIN};
 	struct vault_row vault = {.state = VAULT_ACTIVE,
 		.created_ms = a->now_ms,
 		.revision = 1,
 		.seq = 1,
 		.key_epoch = 1,
+		.chain_epoch = 1,
 		.members_rev = 1,
 		.counted = apply_knows_persons(a),
 		.label_bytes = (uint16_t)c->label.len};
@@ -121,17 +126,41 @@ static int birth_write(
 	vault_store_put(a->txn, &vault);
 	head_store_put(a->txn, vault.vault_id, &first);
 	member_statement_put(a->txn, vault.vault_id, 1, c->create);
-	member_store_put(a->txn, vault.vault_id, b->session.user_id, MEMBER_ADMIN);
+	memcpy(founder.object_id, vault.vault_id, 16);
+	memcpy(founder.member_id, b->session.user_id, 16);
+	member_store_put(a->txn, MEMBER_OBJECT_VAULT, &founder);
 	rc = apply_access(a, &b->session, ACCESS_VAULT_CREATED, bytes_of(vault.vault_id, 16));
 	return rc != 0 ? rc
 		       : apply_audit_user(a, COMMAND_VAULT_CREATE, b->session.user_id,
 				 bytes_of(vault.vault_id, 16));
 }
 
+/* Up to max vaults that she is in by her own will: an invitation takes no room. */
+static int birth_vaults(struct apply *a, const uint8_t user_id[16], size_t max, size_t *ret_n)
+{
+	_cleanup_(x_freep) struct member_of *rows = x_calloc(LIST_LIMIT_MAX, sizeof *rows);
+	const uint8_t *last = NULL;
+	uint8_t place[16];
+	size_t n = 0, found = 0, seen = 0;
+	int rc;
+
+	do {
+		rc = member_store_objects(a->view, MEMBER_OBJECT_VAULT, user_id, last, rows,
+			LIST_LIMIT_MAX, &n, a->e);
+		for (size_t i = 0; rc == 0 && i < n; i++) {
+			found += rows[i].state == MEMBER_ACCEPTED;
+			last = memcpy(place, rows[i].object_id, 16);
+		}
+		seen += n;
+	} while (rc == 0 && n == LIST_LIMIT_MAX && found < max && seen < 2 * PERSON_VAULTS_MAX);
+	/* Whoever has so many invitations may decline some first. */
+	*ret_n = seen < 2 * PERSON_VAULTS_MAX ? found : max;
+	return rc;
+}
+
 /* As many vaults as the operator allows a person. */
 static int birth_quota(struct apply *a, const struct vault_birth *b)
 {
-	_cleanup_(x_freep) struct member_vault *vaults = NULL;
 	struct person_row person;
 	size_t n = 0;
 	int rc = person_store_get(a->view, b->session.user_id, &person, a->e);
@@ -139,10 +168,8 @@ static int birth_quota(struct apply *a, const struct vault_birth *b)
 	if (rc != 0 || person.vaults_max == 0) {
 		return rc == KLUIS_ENOTFOUND ? 0 : rc;
 	}
-	vaults = x_calloc(person.vaults_max, sizeof *vaults);
-	rc = member_store_vaults(
-		a->view, b->session.user_id, NULL, vaults, person.vaults_max, &n, a->e);
-	return rc == 0 && n == person.vaults_max
+	rc = birth_vaults(a, b->session.user_id, person.vaults_max, &n);
+	return rc == 0 && n >= person.vaults_max
 		       ? err_set(a->e, KLUIS_EQUOTA, "as many vaults as are allowed")
 		       : rc;
 }

@@ -37,7 +37,8 @@ enum link_stream {
 	LINK_PROPOSE = 2, /* Forwarded proposals and their answers. */
 	LINK_FILE =
 		3, /* Checkpoint files: requests and chunks, paid for with the receiver's credit. */
-	LINK_STREAMS = 4,
+	LINK_RELAY = 4, /* What nodes pass on between clients: lost when there is no room. */
+	LINK_STREAMS = 5,
 };
 
 struct link_handler {

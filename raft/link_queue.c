@@ -15,11 +15,11 @@ struct link_message {
 };
 
 /* Frames in a round. Read-index answers and raft messages first, but a stream never starves: even
- * when all are busy a checkpoint moves at 2 of 22 frames. */
+ * when all are busy a checkpoint moves at 2 of 24 frames. */
 static const unsigned link_weights[LINK_STREAMS] = {
-	[LINK_RAFT] = 8, [LINK_READ] = 8, [LINK_PROPOSE] = 4, [LINK_FILE] = 2};
+	[LINK_RAFT] = 8, [LINK_READ] = 8, [LINK_PROPOSE] = 4, [LINK_RELAY] = 2, [LINK_FILE] = 2};
 static const enum link_stream link_order[LINK_STREAMS] = {
-	LINK_READ, LINK_RAFT, LINK_PROPOSE, LINK_FILE};
+	LINK_READ, LINK_RAFT, LINK_PROPOSE, LINK_RELAY, LINK_FILE};
 
 static struct link_message *link_message_new(
 	struct bytes header, struct entry *const *entries, size_t n)
@@ -74,7 +74,9 @@ bool link_queue_has_room(const struct link_queue *queue, enum link_stream stream
 {
 	const struct link_stream_queue *q = &queue->stream[stream];
 
-	return q->messages < LINK_MESSAGES_MAX && bytes <= LINK_QUEUE_BYTES_MAX - q->bytes;
+	size_t max = stream == LINK_RELAY ? LINK_RELAY_QUEUE_BYTES_MAX : LINK_QUEUE_BYTES_MAX;
+
+	return q->messages < LINK_MESSAGES_MAX && bytes <= max - q->bytes;
 }
 
 static size_t link_length(struct bytes header, struct entry *const *entries, size_t n)

@@ -430,18 +430,23 @@ static void proposer_complete(
 {
 	struct propose *req = proposer_find(p, result->seq);
 	struct bytes reply = fsm_results_reply(results, result);
+	struct bytes reason = fsm_results_reason(results, result);
 
 	if (req == NULL) {
 		return; /* Its time was up before. */
 	}
-	assert(reply.len <= PROPOSE_REPLY_BYTES_MAX);
+	assert(reply.len + reason.len <= PROPOSE_REPLY_BYTES_MAX);
 	propose_unlink(&p->sent, req);
 	req->index = result->index;
 	req->ordinal = result->ordinal;
 	if (reply.len > 0) {
 		memcpy(req->reply_space, reply.data, reply.len);
 	}
+	if (reason.len > 0) {
+		memcpy(req->reply_space + reply.len, reason.data, reason.len);
+	}
 	req->reply = bytes_of(req->reply_space, reply.len);
+	req->reason = bytes_of(req->reply_space + reply.len, reason.len);
 	propose_end(req, result->rc);
 }
 

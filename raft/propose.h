@@ -17,8 +17,10 @@ struct propose {
 	/* Result, valid in cb. */
 	int rc;		/* What cb is given. */
 	uint64_t index; /* Raft index of the entry that carried it; 0 when it was never applied. */
-	uint32_t ordinal;   /* Place of the command in that entry. */
-	struct bytes reply; /* The state machine's answer (command_reply_decode()); lives in req. */
+	uint32_t ordinal; /* Place of the command in that entry. */
+	/* The state machine's answer (command_reply_decode()), or why it refused, as text; they
+	 * live in req. */
+	struct bytes reply, reason;
 
 	/* Private. */
 	void (*cb)(struct propose *req, int rc);

@@ -116,6 +116,7 @@ static void rebuild_trust(struct replica *r)
 	r->damage[0] = 0;
 	(void)pthread_mutex_unlock(&r->status_lock);
 	atomic_store(&r->doubted, false);
+	r->doubt_told = false;
 }
 
 void rebuild_done(struct replica *r)

@@ -106,6 +106,9 @@ static void replica_turn_cb(uv_prepare_t *turn)
 /* One that joins takes what a leader gives it, no more: it is no member that anybody counts. */
 static bool replica_may_hear(const struct replica *r, enum link_stream stream, struct bytes message)
 {
+	if (stream == LINK_RELAY) {
+		return r->begun;
+	}
 	if (r->begun || !replica_joining(r) || stream == LINK_FILE) {
 		return r->begun || replica_joining(r);
 	}
@@ -121,7 +124,9 @@ static void replica_receive_cb(
 	if (r->stopping || !replica_may_hear(r, stream, message)) {
 		return; /* What it answered would be the word of a node without memory. */
 	}
-	if (stream != LINK_FILE) {
+	if (stream == LINK_RELAY) {
+		replica_relayed(r, message);
+	} else if (stream != LINK_FILE) {
 		/* The link gives nothing of an older connection after a newer one began. */
 		(void)driver_receive(r->driver, peer, 1, message); /* Counted there. */
 	} else if (file_message_type(message) == FILE_REQUEST) {
@@ -334,7 +339,9 @@ static void replica_free(struct replica *r)
 	kv_close(r->applier.kv);
 	(void)pthread_mutex_destroy(&r->gate);
 	(void)pthread_mutex_destroy(&r->status_lock);
+	(void)pthread_mutex_destroy(&r->mark_lock);
 	(void)pthread_mutex_destroy(&r->applier.lock);
+	(void)pthread_mutex_destroy(&r->applier.watch_lock);
 	(void)pthread_cond_destroy(&r->applier.more);
 	(void)pthread_cond_destroy(&r->applier.readers_gone);
 	free(r->dir);
@@ -389,6 +396,7 @@ static struct replica *replica_new(const struct replica_config *config)
 	r->driver_timer.data = r->house_timer.data = r->turn.data = r;
 	(void)pthread_mutex_init(&r->gate, NULL);
 	(void)pthread_mutex_init(&r->status_lock, NULL);
+	(void)pthread_mutex_init(&r->mark_lock, NULL);
 	r->dir = x_strdup(config->dir);
 	r->site = x_strdup(config->site == NULL ? "" : config->site);
 	r->node_id = config->node_id;

@@ -7,13 +7,16 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/buf.h"
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/limits.h"
 #include "base/mailbox.h"
 #include "base/random.h"
 
+struct event;
 struct fsm;
+struct fsm_mark;
 struct kv;
 struct replica;
 
@@ -118,6 +121,18 @@ unsigned replica_port(const struct replica *replica);
 KLUIS_MUST_CHECK int replica_read_begin(struct replica *replica, struct kv **ret_kv);
 void replica_read_end(struct replica *replica);
 
+/* Which store it is: another number, another store. Any thread, between begin and end. */
+uint64_t replica_store_number(const struct replica *replica);
+
+/* It is to be replaced, and waits: whoever reads for long gives up. Any thread. */
+bool replica_read_unwanted(struct replica *replica);
+
+/* From now on mark_cb is called on the apply thread, which waits for it, whenever the store stands
+ * exactly at the mark of a snapshot (fsm.h); a store that a peer gave may be beyond some. NULL: no
+ * more, and none runs when this returns. Any thread but the apply thread. */
+void replica_on_mark(struct replica *replica,
+	void (*mark_cb)(void *data, struct fsm *fsm, const struct fsm_mark *mark), void *data);
+
 /* A majority disagrees with this node's state: clients are to be shown nothing of it, and told
  * nothing that it decided. Any thread, at once. */
 bool replica_quarantined(const struct replica *replica);
@@ -184,6 +199,25 @@ struct replica_status {
 
 /* A recent copy (at most HEARTBEAT_MS old). Any thread; never blocks for long. */
 void replica_status(struct replica *replica, struct replica_status *ret_status);
+
+/* Who is told what was applied. */
+struct replica_watch {
+	/* On the apply thread, as soon as reads see it; must not block. events: n changes that are
+	 * news (storage/event.h), in order, valid during the call; index: what is applied now.
+	 * all: the store is another one, and anything may have changed. */
+	void (*cb)(struct replica_watch *watch, const struct event *events, size_t n,
+		uint64_t index, bool all);
+	/* On the core thread; must not block: what a peer's replica_relay() sent, as hostile as any
+	 * of its messages; valid during the call. */
+	void (*relayed_cb)(struct replica_watch *watch, struct bytes message);
+};
+/* From the next batch on; NULL: nobody, and no call is under way any more when it returns. One at a
+ * time. Any thread but the apply thread. */
+void replica_watch_set(struct replica *replica, struct replica_watch *watch);
+
+/* Passes a message (taken; 1 .. LINK_RELAY_MESSAGE_BYTES_MAX bytes) on to the other nodes that are
+ * in touch and know of it. Nobody learns whether it came. Any thread. */
+void replica_relay(struct replica *replica, struct buf *message);
 
 /* Leadership transfer; the memory lives until cb. */
 struct replica_transfer {

@@ -9,6 +9,7 @@ void applier_init(struct applier *applier)
 {
 	applier->tail = &applier->head;
 	(void)pthread_mutex_init(&applier->lock, NULL);
+	(void)pthread_mutex_init(&applier->watch_lock, NULL);
 	(void)pthread_cond_init(&applier->more, NULL);
 	(void)pthread_cond_init(&applier->readers_gone, NULL);
 }
@@ -103,6 +104,17 @@ static void applier_failed(
 	replica_doubt(r, e->text);
 }
 
+static void applier_tell(struct replica *r, const struct event_list *events, bool all)
+{
+	struct applier *a = &r->applier;
+
+	(void)pthread_mutex_lock(&a->watch_lock);
+	if (a->watch != NULL) {
+		a->watch->cb(a->watch, events->event, events->n, fsm_position(a->fsm)->index, all);
+	}
+	(void)pthread_mutex_unlock(&a->watch_lock);
+}
+
 static void applier_entries(struct replica *r, struct apply_job *job)
 {
 	struct err e = {0};
@@ -115,6 +127,8 @@ static void applier_entries(struct replica *r, struct apply_job *job)
 			(unsigned long long)job->entries[job->n - 1]->index);
 
 		applier_failed(r, job, what, &e);
+	} else {
+		applier_tell(r, &job->results.events, false);
 	}
 }
 
@@ -144,6 +158,17 @@ static void applier_work(struct replica *r, struct replica_work *work)
 	work->rc = r->applier.broken ? KLUIS_ECORRUPT : work->fn(work, r->applier.fsm);
 }
 
+void applier_marked_cb(void *data, struct fsm *fsm, const struct fsm_mark *mark)
+{
+	struct replica *r = data;
+
+	(void)pthread_mutex_lock(&r->mark_lock);
+	if (r->mark_cb != NULL) {
+		r->mark_cb(r->mark_data, fsm, mark);
+	}
+	(void)pthread_mutex_unlock(&r->mark_lock);
+}
+
 /* Nobody may read the store while it is another one: waits for those that do. */
 static void applier_close_gate(struct applier *a)
 {
@@ -162,6 +187,16 @@ static void applier_open_gate(struct applier *a)
 	(void)pthread_mutex_unlock(&a->lock);
 }
 
+/* The store is another one. */
+static void applier_changed(struct replica *r)
+{
+	static const struct event_list none;
+
+	r->applier.broken = false;
+	applier_open_gate(&r->applier);
+	applier_tell(r, &none, true);
+}
+
 static void applier_install(struct replica *r)
 {
 	struct err e = {0};
@@ -170,8 +205,7 @@ static void applier_install(struct replica *r)
 	if (catch_up_swap(r, &e) != 0) {
 		fail_stop("install the fetched store: %s", e.text);
 	}
-	r->applier.broken = false;
-	applier_open_gate(&r->applier);
+	applier_changed(r);
 }
 
 /* As applier_install(), but the log stays. */
@@ -183,8 +217,7 @@ static void applier_replace(struct replica *r)
 	if (rebuild_swap(r, &e) != 0) {
 		fail_stop("replace the store by the fetched one: %s", e.text);
 	}
-	r->applier.broken = false;
-	applier_open_gate(&r->applier);
+	applier_changed(r);
 }
 
 static void applier_done_cb(struct mail *mail);
@@ -335,6 +368,37 @@ int replica_read_begin(struct replica *r, struct kv **ret_kv)
 	}
 	(void)pthread_mutex_unlock(&a->lock);
 	return rc;
+}
+
+uint64_t replica_store_number(const struct replica *r)
+{
+	return atomic_load(&r->stores);
+}
+
+bool replica_read_unwanted(struct replica *r)
+{
+	bool swapping;
+
+	(void)pthread_mutex_lock(&r->applier.lock);
+	swapping = r->applier.swapping;
+	(void)pthread_mutex_unlock(&r->applier.lock);
+	return swapping;
+}
+
+void replica_on_mark(struct replica *r,
+	void (*mark_cb)(void *data, struct fsm *fsm, const struct fsm_mark *mark), void *data)
+{
+	(void)pthread_mutex_lock(&r->mark_lock);
+	r->mark_cb = mark_cb;
+	r->mark_data = data;
+	(void)pthread_mutex_unlock(&r->mark_lock);
+}
+
+void replica_watch_set(struct replica *r, struct replica_watch *watch)
+{
+	(void)pthread_mutex_lock(&r->applier.watch_lock);
+	r->applier.watch = watch;
+	(void)pthread_mutex_unlock(&r->applier.watch_lock);
 }
 
 bool replica_quarantined(const struct replica *r)

@@ -268,6 +268,10 @@ int replica_open_store(struct replica *r, struct err *e)
 			r->applier.kv = NULL;
 		}
 	}
+	if (rc == 0) {
+		fsm_set_mark_cb(r->applier.fsm, applier_marked_cb, r);
+		(void)atomic_fetch_add(&r->stores, 1);
+	}
 	if (rc == KLUIS_ECORRUPT || rc == KLUIS_EIO) {
 		return err_wrap(e, rc, "open the store ('kluisd rebuild' replaces it by a peer's)");
 	}

@@ -95,8 +95,18 @@ static void house_report_idle(struct replica *r)
 	house_report(r, p->report_index, p->report_hash);
 }
 
+/* While others write on and on there is no pause to report in. */
+static void house_report_doubt(struct replica *r)
+{
+	if (atomic_load(&r->doubted) && !r->doubt_told && r->report_common != 0) {
+		r->doubt_told = true;
+		house_report(r, r->report_common, r->position.state_hash); /* It draws one. */
+	}
+}
+
 void replica_report(struct replica *r, const struct fsm_report *report)
 {
+	r->report_common = report->index;
 	house_report(r, report->index, report->hash);
 }
 
@@ -431,6 +441,7 @@ void replica_house(struct replica *r)
 	reader_tick(r);
 	house_flush(r);
 	house_report_idle(r);
+	house_report_doubt(r);
 	house_disk(r);
 	if (atomic_load(&r->quarantined)) {
 		house_hand_over(r);

@@ -61,6 +61,8 @@ struct applier {
 	/* Readers of the store; under lock. */
 	bool swapping;
 	unsigned readers;
+	pthread_mutex_t watch_lock;
+	struct replica_watch *watch; /* Under watch_lock; NULL: none. */
 	/* The thread's own. */
 	struct fsm *fsm;
 	struct kv *kv; /* Changed under lock, by an install alone. */
@@ -189,6 +191,7 @@ struct replica {
 
 	/* Hash reports. */
 	uint64_t reported_index, report_seen;
+	uint64_t report_common; /* The newest at which all nodes report; 0: none yet. */
 	uint64_t report_changed_ms;
 
 	/* Disk. */
@@ -202,11 +205,13 @@ struct replica {
 		quarantined; /* A majority disagrees with the store: clients are shown nothing. */
 
 	/* A store that is worth nothing. */
-	bool without_data;    /* There is none: set at the start, cleared by what a peer gives. */
-	bool broken;	      /* As the applier's, as last heard from it. */
-	_Atomic bool doubted; /* replica_doubt(); damage says why, under status_lock. */
+	bool without_data; /* There is none: set at the start, cleared by what a peer gives. */
+	bool broken;	   /* As the applier's, as last heard from it. */
+	_Atomic uint64_t stores; /* That were opened. */
+	_Atomic bool doubted;	 /* replica_doubt(); damage says why, under status_lock. */
 	char damage[160];
 	uint64_t doubt_reported_ms;
+	bool doubt_told; /* Once, at an index at which all have reported. */
 	uint64_t rebuild_due_ms, rebuild_wait_ms, rebuilt_ms; /* Next, its wait; 0: never yet. */
 	uint64_t hash_asked_ms;
 	uint64_t handed_over_ms;
@@ -224,6 +229,10 @@ struct replica {
 
 	pthread_mutex_t status_lock;
 	struct replica_status status;
+
+	pthread_mutex_t mark_lock; /* Held while it runs. */
+	void (*mark_cb)(void *data, struct fsm *fsm, const struct fsm_mark *mark);
+	void *mark_data;
 };
 
 uint64_t replica_now(const struct replica *r);
@@ -281,6 +290,12 @@ void applier_start(struct replica *r);
 void applier_stop(struct replica *r);
 struct apply_job *apply_job_new(struct replica *r, enum apply_kind kind, unsigned n);
 void applier_push(struct replica *r, struct apply_job *job);
+/* Of each state machine over the store. */
+void applier_marked_cb(void *data, struct fsm *fsm, const struct fsm_mark *mark);
+
+/* --- replica_relay.c --- */
+/* A peer passed this on. */
+void replica_relayed(struct replica *r, struct bytes message);
 
 /* --- propose.c --- */
 void proposer_init(struct replica *r);

@@ -192,6 +192,8 @@ static bool access_often(unsigned event)
 	case ACCESS_VAULT_CREATED:
 	case ACCESS_VAULT_DELETED:
 	case ACCESS_EXPORTED:
+	case ACCESS_INBOX_TOKEN_CREATED:
+	case ACCESS_INBOX_TOKEN_ENDED:
 		return true;
 	default:
 		return false;

@@ -36,7 +36,9 @@
 	X(ACCESS_QUOTA_CHANGED, 26, "quota-changed")              \
 	X(ACCESS_LOGIN_REFUSED, 27, "login-refused")              \
 	X(ACCESS_MFA_RESET, 28, "mfa-reset")                      \
-	X(ACCESS_LOG_FULL, 29, "log-full")
+	X(ACCESS_LOG_FULL, 29, "log-full")                        \
+	X(ACCESS_INBOX_TOKEN_CREATED, 40, "inbox-token-created")  \
+	X(ACCESS_INBOX_TOKEN_ENDED, 41, "inbox-token-ended")
 enum access_event {
 #define X(symbol, value, name) symbol = value,
 	ACCESS_EVENTS(X)

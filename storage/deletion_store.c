@@ -7,57 +7,50 @@
 #include "crypto/member.h"
 #include "storage/access_store.h"
 #include "storage/guard_store.h"
+#include "storage/inbox_store.h"
 #include "storage/mfa_store.h"
+#include "storage/object_store.h"
+#include "storage/packet_store.h"
 #include "storage/pending_store.h"
 #include "storage/person_store.h"
+#include "storage/push_store.h"
 #include "storage/row.h"
 #include "storage/upkeep_store.h"
 #include "storage/use_store.h"
 
-void user_ledger_row_encode(const struct user_ledger_row *row, struct buf *to)
+void deletion_note_encode(const struct deletion_note *note, struct buf *to)
 {
 	buf_put_u8(to, ROW_FORMAT);
-	buf_put_u64(to, row->time_ms);
+	buf_put_u64(to, note->time_ms);
 }
 
-int user_ledger_row_decode(
-	struct bytes key, struct bytes value, struct user_ledger_row *ret_row, struct err *e)
+int deletion_note_decode(enum key_family family, struct bytes key, struct bytes value,
+	struct deletion_note *ret_note, struct err *e)
 {
-	struct wire k = row_key_wire(key, KEY_USER_LEDGER), w = row_wire(value);
-	struct user_ledger_row row;
+	struct wire k = row_key_wire(key, family), w = row_wire(value);
+	struct deletion_note note;
 	int rc;
 
-	row.index = wire_u64(&k);
-	wire_copy(&k, row.user_id, 16);
-	row.time_ms = wire_u64(&w);
-	rc = row_end(&k, &w, KEY_USER_LEDGER, e);
+	note.index = wire_u64(&k);
+	wire_copy(&k, note.id, 16);
+	note.time_ms = wire_u64(&w);
+	rc = row_end(&k, &w, family, e);
 	if (rc == 0) {
-		*ret_row = row;
+		*ret_note = note;
 	}
 	return rc;
 }
 
-void device_ledger_row_encode(const struct device_ledger_row *row, struct buf *to)
+static void deletion_note_put(
+	struct txn *txn, enum key_family family, const struct deletion_note *note)
 {
-	buf_put_u8(to, ROW_FORMAT);
-	buf_put_u64(to, row->time_ms);
-}
+	struct row_key key = row_key_begin(family);
+	struct buf value = BUF_INIT;
 
-int device_ledger_row_decode(
-	struct bytes key, struct bytes value, struct device_ledger_row *ret_row, struct err *e)
-{
-	struct wire k = row_key_wire(key, KEY_DEVICE_LEDGER), w = row_wire(value);
-	struct device_ledger_row row;
-	int rc;
-
-	row.index = wire_u64(&k);
-	wire_copy(&k, row.id, 16);
-	row.time_ms = wire_u64(&w);
-	rc = row_end(&k, &w, KEY_DEVICE_LEDGER, e);
-	if (rc == 0) {
-		*ret_row = row;
-	}
-	return rc;
+	row_key_put_u64(&key, note->index);
+	row_key_put_id(&key, note->id);
+	deletion_note_encode(note, &value);
+	row_put(txn, &key, &value);
 }
 
 void deletion_device_id(const uint8_t user_id[16], const uint8_t device_id[16], uint8_t ret_id[16])
@@ -71,30 +64,19 @@ void deletion_device_id(const uint8_t user_id[16], const uint8_t device_id[16], 
 void deletion_device(
 	struct txn *txn, const struct device_row *device, uint64_t index, uint64_t time_ms)
 {
-	struct device_ledger_row ledger = {.index = index, .time_ms = time_ms};
-	struct row_key key = row_key_begin(KEY_DEVICE_LEDGER);
+	struct deletion_note note = {.index = index, .time_ms = time_ms};
 	struct device_row row = *device;
-	struct buf value = BUF_INIT;
 
-	deletion_device_id(row.user_id, row.device_id, ledger.id);
-	row_key_put_u64(&key, index);
-	row_key_put_id(&key, ledger.id);
-	device_ledger_row_encode(&ledger, &value);
-	row_put(txn, &key, &value);
+	deletion_device_id(row.user_id, row.device_id, note.id);
+	deletion_note_put(txn, KEY_DEVICE_LEDGER, &note);
 	row.revoked = true;
 	device_store_put(txn, &row);
 }
 
 static int note_decode(struct bytes key, struct bytes value, void *to, struct err *e)
 {
-	enum key_family family = (enum key_family)key.data[0]; /* The list's prefix. */
-	struct wire k = row_key_wire(key, family), w = row_wire(value);
-	struct deletion_note *note = to;
-
-	note->index = wire_u64(&k);
-	wire_copy(&k, note->id, 16);
-	note->time_ms = wire_u64(&w);
-	return row_end(&k, &w, family, e);
+	/* The list's prefix. */
+	return deletion_note_decode((enum key_family)key.data[0], key, value, to, e);
 }
 
 int deletion_notes(const struct kv_view *view, enum key_family family,
@@ -124,18 +106,15 @@ static struct row_key user_key(enum key_family family, const uint8_t user_id[16]
 	return key;
 }
 
-static void deletion_note(
+static void deletion_note_person(
 	struct txn *txn, const uint8_t user_id[16], uint64_t index, uint64_t time_ms)
 {
-	struct user_ledger_row ledger = {.index = index, .time_ms = time_ms};
-	struct row_key key = row_key_begin(KEY_USER_LEDGER);
+	struct deletion_note note = {.index = index, .time_ms = time_ms};
 	struct row_key work = user_key(KEY_USER_WORK, user_id);
-	struct buf value = BUF_INIT, nothing = row_begin();
+	struct buf nothing = row_begin();
 
-	row_key_put_u64(&key, index);
-	row_key_put_id(&key, user_id);
-	user_ledger_row_encode(&ledger, &value);
-	row_put(txn, &key, &value);
+	memcpy(note.id, user_id, 16);
+	deletion_note_put(txn, KEY_USER_LEDGER, &note);
 	row_put(txn, &work, &nothing);
 }
 
@@ -151,9 +130,9 @@ static int deletion_refund(struct txn *txn, const struct vault_row *vault, struc
 int deletion_vault(struct txn *txn, const struct vault_row *vault, uint64_t index, uint64_t time_ms,
 	struct err *e)
 {
-	struct ledger_row ledger = {.index = index, .time_ms = time_ms};
+	struct deletion_note note = {.index = index, .time_ms = time_ms};
 	struct vault_row row = *vault;
-	int rc = member_store_unlist(txn, row.vault_id, e);
+	int rc = member_store_unlist(txn, MEMBER_OBJECT_VAULT, row.vault_id, e);
 
 	rc = rc != 0 ? rc : deletion_refund(txn, vault, e);
 	if (rc != 0) {
@@ -165,12 +144,12 @@ int deletion_vault(struct txn *txn, const struct vault_row *vault, uint64_t inde
 	memset(row.label, 0, sizeof row.label);
 	vault_store_put(txn, &row);
 	work_store_put(txn, row.vault_id);
-	memcpy(ledger.vault_id, row.vault_id, 16);
-	ledger_store_put(txn, &ledger);
+	memcpy(note.id, row.vault_id, 16);
+	deletion_note_put(txn, KEY_LEDGER, &note);
 	return 0;
 }
 
-/* Shares, second factors, devices that ask, a recovery: few, and gone at once. */
+/* Shares, second factors, devices that ask, a recovery, subscriptions: few, and gone at once. */
 static int deletion_secrets(struct txn *txn, const uint8_t user_id[16], struct err *e)
 {
 	_cleanup_(x_freep) struct mfa_row *factors = x_calloc(MFA_PER_USER_MAX, sizeof *factors);
@@ -181,6 +160,7 @@ static int deletion_secrets(struct txn *txn, const uint8_t user_id[16], struct e
 
 	rc = rc != 0 ? rc : mfa_store_list(txn_view(txn), user_id, factors, &n_factors, e);
 	rc = rc != 0 ? rc : pending_store_list(txn_view(txn), user_id, pending, &n_pending, e);
+	rc = rc != 0 ? rc : push_store_forget(txn, user_id, NULL, e);
 	for (size_t i = 0; rc == 0 && i < n_shares; i++) {
 		unlock_store_delete(txn, user_id, shares[i].slot_id);
 	}
@@ -236,7 +216,7 @@ int deletion_person(
 	user_store_put(txn, &user);
 	person_store_delete(txn, user_id);
 	use_store_delete(txn, user_id);
-	deletion_note(txn, user_id, index, time_ms);
+	deletion_note_person(txn, user_id, index, time_ms);
 	return 0;
 }
 
@@ -267,24 +247,67 @@ int user_work_store_first(const struct kv_view *view, uint8_t ret_user_id[16], s
 	return rc;
 }
 
-/* One vault of the user; *ret_n 0: none is left. */
+static int deletion_leave_vault(struct txn *txn, const uint8_t user_id[16],
+	const uint8_t vault_id[16], uint64_t index, uint64_t time_ms, struct err *e)
+{
+	struct vault_row vault;
+	size_t left = 0;
+	int rc = vault_store_get(txn_view(txn), vault_id, &vault, e);
+
+	rc = rc != 0 ? rc
+		     : member_store_leave(txn, MEMBER_OBJECT_VAULT, vault_id, user_id, &left, e);
+	return rc == 0 && left == 0 ? deletion_vault(txn, &vault, index, time_ms, e) : rc;
+}
+
+/* Whoever writes next in a conversation makes a new epoch, without this one's devices. */
+static int deletion_leave_object(struct txn *txn, unsigned kind, const uint8_t user_id[16],
+	const uint8_t object_id[16], struct err *e)
+{
+	struct object_row object;
+	size_t left = 0;
+	int rc = object_store_get(txn_view(txn), object_id, &object, e);
+
+	rc = rc != 0 ? rc : member_store_leave(txn, kind, object_id, user_id, &left, e);
+	if (rc == 0 && left == 0) {
+		object.state = OBJECT_GONE;
+		object.label_bytes = 0;
+		if (kind == MEMBER_OBJECT_CONVERSATION) {
+			work_store_put(txn, object_id);
+		}
+	}
+	if (rc == 0) {
+		object.chat_stale |= kind == MEMBER_OBJECT_CONVERSATION;
+		object_store_put(txn, &object);
+	}
+	return rc;
+}
+
+/* One vault, group or conversation of the user; *ret_n 0: none is left. */
 static int deletion_leave(struct txn *txn, const uint8_t user_id[16], uint64_t index,
 	uint64_t time_ms, size_t *ret_n, struct err *e)
 {
-	struct member_vault listed;
-	struct vault_row vault;
-	size_t left;
-	int rc = member_store_vaults(txn_view(txn), user_id, NULL, &listed, 1, ret_n, e);
+	struct member_of listed;
+	unsigned kind = MEMBER_OBJECT_VAULT;
+	size_t n = 0;
+	int rc = 0;
 
-	if (rc != 0 || *ret_n == 0) {
-		return rc;
+	for (; rc == 0 && n == 0 && kind <= MEMBER_OBJECT_CONVERSATION; kind++) {
+		rc = member_store_objects(txn_view(txn), kind, user_id, NULL, &listed, 1, &n, e);
 	}
-	rc = vault_store_get(txn_view(txn), listed.vault_id, &vault, e);
-	rc = rc != 0 ? rc : member_store_leave(txn, listed.vault_id, user_id, &left, e);
-	if (rc == KLUIS_ENOTFOUND) {
-		return err_set(e, KLUIS_ECORRUPT, "a vault of a user is missing");
+	if (rc == 0 && n > 0) {
+		kind--; /* Where it was found. */
+		rc = kind == MEMBER_OBJECT_VAULT
+			     ? deletion_leave_vault(
+				       txn, user_id, listed.object_id, index, time_ms, e)
+			     : deletion_leave_object(txn, kind, user_id, listed.object_id, e);
+		rc = rc == KLUIS_ENOTFOUND
+			     ? err_set(e, KLUIS_ECORRUPT, "a vault or group of a user is missing")
+			     : rc;
 	}
-	return rc == 0 && left == 0 ? deletion_vault(txn, &vault, index, time_ms, e) : rc;
+	if (rc == 0) {
+		*ret_n = n;
+	}
+	return rc;
 }
 
 /* Rows whose key begins with the user's id and that nothing else speaks of. */
@@ -321,10 +344,14 @@ int deletion_person_step(struct txn *txn, const uint8_t user_id[16], uint64_t in
 	size_t n = 0;
 	int rc = deletion_leave(txn, user_id, index, time_ms, &n, e);
 
+	if (rc == 0 && n == 0) {
+		rc = packet_store_purge(txn, user_id, max, &n, e);
+	}
 	if (rc != 0 || n > 0) {
 		*ret_n = n;
 		return rc;
 	}
+	rc = inbox_store_purge(txn, user_id, max, &n, e);
 	for (size_t i = 0; rc == 0 && i < ARRAY_SIZE(families) && n < max; i++) {
 		size_t dropped = 0;
 

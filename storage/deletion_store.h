@@ -8,25 +8,6 @@
 #include "storage/txn.h"
 #include "storage/vault_store.h"
 
-/* One person whose deletion a restore must repeat. */
-struct user_ledger_row {
-	uint64_t index; /* Raft index of the deletion. */
-	uint8_t user_id[16];
-	uint64_t time_ms;
-};
-void user_ledger_row_encode(const struct user_ledger_row *row, struct buf *to);
-KLUIS_MUST_CHECK int user_ledger_row_decode(
-	struct bytes key, struct bytes value, struct user_ledger_row *ret_row, struct err *e);
-
-/* One device whose revocation a restore must repeat. */
-struct device_ledger_row {
-	uint64_t index; /* Raft index of the revocation. */
-	uint8_t id[16]; /* deletion_device_id() */
-	uint64_t time_ms;
-};
-void device_ledger_row_encode(const struct device_ledger_row *row, struct buf *to);
-KLUIS_MUST_CHECK int device_ledger_row_decode(
-	struct bytes key, struct bytes value, struct device_ledger_row *ret_row, struct err *e);
 /* TH("kluis/v1/revoked-device", user_id, device_id), first 16 bytes: a device id alone is anybody's
  * to choose. */
 void deletion_device_id(const uint8_t user_id[16], const uint8_t device_id[16], uint8_t ret_id[16]);
@@ -34,13 +15,17 @@ void deletion_device_id(const uint8_t user_id[16], const uint8_t device_id[16], 
 void deletion_device(
 	struct txn *txn, const struct device_row *device, uint64_t index, uint64_t time_ms);
 
-/* Any ledger's row. */
+/* A row of a ledger: what a restore must repeat. The families are KEY_LEDGER (vaults),
+ * KEY_USER_LEDGER and KEY_DEVICE_LEDGER. */
 struct deletion_note {
-	uint64_t index, time_ms;
-	uint8_t id[16]; /* The vault's, the person's, the device's. */
+	uint64_t index; /* Raft index of the deletion or revocation. */
+	uint64_t time_ms;
+	uint8_t id[16]; /* The vault's, the person's, of a device deletion_device_id(). */
 };
-/* Up to max rows of KEY_LEDGER, KEY_USER_LEDGER or KEY_DEVICE_LEDGER behind `after` (NULL: from the
- * first), by index, then id. */
+void deletion_note_encode(const struct deletion_note *note, struct buf *to);
+KLUIS_MUST_CHECK int deletion_note_decode(enum key_family family, struct bytes key,
+	struct bytes value, struct deletion_note *ret_note, struct err *e);
+/* Up to max rows of the family behind `after` (NULL: from the first), by index, then id. */
 KLUIS_MUST_CHECK int deletion_notes(const struct kv_view *view, enum key_family family,
 	const struct deletion_note *after, struct deletion_note *ret_notes, size_t max,
 	size_t *ret_n, struct err *e);
@@ -50,7 +35,7 @@ KLUIS_MUST_CHECK int deletion_notes(const struct kv_view *view, enum key_family 
 KLUIS_MUST_CHECK int deletion_vault(struct txn *txn, const struct vault_row *vault, uint64_t index,
 	uint64_t time_ms, struct err *e);
 
-enum { DELETION_PERSON_ROWS_MAX = 128 }; /* What deletion_person() changes at most. */
+enum { DELETION_PERSON_ROWS_MAX = 160 }; /* What deletion_person() changes at most. */
 /* Makes a person nobody at once: the name is gone for good, the user row is disabled and without a
  * name (its id is never free again), whatever proves the person is deleted; in the ledger; the rest
  * is work. Sessions are the caller's. KLUIS_ENOTFOUND: no person. */
@@ -59,9 +44,9 @@ KLUIS_MUST_CHECK int deletion_person(struct txn *txn, const uint8_t user_id[16],
 /* The first user whose rows are being deleted. KLUIS_ENOTFOUND. */
 KLUIS_MUST_CHECK int user_work_store_first(
 	const struct kv_view *view, uint8_t ret_user_id[16], struct err *e);
-/* One bounded step of that, at most max rows: vaults that nobody else has a role in, then
- * statements, devices, keyrings and access log. *ret_n 0: nothing was left, and the user is work no
- * more. */
+/* One bounded step of that, at most max rows: what she is a member of (a vault goes when nobody
+ * else has a role in it), packets, then the inbox, statements, devices, keyrings and access log.
+ * *ret_n 0: nothing was left, and the user is work no more. */
 KLUIS_MUST_CHECK int deletion_person_step(struct txn *txn, const uint8_t user_id[16],
 	uint64_t index, uint64_t time_ms, size_t max, size_t *ret_n, struct err *e);
 

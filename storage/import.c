@@ -5,8 +5,10 @@
 
 #include "crypto/hash.h"
 #include "crypto/member.h"
+#include "storage/chat_store.h"
 #include "storage/cluster_store.h"
 #include "storage/deletion_store.h"
+#include "storage/member_store.h"
 #include "storage/restore_store.h"
 #include "storage/row.h"
 #include "storage/upkeep_store.h"
@@ -15,11 +17,17 @@
 enum {
 	IMPORT_CHUNK_ROWS = 4096, /* Of one batch of the last step. */
 	IMPORT_ORDINAL = 1 << 30, /* Above all ordinals that an entry gives. */
+	IMPORT_ROW_CHANGES = 4,
+	IMPORT_ROW_BYTES = 192, /* Beside its key twice: keys and values of its index rows. */
 };
 
 struct import {
 	struct kv *kv;
 	struct import_deleted deleted;
+	/* Of one write. */
+	struct kv_change *changes;
+	size_t n, room;
+	struct buf kept; /* Keys and values of index rows: reserved, so that they stay in place. */
 };
 
 static int import_check_empty(struct kv *kv, struct err *e)
@@ -49,71 +57,129 @@ int import_new(struct kv *kv, struct import **ret_import, struct err *e)
 
 void import_free(struct import *import)
 {
-	free(import);
+	if (import != NULL) {
+		free(import->changes);
+		buf_release(&import->kept);
+		free(import);
+	}
 }
 
-static int import_check(const struct index_row *row, struct bytes value, struct err *e)
+static int import_check(const struct import_row *row, struct err *e)
 {
-	uint8_t hash[HASH_BYTES];
-
-	if (!row_key_is_row(row->key) || row->at.index == 0) {
+	if (!row_key_is_row(row->row.key) || row->row.at.index == 0) {
 		return err_set(e, KLUIS_EINVAL, "restore: no key of a row");
 	}
-	if (row->deleted) {
-		return 0;
-	}
-	if (value.len > KV_VALUE_BYTES_MAX) {
-		return err_set(e, KLUIS_ETOOLARGE, "restore: a row of %zu bytes", value.len);
-	}
-	hash_sha256(value, hash);
-	if (memcmp(hash, row->hash, sizeof hash) != 0) {
-		return err_set(e, KLUIS_EVERIFY, "restore: a row of family '%s' is damaged",
-			row_key_family_name(row->key.data[0]));
+	if (!row->row.deleted && row->value.len > KV_VALUE_BYTES_MAX) {
+		return err_set(e, KLUIS_ETOOLARGE, "restore: a row of %zu bytes", row->value.len);
 	}
 	return 0;
 }
 
 /* What is there of this key; an index of 0 when nothing is. */
 static int import_old(
-	struct import *import, struct bytes key, struct modification *ret_at, struct err *e)
+	const struct kv_view *view, struct bytes key, struct modification *ret_at, struct err *e)
 {
-	struct kv_view *view = kv_view_new(import->kv);
 	struct index_row old;
 	int rc = index_store_of(view, key, &old, e);
 
-	kv_view_free(view);
 	*ret_at = rc == 0 ? old.at : (struct modification){0};
 	return rc == KLUIS_ENOTFOUND ? 0 : rc;
+}
+
+/* Rows that are made here live until the write: from `at` on. */
+static struct bytes import_kept(const struct import *import, size_t at)
+{
+	assert(import->kept.len <= import->kept.cap);
+	return bytes_of(import->kept.data + at, import->kept.len - at);
+}
+
+static struct bytes import_keep(struct import *import, const struct row_key *key)
+{
+	size_t at = import->kept.len;
+
+	buf_append_bytes(&import->kept, row_key_bytes(key));
+	return import_kept(import, at);
+}
+
+static void import_add(struct import *import, const struct import_row *row, struct modification old)
+{
+	struct kv_change *to = &import->changes[import->n];
+	struct row_key by = index_by_key(&row->row.at), of = index_of_key(row->row.key), old_by;
+	size_t at;
+
+	if (old.index != 0) {
+		old_by = index_by_key(&old);
+		*to++ = (struct kv_change){.key = import_keep(import, &old_by), .deleted = true};
+	}
+	*to++ = (struct kv_change){row->row.key, row->value, row->row.deleted};
+	to->key = import_keep(import, &by);
+	at = import->kept.len;
+	index_row_encode(&row->row, &import->kept);
+	to->value = import_kept(import, at);
+	to++->deleted = false;
+	to->key = import_keep(import, &of);
+	at = import->kept.len;
+	index_of_encode(&row->row, &import->kept);
+	to->value = import_kept(import, at);
+	to++->deleted = false;
+	import->n = (size_t)(to - import->changes);
+}
+
+/* Room for what import_add() makes of all of them. */
+static void import_begin(struct import *import, const struct import_row *rows, size_t n)
+{
+	size_t bytes = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		bytes += 2 * rows[i].row.key.len + IMPORT_ROW_BYTES;
+	}
+	buf_clear(&import->kept);
+	buf_reserve(&import->kept, bytes);
+	import->n = 0;
+	if (import->room < IMPORT_ROW_CHANGES * n) {
+		import->room = IMPORT_ROW_CHANGES * n;
+		import->changes =
+			x_realloc(import->changes, import->room * sizeof *import->changes);
+	}
+}
+
+int import_put_checked(
+	struct import *import, const struct import_row *rows, size_t n, struct err *e)
+{
+	struct kv_view *view = kv_view_new(import->kv);
+	int rc = 0;
+
+	import_begin(import, rows, n);
+	for (size_t i = 0; rc == 0 && i < n; i++) {
+		struct modification old;
+
+		rc = import_check(&rows[i], e);
+		rc = rc != 0 ? rc : import_old(view, rows[i].row.key, &old, e);
+		if (rc == 0 && modification_compare(&old, &rows[i].row.at) < 0) {
+			import_add(import, &rows[i], old);
+		}
+	}
+	kv_view_free(view);
+	if (rc != 0 || import->n == 0) {
+		return rc;
+	}
+	return kv_write(import->kv, import->changes, import->n, e);
 }
 
 int import_put(
 	struct import *import, const struct index_row *row, struct bytes value, struct err *e)
 {
-	_cleanup_(buf_release) struct buf by_value = BUF_INIT, of_value = BUF_INIT;
-	struct modification old;
-	struct row_key by, of, old_by;
-	struct kv_change changes[4];
-	size_t n = 0;
-	int rc = import_check(row, value, e);
+	const struct import_row one = {*row, value};
+	uint8_t hash[HASH_BYTES];
 
-	if (rc == 0) {
-		rc = import_old(import, row->key, &old, e);
+	if (!row->deleted && row_key_is_row(row->key)) {
+		hash_sha256(value, hash);
+		if (memcmp(hash, row->hash, sizeof hash) != 0) {
+			return err_set(e, KLUIS_EVERIFY, "restore: a row of family '%s' is damaged",
+				row_key_family_name(row->key.data[0]));
+		}
 	}
-	if (rc != 0 || modification_compare(&old, &row->at) >= 0) {
-		return rc;
-	}
-	by = index_by_key(&row->at);
-	of = index_of_key(row->key);
-	index_row_encode(row, &by_value);
-	index_of_encode(row, &of_value);
-	if (old.index != 0) {
-		old_by = index_by_key(&old);
-		changes[n++] = (struct kv_change){.key = row_key_bytes(&old_by), .deleted = true};
-	}
-	changes[n++] = (struct kv_change){row->key, value, row->deleted};
-	changes[n++] = (struct kv_change){row_key_bytes(&by), buf_bytes(&by_value), false};
-	changes[n++] = (struct kv_change){row_key_bytes(&of), buf_bytes(&of_value), false};
-	return kv_write(import->kv, changes, n, e);
+	return import_put_checked(import, &one, 1, e);
 }
 
 /* The rows are those of the manifest, and the record is for them. */
@@ -204,6 +270,7 @@ bool import_drops(struct bytes key)
 	case KEY_CHECK:
 	case KEY_NODE_BACKUP:
 	case KEY_JOURNAL:
+	case KEY_STATE_ROOT:
 	case KEY_GUARD:
 	case KEY_GUARD_STRANGERS:
 	case KEY_PENDING:
@@ -261,8 +328,8 @@ static int tail_drop(struct import_tail *tail, struct kv *kv, struct err *e)
 	static const enum key_family families[] = {KEY_SESSION, KEY_USER_SESSION, KEY_IDEMPOTENCY,
 		KEY_EXPIRY, KEY_HASH_REPORT, KEY_NODE, KEY_POLICY, KEY_NODE_POLICY, KEY_SERVER,
 		KEY_SERVERS, KEY_SNAPSHOT, KEY_SNAPSHOT_STATE, KEY_CYCLE, KEY_CHECK,
-		KEY_NODE_BACKUP, KEY_JOURNAL, KEY_GUARD, KEY_GUARD_STRANGERS, KEY_PENDING,
-		KEY_RECOVERY};
+		KEY_NODE_BACKUP, KEY_JOURNAL, KEY_STATE_ROOT, KEY_GUARD, KEY_GUARD_STRANGERS,
+		KEY_PENDING, KEY_RECOVERY};
 	int rc = 0;
 
 	for (size_t i = 0; rc == 0 && i < ARRAY_SIZE(families); i++) {
@@ -349,8 +416,9 @@ static int tail_revoke_some(struct import_tail *tail, const struct import_end *e
 		rc = device_row_decode(kv_iter_key(iter), kv_iter_value(iter), &device, e);
 		if (rc == 0 && end_revokes(end, &device)) {
 			deletion_device(tail->txn, &device, end->index, end->cluster_time_ms);
+			rc = chat_store_stale(tail->txn, device.user_id, e);
 			tail->deleted.devices++;
-			tail->pending += 2;
+			tail->pending += 2 + USER_CONVERSATIONS_MAX;
 		}
 	}
 	rc = rc != 0 ? rc : kv_iter_status(iter, e);

@@ -19,6 +19,15 @@ void import_free(struct import *import); /* NULL is allowed. */
 KLUIS_MUST_CHECK int import_put(
 	struct import *import, const struct index_row *row, struct bytes value, struct err *e);
 
+struct import_row {
+	struct index_row row;
+	struct bytes value;
+};
+/* As import_put() of each, in one write: rows of different keys, whose values the caller has just
+ * compared with their hashes. */
+KLUIS_MUST_CHECK int import_put_checked(
+	struct import *import, const struct import_row *rows, size_t n, struct err *e);
+
 /* Whether the last step may drop or write a row with this key: what is left is the snapshot's, byte
  * for byte. */
 bool import_touches(struct bytes key);

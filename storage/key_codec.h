@@ -35,7 +35,7 @@
 	X(KEY_KEYRING_OBJECT, 0x1f, "keyring_object")     \
 	X(KEY_VAULT, 0x20, "vault")                       \
 	X(KEY_MEMBER, 0x21, "member")                     \
-	X(KEY_USER_VAULT, 0x22, "user_vault")             \
+	X(KEY_MEMBER_VAULT, 0x22, "member_vault")         \
 	X(KEY_MEMBER_STATEMENT, 0x23, "member_statement") \
 	X(KEY_HEAD, 0x24, "head")                         \
 	X(KEY_PAGE, 0x25, "page")                         \
@@ -45,6 +45,8 @@
 	X(KEY_STAGED, 0x29, "staged")                     \
 	X(KEY_STAGED_USE, 0x2a, "staged_use")             \
 	X(KEY_USE, 0x2b, "use")                           \
+	X(KEY_VAULT_GROUP, 0x2c, "vault_group")           \
+	X(KEY_MEMBER_OF, 0x2d, "member_of")               \
 	X(KEY_IDEMPOTENCY, 0x30, "idempotency")           \
 	X(KEY_EXPIRY, 0x31, "expiry")                     \
 	X(KEY_WORK, 0x32, "work")                         \
@@ -60,11 +62,26 @@
 	X(KEY_CHECK, 0x46, "snapshot_check")              \
 	X(KEY_NODE_BACKUP, 0x47, "node_backup")           \
 	X(KEY_JOURNAL, 0x48, "journal")                   \
+	X(KEY_STATE_ROOT, 0x49, "state_root")             \
 	X(KEY_LEDGER, 0x50, "ledger")                     \
 	X(KEY_AUDIT, 0x51, "audit")                       \
 	X(KEY_RESTORE, 0x52, "restore")                   \
 	X(KEY_USER_LEDGER, 0x53, "user_ledger")           \
 	X(KEY_DEVICE_LEDGER, 0x54, "device_ledger")       \
+	X(KEY_OBJECT, 0x60, "object")                     \
+	X(KEY_PACKET, 0x61, "packet")                     \
+	X(KEY_CHAT_EPOCH, 0x62, "chat_epoch")             \
+	X(KEY_MESSAGE, 0x63, "message")                   \
+	X(KEY_CHAT_DEVICE, 0x64, "chat_device")           \
+	X(KEY_INBOX, 0x65, "inbox")                       \
+	X(KEY_INBOX_BYTES, 0x66, "inbox_bytes")           \
+	X(KEY_INBOX_TOKEN, 0x67, "inbox_token")           \
+	X(KEY_INBOX_USE, 0x68, "inbox_use")               \
+	X(KEY_PUSH, 0x69, "push")                         \
+	X(KEY_PAGE_GRANT, 0x6a, "page_grant")             \
+	X(KEY_INBOX_TOKEN_OF, 0x6b, "inbox_token_of")     \
+	X(KEY_CHAT, 0x6c, "chat")                         \
+	X(KEY_PACKET_USE, 0x6e, "packet_use")             \
 	X(KEY_POSITION, 0xf0, "position")                 \
 	X(KEY_BY_INDEX, 0xf1, "by_index")                 \
 	X(KEY_INDEX_OF, 0xf2, "index_of")

@@ -91,6 +91,11 @@ void kv_view_set_cache_only(struct kv_view *view, bool on)
 	view->cache_only = on;
 }
 
+void kv_view_set_passing(struct kv_view *view)
+{
+	view->passing = true;
+}
+
 bool kv_view_cache_only(const struct kv_view *view)
 {
 	return view->cache_only;

@@ -88,6 +88,9 @@ void kv_view_free(struct kv_view *view); /* NULL is allowed. */
 void kv_view_set_cache_only(struct kv_view *view, bool on);
 bool kv_view_cache_only(const struct kv_view *view);
 
+/* What is read through it from now on is not kept in memory for others: for one that walks all. */
+void kv_view_set_passing(struct kv_view *view);
+
 /* Appends the value to `to`. KLUIS_ENOTFOUND, KLUIS_EAGAIN, KLUIS_ECORRUPT, KLUIS_EIO; `to` is
  * untouched on failure. */
 KLUIS_MUST_CHECK int kv_get(

@@ -123,7 +123,7 @@ static struct kv_view *kv_memory_view_new(struct kv *kv)
 {
 	struct kv_memory_view *v = x_malloc(sizeof *v);
 
-	v->view = (struct kv_view){&kv_memory_view_ops, false};
+	v->view = (struct kv_view){.ops = &kv_memory_view_ops};
 	v->map = kv_memory_map(CONTAINER_OF(kv, struct kv_memory, kv));
 	return &v->view;
 }

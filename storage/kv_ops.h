@@ -36,7 +36,7 @@ struct kv {
 };
 struct kv_view {
 	const struct kv_view_ops *ops;
-	bool cache_only;
+	bool cache_only, passing;
 };
 struct kv_iter {
 	const struct kv_iter_ops *ops;

@@ -1,13 +1,14 @@
 #include "storage/report_store.h"
 
 #include <assert.h>
+#include <string.h>
 
 #include "base/limits.h"
 #include "storage/row.h"
 
-static struct row_key report_key(uint64_t index, uint64_t node)
+static struct row_key report_key(enum key_family family, uint64_t index, uint64_t node)
 {
-	struct row_key key = row_key_begin(KEY_HASH_REPORT);
+	struct row_key key = row_key_begin(family);
 
 	row_key_put_u64(&key, index);
 	row_key_put_u64(&key, node);
@@ -23,14 +24,16 @@ void report_row_encode(const struct report_row *row, struct buf *to)
 int report_row_decode(
 	struct bytes key, struct bytes value, struct report_row *ret_row, struct err *e)
 {
-	struct wire k = row_key_wire(key, KEY_HASH_REPORT), w = row_wire(value);
+	enum key_family family =
+		key.len > 0 && key.data[0] == KEY_STATE_ROOT ? KEY_STATE_ROOT : KEY_HASH_REPORT;
+	struct wire k = row_key_wire(key, family), w = row_wire(value);
 	struct report_row row;
 	int rc;
 
 	row.index = wire_u64(&k);
 	row.node = wire_u64(&k);
 	wire_copy(&w, row.hash, sizeof row.hash);
-	rc = row_end(&k, &w, KEY_HASH_REPORT, e);
+	rc = row_end(&k, &w, family, e);
 	if (rc == 0) {
 		*ret_row = row;
 	}
@@ -42,16 +45,42 @@ static int report_list_decode(struct bytes key, struct bytes value, void *to, st
 	return report_row_decode(key, value, to, e);
 }
 
-int report_store_at(const struct kv_view *view, uint64_t index, struct report_row *ret_rows,
-	size_t max, size_t *ret_n, struct err *e)
+int report_store_at(const struct kv_view *view, enum key_family family, uint64_t index,
+	struct report_row *ret_rows, size_t max, size_t *ret_n, struct err *e)
 {
-	struct row_list list = {.prefix = row_key_begin(KEY_HASH_REPORT),
+	struct row_list list = {.prefix = row_key_begin(family),
 		.max = max,
 		.decode = report_list_decode,
 		.stride = sizeof *ret_rows};
 
 	row_key_put_u64(&list.prefix, index);
 	return row_list(view, &list, ret_rows, ret_n, e);
+}
+
+int report_store_list(const struct kv_view *view, enum key_family family,
+	struct report_row *ret_rows, size_t max, size_t *ret_n, struct err *e)
+{
+	struct row_list list = {.prefix = row_key_begin(family),
+		.max = max,
+		.decode = report_list_decode,
+		.stride = sizeof *ret_rows};
+
+	return row_list(view, &list, ret_rows, ret_n, e);
+}
+
+const uint8_t *report_majority(const struct report_row *reports, size_t n, size_t nodes)
+{
+	for (size_t i = 0; i < n; i++) {
+		size_t same = 0;
+
+		for (size_t j = 0; j < n; j++) {
+			same += memcmp(reports[i].hash, reports[j].hash, 32) == 0;
+		}
+		if (2 * same > nodes) {
+			return reports[i].hash;
+		}
+	}
+	return NULL;
 }
 
 /* How many indexes have reports, the lowest of them, and whether `index` is one. */
@@ -61,10 +90,10 @@ struct report_indexes {
 	bool has;
 };
 
-static int report_indexes(const struct kv_view *view, uint64_t index,
+static int report_indexes(const struct kv_view *view, enum key_family family, uint64_t index,
 	struct report_indexes *ret_indexes, struct err *e)
 {
-	struct row_key first = row_key_begin(KEY_HASH_REPORT), end = row_key_after_prefix(&first);
+	struct row_key first = row_key_begin(family), end = row_key_after_prefix(&first);
 	struct kv_iter *iter = kv_iter_new(view, row_key_bytes(&first), row_key_bytes(&end));
 	struct report_indexes indexes = {0};
 	struct report_row row = {0};
@@ -89,16 +118,16 @@ static int report_indexes(const struct kv_view *view, uint64_t index,
 }
 
 /* All reports of one index. */
-static int report_forget(struct txn *txn, uint64_t index, struct err *e)
+static int report_forget(struct txn *txn, enum key_family family, uint64_t index, struct err *e)
 {
 	struct report_row rows[SITES_MAX];
 	size_t n;
 	int rc;
 
 	do {
-		rc = report_store_at(txn_view(txn), index, rows, SITES_MAX, &n, e);
+		rc = report_store_at(txn_view(txn), family, index, rows, SITES_MAX, &n, e);
 		for (size_t i = 0; rc == 0 && i < n; i++) {
-			struct row_key key = report_key(index, rows[i].node);
+			struct row_key key = report_key(family, index, rows[i].node);
 
 			row_delete(txn, &key);
 		}
@@ -106,19 +135,20 @@ static int report_forget(struct txn *txn, uint64_t index, struct err *e)
 	return rc;
 }
 
-static void report_put(struct txn *txn, const struct report_row *row)
+static void report_put(struct txn *txn, enum key_family family, const struct report_row *row)
 {
-	struct row_key key = report_key(row->index, row->node);
+	struct row_key key = report_key(family, row->index, row->node);
 	struct buf value = BUF_INIT;
 
 	report_row_encode(row, &value);
 	row_put(txn, &key, &value);
 }
 
-int report_store_put(struct txn *txn, const struct report_row *row, size_t kept, struct err *e)
+int report_store_put(struct txn *txn, enum key_family family, const struct report_row *row,
+	size_t kept, struct err *e)
 {
 	struct report_indexes indexes;
-	int rc = report_indexes(txn_view(txn), row->index, &indexes, e);
+	int rc = report_indexes(txn_view(txn), family, row->index, &indexes, e);
 
 	assert(kept > 0);
 	if (rc != 0) {
@@ -128,7 +158,7 @@ int report_store_put(struct txn *txn, const struct report_row *row, size_t kept,
 		return err_set(e, KLUIS_EGONE, "reports of index %llu are forgotten",
 			(unsigned long long)row->index);
 	}
-	report_put(txn, row);
+	report_put(txn, family, row);
 	/* One index more than are kept: the lowest of those before goes. */
-	return indexes.n + !indexes.has > kept ? report_forget(txn, indexes.lowest, e) : 0;
+	return indexes.n + !indexes.has > kept ? report_forget(txn, family, indexes.lowest, e) : 0;
 }

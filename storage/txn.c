@@ -27,6 +27,8 @@ struct txn {
 	struct batch batch; /* Of txn_store(). */
 	struct buf scratch;
 	struct position position;
+	struct event_list events;
+	bool events_stored;		 /* Of what was stored: the next entry begins anew. */
 	uint64_t command;		 /* Its number, of this txn's. */
 	bool changed[KEY_DERIVED_FIRST]; /* By the last command, rows of this family. */
 	uint32_t ordinal;
@@ -183,6 +185,7 @@ void txn_free(struct txn *txn)
 	if (txn != NULL) {
 		pending_release(&txn->work);
 		batch_release(&txn->batch);
+		event_list_release(&txn->events);
 		buf_release(&txn->scratch);
 		row_cache_free(txn->cache);
 		kv_view_free(txn->base);
@@ -201,8 +204,17 @@ struct position *txn_position(struct txn *txn)
 	return &txn->position;
 }
 
+static void txn_events_begin(struct txn *txn)
+{
+	if (txn->events_stored) {
+		event_list_clear(&txn->events);
+		txn->events_stored = false;
+	}
+}
+
 void txn_entry_begin(struct txn *txn, uint64_t index, uint64_t term)
 {
+	txn_events_begin(txn);
 	assert(!txn->in_command && index == txn->position.index + 1);
 	if (txn->cache == NULL) {
 		txn->cache = row_cache_new();
@@ -216,6 +228,7 @@ void txn_entry_begin(struct txn *txn, uint64_t index, uint64_t term)
 void txn_entry_resume(struct txn *txn, uint32_t ordinal)
 {
 	assert(!txn->in_command && !txn->in_entry && txn->position.index > 0);
+	txn_events_begin(txn);
 	txn->ordinal = ordinal;
 	txn->in_entry = true;
 }
@@ -335,11 +348,23 @@ bool txn_changed(const struct txn *txn, enum key_family family)
 
 static void txn_index(struct txn *txn, struct pending_row *row, const struct index_row *now)
 {
+	const struct bytes none = bytes_of(NULL, 0);
+	struct event event;
+
 	row->index = *now;
 	row->index.at = (struct modification){txn->position.index, txn->ordinal++};
 	assert(txn->ordinal != 0);
 	pending_indexed(&txn->work, row);
 	txn->changed[row->key.data[0]] = true;
+	if (event_of_row(row->key, now->deleted ? none : row->state.value, &event)) {
+		event.index = txn->position.index;
+		event_list_put(&txn->events, &event);
+	}
+}
+
+const struct event_list *txn_events(const struct txn *txn)
+{
+	return &txn->events;
 }
 
 /* Moves the row's modification here, or finds that it has not changed. */
@@ -436,6 +461,7 @@ int txn_store(struct txn *txn, struct err *e)
 	}
 	txn_cache_changes(txn, batch);
 	pending_clear(&txn->work);
+	txn->events_stored = true;
 	txn->in_entry = false;
 	return 0;
 }

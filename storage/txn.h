@@ -4,6 +4,7 @@
 #ifndef KLUIS_STORAGE_TXN_H
 #define KLUIS_STORAGE_TXN_H
 
+#include "storage/event.h"
 #include "storage/index_store.h"
 #include "storage/kv.h"
 #include "storage/position.h"
@@ -46,6 +47,10 @@ void txn_delete(struct txn *txn, struct bytes key);
  * KLUIS_ECORRUPT: it has none of that modification; KLUIS_EIO. */
 KLUIS_MUST_CHECK int txn_forget(
 	struct txn *txn, const struct modification *at, struct bytes key, struct err *e);
+
+/* What the commands committed since the last txn_store(), or as of it, changed, in order: news,
+ * with its index. Valid until the next txn_entry_begin() or _resume(). */
+const struct event_list *txn_events(const struct txn *txn);
 
 /* The position after what was committed; cluster time and counters are the caller's to move. */
 struct position *txn_position(struct txn *txn);

@@ -114,7 +114,7 @@ int expiry_row_decode(
 	row.expires_ms = wire_u64(&k);
 	row.kind = wire_u8(&k);
 	subject = wire_rest(&k);
-	if (row.kind < EXPIRY_SESSION || row.kind > EXPIRY_ACCESS || subject.len == 0 ||
+	if (row.kind < EXPIRY_SESSION || row.kind > EXPIRY_KIND_LAST || subject.len == 0 ||
 		subject.len > EXPIRY_SUBJECT_BYTES_MAX) {
 		wire_fail(&k);
 	} else {
@@ -331,45 +331,4 @@ int upkeep_store_due(const struct kv_view *view, uint64_t now_ms, bool *ret_due,
 		rc = upkeep_audit_due(view, now_ms, ret_due, e);
 	}
 	return rc == 0 && !*ret_due ? upkeep_tombstones_due(view, ret_due, e) : rc;
-}
-
-static struct row_key ledger_key(const struct ledger_row *row)
-{
-	struct row_key key = row_key_begin(KEY_LEDGER);
-
-	row_key_put_u64(&key, row->index);
-	row_key_put_id(&key, row->vault_id);
-	return key;
-}
-
-void ledger_row_encode(const struct ledger_row *row, struct buf *to)
-{
-	buf_put_u8(to, ROW_FORMAT);
-	buf_put_u64(to, row->time_ms);
-}
-
-int ledger_row_decode(
-	struct bytes key, struct bytes value, struct ledger_row *ret_row, struct err *e)
-{
-	struct wire k = row_key_wire(key, KEY_LEDGER), w = row_wire(value);
-	struct ledger_row row;
-	int rc;
-
-	row.index = wire_u64(&k);
-	wire_copy(&k, row.vault_id, 16);
-	row.time_ms = wire_u64(&w);
-	rc = row_end(&k, &w, KEY_LEDGER, e);
-	if (rc == 0) {
-		*ret_row = row;
-	}
-	return rc;
-}
-
-void ledger_store_put(struct txn *txn, const struct ledger_row *row)
-{
-	struct row_key key = ledger_key(row);
-	struct buf value = BUF_INIT;
-
-	ledger_row_encode(row, &value);
-	row_put(txn, &key, &value);
 }

@@ -1,5 +1,4 @@
-/* Rows that serve upkeep: idempotency results, what expires when, vaults being deleted, and the
- * ledger of deletions. */
+/* Rows that serve upkeep: idempotency results, what expires when, vaults being deleted. */
 #ifndef KLUIS_STORAGE_UPKEEP_STORE_H
 #define KLUIS_STORAGE_UPKEEP_STORE_H
 
@@ -29,19 +28,24 @@ void idempotency_store_delete(struct txn *txn, const uint8_t id[32], uint64_t ex
 /* What a row of the expiry queue speaks of. A row stands as long as its subject
  * does: whoever deletes or extends that moves the row, too. */
 enum expiry_kind {
-	EXPIRY_SESSION = 1,	/* subject: token hash */
-	EXPIRY_STAGED = 2,	/* vault id | SHA-256 */
-	EXPIRY_VERSION = 3,	/* vault id | u64 page_no | u64 revision */
-	EXPIRY_IDEMPOTENCY = 4, /* id */
-	EXPIRY_ENROL = 5,	/* account name */
-	EXPIRY_GUARD = 6,	/* u8 kind | id */
-	EXPIRY_MFA = 7,		/* user id | mfa id: one that nobody proved */
-	EXPIRY_PENDING = 8,	/* user id | device id */
-	EXPIRY_RECOVERY = 9,	/* user id */
-	EXPIRY_INVITE = 10,	/* token hash */
-	EXPIRY_ACCESS = 11,	/* user id: rows of the access log */
+	EXPIRY_SESSION = 1,	 /* subject: token hash */
+	EXPIRY_STAGED = 2,	 /* vault id | SHA-256 */
+	EXPIRY_VERSION = 3,	 /* vault id | u64 page_no | u64 revision */
+	EXPIRY_IDEMPOTENCY = 4,	 /* id */
+	EXPIRY_ENROL = 5,	 /* account name */
+	EXPIRY_GUARD = 6,	 /* u8 kind | id */
+	EXPIRY_MFA = 7,		 /* user id | mfa id: one that nobody proved */
+	EXPIRY_PENDING = 8,	 /* user id | device id */
+	EXPIRY_RECOVERY = 9,	 /* user id */
+	EXPIRY_INVITE = 10,	 /* token hash */
+	EXPIRY_ACCESS = 11,	 /* user id: rows of the access log */
+	EXPIRY_PACKET = 12,	 /* recipient | packet id */
+	EXPIRY_PAGE_GRANT = 13,	 /* user id | vault id | u64 page_no | u64 revision */
+	EXPIRY_CHAT = 20,	 /* conversation id */
+	EXPIRY_INBOX = 21,	 /* owner id | document id */
+	EXPIRY_INBOX_TOKEN = 22, /* token hash */
 };
-enum { EXPIRY_SUBJECT_BYTES_MAX = 64 };
+enum { EXPIRY_KIND_LAST = EXPIRY_INBOX_TOKEN, EXPIRY_SUBJECT_BYTES_MAX = 64 };
 struct expiry_row {
 	uint64_t expires_ms;
 	uint8_t kind;
@@ -78,16 +82,5 @@ void work_store_delete(struct txn *txn, const uint8_t vault_id[16]);
 /* The first one. KLUIS_ENOTFOUND. */
 KLUIS_MUST_CHECK int work_store_first(
 	const struct kv_view *view, uint8_t ret_vault_id[16], struct err *e);
-
-/* What was deleted and must stay so after a restore. */
-struct ledger_row {
-	uint64_t index; /* Raft index of the deletion. */
-	uint8_t vault_id[16];
-	uint64_t time_ms;
-};
-void ledger_row_encode(const struct ledger_row *row, struct buf *to);
-KLUIS_MUST_CHECK int ledger_row_decode(
-	struct bytes key, struct bytes value, struct ledger_row *ret_row, struct err *e);
-void ledger_store_put(struct txn *txn, const struct ledger_row *row);
 
 #endif

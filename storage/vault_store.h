@@ -15,7 +15,9 @@ struct vault_row {
 	uint64_t created_ms;
 	uint64_t revision; /* From 1, by each PATCH: ETag of the vault itself. */
 	uint64_t seq;	   /* Of the current head. */
+	/* key_epoch is the head's, or already that of the chain, which the next head has to use. */
 	uint32_t key_epoch, members_rev;
+	uint32_t chain_epoch; /* Of the membership chain: 1, and one more by each rotate. */
 	uint64_t page_count;
 	/* Of all current pages, and who founded it, to whom they are charged; kept for vaults made
 	 * from feature level 3 on, `counted`. */
@@ -34,7 +36,9 @@ KLUIS_MUST_CHECK int vault_store_get(const struct kv_view *view, const uint8_t v
 	struct vault_row *ret_row, struct err *e);
 /* For a request by this user: KLUIS_ENOTFOUND when there is none or the user has no role in it (the
  * two must look alike), KLUIS_EGONE when it was deleted and the user had one, KLUIS_EFORBIDDEN when
- * the role is below role_min (MEMBER_READ ..). The same check runs in apply. */
+ * the role is below role_min (MEMBER_READ ..) or was not accepted yet. *ret_role: the best of the
+ * own accepted one and those of accepted groups (vault_access_get()). The same check runs in apply.
+ */
 KLUIS_MUST_CHECK int vault_store_check(const struct kv_view *view, const uint8_t vault_id[16],
 	const uint8_t user_id[16], unsigned role_min, struct vault_row *ret_row, unsigned *ret_role,
 	struct err *e);
@@ -45,34 +49,6 @@ void vault_store_put(struct txn *txn, const struct vault_row *row);
  * *ret_n 0: nothing was left. */
 KLUIS_MUST_CHECK int vault_store_purge(
 	struct txn *txn, const uint8_t vault_id[16], size_t max, size_t *ret_n, struct err *e);
-/* Takes the vault out of its members' lists. */
-KLUIS_MUST_CHECK int member_store_unlist(
-	struct txn *txn, const uint8_t vault_id[16], struct err *e);
-
-/* One member leaves without a statement, for the account is being deleted; *ret_left: how many are
- * left. */
-KLUIS_MUST_CHECK int member_store_leave(struct txn *txn, const uint8_t vault_id[16],
-	const uint8_t user_id[16], size_t *ret_left, struct err *e);
-
-/* Role of a user in a vault, as the membership chain gives it; KLUIS_ENOTFOUND. */
-KLUIS_MUST_CHECK int member_store_get(const struct kv_view *view, const uint8_t vault_id[16],
-	const uint8_t user_id[16], unsigned *ret_role, struct err *e);
-void member_store_put(
-	struct txn *txn, const uint8_t vault_id[16], const uint8_t user_id[16], unsigned role);
-/* Up to max vault ids in which the user has a role, behind `after` (NULL: from the first),
- * ascending; with the role of each. Deleted ones are not among them. */
-struct member_vault {
-	uint8_t vault_id[16];
-	unsigned role;
-};
-KLUIS_MUST_CHECK int member_store_vaults(const struct kv_view *view, const uint8_t user_id[16],
-	const uint8_t *after, struct member_vault *ret_vaults, size_t max, size_t *ret_n,
-	struct err *e);
-/* Appends membership statement seq (from 1; 1 is the create statement). */
-KLUIS_MUST_CHECK int member_statement_get(const struct kv_view *view, const uint8_t vault_id[16],
-	uint64_t seq, struct buf *to, struct err *e);
-void member_statement_put(
-	struct txn *txn, const uint8_t vault_id[16], uint64_t seq, struct bytes statement);
 
 /* One page of a commit, as the head row lists it. */
 struct head_page {

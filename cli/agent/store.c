@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "crypto/inbox.h"
 #include "crypto/keypacket.h"
 
 struct held {
@@ -366,24 +367,115 @@ static int turn_change(struct turn *turn)
 	return rc;
 }
 
-static int turn_entry(struct turn *turn)
+/* The keys in the packets go from one to the other without leaving. */
+static int turn_take(struct turn *turn)
 {
 	const struct agent_request *request = turn->request;
+	struct ring_packet packets[RING_CHANGES_MAX];
+	struct wire w = wire_of(request->list);
+	struct bytes krk;
+	size_t n = 0;
+	int rc = turn_krk(turn, &krk);
+
+	while (n < request->n_list && agent_packet_next(&w, &packets[n])) {
+		n++;
+	}
+	assert(n == request->n_list);
+	rc = rc != 0 ? rc
+		     : ring_take_object(turn->store->user_id, krk, request->object, packets, n,
+			       request->unix_ms, &turn->public_value, &turn->err);
+	turn->answer.object = buf_bytes(&turn->public_value);
+	return rc;
+}
+
+static int entry_find(
+	struct turn *turn, unsigned type, const struct ring_place *place, struct bytes *ret_value)
+{
 	const struct store *store = turn->store;
 
-	if (!agent_entry_leaves(request->type)) {
-		return err_set(&turn->err, KLUIS_EFORBIDDEN, "this key does not leave the agent");
-	}
 	for (size_t i = 0; i < store->n_entries; i++) {
 		const struct entry *entry = &store->entries[i];
 
-		if (entry->type == request->type && entry->place.epoch == request->place.epoch &&
-			memcmp(entry->place.object_id, request->place.object_id, ID_BYTES) == 0) {
-			turn->answer.value = secret_bytes(&entry->value);
+		if (entry->type == type && entry->place.epoch == place->epoch &&
+			memcmp(entry->place.object_id, place->object_id, ID_BYTES) == 0) {
+			*ret_value = secret_bytes(&entry->value);
 			return 0;
 		}
 	}
 	return err_set(&turn->err, KLUIS_ENOTFOUND, "the keyring has no such entry");
+}
+
+static int turn_entry(struct turn *turn)
+{
+	const struct agent_request *request = turn->request;
+
+	if (!agent_entry_leaves(request->type)) {
+		return err_set(&turn->err, KLUIS_EFORBIDDEN, "this key does not leave the agent");
+	}
+	return entry_find(turn, request->type, &request->place, &turn->answer.value);
+}
+
+/* A key that does not leave in clear, sealed to whom its owner shares it with. */
+static int turn_give(struct turn *turn)
+{
+	const struct agent_request *request = turn->request;
+	_cleanup_(key_freep) struct key *signing = NULL;
+	_cleanup_(key_pub_freep) struct key_pub *rcpt = NULL;
+	struct ring_gift gift = {.type = request->type,
+		.place = request->place,
+		.role = request->role,
+		.rcpt_id = request->rcpt_id,
+		.unix_ms = request->unix_ms,
+		.expires_ms = request->expires_ms};
+	struct bytes value;
+	int rc = entry_find(turn, request->type, &request->place, &value);
+
+	rc = rc != 0 ? rc : turn_key(turn, AGENT_SIGNING_KEY, &signing);
+	rc = rc != 0 ? rc : key_pub_decode(request->alg, request->value, &rcpt, &turn->err);
+	if (rc != 0) {
+		return rc;
+	}
+	gift.rcpt = rcpt;
+	rc = ring_gift_seal(
+		&gift, turn->store->user_id, value, signing, &turn->public_value, &turn->err);
+	turn->answer.value = buf_bytes(&turn->public_value);
+	return rc;
+}
+
+static int turn_group(struct turn *turn)
+{
+	const struct ring_place *place = &turn->request->place;
+	_cleanup_(key_pub_freep) struct key_pub *pub = NULL;
+	_cleanup_(secret_release) struct secret name_key = SECRET_INIT;
+	_cleanup_(secret_buf_release) struct buf value = BUF_INIT;
+	struct bytes held;
+	int rc = entry_find(turn, KEYRING_GROUP_KEY, place, &held);
+
+	rc = rc != 0 ? rc : ring_group_key(held, place->object_id, &pub, &name_key, &turn->err);
+	if (rc != 0) {
+		return rc;
+	}
+	buf_reserve(&value, 2 + 2 + KEY_PUB_BYTES_MAX + SEAL_KEY_BYTES);
+	buf_put_u16(&value, key_pub_alg(pub));
+	buf_put_lp16(&value, key_pub_bytes(pub));
+	buf_append_bytes(&value, secret_bytes(&name_key));
+	secret_set(&turn->value, buf_bytes(&value));
+	turn->answer.value = secret_bytes(&turn->value);
+	return 0;
+}
+
+/* What opens that one document, and nothing else that the key opens. */
+static int turn_inbox(struct turn *turn)
+{
+	const uint8_t *owner = turn->store->user_id;
+	_cleanup_(key_freep) struct key *key = NULL;
+	struct inbox_document document;
+	int rc = turn_key(turn, AGENT_TRANSFER_KEY, &key);
+
+	rc = rc != 0 ? rc : inbox_parse(turn->request->packet, &document, &turn->err);
+	rc = rc != 0 ? rc : inbox_open_key(&document, owner, owner, key, &turn->value, &turn->err);
+	turn->answer.value = secret_bytes(&turn->value);
+	return rc;
 }
 
 static int turn_places(struct turn *turn)
@@ -410,6 +502,8 @@ static int turn_secret(struct turn *turn)
 		return turn_sign(turn);
 	case AGENT_OPEN:
 		return turn_open(turn);
+	case AGENT_INBOX:
+		return turn_inbox(turn);
 	case AGENT_GET:
 		return turn_get(turn);
 	case AGENT_PUT:
@@ -422,6 +516,12 @@ static int turn_secret(struct turn *turn)
 		return turn_entry(turn);
 	case AGENT_PLACES:
 		return turn_places(turn);
+	case AGENT_TAKE:
+		return turn_take(turn);
+	case AGENT_GROUP:
+		return turn_group(turn);
+	case AGENT_GIVE:
+		return turn_give(turn);
 	case AGENT_PUBLIC:
 	default:
 		return turn_public(turn);

@@ -605,18 +605,30 @@ void account_keyring_etag(const struct keyring_view *view, char to[API_ETAG_BYTE
 	(void)snprintf(to, API_ETAG_BYTES_MAX + 1, "\"%" PRIu64 "-%s\"", view->revision, hash);
 }
 
-static int entries_put(struct profile *profile, struct client *client,
-	const struct ring_change *changes, size_t n, struct err *e)
+/* What goes into the keyring: entries, or what is in KeyPackets. */
+struct ring_work {
+	const struct ring_change *changes; /* NULL: packets. */
+	const struct ring_packet *packets;
+	size_t n;
+};
+
+static int ring_work_put(
+	struct profile *profile, struct client *client, const struct ring_work *work, struct err *e)
 {
 	_cleanup_(buf_release) struct buf object = BUF_INIT;
 	struct person_keys *p = profile->person;
+	struct bytes now = buf_bytes(&p->keyring);
+	uint64_t unix_ms = clock_wall_ms(&clock_system);
 	char etag[API_ETAG_BYTES_MAX + 1];
 	struct keyring_view view;
-	int rc = keyring_parse(buf_bytes(&p->keyring), &view, e);
+	int rc = keyring_parse(now, &view, e);
 
-	rc = rc != 0 ? rc
-		     : p->ring->change(p->ring, buf_bytes(&p->keyring), changes, n,
-			       clock_wall_ms(&clock_system), &object, e);
+	if (rc == 0) {
+		rc = work->changes != NULL ? p->ring->change(p->ring, now, work->changes, work->n,
+						     unix_ms, &object, e)
+					   : p->ring->take(p->ring, now, work->packets, work->n,
+						     unix_ms, &object, e);
+	}
 	if (rc != 0) {
 		return rc;
 	}
@@ -625,17 +637,34 @@ static int entries_put(struct profile *profile, struct client *client,
 	return rc != 0 ? rc : person_take_object(profile, buf_bytes(&object), e);
 }
 
-int account_put_entries(struct profile *profile, struct client *client,
-	const struct ring_change *changes, size_t n, struct err *e)
+static int ring_work_do(
+	struct profile *profile, struct client *client, const struct ring_work *work, struct err *e)
 {
 	int rc = KLUIS_EPRECONDITION;
 
-	assert(profile->person->ring != NULL && n > 0 && n <= RING_CHANGES_MAX);
+	assert(profile->person->ring != NULL && work->n > 0 && work->n <= RING_CHANGES_MAX);
 	for (unsigned turn = 0; rc == KLUIS_EPRECONDITION && turn < ACCOUNT_PUT_TRIES; turn++) {
 		rc = turn == 0 ? 0 : account_refresh_keyring(profile, client, e);
-		rc = rc != 0 ? rc : entries_put(profile, client, changes, n, e);
+		rc = rc != 0 ? rc : ring_work_put(profile, client, work, e);
 	}
 	return rc == 0 ? 0 : err_wrap(e, rc, "keyring");
+}
+
+int account_put_entries(struct profile *profile, struct client *client,
+	const struct ring_change *changes, size_t n, struct err *e)
+{
+	const struct ring_work work = {.changes = changes, .n = n};
+
+	assert(changes != NULL);
+	return ring_work_do(profile, client, &work, e);
+}
+
+int account_take_packets(struct profile *profile, struct client *client,
+	const struct ring_packet *packets, size_t n, struct err *e)
+{
+	const struct ring_work work = {.packets = packets, .n = n};
+
+	return ring_work_do(profile, client, &work, e);
 }
 
 int account_show(struct client *client, json_t **ret_object, struct err *e)

@@ -31,6 +31,7 @@ struct account_new_keys {
 	bool signing;	 /* Another signing key. */
 	size_t n_vaults; /* Vaults that have another key for what is written from now on. */
 	size_t n_left;	 /* ... and those that have not, for want of room. */
+	size_t n_shared; /* Others are in these: an admin re-keys them for all (share_remove()). */
 };
 /* How a new password is stretched, and of which kinds new keys are. Zeroed: as the cluster asks for
  * it. */
@@ -115,6 +116,11 @@ KLUIS_MUST_CHECK int account_logout(struct profile *profile, struct client *clie
  * was first. Unlocked, full session. */
 KLUIS_MUST_CHECK int account_put_entries(struct profile *profile, struct client *client,
 	const struct ring_change *changes, size_t n, struct err *e);
+
+/* The same with the keys of KeyPackets (see struct ring). KLUIS_ECONFLICT: another key of an epoch
+ * is held. */
+KLUIS_MUST_CHECK int account_take_packets(struct profile *profile, struct client *client,
+	const struct ring_packet *packets, size_t n, struct err *e);
 
 /* A new password: new KRK and recovery code, everything sealed anew, all in one command; all other
  * sessions end. The profile was unlocked in this process by a fresh account_login() and

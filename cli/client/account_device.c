@@ -244,26 +244,21 @@ int account_device_approve(struct profile *profile, struct client *client,
 	return rc == KLUIS_ENOTFOUND ? err_set(e, rc, "no such device waits") : rc;
 }
 
-/* What the device signed last in a vault, when nobody wrote after it: the head, and the statement
- * that made the vault. */
-static int vouch_vault(const struct vault *vault, const struct identity_device *device,
-	struct revoke_row *rows, size_t *n, struct err *e)
+/* What the device signed last in a vault, when nobody wrote after it: the head, and of the changes
+ * of its members. */
+static void vouch_vault(const struct vault *vault, const struct identity_device *device,
+	struct revoke_row *rows, size_t *n)
 {
-	struct statement create;
-	int rc = statement_parse(CHAIN_MEMBERS, buf_bytes(&vault->create), &create, e);
+	uint8_t hash[HASH_BYTES];
 
-	if (rc != 0) {
-		return rc;
-	}
-	if (memcmp(create.kid, key_pub_kid(device->sign), KID_BYTES) == 0) {
+	if (membership_signed(vault->membership, key_pub_kid(device->sign), hash)) {
 		memcpy(rows[*n].object_id, vault->id, ID_BYTES);
-		memcpy(rows[(*n)++].hash, create.hash, HASH_BYTES);
+		memcpy(rows[(*n)++].hash, hash, HASH_BYTES);
 	}
 	if (memcmp(vault->head.device_id, device->device_id, ID_BYTES) == 0) {
 		memcpy(rows[*n].object_id, vault->id, ID_BYTES);
 		memcpy(rows[(*n)++].hash, vault->head.hash, HASH_BYTES);
 	}
-	return 0;
 }
 
 /* The rows of a revoke statement in the making. */
@@ -300,6 +295,10 @@ static int vouch_one(struct profile *profile, struct client *client, const uint8
 		left.seq = vault->head.seq;
 		rc = vault_sync(vault, &why);
 	}
+	if (rc == 0) { /* Its heads do not tell of members who were added since. */
+		rc = vault_members_refresh(vault, &why);
+		rc = vault_denied(rc) ? 0 : rc;
+	}
 	left.why = &why;
 	if (rc != 0 && !vouch_hopeless(rc) && revocation != NULL &&
 		revocation->leave_out(revocation->arg, &left)) {
@@ -309,14 +308,66 @@ static int vouch_one(struct profile *profile, struct client *client, const uint8
 		vault_close(vault);
 		return err_set(e, rc, "vouch for what the device signed: %s", why.text);
 	}
-	rc = vault == NULL ? 0 : vouch_vault(vault, v->device, v->rows, &v->n, e);
-	vault_close(vault);
+	if (vault != NULL) {
+		vouch_vault(vault, v->device, v->rows, &v->n);
+		vault_close(vault);
+	}
+	return 0;
+}
+
+/* What it signed of the members of a group or a conversation; of one that cannot be loaded as the
+ * cluster has it, as this profile knows it. */
+static int vouch_members(struct people *people, unsigned kind, const uint8_t id[ID_BYTES],
+	struct vouching *v, struct err *e)
+{
+	_cleanup_(membership_freep) struct membership *m = NULL;
+	struct revoke_row row;
+	struct err why = {0};
+	int rc = membership_load(people, kind, id, &m, &why);
+
+	if (vouch_hopeless(rc)) {
+		return err_set(e, rc, "%s", why.text);
+	}
+	if ((rc != 0 && membership_load_known(people, kind, id, &m, &why) != 0) ||
+		!membership_signed(m, key_pub_kid(v->device->sign), row.hash)) {
+		return 0;
+	}
+	if (v->n == IDENTITY_REVOKE_ROWS_MAX) {
+		return err_set(e, KLUIS_ETOOLARGE, "more than one statement can vouch for");
+	}
+	memcpy(row.object_id, id, ID_BYTES);
+	v->rows = x_realloc(v->rows, (v->n + 1) * sizeof *v->rows);
+	v->rows[v->n++] = row;
+	return 0;
+}
+
+/* A cluster of an older version has none. */
+static int vouch_kind(struct people *people, unsigned kind, struct vouching *v, struct err *e)
+{
+	_cleanup_(x_freep) char *target = x_asprintf("/v1/%s", membership_kind_path(kind));
+	_cleanup_(json_dropp) json_t *items = NULL;
+	struct err why = {0};
+	int rc = api_list(people_client(people), target, CLIENT_AUTH | CLIENT_READ,
+		IDENTITY_REVOKE_ROWS_MAX, &items, &why);
+
+	if (rc != 0) {
+		return rc == KLUIS_ENOTFOUND ? 0 : err_set(e, rc, "%s", why.text);
+	}
+	for (size_t i = 0; rc == 0 && i < json_array_size(items); i++) {
+		struct json_reader r = json_reader_of(json_array_get(items, i));
+		uint8_t id[ID_BYTES];
+
+		json_reader_hex(&r, "id", id, ID_BYTES);
+		rc = json_reader_end(&r, target, e);
+		rc = rc != 0 ? rc : vouch_members(people, kind, id, v, e);
+	}
 	return rc;
 }
 
 static int vouch(struct profile *profile, struct client *client,
 	const struct account_revocation *revocation, struct vouching *v, struct err *e)
 {
+	struct people *people = people_new(profile, client);
 	_cleanup_(x_freep) uint8_t(*ids)[ID_BYTES] = NULL;
 	size_t n_ids;
 	int rc = vault_known_ids(profile, &ids, &n_ids, e);
@@ -325,12 +376,16 @@ static int vouch(struct profile *profile, struct client *client,
 		rc = err_set(e, KLUIS_ETOOLARGE, "more vaults than one statement can vouch for");
 	}
 	if (rc != 0) {
+		people_free(people);
 		return rc;
 	}
 	v->rows = x_calloc(n_ids * DEVICE_ROWS_PER_VAULT + 1, sizeof *v->rows);
 	for (size_t i = 0; rc == 0 && i < n_ids; i++) {
 		rc = vouch_one(profile, client, ids[i], revocation, v, e);
 	}
+	rc = rc != 0 ? rc : vouch_kind(people, MEMBER_OBJECT_GROUP, v, e);
+	rc = rc != 0 ? rc : vouch_kind(people, MEMBER_OBJECT_CONVERSATION, v, e);
+	people_free(people);
 	qsort(v->rows, v->n, sizeof *v->rows, row_compare);
 	return rc;
 }

@@ -51,9 +51,9 @@ void account_keyring_etag(const struct keyring_view *view, char to[API_ETAG_BYTE
  * made, and who opened it has had all of them. */
 bool account_keys_due(const struct profile *profile);
 /* What is to change with the KRK: the signing key that is to follow, and one more key for each
- * vault, for what is written from then on. */
-KLUIS_MUST_CHECK int account_make_keys(unsigned rsa_bits, struct keyring *keyring,
-	struct account_new_keys *ret_made, struct err *e);
+ * vault that is not shared, for what is written from then on. */
+KLUIS_MUST_CHECK int account_make_keys(const struct profile *profile, unsigned rsa_bits,
+	struct keyring *keyring, struct account_new_keys *ret_made, struct err *e);
 /* Has the identity chain name the signing key that follows, and puts it in its place in the
  * keyring; goes on where an earlier run was cut short. Nothing to do is success. Unlocked in this
  * process, a session of this device. */

@@ -8,6 +8,7 @@
 #include "base/random.h"
 #include "cli/client/account_impl.h"
 #include "cli/client/json_reader.h"
+#include "cli/client/membership.h"
 
 enum {
 	KEYS_TRIES = 4,
@@ -45,7 +46,8 @@ bool account_keys_due(const struct profile *profile)
 }
 
 /* One more for each vault, until the keyring is full. */
-static int make_vault_keys(struct keyring *keyring, struct account_new_keys *made, struct err *e)
+static int make_vault_keys(const struct profile *profile, struct keyring *keyring,
+	struct account_new_keys *made, struct err *e)
 {
 	_cleanup_(x_freep) struct ring_place *places = NULL;
 	size_t n = 0, of_vault = 0;
@@ -60,8 +62,10 @@ static int make_vault_keys(struct keyring *keyring, struct account_new_keys *mad
 			memcmp(places[i].object_id, places[i + 1].object_id, ID_BYTES) == 0) {
 			continue; /* Not its newest. */
 		}
-		if (of_vault == VAULT_EPOCHS_MAX || places[i].epoch == UINT32_MAX ||
-			keyring_object_bytes(keyring) > KEYS_RING_BYTES_MAX) {
+		if (membership_has_changed(profile, places[i].object_id)) {
+			made->n_shared++;
+		} else if (of_vault == VAULT_EPOCHS_MAX || places[i].epoch == UINT32_MAX ||
+			   keyring_object_bytes(keyring) > KEYS_RING_BYTES_MAX) {
 			made->n_left++;
 		} else {
 			secret_random(&vk, PAGE_KEY_BYTES, &random_system);
@@ -74,8 +78,8 @@ static int make_vault_keys(struct keyring *keyring, struct account_new_keys *mad
 	return rc;
 }
 
-int account_make_keys(unsigned rsa_bits, struct keyring *keyring, struct account_new_keys *ret_made,
-	struct err *e)
+int account_make_keys(const struct profile *profile, unsigned rsa_bits, struct keyring *keyring,
+	struct account_new_keys *ret_made, struct err *e)
 {
 	struct account_new_keys made = {.signing = true};
 	_cleanup_(key_freep) struct key *next = NULL;
@@ -86,7 +90,7 @@ int account_make_keys(unsigned rsa_bits, struct keyring *keyring, struct account
 			e, KLUIS_EAGAIN, "an earlier change of keys is not finished: sign in");
 	}
 	rc = key_generate(KEY_RSA_PSS, rsa_bits, &next, e);
-	rc = rc != 0 ? rc : make_vault_keys(keyring, &made, e);
+	rc = rc != 0 ? rc : make_vault_keys(profile, keyring, &made, e);
 	if (rc == 0) {
 		keyring_set_next_signing(keyring, next);
 		*ret_made = made;

@@ -476,8 +476,9 @@ static int renew(struct profile *profile, struct client *client, struct keyring 
 	if (rc == 0) {
 		fresh_verifier(profile, &f);
 		keyring_rotate(keyring, &random_system);
-		rc = terms->new_keys ? account_make_keys(terms->suites.rsa_bits, keyring, &made, e)
-				     : 0;
+		rc = terms->new_keys
+			     ? account_make_keys(profile, terms->suites.rsa_bits, keyring, &made, e)
+			     : 0;
 	}
 	rc = rc != 0 ? rc : fresh_keyring(profile, keyring, &f, e);
 	rc = rc != 0 ? rc : renew_send(client, &f, e);

@@ -420,6 +420,98 @@ static int agent_ring_list(struct ring *ring, unsigned type, struct ring_place *
 	return rc;
 }
 
+static int agent_ring_take(struct ring *ring, struct bytes object,
+	const struct ring_packet *packets, size_t n, uint64_t unix_ms, struct buf *ret_object,
+	struct err *e)
+{
+	struct agent_request request = {
+		.op = AGENT_TAKE, .object = object, .unix_ms = unix_ms, .n_list = n};
+	_cleanup_(secret_release) struct secret frame = SECRET_INIT;
+	_cleanup_(buf_release) struct buf list = BUF_INIT;
+	struct agent_answer answer;
+	int rc;
+
+	for (size_t i = 0; i < n; i++) {
+		agent_packet_put(&list, &packets[i]);
+	}
+	request.list = buf_bytes(&list);
+	rc = agent_call(ring_agent(ring), &request, NULL, NULL, &frame, &answer, e);
+	if (rc == 0) {
+		buf_append_bytes(ret_object, answer.object);
+	}
+	return rc;
+}
+
+static int agent_ring_open(struct ring *ring, bool device, struct bytes packet,
+	struct secret *ret_secret, struct err *e)
+{
+	const struct agent_request request = {.op = AGENT_OPEN,
+		.kind = device ? AGENT_DEVICE_HPKE_KEY : AGENT_TRANSFER_KEY,
+		.packet = packet};
+
+	return agent_value(ring_agent(ring), &request, ret_secret, e);
+}
+
+static int agent_ring_inbox(
+	struct ring *ring, struct bytes stub, struct secret *ret_key, struct err *e)
+{
+	const struct agent_request request = {.op = AGENT_INBOX, .packet = stub};
+
+	return agent_value(ring_agent(ring), &request, ret_key, e);
+}
+
+static int agent_ring_group(struct ring *ring, const uint8_t group_id[ID_BYTES], uint32_t epoch,
+	struct key_pub **ret_pub, struct secret *ret_name_key, struct err *e)
+{
+	struct agent_request request = {.op = AGENT_GROUP, .place = {.epoch = epoch}};
+	_cleanup_(secret_release) struct secret value = SECRET_INIT;
+	struct bytes pub, name_key;
+	struct wire w;
+	unsigned kem;
+	int rc;
+
+	memcpy(request.place.object_id, group_id, ID_BYTES);
+	rc = agent_value(ring_agent(ring), &request, &value, e);
+	if (rc != 0) {
+		return rc;
+	}
+	w = wire_of(secret_bytes(&value));
+	kem = wire_u16(&w);
+	pub = wire_lp16(&w, KEY_PUB_BYTES_MAX);
+	name_key = wire_bytes(&w, SEAL_KEY_BYTES);
+	if (!wire_end(&w)) {
+		return err_set(e, KLUIS_EPROTO, "a malformed answer of the agent");
+	}
+	rc = key_pub_decode(kem, pub, ret_pub, e);
+	if (rc == 0) {
+		secret_set(ret_name_key, name_key);
+	}
+	return rc;
+}
+
+static int agent_ring_give(struct ring *ring, const struct ring_gift *gift,
+	const struct key *signing, struct buf *ret_packet, struct err *e)
+{
+	struct agent_request request = {.op = AGENT_GIVE,
+		.type = gift->type,
+		.place = gift->place,
+		.role = gift->role,
+		.alg = key_pub_alg(gift->rcpt),
+		.value = key_pub_bytes(gift->rcpt),
+		.unix_ms = gift->unix_ms,
+		.expires_ms = gift->expires_ms};
+	_cleanup_(secret_release) struct secret packet = SECRET_INIT;
+	int rc;
+
+	(void)signing; /* The agent's own. */
+	memcpy(request.rcpt_id, gift->rcpt_id, ID_BYTES);
+	rc = agent_value(ring_agent(ring), &request, &packet, e);
+	if (rc == 0) {
+		buf_append_bytes(ret_packet, secret_bytes(&packet));
+	}
+	return rc;
+}
+
 static void agent_ring_free(struct ring *ring)
 {
 	free(CONTAINER_OF(ring, struct agent_ring, ring));
@@ -434,6 +526,11 @@ struct ring *agent_ring_new(struct agent *agent)
 		.change = agent_ring_change,
 		.get = agent_ring_get,
 		.list = agent_ring_list,
+		.take = agent_ring_take,
+		.open = agent_ring_open,
+		.inbox = agent_ring_inbox,
+		.group = agent_ring_group,
+		.give = agent_ring_give,
 		.free = agent_ring_free};
 	return &ring->ring;
 }

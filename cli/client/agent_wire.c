@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <string.h>
 
+#include "crypto/inbox.h"
 #include "crypto/keypacket.h"
 #include "crypto/page.h"
 
@@ -75,6 +76,28 @@ bool agent_change_next(struct wire *at, struct ring_change *ret_change)
 	return true;
 }
 
+bool agent_packet_next(struct wire *at, struct ring_packet *ret_packet)
+{
+	struct ring_packet packet;
+
+	if (at->left.len == 0) {
+		return false;
+	}
+	wire_copy(at, packet.kid, KID_BYTES);
+	packet.packet = wire_lp32(at, KEYPACKET_BYTES_MAX);
+	if (!wire_ok(at)) {
+		return false;
+	}
+	*ret_packet = packet;
+	return true;
+}
+
+void agent_packet_put(struct buf *list, const struct ring_packet *packet)
+{
+	buf_append(list, packet->kid, KID_BYTES);
+	buf_put_lp32(list, packet->packet);
+}
+
 /* What a keyring may be given: keys of vaults, which have epochs, and pins, which have none. */
 static bool change_valid(const struct ring_change *change)
 {
@@ -124,6 +147,20 @@ static int changes_check(const struct agent_request *request, struct err *e)
 		       : err_set(e, KLUIS_EINVAL, "other entries than announced, or too many");
 }
 
+static int packets_check(const struct agent_request *request, struct err *e)
+{
+	struct wire w = wire_of(request->list);
+	struct ring_packet packet;
+	size_t n = 0;
+
+	while (agent_packet_next(&w, &packet)) {
+		n++;
+	}
+	return wire_ok(&w) && n == request->n_list && n > 0 && n <= RING_CHANGES_MAX
+		       ? 0
+		       : err_set(e, KLUIS_EINVAL, "other packets than announced, or too many");
+}
+
 static void unlock_read(struct wire *w, struct agent_request *request)
 {
 	request->idle_ms = wire_u64(w);
@@ -161,6 +198,9 @@ static void request_read(struct wire *w, struct agent_request *request)
 		request->kind = wire_u8(w);
 		request->packet = wire_lp32(w, KEYPACKET_BYTES_MAX);
 		break;
+	case AGENT_INBOX:
+		request->packet = wire_lp16(w, INBOX_STUB_BYTES_MAX);
+		break;
 	case AGENT_PUT:
 		request->kind = wire_u8(w);
 		request->value = wire_lp16(w, AGENT_VALUE_BYTES_MAX);
@@ -173,6 +213,7 @@ static void request_read(struct wire *w, struct agent_request *request)
 		request->object = wire_lp32(w, KEYRING_BYTES_MAX);
 		break;
 	case AGENT_CHANGE:
+	case AGENT_TAKE:
 		request->unix_ms = wire_u64(w);
 		request->object = wire_lp32(w, KEYRING_BYTES_MAX);
 		request->n_list = wire_u16(w);
@@ -184,6 +225,19 @@ static void request_read(struct wire *w, struct agent_request *request)
 		break;
 	case AGENT_PLACES:
 		request->type = wire_u16(w);
+		break;
+	case AGENT_GROUP:
+		place_read(w, &request->place);
+		break;
+	case AGENT_GIVE:
+		request->type = wire_u16(w);
+		place_read(w, &request->place);
+		request->role = wire_u16(w);
+		wire_copy(w, request->rcpt_id, ID_BYTES);
+		request->alg = wire_u16(w);
+		request->value = wire_lp16(w, KEY_PUB_BYTES_MAX);
+		request->unix_ms = wire_u64(w);
+		request->expires_ms = wire_u64(w);
 		break;
 	default:
 		break;
@@ -199,6 +253,8 @@ static int request_check(const struct agent_request *request, struct err *e)
 		return unlock_check(request, e);
 	case AGENT_CHANGE:
 		return changes_check(request, e);
+	case AGENT_TAKE:
+		return packets_check(request, e);
 	case AGENT_SIGN:
 		ok = request->kind == AGENT_DEVICE_KEY || request->kind == AGENT_SIGNING_KEY;
 		break;
@@ -212,12 +268,17 @@ static int request_check(const struct agent_request *request, struct err *e)
 	case AGENT_PUT:
 		ok = agent_kind_known(request->kind);
 		break;
+	case AGENT_GIVE:
+		ok = request->type == KEYRING_VAULT_KEY || request->type == KEYRING_GROUP_KEY;
+		break;
 	case AGENT_STATUS:
 	case AGENT_LOCK:
 	case AGENT_STOP:
 	case AGENT_LOAD:
 	case AGENT_ENTRY:
 	case AGENT_PLACES:
+	case AGENT_GROUP:
+	case AGENT_INBOX:
 		break;
 	default:
 		ok = false;
@@ -299,6 +360,9 @@ static void request_write(struct buf *to, const struct agent_request *request,
 		buf_put_u8(to, request->kind);
 		buf_put_lp32(to, request->packet);
 		break;
+	case AGENT_INBOX:
+		buf_put_lp16(to, request->packet);
+		break;
 	case AGENT_PUT:
 		buf_put_u8(to, request->kind);
 		buf_put_lp16(to, request->value);
@@ -319,6 +383,25 @@ static void request_write(struct buf *to, const struct agent_request *request,
 		break;
 	case AGENT_PLACES:
 		buf_put_u16(to, request->type);
+		break;
+	case AGENT_TAKE:
+		buf_put_u64(to, request->unix_ms);
+		buf_put_lp32(to, request->object);
+		buf_put_u16(to, (unsigned)request->n_list);
+		buf_append_bytes(to, request->list);
+		break;
+	case AGENT_GROUP:
+		place_write(to, request->place.object_id, request->place.epoch);
+		break;
+	case AGENT_GIVE:
+		buf_put_u16(to, request->type);
+		place_write(to, request->place.object_id, request->place.epoch);
+		buf_put_u16(to, request->role);
+		buf_append(to, request->rcpt_id, ID_BYTES);
+		buf_put_u16(to, request->alg);
+		buf_put_lp16(to, request->value);
+		buf_put_u64(to, request->unix_ms);
+		buf_put_u64(to, request->expires_ms);
 		break;
 	default:
 		break;
@@ -347,6 +430,9 @@ static size_t list_bytes(const struct agent_request *request, const struct agent
 {
 	size_t bytes = 0;
 
+	if (request->op == AGENT_TAKE) {
+		return request->list.len;
+	}
 	for (size_t i = 0; i < request->n_list; i++) {
 		size_t len = items != NULL ? items[i].value.len : changes[i].value.len;
 
@@ -364,7 +450,8 @@ int agent_request_encode(const struct agent_request *request, const struct agent
 	_cleanup_(secret_buf_release) struct buf frame = BUF_INIT;
 	size_t most = request->op == AGENT_UNLOCK ? AGENT_ITEMS_MAX : RING_CHANGES_MAX, bytes;
 
-	assert(request->n_list == 0 || (items == NULL) != (changes == NULL));
+	assert(request->n_list == 0 || request->op == AGENT_TAKE ||
+		(items == NULL) != (changes == NULL));
 	assert((items == NULL || request->op == AGENT_UNLOCK) &&
 		(changes == NULL || request->op == AGENT_CHANGE));
 	assert(request->op != AGENT_SIGN || request->message.len == AGENT_MESSAGE_BYTES);
@@ -423,12 +510,16 @@ static bool answer_read(struct wire *w, struct agent_answer *answer)
 	case AGENT_PLACES:
 		return places_read(w, answer);
 	case AGENT_CHANGE:
+	case AGENT_TAKE:
 		answer->object = wire_lp32(w, KEYRING_BYTES_MAX);
 		return answer->object.len > 0;
 	case AGENT_SIGN:
 	case AGENT_OPEN:
+	case AGENT_INBOX:
 	case AGENT_GET:
 	case AGENT_ENTRY:
+	case AGENT_GROUP:
+	case AGENT_GIVE:
 	case AGENT_PUBLIC:
 		answer->value = wire_lp16(w, AGENT_VALUE_BYTES_MAX);
 		return answer->value.len > 0;
@@ -500,12 +591,16 @@ static void answer_write(
 		}
 		break;
 	case AGENT_CHANGE:
+	case AGENT_TAKE:
 		buf_put_lp32(to, answer->object);
 		break;
 	case AGENT_SIGN:
 	case AGENT_OPEN:
+	case AGENT_INBOX:
 	case AGENT_GET:
 	case AGENT_ENTRY:
+	case AGENT_GROUP:
+	case AGENT_GIVE:
 	case AGENT_PUBLIC:
 		buf_put_lp16(to, answer->value);
 		break;

@@ -30,6 +30,10 @@ enum agent_op {
 	AGENT_CHANGE = 11, /* A keyring: the one that follows it, with other entries. */
 	AGENT_ENTRY = 12,
 	AGENT_PLACES = 13,
+	AGENT_INBOX = 14, /* The key of an inbox document to the user. */
+	AGENT_TAKE = 15,  /* A keyring: the one that follows it, with the keys of KeyPackets. */
+	AGENT_GROUP = 16, /* Of a group's key in the keyring: what may leave. */
+	AGENT_GIVE = 17,  /* A key of the keyring to somebody: the KeyPacket. */
 };
 
 /* What is held by kind. Those below AGENT_LEAVING are used inside and never leave. */
@@ -59,18 +63,22 @@ struct agent_request {
 	unsigned op;
 	unsigned kind;		     /* SIGN, OPEN, PUBLIC, GET, PUT. */
 	struct bytes message;	     /* SIGN: AGENT_MESSAGE_BYTES. */
-	struct bytes packet;	     /* OPEN: a KeyPacket. */
+	struct bytes packet;	     /* OPEN: a KeyPacket. INBOX: a document's stub. */
 	struct bytes value;	     /* PUT */
-	struct bytes object;	     /* LOAD, CHANGE: a keyring. */
-	uint64_t unix_ms;	     /* CHANGE: of what is made. */
-	unsigned type;		     /* ENTRY, PLACES: of a keyring's entry. */
-	struct ring_place place;     /* ENTRY */
+	struct bytes object;	     /* LOAD, CHANGE, TAKE: a keyring. */
+	uint64_t unix_ms;	     /* CHANGE, TAKE: of what is made. */
+	uint64_t expires_ms;	     /* GIVE, with unix_ms: of the KeyPacket. */
+	unsigned type;		     /* ENTRY, PLACES, GIVE: of a keyring's entry. */
+	struct ring_place place;     /* ENTRY, GROUP, GIVE */
+	unsigned role, alg;	     /* GIVE: the role given; of the recipient's key. */
+	uint8_t rcpt_id[ID_BYTES];   /* GIVE; the public key is `value`. */
 	uint64_t idle_ms;	     /* UNLOCK: 0 leaves it as it is. */
 	uint8_t user_id[ID_BYTES];   /* UNLOCK: whose, on which device. */
 	uint8_t device_id[ID_BYTES]; /* Zero when the device is not enrolled yet. */
 	struct bytes account;
-	size_t n_list;	   /* Items of UNLOCK, changes of CHANGE. */
-	struct bytes list; /* Well formed: agent_item_next() or agent_change_next() gives each. */
+	size_t n_list; /* Items of UNLOCK, changes of CHANGE, packets of TAKE. */
+	/* Well formed: agent_item_next(), agent_change_next() or agent_packet_next() gives each. */
+	struct bytes list;
 };
 /* A frame without its length. KLUIS_EVERSION, KLUIS_EINVAL. Allocates nothing. */
 KLUIS_MUST_CHECK int agent_request_parse(
@@ -78,9 +86,13 @@ KLUIS_MUST_CHECK int agent_request_parse(
 /* The next of request->list; `at` is wire_of() it at first. False at the end. */
 bool agent_item_next(struct wire *at, struct agent_item *ret_item);
 bool agent_change_next(struct wire *at, struct ring_change *ret_change);
+bool agent_packet_next(struct wire *at, struct ring_packet *ret_packet);
+/* Appends one to the list of a TAKE. */
+void agent_packet_put(struct buf *list, const struct ring_packet *packet);
 
 /* The inverse: the frame with its length into secret memory. request->n_list items or changes are
- * given here, by op; the other is NULL. KLUIS_ETOOLARGE beyond AGENT_FRAME_BYTES_MAX. */
+ * given here, by op; the other is NULL. Packets stand in request->list already. KLUIS_ETOOLARGE
+ * beyond AGENT_FRAME_BYTES_MAX. */
 KLUIS_MUST_CHECK int agent_request_encode(const struct agent_request *request,
 	const struct agent_item *items, const struct ring_change *changes, struct secret *ret_frame,
 	struct err *e);
@@ -101,9 +113,10 @@ struct agent_answer {
 	int rc; /* 0 or KLUIS_E*; then text says why. */
 	struct bytes text;
 	struct agent_status status; /* STATUS */
-	/* SIGN: signature; OPEN, GET, ENTRY: the secret; PUBLIC: the public key. */
+	/* SIGN: signature; OPEN, GET, ENTRY: the secret; PUBLIC: the public key; GROUP: u16 kem |
+	 * lp16 public key | the key of the group's name; GIVE: the KeyPacket. */
 	struct bytes value;
-	struct bytes object; /* CHANGE: a keyring. */
+	struct bytes object; /* CHANGE, TAKE: a keyring. */
 	size_t n_places;     /* PLACES */
 	struct bytes places;
 };

@@ -175,5 +175,9 @@ void api_commit_body(struct bytes head, const struct api_entry *entries, size_t 
  * page's revision is not the next. */
 KLUIS_MUST_CHECK int api_commit(struct client *client, const uint8_t vault_id[ID_BYTES],
 	struct bytes body, bool purge, struct err *e);
+/* A commit that made pages of these documents of the user's inbox (ids with commas between), which
+ * go with it. KLUIS_ENOTFOUND: one is not there, and nothing was committed. */
+KLUIS_MUST_CHECK int api_commit_claiming(struct client *client, const uint8_t vault_id[ID_BYTES],
+	struct bytes body, const char *claims, struct err *e);
 
 #endif

@@ -351,6 +351,21 @@ void api_commit_body(struct bytes head, const struct api_entry *entries, size_t 
 	assert(to->len <= REQUEST_BODY_BYTES_MAX);
 }
 
+int api_commit_claiming(struct client *client, const uint8_t vault_id[ID_BYTES], struct bytes body,
+	const char *claims, struct err *e)
+{
+	char target[PAGE_TARGET_MAX];
+	const struct client_request request = {.method = "POST",
+		.target = target,
+		.type = page_type,
+		.body = body,
+		.fields = {{"Kluis-Claims", claims}},
+		.flags = CLIENT_AUTH};
+
+	page_target(target, vault_id, "commits");
+	return page_octets(client, &request, NULL, e);
+}
+
 int api_commit(struct client *client, const uint8_t vault_id[ID_BYTES], struct bytes body,
 	bool purge, struct err *e)
 {

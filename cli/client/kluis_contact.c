@@ -4,8 +4,20 @@
 
 #include "cli/client/contact.h"
 #include "cli/client/kluis_ask.h"
+#include "cli/client/people.h"
 
 static_assert((int)KLUIS_SAFETY_NUMBER_BYTES == (int)SAFETY_CHARS + 1, "safety numbers");
+
+/* Whom this profile has seen under that name it has to be, compared or not. */
+static int contact_seen(struct kluis *k, const char *user, struct err *e)
+{
+	struct people *people = people_new(k->profile, k->client);
+	const struct identity *identity;
+	int rc = people_by_name(people, user, &identity, e);
+
+	people_free(people);
+	return rc;
+}
 
 /* The contact, and what is shown of it. Release it also after a failure. */
 static int contact_look(struct kluis *k, const char *user, struct contact *c,
@@ -15,6 +27,7 @@ static int contact_look(struct kluis *k, const char *user, struct contact *c,
 
 	identity_init(&c->identity);
 	rc = rc != 0 ? rc : kluis_refresh(k, e);
+	rc = rc != 0 ? rc : contact_seen(k, user, e);
 	rc = rc != 0 ? rc : contact_load(k->profile, k->client, user, c, e);
 	if (rc != 0) {
 		return rc;

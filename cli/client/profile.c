@@ -1,6 +1,7 @@
 #include "cli/client/profile.h"
 
 #include <assert.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -129,6 +130,34 @@ int profile_make_dir(const struct profile *profile, const char *name, struct err
 	_cleanup_(x_freep) char *path = profile_path(profile, name);
 
 	return file_make_dirs(path, 0700, e);
+}
+
+int profile_ids(const struct profile *profile, const char *name, uint8_t (**ret_ids)[ID_BYTES],
+	size_t *ret_n, struct err *e)
+{
+	_cleanup_(x_freep) char *path = profile_path(profile, name);
+	uint8_t(*ids)[ID_BYTES] = NULL;
+	size_t n = 0;
+	DIR *dir = opendir(path);
+	struct dirent *entry;
+
+	if (dir == NULL && errno != ENOENT) {
+		return err_set_errno(e, errno, "open '%s'", path);
+	}
+	while (dir != NULL && (entry = readdir(dir)) != NULL) {
+		uint8_t id[ID_BYTES];
+
+		if (hex_decode(entry->d_name, id, ID_BYTES) == 0) {
+			ids = x_realloc(ids, (n + 1) * sizeof *ids);
+			memcpy(ids[n++], id, ID_BYTES);
+		}
+	}
+	if (dir != NULL) {
+		(void)closedir(dir);
+	}
+	*ret_ids = ids;
+	*ret_n = n;
+	return 0;
 }
 
 /* flock, so that a lock never outlives its process. */

@@ -32,6 +32,10 @@ enum profile_kind {
 	PROFILE_IDENTITY = 10,
 	PROFILE_REGISTERING = 11,
 	PROFILE_LOG = 12,
+	PROFILE_IDENTITY_SEEN = 13, /* Of another user. */
+	PROFILE_MEMBERS = 14,	    /* A membership chain. */
+	PROFILE_FLOOR = 15,
+	PROFILE_CHAT = 16,
 };
 
 struct person_keys;
@@ -102,6 +106,9 @@ KLUIS_MUST_CHECK int profile_remove(const struct profile *profile, const char *n
 char *profile_path(const struct profile *profile, const char *name);
 KLUIS_MUST_CHECK int profile_make_dir(
 	const struct profile *profile, const char *name, struct err *e);
+/* The ids that directories below one are named by, in a new array; a missing one has none. */
+KLUIS_MUST_CHECK int profile_ids(const struct profile *profile, const char *name,
+	uint8_t (**ret_ids)[ID_BYTES], size_t *ret_n, struct err *e);
 
 /* One key within a file: lp16 of its private encoding. KLUIS_ECORRUPT, KLUIS_EINVAL. */
 void profile_put_key(struct buf *to, const struct key *key);

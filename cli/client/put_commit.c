@@ -15,14 +15,21 @@ struct put_batch {
 	size_t n, inline_bytes, doomed;
 };
 
+/* 0: the key is not here, as sealing will tell. */
+static uint32_t put_epoch(const struct vault *vault)
+{
+	const struct vault_key *key = vault_write_key(vault);
+
+	return key == NULL ? 0 : key->epoch;
+}
+
 int piece_seal(struct put *put, struct put_piece *piece, struct bytes content, struct err *e)
 {
 	struct vault *vault = put->vault;
 	struct buf page = BUF_INIT;
 	int rc;
 
-	piece->entry = (struct api_entry){
-		.page_no = put->next_page, .epoch = vault->keys[vault->n_keys - 1].epoch};
+	piece->entry = (struct api_entry){.page_no = put->next_page, .epoch = put_epoch(vault)};
 	rc = vault_next_revision(vault, put->next_page, &piece->entry.revision, e);
 	if (rc != 0) {
 		return rc;
@@ -114,8 +121,7 @@ static int batch_add(struct put *put, struct put_batch *b, uint64_t page_no, uns
 	if (b->n == COMMIT_ENTRIES_MAX) {
 		return err_set(e, KLUIS_ETOOLARGE, "more pages change than a commit can hold");
 	}
-	*entry = (struct api_entry){
-		.page_no = page_no, .epoch = vault->keys[vault->n_keys - 1].epoch};
+	*entry = (struct api_entry){.page_no = page_no, .epoch = put_epoch(vault)};
 	hash_sha256(content, plain);
 	rc = vault_next_revision(vault, page_no, &entry->revision, e);
 	rc = rc != 0 ? rc

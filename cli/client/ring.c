@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/random.h"
+#include "crypto/inbox.h"
 
 struct ring_of_mine {
 	struct ring ring;
@@ -234,6 +235,59 @@ static int mine_list(struct ring *ring, unsigned type, struct ring_place **ret_p
 	return 0;
 }
 
+static int mine_take(struct ring *ring, struct bytes object, const struct ring_packet *packets,
+	size_t n, uint64_t unix_ms, struct buf *ret_object, struct err *e)
+{
+	const struct keyring *mine = &mine_of(ring)->keyring;
+
+	return ring_take_object(mine->user_id, secret_bytes(&mine->krk), object, packets, n,
+		unix_ms, ret_object, e);
+}
+
+static int mine_inbox(struct ring *ring, struct bytes stub, struct secret *ret_key, struct err *e)
+{
+	const struct keyring *mine = &mine_of(ring)->keyring;
+	struct inbox_document document;
+	int rc = inbox_parse(stub, &document, e);
+
+	return rc != 0 ? rc
+		       : inbox_open_key(&document, mine->user_id, mine->user_id, mine->transfer,
+				 ret_key, e);
+}
+
+static int mine_open(struct ring *ring, bool device, struct bytes packet, struct secret *ret_secret,
+	struct err *e)
+{
+	const struct keyring *mine = &mine_of(ring)->keyring;
+	struct keypacket parsed;
+	int rc = device ? err_set(e, KLUIS_EUNAUTHENTICATED,
+				  "the device's key is not in the keyring")
+			: keypacket_parse(packet, &parsed, e);
+
+	return rc != 0 ? rc : keypacket_open(&parsed, mine->user_id, mine->transfer, ret_secret, e);
+}
+
+static int mine_group(struct ring *ring, const uint8_t group_id[ID_BYTES], uint32_t epoch,
+	struct key_pub **ret_pub, struct secret *ret_name_key, struct err *e)
+{
+	_cleanup_(secret_release) struct secret value = SECRET_INIT;
+	int rc = mine_get(ring, KEYRING_GROUP_KEY, group_id, epoch, &value, e);
+
+	return rc != 0 ? rc
+		       : ring_group_key(secret_bytes(&value), group_id, ret_pub, ret_name_key, e);
+}
+
+static int mine_give(struct ring *ring, const struct ring_gift *gift, const struct key *signing,
+	struct buf *ret_packet, struct err *e)
+{
+	_cleanup_(secret_release) struct secret value = SECRET_INIT;
+	int rc = mine_get(ring, gift->type, gift->place.object_id, gift->place.epoch, &value, e);
+
+	return rc != 0 ? rc
+		       : ring_gift_seal(gift, mine_of(ring)->keyring.user_id, secret_bytes(&value),
+				 signing, ret_packet, e);
+}
+
 static void mine_free(struct ring *ring)
 {
 	struct ring_of_mine *mine = mine_of(ring);
@@ -250,6 +304,11 @@ struct ring *ring_local_new(struct keyring *keyring)
 		.change = mine_change,
 		.get = mine_get,
 		.list = mine_list,
+		.take = mine_take,
+		.open = mine_open,
+		.inbox = mine_inbox,
+		.group = mine_group,
+		.give = mine_give,
 		.free = mine_free};
 	mine->keyring = *keyring;
 	*keyring = (struct keyring){0};

@@ -5,6 +5,7 @@
 #define KLUIS_CLI_CLIENT_VAULT_H
 
 #include "cli/client/api.h"
+#include "cli/client/membership.h"
 #include "cli/client/profile.h"
 #include "crypto/head.h"
 #include "crypto/merkle.h"
@@ -35,9 +36,16 @@ struct vault {
 	struct client *client;
 	uint8_t id[ID_BYTES];
 	char name[VAULT_NAME_BYTES_MAX + 1];
-	uint32_t members_rev;
+	/* Who its members are: as proven last. */
+	struct people *people;
+	struct membership *membership;
+	struct membership **groups; /* Those in it whose chains are shown. */
+	size_t n_groups;
+	uint32_t members_rev; /* Of membership. */
 	uint8_t members_hash[HASH_BYTES];
-	struct vault_key keys[VAULT_EPOCHS_MAX]; /* Ascending; the last is current. */
+	uint64_t floor_seq; /* Heads after this one name at least floor_rev. */
+	uint32_t floor_rev;
+	struct vault_key keys[VAULT_EPOCHS_MAX]; /* Ascending. */
 	size_t n_keys;
 	struct buf create; /* The create statement. */
 	/* The pin: the newest head this profile has verified. */
@@ -51,6 +59,9 @@ struct vault {
 	/* Why the pending commit did not get through, else code 0: nothing else can be committed.
 	 */
 	struct err stuck;
+	/* Documents of the inbox that go with the next commits (api_commit_claiming()); borrowed,
+	 * NULL: none. One that is gone by then does not keep a commit back. */
+	const char *claims;
 	bool offline; /* Only what the profile has is read; nothing is written. */
 	char *copy;   /* Offline, and read from this copy instead (vault_open_copy()); else NULL. */
 };
@@ -112,6 +123,15 @@ bool vault_restored(const struct profile *profile, const uint8_t id[ID_BYTES]);
  * cluster denies what another device has seen. */
 KLUIS_MUST_CHECK int vault_open_id(struct profile *profile, struct client *client,
 	const uint8_t id[ID_BYTES], struct vault **ret_vault, struct err *e);
+
+/* Whether others are in it; and one's own role, alone or by a group: 0 when one is no member. */
+bool vault_is_shared(const struct vault *vault);
+unsigned vault_role(const struct vault *vault);
+/* Brings the list of members to what the cluster has. KLUIS_EPIN: it shows an older one or another
+ * one than was seen. KLUIS_EVERIFY: no admin made it. */
+KLUIS_MUST_CHECK int vault_members_refresh(struct vault *vault, struct err *e);
+/* The key that is written under; NULL: it is not here. */
+const struct vault_key *vault_write_key(const struct vault *vault);
 
 /* Brings the pin to the cluster's head. A commit that was sent but never answered is sent again,
  * byte for byte, unless the chain shows another head in its place; if it is refused the vault can
@@ -238,9 +258,30 @@ KLUIS_MUST_CHECK int vault_person_note_pin(const struct vault *vault, struct err
 /* A row of what was verified, behind the others. */
 KLUIS_MUST_CHECK int vault_note_seen(
 	const struct vault *vault, uint64_t seq, const uint8_t hash[HASH_BYTES], struct err *e);
-/* vault->create is of this vault and by a device of the account; sets members_rev and members_hash.
- */
+/* vault->create is of this vault; loads its members as the profile knows them, at least the founder
+ * that it names. */
 KLUIS_MUST_CHECK int vault_check_create(struct vault *vault, struct err *e);
+void vault_members_release(struct vault *vault);
+/* Whether a vault of this profile has that name. */
+bool vault_name_taken(struct profile *profile, struct client *client, const char *name);
+/* KLUIS_EFORBIDDEN unless one may write and has the key. */
+KLUIS_MUST_CHECK int vault_check_key(const struct vault *vault, struct err *e);
+/* The key of the members' epoch, when it is not here, from the KeyPackets at the cluster; that
+ * there are none is no error. KLUIS_EVERIFY: those that are there do not hold. */
+KLUIS_MUST_CHECK int vault_take_keys(struct vault *vault, struct err *e);
+/* By the members: see membership_check_head(). Asks the cluster for them when it has to. */
+KLUIS_MUST_CHECK int vault_check_head_members(
+	struct vault *vault, uint64_t min_rev, const struct head *head, struct err *e);
+/* The verified identity that has the device which says to have written it. */
+KLUIS_MUST_CHECK int vault_head_writer(struct vault *vault, const struct head *head,
+	const struct identity **ret_identity, struct err *e);
+/* n heads, one after the other: members, writers and signatures. min_rev: of the head before. */
+KLUIS_MUST_CHECK int vault_verify_run(struct vault *vault, const struct bytes *run,
+	const struct head *heads, size_t n, uint64_t min_rev, struct head *ret_last, struct err *e);
+/* See struct vault. rev: what was known before the pinned head was fetched. */
+KLUIS_MUST_CHECK int vault_load_floor(struct vault *vault, struct err *e);
+KLUIS_MUST_CHECK int vault_store_floor(struct vault *vault, uint32_t rev, struct err *e);
+KLUIS_MUST_CHECK int vault_drop_floor(struct vault *vault, struct err *e);
 /* vault_open_id() without a look at the cluster. */
 KLUIS_MUST_CHECK int vault_open_local(struct profile *profile, struct client *client,
 	const uint8_t id[ID_BYTES], struct vault **ret_vault, struct err *e);

@@ -49,15 +49,18 @@ int vault_seal_page(const struct vault *vault, uint64_t page_no, uint64_t revisi
 	unsigned flags, struct bytes content, const uint8_t plain_hash[HASH_BYTES],
 	struct buf *ret_page, struct err *e)
 {
-	const struct vault_key *key = &vault->keys[vault->n_keys - 1];
+	const struct vault_key *key = vault_write_key(vault);
 	struct salt_source source = {.random = {salt_fill}};
-	struct page_spec spec = {
-		.place = {.page_no = page_no, .revision = revision, .key_epoch = key->epoch},
+	struct page_spec spec = {.place = {.page_no = page_no, .revision = revision},
 		.sym = vault->profile->aes_128 ? SYM_AES_128 : SYM_AES_256,
 		.flags = (uint8_t)flags,
 		.kind = (uint8_t)kind};
 
-	assert(vault->n_keys > 0 && revision > 0);
+	assert(revision > 0);
+	if (key == NULL) {
+		return vault_check_key(vault, e);
+	}
+	spec.place.key_epoch = key->epoch;
 	memcpy(spec.place.vault_id, vault->id, ID_BYTES);
 	memcpy(spec.device_id, vault->profile->device_id, ID_BYTES);
 	salt_derive(vault, &spec, plain_hash, source.salt);
@@ -95,6 +98,17 @@ static int pending_store(
 	buf_append(&payload, head->hash, HASH_BYTES);
 	buf_put_lp32(&payload, body);
 	return profile_write(vault->profile, name, PROFILE_PENDING, buf_bytes(&payload), e);
+}
+
+/* It names members that the list, as admins signed it, has left behind: no cluster that follows its
+ * rules will ever take it. */
+static bool pending_outdated(const struct vault *vault, const struct pending *pending)
+{
+	struct wire w = wire_of(pending->body);
+	struct head head;
+
+	return head_parse(wire_lp32(&w, HEAD_BYTES), &head, NULL) == 0 &&
+	       head.members_rev < vault->members_rev;
 }
 
 static int pending_drop(struct vault *vault, struct err *e)
@@ -160,7 +174,7 @@ int vault_settle_pending(struct vault *vault, bool *sent, struct err *e)
 	}
 	/* Its head belongs to what was restored away, or the chain has a head with that seq. */
 	if (memcmp(pending.lineage, vault->profile->lineage, ID_BYTES) != 0 ||
-		vault->head.seq >= pending.seq) {
+		vault->head.seq >= pending.seq || pending_outdated(vault, &pending)) {
 		return pending_drop(vault, e);
 	}
 	if (vault->head.seq + 1 != pending.seq) { /* Files of two profiles. */
@@ -226,7 +240,7 @@ static int commit_sign(
 	struct vault *vault, struct head *ret_head, struct buf *ret_bytes, struct err *e)
 {
 	struct head head = {.seq = vault->head.seq + 1,
-		.key_epoch = vault->keys[vault->n_keys - 1].epoch,
+		.key_epoch = vault_write_key(vault)->epoch,
 		.members_rev = vault->members_rev,
 		.page_count = merkle_count(vault->tree),
 		.unix_ms = clock_wall_ms(&clock_system)};
@@ -240,6 +254,21 @@ static int commit_sign(
 	memcpy(head.device_id, vault->profile->device_id, ID_BYTES);
 	rc = head_sign(&head, vault->profile->device, ret_bytes, e);
 	return rc != 0 ? rc : head_parse(buf_bytes(ret_bytes), ret_head, e);
+}
+
+/* A signed head has to get through: it does so without claims, too. */
+static int commit_post(const struct vault *vault, struct bytes body, struct err *e)
+{
+	struct err why = {0};
+
+	if (vault->claims != NULL) {
+		int rc = api_commit_claiming(vault->client, vault->id, body, vault->claims, &why);
+
+		if (rc != KLUIS_ENOTFOUND) {
+			return rc == 0 ? 0 : err_set(e, rc, "%s", why.text);
+		}
+	}
+	return api_commit(vault->client, vault->id, body, false, e);
 }
 
 static int commit_send(struct vault *vault, struct head *head, struct buf *bytes,
@@ -259,7 +288,7 @@ static int commit_send(struct vault *vault, struct head *head, struct buf *bytes
 	if (FAULT_POINT("vault.pending_stored")) {
 		return err_set(e, KLUIS_ECLOSED, "stopped before the commit was sent");
 	}
-	rc = api_commit(vault->client, vault->id, buf_bytes(&body), false, e);
+	rc = commit_post(vault, buf_bytes(&body), e);
 	return rc == 0 || rc == KLUIS_ELINEAGE || err_retryable(rc) || commit_conflicts(rc)
 		       ? rc
 		       : commit_stuck(vault, head->seq, e);
@@ -316,6 +345,22 @@ static int commit_make_way(struct vault *vault, struct err *e)
 	return rc;
 }
 
+/* The members may have changed since the pages were sealed: nothing new goes under an old key. */
+static int commit_check_epochs(
+	const struct vault *vault, const struct api_entry *entries, size_t n, struct err *e)
+{
+	uint32_t epoch = vault_write_key(vault)->epoch;
+
+	for (size_t i = 0; i < n; i++) {
+		if (entries[i].epoch < epoch) {
+			return err_set(e, KLUIS_ECONFLICT,
+				"vault '%s': its members changed meanwhile, and its key with them",
+				vault->name);
+		}
+	}
+	return 0;
+}
+
 int vault_commit(struct vault *vault, const struct api_entry *entries, size_t n, struct err *e)
 {
 	_cleanup_(buf_release) struct buf bytes = BUF_INIT;
@@ -327,6 +372,8 @@ int vault_commit(struct vault *vault, const struct api_entry *entries, size_t n,
 	assert(n > 0 && n <= COMMIT_ENTRIES_MAX);
 	rc = vault_may_write(vault->profile, e);
 	rc = rc != 0 ? rc : commit_make_way(vault, e);
+	rc = rc != 0 ? rc : vault_check_key(vault, e);
+	rc = rc != 0 ? rc : commit_check_epochs(vault, entries, n, e);
 	if (rc != 0) {
 		return rc;
 	}

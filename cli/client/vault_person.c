@@ -7,8 +7,11 @@
 #include "base/text.h"
 #include "base/wire.h"
 #include "cli/client/account.h"
+#include "cli/client/json_reader.h"
 #include "cli/client/vault.h"
 #include "crypto/seal.h"
+
+enum { ADOPT_VAULTS_MAX = 10000, ADOPT_SUFFIX_CHARS = 8 };
 
 static int person_ring(const struct profile *profile, struct ring **ret_ring, struct err *e)
 {
@@ -321,6 +324,20 @@ static void adopt_name(struct vault *vault, struct bytes label)
 	}
 }
 
+/* Who shares a vault chose its name without a look at what else its members have. */
+static void adopt_other_name(struct vault *vault)
+{
+	char id[HEX_LEN(ID_BYTES) + 1];
+	size_t len = strlen(vault->name);
+
+	hex_encode(bytes_of(vault->id, ID_BYTES), id);
+	if (vault_name_taken(vault->profile, vault->client, vault->name) &&
+		len + 1 + ADOPT_SUFFIX_CHARS <= VAULT_NAME_BYTES_MAX) {
+		(void)snprintf(vault->name + len, sizeof vault->name - len, "-%.*s",
+			ADOPT_SUFFIX_CHARS, id);
+	}
+}
+
 /* The first head, to follow the others from: by a device of hers, over the create statement. */
 static int adopt_head(struct vault *vault, struct buf *ret_head, struct err *e)
 {
@@ -338,18 +355,42 @@ static int adopt_head(struct vault *vault, struct buf *ret_head, struct err *e)
 	return rc;
 }
 
+/* What somebody shared comes by KeyPackets; what is not in the list of members any more has none.
+ */
+static int adopt_keys(struct vault *vault, struct err *e)
+{
+	struct err why = {0};
+	int rc = vault_person_keys(vault, &why);
+
+	if (rc != 0 && rc != KLUIS_ENOTFOUND) {
+		return err_set(e, rc, "%s", why.text);
+	}
+	if (rc == 0 && memcmp(vault->membership->steps[0].member_id, vault->profile->user_id,
+			       ID_BYTES) == 0) {
+		return 0; /* One's own: its heads tell whether anything changed. */
+	}
+	rc = vault_members_refresh(vault, e);
+	rc = rc != 0 ? rc : vault_take_keys(vault, e);
+	return rc == 0 && vault->n_keys == 0
+		       ? err_set(e, KLUIS_ENOTFOUND, "vault '%s': its key has not reached you",
+				 vault->name)
+		       : rc;
+}
+
 static int adopt_fetched(struct vault *vault, struct api_vault *fetched, struct err *e)
 {
 	_cleanup_(buf_release) struct buf head = BUF_INIT;
-	int rc = vault_person_keys(vault, e);
+	int rc;
 
+	buf_append_bytes(&vault->create, buf_bytes(&fetched->create));
+	rc = vault_check_create(vault, e);
+	rc = rc != 0 ? rc : adopt_keys(vault, e);
 	if (rc != 0) {
 		return rc;
 	}
-	buf_append_bytes(&vault->create, buf_bytes(&fetched->create));
 	adopt_name(vault, buf_bytes(&fetched->label));
-	rc = vault_check_create(vault, e);
-	rc = rc != 0 ? rc : adopt_head(vault, &head, e);
+	adopt_other_name(vault);
+	rc != 0 ? rc : adopt_head(vault, &head, e);
 	rc = rc != 0 ? rc : vault_check_first(vault, buf_bytes(&head), e);
 	return rc != 0 ? rc : vault_store_files(vault, buf_bytes(&head), e);
 }
@@ -379,6 +420,36 @@ int vault_person_adopt_one(
 	return rc;
 }
 
+/* What others share is not in the keyring before it was opened first: the cluster lists it. */
+static int adopt_shared(struct profile *profile, struct client *client, uint8_t (*known)[ID_BYTES],
+	size_t n_known, struct err *first, struct err *e)
+{
+	_cleanup_(json_dropp) json_t *items = NULL;
+	int rc = api_list(
+		client, "/v1/vaults", CLIENT_AUTH | CLIENT_READ, ADOPT_VAULTS_MAX, &items, e);
+
+	for (size_t i = 0; rc == 0 && i < json_array_size(items); i++) {
+		const json_t *item = json_array_get(items, i);
+		const char *state = json_string_value(json_object_get(item, "state"));
+		struct json_reader r = json_reader_of(item);
+		struct err why = {0};
+		uint8_t id[ID_BYTES];
+		int taken;
+
+		json_reader_hex(&r, "id", id, ID_BYTES);
+		rc = json_reader_end(&r, "vault", e);
+		if (rc != 0 || (state != NULL && strcmp(state, "accepted") != 0) ||
+			vault_id_among(known, n_known, id)) {
+			continue;
+		}
+		taken = vault_person_adopt_one(profile, client, id, &why);
+		if (taken != 0 && !vault_denied(taken) && first->code == 0) {
+			*first = why;
+		}
+	}
+	return rc;
+}
+
 int vault_person_adopt(struct profile *profile, struct client *client, struct err *e)
 {
 	_cleanup_(x_freep) uint8_t(*ids)[ID_BYTES] = NULL;
@@ -397,5 +468,6 @@ int vault_person_adopt(struct profile *profile, struct client *client, struct er
 			first = why;
 		}
 	}
+	rc = rc != 0 ? rc : adopt_shared(profile, client, ids, n, &first, e);
 	return rc != 0 || first.code == 0 ? rc : err_set(e, first.code, "%s", first.text);
 }

@@ -1,6 +1,5 @@
 /* What the profile keeps of a vault: keys, pin, seen heads, the leaf table. */
 #include <assert.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -13,7 +12,6 @@
 #include "base/wire.h"
 #include "cli/client/person.h"
 #include "cli/client/vault.h"
-#include "crypto/member.h"
 
 enum { SEEN_ROW_BYTES = 8 + HASH_BYTES + 4, LEAF_ROW_BYTES = 8 + 4 + 1 + HASH_BYTES };
 
@@ -61,28 +59,6 @@ static int keys_parse(struct vault *vault, struct wire *w)
 		vault->n_keys++;
 	}
 	return 0;
-}
-
-/* The members' part is not taken from the file but proven from the create statement. */
-int vault_check_create(struct vault *vault, struct err *e)
-{
-	const struct identity *me = &vault->profile->identity;
-	struct bytes create = buf_bytes(&vault->create);
-	struct signer_identities signers;
-	struct members members;
-	int rc;
-
-	signer_identities_init(&signers, &me, 1);
-	members_init(&members);
-	rc = members_verify(&members, &create, 1, &signers.table, e);
-	if (rc == 0 && (memcmp(members.object_id, vault->id, ID_BYTES) != 0 ||
-			       members.kind != MEMBER_OBJECT_VAULT)) {
-		rc = err_set(e, KLUIS_EVERIFY, "the create statement is of another object");
-	}
-	vault->members_rev = (uint32_t)members.seq;
-	memcpy(vault->members_hash, members.hash, HASH_BYTES);
-	members_release(&members);
-	return rc;
 }
 
 static int vault_parse(struct vault *vault, struct bytes payload, struct err *e)
@@ -320,6 +296,7 @@ void vault_close(struct vault *vault)
 		vault->leaves_dirty = true; /* A cache: the next run asks the cluster. */
 	}
 	vault_drop_leaves(vault);
+	vault_members_release(vault);
 	for (size_t i = 0; i < vault->n_keys; i++) {
 		secret_release(&vault->keys[i].vk);
 	}
@@ -331,29 +308,7 @@ void vault_close(struct vault *vault)
 int vault_local_ids(
 	const struct profile *profile, uint8_t (**ret_ids)[ID_BYTES], size_t *ret_n, struct err *e)
 {
-	_cleanup_(x_freep) char *path = profile_path(profile, "vaults");
-	uint8_t(*ids)[ID_BYTES] = NULL;
-	size_t n = 0;
-	DIR *dir = opendir(path);
-	struct dirent *entry;
-
-	if (dir == NULL && errno != ENOENT) {
-		return err_set_errno(e, errno, "open '%s'", path);
-	}
-	while (dir != NULL && (entry = readdir(dir)) != NULL) {
-		uint8_t id[ID_BYTES];
-
-		if (hex_decode(entry->d_name, id, ID_BYTES) == 0) {
-			ids = x_realloc(ids, (n + 1) * sizeof *ids);
-			memcpy(ids[n++], id, ID_BYTES);
-		}
-	}
-	if (dir != NULL) {
-		(void)closedir(dir);
-	}
-	*ret_ids = ids;
-	*ret_n = n;
-	return 0;
+	return profile_ids(profile, "vaults", ret_ids, ret_n, e);
 }
 
 bool vault_has_file(const struct profile *profile, const uint8_t id[ID_BYTES], const char *file)
@@ -454,6 +409,7 @@ int vault_open_local(struct profile *profile, struct client *client, const uint8
 	memcpy(vault->id, id, ID_BYTES);
 	rc = vault_load_keys(vault, e);
 	rc = rc != 0 ? rc : vault_load_pin(vault, e);
+	rc = rc != 0 ? rc : vault_load_floor(vault, e);
 	if (rc != 0) {
 		vault_close(vault);
 		return rc;
@@ -501,6 +457,16 @@ static int open_by_name(struct profile *profile, struct client *client, const ch
 		return err_set(e, first.code, "%s", first.text);
 	}
 	return rc != 0 ? rc : err_set(e, KLUIS_ENOTFOUND, "no vault '%s' in this profile", name);
+}
+
+bool vault_name_taken(struct profile *profile, struct client *client, const char *name)
+{
+	struct err ignored = {0};
+	struct vault *vault = NULL;
+	bool taken = open_by_name(profile, client, name, &vault, &ignored) == 0;
+
+	vault_close(vault);
+	return taken;
 }
 
 int vault_open(struct profile *profile, struct client *client, const char *name,

@@ -35,12 +35,6 @@ static int sync_head_parse(
 		return err_set(
 			e, KLUIS_EVERIFY, "vault '%s': the head of another vault", vault->name);
 	}
-	if (ret_head->members_rev != vault->members_rev ||
-		memcmp(ret_head->members_hash, vault->members_hash, HASH_BYTES) != 0) {
-		return err_set(e, KLUIS_EVERIFY,
-			"vault '%s': its head names members this profile does not know",
-			vault->name);
-	}
 	return 0;
 }
 
@@ -71,63 +65,43 @@ static int sync_fetch_heads(struct vault *vault, uint64_t since, const struct he
 	return 0;
 }
 
-/* A writer whose identity chain is not here proves nothing; nor does it show that somebody lies. */
-static int sync_known_writer(const struct vault *vault, const struct head *head, struct err *e)
+/* The run is by who might write, each head on the one before it. min_rev: which list of members the
+ * head before it names. */
+static int sync_verify_heads(struct vault *vault, struct bytes heads, uint64_t seq,
+	const uint8_t *prev_hash, uint64_t min_rev, struct head *ret_last, struct err *e)
 {
-	const struct identity *me = &vault->profile->identity;
-	bool mine = memcmp(head->user_id, me->user_id, ID_BYTES) == 0;
-
-	if (mine && identity_device(me, head->device_id) != NULL) {
-		return 0;
-	}
-	return err_set(e, KLUIS_EVERIFY,
-		"vault '%s': head %" PRIu64 " is by %s, whose identity this version cannot fetch "
-		"and verify: nothing newer than head %" PRIu64 " is taken",
-		vault->name, head->seq, mine ? "another device of this account" : "another user",
-		vault->head.seq);
-}
-
-/* The run is by devices of this account, each head on the one before it. */
-static int sync_verify_heads(const struct vault *vault, struct bytes heads, uint64_t seq,
-	const uint8_t *prev_hash, struct head *ret_last, struct err *e)
-{
-	const struct identity *me = &vault->profile->identity;
 	_cleanup_(x_freep) struct bytes *run = NULL;
+	_cleanup_(x_freep) struct head *parsed = NULL;
 	size_t n = heads.len / HEAD_BYTES;
-	struct signer_identities signers;
-	struct head head;
 	int rc = 0;
 
 	run = x_calloc(n, sizeof *run);
+	parsed = x_calloc(n, sizeof *parsed);
 	for (size_t i = 0; i < n && rc == 0; i++) {
 		run[i] = bytes_of(heads.data + i * HEAD_BYTES, HEAD_BYTES);
-		rc = sync_head_parse(vault, run[i].data, &head, e);
+		rc = sync_head_parse(vault, run[i].data, &parsed[i], e);
 		if (rc == 0 && i == 0 && prev_hash != NULL &&
-			head_follows(&head, seq, prev_hash, NULL) != 0) {
+			head_follows(&parsed[i], seq, prev_hash, NULL) != 0) {
 			rc = err_set(e, KLUIS_EPIN,
 				"vault '%s': the cluster shows another history than this profile "
 				"has seen (fork after head %" PRIu64 ")",
 				vault->name, seq);
 		}
-		rc = rc != 0 ? rc : sync_known_writer(vault, &head, e);
 	}
-	if (rc != 0) {
-		return rc;
-	}
-	signer_identities_init(&signers, &me, 1);
-	rc = head_verify_run(run, n, &signers.table, ret_last, e);
-	return rc == 0 ? 0 : err_wrap(e, rc, "vault '%s'", vault->name);
+	return rc != 0 ? rc : vault_verify_run(vault, run, parsed, n, min_rev, ret_last, e);
 }
 
 /* The signature alone: that the device is revoked by now does not matter to those after it, which
  * vault_sync() judges as a run. */
 int vault_check_first(struct vault *vault, struct bytes bytes, struct err *e)
 {
+	const struct identity *writer;
 	const struct identity_device *device;
 	struct head first;
 	int rc = sync_head_parse(vault, bytes.data, &first, e);
 
-	rc = rc != 0 ? rc : sync_known_writer(vault, &first, e);
+	rc = rc != 0 ? rc : vault_check_head_members(vault, 0, &first, e);
+	rc = rc != 0 ? rc : vault_head_writer(vault, &first, &writer, e);
 	if (rc == 0 && (first.seq != 1 || first.page_count != 0)) {
 		rc = err_set(
 			e, KLUIS_EVERIFY, "vault '%s': that is not its first head", vault->name);
@@ -135,7 +109,7 @@ int vault_check_first(struct vault *vault, struct bytes bytes, struct err *e)
 	if (rc != 0) {
 		return rc;
 	}
-	device = identity_device(&vault->profile->identity, first.device_id);
+	device = identity_device(writer, first.device_id);
 	rc = head_verify(&first, device->sign, e);
 	return rc == 0 ? 0 : err_wrap(e, rc, "vault '%s'", vault->name);
 }
@@ -148,7 +122,8 @@ static int sync_descend(struct vault *vault, const struct head *head, struct err
 	int rc = sync_fetch_heads(vault, head->seq, &vault->head, &heads, e);
 
 	rc = rc != 0 ? rc
-		     : sync_verify_heads(vault, buf_bytes(&heads), head->seq, head->hash, &last, e);
+		     : sync_verify_heads(vault, buf_bytes(&heads), head->seq, head->hash,
+			       head->members_rev, &last, e);
 	if (rc == 0 && memcmp(last.hash, vault->head.hash, HASH_BYTES) != 0) {
 		rc = err_set(e, KLUIS_EPIN,
 			"vault '%s': the cluster shows another history than this profile has seen",
@@ -162,9 +137,11 @@ int vault_prove_head(
 {
 	uint8_t seen[HASH_BYTES];
 	struct head head;
+	const struct identity *writer;
 	int rc = sync_head_parse(vault, bytes, &head, e);
 
-	rc = rc != 0 ? rc : sync_known_writer(vault, &head, e);
+	rc = rc != 0 ? rc : vault_check_head_members(vault, 0, &head, e);
+	rc = rc != 0 ? rc : vault_head_writer(vault, &head, &writer, e);
 	if (rc != 0) {
 		return rc;
 	}
@@ -331,7 +308,7 @@ static int sync_forward(struct vault *vault, const struct head *newest, struct e
 
 	rc = rc != 0 ? rc
 		     : sync_verify_heads(vault, buf_bytes(&heads), vault->head.seq,
-			       vault->head.hash, &last, e);
+			       vault->head.hash, vault->head.members_rev, &last, e);
 	rc = rc != 0 || vault->profile->person == NULL
 		     ? rc
 		     : vault_person_check_pin(vault, &last, buf_bytes(&heads), e);
@@ -368,7 +345,8 @@ static int sync_rebase(struct vault *vault, const struct head *newest, struct er
 		return rebase_forked(vault, newest->seq, e);
 	}
 	rc = sync_fetch_heads(vault, 0, newest, &heads, e);
-	rc = rc != 0 ? rc : sync_verify_heads(vault, buf_bytes(&heads), 0, NULL, &last, e);
+	rc = rc != 0 ? rc : vault_drop_floor(vault, e); /* It was of what is gone. */
+	rc = rc != 0 ? rc : sync_verify_heads(vault, buf_bytes(&heads), 0, NULL, 0, &last, e);
 	if (rc != 0) {
 		return rc;
 	}
@@ -431,6 +409,15 @@ bool vault_denied(int rc)
 
 int vault_withheld(const struct vault *vault, uint64_t seq, struct err *e)
 {
+	/* Who shared it may take it back, which who is out is not shown. */
+	if (vault->membership != NULL && memcmp(vault->membership->steps[0].member_id,
+						 vault->profile->user_id, ID_BYTES) != 0) {
+		return err_set(e, KLUIS_EFORBIDDEN,
+			"vault '%s': you are not in it any more, it was deleted, or it is "
+			"withheld: "
+			"ask who shared it ('kluis vault forget' drops it)",
+			vault->name);
+	}
 	return err_set(e, KLUIS_EPIN,
 		"vault '%s': the cluster denies it, but head %" PRIu64
 		" of it was seen: it was deleted, or is withheld (if you deleted it: 'kluis vault "
@@ -438,12 +425,30 @@ int vault_withheld(const struct vault *vault, uint64_t seq, struct err *e)
 		vault->name, seq);
 }
 
+/* A list of members that is denied tells nothing new: the heads tell what there is to it, and that
+ * the vault itself is denied. */
+static int sync_members(struct vault *vault, struct err *e)
+{
+	struct err why = {0};
+	int rc = vault_members_refresh(vault, &why);
+
+	return rc == 0 || rc == KLUIS_ENOTFOUND || rc == KLUIS_EGONE
+		       ? 0
+		       : err_set(e, rc, "%s", why.text);
+}
+
 static int sync_cluster(struct vault *vault, struct err *e)
 {
 	uint8_t bytes[HEAD_BYTES];
+	uint32_t rev;
 	struct head newest;
-	int rc = api_head(vault->client, vault->id, bytes, e);
+	int rc;
 
+	people_ask_again(vault->people);
+	/* Of one that is not shared the heads tell when that changes. */
+	rc = vault->members_rev == 1 || vault_rebasing(vault) ? 0 : sync_members(vault, e);
+	rev = vault->members_rev;
+	rc = rc != 0 ? rc : api_head(vault->client, vault->id, bytes, e);
 	/* That it is forbidden may well be true; and a restore that was accepted may have lost it.
 	 */
 	if ((rc == KLUIS_ENOTFOUND || rc == KLUIS_EGONE) && !vault_rebasing(vault)) {
@@ -454,10 +459,13 @@ static int sync_cluster(struct vault *vault, struct err *e)
 		return rc;
 	}
 	if (vault_rebasing(vault)) {
-		return sync_rebase(vault, &newest, e);
+		rc = sync_members(vault, e);
+		return rc != 0 ? rc : sync_rebase(vault, &newest, e);
 	}
-	return newest.seq > vault->head.seq ? sync_forward(vault, &newest, e)
-					    : sync_same_seq(vault, &newest, e);
+	rc = newest.seq > vault->head.seq ? sync_forward(vault, &newest, e)
+					  : sync_same_seq(vault, &newest, e);
+	rc = rc != 0 ? rc : vault_store_floor(vault, rev, e);
+	return rc != 0 ? rc : vault_take_keys(vault, e);
 }
 
 /* Heads first: only a verified one says what became of a pending commit. */
@@ -468,7 +476,9 @@ int vault_sync(struct vault *vault, struct err *e)
 
 	rc = rc != 0 ? rc : vault_settle_pending(vault, &sent, e);
 	if (rc == 0 && sent) {
-		rc = sync_cluster(vault, e);
+		/* Also the members may have changed under it. */
+		rc = sync_members(vault, e);
+		rc = rc != 0 ? rc : sync_cluster(vault, e);
 		rc = rc != 0 ? rc : vault_settle_pending(vault, &sent, e);
 	}
 	if (rc == 0) {

@@ -20,6 +20,9 @@ static const struct output_column check_columns[] = {{"site", "SITE", OUTPUT_TEX
 	{"level", "LEVEL", OUTPUT_TEXT}, {"ok", "GOOD", OUTPUT_TEXT},
 	{"id", "SNAPSHOT", OUTPUT_TEXT}, {"time", "CHECKED", OUTPUT_TIME},
 	{"good_time", "LAST GOOD", OUTPUT_TIME}, {"text", "WHAT IS WRONG", OUTPUT_TEXT}};
+static const struct output_column root_columns[] = {{"site", "SITE", OUTPUT_TEXT},
+	{"state", "STATE ROOT", OUTPUT_TEXT}, {"id", "OF SNAPSHOT", OUTPUT_TEXT},
+	{"index", "INDEX", OUTPUT_TEXT}, {"missing", "OWES", OUTPUT_TEXT}};
 static const struct output_column summary_columns[] = {{"newest", "Newest confirmed", OUTPUT_TEXT},
 	{"newest_age_ms", "Its age", OUTPUT_MS},
 	{"newest_copies", "Sites beside the taker that hold it", OUTPUT_TEXT},
@@ -120,6 +123,11 @@ static void status_name_sites(json_t *status, const json_t *members)
 		}
 	}
 	json_array_foreach(json_object_get(status, "checks"), i, row)
+	{
+		(void)json_object_set_new(
+			row, "site", site_of(members, json_object_get(row, "node")));
+	}
+	json_array_foreach(json_object_get(status, "state_roots"), i, row)
 	{
 		(void)json_object_set_new(
 			row, "site", site_of(members, json_object_get(row, "node")));
@@ -237,7 +245,34 @@ static void status_print(const struct invocation *inv, const json_t *status)
 			json_object_get(status, "checks"));
 		(void)fputc('\n', inv->out.data);
 	}
+	if (json_array_size(json_object_get(status, "state_roots")) > 0) {
+		output_rows(&inv->out, root_columns, ARRAY_SIZE(root_columns),
+			json_object_get(status, "state_roots"));
+		(void)fputc('\n', inv->out.data);
+	}
 	output_record(&inv->out, summary_columns, ARRAY_SIZE(summary_columns), status);
+}
+
+/* One that differs before one that is late. */
+static int judge_roots(struct invocation *inv, const json_t *status, const char *state)
+{
+	bool differs = strcmp(state, "differs") == 0;
+	const json_t *root;
+	size_t i;
+
+	json_array_foreach(json_object_get(status, "state_roots"), i, root)
+	{
+		const char *now = json_string_value(json_object_get(root, "state"));
+		const char *site = json_string_value(json_object_get(root, "site"));
+
+		if (now != NULL && strcmp(now, state) == 0) {
+			return err_set(&inv->err, differs ? KLUIS_EVERIFY : KLUIS_EPARTIAL,
+				differs ? "site '%s': another state root than the others'"
+					: "site '%s': no word on the state root",
+				site == NULL ? "?" : site);
+		}
+	}
+	return 0;
 }
 
 static int judge_checks(struct invocation *inv, const json_t *status)
@@ -287,6 +322,7 @@ static int status_judge(struct invocation *inv, const json_t *status, uint64_t m
 				60000);
 	}
 	rc = judge_checks(inv, status);
+	rc = rc != 0 ? rc : judge_roots(inv, status, "differs");
 	if (rc == 0 && copies < needed) {
 		rc = err_set(&inv->err, KLUIS_EPARTIAL,
 			"%lld sites of %lld hold the newest confirmed snapshot%s%s",
@@ -301,7 +337,7 @@ static int status_judge(struct invocation *inv, const json_t *status, uint64_t m
 	if (rc == 0 && late != NULL) {
 		rc = err_set(&inv->err, KLUIS_EPARTIAL, "%s", late);
 	}
-	return rc;
+	return rc != 0 ? rc : judge_roots(inv, status, "late");
 }
 
 int ops_backup_status(struct invocation *inv)

@@ -358,13 +358,14 @@ static const struct command ops_commands[] = {
 		save_options, 0, 0, ops_backup_run},
 	{"backup status", NULL, "Show how well the cluster is backed up",
 		"Each snapshot with the sites that hold it, what each site's checks found last, "
-		"the last "
-		"proven restore.\nA site that the node asked has no link to is AWAY: what it held "
+		"what each site made of the newest state root, the last proven restore.\nA site "
+		"that the node asked has no link to is AWAY: what it held "
 		"does not count.\nThe record of a snapshot that retention has let go is "
 		"'expired'.\nExit 10: none was ever confirmed; 11: the newest is older than "
-		"--max-age; 14: a check found damage;\n3: copies are missing, a snapshot has "
-		"failed "
-		"since, or no restore was proven for too long.",
+		"--max-age; 14: a check found damage or a state root differs;\n3: copies are "
+		"missing, "
+		"a snapshot has failed since, no restore was proven for too long, or a site owes "
+		"its state root.",
 		backup_status_options, 0, 0, ops_backup_status},
 	{"backup drill", "[ID]", "Prove that a snapshot can be restored",
 		"Restores it, or the newest, into a scratch directory, boots it there alone, "

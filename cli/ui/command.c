@@ -333,7 +333,7 @@ int program_run(const struct program *program, int argc, char **argv)
 		output_error(&inv.out, program->name, &inv.err);
 	}
 	free(inv.args);
-	return err_exit_code(rc);
+	return rc != 0 && inv.exit_code != 0 ? inv.exit_code : err_exit_code(rc);
 }
 
 const char *invocation_value_at(const struct invocation *inv, const char *option, size_t n)

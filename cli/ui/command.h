@@ -55,6 +55,7 @@ struct invocation {
 	char **args;
 	size_t n_args;
 	struct err err;
+	int exit_code; /* Not 0: a failure ends with this instead of its own. */
 };
 
 /* Parses and runs; prints what is to be printed, errors too. Returns the exit code (API section

@@ -87,6 +87,16 @@ const char *app_base_name(const char *path);
 /* To stdout: on a terminal nothing that it would act on, into a pipe or file as it is. */
 KLUIS_MUST_CHECK int app_show_text(const char *text, struct err *e);
 
+struct people;
+struct membership;
+/* KLUIS_EINVAL: a service account's profile, which does not share. */
+KLUIS_MUST_CHECK int app_need_person(struct app *k);
+/* --role (MEMBER_READ ...); otherwise, when it was not given. */
+KLUIS_MUST_CHECK int app_role(struct invocation *inv, unsigned otherwise, unsigned *ret_role);
+/* The members of a vault or group by its chain, and what the cluster says of them. */
+KLUIS_MUST_CHECK int app_show_members(
+	struct app *k, struct people *people, const struct membership *membership);
+
 /* What `device list` and `mfa list` show, for who shows it beside something else. */
 struct account_device;
 json_t *app_device_rows(const struct account_device *devices, size_t n);
@@ -127,6 +137,38 @@ int app_vault_list(struct invocation *inv);
 int app_vault_restore(struct invocation *inv);
 int app_vault_delete(struct invocation *inv);
 int app_vault_forget(struct invocation *inv);
+int app_chat_new(struct invocation *inv);
+int app_chat_list(struct invocation *inv);
+int app_chat_accept(struct invocation *inv);
+int app_chat_leave(struct invocation *inv);
+int app_chat_members(struct invocation *inv);
+int app_chat_send(struct invocation *inv);
+int app_chat_read(struct invocation *inv);
+int app_chat_follow(struct invocation *inv);
+int app_inbox_list(struct invocation *inv);
+int app_inbox_read(struct invocation *inv);
+int app_inbox_take(struct invocation *inv);
+int app_inbox_delete(struct invocation *inv);
+int app_inbox_leave(struct invocation *inv);
+int app_inbox_token_create(struct invocation *inv);
+int app_inbox_token_list(struct invocation *inv);
+int app_inbox_token_end(struct invocation *inv);
+int app_inbox_deliver(struct invocation *inv);
+int app_vault_share(struct invocation *inv);
+int app_vault_unshare(struct invocation *inv);
+int app_vault_members(struct invocation *inv);
+int app_vault_rekey(struct invocation *inv);
+int app_vault_transfer(struct invocation *inv);
+int app_vault_invitations(struct invocation *inv);
+int app_vault_accept(struct invocation *inv);
+int app_vault_decline(struct invocation *inv);
+int app_group_create(struct invocation *inv);
+int app_group_list(struct invocation *inv);
+int app_group_add(struct invocation *inv);
+int app_group_remove(struct invocation *inv);
+int app_group_members(struct invocation *inv);
+int app_group_rekey(struct invocation *inv);
+int app_group_delete(struct invocation *inv);
 int app_put(struct invocation *inv);
 int app_rm(struct invocation *inv);
 int app_get(struct invocation *inv);

@@ -5,6 +5,7 @@
 #include "base/text.h"
 #include "cli/client/contact.h"
 #include "cli/client/json_reader.h"
+#include "cli/client/people.h"
 #include "cli/vault/app.h"
 
 /* --yes is given for a command, and cannot know a number: a person has to say it, or give the
@@ -56,6 +57,8 @@ static int contact_compare(struct app *k, const char *name, const struct contact
 static int contact_verify_body(struct app *k)
 {
 	const char *name = k->inv->args[0];
+	const struct identity *identity;
+	struct people *people;
 	struct contact c;
 	int rc;
 
@@ -63,6 +66,13 @@ static int contact_verify_body(struct app *k)
 		return err_set(&k->inv->err, KLUIS_EINVAL, "a service account has no contacts");
 	}
 	rc = app_fresh(k);
+	if (rc != 0) {
+		return rc;
+	}
+	/* Whom this device has seen under that name it has to be, compared or not. */
+	people = people_new(k->profile, k->client);
+	rc = people_by_name(people, name, &identity, &k->inv->err);
+	people_free(people);
 	if (rc != 0) {
 		return rc;
 	}

@@ -223,6 +223,12 @@ static void passwd_note(struct invocation *inv, const struct account_new_keys *m
 			"new ones. Safety numbers change by it.",
 			made->n_vaults);
 	}
+	if (made->n_shared > 0) {
+		output_note(&inv->out,
+			"%zu vaults are shared, and keep their keys: 'kluis vault rekey' gives "
+			"one to all who are in it.",
+			made->n_shared);
+	}
 	if (made->n_left > 0) {
 		output_warning(&inv->out,
 			"%zu vaults keep their key: the keyring has no room for more.",

@@ -115,10 +115,66 @@ static const struct command_option contact_options[] = {
 	{NULL, 0, NULL, NULL},
 };
 
+static const struct command_option inbox_token_options[] = {
+	{"label", 'l', "TEXT", "What to call it in lists; the cluster can read that"},
+	{"days", 0, "N", "Ends after so many days (365)"},
+	{"docs", 0, "N", "Ends after so many documents (100000)"},
+	{NULL, 0, NULL, NULL},
+};
+
+static const struct command_option inbox_deliver_options[] = {
+	{"text", 0, NULL, "It is plain text, and no mail"},
+	{"anonymous", 0, NULL, "Mark it as from nobody known, instead of from a provider"},
+	{NULL, 0, NULL, NULL},
+};
+
+static const struct command_option chat_send_options[] = {
+	{"text-file", 0, "FILE", "File with the text; - for stdin, as without it"},
+	{"lines", 0, NULL, "Each line of stdin is a message, sent as it comes"},
+	{"edit", 0, "NUMBER", "Instead: another text for that message of yours"},
+	{"delete", 0, "NUMBER", "Instead: that message of yours is not to be shown any more"},
+	{"title", 0, "TITLE", "Instead: another title for the conversation"},
+	{NULL, 0, NULL, NULL},
+};
+
+static const struct command_option chat_read_options[] = {
+	{"no-receipt", 0, NULL, "Do not tell that it was read, only that it arrived"},
+	{NULL, 0, NULL, NULL},
+};
+
+static const struct command_option chat_follow_options[] = {
+	{"for", 0, "SECONDS", "End after this long (default: never)"},
+	{"no-receipt", 0, NULL, "Do not tell that it was read, only that it arrived"},
+	{NULL, 0, NULL, NULL},
+};
+
+static const struct command_option chat_members_options[] = {
+	{"add", 0, "USER", "Ask USER in; may be given several times"},
+	{"remove", 0, "USER", "Take USER out; may be given several times"},
+	{NULL, 0, NULL, NULL},
+};
+
 static const struct command_option vault_restore_options[] = {
 	{"into", 0, "/FOLDER",
 		"Where it goes; / writes over what is there, whose history keeps it (default: a "
 		"new folder '/restored TIME')"},
+	{NULL, 0, NULL, NULL},
+};
+
+static const struct command_option vault_share_options[] = {
+	{"role", 0, "ROLE", "read (default), write or admin"},
+	{"verified-only", 0, "on|off",
+		"Whether this device shares it with verified contacts alone"},
+	{NULL, 0, NULL, NULL},
+};
+
+static const struct command_option vault_transfer_options[] = {
+	{"role", 0, "ROLE", "What you keep: write (default) or read"},
+	{NULL, 0, NULL, NULL},
+};
+
+static const struct command_option group_add_options[] = {
+	{"role", 0, "ROLE", "read (a member, default) or admin"},
 	{NULL, 0, NULL, NULL},
 };
 
@@ -306,6 +362,56 @@ static const struct command app_commands[] = {
 		"devices, and with it every way to read the vault. NAME is its name or the id that "
 		"'kluis vault list' shows.",
 		NULL, 1, 1, app_vault_forget},
+	{"vault share", "VAULT [USER|group:GROUP]", "Share a vault with somebody",
+		"They read all that is in it, with --role write they also write, as admins they "
+		"share it further. Nothing is theirs\nbefore they accept ('kluis vault accept'). "
+		"For a member who is there already --role is another role. With\n--verified-only "
+		"on, this device shares the vault with those alone whose safety numbers you "
+		"compared\n('kluis contact verify').",
+		vault_share_options, 1, 2, app_vault_share},
+	{"vault unshare", "VAULT USER|group:GROUP", "Take somebody out of a vault",
+		"The vault gets a new key, which goes to those who remain, in the same step: what "
+		"is written from then on who\nwas taken out cannot read, and writes nothing. What "
+		"they have read they may have kept.",
+		NULL, 2, 2, app_vault_unshare},
+	{"vault members", "VAULT", "List who is in a vault",
+		"By what its admins signed. A list of the cluster that says something else is "
+		"refused (exit 14).",
+		NULL, 1, 1, app_vault_members},
+	{"vault rekey", "VAULT", "Write to a vault under a new key from now on",
+		"It goes to all its members. For when a key may have leaked.", NULL, 1, 1,
+		app_vault_rekey},
+	{"vault transfer", "VAULT USER", "Hand a vault over to another member",
+		"USER, who has accepted it, becomes its admin; you keep the role write, or that of "
+		"--role.",
+		vault_transfer_options, 2, 2, app_vault_transfer},
+	{"vault invitations", NULL, "List the vaults and groups that others invite you to",
+		"PROBLEM says what is wrong with one that no admin signed: do not accept it.", NULL,
+		0, 0, app_vault_invitations},
+	{"vault accept", "ID", "Accept an invitation to a vault or a group",
+		"ID is that of 'kluis vault invitations'.", NULL, 1, 1, app_vault_accept},
+	{"vault decline", "ID|VAULT|group:GROUP",
+		"Decline an invitation, or leave a vault or a group",
+		"ID is that of 'kluis vault invitations'. Of what one left 'kluis vault forget' "
+		"drops the key.",
+		NULL, 1, 1, app_vault_decline},
+	{"group create", "NAME", "Make a group of users to share vaults with",
+		"Share a vault with it by 'kluis vault share VAULT group:NAME'.", NULL, 1, 1,
+		app_group_create},
+	{"group list", NULL, "List your groups", NULL, NULL, 0, 0, app_group_list},
+	{"group add", "GROUP USER", "Add somebody to a group",
+		"They get all that is shared with it, once they accept ('kluis vault accept').",
+		group_add_options, 2, 2, app_group_add},
+	{"group remove", "GROUP USER", "Take somebody out of a group",
+		"The group and every vault that is shared with it get new keys, for those who "
+		"remain, in one step. You have to be an\nadmin of all these vaults: the first one "
+		"that you are not is named.",
+		NULL, 2, 2, app_group_remove},
+	{"group members", "GROUP", "List who is in a group", NULL, NULL, 1, 1, app_group_members},
+	{"group rekey", "GROUP", "Give a group and all its vaults new keys",
+		"For when a key may have leaked.", NULL, 1, 1, app_group_rekey},
+	{"group delete", "GROUP", "Delete a group that no vault is shared with", NULL, NULL, 1, 1,
+		app_group_delete},
 	{"put", "SOURCE... VAULT:/PATH", "Store files",
 		"SOURCE - is stdin, which needs a name in PATH. A PATH that ends in '/', is the "
 		"root, or is a folder takes the "
@@ -363,6 +469,66 @@ static const struct command app_commands[] = {
 		"looked at. Without a WORD\nthe vault is opened once and each line of stdin is a "
 		"query. Nothing of it is kept on disk but ciphertext.",
 		NULL, 1, 33, app_search},
+	{"chat new", "TITLE USER...", "Begin a conversation with others",
+		"They are invited, and read it once they have accepted. Only the members' devices "
+		"can open what is written in\nit, and each message once.",
+		NULL, 2, 200, app_chat_new},
+	{"chat list", NULL, "List your conversations and invitations", NULL, NULL, 0, 0,
+		app_chat_list},
+	{"chat accept", "CHAT", "Accept an invitation",
+		"CHAT is a title or the beginning of an id, as 'kluis chat list' shows it.", NULL,
+		1, 1, app_chat_accept},
+	{"chat leave", "CHAT", "Leave a conversation, or decline an invitation", NULL, NULL, 1, 1,
+		app_chat_leave},
+	{"chat members", "CHAT", "List who is in a conversation, and how far they have read",
+		"An admin of it adds and removes. Who they are is verified; what they answered and "
+		"read is the cluster's word.",
+		chat_members_options, 1, 1, app_chat_members},
+	{"chat send", "CHAT", "Send a message",
+		"The text comes from stdin. What could not be sent, because no site was reached, "
+		"goes out with the next 'chat\nsend', 'read' or 'follow', and once.",
+		chat_send_options, 1, 1, app_chat_send},
+	{"chat read", "CHAT", "Show what came since the last time",
+		"Each message opens once: what was shown is not shown again. Whatever the cluster "
+		"dropped, moved, or shows to others\nalone is said beside the message that gives "
+		"it away (exit 14 or 15).",
+		chat_read_options, 1, 1, app_chat_read},
+	{"chat follow", "CHAT", "Print what comes as JSON, a line each, until it is ended",
+		"As 'read' for scripts. A line that was printed when the program was killed may "
+		"come "
+		"again: 'seq' tells.",
+		chat_follow_options, 1, 1, app_chat_follow},
+	{"inbox list", NULL, "List what others have left for you", NULL, NULL, 0, 0,
+		app_inbox_list},
+	{"inbox read", "DOCUMENT", "Show a document",
+		"As it came; with -o json beside what it says of itself. Who left it is not "
+		"authenticated, unless the\ncluster names a user, and then by its word alone.",
+		NULL, 1, 1, app_inbox_read},
+	{"inbox take", "DOCUMENT VAULT:/PATH", "Move a document into a vault",
+		"It leaves the inbox with the commit that stores it as a file, so that it is in "
+		"one "
+		"of the two at any time.",
+		NULL, 2, 2, app_inbox_take},
+	{"inbox delete", "DOCUMENT...", "Delete documents", NULL, NULL, 1, 1000, app_inbox_delete},
+	{"inbox leave", "USER [FILE]", "Leave something for somebody",
+		"Sealed, so that only USER can open it. Without FILE it comes from stdin.", NULL, 1,
+		2, app_inbox_leave},
+	{"inbox token create", "FILE", "Let an app or a mail gateway leave documents for you",
+		"FILE is what it needs, for 'kluis inbox deliver': the sites, their CA, who you "
+		"are, "
+		"and a token. It can leave\ndocuments and do nothing else; nobody can read with "
+		"it.",
+		inbox_token_options, 1, 1, app_inbox_token_create},
+	{"inbox token list", NULL, "List who may leave documents for you", NULL, NULL, 0, 0,
+		app_inbox_token_list},
+	{"inbox token end", "TOKEN", "Let somebody leave documents for you no longer", NULL, NULL,
+		1, 1, app_inbox_token_end},
+	{"inbox deliver", "FILE", "Leave what comes on stdin, by a file of 'inbox token create'",
+		"For a pipe of Postfix and for apps; it needs no profile. Ends with a code of "
+		"sysexits.h: 75 when it may succeed\nlater (no site is reached, the inbox is "
+		"full), "
+		"65 too large, 77 the token has ended, 78 FILE is none.",
+		inbox_deliver_options, 1, 1, app_inbox_deliver},
 	{"sync", "[VAULT...]", "Bring the local cache up to date",
 		"Then notes, logins, names and folders can be read without the cluster, with "
 		"--files also files. The cache\nholds ciphertext only. Without a VAULT: all of "

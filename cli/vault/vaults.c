@@ -52,6 +52,7 @@ static json_t *vault_local_name(struct app *k, const uint8_t id[ID_BYTES])
 
 static int vault_list_row(struct app *k, const json_t *item, json_t *rows)
 {
+	const char *state = json_string_value(json_object_get(item, "state"));
 	struct api_vault vault;
 	int rc = api_vault_parse(item, &vault, &k->inv->err);
 
@@ -60,7 +61,8 @@ static int vault_list_row(struct app *k, const json_t *item, json_t *rows)
 	}
 	(void)json_array_append_new(rows,
 		json_pack("{s:o, s:o, s:s, s:I, s:I, s:I}", "name", vault_local_name(k, vault.id),
-			"id", json_hex(bytes_of(vault.id, ID_BYTES)), "role", vault.role, "seq",
+			"id", json_hex(bytes_of(vault.id, ID_BYTES)), "role",
+			state != NULL && strcmp(state, "accepted") != 0 ? state : vault.role, "seq",
 			(json_int_t)vault.seq, "page_count", (json_int_t)vault.page_count,
 			"created", (json_int_t)vault.created_ms));
 	api_vault_release(&vault);
@@ -83,6 +85,27 @@ static bool rows_have(const json_t *rows, const uint8_t id[ID_BYTES])
 	return false;
 }
 
+/* Whether somebody else founded it: who shares a vault may take it back. */
+static bool vault_is_anothers(struct app *k, const uint8_t id[ID_BYTES])
+{
+	struct err ignored = {0};
+	struct vault *vault;
+	bool other;
+
+	if (vault_open_local(k->profile, k->client, id, &vault, &ignored) != 0) {
+		return false;
+	}
+	other = memcmp(vault->membership->steps[0].member_id, k->profile->user_id, ID_BYTES) != 0;
+	if (other) {
+		output_warning(&k->inv->out,
+			"vault '%s' is not shared with you any more, or is withheld ('kluis vault "
+			"forget' drops it)",
+			vault->name);
+	}
+	vault_close(vault);
+	return other;
+}
+
 /* What a device has verified, and the cluster does not list: the user sees what is missing. */
 static int vault_list_missing(struct app *k, json_t *rows)
 {
@@ -101,7 +124,8 @@ static int vault_list_missing(struct app *k, json_t *rows)
 					      vault_local_name(k, ids[i]), "id",
 					      json_hex(bytes_of(ids[i], ID_BYTES)), "role",
 					      "missing", "seq", (json_int_t)seq));
-			missing += !vault_restored(k->profile, ids[i]);
+			missing += !vault_restored(k->profile, ids[i]) &&
+				   !vault_is_anothers(k, ids[i]);
 		}
 	}
 	return rc == 0 && missing > 0

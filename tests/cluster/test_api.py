@@ -9,10 +9,11 @@ import socket
 import subprocess
 import unittest
 
+import events
 import openapi
 from cluster import ROOT, SITES, Cluster, wait_until
 from person import Person, hotp
-from writer import Vault, Writer, lp32, text
+from writer import CONVERSATION, GROUP, Shared, Vault, Writer, lp32, now_ms, point, text
 
 RECEIVER, SENDER = "gro", "ams"
 
@@ -180,12 +181,17 @@ class Api(unittest.TestCase):
         snapshot = json.loads(self.curl("ams", "/v1/sys/snapshots", admin=True)[2])["items"][0]["id"]
         lineage = json.loads(self.curl("ams", "/.well-known/kluis.json")[2])["lineage"]
         self.written = set()
+        reader = json.loads(self.curl("ams", "/v1/account", token=self.token)[2])["user_id"]
+        document, doc_id = Writer.inbox_document(bytes.fromhex(reader))
+        self.done(201, "post", "/v1/users/{id}/inbox", {"id": reader}, body=document, token=self.token)
         person, invite = self.make_person("reader-person")
         mine = self.sign_in(person)["token"]
+        sharer, shared = self.make_writer("sharer")
+        group, talk = self.make_group(sharer, shared), self.make_conversation(sharer, shared)
         changes = json.loads(self.curl("ams", f"/v1/vaults/{vault}/changes?since={lineage}:0", token=self.token)[2])["items"]
         page = max(changes, key=lambda change: change["revision"])
         values = {"/versions/{n}": "/versions/1", "/users/{name}": f"/users/{person.name}", "/users/{id}": f"/users/{person.user_id.hex()}",
-                  "{v}": vault, "{n}": str(page["page"]), "{rev}": str(page["revision"]), "/sessions/{id}": f"/sessions/{session}",
+                  "{doc}": doc_id.hex(), "{g}": group.id.hex(), "{c}": talk.id.hex(), "{v}": vault, "{n}": str(page["page"]), "{rev}": str(page["revision"]), "/sessions/{id}": f"/sessions/{session}",
                   "/snapshots/{id}": f"/snapshots/{snapshot}"}
         asked = 0
         for path, operation in self.document.operations("get"):
@@ -197,7 +203,8 @@ class Api(unittest.TestCase):
                 url += f"?since={lineage}:0"
             auth = operation["x-kluis-auth"]
             of_person = path.startswith(("/v1/unlock", "/v1/keyring", "/v1/devices", "/v1/account", "/v1/users", "/v1/mfa"))
-            token = None if auth in ("none", "admin") else mine if of_person else self.token
+            of_shared = path.startswith(("/v1/groups", "/v1/conversations", "/v1/packets"))
+            token = None if auth in ("none", "admin") else mine if of_person else shared if of_shared else self.token
             for site in SITES:
                 with self.subTest(path=path, site=site):
                     if auth == "admin":
@@ -292,6 +299,9 @@ class Api(unittest.TestCase):
         self.check_person_writes()
         writer, token = self.check_account_writes()
         self.check_vault_writes(writer, token)
+        self.check_inbox_writes(writer, token)
+        self.check_sharing_writes(writer, token)
+        self.check_events(writer, token)
         self.check_session_writes(writer, token)
         self.check_operators_writes()
         documented = {(method, path) for method in ("post", "put", "patch", "delete", "head") for path, _ in self.document.operations(method)}
@@ -436,6 +446,17 @@ class Api(unittest.TestCase):
         _, challenge = self.done(200, "post", "/v1/login/device/start", body=writer.login_start())
         return self.done(200, "post", "/v1/login/device/finish", body=writer.login_finish(challenge))[1]
 
+    def make_writer(self, name):
+        """A service account of its own making, and its session's token."""
+        _, made = self.done(201, "post", "/v1/sys/services", body={"name": name}, fields=self.key())
+        writer = Writer(name, json.loads(self.curl("ams", "/.well-known/kluis.json")[2])["cluster_id"])
+        self.done(201, "post", "/v1/services/enrol", body=writer.enrolment(made["token"]))
+        return writer, self.log_in(writer)["token"]
+
+    @staticmethod
+    def key():
+        return [f"idempotency-key: {os.urandom(8).hex()}"]
+
     def check_account_writes(self):
         name, path = "own-client", "/v1/sys/services"
         key = lambda: [f"idempotency-key: {os.urandom(8).hex()}"]
@@ -464,6 +485,7 @@ class Api(unittest.TestCase):
         self.refuse(428, "precondition-required", "patch", path, values, body={"label": ""}, **named)
         _, patched = self.done(200, "patch", path, values, body={"label": text(b"new")}, fields=[f"if-match: {fields['etag']}"], **named)
         self.assertEqual(patched["label"], text(b"new"))
+        self.check_push_writes(writer, vault, token)
 
         # A page by itself: made, changed, and what is not the next one refused.
         page, number = path + "/pages/{n}", {**values, "n": 0}
@@ -499,6 +521,195 @@ class Api(unittest.TestCase):
         self.refuse(428, "precondition-required", "delete", path, values, **named)
         etag = self.curl("rtd", f"/v1/vaults/{vault.id.hex()}", token=token)[1]["etag"]
         self.done(204, "delete", path, values, fields=[f"if-match: {etag}"], **named)
+
+    def check_inbox_writes(self, writer, token):
+        path, mine, named = "/v1/users/{id}/inbox", {"id": writer.user_id.hex()}, {"token": token}
+        left, left_id = writer.inbox_document(writer.user_id)
+        self.refuse(401, "unauthenticated", "post", path, mine, body=left)
+        self.refuse(400, "invalid", "post", path, mine, body=left[:-1], **named)
+        self.refuse(400, "invalid", "post", path, mine, body=writer.inbox_document(writer.user_id, 0)[0], **named)
+        for _ in range(2):  # The same again is answered as the first.
+            self.assertEqual(self.done(201, "post", path, mine, body=left, **named)[1]["doc"], left_id.hex())
+        self.refuse(404, "not-found", "delete", "/v1/inbox/{doc}", {"doc": "00" * 16}, **named)
+        self.done(204, "delete", "/v1/inbox/{doc}", {"doc": left_id.hex()}, **named)
+
+        # A token, for one document and the keys to seal it to; and what it left becomes a page.
+        body, key = {"label": "gateway", "expires_ms": now_ms() + 3600000, "docs": 1}, [f"idempotency-key: {os.urandom(8).hex()}"]
+        self.refuse(428, "precondition-required", "post", "/v1/inbox/tokens", body=body, **named)
+        self.refuse(400, "invalid", "post", "/v1/inbox/tokens", body={**body, "docs": 0}, fields=key, **named)
+        _, made = self.done(201, "post", "/v1/inbox/tokens", body=body, fields=key, **named)
+        gateway = made["token"]
+        self.assertEqual(self.curl("gro", f"/v1/users/{writer.user_id.hex()}/identity", token=gateway)[0], 200)
+        self.check_problem(self.curl("gro", "/v1/inbox", token=gateway), 401, "unauthenticated")
+        left, left_id = writer.inbox_document(writer.user_id, 0)
+        self.done(201, "post", path, mine, body=left, site="mst", token=gateway)
+        self.refuse(507, "quota-exceeded", "post", path, mine, body=writer.inbox_document(writer.user_id, 0)[0], token=gateway)
+        self.done(204, "delete", "/v1/inbox/tokens/{id}", {"id": made["id"]}, **named)
+        self.refuse(401, "unauthenticated", "post", path, mine, body=left, token=gateway)
+        vault = Vault(writer)
+        self.done(201, "post", "/v1/vaults", body={"create": text(vault.create), "head": text(vault.head())},
+                  fields=[f"idempotency-key: {os.urandom(8).hex()}"], **named)
+        commit, values = Vault.commit(vault.head([0]), (0, 1, vault.page(0, 1))), {"v": vault.id.hex()}
+        self.refuse(404, "not-found", "post", "/v1/vaults/{v}/commits", values, body=commit,
+                    fields=[f"kluis-claims: {left_id.hex()},{'00' * 16}"], **named)
+        for _ in range(2):
+            self.done(200, "post", "/v1/vaults/{v}/commits", values, body=commit, fields=[f"kluis-claims: {left_id.hex()}"], **named)
+        self.assertEqual(json.loads(self.curl("utr", "/v1/inbox", token=token)[2])["items"], [])
+
+    def check_push_writes(self, writer, vault, token):
+        """This cluster has no settings for it: nobody can be subscribed, and who is notified is nobody's to learn."""
+        self.refuse(400, "unsupported-suite", "post", "/v1/push", body={"kind": "fcm", "token": "x"}, token=token)
+        self.refuse(404, "not-found", "delete", "/v1/push/{id}", {"id": "00" * 16}, token=token)
+        self.written |= {("post", "/v1/push"), ("delete", "/v1/push/{id}")}
+        payload = b"KNP1\x01" + bytes(3 + 8) + b"\0\x20" + bytes(32) + b"\0\x10" + bytes(16)
+        item = {"user": writer.user_id.hex(), "device": writer.device_id.hex(), "payload": text(payload)}
+        self.done(202, "post", "/v1/push/send", body={"object": vault.id.hex(), "items": [item]}, token=token)
+        self.refuse(404, "not-found", "post", "/v1/push/send", body={"object": "00" * 16, "items": [item]}, token=token)
+
+    def check_events(self, writer, token):
+        """A WebSocket and a request that waits, at other sites than the commit's; the site dies, and a third one goes on."""
+        key, named = [f"idempotency-key: {os.urandom(8).hex()}"], {"token": token}
+        leader = self.cluster.wait_leader()
+        first, second, third, at = [s for s in SITES if s != leader][:4]
+        context, vault = events.context_for(self.ca), Vault(writer)
+        self.done(201, "post", "/v1/events/ticket", **named)
+        # Of a conversation that the caller is no member of; what members say is in tests/unit/node/test_api_events.c.
+        self.refuse(404, "not-found", "post", "/v1/calls/{id}/signal", {"id": vault.id.hex()}, body=b"offer", **named)
+        self.written.add(("post", "/v1/calls/{id}/signal"))
+        caller = {site: events.Connection(self.cluster.url(site), context, token) for site in (first, second, third, at)}
+        for connection in caller.values():
+            self.addCleanup(connection.close)
+        self.done(201, "post", "/v1/vaults", body={"create": text(vault.create), "head": text(vault.head())}, fields=key, **named)
+        def open_at(site, token=token, since=None):
+            connection = events.Connection(self.cluster.url(site), context, token)
+            made = events.Socket(self.cluster.url(site), context, connection.ticket(), since)
+            connection.close()
+            self.addCleanup(made.close)
+            return made
+
+        ws = open_at(first)
+        start = ws.next()
+        self.assertEqual(start["type"], "resync")
+
+        def commit():
+            number = vault.pages.get(0, 0) + 1
+            body = Vault.commit(vault.head([0]), (0, number, vault.page(0, number)))
+            status, _, value = caller[at].call("POST", f"/v1/vaults/{vault.id.hex()}/commits", body)
+            self.assertEqual(status, 200, value)
+
+        status, _, waited = caller[second].wait()
+        self.assertEqual((status, [e["type"] for e in waited["items"]]), (200, ["resync"]))
+        commit()
+        told = ws.next()
+        self.assertEqual((told["type"], told["object"]), ("vault", vault.id.hex()))
+        status, _, waited = caller[second].wait(waited["cursor"], 55000)
+        self.assertEqual((status, [(e["type"], e["object"]) for e in waited["items"]]), (200, [("vault", vault.id.hex())]))
+        with self.assertRaises(OSError):  # Of another node; and a node's own counts once.
+            events.Socket(self.cluster.url(second), context, caller[first].ticket())
+        # The site dies; what happens then is told by a third one from the place that was reached.
+        self.cluster.kill(first)
+        with self.assertRaises((events.Closed, OSError)):
+            while True:
+                ws.next()
+        commit()
+        ws = open_at(third, since=told["cursor"])
+        later = ws.next()
+        self.assertEqual((later["type"], later["object"]), ("vault", vault.id.hex()))
+        self.assertTrue(ws.quiet(0.3))
+        self.cluster.start(first)
+        self.cluster.wait_ready([first])
+        again = open_at(first, since=start["cursor"])
+        self.assertEqual(again.next()["object"], vault.id.hex())
+        # The session ends everywhere.
+        other = self.log_in(writer)
+        mine = open_at(second, other["token"])
+        self.done(204, "post", "/v1/logout", token=other["token"])
+        with self.assertRaises(events.Closed) as closed:
+            while True:
+                mine.next()
+        self.assertEqual(closed.exception.code, 4401)
+
+    def make_group(self, writer, token, *first):
+        """A group, with members whose packets go with it."""
+        group = Shared(writer, GROUP)
+        body = {"create": text(group.create), "group_key": text(point(group.key)), "label": text(b"a group"),
+                "statements": [group.add(member.user_id, 1) for member in first],
+                "packets": [group.packet(3, member.user_id, member.transfer) for member in first]}
+        fields, made = self.done(201, "post", "/v1/groups", body=body, fields=self.key(), token=token)
+        self.assertEqual((fields["location"], made["role"]), (f"/v1/groups/{group.id.hex()}", "admin"))
+        return group
+
+    def make_conversation(self, writer, token, *others):
+        talk = Shared(writer, CONVERSATION)
+        body = {"create": text(talk.create), "statements": [talk.add(other.user_id, 2) for other in others]}
+        self.done(201, "post", "/v1/conversations", body=body, fields=self.key(), token=token)
+        return talk
+
+    def check_sharing_writes(self, writer, token):
+        other, others = self.make_writer("other-client")
+        vault, named, his = Vault(writer), {"token": token}, {"token": others}
+        self.done(201, "post", "/v1/vaults", body={"create": text(vault.create), "head": text(vault.head())}, fields=self.key(), **named)
+        path, values = "/v1/vaults/{v}", {"v": vault.id.hex()}
+        add = vault.add(other.user_id, 2)
+        self.refuse(412, "precondition-failed", "post", path + "/members", values, body={"statements": [add]}, fields=self.key(), **named)
+        body, key = {"statements": [add], "packets": [vault.packet(1, other.user_id, other.transfer)]}, self.key()
+        self.refuse(428, "precondition-required", "post", path + "/members", values, body=body, **named)
+        self.refuse(404, "not-found", "post", path + "/members", values, body=body, fields=self.key(), **his)
+        for _ in range(2):  # The identical request is answered as the first, at every site.
+            _, changed = self.done(200, "post", path + "/members", values, body=body, fields=key, site=SITES[_], **named)
+            self.assertEqual(changed, {"members_rev": 2, "members_hash": vault.members_hash.hex(), "epoch": 1})
+        self.done(204, "post", path + "/accept", values, **his)
+        waiting = json.loads(self.curl("gro", "/v1/packets", token=others)[2])["items"]
+        self.assertEqual([(row["rcpt"], row["object"]) for row in waiting], [(other.user_id.hex(), vault.id.hex())])
+        for _ in range(2):
+            self.done(204, "post", "/v1/packets/{id}/ack", {"id": waiting[0]["packet_id"]}, site="mst", **his)
+        self.done(204, "post", "/v1/packets", body={"packets": [vault.packet(1, other.user_id, other.transfer)]}, **named)
+        self.refuse(403, "forbidden", "post", "/v1/packets", body={"packets": [vault.packet(1, other.user_id, other.transfer)]}, **his)
+
+        # A group comes into the vault, loses a member with a new key for both, and goes.
+        of = "/v1/groups/{g}"
+        group = self.make_group(writer, token, other)
+        there = {"g": group.id.hex()}
+        self.done(204, "post", of + "/accept", there, **his)
+        body = {"statements": [vault.add(group.id, 2, kind=2)], "packets": [vault.packet(1, group.id, group.key)]}
+        self.done(200, "post", path + "/members", values, body=body, fields=self.key(), **named)
+        self.done(204, "post", path + "/decline", values, **his)
+        seen = [row for row in json.loads(self.curl("utr", "/v1/vaults", token=others)[2])["items"] if row["id"] == vault.id.hex()]
+        self.assertEqual([row["via"] for row in seen], [group.id.hex()])
+        self.refuse(409, "conflict", "delete", of, there, **named)
+        body = {"statements": [group.remove(other.user_id), group.rotate()], "group_key": text(point(group.key))}
+        self.refuse(412, "precondition-failed", "post", of + "/members", there, body=body, fields=self.key(), **named)
+        also = {"object": vault.id.hex(), "statements": [vault.rotate()], "packets": [vault.packet(1, group.id, group.key)]}
+        self.done(200, "post", of + "/members", there, body={**body, "also": [also]}, fields=self.key(), **named)
+        self.check_problem(self.curl("ein", f"/v1/vaults/{vault.id.hex()}", token=others), 404, "not-found")
+        self.done(200, "post", path + "/members", values, body={"statements": [vault.remove(group.id), vault.rotate()]}, fields=self.key(), **named)
+        self.done(204, "delete", of, there, **named)
+        self.done(204, "post", of + "/decline", {"g": self.make_group(writer, token, other).id.hex()}, **his)
+
+        talk = self.make_conversation(writer, token, other)
+        of, there = "/v1/conversations/{c}", {"c": talk.id.hex()}
+        self.done(204, "post", of + "/accept", there, **his)
+        self.check_chat_writes(talk, writer, other, named, his)
+        self.done(204, "post", of + "/decline", there, **his)
+        self.done(200, "post", of + "/members", there, body={"statements": [talk.remove(other.user_id)]}, fields=self.key(), **named)
+
+    def check_chat_writes(self, talk, writer, other, named, his):
+        of, there = "/v1/conversations/{c}", {"c": talk.id.hex()}
+        first, key = writer.chat_message(talk.id, 1, 0), [talk.packet(4, device.device_id, device.hpke) for device in (writer, other)]
+        self.refuse(409, "conflict", "post", of + "/messages", there, body=first, **named)
+        epoch = {"epoch": 1, "members_hash": talk.members_hash.hex(), "packets": key}
+        self.refuse(412, "precondition-failed", "post", of + "/epochs", there, body={**epoch, "packets": key[:1]}, **named)
+        for site in ("ams", "gro"):  # The same again is answered as the first, wherever.
+            self.assertEqual(self.done(201, "post", of + "/epochs", there, body=epoch, site=site, **named)[1], {"epoch": 1})
+        said = [self.done(201, "post", of + "/messages", there, body=first, site=site, **named)[1] for site in ("mst", "utr")]
+        self.assertEqual((said[0]["seq"], said[0]), (1, said[1]))
+        self.assertEqual(self.done(201, "post", of + "/messages", there, body=other.chat_message(talk.id, 1, 0), **his)[1]["seq"], 2)
+        self.refuse(403, "forbidden", "post", of + "/messages", there, body=writer.chat_message(talk.id, 1, 1), **his)
+        self.refuse(400, "invalid", "post", of + "/receipts", there, body={"delivered": 9, "read": 0}, **his)
+        self.done(204, "post", of + "/receipts", there, body={"delivered": 2, "read": 1}, **his)
+        seen = json.loads(self.curl("ein", f"/v1/conversations/{talk.id.hex()}/messages?after=0", token=his["token"])[2])["items"]
+        self.assertEqual([row["seq"] for row in seen], [1, 2])
+        self.assertEqual(seen[0]["message"], text(first))
 
     def check_session_writes(self, writer, token):
         others = [self.log_in(writer) for _ in range(2)]

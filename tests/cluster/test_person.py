@@ -183,6 +183,7 @@ class People(unittest.TestCase):
         self.assertFalse(b.run("contact", "verify", "carol", "--number", theirs["safety_number"])["verified"])
         self.assertTrue(b.run("contact", "verify", "carol")["verified"])
         b.run("contact", "verify", "nobody", code=10)
+        self.share(b, c)
         # Passwords that anybody would try are not taken.
         again = self.person("dave", password="password1234")
         again.register("desk", code=2)
@@ -194,6 +195,41 @@ class People(unittest.TestCase):
         b.cat("home:/x", code=12)
         b.login()
         self.assertEqual(b.cat("home:/x"), "of bob")
+
+    def share(self, b, c):
+        """A vault and a group between two people, until one of them is out."""
+        b.run("vault", "create", "plans")
+        b.put("first", "plans:/x")
+        self.assertEqual(b.run("vault", "share", "plans", "carol", "--role", "write")["role"], "write")
+        offer, = c.run("vault", "invitations")["items"]
+        self.assertEqual((offer["kind"], offer["role"], offer["by"], offer["problem"]), ("vault", "write", "bob", ""))
+        c.cat("plans:/x", code=10)
+        self.assertEqual(c.run("vault", "accept", offer["id"])["name"], "plans")
+        self.assertEqual(c.cat("plans:/x"), "first")
+        c.put("second", "plans:/y")
+        self.assertEqual(b.cat("plans:/y"), "second")
+        members = {row["member"]: (row["role"], row["state"], row["verified"]) for row in b.run("vault", "members", "plans")["items"]}
+        self.assertEqual(members, {"bob": ("admin", "accepted", True), "carol": ("write", "accepted", True)})
+        c.run("vault", "unshare", "plans", "bob", code=12)
+        b.run("vault", "unshare", "plans", "carol")
+        b.put("third", "plans:/z")
+        c.cat("plans:/z", code=12)
+        # By a group: who is taken out of it is out of its vaults, by one command.
+        b.run("group", "create", "team")
+        b.run("group", "add", "team", "carol")
+        offer, = c.run("vault", "invitations")["items"]
+        self.assertEqual((offer["kind"], offer["by"]), ("group", "bob"))
+        c.run("vault", "accept", offer["id"])
+        self.assertEqual([row["name"] for row in c.run("group", "list")["items"]], ["team"])
+        b.run("vault", "create", "board")
+        b.put("first", "board:/x")
+        b.run("vault", "share", "board", "group:team")
+        self.assertEqual(c.cat("board:/x"), "first")
+        c.put("not hers to write", "board:/y", code=12)
+        self.assertEqual(b.run("group", "remove", "team", "carol")["vaults"], 1)
+        b.put("second", "board:/x")
+        self.assertEqual(b.cat("board:/x"), "second")
+        c.cat("board:/x", code=12)
 
     def start_login(self, site, user):
         """(status, code) of login/start at this site alone."""

@@ -39,6 +39,10 @@ def point(key):
     return key.public_key().public_bytes(serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint)
 
 
+def transfer_kid(key):
+    return tagged_hash("kluis/v1/key-fp", struct.pack(">H", KEM_P256), point(key))[:16]
+
+
 def now_ms():
     return int(time.time() * 1000)
 
@@ -57,6 +61,33 @@ class Writer:
 
     def user_sign(self, digest):
         return self.user.sign(digest, padding.PSS(padding.MGF1(hashes.SHA256()), 32), hashes.SHA256())
+
+    def key_packet(self, purpose, object_id, epoch, rcpt_id, rcpt_key):
+        public = self.user.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+        kid = tagged_hash("kluis/v1/key-fp", struct.pack(">H", SIG_RSA_PSS), public)[:16]
+        header = (b"KKP1" + struct.pack(">BBHHHBBH", 1, 1, KEM_P256, 1, 2, purpose, SIG_RSA_PSS, 0) + os.urandom(16) + self.user_id + kid
+                  + rcpt_id + transfer_kid(rcpt_key) + object_id + struct.pack(">IIQQ", epoch, 0, now_ms(), now_ms() + 86400000))
+        assert len(header) == 136
+        enc, sealed = b"\x04" + os.urandom(64), os.urandom(48)
+        signature = self.user_sign(tagged_hash("kluis/v1/kp-sig", header, bytes(32), enc, sealed))
+        return text(header + bytes(32) + lp16(enc) + lp16(sealed) + lp16(signature))
+
+    def chat_message(self, conv_id, epoch, index):
+        """A message of this device, of noise."""
+        header = (b"KCM1\x01\x02\0\0" + conv_id + struct.pack(">II", epoch, index) + self.user_id + self.device_id + bytes(64)
+                  + struct.pack(">I", 64))
+        assert len(header) == 132
+        sealed, tag = os.urandom(64), os.urandom(32)
+        return header + sealed + tag + self.device_sign(tagged_hash("kluis/v1/chat-sig", header, sealed, tag))
+
+    @staticmethod
+    def inbox_document(owner_id, sender_class=2):
+        """(a document for that user, sealed to nobody, its id): no node can look into one."""
+        doc_id = os.urandom(16)
+        header = (b"KIB1\x01" + struct.pack(">BHHH", sender_class, KEM_P256, 1, 2) + owner_id + owner_id + os.urandom(16) + doc_id
+                  + struct.pack(">QH", now_ms(), 1))
+        assert len(header) == 86
+        return header + lp16(b"\x04" + os.urandom(64)) + lp32(os.urandom(100)), doc_id
 
     # --- the account ---
 
@@ -86,15 +117,52 @@ class Writer:
         return {"handshake": answer["handshake"], "signature": text(self.device_sign(digest))}
 
 
-class Vault:
+VAULT, GROUP, CONVERSATION = 1, 2, 3
+CREATE, ADD, REMOVE, ROLE, ROTATE = 1, 2, 3, 4, 5
+
+
+class Shared:
+    """A vault, group or conversation that a writer founded, and where its membership chain stands."""
+
+    def __init__(self, writer, kind):
+        self.writer, self.kind, self.id, self.members_rev, self.members_hash, self.epoch = writer, kind, os.urandom(16), 0, bytes(32), 1
+        self.new_key()
+        self.create = self.statement(CREATE, bytes([kind]) + writer.user_id + self.kid)
+
+    def new_key(self):
+        """Of a group: its transfer key."""
+        self.key = ec.generate_private_key(ec.SECP256R1()) if self.kind == GROUP else None
+        self.kid = bytes(16) if self.key is None else transfer_kid(self.key)
+
+    def statement(self, kind, body):
+        """The next one of the chain, which it counts as."""
+        unsigned = (b"KGR1\x01" + bytes([kind]) + self.id + struct.pack(">Q", self.members_rev + 1) + self.members_hash
+                    + struct.pack(">Q", now_ms()) + lp16(body) + bytes([SIG_ECDSA]) + self.writer.kid)
+        self.members_rev, self.members_hash = self.members_rev + 1, tagged_hash("kluis/v1/stmt-hash", unsigned)
+        return unsigned + lp16(self.writer.device_sign(tagged_hash("kluis/v1/member", unsigned)))
+
+    def add(self, member_id, role, kind=1):
+        return text(self.statement(ADD, member_id + struct.pack(">BH", kind, role)))
+
+    def remove(self, member_id):
+        return text(self.statement(REMOVE, member_id))
+
+    def rotate(self):
+        self.epoch += 1
+        self.new_key()
+        return text(self.statement(ROTATE, struct.pack(">I", self.epoch) + self.kid))
+
+    def packet(self, purpose, rcpt_id, rcpt_key):
+        """A KeyPacket that gives noise as this object's key: no node can look into it."""
+        return self.writer.key_packet(purpose, self.id, self.epoch, rcpt_id, rcpt_key)
+
+
+class Vault(Shared):
     """One vault of a writer, and its newest head."""
 
     def __init__(self, writer):
-        self.writer, self.id, self.seq, self.head_hash, self.pages = writer, os.urandom(16), 0, bytes(32), {}
-        unsigned = (b"KGR1\x01\x01" + self.id + struct.pack(">Q", 1) + bytes(32) + struct.pack(">Q", now_ms())
-                    + lp16(b"\x01" + writer.user_id + bytes(16)) + bytes([SIG_ECDSA]) + writer.kid)
-        self.create = unsigned + lp16(writer.device_sign(tagged_hash("kluis/v1/member", unsigned)))
-        self.members_hash = tagged_hash("kluis/v1/stmt-hash", unsigned)
+        super().__init__(writer, VAULT)
+        self.seq, self.head_hash, self.pages = 0, bytes(32), {}
 
     def head(self, pages=()):
         """The next head, signed, with these pages in it; it counts as committed."""
@@ -102,7 +170,7 @@ class Vault:
             self.pages[number] = self.pages.get(number, 0) + 1
         count = max(self.pages, default=-1) + 1
         self.seq += 1
-        fixed = (b"KVH1\x01\x02\0\0" + self.id + struct.pack(">QIIQ", self.seq, 1, 1, count)
+        fixed = (b"KVH1\x01\x02\0\0" + self.id + struct.pack(">QIIQ", self.seq, self.epoch, self.members_rev, count)
                  + (os.urandom(32) if count else EMPTY_ROOT) + self.head_hash + self.members_hash + self.writer.user_id
                  + self.writer.device_id + struct.pack(">Q", now_ms()) + bytes(24))
         assert len(fixed) == 208

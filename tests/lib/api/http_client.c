@@ -100,7 +100,7 @@ static bool fill(struct http_client *client)
 	return rc == 0 && n > 0;
 }
 
-static bool take(struct http_client *client, size_t n, struct buf *to)
+bool http_client_take(struct http_client *client, size_t n, struct buf *to)
 {
 	while (client->in.len < n) {
 		if (!fill(client)) {
@@ -120,7 +120,7 @@ static bool take_line(struct http_client *client, struct buf *to)
 					     : memmem(client->in.data, client->in.len, "\r\n", 2);
 
 		if (end != NULL) {
-			return take(client, (size_t)(end - client->in.data) + 2, to);
+			return http_client_take(client, (size_t)(end - client->in.data) + 2, to);
 		}
 		if (!fill(client)) {
 			return false;
@@ -137,7 +137,7 @@ static void take_chunks(struct http_client *client, struct answer *answer)
 		assert_true(take_line(client, &line));
 		n = strtoul(buf_str(&line), NULL, 16);
 		buf_release(&line);
-		assert_true(take(client, n, &answer->body));
+		assert_true(http_client_take(client, n, &answer->body));
 		assert_true(take_line(client, &line));
 		buf_release(&line);
 		if (n == 0) {
@@ -162,13 +162,13 @@ struct answer http_client_receive(struct http_client *client, bool head_only)
 		assert_memory_equal(answer.head.data, "HTTP/1.1 ", 9);
 		answer.status = (int)strtol((char *)answer.head.data + 9, NULL, 10);
 	} while (answer.status == 100);
-	if (!head_only && answer.status != 204 && answer.status != 304) {
+	if (!head_only && answer.status != 101 && answer.status != 204 && answer.status != 304) {
 		if (strcmp(answer_field(&answer, "transfer-encoding"), "chunked") == 0) {
 			take_chunks(client, &answer);
 		} else {
 			size_t n = strtoul(answer_field(&answer, "content-length"), NULL, 10);
 
-			assert_true(take(client, n, &answer.body));
+			assert_true(http_client_take(client, n, &answer.body));
 		}
 	}
 	type = answer_field(&answer, "content-type");

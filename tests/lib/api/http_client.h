@@ -37,6 +37,8 @@ struct answer http_client_call(struct http_client *client, const char *verb, con
 /* As http_client_call() with a JSON body. */
 struct answer http_client_json(struct http_client *client, const char *verb, const char *target,
 	const char *fields, const char *json);
+/* The next n bytes, appended; false when the connection ends before. */
+bool http_client_take(struct http_client *client, size_t n, struct buf *to);
 /* true when the server closes the connection, false when it sends something. */
 bool http_client_closed(struct http_client *client);
 void http_client_release(struct http_client *client);

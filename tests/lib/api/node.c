@@ -107,6 +107,15 @@ static void node_apply(struct api_node *node, struct propose *req, const struct 
 		memcpy(req->reply_space, reply.data, reply.len);
 	}
 	req->reply = bytes_of(req->reply_space, reply.len);
+	reply = fsm_results_reason(results, &results->result[0]);
+	if (reply.len > 0) {
+		memcpy(req->reply_space, reply.data, reply.len);
+	}
+	req->reason = bytes_of(req->reply_space, reply.len);
+	if (node->watch != NULL) {
+		node->watch->cb(
+			node->watch, results->events.event, results->events.n, req->index, false);
+	}
 	if (node->lose_outcome) {
 		req->rc = KLUIS_EUNKNOWN_OUTCOME;
 		req->index = 0;
@@ -121,7 +130,7 @@ static void node_propose(struct api_backend *backend, struct propose *req, struc
 	(void)deadline_ms;
 	(void)pthread_mutex_lock(&node->lock);
 	node->proposals++;
-	req->reply = bytes_of(NULL, 0);
+	req->reply = req->reason = bytes_of(NULL, 0);
 	req->index = 0;
 	if (node->no_leader) {
 		req->rc = KLUIS_ENOQUORUM;
@@ -209,6 +218,26 @@ static bool node_quarantined(struct api_backend *backend)
 	return quarantined;
 }
 
+static void node_watch(struct api_backend *backend, struct replica_watch *watch)
+{
+	struct api_node *node = node_of(backend);
+
+	(void)pthread_mutex_lock(&node->lock);
+	node->watch = watch;
+	(void)pthread_mutex_unlock(&node->lock);
+}
+
+static void node_relay(struct api_backend *backend, struct buf *message)
+{
+	struct api_node *node = node_of(backend);
+
+	(void)pthread_mutex_lock(&node->lock);
+	buf_release(&node->relayed);
+	node->relayed = *message;
+	*message = BUF_INIT;
+	(void)pthread_mutex_unlock(&node->lock);
+}
+
 /* --- life ------------------------------------------------------------------------------------ */
 
 void api_node_prepare(struct api_node *node)
@@ -220,7 +249,7 @@ void api_node_prepare(struct api_node *node)
 	memset(node, 0, sizeof *node);
 	node->backend = (struct api_backend){node_read_begin, node_read_end, node_read_index,
 		node_applied_wait, node_applied, node_propose, node_transfer, node_reload,
-		node_status, node_quarantined, node_doubt};
+		node_status, node_quarantined, node_doubt, node_watch, node_relay};
 	(void)pthread_mutex_init(&node->lock, NULL);
 	fixture_machine_init(&node->machine, NULL);
 	fixture_cluster_init(&command, 6);
@@ -279,6 +308,7 @@ void api_node_stop(struct api_node *node)
 	secrets_release(&node->secrets);
 	pki_identity_release(&node->ca);
 	pki_identity_release(&node->server);
+	buf_release(&node->relayed);
 	(void)pthread_mutex_destroy(&node->lock);
 	free(node->cert_path);
 	free(node->key_path);

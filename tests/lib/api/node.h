@@ -19,6 +19,8 @@ struct api_node {
 	bool quarantined, quarantine_at_once; /* The latter: by the next command. */
 	uint64_t heard_ago_ms;
 	unsigned proposals, read_indexes, doubts;
+	struct replica_watch *watch;
+	struct buf relayed; /* The last one given to the others. */
 	unsigned voters, voters_wanted;
 	char damage[160];  /* As the last replica_doubt() said. */
 	uint64_t wait_for; /* The last applied_wait's index. */

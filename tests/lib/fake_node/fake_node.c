@@ -62,6 +62,8 @@ static int on_value(http_parser *p, const char *at, size_t len)
 	r->in_value = true;
 	if (strcmp(buf_str(&r->name), "Authorization") == 0) {
 		buf_append(&r->auth, at, len);
+	} else if (strcmp(buf_str(&r->name), "Kluis-Claims") == 0) {
+		buf_append(&r->claims, at, len);
 	}
 	return 0;
 }
@@ -205,6 +207,7 @@ static void request_release(struct fake_request *r)
 	buf_release(&r->body);
 	buf_release(&r->auth);
 	buf_release(&r->name);
+	buf_release(&r->claims);
 	buf_release(&r->out);
 }
 
@@ -398,6 +401,23 @@ void fake_node_fault(struct fake_node *n, enum fake_fault fault, const char *mat
 	n->struck = 0;
 	n->status = status;
 	(void)pthread_mutex_unlock(&n->lock);
+}
+
+void fake_node_claims_gone(struct fake_node *n)
+{
+	(void)pthread_mutex_lock(&n->lock);
+	n->claims_gone = true;
+	(void)pthread_mutex_unlock(&n->lock);
+}
+
+unsigned fake_node_claimed(struct fake_node *n)
+{
+	unsigned claimed;
+
+	(void)pthread_mutex_lock(&n->lock);
+	claimed = n->claimed;
+	(void)pthread_mutex_unlock(&n->lock);
+	return claimed;
 }
 
 unsigned fake_node_struck(struct fake_node *n)

@@ -65,6 +65,9 @@ void fake_node_drop_sessions(struct fake_node *node);
  * caught by this. */
 unsigned fake_node_heads_sent(struct fake_node *node, uint64_t seq);
 uint64_t fake_node_head_seq(struct fake_node *node);
+/* Documents of the inbox that commits claim are not there; how many commits claimed some. */
+void fake_node_claims_gone(struct fake_node *node);
+unsigned fake_node_claimed(struct fake_node *node);
 /* Inserts a commit by the same device through `commit body`, as a second client would have sent it
  * just before the next commit arrives; see fake_node_race(). */
 void fake_node_race(struct fake_node *node, void (*before_commit)(void *arg), void *arg);

@@ -388,8 +388,12 @@ static void do_staged(struct fake_node *n, struct fake_request *r, const char *n
 
 static void do_commit(struct fake_node *n, struct fake_request *r, struct store_vault *v)
 {
-	int rc = store_commit(&n->store, v, buf_bytes(&r->body), n->identity.devices[0].sign);
+	bool claims = r->claims.len > 0;
+	int rc = claims && n->claims_gone ? KLUIS_ENOTFOUND
+					  : store_commit(&n->store, v, buf_bytes(&r->body),
+						    n->identity.devices[0].sign);
 
+	n->claimed += rc == 0 && claims;
 	if (rc == 0) {
 		answer_json(r, 200, json_object());
 	} else {

@@ -40,13 +40,15 @@ struct fake_node {
 	int status;
 	char *log[FAKE_LOG_MAX];
 	size_t n_log;
+	bool claims_gone;
+	unsigned claimed;
 	void (*before_commit)(void *arg);
 	void *before_arg;
 };
 
 struct fake_request {
 	struct fake_node *node;
-	struct buf target, body, auth, name;
+	struct buf target, body, auth, name, claims;
 	const char *method;
 	bool in_auth, in_value, done, no_keep_alive;
 	/* The answer. */

@@ -63,10 +63,10 @@ void truths_free(struct fortnight *f)
 	free(f->truths);
 }
 
-static const struct truth *truth_of(const struct fortnight *f, const struct snapshot_row *row)
+static const struct truth *truth_of(const struct fortnight *f, uint64_t id, uint64_t index)
 {
 	for (size_t i = 0; i < f->n_truths; i++) {
-		if (f->truths[i].id == row->id && f->truths[i].index == row->index) {
+		if (f->truths[i].id == id && f->truths[i].index == index) {
 			return &f->truths[i];
 		}
 	}
@@ -209,37 +209,45 @@ static int point_compare(
 }
 
 static int point_restore(struct fortnight *f, struct repository *repository,
-	const struct snapshot_row *row, struct err *e)
+	const uint8_t manifest_hash[HASH_BYTES], const struct truth *truth, struct err *e)
 {
 	struct point_rows *rows = NULL;
 	struct point *point = NULL;
-	int rc = point_open(repository, row->manifest_hash, &f->trust, &point, e);
+	int rc = point_open(repository, manifest_hash, &f->trust, &point, e);
 
 	if (rc == 0) {
 		rc = point_rows_new(point, &f->keys, f->dir, &rows, e);
 	}
 	if (rc == 0) {
-		rc = point_compare(f, rows, truth_of(f, row), e);
+		rc = point_compare(f, rows, truth, e);
 	}
 	point_rows_free(rows);
 	point_free(point);
 	return rc;
 }
 
-static void check_point_at(struct site *site, const struct snapshot_row *row)
+/* A site that is down has its disk all the same: an operator may read it. */
+static int point_restore_at(struct site *site, const uint8_t manifest_hash[HASH_BYTES],
+	const struct truth *truth, struct err *e)
 {
-	struct fortnight *f = site->f;
 	struct repository *repository = site->repository;
-	struct err e = {0};
-	int rc = repository == NULL ? repository_open(site->path, &repository, &e) : 0;
+	int rc = repository == NULL ? repository_open(site->path, &repository, e) : 0;
 
 	if (rc == 0) {
-		rc = point_restore(f, repository, row, &e);
+		rc = point_restore(site->f, repository, manifest_hash, truth, e);
 	}
 	if (repository != site->repository) {
 		repository_close(repository);
 	}
-	if (rc != 0) {
+	return rc;
+}
+
+static void check_point_at(struct site *site, const struct snapshot_row *row)
+{
+	struct fortnight *f = site->f;
+	struct err e = {0};
+
+	if (point_restore_at(site, row->manifest_hash, truth_of(f, row->id, row->index), &e) != 0) {
 		fortnight_violate(f, CHECK_POINT, "snapshot %llu cycle %llu at site %llu: %s",
 			(unsigned long long)row->id, (unsigned long long)row->cycle,
 			(unsigned long long)site->node, e.text);
@@ -285,6 +293,62 @@ void check_points(struct fortnight *f, bool all)
 	}
 	for (size_t i = 0; all && i < n && !f->failed; i++) {
 		check_point(f, points[i]);
+	}
+}
+
+/* --- the newest minute ----------------------------------------------------------------------- */
+
+/* A cycle was confirmed that reaches as far: then it may go. */
+static bool minute_covered(const struct fortnight *f, uint64_t index)
+{
+	struct snapshot_state_row state;
+
+	cluster_state(f, &state);
+	return state.confirmed_index >= index;
+}
+
+/* Who said that it holds the newest one does. */
+static void check_minute_held(struct fortnight *f)
+{
+	const struct journal_row *row = &f->journal;
+
+	for (unsigned i = 0; i < row->n_holders; i++) {
+		_cleanup_(x_freep) struct manifest_name *names = NULL;
+		size_t n = site_names_of(&f->site[row->holder[i].node - 1], &names);
+
+		if (row->holder[i].number == row->number && !minute_covered(f, row->index) &&
+			!names_have(names, n, row->manifest_hash)) {
+			fortnight_violate(f, CHECK_MINUTE,
+				"site %llu has not journal %u, which it confirmed",
+				(unsigned long long)row->holder[i].node, row->number);
+		}
+	}
+}
+
+/* At one site: as with any cycle, not every one that confirmed it has all cycles below. */
+void check_minute(struct fortnight *f)
+{
+	const struct journal_row *row = &f->journal;
+	unsigned from = (unsigned)random_below(f->random, SITES);
+	const struct truth *truth;
+	struct err e = {0};
+	int rc = KLUIS_ENOTFOUND;
+
+	if (!looks_at(f, CHECK_MINUTE)) {
+		return;
+	}
+	check_minute_held(f);
+	if (minute_covered(f, row->confirmed_index)) {
+		return;
+	}
+	truth = truth_of(f, row->confirmed_index, row->confirmed_index);
+	for (unsigned i = 0; rc != 0 && i < SITES; i++) {
+		rc = point_restore_at(&f->site[(from + i) % SITES], row->confirmed_hash, truth, &e);
+	}
+	if (rc != 0) {
+		fortnight_violate(f, CHECK_MINUTE, "journal %u of index %llu: %s: %s",
+			row->confirmed, (unsigned long long)row->confirmed_index, err_name(rc),
+			e.text);
 	}
 }
 

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "storage/cluster_store.h"
+#include "storage/journal_store.h"
 #include "storage/session_store.h"
 #include "tests/sim/backup/fortnight.h"
 
@@ -123,6 +124,7 @@ static void work_commit(struct fortnight *f)
 	fixture_commit(c, buf_bytes(&entries), pages, purge, &command);
 	work_expect(f, "commit", work_commit_once(f, c, &command), 0);
 	fixture_committed(c, buf_bytes(&entries));
+	f->committed_ms = cluster_now(f);
 }
 
 static void work_sign_in(struct fortnight *f)
@@ -232,7 +234,8 @@ static void cluster_refresh(struct fortnight *f)
 {
 	struct kv_view *view = kv_view_new(f->machine.kv);
 
-	if (snapshot_store_list(view, 0, f->rows, SNAPSHOTS_KEPT + 1, &f->n_rows, NULL) != 0) {
+	if (snapshot_store_list(view, 0, f->rows, SNAPSHOTS_KEPT + 1, &f->n_rows, NULL) != 0 ||
+		journal_store_get(view, &f->journal, NULL) != 0) {
 		abort();
 	}
 	kv_view_free(view);

@@ -6,6 +6,7 @@
 
 #include "backup/point.h"
 #include "backup/receive.h"
+#include "backup/ship.h"
 #include "base/random.h"
 #include "tests/lib/fixture/machine.h"
 #include "tests/sim/backup/disk.h"
@@ -34,7 +35,9 @@ enum {
 	X(BUG_CHANGE_LOST, "change-lost")           \
 	X(BUG_CONFIRM_UNSYNCED, "confirm-unsynced") \
 	X(BUG_CONFIRM_UNSEEN, "confirm-unseen")     \
-	X(BUG_SHIP_ONCE, "ship-once")
+	X(BUG_SHIP_ONCE, "ship-once")               \
+	X(BUG_MINUTE_UNSEEN, "minute-unseen")       \
+	X(BUG_MINUTE_DROPPED, "minute-dropped")
 enum bug {
 #define X(symbol, name) symbol,
 	BUGS(X)
@@ -52,6 +55,7 @@ enum bug {
 	X(CHECK_HALF, "half")	  /* A repository that was opened again holds no half thing. */ \
 	X(CHECK_TAKER, "taker")	  /* One taker a slot, one chain. */                            \
 	X(CHECK_STEP, "step")	  /* What fails has a reason. */                                \
+	X(CHECK_MINUTE, "minute") /* The newest confirmed journal increment restores. */        \
 	X(CHECK_CALM, "calm")	  /* Without faults each cycle is confirmed, each site gets all. */
 enum check {
 #define X(symbol, name) symbol,
@@ -70,6 +74,7 @@ struct fortnight_stats {
 	uint64_t cycles, confirmed, takeovers, doubles; /* doubles: two snapshots of one cycle. */
 	uint64_t crashes, cuts, undone, away, jumps, full, slow, links;
 	uint64_t shipped, received, refused, pruned, pins, rotations;
+	uint64_t minutes;      /* Journal increments. */
 	uint64_t points, rows; /* Restored and compared. */
 };
 
@@ -80,6 +85,19 @@ struct truth {
 	uint64_t id, index;
 	size_t n;
 	uint8_t (*rows)[HASH_BYTES]; /* SHA-256 of key and value, sorted. */
+};
+
+/* A site's part in the journal. */
+struct minutes {
+	struct journal_row row; /* As this site last saw it. */
+	uint8_t seen[JOURNAL_SEEN][HASH_BYTES], below[HASH_BYTES];
+	size_t n_seen;
+	uint64_t due_ms, seen_ms;
+	bool taken; /* And not recorded yet: */
+	uint64_t base_id;
+	uint32_t number;
+	struct backup_manifest manifest;
+	uint8_t hash[HASH_BYTES];
 };
 
 enum take_state { TAKE_IDLE, TAKE_CHECKPOINT, TAKE_WRITE, TAKE_RECORD };
@@ -101,6 +119,7 @@ struct site {
 		uint8_t base_hash[HASH_BYTES], hash[HASH_BYTES];
 		uint64_t index, given_up;
 	} take;
+	struct minutes minutes;
 	uint64_t passed_over[SITES], delivered[SITES];
 	struct snapshot_row *rows; /* Records as this site last saw them. */
 	size_t n_rows;
@@ -129,6 +148,8 @@ struct fortnight {
 	size_t n_signed_in;
 	struct snapshot_row *rows; /* All records, as of now. */
 	size_t n_rows;
+	struct journal_row journal; /* As of now. */
+	uint64_t committed_ms;	    /* Cluster time of the last commit. */
 	uint64_t pinned, unpin_ms;
 
 	struct truth *truths;
@@ -171,6 +192,22 @@ void site_crash(struct site *site, bool power);
 /* One look at what there is to do, as node/backup_job does it. */
 void site_tick(struct site *site);
 struct receive_config site_receiver(struct site *site);
+/* Its own receipt says that this site holds all of it. */
+bool site_has_receipt(struct site *site, const uint8_t manifest_hash[HASH_BYTES]);
+/* Around work on its disk; false: it crashed in it. A failure without a reason is a violation. */
+void site_step_begin(struct site *site);
+bool site_step_end(struct site *site, const char *what, int rc, const struct err *e);
+int site_ship_one(struct site *site, struct site *to, const uint8_t manifest_hash[HASH_BYTES],
+	struct ship_report *report, struct err *e);
+bool site_ship_was_sane(int rc, const struct site *to);
+
+/* --- minutes.c: the journal between cycles, which nodes take a minute and sites here a tick --- */
+
+void minutes_look(struct site *site);
+void minutes_drop(struct site *site); /* The process ended. */
+void minutes_work(struct site *site);
+void minutes_ship(struct site *site, struct site *to);
+void minutes_confirm(struct site *site);
 
 /* --- line.c: links between sites, in place of SSH --------------------------------------------- */
 
@@ -196,6 +233,9 @@ void check_pruned(
 void check_records(struct fortnight *f);
 /* Promised points at a random site that has them: the oldest and a random one, or all. */
 void check_points(struct fortnight *f, bool all);
+/* The newest journal increment that enough sites said they hold: one of them does, and it restores.
+ */
+void check_minute(struct fortnight *f);
 /* After a calm: the newest and the oldest promised point at every site. */
 void check_everywhere(struct fortnight *f);
 

@@ -15,7 +15,9 @@ enum {
 	HOUR_MS = 3600 * 1000,
 	DOWN_MAX = 3, /* Sites that may be out of reach at once. */
 	ALL_POINTS_AT = 3,
-	CALM_SETTLES = 3, /* Cycles of a calm before everything has to be in order. */
+	MINUTE_LATE_MS = 3 * TICK_MS, /* In a calm: taken, recorded, shipped, confirmed. */
+	MINUTES_LOOK = 4,	      /* Ticks between two looks at the journal. */
+	CALM_SETTLES = 3,	      /* Cycles of a calm before everything has to be in order. */
 };
 
 static const char *const bug_names[] = {
@@ -309,6 +311,9 @@ static void run_tick(struct fortnight *f)
 	for (unsigned i = 0; i < SITES; i++) {
 		site_tick(&f->site[(first + i) % SITES]);
 	}
+	if (f->ticks % MINUTES_LOOK == 0) {
+		check_minute(f);
+	}
 }
 
 /* Without faults a cycle is confirmed by all others before the next one is due. */
@@ -325,6 +330,13 @@ static void run_check_calm(struct fortnight *f)
 			"the last cycle that was confirmed is %llu, by %u sites",
 			(unsigned long long)state.confirmed_cycle,
 			row == NULL ? 0 : row->n_confirmations);
+	}
+	if (f->journal.base_id != state.confirmed_id ||
+		(f->journal.confirmed_time_ms < f->committed_ms &&
+			f->committed_ms + MINUTE_LATE_MS < cluster_now(f))) {
+		fortnight_violate(f, CHECK_CALM, "the newest minute is index %llu, %llu s old",
+			(unsigned long long)f->journal.confirmed_index,
+			(unsigned long long)(cluster_now(f) - f->journal.confirmed_time_ms) / 1000);
 	}
 }
 
@@ -405,7 +417,8 @@ static void stats_print(const struct fortnight_stats *s)
 		"cycles %llu confirmed %llu takeovers %llu doubles %llu pins %llu rotations %llu\n"
 		"crashes %llu power_cuts %llu undone %llu away %llu clock_jumps %llu full %llu "
 		"slow %llu\n"
-		"shipped %llu received %llu refused %llu pruned %llu points %llu rows %llu\n",
+		"shipped %llu received %llu refused %llu pruned %llu journal %llu points %llu rows "
+		"%llu\n",
 		(unsigned long long)s->cycles, (unsigned long long)s->confirmed,
 		(unsigned long long)s->takeovers, (unsigned long long)s->doubles,
 		(unsigned long long)s->pins, (unsigned long long)s->rotations,
@@ -414,8 +427,8 @@ static void stats_print(const struct fortnight_stats *s)
 		(unsigned long long)s->jumps, (unsigned long long)s->full,
 		(unsigned long long)s->slow, (unsigned long long)s->shipped,
 		(unsigned long long)s->received, (unsigned long long)s->refused,
-		(unsigned long long)s->pruned, (unsigned long long)s->points,
-		(unsigned long long)s->rows);
+		(unsigned long long)s->pruned, (unsigned long long)s->minutes,
+		(unsigned long long)s->points, (unsigned long long)s->rows);
 }
 
 /* Of this process on a core: what else runs on the machine does not count. */

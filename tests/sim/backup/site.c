@@ -59,6 +59,7 @@ static void take_drop(struct site *site)
 void site_release(struct site *site)
 {
 	take_drop(site);
+	minutes_drop(site);
 	repository_close(site->repository);
 	disk_free(site->disk);
 	key_free(site->signer);
@@ -89,6 +90,7 @@ void site_crash(struct site *site, bool power)
 	fortnight_say(f, "site %llu %s", (unsigned long long)site->node,
 		power ? "loses its power" : "crashes");
 	take_drop(site);
+	minutes_drop(site);
 	repository_close(site->repository);
 	site->repository = NULL;
 	site->take.given_up = 0;
@@ -124,8 +126,7 @@ static void step_begin(struct site *site, bool unsynced)
 	disk_step_begin(site->disk, &step);
 }
 
-/* Whether the site is still there; a failure without a reason is a violation. */
-static bool step_end(struct site *site, const char *what, int rc, const struct err *e)
+bool site_step_end(struct site *site, const char *what, int rc, const struct err *e)
 {
 	if (disk_step_end()) {
 		site_crash(site, random_below(&site->f->chance.random, 2) == 0);
@@ -138,15 +139,20 @@ static bool step_end(struct site *site, const char *what, int rc, const struct e
 	return true;
 }
 
+void site_step_begin(struct site *site)
+{
+	step_begin(site, false);
+}
+
 static void site_start(struct site *site)
 {
 	struct fortnight *f = site->f;
 	struct err e = {0};
 	int rc;
 
-	step_begin(site, false);
+	site_step_begin(site);
 	rc = repository_open_writer(site->path, &site->repository, &e);
-	if (!step_end(site, "start", rc, &e) || rc != 0) {
+	if (!site_step_end(site, "start", rc, &e) || rc != 0) {
 		return;
 	}
 	site->booted_ms = f->true_ms;
@@ -248,12 +254,12 @@ static void take_write(struct site *site)
 	}
 	plan = take_plan(site, &position);
 	plant(f->options.bug);
-	step_begin(site, false);
+	site_step_begin(site);
 	rc = snapshot_take(site->repository, &plan, view, key_public(f->keys.keys[f->keys.n - 1]),
 		site->signer, NULL, &site->take.manifest, site->take.hash, &e);
 	plant(BUG_NONE);
 	kv_view_free(view);
-	if (!step_end(site, "take", rc, &e)) {
+	if (!site_step_end(site, "take", rc, &e)) {
 		return;
 	}
 	if (rc != 0) {
@@ -341,13 +347,13 @@ static void site_take(struct site *site)
 
 /* --- shipping -------------------------------------------------------------------------------- */
 
-static bool ship_was_sane(int rc, const struct site *to)
+bool site_ship_was_sane(int rc, const struct site *to)
 {
 	return rc == 0 || rc == KLUIS_ECONNECT || rc == KLUIS_ENOTFOUND || rc == KLUIS_EQUOTA ||
 	       (rc == KLUIS_ENOSPACE && site_full(to));
 }
 
-static int ship_one(struct site *site, struct site *to, const struct snapshot_row *row,
+int site_ship_one(struct site *site, struct site *to, const uint8_t manifest_hash[HASH_BYTES],
 	struct ship_report *report, struct err *e)
 {
 	struct fortnight *f = site->f;
@@ -360,7 +366,7 @@ static int ship_one(struct site *site, struct site *to, const struct snapshot_ro
 	step_begin(to, false);
 	line_begin(to, files, fortnight_chance(f, 60));
 	rc = ship_snapshot(
-		site->repository, row->manifest_hash, site_names[to->node - 1], &target, report, e);
+		site->repository, manifest_hash, site_names[to->node - 1], &target, report, e);
 	line_end();
 	if (disk_step_end()) {
 		site_crash(to, random_below(&f->chance.random, 2) == 0);
@@ -388,14 +394,14 @@ static void site_ship(struct site *site, struct site *to)
 		*delivered = 0; /* From the first again, with the next tick. */
 		return;
 	}
-	rc = ship_one(site, to, row, &report, &e);
+	rc = site_ship_one(site, to, row->manifest_hash, &report, &e);
 	f->stats.shipped += rc == 0;
 	if (rc == 0) {
 		*delivered = row->id;
 	} else if (rc == KLUIS_ENOTFOUND && report.connections == 0) {
 		*passed_over = row->id;
 	}
-	if (!ship_was_sane(rc, to)) {
+	if (!site_ship_was_sane(rc, to)) {
 		fortnight_violate(f, CHECK_STEP, "site %llu ships: %s: %s",
 			(unsigned long long)site->node, err_name(rc), e.text);
 	}
@@ -413,7 +419,10 @@ struct receive_config site_receiver(struct site *site)
 		.node = site->node,
 		.began_ms = wall_ms > ran_ms ? wall_ms - ran_ms : 0,
 		.records = site->rows,
-		.n_records = site->n_rows};
+		.n_records = site->n_rows,
+		.journal = &site->minutes.row,
+		.journals = site->minutes.seen,
+		.n_journals = site->minutes.n_seen};
 
 	memcpy(config.cluster_id, f->cluster_id, ID_BYTES);
 	memcpy(config.lineage, f->lineage, ID_BYTES);
@@ -431,27 +440,29 @@ static void site_receive(struct site *site, const struct site *from)
 
 	step_begin(site, true);
 	rc = receive_scan(&config, drop, from->node, site_wall_ms(site), &report, &e);
-	if (step_end(site, "receive", rc, &e) && rc == 0) {
+	if (site_step_end(site, "receive", rc, &e) && rc == 0) {
 		site->f->stats.received += report.n_accepted;
 		site->f->stats.refused += report.refused;
 	}
 	receive_report_release(&report);
 }
 
-/* Its own receipt says that this site holds the whole snapshot. */
-static bool confirm_may(struct site *site, const struct snapshot_row *row)
+bool site_has_receipt(struct site *site, const uint8_t manifest_hash[HASH_BYTES])
 {
 	_cleanup_(buf_release) struct buf bytes = BUF_INIT;
 	struct receipt receipt;
 
-	if (site->f->options.bug == BUG_CONFIRM_UNSEEN) {
-		return true;
-	}
-	return repository_get_receipt(
-		       site->repository, row->manifest_hash, site->node, &bytes, NULL) == 0 &&
+	return repository_get_receipt(site->repository, manifest_hash, site->node, &bytes, NULL) ==
+		       0 &&
 	       receipt_open(buf_bytes(&bytes), &site->f->trust, &receipt, NULL) == 0 &&
 	       receipt.node == site->node &&
-	       memcmp(receipt.manifest_hash, row->manifest_hash, HASH_BYTES) == 0;
+	       memcmp(receipt.manifest_hash, manifest_hash, HASH_BYTES) == 0;
+}
+
+static bool confirm_may(struct site *site, const struct snapshot_row *row)
+{
+	return site->f->options.bug == BUG_CONFIRM_UNSEEN ||
+	       site_has_receipt(site, row->manifest_hash);
 }
 
 static void site_confirm(struct site *site)
@@ -496,6 +507,7 @@ static void site_prune(struct site *site)
 	struct fortnight *f = site->f;
 	struct retention_rules rules = prune_rules(f);
 	struct receive_config config = site_receiver(site);
+	static const struct journal_row forgotten;
 	_cleanup_(x_freep) struct manifest_name *before = NULL;
 	unsigned pruned = 0;
 	struct err e = {0};
@@ -509,9 +521,12 @@ static void site_prune(struct site *site)
 	if (repository_list(site->repository, &before, &n, NULL, NULL) != 0) {
 		abort();
 	}
-	step_begin(site, false);
+	if (f->options.bug == BUG_MINUTE_DROPPED) {
+		config.journal = &forgotten;
+	}
+	site_step_begin(site);
 	rc = receive_prune(&config, site_wall_ms(site), &rules, &pruned, &e);
-	if (step_end(site, "prune", rc, &e) && rc == 0) {
+	if (site_step_end(site, "prune", rc, &e) && rc == 0) {
 		f->stats.pruned += pruned;
 		check_pruned(site, before, n, site_wall_ms(site));
 	}
@@ -528,6 +543,7 @@ static void site_look(struct site *site)
 		site->rows = x_realloc(site->rows, (f->n_rows + 1) * sizeof *f->rows);
 		memcpy(site->rows, f->rows, f->n_rows * sizeof *f->rows);
 		site->n_rows = f->n_rows;
+		minutes_look(site);
 	}
 }
 
@@ -549,10 +565,16 @@ void site_tick(struct site *site)
 	if (site_up(site)) {
 		site_renew(site);
 	}
-	site_look(site);
+	if (site_up(site)) {
+		minutes_work(site);
+	}
+	if (site_up(site)) {
+		site_look(site);
+	}
 	for (unsigned i = 0; i < SITES && site_up(site); i++) {
 		if (&f->site[i] != site) {
 			site_ship(site, &f->site[i]);
+			minutes_ship(site, &f->site[i]);
 		}
 	}
 	for (unsigned i = 0; i < SITES && site_up(site); i++) {
@@ -562,6 +584,7 @@ void site_tick(struct site *site)
 	}
 	if (site_up(site)) {
 		site_confirm(site);
+		minutes_confirm(site);
 	}
 	if (site_up(site)) {
 		site_prune(site);

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "backup/publisher.h"
 #include "base/clock.h"
 #include "base/fault.h"
 #include "base/file.h"
@@ -53,6 +54,64 @@ static void test_opening_clears_what_was_not_done(void **state)
 	assert_int_equal(file_create(left, bytes_str("half"), 0600, NULL), 0);
 	assert_int_equal(repository_open_writer(path, &sites->repository[0], NULL), 0);
 	assert_false(file_exists(left));
+}
+
+static void count_published(void *data, const struct manifest_object *object)
+{
+	unsigned *n = data;
+
+	assert_int_equal(object->bytes, 5);
+	(*n)++;
+}
+
+static int publish(struct publisher *publisher, struct repository *repository, unsigned i)
+{
+	struct manifest_object object = {.bytes = 5};
+	struct repository_file *file = NULL;
+
+	assert_int_equal(repository_file_new(repository, &file, NULL), 0);
+	assert_int_equal(file_write_all(repository_file_fd(file), bytes_str("bytes")), 0);
+	hash_sha256(bytes_of(&i, sizeof i), object.hash);
+	return publisher_add(publisher, file, &object, NULL);
+}
+
+static bool published(struct repository *repository, unsigned i)
+{
+	_cleanup_(x_closep) int fd = -1;
+	uint8_t hash[HASH_BYTES];
+	uint64_t bytes;
+
+	hash_sha256(bytes_of(&i, sizeof i), hash);
+	return repository_open_object(repository, hash, &fd, &bytes, NULL) == 0;
+}
+
+/* All that were given are there at the end, or it says that one is not; behind that none is. */
+static void test_publisher(void **state)
+{
+	struct backup_sites *sites = *state;
+	struct repository *repository = sites->repository[0];
+	struct publisher *publisher;
+	unsigned n = 0, there = 0;
+
+	publisher = publisher_new(count_published, &n);
+	for (unsigned i = 0; i < 20; i++) {
+		assert_int_equal(publish(publisher, repository, i), 0);
+	}
+	assert_int_equal(publisher_finish(publisher, NULL), 0);
+	assert_int_equal(n, 20);
+	fault_arm("backup.repository.sync", 3, false);
+	for (unsigned i = 20; i < 30; i++) {
+		(void)publish(publisher, repository, i); /* From some on it fails. */
+	}
+	assert_int_not_equal(publisher_finish(publisher, NULL), 0);
+	assert_int_not_equal(publish(publisher, repository, 30), 0);
+	publisher_free(publisher);
+	assert_int_equal(n, 22);
+	for (unsigned i = 0; i < 31; i++) {
+		there += published(repository, i);
+	}
+	assert_int_equal(there, 22);
+	publisher_free(NULL);
 }
 
 /* A manifest is not there before its objects, nor when it could not be synced. */
@@ -195,6 +254,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(
 			test_opening_clears_what_was_not_done, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_manifest_needs_its_objects, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_publisher, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_prune, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_disk_failures, set_up, tear_down),
 	};

@@ -83,17 +83,43 @@ static void test_objects_go_ahead_of_their_manifest(void **state)
 	assert_false(ship_queue_waits(a.queue));
 	hand_on(w, hash, a.queue); /* The other thread waits for them, or comes later. */
 	assert_true(ship_queue_waits(a.queue));
-	ship_queue_end(a.queue);
+	ship_queue_end(a.queue, NULL);
 	assert_int_equal(pthread_join(thread, NULL), 0);
 	ship_queue_unref(a.queue);
 	assert_int_equal(a.rc, 0);
 	assert_int_equal(a.report.objects, 2); /* One pack, one index. */
+	assert_false(a.report.whole);
 	received = pair_receive(w);
 	assert_int_equal(received.n_accepted + received.refused, 0);
 	receive_report_release(&received);
 	report = pair_ship(w, hash);
 	assert_int_equal(report.objects, 0);
 	assert_int_equal(report.objects_skipped, 2);
+	pair_assert_received(w, hash);
+}
+
+/* Who shipped the objects ships the manifest, too, when the log has it. */
+static void test_manifest_goes_in_the_same_session(void **state)
+{
+	struct backup_pair *w = *state;
+	struct ahead a = {.w = w, .queue = ship_queue_new(), .rc = -1};
+	uint8_t hash[HASH_BYTES], other[HASH_BYTES] = {1};
+	struct ship_report report;
+	pthread_t thread;
+
+	assert_int_equal(pthread_create(&thread, NULL, ahead_thread, &a), 0);
+	pair_take(w, 20, 4000, hash);
+	hand_on(w, hash, a.queue);
+	ship_queue_end(a.queue, hash);
+	ship_queue_end(a.queue, other); /* Ended is ended. */
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	ship_queue_unref(a.queue);
+	assert_int_equal(a.rc, 0);
+	assert_true(a.report.whole);
+	assert_int_equal(a.report.connections, 1);
+	report = pair_ship(w, hash);
+	assert_int_equal(report.objects, 0);
+	assert_true(report.whole);
 	pair_assert_received(w, hash);
 }
 
@@ -252,6 +278,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_ship_and_receive, pair_set_up, pair_tear_down),
 		cmocka_unit_test_setup_teardown(
 			test_objects_go_ahead_of_their_manifest, pair_set_up, pair_tear_down),
+		cmocka_unit_test_setup_teardown(
+			test_manifest_goes_in_the_same_session, pair_set_up, pair_tear_down),
 		cmocka_unit_test_setup_teardown(
 			test_who_ships_ahead_can_be_stopped, pair_set_up, pair_tear_down),
 		cmocka_unit_test_setup_teardown(test_cut_uploads, pair_set_up, pair_tear_down),

@@ -331,6 +331,97 @@ static int ask_open(struct held *h, unsigned kind, const struct buf *packet)
 	return ask(h, &request, NULL, NULL);
 }
 
+static int ask_give(struct held *h, unsigned type, uint32_t epoch, const struct key *to)
+{
+	struct agent_request request = {.op = AGENT_GIVE,
+		.type = type,
+		.place = {.epoch = epoch},
+		.role = 2,
+		.alg = KEY_KEM_P256,
+		.value = key_pub_bytes(key_public(to)),
+		.unix_ms = 5,
+		.expires_ms = 10};
+
+	memcpy(request.place.object_id, vault, ID_BYTES);
+	memcpy(request.rcpt_id, device, ID_BYTES);
+	return ask(h, &request, NULL, NULL);
+}
+
+static int ask_group(struct held *h, uint32_t epoch)
+{
+	struct agent_request request = {.op = AGENT_GROUP, .place = {.epoch = epoch}};
+
+	memcpy(request.place.object_id, vault, ID_BYTES);
+	return ask(h, &request, NULL, NULL);
+}
+
+static int ask_take(struct held *h, const struct buf *packet, const uint8_t *kid)
+{
+	_cleanup_(buf_release) struct buf list = BUF_INIT;
+	struct ring_packet from = {.packet = buf_bytes(packet)};
+	struct agent_request request = {
+		.op = AGENT_TAKE, .object = buf_bytes(&h->object), .unix_ms = 78, .n_list = 1};
+
+	memcpy(from.kid, kid, KID_BYTES);
+	agent_packet_put(&list, &from);
+	request.list = buf_bytes(&list);
+	return ask(h, &request, NULL, NULL);
+}
+
+/* A group's key goes on to somebody sealed, and comes in sealed; in clear it never leaves. */
+static void test_shares(void **state)
+{
+	struct held *h = *state;
+	_cleanup_(secret_release) struct secret opened = SECRET_INIT, incoming = SECRET_INIT;
+	_cleanup_(key_freep) struct key *to = make(KEY_KEM_P256), *group = make(KEY_KEM_P256);
+	_cleanup_(buf_release) struct buf sent = BUF_INIT, packet = BUF_INIT, plain = BUF_INIT,
+					  object = BUF_INIT;
+	struct keypacket fields = {.aead = AEAD_AES_256_GCM,
+		.purpose = KEYPACKET_GROUP,
+		.packet_id = {1},
+		.object_id = {0xcc},
+		.epoch = 4,
+		.unix_ms = 1,
+		.expires_ms = 9};
+	struct keypacket parsed;
+	struct wire w;
+
+	assert_int_equal(ask_group(h, 1), KLUIS_EUNAUTHENTICATED);
+	assert_int_equal(unlock(h, 0), 0);
+	assert_int_equal(ask_give(h, KEYRING_GROUP_KEY, 1, to), KLUIS_ENOTFOUND);
+	assert_int_equal(ask_load(h, &h->object), 0);
+	assert_int_equal(ask_entry(h, KEYRING_GROUP_KEY, vault, 1), KLUIS_EFORBIDDEN);
+	assert_int_equal(ask_give(h, KEYRING_GROUP_KEY, 2, to), KLUIS_ENOTFOUND);
+	assert_int_equal(ask_give(h, KEYRING_GROUP_KEY, 1, to), 0);
+	buf_append_bytes(&sent, h->answer.value);
+	assert_int_equal(keypacket_parse(buf_bytes(&sent), &parsed, NULL), 0);
+	assert_int_equal(keypacket_verify(&parsed, key_public(h->signing), NULL), 0);
+	assert_int_equal(parsed.purpose, KEYPACKET_GROUP);
+	assert_int_equal(keypacket_open(&parsed, device, to, &opened, NULL), 0);
+	assert_int_equal(opened.len, 34);
+	assert_int_equal(opened.data[2], 1);
+	assert_int_equal(ask_group(h, 1), 0);
+	w = wire_of(h->answer.value);
+	assert_int_equal(wire_u16(&w), KEY_KEM_P256);
+	assert_int_equal(wire_lp16(&w, KEY_PUB_BYTES_MAX).len, 65);
+	assert_int_equal(wire_rest(&w).len, SEAL_KEY_BYTES);
+	/* What comes: the kid that the group's chain names has to be that of the key. */
+	key_encode(group, &incoming);
+	buf_put_u16(&plain, KEY_KEM_P256);
+	buf_append_bytes(&plain, secret_bytes(&incoming));
+	memcpy(fields.rcpt_id, user, ID_BYTES);
+	memcpy(fields.sender_user, user, ID_BYTES);
+	assert_int_equal(keypacket_seal(&fields, key_public(h->transfer), buf_bytes(&plain),
+				 h->signing, &random_system, &packet, NULL),
+		0);
+	assert_int_equal(ask_take(h, &packet, user), KLUIS_EVERIFY);
+	assert_int_equal(ask_take(h, &packet, key_pub_kid(key_public(group))), 0);
+	buf_append_bytes(&object, h->answer.object);
+	assert_int_equal(ask_group(h, 4), KLUIS_ENOTFOUND); /* Not before it is loaded. */
+	assert_int_equal(ask_load(h, &object), 0);
+	assert_int_equal(ask_entry(h, KEYRING_GROUP_KEY, fields.object_id, 4), KLUIS_EFORBIDDEN);
+}
+
 static void test_opens(void **state)
 {
 	_cleanup_(buf_release) struct buf to_user = BUF_INIT;
@@ -488,9 +579,9 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {T(test_locked), T(test_signs), T(test_leaves),
-		T(test_keyring), T(test_change), T(test_opens), T(test_lock_and_stop), T(test_idle),
-		T(test_idle_without_tick), T(test_idle_setting), T(test_unlock_again),
-		T(test_malformed)};
+		T(test_keyring), T(test_change), T(test_opens), T(test_shares),
+		T(test_lock_and_stop), T(test_idle), T(test_idle_without_tick),
+		T(test_idle_setting), T(test_unlock_again), T(test_malformed)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -41,7 +41,17 @@ static bool request_of(size_t n, struct agent_request *ret)
 		{.op = AGENT_LOAD, .object = bytes_of(some, 64)},
 		{.op = AGENT_CHANGE, .object = bytes_of(some, 60), .unix_ms = 7, .n_list = 2},
 		{.op = AGENT_ENTRY, .type = KEYRING_VAULT_KEY, .place = {.epoch = 9}},
-		{.op = AGENT_PLACES, .type = KEYRING_VAULT_PIN}};
+		{.op = AGENT_PLACES, .type = KEYRING_VAULT_PIN},
+		{.op = AGENT_TAKE, .object = bytes_of(some, 60), .unix_ms = 8, .n_list = 2},
+		{.op = AGENT_GROUP, .place = {.epoch = 4}},
+		{.op = AGENT_GIVE,
+			.type = KEYRING_GROUP_KEY,
+			.place = {.epoch = 5},
+			.role = 2,
+			.alg = KEY_KEM_P256,
+			.value = bytes_of(some, 63),
+			.unix_ms = 9,
+			.expires_ms = 10}};
 
 	if (n < ARRAY_SIZE(all)) {
 		*ret = all[n];
@@ -57,7 +67,17 @@ static void encode(const struct agent_request *request, struct secret *frame)
 	const struct ring_change changes[] = {
 		vault_key(), {.type = KEYRING_VAULT_PIN, .value = bytes_of(pin, sizeof pin)}};
 
-	assert_int_equal(agent_request_encode(request, request->op == AGENT_UNLOCK ? items : NULL,
+	struct agent_request full = *request;
+	_cleanup_(buf_release) struct buf list = BUF_INIT;
+
+	for (size_t i = 0; request->op == AGENT_TAKE && i < request->n_list; i++) {
+		const struct ring_packet packet = {
+			.packet = bytes_of(some, 40 + i), .kid = {7, (uint8_t)i}};
+
+		agent_packet_put(&list, &packet);
+	}
+	full.list = buf_bytes(&list);
+	assert_int_equal(agent_request_encode(&full, request->op == AGENT_UNLOCK ? items : NULL,
 				 request->op == AGENT_CHANGE ? changes : NULL, frame, NULL),
 		0);
 }
@@ -76,6 +96,9 @@ static void test_requests(void **state)
 		assert_int_equal(back.kind, request.kind);
 		assert_int_equal(back.idle_ms, request.idle_ms);
 		assert_int_equal(back.unix_ms, request.unix_ms);
+		assert_int_equal(back.expires_ms, request.expires_ms);
+		assert_int_equal(back.role, request.role);
+		assert_int_equal(back.alg, request.alg);
 		assert_int_equal(back.type, request.type);
 		assert_int_equal(back.place.epoch, request.place.epoch);
 		assert_int_equal(back.n_list, request.n_list);
@@ -85,6 +108,33 @@ static void test_requests(void **state)
 		assert_true(bytes_equal(back.value, request.value));
 		assert_true(bytes_equal(back.object, request.object));
 	}
+}
+
+/* Packets are announced by number, and each fits a KeyPacket. */
+static void test_take(void **state)
+{
+	struct agent_request take = {.op = AGENT_TAKE, .object = bytes_of(some, 60), .n_list = 2};
+	_cleanup_(secret_release) struct secret frame = SECRET_INIT;
+	struct agent_request back;
+	struct ring_packet packet;
+	struct wire w;
+
+	(void)state;
+	encode(&take, &frame);
+	assert_int_equal(agent_request_parse(body_of(&frame), &back, NULL), 0);
+	w = wire_of(back.list);
+	assert_true(agent_packet_next(&w, &packet));
+	assert_int_equal(packet.kid[0], 7);
+	assert_int_equal(packet.packet.len, 40);
+	assert_true(agent_packet_next(&w, &packet));
+	assert_int_equal(packet.kid[1], 1);
+	assert_int_equal(packet.packet.len, 41);
+	assert_false(agent_packet_next(&w, &packet));
+	take.n_list = 1;
+	frame.data[AGENT_LENGTH_BYTES + 2 + 8 + 4 + 60 + 1] = 1; /* Fewer are announced. */
+	assert_int_equal(agent_request_parse(body_of(&frame), &back, NULL), KLUIS_EINVAL);
+	frame.data[AGENT_LENGTH_BYTES + 2 + 8 + 4 + 60 + 1] = 3;
+	assert_int_equal(agent_request_parse(body_of(&frame), &back, NULL), KLUIS_EINVAL);
 }
 
 static void test_lists(void **state)
@@ -391,10 +441,11 @@ static void test_long_text(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_requests),
-		cmocka_unit_test(test_lists), cmocka_unit_test(test_lengths),
-		cmocka_unit_test(test_kinds), cmocka_unit_test(test_changes),
-		cmocka_unit_test(test_unlock_limits), cmocka_unit_test(test_encode_limits),
-		cmocka_unit_test(test_answers), cmocka_unit_test(test_long_text)};
+		cmocka_unit_test(test_lists), cmocka_unit_test(test_take),
+		cmocka_unit_test(test_lengths), cmocka_unit_test(test_kinds),
+		cmocka_unit_test(test_changes), cmocka_unit_test(test_unlock_limits),
+		cmocka_unit_test(test_encode_limits), cmocka_unit_test(test_answers),
+		cmocka_unit_test(test_long_text)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -242,6 +242,42 @@ static void test_paths(void **state)
 	vault_close(vault);
 }
 
+/* One file, by a commit that claims what it is made of. */
+static void put_claiming(struct cli_fixture *f, const char *path)
+{
+	const struct put_config config = {.force = false};
+	struct put_result result;
+	struct vault *vault = open_synced(f);
+	struct put *put;
+	bool is_local;
+
+	assert_int_equal(put_new(vault, &config, &put, &f->err), 0);
+	assert_int_equal(
+		put_from(put, put_source_of(bytes_str(path), path, 0600), NULL, &is_local, &f->err),
+		0);
+	vault->claims = "00112233445566778899aabbccddeeff";
+	assert_int_equal(put_finish(put, &result, &f->err), 0);
+	assert_int_equal(result.files, 1);
+	put_free(put);
+	vault_close(vault);
+}
+
+/* A claim goes with its commit; one whose document is gone keeps no signed head back. */
+static void test_claims(void **state)
+{
+	struct cli_fixture *f = *state;
+	uint64_t before = fake_node_head_seq(f->node);
+
+	put_claiming(f, "/one");
+	assert_int_equal(fake_node_claimed(f->node), 1);
+	assert_int_equal(fake_node_head_seq(f->node), before + 1);
+	fake_node_claims_gone(f->node);
+	put_claiming(f, "/two");
+	assert_int_equal(fake_node_claimed(f->node), 1);
+	assert_int_equal(fake_node_head_seq(f->node), before + 2);
+	assert_int_equal(fake_node_heads_sent(f->node, before + 2), 1);
+}
+
 int main(void)
 {
 #define FIXTURE(test) cmocka_unit_test_setup_teardown(test, cli_fixture_setup, cli_fixture_teardown)
@@ -252,6 +288,7 @@ int main(void)
 		FIXTURE(test_many_files),
 		FIXTURE(test_parts),
 		FIXTURE(test_paths),
+		FIXTURE(test_claims),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -341,7 +341,7 @@ static void test_revision_lies_twice(void **state)
 /* Heads by a writer whose identity is not here are neither taken nor called a forgery. */
 static void test_unknown_writer(void **state)
 {
-	static const char *const says[] = {"another device of this account", "another user"};
+	static const char *const says[] = {"another device of this account", "denies user"};
 	struct cli_fixture *f = *state;
 	_cleanup_(x_freep) char *copy = x_asprintf("%s/copy", f->dir);
 	uint8_t before[HASH_BYTES], after[HASH_BYTES];
@@ -355,16 +355,17 @@ static void test_unknown_writer(void **state)
 	cli_fixture_reopen(f);
 	cli_fixture_digest(f, before);
 	for (size_t i = 0; i < ARRAY_SIZE(says); i++) {
-		struct identity *me = &f->profile->identity;
+		uint8_t *device = f->profile->identity.devices[0].device_id;
+		uint8_t *user = f->profile->user_id;
 
 		/* As if another had signed; the vault's own statement is checked before. */
 		struct vault *vault;
 
 		assert_int_equal(vault_open(f->profile, f->client, "v", &vault, &f->err), 0);
-		(i == 0 ? me->devices[0].device_id : me->user_id)[0] ^= 1;
+		(i == 0 ? device : user)[0] ^= 1;
 		assert_int_equal(vault_sync(vault, &f->err), KLUIS_EVERIFY);
 		assert_non_null(strstr(f->err.text, says[i]));
-		(i == 0 ? me->devices[0].device_id : me->user_id)[0] ^= 1;
+		(i == 0 ? device : user)[0] ^= 1;
 		vault_close(vault);
 	}
 	cli_fixture_digest(f, after);

@@ -110,9 +110,36 @@ static void test_threads(void **state)
 	}
 }
 
+/* FIPS 180-4, "abc"; RFC 2202, test cases 1 and 2; RFC 4648, section 10. */
+static void test_sha1(void **state)
+{
+	const struct bytes parts[] = {bytes_str("a"), bytes_str("bc")};
+	_cleanup_(buf_release) struct buf text = BUF_INIT;
+	uint8_t hash[HASH_SHA1_BYTES], key[20];
+	char hex[HEX_LEN(HASH_SHA1_BYTES) + 1];
+
+	(void)state;
+	hash_sha1_parts(parts, 2, hash);
+	hex_encode(bytes_of(hash, sizeof hash), hex);
+	assert_string_equal(hex, "a9993e364706816aba3e25717850c26c9cd0d89d");
+	memset(key, 0x0b, sizeof key);
+	hash_hmac_sha1(bytes_of(key, sizeof key), bytes_str("Hi There"), hash);
+	hex_encode(bytes_of(hash, sizeof hash), hex);
+	assert_string_equal(hex, "b617318655057264e28bc0b6fb378c8ef146be00");
+	hash_hmac_sha1(bytes_str("Jefe"), bytes_str("what do ya want for nothing?"), hash);
+	hex_encode(bytes_of(hash, sizeof hash), hex);
+	assert_string_equal(hex, "effcdf6ae5eb2fa2d27416d5f184df9c259a7c79");
+	base64_plain_append(&text, bytes_str("fooba"));
+	base64_plain_append(&text, bytes_str("foob"));
+	base64_plain_append(&text, bytes_str("foobar"));
+	base64_plain_append(&text, bytes_of("\xff\xef\xbe", 3));
+	assert_string_equal(buf_str(&text), "Zm9vYmE=Zm9vYg==Zm9vYmFy/+++");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_sha1),
 		cmocka_unit_test(test_sha256),
 		cmocka_unit_test(test_hmac_and_hkdf),
 		cmocka_unit_test(test_stream_equals_whole),

@@ -20,6 +20,7 @@
 #include "crypto/page.h"
 #include "crypto/proof.h"
 #include "crypto/seal.h"
+#include "tests/unit/crypto/lib/kat_chat.h"
 #include "tests/unit/crypto/lib/kat_keyring.h"
 #include "tests/unit/crypto/lib/kat_password.h"
 
@@ -760,12 +761,11 @@ static const struct kat_op kat_ops[] = {
 	{"token", kat_token},
 	{"bloom", kat_bloom},
 	{"password_check", kat_password_check},
-	/* Chat, inbox and notifications: formats of later versions. */
-	{"chat_chain", NULL},
-	{"chat_pad", NULL},
-	{"chat", NULL},
-	{"inbox", NULL},
-	{"notify", NULL},
+	{"chat_chain", kat_chat_chain},
+	{"chat_pad", kat_chat_pad},
+	{"chat", kat_chat},
+	{"inbox", kat_inbox},
+	{"notify", kat_notify},
 };
 
 /* Another set may have fewer ops; ours has a case of each. */

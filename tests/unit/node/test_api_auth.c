@@ -171,6 +171,8 @@ static void target_of(struct fixture *f, const struct route *route, struct buf *
 	while (*at != '\0') {
 		if (strncmp(at, "{v}", 3) == 0) {
 			buf_printf(to, "%s", f->vault);
+		} else if (strncmp(at, "{g}", 3) == 0 || strncmp(at, "{c}", 3) == 0) {
+			buf_printf(to, "00000000000000000000000000000000");
 		} else if (strncmp(at, "{sha256}", 8) == 0) {
 			for (unsigned i = 0; i < 64; i++) {
 				buf_append(to, "a", 1);
@@ -179,7 +181,7 @@ static void target_of(struct fixture *f, const struct route *route, struct buf *
 			buf_append(to, "0", 1);
 		} else if (strncmp(at, "{node}", 6) == 0) {
 			buf_append(to, "7", 1);
-		} else if (strncmp(at, "{id}", 4) == 0) {
+		} else if (strncmp(at, "{id}", 4) == 0 || strncmp(at, "{doc}", 5) == 0) {
 			buf_printf(to, "%s",
 				route->auth == ROUTE_ADMIN ? "7"
 							   : "00000000000000000000000000000000");
@@ -310,6 +312,11 @@ static const struct matrix_row matrix[] = {
 	{"mfa_challenge", 0, 0},
 	{"mfa_verify", 0, 0},
 	{"mfa_remove", 403, 0},
+	{"push_list", 0, 0},
+	{"push_add", 0, 0}, /* An empty body is refused first. */
+	{"push_services", 0, 0},
+	{"push_send", 0, 0},
+	{"push_delete", 0, 0},
 	{"account_get", 0, 0},
 	{"account_patch", 0, 0},
 	{"account_delete", 403, 0},
@@ -318,11 +325,53 @@ static const struct matrix_row matrix[] = {
 	{"access_log", 0, 0},
 	{"user_get", 0, 0},
 	{"user_identity", 0, 0},
+	{"event_ticket", 0, 0},
+	{"event_poll", 0, 0},
+	{"inbox_deposit", 0, 0},
+	{"inbox_list", 0, 0},
+	{"inbox_get", 0, 0},
+	{"inbox_delete", 0, 403},
+	{"inbox_token_list", 0, 0},
+	{"inbox_token_create", 0, 0}, /* An empty body is refused first. */
+	{"inbox_token_end", 0, 0},
+	{"call_ice", 0, 0},
+	{"call_signal", 0, 0},
 	{"vault_list", 0, 0},
 	{"vault_create", 0, 0},
 	{"vault_get", 0, 0},
 	{"vault_patch", 0, 0},
 	{"vault_delete", 0, 0},
+	/* An empty change is refused first; so is what makes a group or sends packets. */
+	{"vault_members_change", 0, 0},
+	{"vault_accept", 0, 0},
+	{"vault_decline", 0, 0},
+	{"group_list", 0, 0},
+	{"group_create", 0, 0},
+	{"group_get", 0, 0},
+	{"group_members", 0, 0},
+	{"group_chain", 0, 0},
+	{"group_members_change", 0, 0},
+	{"group_accept", 0, 0},
+	{"group_decline", 0, 0},
+	{"group_delete", 0, 403},
+	{"conversation_list", 0, 0},
+	{"conversation_create", 0, 0},
+	{"conversation_get", 0, 0},
+	{"conversation_members", 0, 0},
+	{"conversation_chain", 0, 0},
+	{"conversation_members_change", 0, 0},
+	{"conversation_accept", 0, 0},
+	{"conversation_decline", 0, 0},
+	{"chat_epoch", 0, 0},
+	{"message_list", 0, 0},
+	{"message_send", 0, 0},
+	{"receipt_list", 0, 0},
+	{"receipt_send", 0, 0}, /* An empty body is refused first. */
+	{"packet_list", 0, 0},
+	{"packet_send", 0, 0},
+	{"packet_ack", 0, 0},
+	{"vault_members", 0, 0},
+	{"vault_chain", 0, 0},
 	{"head_get", 0, 0},
 	{"head_list", 0, 0},
 	{"page_get", 0, 0},

@@ -120,6 +120,55 @@ static void put_ok(struct fixture *f, uint64_t page_no, const char *text, struct
 	answer_release(&answer);
 }
 
+/* A vault's first member is its founder, by a chain of one statement. */
+static void test_members(void **state)
+{
+	struct fixture *f = *state;
+	struct answer answer = get(f, "/members", "");
+	const json_t *member;
+	struct buf expected = BUF_INIT;
+
+	assert_int_equal(answer.status, 200);
+	assert_int_equal(answer_number(&answer, "members_rev"), 1);
+	assert_int_equal(answer_number(&answer, "epoch"), 1);
+	hex_append(&expected, bytes_of(f->person.members_hash, 32));
+	assert_string_equal(answer_text(&answer, "members_hash"), buf_str(&expected));
+	assert_int_equal(json_array_size(json_object_get(answer.json, "items")), 1);
+	member = json_array_get(json_object_get(answer.json, "items"), 0);
+	buf_clear(&expected);
+	hex_append(&expected, bytes_of(f->person.user_id, 16));
+	assert_string_equal(json_string_value(json_object_get(member, "id")), buf_str(&expected));
+	assert_string_equal(json_string_value(json_object_get(member, "kind")), "user");
+	assert_string_equal(json_string_value(json_object_get(member, "role")), "admin");
+	assert_string_equal(json_string_value(json_object_get(member, "state")), "accepted");
+	answer_release(&answer);
+	answer = get(f, "", "");
+	assert_string_equal(answer_text(&answer, "state"), "accepted");
+	assert_true(json_is_null(json_object_get(answer.json, "via")));
+	assert_int_equal(answer_number(&answer, "members_rev"), 1);
+	answer_release(&answer);
+
+	buf_clear(&expected);
+	base64_append(&expected, buf_bytes(&f->person.create));
+	for (unsigned since = 0; since < 3; since++) {
+		char target[64];
+		const json_t *items;
+
+		(void)snprintf(target, sizeof target, "/members/chain?since=%u", since);
+		answer = get(f, target, "");
+		assert_int_equal(answer.status, 200);
+		items = json_object_get(answer.json, "items");
+		assert_int_equal(json_array_size(items), since == 0);
+		if (since == 0) {
+			assert_string_equal(
+				json_string_value(json_array_get(items, 0)), buf_str(&expected));
+		}
+		answer_release(&answer);
+	}
+	answer_expect(get(f, "/members/chain?since=-1", ""), 400, "invalid");
+	buf_release(&expected);
+}
+
 static void test_vaults(void **state)
 {
 	struct fixture *f = *state;
@@ -693,6 +742,7 @@ static void test_sessions(void **state)
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_members, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_vaults, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_pages, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_wrong_pages, setup, teardown),

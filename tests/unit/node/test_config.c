@@ -20,7 +20,10 @@ static const char config_good[] =
 	"[site utr]\nid = 3\nlink = c.example:7103\n"
 	"[site gro]\nid = 4\nlink = d.example:7104\nrole = standby\n"
 	"[accounts]\nregistration = open\nrecovery_delay_s = 3600\n"
-	"[mfa]\nrp_id = vault.example.org\nlocation_table = places\n";
+	"[mfa]\nrp_id = vault.example.org\nlocation_table = places\n"
+	"[push]\ncontact = mailto:ops@example.org\nprivate_addresses = yes\n"
+	"[calls]\nturn_uris = turn:a.example turns:b.example\nturn_secret_file = turn\nttl_s = "
+	"600\n";
 
 #define BACKUP_SETTINGS \
 	"[backup]\npublic_key = p\nsign_key = s\nssh_key = k\nrepository = r\ndrop = d\n"
@@ -62,9 +65,13 @@ static void test_good(void **state)
 	assert_string_equal(config->secrets_file, "/etc/kluis/secrets");
 	assert_string_equal(config->data_dir + strlen(config->dir), "data");
 	assert_string_equal(config->rp_id, "vault.example.org");
+	assert_string_equal(config->push_contact, "mailto:ops@example.org");
+	assert_string_equal(config->push_hosts, CONFIG_PUSH_HOSTS);
+	assert_int_equal(config->push_private, 1);
 	assert_string_equal(config->location_table + strlen(config->dir), "places");
 	assert_int_equal(config->cache_mib, 64);
 	assert_int_equal(config->backup_copies, 3);
+	assert_int_equal(config->backup_busy_kib, 32768);
 	assert_int_equal(config->backup_interval_s, 4 * 3600);
 	assert_int_equal(config->backup_offset_s, 0);
 	assert_int_equal(config->backup_journal_s, 60);
@@ -72,6 +79,9 @@ static void test_good(void **state)
 	assert_int_equal(config->api_stale_ms, 10000);
 	assert_int_equal(config->registration, REGISTRATION_OPEN);
 	assert_int_equal(config->recovery_delay_s, 3600);
+	assert_string_equal(config->turn_uris, "turn:a.example turns:b.example");
+	assert_string_equal(config->turn_secret_file + strlen(config->dir), "turn");
+	assert_int_equal(config->turn_ttl_s, 600);
 	assert_int_equal(config->srp_group, 3);
 	assert_string_equal(config_choice_name(config_aes, config->aes), "256");
 	assert_int_equal(config->rsa_bits, 3072);
@@ -122,6 +132,7 @@ static void test_bad(void **state)
 		{"= open", "= Open", "'registration' must be open, invite or closed"},
 		{"delay_s = 3600", "delay_s = 1209601", "from 0 to 1209600"},
 		{"recovery_delay_s = 3600", "srp_group = 1", "from 2 to 5"},
+		{"ttl_s = 600", "ttl_s = 59", "from 60 to 86400"},
 		{"recovery_delay_s = 3600", "aes_bits = 192", "must be one of 128 256"},
 		{"recovery_delay_s = 3600", "rsa_bits = 1024", "must be one of 2048 3072 4096"},
 		{"recovery_delay_s = 3600", "curve = P256", "must be one of p256 p384 x25519"},

@@ -15,7 +15,7 @@ enum { OPERATIONS_MAX = 200 };
 struct operation {
 	char path[128], verb[8], name[64], auth[16];
 	size_t body_max;
-	bool once, reads, lists, body;
+	bool once, reads, lists, body, inbox;
 };
 
 static struct operation operations[OPERATIONS_MAX];
@@ -36,6 +36,8 @@ static void read_member(struct operation *op, const char *line)
 		op->body_max = strtoul(line + 24, NULL, 10);
 	} else if (begins(line, "      x-kluis-idempotency: true")) {
 		op->once = true;
+	} else if (begins(line, "      x-kluis-inbox-token: true")) {
+		op->inbox = true;
 	} else if (begins(line, "      requestBody:")) {
 		op->body = true;
 	} else if (begins(line, "      parameters: ")) {
@@ -127,6 +129,7 @@ static void test_every_route_is_documented(void **state)
 				op->body_max, route->body_max);
 		}
 		assert_int_equal(op->once, route->once);
+		assert_int_equal(op->inbox, route->inbox);
 		assert_int_equal(op->body, route->body != ROUTE_NO_BODY);
 		assert_int_equal(op->reads, route->state == ROUTE_READ);
 		assert_int_equal(op->lists, (route->query & QUERY_LIMIT) != 0);

@@ -19,6 +19,11 @@
 		}                                                                          \
 	}
 
+/* A label, no key, one statement, one packet. */
+static const uint8_t section_sample[] = {
+	[0] = 1, [19] = 1, 'l', [26] = 1, 0, 1, 's', 0, 1, 0, 1, 'p'};
+static const uint8_t grant_sample[COMMAND_GRANT_BYTES] = {1};
+
 /* One command of each type, every field set. */
 static const struct command samples[] = {
 	{.type = COMMAND_CLUSTER_INIT,
@@ -115,6 +120,44 @@ static const struct command samples[] = {
 			.entries = {(const uint8_t *)"\0\0\0\0\0\0\0\1\0\0\0\0\0\0\0\2\0\0\0\0\1x",
 				22},
 			.n_entries = 1}},
+	{.type = COMMAND_COMMIT_CLAIM,
+		.commit_claim =
+			{.commit = {.session = {{1}},
+				 .vault_id = {2},
+				 .head = {(const uint8_t *)"h", 1},
+				 .entries = {(const uint8_t *)"\0\0\0\0\0\0\0\1\0\0\0\0\0\0\0"
+							      "\2\0\0\0\0\1x",
+					 22},
+				 .n_entries = 1},
+				.docs = {(const uint8_t *)"0123456789abcdef0123456789abcdeg", 32}}},
+	{.type = COMMAND_CHAT_EPOCH,
+		.chat_epoch = {.session = {{1}},
+			.conv_id = {2},
+			.epoch = 3,
+			.members_hash = {4},
+			.packets = {(const uint8_t *)"\0\1p\0\1q", 6}}},
+	{.type = COMMAND_MESSAGE_SEND,
+		.message_send = {.session = {{1}},
+			.conv_id = {2},
+			.message = {(const uint8_t *)"m", 1}}},
+	{.type = COMMAND_RECEIPT,
+		.receipt = {.session = {{1}}, .conv_id = {2}, .delivered = 4, .read = 3}},
+	{.type = COMMAND_INBOX_PUT,
+		.inbox_put = {.by = INBOX_BY_TOKEN,
+			.secret = {1},
+			.owner = {2},
+			.document = {(const uint8_t *)"d", 1}}},
+	{.type = COMMAND_INBOX_DELETE,
+		.inbox_delete = {.session = {{1}},
+			.docs = {(const uint8_t *)"0123456789abcdef", 16}}},
+	{.type = COMMAND_INBOX_TOKEN_CREATE,
+		.inbox_token_create = {.session = {{1}},
+			.once = {{(const uint8_t *)"key", 3}, {8}},
+			.token_hash = {2},
+			.expires_ms = 3,
+			.docs = 4,
+			.label = {(const uint8_t *)"gateway", 7}}},
+	{.type = COMMAND_INBOX_TOKEN_END, .inbox_token_end = {.session = {{1}}, .token_id = {2}}},
 	{.type = COMMAND_SNAPSHOT_CLAIM,
 		.snapshot_claim = {.node = 1,
 			.kind = SNAPSHOT_MANUAL,
@@ -161,6 +204,8 @@ static const struct command samples[] = {
 	{.type = COMMAND_JOURNAL_CONFIRM,
 		.journal_confirm =
 			{.base_id = 1, .number = 2, .node = 3, .manifest_hash = {4}, .needed = 5}},
+	{.type = COMMAND_SNAPSHOT_MARK, .snapshot_mark = {.id = 1, .node = 2, .after = 3}},
+	{.type = COMMAND_STATE_ROOT, .state_root = {.id = 1, .node = 2, .index = 3, .root = {4}}},
 	{.type = COMMAND_PERSON_REGISTER,
 		.person_register = {.name = {(const uint8_t *)"alice", 5},
 			.invite = {(const uint8_t *)"0123456789abcdef0123456789abcdef", 32},
@@ -208,6 +253,14 @@ static const struct command samples[] = {
 	{.type = COMMAND_MFA_CONFIRM,
 		.mfa_confirm = {.session = {{1}}, .mfa_id = {2}, .number = 3}},
 	{.type = COMMAND_MFA_REMOVE, .mfa_remove = {.session = {{1}}, .mfa_id = {2}}},
+	{.type = COMMAND_PUSH_PUT,
+		.push_put = {.session = {{1}},
+			.push_id = {2},
+			.kind = 3,
+			.pepper_id = 4,
+			.sealed = {(const uint8_t *)"sealed", 6}}},
+	{.type = COMMAND_PUSH_DELETE,
+		.push_delete = {.gone = true, .user_id = {1}, .push_id = {2}}},
 	{.type = COMMAND_DEVICE_PEND,
 		.device_pend = {.session = {{1}}, .statement = {(const uint8_t *)"s", 1}}},
 	{.type = COMMAND_DEVICE_REFUSE, .device_refuse = {.session = {{1}}, .device_id = {2}}},
@@ -241,6 +294,18 @@ static const struct command samples[] = {
 			.pages_max = 4}},
 	{.type = COMMAND_SESSION_DEVICE,
 		.session_device = {.session = {{1}}, .device_id = {2}, .token_hash = {3}}},
+	{.type = COMMAND_MEMBERS_CHANGE,
+		.members_change = {.session = {{1}},
+			.once = {.body_hash = {2}},
+			.sections = {section_sample, sizeof section_sample}}},
+	{.type = COMMAND_PACKET_SEND,
+		.packet_send = {.session = {{1}},
+			.packets = {(const uint8_t *)"\0\1p", 3},
+			.grants = {grant_sample, sizeof grant_sample}}},
+	{.type = COMMAND_PACKET_ACK, .packet_ack = {.session = {{1}}, .packet_id = {2}}},
+	{.type = COMMAND_MEMBER_ANSWER,
+		.member_answer = {.session = {{1}}, .object_id = {2}, .accept = true}},
+	{.type = COMMAND_OBJECT_DELETE, .object_delete = {.session = {{1}}, .object_id = {2}}},
 };
 
 static size_t count_types(void)
@@ -300,9 +365,9 @@ static void test_versions(void **state)
 	b.data[0] = 2;
 	assert_int_equal(command_decode(buf_bytes(&b), &c, NULL), KLUIS_EVERSION);
 	b.data[0] = 1;
-	b.data[1] = 99;
+	b.data[1] = 250;
 	assert_int_equal(command_decode(buf_bytes(&b), &c, NULL), KLUIS_EVERSION);
-	assert_string_equal(command_name(99), "?");
+	assert_string_equal(command_name(250), "?");
 }
 
 /* One field out of range: at `at` of the encoded sample, `to` instead of what is there. */
@@ -325,6 +390,13 @@ static void test_ranges(void **state)
 		{COMMAND_TIME_JUMP, 26, 1},		   /* a node twice */
 		{COMMAND_HASH_REPORT, 17, 0},		   /* index 0 */
 		{COMMAND_EXPIRE, 4, 3},			   /* more than EXPIRE_ROWS_MAX */
+		{COMMAND_MEMBERS_CHANGE, 98, 1},	   /* a group's key of one byte */
+		{COMMAND_MEMBERS_CHANGE, 100, 0},	   /* no statement */
+		{COMMAND_MEMBERS_CHANGE, 102, 0},	   /* an empty one */
+		{COMMAND_MEMBERS_CHANGE, 107, 0},	   /* an empty packet */
+		{COMMAND_PACKET_SEND, 39, 0},		   /* an empty packet */
+		{COMMAND_PACKET_SEND, 44, 47},		   /* half a grant */
+		{COMMAND_MEMBER_ANSWER, 50, 2},		   /* a boolean of 2 */
 		{COMMAND_SERVICE_CREATE, 12, 'R'},	   /* upper case in a name */
 		{COMMAND_SESSION_CREATE, 66, 3},	   /* unknown level */
 		{COMMAND_SESSION_CREATE, 70, 0},	   /* no life */
@@ -356,9 +428,22 @@ static void test_ranges(void **state)
 		{COMMAND_MFA_ADD, 50, 6},		   /* unknown method */
 		{COMMAND_MFA_ADD, 75, 2},		   /* a boolean of 2 */
 		{COMMAND_ACCESS_NOTE, 34, ACCESS_LOGIN},   /* nobody notes that */
+		{COMMAND_PUSH_PUT, 50, 0},		   /* unknown kind */
+		{COMMAND_PUSH_PUT, 50, 4},		   /* unknown kind */
+		{COMMAND_PUSH_DELETE, 2, 2},		   /* a boolean of 2 */
 		{COMMAND_INVITE_CREATE, 43, 0},		   /* of no use */
 		{COMMAND_PERSON_RULE, 17, 0},		   /* unknown choice */
 		{COMMAND_PERSON_RULE, 17, 6},		   /* unknown choice */
+		{COMMAND_CHAT_EPOCH, 53, 0},		   /* epoch 0 */
+		{COMMAND_CHAT_EPOCH, 91, 0},		   /* a packet of no bytes */
+		{COMMAND_CHAT_EPOCH, 94, 2},		   /* longer than there is */
+		{COMMAND_RECEIPT, 65, 5},		   /* seen before it came */
+		{COMMAND_INBOX_PUT, 2, 0},		   /* by nobody */
+		{COMMAND_INBOX_PUT, 2, 3},		   /* unknown choice */
+		{COMMAND_COMMIT_CLAIM, 117, 'f'},	   /* a document twice */
+		{COMMAND_INBOX_TOKEN_CREATE, 112, 0},	   /* expired at no time */
+		{COMMAND_INBOX_TOKEN_CREATE, 116, 0},	   /* for no documents */
+		{COMMAND_INBOX_TOKEN_CREATE, 113, 1},	   /* for too many */
 	};
 
 	(void)state;
@@ -413,6 +498,51 @@ static void test_commit_limits(void **state)
 	assert_false(commit_entry_next(&walk, &entry));
 	assert_int_equal(commit_entries_check(bytes_of(NULL, 0), &n, NULL), 0);
 	assert_int_equal(n, 0);
+}
+
+static void sections_of(struct buf *to, unsigned n, unsigned statements)
+{
+	_cleanup_(buf_release) struct buf items = BUF_INIT;
+	struct members_section section = {.n_statements = (uint16_t)statements};
+
+	for (unsigned i = 0; i < statements; i++) {
+		members_item_append(&items, bytes_str("s"));
+	}
+	section.statements = buf_bytes(&items);
+	buf_clear(to);
+	for (unsigned i = 0; i < n; i++) {
+		members_section_append(to, &section);
+	}
+}
+
+static void test_members_limits(void **state)
+{
+	_cleanup_(buf_release) struct buf b = BUF_INIT;
+	struct members_section section;
+	struct bytes walk, item;
+	uint32_t n = 0;
+
+	(void)state;
+	sections_of(&b, MEMBERS_SECTIONS_MAX, 2);
+	assert_int_equal(members_sections_check(buf_bytes(&b), &n, NULL), 0);
+	assert_int_equal(n, MEMBERS_SECTIONS_MAX);
+	sections_of(&b, MEMBERS_SECTIONS_MAX + 1, 1);
+	assert_int_equal(members_sections_check(buf_bytes(&b), &n, NULL), KLUIS_ETOOLARGE);
+	sections_of(&b, 1, MEMBERS_STATEMENTS_MAX + 1);
+	assert_int_equal(members_sections_check(buf_bytes(&b), &n, NULL), KLUIS_ETOOLARGE);
+	assert_int_equal(members_sections_check(bytes_of(NULL, 0), &n, NULL), KLUIS_EINVAL);
+	sections_of(&b, 2, 3);
+	walk = buf_bytes(&b);
+	assert_true(members_section_next(&walk, &section));
+	assert_int_equal(section.n_statements, 3);
+	assert_int_equal(section.packets.len, 0);
+	for (n = 0; members_item_next(&section.statements, &item); n++) {
+		assert_true(bytes_equal(item, bytes_str("s")));
+	}
+	assert_int_equal(n, 3);
+	assert_true(members_section_next(&walk, &section));
+	assert_false(members_section_next(&walk, &section));
+	assert_int_equal(walk.len, 0);
 }
 
 static void test_payload(void **state)
@@ -497,7 +627,9 @@ static void test_what_passes_the_floor(void **state)
 		COMMAND_IDENTITY_APPEND, COMMAND_VAULT_CREATE, COMMAND_VAULT_PATCH,
 		COMMAND_STAGE_PAGE, COMMAND_COMMIT, COMMAND_PERSON_REGISTER, COMMAND_KEYRING_PUT,
 		COMMAND_PASSWORD_CHANGE, COMMAND_MFA_ADD, COMMAND_DEVICE_PEND,
-		COMMAND_INVITE_CREATE};
+		COMMAND_INVITE_CREATE, COMMAND_CHAT_EPOCH, COMMAND_MESSAGE_SEND, COMMAND_INBOX_PUT,
+		COMMAND_INBOX_TOKEN_CREATE, COMMAND_COMMIT_CLAIM, COMMAND_PUSH_PUT,
+		COMMAND_MEMBERS_CHANGE, COMMAND_PACKET_SEND};
 	static const uint8_t zero[32], user[16] = {1}, body[18] = {2};
 	_cleanup_(buf_release) struct buf statement = BUF_INIT;
 	struct command append = {.type = COMMAND_IDENTITY_APPEND};
@@ -532,6 +664,7 @@ int main(void)
 		cmocka_unit_test(test_versions),
 		cmocka_unit_test(test_ranges),
 		cmocka_unit_test(test_commit_limits),
+		cmocka_unit_test(test_members_limits),
 		cmocka_unit_test(test_payload),
 		cmocka_unit_test(test_what_a_deletion_is),
 		cmocka_unit_test(test_what_passes_the_floor),

@@ -155,7 +155,7 @@ static void test_bad_headers(void **state)
 		{FRAME_PING, 0, 0, 8, 1},
 		{FRAME_PONG, 0, 0, 8, 0},
 		{FRAME_CREDIT, 0, 0, 0, 0},
-		{FRAME_DATA, 4, 3, 1, 1},
+		{FRAME_DATA, 5, 3, 1, 1},
 		{FRAME_DATA, 0, 4, 1, 0},
 		{FRAME_DATA, 0, 3, 0, 0},
 		{FRAME_DATA, 0, 3, 1, 0},

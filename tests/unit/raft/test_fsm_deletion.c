@@ -3,10 +3,12 @@
 #include <string.h>
 
 #include "storage/deletion_store.h"
+#include "storage/object_store.h"
 #include "storage/session_store.h"
 #include "storage/row.h"
 #include "storage/upkeep_store.h"
 #include "tests/lib/fixture/check.h"
+#include "tests/lib/fixture/sharing.h"
 #include "tests/unit/raft/lib/person_rig.h"
 
 /* Accounts go, and what operators may do to them; the log that their owners read. */
@@ -60,7 +62,8 @@ static void expect_gone(struct person_rig *w, const struct fixture_client *c)
 {
 	static const enum key_family families[] = {KEY_PERSON, KEY_STATEMENT, KEY_DEVICE,
 		KEY_USER_SESSION, KEY_UNLOCK, KEY_KEYRING, KEY_KEYRING_OBJECT, KEY_MFA, KEY_PENDING,
-		KEY_RECOVERY, KEY_USER_VAULT, KEY_USER_WORK, KEY_ACCESS, KEY_ACCESS_STATE};
+		KEY_RECOVERY, KEY_PUSH, KEY_MEMBER_VAULT, KEY_USER_WORK, KEY_ACCESS,
+		KEY_ACCESS_STATE};
 	struct kv_view *view = person_view(w);
 	struct person_name_row name;
 	struct vault_row vault;
@@ -92,6 +95,12 @@ static void test_deleted(void **state)
 	command = (struct command){.type = COMMAND_MFA_ADD,
 		.mfa_add = {.session = fixture_token(TOKEN_P), .mfa_id = {2}, .method = MFA_TOTP}};
 	person_expect(w, &command, 0);
+	command = (struct command){.type = COMMAND_PUSH_PUT,
+		.push_put = {.session = fixture_token(TOKEN_P),
+			.push_id = {3},
+			.kind = 1,
+			.sealed = bytes_str("sealed")}};
+	person_expect(w, &command, 0);
 	w->m.now_ms += FRESH_LOGIN_MS + 1;
 	command = account_delete(TOKEN_P);
 	person_expect(w, &command, KLUIS_EFORBIDDEN);
@@ -118,6 +127,77 @@ static void test_deleted(void **state)
 	command = account_delete(TOKEN_P);
 	memcpy(command.account_delete.session.token_hash, w->service.token_hash, 32);
 	person_expect(w, &command, KLUIS_EFORBIDDEN);
+}
+
+/* A member of a vault, a group and a conversation: others go on with them, and can remove her by
+ * the chain, which still names her. */
+static void test_what_is_shared_stays(void **state)
+{
+	struct person_rig *w = *state;
+	struct command command = account_delete(TOKEN_P), answer;
+	struct fixture_section s, *list[] = {&s};
+	struct fixture_client c, q;
+	struct fixture_object vault, group, talk;
+	struct buf space = BUF_INIT;
+	struct member_row row;
+	struct vault_row kept;
+	struct object_row left;
+	struct kv_view *view;
+
+	give_a_vault(w, &c);
+	fixture_client_init(&q, 8);
+	memcpy(q.user_id, w->q.user_id, 16);
+	memcpy(q.token_hash, w->q.token_hash, 32);
+	fixture_object_vault(&vault, &c);
+	fixture_object_init(&group, MEMBER_OBJECT_GROUP, 1);
+	fixture_object_init(&talk, MEMBER_OBJECT_CONVERSATION, 2);
+#define CHANGE(client)                                                           \
+	do {                                                                     \
+		struct command change = fixture_change(client, list, 1, &space); \
+		person_expect(w, &change, 0);                                    \
+		fixture_section_release(&s);                                     \
+	} while (0)
+	fixture_section_begin(&s, &vault);
+	fixture_add(&s, q.user_id, MEMBER_USER, MEMBER_ADMIN);
+	fixture_give(&s, c.user_id, q.user_id, NULL, 1);
+	CHANGE(&c);
+	fixture_section_begin(&s, &group);
+	fixture_create(&s, c.user_id); /* Nobody else is in it. */
+	CHANGE(&c);
+	fixture_section_begin(&s, &talk);
+	fixture_create(&s, q.user_id);
+	fixture_add(&s, c.user_id, MEMBER_USER, MEMBER_WRITE);
+	CHANGE(&q);
+	fixture_section_begin(&s, &vault);
+	fixture_rotate(&s);
+	fixture_give(&s, c.user_id, c.user_id, NULL, 2);
+	fixture_give(&s, c.user_id, q.user_id, NULL, 2);
+	CHANGE(&c);
+	assert_int_equal(rows_of(w, KEY_PACKET), 1);
+	answer = fixture_answer(&q, vault.id, true);
+	person_expect(w, &answer, 0);
+	person_expect(w, &command, 0);
+	person_expire(w, 0);
+	assert_int_equal(rows_of(w, KEY_MEMBER_VAULT), 0);
+	assert_int_equal(rows_of(w, KEY_MEMBER_OF), 0);
+	assert_int_equal(rows_of(w, KEY_PACKET), 0);
+	assert_int_equal(rows_of(w, KEY_PACKET_USE), 0);
+	view = person_view(w);
+	assert_int_equal(vault_store_get(view, vault.id, &kept, NULL), 0);
+	assert_int_equal(kept.state, VAULT_ACTIVE);
+	assert_int_equal(member_store_get(view, vault.id, c.user_id, &row, NULL), 0);
+	assert_int_equal(row.state, MEMBER_DECLINED);
+	assert_int_equal(object_store_get(view, group.id, &left, NULL), 0);
+	assert_int_equal(left.state, OBJECT_GONE);
+	assert_int_equal(object_store_get(view, talk.id, &left, NULL), 0);
+	assert_true(left.state == OBJECT_ACTIVE && left.chat_stale);
+	kv_view_free(view);
+	fixture_section_begin(&s, &vault);
+	fixture_remove(&s, c.user_id);
+	fixture_rotate(&s);
+	CHANGE(&q);
+	buf_release(&space);
+#undef CHANGE
 }
 
 /* A little at a time, whatever there is. */
@@ -316,6 +396,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(test_deleted),
 		T(test_small_steps),
+		T(test_what_is_shared_stays),
 		T(test_operator),
 		T(test_quota),
 		T(test_bytes_are_counted),

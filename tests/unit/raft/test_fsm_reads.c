@@ -8,7 +8,7 @@
 #include "storage/page_store.h"
 #include "storage/session_store.h"
 #include "storage/upkeep_store.h"
-#include "storage/vault_store.h"
+#include "storage/object_store.h"
 #include "tests/lib/fixture/machine.h"
 
 enum { COMMITS = 7 };
@@ -56,7 +56,7 @@ static void test_vault(void **state)
 {
 	struct world *w = *state;
 	struct vault_row vault;
-	struct member_vault vaults[2];
+	struct member_of vaults[2];
 	_cleanup_(buf_release) struct buf statement = BUF_INIT;
 	unsigned role;
 	size_t n;
@@ -71,11 +71,14 @@ static void test_vault(void **state)
 	assert_int_equal(vault_store_check(w->view, w->c.vault_id, w->other.user_id, MEMBER_READ,
 				 &vault, &role, NULL),
 		KLUIS_ENOTFOUND);
-	assert_int_equal(member_store_vaults(w->view, w->c.user_id, NULL, vaults, 2, &n, NULL), 0);
+	assert_int_equal(member_store_objects(w->view, MEMBER_OBJECT_VAULT, w->c.user_id, NULL,
+				 vaults, 2, &n, NULL),
+		0);
 	assert_int_equal(n, 1);
-	assert_memory_equal(vaults[0].vault_id, w->c.vault_id, 16);
-	assert_int_equal(
-		member_store_vaults(w->view, w->c.user_id, w->c.vault_id, vaults, 2, &n, NULL), 0);
+	assert_memory_equal(vaults[0].object_id, w->c.vault_id, 16);
+	assert_int_equal(member_store_objects(w->view, MEMBER_OBJECT_VAULT, w->c.user_id,
+				 w->c.vault_id, vaults, 2, &n, NULL),
+		0);
 	assert_int_equal(n, 0);
 	assert_int_equal(member_statement_get(w->view, w->c.vault_id, 1, &statement, NULL), 0);
 	assert_memory_equal(statement.data, "KGR1", 4);

@@ -9,7 +9,7 @@
 #include "storage/page_store.h"
 #include "storage/session_store.h"
 #include "storage/upkeep_store.h"
-#include "storage/vault_store.h"
+#include "storage/object_store.h"
 #include "tests/lib/fixture/check.h"
 #include "tests/lib/fixture/machine.h"
 
@@ -618,7 +618,7 @@ static void test_patch_and_delete(void **state)
 		.vault_patch = {.revision = 1, .label = bytes_str("new")}};
 	struct command drop = {.type = COMMAND_VAULT_DELETE, .vault_delete.revision = 1};
 	struct command expire = {.type = COMMAND_EXPIRE, .expire.max_rows = 3};
-	struct member_vault vaults[2];
+	struct member_of vaults[2];
 	struct vault_row row;
 	struct kv_view *view;
 	unsigned steps = 0;
@@ -635,7 +635,9 @@ static void test_patch_and_delete(void **state)
 	drop.vault_delete.revision = 2;
 	assert_int_equal(fixture_machine_do(&w->m, &drop), 0);
 	view = kv_view_new(w->m.kv);
-	assert_int_equal(member_store_vaults(view, w->c.user_id, NULL, vaults, 2, &n, NULL), 0);
+	assert_int_equal(member_store_objects(view, MEMBER_OBJECT_VAULT, w->c.user_id, NULL, vaults,
+				 2, &n, NULL),
+		0);
 	assert_int_equal(n, 0);
 	kv_view_free(view);
 	good_entries(w, &entries);

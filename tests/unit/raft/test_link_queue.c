@@ -137,11 +137,14 @@ static void test_turns(void **state)
 
 	(void)state;
 	for (int stream = 0; stream < LINK_STREAMS; stream++) {
-		while (link_queue_put(&queue, (enum link_stream)stream,
-			       bytes_of(chunk, sizeof chunk), NULL, 0) == 0) {
+		size_t bytes = stream == LINK_RELAY ? LINK_RELAY_MESSAGE_BYTES_MAX : sizeof chunk;
+
+		while (link_queue_put(&queue, (enum link_stream)stream, bytes_of(chunk, bytes),
+			       NULL, 0) == 0) {
 		}
 	}
-	for (int i = 0; i < 220; i++) {
+	assert_true(queue.stream[LINK_RELAY].bytes <= LINK_RELAY_QUEUE_BYTES_MAX);
+	for (int i = 0; i < 240; i++) {
 		assert_true(link_queue_next(&queue, &frame));
 		frames[frame.stream]++;
 		files_in_row = frame.stream == LINK_FILE ? files_in_row + 1 : 0;
@@ -152,6 +155,7 @@ static void test_turns(void **state)
 	assert_int_equal(frames[LINK_READ], 80);
 	assert_int_equal(frames[LINK_RAFT], 80);
 	assert_int_equal(frames[LINK_PROPOSE], 40);
+	assert_int_equal(frames[LINK_RELAY], 20);
 	assert_int_equal(frames[LINK_FILE], 20);
 	assert_int_equal(files_in_row_max, 2);
 	link_queue_release(&queue);

@@ -6,6 +6,7 @@
 #include "base/random.h"
 #include "crypto/hash.h"
 #include "crypto/identity.h"
+#include "crypto/keypacket.h"
 #include "storage/cluster_store.h"
 #include "storage/deletion_store.h"
 #include "storage/import.h"
@@ -13,16 +14,18 @@
 #include "storage/restore_store.h"
 #include "storage/session_store.h"
 #include "storage/snapshot_store.h"
-#include "storage/vault_store.h"
+#include "storage/object_store.h"
 #include "tests/lib/fixture/check.h"
 #include "tests/lib/fixture/person.h"
+#include "tests/lib/fixture/sharing.h"
 
 /* A cluster with two vaults, some of its rows changed after the first increment. */
 struct world {
 	struct fixture_machine m;
 	struct fixture_client c, other;
 	struct fixture_person p;
-	uint64_t first; /* Index of the first increment. */
+	struct fixture_object conv; /* c's own, with an epoch. */
+	uint64_t first;		    /* Index of the first increment. */
 	uint8_t root[32];
 	struct key *operator_key;
 };
@@ -64,6 +67,34 @@ static void write_person(struct world *w)
 	assert_int_equal(fixture_machine_do(&w->m, &pend), 0);
 }
 
+static void write_conversation(struct world *w)
+{
+	_cleanup_(buf_release) struct buf space = BUF_INIT, packet = BUF_INIT, packets = BUF_INIT;
+	struct command epoch = {.type = COMMAND_CHAT_EPOCH, .chat_epoch.epoch = 1};
+	struct fixture_packet fields = {.purpose = KEYPACKET_CHAT,
+		.number = 77,
+		.sender = w->c.user_id,
+		.rcpt = w->c.device_id,
+		.object = w->conv.id,
+		.epoch = 1};
+	struct fixture_section s, *const sections[] = {&s};
+	struct command change;
+
+	fixture_object_init(&w->conv, MEMBER_OBJECT_CONVERSATION, 77);
+	fixture_section_begin(&s, &w->conv);
+	fixture_create(&s, w->c.user_id);
+	change = fixture_change(&w->c, sections, 1, &space);
+	assert_int_equal(fixture_machine_do(&w->m, &change), 0);
+	fixture_section_release(&s);
+	fixture_packet(&fields, &packet);
+	members_item_append(&packets, buf_bytes(&packet));
+	memcpy(epoch.chat_epoch.session.token_hash, w->c.token_hash, 32);
+	memcpy(epoch.chat_epoch.conv_id, w->conv.id, 16);
+	memcpy(epoch.chat_epoch.members_hash, w->conv.hash, 32);
+	epoch.chat_epoch.packets = buf_bytes(&packets);
+	assert_int_equal(fixture_machine_do(&w->m, &epoch), 0);
+}
+
 static void commit(struct world *w, uint64_t page_no, uint64_t revision)
 {
 	_cleanup_(buf_release) struct buf entries = BUF_INIT, command = BUF_INIT;
@@ -98,6 +129,7 @@ static int world_setup(void **state)
 	assert_int_equal(fixture_machine_do(&w->m, &end), 0); /* Leaves tombstones. */
 	assert_int_equal(fixture_machine_do(&w->m, &claim), 0);
 	write_person(w);
+	write_conversation(w);
 	view = kv_view_new(w->m.kv);
 	assert_int_equal(index_store_root(view, w->root, &rows, NULL), 0);
 	kv_view_free(view);
@@ -370,7 +402,7 @@ static void test_ledger_is_applied(void **state)
 	struct world *w = *state;
 	struct import_end end = end_of(w);
 	uint8_t ledger[2][16] = {{9}};
-	struct member_vault vaults[2];
+	struct member_of vaults[2];
 	struct kv_view *view;
 	struct vault_row vault;
 	struct kv *kv;
@@ -383,7 +415,9 @@ static void test_ledger_is_applied(void **state)
 	view = kv_view_new(kv);
 	assert_int_equal(vault_store_get(view, w->c.vault_id, &vault, NULL), 0);
 	assert_int_equal(vault.state, VAULT_DELETING);
-	assert_int_equal(member_store_vaults(view, w->c.user_id, NULL, vaults, 2, &n, NULL), 0);
+	assert_int_equal(member_store_objects(view, MEMBER_OBJECT_VAULT, w->c.user_id, NULL, vaults,
+				 2, &n, NULL),
+		0);
 	assert_int_equal(n, 0);
 	kv_view_free(view);
 	assert_int_equal(fixture_check_store(kv, NULL), 0);
@@ -424,6 +458,59 @@ static void test_persons_are_restored(void **state)
 		assert_int_equal(count_rows(view, dropped[i]), 0);
 	}
 	assert_int_equal(person_store_get(view, w->p.user_id, &person, NULL), 0);
+	kv_view_free(view);
+	assert_int_equal(fixture_check_store(kv, NULL), 0);
+	kv_close(kv);
+}
+
+static void share(struct world *w)
+{
+	_cleanup_(buf_release) struct buf space = BUF_INIT;
+	struct fixture_object vault, group;
+	struct fixture_section s, t, *list[] = {&s, &t};
+	struct command command;
+
+	fixture_object_vault(&vault, &w->c);
+	fixture_object_init(&group, MEMBER_OBJECT_GROUP, 1);
+	fixture_section_begin(&s, &group);
+	fixture_create(&s, w->c.user_id);
+	fixture_section_begin(&t, &vault);
+	fixture_add(&t, w->other.user_id, MEMBER_USER, MEMBER_READ);
+	fixture_give(&t, w->c.user_id, w->other.user_id, NULL, 1);
+	fixture_add(&t, group.id, MEMBER_GROUP, MEMBER_READ);
+	fixture_give(&t, w->c.user_id, group.id, &group, 1);
+	command = fixture_change(&w->c, list, 2, &space);
+	assert_int_equal(fixture_machine_do(&w->m, &command), 0);
+	fixture_section_release(&s);
+	fixture_section_release(&t);
+}
+
+static void test_what_is_shared_is_restored(void **state)
+{
+	static const enum key_family families[] = {KEY_MEMBER, KEY_MEMBER_VAULT,
+		KEY_MEMBER_STATEMENT, KEY_VAULT_GROUP, KEY_MEMBER_OF, KEY_OBJECT, KEY_PACKET,
+		KEY_PACKET_USE};
+	struct world *w = *state;
+	unsigned rows[ARRAY_SIZE(families)];
+	struct import_end end;
+	struct kv_view *view;
+	uint64_t all;
+	struct kv *kv;
+
+	share(w);
+	view = kv_view_new(w->m.kv);
+	assert_int_equal(index_store_root(view, w->root, &all, NULL), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(families); i++) {
+		rows[i] = count_rows(view, families[i]);
+		assert_true(rows[i] > 0);
+	}
+	kv_view_free(view);
+	end = end_of(w);
+	kv = restore(w, &end);
+	view = kv_view_new(kv);
+	for (size_t i = 0; i < ARRAY_SIZE(families); i++) {
+		assert_int_equal(count_rows(view, families[i]), rows[i]);
+	}
 	kv_view_free(view);
 	assert_int_equal(fixture_check_store(kv, NULL), 0);
 	kv_close(kv);
@@ -471,6 +558,7 @@ static void test_revoked_devices_stay_revoked(void **state)
 	uint8_t devices[3][16] = {{0xff}, {0}}; /* Two are nobody's. */
 	struct deletion_note note;
 	struct device_row device;
+	struct object_row conv;
 	struct kv_view *view;
 	struct kv *kv;
 	size_t n = 0;
@@ -491,6 +579,9 @@ static void test_revoked_devices_stay_revoked(void **state)
 	assert_int_equal(n, 1);
 	assert_int_equal(count_rows(view, KEY_DEVICE_LEDGER), 1);
 	assert_true(note.index == end.index && bsearch(note.id, devices, 3, 16, compare_ids));
+	/* It has the keys of the conversation as it stands. */
+	assert_int_equal(object_store_get(view, w->conv.id, &conv, NULL), 0);
+	assert_true(conv.chat_stale && conv.chat_epoch == 1);
 	kv_view_free(view);
 	assert_int_equal(fixture_check_store(kv, NULL), 0);
 	kv_close(kv);
@@ -537,6 +628,45 @@ static void test_damaged_rows(void **state)
 	kv_close(kv);
 }
 
+/* A batch takes each row by itself: a new one, one that moved, one that is older than what is
+ * there. */
+static void test_checked_rows(void **state)
+{
+	struct kv *kv = kv_memory_new();
+	struct import *import;
+	struct import_row rows[] = {
+		{{.at = {5, 1}, .key = bytes_str("\x20one")}, bytes_str("first")},
+		{{.at = {5, 2}, .key = bytes_str("\x20two")}, bytes_str("second")},
+		{{.at = {6, 1}, .key = bytes_str("\x20three")}, bytes_str("third")},
+	};
+	_cleanup_(buf_release) struct buf value = BUF_INIT;
+	struct kv_view *view;
+	uint8_t root[HASH_BYTES];
+	uint64_t n = 0;
+
+	(void)state;
+	assert_int_equal(import_new(kv, &import, NULL), 0);
+	assert_int_equal(import_put_checked(import, rows, 0, NULL), 0);
+	assert_int_equal(import_put_checked(import, rows, 2, NULL), 0);
+	rows[0].value = bytes_str("older");
+	rows[0].row.at.index = 4;
+	rows[1].value = bytes_str("newer");
+	rows[1].row.at = (struct modification){7, 0};
+	assert_int_equal(import_put_checked(import, rows, 3, NULL), 0);
+	rows[2].row.key = bytes_str("\xf1row");
+	assert_int_equal(import_put_checked(import, rows, 3, NULL), KLUIS_EINVAL);
+	view = kv_view_new(kv);
+	assert_int_equal(kv_get(view, bytes_str("\x20one"), &value, NULL), 0);
+	assert_int_equal(kv_get(view, bytes_str("\x20two"), &value, NULL), 0);
+	assert_int_equal(kv_get(view, bytes_str("\x20three"), &value, NULL), 0);
+	assert_string_equal(buf_str(&value), "firstnewerthird");
+	assert_int_equal(index_store_root(view, root, &n, NULL), 0);
+	assert_int_equal(n, 3);
+	kv_view_free(view);
+	import_free(import);
+	kv_close(kv);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, world_setup, world_teardown)
 int main(void)
 {
@@ -548,10 +678,12 @@ int main(void)
 		T(test_foreign_record),
 		T(test_ledger_is_applied),
 		T(test_persons_are_restored),
+		T(test_what_is_shared_is_restored),
 		T(test_deleted_persons_stay_deleted),
 		T(test_revoked_devices_stay_revoked),
 		T(test_what_is_missing_is_seen),
 		cmocka_unit_test(test_damaged_rows),
+		cmocka_unit_test(test_checked_rows),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,635 @@
+#include "cli/client/chat_state.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <string.h>
+
+void chat_state_init(struct chat_state *s, const uint8_t conv_id[ID_BYTES],
+	const uint8_t user_id[ID_BYTES], const uint8_t device_id[ID_BYTES])
+{
+	*s = (struct chat_state){.archive = true};
+	memcpy(s->conv_id, conv_id, ID_BYTES);
+	memcpy(s->own.user_id, user_id, ID_BYTES);
+	memcpy(s->own.device_id, device_id, ID_BYTES);
+}
+
+void chat_epoch_release(struct chat_epoch *epoch)
+{
+	for (size_t i = 0; i < epoch->n_chains; i++) {
+		ratchet_release(&epoch->chains[i]);
+	}
+	free(epoch->chains);
+	ratchet_release(&epoch->sender);
+	*epoch = (struct chat_epoch){.epoch = 0};
+}
+
+void chat_state_release(struct chat_state *s)
+{
+	for (size_t i = 0; i < s->n_epochs; i++) {
+		chat_epoch_release(&s->epochs[i]);
+	}
+	free(s->devices);
+	free(s->log);
+	buf_release(&s->pending);
+	secret_release(&s->draft);
+	*s = (struct chat_state){.last_seq = 0};
+}
+
+static bool writer_equal(const struct chat_writer *a, const struct chat_writer *b)
+{
+	return memcmp(a->user_id, b->user_id, ID_BYTES) == 0 &&
+	       memcmp(a->device_id, b->device_id, ID_BYTES) == 0;
+}
+
+static struct chat_writer writer_of(const struct chat_place *place)
+{
+	struct chat_writer who;
+
+	memcpy(who.user_id, place->user_id, ID_BYTES);
+	memcpy(who.device_id, place->device_id, ID_BYTES);
+	return who;
+}
+
+static struct chat_epoch *state_epoch(const struct chat_state *s, uint32_t epoch)
+{
+	for (size_t i = 0; i < s->n_epochs; i++) {
+		if (s->epochs[i].epoch == epoch) {
+			return (struct chat_epoch *)&s->epochs[i];
+		}
+	}
+	return NULL;
+}
+
+bool chat_state_holds(const struct chat_state *s, uint32_t epoch)
+{
+	return state_epoch(s, epoch) != NULL;
+}
+
+bool chat_state_awaits(const struct chat_state *s, uint32_t epoch)
+{
+	return epoch > s->closed && !chat_state_holds(s, epoch);
+}
+
+static struct ratchet *epoch_chain(const struct chat_epoch *epoch, const struct chat_writer *who)
+{
+	for (size_t i = 0; i < epoch->n_chains; i++) {
+		struct chat_writer there = writer_of(&epoch->chains[i].place);
+
+		if (writer_equal(&there, who)) {
+			return &epoch->chains[i];
+		}
+	}
+	return NULL;
+}
+
+static void state_drop_epoch(struct chat_state *s, size_t i)
+{
+	assert(i < s->n_epochs);
+	chat_epoch_release(&s->epochs[i]);
+	memmove(&s->epochs[i], &s->epochs[i + 1], (s->n_epochs - i - 1) * sizeof *s->epochs);
+	s->n_epochs--;
+	s->epochs[s->n_epochs] = (struct chat_epoch){.epoch = 0};
+}
+
+/* Room for another epoch: what is closed only waits for messages that come late, and of an epoch
+ * that ended thirty days ago nothing is kept anywhere. */
+static void state_make_room(struct chat_state *s, uint64_t now_ms)
+{
+	while (s->n_epochs > 1 && now_ms > s->epochs[1].made_ms &&
+		now_ms - s->epochs[1].made_ms > CHAT_TRANSIT_MS + CHAT_EPOCH_MS) {
+		state_drop_epoch(s, 0);
+	}
+	if (s->n_epochs == CHAT_EPOCHS_MAX && s->epochs[0].closed_ms != 0) {
+		state_drop_epoch(s, 0);
+	}
+}
+
+static size_t state_chains(const struct chat_state *s)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < s->n_epochs; i++) {
+		n += s->epochs[i].n_chains;
+	}
+	return n;
+}
+
+static int enter_check(const struct chat_state *s, const struct chat_entry *entry, struct err *e)
+{
+	uint32_t epoch = entry->key->epoch;
+	bool own = false;
+
+	for (size_t i = 0; i < entry->n && !own; i++) {
+		own = writer_equal(&entry->writers[i], &s->own);
+	}
+	if (!own) {
+		return err_set(e, KLUIS_EVERIFY, "epoch %" PRIu32 " is not for this device", epoch);
+	}
+	if (!chat_state_awaits(s, epoch)) {
+		return err_set(e, KLUIS_EVERIFY, "epoch %" PRIu32 " was here before", epoch);
+	}
+	/* An older list of members, with an old secret, would let somebody back in. */
+	for (size_t i = 0; i < s->n_epochs; i++) {
+		if (s->epochs[i].epoch > epoch) {
+			return 0; /* One between, to be read alone. */
+		}
+	}
+	return entry->members_rev >= s->members_rev
+		       ? 0
+		       : err_set(e, KLUIS_EVERIFY,
+				 "epoch %" PRIu32 " is of older members than the one before",
+				 epoch);
+}
+
+static void enter_chain(const struct chat_state *s, const struct chat_entry *entry, size_t i,
+	struct ratchet *ret_chain)
+{
+	struct chat_place place = {.epoch = entry->key->epoch};
+
+	memcpy(place.conv_id, s->conv_id, ID_BYTES);
+	memcpy(place.user_id, entry->writers[i].user_id, ID_BYTES);
+	memcpy(place.device_id, entry->writers[i].device_id, ID_BYTES);
+	ratchet_init(ret_chain, false, &place, secret_bytes(&entry->key->secret), NULL);
+}
+
+/* Each device once. */
+static void enter_chains(
+	const struct chat_state *s, const struct chat_entry *entry, struct chat_epoch *epoch)
+{
+	epoch->chains = x_calloc(entry->n, sizeof *epoch->chains);
+	for (size_t i = 0; i < entry->n; i++) {
+		if (epoch_chain(epoch, &entry->writers[i]) == NULL) {
+			enter_chain(s, entry, i, &epoch->chains[epoch->n_chains++]);
+		}
+	}
+	ratchet_init(&epoch->sender, true, &epoch_chain(epoch, &s->own)->place,
+		secret_bytes(&entry->key->secret), s->own_link);
+	epoch->has_sender = true;
+}
+
+int chat_state_enter(struct chat_state *s, const struct chat_entry *entry, struct err *e)
+{
+	struct chat_epoch epoch = {.epoch = entry->key->epoch, .made_ms = entry->made_ms};
+	size_t at = 0;
+	int rc = enter_check(s, entry, e);
+
+	if (rc != 0) {
+		return rc;
+	}
+	state_make_room(s, entry->made_ms);
+	if (s->n_epochs == CHAT_EPOCHS_MAX) {
+		return err_set(e, KLUIS_ETOOLARGE,
+			"more than %d epochs with unread messages: read them first",
+			CHAT_EPOCHS_MAX);
+	}
+	if (entry->n > CHAT_CHAINS_MAX - state_chains(s)) {
+		return err_set(e, KLUIS_ETOOLARGE, "more than %d devices in a conversation",
+			CHAT_CHAINS_MAX);
+	}
+	memcpy(epoch.members_hash, entry->key->members_hash, HASH_BYTES);
+	enter_chains(s, entry, &epoch);
+	while (at < s->n_epochs && s->epochs[at].epoch < epoch.epoch) {
+		at++;
+	}
+	memmove(&s->epochs[at + 1], &s->epochs[at], (s->n_epochs - at) * sizeof *s->epochs);
+	s->epochs[at] = epoch;
+	s->n_epochs++;
+	if (entry->members_rev > s->members_rev) {
+		s->members_rev = entry->members_rev;
+	}
+	return 0;
+}
+
+const struct chat_epoch *chat_state_current(const struct chat_state *s)
+{
+	return s->n_epochs == 0 ? NULL : &s->epochs[s->n_epochs - 1];
+}
+
+static uint64_t epoch_messages(const struct chat_epoch *epoch)
+{
+	uint64_t n = 0;
+
+	for (size_t i = 0; i < epoch->n_chains; i++) {
+		n += epoch->chains[i].next;
+	}
+	return n;
+}
+
+bool chat_state_due(
+	const struct chat_state *s, const uint8_t members_hash[HASH_BYTES], uint64_t now_ms)
+{
+	const struct chat_epoch *epoch = chat_state_current(s);
+
+	if (epoch == NULL || epoch->spent || !epoch->has_sender || epoch->closed_ms != 0) {
+		return true;
+	}
+	return memcmp(epoch->members_hash, members_hash, HASH_BYTES) != 0 ||
+	       (now_ms > epoch->made_ms && now_ms - epoch->made_ms > CHAT_EPOCH_MS) ||
+	       epoch_messages(epoch) >= CHAT_EPOCH_MESSAGES_MAX ||
+	       epoch->sender.next >= CHAT_EPOCH_MESSAGES_MAX;
+}
+
+static int state_seal(struct chat_state *s, unsigned sym, unsigned type, struct bytes payload,
+	const struct key *device, struct err *e)
+{
+	struct chat_epoch *epoch = (struct chat_epoch *)chat_state_current(s);
+	struct chat_spec spec = {.sym = (uint8_t)sym, .type = (uint16_t)type, .payload = payload};
+
+	assert(s->pending.len == 0 && type <= UINT16_MAX);
+	if (epoch == NULL || epoch->spent || !epoch->has_sender) {
+		return err_set(e, KLUIS_ECONFLICT, "there is no epoch to write in");
+	}
+	if (s->n_log > 0) {
+		memcpy(spec.seen, s->log[s->n_log - 1].link, HASH_BYTES);
+	}
+	/* What was sealed and refused is none of its messages. */
+	memcpy(epoch->sender.link, s->own_link, HASH_BYTES);
+	return ratchet_seal(&epoch->sender, &spec, device, &s->pending, e);
+}
+
+int chat_state_seal(struct chat_state *s, unsigned sym, unsigned type, struct bytes payload,
+	const struct key *device, struct err *e)
+{
+	assert(!s->has_draft);
+	return state_seal(s, sym, type, payload, device, e);
+}
+
+static bool pending_parse(const struct chat_state *s, struct chat_message *ret_message)
+{
+	return s->pending.len > 0 && chat_parse(buf_bytes(&s->pending), ret_message, NULL) == 0;
+}
+
+void chat_state_sent(struct chat_state *s)
+{
+	struct chat_message message;
+	bool parsed = pending_parse(s, &message);
+
+	assert(parsed); /* We made it, and a state that was read was checked. */
+	memcpy(s->own_link, message.link, HASH_BYTES);
+	buf_release(&s->pending);
+}
+
+/* The key of an index that the chain has not come to, without moving it. */
+static bool chain_peek(const struct ratchet *chain, uint32_t index, uint8_t ret_key[CHAT_KEY_BYTES])
+{
+	_cleanup_(secret_release) struct secret walk = SECRET_INIT;
+
+	if (index < chain->next || index - chain->next > RATCHET_SKIPPED_MAX) {
+		return false;
+	}
+	secret_set(&walk, secret_bytes(&chain->chain));
+	for (uint32_t i = chain->next; i <= index; i++) {
+		chat_step(&walk, ret_key);
+	}
+	return true;
+}
+
+int chat_state_unseal(struct chat_state *s, struct err *e)
+{
+	struct chat_message message;
+	bool parsed = pending_parse(s, &message);
+	struct chat_epoch *epoch = parsed ? state_epoch(s, message.place.epoch) : NULL;
+	const struct ratchet *chain = epoch == NULL ? NULL : epoch_chain(epoch, &s->own);
+	uint8_t key[CHAT_KEY_BYTES];
+	int rc;
+
+	assert(parsed && !s->has_draft);
+	if (chain == NULL || !chain_peek(chain, message.index, key)) {
+		return err_set(e, KLUIS_ENOTFOUND, "the keys of the unsent message are gone");
+	}
+	rc = chat_open(key, &message, &s->draft_type, &s->draft, e);
+	secret_clear(key, sizeof key);
+	if (rc != 0) {
+		return rc;
+	}
+	s->has_draft = true;
+	epoch->spent = true;
+	buf_release(&s->pending);
+	return 0;
+}
+
+void chat_state_drop_pending(struct chat_state *s)
+{
+	buf_release(&s->pending);
+}
+
+int chat_state_seal_draft(
+	struct chat_state *s, unsigned sym, const struct key *device, struct err *e)
+{
+	int rc;
+
+	assert(s->has_draft);
+	rc = state_seal(s, sym, s->draft_type, secret_bytes(&s->draft), device, e);
+	if (rc == 0) {
+		secret_release(&s->draft);
+		s->has_draft = false;
+		s->draft_type = 0;
+	}
+	return rc;
+}
+
+const struct chat_row *chat_state_row(const struct chat_state *s, uint64_t seq)
+{
+	for (size_t i = s->n_log; i > 0 && s->log[i - 1].seq >= seq; i--) {
+		if (s->log[i - 1].seq == seq) {
+			return &s->log[i - 1];
+		}
+	}
+	return NULL;
+}
+
+const struct chat_row *chat_state_find(const struct chat_state *s, const uint8_t link[HASH_BYTES])
+{
+	for (size_t i = s->n_log; i > 0; i--) {
+		if (memcmp(s->log[i - 1].link, link, HASH_BYTES) == 0) {
+			return &s->log[i - 1];
+		}
+	}
+	return NULL;
+}
+
+/* NULL when there are too many. A conversation that was seen from its beginning knows that a device
+ * which never wrote has no message before. */
+static struct chat_device *state_device(struct chat_state *s, const struct chat_writer *who)
+{
+	for (size_t i = 0; i < s->n_devices; i++) {
+		if (writer_equal(&s->devices[i].who, who)) {
+			return &s->devices[i];
+		}
+	}
+	if (s->n_devices == CHAT_DEVICES_MAX) {
+		return NULL;
+	}
+	s->devices = x_realloc(s->devices, (s->n_devices + 1) * sizeof *s->devices);
+	s->devices[s->n_devices] =
+		(struct chat_device){.who = *who, .link_known = s->view_from == 1};
+	return &s->devices[s->n_devices++];
+}
+
+static void log_add(struct chat_state *s, uint64_t seq, const struct chat_message *message)
+{
+	struct chat_row row = {.seq = seq};
+	size_t at;
+
+	memcpy(row.user_id, message->place.user_id, ID_BYTES);
+	memcpy(row.link, message->link, HASH_BYTES);
+	if (s->n_log == CHAT_LOG_MAX) {
+		s->n_log--;
+		memmove(s->log, s->log + 1, s->n_log * sizeof *s->log);
+	}
+	s->log = x_realloc(s->log, (s->n_log + 1) * sizeof *s->log);
+	at = s->n_log;
+	while (at > 0 && s->log[at - 1].seq > seq) {
+		at--;
+	}
+	memmove(&s->log[at + 1], &s->log[at], (s->n_log - at) * sizeof *s->log);
+	s->log[at] = row;
+	s->n_log++;
+}
+
+/* What was not shown may hold messages of anybody: nothing before it says what follows. */
+static void receive_gap(
+	struct chat_state *s, uint64_t seq, uint64_t time_ms, struct chat_received *ret)
+{
+	if (s->last_seq == 0) {
+		s->view_from = seq;
+		return;
+	}
+	if (seq == s->last_seq + 1) {
+		return;
+	}
+	ret->missing = seq - s->last_seq - 1;
+	if (time_ms < s->last_ms || time_ms - s->last_ms < CHAT_TRANSIT_MS) {
+		ret->problems |= CHAT_GAP;
+	}
+	s->view_from = seq;
+	for (size_t i = 0; i < s->n_devices; i++) {
+		s->devices[i].link_known = false;
+	}
+}
+
+static void receive_order(
+	struct chat_device *device, const struct chat_message *message, struct chat_received *ret)
+{
+	if (device->link_known && memcmp(device->link, message->prev_own, HASH_BYTES) != 0) {
+		ret->problems |= CHAT_ORDER;
+	}
+	memcpy(device->link, message->link, HASH_BYTES);
+	device->link_known = true;
+}
+
+static bool link_is_zero(const uint8_t link[HASH_BYTES])
+{
+	static const uint8_t zero[HASH_BYTES];
+
+	return memcmp(link, zero, HASH_BYTES) == 0;
+}
+
+/* What a device has seen only grows, and is among what was shown here as soon as it lies where
+ * nothing is missing. */
+static void receive_seen(const struct chat_state *s, struct chat_device *device,
+	const struct chat_message *message, struct chat_received *ret)
+{
+	uint64_t least = device->seen_seq == 0 ? 1 : device->seen_seq;
+	uint64_t known_from =
+		s->n_log > 0 && s->log[0].seq > s->view_from ? s->log[0].seq : s->view_from;
+	const struct chat_row *row = chat_state_find(s, message->seen);
+
+	if (row != NULL && row->seq >= device->seen_seq) {
+		device->seen_seq = row->seq;
+	} else if (row != NULL ||
+		   (link_is_zero(message->seen) ? device->seen_seq > 0 : least >= known_from)) {
+		ret->problems |= CHAT_FORK;
+	}
+}
+
+/* It will never be taken, as what is shown tells. */
+static void state_refused(struct chat_state *s)
+{
+	struct err ignored = {0};
+
+	if (chat_state_unseal(s, &ignored) != 0) {
+		return; /* It stays, and the cluster says so when it is sent again. */
+	}
+}
+
+/* This device's own, read back: what it was not known to be taken it is now. */
+static void receive_own(
+	struct chat_state *s, const struct chat_message *message, struct chat_received *ret)
+{
+	struct chat_epoch *epoch = state_epoch(s, message->place.epoch);
+	struct chat_message pending;
+
+	if (pending_parse(s, &pending) && memcmp(pending.link, message->link, HASH_BYTES) == 0) {
+		chat_state_sent(s);
+		return;
+	}
+	/* Whoever else sends as this device goes on from the same index. */
+	if (epoch != NULL && epoch->has_sender &&
+		(message->index >= epoch->sender.next ||
+			(s->pending.len > 0 && chat_place_equal(&pending.place, &message->place) &&
+				pending.index == message->index))) {
+		ret->problems |= CHAT_COPY;
+		epoch->spent = true;
+		memcpy(s->own_link, message->link, HASH_BYTES);
+		if (s->pending.len > 0) {
+			state_refused(s);
+		}
+	}
+}
+
+static size_t state_late_keys(const struct chat_state *s)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < s->n_epochs; i++) {
+		for (size_t j = 0; j < s->epochs[i].n_chains; j++) {
+			n += ratchet_skipped(&s->epochs[i].chains[j]);
+		}
+	}
+	return n;
+}
+
+static void receive_open(struct chat_state *s, const struct chat_message *message,
+	const struct key_pub *device, struct chat_received *ret)
+{
+	struct chat_writer who = writer_of(&message->place);
+	struct chat_epoch *epoch = state_epoch(s, message->place.epoch);
+	struct ratchet *chain = epoch == NULL ? NULL : epoch_chain(epoch, &who);
+	struct ratchet_opened opened;
+
+	if (chain != NULL && message->index > chain->next &&
+		state_late_keys(s) + (message->index - chain->next) > CHAT_LATE_KEYS_MAX) {
+		chain = NULL;
+	}
+	if (chain != NULL && ratchet_open(chain, message, device, &opened, NULL) == 0) {
+		ret->opened = true;
+		ret->type = opened.type;
+		ret->payload = opened.payload;
+	} else if (epoch != NULL || s->closed > 0 ||
+		   (s->n_epochs > 0 && message->place.epoch > s->epochs[0].epoch)) {
+		/* Before the first epoch that this device was given nothing was for it. */
+		ret->problems |= CHAT_CLOSED;
+	}
+}
+
+/* Whether a closed epoch's chain has a use: for messages that come late. */
+static bool close_keeps(const struct chat_epoch *old, const struct ratchet *chain, uint64_t time_ms)
+{
+	return ratchet_skipped(chain) > 0 &&
+	       (time_ms < old->closed_ms || time_ms - old->closed_ms < CHAT_TRANSIT_MS);
+}
+
+static void close_epoch(struct chat_epoch *old, uint64_t time_ms)
+{
+	size_t kept = 0;
+
+	if (old->closed_ms == 0) {
+		old->closed_ms = time_ms == 0 ? 1 : time_ms;
+	}
+	ratchet_release(&old->sender);
+	old->has_sender = false;
+	for (size_t i = 0; i < old->n_chains; i++) {
+		if (close_keeps(old, &old->chains[i], time_ms)) {
+			old->chains[kept++] = old->chains[i];
+		} else {
+			ratchet_release(&old->chains[i]);
+		}
+	}
+	old->n_chains = kept;
+}
+
+/* With the first message of an epoch go the keys of those before. */
+static void state_close(struct chat_state *s, uint32_t epoch, uint64_t time_ms)
+{
+	struct chat_message pending;
+	size_t i = 0;
+
+	assert(epoch > 0);
+	/* Had it been taken it would have been shown by now. */
+	if (pending_parse(s, &pending) && pending.place.epoch < epoch && !s->has_draft) {
+		state_refused(s);
+	}
+	while (i < s->n_epochs && s->epochs[i].epoch < epoch) {
+		close_epoch(&s->epochs[i], time_ms);
+		if (s->epochs[i].n_chains == 0) {
+			state_drop_epoch(s, i);
+		} else {
+			i++;
+		}
+	}
+	s->closed = epoch - 1 > s->closed ? epoch - 1 : s->closed;
+}
+
+/* A number below the last one: only where it is missing. */
+static int late_check(const struct chat_state *s, uint64_t seq, struct err *e)
+{
+	if (seq == 0 || chat_state_row(s, seq) != NULL || s->n_log == 0 || seq < s->log[0].seq) {
+		return err_set(e, KLUIS_EVERIFY,
+			"the cluster shows a message as number %" PRIu64 " for a second time", seq);
+	}
+	return 0;
+}
+
+static void receive_late(struct chat_state *s, uint64_t seq, const struct chat_message *message,
+	const struct key_pub *device, struct chat_received *ret)
+{
+	ret->late = true;
+	receive_open(s, message, device, ret);
+	log_add(s, seq, message);
+}
+
+static void receive_next(struct chat_state *s, uint64_t seq, uint64_t time_ms,
+	const struct chat_message *message, const struct key_pub *device, struct chat_received *ret)
+{
+	struct chat_writer who = writer_of(&message->place);
+	struct chat_device *known;
+
+	receive_gap(s, seq, time_ms, ret);
+	known = state_device(s, &who);
+	if (known != NULL) {
+		receive_order(known, message, ret);
+		receive_seen(s, known, message, ret);
+	}
+	if (writer_equal(&who, &s->own)) {
+		receive_own(s, message, ret);
+	}
+	receive_open(s, message, device, ret);
+	/* A message that does not open ends nothing: anybody could write one. */
+	if (ret->opened) {
+		state_close(s, message->place.epoch, time_ms);
+	}
+	log_add(s, seq, message);
+	s->last_seq = seq;
+	s->last_ms = time_ms;
+}
+
+int chat_state_receive(struct chat_state *s, uint64_t seq, uint64_t time_ms,
+	const struct chat_message *message, const struct key_pub *device, struct chat_received *ret,
+	struct err *e)
+{
+	int rc;
+
+	if (memcmp(message->place.conv_id, s->conv_id, ID_BYTES) != 0) {
+		return err_set(
+			e, KLUIS_EVERIFY, "message %" PRIu64 " is of another conversation", seq);
+	}
+	rc = chat_verify(message, device, e);
+	if (rc == 0 && chat_state_find(s, message->link) != NULL) {
+		rc = err_set(e, KLUIS_EVERIFY,
+			"message %" PRIu64 " was shown under another number before (replay)", seq);
+	}
+	if (rc == 0 && seq <= s->last_seq) {
+		rc = late_check(s, seq, e);
+	}
+	if (rc != 0) {
+		return err_wrap(e, rc, "message %" PRIu64, seq);
+	}
+	*ret = (struct chat_received){.payload = SECRET_INIT};
+	if (seq <= s->last_seq) {
+		receive_late(s, seq, message, device, ret);
+	} else {
+		receive_next(s, seq, time_ms, message, device, ret);
+	}
+	return 0;
+}

@@ -1,0 +1,206 @@
+/* What is read of a conversation: checked, in order, each message once. */
+#include <assert.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "cli/client/conversation.h"
+
+/* Who wrote it, by the chain of that user: asked for again when the device is new. */
+static int item_writer(struct conversation *c, const struct chat_message *message,
+	struct conversation_item *item, struct err *e)
+{
+	int rc = 0;
+
+	for (unsigned fresh = 0; rc == 0 && item->device == NULL && fresh < 2; fresh++) {
+		rc = people_get(c->people, message->place.user_id, fresh > 0, &item->user, e);
+		if (rc == 0) {
+			item->device = identity_device(item->user, message->place.device_id);
+		}
+	}
+	if (rc == 0 && item->device == NULL) {
+		rc = err_set(e, KLUIS_EVERIFY,
+			"the cluster shows a message by a device that '%s' does not have",
+			item->user->name);
+	}
+	return rc;
+}
+
+/* An edit or a deletion counts when its writer wrote what it is about. */
+static void item_target(const struct conversation *c, struct conversation_item *item)
+{
+	const struct chat_row *row;
+
+	if (item->content.kind != CHAT_KIND_EDIT && item->content.kind != CHAT_KIND_DELETE) {
+		return;
+	}
+	row = chat_state_find(&c->state, item->content.of);
+	item->of_seq = row == NULL ? 0 : row->seq;
+	item->not_theirs = row == NULL || memcmp(row->user_id, item->user->user_id, ID_BYTES) != 0;
+}
+
+static void item_title(struct conversation *c, const struct conversation_item *item)
+{
+	if (item->content.kind == CHAT_KIND_TITLE) {
+		size_t len = strlen(item->content.text);
+
+		assert(len < sizeof c->state.title); /* chat_title_valid() */
+		memcpy(c->state.title, item->content.text, len + 1);
+	}
+}
+
+static int read_one(struct conversation *c, const struct conversation_read *reader,
+	const struct api_message *shown, struct err *e)
+{
+	struct conversation_item item = {.seq = shown->seq, .time_ms = shown->time_ms};
+	struct chat_received received;
+	struct chat_message message;
+	int rc = chat_parse(buf_bytes(&shown->message), &message, e);
+
+	if (rc != 0) {
+		return err_wrap(e, KLUIS_EVERIFY, "message %" PRIu64, shown->seq);
+	}
+	rc = item_writer(c, &message, &item, e);
+	if (rc == 0 && chat_state_awaits(&c->state, message.place.epoch)) {
+		/* That is stored, and with it what was handed out so far. */
+		rc = conversation_take_epoch(c, message.place.epoch, e);
+	}
+	rc = rc != 0 ? rc
+		     : chat_state_receive(&c->state, shown->seq, shown->time_ms, &message,
+			       item.device->sign, &received, e);
+	if (rc != 0) {
+		return rc;
+	}
+	memcpy(item.link, message.link, HASH_BYTES);
+	item.mine = memcmp(item.user->user_id, c->state.own.user_id, ID_BYTES) == 0;
+	item.problems = received.problems;
+	item.missing = received.missing;
+	item.late = received.late;
+	item.opened = received.opened;
+	if (item.opened) {
+		chat_content_parse(received.type, secret_bytes(&received.payload), &item.content);
+		item_target(c, &item);
+		item_title(c, &item);
+	}
+	rc = reader->each(reader->arg, &item, e);
+	chat_content_release(&item.content);
+	secret_release(&received.payload);
+	return rc;
+}
+
+/* That it was read is told; that it could not be costs the node some room. */
+static void read_receipt(struct conversation *c, bool quiet)
+{
+	uint64_t read = quiet ? c->state.read : c->state.last_seq;
+	struct err ignored = {0};
+
+	if ((c->state.delivered < c->state.last_seq || c->state.read < read) &&
+		api_receipt(conversation_client(c), c->id, c->state.last_seq, read, &ignored) ==
+			0) {
+		c->state.delivered = c->state.last_seq;
+		c->state.read = read;
+	}
+}
+
+static int read_batch(struct conversation *c, const struct conversation_read *reader, size_t *done,
+	bool *ret_more, struct err *e)
+{
+	struct api_message *messages;
+	bool last;
+	size_t n, i = 0;
+	int rc = api_messages(
+		conversation_client(c), c->id, c->state.last_seq, &messages, &n, &last, e);
+
+	if (rc != 0) {
+		return rc;
+	}
+	while (rc == 0 && i < n) {
+		rc = read_one(c, reader, &messages[i], e);
+		i += rc == 0;
+	}
+	api_messages_free(messages, n);
+	if (rc != 0) {
+		return conversation_reload(c, rc, e);
+	}
+	if (n > 0) {
+		rc = conversation_save(c, e);
+	}
+	*done += rc == 0 ? n : 0;
+	*ret_more = !last;
+	return rc;
+}
+
+int conversation_read(struct conversation *c, const struct conversation_read *reader, size_t *ret_n,
+	struct err *e)
+{
+	uint64_t delivered = c->state.delivered, read = c->state.read;
+	size_t done = 0;
+	bool more = true;
+	int rc = 0;
+
+	while (rc == 0 && more) {
+		rc = read_batch(c, reader, &done, &more, e);
+	}
+	if (rc == 0) {
+		read_receipt(c, reader->quiet);
+	}
+	if (rc == 0 && (delivered != c->state.delivered || read != c->state.read)) {
+		rc = conversation_save(c, e);
+	}
+	if (rc == 0) {
+		*ret_n = done;
+	}
+	return rc;
+}
+
+int conversation_problem_code(unsigned problems)
+{
+	if ((problems & (CHAT_ORDER | CHAT_FORK)) != 0) {
+		return KLUIS_EPIN;
+	}
+	return (problems & (CHAT_GAP | CHAT_CLOSED | CHAT_COPY)) != 0 ? KLUIS_EVERIFY : 0;
+}
+
+static void problem_put(struct buf *to, const char *text)
+{
+	if (to->len > 0) {
+		buf_printf(to, "; ");
+	}
+	buf_printf(to, "%s", text);
+}
+
+char *conversation_problem_text(const struct conversation_item *item)
+{
+	_cleanup_(buf_release) struct buf to = BUF_INIT;
+	const char *who = item->user->name;
+
+	if ((item->problems & CHAT_GAP) != 0) {
+		buf_printf(&to,
+			"the cluster withholds %" PRIu64
+			" messages before it, which it should still have",
+			item->missing);
+	}
+	if ((item->problems & CHAT_ORDER) != 0) {
+		problem_put(&to, "");
+		buf_printf(&to,
+			"the message that '%s' wrote before it is not the one that was shown here: "
+			"the cluster dropped, moved or replaced one",
+			who);
+	}
+	if ((item->problems & CHAT_FORK) != 0) {
+		problem_put(&to, "");
+		buf_printf(&to,
+			"'%s' saw a message that was not shown here: the cluster shows you "
+			"different histories; ask them by another way",
+			who);
+	}
+	if ((item->problems & CHAT_CLOSED) != 0) {
+		problem_put(&to, "");
+		buf_printf(&to, "it does not open: '%s' did not seal it for this device", who);
+	}
+	if ((item->problems & CHAT_COPY) != 0) {
+		problem_put(&to,
+			"this device sent it, but this profile does not know it: it is an older "
+			"copy of itself, and writes under new keys from now on");
+	}
+	return to.len == 0 ? NULL : x_strdup(buf_str(&to));
+}

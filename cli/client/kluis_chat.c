@@ -1,0 +1,431 @@
+/* The public face of conversations and the inbox. */
+#include "cli/client/kluis_chat.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/text.h"
+#include "cli/client/conversation.h"
+#include "cli/client/delivery.h"
+#include "cli/client/inbox.h"
+#include "cli/client/kluis_impl.h"
+
+static_assert((int)KLUIS_CHAT_TEXT == (int)CHAT_TEXT && (int)KLUIS_CHAT_CALL == (int)CHAT_CALL &&
+		      (int)KLUIS_CHAT_BYTES_MAX == (int)CHAT_PAYLOAD_BYTES_MAX,
+	"the public numbers are those of the format");
+
+/* One call's conversation, and who is in it. */
+struct chatting {
+	struct people *people;
+	struct conversation *c;
+	struct err err;
+};
+
+static int chatting_open(struct chatting *t, struct kluis *k, const char *chat)
+{
+	uint8_t id[ID_BYTES];
+	int rc;
+
+	*t = (struct chatting){.people = NULL};
+	rc = kluis_refresh(k, &t->err);
+	if (rc != 0) {
+		return rc;
+	}
+	t->people = people_new(k->profile, k->client);
+	if (chat == NULL) {
+		return 0;
+	}
+	rc = conversation_find(t->people, chat, id, &t->err);
+	return rc != 0 ? rc : conversation_open(t->people, id, &t->c, &t->err);
+}
+
+static int chatting_close(struct chatting *t, int rc, struct kluis_failure *error)
+{
+	conversation_close(t->c);
+	people_free(t->people);
+	return kluis_give(rc, &t->err, error);
+}
+
+static int chatting_user(struct chatting *t, const char *name, const struct identity **ret_user)
+{
+	return people_by_name(t->people, name, ret_user, &t->err);
+}
+
+int kluis_chat_new(struct kluis *k, const char *title, const char *const *users, size_t n_users,
+	char ret_id[33], struct kluis_failure *error)
+{
+	_cleanup_(x_freep) uint8_t(*ids)[ID_BYTES] = NULL;
+	struct chatting t;
+	int rc = chatting_open(&t, k, NULL);
+
+	if (rc == 0 && n_users >= CONVERSATION_MEMBERS_MAX) {
+		rc = err_set(&t.err, KLUIS_EINVAL, "a conversation has 2 to %d members",
+			CONVERSATION_MEMBERS_MAX);
+	}
+	ids = x_calloc((rc == 0 ? n_users : 0) + 1, sizeof *ids);
+	for (size_t i = 0; rc == 0 && i < n_users; i++) {
+		const struct identity *user;
+
+		rc = chatting_user(&t, users[i], &user);
+		if (rc == 0) {
+			memcpy(ids[i], user->user_id, ID_BYTES);
+		}
+	}
+	rc = rc != 0 ? rc
+		     : conversation_create(t.people, title, (const uint8_t(*)[ID_BYTES])ids,
+			       n_users, &t.c, &t.err);
+	if (rc == 0) {
+		hex_encode(bytes_of(t.c->id, ID_BYTES), ret_id);
+	}
+	return chatting_close(&t, rc, error);
+}
+
+int kluis_chat_list(struct kluis *k, kluis_chat_fn *each, void *arg, struct kluis_failure *error)
+{
+	_cleanup_(x_freep) struct conversation_row *rows = NULL;
+	struct chatting t;
+	size_t n = 0;
+	int rc = chatting_open(&t, k, NULL);
+
+	rc = rc != 0 ? rc : conversation_list(t.people, &rows, &n, &t.err);
+	for (size_t i = 0; rc == 0 && i < n; i++) {
+		const struct api_conversation *info = &rows[i].info;
+		char id[HEX_LEN(ID_BYTES) + 1];
+		const struct kluis_chat chat = {.id = id,
+			.title = rows[i].title,
+			.state = info->state,
+			.role = info->role,
+			.unread = rows[i].unread,
+			.last = info->last_seq,
+			.created_ms = info->created_ms,
+			.unsent = rows[i].pending};
+
+		hex_encode(bytes_of(info->id, ID_BYTES), id);
+		each(arg, &chat);
+	}
+	return chatting_close(&t, rc, error);
+}
+
+int kluis_chat_accept(struct kluis *k, const char *chat, struct kluis_failure *error)
+{
+	struct chatting t;
+	int rc = chatting_open(&t, k, chat);
+
+	rc = rc != 0 ? rc : conversation_accept(t.c, &t.err);
+	return chatting_close(&t, rc, error);
+}
+
+int kluis_chat_leave(struct kluis *k, const char *chat, struct kluis_failure *error)
+{
+	struct chatting t;
+	int rc = chatting_open(&t, k, chat);
+
+	rc = rc != 0 ? rc : conversation_leave(t.c, &t.err);
+	return chatting_close(&t, rc, error);
+}
+
+static int chat_change(struct kluis *k, const char *chat, const char *name,
+	int (*change)(struct conversation *c, const uint8_t user_id[ID_BYTES], struct err *e),
+	struct kluis_failure *error)
+{
+	const struct identity *user;
+	struct chatting t;
+	int rc = chatting_open(&t, k, chat);
+
+	rc = rc != 0 ? rc : chatting_user(&t, name, &user);
+	rc = rc != 0 ? rc : change(t.c, user->user_id, &t.err);
+	return chatting_close(&t, rc, error);
+}
+
+int kluis_chat_add(struct kluis *k, const char *chat, const char *user, struct kluis_failure *error)
+{
+	return chat_change(k, chat, user, conversation_add, error);
+}
+
+int kluis_chat_remove(
+	struct kluis *k, const char *chat, const char *user, struct kluis_failure *error)
+{
+	return chat_change(k, chat, user, conversation_remove, error);
+}
+
+int kluis_chat_members(struct kluis *k, const char *chat, kluis_chat_member_fn *each, void *arg,
+	struct kluis_failure *error)
+{
+	static const char *const roles[] = {"", "read", "write", "admin"};
+	struct chatting t;
+	int rc = chatting_open(&t, k, chat);
+
+	for (size_t i = 0; rc == 0 && i < t.c->members->members.count; i++) {
+		const struct member *m = &t.c->members->members.member[i];
+		struct kluis_chat_member member = {
+			.role = roles[m->role <= MEMBER_ADMIN ? m->role : 0]};
+		const struct identity *user;
+		bool verified = false;
+
+		rc = people_get(t.people, m->id, false, &user, &t.err);
+		rc = rc != 0 ? rc : people_is_verified(t.people, m->id, &verified, &t.err);
+		if (rc == 0) {
+			member.user = user->name;
+			member.verified = verified;
+			memcpy(member.user_id, m->id, ID_BYTES);
+			each(arg, &member);
+		}
+	}
+	return chatting_close(&t, rc, error);
+}
+
+int kluis_chat_send_data(struct kluis *k, const char *chat, unsigned type, const void *data,
+	size_t len, uint64_t *ret_seq, struct kluis_failure *error)
+{
+	struct chatting t;
+	uint64_t seq;
+	int rc = chatting_open(&t, k, chat);
+
+	if (rc == 0 && (type == 0 || type > UINT16_MAX)) {
+		rc = err_set(&t.err, KLUIS_EINVAL, "%u is no type of a message", type);
+	}
+	rc = rc != 0 ? rc : conversation_send(t.c, type, bytes_of(data, len), &seq, &t.err);
+	if (rc == 0) {
+		*ret_seq = seq;
+	}
+	return chatting_close(&t, rc, error);
+}
+
+int kluis_chat_send(struct kluis *k, const char *chat, const char *text, uint64_t *ret_seq,
+	struct kluis_failure *error)
+{
+	struct err e = {0};
+
+	if (!utf8_valid(bytes_str(text))) {
+		return kluis_give(
+			err_set(&e, KLUIS_EINVAL, "a message is text (UTF-8)"), &e, error);
+	}
+	return kluis_chat_send_data(k, chat, CHAT_TEXT, text, strlen(text), ret_seq, error);
+}
+
+/* The message that an edit or a deletion is about. */
+static int chatting_own(struct chatting *t, uint64_t seq, const struct chat_row **ret_row)
+{
+	const struct chat_row *row = chat_state_row(&t->c->state, seq);
+
+	if (row == NULL) {
+		return err_set(&t->err, KLUIS_ENOTFOUND,
+			"this device has not read that message, or long ago");
+	}
+	if (memcmp(row->user_id, t->c->state.own.user_id, ID_BYTES) != 0) {
+		return err_set(&t->err, KLUIS_EFORBIDDEN, "that message is somebody else's");
+	}
+	*ret_row = row;
+	return 0;
+}
+
+/* text NULL: a deletion. */
+static int chat_amend(struct kluis *k, const char *chat, uint64_t seq, const char *text,
+	struct kluis_failure *error)
+{
+	_cleanup_(secret_buf_release) struct buf payload = BUF_INIT;
+	const struct chat_row *row = NULL;
+	struct chatting t;
+	uint64_t sent;
+	int rc = chatting_open(&t, k, chat);
+
+	if (rc == 0 && text != NULL && !utf8_valid(bytes_str(text))) {
+		rc = err_set(&t.err, KLUIS_EINVAL, "a message is text (UTF-8)");
+	}
+	rc = rc != 0 ? rc : chatting_own(&t, seq, &row);
+	if (rc == 0 && text != NULL) {
+		chat_content_edit(row->link, text, &payload);
+	} else if (rc == 0) {
+		chat_content_delete(row->link, &payload);
+	}
+	rc = rc != 0 ? rc : conversation_send(t.c, CHAT_JSON, buf_bytes(&payload), &sent, &t.err);
+	return chatting_close(&t, rc, error);
+}
+
+int kluis_chat_edit(struct kluis *k, const char *chat, uint64_t seq, const char *text,
+	struct kluis_failure *error)
+{
+	assert(text != NULL);
+	return chat_amend(k, chat, seq, text, error);
+}
+
+int kluis_chat_delete(struct kluis *k, const char *chat, uint64_t seq, struct kluis_failure *error)
+{
+	return chat_amend(k, chat, seq, NULL, error);
+}
+
+int kluis_chat_set_title(
+	struct kluis *k, const char *chat, const char *title, struct kluis_failure *error)
+{
+	_cleanup_(buf_release) struct buf payload = BUF_INIT;
+	struct chatting t;
+	uint64_t seq;
+	int rc = chatting_open(&t, k, chat);
+
+	if (rc == 0 && !chat_title_valid(title)) {
+		rc = err_set(&t.err, KLUIS_EINVAL, "a title is 1 to %d bytes in one line",
+			CHAT_TITLE_BYTES_MAX);
+	}
+	if (rc == 0) {
+		chat_content_title(title, &payload);
+		rc = conversation_send(t.c, CHAT_JSON, buf_bytes(&payload), &seq, &t.err);
+	}
+	return chatting_close(&t, rc, error);
+}
+
+struct reading {
+	kluis_chat_message_fn *each;
+	void *arg;
+};
+
+static int read_cb(void *arg, const struct conversation_item *item, struct err *e)
+{
+	_cleanup_(x_freep) char *problem = conversation_problem_text(item);
+	const struct reading *r = arg;
+	const struct kluis_chat_message message = {.seq = item->seq,
+		.time_ms = item->time_ms,
+		.user = item->user->name,
+		.device = item->device->name,
+		.kind = item->opened ? chat_kind_name(item->content.kind) : "closed",
+		.text = item->content.text,
+		.payload = item->content.raw.data,
+		.payload_len = item->content.raw.len,
+		.type = item->content.type,
+		.of_seq = item->of_seq,
+		.mine = item->mine,
+		.not_theirs = item->not_theirs,
+		.device_revoked = item->device->revoked,
+		.missing = item->missing,
+		.problem_code = conversation_problem_code(item->problems),
+		.problem = problem};
+
+	return r->each(r->arg, &message) == 0
+		       ? 0
+		       : err_set(e, KLUIS_EINTERNAL, "the caller ended the reading");
+}
+
+int kluis_chat_read(struct kluis *k, const char *chat, int quiet, kluis_chat_message_fn *each,
+	void *arg, struct kluis_failure *error)
+{
+	struct reading reading = {.each = each, .arg = arg};
+	const struct conversation_read reader = {
+		.each = read_cb, .arg = &reading, .quiet = quiet != 0};
+	struct chatting t;
+	size_t n;
+	int rc = chatting_open(&t, k, chat);
+
+	rc = rc != 0 ? rc : conversation_read(t.c, &reader, &n, &t.err);
+	rc = rc != 0 ? rc : conversation_flush(t.c, &t.err);
+	return chatting_close(&t, rc, error);
+}
+
+static const char *class_name(unsigned sender_class)
+{
+	return sender_class == INBOX_USER	? "user"
+	       : sender_class == INBOX_PROVIDER ? "provider"
+						: "anonymous";
+}
+
+int kluis_inbox_list(struct kluis *k, kluis_inbox_fn *each, void *arg, struct kluis_failure *error)
+{
+	_cleanup_(x_freep) struct api_inbox_row *rows = NULL;
+	struct err e = {0};
+	size_t n = 0;
+	int rc = kluis_refresh(k, &e);
+
+	rc = rc != 0 ? rc : api_inbox(k->client, &rows, &n, &e);
+	for (size_t i = 0; rc == 0 && i < n; i++) {
+		char id[HEX_LEN(ID_BYTES) + 1];
+		const struct kluis_document document = {.id = id,
+			.sender_class = class_name(rows[i].sender_class),
+			.content = rows[i].content_type == INBOX_TEXT	? "text"
+				   : rows[i].content_type == INBOX_MIME ? "mime"
+									: "other",
+			.time_ms = rows[i].time_ms,
+			.bytes = rows[i].bytes};
+
+		hex_encode(bytes_of(rows[i].doc_id, ID_BYTES), id);
+		each(arg, &document);
+	}
+	return kluis_give(rc, &e, error);
+}
+
+static int document_id(const char *text, uint8_t ret_id[ID_BYTES], struct err *e)
+{
+	return hex_decode(text, ret_id, ID_BYTES) == 0
+		       ? 0
+		       : err_set(e, KLUIS_EINVAL, "'%s' is no id of a document", text);
+}
+
+int kluis_inbox_read(struct kluis *k, const char *id, kluis_write_fn *write, void *arg,
+	struct kluis_failure *error)
+{
+	struct inbox_opened opened = {.content = SECRET_INIT};
+	uint8_t doc_id[ID_BYTES];
+	struct err e = {0};
+	int rc = document_id(id, doc_id, &e);
+
+	rc = rc != 0 ? rc : kluis_refresh(k, &e);
+	rc = rc != 0 ? rc : inbox_read(k->profile, k->client, doc_id, &opened, &e);
+	if (rc == 0 && write(arg, opened.content.data, opened.content.len) != 0) {
+		rc = err_set(&e, KLUIS_EINTERNAL, "the caller did not take it");
+	}
+	secret_release(&opened.content);
+	return kluis_give(rc, &e, error);
+}
+
+int kluis_inbox_delete(struct kluis *k, const char *id, struct kluis_failure *error)
+{
+	uint8_t doc_id[ID_BYTES];
+	struct err e = {0};
+	int rc = document_id(id, doc_id, &e);
+
+	rc = rc != 0 ? rc : api_inbox_delete(k->client, doc_id, &e);
+	return kluis_give(rc, &e, error);
+}
+
+int kluis_inbox_leave(struct kluis *k, const char *user, const void *data, size_t len,
+	struct kluis_failure *error)
+{
+	struct bytes content = bytes_of(data, len);
+	const struct identity *owner;
+	uint8_t doc_id[ID_BYTES];
+	struct chatting t;
+	int rc = chatting_open(&t, k, NULL);
+
+	rc = rc != 0 ? rc : chatting_user(&t, user, &owner);
+	rc = rc != 0 ? rc
+		     : inbox_leave(t.people, owner, utf8_valid(content) ? INBOX_TEXT : INBOX_MIME,
+			       content, doc_id, &t.err);
+	return chatting_close(&t, rc, error);
+}
+
+int kluis_inbox_token(struct kluis *k, const char *label, uint64_t expires_ms, uint64_t documents,
+	const char *delivery_file, struct kluis_failure *error)
+{
+	const struct delivery_terms terms = {
+		.label = label, .expires_ms = expires_ms, .docs = documents};
+	uint8_t token_id[ID_BYTES];
+	struct err e = {0};
+	int rc = kluis_refresh(k, &e);
+
+	rc = rc != 0 ? rc
+		     : delivery_create(k->profile, k->client, &terms, delivery_file, token_id, &e);
+	return kluis_give(rc, &e, error);
+}
+
+int kluis_deliver(const char *delivery_file, int is_mail, const void *data, size_t len,
+	struct kluis_failure *error)
+{
+	struct delivery delivery;
+	struct err e = {0};
+	int rc = delivery_read(delivery_file, &delivery, &e);
+
+	rc = rc != 0 ? rc
+		     : delivery_send(&delivery, INBOX_PROVIDER,
+			       is_mail != 0 ? INBOX_MIME : INBOX_TEXT, bytes_of(data, len), 0, &e);
+	delivery_release(&delivery);
+	return kluis_give(rc, &e, error);
+}

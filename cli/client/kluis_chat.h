@@ -1,0 +1,133 @@
+/* libkluis, conversations and the inbox, for whom kluis.h and kluis_account.h have a handle:
+ * messages that only the members' devices open, each once, with what a cluster dropped, moved or
+ * showed to others alone said beside the message that gives it away; and documents that others
+ * leave sealed.
+ *
+ * Ownership, threads and errors: as kluis.h. A conversation is named by its title or the beginning
+ * of its id (hex, at least 6 digits), as kluis_chat_list() shows them; a person's profile is
+ * unlocked (kluis_account.h). Times are Unix milliseconds of the cluster's clock. */
+#ifndef KLUIS_CHAT_H
+#define KLUIS_CHAT_H
+
+#include "kluis.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* A conversation with users by their names, who are invited. id: 32 hex digits and NUL.
+ * KLUIS_PIN_BROKEN: a name is not who it was. */
+KLUIS_API int kluis_chat_new(struct kluis *kluis, const char *title, const char *const *users,
+	size_t n_users, char ret_id[33], struct kluis_failure *error);
+
+struct kluis_chat {
+	const char *id, *title;	  /* title: "" while none was read here. */
+	const char *state, *role; /* invited, accepted; read, write, admin */
+	uint64_t unread, last, created_ms;
+	int unsent; /* A message waits here to be sent. */
+};
+typedef void kluis_chat_fn(void *arg, const struct kluis_chat *chat);
+KLUIS_API int kluis_chat_list(
+	struct kluis *kluis, kluis_chat_fn *each, void *arg, struct kluis_failure *error);
+KLUIS_API int kluis_chat_accept(struct kluis *kluis, const char *chat, struct kluis_failure *error);
+/* Or decline. What this device has of it goes. */
+KLUIS_API int kluis_chat_leave(struct kluis *kluis, const char *chat, struct kluis_failure *error);
+/* By an admin of it. What is sent from then on is sealed under other keys. */
+KLUIS_API int kluis_chat_add(
+	struct kluis *kluis, const char *chat, const char *user, struct kluis_failure *error);
+KLUIS_API int kluis_chat_remove(
+	struct kluis *kluis, const char *chat, const char *user, struct kluis_failure *error);
+
+struct kluis_chat_member {
+	const char *user, *role;
+	unsigned char user_id[16];
+	int verified; /* Their safety number was compared. */
+};
+typedef void kluis_chat_member_fn(void *arg, const struct kluis_chat_member *member);
+/* By the verified chain of the conversation. */
+KLUIS_API int kluis_chat_members(struct kluis *kluis, const char *chat, kluis_chat_member_fn *each,
+	void *arg, struct kluis_failure *error);
+
+enum {
+	KLUIS_CHAT_TEXT = 1, /* UTF-8. */
+	KLUIS_CHAT_CALL = 2,
+	KLUIS_CHAT_BYTES_MAX = 65530,
+};
+/* Text with NUL. It is on the disk before it leaves; what fails with KLUIS_UNREACHABLE,
+ * KLUIS_NO_QUORUM, KLUIS_TIMED_OUT or KLUIS_OUTCOME_UNKNOWN goes out with the next call that sends
+ * or reads, once: do not send it again. KLUIS_CONFLICT: this profile is an older copy of itself,
+ * read first. *ret_seq: its number. */
+KLUIS_API int kluis_chat_send(struct kluis *kluis, const char *chat, const char *text,
+	uint64_t *ret_seq, struct kluis_failure *error);
+/* Any payload; types from 17 on are the program's own. */
+KLUIS_API int kluis_chat_send_data(struct kluis *kluis, const char *chat, unsigned type,
+	const void *data, size_t len, uint64_t *ret_seq, struct kluis_failure *error);
+/* Of an own message that was read here. */
+KLUIS_API int kluis_chat_edit(struct kluis *kluis, const char *chat, uint64_t seq, const char *text,
+	struct kluis_failure *error);
+KLUIS_API int kluis_chat_delete(
+	struct kluis *kluis, const char *chat, uint64_t seq, struct kluis_failure *error);
+KLUIS_API int kluis_chat_set_title(
+	struct kluis *kluis, const char *chat, const char *title, struct kluis_failure *error);
+
+struct kluis_chat_message {
+	uint64_t seq, time_ms;
+	const char *user, *device;
+	const char *kind;    /* text, edit, delete, title, file, call, other; closed: not opened. */
+	const char *text;    /* NULL: it has none. */
+	const void *payload; /* As it was sent. */
+	size_t payload_len;
+	unsigned type;
+	uint64_t of_seq; /* Of an edit or deletion: number of the message it is about; 0: not known.
+			  */
+	int mine;
+	int not_theirs;	     /* ... which somebody else wrote: it counts for nothing. */
+	int device_revoked;  /* By now: that it is from before cannot be proven. */
+	uint64_t missing;    /* Numbers before it that are not there any more. */
+	int problem_code;    /* 0, or what a program should end with: kluis_exit_code(). */
+	const char *problem; /* A sentence for a person; NULL: none. */
+};
+/* Other than 0 ends the reading: the message counts as not read, and KLUIS_FAILED is returned. */
+typedef int kluis_chat_message_fn(void *arg, const struct kluis_chat_message *message);
+/* What came since the last time, oldest first. A message counts as read once all that came with it
+ * was handed out: after a crash some come again, and seq tells. With `quiet` the others are told
+ * that it arrived, not that it was read. KLUIS_NOT_VERIFIED: the cluster shows what no member
+ * wrote; nothing of it counts. */
+KLUIS_API int kluis_chat_read(struct kluis *kluis, const char *chat, int quiet,
+	kluis_chat_message_fn *each, void *arg, struct kluis_failure *error);
+/* Waits until something may have come, at most wait_ms. *ret_news: 1, or 0 for the time over. A
+ * handle waits for one conversation at a time. */
+KLUIS_API int kluis_chat_wait(struct kluis *kluis, const char *chat, unsigned wait_ms,
+	int *ret_news, struct kluis_failure *error);
+
+/* Documents left for the profile's owner. */
+struct kluis_document {
+	const char *id;		  /* 32 hex digits. */
+	const char *sender_class; /* anonymous, provider, user */
+	const char *content;	  /* text, mime, other */
+	uint64_t time_ms, bytes;
+};
+typedef void kluis_inbox_fn(void *arg, const struct kluis_document *document);
+KLUIS_API int kluis_inbox_list(
+	struct kluis *kluis, kluis_inbox_fn *each, void *arg, struct kluis_failure *error);
+/* Opens one: its bytes are handed out at once. Who left it is not authenticated. */
+KLUIS_API int kluis_inbox_read(struct kluis *kluis, const char *id, kluis_write_fn *write,
+	void *arg, struct kluis_failure *error);
+KLUIS_API int kluis_inbox_delete(struct kluis *kluis, const char *id, struct kluis_failure *error);
+/* Leaves something for another user. */
+KLUIS_API int kluis_inbox_leave(struct kluis *kluis, const char *user, const void *data, size_t len,
+	struct kluis_failure *error);
+/* Lets an app or a gateway leave documents: writes its delivery file (0600), which must not be
+ * there. label: the cluster can read it. */
+KLUIS_API int kluis_inbox_token(struct kluis *kluis, const char *label, uint64_t expires_ms,
+	uint64_t documents, const char *delivery_file, struct kluis_failure *error);
+/* By such a file, without any profile. is_mail: what came as it came (MIME); else it is text. The
+ * same content again is the same document. */
+KLUIS_API int kluis_deliver(const char *delivery_file, int is_mail, const void *data, size_t len,
+	struct kluis_failure *error);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,70 @@
+/* libkluis for sharing: vaults given to other persons and to groups of them. For a person's profile
+ * (kluis_account.h) that is unlocked, on a device that was approved.
+ *
+ * Ownership, threads and errors: as kluis.h. Who is in a vault or a group is what its admins
+ * signed: KLUIS_NOT_VERIFIED when the cluster shows something else, KLUIS_PIN_BROKEN when it shows
+ * something older or other than was seen. `who` is a user's name, or "group:" and a group's name or
+ * id. */
+#ifndef KLUIS_SHARE_H
+#define KLUIS_SHARE_H
+
+#include "kluis.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum kluis_role {
+	KLUIS_ROLE_READ = 1,
+	KLUIS_ROLE_WRITE = 2,
+	KLUIS_ROLE_ADMIN = 3,
+};
+
+/* Gives a vault to somebody, who has it once she accepts (a group has it at once); to a member,
+ * another role. KLUIS_FORBIDDEN: the user is no admin of it. */
+KLUIS_API int kluis_vault_share(struct kluis *kluis, const char *vault, const char *who,
+	enum kluis_role role, struct kluis_failure *error);
+/* Takes somebody out: those who remain get a new key in the same step, and what is written from
+ * then on is closed to who is out. KLUIS_NOT_FOUND: is not in it. */
+KLUIS_API int kluis_vault_unshare(
+	struct kluis *kluis, const char *vault, const char *who, struct kluis_failure *error);
+
+struct kluis_member {
+	unsigned char id[16];
+	const char *name; /* Of a group whose name cannot be opened: its id in hex. */
+	int is_group;
+	enum kluis_role role;
+	const char *state; /* "invited", "accepted", "declined" or (an account) "gone": as the
+			      cluster says. */
+	int verified;	   /* The safety number was compared. */
+};
+typedef void kluis_member_fn(void *arg, const struct kluis_member *member);
+KLUIS_API int kluis_vault_members(struct kluis *kluis, const char *vault, kluis_member_fn *each,
+	void *arg, struct kluis_failure *error);
+
+/* Takes or refuses an invitation to a vault (is_group 0) or a group, by its id. */
+KLUIS_API int kluis_invitation_answer(struct kluis *kluis, int is_group, const unsigned char id[16],
+	int accept, struct kluis_failure *error);
+
+struct kluis_group {
+	unsigned char id[16];
+	const char *name, *role, *state;
+};
+typedef void kluis_group_fn(void *arg, const struct kluis_group *group);
+KLUIS_API int kluis_groups(
+	struct kluis *kluis, kluis_group_fn *each, void *arg, struct kluis_failure *error);
+KLUIS_API int kluis_group_create(struct kluis *kluis, const char *name, unsigned char ret_id[16],
+	struct kluis_failure *error);
+/* group: name or id. role: KLUIS_ROLE_READ for a member, or KLUIS_ROLE_ADMIN. */
+KLUIS_API int kluis_group_add(struct kluis *kluis, const char *group, const char *user,
+	enum kluis_role role, struct kluis_failure *error);
+/* Takes a user out; the group and all its vaults get new keys, for those who remain, in one step.
+ * *ret_vaults: how many vaults that were; may be NULL. */
+KLUIS_API int kluis_group_remove(struct kluis *kluis, const char *group, const char *user,
+	size_t *ret_vaults, struct kluis_failure *error);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

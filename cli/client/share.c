@@ -1,0 +1,275 @@
+#include "cli/client/share.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "base/text.h"
+#include "base/wire.h"
+#include "cli/client/api.h"
+#include "cli/client/share_impl.h"
+
+static char *verified_file(const struct vault *vault)
+{
+	_cleanup_(x_freep) char *name = vault_file(vault, "verified-only");
+
+	return profile_path(vault->profile, name);
+}
+
+bool share_requires_verified(const struct vault *vault)
+{
+	_cleanup_(x_freep) char *path = verified_file(vault);
+
+	return file_exists(path);
+}
+
+int share_require_verified(const struct vault *vault, bool on, struct err *e)
+{
+	_cleanup_(x_freep) char *name = vault_file(vault, "verified-only");
+	_cleanup_(x_freep) char *path = verified_file(vault);
+
+	return on ? file_write(path, bytes_of(NULL, 0), 0600, e)
+		  : profile_remove(vault->profile, name, e);
+}
+
+static int user_check_verified(
+	struct people *people, const uint8_t user_id[ID_BYTES], const char *name, struct err *e)
+{
+	bool verified = false;
+	int rc = people_is_verified(people, user_id, &verified, e);
+
+	if (rc != 0 || verified) {
+		return rc;
+	}
+	return err_set(e, KLUIS_EFORBIDDEN,
+		"this vault is shared with verified contacts alone, and '%s' is not: compare "
+		"safety numbers first ('kluis contact verify %s')",
+		name, name);
+}
+
+/* Of a group each of its users. */
+static int check_verified(struct vault *vault, const struct share_with *with, struct err *e)
+{
+	_cleanup_(membership_freep) struct membership *group = NULL;
+	int rc;
+
+	if (!share_requires_verified(vault)) {
+		return 0;
+	}
+	if (with->kind == MEMBER_USER) {
+		return user_check_verified(vault->people, with->id, with->name, e);
+	}
+	rc = membership_load(vault->people, MEMBER_OBJECT_GROUP, with->id, &group, e);
+	for (size_t i = 0; rc == 0 && i < group->members.count; i++) {
+		const struct identity *identity;
+
+		rc = people_get(vault->people, group->members.member[i].id, true, &identity, e);
+		rc = rc != 0 ? rc
+			     : user_check_verified(
+				       vault->people, identity->user_id, identity->name, e);
+	}
+	return rc;
+}
+
+/* One try of a change; the section is that of the vault as the cluster has it. */
+struct vault_change {
+	struct share_change change;
+	struct vault *vault;
+	const struct share_with *with;
+	unsigned role;
+};
+typedef int vault_change_fn(struct vault_change *c, struct share_section *section, struct err *e);
+
+static int change_try(
+	struct vault_change *c, vault_change_fn *make, uint64_t *ret_seq, struct err *e)
+{
+	struct vault *vault = c->vault;
+	struct membership *m = NULL;
+	struct share_section *section;
+	int rc = vault_members_refresh(vault, e);
+
+	*ret_seq = vault->membership->members.seq;
+	rc = rc != 0 ? rc : vault_take_keys(vault, e);
+	rc = rc != 0 ? rc
+		     : membership_load_known(vault->people, MEMBER_OBJECT_VAULT, vault->id, &m, e);
+	if (rc != 0) {
+		return rc;
+	}
+	share_change_init(&c->change, vault->people);
+	section = share_change_add(&c->change, m);
+	rc = share_check_admin(m, vault->profile, vault->name, e);
+	rc = rc != 0 ? rc : make(c, section, e);
+	rc = rc != 0 ? rc : share_send(&c->change, e);
+	share_change_release(&c->change);
+	return rc;
+}
+
+/* Again when another admin was first, as the chain proves. */
+static int change_vault(struct vault_change *c, vault_change_fn *make, struct err *e)
+{
+	uint64_t seq = 0, before;
+	struct err why = {0};
+	int rc = KLUIS_EPRECONDITION;
+
+	for (unsigned turn = 0; rc == KLUIS_EPRECONDITION && turn < SHARE_TRIES; turn++) {
+		before = seq;
+		rc = change_try(c, make, &seq, &why);
+		if (rc == KLUIS_EPRECONDITION && seq == before) {
+			break;
+		}
+	}
+	if (rc != 0) {
+		return err_set(e, rc, "%s", why.text);
+	}
+	rc = vault_members_refresh(c->vault, e);
+	return rc != 0 ? rc : vault_take_keys(c->vault, e);
+}
+
+static int epoch_statement(struct vault_change *c, struct share_section *section, struct err *e)
+{
+	static const uint8_t none[KID_BYTES];
+	_cleanup_(buf_release) struct buf body = BUF_INIT;
+
+	buf_put_u32(&body, section->membership->members.epoch + 1);
+	buf_append(&body, none, KID_BYTES);
+	return share_statement(&c->change, section, MEMBER_ROTATE, buf_bytes(&body), e);
+}
+
+/* While nobody else was in it new passwords gave the vault keys, and perhaps pages under them, that
+ * its chain does not know of: before somebody comes the chain passes them, and ends above what was
+ * written under. */
+static int catch_up(struct vault_change *c, struct share_section *section, struct err *e)
+{
+	const struct vault *vault = c->vault;
+	const struct members *members = &section->membership->members;
+	uint32_t newest = vault->n_keys == 0 ? 0 : vault->keys[vault->n_keys - 1].epoch;
+	int rc = 0;
+
+	if (newest <= members->epoch) {
+		return 0;
+	}
+	while (rc == 0 && members->epoch < newest) {
+		rc = epoch_statement(c, section, e);
+	}
+	return rc != 0 || vault->head.key_epoch < newest
+		       ? rc
+		       : share_rotate_vault(&c->change, section, e);
+}
+
+static int add_make(struct vault_change *c, struct share_section *section, struct err *e)
+{
+	const struct share_with *with = c->with;
+	_cleanup_(buf_release) struct buf body = BUF_INIT;
+	int rc = 0;
+
+	if (members_find(&section->membership->members, with->id) != NULL) {
+		return err_set(e, KLUIS_EEXIST, "'%s' is in vault '%s' already", with->name,
+			c->vault->name);
+	}
+	rc = vault_is_shared(c->vault) ? 0 : catch_up(c, section, e);
+	share_body_add(&body, with->id, with->kind, c->role);
+	rc = rc != 0 ? rc : share_statement(&c->change, section, MEMBER_ADD, buf_bytes(&body), e);
+	return rc != 0 ? rc : share_give_all(&c->change, section, with->id, with->kind, c->role, e);
+}
+
+int share_add(struct vault *vault, const struct share_with *with, unsigned role, struct err *e)
+{
+	struct vault_change c = {.vault = vault, .with = with, .role = role};
+	int rc = check_verified(vault, with, e);
+
+	return rc != 0 ? rc : change_vault(&c, add_make, e);
+}
+
+static int not_in_it(
+	const struct vault_change *c, const struct share_section *section, struct err *e)
+{
+	return members_find(&section->membership->members, c->with->id) != NULL
+		       ? 0
+		       : err_set(e, KLUIS_ENOTFOUND, "'%s' is not in vault '%s'", c->with->name,
+				 c->vault->name);
+}
+
+static int role_make(struct vault_change *c, struct share_section *section, struct err *e)
+{
+	_cleanup_(buf_release) struct buf body = BUF_INIT;
+	int rc = not_in_it(c, section, e);
+
+	share_body_role(&body, c->with->id, c->role);
+	return rc != 0 ? rc
+		       : share_statement(&c->change, section, MEMBER_ROLE, buf_bytes(&body), e);
+}
+
+int share_set_role(struct vault *vault, const struct share_with *with, unsigned role, struct err *e)
+{
+	struct vault_change c = {.vault = vault, .with = with, .role = role};
+
+	return change_vault(&c, role_make, e);
+}
+
+static int remove_make(struct vault_change *c, struct share_section *section, struct err *e)
+{
+	int rc = 0;
+
+	if (c->with != NULL) {
+		rc = not_in_it(c, section, e);
+		rc = rc != 0 ? rc
+			     : share_statement(&c->change, section, MEMBER_REMOVE,
+				       bytes_of(c->with->id, ID_BYTES), e);
+	}
+	return rc != 0 ? rc : share_rotate_vault(&c->change, section, e);
+}
+
+int share_remove(struct vault *vault, const struct share_with *with, struct err *e)
+{
+	struct vault_change c = {.vault = vault, .with = with};
+
+	return change_vault(&c, remove_make, e);
+}
+
+static int transfer_accepted(const struct vault_change *c, struct err *e)
+{
+	struct share_member *members;
+	size_t n;
+	bool accepted = false;
+	int rc = share_members(c->vault->people, c->vault->membership, &members, &n, e);
+
+	if (rc != 0) {
+		return rc;
+	}
+	for (size_t i = 0; i < n; i++) {
+		accepted = accepted || (memcmp(members[i].who.id, c->with->id, ID_BYTES) == 0 &&
+					       strcmp(members[i].state, "accepted") == 0);
+	}
+	free(members);
+	return accepted ? 0
+			: err_set(e, KLUIS_EPRECONDITION,
+				  "'%s' has not accepted vault '%s' yet: nobody could manage it",
+				  c->with->name, c->vault->name);
+}
+
+static int transfer_make(struct vault_change *c, struct share_section *section, struct err *e)
+{
+	const uint8_t *me = c->vault->profile->user_id;
+	const struct member *member = members_find(&section->membership->members, c->with->id);
+	_cleanup_(buf_release) struct buf theirs = BUF_INIT, mine = BUF_INIT;
+	int rc = not_in_it(c, section, e);
+
+	rc = rc != 0 ? rc : transfer_accepted(c, e);
+	if (rc == 0 && member->role != MEMBER_ADMIN) {
+		share_body_role(&theirs, c->with->id, MEMBER_ADMIN);
+		rc = share_statement(&c->change, section, MEMBER_ROLE, buf_bytes(&theirs), e);
+	}
+	share_body_role(&mine, me, c->role);
+	return rc != 0 ? rc
+		       : share_statement(&c->change, section, MEMBER_ROLE, buf_bytes(&mine), e);
+}
+
+int share_transfer(struct vault *vault, const struct share_with *with, unsigned role, struct err *e)
+{
+	struct vault_change c = {.vault = vault, .with = with, .role = role};
+
+	if (with->kind != MEMBER_USER) {
+		return err_set(e, KLUIS_EINVAL, "only a user can manage a vault");
+	}
+	return change_vault(&c, transfer_make, e);
+}

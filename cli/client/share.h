@@ -1,0 +1,91 @@
+/* Changing who is in a vault or a group: statements by this device, KeyPackets by this user, all of
+ * one change in one command. Who is removed gets no key that is made from then on. Of a person,
+ * unlocked, on a device that may sign. Blocking. */
+#ifndef KLUIS_CLI_CLIENT_SHARE_H
+#define KLUIS_CLI_CLIENT_SHARE_H
+
+#include "cli/client/packets.h"
+#include "cli/client/vault.h"
+
+enum {
+	SHARE_NAME_BYTES_MAX = 255,
+	SHARE_TRIES = 4, /* Times another admin may be first. */
+	SHARE_VAULTS_MAX = 10000,
+	SHARE_GROUPS_MAX = 10000,
+};
+
+/* A group as the cluster lists it, its name opened. */
+struct share_group {
+	uint8_t id[ID_BYTES];
+	char name[SHARE_NAME_BYTES_MAX + 1]; /* The id in hex when it cannot be opened. */
+	char role[16], state[16];
+	uint64_t members_rev;
+	uint32_t epoch;
+};
+void share_groups_free(struct share_group *groups); /* NULL is fine. */
+/* All that one is in or invited to, in a new array. */
+KLUIS_MUST_CHECK int share_groups(
+	struct people *people, struct share_group **ret_groups, size_t *ret_n, struct err *e);
+/* By its name or id. KLUIS_ENOTFOUND; KLUIS_ECONFLICT: several have that name. */
+KLUIS_MUST_CHECK int share_find_group(
+	struct people *people, const char *name, struct share_group *ret_group, struct err *e);
+
+/* Who is to be given something. */
+struct share_with {
+	uint8_t id[ID_BYTES];
+	unsigned kind; /* MEMBER_USER, MEMBER_GROUP. */
+	char name[SHARE_NAME_BYTES_MAX + 1];
+};
+/* "USER" or "group:NAME"; or an id in hex in place of either name. */
+KLUIS_MUST_CHECK int share_resolve(
+	struct people *people, const char *text, struct share_with *ret_with, struct err *e);
+
+/* Gives a vault (synced) to somebody who is not in it yet: the keys of all its epochs, so that what
+ * is there can be read. KLUIS_EEXIST: is in it already. KLUIS_EFORBIDDEN: one is no admin, or the
+ * vault takes verified contacts alone and this one is not (share_require_verified()). */
+KLUIS_MUST_CHECK int share_add(
+	struct vault *vault, const struct share_with *with, unsigned role, struct err *e);
+/* Another role; KLUIS_ENOTFOUND: is not in it. */
+KLUIS_MUST_CHECK int share_set_role(
+	struct vault *vault, const struct share_with *with, unsigned role, struct err *e);
+/* Takes somebody out, and gives those who remain a new key. with NULL: the new key alone. */
+KLUIS_MUST_CHECK int share_remove(
+	struct vault *vault, const struct share_with *with, struct err *e);
+/* Makes a member who accepted an admin, and oneself `role`, in one step.
+ * KLUIS_EPRECONDITION: they have not accepted. */
+KLUIS_MUST_CHECK int share_transfer(
+	struct vault *vault, const struct share_with *with, unsigned role, struct err *e);
+/* Whether this profile shares the vault with verified contacts alone; sets it. */
+bool share_requires_verified(const struct vault *vault);
+KLUIS_MUST_CHECK int share_require_verified(const struct vault *vault, bool on, struct err *e);
+
+/* An invitation (vault or group) is taken or refused; taking a group's brings its keys. */
+KLUIS_MUST_CHECK int share_answer(struct people *people, unsigned kind,
+	const uint8_t object_id[ID_BYTES], bool accept, struct err *e);
+
+/* What the cluster says of an object's members, beside what the chain proves. */
+struct share_member {
+	struct share_with who;
+	unsigned role;	/* By the chain. */
+	char state[16]; /* As the cluster says: "invited", "accepted", "declined"; or "gone". */
+	bool verified;	/* The safety number was compared. */
+};
+/* In a new array, by the chain; KLUIS_EVERIFY: the cluster's list has somebody whom the chain has
+ * not, or another role: it keeps on who was removed, or added somebody. */
+KLUIS_MUST_CHECK int share_members(struct people *people, const struct membership *membership,
+	struct share_member **ret_members, size_t *ret_n, struct err *e);
+
+KLUIS_MUST_CHECK int share_group_create(
+	struct people *people, const char *name, uint8_t ret_id[ID_BYTES], struct err *e);
+/* Gives a user all keys of the group, as member or (role MEMBER_ADMIN) admin. */
+KLUIS_MUST_CHECK int share_group_add(struct people *people, const uint8_t group_id[ID_BYTES],
+	const struct share_with *with, unsigned role, struct err *e);
+/* Takes a user out, and re-keys the group and every vault that it is in, all in one command; with
+ * NULL re-keys alone. KLUIS_EFORBIDDEN: one is no admin of one of those vaults, which it names. */
+KLUIS_MUST_CHECK int share_group_remove(struct people *people, const uint8_t group_id[ID_BYTES],
+	const struct share_with *with, size_t *ret_vaults, struct err *e);
+/* KLUIS_ECONFLICT: it is in a vault. */
+KLUIS_MUST_CHECK int share_group_delete(
+	struct people *people, const uint8_t group_id[ID_BYTES], struct err *e);
+
+#endif

@@ -1,0 +1,33 @@
+/* Between the files of `kluis chat`. */
+#ifndef KLUIS_CLI_VAULT_CHAT_H
+#define KLUIS_CLI_VAULT_CHAT_H
+
+#include "cli/client/conversation.h"
+#include "cli/vault/app.h"
+
+/* An open conversation for the time of a command. */
+struct chat_app {
+	struct app *app;
+	struct people *people;
+	struct conversation *c;
+	void *arg;
+};
+/* name: a title, or the beginning of an id. */
+KLUIS_MUST_CHECK int chat_with(
+	struct app *k, const char *name, int (*body)(struct chat_app *a), void *arg);
+
+/* What `read` and `follow` print of a message. */
+json_t *chat_item_json(const struct conversation_item *item);
+
+/* The worst that a command met. */
+struct chat_problems {
+	int code;
+	uint64_t seq;
+	char text[200];
+};
+void chat_problems_note(struct chat_problems *problems, const struct conversation_item *item);
+/* What the command ends with. */
+KLUIS_MUST_CHECK int chat_problems_end(
+	struct invocation *inv, const struct chat_problems *problems);
+
+#endif

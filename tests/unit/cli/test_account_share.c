@@ -1,0 +1,417 @@
+/* Vaults and groups shared between persons, against the API of a real node. */
+#include "tests/lib/account_rig/account_rig.h"
+
+#include <string.h>
+
+#include "cli/client/share.h"
+
+static struct device bob, carol;
+
+static int setup_club(void **state)
+{
+	struct fixture *f;
+	int rc = setup(state);
+
+	f = *state;
+	device_open_as(f, &bob, "bob", "bob");
+	MUST(f, registration(f, &bob, old_password));
+	device_open_as(f, &carol, "carol", "carol");
+	MUST(f, registration(f, &carol, old_password));
+	return rc;
+}
+
+static int teardown_club(void **state)
+{
+	device_close(&bob);
+	device_close(&carol);
+	return teardown(state);
+}
+
+static struct vault *opened(struct fixture *f, struct device *d, const char *name)
+{
+	struct vault *vault;
+
+	MUST(f, account_refresh(d->profile, d->client, &f->err));
+	MUST(f, vault_open(d->profile, d->client, name, &vault, &f->err));
+	MUST(f, vault_sync(vault, &f->err));
+	return vault;
+}
+
+static struct share_with resolved(struct fixture *f, struct people *people, const char *text)
+{
+	struct share_with with;
+
+	MUST(f, share_resolve(people, text, &with, &f->err));
+	return with;
+}
+
+static int share(
+	struct fixture *f, struct device *d, const char *name, const char *who, unsigned role)
+{
+	struct vault *vault = opened(f, d, name);
+	struct share_with with = resolved(f, vault->people, who);
+	int rc;
+
+	f->err = (struct err){0};
+	rc = share_add(vault, &with, role, &f->err);
+	vault_close(vault);
+	return rc;
+}
+
+static int take_out(struct fixture *f, struct device *d, const char *name, const char *who)
+{
+	struct vault *vault = opened(f, d, name);
+	struct share_with with = resolved(f, vault->people, who);
+	int rc;
+
+	f->err = (struct err){0};
+	rc = share_remove(vault, &with, &f->err);
+	vault_close(vault);
+	return rc;
+}
+
+static void id_of(struct fixture *f, struct device *d, const char *name, uint8_t ret_id[ID_BYTES])
+{
+	MUST(f, vault_find(d->profile, d->client, name, ret_id, &f->err));
+}
+
+static int answer(
+	struct fixture *f, struct device *d, unsigned kind, const uint8_t *id, bool accept)
+{
+	struct people *people = people_new(d->profile, d->client);
+	int rc;
+
+	f->err = (struct err){0};
+	rc = account_refresh(d->profile, d->client, &f->err);
+	rc = rc != 0 ? rc : share_answer(people, kind, id, accept, &f->err);
+	people_free(people);
+	return rc;
+}
+
+/* Every page that was ever written opens. */
+static void read_all(struct fixture *f, struct device *d, const char *name)
+{
+	struct vault *vault = opened(f, d, name);
+	size_t n = 0;
+
+	for (uint64_t i = 0; i < vault->head.page_count; i++) {
+		_cleanup_(buf_release) struct buf content = BUF_INIT;
+		bool moved = false;
+
+		if (vault_page_written(vault, i)) {
+			MUST(f, vault_read_page(vault, i, false, &content, &moved, &f->err));
+			assert_false(moved);
+			n++;
+		}
+	}
+	assert_true(n > 0);
+	vault_close(vault);
+}
+
+static void assert_state(struct fixture *f, struct device *d, const char *name, const char *who,
+	unsigned role, const char *state)
+{
+	struct vault *vault = opened(f, d, name);
+	struct share_member *members;
+	bool found = false;
+	size_t n;
+
+	MUST(f, vault_members_refresh(vault, &f->err));
+	MUST(f, share_members(vault->people, vault->membership, &members, &n, &f->err));
+	for (size_t i = 0; i < n; i++) {
+		if (strcmp(members[i].who.name, who) == 0) {
+			assert_int_equal(members[i].role, role);
+			assert_string_equal(members[i].state, state);
+			found = true;
+		}
+	}
+	assert_true(found);
+	free(members);
+	vault_close(vault);
+}
+
+static void assert_says(const struct fixture *f, const char *words)
+{
+	if (strstr(f->err.text, words) == NULL) {
+		fail_msg("'%s' lacks '%s'", f->err.text, words);
+	}
+}
+
+/* Invited, accepted, writing, removed; and what was written after that stays closed to her. */
+static void test_share(void **state)
+{
+	struct fixture *f = *state;
+	struct vault *vault;
+	uint8_t id[ID_BYTES];
+	int rc;
+
+	put_note(f, &f->first, "plans");
+	put_text(f, &f->first, "plans", "one");
+	id_of(f, &f->first, "plans", id);
+	MUST(f, share(f, &f->first, "plans", "bob", MEMBER_WRITE));
+	assert_int_equal(share(f, &f->first, "plans", "bob", MEMBER_WRITE), KLUIS_EEXIST);
+	assert_state(f, &f->first, "plans", "bob", MEMBER_WRITE, "invited");
+	MUST(f, answer(f, &bob, MEMBER_OBJECT_VAULT, id, true));
+	assert_state(f, &f->first, "plans", "bob", MEMBER_WRITE, "accepted");
+	read_all(f, &bob, "plans");
+	put_text(f, &bob, "plans", "two");
+	read_all(f, &f->first, "plans");
+	put_text(f, &f->first, "plans", "three");
+	/* Out. */
+	MUST(f, take_out(f, &f->first, "plans", "bob"));
+	vault = opened(f, &f->first, "plans");
+	assert_int_equal(vault->membership->members.epoch, 2);
+	assert_int_equal(vault_write_key(vault)->epoch, 2);
+	vault_close(vault);
+	put_text(f, &f->first, "plans", "four");
+	read_all(f, &f->first, "plans");
+	rc = sync_named(f, &bob, "plans");
+	assert_true(rc == KLUIS_EFORBIDDEN || rc == KLUIS_EPIN);
+	/* Who comes later reads all of it, and with that role no more. */
+	MUST(f, share(f, &f->first, "plans", "carol", MEMBER_READ));
+	MUST(f, answer(f, &carol, MEMBER_OBJECT_VAULT, id, true));
+	read_all(f, &carol, "plans");
+	vault = opened(f, &carol, "plans");
+	assert_int_equal(vault_check_key(vault, &f->err), KLUIS_EFORBIDDEN);
+	assert_says(f, "not write");
+	vault_close(vault);
+	assert_int_equal(share(f, &carol, "plans", "bob", MEMBER_READ), KLUIS_EFORBIDDEN);
+	assert_says(f, "no admin");
+}
+
+/* Another key for a vault that its chain does not name, as a new password makes it. */
+static void key_ahead(struct fixture *f, const char *name, uint32_t epoch)
+{
+	static const uint8_t vk[32] = {0x77};
+	struct ring_change change = {
+		.type = KEYRING_VAULT_KEY, .epoch = epoch, .value = bytes_of(vk, sizeof vk)};
+
+	id_of(f, &f->first, name, change.object_id);
+	MUST(f, account_put_entries(f->first.profile, f->first.client, &change, 1, &f->err));
+}
+
+/* Keys that a vault got ahead of its chain, written under or not, do not keep it from being
+ * shared: all that is there can be read, and what comes is under a key that the chain names. */
+static void test_ahead(void **state)
+{
+	static const char *const vaults[] = {"unused", "written"};
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(vaults); i++) {
+		struct vault *vault;
+		uint8_t id[ID_BYTES];
+
+		put_note(f, &f->first, vaults[i]);
+		put_text(f, &f->first, vaults[i], "one");
+		key_ahead(f, vaults[i], 2);
+		if (i == 1) {
+			put_text(f, &f->first, vaults[i], "two");
+		}
+		id_of(f, &f->first, vaults[i], id);
+		MUST(f, share(f, &f->first, vaults[i], "bob", MEMBER_WRITE));
+		MUST(f, answer(f, &bob, MEMBER_OBJECT_VAULT, id, true));
+		read_all(f, &bob, vaults[i]);
+		put_text(f, &bob, vaults[i], "three");
+		read_all(f, &f->first, vaults[i]);
+		put_text(f, &f->first, vaults[i], "four");
+		vault = opened(f, &f->first, vaults[i]);
+		assert_int_equal(vault->head.key_epoch, vault->membership->members.epoch);
+		assert_int_equal(vault->head.key_epoch, 2 + i);
+		vault_close(vault);
+	}
+}
+
+/* Only what was accepted is there; who declines is out. */
+static void test_decline(void **state)
+{
+	struct fixture *f = *state;
+	struct vault *vault;
+	uint8_t id[ID_BYTES];
+
+	put_note(f, &f->first, "offer");
+	put_text(f, &f->first, "offer", "one");
+	id_of(f, &f->first, "offer", id);
+	MUST(f, share(f, &f->first, "offer", "bob", MEMBER_WRITE));
+	f->err = (struct err){0};
+	assert_int_equal(
+		vault_open(bob.profile, bob.client, "offer", &vault, &f->err), KLUIS_ENOTFOUND);
+	MUST(f, answer(f, &bob, MEMBER_OBJECT_VAULT, id, false));
+	assert_state(f, &f->first, "offer", "bob", MEMBER_WRITE, "declined");
+	f->err = (struct err){0};
+	assert_int_not_equal(vault_open_id(bob.profile, bob.client, id, &vault, &f->err), 0);
+}
+
+static void test_transfer(void **state)
+{
+	struct fixture *f = *state;
+	struct share_with with;
+	struct vault *vault;
+	uint8_t id[ID_BYTES];
+
+	put_note(f, &f->first, "house");
+	put_text(f, &f->first, "house", "one");
+	id_of(f, &f->first, "house", id);
+	MUST(f, share(f, &f->first, "house", "carol", MEMBER_WRITE));
+	vault = opened(f, &f->first, "house");
+	with = resolved(f, vault->people, "carol");
+	f->err = (struct err){0};
+	assert_int_equal(share_transfer(vault, &with, MEMBER_WRITE, &f->err), KLUIS_EPRECONDITION);
+	MUST(f, answer(f, &carol, MEMBER_OBJECT_VAULT, id, true));
+	/* The last admin does not go without one. */
+	f->err = (struct err){0};
+	with.kind = MEMBER_USER;
+	memcpy(with.id, f->first.profile->user_id, ID_BYTES);
+	assert_int_not_equal(share_set_role(vault, &with, MEMBER_READ, &f->err), 0);
+	with = resolved(f, vault->people, "carol");
+	f->err = (struct err){0};
+	MUST(f, share_transfer(vault, &with, MEMBER_WRITE, &f->err));
+	vault_close(vault);
+	assert_int_equal(share(f, &f->first, "house", "bob", MEMBER_READ), KLUIS_EFORBIDDEN);
+	put_text(f, &f->first, "house", "two");
+	MUST(f, share(f, &carol, "house", "bob", MEMBER_READ));
+}
+
+static void test_verified_only(void **state)
+{
+	struct fixture *f = *state;
+	struct vault *vault;
+
+	put_note(f, &f->first, "secret");
+	vault = opened(f, &f->first, "secret");
+	assert_false(share_requires_verified(vault));
+	MUST(f, share_require_verified(vault, true, &f->err));
+	vault_close(vault);
+	assert_int_equal(share(f, &f->first, "secret", "bob", MEMBER_READ), KLUIS_EFORBIDDEN);
+	assert_says(f, "contact verify bob");
+	vault = opened(f, &f->first, "secret");
+	MUST(f, share_require_verified(vault, false, &f->err));
+	vault_close(vault);
+	MUST(f, share(f, &f->first, "secret", "bob", MEMBER_READ));
+}
+
+/* Of a name that the member has already, a vault gets another one; the list of members that was
+ * known before its head binds later heads. */
+static void test_same_name(void **state)
+{
+	struct fixture *f = *state;
+	_cleanup_(x_freep) char *name = NULL;
+	char hex[HEX_LEN(ID_BYTES) + 1];
+	struct vault *vault;
+	uint8_t id[ID_BYTES];
+
+	put_note(f, &bob, "home");
+	put_text(f, &bob, "home", "of bob");
+	put_note(f, &f->first, "home");
+	put_text(f, &f->first, "home", "of alice");
+	id_of(f, &f->first, "home", id);
+	MUST(f, share(f, &f->first, "home", "bob", MEMBER_READ));
+	MUST(f, answer(f, &bob, MEMBER_OBJECT_VAULT, id, true));
+	hex_encode(bytes_of(id, ID_BYTES), hex);
+	vault = opened(f, &bob, hex);
+	name = x_asprintf("home-%.8s", hex);
+	assert_string_equal(vault->name, name);
+	vault_close(vault);
+	vault = opened(f, &bob, name);
+	assert_memory_equal(vault->id, id, ID_BYTES);
+	assert_int_equal(vault->floor_rev, 2);
+	vault_close(vault);
+	vault = opened(f, &bob, "home");
+	assert_memory_not_equal(vault->id, id, ID_BYTES);
+	vault_close(vault);
+}
+
+/* A removal from a group re-keys it and its vault, for those who remain. */
+static void test_group(void **state)
+{
+	struct fixture *f = *state;
+	struct people *people = people_new(f->first.profile, f->first.client);
+	struct share_with with;
+	struct share_group group;
+	struct vault *vault;
+	size_t vaults = 0;
+	uint8_t id[ID_BYTES], vault_id[ID_BYTES];
+	int rc;
+
+	MUST(f, account_refresh(f->first.profile, f->first.client, &f->err));
+	MUST(f, share_group_create(people, "team", id, &f->err));
+	MUST(f, share_find_group(people, "team", &group, &f->err));
+	assert_memory_equal(group.id, id, ID_BYTES);
+	with = resolved(f, people, "bob");
+	MUST(f, share_group_add(people, id, &with, MEMBER_READ, &f->err));
+	with = resolved(f, people, "carol");
+	MUST(f, share_group_add(people, id, &with, MEMBER_READ, &f->err));
+	MUST(f, answer(f, &bob, MEMBER_OBJECT_GROUP, id, true));
+	MUST(f, answer(f, &carol, MEMBER_OBJECT_GROUP, id, true));
+	put_note(f, &f->first, "shared");
+	put_text(f, &f->first, "shared", "one");
+	id_of(f, &f->first, "shared", vault_id);
+	MUST(f, share(f, &f->first, "shared", "group:team", MEMBER_WRITE));
+	read_all(f, &bob, "shared");
+	put_text(f, &bob, "shared", "two");
+	read_all(f, &f->first, "shared");
+	read_all(f, &carol, "shared");
+	with = resolved(f, people, "bob");
+	f->err = (struct err){0};
+	MUST(f, share_group_remove(people, id, &with, &vaults, &f->err));
+	assert_int_equal(vaults, 1);
+	put_text(f, &f->first, "shared", "three");
+	vault = opened(f, &carol, "shared");
+	assert_int_equal(vault->membership->members.epoch, 2);
+	assert_int_equal(vault->head.key_epoch, 2);
+	vault_close(vault);
+	read_all(f, &carol, "shared");
+	put_text(f, &carol, "shared", "four");
+	read_all(f, &f->first, "shared");
+	rc = sync_named(f, &bob, "shared");
+	assert_true(rc == KLUIS_EFORBIDDEN || rc == KLUIS_EPIN);
+	f->err = (struct err){0};
+	assert_int_equal(share_group_delete(people, id, &f->err), KLUIS_ECONFLICT);
+	people_free(people);
+}
+
+/* What a device signed of a vault's members and a group's stays when it is revoked. */
+static void test_revoked(void **state)
+{
+	struct fixture *f = *state;
+	struct people *people = people_new(f->first.profile, f->first.client);
+	struct membership *m = NULL;
+	struct share_with with;
+	uint8_t group[ID_BYTES], id[ID_BYTES], device_id[ID_BYTES];
+
+	MUST(f, account_refresh(f->first.profile, f->first.client, &f->err));
+	MUST(f, share_group_create(people, "old friends", group, &f->err));
+	with = resolved(f, people, "bob");
+	MUST(f, share_group_add(people, group, &with, MEMBER_READ, &f->err));
+	put_note(f, &f->first, "diary");
+	put_text(f, &f->first, "diary", "one");
+	id_of(f, &f->first, "diary", id);
+	MUST(f, share(f, &f->first, "diary", "carol", MEMBER_READ));
+	MUST(f, answer(f, &carol, MEMBER_OBJECT_VAULT, id, true));
+	read_all(f, &carol, "diary");
+	people_free(people);
+	/* By another one of alice's. */
+	memcpy(device_id, f->first.profile->device_id, ID_BYTES);
+	add_second(f);
+	MUST(f, account_refresh(f->second.profile, f->second.client, &f->err));
+	MUST(f, account_device_revoke(
+			f->second.profile, f->second.client, device_id, NULL, &f->err));
+	read_all(f, &carol, "diary");
+	people = people_new(bob.profile, bob.client);
+	MUST(f, membership_load(people, MEMBER_OBJECT_GROUP, group, &m, &f->err));
+	assert_int_equal(m->members.count, 2);
+	membership_free(m);
+	people_free(people);
+	read_all(f, &f->second, "diary");
+	MUST(f, take_out(f, &f->second, "diary", "carol"));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_share),
+		cmocka_unit_test(test_ahead), cmocka_unit_test(test_decline),
+		cmocka_unit_test(test_transfer), cmocka_unit_test(test_verified_only),
+		cmocka_unit_test(test_same_name), cmocka_unit_test(test_group),
+		cmocka_unit_test(test_revoked)};
+
+	return cmocka_run_group_tests(tests, setup_club, teardown_club);
+}
