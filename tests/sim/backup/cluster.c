@@ -201,6 +201,7 @@ void cluster_work(struct fortnight *f)
 	if (!cluster_has_quorum(f)) {
 		return;
 	}
+	n = f->true_ms < f->quiet_until ? 0 : n;
 	for (unsigned i = 0; i < n; i++) {
 		switch (random_below(f->random, 8)) {
 		case 0:

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -42,6 +43,7 @@ struct disk {
 static struct {
 	struct disk *disk; /* NULL: no step. */
 	struct disk_step step;
+	pthread_t thread;
 	bool dead;
 } now;
 
@@ -114,6 +116,7 @@ void disk_step_begin(struct disk *disk, const struct disk_step *step)
 	assert(now.disk == NULL);
 	now.disk = disk;
 	now.step = *step;
+	now.thread = pthread_self();
 	now.dead = false;
 }
 
@@ -122,6 +125,11 @@ bool disk_step_end(void)
 	assert(now.disk != NULL);
 	now.disk = NULL;
 	return now.dead;
+}
+
+bool disk_coin(void)
+{
+	return now.disk == NULL || random_below(now.disk->random, 2) == 0;
 }
 
 /* --- what is not durable yet ----------------------------------------------------------------- */
@@ -343,6 +351,7 @@ enum fate {
 
 static enum fate disk_fate(void)
 {
+	assert(pthread_equal(now.thread, pthread_self()));
 	if (now.dead) {
 		return FATE_DEAD;
 	}

@@ -1,6 +1,7 @@
 /* A site's disk as code under test meets it: the file calls of the whole program pass through here
  * (the linker's --wrap). A machine dies at any of them; a power cut takes back what was not synced,
- * as POSIX allows it: bytes of files without fsync(), names without fsync() of their directory. */
+ * as POSIX allows it: bytes of files without fsync(), names without fsync() of their directory. One
+ * thread's: a step is of the thread that began it, and no other one may write meanwhile. */
 #ifndef KLUIS_TESTS_SIM_BACKUP_DISK_H
 #define KLUIS_TESTS_SIM_BACKUP_DISK_H
 
@@ -24,6 +25,8 @@ struct disk_step {
 /* From here to disk_step_end() file calls are of this disk; without a step they pass untouched. */
 void disk_step_begin(struct disk *disk, const struct disk_step *step);
 bool disk_step_end(void); /* Whether the machine died. */
+/* A coin of the step's, so that a seed decides; heads without a step. */
+bool disk_coin(void);
 /* Steps have ended and nothing below is open. */
 void disk_power_cut(struct disk *disk);
 uint64_t disk_undone(const struct disk *disk); /* Names and bytes that power cuts took, ever. */

@@ -151,6 +151,7 @@ struct fortnight {
 	struct journal_row journal; /* As of now. */
 	uint64_t committed_ms;	    /* Cluster time of the last commit. */
 	uint64_t pinned, unpin_ms;
+	uint64_t quiet_until; /* True time: no client asks for anything. */
 
 	struct truth *truths;
 	size_t n_truths;

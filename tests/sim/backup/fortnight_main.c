@@ -173,6 +173,9 @@ static void faults(struct fortnight *f)
 		fault_site(f)->slow_until = fault_until(f, 6);
 		f->stats.slow++;
 	}
+	if (fortnight_chance(f, 15)) {
+		f->quiet_until = fault_until(f, 8);
+	}
 	if (fortnight_chance(f, 6)) {
 		fault_clock(f);
 	}
