@@ -108,10 +108,20 @@ int conversation_open(struct people *people, const uint8_t id[ID_BYTES],
 	return 0;
 }
 
+int conversation_answer(int rc, struct err *e)
+{
+	return rc != KLUIS_ENOTFOUND
+		       ? rc
+		       : err_set(e, KLUIS_EFORBIDDEN,
+				 "by the cluster's word you are no member of this conversation any "
+				 "more");
+}
+
 int conversation_refresh(struct conversation *c, struct err *e)
 {
 	const struct members *members = &c->members->members;
-	int rc = api_conversation(conversation_client(c), c->id, &c->info, e);
+	int rc = conversation_answer(
+		api_conversation(conversation_client(c), c->id, &c->info, e), e);
 
 	if (rc == 0 && (c->info.members_rev != members->seq ||
 			       memcmp(c->info.members_hash, members->hash, HASH_BYTES) != 0)) {
@@ -304,44 +314,81 @@ int conversation_list(
 	return rc;
 }
 
-static bool row_is(const struct conversation_row *row, const char *name)
-{
-	char id[HEX_LEN(ID_BYTES) + 1];
-	size_t len = strlen(name);
+struct find {
+	const char *name;
+	uint8_t id[ID_BYTES]; /* Of the last that it could be. */
+	size_t n;
+};
 
-	hex_encode(bytes_of(row->info.id, ID_BYTES), id);
-	return strcmp(row->title, name) == 0 ||
-	       (len >= FIND_DIGITS_MIN && len < sizeof id && strncmp(id, name, len) == 0);
+static void find_take(struct find *f, const uint8_t id[ID_BYTES], const char *title)
+{
+	char hex[HEX_LEN(ID_BYTES) + 1];
+	size_t len = strlen(f->name);
+
+	hex_encode(bytes_of(id, ID_BYTES), hex);
+	if (strcmp(title, f->name) == 0 ||
+		(len >= FIND_DIGITS_MIN && len < sizeof hex && strncmp(hex, f->name, len) == 0)) {
+		memcpy(f->id, id, ID_BYTES);
+		f->n++;
+	}
+}
+
+static int find_listed(struct find *f, struct people *people, struct err *e)
+{
+	_cleanup_(x_freep) struct conversation_row *rows = NULL;
+	size_t n = 0;
+	int rc = conversation_list(people, &rows, &n, e);
+
+	for (size_t i = 0; rc == 0 && i < n; i++) {
+		find_take(f, rows[i].info.id, rows[i].title);
+	}
+	return rc;
+}
+
+/* What the cluster does not list any more: who was removed shall be told just that. */
+static int find_stored(struct find *f, struct people *people, struct err *e)
+{
+	_cleanup_(x_freep) uint8_t(*ids)[ID_BYTES] = NULL;
+	size_t n = 0;
+	int rc = chat_store_ids(people_profile(people), &ids, &n, e);
+
+	for (size_t i = 0; rc == 0 && i < n; i++) {
+		struct chat_state state;
+
+		rc = chat_store_load(people_profile(people), ids[i], &state, e);
+		if (rc == 0) {
+			find_take(f, ids[i], state.title);
+			chat_state_release(&state);
+		}
+	}
+	return rc;
 }
 
 int conversation_find(
 	struct people *people, const char *name, uint8_t ret_id[ID_BYTES], struct err *e)
 {
-	_cleanup_(x_freep) struct conversation_row *rows = NULL;
-	const struct conversation_row *found = NULL;
-	size_t n;
+	struct find f = {.name = name};
 	int rc;
 
 	if (hex_decode(name, ret_id, ID_BYTES) == 0) {
 		return 0;
 	}
-	rc = conversation_list(people, &rows, &n, e);
+	rc = find_listed(&f, people, e);
+	if (rc == 0 && f.n == 0) {
+		rc = find_stored(&f, people, e);
+	}
 	if (rc != 0) {
 		return rc;
 	}
-	for (size_t i = 0; i < n; i++) {
-		if (row_is(&rows[i], name) && found != NULL) {
-			return err_set(e, KLUIS_ECONFLICT,
-				"'%s' could be several conversations: 'kluis chat list' shows "
-				"their ids",
-				name);
-		}
-		found = row_is(&rows[i], name) ? &rows[i] : found;
+	if (f.n > 1) {
+		return err_set(e, KLUIS_ECONFLICT,
+			"'%s' could be several conversations: 'kluis chat list' shows their ids",
+			name);
 	}
-	if (found == NULL) {
+	if (f.n == 0) {
 		return err_set(e, KLUIS_ENOTFOUND,
 			"there is no conversation '%s' ('kluis chat list' shows all)", name);
 	}
-	memcpy(ret_id, found->info.id, ID_BYTES);
+	memcpy(ret_id, f.id, ID_BYTES);
 	return 0;
 }

@@ -30,13 +30,15 @@ struct conversation {
 KLUIS_MUST_CHECK int conversation_create(struct people *people, const char *title,
 	const uint8_t (*users)[ID_BYTES], size_t n, struct conversation **ret_conversation,
 	struct err *e);
-/* people must outlive it. Verifies its members. KLUIS_ENOTFOUND; KLUIS_EPIN: its members are not
- * those that were seen. */
+/* people must outlive it. Verifies its members. KLUIS_ENOTFOUND; KLUIS_EFORBIDDEN: not a member any
+ * more, by the chain or, as in all of these calls, by the cluster's word; KLUIS_EPIN: its members
+ * are not those that were seen. */
 KLUIS_MUST_CHECK int conversation_open(struct people *people, const uint8_t id[ID_BYTES],
 	struct conversation **ret_conversation, struct err *e);
 void conversation_close(struct conversation *c); /* NULL is fine. */
-/* By its title, or the beginning of its id in hex (at least 6 digits). KLUIS_ENOTFOUND;
- * KLUIS_ECONFLICT: that could be several. */
+/* By its title, or the beginning of its id in hex (at least 6 digits); one that the cluster does
+ * not list by what this profile has of it. KLUIS_ENOTFOUND; KLUIS_ECONFLICT: that could be several.
+ */
 KLUIS_MUST_CHECK int conversation_find(
 	struct people *people, const char *name, uint8_t ret_id[ID_BYTES], struct err *e);
 /* All of them, as the cluster says; title: "" while none is known here. */
@@ -112,6 +114,9 @@ struct conversation_key {
 KLUIS_MUST_CHECK int conversation_take_epoch(struct conversation *c, uint32_t epoch, struct err *e);
 /* Has a current epoch that may be sent in: the cluster's, or a new one. */
 KLUIS_MUST_CHECK int conversation_need_epoch(struct conversation *c, struct err *e);
+/* What this answer of the cluster means for a conversation that was open to us. Returns rc, or
+ * KLUIS_EFORBIDDEN for KLUIS_ENOTFOUND. */
+KLUIS_MUST_CHECK int conversation_answer(int rc, struct err *e);
 KLUIS_MUST_CHECK int conversation_save(const struct conversation *c, struct err *e);
 /* After a failure: the state as it is stored, so that what was half done is done again. Returns rc.
  */

@@ -107,8 +107,9 @@ static int read_batch(struct conversation *c, const struct conversation_read *re
 	struct api_message *messages;
 	bool last;
 	size_t n, i = 0;
-	int rc = api_messages(
-		conversation_client(c), c->id, c->state.last_seq, &messages, &n, &last, e);
+	int rc = conversation_answer(api_messages(conversation_client(c), c->id, c->state.last_seq,
+					     &messages, &n, &last, e),
+		e);
 
 	if (rc != 0) {
 		return rc;

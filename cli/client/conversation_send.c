@@ -80,7 +80,7 @@ static int send_pending(struct conversation *c, uint64_t *ret_seq, struct err *e
 				"date");
 		}
 		if (rc != KLUIS_ECONFLICT) {
-			return rc;
+			return conversation_answer(rc, e);
 		}
 		rc = send_again(c, e);
 		if (rc != 0) {

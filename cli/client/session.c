@@ -81,6 +81,23 @@ static int session_login(void *arg, struct client *client, struct err *e)
 	return rc == 0 ? 0 : err_wrap(e, rc, "sign in as '%s'", profile->account);
 }
 
+size_t session_endpoints(const struct profile *profile, const char *first,
+	const char *ret_endpoints[CLIENT_ENDPOINTS_MAX])
+{
+	size_t n = 0;
+
+	if (first != NULL) {
+		ret_endpoints[n++] = first;
+	}
+	for (size_t i = 0; i < profile->n_endpoints; i++) {
+		if ((first == NULL || strcmp(first, profile->endpoints[i]) != 0) &&
+			n < CLIENT_ENDPOINTS_MAX) {
+			ret_endpoints[n++] = profile->endpoints[i];
+		}
+	}
+	return n;
+}
+
 int session_client(struct profile *profile, const char *first, uint64_t give_up_ms,
 	struct client **ret_client, struct err *e)
 {
@@ -94,15 +111,7 @@ int session_client(struct profile *profile, const char *first, uint64_t give_up_
 	if (profile->ca_pem.len == 0) { /* It would switch all checks off. */
 		return err_set(e, KLUIS_ECORRUPT, "the profile pins no CA");
 	}
-	if (first != NULL) {
-		endpoints[config.n_endpoints++] = first;
-	}
-	for (size_t i = 0; i < profile->n_endpoints; i++) {
-		if ((first == NULL || strcmp(first, profile->endpoints[i]) != 0) &&
-			config.n_endpoints < CLIENT_ENDPOINTS_MAX) {
-			endpoints[config.n_endpoints++] = profile->endpoints[i];
-		}
-	}
+	config.n_endpoints = session_endpoints(profile, first, endpoints);
 	rc = client_new(&config, &client, e);
 	if (rc != 0) {
 		return err_wrap(e, rc, "profile '%s'", profile->dir);

@@ -14,6 +14,11 @@
 KLUIS_MUST_CHECK int session_client(struct profile *profile, const char *first, uint64_t give_up_ms,
 	struct client **ret_client, struct err *e);
 
+/* The end points of such a client: first ahead of the profile's. They live as long as both do.
+ * Returns how many. */
+size_t session_endpoints(const struct profile *profile, const char *first,
+	const char *ret_endpoints[CLIENT_ENDPOINTS_MAX]);
+
 /* Enrols the account that an operator made: token is worth one enrolment. The profile is saved
  * before the request leaves, so that an answer lost on the way loses no keys: enrolling the same
  * profile again with the same token is answered as the first time. */

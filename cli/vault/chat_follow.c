@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "base/clock.h"
+#include "cli/client/session.h"
 #include "cli/vault/chat.h"
 
 enum { FOLLOW_WAIT_MS = 25 * 1000, FOLLOW_POLL_MS = 1000, FOLLOW_SECONDS_MAX = 365 * 86400 };
@@ -40,10 +41,10 @@ static int follow_item_cb(void *arg, const struct conversation_item *item, struc
 static int follow_waiter(struct follow *f, struct app *k)
 {
 	const struct profile *p = k->profile;
-	const char *first = invocation_value(f->inv, "endpoint");
-	const struct client_config config = {
-		.endpoints = first != NULL ? &first : (const char *const *)p->endpoints,
-		.n_endpoints = first != NULL ? 1 : p->n_endpoints,
+	const char *endpoints[CLIENT_ENDPOINTS_MAX];
+	const struct client_config config = {.endpoints = endpoints,
+		.n_endpoints =
+			session_endpoints(p, invocation_value(f->inv, "endpoint"), endpoints),
 		.ca_pem = buf_bytes(&p->ca_pem),
 		.call_ms = FOLLOW_WAIT_MS + CLIENT_CALL_MS};
 	char token[CLIENT_TOKEN_BYTES_MAX + 1];

@@ -14,16 +14,20 @@ class Device:
     def __init__(self, person, name):
         self.person, self.name = person, name
         self.profile = person.top / f"profile-{name}"
+        self.site = None  # The URL that it asks first; None: any.
 
-    def call(self, *words, timeout=120):
-        """As it ended: returncode, stdout, stderr."""
-        command = [str(self.person.kluis), "--profile", str(self.profile), *map(str, words)]
+    def command(self, *words):
+        site = ["--endpoint", self.site] if self.site else []
+        return [str(self.person.kluis), "--profile", str(self.profile), *site, *map(str, words)]
+
+    def call(self, *words, timeout=120, text=""):
+        """As it ended: returncode, stdout, stderr. text: for its stdin."""
         # In a session of its own: without a terminal, as a script has none.
-        return subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=timeout,
-                              start_new_session=True, stdin=subprocess.DEVNULL)
+        return subprocess.run(self.command(*words), capture_output=True, text=True, errors="replace", timeout=timeout,
+                              start_new_session=True, input=text)
 
-    def run(self, *words, code=0, timeout=120):
-        done = self.call("-o", "json", *words, timeout=timeout)
+    def run(self, *words, code=0, timeout=120, text=""):
+        done = self.call("-o", "json", *words, timeout=timeout, text=text)
         if code is not None and done.returncode != code:
             raise AssertionError(f"{' '.join(done.args)}: {done.returncode}, not {code}\n{done.stdout}\n{done.stderr}")
         try:
@@ -55,6 +59,35 @@ class Device:
         if done.returncode != code:
             raise AssertionError(f"cat {place}: {done.returncode}, not {code}\n{done.stderr}")
         return done.stdout
+
+
+    def say(self, chat, text, code=0):
+        """A message; its number."""
+        done = self.run("chat", "send", chat, code=code, text=text)
+        return done["seq"] if code == 0 else None
+
+    def read(self, chat):
+        """What came: (number, who, text) of what is text."""
+        return heard(self.run("chat", "read", chat)["items"])
+
+    def follow(self, chat, to, seconds=600):
+        """A process that writes what comes to that file; heard(lines(to)) reads it. End it."""
+        with open(to, "wb") as out:
+            return subprocess.Popen(self.command("chat", "follow", chat, "--for", seconds), stdin=subprocess.DEVNULL, stdout=out,
+                                    stderr=subprocess.DEVNULL, start_new_session=True)
+
+
+def heard(items):
+    for item in items:
+        if "problem" in item or item["kind"] == "closed":
+            raise AssertionError(f"message {item['seq']}: {item}")
+    return [(item["seq"], item["user"], item["text"]) for item in items if item["kind"] == "text"]
+
+
+def lines(path):
+    """What a follower has written so far."""
+    text = path.read_bytes()
+    return [json.loads(line) for line in text[:text.rfind(b"\n") + 1].splitlines()]
 
 
 class Person:

@@ -11,7 +11,7 @@ import urllib.error
 import urllib.request
 
 from cluster import SITES, Cluster, wait_until
-from people import PASSWORD, Person
+from people import PASSWORD, Person, heard, lines
 from person import hotp
 
 ALICE_2, ALICE_3, ALICE_4 = "eleven paper boats in the bay", "a kettle of fog and violins", "the tin drum of a late summer"
@@ -184,6 +184,7 @@ class People(unittest.TestCase):
         self.assertTrue(b.run("contact", "verify", "carol")["verified"])
         b.run("contact", "verify", "nobody", code=10)
         self.share(b, c)
+        self.chat(b, c)
         # Passwords that anybody would try are not taken.
         again = self.person("dave", password="password1234")
         again.register("desk", code=2)
@@ -230,6 +231,47 @@ class People(unittest.TestCase):
         b.put("second", "board:/x")
         self.assertEqual(b.cat("board:/x"), "second")
         c.cat("board:/x", code=12)
+
+    def chat(self, b, c):
+        """The two at different sites; the leader dies while they talk."""
+        leader = self.cluster.wait_leader()
+        other = next(site for site in SITES if site != leader)
+        b.site, c.site = self.cluster.url(leader), self.cluster.url(other)
+        b.run("chat", "new", "harbour", "carol")
+        offer, = c.run("chat", "list")["items"]
+        self.assertEqual(offer["state"], "invited")
+        c.run("chat", "read", offer["id"], code=12)
+        c.run("chat", "accept", offer["id"])
+        self.assertEqual([(item["kind"], item["text"]) for item in c.run("chat", "read", offer["id"])["items"]], [("title", "harbour")])
+        followed = b.person.top / "followed"
+        follower = b.follow("harbour", followed)
+        self.addCleanup(follower.wait, 10)
+        self.addCleanup(follower.kill)
+        said = []
+
+        def say(device, text):
+            said.append((device.say("harbour", text), device.person.name, text))
+        for i in range(5):
+            say(b, f"before {i}")
+            say(c, f"answer {i}")
+        self.cluster.kill(leader)
+        for i in range(5):
+            say(b, f"while it is down {i}")
+            say(c, f"answer then {i}")
+        self.cluster.start(leader)
+        say(c, "all are back")
+        self.assertEqual([seq for seq, _, _ in said], list(range(2, 2 + len(said))))  # The title was the first.
+        self.assertEqual(c.read("harbour"), said)
+        wait_until("the follower has all", 60, lambda: len(heard(lines(followed))) >= len(said))
+        self.assertEqual(heard(lines(followed)), said)
+        b.site = c.site = None
+        # Who was taken out is told so.
+        b.run("chat", "members", "harbour", "--remove", "carol")
+        b.say("harbour", "between me and myself")
+        for words in (("read",), ("send",), ("follow",)):
+            done = c.call("chat", *words, "harbour")
+            self.assertEqual(done.returncode, 12, done.stderr)
+            self.assertIn("no member of this conversation any more", done.stderr)
 
     def start_login(self, site, user):
         """(status, code) of login/start at this site alone."""

@@ -551,7 +551,7 @@ static int route_post(struct fake_chat *f, size_t user, const struct client_requ
 	if (ends(target, "/epochs")) {
 		return route_epoch(f, body);
 	}
-	if (ends(target, "/messages")) {
+	if (ends(target, "/messages") && f->states[user][0] != 0) {
 		return route_message(f, user, request->body, ret);
 	}
 	if (ends(target, "/receipts")) {
