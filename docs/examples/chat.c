@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <kluis_account.h>
 #include <kluis_chat.h>
 
 static int print(void *arg, const struct kluis_chat_message *message)
@@ -36,6 +37,8 @@ int main(int argc, char **argv)
 	}
 	seconds = strtoull(argv[4], NULL, 10);
 	rc = kluis_open(argv[1], NULL, 0, &kluis, &failure);
+	if (rc == 0 && !kluis_is_unlocked(kluis)) /* A person's: by the agent of 'kluis login'. */
+		rc = kluis_unlock_by_agent(kluis, &failure);
 	if (rc == 0 && argv[3][0] != 0)
 		rc = kluis_chat_send(kluis, argv[2], argv[3], &seq, &failure);
 	while (rc == 0) {

@@ -15,10 +15,11 @@ class Device:
         self.person, self.name = person, name
         self.profile = person.top / f"profile-{name}"
         self.site = None  # The URL that it asks first; None: any.
+        self.inside = person.inside
 
     def command(self, *words):
         site = ["--endpoint", self.site] if self.site else []
-        return [str(self.person.kluis), "--profile", str(self.profile), *site, *map(str, words)]
+        return [*self.inside, str(self.person.kluis), "--profile", str(self.profile), *site, *map(str, words)]
 
     def call(self, *words, timeout=120, text=""):
         """As it ended: returncode, stdout, stderr. text: for its stdin."""
@@ -91,7 +92,9 @@ def lines(path):
 
 
 class Person:
-    def __init__(self, kluis, top, name, endpoints, ca, password=PASSWORD):
+    def __init__(self, kluis, top, name, endpoints, ca, password=PASSWORD, inside=()):
+        """inside: the words before each command of her devices."""
+        self.inside = inside
         self.kluis, self.name, self.endpoints, self.ca = kluis, name, endpoints, str(ca)
         self.top = pathlib.Path(top) / name
         self.top.mkdir()

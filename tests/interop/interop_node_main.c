@@ -1,11 +1,12 @@
 /* A node's API over a state machine in memory, for clients of other people: prints its address,
  * its CA's file and its admin socket, serves until its input ends. INTEROP_LOGIN_RATE: logins a
- * second that one address may begin. */
+ * second that one address may begin. INTEROP_NOW: its time begins with the machine's. */
 #include "tests/lib/test.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "tests/lib/api/node.h"
 
 static char rp_id[] = "vault.example.org";
@@ -23,7 +24,8 @@ static void test_serve(void **state)
 	node.config.fido = &site;
 	/* A time that a script knows: it moves a millisecond a command. The first of a TOTP step.
 	 */
-	node.machine.now_ms = 1700000010000;
+	node.machine.now_ms =
+		getenv("INTEROP_NOW") == NULL ? 1700000010000 : clock_wall_ms(&clock_system);
 	if (rate != NULL) {
 		node.config.login_rate = (unsigned)strtoul(rate, NULL, 10);
 	}
