@@ -18,7 +18,7 @@ static void take(void *arg, const struct kluis_document *document)
 	struct documents *documents = arg;
 
 	if (documents->n < DOCUMENTS_MAX) /* The others next time. */
-		strcpy(documents->ids[documents->n++], document->id);
+		memcpy(documents->ids[documents->n++], document->id, 33);
 }
 
 static int print(void *arg, const void *data, size_t len)
