@@ -64,10 +64,10 @@ class Talker(threading.Thread):
             else:
                 self.say()
 
-    def row(self, kind, words, text="", limit=CALL_SECONDS, **members):
+    def row(self, kind, words, limit=CALL_SECONDS, **members):
         begin = time.monotonic_ns()
         try:
-            done = self.device.call("-o", "json", *self.words, "chat", *words, text=text, timeout=limit)
+            done = self.device.call("-o", "json", *self.words, "chat", *words, text=members.get("text", ""), timeout=limit)
             code, out, said = done.returncode, done.stdout, done.stderr[-400:]
         except subprocess.TimeoutExpired:
             if limit == CALL_SECONDS:
@@ -84,7 +84,7 @@ class Talker(threading.Thread):
         self.said += 1
         text = f"{self.device.person.name}/{self.device.name} {self.said}"
         limit = self.rng.uniform(0, KILLED_WITHIN) if self.rng.random() < kill else CALL_SECONDS
-        return self.row("say", ["send", self.chat], text, limit, text=text)
+        return self.row("say", ["send", self.chat], limit, text=text)
 
     def read(self):
         return self.row("read", ["read", self.chat])
