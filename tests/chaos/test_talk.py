@@ -201,6 +201,7 @@ class Planted(unittest.TestCase):
     def test_silence(self):
         self.rows = [row for row in self.rows if row["o"] != "say"] + [row for row in self.rows if row["o"] == "say"][:3]
         self.violates("work")
+        self.assertFalse(talk_checks.report([]))
 
     def test_no_fault(self):
         self.rows[-1]["took"] = 0
