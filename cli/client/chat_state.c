@@ -387,6 +387,12 @@ static void log_add(struct chat_state *s, uint64_t seq, const struct chat_messag
 	s->n_log++;
 }
 
+/* Nothing that was said since this user came back was opened yet. */
+static bool state_is_out(const struct chat_state *s)
+{
+	return (uint64_t)s->closed + 1 < s->back;
+}
+
 /* What was not shown may hold messages of anybody: nothing before it says what follows. */
 static void receive_gap(
 	struct chat_state *s, uint64_t seq, uint64_t time_ms, struct chat_received *ret)
@@ -399,7 +405,7 @@ static void receive_gap(
 		return;
 	}
 	ret->missing = seq - s->last_seq - 1;
-	if (time_ms < s->last_ms || time_ms - s->last_ms < CHAT_TRANSIT_MS) {
+	if (!state_is_out(s) && (time_ms < s->last_ms || time_ms - s->last_ms < CHAT_TRANSIT_MS)) {
 		ret->problems |= CHAT_GAP;
 	}
 	s->view_from = seq;
@@ -490,6 +496,19 @@ static size_t state_late_keys(const struct chat_state *s)
 	return n;
 }
 
+/* Whether a message of that epoch, which does not open, was for this device: not before the first
+ * one that it was given, nor while its user was out. */
+static bool state_should_open(const struct chat_state *s, uint32_t epoch)
+{
+	if (state_epoch(s, epoch) != NULL) {
+		return true;
+	}
+	if (epoch > s->closed && epoch < s->back) {
+		return false;
+	}
+	return s->closed > 0 || (s->n_epochs > 0 && epoch > s->epochs[0].epoch);
+}
+
 static void receive_open(struct chat_state *s, const struct chat_message *message,
 	const struct key_pub *device, struct chat_received *ret)
 {
@@ -506,9 +525,7 @@ static void receive_open(struct chat_state *s, const struct chat_message *messag
 		ret->opened = true;
 		ret->type = opened.type;
 		ret->payload = opened.payload;
-	} else if (epoch != NULL || s->closed > 0 ||
-		   (s->n_epochs > 0 && message->place.epoch > s->epochs[0].epoch)) {
-		/* Before the first epoch that this device was given nothing was for it. */
+	} else if (state_should_open(s, message->place.epoch)) {
 		ret->problems |= CHAT_CLOSED;
 	}
 }

@@ -62,8 +62,12 @@ struct chat_state {
 	uint64_t delivered, read;   /* The receipts that were given. */
 	/* Messages from view_from to last_seq were shown without a gap; 0: none. */
 	uint64_t view_from, last_seq, last_ms;
-	uint32_t closed;	      /* Epochs up to this one are not entered any more. */
-	uint64_t members_rev;	      /* Of the newest epoch entered. */
+	uint32_t closed;      /* Epochs up to this one are not entered any more. */
+	uint64_t members_rev; /* Of the newest epoch entered. */
+	/* Not stored, for who knows the members to set before something is received: this user was
+	 * out and came back, and this is the first epoch since then that is here; UINT32_MAX: none
+	 * is yet; 0: never was out. What was said meanwhile was not for this device. */
+	uint32_t back;
 	uint8_t own_link[HASH_BYTES]; /* Of this device's last message that was taken. */
 	struct buf pending;	      /* Sealed, and not known to be taken. */
 	bool has_draft;		      /* Sealed once, refused, and to be sealed again: */

@@ -112,6 +112,8 @@ struct conversation_key {
 };
 /* Enters this epoch, whose KeyPacket was fetched or is fetched now; 0 also when there is none. */
 KLUIS_MUST_CHECK int conversation_take_epoch(struct conversation *c, uint32_t epoch, struct err *e);
+/* What chat_state.back is by the members' chain. */
+uint32_t conversation_back(const struct conversation *c);
 /* Has a current epoch that may be sent in: the cluster's, or a new one. */
 KLUIS_MUST_CHECK int conversation_need_epoch(struct conversation *c, struct err *e);
 /* What this answer of the cluster means for a conversation that was open to us. Returns rc, or

@@ -63,6 +63,32 @@ static uint64_t members_rev_of(const struct membership *m, const uint8_t hash[HA
 	return 0;
 }
 
+uint32_t conversation_back(const struct conversation *c)
+{
+	const struct membership *m = c->members;
+	uint64_t came = 0;
+	unsigned times = 0;
+
+	for (uint64_t rev = 1; rev <= m->members.seq; rev++) {
+		const struct membership_step *step = &m->steps[rev - 1];
+
+		if ((step->type == MEMBER_CREATE || step->type == MEMBER_ADD) &&
+			memcmp(step->member_id, c->state.own.user_id, ID_BYTES) == 0) {
+			came = rev;
+			times++;
+		}
+	}
+	if (times < 2) {
+		return 0;
+	}
+	for (size_t i = 0; i < c->state.n_epochs; i++) {
+		if (members_rev_of(m, c->state.epochs[i].members_hash) >= came) {
+			return c->state.epochs[i].epoch;
+		}
+	}
+	return c->state.members_rev >= came ? 0 : UINT32_MAX;
+}
+
 struct writers {
 	struct chat_writer *list;
 	size_t n;

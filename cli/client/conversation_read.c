@@ -64,6 +64,7 @@ static int read_one(struct conversation *c, const struct conversation_read *read
 		/* That is stored, and with it what was handed out so far. */
 		rc = conversation_take_epoch(c, message.place.epoch, e);
 	}
+	c->state.back = conversation_back(c);
 	rc = rc != 0 ? rc
 		     : chat_state_receive(&c->state, shown->seq, shown->time_ms, &message,
 			       item.device->sign, &received, e);

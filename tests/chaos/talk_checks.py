@@ -48,7 +48,7 @@ class Rows:
     def always(self):
         """Who was in it all the time."""
         return [reader for reader in self.shown if reader[1] == "desk" and [row["what"] for row in self.changes(*reader)] == ["add"]
-                and self.changes(*reader)[0]["t"][0] <= min((row["t"][0] for row in self.says), default=0)]
+                and self.changes(*reader)[0]["t"][1] <= min((row["t"][0] for row in self.says), default=0)]
 
 
 def span(say):

@@ -144,30 +144,6 @@ static void test_member_removed(void **state)
 		conversation_open(f->users[2].people, f->id, &c, &f->err), KLUIS_EFORBIDDEN);
 }
 
-/* Who was removed finds it by its title still, and is told; who never was in it is told nothing. */
-static void test_removed_is_told(void **state)
-{
-	struct fake_chat *f = *state;
-	struct conversation *c;
-	uint8_t id[ID_BYTES];
-
-	fake_chat_begin(f, 2);
-	c = fake_chat_open(f, 0);
-	assert_int_equal(conversation_remove(c, fake_chat_user_id(f, 1), &f->err), 0);
-	conversation_close(c);
-	for (size_t i = 1; i <= 2; i++) {
-		fake_chat_reopen(f, i);
-	}
-	assert_int_equal(conversation_find(f->users[1].people, "plans", id, &f->err), 0);
-	assert_memory_equal(id, f->id, ID_BYTES);
-	assert_int_equal(conversation_open(f->users[1].people, id, &c, &f->err), KLUIS_EFORBIDDEN);
-	assert_non_null(strstr(f->err.text, "no member of this conversation any more"));
-	assert_int_equal(
-		conversation_find(f->users[2].people, "plans", id, &f->err), KLUIS_ENOTFOUND);
-	assert_int_equal(
-		conversation_open(f->users[2].people, f->id, &c, &f->err), KLUIS_ENOTFOUND);
-}
-
 /* Left: the others write under keys that were not given to them any more. */
 static void test_left(void **state)
 {
@@ -299,28 +275,6 @@ static void test_reader_fails(void **state)
 	conversation_close(c);
 	assert_int_equal(n, 0);
 	fake_chat_expect(f, 1, "one\ntwo\n");
-}
-
-/* While it is open. */
-static void test_removed_meanwhile(void **state)
-{
-	struct fake_chat *f = *state;
-	size_t left = 0;
-	const struct conversation_read reader = {.each = stop_cb, .arg = &left};
-	struct conversation *theirs, *c;
-	uint64_t seq;
-	size_t n;
-
-	fake_chat_begin(f, 2);
-	theirs = fake_chat_open(f, 1);
-	c = fake_chat_open(f, 0);
-	assert_int_equal(conversation_remove(c, fake_chat_user_id(f, 1), &f->err), 0);
-	conversation_close(c);
-	assert_int_equal(conversation_send(theirs, CHAT_TEXT, bytes_str("x"), &seq, &f->err),
-		KLUIS_EFORBIDDEN);
-	assert_int_equal(conversation_read(theirs, &reader, &n, &f->err), KLUIS_EFORBIDDEN);
-	conversation_close(theirs);
-	assert_int_equal(f->n_messages, 1);
 }
 
 /* The disk ends before a message leaves: none leaves. */
@@ -628,8 +582,6 @@ int main(void)
 		CHAT_TEST(test_lost_answer_is_read_back),
 		CHAT_TEST(test_member_added),
 		CHAT_TEST(test_member_removed),
-		CHAT_TEST(test_removed_is_told),
-		CHAT_TEST(test_removed_meanwhile),
 		CHAT_TEST(test_left),
 		CHAT_TEST(test_epoch_race),
 		CHAT_TEST(test_pending_over_an_epoch),

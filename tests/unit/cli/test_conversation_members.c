@@ -1,0 +1,192 @@
+/* Who was taken out of a conversation, and who came back, by what a cluster does and what it says.
+ */
+#include "tests/lib/cli_fixture/fake_chat.h"
+
+#include <string.h>
+
+int __wrap_client_call(struct client *client, const struct client_request *request,
+	struct http_answer *answer, struct err *e);
+int __wrap_client_call(struct client *client, const struct client_request *request,
+	struct http_answer *answer, struct err *e)
+{
+	return fake_chat_call(client, request, answer, e);
+}
+
+static void set_member(struct fake_chat *f, size_t user, bool in)
+{
+	struct conversation *c = fake_chat_open(f, 0);
+	const uint8_t *id = fake_chat_user_id(f, user);
+
+	assert_int_equal(
+		in ? conversation_add(c, id, &f->err) : conversation_remove(c, id, &f->err), 0);
+	conversation_close(c);
+}
+
+static void accept(struct fake_chat *f, size_t user)
+{
+	struct conversation *c;
+
+	fake_chat_reopen(f, user);
+	c = fake_chat_open(f, user);
+	assert_int_equal(conversation_accept(c, &f->err), 0);
+	conversation_close(c);
+}
+
+/* Who was removed finds it by its title still, and is told; who never was in it is told nothing. */
+static void test_removed_is_told(void **state)
+{
+	struct fake_chat *f = *state;
+	struct conversation *c;
+	uint8_t id[ID_BYTES];
+
+	fake_chat_begin(f, 2);
+	set_member(f, 1, false);
+	for (size_t i = 1; i <= 2; i++) {
+		fake_chat_reopen(f, i);
+	}
+	assert_int_equal(conversation_find(f->users[1].people, "plans", id, &f->err), 0);
+	assert_memory_equal(id, f->id, ID_BYTES);
+	assert_int_equal(conversation_open(f->users[1].people, id, &c, &f->err), KLUIS_EFORBIDDEN);
+	assert_non_null(strstr(f->err.text, "no member of this conversation any more"));
+	assert_int_equal(
+		conversation_find(f->users[2].people, "plans", id, &f->err), KLUIS_ENOTFOUND);
+	assert_int_equal(
+		conversation_open(f->users[2].people, f->id, &c, &f->err), KLUIS_ENOTFOUND);
+}
+
+static int nothing_cb(void *arg, const struct conversation_item *item, struct err *e)
+{
+	(void)arg;
+	(void)item;
+	(void)e;
+	return 0;
+}
+
+/* While it is open. */
+static void test_removed_meanwhile(void **state)
+{
+	struct fake_chat *f = *state;
+	const struct conversation_read reader = {.each = nothing_cb};
+	struct conversation *theirs;
+	uint64_t seq;
+	size_t n;
+
+	fake_chat_begin(f, 2);
+	theirs = fake_chat_open(f, 1);
+	set_member(f, 1, false);
+	assert_int_equal(conversation_send(theirs, CHAT_TEXT, bytes_str("x"), &seq, &f->err),
+		KLUIS_EFORBIDDEN);
+	assert_int_equal(conversation_read(theirs, &reader, &n, &f->err), KLUIS_EFORBIDDEN);
+	conversation_close(theirs);
+	assert_int_equal(f->n_messages, 1);
+}
+
+/* Of what was said while carol was out some is left. */
+static void show_rest(struct fake_chat *f, size_t user, struct fake_message *messages, size_t *n)
+{
+	(void)f;
+	if (user == 2) {
+		*n -= 2;
+		memmove(&messages[2], &messages[4], (*n - 2) * sizeof *messages);
+	}
+}
+
+static void begin_out_and_back(struct fake_chat *f)
+{
+	fake_chat_begin(f, 3);
+	assert_int_equal(fake_chat_send(f, 0, "all three"), 0);
+	fake_chat_expect(f, 2, "all three\n");
+	set_member(f, 2, false);
+	for (size_t i = 0; i < 4; i++) {
+		assert_int_equal(fake_chat_send(f, i % 2, "between us"), 0);
+	}
+	f->show = show_rest;
+	set_member(f, 2, true);
+	accept(f, 2);
+}
+
+/* Who was out and came back is not told of a lie: what was said meanwhile was not for her. */
+static void test_out_and_back(void **state)
+{
+	struct fake_chat *f = *state;
+
+	begin_out_and_back(f);
+	assert_int_equal(fake_chat_send(f, 1, "welcome back"), 0);
+	fake_chat_expect(f, 2, "-\n-\nwelcome back\n");
+	assert_int_equal(fake_chat_send(f, 0, "how are you"), 0);
+	fake_chat_expect(f, 2, "how are you\n");
+}
+
+/* She speaks first, and so has the new keys before she reads. */
+static void test_back_and_speaks_first(void **state)
+{
+	struct fake_chat *f = *state;
+
+	begin_out_and_back(f);
+	assert_int_equal(fake_chat_send(f, 2, "here I am"), 0);
+	fake_chat_expect(f, 2, "-\n-\nhere I am\n");
+	fake_chat_expect(
+		f, 0, "all three\nbetween us\nbetween us\nbetween us\nbetween us\nhere I am\n");
+}
+
+static void show_all_but_last_two(
+	struct fake_chat *f, size_t user, struct fake_message *messages, size_t *n)
+{
+	show_rest(f, user, messages, n);
+	if (user == 2) {
+		*n -= 1;
+		messages[*n - 1] = messages[*n];
+	}
+}
+
+/* ... but from then on she is told as all others are. */
+static void test_back_and_lied_to(void **state)
+{
+	struct fake_chat *f = *state;
+	struct fake_seen seen = {.n = 0};
+
+	begin_out_and_back(f);
+	assert_int_equal(fake_chat_send(f, 1, "welcome back"), 0);
+	fake_chat_expect(f, 2, "-\n-\nwelcome back\n");
+	assert_int_equal(fake_chat_send(f, 1, "withheld"), 0);
+	assert_int_equal(fake_chat_send(f, 1, "shown"), 0);
+	f->show = show_all_but_last_two;
+	assert_int_equal(fake_chat_read(f, 2, &seen), 0);
+	assert_int_equal(seen.problems & CHAT_GAP, CHAT_GAP);
+	buf_release(&seen.texts);
+}
+
+/* A message in the new epoch that does not open is one of those that should. */
+static void test_back_and_shut_out(void **state)
+{
+	struct fake_chat *f = *state;
+	struct fake_seen seen = {.n = 0};
+
+	begin_out_and_back(f);
+	assert_int_equal(fake_chat_send(f, 1, "welcome back"), 0);
+	fake_chat_expect(f, 2, "-\n-\nwelcome back\n");
+	f->stale = true;
+	assert_int_equal(fake_chat_send(f, 0, "in another epoch"), 0);
+	for (size_t i = 0; i < f->n_packets; i++) { /* Its key is withheld. */
+		buf_release(&f->packets[i].bytes);
+	}
+	assert_int_equal(fake_chat_read(f, 2, &seen), 0);
+	assert_int_equal(seen.problems, CHAT_CLOSED);
+	buf_release(&seen.texts);
+}
+
+#define CHAT_TEST(fn) cmocka_unit_test_setup_teardown(fn, fake_chat_setup, fake_chat_teardown)
+
+int main(void)
+{
+	static const struct CMUnitTest tests[] = {
+		CHAT_TEST(test_removed_is_told),
+		CHAT_TEST(test_removed_meanwhile),
+		CHAT_TEST(test_out_and_back),
+		CHAT_TEST(test_back_and_speaks_first),
+		CHAT_TEST(test_back_and_lied_to),
+		CHAT_TEST(test_back_and_shut_out),
+	};
+
+	return cmocka_run_group_tests(tests, fake_chat_accounts, fake_chat_accounts_free);
+}
