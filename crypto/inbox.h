@@ -10,8 +10,9 @@ enum {
 	INBOX_ANONYMOUS = 0, /* Classes of senders: what the document says of itself. */
 	INBOX_PROVIDER = 1,
 	INBOX_USER = 2,
-	INBOX_TEXT = 1,	   /* Content types: UTF-8 text. */
-	INBOX_MIME = 0x70, /* OpenPGP/MIME bytes, as they came. */
+	INBOX_TEXT = 1,	    /* Content types: UTF-8 text. */
+	INBOX_MIME = 0x70,  /* OpenPGP/MIME bytes, as they came. */
+	INBOX_SHARE = 0x71, /* A share note: crypto/share_note.h. */
 	/* Of the content, in a document of INBOX_DOCUMENT_BYTES_MAX with the longest key. */
 	INBOX_CONTENT_BYTES_MAX =
 		512 * 1024 - INBOX_HEADER_BYTES - 2 - HPKE_ENC_BYTES_MAX - 4 - AEAD_TAG_BYTES,

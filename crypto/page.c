@@ -347,29 +347,92 @@ static int page_open_content(const struct page_header *h, const struct sym_keys 
 	return 0;
 }
 
+/* The header of a page that is the one asked for. */
+static int page_expect(struct bytes page, const struct page_place *place,
+	struct page_header *ret_header, struct err *e)
+{
+	int rc = page_parse(page, ret_header, e);
+
+	if (rc != 0) {
+		return rc == KLUIS_EINVAL ? err_set(e, KLUIS_EVERIFY, "page: malformed") : rc;
+	}
+	return page_place_equal(&ret_header->place, place)
+		       ? 0
+		       : err_set(e, KLUIS_EVERIFY, "page: not the one asked for");
+}
+
+static int page_open_keyed(const struct page_header *h, const struct sym_keys *keys,
+	struct bytes page, struct buf *ret_content, struct err *e)
+{
+	uint8_t tag[PAGE_TAG_BYTES];
+
+	page_tag(keys, bytes_of(page.data, page.len - PAGE_TAG_BYTES), tag);
+	/* Nothing is decrypted before this holds. */
+	return secret_equal(bytes_of(tag, sizeof tag),
+		       bytes_of(page.data + page.len - PAGE_TAG_BYTES, PAGE_TAG_BYTES))
+		       ? page_open_content(h, keys, page, ret_content, e)
+		       : err_set(e, KLUIS_EVERIFY, "page: tag does not verify");
+}
+
 int page_open(struct bytes vk, struct bytes page, const struct page_place *place,
 	struct buf *ret_content, struct err *e)
 {
 	struct page_header h;
 	struct sym_keys keys;
-	uint8_t tag[PAGE_TAG_BYTES];
-	int rc = page_parse(page, &h, e);
+	int rc = page_expect(page, place, &h, e);
 
 	if (rc != 0) {
-		return rc == KLUIS_EINVAL ? err_set(e, KLUIS_EVERIFY, "page: malformed") : rc;
-	}
-	if (!page_place_equal(&h.place, place)) {
-		return err_set(e, KLUIS_EVERIFY, "page: not the one asked for");
+		return rc;
 	}
 	page_derive(vk, page.data, &keys);
-	page_tag(&keys, bytes_of(page.data, page.len - PAGE_TAG_BYTES), tag);
-	/* Nothing is decrypted before this holds. */
-	if (secret_equal(bytes_of(tag, sizeof tag),
-		    bytes_of(page.data + page.len - PAGE_TAG_BYTES, PAGE_TAG_BYTES))) {
-		rc = page_open_content(&h, &keys, page, ret_content, e);
-	} else {
-		rc = err_set(e, KLUIS_EVERIFY, "page: tag does not verify");
+	rc = page_open_keyed(&h, &keys, page, ret_content, e);
+	sym_keys_clear(&keys);
+	return rc;
+}
+
+static size_t page_okm_bytes(const struct sym_keys *keys)
+{
+	return keys->enc_bytes + SYM_IV_BYTES + HMAC_BYTES;
+}
+
+int page_gift(struct bytes vk, struct bytes page, struct secret *ret_gift, struct err *e)
+{
+	struct page_header h;
+	struct sym_keys keys;
+	int rc = page_parse(page, &h, e);
+
+	if (rc == 0 && h.flags == PAGE_TOMBSTONE) {
+		rc = err_set(e, KLUIS_EINVAL, "page: a tombstone has no content to give");
 	}
+	if (rc != 0) {
+		return rc;
+	}
+	page_derive(vk, page.data, &keys);
+	secret_init(ret_gift, 16 + page_okm_bytes(&keys));
+	store_u64(ret_gift->data, h.place.page_no);
+	store_u64(ret_gift->data + 8, h.place.revision);
+	memcpy(ret_gift->data + 16, keys.okm, page_okm_bytes(&keys));
+	sym_keys_clear(&keys);
+	return 0;
+}
+
+int page_open_gift(struct bytes gift, struct bytes page, const struct page_place *place,
+	struct buf *ret_content, struct err *e)
+{
+	struct page_header h;
+	struct sym_keys keys;
+	int rc = page_expect(page, place, &h, e);
+
+	if (rc != 0) {
+		return rc;
+	}
+	keys.enc_bytes = h.sym == SYM_AES_128 ? 16 : 32;
+	if (gift.len != 16 + page_okm_bytes(&keys) || load_u64(gift.data) != place->page_no ||
+		load_u64(gift.data + 8) != place->revision) {
+		return err_set(e, KLUIS_EVERIFY, "page: the key is another page's");
+	}
+	memcpy(keys.okm, gift.data + 16, page_okm_bytes(&keys));
+	rc = page_open_keyed(&h, &keys, page, ret_content, e);
 	sym_keys_clear(&keys);
 	return rc;
 }

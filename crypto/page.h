@@ -20,6 +20,7 @@ enum {
 	PAGE_TOMBSTONE = 2,
 	PAGE_ITEMS = 0, /* Kinds. */
 	PAGE_CHUNK = 1,
+	PAGE_GIFT_BYTES_MAX = 16 + SYM_OKM_BYTES_MAX,
 };
 
 /* What must stay the same between writer and reader, or the page is another one. */
@@ -80,6 +81,15 @@ KLUIS_MUST_CHECK int page_seal_deflated(struct bytes vk, const struct page_spec 
  * ret_content. Any thread. */
 KLUIS_MUST_CHECK int page_open(struct bytes vk, struct bytes page, const struct page_place *place,
 	struct buf *ret_content, struct err *e);
+
+/* The key of this revision of this page alone, as a KeyPacket of purpose 2 carries it: u64 page_no
+ * | u64 revision | the page's own keys. The page is one that opens with vk, and no tombstone:
+ * KLUIS_EINVAL. */
+KLUIS_MUST_CHECK int page_gift(
+	struct bytes vk, struct bytes page, struct secret *ret_gift, struct err *e);
+/* page_open() with what page_gift() gave; of another page or revision: KLUIS_EVERIFY. */
+KLUIS_MUST_CHECK int page_open_gift(struct bytes gift, struct bytes page,
+	const struct page_place *place, struct buf *ret_content, struct err *e);
 
 /* One item of a page of kind PAGE_ITEMS. Types: 1 note, 2 login, 3 file, 4 folder, 16..
  * application; the body is a JSON object (not looked at here). */

@@ -68,6 +68,8 @@ struct login_dummies *login_dummies_new(const struct secrets *secrets, struct ra
 void login_dummies_free(struct login_dummies *dummies); /* NULL is fine. */
 
 /* A subscription that the push service knows no more is deleted. Any thread; data: the api. */
+/* Prometheus text of what this node sent; nothing where it does not send. */
+void api_push_metrics(struct api *api, struct buf *to);
 void api_push_gone_cb(void *data, const uint8_t user_id[16], const uint8_t push_id[16]);
 uint64_t api_now(const struct api *api); /* Monotonic. */
 /* Cluster time as far as this node has seen it move; 0: not yet. */

@@ -357,6 +357,55 @@ static void print_copies(const struct api_copies *copies, uint64_t wall_ms, stru
 		drop_over_of);
 }
 
+static void print_pushes(struct buf *to, const struct push_counts *push, const char *name,
+	const char *help, uint64_t (*of)(const struct push_kind_counts *counts))
+{
+	print_head(to, name, "counter", help);
+	for (unsigned kind = PUSH_WEB; kind <= PUSH_APNS; kind++) {
+		buf_printf(to, "%s{kind=\"%s\"} %llu\n", name, push_kind_name(kind),
+			(unsigned long long)of(&push->kind[kind]));
+	}
+}
+
+static uint64_t push_sent_of(const struct push_kind_counts *counts)
+{
+	return counts->sent;
+}
+
+static uint64_t push_retried_of(const struct push_kind_counts *counts)
+{
+	return counts->retried;
+}
+
+static uint64_t push_failed_of(const struct push_kind_counts *counts)
+{
+	return counts->lost;
+}
+
+static uint64_t push_removed_of(const struct push_kind_counts *counts)
+{
+	return counts->gone;
+}
+
+static uint64_t push_refused_of(const struct push_kind_counts *counts)
+{
+	return counts->refused;
+}
+
+void api_metrics_push(const struct push_counts *push, struct buf *to)
+{
+	print_one(to, "kluis_push_waiting", "gauge", "Notifications to be sent, or sent again.",
+		push->waiting);
+	print_pushes(to, push, "kluis_push_sent_total", "Taken by a push service.", push_sent_of);
+	print_pushes(to, push, "kluis_push_retried_total", "Attempts that are made again later.",
+		push_retried_of);
+	print_pushes(to, push, "kluis_push_failed_total", "Given up.", push_failed_of);
+	print_pushes(to, push, "kluis_push_removed_total",
+		"Subscriptions that their push service knows no more.", push_removed_of);
+	print_pushes(to, push, "kluis_push_refused_total", "Not taken: no room in the queue.",
+		push_refused_of);
+}
+
 void api_metrics_print(
 	const struct api_metrics *metrics, const struct api_metrics_state *state, struct buf *to)
 {

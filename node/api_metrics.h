@@ -7,6 +7,7 @@
 #include "node/backup_summary.h"
 #include "node/event_hub.h"
 #include "node/http.h"
+#include "node/push.h"
 #include "raft/replica.h"
 
 enum { METRICS_ROUTES_MAX = 192, METRICS_CLASSES = 5, METRICS_BUCKETS = 11 };
@@ -36,5 +37,8 @@ struct api_metrics_state {
 };
 void api_metrics_print(
 	const struct api_metrics *metrics, const struct api_metrics_state *state, struct buf *to);
+
+/* What came of notifications, by kind of push service. */
+void api_metrics_push(const struct push_counts *push, struct buf *to);
 
 #endif

@@ -329,6 +329,16 @@ void push_send_finish(struct api_call *call)
 	}
 }
 
+void api_push_metrics(struct api *api, struct buf *to)
+{
+	struct push_counts counts;
+
+	if (api->push != NULL) {
+		push_counts(api->push, &counts);
+		api_metrics_push(&counts, to);
+	}
+}
+
 /* --- what push services know no more --------------------------------------------------------- */
 
 struct push_gone {

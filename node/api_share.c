@@ -10,6 +10,7 @@
 #include "node/api_handlers.h"
 #include "node/api_share.h"
 #include "node/share_in.h"
+#include "storage/packet_store.h"
 
 unsigned call_object_kind(const struct api_call *call)
 {
@@ -176,6 +177,40 @@ int member_chain_parse(struct api_call *call)
 	return head_list_parse(call); /* An id, and `since` as a number. */
 }
 
+/* A vault's chain is also for whom a page of it was opened to: she holds the sender of its key
+ * against it. If none was, the answer is the one that `refused` is. */
+static int chain_granted(struct api_call *call, int refused, struct shared *ret_shared)
+{
+	struct err refusal = call->e;
+	struct vault_row row;
+	bool any = false;
+	int rc = grant_store_any(
+		call->view, call->session.user_id, call->vault_id, call->now_ms, &any, &call->e);
+
+	if (rc == 0 && any) {
+		rc = vault_store_get(call->view, call->vault_id, &row, &call->e);
+	}
+	if (rc == KLUIS_ENOTFOUND || (rc == 0 && (!any || row.state != VAULT_ACTIVE))) {
+		call->e = refusal;
+		return refused;
+	}
+	if (rc == 0) {
+		*ret_shared = (struct shared){
+			.kind = MEMBER_OBJECT_VAULT, .members_rev = row.members_rev};
+	}
+	return rc;
+}
+
+static int chain_object(struct api_call *call, struct shared *ret_shared)
+{
+	unsigned kind = call_object_kind(call);
+	int rc = call_shared(call, call->vault_id, kind, 0, ret_shared);
+
+	return kind == MEMBER_OBJECT_VAULT && (rc == KLUIS_ENOTFOUND || rc == KLUIS_EFORBIDDEN)
+		       ? chain_granted(call, rc, ret_shared)
+		       : rc;
+}
+
 int member_chain_read(struct api_call *call)
 {
 	struct shared object;
@@ -183,7 +218,7 @@ int member_chain_read(struct api_call *call)
 	uint8_t key[8] = {0};
 	uint64_t seq;
 	json_t *items;
-	int rc = call_shared(call, call->vault_id, call_object_kind(call), 0, &object);
+	int rc = chain_object(call, &object);
 
 	rc = rc != 0 ? rc : call_cursor(call, sizeof key, &after);
 	if (rc != 0) {

@@ -657,6 +657,7 @@ int sys_metrics_parse(struct api_call *call)
 	metrics_store(api, &state);
 	copies_get(api, copies);
 	api_metrics_print(&api->metrics, &state, &call->body);
+	api_push_metrics(api, &call->body);
 	call->status = 200;
 	call->content_type = "text/plain; version=0.0.4";
 	return 0;

@@ -109,6 +109,7 @@ static void push_settle(struct push *push, struct push_item *item, enum push_out
 {
 	uint64_t pause_ms = 0;
 	bool again = outcome == PUSH_RETRY && push_pause(push, item, after_s, &pause_ms);
+	struct push_kind_counts *counts = &push->counts.kind[item->job.target.kind];
 
 	if (outcome != PUSH_SENT) {
 		/* A service that is down is not a line for each attempt. */
@@ -120,10 +121,10 @@ static void push_settle(struct push *push, struct push_item *item, enum push_out
 		push->gone_cb(push->data, item->job.user_id, item->job.push_id);
 	}
 	(void)pthread_mutex_lock(&push->lock);
-	push->counts.sent += outcome == PUSH_SENT;
-	push->counts.gone += outcome == PUSH_GONE;
-	push->counts.retried += again;
-	push->counts.lost += outcome == PUSH_LOST || (outcome == PUSH_RETRY && !again);
+	counts->sent += outcome == PUSH_SENT;
+	counts->gone += outcome == PUSH_GONE;
+	counts->retried += again;
+	counts->lost += outcome == PUSH_LOST || (outcome == PUSH_RETRY && !again);
 	if (again && !push->stopping) {
 		item->due_ms = clock_monotonic_ms(&clock_system) + pause_ms;
 		push_insert(push, item);
@@ -230,6 +231,7 @@ int push_submit(struct push *push, const struct push_job *job)
 	int rc = 0;
 
 	assert(job->payload.len <= NOTIFY_BYTES_MAX);
+	assert(push_kind_name(job->target.kind) != NULL);
 	item = x_calloc(1, sizeof *item);
 	item->job = *job;
 	memcpy(item->payload, job->payload.data, job->payload.len);
@@ -237,7 +239,7 @@ int push_submit(struct push *push, const struct push_job *job)
 	item->due_ms = clock_monotonic_ms(&clock_system);
 	(void)pthread_mutex_lock(&push->lock);
 	if (!push_has_room(push, item->job.sender_id)) {
-		push->counts.refused++;
+		push->counts.kind[job->target.kind].refused++;
 		rc = KLUIS_EBUSY;
 	} else {
 		push_insert(push, item);

@@ -25,8 +25,11 @@ struct push_job {
 	struct bytes payload; /* KNP1; copied. */
 };
 
-struct push_counts {
+struct push_kind_counts {
 	uint64_t sent, retried, lost, gone, refused; /* Since the start; refused: no room. */
+};
+struct push_counts {
+	struct push_kind_counts kind[PUSH_APNS + 1]; /* By enum push_kind. */
 	size_t waiting;
 };
 

@@ -403,9 +403,6 @@ int grant_store_put(struct txn *txn, const struct page_grant *row, struct err *e
 	struct packet_use use;
 	int rc = grant_get(txn_view(txn), &key, &old, e);
 
-	if (rc == 0 && old.expires_ms >= row->expires_ms) {
-		return 0;
-	}
 	rc = rc == 0 ? grant_delete(txn, &old, e) : rc == KLUIS_ENOTFOUND ? 0 : rc;
 	rc = rc != 0 ? rc : packet_use_get(txn_view(txn), row->user_id, &use, e);
 	if (rc == 0 && use.grants >= PAGE_GRANTS_MAX) {
@@ -478,6 +475,38 @@ static int purge_grants(
 		rc = grant_delete(txn, &rows[i], e);
 	}
 	*n += found;
+	return rc;
+}
+
+int grant_store_any(const struct kv_view *view, const uint8_t user_id[16],
+	const uint8_t vault_id[16], uint64_t now_ms, bool *ret_any, struct err *e)
+{
+	enum { ANY_STEP = 64 };
+	struct page_grant rows[ANY_STEP];
+	struct row_list list = {.prefix = packet_prefix(KEY_PAGE_GRANT, user_id),
+		.max = ANY_STEP,
+		.decode = grant_list_decode,
+		.stride = sizeof rows[0]};
+	uint8_t last[16];
+	bool any = false;
+	size_t n = ANY_STEP;
+	int rc = 0;
+
+	row_key_put_id(&list.prefix, vault_id);
+	/* Those whose time is over go soon: few stand before one that counts. */
+	for (size_t seen = 0; rc == 0 && !any && n == ANY_STEP && seen < PAGE_GRANTS_MAX;
+		seen += n) {
+		rc = row_list(view, &list, rows, &n, e);
+		for (size_t i = 0; rc == 0 && i < n; i++) {
+			any = any || now_ms < rows[i].expires_ms;
+			store_u64(last, rows[i].page_no);
+			store_u64(last + 8, rows[i].revision);
+		}
+		list.after = bytes_of(last, sizeof last);
+	}
+	if (rc == 0) {
+		*ret_any = any;
+	}
 	return rc;
 }
 

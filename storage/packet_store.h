@@ -77,8 +77,11 @@ KLUIS_MUST_CHECK int page_grant_decode(
 KLUIS_MUST_CHECK int grant_store_check(const struct kv_view *view, const uint8_t user_id[16],
 	const uint8_t vault_id[16], uint64_t page_no, uint64_t revision, uint64_t now_ms,
 	struct page_grant *ret_row, struct err *e);
-/* With its place in the expiry queue; one that is there lasts the longer of both times.
- * KLUIS_EQUOTA. */
+/* Whether any page of this vault is open to her at now_ms. */
+KLUIS_MUST_CHECK int grant_store_any(const struct kv_view *view, const uint8_t user_id[16],
+	const uint8_t vault_id[16], uint64_t now_ms, bool *ret_any, struct err *e);
+/* With its place in the expiry queue; it takes the place of one that is there, whichever lasts
+ * longer. KLUIS_EQUOTA. */
 KLUIS_MUST_CHECK int grant_store_put(struct txn *txn, const struct page_grant *row, struct err *e);
 /* The subject of an expiry row. KLUIS_ENOTFOUND. */
 KLUIS_MUST_CHECK int grant_store_expire(struct txn *txn, const uint8_t subject[48], struct err *e);

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "crypto/inbox.h"
+#include "crypto/notify.h"
 #include "crypto/keypacket.h"
 
 struct held {
@@ -495,6 +496,19 @@ static int turn_places(struct turn *turn)
 	return 0;
 }
 
+static int turn_notify(struct turn *turn)
+{
+	_cleanup_(key_freep) struct key *key = NULL;
+	struct notify notify;
+	int rc = turn_key(turn, AGENT_DEVICE_HPKE_KEY, &key);
+
+	rc = rc != 0 ? rc : notify_parse(turn->request->packet, &notify, &turn->err);
+	rc = rc != 0 ? rc
+		     : notify_open(&notify, turn->store->device_id, key, &turn->value, &turn->err);
+	turn->answer.value = secret_bytes(&turn->value);
+	return rc;
+}
+
 static int turn_secret(struct turn *turn)
 {
 	switch (turn->request->op) {
@@ -504,6 +518,8 @@ static int turn_secret(struct turn *turn)
 		return turn_open(turn);
 	case AGENT_INBOX:
 		return turn_inbox(turn);
+	case AGENT_NOTIFY:
+		return turn_notify(turn);
 	case AGENT_GET:
 		return turn_get(turn);
 	case AGENT_PUT:

@@ -460,6 +460,14 @@ static int agent_ring_inbox(
 	return agent_value(ring_agent(ring), &request, ret_key, e);
 }
 
+static int agent_ring_notify(
+	struct ring *ring, struct bytes payload, struct secret *ret_content, struct err *e)
+{
+	const struct agent_request request = {.op = AGENT_NOTIFY, .packet = payload};
+
+	return agent_value(ring_agent(ring), &request, ret_content, e);
+}
+
 static int agent_ring_group(struct ring *ring, const uint8_t group_id[ID_BYTES], uint32_t epoch,
 	struct key_pub **ret_pub, struct secret *ret_name_key, struct err *e)
 {
@@ -529,6 +537,7 @@ struct ring *agent_ring_new(struct agent *agent)
 		.take = agent_ring_take,
 		.open = agent_ring_open,
 		.inbox = agent_ring_inbox,
+		.notify = agent_ring_notify,
 		.group = agent_ring_group,
 		.give = agent_ring_give,
 		.free = agent_ring_free};

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "crypto/inbox.h"
+#include "crypto/notify.h"
 #include "crypto/keypacket.h"
 #include "crypto/page.h"
 
@@ -201,6 +202,9 @@ static void request_read(struct wire *w, struct agent_request *request)
 	case AGENT_INBOX:
 		request->packet = wire_lp16(w, INBOX_STUB_BYTES_MAX);
 		break;
+	case AGENT_NOTIFY:
+		request->packet = wire_lp16(w, NOTIFY_BYTES_MAX);
+		break;
 	case AGENT_PUT:
 		request->kind = wire_u8(w);
 		request->value = wire_lp16(w, AGENT_VALUE_BYTES_MAX);
@@ -279,6 +283,7 @@ static int request_check(const struct agent_request *request, struct err *e)
 	case AGENT_PLACES:
 	case AGENT_GROUP:
 	case AGENT_INBOX:
+	case AGENT_NOTIFY:
 		break;
 	default:
 		ok = false;
@@ -361,6 +366,7 @@ static void request_write(struct buf *to, const struct agent_request *request,
 		buf_put_lp32(to, request->packet);
 		break;
 	case AGENT_INBOX:
+	case AGENT_NOTIFY:
 		buf_put_lp16(to, request->packet);
 		break;
 	case AGENT_PUT:
@@ -516,6 +522,7 @@ static bool answer_read(struct wire *w, struct agent_answer *answer)
 	case AGENT_SIGN:
 	case AGENT_OPEN:
 	case AGENT_INBOX:
+	case AGENT_NOTIFY:
 	case AGENT_GET:
 	case AGENT_ENTRY:
 	case AGENT_GROUP:
@@ -597,6 +604,7 @@ static void answer_write(
 	case AGENT_SIGN:
 	case AGENT_OPEN:
 	case AGENT_INBOX:
+	case AGENT_NOTIFY:
 	case AGENT_GET:
 	case AGENT_ENTRY:
 	case AGENT_GROUP:

@@ -30,10 +30,11 @@ enum agent_op {
 	AGENT_CHANGE = 11, /* A keyring: the one that follows it, with other entries. */
 	AGENT_ENTRY = 12,
 	AGENT_PLACES = 13,
-	AGENT_INBOX = 14, /* The key of an inbox document to the user. */
-	AGENT_TAKE = 15,  /* A keyring: the one that follows it, with the keys of KeyPackets. */
-	AGENT_GROUP = 16, /* Of a group's key in the keyring: what may leave. */
-	AGENT_GIVE = 17,  /* A key of the keyring to somebody: the KeyPacket. */
+	AGENT_INBOX = 14,  /* The key of an inbox document to the user. */
+	AGENT_TAKE = 15,   /* A keyring: the one that follows it, with the keys of KeyPackets. */
+	AGENT_GROUP = 16,  /* Of a group's key in the keyring: what may leave. */
+	AGENT_GIVE = 17,   /* A key of the keyring to somebody: the KeyPacket. */
+	AGENT_NOTIFY = 18, /* A notification to the device: what is inside. */
 };
 
 /* What is held by kind. Those below AGENT_LEAVING are used inside and never leave. */
@@ -63,7 +64,7 @@ struct agent_request {
 	unsigned op;
 	unsigned kind;		     /* SIGN, OPEN, PUBLIC, GET, PUT. */
 	struct bytes message;	     /* SIGN: AGENT_MESSAGE_BYTES. */
-	struct bytes packet;	     /* OPEN: a KeyPacket. INBOX: a document's stub. */
+	struct bytes packet;	     /* OPEN: a KeyPacket. INBOX: a document's stub. NOTIFY */
 	struct bytes value;	     /* PUT */
 	struct bytes object;	     /* LOAD, CHANGE, TAKE: a keyring. */
 	uint64_t unix_ms;	     /* CHANGE, TAKE: of what is made. */

@@ -16,6 +16,9 @@ enum {
 	API_INBOX_MAX = 65536,
 	API_INBOX_TOKEN_CHARS_MAX = 64,
 	API_INBOX_TOKENS_MAX = 1024,
+	API_PUSH_MAX = 1024,
+	API_PUSH_ITEMS_MAX = 256,
+	API_PUSH_KEY_BYTES = 65,
 };
 
 /* A conversation as the node describes it to this user. */
@@ -123,5 +126,40 @@ KLUIS_MUST_CHECK int api_inbox_token_create(struct client *client, const char *l
 KLUIS_MUST_CHECK int api_inbox_tokens(struct client *client, json_t **ret_items, struct err *e);
 KLUIS_MUST_CHECK int api_inbox_token_end(
 	struct client *client, const uint8_t token_id[ID_BYTES], struct err *e);
+
+/* GET /v1/push/services: what a device may subscribe to. The caller releases vapid (empty: web push
+ * is not spoken). */
+struct api_push_services {
+	struct buf vapid;
+	bool fcm, apns;
+};
+KLUIS_MUST_CHECK int api_push_services(
+	struct client *client, struct api_push_services *ret_services, struct err *e);
+struct api_push_row {
+	uint8_t id[ID_BYTES], device_id[ID_BYTES];
+	char kind[8]; /* web, fcm, apns */
+	uint64_t created_ms;
+};
+/* A new array. */
+KLUIS_MUST_CHECK int api_push_list(
+	struct client *client, struct api_push_row **ret_rows, size_t *ret_n, struct err *e);
+/* Subscribes the session's device. place: an endpoint's URL (web) or a token. KLUIS_EFORBIDDEN: not
+ * to that host; KLUIS_ESUITE: the cluster does not speak to that service. */
+struct api_push_target {
+	const char *kind, *place;
+	struct bytes p256dh, auth; /* Of web alone. */
+};
+KLUIS_MUST_CHECK int api_push_add(struct client *client, const struct api_push_target *target,
+	uint8_t ret_id[ID_BYTES], struct err *e);
+KLUIS_MUST_CHECK int api_push_delete(
+	struct client *client, const uint8_t id[ID_BYTES], struct err *e);
+/* POST /v1/push/send for n <= API_PUSH_ITEMS_MAX devices of members of the object, those of one
+ * user side by side. That one of them is notified nobody promises. */
+struct api_push_item {
+	uint8_t user_id[ID_BYTES], device_id[ID_BYTES];
+	struct buf payload; /* crypto/notify.h */
+};
+KLUIS_MUST_CHECK int api_push_send(struct client *client, const uint8_t object_id[ID_BYTES],
+	const struct api_push_item *items, size_t n, struct err *e);
 
 #endif

@@ -34,6 +34,12 @@ KLUIS_MUST_CHECK int get_file_to(struct tree *tree, const struct tree_item *item
 	const char *local_path, bool named, const struct get_config *config, bool *ret_local,
 	bool *ret_moved, struct err *e);
 
+/* Likewise for what comes from elsewhere: fill() writes all of it by the config that it is given.
+ */
+typedef int get_fill_fn(void *arg, const struct get_config *config, struct err *e);
+KLUIS_MUST_CHECK int get_fill_to(const char *local_path, bool named,
+	const struct get_config *config, get_fill_fn *fill, void *arg, struct err *e);
+
 /* Makes the folder that a fetched one becomes, unless it is there. Only the one that the user named
  * (`named`) may be a symbolic link: behind another the files would land elsewhere. KLUIS_EEXIST:
  * something else has its name. */

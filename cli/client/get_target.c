@@ -105,20 +105,15 @@ static void target_progress(void *arg, uint64_t bytes)
 	}
 }
 
-static int target_stamp(struct get_target *t, const struct tree_item *item, struct err *e)
+static int target_stamp(struct get_target *t, const struct tree_file *stat, struct err *e)
 {
-	struct tree_file stat;
 	struct timespec times[2] = {{.tv_nsec = UTIME_NOW}, {.tv_nsec = UTIME_NOW}};
-	int rc = tree_file_stat(item, &stat, e);
 
-	if (rc != 0) {
-		return rc;
+	if (stat->mtime_ms != 0) {
+		times[1].tv_sec = (time_t)(stat->mtime_ms / 1000);
+		times[1].tv_nsec = (long)(stat->mtime_ms % 1000) * 1000000;
 	}
-	if (stat.mtime_ms != 0) {
-		times[1].tv_sec = (time_t)(stat.mtime_ms / 1000);
-		times[1].tv_nsec = (long)(stat.mtime_ms % 1000) * 1000000;
-	}
-	if (stat.mode != 0 && !t->config->owner_only && fchmod(t->fd, stat.mode) != 0) {
+	if (stat->mode != 0 && !t->config->owner_only && fchmod(t->fd, stat->mode) != 0) {
 		return err_set_errno(e, errno, "permissions of '%s'", t->name);
 	}
 	if (futimens(t->fd, times) != 0 || fsync(t->fd) != 0) {
@@ -162,6 +157,14 @@ static void target_release(struct get_target *t)
 	free(t->dir);
 }
 
+static int target_stamp_as(struct get_target *t, const struct tree_item *item, struct err *e)
+{
+	struct tree_file stat;
+	int rc = tree_file_stat(item, &stat, e);
+
+	return rc != 0 ? rc : target_stamp(t, &stat, e);
+}
+
 int get_file_to(struct tree *tree, const struct tree_item *item, const char *local_path, bool named,
 	const struct get_config *config, bool *ret_local, bool *ret_moved, struct err *e)
 {
@@ -177,10 +180,28 @@ int get_file_to(struct tree *tree, const struct tree_item *item, const char *loc
 		/* What went into a pipe is not there to be written anew. */
 		*ret_moved = *ret_moved && (target.path != NULL || !target.written);
 		if (rc == 0 && target.path != NULL) {
-			rc = target_stamp(&target, item, e);
+			rc = target_stamp_as(&target, item, e);
 			rc = rc != 0 ? rc : target_name(&target, e);
 			*ret_local = rc != 0 && rc != KLUIS_ENOSPACE;
 		}
+	}
+	target_release(&target);
+	return rc;
+}
+
+int get_fill_to(const char *local_path, bool named, const struct get_config *config,
+	get_fill_fn *fill, void *arg, struct err *e)
+{
+	const struct tree_file plain = {.mode = 0};
+	struct get_target target = {.config = config, .name = local_path, .fd = -1};
+	const struct get_config inner = {
+		.write = target_write, .progress = target_progress, .arg = &target};
+	int rc = target_open(&target, local_path, named, e);
+
+	rc = rc != 0 ? rc : fill(arg, &inner, e);
+	if (rc == 0 && target.path != NULL) {
+		rc = target_stamp(&target, &plain, e);
+		rc = rc != 0 ? rc : target_name(&target, e);
 	}
 	target_release(&target);
 	return rc;

@@ -11,6 +11,7 @@
 #include "cli/client/delivery.h"
 #include "cli/client/inbox.h"
 #include "cli/client/kluis_impl.h"
+#include "cli/client/notification.h"
 
 static_assert((int)KLUIS_CHAT_TEXT == (int)CHAT_TEXT && (int)KLUIS_CHAT_CALL == (int)CHAT_CALL &&
 		      (int)KLUIS_CHAT_BYTES_MAX == (int)CHAT_PAYLOAD_BYTES_MAX,
@@ -203,6 +204,16 @@ int kluis_chat_send(struct kluis *k, const char *chat, const char *text, uint64_
 			err_set(&e, KLUIS_EINVAL, "a message is text (UTF-8)"), &e, error);
 	}
 	return kluis_chat_send_data(k, chat, CHAT_TEXT, text, strlen(text), ret_seq, error);
+}
+
+int kluis_chat_notify(struct kluis *k, const char *chat, uint64_t seq, struct kluis_failure *error)
+{
+	struct chatting t;
+	size_t n;
+	int rc = chatting_open(&t, k, chat);
+
+	rc = rc != 0 ? rc : notification_send(t.c, seq, &n, &t.err);
+	return chatting_close(&t, rc, error);
 }
 
 /* The message that an edit or a deletion is about. */

@@ -100,6 +100,46 @@ KLUIS_API int kluis_chat_read(struct kluis *kluis, const char *chat, int quiet,
 KLUIS_API int kluis_chat_wait(struct kluis *kluis, const char *chat, unsigned wait_ms,
 	int *ret_news, struct kluis_failure *error);
 
+/* Has the devices of the conversation's members notified that message `seq` is there: who is not
+ * subscribed is not, and any notification may be lost. */
+KLUIS_API int kluis_chat_notify(
+	struct kluis *kluis, const char *chat, uint64_t seq, struct kluis_failure *error);
+
+/* What this cluster can notify a device by. vapid: what browsers take as applicationServerKey, 65
+ * bytes, or 0: not spoken. */
+struct kluis_push_services {
+	unsigned char vapid[65];
+	size_t vapid_len;
+	int fcm, apns;
+};
+KLUIS_API int kluis_push_services(
+	struct kluis *kluis, struct kluis_push_services *ret_services, struct kluis_failure *error);
+/* Subscribes this device: a browser's subscription, or a token of Firebase ("fcm") or Apple
+ * ("apns"). id: 32 hex digits and NUL. KLUIS_FORBIDDEN: the cluster does not send to that host. */
+KLUIS_API int kluis_push_add_web(struct kluis *kluis, const char *endpoint,
+	const unsigned char p256dh[65], const unsigned char auth[16], char ret_id[33],
+	struct kluis_failure *error);
+KLUIS_API int kluis_push_add_token(struct kluis *kluis, const char *kind, const char *token,
+	char ret_id[33], struct kluis_failure *error);
+struct kluis_push {
+	const char *id, *kind; /* web, fcm, apns */
+	unsigned char device_id[16];
+	uint64_t created_ms;
+};
+typedef void kluis_push_fn(void *arg, const struct kluis_push *push);
+/* Of all the account's devices. */
+KLUIS_API int kluis_push_list(
+	struct kluis *kluis, kluis_push_fn *each, void *arg, struct kluis_failure *error);
+KLUIS_API int kluis_push_remove(struct kluis *kluis, const char *id, struct kluis_failure *error);
+/* Opens what a push service brought, without that service's own wrapping. Nothing proves what it
+ * says: read the conversation. KLUIS_NOT_VERIFIED: it is not for this device. */
+struct kluis_notification {
+	char conversation[33];
+	uint64_t seq, unix_ms;
+};
+KLUIS_API int kluis_push_open(struct kluis *kluis, const void *payload, size_t len,
+	struct kluis_notification *ret_notification, struct kluis_failure *error);
+
 /* Documents left for the profile's owner. */
 struct kluis_document {
 	const char *id;		  /* 32 hex digits. */

@@ -63,6 +63,39 @@ KLUIS_API int kluis_group_add(struct kluis *kluis, const char *group, const char
 KLUIS_API int kluis_group_remove(struct kluis *kluis, const char *group, const char *user,
 	size_t *ret_vaults, struct kluis_failure *error);
 
+/* One file of a vault, as it is now, alone, to one user for so many days (1 to 30). id: 32 hex
+ * digits and NUL. KLUIS_FORBIDDEN: the user is no admin of the vault. KLUIS_TOO_LARGE: beyond some
+ * 256 MiB.
+ */
+KLUIS_API int kluis_file_share(struct kluis *kluis, const char *vault, const char *path,
+	const char *user, unsigned days, char ret_id[33], struct kluis_failure *error);
+/* One page of items by its number, with all that is in it. */
+KLUIS_API int kluis_page_share(struct kluis *kluis, const char *vault, uint64_t page_no,
+	const char *user, unsigned days, char ret_id[33], struct kluis_failure *error);
+
+struct kluis_shared {
+	const char *id;	 /* "" when it does not hold. */
+	int mine;	 /* Given by this user; else to her. */
+	const char *who; /* To whom, or by whom. */
+	const char *name;
+	int is_page;
+	uint64_t size; /* Of a file. */
+	uint64_t created_ms, expires_ms;
+	int problem_code;    /* 0, or why it does not hold: no other field counts then. */
+	const char *problem; /* A sentence for a person; NULL: none. */
+};
+typedef void kluis_shared_fn(void *arg, const struct kluis_shared *shared);
+KLUIS_API int kluis_shared_list(
+	struct kluis *kluis, kluis_shared_fn *each, void *arg, struct kluis_failure *error);
+/* Hands out the bytes of a file, or of a page (docs/format-items.md), each verified before. That
+ * the whole is what was given is known only when this returns 0. KLUIS_NOT_VERIFIED: a page or a
+ * key is another than an admin of its vault gave. KLUIS_NOT_FOUND: it is not shared any more. */
+KLUIS_API int kluis_shared_get(struct kluis *kluis, const char *id, kluis_write_fn *write,
+	void *arg, struct kluis_failure *error);
+/* By who gave it: the cluster shows its pages to that user no more, within seconds. By who got it:
+ * it goes from her list. */
+KLUIS_API int kluis_shared_end(struct kluis *kluis, const char *id, struct kluis_failure *error);
+
 #ifdef __cplusplus
 }
 #endif

@@ -47,6 +47,9 @@ static int check_entitled(const struct keypacket *packet, const struct membershi
 			"'%s' sends a key of a %s without being one of its %s: it is not taken",
 			sender, what, packet->purpose == KEYPACKET_CHAT ? "members" : "admins");
 	}
+	if (packet->purpose == KEYPACKET_PAGE) {
+		return 0; /* To whomever its admin likes; a page may stand under a later key. */
+	}
 	if (packet->purpose != KEYPACKET_CHAT && packet->epoch > members->epoch) {
 		return err_set(e, KLUIS_EVERIFY,
 			"'%s' sends a key of epoch %" PRIu32
@@ -459,5 +462,44 @@ int packets_fetch_chat(struct people *people, const struct membership *conversat
 	if (rc == 0) {
 		*ret_taken = taken;
 	}
+	return rc;
+}
+
+static int page_packet_check(struct people *people, const struct membership *vault,
+	const uint8_t sender[ID_BYTES], const struct incoming *in, struct err *e)
+{
+	const uint8_t *me = people_profile(people)->user_id;
+
+	if (in->packet.purpose != KEYPACKET_PAGE ||
+		memcmp(in->packet.sender_user, sender, ID_BYTES) != 0 ||
+		memcmp(in->packet.rcpt_id, me, ID_BYTES) != 0) {
+		return err_set(e, KLUIS_EVERIFY,
+			"the cluster shows another KeyPacket under the id of a page's");
+	}
+	return packets_check(&in->packet, vault, NULL, me, people_source(people),
+		clock_wall_ms(&clock_system), e);
+}
+
+int packets_fetch_pages(struct people *people, const struct membership *vault,
+	const uint8_t sender[ID_BYTES], uint8_t (*ids)[ID_BYTES], size_t n, struct buf *ret_packets,
+	struct err *e)
+{
+	struct packets_taken taken = {.taken = 0};
+	struct taking t = {.people = people, .taken = &taken};
+	int rc = taking_fetch(&t, vault->members.object_id, e);
+
+	for (size_t i = 0; rc == 0 && i < t.n; i++) {
+		struct incoming *in = &t.packets[i];
+
+		for (size_t k = 0; rc == 0 && !in->done && k < n; k++) {
+			if (memcmp(in->packet.packet_id, ids[k], ID_BYTES) == 0) {
+				rc = page_packet_check(people, vault, sender, in, e);
+				buf_clear(&ret_packets[k]);
+				buf_append_bytes(&ret_packets[k], buf_bytes(&in->bytes));
+				in->done = true;
+			}
+		}
+	}
+	taking_release(&t);
 	return rc;
 }

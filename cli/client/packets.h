@@ -42,6 +42,12 @@ typedef int packets_chat_fn(
 KLUIS_MUST_CHECK int packets_fetch_chat(struct people *people,
 	const struct membership *conversation, packets_chat_fn *take, void *arg,
 	struct packets_taken *ret_taken, struct err *e);
+/* Fetches the packets of purpose 2 about this vault (its chain) that have these ids, each checked
+ * (packets_check()) and by `sender`; ret_packets[i] is empty when the one of ids[i] is not there.
+ * KLUIS_EVERIFY: one does not hold. packets_open() gives its key. */
+KLUIS_MUST_CHECK int packets_fetch_pages(struct people *people, const struct membership *vault,
+	const uint8_t sender[ID_BYTES], uint8_t (*ids)[ID_BYTES], size_t n, struct buf *ret_packets,
+	struct err *e);
 /* POST /v1/packets/{id}/ack; one that is gone already is fine. */
 KLUIS_MUST_CHECK int packets_ack(
 	struct client *client, const uint8_t packet_id[ID_BYTES], struct err *e);

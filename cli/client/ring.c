@@ -267,6 +267,15 @@ static int mine_open(struct ring *ring, bool device, struct bytes packet, struct
 	return rc != 0 ? rc : keypacket_open(&parsed, mine->user_id, mine->transfer, ret_secret, e);
 }
 
+static int mine_notify(
+	struct ring *ring, struct bytes payload, struct secret *ret_content, struct err *e)
+{
+	(void)ring;
+	(void)payload;
+	(void)ret_content;
+	return err_set(e, KLUIS_EUNAUTHENTICATED, "the device's key is not in the keyring");
+}
+
 static int mine_group(struct ring *ring, const uint8_t group_id[ID_BYTES], uint32_t epoch,
 	struct key_pub **ret_pub, struct secret *ret_name_key, struct err *e)
 {
@@ -307,6 +316,7 @@ struct ring *ring_local_new(struct keyring *keyring)
 		.take = mine_take,
 		.open = mine_open,
 		.inbox = mine_inbox,
+		.notify = mine_notify,
 		.group = mine_group,
 		.give = mine_give,
 		.free = mine_free};

@@ -63,6 +63,10 @@ struct ring {
 		struct err *e);
 	/* The key of an inbox document (crypto/inbox.h) to the user: of its stub. */
 	int (*inbox)(struct ring *ring, struct bytes stub, struct secret *ret_key, struct err *e);
+	/* What is in a notification (crypto/notify.h) to this device. KLUIS_EUNAUTHENTICATED: its
+	 * key is not here. */
+	int (*notify)(
+		struct ring *ring, struct bytes payload, struct secret *ret_content, struct err *e);
 	/* Of a group's key what may leave: its public half, and the key of the group's name.
 	 * KLUIS_ENOTFOUND. */
 	int (*group)(struct ring *ring, const uint8_t group_id[ID_BYTES], uint32_t epoch,

@@ -48,7 +48,7 @@ static int user_check_verified(
 }
 
 /* Of a group each of its users. */
-static int check_verified(struct vault *vault, const struct share_with *with, struct err *e)
+int share_check_verified(struct vault *vault, const struct share_with *with, struct err *e)
 {
 	_cleanup_(membership_freep) struct membership *group = NULL;
 	int rc;
@@ -175,7 +175,7 @@ static int add_make(struct vault_change *c, struct share_section *section, struc
 int share_add(struct vault *vault, const struct share_with *with, unsigned role, struct err *e)
 {
 	struct vault_change c = {.vault = vault, .with = with, .role = role};
-	int rc = check_verified(vault, with, e);
+	int rc = share_check_verified(vault, with, e);
 
 	return rc != 0 ? rc : change_vault(&c, add_make, e);
 }

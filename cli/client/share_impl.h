@@ -55,6 +55,9 @@ KLUIS_MUST_CHECK int share_send(struct share_change *change, struct err *e);
 /* KLUIS_EFORBIDDEN unless the profile's owner is an admin by the chain. what: for the message. */
 KLUIS_MUST_CHECK int share_check_admin(const struct membership *membership,
 	const struct profile *profile, const char *what, struct err *e);
+/* KLUIS_EFORBIDDEN when the vault is shared with verified contacts alone, and this is none. */
+KLUIS_MUST_CHECK int share_check_verified(
+	struct vault *vault, const struct share_with *with, struct err *e);
 void share_body_add(struct buf *body, const uint8_t id[ID_BYTES], unsigned kind, unsigned role);
 void share_body_role(struct buf *body, const uint8_t id[ID_BYTES], unsigned role);
 

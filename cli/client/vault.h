@@ -146,6 +146,8 @@ bool vault_page_written(const struct vault *vault, uint64_t page_no);
  * changes the vault. */
 KLUIS_MUST_CHECK int vault_check_page(
 	const struct vault *vault, uint64_t page_no, struct bytes page, struct err *e);
+/* The key of an epoch; NULL: this profile has it not. */
+const struct vault_key *vault_epoch_key(const struct vault *vault, uint32_t epoch);
 /* vault_check_page(), then opened; the content is appended. Any thread, likewise. */
 KLUIS_MUST_CHECK int vault_open_page(const struct vault *vault, uint64_t page_no, struct bytes page,
 	struct buf *ret_content, struct err *e);

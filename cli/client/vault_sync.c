@@ -581,21 +581,29 @@ int vault_check_page(const struct vault *vault, uint64_t page_no, struct bytes p
 		vault->name, page_no);
 }
 
+const struct vault_key *vault_epoch_key(const struct vault *vault, uint32_t epoch)
+{
+	for (size_t i = 0; i < vault->n_keys; i++) {
+		if (vault->keys[i].epoch == epoch) {
+			return &vault->keys[i];
+		}
+	}
+	return NULL;
+}
+
 int vault_open_page(const struct vault *vault, uint64_t page_no, struct bytes page,
 	struct buf *ret_content, struct err *e)
 {
+	const struct vault_key *key = NULL;
 	struct page_header header;
 	int rc = vault_check_page(vault, page_no, page, e);
 
-	if (rc != 0) {
-		return rc;
+	rc = rc != 0 ? rc : page_parse(page, &header, e);
+	if (rc == 0) {
+		key = vault_epoch_key(vault, header.place.key_epoch);
 	}
-	rc = page_parse(page, &header, e);
-	for (size_t i = 0; rc == 0 && i < vault->n_keys; i++) {
-		if (vault->keys[i].epoch == header.place.key_epoch) {
-			return page_open(secret_bytes(&vault->keys[i].vk), page, &header.place,
-				ret_content, e);
-		}
+	if (key != NULL) {
+		return page_open(secret_bytes(&key->vk), page, &header.place, ret_content, e);
 	}
 	return rc != 0 ? rc
 		       : err_set(e, KLUIS_EFORBIDDEN,

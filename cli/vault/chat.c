@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "base/text.h"
 #include "cli/client/json_reader.h"
+#include "cli/client/notification.h"
 #include "cli/vault/chat.h"
 
 int chat_with(struct app *k, const char *name, int (*body)(struct chat_app *a), void *arg)
@@ -301,6 +302,18 @@ int app_chat_members(struct invocation *inv)
 	return app_run(inv, chat_members_body);
 }
 
+/* It is sent already: a notification may be lost. */
+static void send_notify(struct chat_app *a, uint64_t seq)
+{
+	struct err why = {0};
+	size_t n;
+
+	if (invocation_value(a->app->inv, "notify") != NULL &&
+		notification_send(a->c, seq, &n, &why) != 0) {
+		output_warning(&a->app->inv->out, "nobody is notified of it: %s", why.text);
+	}
+}
+
 static int send_shown(struct chat_app *a, unsigned type, struct bytes payload)
 {
 	static const struct output_column columns[] = {{"seq", "Number", OUTPUT_TEXT}};
@@ -312,6 +325,7 @@ static int send_shown(struct chat_app *a, unsigned type, struct bytes payload)
 	if (rc != 0) {
 		return rc;
 	}
+	send_notify(a, seq);
 	record = json_pack("{s:I}", "seq", (json_int_t)seq);
 	if (inv->out.format == OUTPUT_JSON) {
 		output_record(&inv->out, columns, ARRAY_SIZE(columns), record);

@@ -29,7 +29,16 @@ static const char *class_name(unsigned sender_class)
 
 static const char *content_name(unsigned content_type)
 {
-	return content_type == INBOX_TEXT ? "text" : content_type == INBOX_MIME ? "mime" : "other";
+	switch (content_type) {
+	case INBOX_TEXT:
+		return "text";
+	case INBOX_MIME:
+		return "mime";
+	case INBOX_SHARE:
+		return "share";
+	default:
+		return "other";
+	}
 }
 
 /* The name of who left it by a session; the node says which. */

@@ -115,6 +115,19 @@ static const struct command_option contact_options[] = {
 	{NULL, 0, NULL, NULL},
 };
 
+static const struct command_option push_add_options[] = {
+	{"p256dh", 0, "KEY", "Of a browser's subscription: its key, in base64url"},
+	{"auth", 0, "SECRET", "Of a browser's subscription: its secret, in base64url"},
+	{NULL, 0, NULL, NULL},
+};
+
+static const struct command_option share_options[] = {
+	{"with", 'w', "USER", "Whom it is given to"},
+	{"days", 0, "N", "For so many days (7), at most 30"},
+	{"page", 0, "N", "Not a file: this page of the vault, with all that is in it"},
+	{NULL, 0, NULL, NULL},
+};
+
 static const struct command_option inbox_token_options[] = {
 	{"label", 'l', "TEXT", "What to call it in lists; the cluster can read that"},
 	{"days", 0, "N", "Ends after so many days (365)"},
@@ -134,6 +147,7 @@ static const struct command_option chat_send_options[] = {
 	{"edit", 0, "NUMBER", "Instead: another text for that message of yours"},
 	{"delete", 0, "NUMBER", "Instead: that message of yours is not to be shown any more"},
 	{"title", 0, "TITLE", "Instead: another title for the conversation"},
+	{"notify", 0, NULL, "Have the members' devices notified that there is a message"},
 	{NULL, 0, NULL, NULL},
 };
 
@@ -498,6 +512,49 @@ static const struct command app_commands[] = {
 		"come "
 		"again: 'seq' tells.",
 		chat_follow_options, 1, 1, app_chat_follow},
+	{"push services", NULL, "Show by which push services devices can be notified", NULL, NULL,
+		0, 0, app_push_services},
+	{"push add", "web|fcm|apns ENDPOINT|TOKEN", "Have this device notified of messages",
+		"By a browser's push service (its endpoint's URL, --p256dh and --auth), Firebase "
+		"or "
+		"Apple. What a notification says only\nthis device can open; that it is notified, "
+		"and "
+		"when, the service sees.",
+		push_add_options, 2, 2, app_push_add},
+	{"push list", NULL, "List where the account's devices are notified", NULL, NULL, 0, 0,
+		app_push_list},
+	{"push remove", "ID", "Have a device notified there no longer", NULL, NULL, 1, 1,
+		app_push_remove},
+	{"push open", "FILE", "Open a notification that came to this device",
+		"FILE (- for stdin) is what a push service brought, without the wrapping of that "
+		"service. It names a conversation and a\nmessage; who made it is not proven: "
+		"'kluis "
+		"chat read' shows what there is.",
+		NULL, 1, 1, app_push_open},
+	{"share", "VAULT:/PATH", "Share one file alone, as it is now",
+		"USER sees it in 'kluis shared list' and fetches it with 'kluis shared get'; "
+		"nothing "
+		"else of the vault is hers, and no\nlater version of the file. That she is given "
+		"something, and who is in the vault (by their ids), she learns, too.\nOnly an "
+		"admin "
+		"of the vault shares of it. A note or login stands in a page with others: --page, "
+		"with VAULT alone,\nshares all that is in one.",
+		share_options, 1, 1, app_share},
+	{"unshare", "SHARE", "Share a file no longer, or remove what one was given",
+		"SHARE is the beginning of an id of 'kluis shared list'. By who gave it: within "
+		"seconds the cluster shows its pages to\nthat user no more; what was fetched "
+		"before "
+		"she may have kept.",
+		NULL, 1, 1, app_unshare},
+	{"shared list", NULL, "List files shared alone, with you and by you",
+		"One whose signature does not hold is shown with its problem (exit 14).", NULL, 0,
+		0, app_shared_list},
+	{"shared get", "SHARE [FILE]", "Fetch a file that somebody shared with you",
+		"Each page is checked to be the one that an admin of its vault gave (exit 14). "
+		"FILE: "
+		"- for stdout; without it the\nfile's own name, here. Of a page its items are "
+		"listed.",
+		NULL, 1, 2, app_shared_get},
 	{"inbox list", NULL, "List what others have left for you", NULL, NULL, 0, 0,
 		app_inbox_list},
 	{"inbox read", "DOCUMENT", "Show a document",

@@ -273,6 +273,32 @@ class People(unittest.TestCase):
             self.assertEqual(done.returncode, 12, done.stderr)
             self.assertIn("no member of this conversation any more", done.stderr)
 
+    def test_one_file(self):
+        """A file, and a page, shared alone: at another site, verified, and over when its giver ends it."""
+        b, c = self.person("ben").register("laptop"), self.person("cleo").register("desk")
+        b.run("vault", "create", "plans")
+        b.put("first", "plans:/x")
+        b.put("not hers", "plans:/y")
+        given = b.run("share", "plans:/x", "--with", "cleo")
+        got, = c.run("shared", "list")["items"]
+        self.assertEqual((got["id"], got["direction"], got["who"], got["name"], got["bytes"]), (given["id"], "got", "ben", "x", 5))
+        mine, = b.run("shared", "list")["items"]
+        self.assertEqual((mine["direction"], mine["who"]), ("given", "cleo"))
+        target = c.person.top / "got"
+        c.run("shared", "get", given["id"][:8], target)
+        self.assertEqual(target.read_text(), "first")
+        b.put("second", "plans:/x")
+        self.assertEqual(c.call("shared", "get", given["id"], "-").stdout, "first")
+        c.cat("plans:/x", code=10)
+        c.run("share", "plans:/x", "--with", "ben", code=10)
+        page = b.run("share", "plans", "--page", "0", "--with", "cleo")
+        names = [json.loads(item["body"]).get("name") for item in c.run("shared", "get", page["id"])["items"]]
+        self.assertTrue({"x", "y"} <= set(names), names)
+        b.run("unshare", given["id"])
+        wait_until("the end of a share", 60, lambda: c.call("shared", "get", given["id"], "-").returncode == 10)
+        c.run("unshare", given["id"])
+        self.assertEqual([row["id"] for row in c.run("shared", "list")["items"]], [page["id"]])
+
     def start_login(self, site, user):
         """(status, code) of login/start at this site alone."""
         number = base64.urlsafe_b64encode(b"\0" + os.urandom(383)).decode().rstrip("=")

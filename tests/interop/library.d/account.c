@@ -11,6 +11,8 @@
 #include <unistd.h>
 
 #include <kluis_account.h>
+#include <kluis_chat.h>
+#include <kluis_share.h>
 
 #include "tests/interop/library.d/check.h"
 
@@ -248,6 +250,57 @@ static void vault_calls(struct kluis *k)
 	CHECK(usage.vaults == 1);
 }
 
+struct shares {
+	unsigned n;
+	char who[64];
+};
+
+static void see_shared(void *arg, const struct kluis_shared *shared)
+{
+	struct shares *seen = arg;
+
+	CHECK(shared->mine && shared->problem_code == 0 && shared->expires_ms > 0);
+	CHECK(strlen(shared->who) < sizeof seen->who);
+	memcpy(seen->who, shared->who, strlen(shared->who) + 1);
+	seen->n++;
+}
+
+static void count_push(void *arg, const struct kluis_push *push)
+{
+	(void)push;
+	++*(unsigned *)arg;
+}
+
+static void share_calls(struct kluis *k, const char *other)
+{
+	struct kluis_push_services services;
+	struct shares seen = {0, ""};
+	char file[33], page[33], id[33], got[64] = "";
+	unsigned pushes = 0;
+
+	put(k, "/shared", "x");
+	CHECK(kluis_file_share(k, "diary", "/shared", other, 0, file, &failure) == KLUIS_BAD_INPUT);
+	CHECK(kluis_file_share(k, "diary", "/no", other, 7, file, &failure) == KLUIS_NOT_FOUND);
+	MUST(kluis_file_share(k, "diary", "/shared", other, 7, file, &failure));
+	MUST(kluis_page_share(k, "diary", 0, other, 7, page, &failure));
+	MUST(kluis_shared_list(k, see_shared, &seen, &failure));
+	CHECK(seen.n == 2 && strcmp(seen.who, other) == 0);
+	CHECK(kluis_shared_get(k, file, take, got, &failure) == KLUIS_NOT_FOUND); /* Not to us. */
+	MUST(kluis_shared_end(k, file, &failure));
+	MUST(kluis_shared_end(k, page, &failure));
+	seen.n = 0;
+	MUST(kluis_shared_list(k, see_shared, &seen, &failure));
+	CHECK(seen.n == 0);
+	MUST(kluis_push_services(k, &services, &failure));
+	CHECK(services.vapid_len == 0 && !services.fcm && !services.apns);
+	CHECK(kluis_push_add_token(k, "sms", "1", id, &failure) == KLUIS_BAD_INPUT);
+	CHECK(kluis_push_add_token(k, "fcm", "1", id, &failure) != 0);
+	MUST(kluis_push_list(k, count_push, &pushes, &failure));
+	CHECK(pushes == 0);
+	CHECK(kluis_push_remove(k, "none", &failure) == KLUIS_BAD_INPUT);
+	MUST(kluis_remove(k, "diary", "/shared", &failure));
+}
+
 static void account_calls(struct kluis *k, char *user, const char *other)
 {
 	struct kluis_account account;
@@ -264,6 +317,7 @@ static void account_calls(struct kluis *k, char *user, const char *other)
 	MUST(kluis_account_export(k, see_document, user, &failure));
 	contact_calls(k, other);
 	vault_calls(k);
+	share_calls(k, other);
 }
 
 /* A second device: asked for, compared, approved; it reads before and writes afterwards. */

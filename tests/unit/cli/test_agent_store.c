@@ -6,6 +6,7 @@
 #include "base/err.h"
 #include "cli/agent/store.h"
 #include "crypto/keypacket.h"
+#include "crypto/notify.h"
 
 enum { IDLE_MS = 1000 };
 
@@ -368,6 +369,35 @@ static int ask_take(struct held *h, const struct buf *packet, const uint8_t *kid
 	return ask(h, &request, NULL, NULL);
 }
 
+static int ask_notify(struct held *h, struct bytes payload)
+{
+	const struct agent_request request = {.op = AGENT_NOTIFY, .packet = payload};
+
+	return ask(h, &request, NULL, NULL);
+}
+
+/* What was sealed to this device comes out, and nothing else. */
+static void test_notified(void **state)
+{
+	struct held *h = *state;
+	_cleanup_(buf_release) struct buf mine = BUF_INIT, other = BUF_INIT;
+
+	assert_int_equal(notify_seal(device, key_public(h->hpke), 7, bytes_str("look"),
+				 &random_system, &mine, NULL),
+		0);
+	assert_int_equal(notify_seal(vault, key_public(h->hpke), 7, bytes_str("look"),
+				 &random_system, &other, NULL),
+		0);
+	assert_int_equal(ask_notify(h, buf_bytes(&mine)), KLUIS_EUNAUTHENTICATED);
+	assert_int_equal(unlock(h, 0), 0);
+	assert_int_equal(ask_notify(h, buf_bytes(&mine)), 0);
+	assert_true(bytes_equal(h->answer.value, bytes_str("look")));
+	assert_int_equal(ask_notify(h, buf_bytes(&other)), KLUIS_EVERIFY);
+	mine.data[mine.len - 1] ^= 1;
+	assert_int_equal(ask_notify(h, buf_bytes(&mine)), KLUIS_EVERIFY);
+	assert_int_equal(ask_notify(h, bytes_of(mine.data, 10)), KLUIS_EINVAL);
+}
+
 /* A group's key goes on to somebody sealed, and comes in sealed; in clear it never leaves. */
 static void test_shares(void **state)
 {
@@ -579,7 +609,7 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {T(test_locked), T(test_signs), T(test_leaves),
-		T(test_keyring), T(test_change), T(test_opens), T(test_shares),
+		T(test_keyring), T(test_change), T(test_opens), T(test_shares), T(test_notified),
 		T(test_lock_and_stop), T(test_idle), T(test_idle_without_tick),
 		T(test_idle_setting), T(test_unlock_again), T(test_malformed)};
 

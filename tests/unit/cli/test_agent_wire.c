@@ -44,6 +44,8 @@ static bool request_of(size_t n, struct agent_request *ret)
 		{.op = AGENT_PLACES, .type = KEYRING_VAULT_PIN},
 		{.op = AGENT_TAKE, .object = bytes_of(some, 60), .unix_ms = 8, .n_list = 2},
 		{.op = AGENT_GROUP, .place = {.epoch = 4}},
+		{.op = AGENT_INBOX, .packet = bytes_of(some, 60)},
+		{.op = AGENT_NOTIFY, .packet = bytes_of(some, 61)},
 		{.op = AGENT_GIVE,
 			.type = KEYRING_GROUP_KEY,
 			.place = {.epoch = 5},
@@ -364,6 +366,7 @@ static bool answer_of(size_t n, struct agent_answer *ret)
 				.left_ms = 1,
 				.n_items = 4}},
 		{.op = AGENT_SIGN, .value = bytes_of(some, 64)},
+		{.op = AGENT_NOTIFY, .value = bytes_of(some, 30)},
 		{.op = AGENT_GET, .rc = KLUIS_EUNAUTHENTICATED, .text = bytes_str("locked")},
 		{.op = AGENT_CHANGE, .object = bytes_of(some, 50)},
 		{.op = AGENT_PLACES, .n_places = 2}, {.op = AGENT_PLACES}};

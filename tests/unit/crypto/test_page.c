@@ -354,6 +354,49 @@ static void test_items(void **state)
 		KLUIS_EINVAL);
 }
 
+/* What opens one revision of one page opens nothing else. */
+static void test_gift(void **state)
+{
+	(void)state;
+	for (unsigned sym = SYM_AES_128; sym <= SYM_AES_256; sym++) {
+		_cleanup_(buf_release) struct buf page = BUF_INIT, other = BUF_INIT, got = BUF_INIT;
+		_cleanup_(secret_release) struct secret gift = SECRET_INIT, bad = SECRET_INIT;
+		struct page_spec spec = spec_of(sym, 0, PAGE_CHUNK);
+		struct page_place place = spec.place;
+
+		seal(&spec, bytes_str("one"), &page);
+		assert_int_equal(page_gift(vk(), buf_bytes(&page), &gift, NULL), 0);
+		assert_int_equal(gift.len, 16 + (sym == SYM_AES_128 ? 64 : 80));
+		assert_int_equal(
+			page_open_gift(secret_bytes(&gift), buf_bytes(&page), &place, &got, NULL),
+			0);
+		assert_true(bytes_equal(buf_bytes(&got), bytes_str("one")));
+		for (size_t i = 0; i < gift.len; i++) {
+			gift.data[i] ^= 1;
+			assert_int_equal(page_open_gift(secret_bytes(&gift), buf_bytes(&page),
+						 &place, &got, NULL),
+				KLUIS_EVERIFY);
+			gift.data[i] ^= 1;
+		}
+		assert_int_equal(page_open_gift(bytes_of(gift.data, gift.len - 1), buf_bytes(&page),
+					 &place, &got, NULL),
+			KLUIS_EVERIFY);
+		seal(&spec, bytes_str("two"), &other); /* Another salt. */
+		assert_int_equal(
+			page_open_gift(secret_bytes(&gift), buf_bytes(&other), &place, &got, NULL),
+			KLUIS_EVERIFY);
+		place.revision++;
+		assert_int_equal(
+			page_open_gift(secret_bytes(&gift), buf_bytes(&page), &place, &got, NULL),
+			KLUIS_EVERIFY);
+		spec.flags = PAGE_TOMBSTONE;
+		spec.kind = PAGE_ITEMS;
+		buf_clear(&page);
+		seal(&spec, bytes_of(NULL, 0), &page);
+		assert_int_equal(page_gift(vk(), buf_bytes(&page), &bad, NULL), KLUIS_EINVAL);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -371,6 +414,7 @@ int main(void)
 		cmocka_unit_test(test_inflate_bomb),
 		cmocka_unit_test(test_writer_bounds_content),
 		cmocka_unit_test(test_items),
+		cmocka_unit_test(test_gift),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -260,6 +260,7 @@ static void test_page(void **state_)
 	put_page(f, 0);
 	put_page(f, 1);
 	share_rig_expect(share_rig_ask(f, CAROL, "GET", "vaults", v, "/pages/0"), 404);
+	share_rig_expect(share_rig_ask(f, CAROL, "GET", "vaults", v, "/members/chain"), 404);
 	grant_text(f, CAROL, 0, 1);
 	share_rig_refused(share_rig_send(f, OWNER, "/v1/packets"), 400, "no packets");
 	grant_text(f, BOB, 0, 1); /* Its key is for another. */
@@ -280,6 +281,10 @@ static void test_page(void **state_)
 	share_rig_expect(share_rig_ask(f, CAROL, "GET", "vaults", v, "/pages/0/versions"), 404);
 	share_rig_expect(share_rig_ask(f, CAROL, "GET", "vaults", v, "/head"), 404);
 	share_rig_expect(share_rig_ask(f, BOB, "GET", "vaults", v, "/pages/0"), 404);
+	/* With the chain, to hold the key's sender against; and not who else is in it. */
+	share_rig_expect(share_rig_ask(f, CAROL, "GET", "vaults", v, "/members/chain"), 200);
+	share_rig_expect(share_rig_ask(f, CAROL, "GET", "vaults", v, "/members"), 404);
+	share_rig_expect(share_rig_ask(f, BOB, "GET", "vaults", v, "/members/chain"), 404);
 }
 
 /* A keyring's key for a device of one's own: to the key that it has. */

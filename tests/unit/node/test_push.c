@@ -662,7 +662,9 @@ static struct push_counts settle(struct push *push, uint64_t ends)
 		push_counts(push, &counts);
 		assert_true(clock_monotonic_ms(&clock_system) < deadline_ms);
 		(void)usleep(1000);
-	} while (counts.sent + counts.lost + counts.gone < ends);
+	} while (counts.kind[PUSH_WEB].sent + counts.kind[PUSH_WEB].lost +
+			 counts.kind[PUSH_WEB].gone <
+		 ends);
 	return counts;
 }
 
@@ -685,25 +687,25 @@ static void test_queue(void **state)
 	push_receiver_answer(receiver, 0, NULL, NULL);
 	assert_int_equal(push_submit(push, &job), 0);
 	counts = settle(push, 1);
-	assert_int_equal(counts.sent, 1);
-	assert_int_equal(counts.retried, 2);
+	assert_int_equal(counts.kind[PUSH_WEB].sent, 1);
+	assert_int_equal(counts.kind[PUSH_WEB].retried, 2);
 	/* Never for ever. */
 	for (unsigned i = 0; i < PUSH_ATTEMPTS_MAX; i++) {
 		push_receiver_answer(receiver, 500, NULL, NULL);
 	}
 	assert_int_equal(push_submit(push, &job), 0);
 	counts = settle(push, 2);
-	assert_int_equal(counts.lost, 1);
+	assert_int_equal(counts.kind[PUSH_WEB].lost, 1);
 	assert_int_equal(push_receiver_count(receiver), 3 + PUSH_ATTEMPTS_MAX);
 	/* Longer than anybody waits. */
 	push_receiver_answer(receiver, 429, "retry-after: 86400", NULL);
 	assert_int_equal(push_submit(push, &job), 0);
 	counts = settle(push, 3);
-	assert_int_equal(counts.lost, 2);
+	assert_int_equal(counts.kind[PUSH_WEB].lost, 2);
 	push_receiver_answer(receiver, 410, NULL, NULL);
 	assert_int_equal(push_submit(push, &job), 0);
 	counts = settle(push, 4);
-	assert_int_equal(counts.gone, 1);
+	assert_int_equal(counts.kind[PUSH_WEB].gone, 1);
 	assert_int_equal(counts.waiting, 0);
 	push_stop(push);
 	push_free(push);
@@ -738,7 +740,7 @@ static void test_queue_is_bounded(void **state)
 	}
 	assert_true(taken >= PUSH_QUEUE_MAX && taken <= PUSH_QUEUE_MAX + PUSH_THREADS);
 	push_counts(push, &counts);
-	assert_true(counts.refused > 0);
+	assert_true(counts.kind[PUSH_WEB].refused > 0);
 	push_stop(push);
 	assert_int_equal(push_submit(push, &job), KLUIS_EBUSY);
 	push_free(push); /* Drops what waits. */

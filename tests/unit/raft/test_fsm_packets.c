@@ -311,6 +311,17 @@ static bool opened(struct world *w, const struct fixture_client *c, uint64_t pag
 	return rc == 0;
 }
 
+static bool any_opened(struct world *w, const struct fixture_client *c)
+{
+	struct kv_view *view = kv_view_new(w->m.kv);
+	bool any;
+
+	assert_int_equal(
+		grant_store_any(view, c->user_id, w->vault.id, w->m.now_ms, &any, NULL), 0);
+	kv_view_free(view);
+	return any;
+}
+
 static void grant(struct world *w, const struct fixture_client *c, uint64_t page_no, uint64_t rev)
 {
 	struct command_grant g = {.page_no = page_no, .revision = rev};
@@ -352,8 +363,17 @@ static void test_page_alone(void **state)
 	send_as(w, &w->alice, 0);
 	w->m.now_ms += 3600 * 1000;
 	assert_true(opened(w, &w->bob, 0, 1));
-	w->m.now_ms += 3600 * 1000;
+	p.expires_ms = w->m.now_ms + 1000; /* The last word counts, also when it is shorter. */
+	grant(w, &w->bob, 0, 1);
+	pack(w, p);
+	send_as(w, &w->alice, 0);
+	assert_true(opened(w, &w->bob, 0, 1));
+	assert_true(any_opened(w, &w->bob));
+	assert_false(any_opened(w, &w->alice));
+	w->m.now_ms += 1000;
+	assert_false(any_opened(w, &w->bob));
 	assert_false(opened(w, &w->bob, 0, 1)); /* Swept or not. */
+	w->m.now_ms += 3600 * 1000;
 	expire_all(w);
 	assert_int_equal(packets_of(w, w->bob.user_id), 0);
 }

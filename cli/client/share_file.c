@@ -1,0 +1,399 @@
+/* Giving a file or a page, and ending that. */
+#include "cli/client/share_file.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/random.h"
+#include "base/text.h"
+#include "cli/client/download.h"
+#include "cli/client/inbox.h"
+#include "cli/client/json_reader.h"
+#include "cli/client/share_impl.h"
+
+enum {
+	GIVE_BATCH = 256, /* Packets, and grants, of one call. */
+	GIVE_END_MS = 5000,
+	GIVE_END_LATE_MS = 300000, /* For whose clock is behind the cluster's. */
+};
+static const uint64_t give_day_ms = 24ull * 3600 * 1000;
+
+/* One call of POST /v1/packets. */
+struct sending {
+	json_t *packets, *grants;
+	size_t n_packets, n_grants;
+};
+
+static void sending_begin(struct sending *s)
+{
+	*s = (struct sending){.packets = json_array(), .grants = json_array()};
+}
+
+static void sending_release(struct sending *s)
+{
+	json_decref(s->packets);
+	json_decref(s->grants);
+}
+
+static void sending_packet(struct sending *s, struct bytes packet)
+{
+	(void)json_array_append_new(s->packets, json_base64(packet));
+	s->n_packets++;
+}
+
+static void sending_grant(struct sending *s, const uint8_t user_id[ID_BYTES],
+	const uint8_t vault_id[ID_BYTES], const struct share_note_page *page)
+{
+	(void)json_array_append_new(s->grants,
+		json_pack("{s:o, s:o, s:I, s:I}", "user", json_hex(bytes_of(user_id, ID_BYTES)),
+			"vault", json_hex(bytes_of(vault_id, ID_BYTES)), "page",
+			(json_int_t)page->page_no, "revision", (json_int_t)page->revision));
+	s->n_grants++;
+}
+
+/* Takes what was collected; another call begins. */
+static int sending_flush(struct sending *s, struct client *client, struct err *e)
+{
+	json_t *body;
+	int rc = 0;
+
+	if (s->n_packets > 0) {
+		body = json_pack("{s:O, s:O}", "packets", s->packets, "grants", s->grants);
+		rc = api_create(client, "/v1/packets", body, CLIENT_AUTH, NULL, e);
+	}
+	sending_release(s);
+	sending_begin(s);
+	return rc;
+}
+
+/* A share in the making. */
+struct giving {
+	struct vault *vault;
+	const struct share_file_terms *terms;
+	const struct key_pub *rcpt;
+	struct share_note note;
+	struct share_note_page pages[SHARE_NOTE_PAGES_MAX];
+	size_t n;
+	struct sending sending;
+};
+
+static int give_check(struct giving *g, struct err *e)
+{
+	const struct share_with *with = g->terms->with;
+	struct vault *vault = g->vault;
+	const struct identity *identity;
+	int rc = person_ready(vault->profile, e);
+
+	if (rc == 0 && (with->kind != MEMBER_USER ||
+			       memcmp(with->id, vault->profile->user_id, ID_BYTES) == 0)) {
+		rc = err_set(e, KLUIS_EINVAL, "a file or page is given to one other user");
+	}
+	if (rc == 0 && (g->terms->days == 0 || g->terms->days > SHARE_FILE_DAYS_MAX)) {
+		rc = err_set(e, KLUIS_EINVAL, "for 1 to %d days", SHARE_FILE_DAYS_MAX);
+	}
+	rc = rc != 0 ? rc : vault_members_refresh(vault, e);
+	rc = rc != 0 ? rc : share_check_admin(vault->membership, vault->profile, vault->name, e);
+	rc = rc != 0 ? rc : share_check_verified(vault, with, e);
+	rc = rc != 0 ? rc : people_get(vault->people, with->id, true, &identity, e);
+	return rc != 0 ? rc : people_transfer_key(identity, &g->rcpt, e);
+}
+
+static void give_begin(struct giving *g)
+{
+	struct share_note *note = &g->note;
+
+	note->unix_ms = clock_wall_ms(&clock_system);
+	note->expires_ms = note->unix_ms + g->terms->days * give_day_ms;
+	random_fill(&random_system, note->share_id, ID_BYTES);
+	memcpy(note->sender_user, g->vault->profile->user_id, ID_BYTES);
+	memcpy(note->rcpt_user, g->terms->with->id, ID_BYTES);
+	memcpy(note->vault_id, g->vault->id, ID_BYTES);
+	sending_begin(&g->sending);
+}
+
+/* The KeyPacket of one page that was checked; its id goes into the note. */
+static int give_key(struct giving *g, const struct page_header *header, struct bytes page,
+	struct share_note_page *to, struct err *e)
+{
+	const struct vault_key *key = vault_epoch_key(g->vault, header->place.key_epoch);
+	_cleanup_(secret_release) struct secret gift = SECRET_INIT;
+	_cleanup_(buf_release) struct buf packet = BUF_INIT;
+	struct packets_gift fields = {.purpose = KEYPACKET_PAGE,
+		.object_id = g->vault->id,
+		.rcpt_id = g->terms->with->id,
+		.epoch = header->place.key_epoch,
+		.rcpt = g->rcpt,
+		.expires_ms = g->note.expires_ms};
+	struct keypacket parsed;
+	int rc = key == NULL ? err_set(e, KLUIS_EFORBIDDEN,
+				       "the key of page %" PRIu64 " is not here", to->page_no)
+			     : page_gift(secret_bytes(&key->vk), page, &gift, e);
+
+	fields.secret = secret_bytes(&gift);
+	rc = rc != 0 ? rc : packets_seal(g->vault->profile, &fields, &packet, e);
+	rc = rc != 0 ? rc : keypacket_parse(buf_bytes(&packet), &parsed, e);
+	if (rc == 0) {
+		memcpy(to->packet_id, parsed.packet_id, ID_BYTES);
+		sending_packet(&g->sending, buf_bytes(&packet));
+	}
+	return rc;
+}
+
+static int give_page(struct giving *g, uint64_t page_no, struct bytes page, struct err *e)
+{
+	struct share_note_page *to = &g->pages[g->n];
+	struct page_header header;
+	int rc = page_parse(page, &header, e);
+
+	if (rc == 0 && g->note.kind == SHARE_NOTE_ITEM && header.kind != PAGE_ITEMS) {
+		rc = err_set(e, KLUIS_EINVAL, "page %" PRIu64 " is a part of a file: share that",
+			page_no);
+	}
+	if (rc != 0) {
+		return rc;
+	}
+	*to = (struct share_note_page){.page_no = page_no,
+		.revision = header.place.revision,
+		.epoch = header.place.key_epoch};
+	hash_sha256(page, to->page_hash);
+	rc = give_key(g, &header, page, to, e);
+	if (rc == 0) {
+		sending_grant(&g->sending, g->terms->with->id, g->vault->id, to);
+		g->n++;
+	}
+	if (rc == 0 && g->sending.n_packets == GIVE_BATCH) {
+		rc = sending_flush(&g->sending, g->vault->client, e);
+	}
+	return rc;
+}
+
+/* Each is the leaf that the verified head names. */
+static int give_pages(
+	struct giving *g, const uint64_t *page_nos, size_t n, bool *ret_moved, struct err *e)
+{
+	struct download *download;
+	int rc = 0;
+
+	if (n > SHARE_NOTE_PAGES_MAX) {
+		return err_set(e, KLUIS_ETOOLARGE,
+			"it has %zu pages, and alone at most %d can be shared: share its vault", n,
+			SHARE_NOTE_PAGES_MAX);
+	}
+	download = download_new(g->vault, page_nos, n);
+	for (size_t i = 0; rc == 0 && i < n; i++) {
+		struct bytes page;
+
+		rc = download_next(download, &page, e);
+		if (rc != 0 || vault_check_page(g->vault, page_nos[i], page, e) != 0) {
+			rc = vault_judge_page(
+				g->vault, page_nos[i], rc != 0 ? rc : KLUIS_EVERIFY, ret_moved, e);
+			rc = rc != 0 ? rc
+				     : err_set(e, KLUIS_ECONFLICT,
+					       "vault '%s' changed while it was read",
+					       g->vault->name);
+		}
+		rc = rc != 0 ? rc : give_page(g, page_nos[i], page, e);
+	}
+	download_free(download);
+	return rc != 0 ? rc : sending_flush(&g->sending, g->vault->client, e);
+}
+
+/* One for her, and one for oneself, to know of it on all devices. */
+static int give_note(struct giving *g, json_t *body, struct err *e)
+{
+	_cleanup_(secret_buf_release) struct buf text = BUF_INIT;
+	_cleanup_(buf_release) struct buf note = BUF_INIT;
+	const struct profile *profile = g->vault->profile;
+	const uint8_t *owners[] = {profile->user_id, g->terms->with->id};
+	uint8_t doc_id[ID_BYTES];
+	int rc;
+
+	json_take_text(body, &text);
+	g->note.body = buf_bytes(&text);
+	rc = share_note_make(&g->note, g->pages, g->n, profile->signing, &note, e);
+	for (size_t i = 0; rc == 0 && i < ARRAY_SIZE(owners); i++) {
+		const struct identity *owner;
+
+		rc = people_get(g->vault->people, owners[i], false, &owner, e);
+		rc = rc != 0 ? rc
+			     : inbox_leave(g->vault->people, owner, INBOX_SHARE, buf_bytes(&note),
+				       doc_id, e);
+	}
+	return rc;
+}
+
+static int give_file(struct giving *g, struct tree *tree, const struct tree_item *item,
+	bool *ret_moved, struct err *e)
+{
+	struct tree_file file;
+	int rc = tree_file_of(tree, item, &file, e);
+
+	if (rc != 0) {
+		return rc;
+	}
+	g->note.kind = SHARE_NOTE_FILE;
+	rc = give_pages(g, file.pages, file.n_pages, ret_moved, e);
+	rc = rc != 0 ? rc
+		     : give_note(g,
+			       json_pack("{s:s, s:I, s:o}", "name", item->name, "size",
+				       (json_int_t)file.size, "sha256",
+				       json_hex(bytes_of(file.sha256, HASH_BYTES))),
+			       e);
+	tree_file_release(&file);
+	return rc;
+}
+
+int share_file_give(struct tree *tree, const char *path, const struct share_file_terms *terms,
+	uint8_t ret_id[ID_BYTES], bool *ret_moved, struct err *e)
+{
+	_cleanup_(x_freep) struct giving *g = x_calloc(1, sizeof *g);
+	struct tree_item *item;
+	int rc;
+
+	*ret_moved = false;
+	*g = (struct giving){.vault = tree->vault, .terms = terms};
+	rc = tree_find(tree, path, &item, e);
+	if (rc == 0 && (item == NULL || item->type != ITEM_FILE)) {
+		rc = err_set(e, KLUIS_EINVAL,
+			"'%s' is no file: what else there is can be shared with its vault, or "
+			"with its page",
+			path);
+	}
+	rc = rc != 0 ? rc : give_check(g, e);
+	if (rc != 0) {
+		return rc;
+	}
+	give_begin(g);
+	rc = give_file(g, tree, item, ret_moved, e);
+	sending_release(&g->sending);
+	if (rc == 0) {
+		memcpy(ret_id, g->note.share_id, ID_BYTES);
+	}
+	return rc;
+}
+
+int share_page_give(struct vault *vault, uint64_t page_no, const struct share_file_terms *terms,
+	uint8_t ret_id[ID_BYTES], bool *ret_moved, struct err *e)
+{
+	_cleanup_(x_freep) struct giving *g = x_calloc(1, sizeof *g);
+	_cleanup_(x_freep) char *name = x_asprintf("%s page %" PRIu64, vault->name, page_no);
+	int rc = 0;
+
+	*ret_moved = false;
+	*g = (struct giving){.vault = vault, .terms = terms};
+	if (page_no >= vault->head.page_count || !vault_page_written(vault, page_no)) {
+		rc = err_set(e, KLUIS_ENOTFOUND, "vault '%s' has no page %" PRIu64, vault->name,
+			page_no);
+	}
+	rc = rc != 0 ? rc : give_check(g, e);
+	if (rc != 0) {
+		return rc;
+	}
+	give_begin(g);
+	g->note.kind = SHARE_NOTE_ITEM;
+	rc = give_pages(g, &page_no, 1, ret_moved, e);
+	rc = rc != 0 ? rc : give_note(g, json_pack("{s:s}", "name", name), e);
+	sending_release(&g->sending);
+	if (rc == 0) {
+		memcpy(ret_id, g->note.share_id, ID_BYTES);
+	}
+	return rc;
+}
+
+/* --- its end --- */
+
+/* A key of nothing that is over soon takes the place of those that are there. */
+static int end_packet(struct people *people, const struct share_note *note, uint64_t in_ms,
+	struct sending *s, struct err *e)
+{
+	static const uint8_t nothing[PAGE_GIFT_BYTES_MAX];
+	_cleanup_(buf_release) struct buf packet = BUF_INIT;
+	struct packets_gift gift = {.purpose = KEYPACKET_PAGE,
+		.object_id = note->vault_id,
+		.rcpt_id = note->rcpt_user,
+		.epoch = 1,
+		.secret = bytes_of(nothing, sizeof nothing),
+		.expires_ms = clock_wall_ms(&clock_system) + in_ms};
+	const struct identity *identity;
+	int rc = people_get(people, note->rcpt_user, true, &identity, e);
+
+	rc = rc != 0 ? rc : people_transfer_key(identity, &gift.rcpt, e);
+	rc = rc != 0 ? rc : packets_seal(people_profile(people), &gift, &packet, e);
+	if (rc == 0) {
+		sending_packet(s, buf_bytes(&packet));
+	}
+	return rc;
+}
+
+static int end_send(struct people *people, const struct share_note *note, uint64_t in_ms,
+	const struct share_note_page *pages, size_t n, struct err *e)
+{
+	struct sending s;
+	int rc;
+
+	sending_begin(&s);
+	rc = end_packet(people, note, in_ms, &s, e);
+	for (size_t i = 0; rc == 0 && i < n; i++) {
+		sending_grant(&s, note->rcpt_user, note->vault_id, &pages[i]);
+	}
+	rc = rc != 0 ? rc : sending_flush(&s, people_client(people), e);
+	sending_release(&s);
+	return rc;
+}
+
+/* A revision that is kept no longer is open to nobody, and keeps the others from nothing. */
+static int end_pages(struct people *people, const struct share_note *note,
+	const struct share_note_page *pages, size_t n, struct err *e)
+{
+	struct err why = {0};
+	int rc = end_send(people, note, GIVE_END_MS, pages, n, &why);
+
+	if (rc == KLUIS_EINVAL) {
+		rc = end_send(people, note, GIVE_END_LATE_MS, pages, n, &why);
+	}
+	if (rc == KLUIS_ENOTFOUND && n > 1) {
+		rc = end_pages(people, note, pages, n / 2, e);
+		return rc != 0 ? rc : end_pages(people, note, pages + n / 2, n - n / 2, e);
+	}
+	return rc == 0 || rc == KLUIS_ENOTFOUND || rc == KLUIS_EGONE
+		       ? 0
+		       : err_set(e, rc, "%s", why.text);
+}
+
+static int end_given(struct people *people, const struct share_note *note, struct err *e)
+{
+	struct share_note_page pages[GIVE_BATCH];
+	struct bytes run = note->pages;
+	size_t n;
+	int rc = 0;
+
+	do {
+		for (n = 0; n < GIVE_BATCH && share_note_page_next(&run, &pages[n]); n++) {
+		}
+		rc = n == 0 ? 0 : end_pages(people, note, pages, n, e);
+	} while (rc == 0 && n == GIVE_BATCH);
+	return rc;
+}
+
+static int end_got(struct people *people, const struct share_note *note, struct err *e)
+{
+	struct bytes run = note->pages;
+	struct share_note_page page;
+	int rc = 0;
+
+	while (rc == 0 && share_note_page_next(&run, &page)) {
+		rc = packets_ack(people_client(people), page.packet_id, e);
+	}
+	return rc;
+}
+
+int shared_file_end(struct people *people, const struct shared_file *file, struct err *e)
+{
+	int rc;
+
+	assert(file->problem.code == 0);
+	rc = file->mine ? end_given(people, &file->note, e) : end_got(people, &file->note, e);
+	return rc != 0 ? rc : api_inbox_delete(people_client(people), file->doc_id, e);
+}

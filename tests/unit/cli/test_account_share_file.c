@@ -1,0 +1,518 @@
+/* One file or page of a vault given alone, against the API of a real node and against one that
+ * lies. */
+#include "tests/lib/account_rig/account_rig.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/random.h"
+#include "cli/client/inbox.h"
+#include "cli/client/json_reader.h"
+#include "cli/client/put.h"
+#include "cli/client/share_file.h"
+
+static struct device bob, carol;
+
+static int setup_three(void **state)
+{
+	struct fixture *f;
+	int rc = setup(state);
+
+	f = *state;
+	/* The expiry of a packet is by the clock of who sends it. */
+	f->node.machine.now_ms = clock_wall_ms(&clock_system);
+	device_reopen(f, &f->first);
+	MUST(f, enter(f, &f->first, old_password, account_key(f)));
+	device_open_as(f, &bob, "bob", "bob");
+	MUST(f, registration(f, &bob, old_password));
+	device_open_as(f, &carol, "carol", "carol");
+	MUST(f, registration(f, &carol, old_password));
+	return rc;
+}
+
+static int teardown_three(void **state)
+{
+	device_close(&bob);
+	device_close(&carol);
+	return teardown(state);
+}
+
+static int give(struct fixture *f, struct device *d, const char *name, const char *who,
+	const char *path, uint64_t page_no, uint8_t ret_id[ID_BYTES])
+{
+	struct share_with with;
+	const struct share_file_terms terms = {.with = &with, .days = 7};
+	struct vault *vault;
+	struct tree *tree;
+	bool moved;
+	int rc;
+
+	f->err = (struct err){0};
+	MUST(f, account_refresh(d->profile, d->client, &f->err));
+	MUST(f, vault_open(d->profile, d->client, name, &vault, &f->err));
+	MUST(f, vault_sync(vault, &f->err));
+	MUST(f, tree_load(vault, &tree, &f->err));
+	MUST(f, share_resolve(vault->people, who, &with, &f->err));
+	rc = path != NULL ? share_file_give(tree, path, &terms, ret_id, &moved, &f->err)
+			  : share_page_give(vault, page_no, &terms, ret_id, &moved, &f->err);
+	tree_free(tree);
+	vault_close(vault);
+	return rc;
+}
+
+/* What one has been given, or gave. */
+struct seen {
+	struct people *people;
+	struct shared_file *files;
+	size_t n;
+};
+
+static void look(struct fixture *f, struct device *d, struct seen *seen)
+{
+	f->err = (struct err){0};
+	seen->people = people_new(d->profile, d->client);
+	MUST(f, account_refresh(d->profile, d->client, &f->err));
+	MUST(f, shared_files(seen->people, &seen->files, &seen->n, &f->err));
+}
+
+static void look_end(struct seen *seen)
+{
+	shared_files_free(seen->files, seen->n);
+	people_free(seen->people);
+}
+
+static int got_write(void *arg, struct bytes bytes, struct err *e)
+{
+	(void)e;
+	buf_append_bytes(arg, bytes);
+	return 0;
+}
+
+/* The only one, or the first. */
+static int fetch(struct fixture *f, struct device *d, struct buf *ret_content)
+{
+	const struct get_config config = {.write = got_write, .arg = ret_content};
+	struct seen seen;
+	int rc;
+
+	look(f, d, &seen);
+	assert_true(seen.n > 0);
+	assert_int_equal(seen.files[0].problem.code, 0);
+	rc = shared_file_get(seen.people, &seen.files[0], &config, &f->err);
+	look_end(&seen);
+	return rc;
+}
+
+static void end_all(struct fixture *f, struct device *d)
+{
+	struct seen seen;
+
+	look(f, d, &seen);
+	for (size_t i = 0; i < seen.n; i++) {
+		MUST(f, seen.files[i].problem.code != 0
+				? api_inbox_delete(d->client, seen.files[i].doc_id, &f->err)
+				: shared_file_end(seen.people, &seen.files[i], &f->err));
+	}
+	look_end(&seen);
+	look(f, d, &seen);
+	assert_int_equal(seen.n, 0);
+	look_end(&seen);
+}
+
+/* The node's clock, which goes with its entries, so far before that of clients. */
+static void time_goes(struct fixture *f, uint64_t ahead_ms)
+{
+	_cleanup_(x_freep) char *name = x_asprintf("%" PRIu64, ahead_ms);
+
+	f->node.machine.now_ms = clock_wall_ms(&clock_system) + ahead_ms;
+	put_note(f, &f->first, name);
+}
+
+static int forget_all(void **state)
+{
+	struct fixture *f = *state;
+
+	end_all(f, &f->first);
+	end_all(f, &bob);
+	return 0;
+}
+
+static void assert_got(struct fixture *f, struct device *d, const char *text)
+{
+	_cleanup_(buf_release) struct buf content = BUF_INIT;
+
+	MUST(f, fetch(f, d, &content));
+	assert_true(bytes_equal(buf_bytes(&content), bytes_str(text)));
+}
+
+static void assert_fetch_fails(struct fixture *f, struct device *d, int wanted, const char *words)
+{
+	_cleanup_(buf_release) struct buf content = BUF_INIT;
+	int rc = fetch(f, d, &content);
+
+	if (rc != wanted || strstr(f->err.text, words) == NULL) {
+		fail_msg("%d '%s', not %d with '%s'", rc, f->err.text, wanted, words);
+	}
+}
+
+static void prepared(struct fixture *f, const char *name, const char *text)
+{
+	uint8_t id[ID_BYTES];
+
+	put_note(f, &f->first, name);
+	put_text(f, &f->first, name, text);
+	MUST(f, give(f, &f->first, name, "bob", "/text", 0, id));
+}
+
+/* Given, seen, fetched; it stays what it was, alone; and ends. */
+static void test_file(void **state)
+{
+	struct fixture *f = *state;
+	const struct shared_file *file;
+	struct vault *vault;
+	struct seen seen;
+	char hex[HEX_LEN(ID_BYTES) + 1];
+	uint8_t id[ID_BYTES];
+
+	put_note(f, &f->first, "file");
+	put_text(f, &f->first, "file", "one");
+	MUST(f, give(f, &f->first, "file", "bob", "/text", 0, id));
+	hex_encode(bytes_of(id, ID_BYTES), hex);
+	look(f, &bob, &seen);
+	MUST(f, shared_file_find(seen.files, seen.n, hex, &file, &f->err));
+	assert_string_equal(file->who, "alice");
+	assert_string_equal(file->name, "text");
+	assert_int_equal(file->size, 3);
+	assert_false(file->mine);
+	look_end(&seen);
+	look(f, &f->first, &seen);
+	assert_int_equal(shared_file_find(seen.files, seen.n, "", &file, &f->err), KLUIS_ENOTFOUND);
+	hex[8] = 0;
+	f->err = (struct err){0};
+	MUST(f, shared_file_find(seen.files, seen.n, hex, &file, &f->err));
+	assert_string_equal(file->who, "bob");
+	assert_true(file->mine);
+	look_end(&seen);
+	assert_got(f, &bob, "one");
+	put_text(f, &f->first, "file", "two"); /* It was given as it was. */
+	assert_got(f, &bob, "one");
+	f->err = (struct err){0};
+	assert_int_not_equal(vault_open(bob.profile, bob.client, "file", &vault, &f->err), 0);
+	end_all(f, &f->first);
+	time_goes(f, 310000);
+	assert_fetch_fails(f, &bob, KLUIS_ENOTFOUND, "text");
+	end_all(f, &bob);
+}
+
+/* The page's own bytes, with all its items. */
+static void test_page(void **state)
+{
+	struct fixture *f = *state;
+	_cleanup_(buf_release) struct buf content = BUF_INIT;
+	uint8_t id[ID_BYTES];
+	struct bytes left;
+	struct page_item item;
+
+	put_note(f, &f->first, "page");
+	put_text(f, &f->first, "page", "one");
+	assert_int_equal(give(f, &f->first, "page", "bob", NULL, 1000, id), KLUIS_ENOTFOUND);
+	MUST(f, give(f, &f->first, "page", "bob", NULL, 0, id));
+	MUST(f, fetch(f, &bob, &content));
+	left = buf_bytes(&content);
+	assert_true(left.len > 0);
+	while (left.len > 0) {
+		assert_int_equal(page_item_next(&left, &item), 0);
+	}
+}
+
+static void test_refused(void **state)
+{
+	struct fixture *f = *state;
+	struct vault *vault;
+	uint8_t id[ID_BYTES];
+
+	put_note(f, &f->first, "refused");
+	put_text(f, &f->first, "refused", "one");
+	assert_int_equal(give(f, &f->first, "refused", "bob", "/", 0, id), KLUIS_EINVAL);
+	assert_int_equal(give(f, &f->first, "refused", "bob", "/none", 0, id), KLUIS_ENOTFOUND);
+	assert_int_equal(give(f, &f->first, "refused", "alice", "/text", 0, id), KLUIS_EINVAL);
+	f->err = (struct err){0};
+	MUST(f, vault_open(f->first.profile, f->first.client, "refused", &vault, &f->err));
+	MUST(f, share_require_verified(vault, true, &f->err));
+	vault_close(vault);
+	assert_int_equal(give(f, &f->first, "refused", "bob", "/text", 0, id), KLUIS_EFORBIDDEN);
+}
+
+/* Whoever is not its admin gives nothing of a vault. */
+static void test_no_admin(void **state)
+{
+	struct fixture *f = *state;
+	struct people *people = people_new(carol.profile, carol.client);
+	struct share_with with;
+	struct vault *vault;
+	uint8_t id[ID_BYTES];
+
+	put_note(f, &f->first, "no admin");
+	put_text(f, &f->first, "no admin", "one");
+	MUST(f, vault_open(f->first.profile, f->first.client, "no admin", &vault, &f->err));
+	MUST(f, vault_sync(vault, &f->err));
+	MUST(f, share_resolve(vault->people, "carol", &with, &f->err));
+	MUST(f, share_add(vault, &with, MEMBER_WRITE, &f->err));
+	MUST(f, account_refresh(carol.profile, carol.client, &f->err));
+	MUST(f, share_answer(people, MEMBER_OBJECT_VAULT, vault->id, true, &f->err));
+	vault_close(vault);
+	people_free(people);
+	assert_int_equal(give(f, &carol, "no admin", "bob", "/text", 0, id), KLUIS_EFORBIDDEN);
+}
+
+static void test_withheld_key(void **state)
+{
+	struct fixture *f = *state;
+
+	prepared(f, "withheld key", "one");
+	lie = (struct lie){.target = "/v1/packets",
+		.kind = LIE_REPLACE,
+		.instead = bytes_str("{\"items\":[],\"done\":true,\"next\":\"\"}")};
+	assert_fetch_fails(f, &bob, KLUIS_ENOTFOUND, "withholds");
+	lie_end();
+	assert_got(f, &bob, "one");
+}
+
+/* The target of a page of the vault as bob asks for it. */
+static char *page_target_of(const struct share_note *note)
+{
+	char id[HEX_LEN(ID_BYTES) + 1];
+
+	hex_encode(bytes_of(note->vault_id, ID_BYTES), id);
+	return x_asprintf("/v1/vaults/%s/pages/", id);
+}
+
+static void note_of(struct fixture *f, struct seen *seen)
+{
+	look(f, &bob, seen);
+	assert_true(seen->n > 0);
+}
+
+static void test_swapped_page(void **state)
+{
+	struct fixture *f = *state;
+	_cleanup_(x_freep) char *target = NULL;
+	_cleanup_(buf_release) struct buf other = BUF_INIT, same = BUF_INIT;
+	struct share_note_page page;
+	struct bytes run;
+	struct seen seen;
+
+	prepared(f, "swapped page", "one");
+	note_of(f, &seen);
+	run = seen.files[0].note.pages;
+	assert_true(share_note_page_next(&run, &page));
+	target = page_target_of(&seen.files[0].note);
+	/* Another page of the vault; the next revision; a byte. */
+	MUST(f, api_page(f->first.client, seen.files[0].note.vault_id, 0, &other, &f->err));
+	assert_int_not_equal(page.page_no, 0);
+	lie = (struct lie){.target = target, .kind = LIE_REPLACE, .instead = buf_bytes(&other)};
+	assert_fetch_fails(f, &bob, KLUIS_EVERIFY, "not the one that 'alice' gave");
+	lie_end();
+	MUST(f, api_page(f->first.client, seen.files[0].note.vault_id, page.page_no, &same,
+			&f->err));
+	for (size_t at = 0; at < same.len; at += same.len / 7) {
+		lie = (struct lie){.target = target, .kind = LIE_FLIP, .at = at};
+		assert_fetch_fails(f, &bob, KLUIS_EVERIFY, "not the one that 'alice' gave");
+		lie_end();
+	}
+	lie = (struct lie){.target = target, .kind = LIE_REFUSE, .rc = KLUIS_ENOTFOUND};
+	assert_fetch_fails(f, &bob, KLUIS_ENOTFOUND, "text");
+	lie_end();
+	look_end(&seen);
+	assert_got(f, &bob, "one");
+}
+
+/* A list of packets with this one in it alone. */
+static void packets_answer(struct bytes packet, struct buf *to)
+{
+	json_take_text(json_pack("{s:[{s:o}], s:b, s:s}", "items", "packet", json_base64(packet),
+			       "done", 1, "next", ""),
+		to);
+}
+
+static void test_swapped_key(void **state)
+{
+	struct fixture *f = *state;
+	_cleanup_(buf_release) struct buf packet = BUF_INIT, answer = BUF_INIT;
+	_cleanup_(json_dropp) json_t *items = NULL;
+	_cleanup_(x_freep) char *target = NULL;
+	char object[HEX_LEN(ID_BYTES) + 1];
+	struct json_reader r;
+	struct keypacket parsed;
+	struct seen seen;
+
+	prepared(f, "swapped key", "one");
+	note_of(f, &seen);
+	hex_encode(bytes_of(seen.files[0].note.vault_id, ID_BYTES), object);
+	look_end(&seen);
+	target = x_asprintf("/v1/packets?object=%s", object);
+	MUST(f, api_list(bob.client, target, CLIENT_AUTH | CLIENT_READ, 100, &items, &f->err));
+	assert_int_equal(json_array_size(items), 1);
+	r = json_reader_of(json_array_get(items, 0));
+	json_reader_base64(&r, "packet", KEYPACKET_BYTES_MAX, &packet);
+	for (size_t at = 16 + ID_BYTES; at < packet.len; at += 37) {
+		packet.data[at] ^= 1;
+		if (keypacket_parse(buf_bytes(&packet), &parsed, NULL) == 0) {
+			buf_clear(&answer);
+			packets_answer(buf_bytes(&packet), &answer);
+			lie = (struct lie){.target = "/v1/packets",
+				.kind = LIE_REPLACE,
+				.instead = buf_bytes(&answer)};
+			assert_fetch_fails(f, &bob, KLUIS_EVERIFY, "");
+			lie_end();
+		}
+		packet.data[at] ^= 1;
+	}
+	assert_got(f, &bob, "one");
+}
+
+/* By somebody who is no admin of that vault, whom the node would help: her key, under the id that
+ * the note names or in a note of her own. */
+static void test_accomplice(void **state)
+{
+	struct fixture *f = *state;
+	_cleanup_(buf_release) struct buf packet = BUF_INIT, answer = BUF_INIT, note = BUF_INIT;
+	static const uint8_t gift[80];
+	struct packets_gift fields = {
+		.purpose = KEYPACKET_PAGE, .epoch = 1, .secret = bytes_of(gift, sizeof gift)};
+	struct people *people = people_new(carol.profile, carol.client);
+	const struct identity *identity;
+	struct share_note_page page;
+	struct keypacket parsed;
+	struct share_note mine;
+	struct bytes run;
+	struct seen seen;
+	uint8_t doc_id[ID_BYTES];
+
+	prepared(f, "accomplice", "one");
+	note_of(f, &seen);
+	run = seen.files[0].note.pages;
+	assert_true(share_note_page_next(&run, &page));
+	MUST(f, account_refresh(carol.profile, carol.client, &f->err));
+	MUST(f, people_get(people, bob.profile->user_id, true, &identity, &f->err));
+	MUST(f, people_transfer_key(identity, &fields.rcpt, &f->err));
+	fields.object_id = seen.files[0].note.vault_id;
+	fields.rcpt_id = bob.profile->user_id;
+	MUST(f, packets_seal(carol.profile, &fields, &packet, &f->err));
+	memcpy(packet.data + 16, page.packet_id, ID_BYTES);
+	packets_answer(buf_bytes(&packet), &answer);
+	lie = (struct lie){
+		.target = "/v1/packets", .kind = LIE_REPLACE, .instead = buf_bytes(&answer)};
+	assert_fetch_fails(f, &bob, KLUIS_EVERIFY, "another KeyPacket");
+	lie_end();
+	/* Her own note, of that page. */
+	buf_clear(&packet);
+	MUST(f, packets_seal(carol.profile, &fields, &packet, &f->err));
+	assert_int_equal(keypacket_parse(buf_bytes(&packet), &parsed, NULL), 0);
+	memcpy(page.packet_id, parsed.packet_id, ID_BYTES);
+	mine = seen.files[0].note;
+	memcpy(mine.sender_user, carol.profile->user_id, ID_BYTES);
+	MUST(f, share_note_make(&mine, &page, 1, carol.profile->signing, &note, &f->err));
+	end_all(f, &bob);
+	MUST(f, inbox_leave(people, identity, INBOX_SHARE, buf_bytes(&note), doc_id, &f->err));
+	buf_clear(&answer);
+	packets_answer(buf_bytes(&packet), &answer);
+	lie = (struct lie){
+		.target = "/v1/packets", .kind = LIE_REPLACE, .instead = buf_bytes(&answer)};
+	assert_fetch_fails(f, &bob, KLUIS_EVERIFY, "without being one of its admins");
+	lie_end();
+	look_end(&seen);
+	people_free(people);
+}
+
+/* A note in somebody else's name is shown as what it is, and not fetched. */
+static void test_forged_note(void **state)
+{
+	struct fixture *f = *state;
+	_cleanup_(buf_release) struct buf note = BUF_INIT;
+	struct people *people = people_new(carol.profile, carol.client);
+	const struct shared_file *found;
+	const struct identity *identity;
+	struct share_note forged;
+	struct share_note_page page;
+	struct bytes run;
+	struct seen seen;
+	uint8_t doc_id[ID_BYTES];
+
+	prepared(f, "forged note", "one");
+	note_of(f, &seen);
+	run = seen.files[0].note.pages;
+	assert_true(share_note_page_next(&run, &page));
+	forged = seen.files[0].note;
+	MUST(f, share_note_make(&forged, &page, 1, carol.profile->signing, &note, &f->err));
+	end_all(f, &bob);
+	MUST(f, people_get(people, bob.profile->user_id, true, &identity, &f->err));
+	MUST(f, inbox_leave(people, identity, INBOX_SHARE, buf_bytes(&note), doc_id, &f->err));
+	look_end(&seen);
+	look(f, &bob, &seen);
+	assert_int_equal(seen.n, 1);
+	assert_int_equal(seen.files[0].problem.code, KLUIS_EVERIFY);
+	assert_int_equal(
+		shared_file_find(seen.files, seen.n, "", &found, &f->err), KLUIS_ENOTFOUND);
+	look_end(&seen);
+	/* A document that the node changed hides no other. */
+	MUST(f, give(f, &f->first, "forged note", "bob", "/text", 0, doc_id));
+	look(f, &bob, &seen);
+	assert_int_equal(seen.n, 2);
+	assert_int_equal((seen.files[0].problem.code == 0) + (seen.files[1].problem.code == 0), 1);
+	look_end(&seen);
+	people_free(people);
+}
+
+/* Of more pages than one call takes. */
+static void test_large(void **state)
+{
+	struct fixture *f = *state;
+	const struct put_config put_config = {.force = true};
+	const struct get_config config = {.write = NULL};
+	_cleanup_(buf_release) struct buf large = BUF_INIT;
+	struct put_result result;
+	struct vault *vault;
+	struct seen seen;
+	struct put *put;
+	uint8_t id[ID_BYTES];
+	bool is_local;
+
+	put_note(f, &f->first, "large");
+	buf_put_zeros(&large, (size_t)257 * PAGE_CONTENT_BYTES_MAX + 5);
+	MUST(f, vault_open(f->first.profile, f->first.client, "large", &vault, &f->err));
+	MUST(f, vault_sync(vault, &f->err));
+	MUST(f, put_new(vault, &put_config, &put, &f->err));
+	MUST(f, put_from(put, put_source_of(buf_bytes(&large), "/zeros", 0600), NULL, &is_local,
+			&f->err));
+	MUST(f, put_finish(put, &result, &f->err));
+	put_free(put);
+	vault_close(vault);
+	MUST(f, give(f, &f->first, "large", "bob", "/zeros", 0, id));
+	look(f, &bob, &seen);
+	assert_int_equal(seen.files[0].note.n_pages, 258);
+	MUST(f, shared_file_get(seen.people, &seen.files[0], &config, &f->err));
+	look_end(&seen);
+	end_all(f, &f->first);
+	time_goes(f, 6000);
+	assert_fetch_fails(f, &bob, KLUIS_ENOTFOUND, "zeros");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {cmocka_unit_test_teardown(test_page, forget_all),
+		cmocka_unit_test_teardown(test_refused, forget_all),
+		cmocka_unit_test_teardown(test_no_admin, forget_all),
+		cmocka_unit_test_teardown(test_withheld_key, forget_all),
+		cmocka_unit_test_teardown(test_swapped_page, forget_all),
+		cmocka_unit_test_teardown(test_swapped_key, forget_all),
+		cmocka_unit_test_teardown(test_accomplice, forget_all),
+		cmocka_unit_test_teardown(test_forged_note, forget_all),
+		cmocka_unit_test_teardown(test_large, forget_all),
+		/* Last: after it the node's clock is too far ahead to end anything. */
+		cmocka_unit_test(test_file)};
+
+	return cmocka_run_group_tests(tests, setup_three, teardown_three);
+}
