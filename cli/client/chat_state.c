@@ -30,6 +30,7 @@ void chat_state_release(struct chat_state *s)
 	}
 	free(s->devices);
 	free(s->log);
+	free(s->taken);
 	buf_release(&s->pending);
 	secret_release(&s->draft);
 	*s = (struct chat_state){.last_seq = 0};
@@ -259,14 +260,19 @@ static bool pending_parse(const struct chat_state *s, struct chat_message *ret_m
 	return s->pending.len > 0 && chat_parse(buf_bytes(&s->pending), ret_message, NULL) == 0;
 }
 
-void chat_state_sent(struct chat_state *s)
+static struct chat_taken state_sent(struct chat_state *s, uint64_t seq)
 {
+	struct chat_taken taken = {.seq = seq};
 	struct chat_message message;
 	bool parsed = pending_parse(s, &message);
 
 	assert(parsed); /* We made it, and a state that was read was checked. */
+	taken.epoch = message.place.epoch;
+	taken.index = message.index;
+	memcpy(taken.link, message.link, HASH_BYTES);
 	memcpy(s->own_link, message.link, HASH_BYTES);
 	buf_release(&s->pending);
+	return taken;
 }
 
 /* The key of an index that the chain has not come to, without moving it. */
@@ -366,13 +372,14 @@ static struct chat_device *state_device(struct chat_state *s, const struct chat_
 	return &s->devices[s->n_devices++];
 }
 
-static void log_add(struct chat_state *s, uint64_t seq, const struct chat_message *message)
+static void log_add(struct chat_state *s, uint64_t seq, const uint8_t user_id[ID_BYTES],
+	const uint8_t link[HASH_BYTES])
 {
 	struct chat_row row = {.seq = seq};
 	size_t at;
 
-	memcpy(row.user_id, message->place.user_id, ID_BYTES);
-	memcpy(row.link, message->link, HASH_BYTES);
+	memcpy(row.user_id, user_id, ID_BYTES);
+	memcpy(row.link, link, HASH_BYTES);
 	if (s->n_log == CHAT_LOG_MAX) {
 		s->n_log--;
 		memmove(s->log, s->log + 1, s->n_log * sizeof *s->log);
@@ -393,9 +400,93 @@ static bool state_is_out(const struct chat_state *s)
 	return (uint64_t)s->closed + 1 < s->back;
 }
 
+static void taken_drop_first(struct chat_state *s)
+{
+	assert(s->n_taken > 0);
+	s->n_taken--;
+	memmove(s->taken, s->taken + 1, s->n_taken * sizeof *s->taken);
+}
+
+/* What was not read back is not opened any more: nor by who takes the state. */
+static void taken_erase_key(struct chat_state *s, const struct chat_taken *taken)
+{
+	struct chat_epoch *epoch = state_epoch(s, taken->epoch);
+	struct ratchet *chain = epoch == NULL ? NULL : epoch_chain(epoch, &s->own);
+	uint8_t key[CHAT_KEY_BYTES];
+
+	if (chain != NULL && chain->next == taken->index) {
+		chat_step(&chain->chain, key);
+		secret_clear(key, sizeof key);
+		chain->next++;
+	}
+}
+
+/* The oldest own message that was not read back: it counts as shown when nothing else is missing
+ * before it, for then the cluster counts it as had by this device. */
+static void taken_settle(struct chat_state *s)
+{
+	const struct chat_taken taken = s->taken[0];
+	struct chat_device *own;
+
+	taken_drop_first(s);
+	if (taken.seq != s->last_seq + 1) {
+		return;
+	}
+	own = state_device(s, &s->own);
+	if (own != NULL) {
+		memcpy(own->link, taken.link, HASH_BYTES);
+		own->link_known = true;
+	}
+	s->view_from = s->last_seq == 0 ? taken.seq : s->view_from;
+	s->last_seq = taken.seq;
+	log_add(s, taken.seq, s->own.user_id, taken.link);
+	taken_erase_key(s, &taken);
+}
+
+void chat_state_sent(struct chat_state *s, uint64_t seq)
+{
+	const struct chat_taken taken = state_sent(s, seq);
+
+	if (seq <= chat_state_newest(s)) {
+		return; /* An answer that was lost, and it was read back since; or a lie. */
+	}
+	if (s->n_taken == CHAT_TAKEN_MAX) {
+		taken_settle(s);
+	}
+	s->taken = x_realloc(s->taken, (s->n_taken + 1) * sizeof *s->taken);
+	s->taken[s->n_taken++] = taken;
+}
+
+/* What was taken of this device before number seq, and whether the cluster gave that to another
+ * message of it. */
+static void receive_taken(struct chat_state *s, uint64_t seq, const struct chat_message *message,
+	struct chat_received *ret)
+{
+	while (s->n_taken > 0 && s->taken[0].seq < seq) {
+		taken_settle(s);
+	}
+	if (s->n_taken > 0 && s->taken[0].seq == seq) {
+		if (memcmp(s->taken[0].link, message->link, HASH_BYTES) != 0) {
+			ret->problems |= CHAT_REPLACED;
+		}
+		taken_drop_first(s);
+	}
+}
+
+/* By the time that the node says, unless those that members signed know better: an epoch is written
+ * in for seven days. */
+static bool gap_is_old(const struct chat_state *s, uint64_t time_ms, uint32_t epoch)
+{
+	const struct chat_epoch *last = state_epoch(s, s->closed + 1), *now = state_epoch(s, epoch);
+
+	return time_ms >= s->last_ms && time_ms - s->last_ms >= CHAT_TRANSIT_MS &&
+	       (last == NULL || now == NULL ||
+		       now->made_ms + CHAT_EPOCH_MS >= last->made_ms + CHAT_TRANSIT_MS);
+}
+
 /* What was not shown may hold messages of anybody: nothing before it says what follows. */
-static void receive_gap(
-	struct chat_state *s, uint64_t seq, uint64_t time_ms, struct chat_received *ret)
+static void receive_gap(struct chat_state *s, uint64_t seq, uint64_t time_ms, uint32_t epoch,
+	struct chat_received *ret)
 {
 	if (s->last_seq == 0) {
 		s->view_from = seq;
@@ -405,7 +496,7 @@ static void receive_gap(
 		return;
 	}
 	ret->missing = seq - s->last_seq - 1;
-	if (!state_is_out(s) && (time_ms < s->last_ms || time_ms - s->last_ms < CHAT_TRANSIT_MS)) {
+	if (!state_is_out(s) && !gap_is_old(s, time_ms, epoch)) {
 		ret->problems |= CHAT_GAP;
 	}
 	s->view_from = seq;
@@ -467,7 +558,7 @@ static void receive_own(
 	struct chat_message pending;
 
 	if (pending_parse(s, &pending) && memcmp(pending.link, message->link, HASH_BYTES) == 0) {
-		chat_state_sent(s);
+		(void)state_sent(s, 0); /* It is being read back: nothing to remember. */
 		return;
 	}
 	/* Whoever else sends as this device goes on from the same index. */
@@ -593,7 +684,31 @@ static void receive_late(struct chat_state *s, uint64_t seq, const struct chat_m
 {
 	ret->late = true;
 	receive_open(s, message, device, ret);
-	log_add(s, seq, message);
+	log_add(s, seq, message->place.user_id, message->link);
+}
+
+/* Who has an epoch's keys has them from its first message on; the first epoch begins with number
+ * 1. */
+static void receive_passed(const struct chat_state *s, uint64_t seq,
+	const struct chat_message *message, struct chat_received *ret)
+{
+	struct chat_writer who = writer_of(&message->place);
+	const struct chat_epoch *epoch = state_epoch(s, message->place.epoch);
+	const struct ratchet *chain = epoch == NULL ? NULL : epoch_chain(epoch, &who);
+	const struct chat_device *known = NULL;
+
+	for (size_t i = 0; i < s->n_devices && known == NULL; i++) {
+		known = writer_equal(&s->devices[i].who, &who) ? &s->devices[i] : NULL;
+	}
+	if (chain == NULL || writer_equal(&who, &s->own)) {
+		return;
+	}
+	if (s->last_seq == 0 && message->place.epoch == 1) {
+		ret->passed = seq - 1;
+	} else if ((known == NULL || !known->link_known) && message->index > chain->next) {
+		ret->passed = message->index - chain->next;
+	}
+	ret->passed_ms = epoch->made_ms;
 }
 
 static void receive_next(struct chat_state *s, uint64_t seq, uint64_t time_ms,
@@ -602,7 +717,9 @@ static void receive_next(struct chat_state *s, uint64_t seq, uint64_t time_ms,
 	struct chat_writer who = writer_of(&message->place);
 	struct chat_device *known;
 
-	receive_gap(s, seq, time_ms, ret);
+	receive_taken(s, seq, message, ret);
+	receive_passed(s, seq, message, ret);
+	receive_gap(s, seq, time_ms, message->place.epoch, ret);
 	known = state_device(s, &who);
 	if (known != NULL) {
 		receive_order(known, message, ret);
@@ -616,7 +733,7 @@ static void receive_next(struct chat_state *s, uint64_t seq, uint64_t time_ms,
 	if (ret->opened) {
 		state_close(s, message->place.epoch, time_ms);
 	}
-	log_add(s, seq, message);
+	log_add(s, seq, message->place.user_id, message->link);
 	s->last_seq = seq;
 	s->last_ms = time_ms;
 }

@@ -12,7 +12,8 @@ enum {
 	CHAT_EPOCHS_MAX = 64,	/* Held at once, closed ones included. */
 	CHAT_CHAINS_MAX = 2048, /* Of all epochs together. */
 	CHAT_DEVICES_MAX = 2048,
-	CHAT_LOG_MAX = 2048, /* Newest messages whose links are kept. */
+	CHAT_LOG_MAX = 2048,   /* Newest messages whose links are kept. */
+	CHAT_TAKEN_MAX = 1024, /* Own ones that were not read back yet. */
 	CHAT_LATE_KEYS_MAX = 4000,
 	CHAT_EPOCH_MESSAGES_MAX = 1000, /* Then a new one. */
 	CHAT_STATE_BYTES_MAX = 900 * 1024,
@@ -51,6 +52,13 @@ struct chat_row {
 	uint8_t link[HASH_BYTES];
 };
 
+/* An own message that the cluster took. */
+struct chat_taken {
+	uint64_t seq; /* By its word. */
+	uint32_t epoch, index;
+	uint8_t link[HASH_BYTES];
+};
+
 /* Read the fields; title, archive, vault_id and the two receipts may be set, all else is changed by
  * the functions below. */
 struct chat_state {
@@ -69,6 +77,7 @@ struct chat_state {
 	 * is yet; 0: never was out. What was said meanwhile was not for this device. */
 	uint32_t back;
 	uint8_t own_link[HASH_BYTES]; /* Of this device's last message that was taken. */
+	uint8_t lineage[ID_BYTES];    /* Of the cluster that gave the numbers; zero: not known. */
 	struct buf pending;	      /* Sealed, and not known to be taken. */
 	bool has_draft;		      /* Sealed once, refused, and to be sealed again: */
 	unsigned draft_type;
@@ -79,6 +88,10 @@ struct chat_state {
 	size_t n_devices;
 	struct chat_row *log; /* Ascending by seq. */
 	size_t n_log;
+	/* Own messages above last_seq; ascending. Once all others have one it may be gone before it
+	 * is read back. */
+	struct chat_taken *taken;
+	size_t n_taken;
 };
 void chat_state_init(struct chat_state *s, const uint8_t conv_id[ID_BYTES],
 	const uint8_t user_id[ID_BYTES], const uint8_t device_id[ID_BYTES]);
@@ -115,8 +128,13 @@ bool chat_state_due(
  * or there is none. */
 KLUIS_MUST_CHECK int chat_state_seal(struct chat_state *s, unsigned sym, unsigned type,
 	struct bytes payload, const struct key *device, struct err *e);
-/* The cluster took the pending message. */
-void chat_state_sent(struct chat_state *s);
+/* The cluster took the pending message, by its word as number seq. */
+void chat_state_sent(struct chat_state *s, uint64_t seq);
+/* The newest number that the cluster has shown or given. */
+uint64_t chat_state_newest(const struct chat_state *s);
+/* After an operator's restore, which the user accepted, the cluster is at last_seq: what was behind
+ * it is gone, and what its numbers mean from there on is not known. */
+void chat_state_restored(struct chat_state *s, const uint8_t lineage[ID_BYTES], uint64_t last_seq);
 /* The cluster refuses the pending message for good: its index is never used again, nothing more is
  * sent in its epoch, and what it said becomes the draft, to be sealed once more in another one.
  * KLUIS_ENOTFOUND: its keys are gone. */
@@ -133,12 +151,17 @@ enum chat_problem {
 	CHAT_FORK = 4,	 /* Its writer saw a message that was not shown here. */
 	CHAT_CLOSED = 8, /* It cannot be opened, though this device should. */
 	CHAT_COPY = 16,	 /* This device wrote it, but not from this state: that is an old copy. */
+	CHAT_REPLACED = 32, /* The number was given to a message of this device. */
 };
 struct chat_received {
 	unsigned problems;
 	uint64_t missing; /* Messages before it that were not shown, lawfully or not. */
-	bool late;	  /* One of those. */
-	bool opened;	  /* Else without a problem: of an epoch before this device came. */
+	/* Messages that this device should have been shown before its first one, or the first of
+	 * that writer's device, and the time of the epoch that they are of: unless that is thirty
+	 * days ago they are withheld. */
+	uint64_t passed, passed_ms;
+	bool late;   /* One of those. */
+	bool opened; /* Else without a problem: of an epoch before this device came. */
 	unsigned type;
 	struct secret payload; /* The caller releases it. */
 };

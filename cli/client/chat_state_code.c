@@ -8,14 +8,16 @@
 #include "cli/client/chat_state.h"
 
 enum {
-	STATE_VERSION = 1,
-	STATE_ARCHIVE = 1, /* Flags of the state. */
+	STATE_VERSION = 2,
+	STATE_VERSION_1 = 1, /* Without what put_numbers() writes. */
+	STATE_ARCHIVE = 1,   /* Flags of the state. */
 	STATE_DRAFT = 2,
 	EPOCH_SPENT = 1,  /* Flags of an epoch. */
 	DEVICE_KNOWN = 1, /* Flags of a device. */
 	STATE_EMPTY_BYTES = 4096,
 	DEVICE_BYTES = 2 * ID_BYTES + 1 + HASH_BYTES + 8,
 	ROW_BYTES = 8 + ID_BYTES + HASH_BYTES,
+	TAKEN_BYTES = 8 + 2 * 4 + HASH_BYTES,
 };
 
 static void put_ratchet(struct buf *to, const struct ratchet *ratchet)
@@ -64,10 +66,22 @@ static void put_known(struct buf *to, const struct chat_state *s)
 	}
 }
 
+static void put_numbers(struct buf *to, const struct chat_state *s)
+{
+	buf_append(to, s->lineage, ID_BYTES);
+	buf_put_u16(to, (unsigned)s->n_taken);
+	for (size_t i = 0; i < s->n_taken; i++) {
+		buf_put_u64(to, s->taken[i].seq);
+		buf_put_u32(to, s->taken[i].epoch);
+		buf_put_u32(to, s->taken[i].index);
+		buf_append(to, s->taken[i].link, HASH_BYTES);
+	}
+}
+
 static size_t encoded_most(const struct chat_state *s)
 {
 	size_t n = STATE_EMPTY_BYTES + s->pending.len + s->draft.len + s->n_devices * DEVICE_BYTES +
-		   s->n_log * ROW_BYTES;
+		   (s->n_log + s->n_taken) * ROW_BYTES;
 
 	for (size_t i = 0; i < s->n_epochs; i++) {
 		n += 256 + RATCHET_FIXED_BYTES;
@@ -106,6 +120,7 @@ int chat_state_encode(const struct chat_state *s, struct secret *ret_encoded, st
 	for (size_t i = 0; i < s->n_epochs; i++) {
 		put_epoch(&to, &s->epochs[i]);
 	}
+	put_numbers(&to, s);
 	if (to.len > CHAT_STATE_BYTES_MAX) {
 		return err_set(e, KLUIS_ETOOLARGE, "the conversation has too many devices");
 	}
@@ -222,6 +237,30 @@ static void take_log(struct wire *w, struct chat_state *s)
 	}
 }
 
+static void take_numbers(struct wire *w, struct chat_state *s)
+{
+	size_t n;
+
+	wire_copy(w, s->lineage, ID_BYTES);
+	n = wire_u16(w);
+	if (n > CHAT_TAKEN_MAX || n > w->left.len / TAKEN_BYTES) {
+		wire_fail(w);
+		return;
+	}
+	s->taken = x_calloc(n + 1, sizeof *s->taken);
+	for (; s->n_taken < n && wire_ok(w); s->n_taken++) {
+		struct chat_taken *taken = &s->taken[s->n_taken];
+
+		taken->seq = wire_u64(w);
+		taken->epoch = wire_u32(w);
+		taken->index = wire_u32(w);
+		wire_copy(w, taken->link, HASH_BYTES);
+		if (taken->seq <= (s->n_taken > 0 ? taken[-1].seq : s->last_seq)) {
+			wire_fail(w);
+		}
+	}
+}
+
 static void take_title(struct wire *w, struct chat_state *s)
 {
 	struct bytes title = wire_lp16(w, CHAT_TITLE_BYTES_MAX);
@@ -302,7 +341,7 @@ int chat_state_decode(struct bytes encoded, struct chat_state *ret, struct err *
 	size_t chains_left = CHAT_CHAINS_MAX, n_epochs;
 	unsigned version = wire_u8(&w);
 
-	if (wire_ok(&w) && version != STATE_VERSION) {
+	if (wire_ok(&w) && version != STATE_VERSION && version != STATE_VERSION_1) {
 		return err_set(e, KLUIS_EVERSION, "state of a conversation: version %u", version);
 	}
 	take_fields(&w, &s);
@@ -318,6 +357,9 @@ int chat_state_decode(struct bytes encoded, struct chat_state *ret, struct err *
 	}
 	while (wire_ok(&w) && s.n_epochs < n_epochs) {
 		take_epoch(&w, &s, &chains_left);
+	}
+	if (wire_ok(&w) && version != STATE_VERSION_1) {
+		take_numbers(&w, &s);
 	}
 	if (!wire_end(&w)) {
 		chat_state_release(&s);

@@ -71,6 +71,17 @@ static int conversation_new(struct people *people, const uint8_t id[ID_BYTES],
 	return 0;
 }
 
+static bool was_member(const struct membership *m, const uint8_t user_id[ID_BYTES])
+{
+	for (uint64_t rev = m->members.seq; rev > 0; rev--) {
+		if (m->steps[rev - 1].type != MEMBER_ROTATE &&
+			memcmp(m->steps[rev - 1].member_id, user_id, ID_BYTES) == 0) {
+			return true;
+		}
+	}
+	return false;
+}
+
 /* "An invitation": what was never accepted opens nothing. */
 static int conversation_is_member(const struct conversation *c, struct err *e)
 {
@@ -78,6 +89,11 @@ static int conversation_is_member(const struct conversation *c, struct err *e)
 
 	if (members->kind != MEMBER_OBJECT_CONVERSATION) {
 		return err_set(e, KLUIS_EVERIFY, "that is no conversation");
+	}
+	if (!was_member(c->members, conversation_profile(c)->user_id)) {
+		return err_set(e, KLUIS_EVERIFY,
+			"none of the admins of this conversation invited you: the cluster made "
+			"that up");
 	}
 	return members_find(members, conversation_profile(c)->user_id) != NULL
 		       ? 0
@@ -117,6 +133,29 @@ int conversation_answer(int rc, struct err *e)
 				 "more");
 }
 
+/* Numbers never go back, unless an operator restored the cluster and the user accepted it. */
+static int refresh_numbers(struct conversation *c, struct err *e)
+{
+	static const uint8_t unknown[ID_BYTES];
+	const uint8_t *lineage = conversation_profile(c)->lineage;
+	uint64_t newest = chat_state_newest(&c->state);
+
+	if (memcmp(c->state.lineage, unknown, ID_BYTES) == 0) {
+		memcpy(c->state.lineage, lineage, ID_BYTES);
+	} else if (memcmp(c->state.lineage, lineage, ID_BYTES) != 0) {
+		chat_state_restored(&c->state, lineage, c->info.last_seq);
+		return conversation_save(c, e);
+	}
+	return c->info.last_seq >= newest
+		       ? 0
+		       : err_set(e, KLUIS_EPIN,
+				 "the cluster shows this conversation up to message %" PRIu64
+				 ", but this device has seen it at message %" PRIu64
+				 ": it was rolled back. Ask the other members, and the operator "
+				 "what was lost, and why",
+				 c->info.last_seq, newest);
+}
+
 int conversation_refresh(struct conversation *c, struct err *e)
 {
 	const struct members *members = &c->members->members;
@@ -127,6 +166,7 @@ int conversation_refresh(struct conversation *c, struct err *e)
 			       memcmp(c->info.members_hash, members->hash, HASH_BYTES) != 0)) {
 		rc = membership_refresh(c->members, c->people, e);
 	}
+	rc = rc != 0 ? rc : refresh_numbers(c, e);
 	c->keys_fetched = false;
 	return rc != 0 ? rc : conversation_is_member(c, e);
 }

@@ -21,7 +21,8 @@ struct conversation {
 	struct api_conversation info; /* As of the last conversation_refresh(). */
 	struct conversation_key *keys;
 	size_t n_keys;
-	bool keys_fetched; /* Since the last refresh. */
+	bool keys_fetched;	/* Since the last refresh. */
+	struct err key_refused; /* Why the first KeyPacket that does not hold was not taken. */
 };
 
 /* A new conversation with these users, who are invited; its title is the first message. title: 1 to
@@ -50,7 +51,8 @@ struct conversation_row {
 };
 KLUIS_MUST_CHECK int conversation_list(
 	struct people *people, struct conversation_row **ret_rows, size_t *ret_n, struct err *e);
-/* What the cluster knows of it now; the members' chain when that moved. */
+/* What the cluster knows of it now; the members' chain when that moved. KLUIS_EPIN: fewer messages
+ * than it has shown or taken here. */
 KLUIS_MUST_CHECK int conversation_refresh(struct conversation *c, struct err *e);
 KLUIS_MUST_CHECK int conversation_accept(struct conversation *c, struct err *e);
 /* Also after it was accepted. What the profile has of it goes. */
@@ -85,6 +87,9 @@ struct conversation_item {
 	unsigned problems; /* enum chat_problem */
 	uint64_t missing;
 	bool late;
+	bool left_epoch;	 /* Of one that came before those that were written in here. */
+	const char *key_refused; /* Why the KeyPacket of its epoch was not taken; NULL: it was, or
+				  * there is none. */
 };
 /* Other than 0 ends the reading, which returns it; the item then counts as not read. */
 typedef int conversation_item_fn(void *arg, const struct conversation_item *item, struct err *e);

@@ -49,6 +49,7 @@ static int epoch_fetch(struct conversation *c, struct err *e)
 	}
 	rc = packets_fetch_chat(c->people, c->members, epoch_take_cb, c, &taken, e);
 	c->keys_fetched = rc == 0;
+	c->key_refused = rc == 0 ? taken.why : (struct err){0};
 	return rc;
 }
 
@@ -129,18 +130,34 @@ static int writers_of(struct conversation *c, uint64_t rev, struct writers *to, 
 	return rc;
 }
 
+/* By what is known, and once more by what the cluster has now: they may have changed meanwhile. */
+static int epoch_members(struct conversation *c, const struct conversation_key *key,
+	uint64_t *ret_rev, struct err *e)
+{
+	uint64_t rev = members_rev_of(c->members, key->key.members_hash);
+	int rc = rev != 0 ? 0 : membership_refresh(c->members, c->people, e);
+
+	if (rc != 0) {
+		return rc;
+	}
+	*ret_rev = rev != 0 ? rev : members_rev_of(c->members, key->key.members_hash);
+	return *ret_rev != 0
+		       ? 0
+		       : err_set(e, KLUIS_EVERIFY,
+				 "epoch %" PRIu32
+				 " is for members that the cluster does not show: their list is "
+				 "withheld, or the conversation never had them",
+				 key->key.epoch);
+}
+
 static int epoch_enter(struct conversation *c, const struct conversation_key *key, struct err *e)
 {
 	struct writers writers = {.n = 0};
-	struct chat_entry entry = {.key = &key->key,
-		.members_rev = members_rev_of(c->members, key->key.members_hash),
-		.made_ms = key->made_ms};
-	int rc;
+	struct chat_entry entry = {.key = &key->key, .made_ms = key->made_ms};
+	int rc = epoch_members(c, key, &entry.members_rev, e);
 
-	if (entry.members_rev == 0) {
-		return err_set(e, KLUIS_EVERIFY,
-			"epoch %" PRIu32 " is for members that the conversation never had",
-			key->key.epoch);
+	if (rc != 0) {
+		return rc;
 	}
 	rc = writers_of(c, entry.members_rev, &writers, e);
 	entry.writers = writers.list;

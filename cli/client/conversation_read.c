@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "cli/client/conversation.h"
 
 /* Who wrote it, by the chain of that user: asked for again when the device is new. */
@@ -48,16 +49,37 @@ static void item_title(struct conversation *c, const struct conversation_item *i
 	}
 }
 
+/* What is said of a message as it was received. */
+static void item_received(const struct conversation *c, const struct chat_received *received,
+	struct conversation_item *item)
+{
+	uint64_t now_ms = clock_wall_ms(&clock_system);
+
+	item->problems = received->problems;
+	item->missing = received->missing;
+	item->late = received->late;
+	item->opened = received->opened;
+	if (!item->opened && c->key_refused.code != 0) {
+		item->key_refused = c->key_refused.text;
+	}
+	if (item->opened && received->passed > 0 && item->missing == 0 &&
+		now_ms < received->passed_ms + CHAT_TRANSIT_MS) {
+		item->problems |= CHAT_GAP;
+		item->missing = received->passed;
+	}
+}
+
 static int read_one(struct conversation *c, const struct conversation_read *reader,
 	const struct api_message *shown, struct err *e)
 {
 	struct conversation_item item = {.seq = shown->seq, .time_ms = shown->time_ms};
 	struct chat_received received;
 	struct chat_message message;
-	int rc = chat_parse(buf_bytes(&shown->message), &message, e);
+	struct err why = {0};
+	int rc = chat_parse(buf_bytes(&shown->message), &message, &why);
 
-	if (rc != 0) {
-		return err_wrap(e, KLUIS_EVERIFY, "message %" PRIu64, shown->seq);
+	if (rc != 0) { /* A node takes none that does not parse. */
+		return err_set(e, KLUIS_EVERIFY, "message %" PRIu64 ": %s", shown->seq, why.text);
 	}
 	rc = item_writer(c, &message, &item, e);
 	if (rc == 0 && chat_state_awaits(&c->state, message.place.epoch)) {
@@ -65,6 +87,7 @@ static int read_one(struct conversation *c, const struct conversation_read *read
 		rc = conversation_take_epoch(c, message.place.epoch, e);
 	}
 	c->state.back = conversation_back(c);
+	item.left_epoch = message.place.epoch <= c->state.closed;
 	rc = rc != 0 ? rc
 		     : chat_state_receive(&c->state, shown->seq, shown->time_ms, &message,
 			       item.device->sign, &received, e);
@@ -73,10 +96,7 @@ static int read_one(struct conversation *c, const struct conversation_read *read
 	}
 	memcpy(item.link, message.link, HASH_BYTES);
 	item.mine = memcmp(item.user->user_id, c->state.own.user_id, ID_BYTES) == 0;
-	item.problems = received.problems;
-	item.missing = received.missing;
-	item.late = received.late;
-	item.opened = received.opened;
+	item_received(c, &received, &item);
 	if (item.opened) {
 		chat_content_parse(received.type, secret_bytes(&received.payload), &item.content);
 		item_target(c, &item);
@@ -156,7 +176,7 @@ int conversation_read(struct conversation *c, const struct conversation_read *re
 
 int conversation_problem_code(unsigned problems)
 {
-	if ((problems & (CHAT_ORDER | CHAT_FORK)) != 0) {
+	if ((problems & (CHAT_ORDER | CHAT_FORK | CHAT_REPLACED)) != 0) {
 		return KLUIS_EPIN;
 	}
 	return (problems & (CHAT_GAP | CHAT_CLOSED | CHAT_COPY)) != 0 ? KLUIS_EVERIFY : 0;
@@ -170,6 +190,28 @@ static void problem_put(struct buf *to, const char *text)
 	buf_printf(to, "%s", text);
 }
 
+static void problem_closed(struct buf *to, const struct conversation_item *item)
+{
+	const char *who = item->user->name;
+
+	if (item->left_epoch) {
+		buf_printf(to,
+			"it does not open: '%s' wrote it under keys from before those that are "
+			"used now. The cluster kept the newer ones, and who the members are, from "
+			"them",
+			who);
+	} else if (item->key_refused != NULL) {
+		buf_printf(to,
+			"it does not open: the KeyPacket that the cluster brings does not hold: %s",
+			item->key_refused);
+	} else {
+		buf_printf(to,
+			"it does not open: '%s' did not seal it for this device, or the cluster "
+			"withholds the KeyPacket",
+			who);
+	}
+}
+
 char *conversation_problem_text(const struct conversation_item *item)
 {
 	_cleanup_(buf_release) struct buf to = BUF_INIT;
@@ -178,8 +220,8 @@ char *conversation_problem_text(const struct conversation_item *item)
 	if ((item->problems & CHAT_GAP) != 0) {
 		buf_printf(&to,
 			"the cluster withholds %" PRIu64
-			" messages before it, which it should still have",
-			item->missing);
+			" message%s before it, which it should still have",
+			item->missing, item->missing == 1 ? "" : "s");
 	}
 	if ((item->problems & CHAT_ORDER) != 0) {
 		problem_put(&to, "");
@@ -195,9 +237,14 @@ char *conversation_problem_text(const struct conversation_item *item)
 			"different histories; ask them by another way",
 			who);
 	}
+	if ((item->problems & CHAT_REPLACED) != 0) {
+		problem_put(&to,
+			"the cluster had given that number to a message of this device, which it "
+			"does not show: it dropped, moved or replaced that one");
+	}
 	if ((item->problems & CHAT_CLOSED) != 0) {
 		problem_put(&to, "");
-		buf_printf(&to, "it does not open: '%s' did not seal it for this device", who);
+		problem_closed(&to, item);
 	}
 	if ((item->problems & CHAT_COPY) != 0) {
 		problem_put(&to,

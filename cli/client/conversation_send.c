@@ -70,7 +70,7 @@ static int send_pending(struct conversation *c, uint64_t *ret_seq, struct err *e
 			     : api_message_send(conversation_client(c), c->id,
 				       buf_bytes(&c->state.pending), ret_seq, &time_ms, e);
 		if (rc == 0) {
-			chat_state_sent(&c->state);
+			chat_state_sent(&c->state, *ret_seq);
 			return conversation_save(c, e);
 		}
 		if (rc == KLUIS_EPRECONDITION) {

@@ -247,6 +247,27 @@ static int taking_chain(struct taking *t, unsigned kind, const uint8_t id[ID_BYT
 	return rc;
 }
 
+/* A group and its vaults get new keys in one step: the newest key of a vault is never given to a
+ * group's key of before. Looked at again first: both may just have been renewed. */
+static int check_group_key(struct taking *t, const struct keypacket *packet,
+	struct membership *object, const struct membership *group, struct err *e)
+{
+	char id[HEX_LEN(ID_BYTES) + 1];
+	bool stale = memcmp(packet->rcpt_kid, group->members.group_kid, KID_BYTES) != 0;
+	int rc = stale && packet->epoch == object->members.epoch
+			 ? membership_refresh(object, t->people, e)
+			 : 0;
+
+	if (rc != 0 || !stale || packet->epoch != object->members.epoch) {
+		return rc;
+	}
+	hex_encode(bytes_of(group->members.object_id, ID_BYTES), id);
+	return err_set(e, KLUIS_EVERIFY,
+		"it is sealed to an old key of group %s, which who was removed from it may have: "
+		"the cluster showed the sender a stale group. Have the vault re-keyed",
+		id);
+}
+
 static int taking_check(
 	struct taking *t, const struct incoming *in, struct membership **ret_object, struct err *e)
 {
@@ -263,6 +284,7 @@ static int taking_check(
 	rc = rc != 0 ? rc
 		     : packets_check(packet, object, group, me, people_source(t->people),
 			       clock_wall_ms(&clock_system), e);
+	rc = rc != 0 || group == NULL ? rc : check_group_key(t, packet, object, group, e);
 	if (rc == 0) {
 		*ret_object = object;
 	}

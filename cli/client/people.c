@@ -290,6 +290,17 @@ static bool identity_denied(int rc)
 	return rc == KLUIS_ENOTFOUND || rc == KLUIS_EGONE || rc == KLUIS_EFORBIDDEN;
 }
 
+static int row_denied(const struct people_row *row, struct err *e)
+{
+	char who[HEX_LEN(ID_BYTES) + 16];
+
+	row_who(row, who);
+	return err_set(e, KLUIS_EVERIFY,
+		"the cluster denies %s, whom it names: nothing that is said to be by that user can "
+		"be verified",
+		who);
+}
+
 static int row_ask(struct people *people, struct people_row *row, struct err *e)
 {
 	_cleanup_(buf_release) struct buf chain = BUF_INIT;
@@ -304,12 +315,7 @@ static int row_ask(struct people *people, struct people_row *row, struct err *e)
 	rc = api_identity(people->client, row->user_id, &chain, &why);
 	if (identity_denied(rc)) {
 		row->asked = true;
-		return row->identity.seq > 0
-			       ? 0
-			       : err_set(e, KLUIS_EVERIFY,
-					 "the cluster denies %s, whom it names: nothing that is "
-					 "said to be by that user can be verified",
-					 who);
+		return row->identity.seq > 0 ? 0 : row_denied(row, e);
 	}
 	if (rc == 0 && chain.len > PEOPLE_CHAIN_BYTES_MAX) {
 		rc = err_set(&why, KLUIS_EPROTO, "it is too long");
@@ -338,7 +344,7 @@ int people_get(struct people *people, const uint8_t user_id[ID_BYTES], bool fres
 		rc = row_ask(people, row, e);
 	}
 	if (rc == 0 && row->identity.seq == 0) {
-		rc = err_set(e, KLUIS_EVERIFY, "an identity that the cluster denies");
+		rc = row_denied(row, e);
 	}
 	if (rc == 0) {
 		*ret_identity = &row->identity;

@@ -59,7 +59,11 @@ KLUIS_MUST_CHECK int share_transfer(
 bool share_requires_verified(const struct vault *vault);
 KLUIS_MUST_CHECK int share_require_verified(const struct vault *vault, bool on, struct err *e);
 
-/* An invitation (vault or group) is taken or refused; taking a group's brings its keys. */
+/* Whether one of its admins made this profile's user a member. KLUIS_EVERIFY: nobody did. */
+KLUIS_MUST_CHECK int share_check_invited(
+	const struct profile *profile, const struct membership *m, struct err *e);
+/* An invitation (vault or group) is taken or refused; taking one brings its keys. KLUIS_EFORBIDDEN:
+ * it is taken, and there are none. */
 KLUIS_MUST_CHECK int share_answer(struct people *people, unsigned kind,
 	const uint8_t object_id[ID_BYTES], bool accept, struct err *e);
 

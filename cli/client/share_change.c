@@ -122,6 +122,7 @@ static int pub_fetch(struct share_change *change, const uint8_t group_id[ID_BYTE
 	_cleanup_(buf_release) struct buf encoded = BUF_INIT;
 	_cleanup_(x_freep) char *target = NULL;
 	struct key_pub *pub = NULL;
+	struct err why = {0};
 	struct json_reader r;
 	char id[HEX_LEN(ID_BYTES) + 1];
 	int rc = membership_load(change->people, MEMBER_OBJECT_GROUP, group_id, &group, e);
@@ -137,8 +138,11 @@ static int pub_fetch(struct share_change *change, const uint8_t group_id[ID_BYTE
 	r = json_reader_of(object);
 	json_reader_base64(&r, "group_key", KEY_PUB_BYTES_MAX, &encoded);
 	rc = json_reader_end(&r, "group", e);
-	rc = rc != 0 ? rc
-		     : key_pub_decode(key_kem_of_length(encoded.len), buf_bytes(&encoded), &pub, e);
+	if (rc == 0 && key_pub_decode(key_kem_of_length(encoded.len), buf_bytes(&encoded), &pub,
+			       &why) != 0) {
+		rc = err_set(e, KLUIS_EVERIFY,
+			"the cluster shows a key of group %s that is none: %s", id, why.text);
+	}
 	if (rc == 0 && memcmp(key_pub_kid(pub), group->members.group_kid, KID_BYTES) != 0) {
 		key_pub_free(pub);
 		rc = err_set(e, KLUIS_EVERIFY,

@@ -181,21 +181,54 @@ int share_resolve(
 	return rc;
 }
 
+int share_check_invited(const struct profile *profile, const struct membership *m, struct err *e)
+{
+	char id[HEX_LEN(ID_BYTES) + 1];
+
+	hex_encode(bytes_of(m->members.object_id, ID_BYTES), id);
+	return membership_role(m, profile->user_id, m->members.seq) != 0
+		       ? 0
+		       : err_set(e, KLUIS_EVERIFY,
+				 "none of the admins of %s %s invited you: the cluster made that "
+				 "up",
+				 membership_kind_name(m->members.kind), id);
+}
+
+/* Every invitation comes with a key; of one that is answered again it is here. */
+static int answer_key_held(struct people *people, unsigned kind, const uint8_t object_id[ID_BYTES],
+	const char *id, struct err *e)
+{
+	struct ring *ring = people_profile(people)->person->ring;
+	_cleanup_(x_freep) struct ring_place *places = NULL;
+	size_t n = 0;
+	int rc = ring->list(ring,
+		kind == MEMBER_OBJECT_GROUP ? KEYRING_GROUP_KEY : KEYRING_VAULT_KEY, &places, &n,
+		e);
+
+	for (size_t i = 0; rc == 0 && i < n; i++) {
+		if (memcmp(places[i].object_id, object_id, ID_BYTES) == 0) {
+			return 0;
+		}
+	}
+	return rc != 0 ? rc
+		       : err_set(e, KLUIS_EFORBIDDEN,
+				 "%s %s: the invitation is accepted, but its key has not reached "
+				 "you, or is withheld: one of its admins has to send it",
+				 membership_kind_name(kind), id);
+}
+
 int share_answer(struct people *people, unsigned kind, const uint8_t object_id[ID_BYTES],
 	bool accept, struct err *e)
 {
 	_cleanup_(membership_freep) struct membership *m = NULL;
 	_cleanup_(x_freep) char *target = NULL;
-	const uint8_t *me = people_profile(people)->user_id;
 	struct packets_taken taken = {.taken = 0};
 	char id[HEX_LEN(ID_BYTES) + 1];
 	int rc = accept ? membership_load(people, kind, object_id, &m, e) : 0;
 
 	hex_encode(bytes_of(object_id, ID_BYTES), id);
-	if (rc == 0 && accept && membership_role(m, me, m->members.seq) == 0) {
-		rc = err_set(e, KLUIS_EVERIFY,
-			"none of the admins of %s %s invited you: the cluster made that up",
-			membership_kind_name(kind), id);
+	if (rc == 0 && accept) {
+		rc = share_check_invited(people_profile(people), m, e);
 	}
 	target = x_asprintf(
 		"/v1/%s/%s/%s", membership_kind_path(kind), id, accept ? "accept" : "decline");
@@ -205,12 +238,15 @@ int share_answer(struct people *people, unsigned kind, const uint8_t object_id[I
 		return rc;
 	}
 	rc = packets_take(people, object_id, &taken, e);
-	return rc == 0 && taken.taken + taken.held == 0 && taken.refused > 0
-		       ? err_set(e, KLUIS_EVERIFY,
-				 "%s %s: the key that the cluster brings does "
-				 "not hold: %s",
-				 membership_kind_name(kind), id, taken.why.text)
-		       : rc;
+	if (rc != 0 || taken.taken + taken.held > 0) {
+		return rc;
+	}
+	if (taken.refused > 0) {
+		return err_set(e, KLUIS_EVERIFY,
+			"%s %s: the key that the cluster brings does not hold: %s",
+			membership_kind_name(kind), id, taken.why.text);
+	}
+	return answer_key_held(people, kind, object_id, id, e);
 }
 
 static unsigned role_of(const char *text)

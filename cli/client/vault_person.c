@@ -390,7 +390,7 @@ static int adopt_fetched(struct vault *vault, struct api_vault *fetched, struct 
 	}
 	adopt_name(vault, buf_bytes(&fetched->label));
 	adopt_other_name(vault);
-	rc != 0 ? rc : adopt_head(vault, &head, e);
+	rc = rc != 0 ? rc : adopt_head(vault, &head, e);
 	rc = rc != 0 ? rc : vault_check_first(vault, buf_bytes(&head), e);
 	return rc != 0 ? rc : vault_store_files(vault, buf_bytes(&head), e);
 }

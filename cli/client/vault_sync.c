@@ -608,6 +608,7 @@ int vault_open_page(const struct vault *vault, uint64_t page_no, struct bytes pa
 	return rc != 0 ? rc
 		       : err_set(e, KLUIS_EFORBIDDEN,
 				 "vault '%s': page %" PRIu64 " is of epoch %" PRIu32
-				 ", whose key this profile has not",
+				 ", whose key has not reached you, or is withheld: one of its "
+				 "admins has to send it",
 				 vault->name, page_no, header.place.key_epoch);
 }

@@ -164,6 +164,7 @@ int app_chat_leave(struct invocation *inv)
 struct members_show {
 	struct chat_app *a;
 	json_t *rows;
+	char invented[HEX_LEN(ID_BYTES) + 1]; /* Whom the cluster lists, and no admin added. */
 };
 
 static json_t *members_row(struct members_show *show, const uint8_t id[ID_BYTES])
@@ -183,11 +184,28 @@ static json_t *members_row(struct members_show *show, const uint8_t id[ID_BYTES]
 
 static void members_state_cb(void *arg, const uint8_t id[ID_BYTES], const char *state)
 {
-	json_t *row = members_row(arg, id);
+	struct members_show *show = arg;
+	json_t *row = members_row(show, id);
 
 	if (row != NULL) {
 		(void)json_object_set_new(row, "state", json_string(state));
+	} else {
+		hex_encode(bytes_of(id, ID_BYTES), show->invented);
 	}
+}
+
+static int members_states(struct members_show *show)
+{
+	struct err *e = &show->a->app->inv->err;
+	int rc = api_conversation_members(
+		show->a->app->client, show->a->c->id, members_state_cb, show, e);
+
+	return rc != 0 || show->invented[0] == 0
+		       ? rc
+		       : err_set(e, KLUIS_EVERIFY,
+				 "the cluster lists %s as a member, which no admin signed: it "
+				 "added somebody, or keeps on who was removed",
+				 show->invented);
 }
 
 static int members_rows(struct members_show *show)
@@ -281,9 +299,7 @@ static int members_body(struct chat_app *a)
 	}
 	show.rows = json_array();
 	rc = members_rows(&show);
-	rc = rc != 0 ? rc
-		     : api_conversation_members(
-			       a->app->client, a->c->id, members_state_cb, &show, &inv->err);
+	rc = rc != 0 ? rc : members_states(&show);
 	rc = rc != 0 ? rc : members_receipts(&show);
 	if (rc == 0) {
 		output_rows(&inv->out, columns, ARRAY_SIZE(columns), show.rows);

@@ -249,6 +249,7 @@ static int invited_by(struct people *people, unsigned kind, const uint8_t id[ID_
 	int rc = membership_load(people, kind, id, &m, e);
 
 	rc = rc != 0 ? rc : people_get(people, m->steps[0].member_id, false, &founder, e);
+	rc = rc != 0 ? rc : share_check_invited(people_profile(people), m, e);
 	if (rc == 0) {
 		memcpy(to, founder->name, sizeof founder->name);
 	}

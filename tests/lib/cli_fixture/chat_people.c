@@ -120,7 +120,7 @@ uint64_t chat_people_send(struct chat_people *f, size_t i, const char *text)
 
 	assert_int_equal(chat_people_seal(f, i, text), 0);
 	seq = chat_people_post(f, i);
-	chat_state_sent(&f->people[i].state);
+	chat_state_sent(&f->people[i].state, seq);
 	return seq;
 }
 

@@ -43,8 +43,7 @@ static void test_pending_is_resent_as_it_is(void **state)
 	chat_people_restart(f, 0);
 	assert_true(bytes_equal(buf_bytes(&before), buf_bytes(&s->pending)));
 	assert_int_equal(s->epochs[0].sender.next, 1);
-	chat_people_post(f, 0);
-	chat_state_sent(s);
+	chat_state_sent(s, chat_people_post(f, 0));
 	chat_people_send(f, 0, "twice");
 	assert_int_equal(f->sent[1].message.index, 1);
 	assert_memory_equal(f->sent[1].message.prev_own, f->sent[0].message.link, HASH_BYTES);
@@ -93,7 +92,7 @@ static void test_refused_is_sealed_in_the_next_epoch(void **state)
 	assert_false(s->has_draft);
 	chat_people_restart(f, 0);
 	assert_int_equal(chat_people_post(f, 0), 3);
-	chat_state_sent(s);
+	chat_state_sent(s, 3);
 	assert_int_equal(f->sent[2].message.place.epoch, 2);
 	chat_people_expect(f, 1, 1, "before");
 	chat_people_expect(f, 1, 2, "new epoch");
@@ -299,32 +298,6 @@ static void test_seen_goes_back(void **state)
 	chat_state_release(&old);
 }
 
-/* Behind a gap of more than the node's thirty days nobody has withheld anything. */
-static void test_expired(void **state)
-{
-	struct chat_people *f = *state;
-	struct chat_received r;
-
-	chat_people_send(f, 0, "one");
-	chat_people_send(f, 0, "gone by then");
-	chat_people_send(f, 0, "three");
-	chat_people_expect(f, 1, 1, "one");
-	f->now_ms += 31 * chat_people_day_ms;
-	assert_int_equal(chat_people_receive(f, &f->people[1].state, 3, 3, &r), 0);
-	assert_int_equal(r.problems, 0);
-	assert_int_equal(r.missing, 1);
-	assert_true(r.opened);
-	secret_release(&r.payload);
-	/* It comes after all: once. */
-	assert_int_equal(chat_people_receive(f, &f->people[1].state, 2, 2, &r), 0);
-	assert_true(r.late && r.opened && r.problems == 0);
-	secret_release(&r.payload);
-	chat_people_restart(f, 1);
-	assert_int_equal(chat_people_receive(f, &f->people[1].state, 2, 2, &r), KLUIS_EVERIFY);
-	chat_people_send(f, 0, "four");
-	chat_people_expect(f, 1, 4, "four");
-}
-
 static void send_many(struct chat_people *f, size_t i, size_t n)
 {
 	for (size_t k = 0; k < n; k++) {
@@ -441,6 +414,23 @@ static void test_forward_secrecy(void **state)
 	assert_int_equal(f->people[1].state.n_epochs, 1);
 	assert_false(chat_state_awaits(&f->people[1].state, 1));
 	chat_state_release(&taken);
+}
+
+/* Nor are own ones that were never read back left open. */
+static void test_forward_secrecy_of_own(void **state)
+{
+	struct chat_people *f = *state;
+	struct chat_state *s = &f->people[0].state;
+
+	chat_people_send(f, 0, "one");
+	chat_people_send(f, 0, "two");
+	chat_people_expect(f, 1, 1, "one");
+	chat_people_expect(f, 1, 2, "two");
+	chat_people_send(f, 1, "seen");
+	assert_true(state_opens(s, &f->sent[1].message));
+	chat_people_expect(f, 0, 3, "seen");
+	assert_false(state_opens(s, &f->sent[0].message));
+	assert_false(state_opens(s, &f->sent[1].message));
 }
 
 /* Neither chain keys nor message keys that were used are left anywhere in the encoding. */
@@ -582,6 +572,8 @@ static void test_encoding(void **state)
 	chat_people_send(f, 0, "three");
 	assert_int_equal(chat_people_receive(f, s, 3, 3, &r), 0);
 	secret_release(&r.payload);
+	assert_int_equal(chat_people_seal(f, 1, "taken"), 0);
+	chat_state_sent(s, 4);
 	assert_int_equal(chat_people_seal(f, 1, "pending"), 0);
 	memcpy(s->title, "a title", 8);
 	assert_int_equal(chat_state_encode(s, &encoded, &f->err), 0);
@@ -601,8 +593,16 @@ static void test_encoding(void **state)
 		}
 		encoded.data[i] ^= 0x41;
 	}
-	encoded.data[0] = 2;
+	encoded.data[0] = 3;
 	assert_int_equal(chat_state_decode(secret_bytes(&encoded), &back, NULL), KLUIS_EVERSION);
+	/* Version 1 ends before the lineage and the one number. */
+	encoded.data[0] = 1;
+	assert_int_equal(chat_state_decode(bytes_of(encoded.data,
+						   encoded.len - (ID_BYTES + 2 + 16 + HASH_BYTES)),
+				 &back, &f->err),
+		0);
+	assert_int_equal(back.n_taken, 0);
+	chat_state_release(&back);
 	secret_release(&encoded);
 	secret_release(&again);
 }
@@ -626,10 +626,10 @@ int main(void)
 		STATE_TEST(test_moved),
 		STATE_TEST(test_forked),
 		STATE_TEST(test_seen_goes_back),
-		STATE_TEST(test_expired),
 		STATE_TEST(test_skipped_keys_are_limited),
 		STATE_TEST(test_skipped_keys_of_all),
 		STATE_TEST(test_forward_secrecy),
+		STATE_TEST(test_forward_secrecy_of_own),
 		STATE_TEST(test_used_keys_are_gone),
 		STATE_TEST(test_epochs_are_entered_once),
 		STATE_TEST(test_epoch_of_others),

@@ -456,6 +456,126 @@ static void test_no_packet(void **state)
 	buf_release(&seen.texts);
 }
 
+/* The newest messages are not there any more: to who has read them, and to who has sent them. */
+static void test_rolled_back(void **state)
+{
+	struct fake_chat *f = *state;
+	struct conversation *c;
+
+	fake_chat_begin(f, 2);
+	assert_int_equal(fake_chat_send(f, 0, "one"), 0);
+	fake_chat_expect(f, 1, "one\n");
+	f->n_messages--;
+	for (size_t i = 0; i < 2; i++) {
+		fake_chat_reopen(f, i);
+		assert_int_equal(
+			conversation_open(f->users[i].people, f->id, &c, &f->err), KLUIS_EPIN);
+		assert_non_null(strstr(f->err.text, "rolled back"));
+	}
+	/* By a restore that the user accepted they may. */
+	f->users[1].profile->lineage[0] ^= 1;
+	c = fake_chat_open(f, 1);
+	assert_int_equal(c->state.last_seq, 1);
+	conversation_close(c);
+	f->n_messages++;
+}
+
+static void show_without_own(
+	struct fake_chat *f, size_t user, struct fake_message *messages, size_t *n)
+{
+	(void)f;
+	if (user == 0 && *n == 3) {
+		messages[1] = messages[2];
+		(*n)--;
+	}
+}
+
+/* All others had it before its writer read it back: the node has dropped it. */
+static void test_own_is_gone(void **state)
+{
+	struct fake_chat *f = *state;
+
+	fake_chat_begin(f, 2);
+	assert_int_equal(fake_chat_send(f, 0, "one"), 0);
+	fake_chat_expect(f, 1, "one\n");
+	assert_int_equal(fake_chat_send(f, 1, "two"), 0);
+	f->show = show_without_own;
+	fake_chat_expect(f, 0, "two\n");
+}
+
+static void show_end(struct fake_chat *f, size_t user, struct fake_message *messages, size_t *n)
+{
+	(void)f;
+	if (user == 2) {
+		messages[0] = messages[*n - 1];
+		*n = 1;
+	}
+}
+
+/* Who was in it from the first epoch on is shown it from number 1. */
+static void test_beginning_withheld(void **state)
+{
+	struct fake_chat *f = *state;
+	struct fake_seen seen = {.n = 0};
+	uint8_t ids[2][ID_BYTES];
+	struct conversation *c;
+
+	memcpy(ids[0], fake_chat_user_id(f, 1), ID_BYTES);
+	memcpy(ids[1], fake_chat_user_id(f, 2), ID_BYTES);
+	assert_int_equal(conversation_create(f->users[0].people, "plans",
+				 (const uint8_t(*)[ID_BYTES])ids, 2, &c, &f->err),
+		0);
+	conversation_close(c);
+	assert_int_equal(fake_chat_send(f, 0, "one"), 0);
+	f->show = show_end;
+	c = fake_chat_open(f, 2);
+	assert_int_equal(conversation_accept(c, &f->err), 0);
+	conversation_close(c);
+	assert_int_equal(fake_chat_read(f, 2, &seen), 0);
+	assert_int_equal(seen.problems, CHAT_GAP);
+	buf_release(&seen.texts);
+}
+
+/* A conversation of others, to which the cluster says that one is invited. */
+static void test_invitation_invented(void **state)
+{
+	struct fake_chat *f = *state;
+	struct conversation *c;
+
+	fake_chat_begin(f, 2);
+	memcpy(f->states[2], "invited", sizeof "invited");
+	assert_int_equal(conversation_open(f->users[2].people, f->id, &c, &f->err), KLUIS_EVERIFY);
+	assert_non_null(strstr(f->err.text, "made that up"));
+}
+
+static void add_third(struct fake_chat *f, const char *target)
+{
+	struct conversation *c;
+
+	(void)target;
+	c = fake_chat_open(f, 0);
+	assert_int_equal(conversation_add(c, fake_chat_user_id(f, 2), &f->err), 0);
+	conversation_close(c);
+	assert_int_equal(fake_chat_send(f, 0, "to three"), 0);
+}
+
+/* Members change, and somebody writes, between a look at who they are and the reading. */
+static void test_members_change_meanwhile(void **state)
+{
+	struct fake_chat *f = *state;
+	struct fake_seen seen = {.n = 0};
+	const struct conversation_read reader = {.each = stop_cb, .arg = &(size_t){9}};
+	struct conversation *c;
+
+	fake_chat_begin(f, 2);
+	fake_chat_reopen(f, 1);
+	c = fake_chat_open(f, 1);
+	add_third(f, NULL);
+	assert_int_equal(conversation_read(c, &reader, &seen.n, &f->err), 0);
+	assert_int_equal(seen.n, 1);
+	conversation_close(c);
+}
+
 /* A member of whom no statement knows. */
 static void test_members_rolled_back(void **state)
 {
@@ -597,6 +717,11 @@ int main(void)
 		CHAT_TEST(test_changed),
 		CHAT_TEST(test_no_packet),
 		CHAT_TEST(test_members_rolled_back),
+		CHAT_TEST(test_rolled_back),
+		CHAT_TEST(test_own_is_gone),
+		CHAT_TEST(test_beginning_withheld),
+		CHAT_TEST(test_invitation_invented),
+		CHAT_TEST(test_members_change_meanwhile),
 		CHAT_TEST(test_edits),
 		CHAT_TEST(test_find),
 		cmocka_unit_test(test_content),

@@ -1,0 +1,299 @@
+"""Lies about what was said, by whom, in which order, and to whom; and what a thief of a device's files hears."""
+import json
+import os
+import shutil
+
+from proxy import b64, both, edit_json, flip, refuse, reroute, unb64
+from writer import now_ms
+
+DAYS_31 = 31 * 86400 * 1000
+
+
+def messages(path, change):
+    """`change(items)` changes the list of messages in place; they are numbered anew when it says so by returning a number."""
+    def inner(o):
+        first = change(o["items"]) if o["items"] else None
+        for i, item in enumerate(o["items"] if first else []):
+            item["seq"] = first + i
+    return edit_json("GET", path + "/messages", inner)
+
+
+def without(at, dense=False):
+    """One is left out; dense: the others close up."""
+    def change(items):
+        first = items[0]["seq"]
+        del items[at]
+        return first if dense else None
+    return change
+
+
+class Chats:
+    def heard_by(self, attack, who, title, *, code, says):
+        self.lie(attack, "chat", "read", title, device=self.world.desks[who], code=code, says=says, check=False)
+
+    def speech(self, title, *texts, who="alice"):
+        for text in texts:
+            self.world.say(who, title, text)
+
+    # --- messages ---
+
+    def test_message_dropped(self):
+        """one is left out: with its number, with the numbers closed up, of two who answer each other"""
+        title, path = self.world.talk("bob", "carol")
+        self.speech(title, "one", "two", "three")
+        self.heard_by(messages(path, without(1)), "bob", title, code=14, says="withholds 1 message before it")
+        self.heard_by(messages(path, without(1, dense=True)), "carol", title, code=15, says="dropped, moved or replaced one")
+        for desk in (self.bob, self.carol):  # It goes on from there.
+            desk.run("chat", "read", title, code=None)
+        self.speech(title, "four")
+        self.assertEqual(self.world.heard("bob", title), ["four"])
+        self.world.unharmed()
+
+    def test_message_dropped_for_one(self):
+        """one is shown to all but one: the next by who read it tells"""
+        title, path = self.world.talk("bob", "carol")
+        self.speech(title, "to all but carol")
+        self.assertEqual(self.world.heard("bob", title), ["to all but carol"])
+        self.speech(title, "an answer", who="bob")
+        self.heard_by(messages(path, without(0, dense=True)), "carol", title, code=15, says="'bob' saw a message that was not shown here")
+
+    def test_message_said_to_be_expired(self):
+        """one is left out, and the next said to be of a month later"""
+        title, path = self.world.talk("bob")
+        self.speech(title, "one", "two", "three")
+
+        def expired(items):
+            del items[1]
+            for item in items[1:]:
+                item["time_ms"] += DAYS_31
+        self.heard_by(messages(path, expired), "bob", title, code=14, says="withholds 1 message before it")
+
+    def test_beginning_withheld(self):
+        """the first ones are kept from who reads for the first time, also who was asked in later"""
+        title = self.world.name("talk")
+        talk_id = self.one.run("chat", "new", title, "bob")["id"]
+        path = f"/v1/conversations/{talk_id}"
+        self.speech(title, "one", "two")
+        self.bob.run("chat", "accept", talk_id)
+        self.heard_by(messages(path, lambda items: items.__delitem__(slice(0, 2))), "bob", talk_id, code=14, says="withholds 2 messages before it")
+        self.one.run("chat", "members", title, "--add", "carol")
+        self.speech(title, "three", "four")
+        self.carol.run("chat", "accept", talk_id)
+        self.heard_by(messages(path, lambda items: items.__delitem__(slice(0, len(items) - 1))), "carol", talk_id, code=14, says="withholds [12] message")
+
+    def test_message_replayed(self):
+        """one is shown again: under the next number, beside itself, to who has read on"""
+        title, path = self.world.talk("bob")
+        self.speech(title, "one", "two")
+        twice = messages(path, lambda items: items.append({**items[0], "seq": items[-1]["seq"] + 1}))
+        self.heard_by(twice, "bob", title, code=14, says="replay|second time")
+        doubled = messages(path, lambda items: items.insert(0, items[0]))
+        self.heard_by(doubled, "bob", title, code=(13, 14), says="second time|messages")
+        kept = []
+        with self.proxy.lying(messages(path, lambda items: kept.extend(items))):
+            self.assertEqual(self.world.heard("bob", title), ["one", "two"])
+
+        def again(o):
+            o["items"] = [{**kept[0], "seq": kept[-1]["seq"] + 1}]
+        self.heard_by(edit_json("GET", path + "/messages", again), "bob", title, code=14, says="replay")
+        self.speech(title, "three")
+        self.assertEqual(self.world.heard("bob", title), ["three"])
+
+    def test_messages_reordered(self):
+        """two of one device in the other order; an answer before what it answers"""
+        title, path = self.world.talk("bob", "carol")
+        self.speech(title, "one", "two")
+
+        def swap(items):
+            first = items[0]["seq"]
+            items[0], items[1] = items[1], items[0]
+            return first
+        self.heard_by(messages(path, swap), "bob", title, code=15, says="dropped, moved or replaced one")
+        self.assertEqual(self.world.heard("carol", title), ["one", "two"])
+        title, path = self.world.talk("bob", "carol")
+        self.speech(title, "a question")
+        self.assertEqual(self.world.heard("bob", title), ["a question"])
+        self.speech(title, "its answer", who="bob")
+        self.heard_by(messages(path, swap), "carol", title, code=15, says="'bob' saw a message that was not shown here")
+
+    def test_two_histories(self):
+        """two members are shown two histories: seen with the next message of one that the other is shown"""
+        title, path = self.world.talk("bob", "carol")
+        fork = self.world.clone("talk-fork")
+        self.speech(title, "yes")
+        self.assertEqual(self.world.heard("bob", title), ["yes"])
+        with self.proxy.lying(reroute(fork, "/.*")):
+            self.world.say("carol", title, "no", )
+            self.assertEqual(self.world.heard("carol", title), ["no"])
+        self.speech(title, "agreed", who="bob")
+        self.world.heard("carol", title, code=15)
+        self.world.unharmed()
+        fork.remove()
+
+    def test_message_changed(self):
+        """any field of one changed; one of another conversation; one put in another's name"""
+        title, path = self.world.talk("bob", "carol")
+        other, elsewhere = self.world.talk("bob")
+        self.speech(other, "elsewhere")
+        self.speech(title, "one")
+        self.speech(title, "of carol", who="carol")
+        for at in (0, 4, 8, 24, 28, 32, 48, 64, 96, 131, 140, -70, -1):
+            with self.subTest(at=at):
+                changed = messages(path, lambda items, at=at: items[0].update(message=b64(flip(unb64(items[0]["message"]), at))))
+                self.heard_by(changed, "bob", title, code=14, says="message|denies user|device")
+
+        def renamed(items):
+            mine, hers = unb64(items[0]["message"]), unb64(items[1]["message"])
+            items[0]["message"] = b64(mine[:32] + hers[32:64] + mine[64:])
+        self.heard_by(messages(path, renamed), "bob", title, code=14, says="signature")
+
+        def from_elsewhere(x):
+            if x.path == path + "/messages":
+                x.target = x.target.replace(path, elsewhere).replace("after=1&", "after=0&")
+                x.pass_on()
+                x.json = {**x.json, "items": [{**x.json["items"][-1], "seq": 2}]}
+                x.bite()
+        self.heard_by(from_elsewhere, "bob", title, code=14, says="is of another conversation")
+        self.assertEqual(self.world.heard("bob", title), ["one", "of carol"])
+
+    def test_sent_and_dropped(self):
+        """a message is said to be taken, and is not: its number goes to another one, and its writer's next tells all others"""
+        title, path = self.world.talk("bob", "carol")
+        number = self.world.say("bob", title, "before")
+
+        def taken(x):
+            if x.matches("POST", path + "/messages"):
+                x.answer(201, {"seq": number + 1, "time_ms": now_ms()})
+                x.bite()
+        with self.proxy.lying(taken) as told:
+            self.world.say("alice", title, "lost")
+        self.assertGreater(told.bites, 0)
+        done = self.one.call("chat", "read", title)
+        self.assertEqual(done.returncode, 15, done.stderr)
+        self.assertIn("rolled back", done.stderr)
+        self.speech(title, "in its place", who="bob")
+        self.world.heard("alice", title, code=15)
+        self.speech(title, "next")
+        self.world.heard("carol", title, code=15)
+
+    def test_talk_rolled_back(self):
+        """a conversation as it was, to who has read on"""
+        title, path = self.world.talk("bob")
+        old = self.world.clone("talk-old")
+        self.speech(title, "one")
+        self.assertEqual(self.world.heard("bob", title), ["one"])
+        for words in (("chat", "read", title), ("chat", "send", title, "--text-file", self.world.text("x")), ("chat", "members", title)):
+            for device in (self.one, self.bob):
+                self.lie(reroute(old, path + ".*"), *words, device=device, code=15, says="it was rolled back", check=False)
+        self.world.unharmed()
+        old.remove()
+
+    def test_talk_denied(self):
+        """404 for a conversation that one is in, and none of it on the list"""
+        title, path = self.world.talk("bob")
+        gone = both(refuse(404, "not-found", path + ".*"),
+                    edit_json("GET", "/v1/conversations", lambda o: o.update(items=[row for row in o["items"] if not path.endswith(row["id"])])))
+        for words in (("chat", "read", title), ("chat", "members", title)):
+            self.lie(gone, *words, device=self.bob, code=(10, 12), says="no member of this conversation any more|there is no conversation", check=False)
+        self.speech(title, "still here")
+        self.assertEqual(self.world.heard("bob", title), ["still here"])
+
+    # --- keys ---
+
+    def test_epoch_stale(self):
+        """a removal and the keys after it are kept from a member, who writes on under the old ones: those who have the new ones see it"""
+        title, path = self.world.talk("bob", "carol", "eve")
+        self.world.heard("bob", title)
+        before = self.world.clone("epoch-stale")
+        self.one.run("chat", "members", title, "--remove", "eve")
+        self.speech(title, "without eve")
+        self.assertEqual(self.world.heard("carol", title), ["without eve"])
+        old = {}
+        with self.proxy.lying(reroute(before, "/.*")):
+            self.world.say("bob", title, "eve may read this")
+            with self.proxy.lying(both(lambda x: x.pass_on(before) or old.update({x.path: x.body}))):
+                self.assertEqual(self.world.heard("eve", title), ["eve may read this"])
+        theirs = json.loads(old[path + "/messages"])["items"][-1]["message"]
+
+        def shown(o):
+            last = o["items"][-1]["seq"] if o["items"] else 3
+            o["items"].append({"seq": last + 1, "time_ms": now_ms(), "message": theirs})
+        for who in ("alice", "carol"):
+            self.heard_by(edit_json("GET", path + "/messages", shown), who, title, code=(14, 15), says="wrote it under keys from before")
+        before.remove()
+
+    def test_chat_packets(self):
+        """KeyPackets of an epoch changed, of another epoch, or withheld"""
+        title, _ = self.world.talk("bob", "carol")
+
+        def packets(change):
+            def inner(o):
+                for item in o["items"]:
+                    item["packet"] = b64(change(unb64(item["packet"])))
+            return edit_json("GET", "/v1/packets", inner)
+        for says, attack in (("does not hold", packets(lambda p: flip(p, -1))), ("does not hold", packets(lambda p: flip(p, 140))),
+                             ("does not hold", packets(lambda p: flip(p, 112))),
+                             ("withholds the KeyPacket", edit_json("GET", "/v1/packets", lambda o: o.update(items=[])))):
+            self.one.run("chat", "members", title, "--remove", "carol")
+            self.one.run("chat", "members", title, "--add", "carol")
+            self.speech(title, "under new keys")
+            self.heard_by(attack, "bob", title, code=14, says=says)
+        self.speech(title, "in the open again")
+        self.world.heard("bob", title)
+
+    def test_receipts_invented(self):
+        """what others have read is the cluster's word: it is shown as that, and changes nothing"""
+        title, path = self.world.talk("bob")
+        self.speech(title, "unread")
+        read = edit_json("GET", path + "/receipts", lambda o: [item.update(read=99, delivered=99) for item in o["items"]])
+        with self.proxy.lying(read) as told:
+            self.one.run("chat", "members", title)
+        self.assertGreater(told.bites, 0)
+        self.assertEqual(self.world.heard("bob", title), ["unread"])
+
+    def test_events_lie(self):
+        """events that nothing happened for, about others' objects, of no known type, or none: what is read is what is there"""
+        title, path = self.world.talk("bob")
+        follow = ("chat", "follow", title, "--for", "1")
+
+        def invent(o):
+            o["items"] = [{"id": "0-1", "type": kind, "object": os.urandom(16).hex()} for kind in ("message", "vault", "resync", "made-up")]
+            o["items"].append({"id": "0-2", "type": "message", "object": path.rsplit("/", 1)[1]})
+        for attack in (edit_json("GET", "/v1/events", invent), edit_json("GET", "/v1/events", lambda o: o.update(items=[]))):
+            text = self.world.name("said")
+            self.speech(title, text)
+            with self.proxy.lying(attack):
+                done = self.bob.call(*follow)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertEqual(done.stdout.count(text), 1)
+        self.world.unharmed()
+
+    # --- thieves ---
+
+    def test_files_stolen(self):
+        """who takes all that a device has, with the password that opens it, hears nothing that it has read, and nothing under the next keys"""
+        title, path = self.world.talk("bob")
+        kept = []
+        with self.proxy.lying(messages(path, lambda items: kept.extend(dict(item) for item in items))):
+            self.speech(title, "secret before", "and this")
+            self.assertEqual(self.world.heard("bob", title), ["secret before", "and this"])
+        self.assertEqual(len(kept), 2)
+        thief, bare = self.world.stolen("bob"), self.world.stolen("bob")
+        self.speech(title, "later in the epoch")
+        # What comes under the stolen keys is theirs: the thief is one.
+        self.assertEqual(self.world.heard(None, title, device=thief), ["later in the epoch"])
+        self.assertEqual(self.world.heard("bob", title), ["later in the epoch"])
+        # What was read before is not, as it was recorded: neither as it lies there nor with the memory of having read it gone.
+        again = edit_json("GET", path + "/messages", lambda o: o.update(items=[{**item, "seq": 10 + i} for i, item in enumerate(kept)]))
+        self.lie(again, "chat", "read", title, device=thief, code=14, says="replay", check=False)
+        shutil.rmtree(bare.profile / "chats")
+        recorded = edit_json("GET", path + "/messages", lambda o: o.update(items=kept, done=True))
+        with self.proxy.lying(recorded) as told:
+            self.assertEqual(self.world.heard(None, path.rsplit("/", 1)[1], device=bare), [None, None])
+        self.assertGreater(told.bites, 0)
+        # Nor is what comes under the next keys, which he was not sent.
+        self.one.run("chat", "members", title, "--add", "carol")
+        self.speech(title, "under the next keys")
+        self.assertIn("under the next keys", self.world.heard("bob", title))
+        self.assertEqual(set(self.world.heard(None, title, code=14, device=thief)), {None})
+        self.world.unharmed()
