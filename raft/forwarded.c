@@ -157,6 +157,11 @@ void forwarded_choose(
 	}
 }
 
+bool gathering_waits(const struct gathering *g, size_t inflight_bytes)
+{
+	return inflight_bytes > 0 && g->bytes < PROPOSALS_GATHER_BYTES;
+}
+
 void forwarded_chosen(struct forwarded_set *set, const struct gathering *g)
 {
 	for (unsigned i = 0; i < SITES_MAX; i++) {

@@ -478,19 +478,6 @@ static int group_begin(struct people *people, const uint8_t group_id[ID_BYTES],
 	return share_check_admin(m, people_profile(people), id, e);
 }
 
-static int group_take_keys(struct people *people, const struct share_change *change, struct err *e)
-{
-	int rc = 0;
-
-	for (size_t i = 0; rc == 0 && i < change->n; i++) {
-		struct packets_taken taken = {.taken = 0};
-
-		rc = packets_take(
-			people, change->sections[i].membership->members.object_id, &taken, e);
-	}
-	return rc;
-}
-
 int share_group_add(struct people *people, const uint8_t group_id[ID_BYTES],
 	const struct share_with *with, unsigned role, struct err *e)
 {
@@ -565,6 +552,7 @@ int share_group_remove(struct people *people, const uint8_t group_id[ID_BYTES],
 {
 	_cleanup_(share_change_release) struct share_change change = {.n = 0};
 	_cleanup_(secret_release) struct secret secret = SECRET_INIT;
+	struct packets_taken taken;
 	int rc = group_begin(people, group_id, &change, e);
 
 	if (rc == 0 && with != NULL &&
@@ -582,7 +570,8 @@ int share_group_remove(struct people *people, const uint8_t group_id[ID_BYTES],
 	rc = share_rotate(&change, &change.sections[0], secret_bytes(&secret), e);
 	rc = rc != 0 ? rc : rekey_vaults(&change, group_id, e);
 	rc = rc != 0 ? rc : share_send(&change, e);
-	rc = rc != 0 ? rc : group_take_keys(people, &change, e);
+	/* All at once: by itself each would be another version of the keyring. */
+	rc = rc != 0 ? rc : packets_take(people, NULL, &taken, e);
 	if (rc == 0) {
 		*ret_vaults = change.n - 1;
 	}

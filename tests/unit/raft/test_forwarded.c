@@ -77,6 +77,19 @@ static void test_nobody_is_starved(void **state)
 	free(own);
 }
 
+/* Behind an entry that is under way a small one waits for more; with nothing under way it does not. */
+static void test_a_small_one_waits(void **state)
+{
+	(void)state;
+	assert_int_equal(put(2, 1, PROPOSALS_GATHER_BYTES / 2), 0);
+	forwarded_choose(&set, NULL, &gathering);
+	assert_false(gathering_waits(&gathering, 0));
+	assert_true(gathering_waits(&gathering, 1));
+	assert_int_equal(put(2, 2, PROPOSALS_GATHER_BYTES / 2), 0);
+	forwarded_choose(&set, NULL, &gathering);
+	assert_false(gathering_waits(&gathering, 1));
+}
+
 /* Three that all have plenty: a third of the bytes for each, whatever their sizes, entry after
  * entry; in the order in which each sent them. */
 static void test_equal_shares(void **state)
@@ -211,6 +224,7 @@ int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		TEST(test_nobody_is_starved),
+		TEST(test_a_small_one_waits),
 		TEST(test_equal_shares),
 		TEST(test_big_ones_get_their_turn),
 		TEST(test_silence_is_no_credit),

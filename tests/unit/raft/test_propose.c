@@ -23,13 +23,13 @@ static void flight_cb(struct propose *req, int rc)
 	--*flight->left;
 }
 
-/* Through the follower; takes the command. */
-static void flight_start(struct replica_rig *rig, struct flight *flight, unsigned *left,
-	struct buf *command, unsigned timeout_ms)
+/* Through the node; takes the command. */
+static void flight_start(struct replica_rig *rig, unsigned node, struct flight *flight,
+	unsigned *left, struct buf *command, unsigned timeout_ms)
 {
 	flight->left = left;
 	++*left;
-	propose_start(&flight->propose, rig->node[FOLLOWER], &rig->mailbox, command,
+	propose_start(&flight->propose, rig->node[node], &rig->mailbox, command,
 		clock_monotonic_ms(&clock_system) + timeout_ms, flight_cb);
 }
 
@@ -83,7 +83,7 @@ static void test_each_is_judged_for_itself(void **state)
 		} else {
 			command_encode(&own, &command);
 		}
-		flight_start(&rig, &flights[i], &left, &command, TIMEOUT_MS);
+		flight_start(&rig, FOLLOWER, &flights[i], &left, &command, TIMEOUT_MS);
 	}
 	fly(&rig, &left);
 	for (unsigned i = 0; i < FLIGHTS; i++) {
@@ -106,12 +106,12 @@ static void test_never_sent_is_no_unknown_outcome(void **state)
 	fixture_client_init(&c, 1);
 	fault_arm("replica.send_proposals", 1, true);
 	fixture_service_create(&c, &command);
-	flight_start(&rig, &flights[0], &left, &command, 300);
+	flight_start(&rig, FOLLOWER, &flights[0], &left, &command, 300);
 	fly(&rig, &left);
 	assert_int_equal(flights[0].rc, KLUIS_EBUSY);
 	assert_true(fault_hits() > 0);
 	fixture_service_create(&c, &command);
-	flight_start(&rig, &flights[0], &left, &command, TIMEOUT_MS);
+	flight_start(&rig, FOLLOWER, &flights[0], &left, &command, TIMEOUT_MS);
 	replica_rig_run(&rig, 100);
 	assert_int_equal(left, 1);
 	fault_disarm();
@@ -121,11 +121,56 @@ static void test_never_sent_is_no_unknown_outcome(void **state)
 	replica_rig_release(&rig);
 }
 
+/* Until the node's status, a copy that it makes from time to time, says that so many wait there. */
+static struct replica_status waiting(struct replica_rig *rig, unsigned node, uint64_t n)
+{
+	struct replica_status status = replica_rig_status(rig, node);
+
+	while (status.proposals_waiting < n) {
+		replica_rig_run(rig, 5);
+		status = replica_rig_status(rig, node);
+	}
+	return status;
+}
+
+/* While no quorum answers, what comes after the first one gathers in front of the log. */
+static void test_small_ones_gather(void **state)
+{
+	enum { FLIGHTS = 5 };
+	struct flight flights[FLIGHTS];
+	struct replica_status status;
+	struct fixture_client c;
+	struct replica_rig rig;
+	unsigned left = 0, leader;
+	uint64_t last;
+
+	(void)state;
+	replica_rig_init(&rig, 2, 2);
+	replica_rig_start_all(&rig);
+	leader = replica_rig_leader(&rig);
+	fixture_client_init(&c, 1);
+	replica_rig_stop(&rig, 1 - leader, 0);
+	last = replica_rig_status(&rig, leader).last_index;
+	for (unsigned i = 0; i < FLIGHTS; i++) {
+		struct buf command = BUF_INIT;
+
+		fixture_stage(&c, 0, 1, 12, i, &command);
+		flight_start(&rig, leader, &flights[i], &left, &command, TIMEOUT_MS);
+		(void)waiting(&rig, leader, i + 1);
+	}
+	status = waiting(&rig, leader, FLIGHTS);
+	assert_true(status.last_index <= last + 1);
+	replica_rig_start(&rig, 1 - leader);
+	fly(&rig, &left);
+	replica_rig_release(&rig);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_each_is_judged_for_itself),
 		cmocka_unit_test(test_never_sent_is_no_unknown_outcome),
+		cmocka_unit_test(test_small_ones_gather),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
