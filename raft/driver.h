@@ -236,6 +236,9 @@ KLUIS_MUST_CHECK int driver_snapshot_at(
 
 /* --- requests --- */
 
+/* Whether more waits to be submitted: the entries will tell the peers what is committed, so that a
+ * message for that alone goes less often. */
+void driver_expect_more(struct driver *driver, bool more);
 /* Leader: one ENTRY_COMMAND into the log. entry is taken (freed on refusal); its index and term are
  * filled in here. KLUIS_ENOTLEADER; KLUIS_EAGAIN: no entry of this term is committed yet, or
  * leadership is being handed over; KLUIS_EBUSY: too much in flight. 0 says it is in our log, not

@@ -49,9 +49,19 @@ static void commit_tell_peer(struct driver *driver, struct driver_peer *peer)
 	peer->told_commit = known > peer->told_commit ? known : peer->told_commit;
 }
 
+static uint64_t commit_tell_ms(const struct driver *driver)
+{
+	return driver->told_ms + (driver->more_comes ? COMMIT_TELL_MORE_MS : COMMIT_TELL_MS);
+}
+
+void driver_expect_more(struct driver *driver, bool more)
+{
+	driver->more_comes = more;
+}
+
 void commit_tell(struct driver *driver)
 {
-	if (driver->now_ms < driver->told_ms + COMMIT_TELL_MS || !commit_tell_due(driver)) {
+	if (driver->now_ms < commit_tell_ms(driver) || !commit_tell_due(driver)) {
 		return; /* commit_tell_deadline() brings us back. */
 	}
 	for (unsigned i = 0; i < driver->peers_n; i++) {
@@ -62,5 +72,5 @@ void commit_tell(struct driver *driver)
 
 uint64_t commit_tell_deadline(const struct driver *driver)
 {
-	return commit_tell_due(driver) ? driver->told_ms + COMMIT_TELL_MS : UINT64_MAX;
+	return commit_tell_due(driver) ? commit_tell_ms(driver) : UINT64_MAX;
 }

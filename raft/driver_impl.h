@@ -11,7 +11,8 @@
 enum {
 	DRIVER_PEERS_MAX = SITES_MAX * 2, /* Members, and some that joined or left. */
 	TIMER_MS_MIN = 10,
-	COMMIT_TELL_MS = 2, /* Between two times that all peers are told. */
+	COMMIT_TELL_MS = 2,	  /* Between two times that all peers are told, ... */
+	COMMIT_TELL_MORE_MS = 10, /* ... when entries are about to go, which tell them, too. */
 };
 
 /* An append or install that the disk has not reported yet. */
@@ -113,7 +114,8 @@ struct driver {
 	size_t writes_capacity, writes_head, writes_n;
 	size_t unstored_bytes;
 	uint64_t write_seq;
-	uint64_t told_ms; /* By commit_tell(). */
+	uint64_t told_ms;   /* By commit_tell(). */
+	bool more_comes;    /* driver_expect_more() */
 	size_t inflight_bytes;
 	uint64_t inflight_commit; /* inflight_bytes counts entries above this. */
 

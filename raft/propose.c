@@ -299,12 +299,17 @@ static bool proposer_forward(struct replica *r, uint64_t leader, uint64_t term)
 	return true;
 }
 
+bool proposer_waits(const struct replica *r)
+{
+	return r->proposer.queued.head != NULL || r->proposer.forwarded.n > 0;
+}
+
 void proposer_turn(struct replica *r)
 {
 	struct proposer *p = &r->proposer;
 	struct driver_status status;
 
-	if (p->queued.head == NULL && p->forwarded.n == 0) {
+	if (!proposer_waits(r)) {
 		return;
 	}
 	status = driver_status(r->driver);

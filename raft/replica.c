@@ -97,6 +97,7 @@ static void replica_turn_cb(uv_prepare_t *turn)
 	r->led = status.role == DRIVER_LEADER;
 	replica_note_contact(r);
 	proposer_turn(r);
+	driver_expect_more(r->driver, proposer_waits(r));
 	reader_turn(r);
 	replica_arm(r);
 }

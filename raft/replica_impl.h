@@ -301,6 +301,7 @@ void replica_relayed(struct replica *r, struct bytes message);
 void proposer_init(struct replica *r);
 /* At the end of each turn of the loop: gives what is queued to raft. */
 void proposer_turn(struct replica *r);
+bool proposer_waits(const struct replica *r); /* Something that is not on its way yet. */
 void proposer_tick(struct replica *r);
 /* From the driver: a message of the propose family. */
 void proposer_receive(struct replica *r, uint64_t peer, const struct message *message);

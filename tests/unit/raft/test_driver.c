@@ -466,6 +466,41 @@ static void test_proposals_wait_for_the_state_machine(void **state)
 	rig_free(rig);
 }
 
+/* One entry that all have at once. */
+static void commit_one(struct driver_rig *rig)
+{
+	assert_int_equal(rig_submit(rig, 100), 0);
+	rig_persist(rig);
+	for (uint64_t peer = 2; peer <= 6; peer++) {
+		rig_result(rig, peer, 0, rig->log_last);
+	}
+}
+
+/* Messages for a commit alone: while more comes they go seldom, but they go. */
+static void test_commits_are_told_by_what_follows(void **state)
+{
+	struct driver_rig *rig = rig_clean(&new_disk);
+	const struct driver_counters *counters = driver_counters(rig->driver);
+	uint64_t told;
+
+	(void)state;
+	rig_lead(rig);
+	for (unsigned more = 0; more < 2; more++) {
+		rig_tick(rig, 20);
+		driver_expect_more(rig->driver, more != 0);
+		commit_one(rig);
+		told = counters->commits_told;
+		rig_tick(rig, 3);
+		commit_one(rig);
+		rig_tick(rig, 3);
+		assert_int_equal(counters->commits_told > told, more == 0);
+		rig_tick(rig, 10);
+		assert_true(counters->commits_told >= told + 5);
+		assert_int_equal(rig->fatal, 0);
+	}
+	rig_free(rig);
+}
+
 /* libraft, built without its asserts, would write over the leader's own state. */
 static void test_another_leader_of_our_term(void **state)
 {
@@ -677,6 +712,7 @@ int main(void)
 		cmocka_unit_test(test_start_refuses_what_no_disk_held),
 		cmocka_unit_test(test_foreign_bytes_are_counted),
 		cmocka_unit_test(test_proposals_wait_for_the_state_machine),
+		cmocka_unit_test(test_commits_are_told_by_what_follows),
 		cmocka_unit_test(test_another_leader_of_our_term),
 		cmocka_unit_test(test_a_proposal_is_refused_at_once),
 		cmocka_unit_test(test_contact_of_a_follower),
