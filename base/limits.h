@@ -22,8 +22,8 @@ enum {
 enum {
 	ENTRY_BYTES_MAX = 1 << 20, /* One raft entry's data. */
 	ENTRIES_PER_MESSAGE_MAX = 1024,
-	MESSAGE_BYTES_MAX = 4 << 20,   /* One AppendEntries on a link. */
-	PROPOSALS_BYTES_MAX = 4 << 20, /* In flight at the leader. */
+	MESSAGE_BYTES_MAX = 4 << 20,	   /* One AppendEntries on a link. */
+	PROPOSALS_BYTES_MAX = 4 << 20,	   /* In flight at the leader. */
 	PROPOSALS_GATHER_BYTES = 32 << 10, /* With fewer a next entry waits for the last one. */
 	PROPOSALS_MAX = 4096,
 	PROPOSALS_PER_ENTRY_MAX = 4096,

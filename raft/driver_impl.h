@@ -114,8 +114,8 @@ struct driver {
 	size_t writes_capacity, writes_head, writes_n;
 	size_t unstored_bytes;
 	uint64_t write_seq;
-	uint64_t told_ms;   /* By commit_tell(). */
-	bool more_comes;    /* driver_expect_more() */
+	uint64_t told_ms; /* By commit_tell(). */
+	bool more_comes;  /* driver_expect_more() */
 	size_t inflight_bytes;
 	uint64_t inflight_commit; /* inflight_bytes counts entries above this. */
 

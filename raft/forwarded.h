@@ -53,8 +53,8 @@ struct gathering {
 /* own: the first of our own that wait, or NULL. Changes nothing. */
 void forwarded_choose(const struct forwarded_set *set, const struct propose *own,
 	struct gathering *ret_gathering);
-/* While an entry is under way (inflight_bytes: proposed and not committed yet) a small one waits: what
- * comes meanwhile goes with it, and shares its messages and syncs. */
+/* While an entry is under way (inflight_bytes: proposed and not committed yet) a small one waits:
+ * what comes meanwhile goes with it, and shares its messages and syncs. */
 bool gathering_waits(const struct gathering *gathering, size_t inflight_bytes);
 /* The entry is in the log: what it took is dropped here; our own are the caller's. */
 void forwarded_chosen(struct forwarded_set *set, const struct gathering *gathering);

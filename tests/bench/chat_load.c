@@ -205,7 +205,8 @@ static void device_ready_cb(struct tls_stream *stream)
 
 static size_t device_read_cb(struct tls_stream *stream, struct bytes bytes)
 {
-	struct device *d = CONTAINER_OF((struct line *)tls_stream_data(stream), struct device, line);
+	struct device *d =
+		CONTAINER_OF((struct line *)tls_stream_data(stream), struct device, line);
 	struct err e = {0};
 	bool done = false;
 
@@ -483,12 +484,11 @@ static void bench_report(const struct bench *b, uint64_t cpu_ns)
 		     "\"told_p99_ms\": %.2f, \"told_p999_ms\": %.2f, \"told_max_ms\": %.2f, "
 		     "\"answer_p50_ms\": %.2f, \"answer_p99_ms\": %.2f, \"events_per_message\": "
 		     "%.3f, \"client_us\": %.1f, \"seal_us\": %.1f}\n",
-		(unsigned long long)b->news.n,
-		all * 1e9 / (double)(uv_hrtime() - b->begin_ns), ms(latency_at(&b->news, 500)),
-		ms(latency_at(&b->news, 990)), ms(latency_at(&b->news, 999)), ms(b->news.max_ns),
-		ms(latency_at(&b->answers, 500)), ms(latency_at(&b->answers, 990)),
-		(double)b->events / all, (double)cpu_ns / 1e3 / all,
-		(double)b->seal_ns / 1e3 / all);
+		(unsigned long long)b->news.n, all * 1e9 / (double)(uv_hrtime() - b->begin_ns),
+		ms(latency_at(&b->news, 500)), ms(latency_at(&b->news, 990)),
+		ms(latency_at(&b->news, 999)), ms(b->news.max_ns), ms(latency_at(&b->answers, 500)),
+		ms(latency_at(&b->answers, 990)), (double)b->events / all,
+		(double)cpu_ns / 1e3 / all, (double)b->seal_ns / 1e3 / all);
 }
 
 static void bench_release(struct bench *b)

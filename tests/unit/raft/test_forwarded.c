@@ -77,7 +77,8 @@ static void test_nobody_is_starved(void **state)
 	free(own);
 }
 
-/* Behind an entry that is under way a small one waits for more; with nothing under way it does not. */
+/* Behind an entry that is under way a small one waits for more; with nothing under way it does not.
+ */
 static void test_a_small_one_waits(void **state)
 {
 	(void)state;
