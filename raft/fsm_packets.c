@@ -411,7 +411,7 @@ static int send_grant(struct apply *a, const struct session_row *session,
 int apply_packet_send(struct apply *a, const struct command_packet_send *c)
 {
 	struct bytes packets = c->packets, grants = c->grants, encoded;
-	struct command_grant grant;
+	struct command_grant grant = {.page_no = 0};
 	struct session_row session;
 	int rc = apply_device_session(a, &c->session, &session);
 
@@ -424,7 +424,9 @@ int apply_packet_send(struct apply *a, const struct command_packet_send *c)
 	while (rc == 0 && command_grant_next(&grants, &grant)) {
 		rc = send_grant(a, &session, c, &grant);
 	}
-	return rc;
+	return rc == 0 && c->grants.len > 0 ? apply_access(a, &session, ACCESS_PAGES_SHARED,
+						      bytes_of(grant.vault_id, 16))
+					    : rc;
 }
 
 int apply_packet_ack(struct apply *a, const struct command_packet_ack *c)

@@ -114,6 +114,9 @@ static int change_run(struct members_change *ch, struct bytes sections)
 			rc = change_check_vaults(ch, o);
 		}
 	}
+	rc = rc != 0 ? rc
+		     : apply_access(ch->a, &ch->session, ACCESS_MEMBERS_CHANGED,
+			       bytes_of(ch->object[0].section.object_id, 16));
 	return rc != 0 ? rc
 		       : apply_audit_user(ch->a, COMMAND_MEMBERS_CHANGE, ch->session.user_id,
 				 bytes_of(ch->object[0].section.object_id, 16));
@@ -262,8 +265,12 @@ int apply_member_answer(struct apply *a, const struct command_member_answer *c)
 		return rc;
 	}
 	member_store_put(a->txn, m.kind, &m.member);
-	return apply_audit_user(
-		a, COMMAND_MEMBER_ANSWER, m.session.user_id, bytes_of(c->object_id, 16));
+	rc = apply_access(a, &m.session,
+		c->accept ? ACCESS_INVITATION_ACCEPTED : ACCESS_INVITATION_DECLINED,
+		bytes_of(c->object_id, 16));
+	return rc != 0 ? rc
+		       : apply_audit_user(a, COMMAND_MEMBER_ANSWER, m.session.user_id,
+				 bytes_of(c->object_id, 16));
 }
 
 /* --- object_delete --- */

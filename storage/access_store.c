@@ -194,6 +194,10 @@ static bool access_often(unsigned event)
 	case ACCESS_EXPORTED:
 	case ACCESS_INBOX_TOKEN_CREATED:
 	case ACCESS_INBOX_TOKEN_ENDED:
+	case ACCESS_MEMBERS_CHANGED:
+	case ACCESS_INVITATION_ACCEPTED:
+	case ACCESS_INVITATION_DECLINED:
+	case ACCESS_PAGES_SHARED:
 		return true;
 	default:
 		return false;

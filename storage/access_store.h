@@ -38,7 +38,11 @@
 	X(ACCESS_MFA_RESET, 28, "mfa-reset")                      \
 	X(ACCESS_LOG_FULL, 29, "log-full")                        \
 	X(ACCESS_INBOX_TOKEN_CREATED, 40, "inbox-token-created")  \
-	X(ACCESS_INBOX_TOKEN_ENDED, 41, "inbox-token-ended")
+	X(ACCESS_INBOX_TOKEN_ENDED, 41, "inbox-token-ended")      \
+	X(ACCESS_MEMBERS_CHANGED, 42, "members-changed")          \
+	X(ACCESS_INVITATION_ACCEPTED, 43, "invitation-accepted")  \
+	X(ACCESS_INVITATION_DECLINED, 44, "invitation-declined")  \
+	X(ACCESS_PAGES_SHARED, 45, "pages-shared")
 enum access_event {
 #define X(symbol, value, name) symbol = value,
 	ACCESS_EVENTS(X)

@@ -166,6 +166,23 @@ static void prepared(struct fixture *f, const char *name, const char *text)
 	MUST(f, give(f, &f->first, name, "bob", "/text", 0, id));
 }
 
+/* How often the owner's access log has this event. */
+static unsigned logged(struct fixture *f, struct device *d, const char *event)
+{
+	_cleanup_(json_dropp) json_t *items = NULL;
+	unsigned n = 0;
+
+	MUST(f, api_list(d->client, "/v1/account/access-log", CLIENT_AUTH | CLIENT_READ, 10000,
+			&items, &f->err));
+	for (size_t i = 0; i < json_array_size(items); i++) {
+		const char *name =
+			json_string_value(json_object_get(json_array_get(items, i), "event"));
+
+		n += name != NULL && strcmp(name, event) == 0;
+	}
+	return n;
+}
+
 /* Given, seen, fetched; it stays what it was, alone; and ends. */
 static void test_file(void **state)
 {
@@ -214,11 +231,14 @@ static void test_page(void **state)
 	uint8_t id[ID_BYTES];
 	struct bytes left;
 	struct page_item item;
+	unsigned before;
 
 	put_note(f, &f->first, "page");
 	put_text(f, &f->first, "page", "one");
 	assert_int_equal(give(f, &f->first, "page", "bob", NULL, 1000, id), KLUIS_ENOTFOUND);
+	before = logged(f, &f->first, "pages-shared");
 	MUST(f, give(f, &f->first, "page", "bob", NULL, 0, id));
+	assert_int_equal(logged(f, &f->first, "pages-shared"), before + 1);
 	MUST(f, fetch(f, &bob, &content));
 	left = buf_bytes(&content);
 	assert_true(left.len > 0);
@@ -259,11 +279,15 @@ static void test_no_admin(void **state)
 	MUST(f, vault_open(f->first.profile, f->first.client, "no admin", &vault, &f->err));
 	MUST(f, vault_sync(vault, &f->err));
 	MUST(f, share_resolve(vault->people, "carol", &with, &f->err));
+	assert_int_equal(logged(f, &f->first, "members-changed"), 0);
 	MUST(f, share_add(vault, &with, MEMBER_WRITE, &f->err));
+	assert_int_equal(logged(f, &f->first, "members-changed"), 1);
 	MUST(f, account_refresh(carol.profile, carol.client, &f->err));
 	MUST(f, share_answer(people, MEMBER_OBJECT_VAULT, vault->id, true, &f->err));
 	vault_close(vault);
 	people_free(people);
+	assert_int_equal(logged(f, &carol, "invitation-accepted"), 1);
+	assert_int_equal(logged(f, &carol, "invitation-declined"), 0);
 	assert_int_equal(give(f, &carol, "no admin", "bob", "/text", 0, id), KLUIS_EFORBIDDEN);
 }
 
