@@ -114,6 +114,7 @@ static int ratchet_open_late(struct ratchet *r, const struct chat_message *messa
 	}
 	rc = chat_open(at + 4, message, &opened->type, &opened->payload, e);
 	if (rc == 0) {
+		memcpy(opened->key, at + 4, CHAT_KEY_BYTES);
 		ratchet_remove(r, at);
 	}
 	return rc;
@@ -156,6 +157,9 @@ static int ratchet_open_next(struct ratchet *r, const struct chat_message *messa
 	}
 	ratchet_walk(r, message->index, &chain, &skipped, key);
 	rc = chat_open(key, message, &opened->type, &opened->payload, e);
+	if (rc == 0) {
+		memcpy(opened->key, key, CHAT_KEY_BYTES);
+	}
 	secret_clear(key, sizeof key);
 	if (rc != 0) {
 		return rc;
@@ -190,6 +194,7 @@ int ratchet_open(struct ratchet *r, const struct chat_message *message,
 	if (rc == 0) {
 		*ret_opened = opened;
 	}
+	secret_clear(opened.key, sizeof opened.key);
 	return rc;
 }
 

@@ -41,6 +41,8 @@ KLUIS_MUST_CHECK int ratchet_seal(struct ratchet *r, const struct chat_spec *spe
 struct ratchet_opened {
 	unsigned type;
 	struct secret payload; /* The caller releases it. */
+	/* That of this message alone, for who archives it; the caller clears it. */
+	uint8_t key[CHAT_KEY_BYTES];
 	/* The message before this one in its chain is here, and this one names another: its sender
 	 * signed two histories. The message is authentic all the same. */
 	bool forked;

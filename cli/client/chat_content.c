@@ -112,3 +112,11 @@ void chat_content_title(const char *title, struct buf *to)
 {
 	json_take_text(json_pack("{s:s, s:s}", "kind", "title", "title", title), to);
 }
+
+void chat_content_file(
+	const char *name, uint64_t size, const uint8_t sha256[HASH_BYTES], struct buf *to)
+{
+	json_take_text(json_pack("{s:s, s:s, s:I, s:o}", "kind", "file", "name", name, "size",
+			       (json_int_t)size, "sha256", json_hex(bytes_of(sha256, HASH_BYTES))),
+		to);
+}

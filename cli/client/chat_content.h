@@ -38,6 +38,8 @@ void chat_content_release(struct chat_content *content); /* Clears. */
 void chat_content_edit(const uint8_t of[HASH_BYTES], const char *text, struct buf *to);
 void chat_content_delete(const uint8_t of[HASH_BYTES], struct buf *to);
 void chat_content_title(const char *title, struct buf *to);
+void chat_content_file(
+	const char *name, uint64_t size, const uint8_t sha256[HASH_BYTES], struct buf *to);
 /* 1 to 255 bytes that can be shown in one line. */
 bool chat_title_valid(const char *title);
 

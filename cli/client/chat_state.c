@@ -334,7 +334,7 @@ int chat_state_seal_draft(
 	return rc;
 }
 
-const struct chat_row *chat_state_row(const struct chat_state *s, uint64_t seq)
+const struct chat_shown *chat_state_row(const struct chat_state *s, uint64_t seq)
 {
 	for (size_t i = s->n_log; i > 0 && s->log[i - 1].seq >= seq; i--) {
 		if (s->log[i - 1].seq == seq) {
@@ -344,7 +344,7 @@ const struct chat_row *chat_state_row(const struct chat_state *s, uint64_t seq)
 	return NULL;
 }
 
-const struct chat_row *chat_state_find(const struct chat_state *s, const uint8_t link[HASH_BYTES])
+const struct chat_shown *chat_state_find(const struct chat_state *s, const uint8_t link[HASH_BYTES])
 {
 	for (size_t i = s->n_log; i > 0; i--) {
 		if (memcmp(s->log[i - 1].link, link, HASH_BYTES) == 0) {
@@ -363,7 +363,7 @@ static struct chat_device *state_device(struct chat_state *s, const struct chat_
 			return &s->devices[i];
 		}
 	}
-	if (s->n_devices == CHAT_DEVICES_MAX) {
+	if (s->n_devices == CHAT_WRITERS_MAX) {
 		return NULL;
 	}
 	s->devices = x_realloc(s->devices, (s->n_devices + 1) * sizeof *s->devices);
@@ -375,7 +375,7 @@ static struct chat_device *state_device(struct chat_state *s, const struct chat_
 static void log_add(struct chat_state *s, uint64_t seq, const uint8_t user_id[ID_BYTES],
 	const uint8_t link[HASH_BYTES])
 {
-	struct chat_row row = {.seq = seq};
+	struct chat_shown row = {.seq = seq};
 	size_t at;
 
 	memcpy(row.user_id, user_id, ID_BYTES);
@@ -530,7 +530,7 @@ static void receive_seen(const struct chat_state *s, struct chat_device *device,
 	uint64_t least = device->seen_seq == 0 ? 1 : device->seen_seq;
 	uint64_t known_from =
 		s->n_log > 0 && s->log[0].seq > s->view_from ? s->log[0].seq : s->view_from;
-	const struct chat_row *row = chat_state_find(s, message->seen);
+	const struct chat_shown *row = chat_state_find(s, message->seen);
 
 	if (row != NULL && row->seq >= device->seen_seq) {
 		device->seen_seq = row->seq;
@@ -600,8 +600,21 @@ static bool state_should_open(const struct chat_state *s, uint32_t epoch)
 	return s->closed > 0 || (s->n_epochs > 0 && epoch > s->epochs[0].epoch);
 }
 
+/* With the key that the archive has of it. */
+static bool open_archived(
+	const struct chat_message *message, const uint8_t *key, struct chat_received *ret)
+{
+	if (key == NULL || chat_open(key, message, &ret->type, &ret->payload, NULL) != 0) {
+		return false;
+	}
+	memcpy(ret->key, key, CHAT_KEY_BYTES);
+	ret->opened = true;
+	ret->archived = true;
+	return true;
+}
+
 static void receive_open(struct chat_state *s, const struct chat_message *message,
-	const struct key_pub *device, struct chat_received *ret)
+	const struct key_pub *device, const uint8_t *key, struct chat_received *ret)
 {
 	struct chat_writer who = writer_of(&message->place);
 	struct chat_epoch *epoch = state_epoch(s, message->place.epoch);
@@ -616,7 +629,10 @@ static void receive_open(struct chat_state *s, const struct chat_message *messag
 		ret->opened = true;
 		ret->type = opened.type;
 		ret->payload = opened.payload;
-	} else if (state_should_open(s, message->place.epoch)) {
+		memcpy(ret->key, opened.key, CHAT_KEY_BYTES);
+		secret_clear(opened.key, sizeof opened.key);
+	} else if (!open_archived(message, key, ret) &&
+		   state_should_open(s, message->place.epoch)) {
 		ret->problems |= CHAT_CLOSED;
 	}
 }
@@ -680,10 +696,10 @@ static int late_check(const struct chat_state *s, uint64_t seq, struct err *e)
 }
 
 static void receive_late(struct chat_state *s, uint64_t seq, const struct chat_message *message,
-	const struct key_pub *device, struct chat_received *ret)
+	const struct key_pub *device, const uint8_t *key, struct chat_received *ret)
 {
 	ret->late = true;
-	receive_open(s, message, device, ret);
+	receive_open(s, message, device, key, ret);
 	log_add(s, seq, message->place.user_id, message->link);
 }
 
@@ -712,7 +728,8 @@ static void receive_passed(const struct chat_state *s, uint64_t seq,
 }
 
 static void receive_next(struct chat_state *s, uint64_t seq, uint64_t time_ms,
-	const struct chat_message *message, const struct key_pub *device, struct chat_received *ret)
+	const struct chat_message *message, const struct key_pub *device, const uint8_t *key,
+	struct chat_received *ret)
 {
 	struct chat_writer who = writer_of(&message->place);
 	struct chat_device *known;
@@ -728,9 +745,9 @@ static void receive_next(struct chat_state *s, uint64_t seq, uint64_t time_ms,
 	if (writer_equal(&who, &s->own)) {
 		receive_own(s, message, ret);
 	}
-	receive_open(s, message, device, ret);
+	receive_open(s, message, device, key, ret);
 	/* A message that does not open ends nothing: anybody could write one. */
-	if (ret->opened) {
+	if (ret->opened && !ret->archived) {
 		state_close(s, message->place.epoch, time_ms);
 	}
 	log_add(s, seq, message->place.user_id, message->link);
@@ -739,8 +756,8 @@ static void receive_next(struct chat_state *s, uint64_t seq, uint64_t time_ms,
 }
 
 int chat_state_receive(struct chat_state *s, uint64_t seq, uint64_t time_ms,
-	const struct chat_message *message, const struct key_pub *device, struct chat_received *ret,
-	struct err *e)
+	const struct chat_message *message, const struct key_pub *device,
+	const uint8_t key[CHAT_KEY_BYTES], struct chat_received *ret, struct err *e)
 {
 	int rc;
 
@@ -761,9 +778,9 @@ int chat_state_receive(struct chat_state *s, uint64_t seq, uint64_t time_ms,
 	}
 	*ret = (struct chat_received){.payload = SECRET_INIT};
 	if (seq <= s->last_seq) {
-		receive_late(s, seq, message, device, ret);
+		receive_late(s, seq, message, device, key, ret);
 	} else {
-		receive_next(s, seq, time_ms, message, device, ret);
+		receive_next(s, seq, time_ms, message, device, key, ret);
 	}
 	return 0;
 }

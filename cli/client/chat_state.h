@@ -11,7 +11,7 @@ enum {
 	CHAT_TITLE_BYTES_MAX = 255,
 	CHAT_EPOCHS_MAX = 64,	/* Held at once, closed ones included. */
 	CHAT_CHAINS_MAX = 2048, /* Of all epochs together. */
-	CHAT_DEVICES_MAX = 2048,
+	CHAT_WRITERS_MAX = 2048,
 	CHAT_LOG_MAX = 2048,   /* Newest messages whose links are kept. */
 	CHAT_TAKEN_MAX = 1024, /* Own ones that were not read back yet. */
 	CHAT_LATE_KEYS_MAX = 4000,
@@ -46,7 +46,7 @@ struct chat_epoch {
 	size_t n_chains;
 };
 
-struct chat_row {
+struct chat_shown {
 	uint64_t seq;
 	uint8_t user_id[ID_BYTES];
 	uint8_t link[HASH_BYTES];
@@ -86,7 +86,7 @@ struct chat_state {
 	size_t n_epochs;
 	struct chat_device *devices;
 	size_t n_devices;
-	struct chat_row *log; /* Ascending by seq. */
+	struct chat_shown *log; /* Ascending by seq. */
 	size_t n_log;
 	/* Own messages above last_seq; ascending. Once all others have one it may be gone before it
 	 * is read back. */
@@ -160,22 +160,27 @@ struct chat_received {
 	 * that writer's device, and the time of the epoch that they are of: unless that is thirty
 	 * days ago they are withheld. */
 	uint64_t passed, passed_ms;
-	bool late;   /* One of those. */
-	bool opened; /* Else without a problem: of an epoch before this device came. */
+	bool late;     /* One of those. */
+	bool opened;   /* Else without a problem: of an epoch before this device came. */
+	bool archived; /* The key that was given opened it. */
 	unsigned type;
 	struct secret payload; /* The caller releases it. */
+	/* Of this message alone, where it was opened, for who archives it; the caller clears it. */
+	uint8_t key[CHAT_KEY_BYTES];
 };
 /* Takes the message that the cluster shows as number seq, at the time that it says. device: the key
- * of its writer's device, by that user's chain. KLUIS_EVERIFY, and the state as it was, for what no
+ * of its writer's device, by that user's chain. key: what the archive opens it with, where no chain
+ * that is here does; NULL: none. KLUIS_EVERIFY, and the state as it was, for what no
  * member can have done: a wrong signature, another conversation, a number or a message that was
  * shown before. All else is taken and said in *ret, which is written over. The new state has to be
  * stored before the message counts as read, or it opens twice. */
 KLUIS_MUST_CHECK int chat_state_receive(struct chat_state *s, uint64_t seq, uint64_t time_ms,
-	const struct chat_message *message, const struct key_pub *device, struct chat_received *ret,
-	struct err *e);
+	const struct chat_message *message, const struct key_pub *device,
+	const uint8_t key[CHAT_KEY_BYTES], struct chat_received *ret, struct err *e);
 /* The row of a message that was shown, by number or link; NULL when it is not among the newest. */
-const struct chat_row *chat_state_row(const struct chat_state *s, uint64_t seq);
-const struct chat_row *chat_state_find(const struct chat_state *s, const uint8_t link[HASH_BYTES]);
+const struct chat_shown *chat_state_row(const struct chat_state *s, uint64_t seq);
+const struct chat_shown *chat_state_find(
+	const struct chat_state *s, const uint8_t link[HASH_BYTES]);
 
 /* Into secret memory, and back. KLUIS_EVERSION, KLUIS_ECORRUPT; *ret is written over, and untouched
  * on failure. */

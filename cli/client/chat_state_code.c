@@ -194,7 +194,7 @@ static void take_devices(struct wire *w, struct chat_state *s)
 {
 	size_t n = wire_u16(w);
 
-	if (n > CHAT_DEVICES_MAX || n > w->left.len / DEVICE_BYTES) {
+	if (n > CHAT_WRITERS_MAX || n > w->left.len / DEVICE_BYTES) {
 		wire_fail(w);
 		return;
 	}
@@ -225,7 +225,7 @@ static void take_log(struct wire *w, struct chat_state *s)
 	}
 	s->log = x_calloc(n + 1, sizeof *s->log);
 	for (; s->n_log < n && wire_ok(w); s->n_log++) {
-		struct chat_row *row = &s->log[s->n_log];
+		struct chat_shown *row = &s->log[s->n_log];
 
 		row->seq = wire_u64(w);
 		wire_copy(w, row->user_id, ID_BYTES);

@@ -37,9 +37,9 @@ static int store_key(const struct profile *profile, struct secret *ret_key, stru
 	return 0;
 }
 
-static void store_context(const uint8_t conv_id[ID_BYTES], struct buf *ctx)
+static void store_context(const char *what, const uint8_t conv_id[ID_BYTES], struct buf *ctx)
 {
-	buf_put_str(ctx, "chat");
+	buf_put_str(ctx, what);
 	buf_append(ctx, conv_id, ID_BYTES);
 }
 
@@ -51,7 +51,7 @@ static int store_open(const struct profile *profile, const uint8_t conv_id[ID_BY
 	struct chat_state state;
 	int rc = store_key(profile, &key, e);
 
-	store_context(conv_id, &ctx);
+	store_context("chat", conv_id, &ctx);
 	rc = rc != 0 ? rc : seal_open(secret_bytes(&key), buf_bytes(&ctx), sealed, &plain, e);
 	rc = rc != 0 ? rc : chat_state_decode(secret_bytes(&plain), &state, e);
 	if (rc != 0) {
@@ -100,13 +100,67 @@ int chat_store_save(const struct profile *profile, const struct chat_state *stat
 	if (rc != 0) {
 		return rc;
 	}
-	store_context(state->conv_id, &ctx);
+	store_context("chat", state->conv_id, &ctx);
 	seal_make(
 		secret_bytes(&key), buf_bytes(&ctx), secret_bytes(&plain), &random_system, &sealed);
 	store_name(dir, state->conv_id, "");
 	store_name(name, state->conv_id, "/state");
 	rc = profile_make_dir(profile, dir, e);
 	return rc != 0 ? rc : profile_write(profile, name, PROFILE_CHAT, buf_bytes(&sealed), e);
+}
+
+int chat_store_load_backlog(const struct profile *profile, const uint8_t conv_id[ID_BYTES],
+	struct chat_segment *ret_backlog, struct err *e)
+{
+	_cleanup_(secret_release) struct secret key = SECRET_INIT, plain = SECRET_INIT;
+	_cleanup_(buf_release) struct buf sealed = BUF_INIT, ctx = BUF_INIT;
+	char name[STORE_NAME_BYTES];
+	struct err why = {0};
+	int rc = store_key(profile, &key, e);
+
+	if (rc != 0) {
+		return rc;
+	}
+	store_name(name, conv_id, "/backlog");
+	rc = profile_read(profile, name, PROFILE_BACKLOG, PROFILE_FILE_BYTES_MAX, &sealed, &why);
+	if (rc == KLUIS_ENOTFOUND) {
+		*ret_backlog = (struct chat_segment){.n = 0};
+		return 0;
+	}
+	store_context("backlog", conv_id, &ctx);
+	rc = rc != 0 ? rc
+		     : seal_open(secret_bytes(&key), buf_bytes(&ctx), buf_bytes(&sealed), &plain,
+			       &why);
+	rc = rc != 0 ? rc : chat_segment_decode(secret_bytes(&plain), conv_id, ret_backlog, &why);
+	return rc == 0 ? 0
+		       : err_set(e, rc, "what this profile is to archive of a conversation: %s",
+				 why.text);
+}
+
+int chat_store_save_backlog(const struct profile *profile, const uint8_t conv_id[ID_BYTES],
+	const struct chat_segment *backlog, struct err *e)
+{
+	_cleanup_(secret_release) struct secret key = SECRET_INIT;
+	_cleanup_(secret_buf_release) struct buf plain = BUF_INIT;
+	_cleanup_(buf_release) struct buf sealed = BUF_INIT, ctx = BUF_INIT;
+	char dir[STORE_NAME_BYTES], name[STORE_NAME_BYTES];
+	int rc;
+
+	store_name(name, conv_id, "/backlog");
+	if (backlog->n == 0) {
+		return profile_remove(profile, name, e);
+	}
+	rc = store_key(profile, &key, e);
+	if (rc != 0) {
+		return rc;
+	}
+	buf_reserve(&plain, backlog->bytes);
+	chat_segment_encode(backlog, conv_id, &plain);
+	store_context("backlog", conv_id, &ctx);
+	seal_make(secret_bytes(&key), buf_bytes(&ctx), buf_bytes(&plain), &random_system, &sealed);
+	store_name(dir, conv_id, "");
+	rc = profile_make_dir(profile, dir, e);
+	return rc != 0 ? rc : profile_write(profile, name, PROFILE_BACKLOG, buf_bytes(&sealed), e);
 }
 
 int chat_store_forget(const struct profile *profile, const uint8_t conv_id[ID_BYTES], struct err *e)

@@ -3,6 +3,7 @@
 #ifndef KLUIS_CLI_CLIENT_CHAT_STORE_H
 #define KLUIS_CLI_CLIENT_CHAT_STORE_H
 
+#include "cli/client/chat_archive.h"
 #include "cli/client/chat_state.h"
 #include "cli/client/profile.h"
 
@@ -14,6 +15,12 @@ KLUIS_MUST_CHECK int chat_store_load(const struct profile *profile, const uint8_
 /* Whole and durably: a message may leave, or count as read, when this has returned 0. */
 KLUIS_MUST_CHECK int chat_store_save(
 	const struct profile *profile, const struct chat_state *state, struct err *e);
+/* What is to be archived, n 0 where there is nothing; as chat_store_load(). */
+KLUIS_MUST_CHECK int chat_store_load_backlog(const struct profile *profile,
+	const uint8_t conv_id[ID_BYTES], struct chat_segment *ret_backlog, struct err *e);
+/* As chat_store_save(): a message counts as read after that, for its key is there alone then. */
+KLUIS_MUST_CHECK int chat_store_save_backlog(const struct profile *profile,
+	const uint8_t conv_id[ID_BYTES], const struct chat_segment *backlog, struct err *e);
 /* Removes all of it; nothing there is success. */
 KLUIS_MUST_CHECK int chat_store_forget(
 	const struct profile *profile, const uint8_t conv_id[ID_BYTES], struct err *e);

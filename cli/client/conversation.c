@@ -9,6 +9,7 @@
 #include "base/text.h"
 #include "base/wire.h"
 #include "cli/client/chat_store.h"
+#include "cli/client/conversation_archive.h"
 
 enum { FIND_DIGITS_MIN = 6 };
 
@@ -22,8 +23,17 @@ struct client *conversation_client(const struct conversation *c)
 	return people_client(c->people);
 }
 
-int conversation_save(const struct conversation *c, struct err *e)
+/* What is to be archived first: with the state the keys of what was read are gone. */
+int conversation_save(struct conversation *c, struct err *e)
 {
+	if (c->backlog_dirty) {
+		int rc = chat_store_save_backlog(conversation_profile(c), c->id, &c->backlog, e);
+
+		if (rc != 0) {
+			return rc;
+		}
+		c->backlog_dirty = false;
+	}
 	return chat_store_save(conversation_profile(c), &c->state, e);
 }
 
@@ -49,6 +59,8 @@ void conversation_close(struct conversation *c)
 		chat_epoch_key_release(&c->keys[i].key);
 	}
 	free(c->keys);
+	conversation_archive_close(c->archive);
+	chat_segment_release(&c->backlog);
 	chat_state_release(&c->state);
 	membership_free(c->members);
 	free(c);
@@ -63,8 +75,11 @@ static int conversation_new(struct people *people, const uint8_t id[ID_BYTES],
 	c->people = people;
 	memcpy(c->id, id, ID_BYTES);
 	rc = chat_store_load(people_profile(people), id, &c->state, e);
+	if (rc == 0 && people_profile(people)->person != NULL) {
+		rc = chat_store_load_backlog(people_profile(people), id, &c->backlog, e);
+	}
 	if (rc != 0) {
-		free(c);
+		conversation_close(c);
 		return rc;
 	}
 	*ret_conversation = c;
@@ -182,6 +197,9 @@ int conversation_leave(struct conversation *c, struct err *e)
 {
 	int rc = api_conversation_answer(conversation_client(c), c->id, false, e);
 
+	if (rc == 0) {
+		conversation_archive_leave(c);
+	}
 	return rc != 0 ? rc : chat_store_forget(conversation_profile(c), c->id, e);
 }
 
@@ -200,6 +218,18 @@ static int members_step(struct conversation *c, unsigned type, struct bytes body
 	rc = api_conversation_change(conversation_client(c), c->id, &run, 1, e);
 	rc = rc != 0 ? rc : membership_extend(c->members, run, people_source(c->people), false, e);
 	return rc != 0 ? rc : membership_store(c->members, conversation_profile(c), e);
+}
+
+/* Until its vault has followed nobody archives (conversation_archive_flush()). */
+static int members_step_both(
+	struct conversation *c, unsigned type, struct bytes body, struct err *e)
+{
+	int rc = members_step(c, type, body, e);
+
+	if (rc == 0) {
+		conversation_archive_members(c);
+	}
+	return rc;
 }
 
 static void body_add(const uint8_t user_id[ID_BYTES], struct buf *body)
@@ -221,7 +251,7 @@ int conversation_add(struct conversation *c, const uint8_t user_id[ID_BYTES], st
 			CONVERSATION_MEMBERS_MAX);
 	}
 	body_add(user_id, &body);
-	return members_step(c, MEMBER_ADD, buf_bytes(&body), e);
+	return members_step_both(c, MEMBER_ADD, buf_bytes(&body), e);
 }
 
 int conversation_remove(struct conversation *c, const uint8_t user_id[ID_BYTES], struct err *e)
@@ -229,7 +259,7 @@ int conversation_remove(struct conversation *c, const uint8_t user_id[ID_BYTES],
 	if (members_find(&c->members->members, user_id) == NULL) {
 		return err_set(e, KLUIS_ENOTFOUND, "they are no member");
 	}
-	return members_step(c, MEMBER_REMOVE, bytes_of(user_id, ID_BYTES), e);
+	return members_step_both(c, MEMBER_REMOVE, bytes_of(user_id, ID_BYTES), e);
 }
 
 /* The statements of a new chain: create, and one for each user. */

@@ -5,12 +5,14 @@
 #define KLUIS_CLI_CLIENT_CONVERSATION_H
 
 #include "cli/client/api_chat.h"
+#include "cli/client/chat_archive.h"
 #include "cli/client/chat_content.h"
 #include "cli/client/chat_state.h"
 #include "cli/client/membership.h"
 #include "cli/client/people.h"
 
 struct conversation_key; /* Of an epoch that was not entered yet. */
+struct conversation_archive;
 
 /* Read the fields. */
 struct conversation {
@@ -23,6 +25,14 @@ struct conversation {
 	size_t n_keys;
 	bool keys_fetched;	/* Since the last refresh. */
 	struct err key_refused; /* Why the first KeyPacket that does not hold was not taken. */
+	/* History, see conversation_archive.h. */
+	struct conversation_archive *archive; /* NULL: not opened, or there is none. */
+	struct chat_segment backlog;	      /* Read, and not archived yet. */
+	bool backlog_dirty;
+	bool reviewing;	      /* What was read before is shown again; it counts for nothing. */
+	size_t n_shown;	      /* Messages handed out. */
+	uint64_t start_after; /* Where a device begins to read that has read nothing. */
+	struct err archive_trouble; /* Of this run; code 0: none. */
 };
 
 /* A new conversation with these users, who are invited; its title is the first message. title: 1 to
@@ -96,7 +106,9 @@ typedef int conversation_item_fn(void *arg, const struct conversation_item *item
 struct conversation_read {
 	conversation_item_fn *each;
 	void *arg;
-	bool quiet; /* No receipt that it was read. */
+	bool quiet;    /* No receipt that it was read. */
+	bool lazy;     /* More will be read soon: it need not be archived at once. */
+	uint64_t last; /* Shows so many up to the newest, archived ones again; 0: what is new. */
 };
 /* Hands out what came since the last time, oldest first, and counts it as read once all of an
  * answer was handed out (a run that is cut hands it out again; seq tells). *ret_n: how many.
@@ -110,6 +122,11 @@ char *conversation_problem_text(const struct conversation_item *item);
 int conversation_problem_code(unsigned problems);
 
 /* For the files of this module. */
+/* What the cluster or the archive shows as a message, handed out once it was taken. record: as the
+ * archive has it, when it comes from there. */
+KLUIS_MUST_CHECK int conversation_read_one(struct conversation *c,
+	const struct conversation_read *reader, const struct api_message *shown,
+	const struct chat_record *record, struct err *e);
 struct conversation_key {
 	struct chat_epoch_key key;
 	uint64_t made_ms;
@@ -124,7 +141,7 @@ KLUIS_MUST_CHECK int conversation_need_epoch(struct conversation *c, struct err 
 /* What this answer of the cluster means for a conversation that was open to us. Returns rc, or
  * KLUIS_EFORBIDDEN for KLUIS_ENOTFOUND. */
 KLUIS_MUST_CHECK int conversation_answer(int rc, struct err *e);
-KLUIS_MUST_CHECK int conversation_save(const struct conversation *c, struct err *e);
+KLUIS_MUST_CHECK int conversation_save(struct conversation *c, struct err *e);
 /* After a failure: the state as it is stored, so that what was half done is done again. Returns rc.
  */
 KLUIS_MUST_CHECK int conversation_reload(struct conversation *c, int rc, struct err *e);

@@ -4,7 +4,8 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "cli/client/conversation.h"
+#include "base/limits.h"
+#include "cli/client/conversation_archive.h"
 
 /* Who wrote it, by the chain of that user: asked for again when the device is new. */
 static int item_writer(struct conversation *c, const struct chat_message *message,
@@ -29,7 +30,7 @@ static int item_writer(struct conversation *c, const struct chat_message *messag
 /* An edit or a deletion counts when its writer wrote what it is about. */
 static void item_target(const struct conversation *c, struct conversation_item *item)
 {
-	const struct chat_row *row;
+	const struct chat_shown *row;
 
 	if (item->content.kind != CHAT_KIND_EDIT && item->content.kind != CHAT_KIND_DELETE) {
 		return;
@@ -69,12 +70,57 @@ static void item_received(const struct conversation *c, const struct chat_receiv
 	}
 }
 
-static int read_one(struct conversation *c, const struct conversation_read *reader,
-	const struct api_message *shown, struct err *e)
+/* The key that the archive has of a message, asked for where its epoch was never given to this
+ * device; NULL: none. */
+static int read_key(struct conversation *c, const struct chat_message *message, uint64_t seq,
+	const struct chat_record **record, const uint8_t **ret_key, struct err *e)
+{
+	int rc = 0;
+
+	*ret_key = NULL;
+	if (*record == NULL && chat_state_holds(&c->state, message->place.epoch)) {
+		return 0;
+	}
+	if (*record == NULL && conversation_profile(c)->person != NULL) {
+		rc = conversation_archive_open(c, e);
+		rc = rc != 0 ? rc : conversation_archive_find(c, seq, record, e);
+	}
+	if (rc == 0 && *record != NULL && (*record)->opened &&
+		memcmp((*record)->link, message->link, HASH_BYTES) == 0) {
+		*ret_key = (*record)->key;
+	}
+	return rc;
+}
+
+/* What was read, for those who come later; also what did not open here: another may have the key.
+ */
+static void read_note(struct conversation *c, const struct api_message *shown,
+	const struct chat_message *message, const struct chat_received *received,
+	const struct chat_record *record)
+{
+	static const uint8_t none[ID_BYTES];
+	struct chat_record note = {.seq = shown->seq,
+		.time_ms = shown->time_ms,
+		.opened = received->opened,
+		.message = shown->message};
+
+	if (c->reviewing || !c->state.archive || memcmp(c->state.vault_id, none, ID_BYTES) == 0 ||
+		(record != NULL && (record->opened || !received->opened))) {
+		return;
+	}
+	memcpy(note.link, message->link, HASH_BYTES);
+	memcpy(note.key, received->key, CHAT_KEY_BYTES);
+	conversation_archive_note(c, &note);
+	secret_clear(note.key, sizeof note.key);
+}
+
+int conversation_read_one(struct conversation *c, const struct conversation_read *reader,
+	const struct api_message *shown, const struct chat_record *record, struct err *e)
 {
 	struct conversation_item item = {.seq = shown->seq, .time_ms = shown->time_ms};
 	struct chat_received received;
 	struct chat_message message;
+	const uint8_t *key = NULL;
 	struct err why = {0};
 	int rc = chat_parse(buf_bytes(&shown->message), &message, &why);
 
@@ -82,20 +128,24 @@ static int read_one(struct conversation *c, const struct conversation_read *read
 		return err_set(e, KLUIS_EVERIFY, "message %" PRIu64 ": %s", shown->seq, why.text);
 	}
 	rc = item_writer(c, &message, &item, e);
-	if (rc == 0 && chat_state_awaits(&c->state, message.place.epoch)) {
+	if (rc == 0 && !c->reviewing && chat_state_awaits(&c->state, message.place.epoch)) {
 		/* That is stored, and with it what was handed out so far. */
 		rc = conversation_take_epoch(c, message.place.epoch, e);
 	}
 	c->state.back = conversation_back(c);
 	item.left_epoch = message.place.epoch <= c->state.closed;
+	rc = rc != 0 ? rc : read_key(c, &message, shown->seq, &record, &key, e);
 	rc = rc != 0 ? rc
 		     : chat_state_receive(&c->state, shown->seq, shown->time_ms, &message,
-			       item.device->sign, &received, e);
+			       item.device->sign, key, &received, e);
 	if (rc != 0) {
 		return rc;
 	}
 	memcpy(item.link, message.link, HASH_BYTES);
 	item.mine = memcmp(item.user->user_id, c->state.own.user_id, ID_BYTES) == 0;
+	if (c->reviewing || c->start_after > 0) {
+		received.passed = 0; /* Nobody asked for those before it. */
+	}
 	item_received(c, &received, &item);
 	if (item.opened) {
 		chat_content_parse(received.type, secret_bytes(&received.payload), &item.content);
@@ -103,8 +153,13 @@ static int read_one(struct conversation *c, const struct conversation_read *read
 		item_title(c, &item);
 	}
 	rc = reader->each(reader->arg, &item, e);
+	if (rc == 0) {
+		read_note(c, shown, &message, &received, record);
+		c->n_shown++;
+	}
 	chat_content_release(&item.content);
 	secret_release(&received.payload);
+	secret_clear(received.key, sizeof received.key);
 	return rc;
 }
 
@@ -122,54 +177,128 @@ static void read_receipt(struct conversation *c, bool quiet)
 	}
 }
 
-static int read_batch(struct conversation *c, const struct conversation_read *reader, size_t *done,
+static uint64_t read_after(const struct conversation *c)
+{
+	return c->state.last_seq == 0 ? c->start_after : c->state.last_seq;
+}
+
+/* What the cluster has no more, up to number `to`, as far as it was archived. */
+static int read_missing(
+	struct conversation *c, const struct conversation_read *reader, uint64_t to, struct err *e)
+{
+	uint64_t from = read_after(c) + 1;
+	int rc = from < to ? conversation_archive_open(c, e) : 0;
+
+	return rc != 0 || from >= to ? rc : conversation_archive_show(c, reader, from, to, e);
+}
+
+/* In the middle of what is read only what has to be. */
+static int read_make_room(struct conversation *c, struct err *e)
+{
+	return c->backlog.bytes < CHAT_BACKLOG_BYTES_MAX - CHAT_MESSAGE_BYTES_MAX
+		       ? 0
+		       : conversation_archive_flush(c, false, e);
+}
+
+static int read_batch(struct conversation *c, const struct conversation_read *reader,
 	bool *ret_more, struct err *e)
 {
 	struct api_message *messages;
 	bool last;
 	size_t n, i = 0;
-	int rc = conversation_answer(api_messages(conversation_client(c), c->id, c->state.last_seq,
-					     &messages, &n, &last, e),
+	int rc = conversation_answer(
+		api_messages(conversation_client(c), c->id, read_after(c), &messages, &n, &last, e),
 		e);
 
 	if (rc != 0) {
 		return rc;
 	}
 	while (rc == 0 && i < n) {
-		rc = read_one(c, reader, &messages[i], e);
+		rc = read_make_room(c, e);
+		rc = rc != 0 ? rc : read_missing(c, reader, messages[i].seq, e);
+		rc = rc != 0 ? rc : conversation_read_one(c, reader, &messages[i], NULL, e);
 		i += rc == 0;
 	}
 	api_messages_free(messages, n);
+	if (rc == 0 && last && read_after(c) < c->info.last_seq) {
+		rc = read_missing(c, reader, c->info.last_seq + 1, e);
+	}
 	if (rc != 0) {
 		return conversation_reload(c, rc, e);
 	}
 	if (n > 0) {
 		rc = conversation_save(c, e);
 	}
-	*done += rc == 0 ? n : 0;
 	*ret_more = !last;
 	return rc;
+}
+
+/* Those of the last so many that were read before, from the archive: shown, and nothing else. */
+static int read_again(struct conversation *c, const struct conversation_read *reader, uint64_t from,
+	struct err *e)
+{
+	struct chat_state real = c->state;
+	int rc = conversation_archive_open(c, e);
+
+	real = c->state; /* Opening notes which vault it is. */
+	chat_state_init(&c->state, c->id, real.own.user_id, real.own.device_id);
+	c->reviewing = true;
+	rc = rc != 0 ? rc : conversation_archive_show(c, reader, from, real.last_seq + 1, e);
+	c->reviewing = false;
+	chat_state_release(&c->state);
+	c->state = real;
+	return rc;
+}
+
+static int read_last(struct conversation *c, const struct conversation_read *reader, struct err *e)
+{
+	uint64_t newest = c->info.last_seq;
+	uint64_t from = newest > reader->last ? newest - reader->last + 1 : 1;
+
+	if (reader->last == 0) {
+		return 0;
+	}
+	if (c->state.last_seq == 0) {
+		c->start_after = from - 1;
+		return 0;
+	}
+	return from <= c->state.last_seq ? read_again(c, reader, from, e) : 0;
+}
+
+/* A device that does not know yet of a history looks for one, before keys of what it reads go. */
+static int read_look(struct conversation *c, struct err *e)
+{
+	static const uint8_t none[ID_BYTES];
+	bool known = memcmp(c->state.vault_id, none, ID_BYTES) != 0;
+
+	return known && c->state.last_seq > 0 ? 0 : conversation_archive_open(c, e);
 }
 
 int conversation_read(struct conversation *c, const struct conversation_read *reader, size_t *ret_n,
 	struct err *e)
 {
 	uint64_t delivered = c->state.delivered, read = c->state.read;
-	size_t done = 0;
+	uint8_t vault_id[ID_BYTES];
+	size_t before = c->n_shown;
 	bool more = true;
-	int rc = 0;
+	int rc;
 
+	memcpy(vault_id, c->state.vault_id, ID_BYTES);
+	rc = read_look(c, e);
+	rc = rc != 0 ? rc : read_last(c, reader, e);
 	while (rc == 0 && more) {
-		rc = read_batch(c, reader, &done, &more, e);
+		rc = read_batch(c, reader, &more, e);
 	}
+	rc = rc != 0 ? rc : conversation_archive_flush(c, reader->lazy, e);
 	if (rc == 0) {
 		read_receipt(c, reader->quiet);
 	}
-	if (rc == 0 && (delivered != c->state.delivered || read != c->state.read)) {
+	if (rc == 0 && (delivered != c->state.delivered || read != c->state.read ||
+			       memcmp(vault_id, c->state.vault_id, ID_BYTES) != 0)) {
 		rc = conversation_save(c, e);
 	}
 	if (rc == 0) {
-		*ret_n = done;
+		*ret_n = c->n_shown - before;
 	}
 	return rc;
 }

@@ -7,7 +7,7 @@
 
 #include "base/clock.h"
 #include "base/text.h"
-#include "cli/client/conversation.h"
+#include "cli/client/conversation_archive.h"
 #include "cli/client/delivery.h"
 #include "cli/client/inbox.h"
 #include "cli/client/kluis_impl.h"
@@ -78,8 +78,51 @@ int kluis_chat_new(struct kluis *k, const char *title, const char *const *users,
 		     : conversation_create(t.people, title, (const uint8_t(*)[ID_BYTES])ids,
 			       n_users, &t.c, &t.err);
 	if (rc == 0) {
+		struct err ignored = {0}; /* Without a history it is a conversation all the same. */
+
 		hex_encode(bytes_of(t.c->id, ID_BYTES), ret_id);
+		(void)(k->profile->person != NULL &&
+			conversation_archive_switch(t.c, true, &ignored) != 0);
 	}
+	return chatting_close(&t, rc, error);
+}
+
+int kluis_chat_history(struct kluis *k, const char *chat, int on, struct kluis_failure *error)
+{
+	struct chatting t;
+	int rc = chatting_open(&t, k, chat);
+
+	rc = rc != 0 ? rc : conversation_archive_switch(t.c, on != 0, &t.err);
+	return chatting_close(&t, rc, error);
+}
+
+int kluis_chat_attach(struct kluis *k, const char *chat, const char *local_path, uint64_t *ret_seq,
+	struct kluis_failure *error)
+{
+	struct chatting t;
+	uint64_t seq;
+	int rc = chatting_open(&t, k, chat);
+
+	rc = rc != 0 ? rc : conversation_attach(t.c, local_path, &seq, &t.err);
+	if (rc == 0) {
+		*ret_seq = seq;
+	}
+	return chatting_close(&t, rc, error);
+}
+
+int kluis_chat_save(struct kluis *k, const char *chat, const void *payload, size_t payload_len,
+	const char *local_path, struct kluis_failure *error)
+{
+	struct conversation_file file = {.name = NULL};
+	struct chat_content content;
+	struct chatting t;
+	int rc = chatting_open(&t, k, chat);
+
+	chat_content_parse(CHAT_JSON, bytes_of(payload, payload_len), &content);
+	rc = rc != 0 ? rc : conversation_file_of(&content, &file, &t.err);
+	rc = rc != 0 ? rc : conversation_fetch(t.c, &file, local_path, &t.err);
+	chat_content_release(&content);
+	conversation_file_release(&file);
 	return chatting_close(&t, rc, error);
 }
 
@@ -217,9 +260,9 @@ int kluis_chat_notify(struct kluis *k, const char *chat, uint64_t seq, struct kl
 }
 
 /* The message that an edit or a deletion is about. */
-static int chatting_own(struct chatting *t, uint64_t seq, const struct chat_row **ret_row)
+static int chatting_own(struct chatting *t, uint64_t seq, const struct chat_shown **ret_row)
 {
-	const struct chat_row *row = chat_state_row(&t->c->state, seq);
+	const struct chat_shown *row = chat_state_row(&t->c->state, seq);
 
 	if (row == NULL) {
 		return err_set(&t->err, KLUIS_ENOTFOUND,
@@ -237,7 +280,7 @@ static int chat_amend(struct kluis *k, const char *chat, uint64_t seq, const cha
 	struct kluis_failure *error)
 {
 	_cleanup_(secret_buf_release) struct buf payload = BUF_INIT;
-	const struct chat_row *row = NULL;
+	const struct chat_shown *row = NULL;
 	struct chatting t;
 	uint64_t sent;
 	int rc = chatting_open(&t, k, chat);
@@ -317,19 +360,38 @@ static int read_cb(void *arg, const struct conversation_item *item, struct err *
 		       : err_set(e, KLUIS_EINTERNAL, "the caller ended the reading");
 }
 
+static int chat_read(struct kluis *k, const char *chat, const struct conversation_read *reader,
+	struct kluis_failure *error)
+{
+	struct chatting t;
+	size_t n;
+	int rc = chatting_open(&t, k, chat);
+
+	rc = rc != 0 ? rc : conversation_read(t.c, reader, &n, &t.err);
+	rc = rc != 0 ? rc : conversation_flush(t.c, &t.err);
+	if (rc == 0 && t.c->archive_trouble.code == KLUIS_EPIN) {
+		rc = err_set(&t.err, KLUIS_EPIN, "%s", t.c->archive_trouble.text);
+	}
+	return chatting_close(&t, rc, error);
+}
+
 int kluis_chat_read(struct kluis *k, const char *chat, int quiet, kluis_chat_message_fn *each,
 	void *arg, struct kluis_failure *error)
 {
 	struct reading reading = {.each = each, .arg = arg};
 	const struct conversation_read reader = {
 		.each = read_cb, .arg = &reading, .quiet = quiet != 0};
-	struct chatting t;
-	size_t n;
-	int rc = chatting_open(&t, k, chat);
 
-	rc = rc != 0 ? rc : conversation_read(t.c, &reader, &n, &t.err);
-	rc = rc != 0 ? rc : conversation_flush(t.c, &t.err);
-	return chatting_close(&t, rc, error);
+	return chat_read(k, chat, &reader, error);
+}
+
+int kluis_chat_read_last(struct kluis *k, const char *chat, uint64_t last,
+	kluis_chat_message_fn *each, void *arg, struct kluis_failure *error)
+{
+	struct reading reading = {.each = each, .arg = arg};
+	const struct conversation_read reader = {.each = read_cb, .arg = &reading, .last = last};
+
+	return chat_read(k, chat, &reader, error);
 }
 
 static const char *class_name(unsigned sender_class)

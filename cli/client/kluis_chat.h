@@ -15,7 +15,8 @@
 extern "C" {
 #endif
 
-/* A conversation with users by their names, who are invited. id: 32 hex digits and NUL.
+/* A conversation with users by their names, who are invited. What is read of it is archived for the
+ * devices that come later (kluis_chat_history()). id: 32 hex digits and NUL.
  * KLUIS_PIN_BROKEN: a name is not who it was. */
 KLUIS_API int kluis_chat_new(struct kluis *kluis, const char *title, const char *const *users,
 	size_t n_users, char ret_id[33], struct kluis_failure *error);
@@ -95,6 +96,24 @@ typedef int kluis_chat_message_fn(void *arg, const struct kluis_chat_message *me
  * wrote; nothing of it counts. */
 KLUIS_API int kluis_chat_read(struct kluis *kluis, const char *chat, int quiet,
 	kluis_chat_message_fn *each, void *arg, struct kluis_failure *error);
+/* The newest `last` messages: those that this device has read before from the history, which
+ * counts for nothing, then what is new, as kluis_chat_read() does; a device that has read nothing
+ * begins with them. KLUIS_PIN_BROKEN, also of that: the history has another message than was read
+ * here. */
+KLUIS_API int kluis_chat_read_last(struct kluis *kluis, const char *chat, uint64_t last,
+	kluis_chat_message_fn *each, void *arg, struct kluis_failure *error);
+/* Whether what is read is archived in a vault of the members, from now on: by the person who began
+ * the conversation. What is archived is not forward secret. KLUIS_FORBIDDEN. */
+KLUIS_API int kluis_chat_history(
+	struct kluis *kluis, const char *chat, int on, struct kluis_failure *error);
+/* Puts a local file into the conversation's vault, and sends the message that names it.
+ * KLUIS_NOT_FOUND: it has no vault. */
+KLUIS_API int kluis_chat_attach(struct kluis *kluis, const char *chat, const char *local_path,
+	uint64_t *ret_seq, struct kluis_failure *error);
+/* Saves the file that a message of kind "file" names by its payload; it is at local_path once it is
+ * whole and has the hash that the message names. KLUIS_NOT_VERIFIED, KLUIS_NOT_FOUND. */
+KLUIS_API int kluis_chat_save(struct kluis *kluis, const char *chat, const void *payload,
+	size_t payload_len, const char *local_path, struct kluis_failure *error);
 /* Waits until something may have come, at most wait_ms. *ret_news: 1, or 0 for the time over. A
  * handle waits for one conversation at a time. */
 KLUIS_API int kluis_chat_wait(struct kluis *kluis, const char *chat, unsigned wait_ms,

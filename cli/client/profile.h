@@ -36,6 +36,7 @@ enum profile_kind {
 	PROFILE_MEMBERS = 14,	    /* A membership chain. */
 	PROFILE_FLOOR = 15,
 	PROFILE_CHAT = 16,
+	PROFILE_BACKLOG = 17, /* What is read of a conversation and not archived yet. */
 };
 
 struct person_keys;

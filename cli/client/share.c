@@ -77,6 +77,8 @@ struct vault_change {
 	struct vault *vault;
 	const struct share_with *with;
 	unsigned role;
+	const uint8_t (*users)[ID_BYTES]; /* Of share_set_users(). */
+	size_t n_users;
 };
 typedef int vault_change_fn(struct vault_change *c, struct share_section *section, struct err *e);
 
@@ -224,6 +226,66 @@ int share_remove(struct vault *vault, const struct share_with *with, struct err 
 	struct vault_change c = {.vault = vault, .with = with};
 
 	return change_vault(&c, remove_make, e);
+}
+
+static bool set_has(const struct vault_change *c, const uint8_t id[ID_BYTES])
+{
+	for (size_t i = 0; i < c->n_users; i++) {
+		if (memcmp(c->users[i], id, ID_BYTES) == 0) {
+			return true;
+		}
+	}
+	return false;
+}
+
+static int set_remove(struct vault_change *c, struct share_section *section, struct err *e)
+{
+	const struct members *members = &section->membership->members;
+	bool removed = false;
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && i < members->count;) {
+		uint8_t id[ID_BYTES];
+
+		memcpy(id, members->member[i].id, ID_BYTES);
+		if (set_has(c, id)) {
+			i++;
+			continue;
+		}
+		removed = true;
+		rc = share_statement(&c->change, section, MEMBER_REMOVE, bytes_of(id, ID_BYTES), e);
+	}
+	return rc != 0 || !removed ? rc : share_rotate_vault(&c->change, section, e);
+}
+
+static int set_make(struct vault_change *c, struct share_section *section, struct err *e)
+{
+	int rc = vault_is_shared(c->vault) ? 0 : catch_up(c, section, e);
+
+	rc = rc != 0 ? rc : set_remove(c, section, e);
+	for (size_t i = 0; rc == 0 && i < c->n_users; i++) {
+		_cleanup_(buf_release) struct buf body = BUF_INIT;
+
+		if (members_find(&section->membership->members, c->users[i]) != NULL) {
+			continue;
+		}
+		share_body_add(&body, c->users[i], MEMBER_USER, MEMBER_WRITE);
+		rc = share_statement(&c->change, section, MEMBER_ADD, buf_bytes(&body), e);
+		rc = rc != 0 ? rc
+			     : share_give_all(&c->change, section, c->users[i], MEMBER_USER,
+				       MEMBER_WRITE, e);
+	}
+	return rc;
+}
+
+int share_set_users(struct vault *vault, const uint8_t (*users)[ID_BYTES], size_t n, struct err *e)
+{
+	struct vault_change c = {.vault = vault, .users = users, .n_users = n};
+
+	if (n > SHARE_USERS_MAX) {
+		return err_set(e, KLUIS_ETOOLARGE, "at most %d users at once", SHARE_USERS_MAX);
+	}
+	return change_vault(&c, set_make, e);
 }
 
 static int transfer_accepted(const struct vault_change *c, struct err *e)

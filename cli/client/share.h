@@ -9,6 +9,7 @@
 
 enum {
 	SHARE_NAME_BYTES_MAX = 255,
+	SHARE_USERS_MAX = 200,
 	SHARE_TRIES = 4, /* Times another admin may be first. */
 	SHARE_VAULTS_MAX = 10000,
 	SHARE_GROUPS_MAX = 10000,
@@ -51,6 +52,11 @@ KLUIS_MUST_CHECK int share_set_role(
 /* Takes somebody out, and gives those who remain a new key. with NULL: the new key alone. */
 KLUIS_MUST_CHECK int share_remove(
 	struct vault *vault, const struct share_with *with, struct err *e);
+/* Makes these users, of whom the profile's owner is one, all who are in the vault: who is not among
+ * them is taken out and the rest re-keyed, who is missing may write and gets the keys of all
+ * epochs; in one command. At most SHARE_USERS_MAX. */
+KLUIS_MUST_CHECK int share_set_users(
+	struct vault *vault, const uint8_t (*users)[ID_BYTES], size_t n, struct err *e);
 /* Makes a member who accepted an admin, and oneself `role`, in one step.
  * KLUIS_EPRECONDITION: they have not accepted. */
 KLUIS_MUST_CHECK int share_transfer(

@@ -73,6 +73,10 @@ bool vault_name_valid(const char *name);
  * vault_finish_creating() ends it. KLUIS_EEXIST when the profile has one of that name. */
 KLUIS_MUST_CHECK int vault_create(struct profile *profile, struct client *client, const char *name,
 	uint8_t ret_id[ID_BYTES], struct err *e);
+/* With an id that follows from something else. KLUIS_ECONFLICT: the cluster has, or had, another of
+ * that id. */
+KLUIS_MUST_CHECK int vault_create_as(struct profile *profile, struct client *client,
+	const char *name, const uint8_t id[ID_BYTES], struct err *e);
 /* Resends what vault_create() could not finish, for all vaults of the profile; drops those that the
  * cluster refuses for good. */
 KLUIS_MUST_CHECK int vault_finish_creating(

@@ -167,14 +167,12 @@ int vault_finish_creating(struct profile *profile, struct client *client, struct
 	return rc;
 }
 
-int vault_create(struct profile *profile, struct client *client, const char *name,
-	uint8_t ret_id[ID_BYTES], struct err *e)
+/* KLUIS_EEXIST unless the name can be given. */
+static int create_check(
+	struct profile *profile, struct client *client, const char *name, struct err *e)
 {
-	struct vault vault = {.profile = profile, .n_keys = 1};
-	_cleanup_(buf_release) struct buf head = BUF_INIT;
-	_cleanup_(buf_release) struct buf label = BUF_INIT;
 	struct vault *other = NULL;
-	uint8_t id[ID_BYTES], raw_id[ID_BYTES];
+	uint8_t raw_id[ID_BYTES];
 	int rc;
 
 	if (!vault_name_valid(name) || hex_decode(name, raw_id, ID_BYTES) == 0) {
@@ -183,29 +181,48 @@ int vault_create(struct profile *profile, struct client *client, const char *nam
 			name, VAULT_NAME_BYTES_MAX);
 	}
 	rc = vault_may_write(profile, e);
-	if (rc != 0) {
-		return rc;
-	}
-	rc = vault_open(profile, client, name, &other, e);
+	rc = rc != 0 ? rc : vault_open(profile, client, name, &other, e);
 	if (rc == 0) {
 		vault_close(other);
 		return err_set(e, KLUIS_EEXIST, "there is a vault '%s' already", name);
 	}
 	/* One that is withheld or broken is said elsewhere, and keeps no other from being made. */
-	if (rc != KLUIS_ENOTFOUND && rc != KLUIS_EPIN && rc != KLUIS_EVERIFY) {
+	return rc == KLUIS_ENOTFOUND || rc == KLUIS_EPIN || rc == KLUIS_EVERIFY ? 0 : rc;
+}
+
+/* A person's is in the keyring before anything is written under it; one that a run which was cut
+ * put there is taken. */
+static int create_key(
+	struct vault *vault, struct profile *profile, struct client *client, struct err *e)
+{
+	struct ring *ring = profile->person == NULL ? NULL : profile->person->ring;
+
+	vault->keys[0].epoch = 1;
+	if (ring != NULL &&
+		ring->get(ring, KEYRING_VAULT_KEY, vault->id, 1, &vault->keys[0].vk, NULL) == 0) {
+		return 0;
+	}
+	secret_random(&vault->keys[0].vk, PAGE_KEY_BYTES, &random_system);
+	return profile->person == NULL ? 0 : vault_person_store_key(vault, profile, client, e);
+}
+
+int vault_create_as(struct profile *profile, struct client *client, const char *name,
+	const uint8_t id[ID_BYTES], struct err *e)
+{
+	struct vault vault = {.profile = profile, .n_keys = 1};
+	_cleanup_(buf_release) struct buf head = BUF_INIT;
+	_cleanup_(buf_release) struct buf label = BUF_INIT;
+	int rc = create_check(profile, client, name, e);
+
+	if (rc != 0) {
 		return rc;
 	}
-	random_fill(&random_system, id, ID_BYTES);
 	memcpy(vault.id, id, ID_BYTES);
 	memcpy(vault.name, name, strlen(name) + 1);
-	vault.keys[0].epoch = 1;
-	secret_random(&vault.keys[0].vk, PAGE_KEY_BYTES, &random_system);
-	if (profile->person != NULL) { /* Before anything is written under it. */
-		rc = vault_person_store_key(&vault, profile, client, e);
-		if (rc != 0) {
-			secret_release(&vault.keys[0].vk);
-			return rc;
-		}
+	rc = create_key(&vault, profile, client, e);
+	if (rc != 0) {
+		secret_release(&vault.keys[0].vk);
+		return rc;
 	}
 	rc = members_create(id, MEMBER_OBJECT_VAULT, profile->user_id, NULL, profile->device,
 		clock_wall_ms(&clock_system), &vault.create, e);
@@ -216,7 +233,17 @@ int vault_create(struct profile *profile, struct client *client, const char *nam
 	}
 	secret_release(&vault.keys[0].vk);
 	buf_release(&vault.create);
-	rc = rc != 0 ? rc : create_send(profile, client, id, e);
+	return rc != 0 ? rc : create_send(profile, client, id, e);
+}
+
+int vault_create(struct profile *profile, struct client *client, const char *name,
+	uint8_t ret_id[ID_BYTES], struct err *e)
+{
+	uint8_t id[ID_BYTES];
+	int rc;
+
+	random_fill(&random_system, id, ID_BYTES);
+	rc = vault_create_as(profile, client, name, id, e);
 	if (rc == 0) {
 		memcpy(ret_id, id, ID_BYTES);
 	}

@@ -154,6 +154,7 @@ int app_chat_members(struct invocation *inv);
 int app_chat_send(struct invocation *inv);
 int app_chat_read(struct invocation *inv);
 int app_chat_follow(struct invocation *inv);
+int app_chat_history(struct invocation *inv);
 int app_inbox_list(struct invocation *inv);
 int app_inbox_read(struct invocation *inv);
 int app_inbox_take(struct invocation *inv);

@@ -1,4 +1,4 @@
-/* kluis chat new|list|accept|leave|members|send|read (follow: chat_follow.c) */
+/* kluis chat new|list|accept|leave|members|send (read: chat_read.c, follow: chat_follow.c) */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -24,13 +24,27 @@ int chat_with(struct app *k, const char *name, int (*body)(struct chat_app *a), 
 	rc = conversation_find(a.people, name, id, &k->inv->err);
 	rc = rc != 0 ? rc : conversation_open(a.people, id, &a.c, &k->inv->err);
 	rc = rc != 0 ? rc : body(&a);
+	rc = chat_trouble_end(k->inv, a.c, rc);
 	conversation_close(a.c);
 	people_free(a.people);
 	return rc;
 }
 
-/* What the other commands need: an invitation opens nothing. */
-static int chat_accepted(const struct chat_app *a)
+int chat_trouble_end(struct invocation *inv, const struct conversation *c, int rc)
+{
+	const struct err *trouble = c == NULL ? NULL : &c->archive_trouble;
+
+	if (trouble == NULL || trouble->code == 0) {
+		return rc;
+	}
+	if (rc == 0 && trouble->code == KLUIS_EPIN) {
+		return err_set(&inv->err, KLUIS_EPIN, "%s", trouble->text);
+	}
+	output_note(&inv->out, "%s", trouble->text);
+	return rc;
+}
+
+int chat_accepted(const struct chat_app *a)
 {
 	return strcmp(a->c->info.state, "invited") != 0
 		       ? 0
@@ -54,6 +68,17 @@ static int new_users(struct app *k, struct people *people, uint8_t (*ids)[ID_BYT
 	return rc;
 }
 
+/* The conversation is there, whatever becomes of this. */
+static void new_history(struct app *k, struct conversation *c)
+{
+	struct err why = {0};
+
+	if (conversation_archive_switch(c, invocation_value(k->inv, "no-history") == NULL, &why) !=
+		0) {
+		output_note(&k->inv->out, "it has no history yet: %s", why.text);
+	}
+}
+
 static int chat_new_body(struct app *k)
 {
 	static const struct output_column columns[] = {
@@ -69,6 +94,9 @@ static int chat_new_body(struct app *k)
 	rc = rc != 0 ? rc
 		     : conversation_create(people, k->inv->args[0], (const uint8_t(*)[ID_BYTES])ids,
 			       n, &c, &k->inv->err);
+	if (rc == 0 && k->profile->person != NULL) {
+		new_history(k, c);
+	}
 	if (rc == 0) {
 		record = json_pack("{s:s, s:o}", "title", c->state.title, "id",
 			json_hex(bytes_of(c->id, ID_BYTES)));
@@ -330,26 +358,51 @@ static void send_notify(struct chat_app *a, uint64_t seq)
 	}
 }
 
-static int send_shown(struct chat_app *a, unsigned type, struct bytes payload)
+static void send_number(struct invocation *inv, uint64_t seq)
 {
 	static const struct output_column columns[] = {{"seq", "Number", OUTPUT_TEXT}};
-	struct invocation *inv = a->app->inv;
-	uint64_t seq;
-	json_t *record;
-	int rc = conversation_send(a->c, type, payload, &seq, &inv->err);
+	json_t *record = json_pack("{s:I}", "seq", (json_int_t)seq);
 
-	if (rc != 0) {
-		return rc;
-	}
-	send_notify(a, seq);
-	record = json_pack("{s:I}", "seq", (json_int_t)seq);
 	if (inv->out.format == OUTPUT_JSON) {
 		output_record(&inv->out, columns, ARRAY_SIZE(columns), record);
 	} else {
 		output_note(&inv->out, "sent as number %llu", (unsigned long long)seq);
 	}
 	json_decref(record);
-	return 0;
+}
+
+static int send_shown(struct chat_app *a, unsigned type, struct bytes payload)
+{
+	struct invocation *inv = a->app->inv;
+	uint64_t seq;
+	int rc = conversation_send(a->c, type, payload, &seq, &inv->err);
+
+	if (rc == 0) {
+		send_notify(a, seq);
+		send_number(inv, seq);
+	}
+	return rc;
+}
+
+static int send_files(struct chat_app *a)
+{
+	struct invocation *inv = a->app->inv;
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0; i++) {
+		const char *file = invocation_value_at(inv, "attach", i);
+		uint64_t seq;
+
+		if (file == NULL) {
+			break;
+		}
+		rc = conversation_attach(a->c, file, &seq, &inv->err);
+		if (rc == 0) {
+			send_notify(a, seq);
+			send_number(inv, seq);
+		}
+	}
+	return rc;
 }
 
 static int send_input(struct invocation *inv, struct buf *to)
@@ -388,12 +441,12 @@ static int send_lines(struct chat_app *a)
 }
 
 /* The message that --edit or --delete names. */
-static int send_target(struct chat_app *a, const char *option, const struct chat_row **ret_row)
+static int send_target(struct chat_app *a, const char *option, const struct chat_shown **ret_row)
 {
 	struct invocation *inv = a->app->inv;
 	uint64_t seq;
 	int rc = invocation_number(inv, option, 0, UINT64_MAX, &seq);
-	const struct chat_row *row = rc == 0 ? chat_state_row(&a->c->state, seq) : NULL;
+	const struct chat_shown *row = rc == 0 ? chat_state_row(&a->c->state, seq) : NULL;
 
 	if (rc == 0 && row == NULL) {
 		rc = err_set(&inv->err, KLUIS_ENOTFOUND,
@@ -413,7 +466,7 @@ static int send_json(struct chat_app *a)
 	_cleanup_(secret_buf_release) struct buf text = BUF_INIT, payload = BUF_INIT;
 	struct invocation *inv = a->app->inv;
 	const char *title = invocation_value(inv, "title");
-	const struct chat_row *row;
+	const struct chat_shown *row;
 	int rc;
 
 	if (title != NULL) {
@@ -451,6 +504,9 @@ static int send_body(struct chat_app *a)
 		invocation_value(inv, "title") != NULL) {
 		return send_json(a);
 	}
+	if (invocation_value(inv, "attach") != NULL) {
+		return send_files(a);
+	}
 	if (invocation_value(inv, "lines") != NULL) {
 		return send_lines(a);
 	}
@@ -466,154 +522,4 @@ static int chat_send_body(struct app *k)
 int app_chat_send(struct invocation *inv)
 {
 	return app_run(inv, chat_send_body);
-}
-
-json_t *chat_item_json(const struct conversation_item *item)
-{
-	_cleanup_(x_freep) char *problem = conversation_problem_text(item);
-	const char *kind = item->opened ? chat_kind_name(item->content.kind) : "closed";
-	json_t *row = json_pack("{s:I, s:I, s:s, s:s, s:b, s:s}", "seq", (json_int_t)item->seq,
-		"time_ms", (json_int_t)item->time_ms, "user", item->user->name, "device",
-		item->device->name, "mine", item->mine, "kind", kind);
-
-	if (item->content.text != NULL) {
-		(void)json_object_set_new(row, "text", json_string(item->content.text));
-	}
-	if (item->of_seq != 0) {
-		(void)json_object_set_new(row, "of", json_integer((json_int_t)item->of_seq));
-	}
-	if (item->not_theirs) {
-		(void)json_object_set_new(row, "not_theirs", json_true());
-	}
-	if (item->opened && item->content.kind >= CHAT_KIND_FILE) {
-		(void)json_object_set_new(
-			row, "type", json_integer((json_int_t)item->content.type));
-		(void)json_object_set_new(row, "payload", json_base64(item->content.raw));
-	}
-	if (item->device->revoked) {
-		(void)json_object_set_new(row, "device_revoked", json_true());
-	}
-	if (item->missing > 0) {
-		(void)json_object_set_new(row, "missing", json_integer((json_int_t)item->missing));
-	}
-	if (problem != NULL) {
-		(void)json_object_set_new(row, "problem", json_string(problem));
-	}
-	return row;
-}
-
-int chat_problems_end(struct invocation *inv, const struct chat_problems *problems)
-{
-	if (problems->code == 0) {
-		return 0;
-	}
-	return err_set(&inv->err, problems->code, "message %llu: %s",
-		(unsigned long long)problems->seq, problems->text);
-}
-
-void chat_problems_note(struct chat_problems *problems, const struct conversation_item *item)
-{
-	_cleanup_(x_freep) char *text = conversation_problem_text(item);
-	int code = conversation_problem_code(item->problems);
-
-	if (code != 0 && (problems->code == 0 || code == KLUIS_EPIN) &&
-		problems->code != KLUIS_EPIN) {
-		problems->code = code;
-		problems->seq = item->seq;
-		(void)snprintf(problems->text, sizeof problems->text, "%s", text);
-	}
-}
-
-/* Printed as it comes, before it counts as read. */
-struct reading {
-	struct invocation *inv;
-	size_t n;
-	struct chat_problems problems;
-};
-
-static void read_print_line(struct buf *to, const struct conversation_item *item)
-{
-	_cleanup_(x_freep) char *problem = conversation_problem_text(item);
-	const char *kind = item->opened ? chat_kind_name(item->content.kind) : "closed";
-	char time[21];
-
-	clock_format(item->time_ms, time);
-	buf_printf(to, "%" PRIu64 "  %s  ", item->seq, time);
-	output_safe(to, item->user->name, "");
-	if (item->opened && item->content.kind != CHAT_KIND_TEXT) {
-		buf_printf(to, item->of_seq > 0 ? " (%s of %" PRIu64 ")" : " (%s)", kind,
-			item->of_seq);
-	}
-	buf_printf(to, ": ");
-	if (item->content.text != NULL) {
-		output_safe(to, item->content.text, "\n\t");
-	} else if (!item->opened) {
-		buf_printf(to, "(not for this device)");
-	}
-	if (item->not_theirs) {
-		buf_printf(to, "\n  ! it is about a message that they did not write: it counts for "
-			       "nothing");
-	}
-	if (problem != NULL) {
-		buf_printf(to, "\n  ! ");
-		output_safe(to, problem, "");
-	}
-	buf_printf(to, "\n");
-}
-
-static int read_item_cb(void *arg, const struct conversation_item *item, struct err *e)
-{
-	_cleanup_(secret_buf_release) struct buf text = BUF_INIT;
-	struct reading *r = arg;
-	FILE *out = r->inv->out.data;
-
-	if (r->inv->out.format == OUTPUT_JSON) {
-		json_t *row = chat_item_json(item);
-
-		buf_printf(&text, "%s", r->n == 0 ? "{\"items\": [" : ",\n");
-		json_take_text(row, &text);
-	} else {
-		read_print_line(&text, item);
-	}
-	if (fwrite(text.data, 1, text.len, out) != text.len || fflush(out) != 0) {
-		return err_set_errno(e, errno, "write to stdout");
-	}
-	r->n++;
-	chat_problems_note(&r->problems, item);
-	return 0;
-}
-
-static void read_end(const struct reading *r)
-{
-	if (r->inv->out.format == OUTPUT_JSON) {
-		(void)fprintf(r->inv->out.data, "%s]}\n", r->n == 0 ? "{\"items\": [" : "");
-	}
-}
-
-static int read_body(struct chat_app *a)
-{
-	struct invocation *inv = a->app->inv;
-	struct reading reading = {.inv = inv};
-	const struct conversation_read reader = {.each = read_item_cb,
-		.arg = &reading,
-		.quiet = invocation_value(inv, "no-receipt") != NULL};
-	size_t n = 0;
-	int rc = chat_accepted(a);
-
-	rc = rc != 0 ? rc : conversation_read(a->c, &reader, &n, &inv->err);
-	if (rc == 0 || reading.n > 0) {
-		read_end(&reading);
-	}
-	rc = rc != 0 ? rc : conversation_flush(a->c, &inv->err);
-	return rc != 0 ? rc : chat_problems_end(inv, &reading.problems);
-}
-
-static int chat_read_body(struct app *k)
-{
-	return chat_with(k, k->inv->args[0], read_body, NULL);
-}
-
-int app_chat_read(struct invocation *inv)
-{
-	return app_run(inv, chat_read_body);
 }

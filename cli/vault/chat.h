@@ -2,7 +2,7 @@
 #ifndef KLUIS_CLI_VAULT_CHAT_H
 #define KLUIS_CLI_VAULT_CHAT_H
 
-#include "cli/client/conversation.h"
+#include "cli/client/conversation_archive.h"
 #include "cli/vault/app.h"
 
 /* An open conversation for the time of a command. */
@@ -15,6 +15,12 @@ struct chat_app {
 /* name: a title, or the beginning of an id. */
 KLUIS_MUST_CHECK int chat_with(
 	struct app *k, const char *name, int (*body)(struct chat_app *a), void *arg);
+
+/* KLUIS_EFORBIDDEN: it is an invitation, which opens nothing. */
+KLUIS_MUST_CHECK int chat_accepted(const struct chat_app *a);
+/* What a command ends with, rc so far, when something is wrong with the history: that it shows
+ * other messages than were read; else it is told, and no more. c may be NULL. */
+KLUIS_MUST_CHECK int chat_trouble_end(struct invocation *inv, const struct conversation *c, int rc);
 
 /* What `read` and `follow` print of a message. */
 json_t *chat_item_json(const struct conversation_item *item);

@@ -8,7 +8,12 @@
 #include "cli/client/session.h"
 #include "cli/vault/chat.h"
 
-enum { FOLLOW_WAIT_MS = 25 * 1000, FOLLOW_POLL_MS = 1000, FOLLOW_SECONDS_MAX = 365 * 86400 };
+enum {
+	FOLLOW_WAIT_MS = 25 * 1000,
+	FOLLOW_POLL_MS = 1000,
+	FOLLOW_ARCHIVE_MS = 60 * 1000,
+	FOLLOW_SECONDS_MAX = 365 * 86400
+};
 
 struct follow {
 	struct invocation *inv;
@@ -16,6 +21,7 @@ struct follow {
 	uint8_t id[ID_BYTES];
 	char *cursor;
 	uint64_t seen_seq, end_ms; /* 0: no end. */
+	uint64_t archived_ms;
 	bool no_events;
 	struct chat_problems problems;
 };
@@ -62,11 +68,24 @@ static int follow_waiter(struct follow *f, struct app *k)
 	return rc;
 }
 
+/* Whether what was read need not be archived now: once a minute will do. */
+static bool follow_archived(struct follow *f)
+{
+	uint64_t now_ms = clock_monotonic_ms(&clock_system);
+
+	if (f->archived_ms != 0 && now_ms - f->archived_ms < FOLLOW_ARCHIVE_MS) {
+		return true;
+	}
+	f->archived_ms = now_ms;
+	return false;
+}
+
 static int follow_read(struct chat_app *a)
 {
 	struct follow *f = a->arg;
 	const struct conversation_read reader = {.each = follow_item_cb,
 		.arg = f,
+		.lazy = follow_archived(f),
 		.quiet = invocation_value(f->inv, "no-receipt") != NULL};
 	size_t n;
 	int rc = follow_waiter(f, a->app);

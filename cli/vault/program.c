@@ -141,9 +141,21 @@ static const struct command_option inbox_deliver_options[] = {
 	{NULL, 0, NULL, NULL},
 };
 
+static const struct command_option chat_new_options[] = {
+	{"no-history", 0, NULL, "Do not archive what is read"},
+	{NULL, 0, NULL, NULL},
+};
+
+static const struct command_option chat_history_options[] = {
+	{"on", 0, NULL, "Archive what is read from now on; by who began the conversation"},
+	{"off", 0, NULL, "Archive no more; what is archived stays"},
+	{NULL, 0, NULL, NULL},
+};
+
 static const struct command_option chat_send_options[] = {
 	{"text-file", 0, "FILE", "File with the text; - for stdin, as without it"},
 	{"lines", 0, NULL, "Each line of stdin is a message, sent as it comes"},
+	{"attach", 0, "FILE", "Instead: this file; may be given several times"},
 	{"edit", 0, "NUMBER", "Instead: another text for that message of yours"},
 	{"delete", 0, "NUMBER", "Instead: that message of yours is not to be shown any more"},
 	{"title", 0, "TITLE", "Instead: another title for the conversation"},
@@ -152,6 +164,10 @@ static const struct command_option chat_send_options[] = {
 };
 
 static const struct command_option chat_read_options[] = {
+	{"last", 0, "N",
+		"The newest N messages, those that were read before from the history; a device "
+		"that has read nothing begins with them"},
+	{"save", 0, "DIR", "Save the files among them there, as NUMBER-NAME"},
 	{"no-receipt", 0, NULL, "Do not tell that it was read, only that it arrived"},
 	{NULL, 0, NULL, NULL},
 };
@@ -485,8 +501,9 @@ static const struct command app_commands[] = {
 		NULL, 1, 33, app_search},
 	{"chat new", "TITLE USER...", "Begin a conversation with others",
 		"They are invited, and read it once they have accepted. Only the members' devices "
-		"can open what is written in\nit, and each message once.",
-		NULL, 2, 200, app_chat_new},
+		"can open what is written in\nit, and each message once. What they read is "
+		"archived in a vault that they share, for the devices that come later.",
+		chat_new_options, 2, 200, app_chat_new},
 	{"chat list", NULL, "List your conversations and invitations", NULL, NULL, 0, 0,
 		app_chat_list},
 	{"chat accept", "CHAT", "Accept an invitation",
@@ -507,6 +524,10 @@ static const struct command app_commands[] = {
 		"dropped, moved, or shows to others\nalone is said beside the message that gives "
 		"it away (exit 14 or 15).",
 		chat_read_options, 1, 1, app_chat_read},
+	{"chat history", "CHAT", "Show what is archived of a conversation, or switch that",
+		"Who reads archives: each message as its writer signed it, with the key that opens "
+		"it, in a vault of the members.\nSo that copy is not forward secret.",
+		chat_history_options, 1, 1, app_chat_history},
 	{"chat follow", "CHAT", "Print what comes as JSON, a line each, until it is ended",
 		"As 'read' for scripts. A line that was printed when the program was killed may "
 		"come "

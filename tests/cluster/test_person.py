@@ -299,6 +299,61 @@ class People(unittest.TestCase):
         c.run("unshare", given["id"])
         self.assertEqual([row["id"] for row in c.run("shared", "list")["items"]], [page["id"]])
 
+    def test_chat_history(self):
+        """What was read on one device a later one reads, with the files, also when a site is down; who was taken out reads no more of it."""
+        ivan, judy = self.person("ivan"), self.person("judy")
+        one, desk = ivan.register("one"), judy.register("desk")
+        chat = one.run("chat", "new", "boats", "judy")["id"]
+        desk.run("chat", "accept", chat)
+
+        def send(device, text):
+            (device.person.top / "text").write_text(text)
+            return device.run("chat", "send", chat, "--text-file", device.person.top / "text")["seq"]
+
+        def read(device, *words, code=0):
+            return [(row["seq"], row["kind"], row.get("text")) for row in device.run("chat", "read", chat, *words, code=code)["items"]]
+
+        send(one, "hello")
+        picture = ivan.top / "picture.bin"
+        picture.write_bytes(os.urandom(600_000))
+        self.assertEqual(one.run("chat", "send", chat, "--attach", picture)["seq"], 3)
+        send(desk, "nice")
+        told = [(1, "title", "boats"), (2, "text", "hello"), (3, "file", "picture.bin"), (4, "text", "nice")]
+        self.assertEqual(read(desk, "--save", judy.top / "saved"), told)
+        self.assertEqual((judy.top / "saved" / "3-picture.bin").read_bytes(), picture.read_bytes())
+        self.assertEqual(read(one), told)
+        state = one.run("chat", "history", chat)
+        self.assertEqual((state["archiving"], state["first"], state["last"]), (True, 1, 4))
+
+        # A device that was not there then.
+        two = ivan.device("two")
+        two.login(fresh=True)
+        waiting, = [device for device, (_, state) in one.devices().items() if state == "pending"]
+        one.run("device", "approve", waiting, "--yes")
+        two.login()
+        self.cluster.kill(SITES[2])
+        self.assertEqual(read(two), told)
+        self.assertEqual(read(two), [])
+        send(desk, "both of you")
+        self.assertEqual(read(two, "--last", 2, "--save", ivan.top / "saved"), [(4, "text", "nice"), (5, "text", "both of you")])
+        self.assertEqual(read(two, "--last", 3, "--save", ivan.top / "saved")[0], (3, "file", "picture.bin"))
+        self.assertEqual((ivan.top / "saved" / "3-picture.bin").read_bytes(), picture.read_bytes())
+        self.cluster.start(SITES[2])
+
+        # Out of the conversation is out of its vault.
+        one.run("chat", "members", chat, "--remove", "judy")
+        send(one, "without judy")
+        self.assertEqual(read(one), [(5, "text", "both of you"), (6, "text", "without judy")])
+        self.assertEqual(read(two)[-1], (6, "text", "without judy"))
+        desk.run("chat", "read", chat, "--last", 10, code=12)
+        desk.run("ls", state["vault"] + ":/", code=12)
+
+        # Switched off, nothing more is archived.
+        self.assertFalse(one.run("chat", "history", chat, "--off")["archiving"])
+        send(one, "not kept")
+        read(one), read(two)
+        self.assertEqual(one.run("chat", "history", chat)["last"], 6)
+
     def start_login(self, site, user):
         """(status, code) of login/start at this site alone."""
         number = base64.urlsafe_b64encode(b"\0" + os.urandom(383)).decode().rstrip("=")

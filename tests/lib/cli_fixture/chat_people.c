@@ -140,7 +140,7 @@ int chat_people_receive(struct chat_people *f, struct chat_state *s, uint64_t at
 {
 	const struct chat_message *m = &f->sent[at - 1].message;
 
-	return chat_state_receive(s, seq, f->now_ms, m, writer_key(f, m), ret, &f->err);
+	return chat_state_receive(s, seq, f->now_ms, m, writer_key(f, m), NULL, ret, &f->err);
 }
 
 /* Number seq, which has to open to this text and leave nothing to be said. */

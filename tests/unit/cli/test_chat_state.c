@@ -185,7 +185,7 @@ static void test_not_signed(void **state)
 
 	chat_people_send(f, 0, "mine");
 	assert_int_equal(chat_state_receive(&f->people[1].state, 1, f->now_ms, &f->sent[0].message,
-				 key_public(chat_people_key[2]), &r, &f->err),
+				 key_public(chat_people_key[2]), NULL, &r, &f->err),
 		KLUIS_EVERIFY);
 	assert_int_equal(f->people[1].state.last_seq, 0);
 	chat_people_expect(f, 1, 1, "mine");

@@ -128,8 +128,14 @@ static void test_chat(void **state)
 	expect(h, " invited write 1 0\n");
 	DONE(h, kluis_chat_accept(bob, id, &h->failure));
 	DONE(h, kluis_chat_wait(bob, id, 0, &news, &h->failure));
+	/* Service accounts have no vault for it. */
+	assert_int_equal(kluis_chat_history(alice, id, 1, &h->failure), KLUIS_FORBIDDEN);
+	assert_int_equal(
+		kluis_chat_attach(alice, id, "/dev/null", &seq, &h->failure), KLUIS_NOT_FOUND);
+	assert_int_equal(
+		kluis_chat_save(alice, id, "{}", 2, "/dev/null", &h->failure), KLUIS_BAD_INPUT);
 	assert_int_equal(news, 1);
-	DONE(h, kluis_chat_read(bob, id, 0, message_cb, h, &h->failure));
+	DONE(h, kluis_chat_read_last(bob, id, 1, message_cb, h, &h->failure));
 	expect(h, "1 alice title plans 0\n");
 	DONE(h, kluis_chat_wait(bob, "plans", 0, &news, &h->failure));
 	assert_int_equal(news, 0);

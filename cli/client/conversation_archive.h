@@ -1,0 +1,76 @@
+/* The vault of a conversation: its history, which any member archives who reads, and the files sent
+ * in it (docs/format-chat.md, "History"). Persons alone have one. Blocking, one thread. */
+#ifndef KLUIS_CLI_CLIENT_CONVERSATION_ARCHIVE_H
+#define KLUIS_CLI_CLIENT_CONVERSATION_ARCHIVE_H
+
+#include "cli/client/conversation.h"
+#include "cli/client/vault.h"
+
+/* Read the fields. */
+struct conversation_archive {
+	struct vault *vault; /* Synced. */
+	struct chat_index *index;
+	/* The segment that was read last. */
+	struct chat_segment segment;
+	size_t row;
+	uint64_t revision; /* Of its page; 0: none was read. */
+};
+
+/* Opens c->archive, unless it is open: takes the invitation to it, verifies that who began the
+ * conversation made it, and, as that one, lets in and takes out who came and left since. 0 also
+ * when there is none, or it cannot be read: c->archive stays NULL then, and c->archive_trouble
+ * says why. Errors are those of no site that could be reached. */
+KLUIS_MUST_CHECK int conversation_archive_open(struct conversation *c, struct err *e);
+/* For conversation_close(). */
+void conversation_archive_close(struct conversation_archive *archive); /* NULL is fine. */
+/* By who began the conversation: makes its vault, unless it is there, and archives from now on, or
+ * no more. KLUIS_EFORBIDDEN. */
+KLUIS_MUST_CHECK int conversation_archive_switch(struct conversation *c, bool on, struct err *e);
+/* The record of that number, good until the next call; NULL: the archive has none. */
+KLUIS_MUST_CHECK int conversation_archive_find(
+	struct conversation *c, uint64_t seq, const struct chat_record **ret_record, struct err *e);
+/* Hands out the archived messages from number `from` on that are before `to`, as those that come
+ * live. */
+KLUIS_MUST_CHECK int conversation_archive_show(struct conversation *c,
+	const struct conversation_read *reader, uint64_t from, uint64_t to, struct err *e);
+/* A message that was read is to be archived: with the next conversation_save() it is on the disk.
+ */
+void conversation_archive_note(struct conversation *c, const struct chat_record *record);
+/* Who came and left since the conversation's vault was opened comes into it, and leaves it: by who
+ * began the conversation. What fails is done by her next run. */
+void conversation_archive_members(struct conversation *c);
+/* The conversation is left, and its vault. */
+void conversation_archive_leave(struct conversation *c);
+/* Archives what was noted, on whatever run, unless somebody is in the vault who is no member; lazy:
+ * only when it is much. What others archived meanwhile stands: of two that archive the same
+ * the second finds it there. */
+KLUIS_MUST_CHECK int conversation_archive_flush(struct conversation *c, bool lazy, struct err *e);
+
+struct conversation_archived {
+	bool there, history;  /* There is a vault; it is archived to. */
+	uint64_t first, last; /* Numbers; 0: nothing was archived. */
+	size_t segments;
+};
+KLUIS_MUST_CHECK int conversation_archived(
+	struct conversation *c, struct conversation_archived *ret, struct err *e);
+
+/* A file of the conversation, by what its message says. */
+struct conversation_file {
+	char *name; /* As its sender calls it. */
+	uint64_t size;
+	uint8_t sha256[HASH_BYTES];
+};
+void conversation_file_release(struct conversation_file *file);
+/* KLUIS_EINVAL: the content is of another kind. */
+KLUIS_MUST_CHECK int conversation_file_of(
+	const struct chat_content *content, struct conversation_file *ret_file, struct err *e);
+/* Puts a local file into the vault, and sends the message that names it. KLUIS_ENOTFOUND: the
+ * conversation has no vault. */
+KLUIS_MUST_CHECK int conversation_attach(
+	struct conversation *c, const char *local_path, uint64_t *ret_seq, struct err *e);
+/* Into a local file, under that name once it is whole and has the hash that the message names.
+ * KLUIS_EVERIFY: the vault has another one; KLUIS_ENOTFOUND: it was removed. */
+KLUIS_MUST_CHECK int conversation_fetch(struct conversation *c,
+	const struct conversation_file *file, const char *local_path, struct err *e);
+
+#endif

@@ -1,0 +1,575 @@
+/* The history of conversations and the files sent in them, against the API of a real node: what one
+ * device read another one reads later, and what a member made of it is seen. */
+#include "tests/lib/account_rig/account_rig.h"
+
+#include <string.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "cli/client/chat_store.h"
+#include "cli/client/conversation_archive.h"
+#include "cli/client/kluis_chat.h"
+#include "cli/client/kluis_impl.h"
+#include "cli/client/share.h"
+
+static struct device bob, carol;
+
+/* Once for all: each test has a conversation of its own. */
+static int setup_three(void **state)
+{
+	struct fixture *f;
+	int rc = setup(state);
+
+	f = *state;
+	device_open_as(f, &bob, "bob", "bob");
+	MUST(f, registration(f, &bob, old_password));
+	device_open_as(f, &carol, "carol", "carol");
+	MUST(f, registration(f, &carol, old_password));
+	return rc;
+}
+
+static int teardown_three(void **state)
+{
+	device_close(&bob);
+	device_close(&carol);
+	return teardown(state);
+}
+
+/* A run of the program about one conversation. */
+struct run {
+	struct people *people;
+	struct conversation *c;
+};
+
+static struct run run_open(struct fixture *f, struct device *d, const uint8_t *id)
+{
+	struct run r = {.people = people_new(d->profile, d->client)};
+
+	f->err = (struct err){0};
+	MUST(f, account_refresh(d->profile, d->client, &f->err));
+	MUST(f, conversation_open(r.people, id, &r.c, &f->err));
+	return r;
+}
+
+static void run_close(struct run *r)
+{
+	conversation_close(r->c);
+	people_free(r->people);
+}
+
+static void need_second(struct fixture *f)
+{
+	if (f->second.dir == NULL) {
+		add_second(f);
+	}
+}
+
+static void user_id(struct fixture *f, struct device *d, const char *name, uint8_t *ret_id)
+{
+	struct people *people = people_new(d->profile, d->client);
+	const struct identity *identity;
+
+	MUST(f, people_by_name(people, name, &identity, &f->err));
+	memcpy(ret_id, identity->user_id, ID_BYTES);
+	people_free(people);
+}
+
+/* By alice, with bob in it. */
+static void begin_with(struct fixture *f, bool history, uint8_t ret_id[ID_BYTES])
+{
+	uint8_t ids[1][ID_BYTES];
+	struct run r = {.people = people_new(f->first.profile, f->first.client)};
+
+	user_id(f, &f->first, "bob", ids[0]);
+	MUST(f, conversation_create(
+			r.people, "plans", (const uint8_t(*)[ID_BYTES])ids, 1, &r.c, &f->err));
+	memcpy(ret_id, r.c->id, ID_BYTES);
+	MUST(f, conversation_archive_switch(r.c, history, &f->err));
+	run_close(&r);
+	r = run_open(f, &bob, ret_id);
+	MUST(f, conversation_accept(r.c, &f->err));
+	run_close(&r);
+}
+
+static void say(struct fixture *f, struct device *d, const uint8_t *id, const char *text)
+{
+	struct run r = run_open(f, d, id);
+	uint64_t seq;
+
+	MUST(f, conversation_send(r.c, CHAT_TEXT, bytes_str(text), &seq, &f->err));
+	run_close(&r);
+}
+
+struct seen {
+	struct buf lines;
+	unsigned problems;
+	struct conversation_file file; /* The last one. */
+};
+
+static int seen_cb(void *arg, const struct conversation_item *item, struct err *e)
+{
+	struct seen *seen = arg;
+
+	seen->problems |= item->problems;
+	buf_printf(&seen->lines, "%llu:%s ", (unsigned long long)item->seq,
+		!item->opened		     ? "-"
+		: item->content.text != NULL ? item->content.text
+					     : "?");
+	if (item->opened && item->content.kind == CHAT_KIND_FILE) {
+		conversation_file_release(&seen->file);
+		return conversation_file_of(&item->content, &seen->file, e);
+	}
+	return 0;
+}
+
+/* One run that reads: what it showed, and whether anything was wrong with it. */
+static int read_run(struct fixture *f, struct device *d, const uint8_t *id, uint64_t last,
+	struct seen *seen, struct err *ret_trouble)
+{
+	const struct conversation_read reader = {.each = seen_cb, .arg = seen, .last = last};
+	struct run r = run_open(f, d, id);
+	size_t n;
+	int rc = conversation_read(r.c, &reader, &n, &f->err);
+
+	*ret_trouble = r.c->archive_trouble;
+	run_close(&r);
+	return rc;
+}
+
+static void expect_last(
+	struct fixture *f, struct device *d, const uint8_t *id, uint64_t last, const char *lines)
+{
+	struct seen seen = {.problems = 0};
+	struct err trouble;
+
+	MUST(f, read_run(f, d, id, last, &seen, &trouble));
+	if (trouble.code != 0) {
+		fail_msg("%s", trouble.text);
+	}
+	assert_string_equal(seen.lines.len == 0 ? "" : buf_str(&seen.lines), lines);
+	assert_int_equal(seen.problems, 0);
+	conversation_file_release(&seen.file);
+	buf_release(&seen.lines);
+}
+
+static void expect(struct fixture *f, struct device *d, const uint8_t *id, const char *lines)
+{
+	expect_last(f, d, id, 0, lines);
+}
+
+/* What alice's first device read her second one reads, and goes on from there; also what the node
+ * has dropped. */
+static void test_new_device(void **state)
+{
+	struct fixture *f = *state;
+	uint8_t id[ID_BYTES];
+
+	begin_with(f, true, id);
+	say(f, &f->first, id, "one");
+	say(f, &bob, id, "two");
+	expect(f, &bob, id, "1:plans 2:one 3:two ");
+	expect(f, &f->first, id, "1:plans 2:one 3:two ");
+	need_second(f);
+	expect(f, &f->second, id, "1:plans 2:one 3:two ");
+	expect(f, &f->second, id, "");
+	say(f, &bob, id, "three");
+	say(f, &f->second, id, "four");
+	expect(f, &f->second, id, "4:three 5:four ");
+	expect(f, &f->first, id, "4:three 5:four ");
+	expect(f, &bob, id, "4:three 5:four ");
+	/* Again, for who asks. */
+	expect_last(f, &f->second, id, 3, "3:two 4:three 5:four ");
+	expect_last(f, &f->first, id, 100, "1:plans 2:one 3:two 4:three 5:four ");
+}
+
+static void test_switched_off(void **state)
+{
+	struct fixture *f = *state;
+	struct conversation_archived archived;
+	uint8_t id[ID_BYTES];
+	struct run r;
+
+	begin_with(f, false, id);
+	say(f, &f->first, id, "one");
+	expect(f, &bob, id, "1:plans 2:one ");
+	expect(f, &f->first, id, "1:plans 2:one ");
+	expect_last(f, &f->first, id, 10, "");
+	r = run_open(f, &bob, id);
+	MUST(f, conversation_archived(r.c, &archived, &f->err));
+	assert_true(archived.there);
+	assert_false(archived.history);
+	assert_int_equal(archived.segments, 0);
+	assert_int_equal(r.c->backlog.n, 0);
+	assert_int_equal(conversation_archive_switch(r.c, true, &f->err), KLUIS_EFORBIDDEN);
+	run_close(&r);
+	/* From here on. */
+	r = run_open(f, &f->first, id);
+	MUST(f, conversation_archive_switch(r.c, true, &f->err));
+	run_close(&r);
+	say(f, &f->first, id, "two");
+	expect(f, &f->first, id, "3:two ");
+	expect_last(f, &f->first, id, 10, "3:two ");
+}
+
+/* Bob makes the vault before alice does, and shares it with her: it is not the conversation's. */
+static void test_vault_by_another(void **state)
+{
+	struct fixture *f = *state;
+	uint8_t id[ID_BYTES], vault_id[ID_BYTES], hash[HASH_BYTES];
+	struct run r = {.people = people_new(f->first.profile, f->first.client)};
+	struct vault *vault;
+	uint8_t ids[2][ID_BYTES];
+
+	user_id(f, &f->first, "bob", ids[0]);
+	user_id(f, &f->first, "alice", ids[1]);
+	MUST(f, conversation_create(
+			r.people, "plans", (const uint8_t(*)[ID_BYTES])ids, 1, &r.c, &f->err));
+	memcpy(id, r.c->id, ID_BYTES);
+	HASH_TH(hash, "kluis/v1/chat-vault", bytes_of(id, ID_BYTES),
+		bytes_of(r.c->members->steps[0].hash, HASH_BYTES));
+	memcpy(vault_id, hash, ID_BYTES);
+	run_close(&r);
+	MUST(f, vault_create_as(bob.profile, bob.client, "trap", vault_id, &f->err));
+	MUST(f, vault_open_id(bob.profile, bob.client, vault_id, &vault, &f->err));
+	MUST(f, vault_sync(vault, &f->err));
+	MUST(f, share_set_users(vault, (const uint8_t(*)[ID_BYTES])ids, 2, &f->err));
+	vault_close(vault);
+	r = run_open(f, &f->first, id);
+	assert_int_equal(conversation_archive_switch(r.c, true, &f->err), KLUIS_EVERIFY);
+	assert_non_null(strstr(f->err.text, "did not begin"));
+	assert_null(r.c->archive);
+	run_close(&r);
+}
+
+/* The three see the same; the third came later, and reads what was before. */
+static void test_member_added_and_removed(void **state)
+{
+	struct fixture *f = *state;
+	uint8_t id[ID_BYTES], carol_id[ID_BYTES];
+	struct conversation *c;
+	struct people *people;
+	struct run r;
+
+	begin_with(f, true, id);
+	say(f, &bob, id, "one");
+	expect(f, &bob, id, "1:plans 2:one ");
+	user_id(f, &f->first, "carol", carol_id);
+	r = run_open(f, &f->first, id);
+	MUST(f, conversation_add(r.c, carol_id, &f->err));
+	assert_int_equal(r.c->archive_trouble.code, 0);
+	assert_non_null(members_find(&r.c->archive->vault->membership->members, carol_id));
+	run_close(&r);
+	r = run_open(f, &carol, id);
+	MUST(f, conversation_accept(r.c, &f->err));
+	run_close(&r);
+	say(f, &f->first, id, "two");
+	expect(f, &carol, id, "1:plans 2:one 3:two ");
+	r = run_open(f, &f->first, id);
+	MUST(f, conversation_remove(r.c, carol_id, &f->err));
+	assert_null(members_find(&r.c->archive->vault->membership->members, carol_id));
+	assert_int_equal(r.c->archive->vault->membership->members.epoch, 2);
+	run_close(&r);
+	say(f, &f->first, id, "three");
+	expect(f, &f->first, id, "1:plans 2:one 3:two 4:three ");
+	people = people_new(carol.profile, carol.client);
+	assert_int_equal(conversation_open(people, id, &c, &f->err), KLUIS_EFORBIDDEN);
+	people_free(people);
+	expect(f, &bob, id, "3:two 4:three ");
+}
+
+/* Bob is told that carol is out of the conversation, and she is in its vault still: he waits. */
+static void test_nobody_archives_for_a_removed_member(void **state)
+{
+	struct fixture *f = *state;
+	uint8_t id[ID_BYTES], carol_id[ID_BYTES];
+	struct conversation_archived archived;
+	struct run r;
+
+	begin_with(f, true, id);
+	user_id(f, &f->first, "carol", carol_id);
+	r = run_open(f, &f->first, id);
+	MUST(f, conversation_add(r.c, carol_id, &f->err));
+	lie = (struct lie){.target = "/v1/vaults/", .kind = LIE_REFUSE, .rc = KLUIS_ECONNECT};
+	MUST(f, conversation_remove(r.c, carol_id, &f->err));
+	lie_end();
+	assert_int_not_equal(r.c->archive_trouble.code, 0);
+	run_close(&r);
+	say(f, &bob, id, "not for carol");
+	expect(f, &bob, id, "1:plans 2:not for carol ");
+	r = run_open(f, &bob, id);
+	MUST(f, conversation_archived(r.c, &archived, &f->err));
+	assert_int_equal(archived.segments, 0);
+	assert_int_equal(r.c->backlog.n, 2);
+	run_close(&r);
+	/* Alice's next run puts it right, and his next archives. */
+	expect(f, &f->first, id, "1:plans 2:not for carol ");
+	expect(f, &bob, id, "");
+	r = run_open(f, &bob, id);
+	MUST(f, conversation_archived(r.c, &archived, &f->err));
+	assert_int_equal(r.c->backlog.n, 0);
+	assert_int_equal(archived.last, 2);
+	assert_int_equal(r.c->archive->vault->membership->members.count, 2);
+	run_close(&r);
+}
+
+/* Two archive the same: the second finds it there. */
+static void test_two_archive_the_same(void **state)
+{
+	struct fixture *f = *state;
+	struct conversation_archived archived;
+	struct run a, b;
+	struct seen seen = {.problems = 0};
+	const struct conversation_read reader = {.each = seen_cb, .arg = &seen, .lazy = true};
+	uint8_t id[ID_BYTES];
+	size_t n;
+
+	begin_with(f, true, id);
+	say(f, &f->first, id, "one");
+	say(f, &bob, id, "two");
+	a = run_open(f, &f->first, id);
+	b = run_open(f, &bob, id);
+	MUST(f, conversation_read(a.c, &reader, &n, &f->err));
+	MUST(f, conversation_read(b.c, &reader, &n, &f->err));
+	assert_int_equal(n, 3);
+	/* Kept until then, also when the run ends. */
+	assert_int_equal(a.c->backlog.n, 3);
+	run_close(&a);
+	a = run_open(f, &f->first, id);
+	assert_int_equal(a.c->backlog.n, 3);
+	MUST(f, conversation_archived(a.c, &archived, &f->err));
+	MUST(f, conversation_archive_flush(b.c, false, &f->err));
+	MUST(f, conversation_archive_flush(a.c, false, &f->err));
+	assert_int_equal(a.c->archive_trouble.code + b.c->archive_trouble.code, 0);
+	assert_int_equal(a.c->backlog.n + b.c->backlog.n, 0);
+	assert_int_equal(a.c->archive->vault->head.seq, b.c->archive->vault->head.seq);
+	run_close(&a);
+	run_close(&b);
+	buf_release(&seen.lines);
+	need_second(f);
+	expect(f, &f->second, id, "1:plans 2:one 3:two ");
+}
+
+/* What bob puts into the history in place of what he read. */
+typedef void forge_fn(struct chat_record *record);
+
+static void forge(struct fixture *f, const uint8_t *id, forge_fn *change)
+{
+	const struct conversation_read reader = {.each = seen_cb, .lazy = true};
+	struct seen seen = {.problems = 0};
+	struct conversation_read forger = reader;
+	struct run r = run_open(f, &bob, id);
+	size_t n;
+
+	forger.arg = &seen;
+	MUST(f, conversation_read(r.c, &forger, &n, &f->err));
+	assert_int_equal(r.c->backlog.n, 3);
+	change(&r.c->backlog.records[1]);
+	MUST(f, conversation_archive_flush(r.c, false, &f->err));
+	assert_int_equal(r.c->archive_trouble.code, 0);
+	run_close(&r);
+	buf_release(&seen.lines);
+}
+
+static void forge_key(struct chat_record *record)
+{
+	record->key[0] ^= 1;
+}
+
+static void forge_text(struct chat_record *record)
+{
+	record->message.data[CHAT_HEADER_BYTES] ^= 1;
+}
+
+static void forge_gone(struct chat_record *record)
+{
+	record->opened = false;
+}
+
+static void begin_forged(struct fixture *f, uint8_t id[ID_BYTES], forge_fn *change)
+{
+	begin_with(f, true, id);
+	say(f, &f->first, id, "one");
+	say(f, &f->first, id, "two");
+	forge(f, id, change);
+}
+
+/* A message that nobody signed is not shown, whoever archived it; and alice, who has read another
+ * one, is told. */
+static void test_archived_lie(void **state)
+{
+	struct fixture *f = *state;
+	struct seen seen = {.problems = 0};
+	uint8_t id[ID_BYTES];
+	struct err trouble;
+
+	begin_forged(f, id, forge_text);
+	MUST(f, read_run(f, &f->first, id, 0, &seen, &trouble));
+	assert_string_equal(buf_str(&seen.lines), "1:plans 2:one 3:two ");
+	buf_clear(&seen.lines);
+	assert_int_equal(trouble.code, KLUIS_EPIN);
+	assert_non_null(strstr(trouble.text, "another message 2"));
+	assert_int_equal(read_run(f, &f->first, id, 2, &seen, &trouble), KLUIS_EVERIFY);
+	assert_int_equal(seen.lines.len, 0);
+	buf_release(&seen.lines);
+}
+
+/* Nor does it open with another key; who has the right one cannot put it there, and another who has
+ * read it can where there is none. */
+static void test_archived_key(void **state)
+{
+	struct fixture *f = *state;
+	struct seen seen = {.problems = 0};
+	uint8_t id[ID_BYTES];
+	struct err trouble;
+
+	begin_forged(f, id, forge_key);
+	expect(f, &f->first, id, "1:plans 2:one 3:two ");
+	MUST(f, read_run(f, &f->first, id, 3, &seen, &trouble));
+	assert_string_equal(buf_str(&seen.lines), "1:plans 2:- 3:two ");
+	buf_release(&seen.lines);
+}
+
+static void test_archived_without_key(void **state)
+{
+	struct fixture *f = *state;
+	uint8_t id[ID_BYTES];
+
+	begin_forged(f, id, forge_gone);
+	expect_last(f, &bob, id, 3, "1:plans 2:- 3:two ");
+	expect(f, &f->first, id, "1:plans 2:one 3:two ");
+	expect_last(f, &bob, id, 3, "1:plans 2:one 3:two ");
+}
+
+/* A file comes whole and as its message says, or not at all. */
+static void test_file(void **state)
+{
+	struct fixture *f = *state;
+	_cleanup_(x_freep) char *source = x_asprintf("%s/source", f->dir);
+	_cleanup_(x_freep) char *copy = x_asprintf("%s/copy", f->dir);
+	_cleanup_(buf_release) struct buf content = BUF_INIT, back = BUF_INIT;
+	struct seen seen = {.problems = 0};
+	struct err trouble;
+	uint8_t id[ID_BYTES];
+	uint64_t seq;
+	struct run r;
+
+	memset(buf_extend(&content, 600000), 'x', 600000);
+	MUST(f, file_write(source, buf_bytes(&content), 0600, &f->err));
+	begin_with(f, true, id);
+	r = run_open(f, &bob, id);
+	MUST(f, conversation_attach(r.c, source, &seq, &f->err));
+	MUST(f, conversation_attach(r.c, source, &seq, &f->err)); /* It lies there once. */
+	assert_int_equal(seq, 3);
+	run_close(&r);
+	MUST(f, read_run(f, &f->first, id, 0, &seen, &trouble));
+	assert_int_equal(trouble.code, 0);
+	assert_string_equal(buf_str(&seen.lines), "1:plans 2:source 3:source ");
+	assert_int_equal(seen.file.size, 600000);
+	r = run_open(f, &f->first, id);
+	MUST(f, conversation_fetch(r.c, &seen.file, copy, &f->err));
+	MUST(f, file_read(copy, 1 << 20, &back, &f->err));
+	assert_true(bytes_equal(buf_bytes(&back), buf_bytes(&content)));
+	assert_int_equal(unlink(copy), 0);
+	/* A message that names other content under a hash that the vault has. */
+	seen.file.size++;
+	assert_int_equal(conversation_fetch(r.c, &seen.file, copy, &f->err), KLUIS_EVERIFY);
+	seen.file.size--;
+	seen.file.sha256[0] ^= 1;
+	assert_int_equal(conversation_fetch(r.c, &seen.file, copy, &f->err), KLUIS_ENOTFOUND);
+	assert_false(file_exists(copy));
+	run_close(&r);
+	conversation_file_release(&seen.file);
+	buf_release(&seen.lines);
+}
+
+/* An invitation that was not taken opens nothing, and breaks nothing. */
+static void test_vault_of_an_invitation(void **state)
+{
+	struct fixture *f = *state;
+	struct vault *vault;
+	uint8_t id[ID_BYTES];
+	struct run r;
+
+	begin_with(f, true, id);
+	r = run_open(f, &f->first, id);
+	MUST(f, account_refresh(bob.profile, bob.client, &f->err));
+	assert_int_equal(
+		vault_open_id(bob.profile, bob.client, r.c->state.vault_id, &vault, &f->err),
+		KLUIS_EFORBIDDEN);
+	run_close(&r);
+}
+
+struct public_seen {
+	char lines[200], payload[400];
+	size_t len;
+};
+
+static int public_cb(void *arg, const struct kluis_chat_message *message)
+{
+	struct public_seen *seen = arg;
+	size_t at = strlen(seen->lines);
+
+	assert_int_equal(message->problem_code, 0);
+	assert_true(message->payload_len < sizeof seen->payload);
+	(void)snprintf(seen->lines + at, sizeof seen->lines - at, "%s ", message->kind);
+	memcpy(seen->payload, message->payload, message->payload_len);
+	seen->len = message->payload_len;
+	return 0;
+}
+
+/* The same by the public calls. */
+static void test_public_calls(void **state)
+{
+	static const char *const users[] = {"bob"};
+	struct fixture *f = *state;
+	struct kluis alice = {.profile = f->first.profile, .client = f->first.client};
+	struct kluis other = {.profile = f->second.profile, .client = f->second.client};
+	_cleanup_(x_freep) char *copy = x_asprintf("%s/saved", f->dir);
+	_cleanup_(x_freep) char *source = x_asprintf("%s/sent", f->dir);
+	_cleanup_(buf_release) struct buf back = BUF_INIT;
+	struct public_seen seen = {.lines = ""};
+	struct kluis_failure failure = {0};
+	char id[33];
+	uint64_t seq = 0;
+
+	MUST(f, file_write(source, bytes_str("content"), 0600, &f->err));
+	assert_int_equal(kluis_chat_new(&alice, "public", users, 1, id, &failure), 0);
+	assert_int_equal(kluis_chat_attach(&alice, id, source, &seq, &failure), 0);
+	assert_int_equal(seq, 2);
+	assert_int_equal(kluis_chat_read(&alice, id, 0, public_cb, &seen, &failure), 0);
+	assert_string_equal(seen.lines, "title file ");
+	seen.lines[0] = 0;
+	assert_int_equal(kluis_chat_read_last(&alice, id, 1, public_cb, &seen, &failure), 0);
+	assert_string_equal(seen.lines, "file ");
+	seen.lines[0] = 0;
+	assert_int_equal(kluis_chat_read_last(&other, id, 1, public_cb, &seen, &failure), 0);
+	assert_string_equal(seen.lines, "file ");
+	assert_int_equal(kluis_chat_save(&other, id, seen.payload, seen.len, copy, &failure), 0);
+	MUST(f, file_read(copy, 100, &back, &f->err));
+	assert_true(bytes_equal(buf_bytes(&back), bytes_str("content")));
+	assert_int_equal(kluis_chat_history(&alice, id, 0, &failure), 0);
+	assert_int_equal(kluis_chat_read_last(&alice, id, 1, public_cb, &seen, &failure), 0);
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_new_device),
+		cmocka_unit_test(test_switched_off),
+		cmocka_unit_test(test_vault_by_another),
+		cmocka_unit_test(test_member_added_and_removed),
+		cmocka_unit_test(test_nobody_archives_for_a_removed_member),
+		cmocka_unit_test(test_two_archive_the_same),
+		cmocka_unit_test(test_archived_lie),
+		cmocka_unit_test(test_archived_key),
+		cmocka_unit_test(test_archived_without_key),
+		cmocka_unit_test(test_file),
+		cmocka_unit_test(test_vault_of_an_invitation),
+		cmocka_unit_test(test_public_calls),
+	};
+
+	if (argc > 1) {
+		cmocka_set_test_filter(argv[1]);
+	}
+	return cmocka_run_group_tests(tests, setup_three, teardown_three);
+}
