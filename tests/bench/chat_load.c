@@ -22,6 +22,7 @@
 #include "base/text.h"
 #include "cli/client/http_answer.h"
 #include "cli/client/json_reader.h"
+#include "cli/client/problem.h"
 #include "cli/load/latency.h"
 #include "crypto/ratchet.h"
 #include "crypto/tls_stream.h"
@@ -53,6 +54,7 @@ struct device {
 	struct buf requests;
 	size_t *end; /* Of each request in requests. */
 	unsigned sent, answered, told;
+	uint64_t not_before_ns; /* After a refusal, as the node asks. */
 	struct http_parse *parse;
 	struct http_answer answer;
 };
@@ -76,7 +78,7 @@ struct bench {
 	unsigned ready, told; /* Lines; devices of which all is told. */
 	bool started;
 	struct latency answers, news;
-	uint64_t events;
+	uint64_t events, refused;
 };
 
 static void must(int rc, const struct err *e, const char *what)
@@ -152,7 +154,7 @@ static void device_send(struct device *d, uint64_t now_ns)
 	size_t begin = d->sent == 0 ? 0 : d->end[d->sent - 1];
 
 	if (d->sent == d->answered && d->sent < d->line.bench->each &&
-		now_ns >= device_due_ns(d, d->sent)) {
+		now_ns >= device_due_ns(d, d->sent) && now_ns >= d->not_before_ns) {
 		d->parse = http_parse_new(&d->answer, BENCH_ANSWER_BYTES_MAX, false);
 		tls_stream_write(d->line.stream,
 			bytes_of(d->requests.data + begin, d->end[d->sent] - begin));
@@ -203,6 +205,20 @@ static void device_ready_cb(struct tls_stream *stream)
 	line_ready(tls_stream_data(stream));
 }
 
+/* What a later attempt can change is sent again, byte for byte, as every client does. */
+static void device_refused(struct device *d)
+{
+	struct err e = {0};
+	struct problem problem = problem_of(&d->answer, &e);
+
+	if (!err_retryable(problem.code)) {
+		must(problem.code, &e, "a message was refused");
+	}
+	d->line.bench->refused++;
+	d->sent = d->answered;
+	d->not_before_ns = uv_hrtime() + problem.retry_after_ms * (NS_PER_S / 1000);
+}
+
 static size_t device_read_cb(struct tls_stream *stream, struct bytes bytes)
 {
 	struct device *d =
@@ -217,13 +233,12 @@ static size_t device_read_cb(struct tls_stream *stream, struct bytes bytes)
 	if (done) {
 		http_parse_free(d->parse);
 		d->parse = NULL;
-		if (d->answer.status != 201) {
-			(void)fprintf(stderr, "chat_load: %d: %.*s\n", d->answer.status,
-				(int)d->answer.body.len, (const char *)d->answer.body.data);
-			exit(1);
+		if (d->answer.status == 201) {
+			device_count(d, d->answered, &d->line.bench->answers);
+			d->answered++;
+		} else {
+			device_refused(d);
 		}
-		device_count(d, d->answered, &d->line.bench->answers);
-		d->answered++;
 		device_send(d, uv_hrtime());
 	}
 	return bytes.len;
@@ -247,7 +262,7 @@ static void bench_told(struct bench *b, const uint8_t conv_id[ID_BYTES], uint64_
 		if (memcmp(d->place.conv_id, conv_id, ID_BYTES) != 0) {
 			continue;
 		}
-		if (seq > d->sent) {
+		if (seq > (uint64_t)d->answered + 1) {
 			give_up("a message that was not sent is told");
 		}
 		while (d->told < seq) {
@@ -483,12 +498,13 @@ static void bench_report(const struct bench *b, uint64_t cpu_ns)
 	(void)printf("{\"messages\": %llu, \"per_second\": %.1f, \"told_p50_ms\": %.2f, "
 		     "\"told_p99_ms\": %.2f, \"told_p999_ms\": %.2f, \"told_max_ms\": %.2f, "
 		     "\"answer_p50_ms\": %.2f, \"answer_p99_ms\": %.2f, \"events_per_message\": "
-		     "%.3f, \"client_us\": %.1f, \"seal_us\": %.1f}\n",
+		     "%.3f, \"client_us\": %.1f, \"seal_us\": %.1f, \"refused\": %llu}\n",
 		(unsigned long long)b->news.n, all * 1e9 / (double)(uv_hrtime() - b->begin_ns),
 		ms(latency_at(&b->news, 500)), ms(latency_at(&b->news, 990)),
 		ms(latency_at(&b->news, 999)), ms(b->news.max_ns), ms(latency_at(&b->answers, 500)),
 		ms(latency_at(&b->answers, 990)), (double)b->events / all,
-		(double)cpu_ns / 1e3 / all, (double)b->seal_ns / 1e3 / all);
+		(double)cpu_ns / 1e3 / all, (double)b->seal_ns / 1e3 / all,
+		(unsigned long long)b->refused);
 }
 
 static void bench_release(struct bench *b)
