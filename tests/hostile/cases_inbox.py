@@ -1,4 +1,5 @@
 """Lies about what was left for somebody."""
+import os
 import subprocess
 
 from proxy import edit, edit_json, flip
@@ -68,7 +69,7 @@ class Inboxes:
             with self.proxy.lying(attack) as told:
                 done = self.deliver(where, "for bob alone")
             self.assertGreater(told.bites, 0)
-            self.assertNotEqual(done.returncode, 0)
+            self.assertEqual(done.returncode, os.EX_TEMPFAIL)
             self.assertRegex(done.stderr, "shows somebody else as the owner|identity of the inbox's owner")
         self.assertEqual(self.deliver(where, "for bob alone").returncode, 0)
         self.world.unharmed()
