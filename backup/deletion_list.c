@@ -19,7 +19,7 @@ struct collect {
 	struct collect_item *items;
 	size_t n, cap;
 };
-enum { COLLECT_CAP_MIN = 1024 };
+enum { COLLECT_CAP_MIN = 1024, LIST_VERSION = 2 };
 
 static int item_compare(const void *a, const void *b)
 {
@@ -120,7 +120,7 @@ static void list_begin(
 	const uint8_t nonce[ID_BYTES], const size_t n[DELETION_KINDS], struct buf *to)
 {
 	buf_put_str(to, "KDL1");
-	buf_put_u8(to, 1);
+	buf_put_u8(to, LIST_VERSION);
 	buf_put_zeros(to, 3);
 	buf_append(to, nonce, ID_BYTES);
 	for (unsigned kind = 1; kind < DELETION_KINDS; kind++) {
@@ -173,34 +173,48 @@ static bool list_ascends(const uint8_t (*ids)[ID_BYTES], size_t n)
 	return true;
 }
 
+static const uint8_t (*list_ids(struct wire *w, size_t n))[ID_BYTES]
+{
+	return (const uint8_t(*)[ID_BYTES])wire_bytes(w, n * ID_BYTES).data;
+}
+
 int deletion_list_parse(struct bytes bytes, struct deletion_list *ret_list, struct err *e)
 {
 	struct wire w = wire_of(bytes);
-	struct deletion_list list;
-	bool named = wire_match(&w, "KDL1");
+	const uint8_t(*ids[DELETION_KINDS])[ID_BYTES] = {NULL};
+	size_t n[DELETION_KINDS] = {0};
+	bool named = wire_match(&w, "KDL1"), good = true;
 	unsigned version = wire_u8(&w);
 
-	if (named && wire_ok(&w) && version != 1) {
+	if (named && wire_ok(&w) && version != LIST_VERSION) {
 		return err_set(e, KLUIS_EVERSION, "a list of deletions of version %u", version);
 	}
 	wire_zeros(&w, 3);
 	(void)wire_bytes(&w, ID_BYTES);
-	list.n_vaults = wire_u32(&w);
-	list.n_persons = wire_u32(&w);
-	list.n_devices = wire_u32(&w);
-	if (list.n_vaults > BACKUP_DELETIONS_MAX || list.n_persons > BACKUP_DELETIONS_MAX ||
-		list.n_devices > BACKUP_DELETIONS_MAX) {
-		return err_set(e, KLUIS_ECORRUPT, "a list of too many deletions");
+	for (unsigned kind = 1; kind < DELETION_KINDS; kind++) {
+		n[kind] = wire_u32(&w);
+		if (n[kind] > BACKUP_DELETIONS_MAX) {
+			return err_set(e, KLUIS_ECORRUPT, "a list of too many deletions");
+		}
 	}
-	list.vaults = (const uint8_t(*)[ID_BYTES])wire_bytes(&w, list.n_vaults * ID_BYTES).data;
-	list.persons = (const uint8_t(*)[ID_BYTES])wire_bytes(&w, list.n_persons * ID_BYTES).data;
-	list.devices = (const uint8_t(*)[ID_BYTES])wire_bytes(&w, list.n_devices * ID_BYTES).data;
-	if (!wire_end(&w) || !list_ascends(list.vaults, list.n_vaults) ||
-		!list_ascends(list.persons, list.n_persons) ||
-		!list_ascends(list.devices, list.n_devices)) {
+	for (unsigned kind = 1; kind < DELETION_KINDS; kind++) {
+		ids[kind] = list_ids(&w, n[kind]);
+	}
+	good = wire_end(&w);
+	for (unsigned kind = 1; good && kind < DELETION_KINDS; kind++) {
+		good = list_ascends(ids[kind], n[kind]);
+	}
+	if (!good) {
 		return err_set(e, KLUIS_ECORRUPT, "not a list of deletions");
 	}
-	*ret_list = list;
+	*ret_list = (struct deletion_list){.vaults = ids[DELETION_VAULT],
+		.persons = ids[DELETION_PERSON],
+		.devices = ids[DELETION_DEVICE],
+		.members = ids[DELETION_MEMBER],
+		.n_vaults = n[DELETION_VAULT],
+		.n_persons = n[DELETION_PERSON],
+		.n_devices = n[DELETION_DEVICE],
+		.n_members = n[DELETION_MEMBER]};
 	return 0;
 }
 

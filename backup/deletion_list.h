@@ -6,7 +6,7 @@
 #include "backup/deletions.h"
 
 enum {
-	DELETION_LIST_FIXED_BYTES = 36,
+	DELETION_LIST_FIXED_BYTES = 40,
 	DELETION_LIST_BYTES_MAX = DELETION_LIST_FIXED_BYTES + BACKUP_DELETIONS_MAX * ID_BYTES,
 };
 
@@ -14,7 +14,8 @@ enum {
 struct deletion_list {
 	const uint8_t (*vaults)[ID_BYTES], (*persons)[ID_BYTES];
 	const uint8_t (*devices)[ID_BYTES]; /* As deletion_device_id() names them. */
-	size_t n_vaults, n_persons, n_devices;
+	const uint8_t (*members)[ID_BYTES]; /* As deletion_member_id() names them. */
+	size_t n_vaults, n_persons, n_devices, n_members;
 };
 
 /* A journal that was asked for the list. */

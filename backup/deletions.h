@@ -1,14 +1,20 @@
-/* A site's deletion journal: the vaults and persons that were deleted and the devices that were
- * revoked, so that no restore brings them back (docs/format-backup.md section 8). It lies in the
- * backup repository and not in the data directory, whose loss it is there for. Blocking; one writer
- * at a time. */
+/* A site's deletion journal: the vaults and persons that were deleted, the devices that were
+ * revoked and the members who were removed, so that no restore brings them back
+ * (docs/format-backup.md section 8). It lies in the backup repository and not in the data
+ * directory, whose loss it is there for. Blocking; one writer at a time. */
 #ifndef KLUIS_BACKUP_DELETIONS_H
 #define KLUIS_BACKUP_DELETIONS_H
 
 #include "backup/keys.h"
 #include "crypto/hash.h"
 
-enum deletion_kind { DELETION_VAULT = 1, DELETION_PERSON = 2, DELETION_DEVICE = 3, DELETION_KINDS };
+enum deletion_kind {
+	DELETION_VAULT = 1,
+	DELETION_PERSON = 2,
+	DELETION_DEVICE = 3,
+	DELETION_MEMBER = 4,
+	DELETION_KINDS
+};
 enum { DELETION_BYTES = 88, DELETION_MARK_BYTES = 176 };
 
 struct deletion {

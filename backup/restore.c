@@ -191,7 +191,9 @@ static int restore_fill(struct restore *r, struct import *import, struct err *e)
 		.users = r->deletions.persons,
 		.n_users = r->deletions.n_persons,
 		.devices = r->deletions.devices,
-		.n_devices = r->deletions.n_devices};
+		.n_devices = r->deletions.n_devices,
+		.members = r->deletions.members,
+		.n_members = r->deletions.n_members};
 	struct import_deleted deleted;
 	struct point_rows *rows = NULL;
 	int rc = point_rows_new(r->point, r->config->keys, r->config->dir, &rows, e);
@@ -212,6 +214,8 @@ static int restore_fill(struct restore *r, struct import *import, struct err *e)
 	r->result.vaults_deleted = deleted.vaults;
 	r->result.persons_deleted = deleted.persons;
 	r->result.devices_revoked = deleted.devices;
+	r->result.members_removed = deleted.members;
+	r->result.admins_kept = deleted.admins_kept;
 	return rc;
 }
 

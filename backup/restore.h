@@ -48,7 +48,8 @@ struct restore_result {
 	uint64_t index, term; /* The new log begins at index + 1. */
 	uint8_t cluster_id[ID_BYTES], lineage[ID_BYTES];
 	uint64_t rows, value_bytes;
-	size_t vaults_deleted, persons_deleted, devices_revoked; /* Again. */
+	size_t vaults_deleted, persons_deleted, devices_revoked, members_removed; /* Again. */
+	size_t admins_kept; /* Removed since, but nobody else could let anybody in. */
 };
 
 /* Writes <dir>/db, the record among its rows. All or nothing: it appears by rename when all is

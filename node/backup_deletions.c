@@ -150,6 +150,7 @@ static int deletions_read(struct backup_deletions *d, const struct kv_view *view
 	rc = deletions_gather(d, view, DELETION_VAULT, KEY_LEDGER, e);
 	rc = rc != 0 ? rc : deletions_gather(d, view, DELETION_PERSON, KEY_USER_LEDGER, e);
 	rc = rc != 0 ? rc : deletions_gather(d, view, DELETION_DEVICE, KEY_DEVICE_LEDGER, e);
+	rc = rc != 0 ? rc : deletions_gather(d, view, DELETION_MEMBER, KEY_MEMBER_LEDGER, e);
 	if (rc == 0) {
 		deletions_bound(d, &position);
 	}

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "backup/snapshot.h"
+#include "base/fault.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "node/backup_parts.h"
@@ -261,6 +262,10 @@ static unsigned take_record(struct op *op)
 	if (op->rc != 0) {
 		return TAKE_FAILED;
 	}
+	if (FAULT_POINT("backup.take.record")) { /* As while nobody answers. */
+		take->retry = true;
+		return op_wait(op, TAKE_RECORD);
+	}
 	record->id = take->row.id;
 	record->node = job->config->id;
 	record->index = take->manifest.index;
@@ -341,7 +346,8 @@ static const struct op_step take_steps[] = {
 		BIT(TAKE_MARK) | BIT(TAKE_WRITE) | BIT(TAKE_FAILED)},
 	[TAKE_CHECKPOINT] = {"checkpoint", take_checkpoint, BIT(TAKE_WRITE) | BIT(TAKE_FAILED)},
 	[TAKE_WRITE] = {"write", take_write, BIT(TAKE_RECORD) | BIT(TAKE_FAILED)},
-	[TAKE_RECORD] = {"record", take_record, BIT(TAKE_RECORDED) | BIT(TAKE_FAILED)},
+	[TAKE_RECORD] = {"record", take_record,
+		BIT(TAKE_RECORD) | BIT(TAKE_RECORDED) | BIT(TAKE_FAILED)},
 	[TAKE_RECORDED] = {"recorded", take_recorded,
 		BIT(TAKE_RECORD) | BIT(TAKE_FAILED) | BIT(TAKE_DONE)},
 	[TAKE_FAILED] = {"failed", take_failed, BIT(TAKE_DONE)},

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "raft/fsm_members.h"
+#include "storage/deletion_store.h"
 
 static const uint8_t no_kid[KID_BYTES];
 
@@ -281,6 +282,15 @@ static int change_member(struct members_change *ch, const struct change_object *
 	return rc == KLUIS_ENOTFOUND ? change_invalid(ch, "no such member") : rc;
 }
 
+/* No restore of what came before lets her in again. */
+static void change_note_removal(struct members_change *ch, const struct member_row *row)
+{
+	struct deletion_note note = {.index = ch->a->index, .time_ms = ch->a->now_ms};
+
+	deletion_member_id(row->object_id, row->member_id, note.id);
+	deletion_member(ch->a->txn, &note);
+}
+
 static int change_remove(struct members_change *ch, struct change_object *o,
 	struct change_rows *rows, struct bytes body)
 {
@@ -291,6 +301,7 @@ static int change_remove(struct members_change *ch, struct change_object *o,
 	if (rc == 0) {
 		change_lose_admin(ch, rows, &row);
 		member_store_delete(ch->a->txn, o->kind, &row);
+		change_note_removal(ch, &row);
 		if (rows->counted) {
 			rows->members--;
 			rows->groups -= row.kind == MEMBER_GROUP ? 1 : 0;

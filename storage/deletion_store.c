@@ -53,12 +53,29 @@ static void deletion_note_put(
 	row_put(txn, &key, &value);
 }
 
-void deletion_device_id(const uint8_t user_id[16], const uint8_t device_id[16], uint8_t ret_id[16])
+static void deletion_id(
+	const char *label, const uint8_t of_id[16], const uint8_t id[16], uint8_t ret_id[16])
 {
 	uint8_t hash[HASH_BYTES];
 
-	HASH_TH(hash, "kluis/v1/revoked-device", bytes_of(user_id, 16), bytes_of(device_id, 16));
+	HASH_TH(hash, label, bytes_of(of_id, 16), bytes_of(id, 16));
 	memcpy(ret_id, hash, 16);
+}
+
+void deletion_device_id(const uint8_t user_id[16], const uint8_t device_id[16], uint8_t ret_id[16])
+{
+	deletion_id("kluis/v1/revoked-device", user_id, device_id, ret_id);
+}
+
+void deletion_member_id(
+	const uint8_t object_id[16], const uint8_t member_id[16], uint8_t ret_id[16])
+{
+	deletion_id("kluis/v1/removed-member", object_id, member_id, ret_id);
+}
+
+void deletion_member(struct txn *txn, const struct deletion_note *note)
+{
+	deletion_note_put(txn, KEY_MEMBER_LEDGER, note);
 }
 
 void deletion_device(
@@ -89,7 +106,8 @@ int deletion_notes(const struct kv_view *view, enum key_family family,
 		.stride = sizeof *ret_notes};
 	uint8_t place[8 + 16];
 
-	assert(family == KEY_LEDGER || family == KEY_USER_LEDGER || family == KEY_DEVICE_LEDGER);
+	assert(family == KEY_LEDGER || family == KEY_USER_LEDGER || family == KEY_DEVICE_LEDGER ||
+		family == KEY_MEMBER_LEDGER);
 	if (after != NULL) {
 		store_u64(place, after->index);
 		memcpy(place + 8, after->id, 16);

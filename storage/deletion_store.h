@@ -15,13 +15,19 @@ void deletion_device_id(const uint8_t user_id[16], const uint8_t device_id[16], 
 void deletion_device(
 	struct txn *txn, const struct device_row *device, uint64_t index, uint64_t time_ms);
 
+/* TH("kluis/v1/removed-member", object_id, member_id), first 16 bytes. */
+void deletion_member_id(
+	const uint8_t object_id[16], const uint8_t member_id[16], uint8_t ret_id[16]);
+
 /* A row of a ledger: what a restore must repeat. The families are KEY_LEDGER (vaults),
- * KEY_USER_LEDGER and KEY_DEVICE_LEDGER. */
+ * KEY_USER_LEDGER, KEY_DEVICE_LEDGER and KEY_MEMBER_LEDGER. */
 struct deletion_note {
-	uint64_t index; /* Raft index of the deletion or revocation. */
+	uint64_t index; /* Raft index of the deletion, revocation or removal. */
 	uint64_t time_ms;
-	uint8_t id[16]; /* The vault's, the person's, of a device deletion_device_id(). */
+	uint8_t id[16]; /* The vault's, the person's, deletion_device_id(), deletion_member_id(). */
 };
+/* A member was removed, which a restore must repeat: the note is all. */
+void deletion_member(struct txn *txn, const struct deletion_note *note);
 void deletion_note_encode(const struct deletion_note *note, struct buf *to);
 KLUIS_MUST_CHECK int deletion_note_decode(enum key_family family, struct bytes key,
 	struct bytes value, struct deletion_note *ret_note, struct err *e);

@@ -1,6 +1,7 @@
 #include "storage/import.h"
 
 #include <assert.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "crypto/hash.h"
@@ -9,6 +10,7 @@
 #include "storage/cluster_store.h"
 #include "storage/deletion_store.h"
 #include "storage/member_store.h"
+#include "storage/object_store.h"
 #include "storage/restore_store.h"
 #include "storage/row.h"
 #include "storage/upkeep_store.h"
@@ -379,29 +381,22 @@ static int tail_delete_person(struct import_tail *tail, const struct import_end 
 	return tail_store(tail, e);
 }
 
+static int end_id_compare(const void *a, const void *b)
+{
+	return memcmp(a, b, 16);
+}
+
+static bool end_has(const uint8_t (*ids)[16], size_t n, const uint8_t id[16])
+{
+	return n > 0 && bsearch(id, ids, n, 16, end_id_compare) != NULL;
+}
+
 static bool end_revokes(const struct import_end *end, const struct device_row *device)
 {
-	size_t from = 0, to = end->n_devices;
 	uint8_t id[16];
 
-	if (device->revoked) {
-		return false;
-	}
 	deletion_device_id(device->user_id, device->device_id, id);
-	while (from < to) {
-		size_t at = from + (to - from) / 2;
-		int order = memcmp(end->devices[at], id, sizeof id);
-
-		if (order == 0) {
-			return true;
-		}
-		if (order < 0) {
-			from = at + 1;
-		} else {
-			to = at;
-		}
-	}
-	return false;
+	return !device->revoked && end_has(end->devices, end->n_devices, id);
 }
 
 /* One chunk of the devices that iter comes to next; *ret_more says that it filled up. */
@@ -447,6 +442,143 @@ static int tail_revoke(
 	kv_iter_free(iter);
 	kv_view_free(view);
 	return rc;
+}
+
+/* In the new lineage's ledger, whoever was there: who is let in later must not be taken for one who
+ * was removed by a further restore. */
+static int tail_note_members(struct import_tail *tail, const struct import_end *end, struct err *e)
+{
+	struct deletion_note note = {.index = end->index, .time_ms = end->cluster_time_ms};
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && i < end->n_members;) {
+		tail_resume(tail);
+		for (; tail->pending < IMPORT_CHUNK_ROWS && i < end->n_members; i++) {
+			memcpy(note.id, end->members[i], sizeof note.id);
+			deletion_member(tail->txn, &note);
+			tail->pending++;
+		}
+		rc = tail_store(tail, e);
+	}
+	return rc;
+}
+
+static bool tail_is_admin(const struct member_row *member)
+{
+	return member->kind == MEMBER_USER && member->role == MEMBER_ADMIN &&
+	       member->state == MEMBER_ACCEPTED;
+}
+
+/* Whether nobody but this one could remove and let in. */
+static int tail_last_admin(
+	struct import_tail *tail, const struct member_row *member, bool *ret_last, struct err *e)
+{
+	_cleanup_(x_freep) struct member_row *rows = NULL;
+	size_t n = 0, admins = 0;
+	int rc;
+
+	*ret_last = false;
+	if (!tail_is_admin(member)) {
+		return 0;
+	}
+	rows = x_calloc(MEMBERS_MAX, sizeof *rows);
+	rc = member_store_list(
+		txn_view(tail->txn), member->object_id, NULL, rows, MEMBERS_MAX, &n, e);
+	for (size_t i = 0; rc == 0 && i < n; i++) {
+		admins += tail_is_admin(&rows[i]);
+	}
+	*ret_last = admins == 1;
+	return rc;
+}
+
+/* As one who declined: no access, and a member by the chain until an admin removes her. A
+ * conversation is written under new keys from then on. */
+static int tail_shut_out(struct import_tail *tail, struct member_row *member, struct err *e)
+{
+	unsigned kind = MEMBER_OBJECT_VAULT;
+	struct object_row object;
+	struct vault_row vault;
+	int rc = vault_store_get(txn_view(tail->txn), member->object_id, &vault, e);
+
+	if (rc == KLUIS_ENOTFOUND) {
+		rc = object_store_get(txn_view(tail->txn), member->object_id, &object, e);
+		kind = rc == 0 ? object.kind : 0;
+	}
+	if (rc != 0) {
+		return rc == KLUIS_ENOTFOUND ? 0 : rc; /* Nothing to have access to. */
+	}
+	member->state = MEMBER_DECLINED;
+	member_store_put(tail->txn, kind, member);
+	if (kind == MEMBER_OBJECT_CONVERSATION) {
+		object.chat_stale = true;
+		object_store_put(tail->txn, &object);
+	}
+	return 0;
+}
+
+static int tail_remove(
+	struct import_tail *tail, const struct import_end *end, struct bytes key, struct err *e)
+{
+	struct member_row member;
+	uint8_t id[16];
+	bool last = false;
+	int rc;
+
+	deletion_member_id(key.data + 1, key.data + 17, id);
+	if (!end_has(end->members, end->n_members, id)) {
+		return 0;
+	}
+	/* As it is by now, not as it was when the walk began. */
+	rc = member_store_get(txn_view(tail->txn), key.data + 1, key.data + 17, &member, e);
+	if (rc != 0 || member.state == MEMBER_DECLINED) {
+		return rc;
+	}
+	rc = tail_last_admin(tail, &member, &last, e);
+	if (rc == 0 && last) {
+		tail->deleted.admins_kept++;
+		return 0;
+	}
+	rc = rc != 0 ? rc : tail_shut_out(tail, &member, e);
+	tail->deleted.members += rc == 0;
+	tail->pending += 4; /* The member's rows and the object's. */
+	return rc;
+}
+
+static int tail_remove_some(struct import_tail *tail, const struct import_end *end,
+	struct kv_iter *iter, bool *ret_more, struct err *e)
+{
+	int rc = 0;
+
+	tail_resume(tail);
+	while (rc == 0 && tail->pending < IMPORT_CHUNK_ROWS && kv_iter_next(iter)) {
+		rc = kv_iter_key(iter).len == 33
+			     ? tail_remove(tail, end, kv_iter_key(iter), e)
+			     : err_set(e, KLUIS_ECORRUPT, "restore: no key of a member");
+	}
+	rc = rc != 0 ? rc : kv_iter_status(iter, e);
+	*ret_more = tail->pending >= IMPORT_CHUNK_ROWS;
+	if (rc != 0) {
+		txn_command_abort(tail->txn);
+		return rc;
+	}
+	return tail_store(tail, e);
+}
+
+static int tail_members(
+	struct import_tail *tail, const struct import_end *end, struct kv *kv, struct err *e)
+{
+	struct row_key first = row_key_begin(KEY_MEMBER), last = row_key_after_prefix(&first);
+	struct kv_view *view = kv_view_new(kv);
+	struct kv_iter *iter = kv_iter_new(view, row_key_bytes(&first), row_key_bytes(&last));
+	bool more = end->n_members > 0;
+	int rc = 0;
+
+	while (rc == 0 && more) {
+		rc = tail_remove_some(tail, end, iter, &more, e);
+	}
+	kv_iter_free(iter);
+	kv_view_free(view);
+	return rc != 0 ? rc : tail_note_members(tail, end, e);
 }
 
 static int tail_cluster(struct import_tail *tail, const struct import_end *end,
@@ -542,6 +674,7 @@ int import_finish(struct import *import, const struct import_end *end, struct er
 		rc = tail_delete_person(&tail, end, end->users[i], e);
 	}
 	rc = rc != 0 ? rc : tail_revoke(&tail, end, import->kv, e);
+	rc = rc != 0 ? rc : tail_members(&tail, end, import->kv, e);
 	if (rc == 0) {
 		rc = tail_cluster(&tail, end, &record, e);
 	}

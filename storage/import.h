@@ -48,17 +48,23 @@ struct import_end {
 	const uint8_t (*devices)[16]; /* Devices revoked after S, likewise: as deletion_device_id()
 				       * names them, strictly ascending. */
 	size_t n_devices;
+	const uint8_t (*members)[16]; /* Removed after S, likewise: as deletion_member_id() names
+				       * them, strictly ascending. */
+	size_t n_members;
 };
 /* Compares the state root (KLUIS_EVERIFY when it differs, or when the record is of another cluster,
  * lineage or index), drops sessions, idempotency rows, failures, what was under way (recoveries,
  * devices that ask), hash reports and node rows, puts vaults and persons of the ledger to deletion,
- * revokes its devices, adds the record, sets the new lineage and the position, and flushes.
+ * revokes its devices, takes those it removed for members who declined (but for the last admin who
+ * could let anybody in), adds the record, sets the new lineage and the position, and flushes.
  * Deterministic: every node of the new cluster ends with the same bytes. */
 KLUIS_MUST_CHECK int import_finish(
 	struct import *import, const struct import_end *end, struct err *e);
-/* Of import_finish(): those of the ledger that were there, and devices that were not revoked. */
+/* Of import_finish(): those of the ledger that were there, devices that were not revoked, members
+ * who had access. */
 struct import_deleted {
-	size_t vaults, persons, devices;
+	size_t vaults, persons, devices, members;
+	size_t admins_kept; /* Removed, but nobody else could let anybody in. */
 };
 struct import_deleted import_deleted(const struct import *import);
 

@@ -68,6 +68,7 @@
 	X(KEY_RESTORE, 0x52, "restore")                   \
 	X(KEY_USER_LEDGER, 0x53, "user_ledger")           \
 	X(KEY_DEVICE_LEDGER, 0x54, "device_ledger")       \
+	X(KEY_MEMBER_LEDGER, 0x55, "member_ledger")       \
 	X(KEY_OBJECT, 0x60, "object")                     \
 	X(KEY_PACKET, 0x61, "packet")                     \
 	X(KEY_CHAT_EPOCH, 0x62, "chat_epoch")             \

@@ -227,6 +227,7 @@ void member_store_put(struct txn *txn, unsigned object_kind, const struct member
 {
 	struct row_key key = member_key(KEY_MEMBER, row->object_id, row->member_id);
 	struct row_key of = member_of_key(object_kind, row->member_id, row->object_id);
+	struct row_key group = member_key(KEY_VAULT_GROUP, row->object_id, row->member_id);
 	struct member_of listed = {.state = row->state, .role = row->role};
 	struct buf value = BUF_INIT, of_value = BUF_INIT;
 
@@ -236,12 +237,14 @@ void member_store_put(struct txn *txn, unsigned object_kind, const struct member
 	row_put(txn, &key, &value);
 	if (row->state == MEMBER_DECLINED) {
 		row_delete(txn, &of);
+		if (row->kind == MEMBER_GROUP) {
+			row_delete(txn, &group);
+		}
 		return;
 	}
 	member_of_encode(&listed, &of_value);
 	row_put(txn, &of, &of_value);
 	if (row->kind == MEMBER_GROUP) {
-		struct row_key group = member_key(KEY_VAULT_GROUP, row->object_id, row->member_id);
 		struct buf group_value = row_begin();
 
 		buf_put_u16(&group_value, row->role);

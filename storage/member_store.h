@@ -14,8 +14,8 @@ enum {
 };
 
 /* What the member herself said. The founder and a group are members at once; a declined one has no
- * access and is not in her own lists, but stays a member by the chain until an admin removes her.
- */
+ * access and is not in her own lists, but stays a member by the chain until an admin removes her:
+ * so does, after a restore, a member or group that was removed behind its point. */
 enum member_state { MEMBER_INVITED = 1, MEMBER_ACCEPTED = 2, MEMBER_DECLINED = 3 };
 
 struct member_row {

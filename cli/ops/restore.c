@@ -286,9 +286,10 @@ static int restore_confirm(struct restore *r)
 	clock_format(r->plan.wall_ms, time);
 	question = x_asprintf(
 		"Restore into '%s' the state of %s (index %llu), and delete %zu "
-		"accounts and %zu vaults and revoke %zu devices again? What came later is lost.",
+		"accounts and %zu vaults, revoke %zu devices and shut out %zu members again? "
+		"What came later is lost.",
 		db, time, (unsigned long long)r->plan.index, r->deletions.n_persons,
-		r->deletions.n_vaults, r->deletions.n_devices);
+		r->deletions.n_vaults, r->deletions.n_devices, r->deletions.n_members);
 	return invocation_confirm(inv, question) ? 0 : inv->err.code;
 }
 
@@ -320,17 +321,20 @@ static void restore_print(const struct restore *r, const struct restore_result *
 		{"persons_deleted", "Accounts deleted again", OUTPUT_TEXT},
 		{"vaults_deleted", "Vaults deleted again", OUTPUT_TEXT},
 		{"devices_revoked", "Devices revoked again", OUTPUT_TEXT},
+		{"members_removed", "Members shut out again", OUTPUT_TEXT},
+		{"admins_kept", "Removed since, but the last admin", OUTPUT_TEXT},
 		{"manifest_hash", "Manifest", OUTPUT_TEXT},
 		{"new_lineage", "New lineage", OUTPUT_TEXT}, {"store", "Store", OUTPUT_TEXT}};
 	_cleanup_(x_freep) char *db = restore_db(r);
-	json_t *record = json_pack("{s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:s}", "id",
-		json_sprintf("%llu", (unsigned long long)r->snapshot.manifest.id), "index",
+	json_t *record = json_pack("{s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:s}",
+		"id", json_sprintf("%llu", (unsigned long long)r->snapshot.manifest.id), "index",
 		(json_int_t)result->index, "rows", (json_int_t)result->rows, "written",
 		(json_int_t)result->value_bytes, "persons_deleted",
 		(json_int_t)result->persons_deleted, "vaults_deleted",
 		(json_int_t)result->vaults_deleted, "devices_revoked",
-		(json_int_t)result->devices_revoked, "manifest_hash",
-		json_hex(bytes_of(r->snapshot.hash, HASH_BYTES)), "new_lineage",
+		(json_int_t)result->devices_revoked, "members_removed",
+		(json_int_t)result->members_removed, "admins_kept", (json_int_t)result->admins_kept,
+		"manifest_hash", json_hex(bytes_of(r->snapshot.hash, HASH_BYTES)), "new_lineage",
 		json_hex(bytes_of(result->lineage, ID_BYTES)), "store", db);
 
 	output_record(&r->inv->out, columns, ARRAY_SIZE(columns), record);

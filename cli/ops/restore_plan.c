@@ -280,6 +280,7 @@ static void plan_put_deletions(const struct restore *r, json_t *record)
 	json_put_u64(record, "persons_deleted", r->deletions.n_persons);
 	json_put_u64(record, "vaults_deleted", r->deletions.n_vaults);
 	json_put_u64(record, "devices_revoked", r->deletions.n_devices);
+	json_put_u64(record, "members_removed", r->deletions.n_members);
 	if (newest != NULL) {
 		node = backup_trust_node(&r->offline.trust, newest->mark.node);
 		json_put_u64(record, "deletions_until", newest->mark.wall_ms);
@@ -298,6 +299,7 @@ static const struct output_column plan_columns[] = {{"id", "Snapshot", OUTPUT_TE
 	{"persons_deleted", "Accounts to be deleted again", OUTPUT_TEXT},
 	{"vaults_deleted", "Vaults to be deleted again", OUTPUT_TEXT},
 	{"devices_revoked", "Devices to be revoked again", OUTPUT_TEXT},
+	{"members_removed", "Members to be shut out again", OUTPUT_TEXT},
 	{"deletions_until", "Deletions are known until", OUTPUT_TIME},
 	{"deletions_of", "... by the journal of", OUTPUT_TEXT},
 	{"snapshots", "Snapshots to read", OUTPUT_TEXT},
@@ -325,9 +327,11 @@ static void plan_tell(const struct restore *r, const json_t *record)
 	output_note(out, "All sessions end, and clients ask their users about the signed record.");
 	output_warning(out,
 		"as it was then is what changed since: an old password is valid again, a "
-		"second factor that was removed is back, who was taken out of a vault is "
-		"in it, an account that operators disabled is not: all of that is to be "
-		"done again");
+		"second factor that was removed is back, a role that was lowered is as "
+		"high as it was, an account that operators disabled is not: all of that is "
+		"to be done again. Who was removed from a vault or group since has no "
+		"access to it, but stays on its list until an admin removes her again, "
+		"which makes new keys");
 }
 
 int ops_restore_plan(struct invocation *inv)

@@ -40,6 +40,7 @@ class Restore(unittest.TestCase):
             self.refuse_bad_restores()
             done = json.loads(self.restore("ams", "-o", "json").stdout)
             self.assertEqual((done["persons_deleted"], done["vaults_deleted"], done["devices_revoked"]), (1, 1, 1), done)
+            self.assertEqual((done["members_removed"], done["admins_kept"]), (1, 0), done)
             self.forged_records()
             for site in SITES[1:]:
                 self.restore(site)
@@ -71,7 +72,7 @@ class Restore(unittest.TestCase):
         self.bench("--keep")
         self.left_vault = json.loads(c.client("-o", "json", "vault", "list", profile=self.leaver).stdout)["items"][0]["id"]
         self.devices = {}
-        for name in ("anna", "bert"):
+        for name in ("anna", "bert", "dora"):
             person = Person(c.kluis, c.top, name, [c.url(s) for s in SITES], c.dir / "pki" / "provider-ca.pem")
             self.addCleanup(person.close)
             invitation = person.top / "invitation"
@@ -86,6 +87,15 @@ class Restore(unittest.TestCase):
         self.devices["bert"].run("device", "approve", device, "--yes")
         self.lost.login()
         self.assertEqual(self.lost.cat("b:/note"), "of bert")
+        self.let_in("write")
+        self.assertEqual(self.devices["dora"].cat("b:/note"), "of bert")
+
+    def let_in(self, role):
+        """Bert shares his vault with dora."""
+        bert, dora = self.devices["bert"], self.devices["dora"]
+        bert.run("vault", "share", "b", "dora", "--role", role)
+        offer, = dora.run("vault", "invitations")["items"]
+        dora.run("vault", "accept", offer["id"])
 
     def bench(self, *words):
         """Makes one vault, and removes it and what an earlier run has kept unless told not to."""
@@ -96,17 +106,18 @@ class Restore(unittest.TestCase):
         self.bench()
         self.c.ctl("ams", "--yes", "user", "delete", "anna")
         self.devices["bert"].run("device", "revoke", "phone", "--yes")
+        self.devices["bert"].run("vault", "unshare", "b", "dora")
         for site in SITES:
             journal = self.c.site_dir(site) / "repository" / "deletions" / "journal"
-            wait_until(f"all four at {site}", 30, lambda j=journal: j.exists() and j.stat().st_size == 4 * DELETION_BYTES)
+            wait_until(f"all five at {site}", 30, lambda j=journal: j.exists() and j.stat().st_size == 5 * DELETION_BYTES)
         # With the key, of the copies of one site: what is in it, what goes again, and what the living cluster has beyond it.
         # The records count from when the journal's mark is written behind them.
         def planned():
             plan = self.plan("--socket", self.c.site_dir("ams") / "admin.sock", "--key-file", self.pki / "backup.key")
             return plan if plan["vaults_deleted"] else None
         plan = wait_until("the mark behind the three", 30, planned)
-        self.assertEqual((plan["persons"], plan["services"], plan["vaults"]), (2, 3, 3), plan)  # quickstart made an account, too
-        self.assertEqual((plan["persons_deleted"], plan["vaults_deleted"], plan["devices_revoked"]), (1, 2, 1), plan)
+        self.assertEqual((plan["persons"], plan["services"], plan["vaults"]), (3, 3, 3), plan)  # quickstart made an account, too
+        self.assertEqual((plan["persons_deleted"], plan["vaults_deleted"], plan["devices_revoked"], plan["members_removed"]), (1, 2, 1, 1), plan)
         self.assertGreater(plan["entries_lost"], 5, plan)
         self.assertGreater(plan["pages"], 5, plan)
         # No copy of a vault that was deleted since is given out.
@@ -392,7 +403,7 @@ class Restore(unittest.TestCase):
     def forged_records(self):
         """A record that was changed, or that another key signed, is no ground to restore on."""
         good = (self.c.top / "records").read_bytes()
-        self.assertEqual(len(good), RECORD_BYTES + 36 + 4 * 16)  # The record, and the list of what is deleted again.
+        self.assertEqual(len(good), RECORD_BYTES + 40 + 5 * 16)  # The record, and the list of what is deleted again.
         for offset in (5, 30, 60, 100, 120, 167, RECORD_BYTES + 10, len(good) - 1):
             with self.subTest(offset=offset):
                 forged = bytearray(good)
@@ -413,7 +424,7 @@ class Restore(unittest.TestCase):
         """Who left after the snapshot did not come back with it."""
         c = self.c
         rows = {row["name"]: row["state"] for row in json.loads(c.ctl("rtd", "-o", "json", "user", "list").stdout)["items"]}
-        self.assertEqual(rows, {"anna": "deleted", "bert": "active"})
+        self.assertEqual(rows, {"anna": "deleted", "bert": "active", "dora": "active"})
         self.devices["anna"].login("--accept-restore", code=UNAUTHENTICATED)
         self.lost.login("--accept-restore", code=UNAUTHENTICATED)
         # To others only her statement says so, which is lost: she makes it anew.
@@ -422,6 +433,16 @@ class Restore(unittest.TestCase):
         self.assertIn(("phone", "active"), bert.devices().values())
         bert.run("device", "revoke", "phone", "--yes")
         self.assertIn(("phone", "revoked"), bert.devices().values())
+        # Who was removed has no access, with her old keys or by herself; an admin makes new keys, and lets her in again if he wants.
+        dora = self.devices["dora"]
+        dora.login("--accept-restore")
+        self.assertNotIn("b", [row["name"] for row in dora.run("vault", "list")["items"]])
+        dora.cat("b:/note", code=UNAUTHENTICATED)
+        self.assertEqual({row["member"]: row["state"] for row in bert.run("vault", "members", "b")["items"]}, {"bert": "accepted", "dora": "declined"})
+        bert.run("vault", "unshare", "b", "dora")
+        bert.put("anew", "b:/note")
+        self.let_in("read")
+        self.assertEqual(dora.cat("b:/note"), "anew")
         done = c.client("-o", "json", "vault", "list", "--accept-restore", profile=self.leaver)
         self.assertEqual(json.loads(done.stdout)["items"], [], done.stdout)
 

@@ -29,7 +29,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (deletion_list_parse(bytes, &list, NULL) == 0) {
 		assert(size ==
 			DELETION_LIST_FIXED_BYTES +
-				(list.n_vaults + list.n_persons + list.n_devices) * ID_BYTES);
+				(list.n_vaults + list.n_persons + list.n_devices + list.n_members) *
+					ID_BYTES);
 	}
 	journal(bytes);
 	return 0;

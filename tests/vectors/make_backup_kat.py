@@ -163,15 +163,16 @@ def make():
     receipt += node.sign(th(b"kluis/v1/backup-receipt", receipt))
 
     journal, chain = b"", bytes(32)
-    for kind, at, who in ((1, index + 5, b"v" * 16), (2, index + 9, b"p" * 16), (3, index + 11, b"d" * 16)):
+    for kind, at, who in ((1, index + 5, b"v" * 16), (2, index + 9, b"p" * 16), (3, index + 11, b"d" * 16), (4, index + 12, b"m" * 16)):
         record = u8(1) + u8(kind) + bytes(6) + LINEAGE + u64(at) + u64(1790000010000) + who
         chain = th(b"kluis/v1/deletion", chain, record)
         journal += record + chain
-    mark = (b"KDM1" + u8(1) + bytes(3) + CLUSTER + LINEAGE + u64(3) + u64(3) + u64(index + 20) + u64(1790000020000)
+    mark = (b"KDM1" + u8(1) + bytes(3) + CLUSTER + LINEAGE + u64(3) + u64(4) + u64(index + 20) + u64(1790000020000)
             + u64(1790000020001) + chain)
-    assert len(journal) == 3 * 88 and len(mark) == 112
+    assert len(journal) == 4 * 88 and len(mark) == 112
     mark += node.sign(th(b"kluis/v1/deletion-mark", mark))
-    gone = b"KDL1" + u8(1) + bytes(3) + b"n" * 16 + u32(1) + u32(2) + u32(1) + b"v" * 16 + b"o" * 16 + b"p" * 16 + b"d" * 16
+    gone = (b"KDL1" + u8(2) + bytes(3) + b"n" * 16 + u32(1) + u32(2) + u32(1) + u32(1) + b"v" * 16 + b"o" * 16 + b"p" * 16 + b"d" * 16
+            + b"m" * 16)
     manifests = [{"what": w, "file": s.hex(), "hash": th(b"kluis/v1/backup-manifest-hash", b).hex()}
                  for w, b, s in [("full", full, full_signed), ("increment", inc, inc_signed)]]
 

@@ -309,6 +309,7 @@ static void test_collect(void **state)
 	append_one(w, 0, DELETION_PERSON, first_lineage, 8, 80);
 	append_one(w, 0, DELETION_DEVICE, first_lineage, 8, 80); /* Another kind of id. */
 	append_one(w, 1, DELETION_DEVICE, first_lineage, 6, 60);
+	append_one(w, 1, DELETION_MEMBER, first_lineage, 6, 60);
 	append_one(w, 1, DELETION_VAULT, first_lineage, 5, 50);
 	append_one(w, 1, DELETION_VAULT, first_lineage, 7, 70);
 	append_one(w, 1, DELETION_VAULT, first_lineage, 9, 49);
@@ -318,8 +319,10 @@ static void test_collect(void **state)
 	assert_true(list.vaults[0][0] == 49 && list.vaults[1][0] == 70);
 	assert_true(list.persons[0][0] == 80 && list.n_devices == 2);
 	assert_true(list.devices[0][0] == 60 && list.devices[1][0] == 80);
+	assert_true(list.n_members == 1 && list.members[0][0] == 60);
 	assert_int_equal(collect(w, first_lineage, 9, &to, &list), 0);
-	assert_true(list.n_vaults == 0 && list.n_persons == 0 && list.n_devices == 0);
+	assert_true(list.n_vaults == 0 && list.n_persons == 0 && list.n_devices == 0 &&
+		    list.n_members == 0);
 	/* A later lineage repeated 50 and added 90: of a point of the first all that is new counts,
 	 * of one of the second what the second does not know. */
 	append_one(w, 0, DELETION_VAULT, second_lineage, 6, 50);

@@ -432,20 +432,20 @@ static void test_deletion_journal(void **state)
 	(void)state;
 	trust_init(&trust);
 	unhex(in, "journal", &journal);
-	assert_int_equal(journal.len, 3 * DELETION_BYTES);
-	for (unsigned i = 0; i < 3; i++) {
+	assert_int_equal(journal.len, 4 * DELETION_BYTES);
+	for (unsigned i = 0; i < 4; i++) {
 		const uint8_t *from = journal.data + (size_t)i * DELETION_BYTES;
 
 		assert_int_equal(deletion_decode(from, chain, &d, NULL), 0);
 		assert_int_equal(d.kind, DELETION_VAULT + i);
-		assert_int_equal(d.id[0], "vpd"[i]);
+		assert_int_equal(d.id[0], "vpdm"[i]);
 		assert_true(d.time_ms == 1790000010000ULL);
 		deletion_encode(&d, again, record);
 		assert_memory_equal(record, from, DELETION_BYTES);
 	}
 	unhex(in, "mark", &file);
 	assert_int_equal(deletion_mark_open(buf_bytes(&file), &trust, &mark, NULL), 0);
-	assert_true(mark.node == 3 && mark.count == 3 && mark.wall_ms == 1790000020001ULL);
+	assert_true(mark.node == 3 && mark.count == 4 && mark.wall_ms == 1790000020001ULL);
 	assert_memory_equal(mark.chain, chain, HASH_BYTES);
 	assert_int_equal(
 		backup_key_parse(bytes_of(line, strlen(line) - 1), BACKUP_KEY_NODE, &signer, NULL),
@@ -465,8 +465,9 @@ static void test_deletion_list(void **state)
 	(void)state;
 	unhex(in, "list", &file);
 	assert_int_equal(deletion_list_parse(buf_bytes(&file), &list, NULL), 0);
-	assert_true(list.n_vaults == 1 && list.n_persons == 2 && list.n_devices == 1);
-	assert_true(list.devices[0][0] == 'd');
+	assert_true(list.n_vaults == 1 && list.n_persons == 2 && list.n_devices == 1 &&
+		    list.n_members == 1);
+	assert_true(list.devices[0][0] == 'd' && list.members[0][0] == 'm');
 	assert_true(
 		list.vaults[0][0] == 'v' && list.persons[0][0] == 'o' && list.persons[1][0] == 'p');
 	deletion_list_lineage(buf_bytes(&file), lineage);

@@ -2,6 +2,7 @@
  * from a checkpoint, shipped, received, confirmed in the log. */
 #include "tests/lib/test.h"
 
+#include <dirent.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -33,6 +34,75 @@ static void test_cycles_and_a_manual_one(void **state)
 	row = backup_rig_wait_confirmed(w, backup_rig_claim(w, 3, true));
 	assert_int_equal(row.kind, SNAPSHOT_MANUAL);
 	backup_rig_assert_at_every_site(w, &row);
+}
+
+/* Names in a site's drop of another one that begin so. */
+static unsigned dropped(struct backup_rig *w, unsigned site, unsigned from, const char *prefix)
+{
+	_cleanup_(x_freep) char *path = x_asprintf(
+		"%s/%s/incoming", w->config[site].backup_drop_dir, backup_rig_names[from]);
+	DIR *dir = opendir(path);
+	struct dirent *entry;
+	unsigned n = 0;
+
+	assert_non_null(dir);
+	while ((entry = readdir(dir)) != NULL) {
+		n += strncmp(entry->d_name, prefix, strlen(prefix)) == 0;
+	}
+	assert_int_equal(closedir(dir), 0);
+	return n;
+}
+
+static struct api_drop drop_of(struct backup_rig *w, unsigned site, const char *from)
+{
+	struct api_copies copies;
+
+	backup_job_copies(w->job[site], &copies);
+	for (size_t i = 0; i < copies.n_drops; i++) {
+		if (strcmp(copies.drops[i].site, from) == 0) {
+			return copies.drops[i];
+		}
+	}
+	fail_msg("no drop of '%s'", from);
+	return copies.drops[0];
+}
+
+static void set_up_job(struct backup_rig *w, unsigned i, unsigned quota_files, uint64_t haste)
+{
+	backup_rig_close_job(w, i);
+	w->config[i].backup_drop_quota_files = quota_files;
+	w->config[i].backup_haste = haste;
+	backup_rig_start_job(w, i);
+}
+
+/* What is ready is at the other sites before the log has a record of it. Where the drop's quota has
+ * no room for it then, it is taken away, and comes again once the log says that it is wanted. */
+static void test_packs_go_ahead_of_the_record(void **state)
+{
+	struct backup_rig *w = *state;
+	uint64_t haste = w->config[0].backup_haste;
+	struct snapshot_row row;
+	uint64_t id;
+
+	set_up_job(w, 0, 0, 10 * haste); /* Soon again, when it is not confirmed. */
+	set_up_job(w, 1, 1, haste);
+	fault_arm("backup.take.record", 1, true);
+	id = backup_rig_claim(w, 1, true);
+	for (unsigned waited = 0;
+		dropped(w, 2, 0, "o-") < 2 || drop_of(w, 1, backup_rig_names[0]).refused == 0;
+		waited += 20) {
+		assert_true(waited < RIG_WAIT_MS);
+		replica_rig_run(&w->rig, 20);
+	}
+	assert_int_equal(dropped(w, 2, 0, "m-"), 0);
+	assert_true(dropped(w, 1, 0, "o-") < 2);
+	assert_int_equal(backup_rig_row(w, id).state, SNAPSHOT_RUNNING);
+	fault_disarm();
+	row = backup_rig_wait_confirmed(w, id);
+	backup_rig_assert_at_every_site(w, &row);
+	assert_int_equal(dropped(w, 1, 0, "") - 2, 0); /* . and .. */
+	set_up_job(w, 0, 0, haste);
+	set_up_job(w, 1, 0, haste);
 }
 
 /* A receiver with another host key than the pinned one gets nothing, and the node says so, with
@@ -521,6 +591,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_cycles_and_a_manual_one),
+		cmocka_unit_test(test_packs_go_ahead_of_the_record),
 		cmocka_unit_test(test_changed_host_key),
 		cmocka_unit_test(test_takes_up_where_it_was),
 		cmocka_unit_test(test_deletions_are_journalled),

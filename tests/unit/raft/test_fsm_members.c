@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "storage/deletion_store.h"
 #include "storage/object_store.h"
 #include "tests/unit/raft/lib/sharing_rig.h"
 
@@ -91,6 +92,30 @@ static void test_removed_is_shut_out(void **state)
 	assert_int_equal(sharing_commit(w, &w->carol), KLUIS_EINVAL); /* Under one nobody has. */
 	sharing_learn(w);
 	assert_int_equal(sharing_commit(w, &w->carol), 0);
+}
+
+/* A ledger knows of it, so that no restore lets him in again; of changes that were refused it does
+ * not. */
+static void test_removal_is_noted(void **state)
+{
+	struct sharing_rig *w = *state;
+	struct deletion_note notes[2];
+	struct kv_view *view;
+	uint8_t id[16];
+	size_t n = 0;
+
+	sharing_add(w, &w->bob, MEMBER_WRITE, true);
+	fixture_section_begin(&w->s, &w->vault);
+	fixture_remove(&w->s, w->bob.user_id);
+	fixture_rotate(&w->s);
+	sharing_change(w, &w->alice, 0);
+	deletion_member_id(w->vault.id, w->bob.user_id, id);
+	view = kv_view_new(w->m.kv);
+	assert_int_equal(deletion_notes(view, KEY_MEMBER_LEDGER, NULL, notes, 2, &n, NULL), 0);
+	kv_view_free(view);
+	assert_int_equal(n, 1);
+	assert_memory_equal(notes[0].id, id, sizeof id);
+	assert_true(notes[0].time_ms == w->m.now_ms && notes[0].index == fsm_position(w->m.fsm)->index);
 }
 
 static void test_removal_rotates(void **state)
@@ -504,6 +529,7 @@ int main(void)
 		T(test_reader_does_not_write),
 		T(test_declined),
 		T(test_removed_is_shut_out),
+		T(test_removal_is_noted),
 		T(test_removal_rotates),
 		T(test_packet_of_another_kind),
 		T(test_epoch_ahead_of_the_chain),

@@ -24,7 +24,7 @@ struct world {
 	struct fixture_machine m;
 	struct fixture_client c, other;
 	struct fixture_person p;
-	struct fixture_object conv; /* c's own, with an epoch. */
+	struct fixture_object conv; /* c's, and other is invited; with an epoch. */
 	uint64_t first;		    /* Index of the first increment. */
 	uint8_t root[32];
 	struct key *operator_key;
@@ -83,9 +83,15 @@ static void write_conversation(struct world *w)
 	fixture_object_init(&w->conv, MEMBER_OBJECT_CONVERSATION, 77);
 	fixture_section_begin(&s, &w->conv);
 	fixture_create(&s, w->c.user_id);
+	fixture_add(&s, w->other.user_id, MEMBER_USER, MEMBER_WRITE);
 	change = fixture_change(&w->c, sections, 1, &space);
 	assert_int_equal(fixture_machine_do(&w->m, &change), 0);
 	fixture_section_release(&s);
+	fixture_packet(&fields, &packet);
+	members_item_append(&packets, buf_bytes(&packet));
+	fields.rcpt = w->other.device_id;
+	fields.number++;
+	buf_clear(&packet);
 	fixture_packet(&fields, &packet);
 	members_item_append(&packets, buf_bytes(&packet));
 	memcpy(epoch.chat_epoch.session.token_hash, w->c.token_hash, 32);
@@ -587,6 +593,116 @@ static void test_revoked_devices_stay_revoked(void **state)
 	kv_close(kv);
 }
 
+/* Restores with these members (object, member) as removed behind the snapshot. */
+static struct kv *restore_without(struct world *w, const uint8_t *const (*who)[2], size_t n)
+{
+	struct import_end end;
+	uint8_t ids[4][16];
+	struct kv_view *view = kv_view_new(w->m.kv);
+	uint64_t all;
+	struct kv *kv;
+
+	assert_true(n < 4);
+	assert_int_equal(index_store_root(view, w->root, &all, NULL), 0);
+	kv_view_free(view);
+	for (size_t i = 0; i < n; i++) {
+		deletion_member_id(who[i][0], who[i][1], ids[i]);
+	}
+	memset(ids[n], 0xff, 16); /* Nobody's. */
+	qsort(ids, n + 1, 16, compare_ids);
+	end = end_of(w);
+	end.members = (const uint8_t(*)[16])ids;
+	end.n_members = n + 1;
+	kv = restore(w, &end);
+	view = kv_view_new(kv);
+	/* In the ledger of the new lineage whoever was there: who comes later is not meant. */
+	assert_int_equal(count_rows(view, KEY_MEMBER_LEDGER), n + 1);
+	kv_view_free(view);
+	assert_int_equal(fixture_check_store(kv, NULL), 0);
+	return kv;
+}
+
+/* Who was removed after the snapshot, a user or a group, has no access, and is still a member by
+ * the chain. */
+static void test_removed_members_stay_out(void **state)
+{
+	struct world *w = *state;
+	struct fixture_object group;
+	const uint8_t *who[2][2];
+	struct member_row member;
+	struct vault_row vault;
+	struct kv_view *view;
+	unsigned role, lists;
+	struct kv *kv;
+
+	share(w);
+	fixture_object_init(&group, MEMBER_OBJECT_GROUP, 1);
+	view = kv_view_new(w->m.kv);
+	lists = count_rows(view, KEY_MEMBER_VAULT);
+	kv_view_free(view);
+	who[0][0] = who[1][0] = w->c.vault_id;
+	who[0][1] = w->other.user_id;
+	who[1][1] = group.id;
+	kv = restore_without(w, (const uint8_t *const(*)[2])who, 2);
+	view = kv_view_new(kv);
+	for (unsigned i = 0; i < 2; i++) {
+		assert_int_equal(
+			member_store_get(view, w->c.vault_id, who[i][1], &member, NULL), 0);
+		assert_int_equal(member.state, MEMBER_DECLINED);
+	}
+	assert_int_equal(count_rows(view, KEY_MEMBER_VAULT), lists - 2);
+	assert_int_equal(count_rows(view, KEY_VAULT_GROUP), 0);
+	assert_int_equal(vault_store_check(view, w->c.vault_id, w->other.user_id, MEMBER_READ,
+				 &vault, &role, NULL),
+		KLUIS_ENOTFOUND);
+	assert_int_equal(vault_store_check(view, w->c.vault_id, w->c.user_id, MEMBER_ADMIN, &vault,
+				 &role, NULL),
+		0);
+	kv_view_free(view);
+	kv_close(kv);
+}
+
+/* Nobody else could let anybody in: the admin of then is one again. */
+static void test_the_last_admin_stays(void **state)
+{
+	struct world *w = *state;
+	const uint8_t *who[1][2] = {{w->c.vault_id, w->c.user_id}};
+	struct member_row member;
+	struct object_row conv;
+	struct kv_view *view;
+	struct kv *kv;
+
+	share(w);
+	kv = restore_without(w, (const uint8_t *const(*)[2])who, 1);
+	view = kv_view_new(kv);
+	assert_int_equal(
+		member_store_accepted(view, w->c.vault_id, w->c.user_id, &member, NULL), 0);
+	assert_int_equal(object_store_get(view, w->conv.id, &conv, NULL), 0);
+	assert_false(conv.chat_stale);
+	kv_view_free(view);
+	kv_close(kv);
+}
+
+/* The others make new keys. */
+static void test_removed_from_a_conversation(void **state)
+{
+	struct world *w = *state;
+	const uint8_t *who[1][2] = {{w->conv.id, w->other.user_id}};
+	struct member_row member;
+	struct object_row conv;
+	struct kv_view *view;
+	struct kv *kv;
+
+	kv = restore_without(w, (const uint8_t *const(*)[2])who, 1);
+	view = kv_view_new(kv);
+	assert_int_equal(member_store_get(view, w->conv.id, w->other.user_id, &member, NULL), 0);
+	assert_int_equal(member.state, MEMBER_DECLINED);
+	assert_int_equal(object_store_get(view, w->conv.id, &conv, NULL), 0);
+	assert_true(conv.chat_stale);
+	kv_view_free(view);
+	kv_close(kv);
+}
+
 static void test_what_is_missing_is_seen(void **state)
 {
 	struct world *w = *state;
@@ -681,6 +797,9 @@ int main(void)
 		T(test_what_is_shared_is_restored),
 		T(test_deleted_persons_stay_deleted),
 		T(test_revoked_devices_stay_revoked),
+		T(test_removed_members_stay_out),
+		T(test_the_last_admin_stays),
+		T(test_removed_from_a_conversation),
 		T(test_what_is_missing_is_seen),
 		cmocka_unit_test(test_damaged_rows),
 		cmocka_unit_test(test_checked_rows),
