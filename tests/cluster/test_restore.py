@@ -295,6 +295,7 @@ class Restore(unittest.TestCase):
             self.assertEqual(done.returncode, VERIFICATION, done.stderr + done.stdout)
             self.assertIn(self.flipped[:16], done.stderr + done.stdout)
         self.damage_everywhere(damaged)
+        self.drills_of_damage(damaged)
         # The wrong backup key.
         other = self.c.top / "other-keys"
         self.kluisctl("backup", "keys", "init", "--dir", other)
@@ -337,6 +338,36 @@ class Restore(unittest.TestCase):
                         self.assertIn("use another site's copy", done.stderr)
             victim.write_bytes(raw)
         self.verify("ams", 3, "--key-file", key, repository=repository)
+        self.damaged_copy()
+
+    def drill(self, repository, check=True):
+        scratch = self.c.top / "drill"
+        done = self.kluisctl("backup", "drill", self.snapshot, "--config", self.source / "kluisd.ini", "--key-file", self.pki / "backup.key",
+                             "--repository", repository, "--scratch", scratch, "--kluisd", self.c.kluisd, "--no-record", check=check)
+        self.assertFalse(scratch.exists())
+        return done
+
+    def drills_of_damage(self, repository):
+        """Level 4, a restore of the copy that is booted: an object flipped, cut, missing or another one's bytes, and what it names."""
+        shutil.rmtree(repository)
+        shutil.copytree(self.source / "repository", repository)
+        objects = sorted((p for p in (repository / "objects").rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
+        small, large = objects[0], objects[-1]
+        for victim, other in ((small, large), (large, small)):
+            os.chmod(victim, 0o600)
+            raw = victim.read_bytes()
+            flipped = bytearray(raw)
+            flipped[len(raw) // 2] ^= 1
+            for what, now in (("flipped", bytes(flipped)), ("cut", raw[:-1]), ("empty", b""), ("swapped", other.read_bytes()), ("missing", None)):
+                with self.subTest(what, object=victim.name):
+                    victim.unlink()
+                    if now is not None:
+                        victim.write_bytes(now)
+                    done = self.drill(repository, check=False)
+                    self.assertEqual(done.returncode, VERIFICATION, done.stdout + done.stderr)
+                    self.assertIn(victim.name[:16], done.stderr)
+                    victim.write_bytes(raw)
+        self.drill(repository)
         self.damaged_copy()
 
     def destroy(self):

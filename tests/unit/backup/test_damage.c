@@ -273,12 +273,62 @@ static void test_cut_files(void **state)
 	assert_int_equal(verify(w, 3, &e), 0);
 }
 
+/* Another file's bytes under this one's name; cut or filled up to this one's size, too, which is
+ * what level 1 looks at. */
+static void swap_in(struct world *w, const struct damaged_file *file,
+	const struct damaged_file *other, bool same_size)
+{
+	_cleanup_(buf_release) struct buf whole = BUF_INIT, good = BUF_INIT;
+	struct err e;
+
+	assert_int_equal(file_read(file->path, 1 << 28, &good, NULL), 0);
+	assert_int_equal(file_read(other->path, 1 << 28, &whole, NULL), 0);
+	if (same_size && whole.len < good.len) {
+		buf_put_zeros(&whole, good.len - whole.len);
+	}
+	whole.len = same_size ? good.len : whole.len;
+	assert_int_equal(file_write(file->path, buf_bytes(&whole), 0600, NULL), 0);
+	if (file->cycle == CYCLES - 1) {
+		bool passes = !file->manifest && whole.len == good.len;
+		int rc = verify(w, 1, &e);
+
+		if (passes) {
+			assert_int_equal(rc, 0);
+		} else {
+			assert_told(file, 0, rc, &e);
+		}
+		assert_told(file, 0, verify(w, 2, &e), &e);
+	}
+	assert_told(file, 0, verify(w, 3, &e), &e);
+	assert_told(file, 0, read_all(w, &e), &e);
+	assert_int_equal(file_write(file->path, buf_bytes(&good), 0600, NULL), 0);
+}
+
+/* Every file under every other one's name: of the same kind, of another, of another snapshot. */
+static void test_swapped_files(void **state)
+{
+	struct world *w = *state;
+	struct err e;
+
+	for (size_t i = 0; i < w->n; i++) {
+		for (size_t k = 0; k < w->n; k++) {
+			if (i != k) {
+				swap_in(w, &w->files[i], &w->files[k], false);
+				swap_in(w, &w->files[i], &w->files[k], true);
+			}
+		}
+	}
+	assert_int_equal(verify(w, 3, &e), 0);
+	assert_int_equal(read_all(w, &e), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_flipped_bytes),
 		cmocka_unit_test(test_place_is_told),
 		cmocka_unit_test(test_cut_files),
+		cmocka_unit_test(test_swapped_files),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -127,12 +127,75 @@ static void test_alarm(void **state)
 	api_node_stop(&node);
 }
 
+/* A site that has been able to drill for fifteen days, and what drills were: the test's data. */
+static bool drilling_summary(void *data, struct backup_summary *ret_summary)
+{
+	const uint64_t *good_days_ago = data;
+	uint64_t now_ms = clock_wall_ms(&clock_system);
+
+	*ret_summary = (struct backup_summary){.n_nodes = 2,
+		.nodes = {{.node = 1, .copies = 3, .since_ms = now_ms - 20 * DAY_MS},
+			{.node = 2,
+				.copies = 3,
+				.drills = true,
+				.since_ms = now_ms - 15 * DAY_MS}}};
+	if (*good_days_ago != 0) {
+		ret_summary->n_checks = 1;
+		ret_summary->checks[0] = (struct check_row){.node = 2,
+			.level = CHECK_LEVEL_DRILL,
+			.ok = true,
+			.id = 7,
+			.good_id = 7,
+			.time_ms = now_ms - *good_days_ago * DAY_MS,
+			.good_ms = now_ms - *good_days_ago * DAY_MS};
+	}
+	return true;
+}
+
+/* That nobody proved a restore is an alarm. */
+static void test_proof_alarm(void **state)
+{
+	static const struct {
+		uint64_t good_days_ago;
+		const char *text; /* NULL: none. */
+	} cases[] = {{0, "no restore was ever proven by a drill"},
+		{15, "the last restore was proven 15 days ago"}, {13, NULL}};
+	uint64_t good_days_ago = 0;
+	struct api_node node;
+	struct http_client admin;
+
+	(void)state;
+	api_node_prepare(&node);
+	node.config.hooks.summary = drilling_summary;
+	node.config.hooks.data = &good_days_ago;
+	api_node_run(&node);
+	api_node_admin(&node, &admin);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		_cleanup_(x_freep) char *alarm =
+			x_asprintf("\"name\":\"proof\",\"severity\":\"warning\",\"text\":\"%s\"",
+				cases[i].text == NULL ? "" : cases[i].text);
+		struct answer answer;
+
+		good_days_ago = cases[i].good_days_ago;
+		answer = http_client_call(&admin, "GET", "/v1/sys/alarms", "", bytes_of(NULL, 0));
+		if (cases[i].text == NULL) {
+			assert_null(strstr(buf_str(&answer.body), "\"name\":\"proof\""));
+		} else {
+			assert_non_null(strstr(buf_str(&answer.body), alarm));
+		}
+		answer_release(&answer);
+	}
+	http_client_release(&admin);
+	api_node_stop(&node);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_point),
 		cmocka_unit_test(test_late),
 		cmocka_unit_test(test_alarm),
+		cmocka_unit_test(test_proof_alarm),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
