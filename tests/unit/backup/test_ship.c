@@ -272,6 +272,59 @@ static void test_prune_and_replay(void **state)
 	receive_report_release(&report);
 }
 
+/* A clock of its own: who waits gets on. */
+struct paced {
+	struct clock clock;
+	uint64_t now_ms, entries;
+};
+
+static uint64_t paced_now(const struct clock *clock)
+{
+	struct paced *p = CONTAINER_OF((struct clock *)(uintptr_t)clock, struct paced, clock);
+
+	p->now_ms += 20;
+	return p->now_ms;
+}
+
+/* Clients write all the time. */
+static uint64_t paced_entries(void *data)
+{
+	struct paced *p = data;
+
+	p->entries += 1000;
+	return p->entries;
+}
+
+/* Beside clients a snapshot goes as fast as it may, there and in here; of the same measure. */
+static void test_beside_clients(void **state)
+{
+	enum { RATE = 400000 };
+	struct backup_pair *w = *state;
+	struct paced p = {.clock = {paced_now, paced_now}, .now_ms = 1000000};
+	struct pace *pace = pace_new(&(struct pace_config){RATE, paced_entries, &p, &p.clock});
+	struct receive_report received;
+	struct ship_report report;
+	uint8_t hash[HASH_BYTES];
+	uint64_t began_ms;
+
+	p.now_ms += 1000;
+	assert_true(pace_busy(pace));
+	pair_take(w, 40, 200000, hash);
+	w->target.pace = w->receiver.pace = pace;
+	began_ms = p.now_ms;
+	report = pair_ship(w, hash);
+	assert_true(report.bytes > RATE * 2);
+	/* What comes last is not waited for. */
+	assert_true(p.now_ms - began_ms > report.bytes * 1000 / RATE / 2);
+	began_ms = p.now_ms;
+	received = pair_receive(w);
+	assert_int_equal(received.n_accepted, 1);
+	receive_report_release(&received);
+	assert_true(p.now_ms - began_ms > report.bytes * 1000 / RATE / 2);
+	w->target.pace = w->receiver.pace = NULL;
+	pace_free(pace);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -282,6 +335,7 @@ int main(void)
 			test_manifest_goes_in_the_same_session, pair_set_up, pair_tear_down),
 		cmocka_unit_test_setup_teardown(
 			test_who_ships_ahead_can_be_stopped, pair_set_up, pair_tear_down),
+		cmocka_unit_test_setup_teardown(test_beside_clients, pair_set_up, pair_tear_down),
 		cmocka_unit_test_setup_teardown(test_cut_uploads, pair_set_up, pair_tear_down),
 		cmocka_unit_test_setup_teardown(
 			test_tries_have_an_end, pair_set_up, pair_tear_down),
