@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "backup/verify.h"
+#include "base/fault.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/text.h"
@@ -269,7 +270,7 @@ static void job_tick(struct backup_job *job)
 	struct kv_view *view;
 	struct kv *kv = NULL;
 
-	if (job->closing) {
+	if (job->closing || FAULT_POINT("backup.job.tick")) {
 		return;
 	}
 	pace_look(job->pace);
@@ -283,8 +284,33 @@ static void job_tick(struct backup_job *job)
 	replica_read_end(job->replica);
 }
 
+static void job_arrivals_cb(uv_poll_t *poll, int status, int events);
+
+/* A descriptor that was watched before: cannot fail. */
+static void job_listen(struct backup_job *job)
+{
+	if (job->arrivals.fd >= 0 && !job->closing) {
+		(void)uv_poll_start(&job->arrivals.poll, UV_READABLE, job_arrivals_cb);
+	}
+}
+
+/* A sender may make as many files as it likes: what comes between two ticks of the timer is one
+ * more tick. */
+static void job_arrivals_cb(uv_poll_t *poll, int status, int events)
+{
+	struct backup_job *job = poll->data;
+
+	(void)status;
+	(void)events;
+	if (backup_arrivals_look(job)) {
+		(void)uv_poll_stop(poll); /* Never fails. */
+		job_tick(job);
+	}
+}
+
 static void job_timer_cb(uv_timer_t *timer)
 {
+	job_listen(timer->data);
 	job_tick(timer->data);
 }
 
@@ -488,17 +514,6 @@ static int job_load(struct backup_job *job, struct err *e)
 	memcpy(job->receiver.cluster_id, job->identity->cluster_id, ID_BYTES);
 	memcpy(job->receiver.lineage, job->identity->lineage, ID_BYTES);
 	return rc != 0 ? rc : backup_keep_init(job, e);
-}
-
-static void job_arrivals_cb(uv_poll_t *poll, int status, int events)
-{
-	struct backup_job *job = poll->data;
-
-	(void)status;
-	(void)events;
-	if (backup_arrivals_look(job)) {
-		job_tick(job);
-	}
 }
 
 static void job_start_handles(struct backup_job *job, uv_loop_t *loop)

@@ -3,6 +3,7 @@
 #include "tests/lib/test.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -103,6 +104,43 @@ static void test_packs_go_ahead_of_the_record(void **state)
 	assert_int_equal(dropped(w, 1, 0, "") - 2, 0); /* . and .. */
 	set_up_job(w, 0, 0, haste);
 	set_up_job(w, 1, 0, haste);
+}
+
+/* A sender that makes one manifest after another: this site's work for it has a bound. */
+static void test_a_flood_of_manifests(void **state)
+{
+	enum { FILES = 500, SLACK = 20, TICK_MS = 25 };
+	struct backup_rig *w = *state;
+	uint64_t haste = w->config[1].backup_haste, from_ms, ms;
+
+	backup_rig_close_job(w, 0);
+	backup_rig_close_job(w, 2);
+	set_up_job(w, 1, 0, 1);
+	from_ms = clock_monotonic_ms(&clock_system);
+	fault_arm("backup.job.tick", UINT64_MAX, false);
+	for (unsigned i = 0; i < FILES; i++) {
+		_cleanup_(x_freep) char *path = x_asprintf("%s/%s/incoming/m-%064x.0",
+			w->config[1].backup_drop_dir, backup_rig_names[0], i);
+
+		int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0400);
+
+		assert_true(fd >= 0);
+		assert_int_equal(close(fd), 0);
+		replica_rig_run(&w->rig, 1);
+	}
+	ms = clock_monotonic_ms(&clock_system) - from_ms;
+	/* The timer's, one more for each, and one behind each look into the drop. */
+	assert_in_range(fault_hits(), 1, SLACK + 3 * (ms / TICK_MS));
+	fault_disarm();
+	for (unsigned i = 0; i < FILES; i++) {
+		_cleanup_(x_freep) char *path = x_asprintf("%s/%s/incoming/m-%064x.0",
+			w->config[1].backup_drop_dir, backup_rig_names[0], i);
+
+		assert_int_equal(unlink(path), 0);
+	}
+	set_up_job(w, 1, 0, haste);
+	backup_rig_start_job(w, 0);
+	backup_rig_start_job(w, 2);
 }
 
 /* A receiver with another host key than the pinned one gets nothing, and the node says so, with
@@ -592,6 +630,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_cycles_and_a_manual_one),
 		cmocka_unit_test(test_packs_go_ahead_of_the_record),
+		cmocka_unit_test(test_a_flood_of_manifests),
 		cmocka_unit_test(test_changed_host_key),
 		cmocka_unit_test(test_takes_up_where_it_was),
 		cmocka_unit_test(test_deletions_are_journalled),
