@@ -467,7 +467,7 @@ class Restore(unittest.TestCase):
         # Who was removed has no access, with her old keys or by herself; an admin makes new keys, and lets her in again if he wants.
         dora = self.devices["dora"]
         dora.login("--accept-restore")
-        dora.cat("b:/note", code=UNAUTHENTICATED)
+        dora.cat("b:/note", code=GONE)
         self.assertEqual({row["member"]: row["state"] for row in bert.run("vault", "members", "b")["items"]}, {"bert": "accepted", "dora": "declined"})
         bert.run("vault", "unshare", "b", "dora")
         bert.put("anew", "b:/note")

@@ -115,7 +115,8 @@ static void test_removal_is_noted(void **state)
 	kv_view_free(view);
 	assert_int_equal(n, 1);
 	assert_memory_equal(notes[0].id, id, sizeof id);
-	assert_true(notes[0].time_ms == w->m.now_ms && notes[0].index == fsm_position(w->m.fsm)->index);
+	assert_true(
+		notes[0].time_ms == w->m.now_ms && notes[0].index == fsm_position(w->m.fsm)->index);
 }
 
 static void test_removal_rotates(void **state)
