@@ -636,7 +636,11 @@ class Restore(unittest.TestCase):
         # A person signs in where the secrets came back sealed.
         bert, there = self.devices["bert"], ["--endpoint", c.url(fewer[1])]
         bert.login(*there, "--accept-restore")
-        self.assertEqual(bert.call(*there, "--accept-restore", "cat", "b:/note").stdout, "of bert")
+        self.assertEqual(bert.call(*there, "--accept-restore", "cat", "b:/note").stdout, "anew")
+        # Who was let in again since the first restore stays in, though its journals still know of the removal.
+        dora = self.devices["dora"]
+        dora.login(*there, "--accept-restore")
+        self.assertEqual(dora.call(*there, "--accept-restore", "cat", "b:/note").stdout, "anew")
 
 
 if __name__ == "__main__":
