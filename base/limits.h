@@ -24,7 +24,8 @@ enum {
 	ENTRIES_PER_MESSAGE_MAX = 1024,
 	MESSAGE_BYTES_MAX = 4 << 20,	   /* One AppendEntries on a link. */
 	PROPOSALS_BYTES_MAX = 4 << 20,	   /* In flight at the leader. */
-	PROPOSALS_GATHER_BYTES = 32 << 10, /* With fewer a next entry waits for the last one. */
+	PROPOSALS_GATHER_BYTES = 32 << 10, /* With fewer a next entry waits for the last one, */
+	PROPOSALS_GATHER_MS = 2,	   /* ... so long behind it at most. */
 	PROPOSALS_MAX = 4096,
 	PROPOSALS_PER_ENTRY_MAX = 4096,
 	PROPOSALS_WAITING_BYTES_MAX = 32 << 20, /* Of one node's clients. */

@@ -157,9 +157,10 @@ void forwarded_choose(
 	}
 }
 
-bool gathering_waits(const struct gathering *g, size_t inflight_bytes)
+bool gathering_waits(const struct gathering *g, size_t inflight_bytes, uint64_t since_ms)
 {
-	return inflight_bytes > 0 && g->bytes < PROPOSALS_GATHER_BYTES;
+	return inflight_bytes > 0 && g->bytes < PROPOSALS_GATHER_BYTES &&
+	       since_ms < PROPOSALS_GATHER_MS;
 }
 
 void forwarded_chosen(struct forwarded_set *set, const struct gathering *g)

@@ -247,11 +247,13 @@ static bool proposer_submit(struct replica *r)
 	forwarded_choose(&p->forwarded, p->queued.head, g);
 	/* Asked first, so that nothing is copied in vain each turn while the log is busy. */
 	if (g->n == 0 || !status.ready || status.transferee != 0 ||
-		gathering_waits(g, status.inflight_bytes) ||
+		gathering_waits(
+			g, status.inflight_bytes, replica_now(r) - p->submitted_ms) ||
 		status.inflight_bytes + sizeof(struct entry) + g->bytes > PROPOSALS_BYTES_MAX ||
 		driver_submit(r->driver, proposer_gather(r, g), &index) != 0) {
 		return false;
 	}
+	p->submitted_ms = replica_now(r);
 	proposer_sent(p, g->own, status.term);
 	forwarded_chosen(&p->forwarded, g);
 	return true;
@@ -302,6 +304,14 @@ static bool proposer_forward(struct replica *r, uint64_t leader, uint64_t term)
 bool proposer_waits(const struct replica *r)
 {
 	return r->proposer.queued.head != NULL || r->proposer.forwarded.n > 0;
+}
+
+uint64_t proposer_deadline_ms(const struct replica *r)
+{
+	uint64_t due_ms = r->proposer.submitted_ms + PROPOSALS_GATHER_MS;
+
+	/* Past that time what waits is the driver's to end. */
+	return proposer_waits(r) && replica_now(r) < due_ms ? due_ms : UINT64_MAX;
 }
 
 void proposer_turn(struct replica *r)

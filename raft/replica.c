@@ -50,8 +50,10 @@ static void replica_house_timer_cb(uv_timer_t *timer)
 static void replica_arm(struct replica *r)
 {
 	uint64_t now_ms = replica_now(r), due_ms = driver_deadline_ms(r->driver);
+	uint64_t gathered_ms = proposer_deadline_ms(r);
 	int rv;
 
+	due_ms = gathered_ms < due_ms ? gathered_ms : due_ms;
 	if (due_ms == r->armed_ms) {
 		return;
 	}

@@ -86,6 +86,7 @@ struct proposer {
 	struct forwarded_set forwarded;
 	struct gathering gathering; /* Of this turn; too big for the stack. */
 	uint64_t retry_ms;	    /* Refused: not before. */
+	uint64_t submitted_ms;	    /* The last entry, as leader. */
 	struct admission admission; /* Done: applied, of ours. */
 };
 
@@ -302,6 +303,8 @@ void proposer_init(struct replica *r);
 /* At the end of each turn of the loop: gives what is queued to raft. */
 void proposer_turn(struct replica *r);
 bool proposer_waits(const struct replica *r); /* Something that is not on its way yet. */
+/* When a turn is due for that alone; UINT64_MAX: none is. */
+uint64_t proposer_deadline_ms(const struct replica *r);
 void proposer_tick(struct replica *r);
 /* From the driver: a message of the propose family. */
 void proposer_receive(struct replica *r, uint64_t peer, const struct message *message);

@@ -84,11 +84,12 @@ static void test_a_small_one_waits(void **state)
 	(void)state;
 	assert_int_equal(put(2, 1, PROPOSALS_GATHER_BYTES / 2), 0);
 	forwarded_choose(&set, NULL, &gathering);
-	assert_false(gathering_waits(&gathering, 0));
-	assert_true(gathering_waits(&gathering, 1));
+	assert_false(gathering_waits(&gathering, 0, 0));
+	assert_true(gathering_waits(&gathering, 1, PROPOSALS_GATHER_MS - 1));
+	assert_false(gathering_waits(&gathering, 1, PROPOSALS_GATHER_MS));
 	assert_int_equal(put(2, 2, PROPOSALS_GATHER_BYTES / 2), 0);
 	forwarded_choose(&set, NULL, &gathering);
-	assert_false(gathering_waits(&gathering, 1));
+	assert_false(gathering_waits(&gathering, 1, 0));
 }
 
 /* Three that all have plenty: a third of the bytes for each, whatever their sizes, entry after
