@@ -56,8 +56,7 @@ void forwarded_choose(const struct forwarded_set *set, const struct propose *own
 /* While an entry is under way (inflight_bytes: proposed and not committed yet) a small one waits:
  * what comes meanwhile goes with it, and shares its messages and syncs. But not for long
  * (since_ms: since the last entry), for a commit between far sites takes many times that. */
-bool gathering_waits(
-	const struct gathering *gathering, size_t inflight_bytes, uint64_t since_ms);
+bool gathering_waits(const struct gathering *gathering, size_t inflight_bytes, uint64_t since_ms);
 /* The entry is in the log: what it took is dropped here; our own are the caller's. */
 void forwarded_chosen(struct forwarded_set *set, const struct gathering *gathering);
 

@@ -247,8 +247,7 @@ static bool proposer_submit(struct replica *r)
 	forwarded_choose(&p->forwarded, p->queued.head, g);
 	/* Asked first, so that nothing is copied in vain each turn while the log is busy. */
 	if (g->n == 0 || !status.ready || status.transferee != 0 ||
-		gathering_waits(
-			g, status.inflight_bytes, replica_now(r) - p->submitted_ms) ||
+		gathering_waits(g, status.inflight_bytes, replica_now(r) - p->submitted_ms) ||
 		status.inflight_bytes + sizeof(struct entry) + g->bytes > PROPOSALS_BYTES_MAX ||
 		driver_submit(r->driver, proposer_gather(r, g), &index) != 0) {
 		return false;
