@@ -716,7 +716,7 @@ static void receive_passed(const struct chat_state *s, uint64_t seq,
 	for (size_t i = 0; i < s->n_devices && known == NULL; i++) {
 		known = writer_equal(&s->devices[i].who, &who) ? &s->devices[i] : NULL;
 	}
-	if (chain == NULL || writer_equal(&who, &s->own)) {
+	if (chain == NULL || writer_equal(&who, &s->own) || state_is_out(s)) {
 		return;
 	}
 	if (s->last_seq == 0 && message->place.epoch == 1) {

@@ -20,6 +20,30 @@ static void keys_drop(struct conversation *c, size_t i)
 	c->n_keys--;
 }
 
+/* Which statement that hash is of; 0: none that was seen. */
+static uint64_t members_rev_of(const struct membership *m, const uint8_t hash[HASH_BYTES])
+{
+	for (uint64_t rev = m->members.seq; rev > 0; rev--) {
+		if (memcmp(m->steps[rev - 1].hash, hash, HASH_BYTES) == 0) {
+			return rev;
+		}
+	}
+	return 0;
+}
+
+/* A member makes an epoch, by the members that it is for: she may be out by now. */
+static int epoch_check_maker(const struct conversation *c, const struct chat_epoch_key *key,
+	const uint8_t user_id[ID_BYTES], struct err *e)
+{
+	uint64_t rev = members_rev_of(c->members, key->members_hash);
+
+	return rev == 0 || membership_role(c->members, user_id, rev) != 0
+		       ? 0
+		       : err_set(e, KLUIS_EVERIFY,
+				 "epoch %" PRIu32 " is by somebody who was no member then",
+				 key->epoch);
+}
+
 static int epoch_take_cb(
 	void *arg, const struct keypacket *packet, const struct secret *secret, struct err *e)
 {
@@ -35,7 +59,14 @@ static int epoch_take_cb(
 	*key = (struct conversation_key){.made_ms = packet->unix_ms};
 	memcpy(key->packet_id, packet->packet_id, ID_BYTES);
 	rc = chat_epoch_key_decode(secret_bytes(secret), packet->epoch, &key->key, e);
-	c->n_keys += rc == 0;
+	if (rc != 0) {
+		return rc;
+	}
+	c->n_keys++;
+	rc = epoch_check_maker(c, &key->key, packet->sender_user, e);
+	if (rc != 0) {
+		keys_drop(c, c->n_keys - 1);
+	}
 	return rc;
 }
 
@@ -51,17 +82,6 @@ static int epoch_fetch(struct conversation *c, struct err *e)
 	c->keys_fetched = rc == 0;
 	c->key_refused = rc == 0 ? taken.why : (struct err){0};
 	return rc;
-}
-
-/* Which statement that hash is of; 0: none that was seen. */
-static uint64_t members_rev_of(const struct membership *m, const uint8_t hash[HASH_BYTES])
-{
-	for (uint64_t rev = m->members.seq; rev > 0; rev--) {
-		if (memcmp(m->steps[rev - 1].hash, hash, HASH_BYTES) == 0) {
-			return rev;
-		}
-	}
-	return 0;
 }
 
 uint32_t conversation_back(const struct conversation *c)

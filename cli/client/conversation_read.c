@@ -127,14 +127,15 @@ int conversation_read_one(struct conversation *c, const struct conversation_read
 	if (rc != 0) { /* A node takes none that does not parse. */
 		return err_set(e, KLUIS_EVERIFY, "message %" PRIu64 ": %s", shown->seq, why.text);
 	}
-	rc = item_writer(c, &message, &item, e);
-	if (rc == 0 && !c->reviewing && chat_state_awaits(&c->state, message.place.epoch)) {
+	if (!c->reviewing && chat_state_awaits(&c->state, message.place.epoch)) {
 		/* That is stored, and with it what was handed out so far. */
 		rc = conversation_take_epoch(c, message.place.epoch, e);
 	}
 	c->state.back = conversation_back(c);
 	item.left_epoch = message.place.epoch <= c->state.closed;
 	rc = rc != 0 ? rc : read_key(c, &message, shown->seq, &record, &key, e);
+	/* Behind those, which ask for the members anew: their devices then lie elsewhere. */
+	rc = rc != 0 ? rc : item_writer(c, &message, &item, e);
 	rc = rc != 0 ? rc
 		     : chat_state_receive(&c->state, shown->seq, shown->time_ms, &message,
 			       item.device->sign, key, &received, e);

@@ -25,6 +25,17 @@ static unsigned packet_object_kind(unsigned purpose)
 	}
 }
 
+static bool was_member(const struct membership *object, const uint8_t id[ID_BYTES])
+{
+	bool was = false;
+
+	for (uint64_t rev = 1; !was && rev <= object->members.seq; rev++) {
+		was = memcmp(object->steps[rev - 1].member_id, id, ID_BYTES) == 0 &&
+		      object->steps[rev - 1].role != 0;
+	}
+	return was;
+}
+
 /* Whether the sender might give that, and the recipient may have it, by the object's chain. */
 static int check_entitled(const struct keypacket *packet, const struct membership *object,
 	const struct membership *group, const uint8_t user_id[ID_BYTES], const char *sender,
@@ -34,8 +45,9 @@ static int check_entitled(const struct keypacket *packet, const struct membershi
 	bool to_group =
 		group != NULL && memcmp(packet->rcpt_id, group->members.object_id, ID_BYTES) == 0;
 	const char *what = membership_kind_name(members->kind);
+	/* Of a conversation: as of the members that the secret names, says who opens it. */
 	bool may = packet->purpose == KEYPACKET_CHAT
-			   ? membership_role(object, packet->sender_user, members->seq) != 0
+			   ? was_member(object, packet->sender_user)
 			   : membership_may_give(object, packet->sender_user, packet->epoch);
 
 	if (memcmp(packet->object_id, members->object_id, ID_BYTES) != 0 ||

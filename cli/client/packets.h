@@ -24,9 +24,10 @@ KLUIS_MUST_CHECK int packets_take(struct people *people, const uint8_t *object_i
 	struct packets_taken *ret_taken, struct err *e);
 
 /* Whether a packet is what it has to be before it is opened: the signature by the user key of its
- * sender's chain, the sender entitled by the object's chain (purposes 1 and 3: an admin, 4: a
- * member, 5: oneself), the recipient in it (directly or by `group`, which may be NULL), its epoch
- * one of the chain's, the time before it expires. KLUIS_EVERIFY. Purpose 5: membership NULL. */
+ * sender's chain, the sender entitled by the object's chain (purposes 1 and 3: an admin, 4: who is
+ * or was a member, 5: oneself), the recipient in it (directly or by `group`, which may be NULL),
+ * its epoch one of the chain's, the time before it expires. KLUIS_EVERIFY. Purpose 5: membership
+ * NULL. */
 KLUIS_MUST_CHECK int packets_check(const struct keypacket *packet, const struct membership *object,
 	const struct membership *group, const uint8_t user_id[ID_BYTES],
 	struct people_source *people, uint64_t now_ms, struct err *e);

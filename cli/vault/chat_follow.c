@@ -150,6 +150,9 @@ static bool follow_wait(struct follow *f)
 	size_t n = 0;
 	int rc;
 
+	if (f->waiter == NULL) { /* The profile was not open yet. */
+		return true;
+	}
 	if (f->no_events) {
 		follow_sleep(f);
 		return true;
@@ -188,7 +191,9 @@ int app_chat_follow(struct invocation *inv)
 	f.end_ms = seconds == 0 ? 0 : clock_monotonic_ms(&clock_system) + seconds * 1000;
 	for (;;) {
 		rc = app_run_with(inv, follow_body, &f);
-		if (follow_survives(rc) && f.waiter != NULL) {
+		/* At first a site that is not reached is said and ends it; another command of the
+		 * same user does not. */
+		if (follow_survives(rc) && (f.waiter != NULL || rc == KLUIS_EBUSY)) {
 			output_note(&inv->out, "%s, retrying", inv->err.text);
 			inv->err = (struct err){0};
 			rc = 0;

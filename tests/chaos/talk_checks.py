@@ -170,7 +170,7 @@ def check_calls(rows):
             yield f"{row['who']}/{row['device']} {row['o']}: {row['rc']}, {row['said']}"
     for row in rows.of("follow"):
         if row["ended"] is not None:
-            yield f"what follows the conversation ended by itself: {row['ended']}"
+            yield f"what follows the conversation ended by itself: {row['ended']}, {row['said']}"
 
 
 def check_work(rows):

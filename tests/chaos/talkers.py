@@ -12,7 +12,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "cluster"))
 import talk_checks as checks
 from network import SITES, address
 from nodes import API_PORT, run
-from people import Person, lines
+from people import Person, complaints, lines
 
 CHAT = "harbour"
 NAMES = ["anna", "ben", "cleo", "dirk", "emma"]  # At the first five sites; anna begins it, and follows.
@@ -241,4 +241,5 @@ class Talk:
         begin = time.monotonic_ns()
         while all(item["seq"] != last for item in lines(self.followed)) and self.follower.poll() is None and time.monotonic() < end:
             time.sleep(0.05)
-        self.rows.add("follow", begin, who=NAMES[0], device="desk", ended=self.follower.poll(), items=lines(self.followed))
+        self.rows.add("follow", begin, who=NAMES[0], device="desk", ended=self.follower.poll(), said=complaints(self.followed)[-400:],
+                      items=lines(self.followed))

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """However a run ends, nothing of it is left: no process, no file, no namespace. And where it cannot run, it says so."""
+import itertools
 import json
 import os
 import pathlib
@@ -13,6 +14,7 @@ import unittest
 from network import why_not
 
 RUN = pathlib.Path(__file__).resolve().parent / "run"
+TALK = RUN.parent / "talk"
 
 
 def stat(pid):
@@ -31,6 +33,19 @@ def alive(pid):
     return stat(pid)[0] != "Z"
 
 
+def named_in(text):
+    """Command lines of processes that have it in them, as an agent has its profile."""
+    found = []
+    for path in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            line = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            continue
+        if text in line and alive(path.parent.name):
+            found.append(line)
+    return found
+
+
 @unittest.skipIf(why_not(), why_not())
 class Ends(unittest.TestCase):
     def setUp(self):
@@ -39,36 +54,49 @@ class Ends(unittest.TestCase):
         plan = [{"kind": "pause", "sites": ["leader"], "seconds": 60, "load": 40}]  # Also a process that is stopped has to go.
         (self.top / "plan").write_text(json.dumps(plan))
 
-    def ends(self, number):
-        process = subprocess.Popen([sys.executable, "-B", str(RUN), "--plan", str(self.top / "plan"), "--out", str(self.top / "out")],
+    def ends(self, number, program, words, until, least):
+        """The program, when it has said `until` and has so many processes below it, is sent that signal: nothing is left."""
+        process = subprocess.Popen([sys.executable, "-B", str(program), *words, "--out", str(self.top / "out")],
                                    stdout=subprocess.PIPE, text=True, env=dict(os.environ, TMPDIR=str(self.top), PYTHONUNBUFFERED="1"))
         try:
             said = ""
-            while "SIGSTOP" not in said:  # Its line ends with the step.
+            while until not in said:  # Its line ends with the step.
                 letter = process.stdout.read(1)
                 self.assertTrue(letter, said)
                 said += letter
             below = [pid for child in children(process.pid) for pid in [child, *children(child)]]
-            self.assertGreaterEqual(len(below), 6 + 2)  # Nodes, wire, clients.
-            self.assertTrue(list(self.top.glob("kluis-chaos-*")))
+            self.assertGreaterEqual(len(below), least)
+            self.assertTrue(list(self.top.glob("kluis-*")))
             process.send_signal(number)
-            process.wait(30)
+            process.wait(60)
         finally:
             process.kill()
             process.wait(10)
             process.stdout.close()
         end = time.monotonic() + 10
-        while any(alive(pid) for pid in below) or list(self.top.glob("kluis-chaos-*")):
+        while any(alive(pid) for pid in below) or list(self.top.glob("kluis-*")) or named_in(str(self.top)):
             left = [pathlib.Path(f"/proc/{pid}/cmdline").read_text() for pid in below if alive(pid)]
-            self.assertLess(time.monotonic(), end, f"left: {left} {list(self.top.iterdir())}")
+            self.assertLess(time.monotonic(), end, f"left: {left} {named_in(str(self.top))} {list(self.top.iterdir())}")
             time.sleep(0.05)
         return process.returncode
 
+    def run_ends(self, number):
+        return self.ends(number, RUN, ["--plan", str(self.top / "plan")], "SIGSTOP", 6 + 2)  # Nodes, wire, clients.
+
     def test_interrupt(self):
-        self.assertEqual(self.ends(signal.SIGINT), 1)
+        self.assertEqual(self.run_ends(signal.SIGINT), 1)
 
     def test_kill(self):
-        self.assertEqual(self.ends(signal.SIGKILL), -signal.SIGKILL)
+        self.assertEqual(self.run_ends(signal.SIGKILL), -signal.SIGKILL)
+
+    def talk_ends(self, number):
+        return self.ends(number, TALK, [], "kill -9", 5 + 2)  # A node is dead; the wire, who follows; the agents are nobody's.
+
+    def test_talk_interrupt(self):
+        self.assertEqual(self.talk_ends(signal.SIGINT), 1)
+
+    def test_talk_kill(self):
+        self.assertEqual(self.talk_ends(signal.SIGKILL), -signal.SIGKILL)
 
 
 class Refuses(unittest.TestCase):
@@ -78,15 +106,16 @@ class Refuses(unittest.TestCase):
 
     @unittest.skipUnless(os.geteuid() == 0, "it takes root to run it as somebody else")
     def test_without_root_it_is_skipped_aloud(self):
-        status, said = self.run_it("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", sys.executable, "-B", str(RUN))
-        self.assertEqual(status, 77)
-        self.assertIn("SKIPPED: it takes root", said)
+        for program in (RUN, TALK):
+            status, said = self.run_it("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", sys.executable, "-B", str(program))
+            self.assertEqual(status, 77)
+            self.assertIn("SKIPPED: it takes root", said)
 
     def test_usage(self):
-        for words in (["--minutes", "0"], ["--minutes", "x"], ["--speed", "1"]):
-            status, said = self.run_it(sys.executable, "-B", str(RUN), *words)
+        for program, words in itertools.product((RUN, TALK), (["--minutes", "0"], ["--minutes", "x"], ["--speed", "1"])):
+            status, said = self.run_it(sys.executable, "-B", str(program), *words)
             self.assertEqual(status, 2)
-            self.assertIn("tests/chaos/run", said)
+            self.assertIn(f"tests/chaos/{program.name}", said)
 
     def test_check_of_a_history_that_lost_a_write(self):
         from test_checks import Store

@@ -35,7 +35,7 @@ class Right:
         self.read("ben", "phone1")
         self.call("say", "cleo", rc=12, text="cleo/desk out", seq=None, said="no member any more")
         self.call("say", "anna", rc=13, text="anna/desk lost", seq=None, said="no quorum")
-        self.rows.append({"o": "follow", "t": self.tick(), "who": "anna", "device": "desk", "ended": None, "items": copy.deepcopy(self.log)})
+        self.rows.append({"o": "follow", "t": self.tick(), "who": "anna", "device": "desk", "ended": None, "said": "", "items": copy.deepcopy(self.log)})
         self.rows.append({"o": "bit", "t": self.tick(), "what": "kill", "took": 1})
 
     def tick(self):

@@ -73,9 +73,9 @@ class Device:
 
     def follow(self, chat, to, seconds=600):
         """A process that writes what comes to that file; heard(lines(to)) reads it. End it."""
-        with open(to, "wb") as out:
+        with open(to, "wb") as out, open(f"{to}.said", "wb") as said:
             return subprocess.Popen(self.command("chat", "follow", chat, "--for", seconds), stdin=subprocess.DEVNULL, stdout=out,
-                                    stderr=subprocess.DEVNULL, start_new_session=True)
+                                    stderr=said, start_new_session=True)
 
 
 def heard(items):
@@ -89,6 +89,11 @@ def lines(path):
     """What a follower has written so far."""
     text = path.read_bytes()
     return [json.loads(line) for line in text[:text.rfind(b"\n") + 1].splitlines()]
+
+
+def complaints(path):
+    """What that follower said beside it."""
+    return pathlib.Path(f"{path}.said").read_text(errors="replace")
 
 
 class Person:

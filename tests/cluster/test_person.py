@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Two people and their devices at six real nodes: register, sign in, share a vault between devices, change the password, lose a device, recover."""
 import base64
+import fcntl
 import json
 import os
 import re
@@ -11,7 +12,7 @@ import urllib.error
 import urllib.request
 
 from cluster import SITES, Cluster, wait_until
-from people import PASSWORD, Person, heard, lines
+from people import PASSWORD, Person, complaints, heard, lines
 from person import hotp
 
 ALICE_2, ALICE_3, ALICE_4 = "eleven paper boats in the bay", "a kettle of fog and violins", "the tin drum of a late summer"
@@ -244,9 +245,13 @@ class People(unittest.TestCase):
         c.run("chat", "accept", offer["id"])
         self.assertEqual([(item["kind"], item["text"]) for item in c.run("chat", "read", offer["id"])["items"]], [("title", "harbour")])
         followed = b.person.top / "followed"
-        follower = b.follow("harbour", followed)
-        self.addCleanup(follower.wait, 10)
-        self.addCleanup(follower.kill)
+        with open(b.profile / "lock", "rb+") as lock:  # Another command of bob's takes long: a follower waits longer than others.
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            follower = b.follow("harbour", followed)
+            self.addCleanup(follower.wait, 10)
+            self.addCleanup(follower.kill)
+            wait_until("the follower has said that it waits", 60, lambda: "retrying" in complaints(followed) or follower.poll() is not None)
+        self.assertIsNone(follower.poll(), complaints(followed))
         said = []
 
         def say(device, text):

@@ -102,6 +102,7 @@ int fake_chat_teardown(void **state)
 	for (size_t i = 0; i < FAKE_CHAT_USERS; i++) {
 		user_close(&f->users[i]);
 		free(f->users[i].dir);
+		buf_release(&f->users[i].statement);
 	}
 	for (size_t i = 0; i < f->n_statements; i++) {
 		buf_release(&f->statements[i]);
@@ -155,10 +156,10 @@ static json_t *statement_list(const struct buf *statements, size_t from, size_t 
 
 static json_t *route_identity(struct fake_chat *f, size_t i)
 {
-	struct buf statements[] = {
-		f->users[i].profile->genesis, f->users[i].profile->device_statement};
+	struct buf statements[] = {f->users[i].profile->genesis,
+		f->users[i].profile->device_statement, f->users[i].statement};
 
-	return statement_list(statements, 0, 2);
+	return statement_list(statements, 0, statements[2].len > 0 ? 3 : 2);
 }
 
 static json_t *conversation_json(const struct fake_chat *f, size_t user)
@@ -716,6 +717,7 @@ static int seen_cb(void *arg, const struct conversation_item *item, struct err *
 	struct fake_seen *seen = arg;
 
 	(void)e;
+	assert_ptr_equal(item->device, identity_device(item->user, item->device->device_id));
 	seen->problems |= item->problems;
 	seen->shown++;
 	buf_printf(&seen->texts, "%s\n", item->content.text == NULL ? "-" : item->content.text);

@@ -19,6 +19,7 @@ struct fake_user {
 	struct profile *profile;
 	struct client *client;
 	struct people *people;
+	struct buf statement; /* One more of the chain; empty: none. */
 };
 
 struct fake_message {

@@ -4,6 +4,9 @@
 
 #include <string.h>
 
+#include "base/random.h"
+#include "cli/client/packets.h"
+
 int __wrap_client_call(struct client *client, const struct client_request *request,
 	struct http_answer *answer, struct err *e);
 int __wrap_client_call(struct client *client, const struct client_request *request,
@@ -129,6 +132,34 @@ static void test_back_and_speaks_first(void **state)
 		f, 0, "all three\nbetween us\nbetween us\nbetween us\nbetween us\nhere I am\n");
 }
 
+static void show_without_third(
+	struct fake_chat *f, size_t user, struct fake_message *messages, size_t *n)
+{
+	(void)f;
+	if (user == 2) {
+		(*n)--;
+		memmove(&messages[2], &messages[3], (*n - 2) * sizeof *messages);
+	}
+}
+
+/* Nor is she of what was said before she was out, and is gone in part. */
+static void test_back_and_unread(void **state)
+{
+	struct fake_chat *f = *state;
+
+	fake_chat_begin(f, 3);
+	assert_int_equal(fake_chat_send(f, 0, "is left"), 0);
+	assert_int_equal(fake_chat_send(f, 1, "is gone"), 0);
+	assert_int_equal(fake_chat_send(f, 0, "is left"), 0);
+	assert_int_equal(fake_chat_send(f, 1, "is left"), 0);
+	set_member(f, 2, false);
+	f->show = show_without_third;
+	set_member(f, 2, true);
+	accept(f, 2);
+	assert_int_equal(fake_chat_send(f, 1, "welcome back"), 0);
+	fake_chat_expect(f, 2, "is left\nis left\nis left\nwelcome back\n");
+}
+
 static void show_all_but_last_two(
 	struct fake_chat *f, size_t user, struct fake_message *messages, size_t *n)
 {
@@ -175,6 +206,80 @@ static void test_back_and_shut_out(void **state)
 	buf_release(&seen.texts);
 }
 
+/* Who made an epoch is taken out before the others have its key: it was theirs to make. */
+static void test_epoch_by_one_who_is_out(void **state)
+{
+	struct fake_chat *f = *state;
+
+	fake_chat_begin(f, 3);
+	f->stale = true;
+	assert_int_equal(fake_chat_send(f, 2, "in a new epoch"), 0);
+	set_member(f, 2, false);
+	assert_int_equal(fake_chat_send(f, 0, "without carol"), 0);
+	fake_chat_expect(f, 1, "in a new epoch\nwithout carol\n");
+}
+
+static void packet_by(struct fake_chat *f, size_t from, size_t to, const struct chat_epoch_key *key)
+{
+	_cleanup_(secret_release) struct secret plaintext = SECRET_INIT;
+	const struct identity_device *device = &f->users[to].profile->identity.devices[0];
+	struct packets_gift gift = {.purpose = KEYPACKET_CHAT,
+		.object_id = f->id,
+		.rcpt_id = device->device_id,
+		.epoch = key->epoch,
+		.rcpt = device->hpke,
+		.expires_ms = UINT64_MAX};
+	struct fake_packet p = {.bytes = BUF_INIT};
+
+	chat_epoch_key_encode(key, &plaintext);
+	gift.secret = secret_bytes(&plaintext);
+	assert_int_equal(packets_seal(f->users[from].profile, &gift, &p.bytes, &f->err), 0);
+	assert_int_equal(keypacket_parse(buf_bytes(&p.bytes), &p.parsed, &f->err), 0);
+	f->packets = x_realloc(f->packets, (f->n_packets + 1) * sizeof *f->packets);
+	f->packets[f->n_packets++] = p;
+}
+
+/* ... but none is hers to make for the members that came after her. */
+static void test_epoch_after_being_out(void **state)
+{
+	struct fake_chat *f = *state;
+	struct chat_epoch_key key = {.epoch = 2};
+	struct conversation *c;
+
+	fake_chat_begin(f, 3);
+	set_member(f, 2, false);
+	secret_random(&key.secret, CHAT_KEY_BYTES, &random_system);
+	memcpy(key.members_hash, f->members.hash, HASH_BYTES);
+	packet_by(f, 2, 1, &key);
+	c = fake_chat_open(f, 1);
+	assert_int_equal(conversation_take_epoch(c, 2, &f->err), 0);
+	assert_false(chat_state_holds(&c->state, 2));
+	conversation_close(c);
+	packet_by(f, 0, 1, &key);
+	c = fake_chat_open(f, 1);
+	assert_int_equal(conversation_take_epoch(c, 2, &f->err), 0);
+	assert_true(chat_state_holds(&c->state, 2));
+	conversation_close(c);
+	chat_epoch_key_release(&key);
+}
+
+/* While a message is read its writer's chain grows: what is handed out is of the chain as it is. */
+static void test_chain_grows_meanwhile(void **state)
+{
+	static const uint8_t policy[4];
+	struct fake_chat *f = *state;
+	struct fake_user *bob = &f->users[1];
+
+	fake_chat_begin(f, 2);
+	assert_int_equal(identity_make(&bob->profile->identity, IDENTITY_POLICY,
+				 bytes_of(policy, sizeof policy), bob->profile->signing,
+				 1700000000000ULL, &bob->statement, &f->err),
+		0);
+	f->stale = true;
+	assert_int_equal(fake_chat_send(f, 1, "in a new epoch"), 0);
+	fake_chat_expect(f, 0, "in a new epoch\n");
+}
+
 #define CHAT_TEST(fn) cmocka_unit_test_setup_teardown(fn, fake_chat_setup, fake_chat_teardown)
 
 int main(void)
@@ -184,8 +289,12 @@ int main(void)
 		CHAT_TEST(test_removed_meanwhile),
 		CHAT_TEST(test_out_and_back),
 		CHAT_TEST(test_back_and_speaks_first),
+		CHAT_TEST(test_back_and_unread),
 		CHAT_TEST(test_back_and_lied_to),
 		CHAT_TEST(test_back_and_shut_out),
+		CHAT_TEST(test_epoch_by_one_who_is_out),
+		CHAT_TEST(test_epoch_after_being_out),
+		CHAT_TEST(test_chain_grows_meanwhile),
 	};
 
 	return cmocka_run_group_tests(tests, fake_chat_accounts, fake_chat_accounts_free);
