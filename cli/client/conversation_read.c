@@ -104,7 +104,7 @@ static void read_note(struct conversation *c, const struct api_message *shown,
 		.opened = received->opened,
 		.message = shown->message};
 
-	if (c->reviewing || !c->state.archive || memcmp(c->state.vault_id, none, ID_BYTES) == 0 ||
+	if (c->reviewing || c->doubted || !c->state.archive || memcmp(c->state.vault_id, none, ID_BYTES) == 0 ||
 		(record != NULL && (record->opened || !received->opened))) {
 		return;
 	}
@@ -148,6 +148,8 @@ int conversation_read_one(struct conversation *c, const struct conversation_read
 		received.passed = 0; /* Nobody asked for those before it. */
 	}
 	item_received(c, &received, &item);
+	/* A lie is not handed on to those who read the history. */
+	c->doubted = c->doubted || (item.problems & ~(unsigned)CHAT_CLOSED) != 0;
 	if (item.opened) {
 		chat_content_parse(received.type, secret_bytes(&received.payload), &item.content);
 		item_target(c, &item);
@@ -285,6 +287,7 @@ int conversation_read(struct conversation *c, const struct conversation_read *re
 	int rc;
 
 	memcpy(vault_id, c->state.vault_id, ID_BYTES);
+	c->doubted = false;
 	rc = read_look(c, e);
 	rc = rc != 0 ? rc : read_last(c, reader, e);
 	while (rc == 0 && more) {

@@ -110,6 +110,11 @@ class Chats:
             return first
         self.heard_by(messages(path, swap), "bob", title, code=15, says="dropped, moved or replaced one")
         self.assertEqual(self.world.heard("carol", title), ["one", "two"])
+        title, path = self.world.talk("bob", "carol", history=True)
+        self.speech(title, "one", "two")
+        self.heard_by(messages(path, swap), "bob", title, code=15, says="dropped, moved or replaced one")
+        # What bob was shown he does not hand on: carol is not told that somebody lies.
+        self.assertEqual(self.world.heard("carol", title), ["one", "two"])
         title, path = self.world.talk("bob", "carol")
         self.speech(title, "a question")
         self.assertEqual(self.world.heard("bob", title), ["a question"])

@@ -75,10 +75,10 @@ class Circle(World):
 
     # --- conversations ---
 
-    def talk(self, *members):
-        """(title, path) of a new conversation that all have accepted and read"""
+    def talk(self, *members, history=False):
+        """(title, path) of a new conversation that all have accepted and read. With a history a lie can be found in two ways."""
         title = self.name("talk")
-        talk_id = self.one.run("chat", "new", title, *members)["id"]
+        talk_id = self.one.run("chat", "new", title, *members, *(() if history else ("--no-history",)))["id"]
         for who in members:
             self.desks[who].run("chat", "accept", talk_id)
             self.desks[who].run("chat", "read", talk_id)
