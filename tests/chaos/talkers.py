@@ -148,7 +148,7 @@ class Talk:
             thread.join(120)
         if len(self.people) != len(threads):
             raise RuntimeError("not everybody could register")
-        self.chat = self.desk(NAMES[0]).run("chat", "new", CHAT, *NAMES[1:])["id"]
+        self.chat = self.desk(NAMES[0]).run("chat", "new", CHAT, *NAMES[1:], "--no-history")["id"]
         for name in NAMES[1:]:
             self.desk(name).run("chat", "accept", self.chat)
         for name in NAMES:
