@@ -29,10 +29,10 @@ struct conversation {
 	struct conversation_archive *archive; /* NULL: not opened, or there is none. */
 	struct chat_segment backlog;	      /* Read, and not archived yet. */
 	bool backlog_dirty;
-	bool reviewing;	      /* What was read before is shown again; it counts for nothing. */
-	bool doubted;	      /* Something read in this call does not hold: no more of it is archived. */
-	size_t n_shown;	      /* Messages handed out. */
-	uint64_t start_after; /* Where a device begins to read that has read nothing. */
+	bool reviewing; /* What was read before is shown again; it counts for nothing. */
+	bool doubted;	/* Something read in this call does not hold: no more of it is archived. */
+	size_t n_shown; /* Messages handed out. */
+	uint64_t start_after;	    /* Where a device begins to read that has read nothing. */
 	struct err archive_trouble; /* Of this run; code 0: none. */
 };
 

@@ -104,7 +104,8 @@ static void read_note(struct conversation *c, const struct api_message *shown,
 		.opened = received->opened,
 		.message = shown->message};
 
-	if (c->reviewing || c->doubted || !c->state.archive || memcmp(c->state.vault_id, none, ID_BYTES) == 0 ||
+	if (c->reviewing || c->doubted || !c->state.archive ||
+		memcmp(c->state.vault_id, none, ID_BYTES) == 0 ||
 		(record != NULL && (record->opened || !received->opened))) {
 		return;
 	}
