@@ -29,6 +29,7 @@ struct store {
 	char account[IDENTITY_NAME_BYTES_MAX + 1];
 	struct held held[AGENT_ITEMS_MAX];
 	size_t n_held;
+	unsigned transfer_alg; /* Of the keyring that was loaded; 0: none was. */
 	struct entry *entries;
 	size_t n_entries;
 };
@@ -71,6 +72,7 @@ static void store_forget(struct store *store)
 		secret_release(&store->held[i].value);
 	}
 	store->n_held = 0;
+	store->transfer_alg = 0;
 	store->unlocked = false;
 	memset(store->user_id, 0, ID_BYTES);
 	memset(store->device_id, 0, ID_BYTES);
@@ -162,13 +164,15 @@ static const unsigned key_algs[] = {[AGENT_DEVICE_KEY] = KEY_ECDSA_P256,
 static int turn_key(struct turn *turn, unsigned kind, struct key **ret_key)
 {
 	struct held *held = store_find(turn->store, kind);
+	unsigned alg = kind == AGENT_TRANSFER_KEY ? turn->store->transfer_alg : 0;
 
 	assert(kind < ARRAY_SIZE(key_algs) && key_algs[kind] != 0);
 	if (held == NULL) {
 		return err_set(&turn->err, KLUIS_EUNAUTHENTICATED,
 			"the agent holds no such key: 'kluis login'");
 	}
-	return key_decode(key_algs[kind], secret_bytes(&held->value), ret_key, &turn->err);
+	return key_decode(
+		alg != 0 ? alg : key_algs[kind], secret_bytes(&held->value), ret_key, &turn->err);
 }
 
 static int turn_status(struct turn *turn, uint64_t now_ms)
@@ -316,7 +320,17 @@ static int turn_krk(struct turn *turn, struct bytes *ret_krk)
 	return 0;
 }
 
-/* Takes what a keyring holds for others; its private keys are not kept a second time. */
+/* Of whichever curve the account is made: UNLOCK takes the usual one alone. */
+static void transfer_take(struct store *store, const struct key *transfer)
+{
+	_cleanup_(secret_release) struct secret encoded = SECRET_INIT;
+
+	key_encode(transfer, &encoded);
+	held_put(store, AGENT_TRANSFER_KEY, secret_bytes(&encoded));
+	store->transfer_alg = key_pub_alg(key_public(transfer));
+}
+
+/* Takes what a keyring holds for others; its other private keys are not kept a second time. */
 static void entries_take(struct store *store, struct keyring *keyring)
 {
 	entries_forget(store);
@@ -342,6 +356,7 @@ static int turn_load(struct turn *turn)
 	rc = rc != 0 ? rc
 		     : ring_open(turn->request->object, store->user_id, krk, &keyring, &turn->err);
 	if (rc == 0) {
+		transfer_take(store, keyring.transfer);
 		entries_take(store, &keyring);
 	}
 	keyring_release(&keyring);

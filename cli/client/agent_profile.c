@@ -20,7 +20,7 @@ static void take_value(struct take *take, unsigned kind, struct bytes value)
 	}
 }
 
-/* An agent knows one algorithm of each; a key of another one stays with the password. */
+/* Of the usual algorithm each; a transfer key of another curve the agent has from the keyring. */
 static void take_key(struct take *take, unsigned kind, unsigned alg, const struct key *key)
 {
 	struct secret *encoded = &take->encoded[kind - AGENT_DEVICE_KEY];

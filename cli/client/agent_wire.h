@@ -42,7 +42,7 @@ enum agent_kind {
 	AGENT_DEVICE_KEY = 1,	   /* ECDSA P-256: heads, memberships, sessions. */
 	AGENT_DEVICE_HPKE_KEY = 2, /* P-256: opens KeyPackets to the device. */
 	AGENT_SIGNING_KEY = 3,	   /* RSA: identity statements, KeyPackets. */
-	AGENT_TRANSFER_KEY = 4,	   /* P-256: opens KeyPackets to the user. */
+	AGENT_TRANSFER_KEY = 4,	   /* Opens KeyPackets to the user; in UNLOCK P-256. */
 	AGENT_KRK = 5,		   /* Opens the keyring; KEYRING_KRK_BYTES. */
 	AGENT_LEAVING = 32,
 	AGENT_TOKEN = 32,    /* Of the session. */

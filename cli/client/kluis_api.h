@@ -1,6 +1,6 @@
-/* libkluis, the calls beneath: one function for each route of docs/openapi.yaml that a client uses.
- * kluis.h is what most programs want; these are for what it has no function for: other clients,
- * tools that look at a vault, tests.
+/* libkluis, the calls beneath: one function for each route of docs/openapi.yaml about the cluster,
+ * sessions, vaults and pages; kluis_call() asks for any other. kluis.h is what most programs want;
+ * these are for what it has no function for: other clients, tools that look at a vault, tests.
  *
  * What the cluster answers is checked for its form alone. NOTHING here is verified against a pin or
  * a signature, nothing is decrypted: that is kluis.h. Signing in, failover, retries and the watch

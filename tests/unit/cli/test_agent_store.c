@@ -87,7 +87,7 @@ static int ask_load(struct held *h, const struct buf *object)
 	return ask(h, &request, NULL, NULL);
 }
 
-static int unlock(struct held *h, uint64_t idle_ms)
+static int unlock_with(struct held *h, uint64_t idle_ms, bool transfer)
 {
 	struct secret encoded[4] = {SECRET_INIT, SECRET_INIT, SECRET_INIT, SECRET_INIT};
 	const struct key *const keys[] = {h->device, h->hpke, h->signing, h->transfer};
@@ -96,7 +96,7 @@ static int unlock(struct held *h, uint64_t idle_ms)
 	struct agent_request request = {.op = AGENT_UNLOCK,
 		.idle_ms = idle_ms,
 		.account = bytes_str("alice"),
-		.n_list = ARRAY_SIZE(items)};
+		.n_list = ARRAY_SIZE(items) - (transfer ? 0 : 1)}; /* It is the last. */
 	int rc;
 
 	memcpy(request.user_id, user, ID_BYTES);
@@ -111,6 +111,11 @@ static int unlock(struct held *h, uint64_t idle_ms)
 		secret_release(&encoded[i]);
 	}
 	return rc;
+}
+
+static int unlock(struct held *h, uint64_t idle_ms)
+{
+	return unlock_with(h, idle_ms, true);
 }
 
 static struct key *make(unsigned alg)
@@ -476,6 +481,32 @@ static void test_opens(void **state)
 	assert_true(ask_open(h, AGENT_TRANSFER_KEY, &to_user) != 0);
 }
 
+/* Whatever curve the cluster asks for: UNLOCK takes P-256 alone, the others come with the keyring.
+ */
+static void test_opens_by_any_curve(void **state)
+{
+	static const unsigned curves[] = {KEY_KEM_P384, KEY_KEM_X25519};
+	struct held *h = *state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(curves); i++) {
+		_cleanup_(key_freep) struct key *usual = h->transfer;
+		_cleanup_(buf_release) struct buf packet = BUF_INIT;
+
+		h->transfer = make(curves[i]);
+		keyring_release(&h->keyring);
+		buf_release(&h->object);
+		make_keyring(h);
+		assert_int_equal(unlock_with(h, 0, false), 0);
+		packet_of(h, KEYPACKET_VAULT, h->transfer, user, &packet);
+		assert_int_equal(ask_open(h, AGENT_TRANSFER_KEY, &packet), KLUIS_EUNAUTHENTICATED);
+		assert_int_equal(ask_load(h, &h->object), 0);
+		assert_int_equal(ask_open(h, AGENT_TRANSFER_KEY, &packet), 0);
+		assert_true(bytes_equal(h->answer.value, bytes_of(vault_key, 32)));
+		assert_int_equal(ask_op(h, AGENT_LOCK), 0);
+		assert_true(ask_open(h, AGENT_TRANSFER_KEY, &packet) != 0);
+	}
+}
+
 static void assert_gone(struct held *h)
 {
 	assert_int_equal(ask_op(h, AGENT_STATUS), 0);
@@ -609,9 +640,10 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {T(test_locked), T(test_signs), T(test_leaves),
-		T(test_keyring), T(test_change), T(test_opens), T(test_shares), T(test_notified),
-		T(test_lock_and_stop), T(test_idle), T(test_idle_without_tick),
-		T(test_idle_setting), T(test_unlock_again), T(test_malformed)};
+		T(test_keyring), T(test_change), T(test_opens), T(test_opens_by_any_curve),
+		T(test_shares), T(test_notified), T(test_lock_and_stop), T(test_idle),
+		T(test_idle_without_tick), T(test_idle_setting), T(test_unlock_again),
+		T(test_malformed)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
