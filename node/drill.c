@@ -1,8 +1,10 @@
 #include "node/drill.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "backup/deletion_list.h"
 #include "backup/restore.h"
@@ -271,12 +273,37 @@ static int drill_steps(struct drill *d, struct err *e)
 	return rc;
 }
 
+/* An operator may name a directory that holds something: it is not the drill's to remove. */
+static int drill_make_scratch(const struct drill_config *config, struct err *e)
+{
+	int rc = config->leftover ? file_remove_tree(config->scratch, e) : 0;
+
+	if (!config->leftover && rmdir(config->scratch) != 0 && errno != ENOENT) {
+		rc = err_set(e, KLUIS_EEXIST,
+			"'%s' is not empty: the drill makes its directory, and removes it",
+			config->scratch);
+	}
+	return rc != 0 ? rc : file_make_dirs(config->scratch, 0700, e);
+}
+
+/* Whatever comes of it, nothing is left. */
+static int drill_in_scratch(struct drill *d, struct err *e)
+{
+	struct err left = {0};
+	int rc = drill_steps(d, e);
+
+	if (file_remove_tree(d->config->scratch, &left) != 0) {
+		log_err("op=drill error=\"%s\", a copy of the store is left behind", left.text);
+		rc = rc != 0 ? rc : err_set(e, KLUIS_EIO, "%s", left.text);
+	}
+	return rc;
+}
+
 int drill_run(const struct drill_config *config, struct drill_report *ret_report, struct err *e)
 {
 	struct drill d = {.config = config,
 		.clock = {.monotonic_ms = drill_monotonic_ms, .wall_ms = drill_wall_ms}};
 	uint64_t began_ms = clock_monotonic_ms(&clock_system);
-	struct err left = {0};
 	int rc = point_manifest(
 		config->repository, config->manifest_hash, config->trust, &d.manifest, e);
 
@@ -286,13 +313,8 @@ int drill_run(const struct drill_config *config, struct drill_report *ret_report
 	d.wall_ms = d.manifest.cluster_time_ms;
 	d.report.id = d.manifest.id;
 	d.report.index = d.manifest.index;
-	rc = file_remove_tree(config->scratch, e);
-	rc = rc != 0 ? rc : file_make_dirs(config->scratch, 0700, e);
-	rc = rc != 0 ? rc : drill_steps(&d, e);
-	if (file_remove_tree(config->scratch, &left) != 0) {
-		log_err("op=drill error=\"%s\", a copy of the store is left behind", left.text);
-		rc = rc != 0 ? rc : err_set(e, KLUIS_EIO, "%s", left.text);
-	}
+	rc = drill_make_scratch(config, e);
+	rc = rc != 0 ? rc : drill_in_scratch(&d, e);
 	backup_manifest_release(&d.manifest);
 	key_free(d.operator_key);
 	d.report.ms = clock_monotonic_ms(&clock_system) - began_ms;

@@ -15,8 +15,10 @@ struct drill_config {
 	const struct backup_trust *trust;
 	const struct backup_key_set *keys;
 	const uint8_t *manifest_hash;
-	/* Made for the drill and removed behind it, whatever happens; what is there goes, too. */
+	/* Made for the drill and removed behind it, whatever happens. */
 	const char *scratch;
+	bool leftover; /* What is there is an earlier drill's and goes; else it must be new or
+			  empty. */
 };
 struct drill_report {
 	uint64_t id, index;	 /* Of the snapshot. */
@@ -27,7 +29,8 @@ struct drill_report {
 };
 
 /* KLUIS_EVERIFY, KLUIS_ECORRUPT, KLUIS_ENOTFOUND: no restore of this snapshot will work, or not
- * with this copy; KLUIS_EFORBIDDEN: a key is missing; KLUIS_ETIMEOUT: the node did not come up.
+ * with this copy; KLUIS_EFORBIDDEN: a key is missing; KLUIS_ETIMEOUT: the node did not come up;
+ * KLUIS_EEXIST: something lies in scratch, and stays.
  * Blocking, for as long as the restore takes; minutes a gigabyte. */
 KLUIS_MUST_CHECK int drill_run(
 	const struct drill_config *config, struct drill_report *ret_report, struct err *e);

@@ -79,7 +79,7 @@ static const struct argp_option kluisd_options[] = {
 	{"repository", OPT_REPOSITORY, "DIR", 0,
 		"drill: where the copies are (default: the settings')", 3},
 	{"scratch", OPT_SCRATCH, "DIR", 0,
-		"drill: made for it and removed (default 'drill' in the data directory)", 3},
+		"drill: new, made for it and removed (default 'drill' in the data directory)", 3},
 	{"parent", OPT_PARENT, "PID", 0, "drill: started by this process, it does not live longer",
 		3},
 	{0},
@@ -296,8 +296,11 @@ static int kluisd_drill(const struct kluisd_args *args, const struct config *con
 	struct repository *repository = NULL;
 	struct drill_report report;
 	uint8_t hash[HASH_BYTES];
-	struct drill_config drill = {
-		.trust = &trust, .keys = &keys, .manifest_hash = hash, .scratch = scratch};
+	struct drill_config drill = {.trust = &trust,
+		.keys = &keys,
+		.manifest_hash = hash,
+		.scratch = scratch,
+		.leftover = args->scratch == NULL};
 	int rc = drill_follow(args->parent, e);
 
 	rc = rc != 0 ? rc : drill_keys(args, &keys, e);

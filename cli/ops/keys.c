@@ -50,6 +50,16 @@ static json_t *keys_record(const char *private_path, const char *public_path, co
 		keys_kid(key));
 }
 
+/* The public half is not where it should be: a private one that pairs with nothing would be taken
+ * for the one that does. */
+static int keys_take_back(int rc, const char *private_path)
+{
+	if (rc != 0) {
+		(void)unlink(private_path); /* Made just now; nothing was sealed to it. */
+	}
+	return rc;
+}
+
 int ops_backup_keys_init(struct invocation *inv)
 {
 	_cleanup_(key_freep) struct key *key = NULL;
@@ -67,8 +77,9 @@ int ops_backup_keys_init(struct invocation *inv)
 	rc = rc != 0 ? rc : key_generate(KEY_KEM_P256, 0, &key, &inv->err);
 	rc = rc != 0 ? rc : backup_key_save(key, BACKUP_KEY_SEAL, private_path, &inv->err);
 	rc = rc != 0 ? rc
-		     : backup_key_save_public(
-			       key_public(key), BACKUP_KEY_SEAL, public_path, &inv->err);
+		     : keys_take_back(backup_key_save_public(key_public(key), BACKUP_KEY_SEAL,
+					      public_path, &inv->err),
+			       private_path);
 	if (rc == 0) {
 		keys_print(inv, keys_record(private_path, public_path, key));
 		output_note(&inv->out, "Keep backup.key offline: without it no snapshot can be "
@@ -107,6 +118,17 @@ static int rotate_keep_file(int rc, struct err *e)
 	return rc;
 }
 
+/* backup.key is about to be replaced: what lies under its other name must be it. */
+static int rotate_check_kept(const char *path, const struct key *old, struct err *e)
+{
+	_cleanup_(key_freep) struct key *kept = NULL;
+	int rc = backup_key_load(path, BACKUP_KEY_SEAL, &kept, e);
+
+	return rc != 0 || key_pub_equal(key_public(kept), key_public(old))
+		       ? rc
+		       : err_set(e, KLUIS_ECONFLICT, "'%s' is another key than backup.key", path);
+}
+
 static int rotate_keep_old(
 	struct rotation *r, const char *dir, const struct key *old, struct err *e)
 {
@@ -117,6 +139,7 @@ static int rotate_keep_old(
 	r->old_key = x_asprintf("%s/backup-%s.key", dir, kid);
 	r->old_pub = x_asprintf("%s/backup-%s.pub", dir, kid);
 	rc = rotate_keep_file(backup_key_save(old, BACKUP_KEY_SEAL, r->old_key, e), e);
+	rc = rc != 0 ? rc : rotate_check_kept(r->old_key, old, e);
 	return rc != 0 ? rc
 		       : rotate_keep_file(backup_key_save_public(
 						  key_public(old), BACKUP_KEY_SEAL, r->old_pub, e),
@@ -424,7 +447,8 @@ int ops_backup_keys_sign(struct invocation *inv)
 	if (rc == 0) { /* As `backup_key` of a [site] section wants it. */
 		hex_append(&line, key_pub_bytes(key_public(key)));
 		buf_put_u8(&line, '\n');
-		rc = file_create(public_path, buf_bytes(&line), 0644, &inv->err);
+		rc = keys_take_back(
+			file_create(public_path, buf_bytes(&line), 0644, &inv->err), private_path);
 	}
 	if (rc == 0) {
 		keys_print(inv, keys_record(private_path, public_path, key));

@@ -1,6 +1,7 @@
 /* kluisctl ssh trust|check|rotate: who may ship to whom. Keys come as files that operators carried
  * from site to site; nothing is taken from the network, and nothing is trusted because it answered.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -170,6 +171,41 @@ static int trust_write_site(const struct trust *trust, const char *site, const c
 	return file_write(path, buf_bytes(&text), 0644, &trust->inv->err);
 }
 
+static bool trust_is_gone(const struct trust *trust, const char *name)
+{
+	static const char prefix[] = "kluis-";
+
+	if (strncmp(name, prefix, sizeof prefix - 1) != 0) {
+		return false;
+	}
+	for (size_t i = 0; i < trust->config->n_sites; i++) {
+		if (strcmp(trust->config->sites[i].name, name + sizeof prefix - 1) == 0) {
+			return false;
+		}
+	}
+	return true;
+}
+
+/* Sites that the settings no longer name: receivers that are given this directory shut them out. */
+static int trust_remove_gone(const struct trust *trust, const char *keys)
+{
+	struct err *e = &trust->inv->err;
+	struct dirent *entry;
+	DIR *dir = opendir(keys);
+	int rc = dir == NULL ? err_set_errno(e, errno, "open directory '%s'", keys) : 0;
+
+	while (rc == 0 && (entry = readdir(dir)) != NULL) {
+		if (trust_is_gone(trust, entry->d_name) &&
+			unlinkat(dirfd(dir), entry->d_name, 0) != 0) {
+			rc = err_set_errno(e, errno, "remove '%s/%s'", keys, entry->d_name);
+		}
+	}
+	if (dir != NULL) {
+		(void)closedir(dir); /* Only read. */
+	}
+	return rc;
+}
+
 static int trust_write(const struct trust *trust, const char *dir)
 {
 	_cleanup_(x_freep) char *lines = x_asprintf("%s/sites.ini", dir);
@@ -178,6 +214,7 @@ static int trust_write(const struct trust *trust, const char *dir)
 	struct err *e = &trust->inv->err;
 	int rc = file_make_dirs(keys, 0755, e);
 
+	rc = rc != 0 ? rc : trust_remove_gone(trust, keys);
 	for (size_t i = 0; rc == 0 && i < trust->config->n_sites; i++) {
 		const char *site = trust->config->sites[i].name;
 

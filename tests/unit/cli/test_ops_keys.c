@@ -160,6 +160,54 @@ static void test_rotate_cut_off(void **state)
 	assert_true(pairs(rig, "backup.key", "backup.pub"));
 }
 
+/* The private half is offline by now: a pair made anew beside the public one is refused, and no key
+ * is left that pairs with nothing. */
+static void test_init_beside_a_public_key(void **state)
+{
+	struct rig *rig = *state;
+	_cleanup_(x_freep) char *key = x_asprintf("%s/backup.key", rig->dir);
+	_cleanup_(x_freep) char *sign = x_asprintf("%s/sign.key", rig->dir);
+
+	assert_int_equal(RUN(rig, "backup", "keys", "init", "-d", "%D"), 0);
+	move(rig, "backup.key", "offline.key");
+	assert_int_equal(RUN(rig, "backup", "keys", "init", "-d", "%D"), 11);
+	assert_false(file_exists(key));
+	assert_true(pairs(rig, "offline.key", "backup.pub"));
+	assert_int_equal(RUN(rig, "backup", "keys", "sign", "-O", "%D/sign"), 0);
+	move(rig, "sign.key", "elsewhere.key");
+	assert_int_equal(RUN(rig, "backup", "keys", "sign", "-O", "%D/sign"), 11);
+	assert_false(file_exists(sign));
+}
+
+/* The old key is kept before it is replaced, or it is not replaced. */
+static void test_rotate_keeps_the_old(void **state)
+{
+	struct rig *rig = *state;
+	_cleanup_(x_freep) char *first = NULL;
+	_cleanup_(x_freep) char *path = NULL;
+
+	assert_int_equal(RUN(rig, "backup", "keys", "init", "-d", "%D"), 0);
+	assert_int_equal(RUN(rig, "backup", "keys", "init", "-d", "%D/other"), 0);
+	first = kept(rig, "backup.key", "key");
+	path = x_asprintf("%s/%s", rig->dir, first);
+	assert_int_equal(file_write(path, bytes_str("no key\n"), 0400, NULL), 0);
+	assert_int_not_equal(RUN(rig, "backup", "keys", "rotate", "-d", "%D"), 0);
+	assert_true(pairs(rig, "backup.key", "backup.pub"));
+	move(rig, "other/backup.key", first);
+	assert_int_equal(RUN(rig, "backup", "keys", "rotate", "-d", "%D"), 11);
+	assert_true(pairs(rig, "backup.key", "backup.pub"));
+	/* Of a run that was cut off: it is that very key. */
+	move(rig, "backup.key", first);
+	{
+		_cleanup_(key_freep) struct key *old = load(rig, first);
+		_cleanup_(x_freep) char *key = x_asprintf("%s/backup.key", rig->dir);
+
+		assert_int_equal(backup_key_save(old, BACKUP_KEY_SEAL, key, NULL), 0);
+	}
+	assert_int_equal(RUN(rig, "backup", "keys", "rotate", "-d", "%D"), 0);
+	assert_false(same(rig, first, "backup.key"));
+}
+
 static void test_split(void **state)
 {
 	struct rig *rig = *state;
@@ -287,6 +335,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_rotate, rig_setup, rig_teardown),
 		cmocka_unit_test_setup_teardown(test_rotate_cut_off, rig_setup, rig_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_init_beside_a_public_key, rig_setup, rig_teardown),
+		cmocka_unit_test_setup_teardown(test_rotate_keeps_the_old, rig_setup, rig_teardown),
 		cmocka_unit_test_setup_teardown(test_split, rig_setup, rig_teardown),
 		cmocka_unit_test_setup_teardown(test_split_refused, rig_setup, rig_teardown),
 		cmocka_unit_test_setup_teardown(test_mixed, rig_setup, rig_teardown),

@@ -355,6 +355,34 @@ static int drill(struct backup_rig *w, const struct snapshot_row *row,
 	return rc;
 }
 
+/* A directory with something in it is not the drill's to remove, unless it is known to be one of an
+ * earlier drill. */
+static void test_drill_beside_files(void **state)
+{
+	struct backup_rig *w = *state;
+	struct snapshot_row row = backup_rig_wait_confirmed(w, backup_rig_claim(w, 1, false));
+	_cleanup_(x_freep) char *scratch = x_asprintf("%s/mine", w->rig.dir);
+	_cleanup_(x_freep) char *file = x_asprintf("%s/mine/file", w->rig.dir);
+	_cleanup_(backup_trust_release) struct backup_trust trust = {.n = 0};
+	struct drill_config config = {.trust = &trust,
+		.keys = &w->keys,
+		.manifest_hash = row.manifest_hash,
+		.scratch = scratch};
+	struct drill_report report;
+
+	assert_int_equal(backup_job_trust(&w->config[1], &trust, NULL), 0);
+	assert_int_equal(
+		repository_open(w->config[1].backup_repository_dir, &config.repository, NULL), 0);
+	assert_int_equal(mkdir(scratch, 0700), 0);
+	assert_int_equal(file_write(file, bytes_str("mine"), 0600, NULL), 0);
+	assert_int_equal(drill_run(&config, &report, NULL), KLUIS_EEXIST);
+	assert_true(file_exists(file));
+	config.leftover = true;
+	assert_int_equal(drill_run(&config, &report, NULL), 0);
+	assert_false(file_exists(scratch));
+	repository_close(config.repository);
+}
+
 /* An account: rows that a restore leaves as they are. */
 static void add_account(struct backup_rig *w, const char *name)
 {
@@ -637,6 +665,7 @@ int main(void)
 		cmocka_unit_test(test_journal_fails),
 		cmocka_unit_test(test_another_key), /* Leaves a file that is no key. */
 		cmocka_unit_test(test_drill),
+		cmocka_unit_test(test_drill_beside_files),
 		cmocka_unit_test(test_failure_is_recorded),
 		cmocka_unit_test(test_a_taker_that_rotted),
 		cmocka_unit_test(test_schedule),
