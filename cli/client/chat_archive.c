@@ -13,6 +13,7 @@ enum {
 	ARCHIVE_HISTORY = 1, /* Flag of an index. */
 	ARCHIVE_FIXED_BYTES = 4 + 1 + 1 + 2 + ID_BYTES + 4,
 	RECORD_FIXED_BYTES = 8 + 8 + 1 + CHAT_KEY_BYTES + 4,
+	SEGMENT_RECORDS_MIN = 64,
 };
 
 static const char archive_magic[] = "KCA1";
@@ -91,13 +92,26 @@ void chat_segment_encode(
 	assert(to->len - before == segment->bytes);
 }
 
+/* No copies of keys are left behind. */
+static void segment_grow(struct chat_segment *segment)
+{
+	size_t cap = segment->cap == 0 ? SEGMENT_RECORDS_MIN : 2 * segment->cap;
+	struct chat_record *records = x_calloc(cap, sizeof *records);
+
+	if (segment->n > 0) {
+		memcpy(records, segment->records, segment->n * sizeof *records);
+		secret_clear(segment->records, segment->n * sizeof *records);
+	}
+	free(segment->records);
+	segment->records = records;
+	segment->cap = cap;
+}
+
 /* Room for a record at `at`. */
 static struct chat_record *segment_insert(struct chat_segment *segment, size_t at)
 {
 	if (segment->n == segment->cap) {
-		segment->cap = segment->cap == 0 ? 64 : 2 * segment->cap;
-		segment->records =
-			x_realloc(segment->records, segment->cap * sizeof *segment->records);
+		segment_grow(segment);
 	}
 	memmove(&segment->records[at + 1], &segment->records[at],
 		(segment->n - at) * sizeof *segment->records);

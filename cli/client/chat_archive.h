@@ -11,7 +11,7 @@ enum {
 	CHAT_INDEX_PAGE = 1,		 /* Of the vault; page 0 is that of its files. */
 	CHAT_SEGMENT_BYTES = 65532,	 /* Of one that grows: fills a page of 64 KiB. */
 	CHAT_SEGMENT_BYTES_MAX = 262140, /* Of one that messages were put into later. */
-	CHAT_SEGMENTS_MAX = 16000,
+	CHAT_SEGMENTS_MAX = 15000,
 	CHAT_BACKLOG_BYTES_MAX = 512 * 1024, /* What a profile keeps until it is archived. */
 };
 

@@ -101,6 +101,26 @@ int archive_read_segment(
 	return rc;
 }
 
+static int archive_check_founder(
+	const struct conversation *c, const struct membership *vault, struct err *e)
+{
+	return memcmp(vault->steps[0].member_id, archive_founder(c), ID_BYTES) == 0
+		       ? 0
+		       : err_set(e, KLUIS_EVERIFY,
+				 "its vault was made by somebody who did not begin the "
+				 "conversation: it is not read, and nothing goes into it");
+}
+
+/* Nobody's key but the founder's is taken. */
+static int archive_accept(struct conversation *c, const uint8_t id[ID_BYTES], struct err *e)
+{
+	_cleanup_(membership_freep) struct membership *vault = NULL;
+	int rc = membership_load(c->people, MEMBER_OBJECT_VAULT, id, &vault, e);
+
+	rc = rc != 0 ? rc : archive_check_founder(c, vault, e);
+	return rc != 0 ? rc : share_answer(c->people, MEMBER_OBJECT_VAULT, id, true, e);
+}
+
 /* Takes the invitation to it, if there is one: who takes that to the conversation means both. */
 static int archive_open_vault(
 	struct conversation *c, const uint8_t id[ID_BYTES], struct vault **ret_vault, struct err *e)
@@ -112,22 +132,16 @@ static int archive_open_vault(
 	if (vault_denied(rc) && strcmp(c->info.state, "invited") != 0) {
 		struct err why = {0};
 
-		if (share_answer(c->people, MEMBER_OBJECT_VAULT, id, true, &why) == 0) {
+		int taken = archive_accept(c, id, &why);
+
+		if (taken == 0) {
 			*e = (struct err){0};
 			rc = vault_open_id(profile, client, id, ret_vault, e);
+		} else if (taken == KLUIS_EVERIFY) {
+			rc = err_set(e, taken, "%s", why.text);
 		}
 	}
 	return rc != 0 ? rc : vault_sync(*ret_vault, e);
-}
-
-static int archive_check_founder(
-	const struct conversation *c, const struct vault *vault, struct err *e)
-{
-	return memcmp(vault->membership->steps[0].member_id, archive_founder(c), ID_BYTES) == 0
-		       ? 0
-		       : err_set(e, KLUIS_EVERIFY,
-				 "its vault was made by somebody who did not begin the "
-				 "conversation: it is not read, and nothing goes into it");
 }
 
 struct archive_users {
@@ -185,7 +199,7 @@ static int archive_load(struct conversation *c, struct vault *vault, struct err 
 
 	archive->vault = vault;
 	archive->index = x_calloc(1, sizeof *archive->index);
-	rc = archive_check_founder(c, vault, e);
+	rc = archive_check_founder(c, vault->membership, e);
 	rc = rc != 0 ? rc : archive_follow_members(c, vault, e);
 	rc = rc != 0 ? rc : archive_read_index(c, archive, e);
 	if (rc == KLUIS_ENOTFOUND && archive_is_mine(c)) {

@@ -16,6 +16,12 @@ enum {
 	ARCHIVE_LAZY_BYTES = CHAT_BACKLOG_BYTES_MAX / 2,
 };
 
+/* Room in one that is empty, as commit_has_room() counts: without it none would ever get on. */
+static_assert(2 * (CHAT_SEGMENTS_MAX * (int)sizeof(struct chat_index_row) + ARCHIVE_PAGE_EXTRA) +
+			      CHAT_SEGMENT_BYTES_MAX + 2 * ARCHIVE_PAGE_EXTRA <
+		      COMMIT_INLINE_BYTES_MAX,
+	"a full index and a segment go with one commit");
+
 /* One commit: the index, when it changes, and segments in order of their pages. */
 struct archive_commit {
 	struct conversation *c;

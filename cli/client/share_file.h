@@ -41,8 +41,8 @@ void shared_files_free(struct shared_file *files, size_t n); /* NULL is fine. */
 /* Given and got, in a new array; what does not hold is in it with its problem. */
 KLUIS_MUST_CHECK int shared_files(
 	struct people *people, struct shared_file **ret_files, size_t *ret_n, struct err *e);
-/* The one whose share id begins so (hex), among those that hold. KLUIS_ENOTFOUND, KLUIS_ECONFLICT:
- * several. */
+/* The one whose share id begins so (hex), among those that hold; what the owner gave before what
+ * another gave her under the same id. KLUIS_ENOTFOUND, KLUIS_ECONFLICT: several. */
 KLUIS_MUST_CHECK int shared_file_find(const struct shared_file *files, size_t n, const char *prefix,
 	const struct shared_file **ret_file, struct err *e);
 /* Fetches what somebody gave: each page is the one that the note names, opened by the key that its

@@ -125,6 +125,13 @@ int shared_files(
 	return 0;
 }
 
+/* Whoever was given something may leave its note with who gave it, or another one under its id: of
+ * those the owner's own is meant. */
+static bool find_is_own(const struct shared_file *file, const struct shared_file *other)
+{
+	return file->mine && memcmp(file->note.share_id, other->note.share_id, ID_BYTES) == 0;
+}
+
 int shared_file_find(const struct shared_file *files, size_t n, const char *prefix,
 	const struct shared_file **ret_file, struct err *e)
 {
@@ -138,7 +145,10 @@ int shared_file_find(const struct shared_file *files, size_t n, const char *pref
 		if (files[i].problem.code != 0 || len == 0 || strncmp(hex, prefix, len) != 0) {
 			continue;
 		}
-		if (found != NULL) {
+		if (found != NULL && find_is_own(found, &files[i])) {
+			continue;
+		}
+		if (found != NULL && !find_is_own(&files[i], found)) {
 			return err_set(e, KLUIS_ECONFLICT, "several ids begin with '%s'", prefix);
 		}
 		found = &files[i];

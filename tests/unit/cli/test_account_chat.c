@@ -239,6 +239,10 @@ static void test_vault_by_another(void **state)
 	assert_non_null(strstr(f->err.text, "did not begin"));
 	assert_null(r.c->archive);
 	run_close(&r);
+	/* Nor is the invitation to it taken. */
+	assert_int_equal(
+		vault_open_id(f->first.profile, f->first.client, vault_id, &vault, &f->err),
+		KLUIS_EFORBIDDEN);
 }
 
 /* The three see the same; the third came later, and reads what was before. */

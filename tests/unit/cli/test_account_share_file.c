@@ -490,6 +490,45 @@ static void test_forged_note(void **state)
 	people_free(people);
 }
 
+/* Whoever was given something leaves its note with who gave it, and one of her own under the same
+ * id: that keeps nobody from ending it. */
+static void test_note_given_back(void **state)
+{
+	struct fixture *f = *state;
+	_cleanup_(buf_release) struct buf note = BUF_INIT;
+	struct people *people = people_new(bob.profile, bob.client);
+	const struct shared_file *found;
+	const struct identity *alice;
+	struct share_note_page page;
+	struct share_note own;
+	struct bytes run;
+	struct seen seen;
+	char hex[HEX_LEN(ID_BYTES) + 1];
+	uint8_t doc_id[ID_BYTES];
+
+	prepared(f, "given back", "one");
+	note_of(f, &seen);
+	own = seen.files[0].note;
+	run = own.pages;
+	assert_true(share_note_page_next(&run, &page));
+	hex_encode(bytes_of(own.share_id, ID_BYTES), hex);
+	MUST(f, people_get(people, own.sender_user, true, &alice, &f->err));
+	memcpy(own.rcpt_user, own.sender_user, ID_BYTES);
+	memcpy(own.sender_user, bob.profile->user_id, ID_BYTES);
+	MUST(f, share_note_make(&own, &page, 1, bob.profile->signing, &note, &f->err));
+	MUST(f, inbox_leave(people, alice, INBOX_SHARE, buf_bytes(&note), doc_id, &f->err));
+	MUST(f, inbox_leave(people, alice, INBOX_SHARE, buf_bytes(&seen.files[0].bytes), doc_id,
+			&f->err));
+	look_end(&seen);
+	people_free(people);
+	look(f, &f->first, &seen);
+	assert_int_equal(seen.n, 3);
+	MUST(f, shared_file_find(seen.files, seen.n, hex, &found, &f->err));
+	assert_true(found->mine);
+	MUST(f, shared_file_end(seen.people, found, &f->err));
+	look_end(&seen);
+}
+
 /* Of more pages than one call takes. */
 static void test_large(void **state)
 {
@@ -534,6 +573,7 @@ int main(void)
 		cmocka_unit_test_teardown(test_swapped_key, forget_all),
 		cmocka_unit_test_teardown(test_accomplice, forget_all),
 		cmocka_unit_test_teardown(test_forged_note, forget_all),
+		cmocka_unit_test_teardown(test_note_given_back, forget_all),
 		cmocka_unit_test_teardown(test_large, forget_all),
 		/* Last: after it the node's clock is too far ahead to end anything. */
 		cmocka_unit_test(test_file)};

@@ -163,6 +163,29 @@ static void test_index(void **state)
 	free(back);
 }
 
+/* As many as one commit takes, and no more. */
+static void test_index_full(void **state)
+{
+	struct chat_people *f = *state;
+	struct chat_index *index = x_calloc(1, sizeof *index), *back = x_calloc(1, sizeof *back);
+	_cleanup_(buf_release) struct buf encoded = BUF_INIT;
+
+	for (; index->n < CHAT_SEGMENTS_MAX; index->n++) {
+		index->rows[index->n] = (struct chat_index_row){index->n + 2, index->n + 1};
+	}
+	chat_index_encode(index, chat_people_conv, &encoded);
+	assert_int_equal(
+		chat_index_decode(buf_bytes(&encoded), chat_people_conv, back, &f->err), 0);
+	assert_int_equal(back->n, CHAT_SEGMENTS_MAX);
+	buf_put_u64(&encoded, CHAT_SEGMENTS_MAX + 2);
+	buf_put_u64(&encoded, CHAT_SEGMENTS_MAX + 1);
+	store_u32(encoded.data + FIXED_BYTES - 4, CHAT_SEGMENTS_MAX + 1);
+	assert_int_equal(chat_index_decode(buf_bytes(&encoded), chat_people_conv, back, &f->err),
+		KLUIS_ECORRUPT);
+	free(index);
+	free(back);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -172,6 +195,8 @@ int main(void)
 			test_segment_strict, chat_people_setup, chat_people_teardown),
 		cmocka_unit_test_setup_teardown(
 			test_index, chat_people_setup, chat_people_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_index_full, chat_people_setup, chat_people_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, chat_people_keys, chat_people_keys_free);
