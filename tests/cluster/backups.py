@@ -163,9 +163,13 @@ class Backups:
                            "--config", str(here / "kluisd.ini")], True, 60)
         return {row["manifest_hash"]: row for row in json.loads(done.stdout)["items"]}
 
+    def keys(self):
+        """The private backup key, and behind a rotation the old one, too."""
+        return [word for key in sorted((self.c.dir / "pki").glob("backup*.key")) for word in ("--key-file", str(key))]
+
     def verify(self, row, site, level):
         here = self.c.site_dir(site)
-        key = ["--key-file", str(self.c.dir / "pki" / "backup.key")] if level == 3 else []
+        key = self.keys() if level == 3 else []
         done = self.c.run([str(self.c.kluisctl), "-o", "json", "snapshot", "verify", row["id"], "--level", str(level), "--repository",
                            str(here / "repository"), "--config", str(here / "kluisd.ini"), *key], True, 120)
         return json.loads(done.stdout)
@@ -264,7 +268,7 @@ class Backups:
     def restore_vault(self, row, site):
         here, copy = self.c.site_dir(site), self.c.top / "copy"
         done = self.c.run([str(self.c.kluisctl), "restore", "vault", self.vault_id, "--config", str(here / "kluisd.ini"), "--snapshot", row["id"],
-                    "--key-file", str(self.c.dir / "pki" / "backup.key"), "--out", str(copy)], False, 60)
+                    *self.keys(), "--out", str(copy)], False, 60)
         if done.returncode == GONE:
             self.test.assertIn(None, self.contents(row["index"]), done.stderr)
             return

@@ -3,7 +3,9 @@
 person whose own clock is an hour off is refused, and not locked out. Cycles of snapshots go on when the time of all jumps by a day;
 their takers die and receivers are away (cycles.py has more of that), and every point restores."""
 import json
+import os
 import pathlib
+import signal
 import subprocess
 import sys
 import time
@@ -105,6 +107,7 @@ class Clock(unittest.TestCase):
         self.backups = b
         self.manual = json.loads(c.ctl("ams", "-o", "json", "snapshot", "save", "--wait").stdout)
         before = b.next_cycle()
+        self.rotate_backup_key()
         b.sshd_stop(SITES[-1])
         taker, _ = b.kill_taker()
         b.next_cycle(before)
@@ -112,6 +115,24 @@ class Clock(unittest.TestCase):
         c.start(taker)
         b.sshd_start(SITES[-1])
         c.wait_ready()
+
+    def rotate_backup_key(self):
+        """What is taken from here on is sealed to the new key, so that the points' chains need both."""
+        c = self.cluster
+        marks = {site: c.log_mark(site) for site in SITES}
+        c.run([str(c.kluisctl), "backup", "keys", "rotate", "--dir", str(c.dir / "pki")], True, 60)
+        for site in SITES:
+            os.kill(c.pid(site), signal.SIGHUP)
+        for site in SITES:
+            c.wait_log(site, marks[site], "op=backup_key state=changed")
+
+    def needs_both_keys(self, row):
+        c, here = self.cluster, self.cluster.site_dir(SITES[0])
+        for key in (c.dir / "pki").glob("backup*.key"):
+            done = c.run([str(c.kluisctl), "snapshot", "verify", row["id"], "--level", "3", "--repository", str(here / "repository"), "--config",
+                          str(here / "kluisd.ini"), "--key-file", str(key)], False, 60)
+            self.assertNotEqual(done.returncode, 0, key)
+            self.assertIn("sealed to backup key", done.stderr)
 
     def backups_are_whole(self):
         """All of it, by sites that are a day ahead and by those that are not. What is a day old goes where a day has passed, if
@@ -128,17 +149,35 @@ class Clock(unittest.TestCase):
         self.assertEqual(states[self.manual["id"]], "expired")
         b.points_verify([SITES[0], SITES[-1]], rows)
         b.points_restore(rows[::4])
+        self.needs_both_keys(rows[-1])
+        self.a_day_back(rows)
+
+    def a_day_back(self, rows):
+        """The clocks are put right: cycles go on, and no site forgets any."""
+        b, cycles = self.backups, {row["manifest_hash"] for row in rows}
+        held = {site: cycles & set(b.disks[site].manifests()) for site in SITES}
+        self.set_clock(SITES[:4], 0)
+        row = b.next_cycle(rows[-1])
+        self.assertGreater(row["slot"], rows[-1]["slot"])
+        for site in SITES:
+            self.assertLessEqual(held[site], set(b.disks[site].manifests()), site)
+        b.points_verify(SITES[:1], [rows[0], row])
 
     def wait_cycle(self, after):
         """A confirmed one that is due behind `after`."""
         return wait_until(f"a cycle behind {after}", 60,
                           lambda: next((s for s in self.backups.snapshots("ams") if s["slot"] > after and s["state"] == "confirmed"), None))
 
+    def leader_is_last(self):
+        shown = json.loads(self.cluster.ctl("ams", "-o", "json", "backup", "schedule").stdout)
+        return shown["next"]["order"][-1]["site"] == self.cluster.leader()
+
     def cycles_over_a_day(self):
         c = self.cluster
         shown = json.loads(c.ctl("ams", "-o", "json", "backup", "schedule").stdout)
         self.assertEqual(shown["interval_ms"], CYCLE_S * 1000)
         self.assertEqual(len(shown["next"]["order"]), len(SITES))
+        wait_until("the leader's turn is the last", 30, self.leader_is_last)
         before = self.wait_cycle(0)
         # A majority's clocks, and with them cluster time: a day of cycles is missed at once.
         self.set_clock(SITES[:4], DAY_S)
