@@ -203,7 +203,11 @@ class Restore(unittest.TestCase):
     def status_tells(self):
         """What operators and their monitoring see: `backup status`, its exit codes, /metrics."""
         c = self.c
-        now = json.loads(self.status("ams").stdout)
+
+        def all_known():  # What one site lists another one knows a moment later.
+            now = json.loads(self.status("ams").stdout)
+            return now if len(now["items"][0]["sites"].split()) == len(self.copies) else None
+        now = wait_until("ams knows of all copies", 30, all_known)
         self.assertEqual(now["newest"], self.snapshot)
         self.assertLess(now["newest_age_ms"], 120_000)
         self.assertEqual((now["failed_since"], now["proven"], now["checks"]), (0, None, []))
