@@ -167,7 +167,10 @@ uint64_t backup_summary_exposed_ms(const struct backup_summary *s, uint64_t now_
 	if (s->recovery_index == 0) {
 		return UINT64_MAX;
 	}
-	return s->exposed && now_ms > since_ms ? now_ms - since_ms : 0;
+	if (!s->exposed) {
+		return 0;
+	}
+	return now_ms > since_ms ? now_ms - since_ms : 1; /* By a clock that is behind, too. */
 }
 
 bool backup_summary_late(const struct backup_summary *s, uint64_t now_ms, uint64_t every_ms)

@@ -43,15 +43,15 @@ def free_ports(count=PORTS):
     raise RuntimeError(f"no {count} free ports in a row")
 
 
-def wait_until(what, seconds, check):
-    """Polls `check` until it gives something true; says what was waited for when time is up."""
+def wait_until(what, seconds, check, say=lambda: ""):
+    """Polls `check` until it gives something true; when time is up, says what was waited for, and what `say` knows of it."""
     end = time.monotonic() + seconds
     while True:
         value = check()
         if value:
             return value
         if time.monotonic() > end:
-            raise AssertionError(f"not within {seconds} s: {what}")
+            raise AssertionError(f"not within {seconds} s: {what}\n{say()}")
         time.sleep(0.05)
 
 
@@ -73,7 +73,7 @@ class Cluster:
         self.kluisctl = build_dir() / "cli" / "kluisctl"
         self.kluisd = build_dir() / "node" / "kluisd"
 
-    def quickstart(self, *words, check=True, timeout=180):
+    def quickstart(self, *words, check=True, timeout=400):
         command = [*LIKE_ANY_USER, str(ROOT / "deploy" / "quickstart"), *words, "--dir", str(self.dir), "--base-port", str(self.base_port),
                    "--build", str(build_dir()), "--gone-after", str(self.gone_after), "--backup-interval",
                    str(self.backup_interval), *(["--ec"] if self.ec else [])]
@@ -135,12 +135,12 @@ class Cluster:
         script = 'cd "$1" && shift && { setsid env "$@" >>kluisd.log 2>&1 </dev/null & echo $! >kluisd.pid; }'
         here = str(self.site_dir(site))
         subprocess.run(["bash", "-c", script, "spawn", here, *settings, str(self.kluisd), "--config", f"{here}/kluisd.ini"],
-                       check=True, timeout=10)
+                       check=True, timeout=60)
 
     def refused(self, site, *words, config=None):
         """Runs kluisd where it must not run: (exit status, what it said). A node that goes on running is a failure."""
         command = [str(self.kluisd), *words, "--config", str(config or self.site_dir(site) / "kluisd.ini")]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=150)
         return done.returncode, done.stderr
 
     def log(self, site):
@@ -149,7 +149,7 @@ class Cluster:
     def log_mark(self, site):
         return (self.site_dir(site) / "kluisd.log").stat().st_size
 
-    def wait_log(self, site, mark, text, seconds=60):
+    def wait_log(self, site, mark, text, seconds=120):
         """The first line with `text` behind the mark."""
         def line():
             with open(self.site_dir(site) / "kluisd.log", "rb") as log:
@@ -157,7 +157,7 @@ class Cluster:
                 return next((l for l in log.read().decode(errors="replace").splitlines() if text in l), None)
         return wait_until(f"'{text}' in the log of {site}", seconds, line)
 
-    def wait_gone(self, pid, seconds=10):
+    def wait_gone(self, pid, seconds=120):
         """Also when all that is left of it is its exit status."""
         def gone():
             try:
@@ -175,7 +175,7 @@ class Cluster:
     def url(self, site):
         return f"https://127.0.0.1:{self.base_port + SITES.index(site)}"
 
-    def get(self, site, path, timeout=3):
+    def get(self, site, path, timeout=30):
         """(HTTP status, body as JSON or None); status 0: no answer."""
         context = ssl.create_default_context(cafile=str(self.dir / "pki" / "provider-ca.pem"))
         try:
@@ -188,12 +188,17 @@ class Cluster:
 
     def leader(self):
         for site in SITES:
-            status, body = self.get(site, "/readyz", timeout=1)
+            status, body = self.get(site, "/readyz", timeout=5)
             if status == 200 and body["role"] == "leader":
                 return site
         return None
 
-    def lead(self, site, seconds=60):
+    def applied(self, sites=SITES):
+        """The newest index that any of them has applied; 0: none is ready. Every command that was answered has this one or a lower."""
+        answers = [self.get(site, "/readyz")[1] for site in sites]
+        return max((int(answer["applied_index"]) for answer in answers if answer), default=0)
+
+    def lead(self, site, seconds=120):
         """Until that voter leads. Each transfer may fail: it is asked for while leadership moves by itself."""
         def leads():
             if self.leader() == site:
@@ -204,7 +209,7 @@ class Cluster:
             return False
         wait_until(f"{site} leads", seconds, leads)
 
-    def lead_elsewhere(self, site, seconds=60):
+    def lead_elsewhere(self, site, seconds=120):
         """Until another one than that site leads; which one."""
         def leads():
             leader = self.leader()
@@ -214,30 +219,36 @@ class Cluster:
             return leader
         return wait_until(f"another one than {site} leads", seconds, leads)
 
-    def wait_leader(self, seconds=60, other_than=None):
+    def wait_leader(self, seconds=120, other_than=None):
         def other():
             site = self.leader()
             return site if site != other_than else None
         return wait_until("a leader", seconds, other)
 
-    def wait_ready(self, sites=SITES, seconds=60):
+    def wait_ready(self, sites=SITES, seconds=120):
         for site in sites:
             wait_until(f"{site} ready", seconds, lambda s=site: self.get(s, "/readyz")[0] == 200)
 
     # --- programs ---
 
-    def ctl(self, site, *words, check=True, timeout=60):
+    def ctl(self, site, *words, check=True, timeout=200):
         command = [str(self.kluisctl), "--socket", str(self.site_dir(site) / "admin.sock"), *words]
-        return self.run(command, check, timeout)
+        return self.run(command + self.patience(words, check), check, timeout)
+
+    @staticmethod
+    def patience(words, check):
+        """What must succeed waits for as long as a busy machine may take to elect a leader; what may fail, as long as programs do."""
+        given = any(str(word).startswith("--timeout") or word == "--wait" for word in words)
+        return [] if given or not check else ["--timeout", "150"]
 
     def admin(self, site, path):
         """A GET of the admin socket, as JSON."""
-        done = self.run(["curl", "-sS", "-m", "10", "--unix-socket", str(self.site_dir(site) / "admin.sock"),
-                         "http://localhost" + path], True, 20)
+        done = self.run(["curl", "-sS", "-m", "120", "--unix-socket", str(self.site_dir(site) / "admin.sock"),
+                         "http://localhost" + path], True, 150)
         return json.loads(done.stdout)
 
-    def client(self, *words, profile=None, check=True, timeout=120, endpoint=None):
-        command = [str(self.kluis), "--profile", str(profile or self.profile)]
+    def client(self, *words, profile=None, check=True, timeout=300, endpoint=None):
+        command = [str(self.kluis), "--profile", str(profile or self.profile), *self.patience(words, check)]
         if endpoint:
             command += ["--endpoint", self.url(endpoint)]
         return self.run(command + [str(w) for w in words], check, timeout)
@@ -254,5 +265,5 @@ class Cluster:
         self.ctl("ams", "service", "create", name, "--token-file", str(token))
         self.run([str(self.kluis), "--profile", str(profile), "enrol", "--name", name, "--endpoints",
                   ",".join(self.url(s) for s in SITES), "--ca", str(self.dir / "pki" / "provider-ca.pem"), "--token-file",
-                  str(token)], True, 60)
+                  str(token)], True, 150)
         return profile

@@ -100,7 +100,7 @@ class Cycles(unittest.TestCase):
         def told():
             return not [row["id"] for row in b.confirmed() if SITES.index(LOSER) + 1 in row["confirmed_by"] and
                         row["manifest_hash"] not in b.disks[LOSER].held()]
-        wait_until(f"no record names a copy that {LOSER} has lost", 60, told)
+        wait_until(f"no record names a copy that {LOSER} has lost", 120, told)
         b.settled()
         return b.next_cycle()
 
@@ -122,7 +122,7 @@ class Cycles(unittest.TestCase):
             c.run([str(c.kluisctl), "restore", "cluster", "--config", ini, "--snapshot", row["id"], "--repository",
                    str(c.site_dir(source) / "repository"), "--key-file", str(key), "--restore-key", str(c.dir / "pki" / "restore.key"),
                    "--record", str(c.top / "record"), "--yes"], True, 120)
-            c.run([str(c.kluisd), "init", "--restored", "--development", "--config", ini], True, 60)
+            c.run([str(c.kluisd), "init", "--restored", "--development", "--config", ini], True, 150)
         for site in SITES:
             c.spawn(site)
         c.wait_ready()

@@ -35,7 +35,7 @@ class Connection(http.client.HTTPSConnection):
     """One that stays, for calls with a token."""
 
     def __init__(self, url, context, token, source=None):
-        super().__init__(*where(url), context=context, timeout=60, source_address=source)
+        super().__init__(*where(url), context=context, timeout=150, source_address=source)
         self.token = token
 
     def call(self, method, path, body=None, **fields):
@@ -65,7 +65,7 @@ class Socket:
 
     def __init__(self, url, context, ticket, since=None, source=None):
         host, port = where(url)
-        self.raw = context.wrap_socket(socket.create_connection((host, port), timeout=30, source_address=source), server_hostname=host)
+        self.raw = context.wrap_socket(socket.create_connection((host, port), timeout=150, source_address=source), server_hostname=host)
         key = base64.b64encode(os.urandom(16)).decode()
         target = f"/v1/events?ticket={ticket}" + (f"&since={since}" if since else "")
         self.raw.sendall((f"GET {target} HTTP/1.1\r\nHost: {host}:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"

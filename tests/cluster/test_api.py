@@ -39,14 +39,14 @@ class Api(unittest.TestCase):
         """(status, fields, body)"""
         head, body = self.cluster.top / "head", self.cluster.top / "body"
         body.write_bytes(b"")
-        command = ["curl", "--silent", "--show-error", "--max-time", "20", "-D", str(head), "-o", str(body), "-w", "%{http_code} %{http_version}"]
+        command = ["curl", "--silent", "--show-error", "--max-time", "120", "-D", str(head), "-o", str(body), "-w", "%{http_code} %{http_version}"]
         if admin:
             command += ["--unix-socket", str(self.cluster.site_dir(site) / "admin.sock"), "http://localhost" + path]
         else:
             command += [version, "--cacert", self.ca, self.cluster.url(site) + path]
         if token:
             command += ["-H", f"authorization: Bearer {token}"]
-        done = subprocess.run(command + list(words), capture_output=True, text=True, timeout=30)
+        done = subprocess.run(command + list(words), capture_output=True, text=True, timeout=150)
         self.assertEqual(done.returncode, 0, f"{path}: {done.stderr}")
         status, spoken = done.stdout.split()
         if not admin:
@@ -130,7 +130,7 @@ class Api(unittest.TestCase):
         def seen_by_all():
             return [json.loads(self.curl(site, "/.well-known/kluis.json")[2]) for site in SITES]
         # Each node announces itself when it is ready: not all have when the first is.
-        wait_until("all have said where they are", 60, lambda: all(
+        wait_until("all have said where they are", 120, lambda: all(
             {e for s in value["sites"] for e in s["endpoints"]} == {self.cluster.url(s) for s in SITES} for value in seen_by_all()))
         seen = seen_by_all()
         for value in seen[1:]:
@@ -140,7 +140,7 @@ class Api(unittest.TestCase):
         # An election may be under way: some have no leader then, or two say it is them.
         def roles():
             return sorted(json.loads(self.curl(site, "/readyz")[2]).get("role", "none") for site in SITES)
-        wait_until("one leads, four vote, one stands by", 60,
+        wait_until("one leads, four vote, one stands by", 120,
                    lambda: roles() == ["leader", "standby", "voter", "voter", "voter", "voter"])
 
     def test_scripts_of_interop(self):
@@ -157,7 +157,7 @@ class Api(unittest.TestCase):
 
             def says(*words):
                 done = subprocess.run(["openssl", "s_client", "-connect", address, "-CAfile", self.ca, "-verify_return_error", *words],
-                                      stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=20)
+                                      stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=150)
                 return done.returncode, done.stdout + done.stderr
             with self.subTest(site=site):
                 for words, text in [(["-tls1_3", "-alpn", "h2"], "New, TLSv1.3"), (["-tls1_2", "-alpn", "h2"], "TLSv1.2, Cipher is ECDHE"),
@@ -175,7 +175,7 @@ class Api(unittest.TestCase):
 
     def test_every_documented_get(self):
         c = self.cluster
-        c.ctl("ams", "snapshot", "save", "--wait", "--timeout", "60", timeout=90)
+        c.ctl("ams", "snapshot", "save", "--wait", "--timeout", "300", timeout=330)
         vault = json.loads(self.curl("ams", "/v1/vaults", token=self.token)[2])["items"][0]["id"]
         session = next(s for s in json.loads(self.curl("ams", "/v1/sessions", token=self.token)[2])["items"] if s["current"])["id"]
         snapshot = json.loads(self.curl("ams", "/v1/sys/snapshots", admin=True)[2])["items"][0]["id"]
@@ -311,7 +311,7 @@ class Api(unittest.TestCase):
 
     def make_person(self, name):
         """A person who was invited and has registered, and an invitation that is still good."""
-        wait_until("persons may register", 60, lambda: json.loads(self.curl("rtd", "/v1/version")[2])["feature_level"] >= 3)
+        wait_until("persons may register", 120, lambda: json.loads(self.curl("rtd", "/v1/version")[2])["feature_level"] >= 3)
         person = Person(name, json.loads(self.curl("ams", "/.well-known/kluis.json")[2])["cluster_id"])
         _, invite = self.done(201, "post", "/v1/sys/invites", body={"uses": 2, "note": name})
         body = person.registration(invite["token"])
@@ -735,7 +735,7 @@ class Api(unittest.TestCase):
         self.refuse(400, "invalid", "post", path, body={"on": 1})
         self.assertEqual(self.done(200, "post", path, body={"on": True})[1], {"on": True})
         try:
-            wait_until("read-only everywhere", 60, lambda: all(self.curl(site, "/readyz")[0] == 507 for site in SITES))
+            wait_until("read-only everywhere", 120, lambda: all(self.curl(site, "/readyz")[0] == 507 for site in SITES))
             alarms = json.loads(self.curl("gro", "/v1/sys/alarms", admin=True)[2])["items"]
             self.assertIn("readonly", [alarm["name"] for alarm in alarms])
             _, _, body = self.curl("gro", "/readyz")
@@ -758,7 +758,7 @@ class Api(unittest.TestCase):
         def members():
             items = json.loads(self.curl("gro", "/v1/sys/members", admin=True)[2])["items"]
             return {row["node"]: row for row in items}
-        wait_until("the members are written down", 60, lambda: members()[1]["wish"] == "any")
+        wait_until("the members are written down", 120, lambda: members()[1]["wish"] == "any")
         path, of = "/v1/sys/members", "/v1/sys/members/{node}/"
         body = {"node": 7, "site": "new", "link": "127.0.0.1:1", "incarnation": "a" * 32}
         self.refuse(400, "invalid", "post", path, body={**body, "site": "No"})
@@ -766,10 +766,10 @@ class Api(unittest.TestCase):
         self.refuse(409, "conflict", "post", path, body={**body, "site": "ams"})
         for _ in range(2):  # The same again is a retry.
             self.assertEqual(self.done(202, "post", path, body=body)[1], {"node": 7})
-        wait_until("it is a member to be", 60, lambda: members()[7]["role"] == "standby")
+        wait_until("it is a member to be", 120, lambda: members()[7]["role"] == "standby")
         self.assertEqual(members()[7]["state"], "joining")
         self.done(202, "post", of + "remove", {"node": "7"})
-        wait_until("it is gone", 60, lambda: 7 not in members())
+        wait_until("it is gone", 120, lambda: 7 not in members())
         self.refuse(404, "not-found", "post", of + "promote", {"node": "99"})
         for what, node in (("promote", 1), ("auto", 1), ("demote", 6), ("drain", 6), ("auto", 6)):
             self.assertEqual(self.done(202, "post", of + what, {"node": str(node)})[1], {"node": node})
@@ -783,7 +783,7 @@ class Api(unittest.TestCase):
         key = [f"idempotency-key: {os.urandom(8).hex()}"]
         fields, begun = self.done(202, "post", "/v1/sys/snapshots", body={}, fields=key, site="utr")
         self.assertEqual(fields["location"], f"/v1/sys/snapshots/{begun['id']}")
-        wait_until("the snapshot is confirmed", 60,
+        wait_until("the snapshot is confirmed", 120,
                    lambda: json.loads(self.curl("utr", fields["location"], admin=True)[2])["state"] == "confirmed")
         path, values = "/v1/sys/snapshots/{id}/verify", {"id": begun["id"]}
         self.refuse(400, "invalid", "post", path, values, body={"level": 3}, site="utr")
@@ -795,11 +795,11 @@ class Api(unittest.TestCase):
         self.refuse(400, "invalid", "post", path, values, body={**found, "text": "but"}, site="utr")
         self.refuse(409, "conflict", "post", path, values, body={**found, "manifest_hash": "0" * 64}, site="utr")
         self.done(204, "post", path, values, body=found, site="utr")
-        proven = wait_until("the drill is known", 30, lambda: json.loads(self.curl("ams", "/v1/sys/backups", admin=True)[2])["proven"])
+        proven = wait_until("the drill is known", 120, lambda: json.loads(self.curl("ams", "/v1/sys/backups", admin=True)[2])["proven"])
         self.assertEqual((proven["id"], proven["ok"], proven["level"]), (begun["id"], True, 4))
         fields, begun = self.done(202, "post", "/v1/sys/snapshots", body={"cycle": True}, fields=[f"idempotency-key: {os.urandom(8).hex()}"])
         self.assertEqual((begun["kind"], begun["cycle"]), ("full", 1))
-        wait_until("the first cycle is confirmed", 60,
+        wait_until("the first cycle is confirmed", 120,
                    lambda: json.loads(self.curl("ams", fields["location"], admin=True)[2])["state"] == "confirmed")
 
     def test_stale_bound_is_a_setting(self):
@@ -826,7 +826,7 @@ class Api(unittest.TestCase):
         batch = self.cluster.top / "batch"
         batch.write_text("\n".join(lines) + "\n")
         done = subprocess.run(["sftp", "-b", str(batch), "-P", str(self.port()), "-i", str(key), *self.ssh_options(known),
-                               f"{getpass.getuser()}@127.0.0.1"], capture_output=True, text=True, timeout=30)
+                               f"{getpass.getuser()}@127.0.0.1"], capture_output=True, text=True, timeout=150)
         return done.returncode, done.stdout + done.stderr
 
     def port(self):
@@ -865,7 +865,7 @@ class Api(unittest.TestCase):
 
     def test_receiver_lets_nobody_else_in(self):
         key = self.cluster.top / "stranger_key"
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True, timeout=20)
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True, timeout=150)
         code, said = self.sftp("ls", key=key)
         self.assertNotEqual(code, 0)
         self.assertIn("Permission denied", said)
@@ -877,10 +877,10 @@ class Api(unittest.TestCase):
         ssh = ["ssh", "-p", str(self.port()), "-i", str(self.cluster.site_dir(SENDER) / "ship_ed25519"), *self.ssh_options(known)]
         user = f"{getpass.getuser()}@127.0.0.1"
         mark = self.cluster.top / "mark"
-        done = subprocess.run([*ssh, user, f"touch {mark}"], stdin=subprocess.DEVNULL, capture_output=True, timeout=20)
+        done = subprocess.run([*ssh, user, f"touch {mark}"], stdin=subprocess.DEVNULL, capture_output=True, timeout=150)
         self.assertFalse(mark.exists(), done)
         target = f"127.0.0.1:{self.cluster.base_port}"
-        done = subprocess.run([*ssh, "-W", target, user], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=20)
+        done = subprocess.run([*ssh, "-W", target, user], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=150)
         self.assertNotEqual(done.returncode, 0)
         self.assertIn("prohibited", done.stderr)
 

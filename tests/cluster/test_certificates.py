@@ -43,7 +43,7 @@ class Certificates(unittest.TestCase):
     @classmethod
     def ctl(cls, *words, before=()):
         command = [*before, str(cls.cluster.kluisctl), *map(str, words)]
-        return cls.cluster.run(command, True, 60)
+        return cls.cluster.run(command, True, 150)
 
     # --- helpers ---
 
@@ -117,7 +117,7 @@ class Certificates(unittest.TestCase):
             context.load_cert_chain(cert, key)
         port = self.cluster.base_port + 10 + SITES.index(site)
         try:
-            with socket.create_connection(("127.0.0.1", port), timeout=10) as raw, context.wrap_socket(raw) as tls:
+            with socket.create_connection(("127.0.0.1", port), timeout=150) as raw, context.wrap_socket(raw) as tls:
                 tls.sendall(hello)
                 answer = b""
                 while piece := tls.recv(4096):
@@ -141,7 +141,7 @@ class Certificates(unittest.TestCase):
             with open(c.site_dir(site) / "kluisd.log", "rb") as log:
                 log.seek(mark)
                 return [l for l in log.read().decode().splitlines() if "op=link_in state=refused" in l and reason in l]
-        wait_until(f"'{reason}' in the log of {site}", 60, told)
+        wait_until(f"'{reason}' in the log of {site}", 120, told)
 
     # --- what a node itself refuses at its start ---
 
@@ -198,7 +198,7 @@ class Certificates(unittest.TestCase):
         (stranger / "secrets").unlink()
         (stranger / "drop").mkdir()
         done = subprocess.run([str(self.cluster.kluisd), "init", "--new-secrets", "--development", "--config", str(stranger / "kluisd.ini")],
-                              capture_output=True, text=True, timeout=30)
+                              capture_output=True, text=True, timeout=150)
         self.assertEqual(done.returncode, 0, done.stderr)
         self.edit(here, r"^data = data$", f"data = {stranger}/data")
         self.check_refused("belongs to node 5 of another cluster", status=2)
@@ -272,15 +272,15 @@ class Certificates(unittest.TestCase):
         marks = {site: c.log_mark(site) for site in OTHERS}
         mark = c.log_mark(VICTIM)
         c.spawn(VICTIM)
-        wait_until("it runs", 60, lambda: c.get(VICTIM, "/healthz")[0] == 200)
+        wait_until("it runs", 120, lambda: c.get(VICTIM, "/healthz")[0] == 200)
         for site in OTHERS:
             c.wait_log(site, marks[site], "op=link_in state=refused")
             line = c.wait_log(site, marks[site], "state=down peer=5")
             self.assertIn("reason=", line)
         c.wait_log(VICTIM, mark, "op=link state=down peer=1")
-        wait_until("it says that it is not ready", 60, lambda: c.get(VICTIM, "/readyz")[0] == 503)
+        wait_until("it says that it is not ready", 120, lambda: c.get(VICTIM, "/readyz")[0] == 503)
         self.others_serve()
-        wait_until("it still says so", 60, lambda: c.get(VICTIM, "/readyz")[0] == 503)
+        wait_until("it still says so", 120, lambda: c.get(VICTIM, "/readyz")[0] == 503)
         self.assertNotIn("op=link state=up", c.log(VICTIM)[mark:])
         self.assertNotIn("op=link_in state=up", c.log(VICTIM)[mark:])
 
@@ -296,11 +296,11 @@ class Certificates(unittest.TestCase):
              "-quiet"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         try:
             for site, mark in marks.items():
-                c.wait_log(site, mark, "state=down peer=5", 60)
-                c.wait_log(site, mark, "its certificate is node 4's", 60)
+                c.wait_log(site, mark, "state=down peer=5", 180)
+                c.wait_log(site, mark, "its certificate is node 4's", 180)
         finally:
             server.kill()
-            heard = server.communicate(timeout=10)[0]
+            heard = server.communicate(timeout=150)[0]
         self.assertNotIn(b"KLNK", heard, "a hello went to the wrong node")
         self.others_serve()
 
@@ -447,7 +447,7 @@ class Certificates(unittest.TestCase):
         """A connection that never says hello is dropped, and many of them shut nobody out."""
         c = self.cluster
         port = c.base_port + 10
-        silent = [socket.create_connection(("127.0.0.1", port), timeout=20) for _ in range(200)]
+        silent = [socket.create_connection(("127.0.0.1", port), timeout=150) for _ in range(200)]
         try:
             self.others_serve()
             for connection in silent:

@@ -71,11 +71,11 @@ class Corrupt(Victim, unittest.TestCase):
 
     def rebuild(self):
         done = subprocess.run([str(self.cluster.kluisd), "rebuild", "--config", str(self.cluster.site_dir(VICTIM) / "kluisd.ini")],
-                              capture_output=True, text=True, timeout=30)
+                              capture_output=True, text=True, timeout=150)
         self.assertEqual(done.returncode, 0, done.stderr)
 
     def wait_ready(self):
-        wait_until(f"{VICTIM} ready", 60, lambda: self.cluster.get(VICTIM, "/readyz")[0] == 200)
+        wait_until(f"{VICTIM} ready", 120, lambda: self.cluster.get(VICTIM, "/readyz")[0] == 200)
 
     def whole_again(self):
         self.wait_ready()
@@ -89,13 +89,13 @@ class Corrupt(Victim, unittest.TestCase):
         c = self.cluster
         mark = c.log_mark(VICTIM)
         c.spawn(VICTIM)
-        wait_until("it serves, or says what to do", 60, lambda: "'kluisd rebuild'" in self.log_since(mark)
+        wait_until("it serves, or says what to do", 120, lambda: "'kluisd rebuild'" in self.log_since(mark)
                    or "op=store state=damaged" in self.log_since(mark) or c.get(VICTIM, "/readyz")[0] == 200)
         if "'kluisd rebuild'" not in self.log_since(mark):
             # Now and not at the start: it is to read what is damaged, for clients and for its state machine.
             self.read_all(VICTIM, False)
             self.keep(os.urandom(5000))
-            wait_until("it has applied that, or cannot", 60, lambda: any(
+            wait_until("it has applied that, or cannot", 120, lambda: any(
                 text in self.log_since(mark) for text in ("'kluisd rebuild'", "op=store state=damaged")) or self.applied())
         did = "unharmed"
         if "'kluisd rebuild'" in self.log_since(mark):
@@ -106,7 +106,7 @@ class Corrupt(Victim, unittest.TestCase):
         elif "op=store state=damaged" in self.log_since(mark):
             did = "repaired"
         if did != "unharmed":
-            c.wait_log(VICTIM, mark, "op=rebuild state=done", 90)
+            c.wait_log(VICTIM, mark, "op=rebuild state=done", 180)
         self.whole_again()
         return did
 
@@ -147,8 +147,8 @@ class Corrupt(Victim, unittest.TestCase):
                 self.keep(os.urandom(5000))
                 if pattern == "*.sst":  # So few rows may all lie in its cache since the start: a snapshot reads the files.
                     c.ctl(VICTIM, "snapshot", "save", check=False)
-                c.wait_log(VICTIM, mark, "op=store state=damaged", 60)
-                c.wait_log(VICTIM, mark, "op=rebuild state=done", 90)
+                c.wait_log(VICTIM, mark, "op=store state=damaged", 180)
+                c.wait_log(VICTIM, mark, "op=rebuild state=done", 180)
                 self.whole_again()
 
     def test_old_copy_of_the_store(self):
@@ -286,13 +286,13 @@ class Corrupt(Victim, unittest.TestCase):
                 planted.setdefault((path.name, path.stat().st_size), []).append((left / path.name).read_bytes())
         mark = c.log_mark(VICTIM)
         c.spawn(VICTIM)
-        c.wait_log(VICTIM, mark, "op=rebuild state=done", 90)
+        c.wait_log(VICTIM, mark, "op=rebuild state=done", 180)
         same = [path for path in (self.data / "db").glob("*.blob") if (path.name, path.stat().st_size) in planted]
         self.assertTrue(same, "no file of the same name and size was planted")
         for path in same:
             self.assertNotIn(path.read_bytes(), planted[path.name, path.stat().st_size])
         self.whole_again()
-        wait_until("what was left is gone", 60, lambda: not list((self.data / "catchup").glob("0000*")))
+        wait_until("what was left is gone", 120, lambda: not list((self.data / "catchup").glob("0000*")))
 
     def test_reserve_and_free_segments(self):
         c = self.cluster

@@ -54,13 +54,13 @@ class Damage(Victim, unittest.TestCase):
             """Nothing is written any more when it is looked at: reports and the clock's commands come at any time."""
             pid = self.cluster.pid(VICTIM)
             os.kill(pid, signal.SIGSTOP)
-            wait_until("all threads stand still", 60, lambda: all(
+            wait_until("all threads stand still", 120, lambda: all(
                 path.read_text().rpartition(")")[2].split()[0] == "T" for path in pathlib.Path(f"/proc/{pid}/task").glob("*/stat")))
             if ends_in_mark():
                 return True
             os.kill(pid, signal.SIGCONT)
             return False
-        wait_until("a mark at the end of the idle log", 60, stopped_at_a_mark)
+        wait_until("a mark at the end of the idle log", 120, stopped_at_a_mark)
         data = self.down(kill=True)
         last = self.segments(data)[-1]
         at, size = last.records[-1]
@@ -153,7 +153,7 @@ class Damage(Victim, unittest.TestCase):
         self.addCleanup(c.start, leader)
         c.wait_leader(other_than=leader)
         name, data = self.put()
-        wait_until("it has the new term", 60, lambda: c.get(VICTIM, "/readyz")[0] == 200)
+        wait_until("it has the new term", 120, lambda: c.get(VICTIM, "/readyz")[0] == 200)
         self.check_file(name, data, VICTIM)
         c.start(leader)
         directory = self.down()

@@ -45,7 +45,7 @@ class Items(unittest.TestCase):
 
     def edit(self, env, *words, profile=None):
         command = [str(self.cluster.kluis), "--profile", str(profile or self.profile), *words]
-        return subprocess.run(command, capture_output=True, text=True, timeout=60, env=env)
+        return subprocess.run(command, capture_output=True, text=True, timeout=150, env=env)
 
     def test_notes_and_logins(self):
         text = self.file("text", "one\ntwo \u00e9\n")
@@ -131,7 +131,7 @@ class Items(unittest.TestCase):
                                   f"v:/many/{site}-{i}", "--text-file", str(text)], stderr=subprocess.PIPE)
                 for i in range(4) for profile, site in ((self.profile, A_SITE), (self.other, B_SITE))]
         for one in many:
-            _, said = one.communicate(timeout=60)
+            _, said = one.communicate(timeout=150)
             self.assertEqual(one.returncode, 0, said)
         self.assertEqual(len(self.rows(self.a("-o", "json", "note", "list", "v:/many"))), 8)
 
@@ -143,7 +143,7 @@ class Items(unittest.TestCase):
         self.assertEqual(find("CAROL"), ["/found/login"])
         self.assertEqual(self.b("search", "v:/found", "unfindable", check=False).returncode, 10)
         done = subprocess.run([str(self.cluster.kluis), "--profile", str(self.other), "-q", "search", "v:/found"], input="central noon\ncarol\n",
-                              capture_output=True, text=True, timeout=60)
+                              capture_output=True, text=True, timeout=150)
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertEqual([line.split("  ")[-1].strip() for line in done.stdout.splitlines() if "/found/" in line],
                          ["/found/Note One", "/found/login"])
@@ -197,7 +197,7 @@ class Items(unittest.TestCase):
         self.assertEqual(self.b("export", "v:/out", to, check=False).returncode, 11)
         archive = self.cluster.top / "out.tar"
         with open(archive, "wb") as out:
-            subprocess.run([str(self.cluster.kluis), "--profile", str(self.other), "export", "v:/out", "-"], stdout=out, check=True, timeout=60)
+            subprocess.run([str(self.cluster.kluis), "--profile", str(self.other), "export", "v:/out", "-"], stdout=out, check=True, timeout=150)
         listed = subprocess.run(["tar", "-tf", str(archive)], capture_output=True, text=True, check=True).stdout.splitlines()
         self.assertEqual(sorted(listed), sorted(["l.login.json", "sub/", "sub/n.note.json", "x" * 120 + "/", name]))
         with tarfile.open(archive) as tar:
@@ -212,7 +212,7 @@ class Items(unittest.TestCase):
         # A shell may have started the tests with the signal ignored.
         put = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
-        wait_until("a note of the upload", 60, lambda: put.poll() is not None or any((self.profile / "vaults").glob("*/upload")))
+        wait_until("a note of the upload", 120, lambda: put.poll() is not None or any((self.profile / "vaults").glob("*/upload")))
         put.send_signal(signal.SIGINT)
         self.assertEqual(put.wait(30), -signal.SIGINT)
         row = self.rows(self.b("-o", "json", "verify", "v"))[0]

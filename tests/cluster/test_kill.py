@@ -98,7 +98,7 @@ class Kill(unittest.TestCase):
 
     def grow(self, writers, when):
         before = [w.written() for w in writers]
-        wait_until(f"both clients write {when}", 60, lambda: all(w.written() > b + 1 for w, b in zip(writers, before)))
+        wait_until(f"both clients write {when}", 120, lambda: all(w.written() > b + 1 for w, b in zip(writers, before)))
 
     def same_state(self, cluster):
         """All six replicas reach one state hash at one index."""
@@ -106,7 +106,7 @@ class Kill(unittest.TestCase):
             rows = [cluster.admin(s, "/v1/sys/status") for s in SITES]
             seen = {(row["state_hash_index"], row["state_hash"]) for row in rows}
             return len(seen) == 1
-        wait_until("one state hash at all six", 60, equal)
+        wait_until("one state hash at all six", 120, equal)
 
 
 if __name__ == "__main__":

@@ -47,9 +47,9 @@ class Members(unittest.TestCase):
         cls.writer = Writer(c, cls.profile)
         cls.writer.start()
         cls.addClassCleanup(cls.writer.end)
-        wait_until("the first write", 60, lambda: cls.writer.files or cls.writer.failure)
+        wait_until("the first write", 120, lambda: cls.writer.files or cls.writer.failure)
         # All run the version that knows how, and have said so.
-        wait_until("the members are written down", 60, lambda: cls.members("ams")[1]["wish"] == "any")
+        wait_until("the members are written down", 120, lambda: cls.members("ams")[1]["wish"] == "any")
 
     # --- what the tests do and look at ---
 
@@ -59,12 +59,12 @@ class Members(unittest.TestCase):
         return {row["node"]: row for row in items}
 
     def ctl(self, *words, site="ams", **options):
-        return self.cluster.ctl(site, *words, timeout=150, **options)
+        return self.cluster.ctl(site, *words, timeout=200, **options)
 
     def check_progress(self):
         """Writes go on now."""
         before = len(self.writer.files)
-        wait_until("a write goes through", 60, lambda: self.writer.failure or len(self.writer.files) > before + 1)
+        wait_until("a write goes through", 120, lambda: self.writer.failure or len(self.writer.files) > before + 1)
         self.assertIsNone(self.writer.failure)
 
     def check_files(self, site):
@@ -81,14 +81,14 @@ class Members(unittest.TestCase):
         def same():
             rows = [self.cluster.admin(site, "/v1/sys/status") for site in sites]
             return len({(row["state_hash_index"], row["state_hash"]) for row in rows}) == 1
-        wait_until(f"{sites} have the same state", 60, same)
+        wait_until(f"{sites} have the same state", 120, same)
 
     def voters(self, site):
         return sorted(node for node, row in self.members(site).items() if row["role"] == "voter")
 
     def wait_five(self, site):
         """A site of a loaded machine may be silent for a while: five vote again."""
-        wait_until("five vote", 60, lambda: len(self.voters(site)) == 5)
+        wait_until("five vote", 120, lambda: len(self.voters(site)) == 5)
 
     def data(self, site):
         return self.cluster.site_dir(site) / "data"
@@ -108,17 +108,17 @@ class Members(unittest.TestCase):
         text = text.replace(f"[site {site}]\nid = {old}\n", f"[site {site}]\nid = {new}\n")
         ini.write_text(text)
         self.cluster.run([str(self.cluster.kluisctl), "pki", "issue", "--dir", str(self.cluster.dir / "pki"), "--node", str(new),
-                          "--host", "127.0.0.1", "--host", "localhost", "--out", str(here)], True, 30)
+                          "--host", "127.0.0.1", "--host", "localhost", "--out", str(here)], True, 150)
         return kept
 
     def init_join(self, site):
         """Makes the empty directory of a node that joins; the words of `kluisctl member add` that let it in."""
         done = self.cluster.run([str(self.cluster.kluisd), "init", "--join", "--development", "--config",
-                                 str(self.cluster.site_dir(site) / "kluisd.ini")], True, 30)
+                                 str(self.cluster.site_dir(site) / "kluisd.ini")], True, 150)
         words = done.stdout.split()
         self.assertEqual(words[:3], ["kluisctl", "member", "add"])
         again = self.cluster.run([str(self.cluster.kluisd), "join-command", "--config",
-                                  str(self.cluster.site_dir(site) / "kluisd.ini")], True, 30)
+                                  str(self.cluster.site_dir(site) / "kluisd.ini")], True, 150)
         self.assertEqual(again.stdout, done.stdout)
         return words[3:]
 
@@ -151,7 +151,7 @@ class Members(unittest.TestCase):
         words = self.init_join("utr")
         self.assertEqual(words[:5], ["7", "--site", "utr", "--link", f"127.0.0.1:{c.base_port + 12}"])
         c.spawn("utr")
-        wait_until("utr waits to be added", 60, lambda: c.get("utr", "/readyz")[0] == 503)
+        wait_until("utr waits to be added", 120, lambda: c.get("utr", "/readyz")[0] == 503)
         self.check_progress()
         # Not under another one's number, not in another one's place.
         done = self.ctl("member", "add", "4", *words[1:], check=False)
@@ -193,12 +193,12 @@ class Members(unittest.TestCase):
         members = self.members(leader)
         self.assertEqual((members[node]["role"], members[node]["state"]), ("standby", "drained"))
         self.wait_five(leader)
-        wait_until("it says so", 60, lambda: c.get(leader, "/readyz")[0] == 503)
+        wait_until("it says so", 120, lambda: c.get(leader, "/readyz")[0] == 503)
         c.stop(leader)
         self.check_progress()
         c.spawn(leader)
         other = next(s for s in SITES if s != leader)
-        wait_until("it is back", 60, lambda: self.members(other)[node]["online"])
+        wait_until("it is back", 120, lambda: self.members(other)[node]["online"])
         self.ctl("member", "auto", leader, site=other)
         c.wait_ready([leader])
         self.wait_five(other)
@@ -218,13 +218,13 @@ class Members(unittest.TestCase):
         node = SITES.index(site) + 1
         self.ctl("member", "promote", str(node))
         self.ctl("member", "weight", site, "900")
-        wait_until("leadership goes there", 60, lambda: c.leader() == site)
+        wait_until("leadership goes there", 120, lambda: c.leader() == site)
         # It fails, another one leads, it comes back: and leads again.
         self.kill(site)
         c.wait_leader(other_than=site)
         self.check_progress()
         c.start(site)
-        wait_until("leadership comes back", 60, lambda: c.leader() == site)
+        wait_until("leadership comes back", 120, lambda: c.leader() == site)
         self.ctl("member", "weight", site, "100")
         self.ctl("member", "auto", site)
 
@@ -233,7 +233,7 @@ class Members(unittest.TestCase):
         leader = c.lead_elsewhere("gro")
         mark = c.log_mark("gro")
         self.ctl("member", "remove", "gro", "--yes", site=leader)
-        c.wait_log("gro", mark, "node 5 was removed from the cluster", 60)
+        c.wait_log("gro", mark, "node 5 was removed from the cluster", 180)
         self.assertNotIn(5, self.members(leader))
         code, said = c.refused("gro")
         self.assertEqual(code, REFUSED, said)
@@ -251,7 +251,7 @@ class Members(unittest.TestCase):
         words = self.init_join("gro")
         self.assertEqual(words[:3], ["8", "--site", "gro"])
         c.spawn("gro")
-        wait_until("gro waits to be added", 60, lambda: c.get("gro", "/readyz")[0] == 503)
+        wait_until("gro waits to be added", 120, lambda: c.get("gro", "/readyz")[0] == 503)
         self.assertNotIn(8, self.members("ams"))
         before = set(self.members("ams"))
         self.ctl("member", "add", *words)
@@ -272,7 +272,7 @@ class Members(unittest.TestCase):
             live.remove(victim)
             lost.append(victim)
             expected = max(3, len(live))
-            wait_until(f"{expected} voters are configured without {victim}", 60,
+            wait_until(f"{expected} voters are configured without {victim}", 120,
                        lambda: c.leader() in live and len(self.voters(live[0])) == expected)
             self.check_progress()
         self.assertEqual(len(self.voters(live[0])), 3)

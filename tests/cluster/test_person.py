@@ -38,7 +38,7 @@ class People(unittest.TestCase):
     def opened_snapshot(self):
         """The store in a snapshot that was just taken and shipped, as whoever holds the operator's backup key has it."""
         c = self.cluster
-        c.ctl("utr", "snapshot", "save", "--wait", "--timeout", "90", timeout=120)
+        c.ctl("utr", "snapshot", "save", "--wait", "--timeout", "300", timeout=330)
         newest = json.loads(c.ctl("utr", "-o", "json", "snapshot", "list").stdout)["items"][0]["id"]
         here, pki = c.dir / "sites" / "opened", c.dir / "pki"
         self.addCleanup(shutil.rmtree, here, ignore_errors=True)
@@ -250,7 +250,7 @@ class People(unittest.TestCase):
             follower = b.follow("harbour", followed)
             self.addCleanup(follower.wait, 10)
             self.addCleanup(follower.kill)
-            wait_until("the follower has said that it waits", 60, lambda: "retrying" in complaints(followed) or follower.poll() is not None)
+            wait_until("the follower has said that it waits", 120, lambda: "retrying" in complaints(followed) or follower.poll() is not None)
         self.assertIsNone(follower.poll(), complaints(followed))
         said = []
 
@@ -267,7 +267,7 @@ class People(unittest.TestCase):
         say(c, "all are back")
         self.assertEqual([seq for seq, _, _ in said], list(range(2, 2 + len(said))))  # The title was the first.
         self.assertEqual(c.read("harbour"), said)
-        wait_until("the follower has all", 60, lambda: len(heard(lines(followed))) >= len(said))
+        wait_until("the follower has all", 120, lambda: len(heard(lines(followed))) >= len(said))
         self.assertEqual(heard(lines(followed)), said)
         b.site = c.site = None
         # Who was taken out is told so.
@@ -300,7 +300,7 @@ class People(unittest.TestCase):
         names = [json.loads(item["body"]).get("name") for item in c.run("shared", "get", page["id"])["items"]]
         self.assertTrue({"x", "y"} <= set(names), names)
         b.run("unshare", given["id"])
-        wait_until("the end of a share", 60, lambda: c.call("shared", "get", given["id"], "-").returncode == 10)
+        wait_until("the end of a share", 120, lambda: c.call("shared", "get", given["id"], "-").returncode == 10)
         c.run("unshare", given["id"])
         self.assertEqual([row["id"] for row in c.run("shared", "list")["items"]], [page["id"]])
 
@@ -366,7 +366,7 @@ class People(unittest.TestCase):
                                          data=json.dumps({"user": user, "group": 3, "A": number}).encode())
         context = ssl.create_default_context(cafile=str(self.cluster.dir / "pki" / "provider-ca.pem"))
         try:
-            with urllib.request.urlopen(request, timeout=10, context=context) as answer:
+            with urllib.request.urlopen(request, timeout=150, context=context) as answer:
                 return answer.status, None
         except urllib.error.HTTPError as e:
             return e.code, json.load(e)["code"]
@@ -381,9 +381,9 @@ class People(unittest.TestCase):
         (here / "secrets").unlink()
         other = (here / "kluisd.ini").read_text().replace("\ndata = data\n", "\ndata = other\n")
         (here / "other.ini").write_text(other)
-        c.run([str(c.kluisd), "init", "--config", str(here / "other.ini"), "--new-secrets", "--development"], True, 30)
+        c.run([str(c.kluisd), "init", "--config", str(here / "other.ini"), "--new-secrets", "--development"], True, 150)
         c.start(site)
-        alarm = wait_until("the alarm", 30, lambda: next((row for row in c.admin(site, "/v1/sys/alarms")["items"] if row["name"] == "pepper"), None))
+        alarm = wait_until("the alarm", 120, lambda: next((row for row in c.admin(site, "/v1/sys/alarms")["items"] if row["name"] == "pepper"), None))
         self.assertEqual(alarm["severity"], "critical")
         for name in ("heidi", "nobody"):
             self.assertEqual(self.start_login(site, name), (503, "behind"))
@@ -392,10 +392,10 @@ class People(unittest.TestCase):
         # As docs/operations.md has it.
         c.stop(site)
         (here / "secrets").unlink()
-        sealed = c.run([str(c.kluisd), "seal-secrets", "--config", str(c.site_dir("ams") / "kluisd.ini"), "--for", str(here / "link.pem")], True, 30)
+        sealed = c.run([str(c.kluisd), "seal-secrets", "--config", str(c.site_dir("ams") / "kluisd.ini"), "--for", str(here / "link.pem")], True, 150)
         (here / "sealed").write_text(sealed.stdout)
-        c.run([str(c.kluisd), "init", "--config", str(here / "kluisd.ini"), "--secrets", str(here / "sealed")], True, 30)
-        again = c.run([str(c.kluisd), "init", "--config", str(here / "kluisd.ini"), "--secrets", str(here / "sealed")], False, 30)
+        c.run([str(c.kluisd), "init", "--config", str(here / "kluisd.ini"), "--secrets", str(here / "sealed")], True, 150)
+        again = c.run([str(c.kluisd), "init", "--config", str(here / "kluisd.ini"), "--secrets", str(here / "sealed")], False, 150)
         self.assertIn("a node's data directory already", again.stderr)
         mark = c.log_mark(site)
         c.start(site)

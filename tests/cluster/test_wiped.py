@@ -26,7 +26,7 @@ class Wiped(unittest.TestCase):
 
     def init(self, site):
         self.cluster.run([str(self.cluster.kluisd), "init", "--development", "--config",
-                          str(self.cluster.site_dir(site) / "kluisd.ini")], True, 30)
+                          str(self.cluster.site_dir(site) / "kluisd.ini")], True, 150)
 
     def wipe(self, site):
         shutil.rmtree(self.data(site))
@@ -64,7 +64,7 @@ class Wiped(unittest.TestCase):
         """Why /readyz says no; None when there is no answer or it says yes."""
         context = ssl.create_default_context(cafile=str(self.cluster.dir / "pki" / "provider-ca.pem"))
         try:
-            urllib.request.urlopen(self.cluster.url(site) + "/readyz", timeout=3, context=context).close()
+            urllib.request.urlopen(self.cluster.url(site) + "/readyz", timeout=30, context=context).close()
         except urllib.error.HTTPError as error:
             return error.read().decode()
         except OSError:
@@ -72,7 +72,7 @@ class Wiped(unittest.TestCase):
         return None
 
     def wait_not_met(self, site, ids):
-        wait_until(f"{site} has met all but {ids}", 60, lambda: (self.not_ready(site) or "").find(f"not met yet: {ids}\"") >= 0)
+        wait_until(f"{site} has met all but {ids}", 120, lambda: (self.not_ready(site) or "").find(f"not met yet: {ids}\"") >= 0)
 
     def members_check(self, site):
         return next(row for row in self.cluster.admin(site, "/v1/sys/health")["checks"] if row["name"] == "members")
@@ -121,7 +121,7 @@ class Wiped(unittest.TestCase):
         marks = {site: c.log_mark(site) for site in SITES if site != "gro"}
         self.check_ends("gro", text)
         # It ends with the first that tells it so: the others may not have met it.
-        wait_until("one of the others says so", 60, lambda: any(text in c.log(site)[mark:] for site, mark in marks.items()))
+        wait_until("one of the others says so", 120, lambda: any(text in c.log(site)[mark:] for site, mark in marks.items()))
         shutil.rmtree(data)
         new.rename(data)
         c.start("gro")
@@ -137,11 +137,11 @@ class Wiped(unittest.TestCase):
         marks = {site: c.log_mark(site) for site in ("ein", "gro")}
         self.spawn("ein", "gro")
         self.check_ends("utr", "node 3 was initialised anew", "new id")
-        wait_until("one of the two was dialled by it and says so", 60, lambda: any(
+        wait_until("one of the two was dialled by it and says so", 120, lambda: any(
             "node 3 was initialised anew" in c.log(site)[marks[site]:] for site in marks))
         told = next(site for site in marks if "node 3 was initialised anew" in c.log(site)[marks[site]:])
         # The status is a copy, taken some times a second.
-        check = wait_until(f"the alarm at {told}", 60, lambda: next(
+        check = wait_until(f"the alarm at {told}", 120, lambda: next(
             (row for row in [self.members_check(told)] if not row["ok"]), None))
         self.assertIn("node 3 was initialised anew", check["text"])
         self.check_alarm(told, "members")
