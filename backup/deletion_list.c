@@ -1,165 +1,118 @@
 #include "backup/deletion_list.h"
 
-#include <assert.h>
-#include <stdlib.h>
 #include <string.h>
 
+#include "backup/sorter.h"
 #include "base/wire.h"
 
-/* One id, in the order of the list. */
-struct collect_item {
-	uint8_t kind;
-	uint8_t id[ID_BYTES];
-	bool known; /* The point has the deletion. */
-};
+enum { LIST_VERSION = 2 };
+
+/* What is sorted: the list's order, and of one id what says that the point has it last. */
+enum { ITEM_KIND, ITEM_ID, ITEM_KNOWN = ITEM_ID + ID_BYTES, ITEM_BYTES };
 
 struct collect {
 	const struct deletion_point *point;
+	struct sorter *sorter;
 	struct err *e;
-	struct collect_item *items;
-	size_t n, cap;
 };
-enum { COLLECT_CAP_MIN = 1024, LIST_VERSION = 2 };
 
-static int item_compare(const void *a, const void *b)
-{
-	const struct collect_item *x = a, *y = b;
-
-	return x->kind != y->kind ? (x->kind < y->kind ? -1 : 1) : memcmp(x->id, y->id, ID_BYTES);
-}
-
-static void collect_sort(struct collect *c)
-{
-	size_t n = 0;
-
-	if (c->n == 0) {
-		return;
-	}
-	qsort(c->items, c->n, sizeof *c->items, item_compare);
-	for (size_t i = 0; i < c->n; i++) {
-		if (n == 0 || item_compare(&c->items[n - 1], &c->items[i]) != 0) {
-			c->items[n++] = c->items[i];
-		}
-	}
-	c->n = n;
-}
-
-static bool collect_known(const struct collect *c, const struct deletion *d)
-{
-	return memcmp(d->lineage, c->point->lineage, ID_BYTES) == 0 && d->index <= c->point->index;
-}
-
-/* Six sites say the same: sorted out whenever the room is used up. */
-static int collect_room(struct collect *c)
-{
-	if (c->n < c->cap) {
-		return 0;
-	}
-	collect_sort(c);
-	if (c->n > BACKUP_DELETIONS_MAX) {
-		return err_set(c->e, KLUIS_ETOOLARGE, "more than %d deletions behind the snapshot",
-			BACKUP_DELETIONS_MAX);
-	}
-	if (c->n >= c->cap / 2) {
-		c->cap = c->cap == 0 ? COLLECT_CAP_MIN : 2 * c->cap;
-		c->items = x_realloc(c->items, c->cap * sizeof *c->items);
-	}
-	return 0;
-}
-
+/* Six sites say the same, of as many as there are: sorted on disk. */
 static int collect_each(void *data, const struct deletion *d)
 {
 	struct collect *c = data;
-	struct collect_item *item;
-	int rc;
+	uint8_t item[ITEM_BYTES];
 
-	if (collect_known(c, d)) {
-		return 0;
-	}
-	rc = collect_room(c);
-	if (rc == 0) {
-		item = &c->items[c->n++];
-		*item = (struct collect_item){.kind = (uint8_t)d->kind};
-		memcpy(item->id, d->id, ID_BYTES);
-	}
-	return rc;
-}
-
-/* What another lineage deleted may have been deleted before the point, too. */
-static int collect_strike(void *data, const struct deletion *d)
-{
-	struct collect *c = data;
-	struct collect_item key = {.kind = (uint8_t)d->kind}, *found;
-
-	if (collect_known(c, d) && c->n > 0) {
-		memcpy(key.id, d->id, ID_BYTES);
-		found = bsearch(&key, c->items, c->n, sizeof *c->items, item_compare);
-		if (found != NULL) {
-			found->known = true;
-		}
-	}
-	return 0;
+	item[ITEM_KIND] = (uint8_t)d->kind;
+	memcpy(item + ITEM_ID, d->id, ID_BYTES);
+	item[ITEM_KNOWN] =
+		memcmp(d->lineage, c->point->lineage, ID_BYTES) == 0 && d->index <= c->point->index;
+	return sorter_add(c->sorter, item, c->e);
 }
 
 static int collect_read(struct collect *c, struct deletion_source *sources, size_t n,
-	const struct backup_trust *trust, int (*each)(void *data, const struct deletion *deletion))
+	const struct backup_trust *trust)
 {
 	for (size_t i = 0; i < n; i++) {
-		int rc = deletion_journal_read(sources[i].dir, trust, c->point->cluster_id, each, c,
-			&sources[i].mark, c->e);
+		int rc = deletion_journal_read(sources[i].dir, trust, c->point->cluster_id,
+			collect_each, c, &sources[i].mark, c->e);
 
 		sources[i].found = rc == 0;
 		if (rc != 0 && rc != KLUIS_ENOTFOUND) {
 			return err_wrap(c->e, rc, "deletions in '%s'", sources[i].dir);
 		}
 	}
-	return 0;
+	return sorter_finish(c->sorter, c->e);
 }
 
-static void list_begin(
-	const uint8_t nonce[ID_BYTES], const size_t n[DELETION_KINDS], struct buf *to)
+static size_t list_begin(const uint8_t nonce[ID_BYTES], struct buf *to)
 {
+	size_t counts;
+
 	buf_put_str(to, "KDL1");
 	buf_put_u8(to, LIST_VERSION);
 	buf_put_zeros(to, 3);
 	buf_append(to, nonce, ID_BYTES);
-	for (unsigned kind = 1; kind < DELETION_KINDS; kind++) {
-		buf_put_u32(to, n[kind]);
+	counts = to->len;
+	buf_put_zeros(to, (DELETION_KINDS - 1) * sizeof(uint32_t));
+	return counts;
+}
+
+/* An id of which the last record says that the point does not have it. What another lineage deleted
+ * may have been deleted before the point, too. */
+static void collect_put(const uint8_t item[ITEM_BYTES], uint64_t n[DELETION_KINDS], struct buf *to)
+{
+	if (item[ITEM_KIND] != 0 && !item[ITEM_KNOWN]) {
+		buf_append(to, item + ITEM_ID, ID_BYTES);
+		n[item[ITEM_KIND]]++;
 	}
 }
 
-static void collect_write(const struct collect *c, const uint8_t nonce[ID_BYTES], struct buf *to)
+static int collect_write(struct collect *c, uint64_t n[DELETION_KINDS], struct buf *to)
 {
-	size_t n[DELETION_KINDS] = {0};
+	uint8_t last[ITEM_BYTES] = {0};
+	const uint8_t *item;
+	int rc;
 
-	for (size_t i = 0; i < c->n; i++) {
-		n[c->items[i].kind] += !c->items[i].known;
-	}
-	list_begin(nonce, n, to);
-	for (size_t i = 0; i < c->n; i++) {
-		if (!c->items[i].known) {
-			buf_append(to, c->items[i].id, ID_BYTES);
+	for (;;) {
+		rc = sorter_next(c->sorter, &item, c->e);
+		if (rc != 0 || item == NULL) {
+			break;
 		}
+		if (memcmp(last, item, ITEM_KNOWN) != 0) {
+			collect_put(last, n, to);
+		}
+		memcpy(last, item, ITEM_BYTES);
 	}
+	collect_put(last, n, to);
+	return rc;
+}
+
+/* Into the places that list_begin() left. */
+static int list_count(struct buf *to, size_t at, const uint64_t n[DELETION_KINDS], struct err *e)
+{
+	for (unsigned kind = 1; kind < DELETION_KINDS; kind++, at += sizeof(uint32_t)) {
+		if (n[kind] > BACKUP_DELETIONS_MAX) {
+			return err_set(e, KLUIS_ETOOLARGE, "more deletions than a list can have");
+		}
+		store_u32(to->data + at, (uint32_t)n[kind]);
+	}
+	return 0;
 }
 
 int deletion_list_collect(struct deletion_source *sources, size_t n,
-	const struct backup_trust *trust, const struct deletion_point *point,
+	const struct backup_trust *trust, const struct deletion_point *point, const char *scratch,
 	const uint8_t nonce[ID_BYTES], struct buf *to, struct err *e)
 {
-	struct collect c = {.point = point, .e = e};
-	int rc = collect_read(&c, sources, n, trust, collect_each);
+	struct collect c = {.point = point,
+		.sorter = sorter_new(ITEM_BYTES, BACKUP_SORT_BYTES, scratch),
+		.e = e};
+	uint64_t count[DELETION_KINDS] = {0};
+	size_t counts = list_begin(nonce, to);
+	int rc = collect_read(&c, sources, n, trust);
 
-	collect_sort(&c);
-	rc = rc != 0 ? rc : collect_read(&c, sources, n, trust, collect_strike);
-	if (rc == 0 && c.n > BACKUP_DELETIONS_MAX) {
-		rc = err_set(e, KLUIS_ETOOLARGE, "more than %d deletions behind the snapshot",
-			BACKUP_DELETIONS_MAX);
-	}
-	if (rc == 0) {
-		collect_write(&c, nonce, to);
-	}
-	free(c.items);
+	rc = rc != 0 ? rc : collect_write(&c, count, to);
+	rc = rc != 0 ? rc : list_count(to, counts, count, e);
+	sorter_free(c.sorter);
 	return rc;
 }
 
@@ -193,9 +146,6 @@ int deletion_list_parse(struct bytes bytes, struct deletion_list *ret_list, stru
 	(void)wire_bytes(&w, ID_BYTES);
 	for (unsigned kind = 1; kind < DELETION_KINDS; kind++) {
 		n[kind] = wire_u32(&w);
-		if (n[kind] > BACKUP_DELETIONS_MAX) {
-			return err_set(e, KLUIS_ECORRUPT, "a list of too many deletions");
-		}
 	}
 	for (unsigned kind = 1; kind < DELETION_KINDS; kind++) {
 		ids[kind] = list_ids(&w, n[kind]);

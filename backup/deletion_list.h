@@ -5,10 +5,10 @@
 
 #include "backup/deletions.h"
 
-enum {
-	DELETION_LIST_FIXED_BYTES = 40,
-	DELETION_LIST_BYTES_MAX = DELETION_LIST_FIXED_BYTES + BACKUP_DELETIONS_MAX * ID_BYTES,
-};
+enum { DELETION_LIST_FIXED_BYTES = 40 };
+#define DELETION_LIST_BYTES_MAX              \
+	((size_t)DELETION_LIST_FIXED_BYTES + \
+		(DELETION_KINDS - 1) * (size_t)BACKUP_DELETIONS_MAX * ID_BYTES)
 
 /* Ids ascending, none twice. */
 struct deletion_list {
@@ -30,10 +30,12 @@ struct deletion_point {
 };
 /* Appends the list, encoded with this nonce: all that the journals of the sources have and that
  * the store at the point does not know for deleted. Each source's dir is set by the caller, found
- * and mark here. KLUIS_ETOOLARGE: more than BACKUP_DELETIONS_MAX; else as deletion_journal_read(),
- * naming the journal. Blocking. */
+ * and mark here. What clients brought about is no reason to refuse: there may be as many as there
+ * can be in a store. scratch: a directory, written to when they are more than a million or so.
+ * KLUIS_ETOOLARGE: more than BACKUP_DELETIONS_MAX of a kind, or than can be sorted; else as
+ * deletion_journal_read(), naming the journal. Blocking. */
 KLUIS_MUST_CHECK int deletion_list_collect(struct deletion_source *sources, size_t n,
-	const struct backup_trust *trust, const struct deletion_point *point,
+	const struct backup_trust *trust, const struct deletion_point *point, const char *scratch,
 	const uint8_t nonce[ID_BYTES], struct buf *to, struct err *e);
 /* *ret_list points into bytes. KLUIS_ECORRUPT, KLUIS_EVERSION. Pure. */
 KLUIS_MUST_CHECK int deletion_list_parse(

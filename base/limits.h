@@ -301,6 +301,9 @@ enum {
 	AGENT_IDLE_MS_MAX = 24 * 3600 * 1000,
 };
 
+/* Of a kind, that one restore repeats: what the count in its list can say. */
+#define BACKUP_DELETIONS_MAX UINT32_MAX
+
 /* Backup (docs/format-backup.md). */
 enum {
 	RESTORE_RECORDS_MAX = 64, /* Newest restores that a cluster can prove. */
@@ -317,10 +320,9 @@ enum {
 	BACKUP_DROP_FILES_MAX = 200000, /* Looked at in one scan of a drop. */
 	BACKUP_DROP_FILES_DEFAULT = 20000,
 	BACKUP_REHASH_S_DEFAULT = 7 * 24 * 3600, /* All copies are read again. */
-	BACKUP_SORT_BYTES = 32 << 20,	/* Of records sorted in memory before they go to disk. */
-	BACKUP_DELETIONS_MAX = 1 << 20, /* That one restore repeats. */
-	BACKUP_DELETIONS_STEP = 512,	/* Of each kind, journalled in one step. */
-	JOURNAL_CHAIN_MAX = 64,		/* Journal increments, from the newest to its cycle. */
+	BACKUP_SORT_BYTES = 32 << 20, /* Of records sorted in memory before they go to disk. */
+	BACKUP_DELETIONS_STEP = 512,  /* Of each kind, journalled in one step. */
+	JOURNAL_CHAIN_MAX = 64,	      /* Journal increments, from the newest to its cycle. */
 	JOURNAL_S = 60,
 	JOURNAL_S_MAX = 3600,
 	JOURNAL_HELD_MS = 120 * 1000,	/* One that too few sites confirm is overtaken after. */
@@ -345,6 +347,7 @@ enum {
 	SCHEDULE_TURN_MS = 5000,      /* From one node's turn to claim a cycle to the next one's. */
 	SCHEDULE_CLAIM_MS_MIN = 5000, /* A claim lasts so long, unless its taker renews it. */
 	SCHEDULE_CLAIM_MS_MAX = 10 * 60 * 1000,
+	SCHEDULE_STALL_MS_MIN = 60 * 1000, /* A taker that moves nothing for so long gives up. */
 	SCHEDULE_INTERVAL_S = 4 * 3600,
 	SCHEDULE_INTERVAL_S_MAX = 7 * 86400,
 	BACKUP_KEEP_S_MIN = 60,

@@ -142,7 +142,7 @@ int restore_collect(struct restore *r)
 	random_fill(&random_system, nonce, sizeof nonce);
 	rc = rc != 0 ? rc
 		     : deletion_list_collect(r->sources, r->n_sources, &r->offline.trust, &point,
-			       nonce, &r->encoded, &inv->err);
+			       "/tmp", nonce, &r->encoded, &inv->err);
 	rc = rc != 0 ? rc : source_tell(r);
 	return rc != 0 ? rc : deletion_list_parse(buf_bytes(&r->encoded), &r->deletions, &inv->err);
 }

@@ -10,6 +10,7 @@
 #include "backup/deletion_list.h"
 #include "base/fault.h"
 #include "base/file.h"
+#include "base/wire.h"
 #include "tests/unit/backup/lib/site.h"
 
 static const uint8_t first_lineage[ID_BYTES] = {1}, second_lineage[ID_BYTES] = {2};
@@ -290,7 +291,8 @@ static int collect(struct world *w, const uint8_t lineage[ID_BYTES], uint64_t in
 		sources[i] = (struct deletion_source){.dir = w->dir[i]};
 	}
 	buf_clear(to);
-	rc = deletion_list_collect(sources, BACKUP_SITES, &w->sites.trust, &point, nonce, to, NULL);
+	rc = deletion_list_collect(
+		sources, BACKUP_SITES, &w->sites.trust, &point, w->sites.dir, nonce, to, NULL);
 	if (rc == 0) {
 		assert_true(sources[0].found && sources[1].found && !sources[2].found);
 		assert_int_equal(deletion_list_parse(buf_bytes(to), list, NULL), 0);
@@ -336,6 +338,34 @@ static void test_collect(void **state)
 	assert_true(bytes_equal(buf_bytes(&to), buf_bytes(&again)));
 }
 
+/* What clients can bring about in a fortnight is no reason to refuse a restore: more removals of
+ * members than used to have room, each of which two sites tell of. */
+static void test_very_many(void **state)
+{
+	enum { MANY = (1 << 20) + 1000, STEP = 1 << 16 };
+	struct world *w = *state;
+	struct deletion *items = x_calloc(STEP, sizeof *items);
+	_cleanup_(buf_release) struct buf to = BUF_INIT;
+	struct deletion_list list;
+
+	open_journal(w, 1);
+	append_one(w, 1, DELETION_MEMBER, first_lineage, 3, 1); /* The point has it. */
+	for (uint32_t done = 0; done < MANY;) {
+		size_t n = 0;
+
+		for (; n < STEP && done < MANY; n++, done++) {
+			items[n] = deletion_of(DELETION_MEMBER, first_lineage, 10 + done, 0);
+			store_u32(items[n].id, done * 2654435761U); /* In any order, none twice. */
+		}
+		assert_int_equal(append(w, 0, items, n, first_lineage, 10 + done), 0);
+	}
+	assert_int_equal(append(w, 1, items, 1000, first_lineage, 10 + MANY), 0);
+	free(items);
+	assert_int_equal(collect(w, first_lineage, 5, &to, &list), 0);
+	assert_int_equal(list.n_members, MANY);
+	assert_int_equal(list.n_vaults + list.n_persons + list.n_devices, 0);
+}
+
 static void test_list_damage(void **state)
 {
 	struct world *w = *state;
@@ -378,6 +408,7 @@ int main(void)
 		T(test_set_aside),
 		T(test_others),
 		T(test_collect),
+		T(test_very_many),
 		T(test_list_damage),
 	};
 
