@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <openssl/err.h>
 #include <openssl/pem.h>
@@ -182,7 +183,14 @@ int pki_write(const struct pki_identity *identity, const char *cert_path, const 
 		return err_set(e, KLUIS_EEXIST, "'%s' already exists", cert_path);
 	}
 	rc = file_create(key_path, buf_bytes(&identity->key_pem), 0600, e);
-	return rc != 0 ? rc : file_create(cert_path, buf_bytes(&identity->cert_pem), 0644, e);
+	if (rc != 0) {
+		return rc;
+	}
+	rc = file_create(cert_path, buf_bytes(&identity->cert_pem), 0644, e);
+	if (rc != 0) {
+		(void)unlink(key_path); /* Made just now: it goes with nothing. */
+	}
+	return rc;
 }
 
 static int pki_read_key(const char *path, struct buf *to, struct err *e)

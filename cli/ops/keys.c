@@ -50,9 +50,7 @@ static json_t *keys_record(const char *private_path, const char *public_path, co
 		keys_kid(key));
 }
 
-/* The public half is not where it should be: a private one that pairs with nothing would be taken
- * for the one that does. */
-static int keys_take_back(int rc, const char *private_path)
+int ops_key_take_back(int rc, const char *private_path)
 {
 	if (rc != 0) {
 		(void)unlink(private_path); /* Made just now; nothing was sealed to it. */
@@ -77,8 +75,8 @@ int ops_backup_keys_init(struct invocation *inv)
 	rc = rc != 0 ? rc : key_generate(KEY_KEM_P256, 0, &key, &inv->err);
 	rc = rc != 0 ? rc : backup_key_save(key, BACKUP_KEY_SEAL, private_path, &inv->err);
 	rc = rc != 0 ? rc
-		     : keys_take_back(backup_key_save_public(key_public(key), BACKUP_KEY_SEAL,
-					      public_path, &inv->err),
+		     : ops_key_take_back(backup_key_save_public(key_public(key), BACKUP_KEY_SEAL,
+						 public_path, &inv->err),
 			       private_path);
 	if (rc == 0) {
 		keys_print(inv, keys_record(private_path, public_path, key));
@@ -447,7 +445,7 @@ int ops_backup_keys_sign(struct invocation *inv)
 	if (rc == 0) { /* As `backup_key` of a [site] section wants it. */
 		hex_append(&line, key_pub_bytes(key_public(key)));
 		buf_put_u8(&line, '\n');
-		rc = keys_take_back(
+		rc = ops_key_take_back(
 			file_create(public_path, buf_bytes(&line), 0644, &inv->err), private_path);
 	}
 	if (rc == 0) {

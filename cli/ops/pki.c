@@ -53,7 +53,10 @@ static int pki_restore_key(struct invocation *inv, const char *dir)
 	rc = rc != 0 ? rc : pem_write_private(key, &private_pem, &inv->err);
 	rc = rc != 0 ? rc : pem_write_public(key_public(key), &public_pem, &inv->err);
 	rc = rc != 0 ? rc : file_create(private_path, buf_bytes(&private_pem), 0400, &inv->err);
-	return rc != 0 ? rc : file_create(public_path, buf_bytes(&public_pem), 0644, &inv->err);
+	return rc != 0 ? rc
+		       : ops_key_take_back(
+				 file_create(public_path, buf_bytes(&public_pem), 0644, &inv->err),
+				 private_path);
 }
 
 static int pki_cluster_id(

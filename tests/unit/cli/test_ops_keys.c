@@ -8,9 +8,11 @@
 
 #include "backup/key_share.h"
 #include "backup/keys.h"
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/text.h"
 #include "cli/ui/command.h"
+#include "crypto/pki.h"
 
 extern const struct program ops_program;
 
@@ -179,6 +181,29 @@ static void test_init_beside_a_public_key(void **state)
 	assert_false(file_exists(sign));
 }
 
+/* The same of the key that signs restore records, and of a CA's. */
+static void test_pki_beside_a_public_key(void **state)
+{
+	struct rig *rig = *state;
+	_cleanup_(x_freep) char *key = x_asprintf("%s/restore.key", rig->dir);
+	_cleanup_(x_freep) char *pub = x_asprintf("%s/restore.pub", rig->dir);
+	_cleanup_(x_freep) char *ca = x_asprintf("%s/ca.key", rig->dir);
+	_cleanup_(x_freep) char *nowhere = x_asprintf("%s/none/ca.pem", rig->dir);
+	struct pki_identity identity = {.cert_pem = BUF_INIT};
+	const struct pki_spec spec = {.algorithm = PKI_EC_P384,
+		.common_name = "a CA",
+		.wall_ms = clock_wall_ms(&clock_system),
+		.days = 1};
+
+	assert_int_equal(file_write(pub, bytes_str("of a key that is offline\n"), 0644, NULL), 0);
+	assert_int_equal(RUN(rig, "pki", "init", "--ec", "-d", "%D"), 11);
+	assert_false(file_exists(key));
+	assert_int_equal(pki_make_ca(&spec, &identity, NULL), 0);
+	assert_int_not_equal(pki_write(&identity, nowhere, ca, NULL), 0);
+	assert_false(file_exists(ca));
+	pki_identity_release(&identity);
+}
+
 /* The old key is kept before it is replaced, or it is not replaced. */
 static void test_rotate_keeps_the_old(void **state)
 {
@@ -337,6 +362,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_rotate_cut_off, rig_setup, rig_teardown),
 		cmocka_unit_test_setup_teardown(
 			test_init_beside_a_public_key, rig_setup, rig_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_pki_beside_a_public_key, rig_setup, rig_teardown),
 		cmocka_unit_test_setup_teardown(test_rotate_keeps_the_old, rig_setup, rig_teardown),
 		cmocka_unit_test_setup_teardown(test_split, rig_setup, rig_teardown),
 		cmocka_unit_test_setup_teardown(test_split_refused, rig_setup, rig_teardown),
