@@ -84,7 +84,8 @@ static uint64_t pace_take(struct pace *p, uint64_t bytes)
 	return at_us;
 }
 
-int pace_wait(struct pace *p, uint64_t bytes, const atomic_bool *cancel, struct err *e)
+int pace_wait(struct pace *p, uint64_t bytes, const atomic_bool *cancel,
+	atomic_uint_fast64_t *moved, struct err *e)
 {
 	uint64_t at_us = p == NULL ? 0 : pace_take(p, bytes);
 
@@ -96,6 +97,9 @@ int pace_wait(struct pace *p, uint64_t bytes, const atomic_bool *cancel, struct 
 		}
 		if (cancel != NULL && atomic_load(cancel)) {
 			return err_set(e, KLUIS_ECLOSED, "stopped");
+		}
+		if (moved != NULL) {
+			(void)atomic_fetch_add(moved, 1);
 		}
 		left_ms = (at_us - now_us + 999) / 1000;
 		(void)poll(NULL, 0, left_ms < PAUSE_MS ? (int)left_ms : PAUSE_MS);

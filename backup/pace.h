@@ -30,8 +30,9 @@ void pace_free(struct pace *pace); /* NULL is fine. */
 void pace_look(struct pace *pace);
 bool pace_busy(struct pace *pace);
 /* Before so many bytes are moved: waits until they may be, for how long they take at most if others
- * move none. NULL: no measure. KLUIS_ECLOSED: *cancel (may be NULL) became true. */
-KLUIS_MUST_CHECK int pace_wait(
-	struct pace *pace, uint64_t bytes, const atomic_bool *cancel, struct err *e);
+ * move none. NULL: no measure. moved: NULL, or one more at each look, for who waits on purpose does
+ * not hang. KLUIS_ECLOSED: *cancel (may be NULL) became true. */
+KLUIS_MUST_CHECK int pace_wait(struct pace *pace, uint64_t bytes, const atomic_bool *cancel,
+	atomic_uint_fast64_t *moved, struct err *e);
 
 #endif

@@ -229,7 +229,7 @@ static int receive_copy(struct receive *rx, int from, uint64_t bytes, struct rep
 		if (n == 0 || done > bytes) {
 			break;
 		}
-		if (pace_wait(rx->pace, (uint64_t)n, cancel, e) != 0) {
+		if (pace_wait(rx->pace, (uint64_t)n, cancel, NULL, e) != 0) {
 			return KLUIS_ECLOSED;
 		}
 		hash_update(&hash, bytes_of(chunk, (size_t)n));

@@ -139,6 +139,8 @@ static int restore_batch(
 	struct restore *r, const struct feed_batch *batch, struct import *import, struct err *e)
 {
 	const struct restore_config *c = r->config;
+	uint64_t before = r->result.value_bytes;
+	int rc;
 
 	for (size_t i = 0; i < batch->n; i++) {
 		if (FAULT_POINT("backup.restore.row")) {
@@ -147,6 +149,10 @@ static int restore_batch(
 		r->result.value_bytes += batch->rows[i].value.len;
 	}
 	r->result.rows += batch->n;
+	rc = pace_wait(c->pace, r->result.value_bytes - before, c->cancel, NULL, e);
+	if (rc != 0) {
+		return rc;
+	}
 	if (c->cancel != NULL && atomic_load(c->cancel)) {
 		return err_set(e, KLUIS_ECLOSED, "stopped");
 	}

@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 
 #include "backup/deletion_list.h"
+#include "backup/pace.h"
 #include "backup/point.h"
 #include "crypto/restore_record.h"
 
@@ -42,6 +43,7 @@ struct restore_config {
 	/* May be NULL; called now and then on the caller's thread. */
 	void (*progress)(void *data, uint64_t rows, uint64_t rows_total);
 	void *progress_data;
+	struct pace *pace;	   /* Of the values; may be NULL. */
 	const atomic_bool *cancel; /* May be NULL; true ends it with KLUIS_ECLOSED. */
 };
 struct restore_result {

@@ -31,6 +31,22 @@ uint32_t schedule_claim_ms(const struct schedule_rules *rules)
 	return half < SCHEDULE_CLAIM_MS_MIN ? SCHEDULE_CLAIM_MS_MIN : (uint32_t)half;
 }
 
+uint64_t schedule_stall_ms(const struct schedule_rules *rules)
+{
+	uint64_t claim_ms = schedule_claim_ms(rules);
+
+	return claim_ms < SCHEDULE_STALL_MS_MIN ? SCHEDULE_STALL_MS_MIN : claim_ms;
+}
+
+bool schedule_gets_on(struct schedule_pulse *pulse, uint64_t id, uint64_t moved, uint64_t now_ms,
+	uint64_t stall_ms)
+{
+	if (pulse->id != id || pulse->moved != moved) {
+		*pulse = (struct schedule_pulse){.id = id, .moved = moved, .since_ms = now_ms};
+	}
+	return now_ms - pulse->since_ms < stall_ms;
+}
+
 static const struct snapshot_row *schedule_claimed(const struct schedule_facts *facts)
 {
 	for (size_t i = facts->n_rows; facts->state.claimed_id != 0 && i > 0; i--) {

@@ -44,5 +44,17 @@ bool schedule_look(const struct schedule_facts *facts, struct schedule_turn *ret
 size_t schedule_place(const struct schedule_turn *turn, uint64_t node);
 /* How long a claim lasts unless its taker renews it. */
 uint32_t schedule_claim_ms(const struct schedule_rules *rules);
+/* How long a taker may move nothing: as long as a claim lasts, and at least SCHEDULE_STALL_MS_MIN.
+ */
+uint64_t schedule_stall_ms(const struct schedule_rules *rules);
+
+/* When a taker was last seen to get on. Zero: not yet. */
+struct schedule_pulse {
+	uint64_t id, moved, since_ms;
+};
+/* Whether snapshot `id` gets on: `moved`, any count of what is done for it, was another one less
+ * than stall_ms ago. To be called now and then; now_ms never goes back. */
+bool schedule_gets_on(struct schedule_pulse *pulse, uint64_t id, uint64_t moved, uint64_t now_ms,
+	uint64_t stall_ms);
 
 #endif

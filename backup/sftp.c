@@ -412,6 +412,14 @@ int sftp_list(struct sftp *s, struct sftp_entry **ret_entries, size_t *ret_n, st
 	return 0;
 }
 
+/* Who waits on purpose does not hang. */
+static void sftp_moved(struct sftp *s, uint64_t n)
+{
+	if (s->target->moved != NULL) {
+		(void)atomic_fetch_add(s->target->moved, n);
+	}
+}
+
 /* Sleeps until the bytes sent so far are within the limit. */
 static int sftp_pace(struct sftp *s, struct err *e)
 {
@@ -427,6 +435,7 @@ static int sftp_pace(struct sftp *s, struct err *e)
 		if (sftp_cancelled(s)) {
 			return err_set(e, KLUIS_ECLOSED, "stopped");
 		}
+		sftp_moved(s, 1);
 		(void)poll(NULL, 0, due - passed < PAUSE_MS ? (int)(due - passed) : PAUSE_MS);
 	}
 	return 0;
@@ -500,11 +509,11 @@ static int sftp_send(struct sftp *s, LIBSSH2_SFTP_HANDLE *file, int fd, struct e
 		slide.have -= (size_t)n;
 		s->sent += (uint64_t)n;
 		s->paced_bytes += (uint64_t)n;
-		if (s->target->moved != NULL) {
-			(void)atomic_fetch_add(s->target->moved, (uint64_t)n);
-		}
+		sftp_moved(s, (uint64_t)n);
 		rc = sftp_pace(s, e);
-		rc = rc != 0 ? rc : pace_wait(s->target->pace, (uint64_t)n, s->target->cancel, e);
+		rc = rc != 0 ? rc
+			     : pace_wait(s->target->pace, (uint64_t)n, s->target->cancel,
+				       s->target->moved, e);
 		if (rc != 0) {
 			return rc;
 		}

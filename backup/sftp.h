@@ -27,7 +27,8 @@ struct sftp_target {
 	struct pace *pace;   /* May be NULL: what this node's backups share. */
 	const struct clock *clock;   /* NULL: clock_system. */
 	const atomic_bool *cancel;   /* NULL, or: true ends the session with KLUIS_ECLOSED. */
-	atomic_uint_fast64_t *moved; /* NULL, or: all bytes sent are added to it. */
+	atomic_uint_fast64_t *moved; /* NULL, or: grows with all that is sent, and while a limit
+				      * holds that up. */
 };
 
 /* Connects, checks the host key (KLUIS_EPIN: another one) and that the ciphers asked for are in

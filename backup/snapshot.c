@@ -363,12 +363,16 @@ static int snapshot_take_batch(
 
 		rc = snapshot_writer_row(w, &batch->rows[i].row, &wanted, e);
 		if (rc == 0 && wanted) {
-			rc = pace_wait(w->watch->pace, batch->rows[i].value.len, cancel, e);
+			rc = pace_wait(w->watch->pace, batch->rows[i].value.len, cancel,
+				w->watch->moved, e);
 			rc = rc != 0 ? rc : snapshot_writer_value(w, batch->rows[i].value, e);
 		}
 		if (rc == 0 && cancel != NULL && atomic_load(cancel)) {
 			rc = err_set(e, KLUIS_ECLOSED, "stopped");
 		}
+	}
+	if (w->watch->moved != NULL) {
+		(void)atomic_fetch_add(w->watch->moved, batch->n);
 	}
 	return rc;
 }

@@ -55,8 +55,9 @@ void snapshot_writer_free(struct snapshot_writer *writer);
 
 /* Who follows a snapshot while it is being taken. */
 struct snapshot_watch {
-	const atomic_bool *cancel; /* May be NULL; set, it ends the call with KLUIS_ECLOSED. */
-	struct pace *pace;	   /* Of the values; may be NULL. */
+	const atomic_bool *cancel;   /* May be NULL; set, it ends the call with KLUIS_ECLOSED. */
+	struct pace *pace;	     /* Of the values; may be NULL. */
+	atomic_uint_fast64_t *moved; /* NULL, or more with each row, and while the pace holds it. */
 	/* May be NULL: this object is in the repository now, and the manifest will name it. On a
 	 * thread of its own. */
 	void (*published)(void *data, const struct manifest_object *object);

@@ -70,7 +70,7 @@ static bool claim_alive(
 	bool moves = moved != job->claim.moved;
 
 	if (row->state == SNAPSHOT_RUNNING) {
-		return row->id > job->take.given_up;
+		return row->id > job->take.given_up && !backup_take_hangs(job);
 	}
 	job->claim.moved = moved;
 	return claim_ships(job, row) &&

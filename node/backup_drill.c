@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "node/backup_parts.h"
+#include "node/drill.h"
 
 /* --- the process ----------------------------------------------------------------------------- */
 
@@ -40,7 +41,7 @@ static void drill_clear(const struct backup_job *job)
 	_cleanup_(x_freep) char *scratch = x_asprintf("%s/drill", job->config->data_dir);
 	struct err e = {0};
 
-	if (file_remove_tree(scratch, &e) != 0) {
+	if (drill_sweep(scratch, &e) != 0) {
 		log_err("op=backup_drill error=\"%s\", left behind", e.text);
 	}
 }

@@ -567,11 +567,11 @@ int backup_job_start(struct backup_job **ret_job, const struct config *config,
 
 static bool job_busy(const struct backup_job *job)
 {
-	bool busy = job->take.busy || backup_receive_busy(job) || backup_keep_busy(job) ||
-		    job->deletions.busy || job->claim.claiming || job->claim.renewing ||
-		    job->watch.checking || job->drill.running || job->journal.busy ||
-		    job->journal.recording || job->journal.confirming || job->root.busy ||
-		    job->root.telling;
+	bool busy = job->take.busy || job->take.failing || backup_receive_busy(job) ||
+		    backup_keep_busy(job) || job->deletions.busy || job->claim.claiming ||
+		    job->claim.renewing || job->watch.checking || job->drill.running ||
+		    job->journal.busy || job->journal.recording || job->journal.confirming ||
+		    job->root.busy || job->root.telling;
 
 	for (size_t i = 0; i < job->n_shipments; i++) {
 		busy = busy || job->shipment[i].busy;

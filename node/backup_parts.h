@@ -25,8 +25,13 @@
 /* Taking one snapshot. */
 struct backup_take {
 	struct op op;
-	bool busy, retry, marks; /* marks: S is a mark in the log. */
-	uint64_t given_up;	 /* Id of a record that this process cannot take. */
+	bool busy, retry, marks;    /* marks: S is a mark in the log. */
+	uint64_t given_up;	    /* Id of a record that this process cannot take. */
+	atomic_bool stop;	    /* The job is being closed, or this snapshot is given up. */
+	atomic_uint_fast64_t moved; /* Rows taken and steps made. */
+	struct schedule_pulse pulse;
+	struct propose fail; /* That of one that hangs. */
+	bool failing;
 	struct snapshot_row row;
 	uint64_t index;		   /* S, once the checkpoint is made; else 0. */
 	uint64_t checkpoint_index; /* The same, as the apply thread sets it. */
@@ -236,7 +241,7 @@ struct backup_job {
 	struct backup_deletions deletions;
 	struct backup_claim claim;
 	struct backup_journal journal;
-	atomic_uint_fast64_t moved; /* Bytes sent to all sites. */
+	atomic_uint_fast64_t moved; /* Grows with all that is sent to any site. */
 	struct pace *pace;	    /* Of snapshots, beside clients. */
 	struct backup_shipment shipment[SITES_MAX];
 	pthread_mutex_t lock;
@@ -316,6 +321,8 @@ void backup_root_start(struct backup_job *job);
 void backup_root_look(struct backup_job *job, const struct kv_view *view);
 void backup_root_close(struct backup_job *job); /* Ends what runs, soon. */
 void backup_root_free(struct backup_job *job);	/* Nothing runs. */
+/* What is being taken hangs: this node will not bring the record's snapshot about. */
+bool backup_take_hangs(const struct backup_job *job);
 /* The job is being closed: what waits for a tick ends. */
 void backup_take_close(struct backup_job *job);
 

@@ -1,5 +1,6 @@
 /* Taking one snapshot: checkpoint, rows into the repository, record. */
 #include <assert.h>
+#include <poll.h>
 #include <string.h>
 
 #include "backup/snapshot.h"
@@ -21,10 +22,17 @@ enum {
 	TAKE_FAILED,
 	TAKE_DONE
 };
+enum { TAKE_PAUSE_MS = 20 };
 
 static struct backup_job *take_job(struct op *op)
 {
 	return CONTAINER_OF(op, struct backup_job, take.op);
+}
+
+/* The loop is on it: whoever waits for the log is not one who hangs. */
+static void take_moves(struct backup_take *take)
+{
+	(void)atomic_fetch_add(&take->moved, 1);
 }
 
 static int take_clear_work(struct op *op)
@@ -96,6 +104,7 @@ static unsigned take_mark(struct op *op)
 	struct backup_take *take = &job->take;
 	struct command command = {.type = COMMAND_SNAPSHOT_MARK};
 
+	take_moves(take);
 	if (op->rc != 0) {
 		return TAKE_FAILED;
 	}
@@ -199,8 +208,9 @@ static int take_write_view(struct backup_job *job, const struct kv_view *view)
 	struct position position;
 	struct snapshot_plan plan;
 	_cleanup_(key_pub_freep) struct key_pub *pub = NULL;
-	const struct snapshot_watch watch = {.cancel = &job->cancel,
+	const struct snapshot_watch watch = {.cancel = &take->stop,
 		.pace = job->pace,
+		.moved = &take->moved,
 		.published = take_published,
 		.data = job};
 	int rc = position_get(view, &position, &take->err);
@@ -216,13 +226,26 @@ static int take_write_view(struct backup_job *job, const struct kv_view *view)
 		&take->manifest, take->hash, &take->err);
 }
 
+/* Until somebody gives it up. */
+static void take_hang(const struct backup_take *take)
+{
+	while (!atomic_load(&take->stop)) {
+		(void)poll(NULL, 0, TAKE_PAUSE_MS);
+	}
+}
+
 static int take_write_work(struct op *op)
 {
 	const struct kv_options options = {.read_only = true, .cache_bytes = 16 << 20};
 	struct backup_job *job = take_job(op);
 	struct kv *kv = NULL;
 	struct kv_view *view;
-	int rc = kv_rocksdb_open(job->checkpoint_dir, &options, &kv, &job->take.err);
+	int rc;
+
+	if (FAULT_POINT("backup.take.hang")) { /* As a disk does that never answers. */
+		take_hang(&job->take);
+	}
+	rc = kv_rocksdb_open(job->checkpoint_dir, &options, &kv, &job->take.err);
 
 	if (rc == 0) {
 		view = kv_view_new(kv);
@@ -243,6 +266,7 @@ static unsigned take_write(struct op *op)
 {
 	struct backup_job *job = take_job(op);
 
+	take_moves(&job->take);
 	if (op->rc == 0) {
 		job->take.index = job->take.checkpoint_index;
 		job->take.objects = ship_queue_new();
@@ -259,6 +283,7 @@ static unsigned take_record(struct op *op)
 	struct command command = {.type = COMMAND_SNAPSHOT_RECORD};
 	struct command_snapshot_record *record = &command.snapshot_record;
 
+	take_moves(take);
 	if (op->rc != 0) {
 		return TAKE_FAILED;
 	}
@@ -316,26 +341,40 @@ static void take_fail_cb(struct propose *req, int rc)
 	op_wake(&CONTAINER_OF(req, struct backup_take, propose)->op, 0);
 }
 
+/* Tried no more in this life; the log says why. */
+static void take_give_up(struct backup_job *job, struct propose *req, int rc, const struct err *e,
+	void (*cb)(struct propose *req, int rc))
+{
+	struct backup_take *take = &job->take;
+	struct command command = {.type = COMMAND_SNAPSHOT_FAIL};
+
+	log_err("op=backup_take snapshot=%llu rc=%s error=\"%s\"", (unsigned long long)take->row.id,
+		err_name(rc), e->text);
+	take->given_up = take->row.id;
+	command.snapshot_fail.id = take->row.id;
+	command.snapshot_fail.node = job->config->id;
+	command.snapshot_fail.error = bytes_str(e->text);
+	if (command.snapshot_fail.error.len > SNAPSHOT_ERROR_BYTES_MAX) {
+		command.snapshot_fail.error.len = SNAPSHOT_ERROR_BYTES_MAX;
+	}
+	backup_job_propose(job, req, &command, cb);
+}
+
 static unsigned take_failed(struct op *op)
 {
 	struct backup_job *job = take_job(op);
 	struct backup_take *take = &job->take;
-	struct command command = {.type = COMMAND_SNAPSHOT_FAIL};
 
 	take_end_objects(take, false);
 	if (job->closing) {
 		return TAKE_DONE; /* Taken up at the next start: the record says it runs. */
 	}
-	log_err("op=backup_take snapshot=%llu rc=%s error=\"%s\"", (unsigned long long)take->row.id,
-		err_name(op->rc), take->err.text);
-	take->given_up = take->row.id;
-	command.snapshot_fail.id = take->row.id;
-	command.snapshot_fail.node = job->config->id;
-	command.snapshot_fail.error = bytes_str(take->err.text);
-	if (command.snapshot_fail.error.len > SNAPSHOT_ERROR_BYTES_MAX) {
-		command.snapshot_fail.error.len = SNAPSHOT_ERROR_BYTES_MAX;
+	if (take->given_up == take->row.id) {
+		log_info("op=backup_take snapshot=%llu state=ended, hung until now",
+			(unsigned long long)take->row.id);
+		return TAKE_DONE;
 	}
-	backup_job_propose(job, &take->propose, &command, take_fail_cb);
+	take_give_up(job, &take->propose, op->rc, &take->err, take_fail_cb);
 	return op_wait(op, TAKE_DONE);
 }
 
@@ -363,6 +402,51 @@ static void take_done(struct op *op)
 	job->take.busy = false;
 	(void)uv_async_send(&job->claimed); /* Ship it at once; the tick would, too. */
 	backup_job_ended(job);
+}
+
+/* --- one that hangs -------------------------------------------------------------------------- */
+
+static void take_failing_cb(struct propose *req, int rc)
+{
+	struct backup_job *job = CONTAINER_OF(req, struct backup_job, take.fail);
+
+	(void)rc; /* Without an answer the claim runs out by itself. */
+	job->take.failing = false;
+	backup_job_ended(job);
+}
+
+static uint64_t take_stall_ms(const struct backup_job *job)
+{
+	struct schedule_rules rules;
+
+	backup_claim_rules(job->config, &rules);
+	return job->config->backup_stall_ms != 0 ? job->config->backup_stall_ms
+						 : schedule_stall_ms(&rules);
+}
+
+/* Its thread may stand in a call that never returns: then all that can be done is to let another
+ * site take the cycle. */
+static void take_watch(struct backup_job *job)
+{
+	struct backup_take *take = &job->take;
+	uint64_t stall_ms = take_stall_ms(job);
+	struct err e = {0};
+
+	if (take->given_up == take->row.id ||
+		schedule_gets_on(&take->pulse, take->row.id, atomic_load(&take->moved),
+			backup_job_now(), stall_ms)) {
+		return;
+	}
+	atomic_store(&take->stop, true); /* If it comes back. */
+	(void)err_set(&e, KLUIS_ETIMEOUT, "the taker hangs: nothing was taken for %llu s",
+		(unsigned long long)(stall_ms / 1000));
+	take->failing = true;
+	take_give_up(job, &take->fail, KLUIS_ETIMEOUT, &e, take_failing_cb);
+}
+
+bool backup_take_hangs(const struct backup_job *job)
+{
+	return job->take.busy && job->take.given_up == job->take.row.id;
 }
 
 static int take_base(struct backup_job *job, const struct kv_view *view, struct err *e)
@@ -415,6 +499,7 @@ void backup_take_look(struct backup_job *job, const struct kv_view *view,
 			take_know(take, rows, n);
 			op_wake(&take->op, 0);
 		}
+		take_watch(job);
 		return;
 	}
 	for (size_t i = 0; i < n; i++) {
@@ -432,6 +517,8 @@ void backup_take_look(struct backup_job *job, const struct kv_view *view,
 		}
 		take->busy = true;
 		take->marks = take_marks(view);
+		atomic_store(&take->stop, false);
+		take->pulse = (struct schedule_pulse){0};
 		(void)pthread_mutex_lock(&job->lock);
 		take->checkpoint_index = take->marking = 0;
 		(void)pthread_mutex_unlock(&job->lock);
@@ -443,6 +530,7 @@ void backup_take_look(struct backup_job *job, const struct kv_view *view,
 void backup_take_close(struct backup_job *job)
 {
 	assert(job->closing);
+	atomic_store(&job->take.stop, true);
 	if (job->take.busy && job->take.retry) {
 		job->take.retry = false;
 		op_wake(&job->take.op, KLUIS_ECLOSED);

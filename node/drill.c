@@ -10,6 +10,7 @@
 #include "backup/restore.h"
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/lock.h"
 #include "base/log.h"
 #include "base/random.h"
 #include "crypto/pki.h"
@@ -19,6 +20,8 @@
 #include "storage/index_store.h"
 
 enum { DRILL_BOOT_MS = 120 * 1000, DRILL_POLL_MS = 20, DRILL_CACHE_BYTES = 16 << 20 };
+/* So much in a moment is a client at work, however rarely it is looked. */
+enum { DRILL_COUNT = 1 << 20 };
 
 struct drill {
 	const struct drill_config *config;
@@ -31,6 +34,9 @@ struct drill {
 	bool reading;
 	struct kv_view *view; /* Of the store as it was opened. */
 	struct drill_report report;
+	struct pace *pace;
+	char *node_log; /* A node that runs has it locked. */
+	uint64_t counted;
 };
 
 static uint64_t drill_monotonic_ms(const struct clock *clock)
@@ -60,8 +66,8 @@ static int drill_record(struct drill *d, struct buf *to, struct buf *to_deletion
 
 	random_fill(&random_system, nonce, sizeof nonce);
 	rc = rc != 0 ? rc /* Nothing is deleted again: the point is looked at as it is. */
-		     : deletion_list_collect(
-			       NULL, 0, d->config->trust, &point, nonce, to_deletions, e);
+		     : deletion_list_collect(NULL, 0, d->config->trust, &point, d->config->scratch,
+			       nonce, to_deletions, e);
 	if (rc != 0) {
 		return rc;
 	}
@@ -79,7 +85,8 @@ static int drill_restore(struct drill *d, struct err *e)
 		.manifest_hash = d->config->manifest_hash,
 		.trust = d->config->trust,
 		.keys = d->config->keys,
-		.dir = d->config->scratch};
+		.dir = d->config->scratch,
+		.pace = d->pace};
 	int rc = drill_record(d, &record, &deletions, e);
 
 	if (rc != 0) {
@@ -244,6 +251,7 @@ static int drill_compare(struct drill *d, const struct point *point, struct err 
 		d->report.rows++;
 		if (!import_touches(entry.key)) {
 			rc = drill_compare_row(d, &entry, &value, e);
+			rc = rc != 0 ? rc : pace_wait(d->pace, value.len, NULL, NULL, e);
 		}
 	}
 	point_rows_free(rows);
@@ -273,17 +281,49 @@ static int drill_steps(struct drill *d, struct err *e)
 	return rc;
 }
 
-/* An operator may name a directory that holds something: it is not the drill's to remove. */
-static int drill_make_scratch(const struct drill_config *config, struct err *e)
-{
-	int rc = config->leftover ? file_remove_tree(config->scratch, e) : 0;
+/* --- the directory ----------------------------------------------------------------------------
+ */
 
-	if (!config->leftover && rmdir(config->scratch) != 0 && errno != ENOENT) {
+static int drill_lock(const char *scratch, int *ret_fd, struct err *e)
+{
+	int rc = lock_dir(scratch, ret_fd, e);
+
+	return rc == KLUIS_EBUSY ? err_wrap(e, rc, "another drill is under way") : rc;
+}
+
+int drill_sweep(const char *scratch, struct err *e)
+{
+	_cleanup_(x_closep) int fd = -1;
+	int rc = drill_lock(scratch, &fd, e);
+
+	return rc == 0 ? file_remove_tree(scratch, e) : (rc == KLUIS_ENOTFOUND ? 0 : rc);
+}
+
+/* An operator may name a directory that holds something: it is not the drill's to remove. */
+static int drill_take_new(const char *scratch, struct err *e)
+{
+	_cleanup_(x_closep) int fd = -1;
+	int rc = drill_lock(scratch, &fd, e);
+
+	if (rc == KLUIS_ENOTFOUND) {
+		return 0;
+	}
+	if (rc == 0 && rmdir(scratch) != 0) {
 		rc = err_set(e, KLUIS_EEXIST,
 			"'%s' is not empty: the drill makes its directory, and removes it",
-			config->scratch);
+			scratch);
 	}
-	return rc != 0 ? rc : file_make_dirs(config->scratch, 0700, e);
+	return rc;
+}
+
+/* Made, and this drill's alone until *ret_fd is closed. */
+static int drill_make_scratch(const struct drill_config *config, int *ret_fd, struct err *e)
+{
+	int rc = config->leftover ? drill_sweep(config->scratch, e)
+				  : drill_take_new(config->scratch, e);
+
+	rc = rc != 0 ? rc : file_make_dirs(config->scratch, 0700, e);
+	return rc != 0 ? rc : drill_lock(config->scratch, ret_fd, e);
 }
 
 /* Whatever comes of it, nothing is left. */
@@ -299,11 +339,36 @@ static int drill_in_scratch(struct drill *d, struct err *e)
 	return rc;
 }
 
+/* --- beside a node ----------------------------------------------------------------------------
+ */
+
+/* As if clients were at work all the time that the node of this site runs. */
+static uint64_t drill_count(void *data)
+{
+	struct drill *d = data;
+
+	if (lock_holder(d->node_log) != 0) {
+		d->counted += DRILL_COUNT;
+	}
+	return d->counted;
+}
+
+static struct pace *drill_pace(struct drill *d)
+{
+	const struct pace_config config = {.bytes_per_second = d->config->busy_bytes_per_second,
+		.count = drill_count,
+		.data = d};
+
+	d->node_log = x_asprintf("%s/log", d->config->node_dir);
+	return pace_new(&config);
+}
+
 int drill_run(const struct drill_config *config, struct drill_report *ret_report, struct err *e)
 {
 	struct drill d = {.config = config,
 		.clock = {.monotonic_ms = drill_monotonic_ms, .wall_ms = drill_wall_ms}};
 	uint64_t began_ms = clock_monotonic_ms(&clock_system);
+	_cleanup_(x_closep) int fd = -1;
 	int rc = point_manifest(
 		config->repository, config->manifest_hash, config->trust, &d.manifest, e);
 
@@ -313,8 +378,11 @@ int drill_run(const struct drill_config *config, struct drill_report *ret_report
 	d.wall_ms = d.manifest.cluster_time_ms;
 	d.report.id = d.manifest.id;
 	d.report.index = d.manifest.index;
-	rc = drill_make_scratch(config, e);
+	d.pace = drill_pace(&d);
+	rc = drill_make_scratch(config, &fd, e);
 	rc = rc != 0 ? rc : drill_in_scratch(&d, e);
+	pace_free(d.pace);
+	free(d.node_log);
 	backup_manifest_release(&d.manifest);
 	key_free(d.operator_key);
 	d.report.ms = clock_monotonic_ms(&clock_system) - began_ms;

@@ -17,6 +17,10 @@ struct drill_config {
 	const uint8_t *manifest_hash;
 	/* Made for the drill and removed behind it, whatever happens. */
 	const char *scratch;
+	/* While the node with this data directory runs, so many bytes are moved a second; 0: no
+	 * measure. */
+	const char *node_dir;
+	uint64_t busy_bytes_per_second;
 	bool leftover; /* What is there is an earlier drill's and goes; else it must be new or
 			  empty. */
 };
@@ -30,9 +34,11 @@ struct drill_report {
 
 /* KLUIS_EVERIFY, KLUIS_ECORRUPT, KLUIS_ENOTFOUND: no restore of this snapshot will work, or not
  * with this copy; KLUIS_EFORBIDDEN: a key is missing; KLUIS_ETIMEOUT: the node did not come up;
- * KLUIS_EEXIST: something lies in scratch, and stays.
+ * KLUIS_EEXIST: something lies in scratch, and stays; KLUIS_EBUSY: another drill works in it.
  * Blocking, for as long as the restore takes; minutes a gigabyte. */
 KLUIS_MUST_CHECK int drill_run(
 	const struct drill_config *config, struct drill_report *ret_report, struct err *e);
+/* Removes what a drill that was killed left in its directory. KLUIS_EBUSY: one works there. */
+KLUIS_MUST_CHECK int drill_sweep(const char *scratch, struct err *e);
 
 #endif

@@ -300,6 +300,8 @@ static int kluisd_drill(const struct kluisd_args *args, const struct config *con
 		.keys = &keys,
 		.manifest_hash = hash,
 		.scratch = scratch,
+		.node_dir = config->data_dir,
+		.busy_bytes_per_second = config->backup_busy_kib * 1024,
 		.leftover = args->scratch == NULL};
 	int rc = drill_follow(args->parent, e);
 

@@ -15,6 +15,7 @@
 #include "cli/ui/progress.h"
 
 enum { DRILL_WORDS_MAX = 16 + 2 * BACKUP_KEYS_MAX, DRILL_TEXT_BYTES_MAX = 4096 };
+enum { DRILL_BUSY = 11, DRILL_BAD = 14 }; /* kluisd's exit codes. */
 
 extern char **environ;
 
@@ -107,6 +108,17 @@ static void drill_read(int fd, struct buf *to)
 	}
 }
 
+static int drill_failed(struct invocation *inv, int status)
+{
+	if (status == DRILL_BUSY) {
+		return err_set(&inv->err, KLUIS_EBUSY,
+			"there is no drill: kluisd says above who is at it (--scratch names "
+			"another directory)");
+	}
+	return err_set(&inv->err, status == DRILL_BAD ? KLUIS_EVERIFY : KLUIS_EIO,
+		"the drill has failed: kluisd says why above");
+}
+
 static int drill_exec(struct invocation *inv, const char *const *words, json_t **ret_report)
 {
 	_cleanup_(buf_release) struct buf text = BUF_INIT;
@@ -127,9 +139,7 @@ static int drill_exec(struct invocation *inv, const char *const *words, json_t *
 	while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
 	}
 	if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
-		return err_set(&inv->err,
-			WIFEXITED(status) && WEXITSTATUS(status) == 14 ? KLUIS_EVERIFY : KLUIS_EIO,
-			"the drill has failed: kluisd says why above");
+		return drill_failed(inv, WIFEXITED(status) ? WEXITSTATUS(status) : 1);
 	}
 	*ret_report = json_loadb((const char *)text.data, text.len, 0, NULL);
 	return json_is_object(*ret_report)

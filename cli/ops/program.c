@@ -373,7 +373,8 @@ static const struct command ops_commands[] = {
 		"compares every "
 		"row, leaves nothing.\nThe cluster is told (--socket), and 'backup status' shows "
 		"it as the "
-		"last proven restore.",
+		"last proven restore.\nExit 11: another drill works in that directory; 14: the "
+		"snapshot does not restore.",
 		backup_drill_options, 0, 1, ops_backup_drill},
 	{"backup keys init", NULL, "Make the offline key pair that backups are sealed to", NULL,
 		backup_init_options, 0, 0, ops_backup_keys_init},

@@ -406,6 +406,23 @@ void check_records(struct fortnight *f)
 	}
 }
 
+void check_hung(struct fortnight *f)
+{
+	for (size_t i = 0; i < f->n_rows; i++) {
+		const struct snapshot_row *row = &f->rows[i];
+		const struct site *site = &f->site[row->node - 1];
+
+		if (row->state == SNAPSHOT_RUNNING && row->kind != SNAPSHOT_MANUAL &&
+			row->id == site->take.row.id && f->true_ms < site->take.hung_until &&
+			f->true_ms - site->take.hung_ms > CLAIM_MS + 2 * TICK_MS &&
+			row->claim_expires_ms > cluster_now(f)) {
+			fortnight_violate(f, CHECK_HUNG,
+				"site %llu hangs with snapshot %llu, and holds its claim",
+				(unsigned long long)site->node, (unsigned long long)row->id);
+		}
+	}
+}
+
 /* --- repositories ---------------------------------------------------------------------------- */
 
 static bool object_is_whole(const struct site *site, const struct manifest_object *object)

@@ -252,7 +252,11 @@ int cluster_propose(struct fortnight *f, struct site *site, const struct command
 	rc = cluster_run(f, command);
 	cluster_refresh(f);
 	check_records(f);
-	return rc == 0 && fortnight_chance(f, 40) ? KLUIS_EUNKNOWN_OUTCOME : rc;
+	if (rc == 0 && fortnight_due(f, FAULT_UNHEARD, 40)) {
+		fortnight_fault(f, FAULT_UNHEARD);
+		rc = KLUIS_EUNKNOWN_OUTCOME;
+	}
+	return rc;
 }
 
 void cluster_jump(struct fortnight *f, uint64_t ms)

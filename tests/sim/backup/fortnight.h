@@ -6,6 +6,7 @@
 
 #include "backup/point.h"
 #include "backup/receive.h"
+#include "backup/schedule.h"
 #include "backup/ship.h"
 #include "base/random.h"
 #include "tests/lib/fixture/machine.h"
@@ -37,7 +38,11 @@ enum {
 	X(BUG_CONFIRM_UNSEEN, "confirm-unseen")     \
 	X(BUG_SHIP_ONCE, "ship-once")               \
 	X(BUG_MINUTE_UNSEEN, "minute-unseen")       \
-	X(BUG_MINUTE_DROPPED, "minute-dropped")
+	X(BUG_MINUTE_DROPPED, "minute-dropped")     \
+	X(BUG_RENEW_HUNG, "renew-hung")             \
+	X(BUG_CLAIM_TWICE, "claim-twice")           \
+	X(BUG_NO_REASON, "no-reason")               \
+	X(BUG_TAME, "tame")
 enum bug {
 #define X(symbol, name) symbol,
 	BUGS(X)
@@ -55,6 +60,8 @@ enum bug {
 	X(CHECK_HALF, "half")	  /* A repository that was opened again holds no half thing. */ \
 	X(CHECK_TAKER, "taker")	  /* One taker a slot, one chain. */                            \
 	X(CHECK_STEP, "step")	  /* What fails has a reason. */                                \
+	X(CHECK_HUNG, "hung")	  /* Who hangs keeps no cycle. */                               \
+	X(CHECK_FAULTS, "faults") /* Every kind of fault came. */                               \
 	X(CHECK_MINUTE, "minute") /* The newest confirmed journal increment restores. */        \
 	X(CHECK_CALM, "calm")	  /* Without faults each cycle is confirmed, each site gets all. */
 enum check {
@@ -62,6 +69,29 @@ enum check {
 	CHECKS(X)
 #undef X
 		CHECK_MAX
+};
+
+/* X(symbol, name): what goes wrong. */
+#define FAULTS(X)                                                                                \
+	X(FAULT_CRASH, "crash")		  /* A process ends, with its machine's power or not, */ \
+	X(FAULT_POWER, "power")		  /* ... with it. */                                     \
+	X(FAULT_DIES, "dies")		  /* A machine dies at a file call. */                   \
+	X(FAULT_HANG, "hang")		  /* A taker's thread stands still. */                   \
+	X(FAULT_AWAY, "away")		  /* A site's links are cut, for hours, */               \
+	X(FAULT_AWAY_LONG, "away-long")	  /* ... for days. */                                    \
+	X(FAULT_LINK, "link")		  /* One connection breaks. */                           \
+	X(FAULT_SLOW, "slow")		  /* Links to a site are. */                             \
+	X(FAULT_FULL, "full")		  /* A disk. */                                          \
+	X(FAULT_CLOCK, "clock")		  /* One jumps by a day. */                              \
+	X(FAULT_ALL_CLOCKS, "all-clocks") /* All of them. */                                     \
+	X(FAULT_ALL_DOWN, "all-down")                                                            \
+	X(FAULT_QUIET, "quiet")	    /* No client has anything to write. */                       \
+	X(FAULT_UNHEARD, "unheard") /* A command is applied, and its answer lost. */
+enum fault {
+#define X(symbol, name) symbol,
+	FAULTS(X)
+#undef X
+		FAULT_MAX
 };
 
 struct fortnight_options {
@@ -72,7 +102,7 @@ struct fortnight_options {
 };
 struct fortnight_stats {
 	uint64_t cycles, confirmed, takeovers, doubles; /* doubles: two snapshots of one cycle. */
-	uint64_t crashes, cuts, undone, away, jumps, full, slow, links;
+	uint64_t faults[FAULT_MAX], undone;
 	uint64_t shipped, received, refused, pruned, pins, rotations;
 	uint64_t minutes;      /* Journal increments. */
 	uint64_t points, rows; /* Restored and compared. */
@@ -118,6 +148,10 @@ struct site {
 		struct backup_manifest manifest;
 		uint8_t base_hash[HASH_BYTES], hash[HASH_BYTES];
 		uint64_t index, given_up;
+		uint64_t hung_ms,
+			hung_until; /* True time: since when and how long it does nothing. */
+		uint64_t moved;
+		struct schedule_pulse pulse;
 	} take;
 	struct minutes minutes;
 	uint64_t passed_over[SITES], delivered[SITES];
@@ -133,7 +167,8 @@ struct fortnight {
 	struct random_seeded chance; /* Of disks and links: what they draw hangs on file names. */
 	char *dir;
 	uint64_t true_ms, cluster_ahead_ms, ticks;
-	bool calm;
+	bool calm, late;	    /* late: what has not gone wrong yet does now. */
+	bool hang;		    /* The next one who begins to take. */
 	struct backup_key_set keys; /* The last one is in use. */
 	struct backup_trust trust;
 	uint8_t cluster_id[ID_BYTES], lineage[ID_BYTES];
@@ -164,6 +199,9 @@ void fortnight_violate(struct fortnight *f, enum check check, const char *fmt, .
 	KLUIS_PRINTF(3, 4);
 void fortnight_say(const struct fortnight *f, const char *fmt, ...) KLUIS_PRINTF(2, 3);
 bool fortnight_chance(struct fortnight *f, unsigned per_mille); /* Never in a calm. */
+/* Whether this kind of fault is to come now; who has it happen counts it. */
+bool fortnight_due(struct fortnight *f, enum fault fault, unsigned per_mille);
+void fortnight_fault(struct fortnight *f, enum fault fault);
 
 /* --- cluster.c: the replicated store --------------------------------------------------------- */
 
@@ -217,7 +255,7 @@ void minutes_confirm(struct site *site);
 void line_begin(struct site *to, unsigned files, bool cut);
 void line_end(void);
 
-/* --- plant.c: bugs in how rows are chosen, while a snapshot is taken ---------------------------
+/* --- plant.c: bugs in how rows are chosen, while a snapshot is taken, and in who may claim ------
  */
 
 void plant(enum bug bug); /* From here on; BUG_NONE: no more. */
@@ -232,6 +270,10 @@ void check_half(struct site *site);
 void check_pruned(
 	struct site *site, const struct manifest_name *before, size_t n, uint64_t wall_ms);
 void check_records(struct fortnight *f);
+/* No cycle is held by a taker that has hung for longer than a claim lasts. */
+void check_hung(struct fortnight *f);
+/* At the end of all faults. */
+void check_faults(struct fortnight *f);
 /* Promised points at a random site that has them: the oldest and a random one, or all. */
 void check_points(struct fortnight *f, bool all);
 /* The newest journal increment that enough sites said they hold: one of them does, and it restores.

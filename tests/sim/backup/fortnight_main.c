@@ -17,6 +17,7 @@ enum {
 	ALL_POINTS_AT = 3,
 	MINUTE_LATE_MS = 3 * TICK_MS, /* In a calm: taken, recorded, shipped, confirmed. */
 	MINUTES_LOOK = 4,	      /* Ticks between two looks at the journal. */
+	FAULTS_CYCLES = 48,	      /* So many have room for each kind of fault. */
 	CALM_SETTLES = 3,	      /* Cycles of a calm before everything has to be in order. */
 };
 
@@ -28,6 +29,12 @@ static const char *const bug_names[] = {
 static const char *const check_names[] = {
 #define X(symbol, name) [symbol] = name,
 	CHECKS(X)
+#undef X
+};
+
+static const char *const fault_names[] = {
+#define X(symbol, name) [symbol] = name,
+	FAULTS(X)
 #undef X
 };
 
@@ -75,6 +82,20 @@ bool fortnight_chance(struct fortnight *f, unsigned per_mille)
 	return !f->calm && random_below(f->random, 1000) < per_mille;
 }
 
+bool fortnight_due(struct fortnight *f, enum fault fault, unsigned per_mille)
+{
+	bool tame = f->options.bug == BUG_TAME && fault == f->options.seed % FAULT_MAX;
+
+	/* The coin falls in either case: what else a seed says does not hang on this. */
+	return (fortnight_chance(f, per_mille) || (f->late && f->stats.faults[fault] == 0)) &&
+	       !tame && !f->calm;
+}
+
+void fortnight_fault(struct fortnight *f, enum fault fault)
+{
+	f->stats.faults[fault]++;
+}
+
 /* --- what goes wrong ------------------------------------------------------------------------- */
 
 static struct site *fault_site(struct fortnight *f)
@@ -97,13 +118,13 @@ static unsigned fault_unreached(const struct fortnight *f)
 	return n;
 }
 
-static void fault_away(struct fortnight *f, uint64_t until_ms)
+static void fault_away(struct fortnight *f, enum fault fault, uint64_t until_ms)
 {
 	struct site *site = fault_site(f);
 
 	if (fault_unreached(f) < DOWN_MAX) {
 		site->away_until = until_ms;
-		f->stats.away++;
+		fortnight_fault(f, fault);
 		fortnight_say(f, "site %llu is away for %llu h", (unsigned long long)site->node,
 			(unsigned long long)((until_ms - f->true_ms) / HOUR_MS));
 	}
@@ -115,7 +136,7 @@ static void fault_clock(struct fortnight *f)
 
 	site->clock_ms = random_below(f->random, 2) == 0 ? (int64_t)DAY_MS : -(int64_t)DAY_MS;
 	site->clock_until = fault_until(f, 30);
-	f->stats.jumps++;
+	fortnight_fault(f, FAULT_CLOCK);
 	fortnight_say(f, "site %llu's clock jumps by %lld h", (unsigned long long)site->node,
 		(long long)(site->clock_ms / HOUR_MS));
 }
@@ -130,7 +151,7 @@ static void fault_all_clocks(struct fortnight *f)
 		f->site[i].clock_ms = (int64_t)DAY_MS;
 		f->site[i].clock_until = until_ms;
 	}
-	f->stats.jumps++;
+	fortnight_fault(f, FAULT_ALL_CLOCKS);
 	fortnight_say(f, "all clocks jump by a day");
 }
 
@@ -144,45 +165,52 @@ static void fault_all_down(struct fortnight *f)
 		}
 		f->site[i].down_until = until_ms;
 	}
+	fortnight_fault(f, FAULT_ALL_DOWN);
 	fortnight_say(f, "all sites are down");
+}
+
+static void fault_clocks(struct fortnight *f)
+{
+	for (unsigned i = 0; i < SITES; i++) {
+		if (f->true_ms >= f->site[i].clock_until) {
+			f->site[i].clock_ms = 0;
+		}
+	}
+	if (fortnight_due(f, FAULT_CLOCK, 6)) {
+		fault_clock(f);
+	}
+	if (fortnight_due(f, FAULT_ALL_CLOCKS, 1)) {
+		fault_all_clocks(f);
+	}
 }
 
 static void faults(struct fortnight *f)
 {
 	struct site *site;
 
-	for (unsigned i = 0; i < SITES; i++) {
-		if (f->true_ms >= f->site[i].clock_until) {
-			f->site[i].clock_ms = 0;
-		}
-	}
-	if (fortnight_chance(f, 12) && site_up(site = fault_site(f))) {
+	if (fortnight_due(f, FAULT_CRASH, 12) && site_up(site = fault_site(f))) {
 		site_crash(site, random_below(f->random, 2) == 0);
 	}
-	if (fortnight_chance(f, 15)) {
-		fault_away(f, fault_until(f, 6));
+	if (fortnight_due(f, FAULT_AWAY, 15)) {
+		fault_away(f, FAULT_AWAY, fault_until(f, 6));
 	}
-	if (fortnight_chance(f, 2)) {
-		fault_away(f, f->true_ms + 2 * DAY_MS);
+	if (fortnight_due(f, FAULT_AWAY_LONG, 2)) {
+		fault_away(f, FAULT_AWAY_LONG, f->true_ms + 2 * DAY_MS);
 	}
-	if (fortnight_chance(f, 10)) {
+	if (fortnight_due(f, FAULT_FULL, 10)) {
 		fault_site(f)->full_until = fault_until(f, 9);
-		f->stats.full++;
+		fortnight_fault(f, FAULT_FULL);
 	}
-	if (fortnight_chance(f, 10)) {
+	if (fortnight_due(f, FAULT_SLOW, 10)) {
 		fault_site(f)->slow_until = fault_until(f, 6);
-		f->stats.slow++;
+		fortnight_fault(f, FAULT_SLOW);
 	}
-	if (fortnight_chance(f, 15)) {
+	if (fortnight_due(f, FAULT_QUIET, 15)) {
 		f->quiet_until = fault_until(f, 8);
+		fortnight_fault(f, FAULT_QUIET);
 	}
-	if (fortnight_chance(f, 6)) {
-		fault_clock(f);
-	}
-	if (fortnight_chance(f, 1)) {
-		fault_all_clocks(f);
-	}
-	if (fortnight_chance(f, 1)) {
+	fault_clocks(f);
+	if (fortnight_due(f, FAULT_ALL_DOWN, 1)) {
 		fault_all_down(f);
 	}
 }
@@ -230,10 +258,15 @@ static void schedule(struct fortnight *f)
 	cluster_state(f, &state);
 	open = state.claimed_id == 0 ? NULL : cluster_record(f, state.claimed_id);
 	site = schedule_site(f, &turn);
+	if (f->true_ms < site->take.hung_until) {
+		return; /* It is busy, as far as it knows. */
+	}
 	command.snapshot_claim.node = site->node;
 	command.snapshot_claim.slot = turn.slot;
 	f->stats.doubles += turn.slot > state.last_slot && open != NULL && ship_whole(open);
+	plant(f->options.bug == BUG_CLAIM_TWICE ? BUG_CLAIM_TWICE : BUG_NONE);
 	rc = cluster_propose(f, site, &command);
+	plant(BUG_NONE);
 	if (rc != 0 && rc != KLUIS_EUNKNOWN_OUTCOME) {
 		if (rc != KLUIS_ENOQUORUM && rc != KLUIS_ECONFLICT && rc != KLUIS_EINVAL) {
 			fortnight_violate(f, CHECK_STEP, "claim: %s", err_name(rc));
@@ -314,6 +347,7 @@ static void run_tick(struct fortnight *f)
 	for (unsigned i = 0; i < SITES; i++) {
 		site_tick(&f->site[(first + i) % SITES]);
 	}
+	check_hung(f);
 	if (f->ticks % MINUTES_LOOK == 0) {
 		check_minute(f);
 	}
@@ -351,9 +385,10 @@ static void run_calm(struct fortnight *f)
 		struct site *site = &f->site[i];
 
 		site->down_until = site->away_until = site->full_until = site->slow_until = 0;
-		site->clock_until = 0;
+		site->clock_until = site->take.hung_until = 0;
 	}
 	for (unsigned cycle = 0; cycle < CALM_CYCLES && !f->failed; cycle++) {
+		f->hang = cycle == CALM_SETTLES + f->options.seed % (CALM_CYCLES - CALM_SETTLES);
 		for (unsigned i = 0; i < CYCLE_TICKS && !f->failed; i++) {
 			run_tick(f);
 		}
@@ -376,6 +411,10 @@ static void run_ticks(struct fortnight *f)
 			run_tick(f);
 		}
 		check_points(f, cycle % (cycles / ALL_POINTS_AT + 1) == 0);
+		f->late = cycle > cycles / 4 * 3;
+	}
+	if (!f->failed && cycles >= FAULTS_CYCLES) {
+		check_faults(f);
 	}
 	if (!f->failed) {
 		run_calm(f);
@@ -417,21 +456,31 @@ static void run_end(struct fortnight *f)
 static void stats_print(const struct fortnight_stats *s)
 {
 	(void)printf(
-		"cycles %llu confirmed %llu takeovers %llu doubles %llu pins %llu rotations %llu\n"
-		"crashes %llu power_cuts %llu undone %llu away %llu clock_jumps %llu full %llu "
-		"slow %llu\n"
+		"cycles %llu confirmed %llu takeovers %llu doubles %llu pins %llu rotations %llu "
+		"undone %llu\n"
 		"shipped %llu received %llu refused %llu pruned %llu journal %llu points %llu rows "
 		"%llu\n",
 		(unsigned long long)s->cycles, (unsigned long long)s->confirmed,
 		(unsigned long long)s->takeovers, (unsigned long long)s->doubles,
 		(unsigned long long)s->pins, (unsigned long long)s->rotations,
-		(unsigned long long)s->crashes, (unsigned long long)s->cuts,
-		(unsigned long long)s->undone, (unsigned long long)s->away,
-		(unsigned long long)s->jumps, (unsigned long long)s->full,
-		(unsigned long long)s->slow, (unsigned long long)s->shipped,
+		(unsigned long long)s->undone, (unsigned long long)s->shipped,
 		(unsigned long long)s->received, (unsigned long long)s->refused,
 		(unsigned long long)s->pruned, (unsigned long long)s->minutes,
 		(unsigned long long)s->points, (unsigned long long)s->rows);
+	for (unsigned i = 0; i < FAULT_MAX; i++) {
+		(void)printf("%s%s %llu", i == 0 ? "" : " ", fault_names[i],
+			(unsigned long long)s->faults[i]);
+	}
+	(void)printf("\n");
+}
+
+void check_faults(struct fortnight *f)
+{
+	for (unsigned i = 0; i < FAULT_MAX; i++) {
+		if (f->stats.faults[i] == 0) {
+			fortnight_violate(f, CHECK_FAULTS, "there was no '%s'", fault_names[i]);
+		}
+	}
 }
 
 /* Of this process on a core: what else runs on the machine does not count. */

@@ -15,6 +15,8 @@ enum {
 	FULL_BYTES_MAX = 30000,
 	DOWN_MS_MAX = 5 * 3600 * 1000,
 	PRUNE_MS_MAX = 16 * 3600 * 1000,
+	HANG_MS_MIN = 4 * 3600 * 1000,
+	HANG_MS_MAX = 30 * 3600 * 1000,
 };
 
 static const char *const site_names[SITES] = {"ams", "ber", "cph", "dub", "edi", "fra"};
@@ -95,9 +97,10 @@ void site_crash(struct site *site, bool power)
 	site->repository = NULL;
 	site->take.given_up = 0;
 	site->down_until = f->true_ms + random_below(&f->chance.random, DOWN_MS_MAX);
-	f->stats.crashes++;
+	site->take.hung_until = 0;
+	fortnight_fault(f, FAULT_CRASH);
 	if (power) {
-		f->stats.cuts++;
+		fortnight_fault(f, FAULT_POWER);
 		disk_power_cut(site->disk);
 	}
 }
@@ -120,7 +123,7 @@ static void step_begin(struct site *site, bool unsynced)
 	if (!f->calm && random_below(&f->chance.random, 1000) < FUSE_PER_MILLE) {
 		step.fuse = 1 + random_below(&f->chance.random, FUSE_CALLS_MAX);
 	}
-	if (site_full(site)) {
+	if (site_full(site) || (f->options.bug == BUG_NO_REASON && !f->calm)) {
 		step.room = random_below(&f->chance.random, FULL_BYTES_MAX);
 	}
 	disk_step_begin(site->disk, &step);
@@ -129,6 +132,7 @@ static void step_begin(struct site *site, bool unsynced)
 bool site_step_end(struct site *site, const char *what, int rc, const struct err *e)
 {
 	if (disk_step_end()) {
+		fortnight_fault(site->f, FAULT_DIES);
 		site_crash(site, random_below(&site->f->chance.random, 2) == 0);
 		return false;
 	}
@@ -163,6 +167,21 @@ static void site_start(struct site *site)
 
 /* --- taking ---------------------------------------------------------------------------------- */
 
+/* Its thread stands in a call that does not return; all else of the node goes on. */
+static void take_may_hang(struct site *site)
+{
+	struct fortnight *f = site->f;
+
+	if (fortnight_due(f, FAULT_HANG, 60) || f->hang) {
+		f->hang = false;
+		fortnight_fault(f, FAULT_HANG);
+		site->take.hung_ms = f->true_ms;
+		site->take.hung_until =
+			f->true_ms + HANG_MS_MIN + random_below(f->random, HANG_MS_MAX);
+		fortnight_say(f, "site %llu hangs", (unsigned long long)site->node);
+	}
+}
+
 static void take_look(struct site *site)
 {
 	for (size_t i = 0; i < site->n_rows; i++) {
@@ -185,6 +204,8 @@ static void take_look(struct site *site)
 		}
 		site->take.row = *row;
 		site->take.state = TAKE_CHECKPOINT;
+		site->take.pulse = (struct schedule_pulse){0};
+		take_may_hang(site);
 		return;
 	}
 }
@@ -226,7 +247,7 @@ static struct snapshot_plan take_plan(const struct site *site, const struct posi
 	return plan;
 }
 
-static void take_failed(struct site *site, const struct err *e)
+static void take_tell(struct site *site, const struct err *e)
 {
 	struct command command = {.type = COMMAND_SNAPSHOT_FAIL,
 		.snapshot_fail = {
@@ -236,8 +257,13 @@ static void take_failed(struct site *site, const struct err *e)
 		command.snapshot_fail.error.len = SNAPSHOT_ERROR_BYTES_MAX;
 	}
 	site->take.given_up = site->take.row.id;
-	take_drop(site);
 	(void)cluster_propose(site->f, site, &command); /* Unheard, the claim runs out by itself. */
+}
+
+static void take_failed(struct site *site, const struct err *e)
+{
+	take_drop(site);
+	take_tell(site, e);
 }
 
 static void take_write(struct site *site)
@@ -297,6 +323,26 @@ static void take_record(struct site *site)
 	take_drop(site);
 }
 
+/* As node/backup_take.c watches what it takes: false when it has given that up. */
+static bool take_gets_on(struct site *site, const struct snapshot_row *row)
+{
+	const struct schedule_rules rules = {.interval_ms = CYCLE_MS};
+	struct err e = {0};
+
+	if (row->id <= site->take.given_up) {
+		return false;
+	}
+	if (site->f->options.bug == BUG_RENEW_HUNG || site->take.state == TAKE_IDLE ||
+		site->take.row.id != row->id ||
+		schedule_gets_on(&site->take.pulse, row->id, site->take.moved, site->f->true_ms,
+			schedule_stall_ms(&rules))) {
+		return true;
+	}
+	(void)err_set(&e, KLUIS_ETIMEOUT, "the taker hangs");
+	take_tell(site, &e);
+	return false;
+}
+
 /* The claim stands while its taker says so. */
 static void site_renew(struct site *site)
 {
@@ -310,7 +356,7 @@ static void site_renew(struct site *site)
 	cluster_state(f, &state);
 	row = cluster_record(f, state.claimed_id);
 	if (row == NULL || row->node != site->node || row->slot + CYCLE_MS <= cluster_now(f) ||
-		(row->state == SNAPSHOT_RUNNING && row->id <= site->take.given_up)) {
+		(row->state == SNAPSHOT_RUNNING && !take_gets_on(site, row))) {
 		return;
 	}
 	command.snapshot_renew.id = row->id;
@@ -324,9 +370,13 @@ static void site_renew(struct site *site)
 	}
 }
 
-/* One state a call. */
+/* One state a call. Who waits for the log gets on, too. */
 static void site_take(struct site *site)
 {
+	if (site->f->true_ms < site->take.hung_until) {
+		return;
+	}
+	site->take.moved++;
 	switch (site->take.state) {
 	case TAKE_IDLE:
 		if (cluster_reached(site->f, site)) {
@@ -361,14 +411,19 @@ int site_ship_one(struct site *site, struct site *to, const uint8_t manifest_has
 		x_asprintf("%s/drop%llu", to->dir, (unsigned long long)site->node);
 	struct sftp_target target = {.path = path};
 	unsigned files = f->true_ms < to->slow_until ? 1 : UINT32_MAX;
+	bool cut = fortnight_due(f, FAULT_LINK, 60);
 	int rc;
 
+	if (cut) {
+		fortnight_fault(f, FAULT_LINK);
+	}
 	step_begin(to, false);
-	line_begin(to, files, fortnight_chance(f, 60));
+	line_begin(to, files, cut);
 	rc = ship_snapshot(
 		site->repository, manifest_hash, site_names[to->node - 1], &target, report, e);
 	line_end();
 	if (disk_step_end()) {
+		fortnight_fault(f, FAULT_DIES);
 		site_crash(to, random_below(&f->chance.random, 2) == 0);
 		return KLUIS_ECONNECT;
 	}

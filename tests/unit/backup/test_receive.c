@@ -113,6 +113,70 @@ static void test_wrong_bytes_many_times(void **state)
 	pair_assert_received(w, hash);
 }
 
+/* Writes bytes from .. upto of an object into the drop, as a sender does that is still at it. */
+static void drop_part(
+	struct backup_pair *w, const struct manifest_object *object, uint64_t from, uint64_t upto)
+{
+	_cleanup_(buf_release) struct buf bytes = BUF_INIT;
+	_cleanup_(x_closep) int source = -1;
+	struct drop_name name = {0};
+	char text[DROP_NAME_BYTES];
+	_cleanup_(x_freep) char *path = NULL;
+	uint64_t size = 0;
+	int fd;
+
+	assert_int_equal(
+		repository_open_object(w->sites.repository[0], object->hash, &source, &size, NULL),
+		0);
+	assert_true(from <= upto && upto <= size);
+	assert_int_equal(pread(source, buf_extend(&bytes, upto - from), upto - from, (off_t)from),
+		upto - from);
+	memcpy(name.hash, object->hash, HASH_BYTES);
+	drop_name_format(&name, text);
+	path = x_asprintf("%s/%s", w->sshd->drop, text);
+	fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+	assert_true(fd >= 0);
+	assert_int_equal(file_write_all(fd, buf_bytes(&bytes)), 0);
+	assert_int_equal(close(fd), 0);
+}
+
+/* Whatever a look meets of it, nothing is promoted half: each waits until the last byte is there,
+ * and is the same file then. */
+static void test_growing_objects(void **state)
+{
+	struct backup_pair *w = *state;
+	_cleanup_(backup_manifest_release) struct backup_manifest m = {0};
+	struct receive_report report;
+	struct manifest_name name;
+	uint8_t hash[HASH_BYTES];
+
+	pair_take(w, 40, 4000, hash);
+	assert_int_equal(
+		point_manifest(w->sites.repository[0], hash, &w->sites.trust, &m, NULL), 0);
+	pair_carry(w, hash, 0); /* The manifest first: nothing but sizes can tell. */
+	for (uint32_t i = 0; i < m.n_index + m.n_packs; i++) {
+		const struct manifest_object *object = &m.objects[i];
+		uint64_t parts[] = {0, object->bytes / 2, object->bytes - 1, object->bytes};
+		uint64_t size = 0;
+		int fd = -1;
+
+		for (size_t k = 1; k < ARRAY_SIZE(parts); k++) {
+			report = pair_receive(w);
+			assert_int_equal(report.n_accepted, 0);
+			assert_int_equal(report.waiting, 1);
+			assert_int_equal(report.refused, 0);
+			receive_report_release(&report);
+			assert_int_equal(repository_open_object(w->sites.repository[1],
+						 object->hash, &fd, &size, NULL),
+				KLUIS_ENOTFOUND);
+			assert_int_equal(repository_find(w->sites.repository[1], hash, &name, NULL),
+				KLUIS_ENOTFOUND);
+			drop_part(w, object, parts[k - 1], parts[k]);
+		}
+	}
+	pair_assert_received(w, hash);
+}
+
 /* Puts node 1's manifest, after `change` and signed by `signer`, into the drop; returns what the
  * receiver refused. */
 static unsigned refused(struct backup_pair *w, const uint8_t hash[HASH_BYTES],
@@ -605,6 +669,7 @@ static void test_swapped_manifests(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_growing_objects, pair_set_up, pair_tear_down),
 		cmocka_unit_test_setup_teardown(test_hostile_names, pair_set_up, pair_tear_down),
 		cmocka_unit_test_setup_teardown(test_wrong_bytes, pair_set_up, pair_tear_down),
 		cmocka_unit_test_setup_teardown(

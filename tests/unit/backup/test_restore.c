@@ -41,6 +41,7 @@ struct world {
 	struct restore_record record;
 	struct buf encoded; /* The record, signed. */
 	struct buf deletions;
+	struct snapshot_watch watch; /* Of the next that is taken. */
 };
 
 /* Entries of 50 rows each; keys of a family that a restore keeps, and sessions, which it drops. */
@@ -123,7 +124,7 @@ static void take(struct world *w)
 	assert_int_equal(position_get(view, &position, NULL), 0);
 	assert_true(position.index == plan.index);
 	if (snapshot_take(w->sites.repository[0], &plan, view, key_public(w->sites.backup_key),
-		    w->sites.signer[0], NULL, &m, w->hash, &e) != 0) {
+		    w->sites.signer[0], &w->watch, &m, w->hash, &e) != 0) {
 		fail_msg("%s", e.text);
 	}
 	/* Storage's own count comes to the same root. */
@@ -190,7 +191,7 @@ static void list_nothing(uint8_t nonce_byte, struct buf *to)
 	const uint8_t id[ID_BYTES] = {0}, nonce[ID_BYTES] = {nonce_byte};
 	const struct deletion_point point = {id, id, 1};
 
-	assert_int_equal(deletion_list_collect(NULL, 0, NULL, &point, nonce, to, NULL), 0);
+	assert_int_equal(deletion_list_collect(NULL, 0, NULL, &point, "/tmp", nonce, to, NULL), 0);
 }
 
 static int set_up(void **state)
@@ -227,6 +228,18 @@ static int set_up(void **state)
 	memcpy(w->record.manifest_hash, w->hash, HASH_BYTES);
 	sign_record(w, &w->record, &w->encoded);
 	return 0;
+}
+
+/* The record for the point as it is by now. */
+static void restore_of(struct world *w, struct restore_config *config)
+{
+	struct restore_record record = w->record;
+
+	record.raft_index = w->last.index;
+	memcpy(record.manifest_hash, w->hash, HASH_BYTES);
+	buf_clear(&w->encoded);
+	sign_record(w, &record, &w->encoded);
+	config->record = buf_bytes(&w->encoded);
 }
 
 static int tear_down(void **state)
@@ -632,6 +645,70 @@ static int stream_much(struct world *w)
 	return rc == 0 && stream_stays_below("restored", 256 * 1024) ? 0 : 1;
 }
 
+/* A clock that moves with each look, and clients who are always at work. */
+struct paced {
+	struct clock clock;
+	uint64_t now_ms, entries;
+};
+
+static uint64_t paced_now(const struct clock *clock)
+{
+	struct paced *p = CONTAINER_OF((struct clock *)(uintptr_t)clock, struct paced, clock);
+
+	p->now_ms += 20;
+	return p->now_ms;
+}
+
+static uint64_t paced_entries(void *data)
+{
+	struct paced *p = data;
+
+	p->entries += 1000;
+	return p->entries;
+}
+
+/* Beside clients values are read no faster than they may be, when a snapshot is taken and when it
+ * is restored for a drill; who is held so counts as one who moves. */
+static void test_paced(void **state)
+{
+	enum { TAKE_PER_S = 200000, RESTORE_PER_S = 10000000 };
+	struct world *w = *state;
+	struct paced p = {.clock = {paced_now, paced_now}, .now_ms = 1000000};
+	struct pace *pace =
+		pace_new(&(struct pace_config){TAKE_PER_S, paced_entries, &p, &p.clock});
+	_cleanup_(x_freep) char *dir = x_asprintf("%s/paced", w->sites.dir);
+	_cleanup_(backup_manifest_release) struct backup_manifest m = {0};
+	struct restore_config config;
+	struct restore_result result;
+	atomic_uint_fast64_t moved = 0;
+	uint64_t begin_ms;
+
+	change_rows(w, 300, true);
+	p.now_ms += 1000;
+	assert_true(pace_busy(pace));
+	w->watch = (struct snapshot_watch){.pace = pace, .moved = &moved};
+	begin_ms = p.now_ms;
+	take(w);
+	w->watch = (struct snapshot_watch){.pace = NULL};
+	assert_int_equal(
+		point_manifest(w->sites.repository[0], w->hash, &w->sites.trust, &m, NULL), 0);
+	assert_true(m.value_bytes > TAKE_PER_S);
+	assert_true(p.now_ms - begin_ms > m.value_bytes * 1000 / TAKE_PER_S / 2);
+	assert_true(moved > m.live + 10); /* More than the rows alone. */
+	pace_free(pace);
+
+	pace = pace_new(&(struct pace_config){RESTORE_PER_S, paced_entries, &p, &p.clock});
+	p.now_ms += 1000;
+	assert_true(pace_busy(pace));
+	config = restore_config(w, 1, dir);
+	config.pace = pace;
+	restore_of(w, &config);
+	begin_ms = p.now_ms;
+	assert_int_equal(restore_cluster(&config, &result, NULL), 0);
+	assert_true(p.now_ms - begin_ms > result.value_bytes * 1000 / RESTORE_PER_S / 2);
+	pace_free(pace);
+}
+
 static void test_memory_bound(void **state)
 {
 	(void)state;
@@ -650,6 +727,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_record),
 		cmocka_unit_test(test_another_list),
 		cmocka_unit_test(test_damaged_chain),
+		cmocka_unit_test(test_paced),
 		cmocka_unit_test(test_memory_bound),
 	};
 

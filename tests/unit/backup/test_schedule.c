@@ -254,6 +254,29 @@ static void test_claims_last(void **state)
 	assert_int_equal(schedule_claim_ms(&rules), SCHEDULE_CLAIM_MS_MAX);
 }
 
+/* Whoever moves anything within the time gets on, however slowly; a taker of another snapshot has
+ * all of it again. */
+static void test_who_hangs(void **state)
+{
+	struct schedule_rules rules = {.interval_ms = CYCLE_MS};
+	struct schedule_pulse pulse = {0};
+	uint64_t stall_ms = schedule_stall_ms(&rules), now_ms = 5000, moved = 0;
+
+	(void)state;
+	assert_int_equal(stall_ms, SCHEDULE_CLAIM_MS_MAX);
+	for (unsigned i = 0; i < 1000; i++) {
+		assert_true(schedule_gets_on(&pulse, 7, moved++, now_ms, stall_ms));
+		now_ms += stall_ms - 1;
+	}
+	assert_true(schedule_gets_on(&pulse, 7, moved, now_ms, stall_ms));
+	assert_true(schedule_gets_on(&pulse, 7, moved, now_ms + stall_ms - 1, stall_ms));
+	assert_false(schedule_gets_on(&pulse, 7, moved, now_ms + stall_ms, stall_ms));
+	assert_true(schedule_gets_on(&pulse, 8, moved, now_ms + stall_ms, stall_ms));
+	assert_false(schedule_gets_on(&pulse, 8, moved, now_ms + 2 * stall_ms, stall_ms));
+	rules.interval_ms = 1000; /* A slow disk is no reason, however short the cycles are. */
+	assert_int_equal(schedule_stall_ms(&rules), SCHEDULE_STALL_MS_MIN);
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, world_setup, world_teardown)
@@ -267,6 +290,7 @@ int main(void)
 		T(test_a_silent_taker),
 		T(test_failures_back_off),
 		T(test_claims_last),
+		T(test_who_hangs),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -13,6 +13,7 @@
 #include "backup/keys.h"
 #include "base/fault.h"
 #include "base/file.h"
+#include "base/lock.h"
 #include "storage/report_store.h"
 #include "node/drill.h"
 #include "backup/repository.h"
@@ -340,7 +341,8 @@ static int drill(struct backup_rig *w, const struct snapshot_row *row,
 {
 	_cleanup_(x_freep) char *scratch = x_asprintf("%s/drill", w->rig.dir);
 	_cleanup_(backup_trust_release) struct backup_trust trust = {.n = 0};
-	struct drill_config config = {.trust = &trust,
+	struct drill_config config = {.node_dir = w->rig.dir,
+		.trust = &trust,
 		.keys = keys,
 		.manifest_hash = row->manifest_hash,
 		.scratch = scratch};
@@ -364,7 +366,8 @@ static void test_drill_beside_files(void **state)
 	_cleanup_(x_freep) char *scratch = x_asprintf("%s/mine", w->rig.dir);
 	_cleanup_(x_freep) char *file = x_asprintf("%s/mine/file", w->rig.dir);
 	_cleanup_(backup_trust_release) struct backup_trust trust = {.n = 0};
-	struct drill_config config = {.trust = &trust,
+	struct drill_config config = {.node_dir = w->rig.dir,
+		.trust = &trust,
 		.keys = &w->keys,
 		.manifest_hash = row.manifest_hash,
 		.scratch = scratch};
@@ -396,6 +399,73 @@ static void add_account(struct backup_rig *w, const char *name)
 
 /* The chain, sealed to two keys, is restored and booted, and has every row; without one of the
  * keys, or with a byte changed, it does not come that far. */
+/* A second drill at the same directory: of the process that has the lock nothing is taken. */
+static void test_two_drills(void **state)
+{
+	struct backup_rig *w = *state;
+	struct snapshot_row row = backup_rig_wait_confirmed(w, backup_rig_claim(w, 1, false));
+	_cleanup_(x_freep) char *scratch = x_asprintf("%s/two", w->rig.dir);
+	_cleanup_(x_freep) char *file = x_asprintf("%s/two/file", w->rig.dir);
+	_cleanup_(x_freep) char *who = x_asprintf("process %d works in", (int)getpid());
+	_cleanup_(backup_trust_release) struct backup_trust trust = {.n = 0};
+	struct drill_config config = {.trust = &trust,
+		.keys = &w->keys,
+		.manifest_hash = row.manifest_hash,
+		.scratch = scratch,
+		.node_dir = w->rig.dir,
+		.leftover = true};
+	struct drill_report report;
+	struct err e = {0};
+	int fd = -1;
+
+	assert_int_equal(backup_job_trust(&w->config[1], &trust, NULL), 0);
+	assert_int_equal(
+		repository_open(w->config[1].backup_repository_dir, &config.repository, NULL), 0);
+	assert_int_equal(mkdir(scratch, 0700), 0);
+	assert_int_equal(lock_dir(scratch, &fd, NULL), 0); /* As a drill that works there. */
+	assert_int_equal(file_write(file, bytes_str("its store"), 0600, NULL), 0);
+	for (unsigned i = 0; i < 2; i++) {
+		config.leftover = i == 0;
+		assert_int_equal(drill_run(&config, &report, &e), KLUIS_EBUSY);
+		assert_non_null(strstr(e.text, "another drill"));
+		assert_non_null(strstr(e.text, who));
+	}
+	assert_int_equal(drill_sweep(scratch, NULL), KLUIS_EBUSY);
+	assert_true(file_exists(file));
+	assert_int_equal(close(fd), 0); /* It was killed. */
+	config.leftover = true;
+	assert_int_equal(drill_run(&config, &report, NULL), 0);
+	assert_false(file_exists(scratch));
+	assert_int_equal(drill_sweep(scratch, NULL), 0);
+	repository_close(config.repository);
+}
+
+/* While the site's node runs, a drill takes as long as its bytes may take. */
+static void test_drill_beside_its_node(void **state)
+{
+	enum { SECONDS_MIN = 2 };
+	struct backup_rig *w = *state;
+	struct snapshot_row row = backup_rig_wait_confirmed(w, backup_rig_claim(w, 1, true));
+	_cleanup_(x_freep) char *scratch = x_asprintf("%s/slow", w->rig.dir);
+	_cleanup_(backup_trust_release) struct backup_trust trust = {.n = 0};
+	struct drill_config config = {.trust = &trust,
+		.keys = &w->keys,
+		.manifest_hash = row.manifest_hash,
+		.scratch = scratch,
+		.node_dir = w->config[1].data_dir,
+		.leftover = true};
+	struct drill_report report;
+
+	assert_int_equal(backup_job_trust(&w->config[1], &trust, NULL), 0);
+	assert_int_equal(
+		repository_open(w->config[1].backup_repository_dir, &config.repository, NULL), 0);
+	assert_int_equal(drill_run(&config, &report, NULL), 0);
+	config.busy_bytes_per_second = report.bytes / SECONDS_MIN; /* Read once more to compare. */
+	assert_int_equal(drill_run(&config, &report, NULL), 0);
+	assert_true(report.ms >= SECONDS_MIN * 1000 / 2);
+	repository_close(config.repository);
+}
+
 static void test_drill(void **state)
 {
 	struct backup_rig *w = *state;
@@ -653,6 +723,34 @@ static void test_schedule(void **state)
 	backup_rig_assert_at_every_site(w, &row);
 }
 
+/* A taker whose thread stands still gives its cycle up and takes no other one; another site takes
+ * it. What comes back later changes nothing. */
+static void test_a_taker_that_hangs(void **state)
+{
+	enum { STALL_MS = 1500 };
+	struct backup_rig *w = *state;
+	struct snapshot_row row;
+	uint64_t id;
+
+	w->config[0].backup_stall_ms = STALL_MS;
+	fault_arm("backup.take.hang", 1, false);
+	id = backup_rig_claim(w, 1, false);
+	for (unsigned waited = 0; backup_rig_row(w, id).state != SNAPSHOT_FAILED; waited += 20) {
+		assert_true(waited < RIG_WAIT_MS);
+		replica_rig_run(&w->rig, 20);
+	}
+	fault_disarm();
+	w->config[0].backup_stall_ms = 0;
+	row = backup_rig_row(w, id);
+	assert_non_null(strstr(row.error, "the taker hangs"));
+	row = backup_rig_wait_confirmed(w, backup_rig_claim(w, 2, false));
+	assert_true(row.id > id);
+	backup_rig_assert_at_every_site(w, &row);
+	assert_int_equal(backup_rig_row(w, id).state, SNAPSHOT_FAILED);
+	row = backup_rig_wait_confirmed(w, backup_rig_claim(w, 1, false));
+	backup_rig_assert_at_every_site(w, &row);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -666,8 +764,11 @@ int main(void)
 		cmocka_unit_test(test_another_key), /* Leaves a file that is no key. */
 		cmocka_unit_test(test_drill),
 		cmocka_unit_test(test_drill_beside_files),
+		cmocka_unit_test(test_two_drills),
+		cmocka_unit_test(test_drill_beside_its_node),
 		cmocka_unit_test(test_failure_is_recorded),
 		cmocka_unit_test(test_a_taker_that_rotted),
+		cmocka_unit_test(test_a_taker_that_hangs),
 		cmocka_unit_test(test_schedule),
 	};
 
