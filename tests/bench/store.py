@@ -102,7 +102,8 @@ class Store(Kluis):
         self.cluster.quickstart("up")
 
     def one_receiver(self, taker, receiver):
-        """Snapshots go from one to the other alone, and count with that copy: as restic and borg have one repository."""
+        """Snapshots go from one to the other alone, and count with that copy, as restic and borg have one repository; nor is there a
+        journal between them, which would take the same changes a second time while they are measured."""
         kept_sites = (f"[site {taker}]", f"[site {receiver}]")
         def edit(lines):
             section, kept = "", []
@@ -112,6 +113,8 @@ class Store(Kluis):
                     line = "copies = 1"
                 if not (line.startswith("ssh") and section.startswith("[site ") and section not in kept_sites):
                     kept.append(line)
+                if line == "[backup]":
+                    kept.append("journal_s = 0")
             return kept
         self.edit_settings(edit)
 
