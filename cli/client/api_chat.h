@@ -13,6 +13,8 @@ enum {
 	API_RECEIPTS_MAX = 65536,
 	API_EVENTS_MAX = 500,
 	API_EVENT_TYPE_CHARS_MAX = 15,
+	API_SIGNAL_BYTES_MAX = 16384,
+	API_ICE_URIS_MAX = 64,
 	API_INBOX_MAX = 65536,
 	API_INBOX_TOKEN_CHARS_MAX = 64,
 	API_INBOX_TOKENS_MAX = 1024,
@@ -89,12 +91,24 @@ KLUIS_MUST_CHECK int api_receipts(struct client *client, const uint8_t conv_id[I
 /* GET events by long poll: what happened since the cursor ("": from now on). */
 struct api_event {
 	char type[API_EVENT_TYPE_CHARS_MAX + 1]; /* message, members, conversation, inbox ... */
-	bool has_object;
+	char cursor[API_CURSOR_BYTES_MAX + 1];	 /* What comes behind it. */
+	bool has_object, has_seq;
 	uint8_t object[ID_BYTES];
+	uint64_t seq; /* Of a message, its number; of a keyring, its revision. */
+	/* Of a call: who says what. */
+	uint8_t user_id[ID_BYTES], device_id[ID_BYTES];
+	struct buf data;
 };
+void api_events_free(struct api_event *events, size_t n); /* NULL is fine. */
 /* A new array, and a new string. KLUIS_EPROTO; KLUIS_ENOTFOUND: this cluster has no events. */
 KLUIS_MUST_CHECK int api_events(struct client *client, const char *cursor, unsigned wait_ms,
 	struct api_event **ret_events, size_t *ret_n, char **ret_cursor, struct err *e);
+
+/* POST /v1/calls/{conv}/signal: to the members' other devices that are connected. KLUIS_ERATE. */
+KLUIS_MUST_CHECK int api_call_signal(
+	struct client *client, const uint8_t conv_id[ID_BYTES], struct bytes data, struct err *e);
+/* GET /v1/calls/ice: JSON of docs/openapi.yaml, its form checked; the caller drops it. */
+KLUIS_MUST_CHECK int api_call_ice(struct client *client, json_t **ret_ice, struct err *e);
 
 /* POST /v1/users/{id}/inbox by the session or, with token, by that alone. The same
  * bytes again are success; KLUIS_ECONFLICT: another document of that id is there. */

@@ -197,69 +197,15 @@ int conversation_leave(struct conversation *c, struct err *e)
 {
 	int rc = api_conversation_answer(conversation_client(c), c->id, false, e);
 
+	if (rc == KLUIS_EFORBIDDEN) {
+		return err_set(e, rc,
+			"nobody else could manage the conversation: hand it over first ('kluis "
+			"chat transfer')");
+	}
 	if (rc == 0) {
 		conversation_archive_leave(c);
 	}
 	return rc != 0 ? rc : chat_store_forget(conversation_profile(c), c->id, e);
-}
-
-/* One statement more, here and at the cluster. */
-static int members_step(struct conversation *c, unsigned type, struct bytes body, struct err *e)
-{
-	_cleanup_(buf_release) struct buf statement = BUF_INIT;
-	struct bytes run;
-	int rc = members_make(&c->members->members, type, body, conversation_profile(c)->device,
-		clock_wall_ms(&clock_system), &statement, e);
-
-	if (rc != 0) {
-		return rc;
-	}
-	run = buf_bytes(&statement);
-	rc = api_conversation_change(conversation_client(c), c->id, &run, 1, e);
-	rc = rc != 0 ? rc : membership_extend(c->members, run, people_source(c->people), false, e);
-	return rc != 0 ? rc : membership_store(c->members, conversation_profile(c), e);
-}
-
-/* Until its vault has followed nobody archives (conversation_archive_flush()). */
-static int members_step_both(
-	struct conversation *c, unsigned type, struct bytes body, struct err *e)
-{
-	int rc = members_step(c, type, body, e);
-
-	if (rc == 0) {
-		conversation_archive_members(c);
-	}
-	return rc;
-}
-
-static void body_add(const uint8_t user_id[ID_BYTES], struct buf *body)
-{
-	buf_append(body, user_id, ID_BYTES);
-	buf_put_u8(body, MEMBER_USER);
-	buf_put_u16(body, MEMBER_WRITE);
-}
-
-int conversation_add(struct conversation *c, const uint8_t user_id[ID_BYTES], struct err *e)
-{
-	_cleanup_(buf_release) struct buf body = BUF_INIT;
-
-	if (members_find(&c->members->members, user_id) != NULL) {
-		return err_set(e, KLUIS_EEXIST, "they are a member already");
-	}
-	if (c->members->members.count >= CONVERSATION_MEMBERS_MAX) {
-		return err_set(e, KLUIS_ETOOLARGE, "a conversation has at most %d members",
-			CONVERSATION_MEMBERS_MAX);
-	}
-	body_add(user_id, &body);
-	return members_step_both(c, MEMBER_ADD, buf_bytes(&body), e);
-}
-
-int conversation_remove(struct conversation *c, const uint8_t user_id[ID_BYTES], struct err *e)
-{
-	if (members_find(&c->members->members, user_id) == NULL) {
-		return err_set(e, KLUIS_ENOTFOUND, "they are no member");
-	}
-	return members_step_both(c, MEMBER_REMOVE, bytes_of(user_id, ID_BYTES), e);
 }
 
 /* The statements of a new chain: create, and one for each user. */
@@ -279,7 +225,7 @@ static int create_chain(struct conversation *c, const uint8_t (*users)[ID_BYTES]
 		if (rc != 0 || i == n) {
 			break;
 		}
-		body_add(users[i], &body);
+		conversation_body_add(users[i], &body);
 		rc = members_make(&c->members->members, MEMBER_ADD, buf_bytes(&body),
 			profile->device, now_ms, &statements[i + 1], e);
 	}

@@ -66,13 +66,22 @@ KLUIS_MUST_CHECK int conversation_list(
  * than it has shown or taken here. */
 KLUIS_MUST_CHECK int conversation_refresh(struct conversation *c, struct err *e);
 KLUIS_MUST_CHECK int conversation_accept(struct conversation *c, struct err *e);
-/* Also after it was accepted. What the profile has of it goes. */
+/* Also after it was accepted. What the profile has of it goes. KLUIS_EFORBIDDEN: nobody else could
+ * manage it. */
 KLUIS_MUST_CHECK int conversation_leave(struct conversation *c, struct err *e);
-/* By an admin. Each sends in a new epoch from then on. KLUIS_EEXIST, KLUIS_ENOTFOUND. */
+/* By an admin. Each sends in a new epoch from then on. KLUIS_EEXIST, KLUIS_ENOTFOUND;
+ * KLUIS_EFORBIDDEN: one is no admin, or nobody could manage it. */
 KLUIS_MUST_CHECK int conversation_add(
 	struct conversation *c, const uint8_t user_id[ID_BYTES], struct err *e);
 KLUIS_MUST_CHECK int conversation_remove(
 	struct conversation *c, const uint8_t user_id[ID_BYTES], struct err *e);
+/* Likewise. role: MEMBER_READ reads, MEMBER_WRITE writes, MEMBER_ADMIN manages it, too. */
+KLUIS_MUST_CHECK int conversation_set_role(
+	struct conversation *c, const uint8_t user_id[ID_BYTES], unsigned role, struct err *e);
+/* Makes a member who accepted an admin, and oneself `role`, in one step. KLUIS_EPRECONDITION: they
+ * have not accepted. */
+KLUIS_MUST_CHECK int conversation_transfer(
+	struct conversation *c, const uint8_t user_id[ID_BYTES], unsigned role, struct err *e);
 
 /* Seals and sends: stored before it leaves, sent again as it is until the cluster has it, in a new
  * epoch where one is due. What an earlier run could not send goes first. *ret_seq: its number.
@@ -135,6 +144,10 @@ struct conversation_key {
 };
 /* Enters this epoch, whose KeyPacket was fetched or is fetched now; 0 also when there is none. */
 KLUIS_MUST_CHECK int conversation_take_epoch(struct conversation *c, uint32_t epoch, struct err *e);
+/* Which statement of its members that hash is of; 0: none that was seen. */
+uint64_t conversation_members_rev(const struct conversation *c, const uint8_t hash[HASH_BYTES]);
+/* Whether the profile's owner may write in it, by the members' chain. */
+bool conversation_may_write(const struct conversation *c);
 /* What chat_state.back is by the members' chain. */
 uint32_t conversation_back(const struct conversation *c);
 /* Has a current epoch that may be sent in: the cluster's, or a new one. */
@@ -146,6 +159,8 @@ KLUIS_MUST_CHECK int conversation_save(struct conversation *c, struct err *e);
 /* After a failure: the state as it is stored, so that what was half done is done again. Returns rc.
  */
 KLUIS_MUST_CHECK int conversation_reload(struct conversation *c, int rc, struct err *e);
+/* What an addition says of a user, who may write. */
+void conversation_body_add(const uint8_t user_id[ID_BYTES], struct buf *body);
 struct profile *conversation_profile(const struct conversation *c);
 struct client *conversation_client(const struct conversation *c);
 

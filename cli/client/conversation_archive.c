@@ -144,19 +144,24 @@ static int archive_open_vault(
 	return rc != 0 ? rc : vault_sync(*ret_vault, e);
 }
 
+/* Who is in it, in the roles that they have in the conversation. */
 struct archive_users {
 	const struct conversation *c;
-	uint8_t ids[CONVERSATION_MEMBERS_MAX][ID_BYTES];
+	struct share_user list[CONVERSATION_MEMBERS_MAX];
 	size_t n;
 };
 
 static void users_add_cb(void *arg, const uint8_t id[ID_BYTES], const char *state)
 {
 	struct archive_users *users = arg;
+	const struct member *member = members_find(&users->c->members->members, id);
 
 	if (strcmp(state, "declined") != 0 && users->n < CONVERSATION_MEMBERS_MAX &&
-		members_find(&users->c->members->members, id) != NULL) {
-		memcpy(users->ids[users->n++], id, ID_BYTES);
+		member != NULL) {
+		struct share_user *user = &users->list[users->n++];
+
+		memcpy(user->id, id, ID_BYTES);
+		user->role = member->role;
 	}
 }
 
@@ -166,11 +171,20 @@ static bool users_are(const struct archive_users *users, const struct members *m
 		return false;
 	}
 	for (size_t i = 0; i < users->n; i++) {
-		if (members_find(members, users->ids[i]) == NULL) {
+		const struct member *member = members_find(members, users->list[i].id);
+
+		if (member == NULL || member->role != users->list[i].role) {
 			return false;
 		}
 	}
 	return true;
+}
+
+static bool archive_is_managed(const struct vault *vault)
+{
+	const struct membership *m = vault->membership;
+
+	return membership_role(m, vault->profile->user_id, m->members.seq) == MEMBER_ADMIN;
 }
 
 int archive_follow_members(struct conversation *c, struct vault *vault, struct err *e)
@@ -178,14 +192,14 @@ int archive_follow_members(struct conversation *c, struct vault *vault, struct e
 	struct archive_users *users;
 	int rc;
 
-	if (!archive_is_mine(c)) {
+	if (!archive_is_managed(vault)) {
 		return 0;
 	}
 	users = x_calloc(1, sizeof *users);
 	users->c = c;
 	rc = api_conversation_members(conversation_client(c), c->id, users_add_cb, users, e);
 	if (rc == 0 && !users_are(users, &vault->membership->members)) {
-		rc = share_set_users(vault, (const uint8_t(*)[ID_BYTES])users->ids, users->n, e);
+		rc = share_set_users(vault, users->list, users->n, e);
 	}
 	free(users);
 	return rc;
@@ -202,7 +216,7 @@ static int archive_load(struct conversation *c, struct vault *vault, struct err 
 	rc = archive_check_founder(c, vault->membership, e);
 	rc = rc != 0 ? rc : archive_follow_members(c, vault, e);
 	rc = rc != 0 ? rc : archive_read_index(c, archive, e);
-	if (rc == KLUIS_ENOTFOUND && archive_is_mine(c)) {
+	if (rc == KLUIS_ENOTFOUND && archive_is_managed(vault)) {
 		*e = (struct err){0}; /* A run that made it was cut. */
 		rc = archive_begin(c, archive, c->state.archive, e);
 	}
@@ -268,10 +282,10 @@ void conversation_archive_members(struct conversation *c)
 
 void conversation_archive_leave(struct conversation *c)
 {
-	struct err ignored = {0}; /* Its founder takes out who has left. */
+	struct err ignored = {0}; /* An admin of it takes out who has left. */
 	uint8_t id[ID_BYTES];
 
-	if (conversation_profile(c)->person == NULL || archive_is_mine(c)) {
+	if (conversation_profile(c)->person == NULL) {
 		return;
 	}
 	archive_id(c, id);
@@ -297,17 +311,32 @@ static int archive_make_vault(struct conversation *c, struct err *e)
 	return 0;
 }
 
+/* Who manages the conversation's vault; whose vault it is to be where there is none. */
+static int archive_check_switch(struct conversation *c, struct err *e)
+{
+	int rc = conversation_archive_open(c, e);
+
+	if (rc != 0) {
+		return rc;
+	}
+	return conversation_profile(c)->person != NULL &&
+			       (c->archive != NULL ? archive_is_managed(c->archive->vault)
+						   : archive_is_mine(c))
+		       ? 0
+		       : err_set(e, KLUIS_EFORBIDDEN,
+				 "an admin of the conversation decides about its history, and who "
+				 "began it makes that");
+}
+
 int conversation_archive_switch(struct conversation *c, bool on, struct err *e)
 {
-	int rc;
+	int rc = archive_check_switch(c, e);
 
-	if (conversation_profile(c)->person == NULL || !archive_is_mine(c)) {
-		return err_set(e, KLUIS_EFORBIDDEN,
-			"only the person who began the conversation decides about its history");
+	if (rc != 0) {
+		return rc;
 	}
 	c->state.archive = on;
-	rc = conversation_archive_open(c, e);
-	if (rc == 0 && c->archive == NULL && c->archive_trouble.code == 0) {
+	if (c->archive == NULL && c->archive_trouble.code == 0) {
 		rc = archive_make_vault(c, e);
 		c->state.archive = on;
 		rc = rc != 0 ? rc : conversation_archive_open(c, e);

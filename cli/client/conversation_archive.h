@@ -17,14 +17,14 @@ struct conversation_archive {
 };
 
 /* Opens c->archive, unless it is open: takes the invitation to it, verifies that who began the
- * conversation made it, and, as that one, lets in and takes out who came and left since. 0 also
- * when there is none, or it cannot be read: c->archive stays NULL then, and c->archive_trouble
+ * conversation made it, and, as an admin of it, lets in and takes out who came and left since. 0
+ * also when there is none, or it cannot be read: c->archive stays NULL then, and c->archive_trouble
  * says why. Errors are those of no site that could be reached. */
 KLUIS_MUST_CHECK int conversation_archive_open(struct conversation *c, struct err *e);
 /* For conversation_close(). */
 void conversation_archive_close(struct conversation_archive *archive); /* NULL is fine. */
-/* By who began the conversation: makes its vault, unless it is there, and archives from now on, or
- * no more. KLUIS_EFORBIDDEN. */
+/* By an admin of the conversation's vault, or, where there is none, by who began the conversation,
+ * who makes it: archives from now on, or no more. KLUIS_EFORBIDDEN. */
 KLUIS_MUST_CHECK int conversation_archive_switch(struct conversation *c, bool on, struct err *e);
 /* The record of that number, good until the next call; NULL: the archive has none. */
 KLUIS_MUST_CHECK int conversation_archive_find(
@@ -36,8 +36,8 @@ KLUIS_MUST_CHECK int conversation_archive_show(struct conversation *c,
 /* A message that was read is to be archived: with the next conversation_save() it is on the disk.
  */
 void conversation_archive_note(struct conversation *c, const struct chat_record *record);
-/* Who came and left since the conversation's vault was opened comes into it, and leaves it: by who
- * began the conversation. What fails is done by her next run. */
+/* Who came and left since the conversation's vault was opened comes into it, and leaves it, in the
+ * roles of the conversation: by an admin of both. What fails is done by her next run. */
 void conversation_archive_members(struct conversation *c);
 /* The conversation is left, and its vault. */
 void conversation_archive_leave(struct conversation *c);

@@ -14,7 +14,7 @@ KLUIS_MUST_CHECK int archive_read_segment(
 KLUIS_MUST_CHECK int archive_begin(
 	struct conversation *c, struct conversation_archive *archive, bool history, struct err *e);
 KLUIS_MUST_CHECK int archive_set_history(struct conversation *c, bool on, struct err *e);
-/* By who made it: its members are those of the conversation. */
+/* By an admin of it: its members are those of the conversation, in the same roles. */
 KLUIS_MUST_CHECK int archive_follow_members(
 	struct conversation *c, struct vault *vault, struct err *e);
 

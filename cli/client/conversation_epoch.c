@@ -20,9 +20,10 @@ static void keys_drop(struct conversation *c, size_t i)
 	c->n_keys--;
 }
 
-/* Which statement that hash is of; 0: none that was seen. */
-static uint64_t members_rev_of(const struct membership *m, const uint8_t hash[HASH_BYTES])
+uint64_t conversation_members_rev(const struct conversation *c, const uint8_t hash[HASH_BYTES])
 {
+	const struct membership *m = c->members;
+
 	for (uint64_t rev = m->members.seq; rev > 0; rev--) {
 		if (memcmp(m->steps[rev - 1].hash, hash, HASH_BYTES) == 0) {
 			return rev;
@@ -35,7 +36,7 @@ static uint64_t members_rev_of(const struct membership *m, const uint8_t hash[HA
 static int epoch_check_maker(const struct conversation *c, const struct chat_epoch_key *key,
 	const uint8_t user_id[ID_BYTES], struct err *e)
 {
-	uint64_t rev = members_rev_of(c->members, key->members_hash);
+	uint64_t rev = conversation_members_rev(c, key->members_hash);
 
 	return rev == 0 || membership_role(c->members, user_id, rev) != 0
 		       ? 0
@@ -103,7 +104,7 @@ uint32_t conversation_back(const struct conversation *c)
 		return 0;
 	}
 	for (size_t i = 0; i < c->state.n_epochs; i++) {
-		if (members_rev_of(m, c->state.epochs[i].members_hash) >= came) {
+		if (conversation_members_rev(c, c->state.epochs[i].members_hash) >= came) {
 			return c->state.epochs[i].epoch;
 		}
 	}
@@ -154,13 +155,13 @@ static int writers_of(struct conversation *c, uint64_t rev, struct writers *to, 
 static int epoch_members(struct conversation *c, const struct conversation_key *key,
 	uint64_t *ret_rev, struct err *e)
 {
-	uint64_t rev = members_rev_of(c->members, key->key.members_hash);
+	uint64_t rev = conversation_members_rev(c, key->key.members_hash);
 	int rc = rev != 0 ? 0 : membership_refresh(c->members, c->people, e);
 
 	if (rc != 0) {
 		return rc;
 	}
-	*ret_rev = rev != 0 ? rev : members_rev_of(c->members, key->key.members_hash);
+	*ret_rev = rev != 0 ? rev : conversation_members_rev(c, key->key.members_hash);
 	return *ret_rev != 0
 		       ? 0
 		       : err_set(e, KLUIS_EVERIFY,

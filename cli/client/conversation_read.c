@@ -27,6 +27,50 @@ static int item_writer(struct conversation *c, const struct chat_message *messag
 	return rc;
 }
 
+/* The statement that the members of an epoch are of; 0: it is not here. */
+static uint64_t epoch_rev(const struct conversation *c, uint32_t epoch)
+{
+	for (size_t i = 0; i < c->state.n_epochs; i++) {
+		if (c->state.epochs[i].epoch == epoch) {
+			return conversation_members_rev(c, c->state.epochs[i].members_hash);
+		}
+	}
+	return 0;
+}
+
+/* The best that a user ever had; 0: no member, as far as is known here. */
+static unsigned role_ever(const struct membership *m, const uint8_t user_id[ID_BYTES])
+{
+	unsigned best = 0;
+
+	for (uint64_t i = 0; i < m->members.seq; i++) {
+		const struct membership_step *step = &m->steps[i];
+
+		if (step->type != MEMBER_ROTATE && step->role > best &&
+			memcmp(step->member_id, user_id, ID_BYTES) == 0) {
+			best = step->role;
+		}
+	}
+	return best;
+}
+
+/* By the members of the message's epoch, which ends with every change of them; of one that was
+ * never here by all that were. Who is no member has no chain in it. */
+static int read_check_role(const struct conversation *c, const struct conversation_item *item,
+	uint32_t epoch, struct err *e)
+{
+	uint64_t rev = epoch_rev(c, epoch);
+	unsigned role = rev != 0 ? membership_role(c->members, item->user->user_id, rev)
+				 : role_ever(c->members, item->user->user_id);
+
+	return role != MEMBER_READ
+		       ? 0
+		       : err_set(e, KLUIS_EVERIFY,
+				 "the cluster shows message %" PRIu64
+				 " by '%s', whom the conversation's admins let only read",
+				 item->seq, item->user->name);
+}
+
 /* An edit or a deletion counts when its writer wrote what it is about. */
 static void item_target(const struct conversation *c, struct conversation_item *item)
 {
@@ -104,7 +148,7 @@ static void read_note(struct conversation *c, const struct api_message *shown,
 		.opened = received->opened,
 		.message = shown->message};
 
-	if (c->reviewing || c->doubted || !c->state.archive ||
+	if (c->reviewing || c->doubted || !c->state.archive || !conversation_may_write(c) ||
 		memcmp(c->state.vault_id, none, ID_BYTES) == 0 ||
 		(record != NULL && (record->opened || !received->opened))) {
 		return;
@@ -137,6 +181,7 @@ int conversation_read_one(struct conversation *c, const struct conversation_read
 	rc = rc != 0 ? rc : read_key(c, &message, shown->seq, &record, &key, e);
 	/* Behind those, which ask for the members anew: their devices then lie elsewhere. */
 	rc = rc != 0 ? rc : item_writer(c, &message, &item, e);
+	rc = rc != 0 ? rc : read_check_role(c, &item, message.place.epoch, e);
 	rc = rc != 0 ? rc
 		     : chat_state_receive(&c->state, shown->seq, shown->time_ms, &message,
 			       item.device->sign, key, &received, e);

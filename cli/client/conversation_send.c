@@ -93,8 +93,12 @@ static int send_pending(struct conversation *c, uint64_t *ret_seq, struct err *e
 int conversation_flush(struct conversation *c, struct err *e)
 {
 	uint64_t seq;
-	int rc = c->state.has_draft ? send_draft(c, e) : 0;
+	int rc;
 
+	if (!conversation_may_write(c)) {
+		return 0; /* It waits until she may again. */
+	}
+	rc = c->state.has_draft ? send_draft(c, e) : 0;
 	return rc != 0 || c->state.pending.len == 0 ? rc : send_pending(c, &seq, e);
 }
 
@@ -119,6 +123,9 @@ int conversation_send(struct conversation *c, unsigned type, struct bytes payloa
 	if (payload.len > CHAT_PAYLOAD_BYTES_MAX) {
 		return err_set(e, KLUIS_ETOOLARGE, "a message has at most %d bytes",
 			CHAT_PAYLOAD_BYTES_MAX);
+	}
+	if (!conversation_may_write(c)) {
+		return err_set(e, KLUIS_EFORBIDDEN, "you may only read in this conversation");
 	}
 	rc = conversation_flush(c, e);
 	rc = rc != 0 ? rc : send_seal(c, type, payload, e);

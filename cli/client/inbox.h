@@ -5,6 +5,7 @@
 
 #include "cli/client/api_chat.h"
 #include "cli/client/people.h"
+#include "cli/client/put.h"
 #include "crypto/inbox.h"
 
 struct inbox_opened {
@@ -16,6 +17,11 @@ struct inbox_opened {
  * for, or is not sealed to the owner. The caller releases content. */
 KLUIS_MUST_CHECK int inbox_read(const struct profile *profile, struct client *client,
 	const uint8_t doc_id[ID_BYTES], struct inbox_opened *ret_opened, struct err *e);
+/* Opens a document and stores it as a file at `path`, by the commit with which it leaves the inbox:
+ * it is in one of the two at any time. vault: the one that `put` writes to. After a run that was
+ * cut in between the same call ends it. */
+KLUIS_MUST_CHECK int inbox_take(struct vault *vault, struct put *put,
+	const uint8_t doc_id[ID_BYTES], const char *path, struct err *e);
 /* Leaves something for another user, by the own session. */
 KLUIS_MUST_CHECK int inbox_leave(struct people *people, const struct identity *owner,
 	unsigned content_type, struct bytes content, uint8_t ret_doc[ID_BYTES], struct err *e);

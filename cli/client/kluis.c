@@ -171,6 +171,16 @@ int kluis_refresh(struct kluis *k, struct err *e)
 	return k->offline ? 0 : account_refresh(profile, k->client, e);
 }
 
+int kluis_people(struct kluis *k, struct people **ret_people, struct err *e)
+{
+	int rc = kluis_refresh(k, e);
+
+	if (rc == 0) {
+		*ret_people = people_new(k->profile, k->client);
+	}
+	return rc;
+}
+
 int kluis_vault_create(
 	struct kluis *k, const char *name, char ret_id[33], struct kluis_failure *error)
 {

@@ -63,6 +63,13 @@ struct kluis_failure {
 	char text[256]; /* English, one line, for a person. */
 };
 
+/* What a member of a vault, a group or a conversation may do: each what is above it, too. */
+enum kluis_role {
+	KLUIS_ROLE_READ = 1,
+	KLUIS_ROLE_WRITE = 2,
+	KLUIS_ROLE_ADMIN = 3,
+};
+
 /* "KLUIS_ENOTFOUND": stable, for logs. */
 KLUIS_API_FREE const char *kluis_code_name(int code);
 /* What a program should exit with (0 done, 1 failed, 2 usage, 3 partly done, 10 not found, 11 busy

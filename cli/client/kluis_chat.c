@@ -194,6 +194,66 @@ int kluis_chat_remove(
 	return chat_change(k, chat, user, conversation_remove, error);
 }
 
+int kluis_chat_set_role(struct kluis *k, const char *chat, const char *user, enum kluis_role role,
+	struct kluis_failure *error)
+{
+	const struct identity *identity;
+	struct chatting t;
+	int rc = chatting_open(&t, k, chat);
+
+	rc = rc != 0 ? rc : kluis_role_check(role, &t.err);
+	rc = rc != 0 ? rc : chatting_user(&t, user, &identity);
+	rc = rc != 0 ? rc : conversation_set_role(t.c, identity->user_id, role, &t.err);
+	return chatting_close(&t, rc, error);
+}
+
+int kluis_chat_transfer(struct kluis *k, const char *chat, const char *user, enum kluis_role keep,
+	struct kluis_failure *error)
+{
+	const struct identity *identity;
+	struct chatting t;
+	int rc = chatting_open(&t, k, chat);
+
+	rc = rc != 0 ? rc : kluis_role_check(keep, &t.err);
+	rc = rc != 0 ? rc : chatting_user(&t, user, &identity);
+	rc = rc != 0 ? rc : conversation_transfer(t.c, identity->user_id, keep, &t.err);
+	return chatting_close(&t, rc, error);
+}
+
+static int receipt_give(struct chatting *t, const struct api_receipt *receipt,
+	kluis_chat_receipt_fn *each, void *arg)
+{
+	struct kluis_chat_receipt shown = {.delivered = receipt->delivered, .read = receipt->read};
+	const struct identity *user;
+	int rc = people_get(t->people, receipt->user_id, false, &user, &t->err);
+
+	if (rc == 0) {
+		shown.user = user->name;
+		memcpy(shown.user_id, receipt->user_id, ID_BYTES);
+		memcpy(shown.device_id, receipt->device_id, ID_BYTES);
+		each(arg, &shown);
+	}
+	return rc;
+}
+
+int kluis_chat_receipts(struct kluis *k, const char *chat, kluis_chat_receipt_fn *each, void *arg,
+	struct kluis_failure *error)
+{
+	_cleanup_(x_freep) struct api_receipt *receipts = NULL;
+	struct chatting t;
+	size_t n = 0;
+	int rc = chatting_open(&t, k, chat);
+
+	rc = rc != 0 ? rc : api_receipts(k->client, t.c->id, &receipts, &n, &t.err);
+	for (size_t i = 0; rc == 0 && i < n; i++) {
+		/* Who left has no say in it any more. */
+		if (members_find(&t.c->members->members, receipts[i].user_id) != NULL) {
+			rc = receipt_give(&t, &receipts[i], each, arg);
+		}
+	}
+	return chatting_close(&t, rc, error);
+}
+
 int kluis_chat_members(struct kluis *k, const char *chat, kluis_chat_member_fn *each, void *arg,
 	struct kluis_failure *error)
 {
@@ -392,113 +452,4 @@ int kluis_chat_read_last(struct kluis *k, const char *chat, uint64_t last,
 	const struct conversation_read reader = {.each = read_cb, .arg = &reading, .last = last};
 
 	return chat_read(k, chat, &reader, error);
-}
-
-static const char *class_name(unsigned sender_class)
-{
-	return sender_class == INBOX_USER	? "user"
-	       : sender_class == INBOX_PROVIDER ? "provider"
-						: "anonymous";
-}
-
-int kluis_inbox_list(struct kluis *k, kluis_inbox_fn *each, void *arg, struct kluis_failure *error)
-{
-	_cleanup_(x_freep) struct api_inbox_row *rows = NULL;
-	struct err e = {0};
-	size_t n = 0;
-	int rc = kluis_refresh(k, &e);
-
-	rc = rc != 0 ? rc : api_inbox(k->client, &rows, &n, &e);
-	for (size_t i = 0; rc == 0 && i < n; i++) {
-		char id[HEX_LEN(ID_BYTES) + 1];
-		const struct kluis_document document = {.id = id,
-			.sender_class = class_name(rows[i].sender_class),
-			.content = rows[i].content_type == INBOX_TEXT	? "text"
-				   : rows[i].content_type == INBOX_MIME ? "mime"
-									: "other",
-			.time_ms = rows[i].time_ms,
-			.bytes = rows[i].bytes};
-
-		hex_encode(bytes_of(rows[i].doc_id, ID_BYTES), id);
-		each(arg, &document);
-	}
-	return kluis_give(rc, &e, error);
-}
-
-static int document_id(const char *text, uint8_t ret_id[ID_BYTES], struct err *e)
-{
-	return hex_decode(text, ret_id, ID_BYTES) == 0
-		       ? 0
-		       : err_set(e, KLUIS_EINVAL, "'%s' is no id of a document", text);
-}
-
-int kluis_inbox_read(struct kluis *k, const char *id, kluis_write_fn *write, void *arg,
-	struct kluis_failure *error)
-{
-	struct inbox_opened opened = {.content = SECRET_INIT};
-	uint8_t doc_id[ID_BYTES];
-	struct err e = {0};
-	int rc = document_id(id, doc_id, &e);
-
-	rc = rc != 0 ? rc : kluis_refresh(k, &e);
-	rc = rc != 0 ? rc : inbox_read(k->profile, k->client, doc_id, &opened, &e);
-	if (rc == 0 && write(arg, opened.content.data, opened.content.len) != 0) {
-		rc = err_set(&e, KLUIS_EINTERNAL, "the caller did not take it");
-	}
-	secret_release(&opened.content);
-	return kluis_give(rc, &e, error);
-}
-
-int kluis_inbox_delete(struct kluis *k, const char *id, struct kluis_failure *error)
-{
-	uint8_t doc_id[ID_BYTES];
-	struct err e = {0};
-	int rc = document_id(id, doc_id, &e);
-
-	rc = rc != 0 ? rc : api_inbox_delete(k->client, doc_id, &e);
-	return kluis_give(rc, &e, error);
-}
-
-int kluis_inbox_leave(struct kluis *k, const char *user, const void *data, size_t len,
-	struct kluis_failure *error)
-{
-	struct bytes content = bytes_of(data, len);
-	const struct identity *owner;
-	uint8_t doc_id[ID_BYTES];
-	struct chatting t;
-	int rc = chatting_open(&t, k, NULL);
-
-	rc = rc != 0 ? rc : chatting_user(&t, user, &owner);
-	rc = rc != 0 ? rc
-		     : inbox_leave(t.people, owner, utf8_valid(content) ? INBOX_TEXT : INBOX_MIME,
-			       content, doc_id, &t.err);
-	return chatting_close(&t, rc, error);
-}
-
-int kluis_inbox_token(struct kluis *k, const char *label, uint64_t expires_ms, uint64_t documents,
-	const char *delivery_file, struct kluis_failure *error)
-{
-	const struct delivery_terms terms = {
-		.label = label, .expires_ms = expires_ms, .docs = documents};
-	uint8_t token_id[ID_BYTES];
-	struct err e = {0};
-	int rc = kluis_refresh(k, &e);
-
-	rc = rc != 0 ? rc
-		     : delivery_create(k->profile, k->client, &terms, delivery_file, token_id, &e);
-	return kluis_give(rc, &e, error);
-}
-
-int kluis_deliver(const char *delivery_file, int is_mail, const void *data, size_t len,
-	struct kluis_failure *error)
-{
-	struct delivery delivery;
-	struct err e = {0};
-	int rc = delivery_read(delivery_file, &delivery, &e);
-
-	rc = rc != 0 ? rc
-		     : delivery_send(&delivery, INBOX_PROVIDER,
-			       is_mail != 0 ? INBOX_MIME : INBOX_TEXT, bytes_of(data, len), 0, &e);
-	delivery_release(&delivery);
-	return kluis_give(rc, &e, error);
 }

@@ -39,6 +39,15 @@ KLUIS_API int kluis_chat_add(
 KLUIS_API int kluis_chat_remove(
 	struct kluis *kluis, const char *chat, const char *user, struct kluis_failure *error);
 
+/* By an admin of it: whether a member reads, writes or manages it, too. Who may only read is not
+ * believed to have written, whatever the cluster shows. KLUIS_FORBIDDEN: nobody could manage it. */
+KLUIS_API int kluis_chat_set_role(struct kluis *kluis, const char *chat, const char *user,
+	enum kluis_role role, struct kluis_failure *error);
+/* Makes a member who has accepted it its admin, and this one `keep`: KLUIS_ROLE_READ or
+ * KLUIS_ROLE_WRITE; in one step. KLUIS_PRECONDITION: they have not accepted it. */
+KLUIS_API int kluis_chat_transfer(struct kluis *kluis, const char *chat, const char *user,
+	enum kluis_role keep, struct kluis_failure *error);
+
 struct kluis_chat_member {
 	const char *user, *role;
 	unsigned char user_id[16];
@@ -48,6 +57,17 @@ typedef void kluis_chat_member_fn(void *arg, const struct kluis_chat_member *mem
 /* By the verified chain of the conversation. */
 KLUIS_API int kluis_chat_members(struct kluis *kluis, const char *chat, kluis_chat_member_fn *each,
 	void *arg, struct kluis_failure *error);
+
+/* How far a member's device has come, in numbers of messages: as the cluster says. */
+struct kluis_chat_receipt {
+	const char *user;
+	unsigned char user_id[16], device_id[16];
+	uint64_t delivered, read;
+};
+typedef void kluis_chat_receipt_fn(void *arg, const struct kluis_chat_receipt *receipt);
+/* Of each device that said so. */
+KLUIS_API int kluis_chat_receipts(struct kluis *kluis, const char *chat,
+	kluis_chat_receipt_fn *each, void *arg, struct kluis_failure *error);
 
 enum {
 	KLUIS_CHAT_TEXT = 1, /* UTF-8. */
@@ -124,6 +144,44 @@ KLUIS_API int kluis_chat_wait(struct kluis *kluis, const char *chat, unsigned wa
 KLUIS_API int kluis_chat_notify(
 	struct kluis *kluis, const char *chat, uint64_t seq, struct kluis_failure *error);
 
+/* What happened to all that is the user's, in order, at least once each: what is named has changed,
+ * and how, one asks for it. Strings live until the callback returns. */
+struct kluis_event {
+	const char *cursor; /* What comes behind it: for `since`, at any site, in any process. */
+	const char *type;   /* vault, members, group, conversation, message, receipt, packet, inbox,
+			       device, session, keyring, call; resync: look at everything. */
+	const char *object; /* 32 hex digits, of the vault, the conversation ...; "" with resync. */
+	uint64_t seq;	    /* Of a message its number, of a keyring its revision; else 0. */
+	/* Of a call: who says what to the other devices, by the cluster's word. */
+	unsigned char user_id[16], device_id[16];
+	const void *data;
+	size_t data_len;
+};
+typedef void kluis_event_fn(void *arg, const struct kluis_event *event);
+/* Waits at most wait_ms (up to 25 s) for something to happen behind `since`. NULL: `each` is told
+ * "resync" at once, whose cursor is where one begins. 0 events are no failure. KLUIS_RESTORED: the
+ * cursor is of the cluster before that. */
+KLUIS_API int kluis_events(struct kluis *kluis, const char *since, unsigned wait_ms,
+	kluis_event_fn *each, void *arg, struct kluis_failure *error);
+
+/* Says something to the other devices of a conversation while a call is set up: 1 to 16,384 bytes,
+ * which the program has encrypted (a message of type KLUIS_CHAT_CALL carries a key). It is passed
+ * on and kept nowhere; nobody learns whether it came. KLUIS_RATE_LIMITED: 20 a second. */
+KLUIS_API int kluis_call_signal(struct kluis *kluis, const char *chat, const void *data, size_t len,
+	struct kluis_failure *error);
+/* The operator's TURN servers and a credential for them, as RTCIceServer takes them. n_uris 0:
+ * there are none. */
+struct kluis_call_ice {
+	const char *const *uris; /* "turn:turn.example.org:3478?transport=udp" */
+	size_t n_uris;
+	const char *username, *credential;
+	uint64_t ttl_s; /* So long they are good. */
+};
+typedef void kluis_call_ice_fn(void *arg, const struct kluis_call_ice *ice);
+/* take: called once. */
+KLUIS_API int kluis_call_ice(
+	struct kluis *kluis, kluis_call_ice_fn *take, void *arg, struct kluis_failure *error);
+
 /* What this cluster can notify a device by. vapid: what browsers take as applicationServerKey, 65
  * bytes, or 0: not spoken. */
 struct kluis_push_services {
@@ -173,6 +231,10 @@ KLUIS_API int kluis_inbox_list(
 KLUIS_API int kluis_inbox_read(struct kluis *kluis, const char *id, kluis_write_fn *write,
 	void *arg, struct kluis_failure *error);
 KLUIS_API int kluis_inbox_delete(struct kluis *kluis, const char *id, struct kluis_failure *error);
+/* Moves one into a vault, as a file at path ("/a/b"): it leaves the inbox with the commit that
+ * stores it, so that it is in one of the two at any time. After a failure call it again. */
+KLUIS_API int kluis_inbox_take(struct kluis *kluis, const char *id, const char *vault,
+	const char *path, struct kluis_failure *error);
 /* Leaves something for another user. */
 KLUIS_API int kluis_inbox_leave(struct kluis *kluis, const char *user, const void *data, size_t len,
 	struct kluis_failure *error);
@@ -180,6 +242,18 @@ KLUIS_API int kluis_inbox_leave(struct kluis *kluis, const char *user, const voi
  * there. label: the cluster can read it. */
 KLUIS_API int kluis_inbox_token(struct kluis *kluis, const char *label, uint64_t expires_ms,
 	uint64_t documents, const char *delivery_file, struct kluis_failure *error);
+/* Who may leave documents that way. */
+struct kluis_inbox_token {
+	char id[33]; /* 32 hex digits. */
+	const char *label;
+	uint64_t created_ms, expires_ms, documents; /* So many more. */
+};
+typedef void kluis_inbox_token_fn(void *arg, const struct kluis_inbox_token *token);
+KLUIS_API int kluis_inbox_tokens(
+	struct kluis *kluis, kluis_inbox_token_fn *each, void *arg, struct kluis_failure *error);
+/* From now on nothing can be left with it. KLUIS_NOT_FOUND. */
+KLUIS_API int kluis_inbox_token_end(
+	struct kluis *kluis, const char *id, struct kluis_failure *error);
 /* By such a file, without any profile. is_mail: what came as it came (MIME); else it is text. The
  * same content again is the same document. */
 KLUIS_API int kluis_deliver(const char *delivery_file, int is_mail, const void *data, size_t len,

@@ -36,7 +36,7 @@ static bool wait_concerns(const struct api_event *events, size_t n, const uint8_
 static int wait_round(struct client *client, const uint8_t id[ID_BYTES], unsigned ms, char **cursor,
 	bool *ret_news, struct err *e)
 {
-	_cleanup_(x_freep) struct api_event *events = NULL;
+	struct api_event *events = NULL;
 	struct timespec pause = {.tv_nsec = WAIT_POLL_MS * 1000000L};
 	struct err why = {0};
 	char *next = NULL;
@@ -54,6 +54,7 @@ static int wait_round(struct client *client, const uint8_t id[ID_BYTES], unsigne
 	free(*cursor);
 	*cursor = next;
 	*ret_news = wait_concerns(events, n, id);
+	api_events_free(events, n);
 	return 0;
 }
 

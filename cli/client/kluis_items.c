@@ -60,25 +60,17 @@ void kluis_tell(void *arg, const struct change_notice *notice)
 	}
 }
 
-/* One change from opening to commit. */
-struct writing {
-	struct kluis *k;
-	struct vault *vault;
-	struct put *put;
-	struct err err;
-};
-
-static int writing_open(struct writing *w, struct kluis *k, const char *vault_name)
+int kluis_writing_open(struct kluis_writing *w, struct kluis *k, const char *vault_name)
 {
 	const struct put_config config = {.notice = kluis_tell, .arg = k};
 	int rc;
 
-	*w = (struct writing){.k = k};
+	*w = (struct kluis_writing){.vault = NULL};
 	rc = kluis_open_vault(k, vault_name, &w->vault, &w->err);
 	return rc != 0 ? rc : put_new(w->vault, &config, &w->put, &w->err);
 }
 
-static int writing_end(struct writing *w, int rc, struct kluis_failure *error)
+int kluis_writing_end(struct kluis_writing *w, int rc, struct kluis_failure *error)
 {
 	struct put_result result;
 
@@ -98,24 +90,24 @@ int kluis_item_put(struct kluis *k, const char *vault, const char *path,
 						   [ITEM_TEXT] = item->text}};
 	unsigned type =
 		item->type == KLUIS_NOTE || item->type == KLUIS_LOGIN ? (unsigned)item->type : 0;
-	struct writing w;
-	int rc = writing_open(&w, k, vault);
+	struct kluis_writing w;
+	int rc = kluis_writing_open(&w, k, vault);
 
 	if (rc == 0 && type == 0) {
 		rc = err_set(&w.err, KLUIS_EINVAL, "an item is a note or a login");
 	}
 	rc = rc != 0 ? rc : put_fields(w.put, path, type, &fields, NULL, &w.err);
-	return writing_end(&w, rc, error);
+	return kluis_writing_end(&w, rc, error);
 }
 
 int kluis_move(struct kluis *k, const char *vault, const char *path, const char *to,
 	struct kluis_failure *error)
 {
-	struct writing w;
-	int rc = writing_open(&w, k, vault);
+	struct kluis_writing w;
+	int rc = kluis_writing_open(&w, k, vault);
 
 	rc = rc != 0 ? rc : put_move(w.put, path, to, &w.err);
-	return writing_end(&w, rc, error);
+	return kluis_writing_end(&w, rc, error);
 }
 
 static uint64_t item_mtime(const json_t *body)
@@ -268,8 +260,8 @@ int kluis_restore_version(struct kluis *k, const char *vault, const char *path, 
 {
 	const struct history_row *row = NULL;
 	struct history history = {.n = 0};
-	struct writing w;
-	int rc = writing_open(&w, k, vault);
+	struct kluis_writing w;
+	int rc = kluis_writing_open(&w, k, vault);
 
 	rc = rc != 0 ? rc : history_open(k, put_tree(w.put), path, true, &history, &w.err);
 	if (rc == 0) {
@@ -278,7 +270,7 @@ int kluis_restore_version(struct kluis *k, const char *vault, const char *path, 
 				 : err_set(&w.err, KLUIS_ENOTFOUND, "'%s' has no version '%s'",
 					   path, version);
 	}
-	rc = writing_end(&w, rc, error);
+	rc = kluis_writing_end(&w, rc, error);
 	history_release(&history);
 	return rc;
 }

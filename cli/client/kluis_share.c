@@ -12,7 +12,7 @@ static_assert((int)KLUIS_ROLE_READ == (int)MEMBER_READ &&
 		      (int)KLUIS_ROLE_ADMIN == (int)MEMBER_ADMIN,
 	"roles");
 
-static int share_role_check(enum kluis_role role, struct err *e)
+int kluis_role_check(enum kluis_role role, struct err *e)
 {
 	return role >= KLUIS_ROLE_READ && role <= KLUIS_ROLE_ADMIN
 		       ? 0
@@ -44,7 +44,7 @@ int kluis_vault_share(struct kluis *k, const char *name, const char *who, enum k
 	struct vault *vault = NULL;
 	struct share_with with;
 	struct err e = {0};
-	int rc = share_role_check(role, &e);
+	int rc = kluis_role_check(role, &e);
 
 	rc = rc != 0 ? rc : share_look(k, name, who, &vault, &with, &e);
 	if (rc == 0) {
@@ -104,17 +104,78 @@ int kluis_vault_members(struct kluis *k, const char *name, kluis_member_fn *each
 	return kluis_give(rc, &e, error);
 }
 
-/* What is not about one vault. The caller frees *ret_people, also after a failure. */
+/* What is not about one vault. */
 static int people_begin(struct kluis *k, struct people **ret_people, struct err *e)
 {
 	int rc = kluis_person_check(k, e);
 
 	*ret_people = NULL;
-	rc = rc != 0 ? rc : kluis_refresh(k, e);
-	if (rc == 0) {
-		*ret_people = people_new(k->profile, k->client);
+	return rc != 0 ? rc : kluis_people(k, ret_people, e);
+}
+
+int kluis_vault_rekey(struct kluis *k, const char *name, struct kluis_failure *error)
+{
+	struct vault *vault = NULL;
+	struct err e = {0};
+	int rc = share_look(k, name, NULL, &vault, NULL, &e);
+
+	rc = rc != 0 ? rc : share_remove(vault, NULL, &e);
+	vault_close(vault);
+	return kluis_give(rc, &e, error);
+}
+
+static int keep_check(enum kluis_role keep, struct err *e)
+{
+	return keep == KLUIS_ROLE_READ || keep == KLUIS_ROLE_WRITE
+		       ? 0
+		       : err_set(e, KLUIS_EINVAL, "who hands over keeps the role read or write");
+}
+
+int kluis_vault_transfer(struct kluis *k, const char *name, const char *user, enum kluis_role keep,
+	struct kluis_failure *error)
+{
+	struct vault *vault = NULL;
+	struct share_with with;
+	struct err e = {0};
+	int rc = keep_check(keep, &e);
+
+	rc = rc != 0 ? rc : share_look(k, name, user, &vault, &with, &e);
+	rc = rc != 0 ? rc : share_transfer(vault, &with, keep, &e);
+	vault_close(vault);
+	return kluis_give(rc, &e, error);
+}
+
+static int invitations_give(
+	struct people *people, unsigned kind, kluis_invitation_fn *each, void *arg, struct err *e)
+{
+	_cleanup_(x_freep) struct share_invitation *list = NULL;
+	size_t n = 0;
+	int rc = share_invitations(people, kind, &list, &n, e);
+
+	for (size_t i = 0; rc == 0 && i < n; i++) {
+		struct kluis_invitation shown = {.is_group = kind == MEMBER_OBJECT_GROUP,
+			.role = list[i].role,
+			.by = list[i].by,
+			.problem_code = list[i].problem.code,
+			.problem = list[i].problem.code == 0 ? NULL : list[i].problem.text};
+
+		memcpy(shown.id, list[i].id, ID_BYTES);
+		each(arg, &shown);
 	}
 	return rc;
+}
+
+int kluis_invitations(
+	struct kluis *k, kluis_invitation_fn *each, void *arg, struct kluis_failure *error)
+{
+	struct people *people;
+	struct err e = {0};
+	int rc = people_begin(k, &people, &e);
+
+	rc = rc != 0 ? rc : invitations_give(people, MEMBER_OBJECT_VAULT, each, arg, &e);
+	rc = rc != 0 ? rc : invitations_give(people, MEMBER_OBJECT_GROUP, each, arg, &e);
+	people_free(people);
+	return kluis_give(rc, &e, error);
 }
 
 int kluis_invitation_answer(struct kluis *k, int is_group, const unsigned char id[16], int accept,
@@ -164,39 +225,116 @@ int kluis_group_create(
 	return kluis_give(rc, &e, error);
 }
 
+/* A group, and perhaps somebody whom a call on it is about. */
+struct grouping {
+	struct people *people;
+	struct share_group group;
+	struct share_with with;
+	struct err err;
+};
+
+/* user NULL: nobody. Behind it comes grouping_end(), also after a failure. */
+static int grouping_begin(struct grouping *g, struct kluis *k, const char *group, const char *user)
+{
+	int rc;
+
+	*g = (struct grouping){.people = NULL};
+	rc = people_begin(k, &g->people, &g->err);
+	rc = rc != 0 ? rc : share_find_group(g->people, group, &g->group, &g->err);
+	return rc != 0 || user == NULL ? rc : share_resolve(g->people, user, &g->with, &g->err);
+}
+
+static int grouping_end(struct grouping *g, int rc, struct kluis_failure *error)
+{
+	people_free(g->people);
+	return kluis_give(rc, &g->err, error);
+}
+
 int kluis_group_add(struct kluis *k, const char *group, const char *user, enum kluis_role role,
 	struct kluis_failure *error)
 {
-	struct share_group found;
-	struct share_with with;
-	struct people *people;
-	struct err e = {0};
-	int rc = people_begin(k, &people, &e);
+	struct grouping g;
+	int rc = grouping_begin(&g, k, group, user);
 
-	rc = rc != 0 ? rc : share_role_check(role, &e);
-	rc = rc != 0 ? rc : share_find_group(people, group, &found, &e);
-	rc = rc != 0 ? rc : share_resolve(people, user, &with, &e);
-	rc = rc != 0 ? rc : share_group_add(people, found.id, &with, role, &e);
-	people_free(people);
-	return kluis_give(rc, &e, error);
+	rc = rc != 0 ? rc : kluis_role_check(role, &g.err);
+	rc = rc != 0 ? rc : share_group_add(g.people, g.group.id, &g.with, role, &g.err);
+	return grouping_end(&g, rc, error);
+}
+
+int kluis_group_set_role(struct kluis *k, const char *group, const char *user, enum kluis_role role,
+	struct kluis_failure *error)
+{
+	struct grouping g;
+	int rc = grouping_begin(&g, k, group, user);
+
+	rc = rc != 0 ? rc : kluis_role_check(role, &g.err);
+	rc = rc != 0 ? rc : share_group_set_role(g.people, g.group.id, &g.with, role, &g.err);
+	return grouping_end(&g, rc, error);
+}
+
+int kluis_group_transfer(
+	struct kluis *k, const char *group, const char *user, struct kluis_failure *error)
+{
+	struct grouping g;
+	int rc = grouping_begin(&g, k, group, user);
+
+	rc = rc != 0 ? rc : share_group_transfer(g.people, g.group.id, &g.with, &g.err);
+	return grouping_end(&g, rc, error);
+}
+
+int kluis_group_members(struct kluis *k, const char *group, kluis_member_fn *each, void *arg,
+	struct kluis_failure *error)
+{
+	_cleanup_(membership_freep) struct membership *m = NULL;
+	struct share_member *members = NULL;
+	struct grouping g;
+	size_t n = 0;
+	int rc = grouping_begin(&g, k, group, NULL);
+
+	rc = rc != 0 ? rc : membership_load(g.people, MEMBER_OBJECT_GROUP, g.group.id, &m, &g.err);
+	rc = rc != 0 ? rc : share_members(g.people, m, &members, &n, &g.err);
+	if (rc == 0) {
+		members_give(members, n, each, arg);
+	}
+	free(members);
+	return grouping_end(&g, rc, error);
+}
+
+/* user NULL: new keys alone. */
+static int group_rekey(struct kluis *k, const char *group, const char *user, size_t *ret_vaults,
+	struct kluis_failure *error)
+{
+	struct grouping g;
+	size_t vaults = 0;
+	int rc = grouping_begin(&g, k, group, user);
+
+	rc = rc != 0 ? rc
+		     : share_group_remove(g.people, g.group.id, user == NULL ? NULL : &g.with,
+			       &vaults, &g.err);
+	if (rc == 0 && ret_vaults != NULL) {
+		*ret_vaults = vaults;
+	}
+	return grouping_end(&g, rc, error);
 }
 
 int kluis_group_remove(struct kluis *k, const char *group, const char *user, size_t *ret_vaults,
 	struct kluis_failure *error)
 {
-	struct share_group found;
-	struct share_with with;
-	struct people *people;
-	struct err e = {0};
-	size_t vaults = 0;
-	int rc = people_begin(k, &people, &e);
+	assert(user != NULL);
+	return group_rekey(k, group, user, ret_vaults, error);
+}
 
-	rc = rc != 0 ? rc : share_find_group(people, group, &found, &e);
-	rc = rc != 0 ? rc : share_resolve(people, user, &with, &e);
-	rc = rc != 0 ? rc : share_group_remove(people, found.id, &with, &vaults, &e);
-	if (rc == 0 && ret_vaults != NULL) {
-		*ret_vaults = vaults;
-	}
-	people_free(people);
-	return kluis_give(rc, &e, error);
+int kluis_group_rekey(
+	struct kluis *k, const char *group, size_t *ret_vaults, struct kluis_failure *error)
+{
+	return group_rekey(k, group, NULL, ret_vaults, error);
+}
+
+int kluis_group_delete(struct kluis *k, const char *group, struct kluis_failure *error)
+{
+	struct grouping g;
+	int rc = grouping_begin(&g, k, group, NULL);
+
+	rc = rc != 0 ? rc : share_group_delete(g.people, g.group.id, &g.err);
+	return grouping_end(&g, rc, error);
 }

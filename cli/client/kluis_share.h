@@ -14,12 +14,6 @@
 extern "C" {
 #endif
 
-enum kluis_role {
-	KLUIS_ROLE_READ = 1,
-	KLUIS_ROLE_WRITE = 2,
-	KLUIS_ROLE_ADMIN = 3,
-};
-
 /* Gives a vault to somebody, who has it once she accepts (a group has it at once); to a member,
  * another role. KLUIS_FORBIDDEN: the user is no admin of it. */
 KLUIS_API int kluis_vault_share(struct kluis *kluis, const char *vault, const char *who,
@@ -28,6 +22,15 @@ KLUIS_API int kluis_vault_share(struct kluis *kluis, const char *vault, const ch
  * then on is closed to who is out. KLUIS_NOT_FOUND: is not in it. */
 KLUIS_API int kluis_vault_unshare(
 	struct kluis *kluis, const char *vault, const char *who, struct kluis_failure *error);
+
+/* Gives the vault a new key, for all who are in it: for when one may have leaked. */
+KLUIS_API int kluis_vault_rekey(
+	struct kluis *kluis, const char *vault, struct kluis_failure *error);
+/* Makes a user who is in the vault, and has accepted it, its admin, and this one `keep`:
+ * KLUIS_ROLE_READ or KLUIS_ROLE_WRITE; in one step. KLUIS_PRECONDITION: they have not accepted it.
+ */
+KLUIS_API int kluis_vault_transfer(struct kluis *kluis, const char *vault, const char *user,
+	enum kluis_role keep, struct kluis_failure *error);
 
 struct kluis_member {
 	unsigned char id[16];
@@ -42,7 +45,20 @@ typedef void kluis_member_fn(void *arg, const struct kluis_member *member);
 KLUIS_API int kluis_vault_members(struct kluis *kluis, const char *vault, kluis_member_fn *each,
 	void *arg, struct kluis_failure *error);
 
-/* Takes or refuses an invitation to a vault (is_group 0) or a group, by its id. */
+/* What others invite the user to; conversations: kluis_chat_list(). */
+struct kluis_invitation {
+	unsigned char id[16];
+	int is_group;	     /* Else a vault. */
+	const char *role;    /* "read", "write" or "admin": as the cluster says. */
+	const char *by;	     /* Who made it, by its verified chain; "" with a problem. */
+	int problem_code;    /* 0, or why it is not to be accepted: no admin invited the user. */
+	const char *problem; /* A sentence for a person; NULL: none. */
+};
+typedef void kluis_invitation_fn(void *arg, const struct kluis_invitation *invitation);
+KLUIS_API int kluis_invitations(
+	struct kluis *kluis, kluis_invitation_fn *each, void *arg, struct kluis_failure *error);
+/* Takes or refuses an invitation to a vault (is_group 0) or a group, by its id; refusing what was
+ * taken leaves it. KLUIS_FORBIDDEN: nobody else could manage it. */
 KLUIS_API int kluis_invitation_answer(struct kluis *kluis, int is_group, const unsigned char id[16],
 	int accept, struct kluis_failure *error);
 
@@ -58,10 +74,27 @@ KLUIS_API int kluis_group_create(struct kluis *kluis, const char *name, unsigned
 /* group: name or id. role: KLUIS_ROLE_READ for a member, or KLUIS_ROLE_ADMIN. */
 KLUIS_API int kluis_group_add(struct kluis *kluis, const char *group, const char *user,
 	enum kluis_role role, struct kluis_failure *error);
+/* Makes a member an admin (KLUIS_ROLE_ADMIN), or an admin a member (KLUIS_ROLE_READ).
+ * KLUIS_FORBIDDEN: the user is no admin of it, or nobody could manage it. */
+KLUIS_API int kluis_group_set_role(struct kluis *kluis, const char *group, const char *user,
+	enum kluis_role role, struct kluis_failure *error);
+/* Makes a member who has accepted it its admin, and this user a member, in one step; its vaults are
+ * handed over each for itself. KLUIS_PRECONDITION: they have not accepted it. */
+KLUIS_API int kluis_group_transfer(
+	struct kluis *kluis, const char *group, const char *user, struct kluis_failure *error);
+KLUIS_API int kluis_group_members(struct kluis *kluis, const char *group, kluis_member_fn *each,
+	void *arg, struct kluis_failure *error);
 /* Takes a user out; the group and all its vaults get new keys, for those who remain, in one step.
  * *ret_vaults: how many vaults that were; may be NULL. */
 KLUIS_API int kluis_group_remove(struct kluis *kluis, const char *group, const char *user,
 	size_t *ret_vaults, struct kluis_failure *error);
+
+/* The same new keys, and nobody is taken out. */
+KLUIS_API int kluis_group_rekey(
+	struct kluis *kluis, const char *group, size_t *ret_vaults, struct kluis_failure *error);
+/* For good. KLUIS_CONFLICT: a vault is shared with it. */
+KLUIS_API int kluis_group_delete(
+	struct kluis *kluis, const char *group, struct kluis_failure *error);
 
 /* One file of a vault, as it is now, alone, to one user for so many days (1 to 30). id: 32 hex
  * digits and NUL. KLUIS_FORBIDDEN: the user is no admin of the vault. KLUIS_TOO_LARGE: beyond some

@@ -77,7 +77,7 @@ struct vault_change {
 	struct vault *vault;
 	const struct share_with *with;
 	unsigned role;
-	const uint8_t (*users)[ID_BYTES]; /* Of share_set_users(). */
+	const struct share_user *users; /* Of share_set_users(). */
 	size_t n_users;
 };
 typedef int vault_change_fn(struct vault_change *c, struct share_section *section, struct err *e);
@@ -101,7 +101,7 @@ static int change_try(
 	section = share_change_add(&c->change, m);
 	rc = share_check_admin(m, vault->profile, vault->name, e);
 	rc = rc != 0 ? rc : make(c, section, e);
-	rc = rc != 0 ? rc : share_send(&c->change, e);
+	rc = rc != 0 || json_array_size(section->statements) == 0 ? rc : share_send(&c->change, e);
 	share_change_release(&c->change);
 	return rc;
 }
@@ -193,12 +193,7 @@ static int not_in_it(
 
 static int role_make(struct vault_change *c, struct share_section *section, struct err *e)
 {
-	_cleanup_(buf_release) struct buf body = BUF_INIT;
-	int rc = not_in_it(c, section, e);
-
-	share_body_role(&body, c->with->id, c->role);
-	return rc != 0 ? rc
-		       : share_statement(&c->change, section, MEMBER_ROLE, buf_bytes(&body), e);
+	return share_role(&c->change, section, c->with, c->role, e);
 }
 
 int share_set_role(struct vault *vault, const struct share_with *with, unsigned role, struct err *e)
@@ -214,6 +209,7 @@ static int remove_make(struct vault_change *c, struct share_section *section, st
 
 	if (c->with != NULL) {
 		rc = not_in_it(c, section, e);
+		rc = rc != 0 ? rc : share_check_not_last(section->membership, c->with, e);
 		rc = rc != 0 ? rc
 			     : share_statement(&c->change, section, MEMBER_REMOVE,
 				       bytes_of(c->with->id, ID_BYTES), e);
@@ -228,17 +224,17 @@ int share_remove(struct vault *vault, const struct share_with *with, struct err 
 	return change_vault(&c, remove_make, e);
 }
 
-static bool set_has(const struct vault_change *c, const uint8_t id[ID_BYTES])
+static const struct share_user *set_find(const struct vault_change *c, const uint8_t id[ID_BYTES])
 {
 	for (size_t i = 0; i < c->n_users; i++) {
-		if (memcmp(c->users[i], id, ID_BYTES) == 0) {
-			return true;
+		if (memcmp(c->users[i].id, id, ID_BYTES) == 0) {
+			return &c->users[i];
 		}
 	}
-	return false;
+	return NULL;
 }
 
-static int set_remove(struct vault_change *c, struct share_section *section, struct err *e)
+static int set_out_make(struct vault_change *c, struct share_section *section, struct err *e)
 {
 	const struct members *members = &section->membership->members;
 	bool removed = false;
@@ -248,7 +244,7 @@ static int set_remove(struct vault_change *c, struct share_section *section, str
 		uint8_t id[ID_BYTES];
 
 		memcpy(id, members->member[i].id, ID_BYTES);
-		if (set_has(c, id)) {
+		if (set_find(c, id) != NULL) {
 			i++;
 			continue;
 		}
@@ -258,80 +254,104 @@ static int set_remove(struct vault_change *c, struct share_section *section, str
 	return rc != 0 || !removed ? rc : share_rotate_vault(&c->change, section, e);
 }
 
-static int set_make(struct vault_change *c, struct share_section *section, struct err *e)
+static int set_add(struct vault_change *c, struct share_section *section,
+	const struct share_user *user, struct err *e)
 {
-	int rc = vault_is_shared(c->vault) ? 0 : catch_up(c, section, e);
+	_cleanup_(buf_release) struct buf body = BUF_INIT;
+	int rc;
 
-	rc = rc != 0 ? rc : set_remove(c, section, e);
-	for (size_t i = 0; rc == 0 && i < c->n_users; i++) {
-		_cleanup_(buf_release) struct buf body = BUF_INIT;
+	share_body_add(&body, user->id, MEMBER_USER, user->role);
+	rc = share_statement(&c->change, section, MEMBER_ADD, buf_bytes(&body), e);
+	return rc != 0 ? rc
+		       : share_give_all(&c->change, section, user->id, MEMBER_USER, user->role, e);
+}
 
-		if (members_find(&section->membership->members, c->users[i]) != NULL) {
-			continue;
-		}
-		share_body_add(&body, c->users[i], MEMBER_USER, MEMBER_WRITE);
-		rc = share_statement(&c->change, section, MEMBER_ADD, buf_bytes(&body), e);
-		rc = rc != 0 ? rc
-			     : share_give_all(&c->change, section, c->users[i], MEMBER_USER,
-				       MEMBER_WRITE, e);
+/* Whether another one who is to be admin has accepted, so that the owner need not stay it. */
+static int set_may_step_down(struct vault_change *c, bool *ret_may, struct err *e)
+{
+	const uint8_t *me = c->vault->profile->user_id;
+	struct share_member *members;
+	size_t n;
+	int rc = share_members(c->vault->people, c->vault->membership, &members, &n, e);
+
+	*ret_may = false;
+	for (size_t i = 0; rc == 0 && i < n; i++) {
+		const struct share_user *user = set_find(c, members[i].who.id);
+
+		*ret_may |= user != NULL && user->role == MEMBER_ADMIN &&
+			    memcmp(user->id, me, ID_BYTES) != 0 &&
+			    strcmp(members[i].state, "accepted") == 0;
+	}
+	if (rc == 0) {
+		free(members);
 	}
 	return rc;
 }
 
-int share_set_users(struct vault *vault, const uint8_t (*users)[ID_BYTES], size_t n, struct err *e)
+/* The owner last: it is she who signs. */
+static int set_roles(struct vault_change *c, struct share_section *section, struct err *e)
+{
+	const struct members *members = &section->membership->members;
+	const uint8_t *me = c->vault->profile->user_id;
+	const struct share_user *own = set_find(c, me);
+	bool may = false;
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && i < c->n_users; i++) {
+		const struct share_user *user = &c->users[i];
+		struct share_with with = {.kind = MEMBER_USER};
+
+		if (user == own || members_find(members, user->id)->role == user->role) {
+			continue;
+		}
+		memcpy(with.id, user->id, ID_BYTES);
+		rc = share_role(&c->change, section, &with, user->role, e);
+	}
+	if (rc == 0 && own != NULL && own->role != members_find(members, me)->role) {
+		rc = set_may_step_down(c, &may, e);
+	}
+	if (rc == 0 && may) {
+		struct share_with with = {.kind = MEMBER_USER};
+
+		memcpy(with.id, me, ID_BYTES);
+		rc = share_role(&c->change, section, &with, own->role, e);
+	}
+	return rc;
+}
+
+static int set_in_make(struct vault_change *c, struct share_section *section, struct err *e)
+{
+	int rc = vault_is_shared(c->vault) ? 0 : catch_up(c, section, e);
+
+	for (size_t i = 0; rc == 0 && i < c->n_users; i++) {
+		if (members_find(&section->membership->members, c->users[i].id) == NULL) {
+			rc = set_add(c, section, &c->users[i], e);
+		}
+	}
+	return rc != 0 ? rc : set_roles(c, section, e);
+}
+
+int share_set_users(struct vault *vault, const struct share_user *users, size_t n, struct err *e)
 {
 	struct vault_change c = {.vault = vault, .users = users, .n_users = n};
+	int rc;
 
 	if (n > SHARE_USERS_MAX) {
 		return err_set(e, KLUIS_ETOOLARGE, "at most %d users at once", SHARE_USERS_MAX);
 	}
-	return change_vault(&c, set_make, e);
-}
-
-static int transfer_accepted(const struct vault_change *c, struct err *e)
-{
-	struct share_member *members;
-	size_t n;
-	bool accepted = false;
-	int rc = share_members(c->vault->people, c->vault->membership, &members, &n, e);
-
-	if (rc != 0) {
-		return rc;
-	}
-	for (size_t i = 0; i < n; i++) {
-		accepted = accepted || (memcmp(members[i].who.id, c->with->id, ID_BYTES) == 0 &&
-					       strcmp(members[i].state, "accepted") == 0);
-	}
-	free(members);
-	return accepted ? 0
-			: err_set(e, KLUIS_EPRECONDITION,
-				  "'%s' has not accepted vault '%s' yet: nobody could manage it",
-				  c->with->name, c->vault->name);
+	/* A removal ends with the new key. */
+	rc = change_vault(&c, set_out_make, e);
+	return rc != 0 ? rc : change_vault(&c, set_in_make, e);
 }
 
 static int transfer_make(struct vault_change *c, struct share_section *section, struct err *e)
 {
-	const uint8_t *me = c->vault->profile->user_id;
-	const struct member *member = members_find(&section->membership->members, c->with->id);
-	_cleanup_(buf_release) struct buf theirs = BUF_INIT, mine = BUF_INIT;
-	int rc = not_in_it(c, section, e);
-
-	rc = rc != 0 ? rc : transfer_accepted(c, e);
-	if (rc == 0 && member->role != MEMBER_ADMIN) {
-		share_body_role(&theirs, c->with->id, MEMBER_ADMIN);
-		rc = share_statement(&c->change, section, MEMBER_ROLE, buf_bytes(&theirs), e);
-	}
-	share_body_role(&mine, me, c->role);
-	return rc != 0 ? rc
-		       : share_statement(&c->change, section, MEMBER_ROLE, buf_bytes(&mine), e);
+	return share_hand_over(&c->change, section, c->with, c->role, e);
 }
 
 int share_transfer(struct vault *vault, const struct share_with *with, unsigned role, struct err *e)
 {
 	struct vault_change c = {.vault = vault, .with = with, .role = role};
 
-	if (with->kind != MEMBER_USER) {
-		return err_set(e, KLUIS_EINVAL, "only a user can manage a vault");
-	}
 	return change_vault(&c, transfer_make, e);
 }

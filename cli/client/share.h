@@ -13,6 +13,7 @@ enum {
 	SHARE_TRIES = 4, /* Times another admin may be first. */
 	SHARE_VAULTS_MAX = 10000,
 	SHARE_GROUPS_MAX = 10000,
+	SHARE_INVITATIONS_MAX = 10000,
 };
 
 /* A group as the cluster lists it, its name opened. */
@@ -46,17 +47,22 @@ KLUIS_MUST_CHECK int share_resolve(
  * vault takes verified contacts alone and this one is not (share_require_verified()). */
 KLUIS_MUST_CHECK int share_add(
 	struct vault *vault, const struct share_with *with, unsigned role, struct err *e);
-/* Another role; KLUIS_ENOTFOUND: is not in it. */
+/* Another role; KLUIS_ENOTFOUND: is not in it. KLUIS_EFORBIDDEN: nobody could manage it. */
 KLUIS_MUST_CHECK int share_set_role(
 	struct vault *vault, const struct share_with *with, unsigned role, struct err *e);
 /* Takes somebody out, and gives those who remain a new key. with NULL: the new key alone. */
 KLUIS_MUST_CHECK int share_remove(
 	struct vault *vault, const struct share_with *with, struct err *e);
-/* Makes these users, of whom the profile's owner is one, all who are in the vault: who is not among
- * them is taken out and the rest re-keyed, who is missing may write and gets the keys of all
- * epochs; in one command. At most SHARE_USERS_MAX. */
+/* Makes these users, of whom the profile's owner is one, all who are in the vault, each in that
+ * role: who is not among them is taken out and the rest re-keyed in one command, in a second one
+ * who is missing gets the keys of all epochs. The owner stays admin until another one of them, who
+ * has accepted, is. At most SHARE_USERS_MAX. */
+struct share_user {
+	uint8_t id[ID_BYTES];
+	unsigned role;
+};
 KLUIS_MUST_CHECK int share_set_users(
-	struct vault *vault, const uint8_t (*users)[ID_BYTES], size_t n, struct err *e);
+	struct vault *vault, const struct share_user *users, size_t n, struct err *e);
 /* Makes a member who accepted an admin, and oneself `role`, in one step.
  * KLUIS_EPRECONDITION: they have not accepted. */
 KLUIS_MUST_CHECK int share_transfer(
@@ -65,11 +71,22 @@ KLUIS_MUST_CHECK int share_transfer(
 bool share_requires_verified(const struct vault *vault);
 KLUIS_MUST_CHECK int share_require_verified(const struct vault *vault, bool on, struct err *e);
 
+/* What the owner is invited to. */
+struct share_invitation {
+	uint8_t id[ID_BYTES];
+	unsigned kind; /* MEMBER_OBJECT_VAULT, MEMBER_OBJECT_GROUP, MEMBER_OBJECT_CONVERSATION. */
+	char role[16]; /* By the cluster's word. */
+	char by[IDENTITY_NAME_BYTES_MAX + 1]; /* Who founded it, by its chain; "" with a problem. */
+	struct err problem; /* Code not 0: no admin's, it is not to be accepted. */
+};
+/* Those of one kind, in a new array. */
+KLUIS_MUST_CHECK int share_invitations(struct people *people, unsigned kind,
+	struct share_invitation **ret_invitations, size_t *ret_n, struct err *e);
 /* Whether one of its admins made this profile's user a member. KLUIS_EVERIFY: nobody did. */
 KLUIS_MUST_CHECK int share_check_invited(
 	const struct profile *profile, const struct membership *m, struct err *e);
 /* An invitation (vault or group) is taken or refused; taking one brings its keys. KLUIS_EFORBIDDEN:
- * it is taken, and there are none. */
+ * it is taken, and there are none; or who leaves is the last who can manage it. */
 KLUIS_MUST_CHECK int share_answer(struct people *people, unsigned kind,
 	const uint8_t object_id[ID_BYTES], bool accept, struct err *e);
 
@@ -90,6 +107,13 @@ KLUIS_MUST_CHECK int share_group_create(
 /* Gives a user all keys of the group, as member or (role MEMBER_ADMIN) admin. */
 KLUIS_MUST_CHECK int share_group_add(struct people *people, const uint8_t group_id[ID_BYTES],
 	const struct share_with *with, unsigned role, struct err *e);
+/* Makes a member MEMBER_ADMIN, or an admin MEMBER_READ, a member. KLUIS_ENOTFOUND: is not in it.
+ * KLUIS_EFORBIDDEN: one is no admin of it, or nobody could manage it. */
+KLUIS_MUST_CHECK int share_group_set_role(struct people *people, const uint8_t group_id[ID_BYTES],
+	const struct share_with *with, unsigned role, struct err *e);
+/* As share_transfer(); oneself becomes a member. */
+KLUIS_MUST_CHECK int share_group_transfer(struct people *people, const uint8_t group_id[ID_BYTES],
+	const struct share_with *with, struct err *e);
 /* Takes a user out, and re-keys the group and every vault that it is in, all in one command; with
  * NULL re-keys alone. KLUIS_EFORBIDDEN: one is no admin of one of those vaults, which it names. */
 KLUIS_MUST_CHECK int share_group_remove(struct people *people, const uint8_t group_id[ID_BYTES],

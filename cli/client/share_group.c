@@ -234,6 +234,12 @@ int share_answer(struct people *people, unsigned kind, const uint8_t object_id[I
 		"/v1/%s/%s/%s", membership_kind_path(kind), id, accept ? "accept" : "decline");
 	rc = rc != 0 ? rc
 		     : api_json(people_client(people), "POST", target, NULL, CLIENT_AUTH, NULL, e);
+	if (rc == KLUIS_EFORBIDDEN && !accept) {
+		return err_set(e, rc,
+			"%s %s: nobody else could manage it: hand it over first ('kluis %s "
+			"transfer')",
+			membership_kind_name(kind), id, membership_kind_name(kind));
+	}
 	if (rc != 0 || !accept || kind == MEMBER_OBJECT_CONVERSATION) {
 		return rc;
 	}
@@ -478,13 +484,23 @@ static int group_begin(struct people *people, const uint8_t group_id[ID_BYTES],
 	return share_check_admin(m, people_profile(people), id, e);
 }
 
+static int group_role_check(unsigned role, struct err *e)
+{
+	return role != MEMBER_WRITE
+		       ? 0
+		       : err_set(e, KLUIS_EINVAL,
+				 "in a group one is a member (read) or an admin; what its members "
+				 "may do in a vault is the group's role there");
+}
+
 int share_group_add(struct people *people, const uint8_t group_id[ID_BYTES],
 	const struct share_with *with, unsigned role, struct err *e)
 {
 	_cleanup_(share_change_release) struct share_change change = {.n = 0};
 	_cleanup_(buf_release) struct buf body = BUF_INIT;
-	int rc = group_begin(people, group_id, &change, e);
+	int rc = group_role_check(role, e);
 
+	rc = rc != 0 ? rc : group_begin(people, group_id, &change, e);
 	if (rc == 0 && with->kind != MEMBER_USER) {
 		rc = err_set(e, KLUIS_EINVAL, "groups have users, not groups, in them");
 	}
@@ -497,6 +513,27 @@ int share_group_add(struct people *people, const uint8_t group_id[ID_BYTES],
 			       &change, &change.sections[0], MEMBER_ADD, buf_bytes(&body), e);
 	rc = rc != 0 ? rc
 		     : share_give_all(&change, &change.sections[0], with->id, MEMBER_USER, role, e);
+	return rc != 0 ? rc : share_send(&change, e);
+}
+
+int share_group_set_role(struct people *people, const uint8_t group_id[ID_BYTES],
+	const struct share_with *with, unsigned role, struct err *e)
+{
+	_cleanup_(share_change_release) struct share_change change = {.n = 0};
+	int rc = group_role_check(role, e);
+
+	rc = rc != 0 ? rc : group_begin(people, group_id, &change, e);
+	rc = rc != 0 ? rc : share_role(&change, &change.sections[0], with, role, e);
+	return rc != 0 ? rc : share_send(&change, e);
+}
+
+int share_group_transfer(struct people *people, const uint8_t group_id[ID_BYTES],
+	const struct share_with *with, struct err *e)
+{
+	_cleanup_(share_change_release) struct share_change change = {.n = 0};
+	int rc = group_begin(people, group_id, &change, e);
+
+	rc = rc != 0 ? rc : share_hand_over(&change, &change.sections[0], with, MEMBER_READ, e);
 	return rc != 0 ? rc : share_send(&change, e);
 }
 
@@ -559,6 +596,8 @@ int share_group_remove(struct people *people, const uint8_t group_id[ID_BYTES],
 		members_find(&change.sections[0].membership->members, with->id) == NULL) {
 		rc = err_set(e, KLUIS_ENOTFOUND, "'%s' is not in the group", with->name);
 	}
+	rc = rc != 0 || with == NULL ? rc
+				     : share_check_not_last(change.sections[0].membership, with, e);
 	rc = rc != 0 || with == NULL ? rc
 				     : share_statement(&change, &change.sections[0], MEMBER_REMOVE,
 					       bytes_of(with->id, ID_BYTES), e);

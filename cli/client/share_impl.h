@@ -58,6 +58,18 @@ KLUIS_MUST_CHECK int share_check_admin(const struct membership *membership,
 /* KLUIS_EFORBIDDEN when the vault is shared with verified contacts alone, and this is none. */
 KLUIS_MUST_CHECK int share_check_verified(
 	struct vault *vault, const struct share_with *with, struct err *e);
+/* KLUIS_EFORBIDDEN when this user is the only admin by the chain: nobody could manage it. */
+KLUIS_MUST_CHECK int share_check_not_last(
+	const struct membership *membership, const struct share_with *with, struct err *e);
+/* KLUIS_EPRECONDITION unless the cluster says that this member has accepted. */
+KLUIS_MUST_CHECK int share_check_accepted(struct people *people,
+	const struct membership *membership, const struct share_with *with, struct err *e);
+/* Another role for who is in it. KLUIS_ENOTFOUND; KLUIS_EFORBIDDEN as share_check_not_last(). */
+KLUIS_MUST_CHECK int share_role(struct share_change *change, struct share_section *section,
+	const struct share_with *with, unsigned role, struct err *e);
+/* Makes a user who has accepted an admin, and oneself `role`. */
+KLUIS_MUST_CHECK int share_hand_over(struct share_change *change, struct share_section *section,
+	const struct share_with *with, unsigned role, struct err *e);
 void share_body_add(struct buf *body, const uint8_t id[ID_BYTES], unsigned kind, unsigned role);
 void share_body_role(struct buf *body, const uint8_t id[ID_BYTES], unsigned role);
 

@@ -93,6 +93,12 @@ struct membership;
 KLUIS_MUST_CHECK int app_need_person(struct app *k);
 /* --role (MEMBER_READ ...); otherwise, when it was not given. */
 KLUIS_MUST_CHECK int app_role(struct invocation *inv, unsigned otherwise, unsigned *ret_role);
+KLUIS_MUST_CHECK int app_role_of(struct invocation *inv, const char *text, unsigned *ret_role);
+/* --role, of who hands something over: MEMBER_READ or MEMBER_WRITE, which it is by itself. */
+KLUIS_MUST_CHECK int app_role_kept(struct invocation *inv, unsigned *ret_role);
+/* An invitation as lists and `follow` show it. */
+struct share_invitation;
+json_t *app_invitation_json(const struct share_invitation *invitation);
 /* The members of a vault or group by its chain, and what the cluster says of them. */
 KLUIS_MUST_CHECK int app_show_members(
 	struct app *k, struct people *people, const struct membership *membership);
@@ -150,6 +156,8 @@ int app_chat_new(struct invocation *inv);
 int app_chat_list(struct invocation *inv);
 int app_chat_accept(struct invocation *inv);
 int app_chat_leave(struct invocation *inv);
+int app_chat_role(struct invocation *inv);
+int app_chat_transfer(struct invocation *inv);
 int app_chat_members(struct invocation *inv);
 int app_chat_send(struct invocation *inv);
 int app_chat_read(struct invocation *inv);
@@ -175,10 +183,13 @@ int app_vault_decline(struct invocation *inv);
 int app_group_create(struct invocation *inv);
 int app_group_list(struct invocation *inv);
 int app_group_add(struct invocation *inv);
+int app_group_role(struct invocation *inv);
+int app_group_transfer(struct invocation *inv);
 int app_group_remove(struct invocation *inv);
 int app_group_members(struct invocation *inv);
 int app_group_rekey(struct invocation *inv);
 int app_group_delete(struct invocation *inv);
+int app_follow(struct invocation *inv);
 int app_put(struct invocation *inv);
 int app_rm(struct invocation *inv);
 int app_get(struct invocation *inv);

@@ -1,4 +1,5 @@
-/* kluis chat new|list|accept|leave|members|send (read: chat_read.c, follow: chat_follow.c) */
+/* kluis chat new|list|accept|leave|members|role|transfer|send (read: chat_read.c, follow:
+ * chat_follow.c) */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -344,6 +345,53 @@ static int chat_members_body(struct app *k)
 int app_chat_members(struct invocation *inv)
 {
 	return app_run(inv, chat_members_body);
+}
+
+static int role_user(const struct chat_app *a, const struct identity **ret_user)
+{
+	return people_by_name(a->people, a->app->inv->args[1], ret_user, &a->app->inv->err);
+}
+
+static int role_body(struct chat_app *a)
+{
+	struct invocation *inv = a->app->inv;
+	const struct identity *user;
+	unsigned role;
+	int rc = app_role_of(inv, inv->args[2], &role);
+
+	rc = rc != 0 ? rc : role_user(a, &user);
+	return rc != 0 ? rc : conversation_set_role(a->c, user->user_id, role, &inv->err);
+}
+
+static int chat_role_body(struct app *k)
+{
+	return chat_with(k, k->inv->args[0], role_body, NULL);
+}
+
+int app_chat_role(struct invocation *inv)
+{
+	return app_run(inv, chat_role_body);
+}
+
+static int transfer_body(struct chat_app *a)
+{
+	struct invocation *inv = a->app->inv;
+	const struct identity *user;
+	unsigned role;
+	int rc = app_role_kept(inv, &role);
+
+	rc = rc != 0 ? rc : role_user(a, &user);
+	return rc != 0 ? rc : conversation_transfer(a->c, user->user_id, role, &inv->err);
+}
+
+static int chat_transfer_body(struct app *k)
+{
+	return chat_with(k, k->inv->args[0], transfer_body, NULL);
+}
+
+int app_chat_transfer(struct invocation *inv)
+{
+	return app_run(inv, chat_transfer_body);
 }
 
 /* It is sent already: a notification may be lost. */

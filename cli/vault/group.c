@@ -1,4 +1,4 @@
-/* kluis group create|list|add|remove|members|rekey|delete */
+/* kluis group create|list|add|role|transfer|remove|members|rekey|delete */
 #include <string.h>
 
 #include "base/text.h"
@@ -94,11 +94,6 @@ static int group_add_turn(struct group_turn *turn)
 	unsigned role;
 	int rc = app_role(inv, MEMBER_READ, &role);
 
-	if (rc == 0 && role == MEMBER_WRITE) {
-		rc = err_set(&inv->err, KLUIS_EINVAL,
-			"in a group one is a member (read) or an admin; what its members may do in "
-			"a vault is the group's role there");
-	}
 	return rc != 0 ? rc
 		       : share_group_add(
 				 turn->people, turn->group.id, &turn->with, role, &inv->err);
@@ -112,6 +107,42 @@ static int group_add_body(struct app *k)
 int app_group_add(struct invocation *inv)
 {
 	return app_run(inv, group_add_body);
+}
+
+static int group_role_turn(struct group_turn *turn)
+{
+	struct invocation *inv = turn->k->inv;
+	unsigned role;
+	int rc = app_role_of(inv, inv->args[2], &role);
+
+	return rc != 0 ? rc
+		       : share_group_set_role(
+				 turn->people, turn->group.id, &turn->with, role, &inv->err);
+}
+
+static int group_role_body(struct app *k)
+{
+	return turn_with_group(k, true, group_role_turn);
+}
+
+int app_group_role(struct invocation *inv)
+{
+	return app_run(inv, group_role_body);
+}
+
+static int group_transfer_turn(struct group_turn *turn)
+{
+	return share_group_transfer(turn->people, turn->group.id, &turn->with, &turn->k->inv->err);
+}
+
+static int group_transfer_body(struct app *k)
+{
+	return turn_with_group(k, true, group_transfer_turn);
+}
+
+int app_group_transfer(struct invocation *inv)
+{
+	return app_run(inv, group_transfer_body);
 }
 
 static int group_rekey(struct group_turn *turn, const struct share_with *with)

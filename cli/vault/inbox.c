@@ -169,49 +169,18 @@ int app_inbox_read(struct invocation *inv)
 	return app_run(inv, inbox_read_body);
 }
 
-/* Into a page, by the commit with which it leaves the inbox. After a run that was cut in between it
- * is there already, and only leaves. */
-static int take_put(struct app *k, struct writing *w, struct bytes content, const char *claims)
-{
-	struct put_result result;
-	bool local = false;
-	struct err *e = &k->inv->err;
-	int rc = put_from(w->put, put_source_of(content, w->path, 0600), NULL, &local, e);
-
-	w->vault->claims = claims;
-	rc = rc != 0 ? rc : put_finish(w->put, &result, e);
-	w->vault->claims = NULL;
-	return rc;
-}
-
-static int take_gone(struct app *k, const uint8_t id[ID_BYTES])
-{
-	struct err why = {0};
-	int rc = api_inbox_delete(k->client, id, &why);
-
-	return rc == 0 || rc == KLUIS_ENOTFOUND || rc == KLUIS_EGONE
-		       ? 0
-		       : err_set(&k->inv->err, rc, "%s", why.text);
-}
-
 static int inbox_take_body(struct app *k)
 {
-	struct inbox_opened opened = {.content = SECRET_INIT};
-	char claims[HEX_LEN(ID_BYTES) + 1];
-	struct writing writing = {.k = k};
+	struct writing w = {.k = k};
 	uint8_t id[ID_BYTES];
 	int rc = app_online(k);
 
 	rc = rc != 0 ? rc : inbox_find(k, k->inv->args[0], id);
-	rc = rc != 0 ? rc : inbox_read(k->profile, k->client, id, &opened, &k->inv->err);
 	if (rc == 0) {
-		hex_encode(bytes_of(id, ID_BYTES), claims);
-		rc = app_open_writing(k, k->inv->args[1], &writing);
-		rc = rc != 0 ? rc : take_put(k, &writing, secret_bytes(&opened.content), claims);
-		app_close_writing(&writing);
+		rc = app_open_writing(k, k->inv->args[1], &w);
+		rc = rc != 0 ? rc : inbox_take(w.vault, w.put, id, w.path, &k->inv->err);
+		app_close_writing(&w);
 	}
-	rc = rc != 0 ? rc : take_gone(k, id);
-	secret_release(&opened.content);
 	return rc;
 }
 

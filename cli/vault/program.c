@@ -147,7 +147,7 @@ static const struct command_option chat_new_options[] = {
 };
 
 static const struct command_option chat_history_options[] = {
-	{"on", 0, NULL, "Archive what is read from now on; by who began the conversation"},
+	{"on", 0, NULL, "Archive what is read from now on; by an admin of the conversation"},
 	{"off", 0, NULL, "Archive no more; what is archived stays"},
 	{NULL, 0, NULL, NULL},
 };
@@ -181,6 +181,17 @@ static const struct command_option chat_follow_options[] = {
 static const struct command_option chat_members_options[] = {
 	{"add", 0, "USER", "Ask USER in; may be given several times"},
 	{"remove", 0, "USER", "Take USER out; may be given several times"},
+	{NULL, 0, NULL, NULL},
+};
+
+static const struct command_option chat_transfer_options[] = {
+	{"role", 0, "ROLE", "What you keep: write (default) or read"},
+	{NULL, 0, NULL, NULL},
+};
+
+static const struct command_option follow_options[] = {
+	{"since", 0, "CURSOR", "Go on behind this line's (its \"cursor\"): nothing is left out"},
+	{"for", 0, "SECONDS", "End after this long (default: never)"},
 	{NULL, 0, NULL, NULL},
 };
 
@@ -432,6 +443,14 @@ static const struct command app_commands[] = {
 	{"group add", "GROUP USER", "Add somebody to a group",
 		"They get all that is shared with it, once they accept ('kluis vault accept').",
 		group_add_options, 2, 2, app_group_add},
+	{"group role", "GROUP USER ROLE", "Make a member an admin of a group, or an admin a member",
+		"ROLE is read (a member) or admin. One admin remains: of the last one the role "
+		"stays.",
+		NULL, 3, 3, app_group_role},
+	{"group transfer", "GROUP USER", "Hand a group over to another member",
+		"USER, who has accepted it, becomes its admin, you a member. The vaults that are "
+		"shared with it are handed over each for\nitself ('kluis vault transfer').",
+		NULL, 2, 2, app_group_transfer},
 	{"group remove", "GROUP USER", "Take somebody out of a group",
 		"The group and every vault that is shared with it get new keys, for those who "
 		"remain, in one step. You have to be an\nadmin of all these vaults: the first one "
@@ -515,6 +534,15 @@ static const struct command app_commands[] = {
 		"An admin of it adds and removes. Who they are is verified; what they answered and "
 		"read is the cluster's word.",
 		chat_members_options, 1, 1, app_chat_members},
+	{"chat role", "CHAT USER ROLE", "Let a member read, write or manage a conversation",
+		"ROLE is read, write or admin; everybody who is asked in may write. What somebody "
+		"says who may only read no member's\ndevice shows. One admin remains: of the "
+		"last one the role stays.",
+		NULL, 3, 3, app_chat_role},
+	{"chat transfer", "CHAT USER", "Hand a conversation over to another member",
+		"USER, who has accepted it, becomes its admin, and manages its history; you keep "
+		"the role write, or that of --role.",
+		chat_transfer_options, 2, 2, app_chat_transfer},
 	{"chat send", "CHAT", "Send a message",
 		"The text comes from stdin. What could not be sent, because no site was reached, "
 		"goes out with the next 'chat\nsend', 'read' or 'follow', and once.",
@@ -607,6 +635,14 @@ static const struct command app_commands[] = {
 		"full), "
 		"65 too large, 77 the token has ended, 78 FILE is none.",
 		inbox_deliver_options, 1, 1, app_inbox_deliver},
+	{"follow", NULL, "Print what happens to all that is yours as JSON, a line each",
+		"For scripts: vaults, who is in what, messages, receipts, the inbox, keys, "
+		"devices, invitations. A line says what has\nchanged (\"type\", \"object\", and "
+		"\"name\" where this device has one), at least once, and not how: look there. It "
+		"begins\nwith \"resync\" without --since, and whenever more has happened than can "
+		"be told: then look everywhere. When its site\ndies it goes on at another one, "
+		"and ends with 0 by SIGINT, SIGTERM, or when nobody reads it any more.",
+		follow_options, 0, 0, app_follow},
 	{"sync", "[VAULT...]", "Bring the local cache up to date",
 		"Then notes, logins, names and folders can be read without the cluster, with "
 		"--files also files. The cache\nholds ciphertext only. Without a VAULT: all of "

@@ -6,27 +6,40 @@
 #include "cli/client/share.h"
 #include "cli/vault/app.h"
 
-enum { INVITATIONS_MAX = 10000 };
-
 static const char *const role_names[] = {
 	[0] = "none", [MEMBER_READ] = "read", [MEMBER_WRITE] = "write", [MEMBER_ADMIN] = "admin"};
 
-int app_role(struct invocation *inv, unsigned otherwise, unsigned *ret_role)
+int app_role_of(struct invocation *inv, const char *text, unsigned *ret_role)
 {
-	const char *text = invocation_value(inv, "role");
-
-	for (unsigned i = MEMBER_READ; text != NULL && i <= MEMBER_ADMIN; i++) {
+	for (unsigned i = MEMBER_READ; i <= MEMBER_ADMIN; i++) {
 		if (strcmp(text, role_names[i]) == 0) {
 			*ret_role = i;
 			return 0;
 		}
 	}
+	return err_set(&inv->err, KLUIS_EINVAL, "'%s' is no role: read, write or admin", text);
+}
+
+int app_role(struct invocation *inv, unsigned otherwise, unsigned *ret_role)
+{
+	const char *text = invocation_value(inv, "role");
+
 	if (text != NULL) {
-		return err_set(
-			&inv->err, KLUIS_EINVAL, "'%s' is no role: read, write or admin", text);
+		return app_role_of(inv, text, ret_role);
 	}
 	*ret_role = otherwise;
 	return 0;
+}
+
+int app_role_kept(struct invocation *inv, unsigned *ret_role)
+{
+	int rc = app_role(inv, MEMBER_WRITE, ret_role);
+
+	return rc == 0 && *ret_role == MEMBER_ADMIN
+		       ? err_set(&inv->err, KLUIS_EINVAL,
+				 "who hands over is no admin then: to manage it together make the "
+				 "other one admin, too")
+		       : rc;
 }
 
 int app_need_person(struct app *k)
@@ -170,12 +183,8 @@ static int vault_transfer_body(struct app *k)
 	struct share_with with;
 	struct vault *vault;
 	unsigned role;
-	int rc = app_role(k->inv, MEMBER_WRITE, &role);
+	int rc = app_role_kept(k->inv, &role);
 
-	if (rc == 0 && role == MEMBER_ADMIN) {
-		rc = err_set(&k->inv->err, KLUIS_EINVAL,
-			"to manage it together: 'kluis vault share --role admin'");
-	}
 	rc = rc != 0 ? rc : share_open(k, &vault, &with);
 	if (rc != 0) {
 		return rc;
@@ -240,57 +249,23 @@ int app_vault_members(struct invocation *inv)
 	return app_run(inv, vault_members_body);
 }
 
-/* Who founded it, by its verified chain. */
-static int invited_by(struct people *people, unsigned kind, const uint8_t id[ID_BYTES],
-	char to[IDENTITY_NAME_BYTES_MAX + 1], struct err *e)
+json_t *app_invitation_json(const struct share_invitation *invitation)
 {
-	_cleanup_(membership_freep) struct membership *m = NULL;
-	const struct identity *founder;
-	int rc = membership_load(people, kind, id, &m, e);
-
-	rc = rc != 0 ? rc : people_get(people, m->steps[0].member_id, false, &founder, e);
-	rc = rc != 0 ? rc : share_check_invited(people_profile(people), m, e);
-	if (rc == 0) {
-		memcpy(to, founder->name, sizeof founder->name);
-	}
-	return rc;
+	return json_pack("{s:s, s:o, s:s, s:s, s:s}", "kind",
+		membership_kind_name(invitation->kind), "id",
+		json_hex(bytes_of(invitation->id, ID_BYTES)), "role", invitation->role, "by",
+		invitation->by, "problem", invitation->problem.text);
 }
 
 /* One that cannot be verified is shown as that: it is not to be accepted. */
-static int invitation_row(
-	struct people *people, unsigned kind, const json_t *item, json_t *rows, struct err *e)
-{
-	const char *state = json_string_value(json_object_get(item, "state"));
-	char by[IDENTITY_NAME_BYTES_MAX + 1] = "";
-	struct json_reader r = json_reader_of(item);
-	struct err why = {0};
-	uint8_t id[ID_BYTES];
-	const char *role;
-	int rc;
-
-	json_reader_hex(&r, "id", id, ID_BYTES);
-	role = json_reader_string(&r, "role");
-	rc = json_reader_end(&r, "invitation", e);
-	if (rc != 0 || state == NULL || strcmp(state, "invited") != 0) {
-		return rc;
-	}
-	rc = invited_by(people, kind, id, by, &why);
-	(void)json_array_append_new(
-		rows, json_pack("{s:s, s:o, s:s, s:s, s:s}", "kind", membership_kind_name(kind),
-			      "id", json_hex(bytes_of(id, ID_BYTES)), "role", role, "by", by,
-			      "problem", rc == 0 ? "" : why.text));
-	return 0;
-}
-
 static int invitation_rows(struct app *k, struct people *people, unsigned kind, json_t *rows)
 {
-	_cleanup_(json_dropp) json_t *items = NULL;
-	_cleanup_(x_freep) char *target = x_asprintf("/v1/%s", membership_kind_path(kind));
-	int rc = api_list(k->client, target, CLIENT_AUTH | CLIENT_READ, INVITATIONS_MAX, &items,
-		&k->inv->err);
+	_cleanup_(x_freep) struct share_invitation *list = NULL;
+	size_t n = 0;
+	int rc = share_invitations(people, kind, &list, &n, &k->inv->err);
 
-	for (size_t i = 0; rc == 0 && i < json_array_size(items); i++) {
-		rc = invitation_row(people, kind, json_array_get(items, i), rows, &k->inv->err);
+	for (size_t i = 0; rc == 0 && i < n; i++) {
+		(void)json_array_append_new(rows, app_invitation_json(&list[i]));
 	}
 	return rc;
 }
@@ -331,13 +306,12 @@ static int invitation_find(
 			"'%s' is no id of 'kluis vault invitations'", text);
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
-		_cleanup_(json_dropp) json_t *rows = json_array();
-		int rc = invitation_rows(k, people, kinds[i], rows);
+		_cleanup_(x_freep) struct share_invitation *list = NULL;
+		size_t n = 0;
+		int rc = share_invitations(people, kinds[i], &list, &n, &k->inv->err);
 
-		for (size_t j = 0; rc == 0 && j < json_array_size(rows); j++) {
-			if (strcmp(json_string_value(
-					   json_object_get(json_array_get(rows, j), "id")),
-				    text) == 0) {
+		for (size_t j = 0; rc == 0 && j < n; j++) {
+			if (memcmp(list[j].id, ret_id, ID_BYTES) == 0) {
 				*ret_kind = kinds[i];
 				return 0;
 			}

@@ -1,4 +1,4 @@
-/* Prints what was left in the inbox, and deletes what was printed.
+/* Prints what was left in the inbox, and deletes what was printed; or moves it into a vault.
  * cc -o inbox inbox.c $(pkg-config --cflags --libs kluis) */
 #include <stdio.h>
 #include <string.h>
@@ -34,8 +34,8 @@ int main(int argc, char **argv)
 	struct kluis *kluis = NULL;
 	int rc;
 
-	if (argc != 2) {
-		fprintf(stderr, "usage: inbox PROFILE_DIR\n");
+	if (argc != 2 && argc != 3) {
+		fprintf(stderr, "usage: inbox PROFILE_DIR [VAULT]\n");
 		return 2;
 	}
 	rc = kluis_open(argv[1], NULL, 0, &kluis, &failure);
@@ -44,6 +44,13 @@ int main(int argc, char **argv)
 	if (rc == 0)
 		rc = kluis_inbox_list(kluis, take, &documents, &failure);
 	for (size_t i = 0; rc == 0 && i < documents.n; i++) {
+		if (argc == 3) { /* It leaves the inbox with the commit that stores it. */
+			char path[40];
+
+			snprintf(path, sizeof path, "/%s", documents.ids[i]);
+			rc = kluis_inbox_take(kluis, documents.ids[i], argv[2], path, &failure);
+			continue;
+		}
 		rc = kluis_inbox_read(kluis, documents.ids[i], print, NULL, &failure);
 		if (rc == 0 && fflush(stdout) != 0)
 			break; /* It stays. */

@@ -73,9 +73,15 @@ class Device:
 
     def follow(self, chat, to, seconds=600):
         """A process that writes what comes to that file; heard(lines(to)) reads it. End it."""
+        return self.follower(to, "chat", "follow", chat, "--for", seconds)
+
+    def follow_all(self, to, *words):
+        """Likewise, with what happens to all that is hers."""
+        return self.follower(to, "follow", *words)
+
+    def follower(self, to, *words):
         with open(to, "wb") as out, open(f"{to}.said", "wb") as said:
-            return subprocess.Popen(self.command("chat", "follow", chat, "--for", seconds), stdin=subprocess.DEVNULL, stdout=out,
-                                    stderr=said, start_new_session=True)
+            return subprocess.Popen(self.command(*words), stdin=subprocess.DEVNULL, stdout=out, stderr=said, start_new_session=True)
 
 
 def heard(items):

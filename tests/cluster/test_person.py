@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import ssl
 import unittest
 import urllib.error
@@ -252,6 +253,13 @@ class People(unittest.TestCase):
             self.addCleanup(follower.kill)
             wait_until("the follower has said that it waits", 120, lambda: "retrying" in complaints(followed) or follower.poll() is not None)
         self.assertIsNone(follower.poll(), complaints(followed))
+        # Of all that is his; its site is the one that dies.
+        happened = b.person.top / "happened"
+        watcher = b.follow_all(happened)
+        self.addCleanup(watcher.wait, 10)
+        self.addCleanup(watcher.kill)
+        wait_until("the watcher has begun", 60, lambda: lines(happened) or watcher.poll() is not None)
+        before = len(lines(happened))
         said = []
 
         def say(device, text):
@@ -269,6 +277,15 @@ class People(unittest.TestCase):
         self.assertEqual(c.read("harbour"), said)
         wait_until("the follower has all", 120, lambda: len(heard(lines(followed))) >= len(said))
         self.assertEqual(heard(lines(followed)), said)
+        last = said[-1][0]
+        wait_until("the watcher has been told of the last message", 60,
+                   lambda: any(row["type"] == "message" and row["seq"] == last for row in lines(happened)) or watcher.poll() is not None)
+        told = lines(happened)
+        self.assertIsNone(watcher.poll(), complaints(happened))
+        self.assertEqual({row["name"] for row in told if row["type"] == "message"}, {"harbour"})
+        self.assertEqual([row for row in told[before:] if row["type"] == "resync"], [])  # Nothing was lost on the way.
+        watcher.send_signal(signal.SIGTERM)
+        self.assertEqual(watcher.wait(60), 0, complaints(happened))
         b.site = c.site = None
         # Who was taken out is told so.
         b.run("chat", "members", "harbour", "--remove", "carol")

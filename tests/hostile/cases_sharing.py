@@ -4,7 +4,7 @@ import struct
 
 from cases_account import Impostor
 from proxy import b64, both, edit_json, flip, refuse, reroute, unb64
-from writer import ADD, SIG_ECDSA, lp16, now_ms, point, tagged_hash
+from writer import ADD, ROLE, SIG_ECDSA, lp16, now_ms, point, tagged_hash
 
 ADMIN = 3
 CHAIN, LIST = "/members/chain", "/members"
@@ -45,6 +45,14 @@ def invented(user_id, role=ADMIN):
     return change
 
 
+def raised(user_id, role=ADMIN):
+    """A statement that the cluster added by itself: a member's role is another one."""
+    def change(statements):
+        if statements:
+            statements.append(next_statement(statements[-1], ROLE, bytes.fromhex(user_id) + struct.pack(">H", role)))
+    return change
+
+
 def packets_edit(change):
     """`change(packets)` changes the KeyPackets that are shown in place."""
     def inner(o):
@@ -67,7 +75,7 @@ class Sharing:
     # --- who is in it ---
 
     def test_member_invented(self):
-        """the cluster adds a member to a vault, a group, a conversation: by a statement of its own"""
+        """the cluster adds a member to a vault, a group, a conversation, or makes one admin: by a statement of its own"""
         eve = self.world.ids["eve"]
         says = "signed by an unknown device|is not by one of its admins"
         vault, path = self.world.vault("bob")
@@ -77,6 +85,10 @@ class Sharing:
         group, path = self.world.group("bob")
         self.lie(chain_edit(path, invented(eve)), "group", "members", group, code=14, says=says, check=False)
         self.lie(chain_edit(path, invented(eve)), "group", "rekey", group, code=14, says=says, check=False)
+        bob = self.world.ids["bob"]
+        for device in (self.one, self.bob):
+            self.lie(chain_edit(path, raised(bob)), "group", "members", group, device=device, code=14, says=says, check=False)
+        self.lie(chain_edit(path, raised(bob)), "group", "role", group, "eve", "read", device=self.bob, code=14, says=says, check=False)
         title, path = self.world.talk("bob")
         more = both(chain_edit(path, invented(eve)), edit_json("GET", path, lambda o: o.update(members_rev=o["members_rev"] + 1)))
         for device in (self.one, self.bob):

@@ -218,10 +218,12 @@ static void test_vault_by_another(void **state)
 	uint8_t id[ID_BYTES], vault_id[ID_BYTES], hash[HASH_BYTES];
 	struct run r = {.people = people_new(f->first.profile, f->first.client)};
 	struct vault *vault;
-	uint8_t ids[2][ID_BYTES];
+	struct share_user users[2] = {{.role = MEMBER_ADMIN}, {.role = MEMBER_WRITE}};
+	uint8_t ids[1][ID_BYTES];
 
 	user_id(f, &f->first, "bob", ids[0]);
-	user_id(f, &f->first, "alice", ids[1]);
+	memcpy(users[0].id, ids[0], ID_BYTES);
+	user_id(f, &f->first, "alice", users[1].id);
 	MUST(f, conversation_create(
 			r.people, "plans", (const uint8_t(*)[ID_BYTES])ids, 1, &r.c, &f->err));
 	memcpy(id, r.c->id, ID_BYTES);
@@ -232,7 +234,7 @@ static void test_vault_by_another(void **state)
 	MUST(f, vault_create_as(bob.profile, bob.client, "trap", vault_id, &f->err));
 	MUST(f, vault_open_id(bob.profile, bob.client, vault_id, &vault, &f->err));
 	MUST(f, vault_sync(vault, &f->err));
-	MUST(f, share_set_users(vault, (const uint8_t(*)[ID_BYTES])ids, 2, &f->err));
+	MUST(f, share_set_users(vault, users, 2, &f->err));
 	vault_close(vault);
 	r = run_open(f, &f->first, id);
 	assert_int_equal(conversation_archive_switch(r.c, true, &f->err), KLUIS_EVERIFY);
@@ -279,6 +281,62 @@ static void test_member_added_and_removed(void **state)
 	assert_int_equal(conversation_open(people, id, &c, &f->err), KLUIS_EFORBIDDEN);
 	people_free(people);
 	expect(f, &bob, id, "3:two 4:three ");
+}
+
+static void assert_archive_role(
+	struct fixture *f, struct device *d, const uint8_t *id, unsigned role)
+{
+	struct run r = run_open(f, d, id);
+
+	MUST(f, conversation_archive_open(r.c, &f->err));
+	assert_non_null(r.c->archive);
+	assert_int_equal(vault_role(r.c->archive->vault), role);
+	run_close(&r);
+}
+
+/* Who takes over a conversation manages its history, and who began it can leave both. */
+static void test_handed_over(void **state)
+{
+	struct fixture *f = *state;
+	uint8_t id[ID_BYTES], ids[2][ID_BYTES];
+	struct run r;
+
+	begin_with(f, true, id);
+	say(f, &f->first, id, "one");
+	user_id(f, &f->first, "bob", ids[0]);
+	user_id(f, &f->first, "carol", ids[1]);
+	r = run_open(f, &f->first, id);
+	assert_int_equal(conversation_leave(r.c, &f->err), KLUIS_EFORBIDDEN);
+	assert_non_null(strstr(f->err.text, "hand it over first"));
+	/* Bob has not taken the invitation to its vault: alice manages that until he has. */
+	MUST(f, conversation_transfer(r.c, ids[0], MEMBER_READ, &f->err));
+	assert_string_equal(r.c->archive_trouble.text, "");
+	run_close(&r);
+	assert_archive_role(f, &f->first, id, MEMBER_ADMIN);
+	expect(f, &bob, id, "1:plans 2:one ");
+	assert_archive_role(f, &bob, id, MEMBER_ADMIN);
+	assert_archive_role(f, &f->first, id, MEMBER_READ);
+	/* She archives nothing, and decides about it no more. */
+	r = run_open(f, &f->first, id);
+	assert_int_equal(conversation_archive_switch(r.c, false, &f->err), KLUIS_EFORBIDDEN);
+	run_close(&r);
+	say(f, &bob, id, "two");
+	expect(f, &f->first, id, "1:plans 2:one 3:two ");
+	r = run_open(f, &f->first, id);
+	assert_int_equal(r.c->backlog.n, 0);
+	MUST(f, conversation_leave(r.c, &f->err));
+	run_close(&r);
+	/* Carol comes, and reads what was before. */
+	r = run_open(f, &bob, id);
+	MUST(f, conversation_add(r.c, ids[1], &f->err));
+	assert_int_equal(r.c->archive_trouble.code, 0);
+	assert_int_equal(r.c->archive->vault->membership->members.count, 2);
+	run_close(&r);
+	r = run_open(f, &carol, id);
+	MUST(f, conversation_accept(r.c, &f->err));
+	run_close(&r);
+	expect_last(f, &bob, id, 1, "3:two ");
+	expect(f, &carol, id, "1:plans 2:one 3:two ");
 }
 
 /* Bob is told that carol is out of the conversation, and she is in its vault still: he waits. */
@@ -562,6 +620,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_switched_off),
 		cmocka_unit_test(test_vault_by_another),
 		cmocka_unit_test(test_member_added_and_removed),
+		cmocka_unit_test(test_handed_over),
 		cmocka_unit_test(test_nobody_archives_for_a_removed_member),
 		cmocka_unit_test(test_two_archive_the_same),
 		cmocka_unit_test(test_archived_lie),

@@ -261,7 +261,12 @@ static void test_transfer(void **state)
 	f->err = (struct err){0};
 	with.kind = MEMBER_USER;
 	memcpy(with.id, f->first.profile->user_id, ID_BYTES);
-	assert_int_not_equal(share_set_role(vault, &with, MEMBER_READ, &f->err), 0);
+	assert_int_equal(share_set_role(vault, &with, MEMBER_READ, &f->err), KLUIS_EFORBIDDEN);
+	assert_says(f, "nobody could manage");
+	f->err = (struct err){0};
+	assert_int_equal(share_remove(vault, &with, &f->err), KLUIS_EFORBIDDEN);
+	f->err = (struct err){0};
+	assert_int_equal(share_transfer(vault, &with, MEMBER_READ, &f->err), KLUIS_EINVAL);
 	with = resolved(f, vault->people, "carol");
 	f->err = (struct err){0};
 	MUST(f, share_transfer(vault, &with, MEMBER_WRITE, &f->err));
@@ -369,6 +374,108 @@ static void test_group(void **state)
 	people_free(people);
 }
 
+/* The role that a user has in a group, as she, or somebody else in it, has it verified. */
+static unsigned group_role(
+	struct fixture *f, struct device *d, const uint8_t *group, const struct share_with *with)
+{
+	struct people *people = people_new(d->profile, d->client);
+	struct membership *m;
+	unsigned role;
+
+	MUST(f, account_refresh(d->profile, d->client, &f->err));
+	MUST(f, membership_load(people, MEMBER_OBJECT_GROUP, group, &m, &f->err));
+	role = membership_role(m, with->id, m->members.seq);
+	membership_free(m);
+	people_free(people);
+	return role;
+}
+
+/* Roles in a group: by its admins alone, one of whom remains; handed over to who has accepted. */
+static void test_group_roles(void **state)
+{
+	struct fixture *f = *state;
+	struct people *people = people_new(f->first.profile, f->first.client), *bobs;
+	struct share_with to_bob, to_alice;
+	uint8_t id[ID_BYTES];
+
+	MUST(f, account_refresh(f->first.profile, f->first.client, &f->err));
+	MUST(f, share_group_create(people, "crew", id, &f->err));
+	to_bob = resolved(f, people, "bob");
+	to_alice = resolved(f, people, "alice");
+	assert_int_equal(share_group_add(people, id, &to_bob, MEMBER_WRITE, &f->err), KLUIS_EINVAL);
+	assert_int_equal(
+		share_group_set_role(people, id, &to_bob, MEMBER_ADMIN, &f->err), KLUIS_ENOTFOUND);
+	MUST(f, share_group_add(people, id, &to_bob, MEMBER_READ, &f->err));
+	assert_int_equal(
+		share_group_set_role(people, id, &to_bob, MEMBER_WRITE, &f->err), KLUIS_EINVAL);
+	/* The last admin. */
+	f->err = (struct err){0};
+	assert_int_equal(share_group_set_role(people, id, &to_alice, MEMBER_READ, &f->err),
+		KLUIS_EFORBIDDEN);
+	assert_says(f, "nobody could manage the group");
+	assert_int_equal(share_group_transfer(people, id, &to_bob, &f->err), KLUIS_EPRECONDITION);
+	assert_int_equal(answer(f, &f->first, MEMBER_OBJECT_GROUP, id, false), KLUIS_EFORBIDDEN);
+	assert_says(f, "hand it over first");
+	MUST(f, answer(f, &bob, MEMBER_OBJECT_GROUP, id, true));
+	/* A member gives no roles. */
+	bobs = people_new(bob.profile, bob.client);
+	assert_int_equal(
+		share_group_set_role(bobs, id, &to_bob, MEMBER_ADMIN, &f->err), KLUIS_EFORBIDDEN);
+	assert_says(f, "no admin");
+	people_free(bobs);
+	f->err = (struct err){0};
+	MUST(f, share_group_set_role(people, id, &to_bob, MEMBER_ADMIN, &f->err));
+	assert_int_equal(group_role(f, &bob, id, &to_bob), MEMBER_ADMIN);
+	MUST(f, share_group_set_role(people, id, &to_bob, MEMBER_READ, &f->err));
+	assert_int_equal(group_role(f, &bob, id, &to_bob), MEMBER_READ);
+	/* Over to him, who then manages it, and lets alice go. */
+	MUST(f, share_group_transfer(people, id, &to_bob, &f->err));
+	assert_int_equal(group_role(f, &bob, id, &to_alice), MEMBER_READ);
+	assert_int_equal(share_group_set_role(people, id, &to_alice, MEMBER_ADMIN, &f->err),
+		KLUIS_EFORBIDDEN);
+	bobs = people_new(bob.profile, bob.client);
+	f->err = (struct err){0};
+	MUST(f, account_refresh(bob.profile, bob.client, &f->err));
+	to_bob = resolved(f, bobs, "carol");
+	MUST(f, share_group_add(bobs, id, &to_bob, MEMBER_READ, &f->err));
+	people_free(bobs);
+	MUST(f, answer(f, &f->first, MEMBER_OBJECT_GROUP, id, false));
+	people_free(people);
+}
+
+static int invited(struct fixture *f, struct device *d, size_t *ret_n)
+{
+	struct people *people = people_new(d->profile, d->client);
+	struct share_invitation *list = NULL;
+	int rc = share_invitations(people, MEMBER_OBJECT_VAULT, &list, ret_n, &f->err);
+
+	if (rc == 0 && *ret_n > 0) {
+		assert_string_equal(list[0].by, "alice");
+		assert_string_equal(list[0].role, "write");
+		assert_int_equal(list[0].problem.code, 0);
+	}
+	free(list);
+	people_free(people);
+	return rc;
+}
+
+static void test_invitations(void **state)
+{
+	struct fixture *f = *state;
+	uint8_t id[ID_BYTES];
+	size_t n, before;
+
+	MUST(f, invited(f, &carol, &before));
+	put_note(f, &f->first, "offered");
+	id_of(f, &f->first, "offered", id);
+	MUST(f, share(f, &f->first, "offered", "carol", MEMBER_WRITE));
+	MUST(f, invited(f, &carol, &n));
+	assert_int_equal(n, before + 1);
+	MUST(f, answer(f, &carol, MEMBER_OBJECT_VAULT, id, true));
+	MUST(f, invited(f, &carol, &n));
+	assert_int_equal(n, before);
+}
+
 /* What a device signed of a vault's members and a group's stays when it is revoked. */
 static void test_revoked(void **state)
 {
@@ -411,6 +518,7 @@ int main(void)
 		cmocka_unit_test(test_ahead), cmocka_unit_test(test_decline),
 		cmocka_unit_test(test_transfer), cmocka_unit_test(test_verified_only),
 		cmocka_unit_test(test_same_name), cmocka_unit_test(test_group),
+		cmocka_unit_test(test_group_roles), cmocka_unit_test(test_invitations),
 		cmocka_unit_test(test_revoked)};
 
 	return cmocka_run_group_tests(tests, setup_club, teardown_club);

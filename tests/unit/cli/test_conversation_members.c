@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/random.h"
+#include "base/wire.h"
 #include "cli/client/packets.h"
 
 int __wrap_client_call(struct client *client, const struct client_request *request,
@@ -280,6 +281,148 @@ static void test_chain_grows_meanwhile(void **state)
 	fake_chat_expect(f, 0, "in a new epoch\n");
 }
 
+static unsigned role_of(struct fake_chat *f, size_t viewer, size_t user)
+{
+	struct conversation *c = fake_chat_open(f, viewer);
+	unsigned role =
+		membership_role(c->members, fake_chat_user_id(f, user), c->members->members.seq);
+
+	conversation_close(c);
+	return role;
+}
+
+static int set_role(struct fake_chat *f, size_t by, size_t user, unsigned role)
+{
+	struct conversation *c = fake_chat_open(f, by);
+	int rc = conversation_set_role(c, fake_chat_user_id(f, user), role, &f->err);
+
+	conversation_close(c);
+	return rc;
+}
+
+static int hand_over(struct fake_chat *f, size_t by, size_t user, unsigned role)
+{
+	struct conversation *c = fake_chat_open(f, by);
+	int rc = conversation_transfer(c, fake_chat_user_id(f, user), role, &f->err);
+
+	conversation_close(c);
+	return rc;
+}
+
+/* By its admins alone; one remains, in the one command that hands over as well. */
+static void test_roles(void **state)
+{
+	struct fake_chat *f = *state;
+	struct conversation *c;
+
+	fake_chat_begin(f, 2);
+	assert_int_equal(set_role(f, 1, 1, MEMBER_ADMIN), KLUIS_EFORBIDDEN);
+	assert_non_null(strstr(f->err.text, "no admin of this conversation"));
+	assert_int_equal(set_role(f, 0, 2, MEMBER_READ), KLUIS_ENOTFOUND);
+	assert_int_equal(set_role(f, 0, 0, MEMBER_WRITE), KLUIS_EFORBIDDEN);
+	assert_non_null(strstr(f->err.text, "nobody could manage"));
+	c = fake_chat_open(f, 0);
+	assert_int_equal(
+		conversation_remove(c, fake_chat_user_id(f, 0), &f->err), KLUIS_EFORBIDDEN);
+	conversation_close(c);
+	assert_int_equal(set_role(f, 0, 1, MEMBER_ADMIN), 0);
+	assert_int_equal(role_of(f, 1, 1), MEMBER_ADMIN);
+	assert_int_equal(set_role(f, 1, 0, MEMBER_WRITE), 0);
+	assert_int_equal(role_of(f, 0, 0), MEMBER_WRITE);
+	/* And back. */
+	assert_int_equal(hand_over(f, 1, 1, MEMBER_WRITE), KLUIS_EINVAL);
+	assert_int_equal(hand_over(f, 1, 0, MEMBER_ADMIN), KLUIS_EINVAL);
+	assert_int_equal(hand_over(f, 1, 2, MEMBER_WRITE), KLUIS_ENOTFOUND);
+	assert_int_equal(hand_over(f, 1, 0, MEMBER_WRITE), 0);
+	assert_int_equal(role_of(f, 1, 1), MEMBER_WRITE);
+}
+
+static void test_hand_over(void **state)
+{
+	struct fake_chat *f = *state;
+	size_t before;
+
+	fake_chat_begin(f, 2);
+	set_member(f, 2, true);
+	assert_int_equal(hand_over(f, 0, 2, MEMBER_WRITE), KLUIS_EPRECONDITION);
+	before = f->n_statements;
+	assert_int_equal(hand_over(f, 0, 1, MEMBER_READ), 0);
+	assert_int_equal(f->n_statements, before + 2);
+	assert_int_equal(role_of(f, 1, 1), MEMBER_ADMIN);
+	assert_int_equal(role_of(f, 1, 0), MEMBER_READ);
+}
+
+/* Who may only read says nothing, reads all that the others say, and writes again when she may. */
+static void test_reader(void **state)
+{
+	struct fake_chat *f = *state;
+
+	fake_chat_begin(f, 2);
+	assert_int_equal(set_role(f, 0, 1, MEMBER_READ), 0);
+	assert_int_equal(fake_chat_send(f, 1, "not mine to say"), KLUIS_EFORBIDDEN);
+	assert_non_null(strstr(f->err.text, "only read"));
+	assert_int_equal(f->posts, 1); /* The title's. */
+	assert_int_equal(fake_chat_send(f, 0, "hear me"), 0);
+	fake_chat_expect(f, 1, "hear me\n");
+	assert_int_equal(set_role(f, 0, 1, MEMBER_WRITE), 0);
+	assert_int_equal(fake_chat_send(f, 1, "at last"), 0);
+	fake_chat_expect(f, 0, "hear me\nat last\n");
+}
+
+/* A node takes what bob says, whom alice lets only read: nobody is shown it. */
+static void test_reader_writes(void **state)
+{
+	struct fake_chat *f = *state;
+	struct fake_seen seen = {.n = 0};
+	struct conversation *c;
+	uint64_t seq;
+
+	fake_chat_begin(f, 3);
+	assert_int_equal(set_role(f, 0, 1, MEMBER_READ), 0);
+	assert_int_equal(fake_chat_send(f, 0, "from here on"), 0);
+	fake_chat_expect(f, 1, "from here on\n");
+	c = fake_chat_open(f, 1);
+	for (size_t i = 0; i < c->members->members.count; i++) { /* A client of his own making. */
+		c->members->members.member[i].role = MEMBER_ADMIN;
+	}
+	assert_int_equal(conversation_send(c, CHAT_TEXT, bytes_str("I write"), &seq, &f->err), 0);
+	conversation_close(c);
+	for (size_t i = 0; i < 3; i += 2) {
+		f->err = (struct err){0};
+		assert_int_equal(fake_chat_read(f, i, &seen), KLUIS_EVERIFY);
+		assert_non_null(strstr(f->err.text, "let only read"));
+		assert_null(seen.texts.len == 0 ? NULL : strstr(buf_str(&seen.texts), "I write"));
+	}
+	buf_release(&seen.texts);
+}
+
+/* A change of roles by somebody who gives none: the node takes it, and who reads the chain does
+ * not. */
+static void test_role_by_a_member(void **state)
+{
+	struct fake_chat *f = *state;
+	_cleanup_(buf_release) struct buf body = BUF_INIT;
+	struct membership *m = NULL;
+	struct buf *to;
+
+	fake_chat_begin(f, 2);
+	f->statements = x_realloc(f->statements, (f->n_statements + 1) * sizeof *f->statements);
+	to = &f->statements[f->n_statements];
+	*to = BUF_INIT;
+	buf_append(&body, fake_chat_user_id(f, 1), ID_BYTES);
+	buf_put_u16(&body, MEMBER_ADMIN);
+	assert_int_equal(members_make(&f->members, MEMBER_ROLE, buf_bytes(&body),
+				 f->users[1].profile->device, 1700000000000ULL, to, &f->err),
+		0);
+	f->n_statements++;
+	f->members.seq++; /* By the node's word. */
+	people_ask_again(f->users[0].people);
+	assert_int_equal(
+		membership_load(f->users[0].people, MEMBER_OBJECT_CONVERSATION, f->id, &m, &f->err),
+		KLUIS_EVERIFY);
+	assert_non_null(strstr(f->err.text, "signed by an unknown device"));
+}
+
 #define CHAT_TEST(fn) cmocka_unit_test_setup_teardown(fn, fake_chat_setup, fake_chat_teardown)
 
 int main(void)
@@ -295,6 +438,11 @@ int main(void)
 		CHAT_TEST(test_epoch_by_one_who_is_out),
 		CHAT_TEST(test_epoch_after_being_out),
 		CHAT_TEST(test_chain_grows_meanwhile),
+		CHAT_TEST(test_roles),
+		CHAT_TEST(test_hand_over),
+		CHAT_TEST(test_reader),
+		CHAT_TEST(test_reader_writes),
+		CHAT_TEST(test_role_by_a_member),
 	};
 
 	return cmocka_run_group_tests(tests, fake_chat_accounts, fake_chat_accounts_free);
