@@ -18,7 +18,7 @@ def why_not():
         return "it takes root to make network namespaces"
     if not os.path.exists("/dev/net/tun"):
         return "there is no /dev/net/tun"
-    done = subprocess.run(["unshare", "--net", "true"], capture_output=True, text=True, timeout=10)
+    done = subprocess.run(["unshare", "--net", "true"], capture_output=True, text=True, timeout=60)
     return None if done.returncode == 0 else f"no network namespace: {done.stderr.strip()}"
 
 
@@ -68,8 +68,8 @@ class Wire:
     def close(self):
         self.process.stdin.close()
         try:
-            self.process.wait(5)
+            self.process.wait(30)
         except subprocess.TimeoutExpired:
             self.process.kill()
-            self.process.wait(5)
+            self.process.wait(60)
         self.process.stdout.close()

@@ -65,7 +65,7 @@ class AdminConnection(http.client.HTTPConnection):
         self.sock.connect(str(self.path))
 
 
-def run(command, timeout=60, **more):
+def run(command, timeout=120, **more):
     done = subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=timeout, **more)
     if done.returncode != 0:
         raise RuntimeError(f"{' '.join(str(w) for w in command)}: {done.returncode}\n{done.stdout}{done.stderr}")
@@ -121,10 +121,10 @@ class Nodes:
         self.make()
         for site in SITES:
             self.start(site)
-        end = time.monotonic() + 60
+        end = time.monotonic() + 120
         while len(self.ready()) < len(SITES):
             if time.monotonic() > end:
-                raise RuntimeError("not all nodes were ready within 60 s\n" + self.logs())
+                raise RuntimeError("not all nodes were ready within 120 s\n" + self.logs())
             time.sleep(0.1)
         self.profile = self.enrol("chaos")
 
@@ -168,7 +168,7 @@ class Nodes:
 
     def end(self, process):
         process.kill()
-        process.wait(10)
+        process.wait(60)
         faketime.forget(process.pid)
 
     def signal(self, site, number):
@@ -231,7 +231,7 @@ class Nodes:
                 best = max(best, (body["term"], site))
         return best[1]
 
-    def wait_leader(self, seconds=60):
+    def wait_leader(self, seconds=120):
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             site = self.leader()

@@ -20,7 +20,7 @@ LATER = "mia"  # At the sixth.
 HASTY = 2  # Seconds until every second of them gives a call up; the others wait as long as kluis does.
 KILLED = 0.05  # Of the calls to say something: SIGKILL on the way.
 KILLED_WITHIN = 0.3  # Seconds.
-CALL_SECONDS, CHANGE_SECONDS, END_SECONDS = 120.0, 120, 120
+CALL_SECONDS, CHANGE_SECONDS, END_SECONDS = 120.0, 120, 180
 
 # Also after SIGKILL no agent is left, and no file.
 REAPER = 'cat >/dev/null; for p in "$1"/*/profile-*; do "$2" --profile "$p" agent stop; done; rm -rf "$1"'
@@ -112,7 +112,7 @@ class Talk:
             talker.ending.set()
         if self.follower is not None:
             self.follower.kill()
-            self.follower.wait(10)
+            self.follower.wait(60)
         self.reaper.stdin.close()
         self.reaper.wait(60)
 
@@ -145,7 +145,7 @@ class Talk:
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(120)
+            thread.join(300)
         if len(self.people) != len(threads):
             raise RuntimeError("not everybody could register")
         self.chat = self.desk(NAMES[0]).run("chat", "new", CHAT, *NAMES[1:], "--no-history")["id"]

@@ -232,7 +232,7 @@ class Planted(unittest.TestCase):
     def test_late_progress_after_healing(self):
         last = self.writes()[-1]
         self.heal(2, last["t"][0] - 1)
-        last["t"][1] += 11 * SECOND
+        last["t"][1] += 31 * SECOND
         self.found("progress")
 
     def test_no_writes_though_a_quorum_is_spared(self):

@@ -28,7 +28,7 @@ enum {
 	ENDPOINTS_MAX = 16,
 	CONNECTIONS_MAX = 64,
 	TICK_MS = 5,
-	DRAIN_MS = 12000,
+	DRAIN_MS = 60000, /* What is not answered by then never will be. */
 	RECONNECT_MS = 200,
 	STATUS_MAX = 600,
 };

@@ -12,6 +12,7 @@ from proxy import Proxy, b64, edit_json, refuse, reroute
 from writer import now_ms, point, tagged_hash
 
 MEMORY_MIB = 200
+ENDS = 120  # Seconds: no answer keeps a client for ever.
 WELL_KNOWN = "/.well-known/kluis.json"
 
 
@@ -196,7 +197,7 @@ class Clusters:
                 code, text, memory, seconds = self.measured(raw(path, *parts), "verify", "home")
                 self.assertEqual(code, 13, text)
                 self.assertLess(memory, MEMORY_MIB)
-                self.assertLess(seconds, 40)
+                self.assertLess(seconds, ENDS)
         self.world.unharmed()
 
     def test_cut(self):
@@ -207,7 +208,7 @@ class Clusters:
             with self.subTest(parts=parts[0][-40:]):
                 code, text, _, seconds = self.measured(raw(path, *parts), "verify", "home")
                 self.assertEqual(code, 13, text)
-                self.assertLess(seconds, 40)
+                self.assertLess(seconds, ENDS)
         self.world.unharmed()
 
     @classmethod
@@ -228,6 +229,6 @@ class Clusters:
 
     def test_slow(self):
         """an answer a byte at a time: an attempt lasts half a minute"""
-        text, _ = self.waiting.communicate(timeout=90)
+        text, _ = self.waiting.communicate(timeout=240)
         self.assertEqual(self.slow.bites, 1, text)
         self.assertEqual(self.waiting.returncode, 13, text)

@@ -76,4 +76,4 @@ class Inboxes:
 
     def deliver(self, where, text):
         return subprocess.run([str(self.bob.person.kluis), "inbox", "deliver", str(where), "--text"], input=text, capture_output=True, text=True,
-                              timeout=60, start_new_session=True)
+                              timeout=120, start_new_session=True)

@@ -6,7 +6,7 @@ import unittest
 
 
 class Liar:
-    def lie(self, attack, *words, code, says, device=None, check=True, timeout=60):
+    def lie(self, attack, *words, code, says, device=None, check=True, timeout=120):
         """Runs a command while the proxy lies, then looks whether all is well."""
         with self.proxy.lying(attack) as told:
             done = (device or self.one).call(*words, timeout=timeout)

@@ -10,7 +10,7 @@ def works(program):
     """Whether libfaketime is there and can be loaded before this program: a sanitizer's runtime has to come first."""
     if not os.path.exists(LIBRARY):
         return False
-    done = subprocess.run([program, "--version"], env={**os.environ, "LD_PRELOAD": LIBRARY}, capture_output=True, timeout=30)
+    done = subprocess.run([program, "--version"], env={**os.environ, "LD_PRELOAD": LIBRARY}, capture_output=True, timeout=60)
     return done.returncode == 0
 
 

@@ -9,7 +9,7 @@
 #include "base/file.h"
 #include "tests/lib/test.h"
 
-enum { PROGRAM_SECONDS = 20 };
+enum { PROGRAM_SECONDS = 120 };
 
 static void program_child(const char *const *argv, int in, int out)
 {

@@ -6,7 +6,7 @@
 #include "base/err.h"
 #include "tests/lib/api/h2_client.h"
 
-enum { WAIT_MS = 20000 };
+enum { WAIT_MS = 60000 };
 
 static struct h2_stream *stream_of(nghttp2_session *session, int32_t id)
 {

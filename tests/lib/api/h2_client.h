@@ -37,7 +37,7 @@ void h2_client_release(struct h2_client *client);
 struct h2_stream *h2_client_request(struct h2_client *client, const char *verb,
 	const char *authority, const char *path, const struct h2_field *fields,
 	const struct buf *body);
-/* Reads and writes until *flag (or the connection's end); fails the test after 20 seconds. */
+/* Reads and writes until *flag (or the connection's end); fails the test after a minute. */
 void h2_client_until(struct h2_client *client, const bool *flag);
 /* Gives back all the window held. */
 void h2_client_consume(struct h2_client *client);

@@ -8,7 +8,7 @@
 #include "base/err.h"
 #include "tests/lib/api/http_client.h"
 
-enum { WAIT_MS = 20000, READ_BYTES = 65536 };
+enum { WAIT_MS = 60000, READ_BYTES = 65536 };
 
 void answer_release(struct answer *answer)
 {

@@ -343,7 +343,7 @@ void api_node_connect(struct api_node *node, const char *alpn, struct http_clien
 
 	memset(client, 0, sizeof *client);
 	(void)snprintf(address, sizeof address, "127.0.0.1:%u", api_port(node->api));
-	if (tls_client_connect(address, ctx, clock_monotonic_ms(&clock_system) + 20000,
+	if (tls_client_connect(address, ctx, clock_monotonic_ms(&clock_system) + 60000,
 		    &client->tls, &e) != 0) {
 		fail_msg("%s", e.text);
 	}

@@ -14,7 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { RECEIVER_REQUESTS_MAX = 64, RECEIVER_WAIT_S = 10 };
+enum { RECEIVER_REQUESTS_MAX = 64, RECEIVER_WAIT_S = 60 };
 
 struct receiver_answer {
 	int status;

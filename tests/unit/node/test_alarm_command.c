@@ -173,7 +173,7 @@ static void test_raised_worse_ended(void **state)
 	world_open(&w);
 	set_now(&w, json_pack("[o, o]", alarm_item("disk", "warning"),
 			    alarm_item("peers", "critical")));
-	start(&w, 3600 * 1000, 20000);
+	start(&w, 3600 * 1000, 60000);
 	wait_lines(&w, 2);
 	assert_line(&w, 0, "disk", "raised", "warning");
 	assert_line(&w, 1, "peers", "raised", "critical");
@@ -196,7 +196,7 @@ static void test_told_again(void **state)
 	(void)state;
 	world_open(&w);
 	set_now(&w, json_pack("[o]", alarm_item("disk", "warning")));
-	start(&w, 50, 20000);
+	start(&w, 50, 60000);
 	wait_lines(&w, 3);
 	assert_line(&w, 2, "disk", "raised", "warning");
 	world_close(&w);
@@ -211,7 +211,7 @@ static void test_program_fails(void **state)
 	world_open(&w);
 	program(&w, "exit 1");
 	set_now(&w, json_pack("[o]", alarm_item("disk", "warning")));
-	start(&w, 3600 * 1000, 20000);
+	start(&w, 3600 * 1000, 60000);
 	wait_lines(&w, ALARM_TRIES);
 	loop_for(&w.loop, 300);
 	assert_int_equal(lines(&w, 0, NULL), ALARM_TRIES);
@@ -228,7 +228,7 @@ static void test_program_hangs(void **state)
 	program(&w, "sleep 1000 & wait");
 	set_now(&w,
 		json_pack("[o, o]", alarm_item("disk", "warning"), alarm_item("peers", "warning")));
-	start(&w, 3600 * 1000, 200);
+	start(&w, 3600 * 1000, 1000);
 	wait_lines(&w, ALARM_TRIES + 1);
 	world_close(&w); /* While one runs, perhaps. */
 }
@@ -242,7 +242,7 @@ static void test_no_program(void **state)
 	world_open(&w);
 	assert_int_equal(unlink(w.program), 0);
 	set_now(&w, json_pack("[o]", alarm_item("disk", "warning")));
-	start(&w, 50, 20000);
+	start(&w, 50, 60000);
 	loop_for(&w.loop, 200);
 	assert_int_equal(
 		file_write(w.program, bytes_str("#!/bin/sh\nexec <&-\nexit 0\n"), 0755, NULL), 0);

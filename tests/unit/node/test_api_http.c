@@ -328,7 +328,7 @@ static void test_expect(void **state)
 		struct err e = {0};
 
 		assert_int_equal(tls_client_read(client.tls, &byte, 1,
-					 clock_monotonic_ms(&clock_system) + 10000, &n, &e),
+					 clock_monotonic_ms(&clock_system) + 60000, &n, &e),
 			0);
 		buf_append(&client.in, &byte, 1);
 	}

@@ -9,7 +9,7 @@
 #include "tests/lib/api/node.h"
 #include "tests/unit/raft/lib/replica_rig.h"
 
-enum { NODES = 3, TIMEOUT_MS = 15000 };
+enum { NODES = 3, TIMEOUT_MS = 60000 };
 
 struct site {
 	struct api_node node;

@@ -326,6 +326,23 @@ static void test_each_sender_by_itself(void **state)
 	backup_rig_start_job(w, 0);
 }
 
+/* Whether the site before it has a new snapshot while this job still waits for a word of the last.
+ */
+static bool served_meanwhile(struct backup_rig *w, uint64_t *ret_id)
+{
+	struct snapshot_row row = {0};
+
+	backup_rig_start_job(w, 0);
+	*ret_id = backup_rig_claim(w, 1, true);
+	for (unsigned waited = 0; row.n_confirmations == 0; waited += 20) {
+		assert_true(waited < RIG_WAIT_MS);
+		replica_rig_run(&w->rig, 20);
+		row = backup_rig_row(w, *ret_id);
+	}
+	assert_int_equal(row.confirmation[0].node, 2);
+	return backup_rig_shipment(w, 0, backup_rig_names[2]).rc == 0;
+}
+
 /* A site that takes the connection and never says a word: the other one is served meanwhile, and
  * what it lacks comes when it answers. */
 static void test_silent_site(void **state)
@@ -336,7 +353,6 @@ static void test_silent_site(void **state)
 	struct config_site *site = &w->config[0].sites[2];
 	unsigned port = site->ssh.port;
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	struct snapshot_row row = {0};
 	uint64_t id;
 
 	address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
@@ -345,16 +361,11 @@ static void test_silent_site(void **state)
 	assert_int_equal(listen(fd, 8), 0);
 	backup_rig_close_job(w, 0);
 	site->ssh.port = ntohs(address.sin_port);
-	backup_rig_start_job(w, 0);
-	id = backup_rig_claim(w, 1, true);
-	for (unsigned waited = 0; row.n_confirmations == 0; waited += 20) {
-		assert_true(waited < SFTP_TIMEOUT_MS);
-		replica_rig_run(&w->rig, 20);
-		row = backup_rig_row(w, id);
+	/* Where a machine is so busy that its patience ends before, it was not seen. */
+	for (unsigned tries = 0; !served_meanwhile(w, &id); tries++) {
+		assert_true(tries < 5);
+		backup_rig_close_job(w, 0);
 	}
-	assert_int_equal(row.confirmation[0].node, 2);
-	assert_int_equal(backup_rig_shipment(w, 0, backup_rig_names[2]).rc,
-		0); /* Still waiting for a word. */
 	(void)close(fd);
 	backup_rig_close_job(w, 0);
 	site->ssh.port = port;

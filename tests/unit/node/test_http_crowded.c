@@ -13,7 +13,7 @@
 #include "tests/lib/api/node.h"
 #include "tests/lib/stepped_clock.h"
 
-enum { CONNECTIONS = 8, WAIT_MS = 20000, ANSWERS_BYTES = 8 << 20 };
+enum { CONNECTIONS = 8, WAIT_MS = 60000, ANSWERS_BYTES = 8 << 20 };
 
 struct fixture {
 	struct stepped_clock clock;

@@ -156,7 +156,7 @@ static void test_connections_per_address(void **state)
 	memset(&surplus, 0, sizeof surplus);
 	ctx = certs_client_ctx(&f->node.ca, "http/1.1");
 	(void)snprintf(address, sizeof address, "127.0.0.1:%u", api_port(f->node.api));
-	assert_true(tls_client_connect(address, ctx, clock_monotonic_ms(&clock_system) + 20000,
+	assert_true(tls_client_connect(address, ctx, clock_monotonic_ms(&clock_system) + 60000,
 			    &surplus.tls, &e) != 0);
 	for (unsigned i = 0; i < 4; i++) {
 		struct answer answer =

@@ -655,7 +655,7 @@ static void gone_cb(void *data, const uint8_t user_id[16], const uint8_t push_id
 /* Until all that was submitted came to an end. */
 static struct push_counts settle(struct push *push, uint64_t ends)
 {
-	uint64_t deadline_ms = clock_monotonic_ms(&clock_system) + 10000;
+	uint64_t deadline_ms = clock_monotonic_ms(&clock_system) + 60000;
 	struct push_counts counts;
 
 	do {

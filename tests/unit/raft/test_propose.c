@@ -7,7 +7,7 @@
 #include "tests/lib/fixture/client.h"
 #include "tests/unit/raft/lib/replica_rig.h"
 
-enum { TIMEOUT_MS = 15000, FOLLOWER = 1 };
+enum { TIMEOUT_MS = 60000, FOLLOWER = 1 };
 
 struct flight {
 	struct propose propose;

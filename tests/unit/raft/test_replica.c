@@ -11,7 +11,7 @@
 #include "tests/lib/fixture/client.h"
 #include "tests/unit/raft/lib/replica_rig.h"
 
-enum { TIMEOUT_MS = 15000 };
+enum { TIMEOUT_MS = 60000 };
 
 /* Account, session and vault of one client, through node `node`. */
 static void begin(struct replica_rig *rig, unsigned node, struct fixture_client *c)
@@ -151,24 +151,30 @@ static void test_waits_are_bounded(void **state)
 {
 	enum { BEYOND = 10, WAITS = READS_WAITING_MAX + BEYOND };
 	struct wait *waits = x_calloc(WAITS, sizeof *waits);
-	unsigned busy = 0, behind = 0;
+	unsigned busy = 0, behind = 0, wait_ms = 1500;
 	struct replica_rig rig;
 
 	(void)state;
 	replica_rig_init(&rig, 1, 1);
 	replica_rig_start_all(&rig);
-	for (unsigned round = 1; round <= 2; round++) {
-		uint64_t deadline_ms = clock_monotonic_ms(&clock_system) + 1500;
+	for (unsigned round = 0; round < 2;) {
+		uint64_t deadline_ms = clock_monotonic_ms(&clock_system) + wait_ms;
 
+		busy = behind = 0;
 		for (unsigned i = 0; i < WAITS; i++) {
 			waits[i] = (struct wait){.busy = &busy, .behind = &behind};
 			applied_wait_start(&waits[i].wait, rig.node[0], &rig.mailbox, UINT64_MAX,
 				deadline_ms, wait_cb);
 		}
-		while (busy + behind < round * WAITS) {
+		while (busy + behind < WAITS) {
 			(void)uv_run(&rig.loop, UV_RUN_ONCE);
 		}
-		assert_int_equal(busy, round * BEYOND);
+		if (busy < BEYOND && wait_ms < TIMEOUT_MS) {
+			wait_ms *= 4; /* The first had ended before the last began. */
+			continue;
+		}
+		assert_int_equal(busy, BEYOND);
+		round++;
 	}
 	replica_rig_release(&rig);
 	free(waits);
@@ -261,7 +267,7 @@ static int transfer(struct replica_rig *rig, unsigned node, uint64_t to)
 	struct replica_transfer req;
 
 	replica_transfer_start(&req, rig->node[node], &rig->mailbox, to,
-		clock_monotonic_ms(&clock_system) + 5000, transfer_cb);
+		clock_monotonic_ms(&clock_system) + TIMEOUT_MS, transfer_cb);
 	(void)uv_run(&rig->loop, UV_RUN_DEFAULT);
 	return req.rc;
 }
@@ -291,12 +297,18 @@ static void test_leadership_is_handed_over(void **state)
 	to = (leader + 1) % 3;
 	assert_int_equal(transfer(&rig, to, 0), KLUIS_ENOTLEADER);
 	assert_int_equal(transfer(&rig, leader, 77), KLUIS_EINVAL);
-	assert_int_equal(transfer(&rig, leader, to + 1), 0);
-	assert_int_equal(led_by_another(&rig, leader), to);
+	/* On a busy machine another election may come between. */
+	for (unsigned tries = 0;
+		transfer(&rig, leader, to + 1) != 0 || led_by_another(&rig, leader) != to;
+		tries++) {
+		assert_true(tries < 20);
+		leader = replica_rig_leader(&rig);
+		to = (leader + 1) % 3;
+	}
 	/* A stop that hands over: the others have a leader at once. */
 	replica_rig_stop(&rig, to, 3000);
 	assert_int_not_equal(led_by_another(&rig, to), to);
-	assert_int_equal(stage(&rig, leader, &c, 12, 1, 2000), 0);
+	assert_int_equal(stage(&rig, leader, &c, 12, 1, TIMEOUT_MS), 0);
 	replica_rig_release(&rig);
 }
 
