@@ -39,6 +39,7 @@ void keyring_release(struct keyring *k)
 	buf_release(&k->slots);
 	key_free(k->signing);
 	key_free(k->transfer);
+	key_free(k->rsa);
 	*k = (struct keyring){0};
 }
 
@@ -150,7 +151,6 @@ static int core_pair(
 
 static int core_keys(struct keyring *k, struct err *e)
 {
-	_cleanup_(key_freep) struct key *rsa = NULL;
 	unsigned kem = key_kem_of_length(keyring_field(k, KEYRING_TRANSFER_PUB).len);
 	bool has_rsa = keyring_field(k, KEYRING_RSA).data != NULL;
 	int rc = core_pair(k, KEYRING_SIGNING, KEY_RSA_PSS, &k->signing, e);
@@ -163,9 +163,25 @@ static int core_keys(struct keyring *k, struct err *e)
 		rc = err_set(e, KLUIS_EINVAL, "keyring: half of an RSA transfer pair");
 	}
 	if (rc == 0 && has_rsa) {
-		rc = core_pair(k, KEYRING_RSA, KEY_KEM_RSA, &rsa, e);
+		rc = core_pair(k, KEYRING_RSA, KEY_KEM_RSA, &k->rsa, e);
 	}
 	return rc;
+}
+
+const struct key *keyring_recipient(const struct keyring *keyring, const uint8_t kid[KID_BYTES])
+{
+	const struct key *rsa = keyring->rsa;
+
+	return rsa != NULL && memcmp(key_pub_kid(key_public(rsa)), kid, KID_BYTES) == 0
+		       ? rsa
+		       : keyring->transfer;
+}
+
+void keyring_set_rsa(struct keyring *keyring, struct key *rsa)
+{
+	assert(keyring->rsa == NULL && key_pub_alg(key_public(rsa)) == KEY_KEM_RSA);
+	field_pair(keyring, KEYRING_RSA, rsa);
+	keyring->rsa = rsa;
 }
 
 void keyring_set_next_signing(struct keyring *keyring, const struct key *fresh)

@@ -41,8 +41,8 @@ static void appending_release(void *extra)
 	buf_release(&a->bytes);
 }
 
-/* type, or_type: what it may be. */
-static int appending_parse(struct api_call *call, unsigned type, unsigned or_type)
+/* types: what it may be, BIT() of each. */
+static int appending_parse(struct api_call *call, unsigned types)
 {
 	struct appending *a = call_extra(call, sizeof *a);
 	struct json_in reader;
@@ -59,7 +59,7 @@ static int appending_parse(struct api_call *call, unsigned type, unsigned or_typ
 	if (rc != 0) {
 		return call_refusal(call, rc, "statement");
 	}
-	return a->statement.type == type || a->statement.type == or_type
+	return a->statement.type < 32 && (types & BIT(a->statement.type)) != 0
 		       ? 0
 		       : call_fail(call, KLUIS_EINVAL, "a statement of another kind");
 }
@@ -67,7 +67,7 @@ static int appending_parse(struct api_call *call, unsigned type, unsigned or_typ
 /* A statement of a device, whose id its body begins with. */
 static int appending_parse_device(struct api_call *call, unsigned type)
 {
-	int rc = appending_parse(call, type, type);
+	int rc = appending_parse(call, BIT(type));
 	const struct appending *a = call->extra;
 
 	return rc != 0 || a->statement.body.len >= ID_BYTES
@@ -389,11 +389,12 @@ int device_list_read(struct api_call *call)
 	return call_list_all(call, all);
 }
 
-/* Policy and signing key: statements, too. */
+/* Policy, signing key and a further transfer key: statements, too. */
 
 int account_patch_parse(struct api_call *call)
 {
-	return appending_parse(call, IDENTITY_POLICY, IDENTITY_ROTATE);
+	return appending_parse(
+		call, BIT(IDENTITY_POLICY) | BIT(IDENTITY_ROTATE) | BIT(IDENTITY_TRANSFER_ADD));
 }
 
 int account_patch_read(struct api_call *call)
@@ -402,5 +403,6 @@ int account_patch_read(struct api_call *call)
 	struct person_row person;
 	int rc = call_own_person(call, &person);
 
-	return rc != 0 || a->statement.type != IDENTITY_ROTATE ? rc : call_need_fresh(call);
+	/* Who finds a device unlocked must not be able to have her given keys that are his. */
+	return rc != 0 || a->statement.type == IDENTITY_POLICY ? rc : call_need_fresh(call);
 }

@@ -29,6 +29,7 @@ enum {
 /* What a new password brought beyond the keys of the keyring. */
 struct account_new_keys {
 	bool signing;	 /* Another signing key. */
+	bool rsa;	 /* The RSA transfer key. */
 	size_t n_vaults; /* Vaults that have another key for what is written from now on. */
 	size_t n_left;	 /* ... and those that have not, for want of room. */
 	size_t n_shared; /* Others are in these: an admin re-keys them for all (share_remove()). */
@@ -40,6 +41,7 @@ struct account_terms {
 	bool no_account_key;
 	struct suites suites;	       /* 0 in a field: what the cluster asks for. */
 	bool new_keys;		       /* account_passwd(): see there. */
+	bool rsa_key;		       /* Likewise. */
 	struct account_new_keys *made; /* Set by account_passwd(); NULL: not asked. */
 };
 

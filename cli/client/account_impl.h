@@ -54,6 +54,8 @@ bool account_keys_due(const struct profile *profile);
  * vault that is not shared, for what is written from then on. */
 KLUIS_MUST_CHECK int account_make_keys(const struct profile *profile, unsigned rsa_bits,
 	struct keyring *keyring, struct account_new_keys *ret_made, struct err *e);
+/* The RSA transfer pair of a keyring that has none; *ret_made: it had none. */
+KLUIS_MUST_CHECK int account_make_rsa(struct keyring *keyring, bool *ret_made, struct err *e);
 /* Has the identity chain name the signing key that follows, and puts it in its place in the
  * keyring; goes on where an earlier run was cut short. Nothing to do is success. Unlocked in this
  * process, a session of this device. */

@@ -163,6 +163,58 @@ static int ring_settle(struct profile *profile, struct client *client, struct er
 	return again != 0 ? again : rc;
 }
 
+int account_make_rsa(struct keyring *keyring, bool *ret_made, struct err *e)
+{
+	struct key *rsa = NULL;
+	int rc;
+
+	if (keyring->rsa != NULL) {
+		return 0;
+	}
+	rc = key_generate(KEY_KEM_RSA, 0, &rsa, e);
+	if (rc == 0) {
+		keyring_set_rsa(keyring, rsa);
+		*ret_made = true;
+	}
+	return rc;
+}
+
+static bool chain_lacks_rsa(const struct profile *profile, const struct keyring *keyring)
+{
+	const struct key_pub *named = identity_transfer(&profile->identity, KEY_KEM_RSA);
+
+	return keyring != NULL && keyring->rsa != NULL &&
+	       (named == NULL || !key_pub_equal(named, key_public(keyring->rsa)));
+}
+
+/* The RSA key is in the keyring; from here on others give vaults and groups by it.
+ * KLUIS_EPRECONDITION: the chain moved meanwhile, and is here as it is now. */
+static int chain_add_rsa(
+	struct profile *profile, struct client *client, const struct key *rsa, struct err *e)
+{
+	_cleanup_(buf_release) struct buf body = BUF_INIT, statement = BUF_INIT;
+	struct err why = {0};
+	int again, rc;
+
+	identity_body_transfer(&body, key_public(rsa));
+	rc = account_statement(profile, IDENTITY_TRANSFER_ADD, buf_bytes(&body), &statement, e);
+	if (rc != 0) {
+		return rc;
+	}
+	rc = account_patch(client, buf_bytes(&statement), &why);
+	if (rc != 0 && rc != KLUIS_EPRECONDITION) {
+		return err_set(e, rc, "%s", why.text);
+	}
+	again = account_chain_again(profile, client, e);
+	if (again != 0 || rc != 0) {
+		return again != 0 ? again : rc;
+	}
+	return !chain_lacks_rsa(profile, ring_local(profile->person->ring))
+		       ? 0
+		       : err_set(e, KLUIS_EVERIFY,
+				 "the cluster took a new transfer key and does not show it");
+}
+
 /* One step; *ret_done when there is none left. */
 static int finish_step(
 	struct profile *profile, struct client *client, bool *ret_done, struct err *e)
@@ -172,6 +224,9 @@ static int finish_step(
 	struct err why = {0};
 	int rc = keyring == NULL ? KLUIS_ENOTFOUND : keyring_next_signing(keyring, &next, &why);
 
+	if (rc == KLUIS_ENOTFOUND && chain_lacks_rsa(profile, keyring)) {
+		return chain_add_rsa(profile, client, keyring->rsa, e);
+	}
 	if (rc != 0) {
 		*ret_done = rc == KLUIS_ENOTFOUND;
 		return *ret_done ? 0 : err_set(e, rc, "%s", why.text);

@@ -479,6 +479,7 @@ static int renew(struct profile *profile, struct client *client, struct keyring 
 		rc = terms->new_keys
 			     ? account_make_keys(profile, terms->suites.rsa_bits, keyring, &made, e)
 			     : 0;
+		rc = rc != 0 || !terms->rsa_key ? rc : account_make_rsa(keyring, &made.rsa, e);
 	}
 	rc = rc != 0 ? rc : fresh_keyring(profile, keyring, &f, e);
 	rc = rc != 0 ? rc : renew_send(client, &f, e);
@@ -524,8 +525,8 @@ int account_passwd(struct profile *profile, struct client *client, struct bytes 
 	rc = account_finish_keys(profile, client, e);
 	return rc == 0 ? 0
 		       : err_wrap(e, rc,
-				 "the password is changed; the new signing key waits for the "
-				 "next login");
+				 "the password is changed; the new keys wait for the next "
+				 "login");
 }
 
 /* Recovery. */
@@ -678,6 +679,7 @@ int account_recover_finish(struct profile *profile, struct client *client, struc
 	account_key = keyring_field(&keyring, KEYRING_ACCOUNT_KEY);
 	secret_set(&profile->person->account_key, account_key);
 	wanted.new_keys = false; /* Its session may change nothing else. */
+	wanted.rsa_key = false;
 	rc = renew(profile, client, &keyring, password, &wanted, ret_code, e);
 	client_set_token(client, NULL); /* It ended. */
 	return rc == 0 ? 0 : err_wrap(e, rc, "recover '%s'", profile->account);

@@ -423,6 +423,18 @@ int people_is_verified(
 	return rc;
 }
 
+int people_keeping_key(
+	const struct identity *identity, const struct key_pub **ret_key, struct err *e)
+{
+	const struct key_pub *rsa = identity_transfer(identity, KEY_KEM_RSA);
+
+	if (rsa == NULL) {
+		return people_transfer_key(identity, ret_key, e);
+	}
+	*ret_key = rsa;
+	return 0;
+}
+
 int people_transfer_key(
 	const struct identity *identity, const struct key_pub **ret_key, struct err *e)
 {

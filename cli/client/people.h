@@ -44,7 +44,11 @@ KLUIS_MUST_CHECK int people_by_name(struct people *people, const char *name,
  * she. */
 KLUIS_MUST_CHECK int people_is_verified(
 	struct people *people, const uint8_t user_id[ID_BYTES], bool *ret_verified, struct err *e);
-/* The key that a KeyPacket to this user is sealed to. KLUIS_EVERIFY: the chain has none. */
+/* The key that a KeyPacket is sealed to whose key goes into this user's keyring (purposes 1 and 3):
+ * the RSA key, where she has made one. KLUIS_EVERIFY: the chain has none. */
+KLUIS_MUST_CHECK int people_keeping_key(
+	const struct identity *identity, const struct key_pub **ret_key, struct err *e);
+/* The one of a curve, for all else. */
 KLUIS_MUST_CHECK int people_transfer_key(
 	const struct identity *identity, const struct key_pub **ret_key, struct err *e);
 

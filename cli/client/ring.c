@@ -264,7 +264,9 @@ static int mine_open(struct ring *ring, bool device, struct bytes packet, struct
 				  "the device's key is not in the keyring")
 			: keypacket_parse(packet, &parsed, e);
 
-	return rc != 0 ? rc : keypacket_open(&parsed, mine->user_id, mine->transfer, ret_secret, e);
+	return rc != 0 ? rc
+		       : keypacket_open(&parsed, mine->user_id,
+				 keyring_recipient(mine, parsed.rcpt_kid), ret_secret, e);
 }
 
 static int mine_notify(

@@ -70,7 +70,8 @@ static int take_open(const struct keyring *keyring, const struct keypacket *pack
 	int rc;
 
 	if (memcmp(packet->rcpt_id, keyring->user_id, ID_BYTES) == 0) {
-		return keypacket_open(packet, keyring->user_id, keyring->transfer, ret_secret, e);
+		return keypacket_open(packet, keyring->user_id,
+			keyring_recipient(keyring, packet->rcpt_kid), ret_secret, e);
 	}
 	rc = take_group_recipient(keyring, packet, &group, e);
 	return rc != 0 ? rc : keypacket_open(packet, packet->rcpt_id, group, ret_secret, e);

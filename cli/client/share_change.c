@@ -165,7 +165,7 @@ int share_member_key(struct share_change *change, const uint8_t id[ID_BYTES], un
 
 	if (kind == MEMBER_USER) {
 		rc = people_get(change->people, id, true, &identity, e);
-		return rc != 0 ? rc : people_transfer_key(identity, ret_key, e);
+		return rc != 0 ? rc : people_keeping_key(identity, ret_key, e);
 	}
 	for (size_t i = 0; i < change->n_pubs; i++) {
 		if (memcmp(change->pubs[i].group_id, id, ID_BYTES) == 0) {

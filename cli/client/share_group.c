@@ -407,7 +407,7 @@ static int create_make(
 		     : members_create(c->id, MEMBER_OBJECT_GROUP, profile->user_id,
 			       key_pub_kid(key_public(c->key)), profile->device, change.unix_ms,
 			       &c->statement, e);
-	rc = rc != 0 ? rc : people_transfer_key(&profile->identity, &gift.rcpt, e);
+	rc = rc != 0 ? rc : people_keeping_key(&profile->identity, &gift.rcpt, e);
 	if (rc != 0) {
 		return rc;
 	}

@@ -223,6 +223,11 @@ static void passwd_note(struct invocation *inv, const struct account_new_keys *m
 			"new ones. Safety numbers change by it.",
 			made->n_vaults);
 	}
+	if (made->rsa) {
+		output_note(&inv->out,
+			"Others give you vaults and groups by your RSA key from now on. Safety "
+			"numbers change by it.");
+	}
 	if (made->n_shared > 0) {
 		output_note(&inv->out,
 			"%zu vaults are shared, and keep their keys: 'kluis vault rekey' gives "
@@ -240,8 +245,9 @@ static int passwd_run(struct signin *s, struct outlet *outlet)
 {
 	struct invocation *inv = s->inv;
 	struct account_new_keys made = {.signing = false};
-	const struct account_terms terms = {
-		.new_keys = invocation_value(inv, "new-keys") != NULL, .made = &made};
+	const struct account_terms terms = {.new_keys = invocation_value(inv, "new-keys") != NULL,
+		.rsa_key = invocation_value(inv, "rsa-key") != NULL,
+		.made = &made};
 	_cleanup_(prompt_secret_release) struct buf password = BUF_INIT;
 	_cleanup_(secret_release) struct secret code = SECRET_INIT;
 	struct progress progress;

@@ -54,6 +54,9 @@ static const struct command_option passwd_options[] = {
 	{"new-keys", 0, NULL,
 		"Sign with another key from now on, too, and write to all vaults under other "
 		"keys"},
+	{"rsa-key", 0, NULL,
+		"Have others give you vaults and groups by a key of RSA-4096 (RSA-OAEP) from now "
+		"on, instead of one of a curve"},
 	{"lock-after", 0, "SECONDS", "The agent locks when not used for so long (900)"},
 	{NULL, 0, NULL, NULL},
 };

@@ -476,6 +476,64 @@ static void test_invitations(void **state)
 	assert_int_equal(n, before);
 }
 
+/* How the key of this object is sealed that waits for her. */
+static unsigned waiting_mode(struct fixture *f, struct device *d, const uint8_t object_id[ID_BYTES])
+{
+	unsigned mode = 0;
+	json_t *items;
+
+	MUST(f, api_list(
+			d->client, "/v1/packets", CLIENT_AUTH | CLIENT_READ, 100, &items, &f->err));
+	for (size_t i = 0; i < json_array_size(items); i++) {
+		_cleanup_(buf_release) struct buf bytes = BUF_INIT;
+		const json_t *text = json_object_get(json_array_get(items, i), "packet");
+		struct keypacket packet;
+
+		assert_int_equal(base64_decode(bytes_str(json_string_value(text)),
+					 KEYPACKET_BYTES_MAX, &bytes),
+			0);
+		MUST(f, keypacket_parse(buf_bytes(&bytes), &packet, &f->err));
+		if (memcmp(packet.object_id, object_id, ID_BYTES) == 0) {
+			mode = packet.mode;
+		}
+	}
+	json_decref(items);
+	return mode;
+}
+
+/* Whoever has made an RSA key is given vaults by it (mode 3 of docs/format-crypto.md,
+ * "KeyPackets"). */
+static void test_rsa_key(void **state)
+{
+	static const char next[] = "another kettle of fog and violins";
+	struct fixture *f = *state;
+	struct account_terms terms = cheap();
+	struct account_new_keys made = {.rsa = false};
+	uint8_t id[ID_BYTES];
+
+	terms.rsa_key = true;
+	terms.made = &made;
+	MUST(f, account_passwd(
+			carol.profile, carol.client, bytes_str(next), &terms, &f->code, &f->err));
+	assert_true(made.rsa);
+	assert_non_null(identity_transfer(&carol.profile->identity, KEY_KEM_RSA));
+	put_note(f, &f->first, "by rsa");
+	put_text(f, &f->first, "by rsa", "one");
+	id_of(f, &f->first, "by rsa", id);
+	MUST(f, share(f, &f->first, "by rsa", "carol", MEMBER_WRITE));
+	assert_int_equal(waiting_mode(f, &carol, id), KEYPACKET_RSA);
+	MUST(f, answer(f, &carol, MEMBER_OBJECT_VAULT, id, true));
+	read_all(f, &carol, "by rsa");
+	put_text(f, &carol, "by rsa", "two");
+	read_all(f, &f->first, "by rsa");
+	/* Again: the same key stays. */
+	made.rsa = false;
+	MUST(f, account_passwd(carol.profile, carol.client,
+			bytes_of(old_password, strlen(old_password)), &terms, &f->code, &f->err));
+	assert_false(made.rsa);
+	read_all(f, &carol, "by rsa");
+}
+
 /* What a device signed of a vault's members and a group's stays when it is revoked. */
 static void test_revoked(void **state)
 {
@@ -519,7 +577,7 @@ int main(void)
 		cmocka_unit_test(test_transfer), cmocka_unit_test(test_verified_only),
 		cmocka_unit_test(test_same_name), cmocka_unit_test(test_group),
 		cmocka_unit_test(test_group_roles), cmocka_unit_test(test_invitations),
-		cmocka_unit_test(test_revoked)};
+		cmocka_unit_test(test_rsa_key), cmocka_unit_test(test_revoked)};
 
 	return cmocka_run_group_tests(tests, setup_club, teardown_club);
 }

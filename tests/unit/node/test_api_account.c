@@ -454,6 +454,37 @@ static void test_signing_key(void **state)
 	answer_expect(send_statement(f, "PATCH", "/v1/account", &other), 400, "invalid");
 }
 
+/* A further transfer key, of another kind: likewise by who signed in just now. */
+static void test_transfer_key(void **state)
+{
+	struct fixture *f = *state;
+	_cleanup_(buf_release) struct buf body = BUF_INIT, statement = BUF_INIT, revoke = BUF_INIT;
+	_cleanup_(key_freep) struct key *fresh = NULL;
+	char token[64], id[65];
+	struct err e = {0};
+
+	assert_int_equal(key_generate(KEY_KEM_P384, 0, &fresh, &e), 0);
+	identity_body_transfer(&body, key_public(fresh));
+	assert_int_equal(identity_make(&f->identity, IDENTITY_TRANSFER_ADD, buf_bytes(&body),
+				 f->alice.person.signing, 5000, &statement, &e),
+		0);
+	assert_int_equal(identity_make(&f->identity, IDENTITY_TRANSFER_REVOKE,
+				 bytes_of(key_pub_kid(f->identity.transfer[0]), KID_BYTES),
+				 f->alice.person.signing, 5000, &revoke, &e),
+		0);
+	register_alice(f);
+	log_in(f, false);
+	answer_expect(send_statement(f, "PATCH", "/v1/account", &statement), 403, "forbidden");
+	log_in(f, true);
+	f->node.machine.now_ms += 5 * 60 * 1000 + 1000;
+	invite(f, "{}", token, id); /* Cluster time moves with a command. */
+	answer_expect(send_statement(f, "PATCH", "/v1/account", &statement), 403, "forbidden");
+	log_in(f, true);
+	answer_expect(send_statement(f, "PATCH", "/v1/account", &revoke), 400, "invalid");
+	answer_expect(send_statement(f, "PATCH", "/v1/account", &statement), 200, NULL);
+	answer_expect(send_statement(f, "PATCH", "/v1/account", &statement), 200, NULL);
+}
+
 static void test_account(void **state)
 {
 	struct fixture *f = *state;
@@ -668,6 +699,7 @@ int main(void)
 		TEST(test_device_refused),
 		TEST(test_policy),
 		TEST(test_signing_key),
+		TEST(test_transfer_key),
 		TEST(test_fresh_login),
 		TEST(test_mfa_reset),
 		cmocka_unit_test_setup_teardown(test_unlock_is_counted, setup_slow, teardown),
