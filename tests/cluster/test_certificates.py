@@ -359,7 +359,7 @@ class Certificates(unittest.TestCase):
             n += 1
             source = c.top / f"rotation-{n}"
             source.write_bytes(os.urandom(20000))
-            done = c.client("put", source, f"v:/rotation-{n}", profile=self.profile, endpoint=SITES[n % 6], check=False)
+            done = c.client("--timeout=120", "put", source, f"v:/rotation-{n}", profile=self.profile, endpoint=SITES[n % 6], check=False)
             if done.returncode != 0:
                 failures.append(f"put {n}: {done.returncode} {done.stderr}")
         self.written = n
@@ -397,7 +397,7 @@ class Certificates(unittest.TestCase):
                 c.wait_log(site, marks[site], "op=link state=up")
             c.wait_ready()
             stop.set()
-            thread.join(60)
+            thread.join(300)
             self.assertEqual(failures, [])
             self.assertGreater(self.written, 3)
             self.assertEqual({site: c.pid(site) for site in SITES}, pids)
@@ -408,7 +408,7 @@ class Certificates(unittest.TestCase):
                             stolen / "link.key", site="ams")
         finally:
             stop.set()
-            thread.join(60)
+            thread.join(300)
             self.replace(trust, old_ca + new_ca)
             self.reload(SITES)
             for site in SITES:

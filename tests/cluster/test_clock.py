@@ -13,7 +13,7 @@ import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 import faketime
-from backups import Backups
+from backups import PROMISED, Backups
 from cluster import Cluster, SITES, wait_until
 from people import Person
 
@@ -40,7 +40,7 @@ class Somebody:
         self.accepted("mfa", "confirm", factor)
 
     def code(self, step):
-        done = subprocess.run(["oathtool", "--totp", "-b", f"--now=@{step * STEP_S}", self.secret], capture_output=True, text=True, timeout=30, check=True)
+        done = subprocess.run(["oathtool", "--totp", "-b", f"--now=@{step * STEP_S}", self.secret], capture_output=True, text=True, timeout=150, check=True)
         return self.person.secret("code", done.stdout.strip())
 
     def fresh_step(self):
@@ -106,7 +106,7 @@ class Clock(unittest.TestCase):
         c, b = self.cluster, Backups(self, self.cluster)
         self.backups = b
         self.manual = json.loads(c.ctl("ams", "-o", "json", "snapshot", "save", "--wait").stdout)
-        before = b.next_cycle()
+        before = self.rotated = b.next_cycle()
         self.rotate_backup_key()
         b.sshd_stop(SITES[-1])
         taker, _ = b.kill_taker()
@@ -120,17 +120,18 @@ class Clock(unittest.TestCase):
         """What is taken from here on is sealed to the new key, so that the points' chains need both."""
         c = self.cluster
         marks = {site: c.log_mark(site) for site in SITES}
-        c.run([str(c.kluisctl), "backup", "keys", "rotate", "--dir", str(c.dir / "pki")], True, 60)
+        c.run([str(c.kluisctl), "backup", "keys", "rotate", "--dir", str(c.dir / "pki")], True, 150)
         for site in SITES:
             os.kill(c.pid(site), signal.SIGHUP)
         for site in SITES:
             c.wait_log(site, marks[site], "op=backup_key state=changed")
 
     def needs_both_keys(self, row):
+        """A cycle behind the one in which the key was rotated, and built on what came before."""
         c, here = self.cluster, self.cluster.site_dir(SITES[0])
         for key in (c.dir / "pki").glob("backup*.key"):
             done = c.run([str(c.kluisctl), "snapshot", "verify", row["id"], "--level", "3", "--repository", str(here / "repository"), "--config",
-                          str(here / "kluisd.ini"), "--key-file", str(key)], False, 60)
+                          str(here / "kluisd.ini"), "--key-file", str(key)], False, 150)
             self.assertNotEqual(done.returncode, 0, key)
             self.assertIn("sealed to backup key", done.stderr)
 
@@ -139,7 +140,7 @@ class Clock(unittest.TestCase):
         no point needs it."""
         c, b = self.cluster, self.backups
         b.next_cycle()
-        rows = b.settled()
+        rows = b.settled()[-PROMISED:]  # On a slow machine there are more by now than are promised.
         mark = c.log_mark(SITES[0])
         self.set_clock(SITES[:1], DAY_S)
         c.wait_log(SITES[0], mark, "op=backup_prune snapshots=")
@@ -149,7 +150,7 @@ class Clock(unittest.TestCase):
         self.assertEqual(states[self.manual["id"]], "expired")
         b.points_verify([SITES[0], SITES[-1]], rows)
         b.points_restore(rows[::4])
-        self.needs_both_keys(rows[-1])
+        self.needs_both_keys(next(row for row in b.cycles() if row["cycle"] > self.rotated["cycle"] + 1))
         self.a_day_back(rows)
 
     def a_day_back(self, rows):
@@ -161,11 +162,11 @@ class Clock(unittest.TestCase):
         self.assertGreater(row["slot"], rows[-1]["slot"])
         for site in SITES:
             self.assertLessEqual(held[site], set(b.disks[site].manifests()), site)
-        b.points_verify(SITES[:1], [rows[0], row])
+        b.points_verify(SITES[:1], [rows[len(rows) // 2], row])
 
     def wait_cycle(self, after):
         """A confirmed one that is due behind `after`."""
-        return wait_until(f"a cycle behind {after}", 60,
+        return wait_until(f"a cycle behind {after}", 120,
                           lambda: next((s for s in self.backups.snapshots("ams") if s["slot"] > after and s["state"] == "confirmed"), None))
 
     def leader_is_last(self):
@@ -177,17 +178,19 @@ class Clock(unittest.TestCase):
         shown = json.loads(c.ctl("ams", "-o", "json", "backup", "schedule").stdout)
         self.assertEqual(shown["interval_ms"], CYCLE_S * 1000)
         self.assertEqual(len(shown["next"]["order"]), len(SITES))
-        wait_until("the leader's turn is the last", 30, self.leader_is_last)
+        wait_until("the leader's turn is the last", 120, self.leader_is_last)
         before = self.wait_cycle(0)
         # A majority's clocks, and with them cluster time: a day of cycles is missed at once.
+        began = time.time()
         self.set_clock(SITES[:4], DAY_S)
-        ahead = self.wait_cycle((time.time() + DAY_S - 60) * 1000)
+        ahead = self.wait_cycle((began + DAY_S) * 1000)
         all_of_them = self.backups.snapshots("ams")
         done = [s for s in all_of_them if s["state"] == "confirmed"]
         self.assertEqual([s["slot"] % (CYCLE_S * 1000) for s in done], [0] * len(done))
         for key in ("slot", "index"):
             self.assertEqual([s[key] for s in done], sorted({s[key] for s in done}), done)
         jumped = [s["slot"] for s in all_of_them if before["slot"] + HOUR_S * 1000 < s["slot"] < ahead["slot"]]
+        # One or two were due while the four restarted.
         self.assertLess(len(jumped), 20, "a day's cycles were not caught up by one")
         for s in done:
             self.assertEqual(s["kind"], "full" if s["cycle"] == 1 else "increment", s)

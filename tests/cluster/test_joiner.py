@@ -74,7 +74,7 @@ class Joiner(unittest.TestCase):
             with open(scratch, "wb") as out:
                 for _ in range(now):
                     out.write(os.urandom(1 << 20))
-            c.client("put", scratch, f"v:/f-{left}", profile=profile, timeout=60 + 2 * now)
+            c.client("put", scratch, f"v:/f-{left}", profile=profile, timeout=150 + 2 * now)
             left -= now
         scratch.unlink()
 
@@ -101,25 +101,27 @@ class Joiner(unittest.TestCase):
     def disturb(self, load):
         """Whatever may happen to it in the middle; what did."""
         c, middle = self.cluster, []
-        if self.wait_fetched(0.15):
+        if self.wait_fetched(0.1):
             middle.append("killed")
             c.kill("mst")
             c.spawn("mst")
-        if self.wait_fetched(0.35):
+        if self.wait_fetched(0.25):
             middle.append("stopped for 7 s")
             os.kill(c.pid("mst"), signal.SIGSTOP)
             time.sleep(7)  # Longer than a fetch waits for its peer.
             os.kill(c.pid("mst"), signal.SIGCONT)
-        if self.wait_fetched(0.5):
+        if self.wait_fetched(0.35):
             middle.append("its source killed")
             load.kills += 1
             source = self.fetched_from()
             c.kill(source)
+            os.kill(c.pid("mst"), signal.SIGSTOP)  # It goes no further in what the others take.
             c.wait_leader(other_than=source)
             c.spawn(source)
             load.kills += 1
             c.wait_ready([source])
-        if self.wait_fetched(0.6):
+            os.kill(c.pid("mst"), signal.SIGCONT)
+        if self.wait_fetched(0.4):
             middle.append("leader moved")
             c.lead_elsewhere(c.wait_leader())
         return middle
@@ -137,7 +139,7 @@ class Joiner(unittest.TestCase):
         words = self.init_join("mst")
         c.lead_elsewhere(ASKED)
         c.spawn("mst")
-        wait_until("mst waits to be added", 60, lambda: c.get("mst", "/readyz")[0] == 503)
+        wait_until("mst waits to be added", 120, lambda: c.get("mst", "/readyz")[0] == 503)
         begun, load = time.monotonic(), Load(c)
         load.start()
         self.addCleanup(load.end)
@@ -161,7 +163,7 @@ class Joiner(unittest.TestCase):
         def same():
             rows = [c.admin(site, "/v1/sys/status") for site in ("ams", "mst")]
             return len({(row["state_hash_index"], row["state_hash"]) for row in rows}) == 1
-        wait_until("the newcomer's state is that of the others", 60, same)
+        wait_until("the newcomer's state is that of the others", 120, same)
         self.assertEqual({row["state"] for row in c.admin("ams", "/v1/sys/members")["items"]}, {"member"})
 
 
