@@ -400,6 +400,12 @@ static bool state_is_out(const struct chat_state *s)
 	return (uint64_t)s->closed + 1 < s->back;
 }
 
+/* All that was shown so far is from before this device came: it was not sent to it. */
+static bool state_is_before(const struct chat_state *s)
+{
+	return s->history && s->closed == 0 && !chat_state_holds(s, 1);
+}
+
 static void taken_drop_first(struct chat_state *s)
 {
 	assert(s->n_taken > 0);
@@ -496,7 +502,7 @@ static void receive_gap(struct chat_state *s, uint64_t seq, uint64_t time_ms, ui
 		return;
 	}
 	ret->missing = seq - s->last_seq - 1;
-	if (!state_is_out(s) && !gap_is_old(s, time_ms, epoch)) {
+	if (!state_is_out(s) && !state_is_before(s) && !gap_is_old(s, time_ms, epoch)) {
 		ret->problems |= CHAT_GAP;
 	}
 	s->view_from = seq;
@@ -721,7 +727,8 @@ static void receive_passed(const struct chat_state *s, uint64_t seq,
 	}
 	if (s->last_seq == 0 && message->place.epoch == 1) {
 		ret->passed = seq - 1;
-	} else if ((known == NULL || !known->link_known) && message->index > chain->next) {
+	} else if ((known == NULL || !known->link_known || state_is_before(s)) &&
+		   message->index > chain->next) {
 		ret->passed = message->index - chain->next;
 	}
 	ret->passed_ms = epoch->made_ms;

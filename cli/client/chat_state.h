@@ -76,6 +76,9 @@ struct chat_state {
 	 * out and came back, and this is the first epoch since then that is here; UINT32_MAX: none
 	 * is yet; 0: never was out. What was said meanwhile was not for this device. */
 	uint32_t back;
+	/* Not stored: what was said before this device's first epoch comes from a history, which
+	 * may have gaps that nobody made. */
+	bool history;
 	uint8_t own_link[HASH_BYTES]; /* Of this device's last message that was taken. */
 	uint8_t lineage[ID_BYTES];    /* Of the cluster that gave the numbers; zero: not known. */
 	struct buf pending;	      /* Sealed, and not known to be taken. */

@@ -190,6 +190,7 @@ int conversation_accept(struct conversation *c, struct err *e)
 {
 	int rc = api_conversation_answer(conversation_client(c), c->id, true, e);
 
+	c->archive_missed = false; /* The invitation to its vault goes with it. */
 	return rc != 0 ? rc : conversation_refresh(c, e);
 }
 

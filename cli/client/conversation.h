@@ -34,6 +34,10 @@ struct conversation {
 	size_t n_shown; /* Messages handed out. */
 	uint64_t start_after;	    /* Where a device begins to read that has read nothing. */
 	struct err archive_trouble; /* Of this run; code 0: none. */
+	bool archive_missed; /* Looked for in this run: it is not there, or cannot be read. */
+	uint64_t hole_from;  /* The history could not give what begins there; 0: it could. */
+	/* Since this device saw it last somebody switched it, which any writer can. */
+	enum { HISTORY_AS_SEEN, HISTORY_SWITCHED_ON, HISTORY_SWITCHED_OFF } history_switched;
 };
 
 /* A new conversation with these users, who are invited; its title is the first message. title: 1 to
@@ -133,7 +137,8 @@ int conversation_problem_code(unsigned problems);
 
 /* For the files of this module. */
 /* What the cluster or the archive shows as a message, handed out once it was taken. record: as the
- * archive has it, when it comes from there. */
+ * archive has it, when it comes from there; one that does not hold is passed over then, and told by
+ * c->archive_trouble. */
 KLUIS_MUST_CHECK int conversation_read_one(struct conversation *c,
 	const struct conversation_read *reader, const struct api_message *shown,
 	const struct chat_record *record, struct err *e);

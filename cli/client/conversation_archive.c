@@ -42,12 +42,53 @@ void conversation_archive_close(struct conversation_archive *archive)
 	free(archive);
 }
 
-/* What comes of it is told at the end, and the messages are shown all the same. */
-static void archive_trouble(struct conversation *c, const struct err *why)
+static bool trouble_is_verdict(int code)
 {
-	if (c->archive_trouble.code == 0) {
+	return code == KLUIS_ECORRUPT || code == KLUIS_EVERIFY || code == KLUIS_EPIN;
+}
+
+/* What comes of it is told at the end, and the messages are shown all the same. */
+void archive_trouble(struct conversation *c, const struct err *why)
+{
+	if (c->archive_trouble.code == 0 ||
+		(conversation_archive_verdict(c) == 0 && trouble_is_verdict(why->code))) {
 		c->archive_trouble = *why;
+		(void)err_wrap(&c->archive_trouble, why->code, "history of the conversation");
 	}
+}
+
+/* Whether it says of what was archived that it cannot be read, now or later. */
+static bool archive_is_bad(int rc)
+{
+	return trouble_is_verdict(rc) || rc == KLUIS_EVERSION || rc == KLUIS_ESUITE ||
+	       rc == KLUIS_EFORBIDDEN || rc == KLUIS_ENOTFOUND || rc == KLUIS_EGONE;
+}
+
+int conversation_archive_verdict(const struct conversation *c)
+{
+	return trouble_is_verdict(c->archive_trouble.code) ? c->archive_trouble.code : 0;
+}
+
+/* Trouble for 0, where it says of the history that it is bad; what is missing begins at seq. */
+static int archive_pass(struct conversation *c, int rc, uint64_t seq, struct err *e)
+{
+	if (!archive_is_bad(rc)) {
+		return rc;
+	}
+	archive_trouble(c, e);
+	*e = (struct err){0};
+	c->hole_from = c->hole_from == 0 ? seq : c->hole_from;
+	return 0;
+}
+
+int conversation_archive_doubt(struct conversation *c, int rc, uint64_t seq, struct err *e)
+{
+	char number[24];
+
+	/* Most sentences say it themselves. */
+	(void)snprintf(number, sizeof number, "message %" PRIu64, seq);
+	return archive_pass(
+		c, strstr(e->text, number) == NULL ? err_wrap(e, rc, "%s", number) : rc, seq, e);
 }
 
 int archive_read_index(struct conversation *c, struct conversation_archive *archive, struct err *e)
@@ -70,33 +111,82 @@ int archive_read_index(struct conversation *c, struct conversation_archive *arch
 	return rc != 0 || !moved ? rc : err_set(e, KLUIS_EBUSY, "the history changes all the time");
 }
 
-int archive_read_segment(
-	struct conversation *c, struct conversation_archive *archive, size_t row, struct err *e)
+static int segment_read(struct conversation *c, struct vault *vault, uint64_t page_no,
+	struct chat_segment *ret_segment, struct err *e)
 {
-	uint64_t page_no = archive->index->rows[row].page_no;
 	_cleanup_(secret_buf_release) struct buf content = BUF_INIT;
-	struct vault *vault = archive->vault;
-	struct chat_segment segment;
 	bool moved = false;
 	int rc;
 
 	if (page_no >= vault->head.page_count || !vault_page_written(vault, page_no)) {
-		return err_set(e, KLUIS_ECORRUPT, "the index of the history names no page");
-	}
-	if (archive->revision != 0 && archive->row == row &&
-		archive->revision == vault->leaves[page_no].revision) {
-		return 0;
+		return err_set(e, KLUIS_ECORRUPT, "the index names no page");
 	}
 	rc = vault_read_page(vault, page_no, true, &content, &moved, e);
 	if (rc == 0 && moved) {
 		rc = err_set(e, KLUIS_EAGAIN, "the history changed while it was read");
 	}
-	rc = rc != 0 ? rc : chat_segment_decode(buf_bytes(&content), c->id, &segment, e);
-	if (rc == 0) {
-		chat_segment_release(&archive->segment);
-		archive->segment = segment;
-		archive->row = row;
-		archive->revision = vault->leaves[page_no].revision;
+	return rc != 0 ? rc : chat_segment_decode(buf_bytes(&content), c->id, ret_segment, e);
+}
+
+static uint64_t segment_revision(const struct vault *vault, uint64_t page_no)
+{
+	return page_no < vault->head.page_count ? vault->leaves[page_no].revision : 0;
+}
+
+/* It is not asked for again. */
+static int segment_is_bad(
+	struct conversation_archive *archive, size_t row, int rc, const struct err *e)
+{
+	if (archive_is_bad(rc)) {
+		archive->bad = *e;
+		archive->bad_row = row;
+		archive->bad_revision =
+			segment_revision(archive->vault, archive->index->rows[row].page_no);
+	}
+	return rc;
+}
+
+int archive_read_segment(
+	struct conversation *c, struct conversation_archive *archive, size_t row, struct err *e)
+{
+	const struct chat_index_row *place = &archive->index->rows[row];
+	uint64_t revision = segment_revision(archive->vault, place->page_no);
+	struct chat_segment segment;
+	int rc;
+
+	if (archive->revision != 0 && archive->row == row && archive->revision == revision) {
+		return 0;
+	}
+	if (archive->bad.code != 0 && archive->bad_row == row &&
+		archive->bad_revision == revision) {
+		return err_set(e, archive->bad.code, "%s", archive->bad.text);
+	}
+	rc = segment_read(c, archive->vault, place->page_no, &segment, e);
+	if (rc != 0) {
+		rc = err_wrap(e, rc, "its segment from message %" PRIu64 " on (page %" PRIu64 ")",
+			place->first_seq, place->page_no);
+		return segment_is_bad(archive, row, rc, e);
+	}
+	chat_segment_release(&archive->segment);
+	archive->segment = segment;
+	archive->row = row;
+	archive->revision = segment_revision(archive->vault, place->page_no);
+	return 0;
+}
+
+/* Also when other writers move it meanwhile. */
+static int archive_need_segment(struct conversation *c, size_t row, struct err *e)
+{
+	struct conversation_archive *archive = c->archive;
+	int rc = archive_read_segment(c, archive, row, e);
+
+	for (unsigned turn = 0; rc == KLUIS_EAGAIN && turn < VAULT_FETCH_TRIES; turn++) {
+		*e = (struct err){0};
+		rc = archive_read_index(c, archive, e);
+		if (rc == 0 && row >= archive->index->n) {
+			rc = err_set(e, KLUIS_ECORRUPT, "its index lost segments");
+		}
+		rc = rc != 0 ? rc : archive_read_segment(c, archive, row, e);
 	}
 	return rc;
 }
@@ -121,13 +211,27 @@ static int archive_accept(struct conversation *c, const uint8_t id[ID_BYTES], st
 	return rc != 0 ? rc : share_answer(c->people, MEMBER_OBJECT_VAULT, id, true, e);
 }
 
-/* Takes the invitation to it, if there is one: who takes that to the conversation means both. */
+static int archive_reach(
+	struct conversation *c, const uint8_t id[ID_BYTES], struct vault **ret_vault, struct err *e)
+{
+	struct vault *vault = NULL;
+	int rc = vault_open_id(conversation_profile(c), conversation_client(c), id, &vault, e);
+
+	rc = rc != 0 ? rc : vault_sync(vault, e);
+	if (rc != 0) {
+		vault_close(vault);
+		return rc;
+	}
+	*ret_vault = vault;
+	return 0;
+}
+
+/* Takes the invitation to it, if there is one, also to who was in it before: who takes that to the
+ * conversation means both. */
 static int archive_open_vault(
 	struct conversation *c, const uint8_t id[ID_BYTES], struct vault **ret_vault, struct err *e)
 {
-	struct profile *profile = conversation_profile(c);
-	struct client *client = conversation_client(c);
-	int rc = vault_open_id(profile, client, id, ret_vault, e);
+	int rc = archive_reach(c, id, ret_vault, e);
 
 	if (vault_denied(rc) && strcmp(c->info.state, "invited") != 0) {
 		struct err why = {0};
@@ -136,48 +240,91 @@ static int archive_open_vault(
 
 		if (taken == 0) {
 			*e = (struct err){0};
-			rc = vault_open_id(profile, client, id, ret_vault, e);
+			rc = archive_reach(c, id, ret_vault, e);
 		} else if (taken == KLUIS_EVERIFY) {
 			rc = err_set(e, taken, "%s", why.text);
 		}
 	}
-	return rc != 0 ? rc : vault_sync(*ret_vault, e);
+	return rc;
 }
 
-/* Who is in it, in the roles that they have in the conversation. */
-struct archive_users {
-	const struct conversation *c;
-	struct share_user list[CONVERSATION_MEMBERS_MAX];
+/* What changes of who is in it. */
+struct archive_move {
+	struct conversation *c;
+	const struct membership *vault;
+	struct share_user list[SHARE_USERS_MAX];
 	size_t n;
 };
 
-static void users_add_cb(void *arg, const uint8_t id[ID_BYTES], const char *state)
+static unsigned steps_count(const struct membership *m, unsigned type, const uint8_t id[ID_BYTES])
 {
-	struct archive_users *users = arg;
-	const struct member *member = members_find(&users->c->members->members, id);
+	unsigned n = 0;
 
-	if (strcmp(state, "declined") != 0 && users->n < CONVERSATION_MEMBERS_MAX &&
-		member != NULL) {
-		struct share_user *user = &users->list[users->n++];
-
-		memcpy(user->id, id, ID_BYTES);
-		user->role = member->role;
+	for (uint64_t rev = m->members.seq; rev > 0; rev--) {
+		n += m->steps[rev - 1].type == type &&
+		     memcmp(m->steps[rev - 1].member_id, id, ID_BYTES) == 0;
 	}
+	return n;
 }
 
-static bool users_are(const struct archive_users *users, const struct members *members)
+/* Whoever comes into the vault, or goes, did so in the conversation first. Where the vault knows of
+ * more the cluster shows this device an older conversation than another one, and nothing follows
+ * from that; or somebody has shared the vault by hand. */
+static bool move_is_newer(const struct archive_move *m, const uint8_t id[ID_BYTES])
 {
-	if (members->count != users->n) {
-		return false;
-	}
-	for (size_t i = 0; i < users->n; i++) {
-		const struct member *member = members_find(members, users->list[i].id);
+	static const unsigned types[] = {MEMBER_ADD, MEMBER_REMOVE, MEMBER_ROLE};
+	struct err why = {0};
 
-		if (member == NULL || member->role != users->list[i].role) {
+	for (size_t i = 0; i < ARRAY_SIZE(types); i++) {
+		if (steps_count(m->vault, types[i], id) >
+			steps_count(m->c->members, types[i], id)) {
+			(void)err_set(&why, KLUIS_ECONFLICT,
+				"who is in its vault does not follow from who is in the "
+				"conversation, as far as that is shown here: it stays as it is");
+			archive_trouble(m->c, &why);
 			return false;
 		}
 	}
 	return true;
+}
+
+static void move_put(struct archive_move *m, const uint8_t id[ID_BYTES], unsigned role)
+{
+	if (m->n < ARRAY_SIZE(m->list) && move_is_newer(m, id)) {
+		memcpy(m->list[m->n].id, id, ID_BYTES);
+		m->list[m->n++].role = role;
+	}
+}
+
+/* Whom an admin's device has signed in, unless they declined, as the cluster says: who is left out
+ * by a lie reads no history, and sees it. */
+static void move_add_cb(void *arg, const uint8_t id[ID_BYTES], const char *state)
+{
+	struct archive_move *m = arg;
+	const struct member *member = members_find(&m->c->members->members, id);
+
+	if (strcmp(state, "declined") != 0 && member != NULL &&
+		members_find(&m->vault->members, id) == NULL) {
+		move_put(m, id, member->role);
+	}
+}
+
+/* Whom an admin's device has signed out, or given another role: nobody's word but that takes
+ * somebody out, and nobody herself. */
+static void move_members(struct archive_move *m)
+{
+	const uint8_t *me = conversation_profile(m->c)->user_id;
+
+	for (size_t i = 0; i < m->vault->members.count; i++) {
+		const struct member *there = &m->vault->members.member[i];
+		const struct member *member = members_find(&m->c->members->members, there->id);
+
+		if (member != NULL && member->role != there->role) {
+			move_put(m, there->id, member->role);
+		} else if (member == NULL && memcmp(there->id, me, ID_BYTES) != 0) {
+			move_put(m, there->id, 0);
+		}
+	}
 }
 
 static bool archive_is_managed(const struct vault *vault)
@@ -189,20 +336,38 @@ static bool archive_is_managed(const struct vault *vault)
 
 int archive_follow_members(struct conversation *c, struct vault *vault, struct err *e)
 {
-	struct archive_users *users;
+	struct archive_move *m;
 	int rc;
 
 	if (!archive_is_managed(vault)) {
 		return 0;
 	}
-	users = x_calloc(1, sizeof *users);
-	users->c = c;
-	rc = api_conversation_members(conversation_client(c), c->id, users_add_cb, users, e);
-	if (rc == 0 && !users_are(users, &vault->membership->members)) {
-		rc = share_set_users(vault, users->list, users->n, e);
+	m = x_calloc(1, sizeof *m);
+	m->c = c;
+	m->vault = vault->membership;
+	move_members(m);
+	rc = api_conversation_members(conversation_client(c), c->id, move_add_cb, m, e);
+	if (rc == 0 && m->n > 0) {
+		rc = share_move_users(vault, m->list, m->n, e);
 	}
-	free(users);
+	free(m);
 	return rc;
+}
+
+static const uint8_t no_vault[ID_BYTES];
+
+static bool archive_is_known(const struct conversation *c)
+{
+	return memcmp(c->state.vault_id, no_vault, ID_BYTES) != 0;
+}
+
+/* Any writer can switch it: whoever reads is to know. */
+static void archive_note_switch(struct conversation *c, bool history)
+{
+	if (archive_is_known(c) && c->state.archive != history) {
+		c->history_switched = history ? HISTORY_SWITCHED_ON : HISTORY_SWITCHED_OFF;
+	}
+	c->state.archive = history;
 }
 
 /* c->archive is set once it is whole. */
@@ -225,7 +390,7 @@ static int archive_load(struct conversation *c, struct vault *vault, struct err 
 		return rc;
 	}
 	c->archive = archive;
-	c->state.archive = archive->index->history;
+	archive_note_switch(c, archive->index->history);
 	memcpy(c->state.vault_id, vault->id, ID_BYTES);
 	return 0;
 }
@@ -237,31 +402,26 @@ static bool archive_unreached(int rc)
 
 int conversation_archive_open(struct conversation *c, struct err *e)
 {
-	static const uint8_t none[ID_BYTES];
 	struct vault *vault = NULL;
 	uint8_t id[ID_BYTES];
 	struct err why = {0};
 	int rc;
 
-	if (c->archive != NULL || conversation_profile(c)->person == NULL) {
+	if (c->archive != NULL || c->archive_missed || conversation_profile(c)->person == NULL) {
 		return 0;
 	}
 	archive_id(c, id);
 	rc = archive_open_vault(c, id, &vault, &why);
-	if (rc == 0) {
-		rc = archive_load(c, vault, &why);
-	} else {
-		vault_close(vault);
-	}
+	rc = rc != 0 ? rc : archive_load(c, vault, &why);
 	if (archive_unreached(rc)) {
 		return err_set(e, rc, "%s", why.text);
 	}
+	c->archive_missed = rc != 0;
 	/* One that was never seen need not be there. */
-	if (rc != 0 && !(vault_denied(rc) && memcmp(c->state.vault_id, none, ID_BYTES) == 0)) {
-		(void)err_wrap(&why, rc, "history of the conversation");
+	if (rc != 0 && !(vault_denied(rc) && !archive_is_known(c))) {
 		archive_trouble(c, &why);
 	}
-	return 0;
+	return c->history_switched == HISTORY_AS_SEEN ? 0 : conversation_save(c, e);
 }
 
 void conversation_archive_members(struct conversation *c)
@@ -270,12 +430,12 @@ void conversation_archive_members(struct conversation *c)
 	int rc = 0;
 
 	if (c->archive == NULL) {
+		c->archive_missed = false;
 		rc = conversation_archive_open(c, &why);
 	} else {
 		rc = archive_follow_members(c, c->archive->vault, &why);
 	}
 	if (rc != 0) {
-		(void)err_wrap(&why, rc, "history of the conversation");
 		archive_trouble(c, &why);
 	}
 }
@@ -314,8 +474,10 @@ static int archive_make_vault(struct conversation *c, struct err *e)
 /* Who manages the conversation's vault; whose vault it is to be where there is none. */
 static int archive_check_switch(struct conversation *c, struct err *e)
 {
-	int rc = conversation_archive_open(c, e);
+	int rc;
 
+	c->archive_missed = false;
+	rc = conversation_archive_open(c, e);
 	if (rc != 0) {
 		return rc;
 	}
@@ -335,10 +497,10 @@ int conversation_archive_switch(struct conversation *c, bool on, struct err *e)
 	if (rc != 0) {
 		return rc;
 	}
-	c->state.archive = on;
 	if (c->archive == NULL && c->archive_trouble.code == 0) {
 		rc = archive_make_vault(c, e);
 		c->state.archive = on;
+		c->archive_missed = false;
 		rc = rc != 0 ? rc : conversation_archive_open(c, e);
 	}
 	if (rc == 0 && c->archive == NULL) {
@@ -346,6 +508,7 @@ int conversation_archive_switch(struct conversation *c, bool on, struct err *e)
 		c->archive_trouble = (struct err){0};
 	}
 	rc = rc != 0 ? rc : archive_set_history(c, on, e);
+	c->history_switched = HISTORY_AS_SEEN; /* She knows. */
 	return rc != 0 ? rc : conversation_save(c, e);
 }
 
@@ -361,9 +524,13 @@ int conversation_archive_find(
 		return 0;
 	}
 	row = chat_index_find(archive->index, seq);
-	rc = archive_read_segment(c, archive, row, e);
+	rc = archive_need_segment(c, row, e);
 	if (rc == 0) {
 		*ret_record = chat_segment_find(&archive->segment, seq);
+	} else if (archive_is_bad(rc)) {
+		archive_trouble(c, e);
+		*e = (struct err){0};
+		rc = 0;
 	}
 	return rc;
 }
@@ -375,6 +542,23 @@ static int show_record(struct conversation *c, const struct conversation_read *r
 		.seq = record->seq, .time_ms = record->time_ms, .message = record->message};
 
 	return conversation_read_one(c, reader, &shown, record, e);
+}
+
+/* The one that was read last. */
+static int show_segment(struct conversation *c, const struct conversation_read *reader,
+	uint64_t from, uint64_t to, struct err *e)
+{
+	const struct chat_segment *segment = &c->archive->segment;
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && i < segment->n; i++) {
+		const struct chat_record *record = &segment->records[i];
+
+		if (record->seq >= from && record->seq < to) {
+			rc = show_record(c, reader, record, e);
+		}
+	}
+	return rc != 0 || c->reviewing ? rc : conversation_save(c, e);
 }
 
 int conversation_archive_show(struct conversation *c, const struct conversation_read *reader,
@@ -389,22 +573,17 @@ int conversation_archive_show(struct conversation *c, const struct conversation_
 	for (size_t row = chat_index_find(archive->index, from);
 		rc == 0 && row < archive->index->n && archive->index->rows[row].first_seq < to;
 		row++) {
-		rc = archive_read_segment(c, archive, row, e);
-		for (size_t i = 0; rc == 0 && i < archive->segment.n; i++) {
-			const struct chat_record *record = &archive->segment.records[i];
+		uint64_t first = archive->index->rows[row].first_seq;
 
-			if (record->seq >= from && record->seq < to) {
-				rc = show_record(c, reader, record, e);
-			}
-		}
-		rc = rc != 0 || c->reviewing ? rc : conversation_save(c, e);
+		rc = archive_need_segment(c, row, e);
+		rc = rc != 0 ? archive_pass(c, rc, first < from ? from : first, e)
+			     : show_segment(c, reader, from, to, e);
 	}
 	return rc;
 }
 
 int conversation_archived(struct conversation *c, struct conversation_archived *ret, struct err *e)
 {
-	const struct chat_record *record = NULL;
 	int rc = conversation_archive_open(c, e);
 
 	*ret = (struct conversation_archived){.there = c->archive != NULL};
@@ -413,12 +592,17 @@ int conversation_archived(struct conversation *c, struct conversation_archived *
 	}
 	ret->history = c->archive->index->history;
 	ret->segments = c->archive->index->n;
-	if (ret->segments > 0) {
-		rc = conversation_archive_find(c, UINT64_MAX, &record, e);
+	if (ret->segments == 0) {
+		return 0;
 	}
-	if (rc == 0 && ret->segments > 0) {
-		ret->first = c->archive->index->rows[0].first_seq;
+	rc = archive_need_segment(c, ret->segments - 1, e);
+	ret->first = c->archive->index->rows[0].first_seq;
+	if (rc == 0) {
 		ret->last = c->archive->segment.records[c->archive->segment.n - 1].seq;
+	} else if (archive_is_bad(rc)) {
+		archive_trouble(c, e);
+		*e = (struct err){0};
+		rc = 0;
 	}
 	return rc;
 }

@@ -14,25 +14,40 @@ struct conversation_archive {
 	struct chat_segment segment;
 	size_t row;
 	uint64_t revision; /* Of its page; 0: none was read. */
+	/* The one that could not be read last, and why. */
+	struct err bad;
+	size_t bad_row;
+	uint64_t bad_revision;
 };
 
 /* Opens c->archive, unless it is open: takes the invitation to it, verifies that who began the
- * conversation made it, and, as an admin of it, lets in and takes out who came and left since. 0
- * also when there is none, or it cannot be read: c->archive stays NULL then, and c->archive_trouble
- * says why. Errors are those of no site that could be reached. */
+ * conversation made it, and, as an admin of it, lets in and takes out who came and was removed
+ * since. 0 also when there is none, or it cannot be read: c->archive stays NULL then,
+ * c->archive_trouble says why, and it is not looked for again in this run. Errors are those of no
+ * site that could be reached, and of the profile. c->history_switched is told once: the state is
+ * stored with it. */
 KLUIS_MUST_CHECK int conversation_archive_open(struct conversation *c, struct err *e);
 /* For conversation_close(). */
 void conversation_archive_close(struct conversation_archive *archive); /* NULL is fine. */
 /* By an admin of the conversation's vault, or, where there is none, by who began the conversation,
  * who makes it: archives from now on, or no more. KLUIS_EFORBIDDEN. */
 KLUIS_MUST_CHECK int conversation_archive_switch(struct conversation *c, bool on, struct err *e);
-/* The record of that number, good until the next call; NULL: the archive has none. */
+/* The record of that number, good until the next call; NULL: the archive has none, or it cannot be
+ * read, as c->archive_trouble says. */
 KLUIS_MUST_CHECK int conversation_archive_find(
 	struct conversation *c, uint64_t seq, const struct chat_record **ret_record, struct err *e);
 /* Hands out the archived messages from number `from` on that are before `to`, as those that come
- * live. */
+ * live. A segment or record that does not hold is passed over: c->archive_trouble has the first,
+ * and what follows is shown as behind a gap. */
 KLUIS_MUST_CHECK int conversation_archive_show(struct conversation *c,
 	const struct conversation_read *reader, uint64_t from, uint64_t to, struct err *e);
+/* rc says what is wrong with the archived message of that number: when it is that, it is noted as
+ * trouble and 0 returned; else rc. */
+KLUIS_MUST_CHECK int conversation_archive_doubt(
+	struct conversation *c, int rc, uint64_t seq, struct err *e);
+/* What a program ends with for c->archive_trouble: 0, or that the history does not hold
+ * (KLUIS_ECORRUPT, KLUIS_EVERIFY, KLUIS_EPIN). */
+int conversation_archive_verdict(const struct conversation *c);
 /* A message that was read is to be archived: with the next conversation_save() it is on the disk.
  */
 void conversation_archive_note(struct conversation *c, const struct chat_record *record);
@@ -50,6 +65,7 @@ struct conversation_archived {
 	bool there, history;  /* There is a vault; it is archived to. */
 	uint64_t first, last; /* Numbers; 0: nothing was archived. */
 	size_t segments;
+	/* last is 0, too, where the newest segment cannot be read: see c->archive_trouble. */
 };
 KLUIS_MUST_CHECK int conversation_archived(
 	struct conversation *c, struct conversation_archived *ret, struct err *e);

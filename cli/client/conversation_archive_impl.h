@@ -4,6 +4,8 @@
 
 #include "cli/client/conversation_archive.h"
 
+/* Notes it as c->archive_trouble, unless that holds something as bad. */
+void archive_trouble(struct conversation *c, const struct err *why);
 /* The index as the synced vault has it. KLUIS_ENOTFOUND: the vault is empty. */
 KLUIS_MUST_CHECK int archive_read_index(
 	struct conversation *c, struct conversation_archive *archive, struct err *e);
@@ -14,7 +16,8 @@ KLUIS_MUST_CHECK int archive_read_segment(
 KLUIS_MUST_CHECK int archive_begin(
 	struct conversation *c, struct conversation_archive *archive, bool history, struct err *e);
 KLUIS_MUST_CHECK int archive_set_history(struct conversation *c, bool on, struct err *e);
-/* By an admin of it: its members are those of the conversation, in the same roles. */
+/* By an admin of it: who was signed into the conversation comes into it, who was signed out goes,
+ * in the same roles. */
 KLUIS_MUST_CHECK int archive_follow_members(
 	struct conversation *c, struct vault *vault, struct err *e);
 

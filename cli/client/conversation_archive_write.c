@@ -342,16 +342,25 @@ static int flush_all(struct conversation *c, struct err *e)
 	return rc;
 }
 
+/* Where nothing is archived, whether somebody has switched that. */
+static bool flush_looks(const struct conversation *c, bool lazy)
+{
+	static const uint8_t none[ID_BYTES];
+
+	return !lazy && !c->state.archive && c->n_shown > 0 &&
+	       memcmp(c->state.vault_id, none, ID_BYTES) != 0;
+}
+
 int conversation_archive_flush(struct conversation *c, bool lazy, struct err *e)
 {
 	struct err why = {0};
 	int rc;
 
-	if (c->backlog.n == 0 || (lazy && !flush_due(c))) {
+	if (!flush_looks(c, lazy) && (c->backlog.n == 0 || (lazy && !flush_due(c)))) {
 		return 0;
 	}
 	rc = conversation_archive_open(c, e);
-	if (rc != 0 || c->archive == NULL) {
+	if (rc != 0 || c->archive == NULL || c->backlog.n == 0) {
 		return rc;
 	}
 	if (!c->archive->index->history) {
@@ -361,9 +370,8 @@ int conversation_archive_flush(struct conversation *c, bool lazy, struct err *e)
 		return 0; /* Later. */
 	}
 	rc = flush_all(c, &why);
-	if (rc != 0 && c->archive_trouble.code == 0) {
-		(void)err_wrap(&why, rc, "history of the conversation");
-		c->archive_trouble = why;
+	if (rc != 0) {
+		archive_trouble(c, &why);
 	}
 	return 0;
 }

@@ -107,10 +107,10 @@ static void item_received(const struct conversation *c, const struct chat_receiv
 	if (!item->opened && c->key_refused.code != 0) {
 		item->key_refused = c->key_refused.text;
 	}
-	if (item->opened && received->passed > 0 && item->missing == 0 &&
+	if (item->opened && received->passed > 0 && (item->missing == 0 || c->state.history) &&
 		now_ms < received->passed_ms + CHAT_TRANSIT_MS) {
 		item->problems |= CHAT_GAP;
-		item->missing = received->passed;
+		item->missing = item->missing > received->passed ? item->missing : received->passed;
 	}
 }
 
@@ -159,34 +159,55 @@ static void read_note(struct conversation *c, const struct api_message *shown,
 	secret_clear(note.key, sizeof note.key);
 }
 
+/* All that can be wrong with it; then the state has it. *record: also where only the key comes from
+ * there. */
+static int read_take(struct conversation *c, const struct api_message *shown,
+	struct chat_message *message, struct conversation_item *item,
+	const struct chat_record **record, struct chat_received *ret, struct err *e)
+{
+	const uint8_t *key = NULL;
+	struct err why = {0};
+	int rc = chat_parse(buf_bytes(&shown->message), message, &why);
+
+	if (rc != 0) { /* A node takes none that does not parse. */
+		return err_set(e, KLUIS_EVERIFY, "message %" PRIu64 ": %s", shown->seq, why.text);
+	}
+	if (!c->reviewing && chat_state_awaits(&c->state, message->place.epoch)) {
+		/* That is stored, and with it what was handed out so far. */
+		rc = conversation_take_epoch(c, message->place.epoch, e);
+	}
+	c->state.back = conversation_back(c);
+	c->state.history = c->archive != NULL && c->archive->index->n > 0;
+	item->left_epoch = message->place.epoch <= c->state.closed;
+	rc = rc != 0 ? rc : read_key(c, message, shown->seq, record, &key, e);
+	/* Behind those, which ask for the members anew: their devices then lie elsewhere. */
+	rc = rc != 0 ? rc : item_writer(c, message, item, e);
+	rc = rc != 0 ? rc : read_check_role(c, item, message->place.epoch, e);
+	return rc != 0 ? rc
+		       : chat_state_receive(&c->state, shown->seq, shown->time_ms, message,
+				 item->device->sign, key, ret, e);
+}
+
+/* What the history could not give is missing before the next message, whatever that is. */
+static void item_hole(struct conversation *c, struct conversation_item *item)
+{
+	if (c->hole_from != 0 && item->missing == 0 && item->seq > c->hole_from) {
+		item->missing = item->seq - c->hole_from;
+	}
+	c->hole_from = item->late ? c->hole_from : 0;
+}
+
 int conversation_read_one(struct conversation *c, const struct conversation_read *reader,
 	const struct api_message *shown, const struct chat_record *record, struct err *e)
 {
 	struct conversation_item item = {.seq = shown->seq, .time_ms = shown->time_ms};
 	struct chat_received received;
 	struct chat_message message;
-	const uint8_t *key = NULL;
-	struct err why = {0};
-	int rc = chat_parse(buf_bytes(&shown->message), &message, &why);
+	bool archived = record != NULL;
+	int rc = read_take(c, shown, &message, &item, &record, &received, e);
 
-	if (rc != 0) { /* A node takes none that does not parse. */
-		return err_set(e, KLUIS_EVERIFY, "message %" PRIu64 ": %s", shown->seq, why.text);
-	}
-	if (!c->reviewing && chat_state_awaits(&c->state, message.place.epoch)) {
-		/* That is stored, and with it what was handed out so far. */
-		rc = conversation_take_epoch(c, message.place.epoch, e);
-	}
-	c->state.back = conversation_back(c);
-	item.left_epoch = message.place.epoch <= c->state.closed;
-	rc = rc != 0 ? rc : read_key(c, &message, shown->seq, &record, &key, e);
-	/* Behind those, which ask for the members anew: their devices then lie elsewhere. */
-	rc = rc != 0 ? rc : item_writer(c, &message, &item, e);
-	rc = rc != 0 ? rc : read_check_role(c, &item, message.place.epoch, e);
-	rc = rc != 0 ? rc
-		     : chat_state_receive(&c->state, shown->seq, shown->time_ms, &message,
-			       item.device->sign, key, &received, e);
 	if (rc != 0) {
-		return rc;
+		return archived ? conversation_archive_doubt(c, rc, shown->seq, e) : rc;
 	}
 	memcpy(item.link, message.link, HASH_BYTES);
 	item.mine = memcmp(item.user->user_id, c->state.own.user_id, ID_BYTES) == 0;
@@ -194,6 +215,7 @@ int conversation_read_one(struct conversation *c, const struct conversation_read
 		received.passed = 0; /* Nobody asked for those before it. */
 	}
 	item_received(c, &received, &item);
+	item_hole(c, &item);
 	/* A lie is not handed on to those who read the history. */
 	c->doubted = c->doubted || (item.problems & ~(unsigned)CHAT_CLOSED) != 0;
 	if (item.opened) {
@@ -238,7 +260,13 @@ static int read_missing(
 	uint64_t from = read_after(c) + 1;
 	int rc = from < to ? conversation_archive_open(c, e) : 0;
 
-	return rc != 0 || from >= to ? rc : conversation_archive_show(c, reader, from, to, e);
+	if (rc != 0 || from >= to) {
+		return rc;
+	}
+	if (c->archive == NULL && conversation_archive_verdict(c) != 0) {
+		c->hole_from = from;
+	}
+	return conversation_archive_show(c, reader, from, to, e);
 }
 
 /* In the middle of what is read only what has to be. */

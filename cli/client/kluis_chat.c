@@ -429,8 +429,8 @@ static int chat_read(struct kluis *k, const char *chat, const struct conversatio
 
 	rc = rc != 0 ? rc : conversation_read(t.c, reader, &n, &t.err);
 	rc = rc != 0 ? rc : conversation_flush(t.c, &t.err);
-	if (rc == 0 && t.c->archive_trouble.code == KLUIS_EPIN) {
-		rc = err_set(&t.err, KLUIS_EPIN, "%s", t.c->archive_trouble.text);
+	if (rc == 0 && conversation_archive_verdict(t.c) != 0) {
+		rc = err_set(&t.err, t.c->archive_trouble.code, "%s", t.c->archive_trouble.text);
 	}
 	return chatting_close(&t, rc, error);
 }

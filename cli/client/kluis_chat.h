@@ -113,7 +113,9 @@ typedef int kluis_chat_message_fn(void *arg, const struct kluis_chat_message *me
 /* What came since the last time, oldest first. A message counts as read once all that came with it
  * was handed out: after a crash some come again, and seq tells. With `quiet` the others are told
  * that it arrived, not that it was read. KLUIS_NOT_VERIFIED: the cluster shows what no member
- * wrote; nothing of it counts. */
+ * wrote; nothing of it counts. Also at the end of a reading whose messages count, when what the
+ * history has of those that the cluster has no more does not hold: the message behind has how many
+ * are missing. */
 KLUIS_API int kluis_chat_read(struct kluis *kluis, const char *chat, int quiet,
 	kluis_chat_message_fn *each, void *arg, struct kluis_failure *error);
 /* The newest `last` messages: those that this device has read before from the history, which

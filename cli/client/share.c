@@ -77,7 +77,7 @@ struct vault_change {
 	struct vault *vault;
 	const struct share_with *with;
 	unsigned role;
-	const struct share_user *users; /* Of share_set_users(). */
+	const struct share_user *users; /* Of share_move_users(). */
 	size_t n_users;
 };
 typedef int vault_change_fn(struct vault_change *c, struct share_section *section, struct err *e);
@@ -241,10 +241,12 @@ static int set_out_make(struct vault_change *c, struct share_section *section, s
 	int rc = 0;
 
 	for (size_t i = 0; rc == 0 && i < members->count;) {
+		const struct share_user *user;
 		uint8_t id[ID_BYTES];
 
 		memcpy(id, members->member[i].id, ID_BYTES);
-		if (set_find(c, id) != NULL) {
+		user = set_find(c, id);
+		if (user == NULL || user->role != 0) {
 			i++;
 			continue;
 		}
@@ -278,8 +280,8 @@ static int set_may_step_down(struct vault_change *c, bool *ret_may, struct err *
 	for (size_t i = 0; rc == 0 && i < n; i++) {
 		const struct share_user *user = set_find(c, members[i].who.id);
 
-		*ret_may |= user != NULL && user->role == MEMBER_ADMIN &&
-			    memcmp(user->id, me, ID_BYTES) != 0 &&
+		*ret_may |= (user != NULL ? user->role : members[i].role) == MEMBER_ADMIN &&
+			    memcmp(members[i].who.id, me, ID_BYTES) != 0 &&
 			    strcmp(members[i].state, "accepted") == 0;
 	}
 	if (rc == 0) {
@@ -301,7 +303,8 @@ static int set_roles(struct vault_change *c, struct share_section *section, stru
 		const struct share_user *user = &c->users[i];
 		struct share_with with = {.kind = MEMBER_USER};
 
-		if (user == own || members_find(members, user->id)->role == user->role) {
+		if (user == own || user->role == 0 ||
+			members_find(members, user->id)->role == user->role) {
 			continue;
 		}
 		memcpy(with.id, user->id, ID_BYTES);
@@ -324,14 +327,15 @@ static int set_in_make(struct vault_change *c, struct share_section *section, st
 	int rc = vault_is_shared(c->vault) ? 0 : catch_up(c, section, e);
 
 	for (size_t i = 0; rc == 0 && i < c->n_users; i++) {
-		if (members_find(&section->membership->members, c->users[i].id) == NULL) {
+		if (c->users[i].role != 0 &&
+			members_find(&section->membership->members, c->users[i].id) == NULL) {
 			rc = set_add(c, section, &c->users[i], e);
 		}
 	}
 	return rc != 0 ? rc : set_roles(c, section, e);
 }
 
-int share_set_users(struct vault *vault, const struct share_user *users, size_t n, struct err *e)
+int share_move_users(struct vault *vault, const struct share_user *users, size_t n, struct err *e)
 {
 	struct vault_change c = {.vault = vault, .users = users, .n_users = n};
 	int rc;

@@ -53,15 +53,15 @@ KLUIS_MUST_CHECK int share_set_role(
 /* Takes somebody out, and gives those who remain a new key. with NULL: the new key alone. */
 KLUIS_MUST_CHECK int share_remove(
 	struct vault *vault, const struct share_with *with, struct err *e);
-/* Makes these users, of whom the profile's owner is one, all who are in the vault, each in that
- * role: who is not among them is taken out and the rest re-keyed in one command, in a second one
- * who is missing gets the keys of all epochs. The owner stays admin until another one of them, who
- * has accepted, is. At most SHARE_USERS_MAX. */
+/* Gives these users their roles in the vault: who has none is taken out and the rest re-keyed in
+ * one command, in a second one who is missing gets the keys of all epochs. Who is not named stays
+ * as she is. The owner, who is not taken out, stays admin until another one who has accepted is. At
+ * most SHARE_USERS_MAX. */
 struct share_user {
 	uint8_t id[ID_BYTES];
-	unsigned role;
+	unsigned role; /* 0: none. */
 };
-KLUIS_MUST_CHECK int share_set_users(
+KLUIS_MUST_CHECK int share_move_users(
 	struct vault *vault, const struct share_user *users, size_t n, struct err *e);
 /* Makes a member who accepted an admin, and oneself `role`, in one step.
  * KLUIS_EPRECONDITION: they have not accepted. */

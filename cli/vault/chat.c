@@ -25,24 +25,51 @@ int chat_with(struct app *k, const char *name, int (*body)(struct chat_app *a), 
 	rc = conversation_find(a.people, name, id, &k->inv->err);
 	rc = rc != 0 ? rc : conversation_open(a.people, id, &a.c, &k->inv->err);
 	rc = rc != 0 ? rc : body(&a);
-	rc = chat_trouble_end(k->inv, a.c, rc);
+	rc = a.c == NULL ? rc : chat_history_end(k->inv, a.c, rc);
 	conversation_close(a.c);
 	people_free(a.people);
 	return rc;
 }
 
-int chat_trouble_end(struct invocation *inv, const struct conversation *c, int rc)
+/* Told before anything else is read under it. */
+static void history_warn(struct invocation *inv, const struct conversation *c)
 {
-	const struct err *trouble = c == NULL ? NULL : &c->archive_trouble;
+	if (c->history_switched == HISTORY_SWITCHED_ON) {
+		output_warning(&inv->out,
+			"somebody switched the history of this conversation on: what is read of it "
+			"is archived from now on, and not forward secret. Any member can; ask who "
+			"did ('kluis chat history --off' is for its admins)");
+	} else if (c->history_switched == HISTORY_SWITCHED_OFF) {
+		output_warning(&inv->out,
+			"somebody switched the history of this conversation off: what is read of "
+			"it is not archived any more");
+	}
+}
 
-	if (trouble == NULL || trouble->code == 0) {
+int chat_history_end(struct invocation *inv, const struct conversation *c, int rc)
+{
+	const struct err *trouble = &c->archive_trouble;
+
+	history_warn(inv, c);
+	if (trouble->code == 0) {
 		return rc;
 	}
-	if (rc == 0 && trouble->code == KLUIS_EPIN) {
-		return err_set(&inv->err, KLUIS_EPIN, "%s", trouble->text);
+	if (conversation_archive_verdict(c) == 0) {
+		output_note(&inv->out, "%s", trouble->text);
+		return rc;
 	}
-	output_note(&inv->out, "%s", trouble->text);
+	if (rc == 0) {
+		return err_set(&inv->err, trouble->code, "%s", trouble->text);
+	}
+	output_warning(&inv->out, "%s", trouble->text);
 	return rc;
+}
+
+const char *chat_history_switched(const struct conversation *c)
+{
+	return c->history_switched == HISTORY_SWITCHED_ON    ? "on"
+	       : c->history_switched == HISTORY_SWITCHED_OFF ? "off"
+							     : NULL;
 }
 
 int chat_accepted(const struct chat_app *a)

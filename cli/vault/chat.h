@@ -18,9 +18,11 @@ KLUIS_MUST_CHECK int chat_with(
 
 /* KLUIS_EFORBIDDEN: it is an invitation, which opens nothing. */
 KLUIS_MUST_CHECK int chat_accepted(const struct chat_app *a);
-/* What a command ends with, rc so far, when something is wrong with the history: that it shows
- * other messages than were read; else it is told, and no more. c may be NULL. */
-KLUIS_MUST_CHECK int chat_trouble_end(struct invocation *inv, const struct conversation *c, int rc);
+/* Tells what became of the history. What a command ends with, rc so far: where it does not hold,
+ * that; else it is told, and no more. */
+KLUIS_MUST_CHECK int chat_history_end(struct invocation *inv, const struct conversation *c, int rc);
+/* "on" or "off" where somebody switched it; NULL: nobody has. */
+const char *chat_history_switched(const struct conversation *c);
 
 /* What `read` and `follow` print of a message. */
 json_t *chat_item_json(const struct conversation_item *item);

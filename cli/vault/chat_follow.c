@@ -14,6 +14,7 @@ struct follow {
 	uint8_t id[ID_BYTES];
 	uint64_t archived_ms;
 	struct chat_problems problems;
+	struct err trouble; /* With the history, as it was told last. */
 };
 
 static int follow_item_cb(void *arg, const struct conversation_item *item, struct err *e)
@@ -40,6 +41,34 @@ static bool follow_archived(struct follow *f)
 	return false;
 }
 
+static bool trouble_is_same(const struct err *a, const struct err *b)
+{
+	return a->code == b->code && strcmp(a->text, b->text) == 0;
+}
+
+/* Once, and it goes on: what does not hold is what it ends with. */
+static void follow_trouble(struct follow *f, struct conversation *c)
+{
+	if (conversation_archive_verdict(c) != 0) {
+		if (!trouble_is_same(&f->trouble, &c->archive_trouble)) {
+			output_warning(&f->inv->out, "%s", c->archive_trouble.text);
+		}
+		f->trouble = c->archive_trouble;
+		c->archive_trouble = (struct err){0};
+	}
+}
+
+static int follow_switched(struct follow *f, const struct conversation *c, struct err *e)
+{
+	const char *switched = chat_history_switched(c);
+
+	return switched == NULL ? 0
+				: waiter_print(&f->waiter,
+					  json_pack("{s:s, s:s}", "kind", "history",
+						  "history_switched", switched),
+					  e);
+}
+
 static int follow_read(struct chat_app *a)
 {
 	struct follow *f = a->arg;
@@ -57,7 +86,8 @@ static int follow_read(struct chat_app *a)
 	memcpy(f->id, a->c->id, ID_BYTES);
 	rc = rc != 0 ? rc : conversation_read(a->c, &reader, &n, &f->inv->err);
 	rc = rc != 0 ? rc : conversation_flush(a->c, &f->inv->err);
-	return rc;
+	follow_trouble(f, a->c);
+	return rc != 0 ? rc : follow_switched(f, a->c, &f->inv->err);
 }
 
 static int follow_body(struct app *k)
@@ -123,5 +153,8 @@ int app_chat_follow(struct invocation *inv)
 		}
 	}
 	waiter_release(&f.waiter);
-	return rc != 0 ? rc : chat_problems_end(inv, &f.problems);
+	rc = rc != 0 ? rc : chat_problems_end(inv, &f.problems);
+	return rc != 0 || f.trouble.code == 0
+		       ? rc
+		       : err_set(&inv->err, f.trouble.code, "%s", f.trouble.text);
 }

@@ -156,6 +156,8 @@ static void read_print_line(struct buf *to, const struct conversation_item *item
 	if (problem != NULL) {
 		buf_printf(to, "\n  ! ");
 		output_safe(to, problem, "");
+	} else if (item->missing > 0) {
+		buf_printf(to, "\n  (%" PRIu64 " before it are not there any more)", item->missing);
 	}
 	buf_printf(to, "\n");
 }
@@ -183,11 +185,18 @@ static int read_item_cb(void *arg, const struct conversation_item *item, struct 
 	return 0;
 }
 
-static void read_end(const struct reading *r)
+static void read_end(const struct reading *r, const struct conversation *c)
 {
-	if (r->inv->out.format == OUTPUT_JSON) {
-		(void)fprintf(r->inv->out.data, "%s]}\n", r->n == 0 ? "{\"items\": [" : "");
+	const char *switched = chat_history_switched(c);
+
+	if (r->inv->out.format != OUTPUT_JSON) {
+		return;
 	}
+	(void)fprintf(r->inv->out.data, "%s]", r->n == 0 ? "{\"items\": [" : "");
+	if (switched != NULL) {
+		(void)fprintf(r->inv->out.data, ", \"history_switched\": \"%s\"", switched);
+	}
+	(void)fprintf(r->inv->out.data, "}\n");
 }
 
 static int read_body(struct chat_app *a)
@@ -203,7 +212,7 @@ static int read_body(struct chat_app *a)
 	rc = rc != 0 ? rc : invocation_number(inv, "last", 0, INT64_MAX, &reader.last);
 	rc = rc != 0 ? rc : conversation_read(a->c, &reader, &n, &inv->err);
 	if (rc == 0 || reading.n > 0) {
-		read_end(&reading);
+		read_end(&reading, a->c);
 	}
 	rc = rc != 0 ? rc : conversation_flush(a->c, &inv->err);
 	rc = rc != 0 ? rc : read_save(a, &reading);

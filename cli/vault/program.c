@@ -553,16 +553,24 @@ static const struct command app_commands[] = {
 	{"chat read", "CHAT", "Show what came since the last time",
 		"Each message opens once: what was shown is not shown again. Whatever the cluster "
 		"dropped, moved, or shows to others\nalone is said beside the message that gives "
-		"it away (exit 14 or 15).",
+		"it away (exit 14 or 15).\nWhat the history has, and does not hold, is passed "
+		"over, "
+		"and told at the end (likewise). Whoever switched\nthe history since is not known: "
+		"that somebody did is said.",
 		chat_read_options, 1, 1, app_chat_read},
 	{"chat history", "CHAT", "Show what is archived of a conversation, or switch that",
 		"Who reads archives: each message as its writer signed it, with the key that opens "
-		"it, in a vault of the members.\nSo that copy is not forward secret.",
+		"it, in a vault of the members.\nSo that copy is not forward secret. kluis lets "
+		"who "
+		"began the conversation switch; another program of any\nmember can: the others are "
+		"told when they read next.",
 		chat_history_options, 1, 1, app_chat_history},
 	{"chat follow", "CHAT", "Print what comes as JSON, a line each, until it is ended",
 		"As 'read' for scripts. A line that was printed when the program was killed may "
 		"come "
-		"again: 'seq' tells.",
+		"again: 'seq' tells.\nOne of kind 'history', without it, says that somebody "
+		"switched "
+		"the history.",
 		chat_follow_options, 1, 1, app_chat_follow},
 	{"push services", NULL, "Show by which push services devices can be notified", NULL, NULL,
 		0, 0, app_push_services},

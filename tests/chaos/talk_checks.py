@@ -8,12 +8,16 @@ OK, NOT_ALLOWED, KILLED = 0, 12, -9
 TROUBLE = (11, 13)  # Exit codes that a dead or unreachable site may have.
 FOREVER = float("inf")
 INVITED = "'kluis chat accept' first"  # Who is asked back says so again.
-LEAST_SAID = 30  # Acknowledged.
+LEAST_SAID = 5  # Acknowledged, of each of those who began.
 
 
 class Rows:
-    def __init__(self, rows):
-        self.rows = sorted(rows, key=lambda row: row["t"][1])
+    """Of one conversation; a row without `chat` is of all. history: who comes later reads what was before; changes: somebody came and
+    somebody went."""
+
+    def __init__(self, rows, chat=None, history=False, changes=True, people=3):
+        self.rows = sorted((row for row in rows if row.get("chat", chat) == chat), key=lambda row: row["t"][1])
+        self.history, self.moved, self.people = history, changes, people
         self.says = self.of("say")
         self.said = {row["text"]: row for row in self.says}
         self.shown = {}  # (who, device) -> items in the order of reading
@@ -24,6 +28,10 @@ class Rows:
             for item in items:
                 self.all.setdefault(item["seq"], []).append((reader, item))
         self.last = max(self.all, default=0)
+        self.opened = {}  # (who, device) -> text -> when it had been shown
+        for row in self.of("read") + self.of("follow"):
+            for item in filter(opened, row["items"]):
+                self.opened.setdefault((row["who"], row["device"]), {}).setdefault(item.get("text"), row["t"][1])
 
     def of(self, kind):
         return [row for row in self.rows if row["o"] == kind]
@@ -41,6 +49,11 @@ class Rows:
             elif row["t"][0] <= end:
                 return None
         return state
+
+    def was_in(self, who, device, begin, end):
+        """Whether it may have been in it at any time between."""
+        return self.is_in(who, device, begin, begin) is not False or any(
+            row["what"] == "add" and row["t"][0] <= end and row["t"][1] >= begin for row in self.changes(who, device))
 
     def stays(self, who, device, since):
         return all(row["what"] == "add" for row in self.changes(who, device) if row["t"][1] >= since)
@@ -71,9 +84,11 @@ def check_same(rows):
 
 
 def check_whole(rows):
-    """Who was in it all the time saw each number from 1 to the last, and could open it."""
+    """Who was in it all the time saw each number from 1 to the last, and could open it; of her own what the others had before she
+    read it back may be gone."""
     for reader in rows.always():
-        seen = {item["seq"] for item in rows.shown[reader] if opened(item)}
+        own = {seq for seq, shown in rows.all.items() for _, item in shown if (item["user"], item["device"]) == reader}
+        seen = own | {item["seq"] for item in rows.shown[reader] if opened(item)}
         missing = sorted(set(range(1, rows.last + 1)) - seen)
         if missing:
             yield f"{reader} did not see {missing[:10]} of {rows.last}"
@@ -147,16 +162,34 @@ def check_trust(rows):
 
 
 def check_members(rows):
-    """Who was in it when a message was said, and stayed, opens it; who was out of it does not get to see what it says."""
-    for reader, items in rows.shown.items():
-        seen = {item.get("text") for item in items if opened(item)}
+    """Who was in it when a message was said, and stayed, opens it; who was out of it does not get to see what it says, unless it has
+    a history and she came (back) since."""
+    for reader in rows.shown:
+        seen = rows.opened.get(reader, {})
         for say in rows.says:
             begin, end = span(say)
             is_in = rows.is_in(*reader, begin, end)
-            if is_in is False and say["text"] in seen:
+            if is_in is False and say["text"] in seen and not (rows.history and rows.was_in(*reader, begin, seen[say["text"]])):
                 yield f"{reader} was out of it and reads '{say['text']}'"
-            if is_in and say["rc"] == OK and rows.stays(*reader, begin) and say["text"] not in seen:
+            own = (say["who"], say["device"]) == reader
+            if is_in and not own and say["rc"] == OK and rows.stays(*reader, begin) and say["text"] not in seen:
                 yield f"{reader} was in it and does not read '{say['text']}'"
+
+
+def check_history(rows):
+    """In the end the history has all of it, as it was read, for whoever is in it; or there is none."""
+    if rows.history != bool(rows.of("again")):
+        yield "the history was not read again" if rows.history else "a history was read that is none"
+    for row in rows.of("again"):
+        who, numbers = f"{row['who']}/{row['device']}", [item["seq"] for item in row["items"]]
+        if row["rc"] != OK or row["said"]:
+            yield f"{who} reads again: {row['rc']}, {row['said']}"
+        if numbers != list(range(1, rows.last + 1)):
+            yield f"{who} reads {sorted(set(range(1, rows.last + 1)) ^ set(numbers))[:10]} of {rows.last} not once"
+        for item in row["items"]:
+            right = {other.get("text") for _, other in rows.all.get(item["seq"], []) if opened(other)}
+            if not opened(item) or {item.get("text")} != right or "problem" in item:
+                yield f"{who} reads again {item}, which was {right}"
 
 
 def check_calls(rows):
@@ -176,24 +209,24 @@ def check_calls(rows):
 def check_work(rows):
     """There was a conversation, and every fault took hold."""
     said = [row for row in rows.says if row["rc"] == OK]
-    if len(said) < LEAST_SAID:
+    if len(said) < LEAST_SAID * rows.people:
         yield f"only {len(said)} messages were acknowledged"
     for row in rows.of("bit"):
         if row["took"] == 0:
             yield f"a fault that was none: {row['what']}"
-    if {row["what"] for row in rows.of("change")} != {"add", "remove"}:
+    if rows.moved and {row["what"] for row in rows.of("change")} != {"add", "remove"}:
         yield "nobody came, or nobody went"
 
 
 CHECKS = {name.removeprefix("check_"): check for name, check in list(globals().items()) if name.startswith("check_")}
 
 
-def report(rows):
+def report(rows, cast):
     """Prints it; whether all held."""
-    rows = Rows(rows)
+    rows = Rows(rows, cast.chat, cast.history, cast.later is not None, len(cast.names))
     held = True
     said = [row for row in rows.says if row["rc"] == OK]
-    print(f"{len(rows.says)} said, {len(said)} of them acknowledged, {rows.last} messages in it; "
+    print(f"{cast.chat}, {'with' if cast.history else 'without'} a history: {len(rows.says)} said, {len(said)} of them acknowledged, {rows.last} messages in it; "
           f"{sum(row['rc'] == KILLED for row in rows.says)} calls were killed, "
           f"{sum(row['rc'] in TROUBLE for row in rows.says + rows.of('read'))} failed for want of a site")
     for name, check in CHECKS.items():

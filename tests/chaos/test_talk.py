@@ -5,9 +5,11 @@ import unittest
 
 import talk_checks
 from talk_checks import CHECKS, Rows
+from talkers import Cast
 
 SECOND = 10**9
 NAMES = ["anna", "ben", "cleo"]
+CAST = Cast("harbour", NAMES, [1, 2, 3], False, "mia")
 
 
 def item(seq, who, text, device="desk", **more):
@@ -81,8 +83,8 @@ class Planted(unittest.TestCase):
             for shown in row.get("items", []):
                 change(shown)
 
-    def found(self, name):
-        return list(CHECKS[name](Rows(self.rows)))
+    def found(self, name, **more):
+        return list(CHECKS[name](Rows(self.rows, **more)))
 
     def violates(self, name):
         self.assertTrue(self.found(name), f"'{name}' finds nothing")
@@ -90,7 +92,7 @@ class Planted(unittest.TestCase):
     def test_right(self):
         for name in CHECKS:
             self.assertEqual(self.found(name), [], name)
-        self.assertTrue(talk_checks.report(self.rows))
+        self.assertTrue(talk_checks.report(self.rows, CAST))
         self.assertEqual({who for who, _ in Rows(self.rows).always()}, {"anna", "ben"})
 
     def test_another_writer(self):
@@ -170,8 +172,56 @@ class Planted(unittest.TestCase):
         shown.update(kind="text", text=self.say(3)["text"])
         self.violates("members")
 
+    def test_history_is_for_who_is_in_it(self):
+        shown = self.item_of(5, "mia")
+        shown.update(kind="text", text=self.say(3)["text"])
+        self.assertEqual(self.found("members", history=True), [])
+        cleo = self.reading("cleo")
+        self.rows.append({**cleo, "t": self.rows[-1]["t"], "items": [item(20, self.say(18)["who"], self.say(18)["text"])]})
+        self.assertTrue(self.found("members", history=True))
+
+    def read_again(self):
+        """As it is in the end; found() of it."""
+        self.rows.append({**self.reading("ben"), "o": "again", "items": copy.deepcopy(self.reading("anna")["items"])})
+        self.assertEqual(self.found("history", history=True), [])
+        return self.rows[-1]
+
+    def test_history_is_not_whole(self):
+        self.read_again()["items"].pop(4)
+        self.assertTrue(self.found("history", history=True))
+
+    def test_history_is_not_opened(self):
+        self.read_again()["items"][4].update(kind="closed", text=None)
+        self.assertTrue(self.found("history", history=True))
+
+    def test_history_has_another_text(self):
+        self.read_again()["items"][4]["text"] = "something else"
+        self.assertTrue(self.found("history", history=True))
+
+    def test_history_is_doubted(self):
+        self.read_again()["said"] = "history of the conversation: it could not be written for long"
+        self.assertTrue(self.found("history", history=True))
+
+    def test_history_is_not_read(self):
+        self.assertTrue(self.found("history", history=True))
+        self.read_again()
+        self.violates("history")
+
+    def test_of_another_conversation(self):
+        self.rows.append({**self.say(3), "chat": "pier"})
+        self.rows.append({**self.reading("ben"), "chat": "pier"})
+        for name in CHECKS:
+            self.assertEqual(self.found(name, chat="harbour"), [], name)
+
+    def test_own_is_gone(self):
+        own = self.item_of(8)
+        self.assertEqual(own["user"], "ben")
+        self.reading("ben")["items"].remove(own)
+        for name in CHECKS:
+            self.assertEqual(self.found(name), [], name)
+
     def test_new_one_does_not_read(self):
-        self.item_of(30, "mia").update(kind="closed", text=None)
+        self.item_of(31, "mia").update(kind="closed", text=None)
         self.violates("members")
 
     def test_phone_does_not_read(self):
@@ -201,7 +251,7 @@ class Planted(unittest.TestCase):
     def test_silence(self):
         self.rows = [row for row in self.rows if row["o"] != "say"] + [row for row in self.rows if row["o"] == "say"][:3]
         self.violates("work")
-        self.assertFalse(talk_checks.report([]))
+        self.assertFalse(talk_checks.report([], CAST))
 
     def test_no_fault(self):
         self.rows[-1]["took"] = 0

@@ -3,7 +3,7 @@ import json
 import os
 import shutil
 
-from proxy import b64, both, edit_json, flip, refuse, reroute, unb64
+from proxy import b64, both, edit, edit_json, flip, refuse, reroute, unb64
 from writer import now_ms
 
 DAYS_31 = 31 * 86400 * 1000
@@ -37,9 +37,25 @@ class Chats:
 
     # --- messages ---
 
+    def each(self, *members):
+        """A new conversation without a history, and one with: (title, path)."""
+        for history in (False, True):
+            yield self.world.talk(*members, history=history)
+
     def test_message_dropped(self):
         """one is left out: with its number, with the numbers closed up, of two who answer each other"""
-        title, path = self.world.talk("bob", "carol")
+        for talk in self.each("bob", "carol"):
+            self.drop(*talk)
+        self.world.unharmed()
+        # What another one has archived meanwhile the cluster cannot drop any more.
+        title, path = self.world.talk("bob", "carol", history=True)
+        self.speech(title, "one", "two", "three")
+        self.assertEqual(self.world.heard("bob", title), ["one", "two", "three"])
+        with self.proxy.lying(messages(path, without(1))) as told:
+            self.assertEqual(self.world.heard("carol", title), ["one", "two", "three"])
+        self.assertGreater(told.bites, 0)
+
+    def drop(self, title, path):
         self.speech(title, "one", "two", "three")
         self.heard_by(messages(path, without(1)), "bob", title, code=14, says="withholds 1 message before it")
         self.heard_by(messages(path, without(1, dense=True)), "carol", title, code=15, says="dropped, moved or replaced one")
@@ -47,15 +63,14 @@ class Chats:
             desk.run("chat", "read", title, code=None)
         self.speech(title, "four")
         self.assertEqual(self.world.heard("bob", title), ["four"])
-        self.world.unharmed()
 
     def test_message_dropped_for_one(self):
         """one is shown to all but one: the next by who read it tells"""
-        title, path = self.world.talk("bob", "carol")
-        self.speech(title, "to all but carol")
-        self.assertEqual(self.world.heard("bob", title), ["to all but carol"])
-        self.speech(title, "an answer", who="bob")
-        self.heard_by(messages(path, without(0, dense=True)), "carol", title, code=15, says="'bob' saw a message that was not shown here")
+        for title, path in self.each("bob", "carol"):
+            self.speech(title, "to all but carol")
+            self.assertEqual(self.world.heard("bob", title), ["to all but carol"])
+            self.speech(title, "an answer", who="bob")
+            self.heard_by(messages(path, without(0, dense=True)), "carol", title, code=15, says="'bob' saw a message that was not shown here")
 
     def test_message_said_to_be_expired(self):
         """one is left out, and the next said to be of a month later"""
@@ -83,7 +98,10 @@ class Chats:
 
     def test_message_replayed(self):
         """one is shown again: under the next number, beside itself, to who has read on"""
-        title, path = self.world.talk("bob")
+        for talk in self.each("bob"):
+            self.replay(*talk)
+
+    def replay(self, title, path):
         self.speech(title, "one", "two")
         twice = messages(path, lambda items: items.append({**items[0], "seq": items[-1]["seq"] + 1}))
         self.heard_by(twice, "bob", title, code=14, says="replay|second time")
@@ -124,16 +142,46 @@ class Chats:
     def test_two_histories(self):
         """two members are shown two histories: seen with the next message of one that the other is shown"""
         title, path = self.world.talk("bob", "carol")
+        dora = self.world.newcomer("dora")
+        archived, _ = self.world.talk("bob", "dora", history=True)
         fork = self.world.clone("talk-fork")
+        self.fork(fork, title, "carol")
+        self.world.heard("carol", title, code=15)
+        # With a history her keyring, too, knows what she was shown.
+        self.fork(fork, archived, "dora")
+        self.assertEqual(dora.call("chat", "read", archived).returncode, 15)
+        self.world.unharmed()
+        fork.remove()
+
+    def fork(self, fork, title, who):
         self.speech(title, "yes")
         self.assertEqual(self.world.heard("bob", title), ["yes"])
         with self.proxy.lying(reroute(fork, "/.*")):
-            self.world.say("carol", title, "no", )
-            self.assertEqual(self.world.heard("carol", title), ["no"])
+            self.world.say(who, title, "no")
+            self.assertEqual(self.world.heard(who, title), ["no"])
         self.speech(title, "agreed", who="bob")
-        self.world.heard("carol", title, code=15)
+
+    def test_history_damaged(self):
+        """what the history has for who comes later does not hold: she is told once, and shown what is there, and what comes"""
+        title, path = self.world.talk("bob", history=True)
+        talk_id = path.rsplit("/", 1)[1]
+        self.speech(title, "one", "two")
+        for who in ("bob", "alice"):
+            self.assertEqual(self.world.heard(who, title), ["one", "two"])
+        self.one.run("chat", "members", title, "--add", "carol")
+        self.carol.run("chat", "accept", talk_id)
+        self.speech(title, "three")
+
+        def damaged(x):
+            x.body = flip(x.body, -1)
+        attack = edit("GET", "/v1/vaults/[0-9a-f]+/pages/[2-9]", damaged)
+        for words, heard in ((("read", talk_id), "three"), (("follow", talk_id, "--for", "1"), "four")):
+            done = self.lie(attack, "chat", *words, device=self.carol, code=14, says="history of the conversation: its segment from message 1 on", check=False)
+            self.assertIn(heard, done.stdout)
+            self.assertNotIn("problem", done.stdout)
+            self.speech(title, "four")
+        self.assertEqual(self.world.heard("carol", talk_id), ["four"])
         self.world.unharmed()
-        fork.remove()
 
     def test_message_changed(self):
         """any field of one changed; one of another conversation; one put in another's name"""

@@ -88,6 +88,38 @@ static void test_beginning_withheld(void **state)
 	secret_release(&r.payload);
 }
 
+/* A device that comes later reads what was before from a history, which may have gaps that are
+ * nobody's lie; what was for this device has none. */
+static void test_history_has_gaps(void **state)
+{
+	struct chat_people *f = *state;
+	struct chat_state *s = &f->people[2].state;
+	struct chat_received r;
+
+	chat_people_send(f, 0, "one");
+	chat_people_send(f, 1, "two");
+	chat_people_send(f, 0, "three");
+	chat_state_release(s);
+	chat_state_init(s, chat_people_conv, f->people[2].who.user_id, f->people[2].who.device_id);
+	chat_people_enter_all(f, 2);
+	chat_people_send(f, 0, "four");
+	chat_people_send(f, 0, "five");
+	chat_people_send(f, 0, "six");
+	chat_people_send(f, 0, "seven");
+	s->history = true;
+	assert_int_equal(chat_people_problems(f, 2, 1, 1), 0);
+	assert_int_equal(chat_people_receive(f, s, 3, 3, &r), 0);
+	assert_int_equal(r.problems, 0);
+	assert_int_equal(r.missing, 1);
+	secret_release(&r.payload);
+	assert_int_equal(chat_people_receive(f, s, 5, 5, &r), 0);
+	assert_true(r.opened);
+	assert_int_equal(r.problems, 0);
+	assert_int_equal(r.passed, 1);
+	secret_release(&r.payload);
+	assert_int_equal(chat_people_problems(f, 2, 7, 7), CHAT_GAP);
+}
+
 /* What this device sent when it had all else may be gone once the others have it. */
 static void test_own_is_gone(void **state)
 {
@@ -191,6 +223,7 @@ int main(void)
 		NUMBERS_TEST(test_said_to_be_expired),
 		NUMBERS_TEST(test_comes_late),
 		NUMBERS_TEST(test_beginning_withheld),
+		NUMBERS_TEST(test_history_has_gaps),
 		NUMBERS_TEST(test_own_is_gone),
 		NUMBERS_TEST(test_own_is_not_gone),
 		NUMBERS_TEST(test_replaced),

@@ -1,0 +1,470 @@
+/* Histories of conversations that do not hold, against the API of a real node: what is wrong is
+ * told once, and the reading goes on; who is in a history's vault; who switched it. */
+#include "tests/lib/account_rig/account_talk.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/client/conversation_archive_impl.h"
+#include "cli/client/share.h"
+#include "storage/key_codec.h"
+#include "tests/lib/fixture/forget.h"
+
+/* What bob puts into the history in place of what he read. */
+typedef void forge_fn(struct chat_record *record);
+
+static void forge(struct fixture *f, const uint8_t *id, forge_fn *change)
+{
+	const struct conversation_read reader = {.each = seen_cb, .lazy = true};
+	struct seen seen = {.problems = 0};
+	struct conversation_read forger = reader;
+	struct run r = run_open(f, &bob, id);
+	size_t n;
+
+	forger.arg = &seen;
+	MUST(f, conversation_read(r.c, &forger, &n, &f->err));
+	assert_int_equal(r.c->backlog.n, 3);
+	change(&r.c->backlog.records[1]);
+	MUST(f, conversation_archive_flush(r.c, false, &f->err));
+	assert_int_equal(r.c->archive_trouble.code, 0);
+	run_close(&r);
+	buf_release(&seen.lines);
+}
+
+static void forge_key(struct chat_record *record)
+{
+	record->key[0] ^= 1;
+}
+
+static void forge_text(struct chat_record *record)
+{
+	record->message.data[CHAT_HEADER_BYTES] ^= 1;
+}
+
+static void forge_gone(struct chat_record *record)
+{
+	record->opened = false;
+}
+
+static void begin_forged(struct fixture *f, uint8_t id[ID_BYTES], forge_fn *change)
+{
+	begin_with(f, true, id);
+	say(f, &f->first, id, "one");
+	say(f, &f->first, id, "two");
+	forge(f, id, change);
+}
+
+/* One run that reads this, and what it says of the history. */
+static void expect_trouble(struct fixture *f, struct device *d, const uint8_t *id, uint64_t last,
+	const char *lines, uint64_t missing, int code, const char *says)
+{
+	struct seen seen = {.problems = 0};
+	struct err trouble;
+
+	MUST(f, read_run(f, d, id, last, &seen, &trouble));
+	assert_string_equal(seen.lines.len == 0 ? "" : buf_str(&seen.lines), lines);
+	assert_int_equal(seen.problems, 0);
+	assert_int_equal(seen.missing, missing);
+	if (trouble.code != code || strstr(trouble.text, says) == NULL) {
+		fail_msg("%d: %s", trouble.code, trouble.text);
+	}
+	buf_release(&seen.lines);
+}
+
+/* A message that nobody signed is not shown, whoever archived it, and what is behind it is; and
+ * alice, who has read another one, is told. */
+static void test_archived_lie(void **state)
+{
+	struct fixture *f = *state;
+	struct seen seen = {.problems = 0};
+	uint8_t id[ID_BYTES];
+	struct err trouble;
+
+	begin_forged(f, id, forge_text);
+	MUST(f, read_run(f, &f->first, id, 0, &seen, &trouble));
+	assert_string_equal(buf_str(&seen.lines), "1:plans 2:one 3:two ");
+	buf_clear(&seen.lines);
+	assert_int_equal(trouble.code, KLUIS_EPIN);
+	assert_non_null(strstr(trouble.text, "another message 2"));
+	buf_release(&seen.lines);
+	expect_trouble(f, &f->first, id, 2, "3:two ", 1, KLUIS_EVERIFY,
+		"history of the conversation: message 2: ");
+}
+
+/* All have read it, and the node has no more of it: who comes now reads it from the history. */
+static void forget_read(struct fixture *f, const uint8_t *id)
+{
+	struct seen seen = {.problems = 0};
+	struct err trouble;
+
+	MUST(f, read_run(f, &bob, id, 0, &seen, &trouble));
+	MUST(f, read_run(f, &f->first, id, 0, &seen, &trouble));
+	buf_release(&seen.lines);
+	assert_true(fixture_forget_rows(f->node.machine.kv, KEY_MESSAGE) > 0);
+}
+
+/* Carol comes late to a history with one forged record. */
+static void test_archived_lie_to_who_comes_later(void **state)
+{
+	struct fixture *f = *state;
+	uint8_t id[ID_BYTES];
+
+	begin_forged(f, id, forge_text);
+	forget_read(f, id);
+	add_carol(f, id);
+	say(f, &f->first, id, "three");
+	expect_trouble(f, &carol, id, 0, "1:plans 3:two 4:three ", 1, KLUIS_EVERIFY, "message 2: ");
+	say(f, &f->first, id, "four");
+	expect(f, &carol, id, "5:four ");
+}
+
+/* What bob, who may write, puts into a page of the history. */
+static void scribble(struct fixture *f, const uint8_t *id, uint64_t page_no, struct bytes content)
+{
+	_cleanup_(buf_release) struct buf page = BUF_INIT;
+	struct api_entry entry = {.page_no = page_no};
+	struct run r = run_open(f, &bob, id);
+	uint8_t plain[HASH_BYTES];
+	struct vault *vault;
+
+	MUST(f, conversation_archive_open(r.c, &f->err));
+	vault = r.c->archive->vault;
+	hash_sha256(content, plain);
+	MUST(f, vault_next_revision(vault, page_no, &entry.revision, &f->err));
+	MUST(f, vault_seal_page(vault, page_no, entry.revision, PAGE_CHUNK, 0, content, plain,
+			&page, &f->err));
+	entry.epoch = vault_write_key(vault)->epoch;
+	entry.page = buf_bytes(&page);
+	hash_sha256(entry.page, entry.page_hash);
+	MUST(f, vault_commit(vault, &entry, 1, &f->err));
+	run_close(&r);
+}
+
+/* Three segments: messages 1 and 2, 3, 4. */
+static void begin_long(struct fixture *f, uint8_t id[ID_BYTES])
+{
+	char text[40001] = {0};
+
+	begin_with(f, true, id);
+	for (int c = 'a'; c <= 'c'; c++) {
+		memset(text, c, sizeof text - 1);
+		say(f, &f->first, id, text);
+	}
+	forget_read(f, id);
+}
+
+/* Whatever one segment holds: the others are read, and what comes live. */
+static void test_damaged_segment(void **state)
+{
+	struct fixture *f = *state;
+	struct conversation_archived archived;
+	uint8_t id[ID_BYTES];
+	struct run r;
+
+	begin_long(f, id);
+	scribble(f, id, 3, bytes_str("no segment"));
+	add_carol(f, id);
+	say(f, &bob, id, "five");
+	expect_trouble(f, &carol, id, 0, "1:plans 2:aaaaaaaaaaaaaaaa 4:cccccccccccccccc 5:five ", 1,
+		KLUIS_ECORRUPT,
+		"history of the conversation: its segment from message 3 on (page 3): ");
+	say(f, &bob, id, "six");
+	expect(f, &carol, id, "6:six ");
+	/* Also the first one, which nothing is shown before; and the newest. */
+	scribble(f, id, 2, bytes_str("none either"));
+	expect_trouble(f, &carol, id, 10, "4:cccccccccccccccc 5:five 6:six ", 3, KLUIS_ECORRUPT,
+		"its segment from message 1 on (page 2): ");
+	scribble(f, id, 4, bytes_str("nor here"));
+	r = run_open(f, &f->first, id);
+	MUST(f, conversation_archived(r.c, &archived, &f->err));
+	assert_int_equal(archived.segments, 3);
+	assert_int_equal(archived.last, 0);
+	assert_int_equal(conversation_archive_verdict(r.c), KLUIS_ECORRUPT);
+	run_close(&r);
+	expect_trouble(f, &f->first, id, 0, "5:five 6:six ", 0, KLUIS_ECORRUPT,
+		"its segment from message 4 on (page 4): ");
+}
+
+/* A page that the cluster changes is fetched for one message, not for each that it may have. */
+static void test_damaged_is_asked_for_once(void **state)
+{
+	struct fixture *f = *state;
+	const struct chat_record *record;
+	char hex[HEX_LEN(ID_BYTES) + 1], target[80];
+	uint8_t id[ID_BYTES];
+	unsigned once;
+	struct run r;
+
+	begin_with(f, true, id);
+	say(f, &bob, id, "one");
+	forget_read(f, id);
+	add_carol(f, id);
+	r = run_open(f, &carol, id);
+	MUST(f, conversation_archive_open(r.c, &f->err));
+	hex_encode(bytes_of(r.c->archive->vault->id, ID_BYTES), hex);
+	(void)snprintf(target, sizeof target, "/v1/vaults/%s/pages/2", hex);
+	lie = (struct lie){.target = target, .kind = LIE_FLIP};
+	MUST(f, conversation_archive_find(r.c, 1, &record, &f->err));
+	assert_null(record);
+	once = lie.struck;
+	MUST(f, conversation_archive_find(r.c, 2, &record, &f->err));
+	assert_null(record);
+	assert_int_equal(lie.struck, once);
+	lie_end();
+	assert_int_equal(conversation_archive_verdict(r.c), KLUIS_EVERIFY);
+	run_close(&r);
+	expect(f, &carol, id, "1:plans 2:one ");
+}
+
+/* A history that cannot be read at all, to who needs it. */
+static void test_damaged_index(void **state)
+{
+	struct fixture *f = *state;
+	uint8_t id[ID_BYTES];
+
+	begin_with(f, true, id);
+	say(f, &f->first, id, "one");
+	forget_read(f, id);
+	add_carol(f, id);
+	scribble(f, id, CHAT_INDEX_PAGE, bytes_str("no index"));
+	say(f, &bob, id, "two");
+	expect_trouble(f, &carol, id, 0, "3:two ", 2, KLUIS_ECORRUPT,
+		"history of the conversation: the history: malformed");
+	say(f, &bob, id, "three");
+	expect_trouble(f, &carol, id, 0, "4:three ", 0, KLUIS_ECORRUPT, "malformed");
+}
+
+/* A history that is not there is asked for once a run, however many messages it might open. */
+static void test_missing_is_asked_for_once(void **state)
+{
+	struct fixture *f = *state;
+	struct seen seen = {.problems = 0};
+	uint8_t id[ID_BYTES];
+	struct err trouble;
+	unsigned once;
+
+	begin_with(f, true, id);
+	for (unsigned i = 0; i < 4; i++) {
+		say(f, &f->first, id, "before carol");
+	}
+	add_carol(f, id);
+	lie = (struct lie){.target = "/v1/vaults", .kind = LIE_REFUSE, .rc = KLUIS_ENOTFOUND};
+	{
+		struct run r = run_open(f, &carol, id);
+
+		MUST(f, conversation_archive_open(r.c, &f->err));
+		run_close(&r);
+	}
+	once = lie.struck;
+	assert_int_not_equal(once, 0);
+	lie.struck = 0;
+	MUST(f, read_run(f, &carol, id, 0, &seen, &trouble));
+	assert_string_equal(buf_str(&seen.lines), "1:- 2:- 3:- 4:- 5:- ");
+	assert_int_equal(lie.struck, once);
+	lie_end();
+	buf_release(&seen.lines);
+}
+
+/* As the cluster would answer. */
+static void members_list(struct buf *to, const uint8_t (*ids)[ID_BYTES], size_t n)
+{
+	buf_printf(to, "{\"items\":[");
+	for (size_t i = 0; i < n; i++) {
+		char hex[HEX_LEN(ID_BYTES) + 1];
+
+		hex_encode(bytes_of(ids[i], ID_BYTES), hex);
+		buf_printf(to, "%s{\"id\":\"%s\",\"state\":\"accepted\"}", i == 0 ? "" : ",", hex);
+	}
+	buf_printf(to, "],\"done\":true}");
+}
+
+/* One run of hers, in which the cluster lists these as members; who is in the vault then. */
+static struct err follow_listed(struct fixture *f, struct run *r, const uint8_t (*ids)[ID_BYTES],
+	size_t n, struct members *ret_members)
+{
+	_cleanup_(buf_release) struct buf list = BUF_INIT;
+	char hex[HEX_LEN(ID_BYTES) + 1], target[80];
+	struct err trouble;
+
+	hex_encode(bytes_of(r->c->id, ID_BYTES), hex);
+	(void)snprintf(target, sizeof target, "/v1/conversations/%s/members", hex);
+	members_list(&list, ids, n);
+	lie = (struct lie){.target = target, .kind = LIE_INVENT, .instead = buf_bytes(&list)};
+	MUST(f, conversation_archive_open(r->c, &f->err));
+	lie_end();
+	assert_non_null(r->c->archive);
+	*ret_members = r->c->archive->vault->membership->members;
+	trouble = r->c->archive_trouble;
+	return trouble;
+}
+
+/* The cluster leaves people out of its list, and who began it, too: nobody goes by that. */
+static void test_list_takes_nobody_out(void **state)
+{
+	struct fixture *f = *state;
+	const struct share_user gone = {.role = 0};
+	uint8_t id[ID_BYTES], alice[1][ID_BYTES];
+	struct members members;
+	struct member *herself;
+	struct run r;
+
+	begin_with(f, true, id);
+	user_id(f, &f->first, "alice", alice[0]);
+	for (size_t n = 0; n < 2; n++) {
+		r = run_open(f, &f->first, id);
+		assert_int_equal(
+			follow_listed(f, &r, (const uint8_t(*)[ID_BYTES])alice, n, &members).code,
+			0);
+		assert_int_equal(members.count, 2);
+		assert_int_equal(members.epoch, 1);
+		/* Who is gone already, by another device: nothing is sent. */
+		MUST(f, share_move_users(r.c->archive->vault, &gone, 1, &f->err));
+		run_close(&r);
+	}
+	/* Whatever the conversation says of herself. */
+	r = run_open(f, &f->first, id);
+	herself = (struct member *)members_find(&r.c->members->members, alice[0]);
+	herself->id[0] ^= 1;
+	assert_int_equal(
+		follow_listed(f, &r, (const uint8_t(*)[ID_BYTES])alice, 1, &members).code, 0);
+	assert_int_equal(members.count, 2);
+	run_close(&r);
+}
+
+/* Another device of hers, which is shown the conversation as it was, brings nobody back, and takes
+ * nobody out. */
+static void test_old_list_moves_nobody(void **state)
+{
+	struct fixture *f = *state;
+	uint8_t id[ID_BYTES], ids[3][ID_BYTES];
+	struct run older, r;
+	struct members members;
+	struct err trouble;
+
+	need_second(f);
+	begin_with(f, true, id);
+	user_id(f, &f->first, "alice", ids[0]);
+	user_id(f, &f->first, "bob", ids[1]);
+	user_id(f, &f->first, "carol", ids[2]);
+	older = run_open(f, &f->second, id);
+	add_carol(f, id);
+	trouble = follow_listed(f, &older, (const uint8_t(*)[ID_BYTES])ids, 2, &members);
+	assert_int_equal(trouble.code, KLUIS_ECONFLICT);
+	assert_non_null(members_find(&members, ids[2]));
+	run_close(&older);
+	older = run_open(f, &f->second, id);
+	r = run_open(f, &f->first, id);
+	MUST(f, conversation_remove(r.c, ids[2], &f->err));
+	run_close(&r);
+	trouble = follow_listed(f, &older, (const uint8_t(*)[ID_BYTES])ids, 3, &members);
+	assert_int_equal(trouble.code, KLUIS_ECONFLICT);
+	assert_null(members_find(&members, ids[2]));
+	run_close(&older);
+	/* As it is, it goes on. */
+	add_carol(f, id);
+}
+
+static void switch_as_bob(struct fixture *f, const uint8_t *id, bool on)
+{
+	struct run r = run_open(f, &bob, id);
+
+	MUST(f, conversation_archive_open(r.c, &f->err));
+	MUST(f, archive_set_history(r.c, on, &f->err));
+	run_close(&r);
+}
+
+static void expect_switched(struct fixture *f, const uint8_t *id, const char *lines, int switched)
+{
+	struct seen seen = {.problems = 0};
+	struct err trouble;
+
+	MUST(f, read_run(f, &f->first, id, 0, &seen, &trouble));
+	assert_string_equal(buf_str(&seen.lines), lines);
+	assert_int_equal(trouble.code, 0);
+	assert_int_equal(seen.switched, switched);
+	buf_release(&seen.lines);
+}
+
+/* Bob switches the history: alice is told once, with what she reads next, which is not archived
+ * yet. */
+static void test_switched_by_another(void **state)
+{
+	struct fixture *f = *state;
+	struct conversation_archived archived;
+	uint8_t id[ID_BYTES];
+	struct run r;
+
+	begin_with(f, false, id);
+	say(f, &f->first, id, "one");
+	expect_switched(f, id, "1:plans 2:one ", HISTORY_AS_SEEN);
+	switch_as_bob(f, id, true);
+	say(f, &f->first, id, "two");
+	expect_switched(f, id, "3:two ", HISTORY_SWITCHED_ON);
+	r = run_open(f, &f->first, id);
+	MUST(f, conversation_archived(r.c, &archived, &f->err));
+	assert_int_equal(archived.segments, 0);
+	assert_int_equal(r.c->history_switched, HISTORY_AS_SEEN);
+	run_close(&r);
+	say(f, &f->first, id, "three");
+	expect_switched(f, id, "4:three ", HISTORY_AS_SEEN);
+	switch_as_bob(f, id, false);
+	say(f, &f->first, id, "four");
+	expect_switched(f, id, "5:four ", HISTORY_SWITCHED_OFF);
+	/* What she decides herself is no news. */
+	switch_as_bob(f, id, true);
+	r = run_open(f, &f->first, id);
+	MUST(f, conversation_archive_switch(r.c, false, &f->err));
+	assert_int_equal(r.c->history_switched, HISTORY_AS_SEEN);
+	run_close(&r);
+	say(f, &f->first, id, "five");
+	expect_switched(f, id, "6:five ", HISTORY_AS_SEEN);
+}
+
+/* Nor does it open with another key; who has the right one cannot put it there, and another who has
+ * read it can where there is none. */
+static void test_archived_key(void **state)
+{
+	struct fixture *f = *state;
+	struct seen seen = {.problems = 0};
+	uint8_t id[ID_BYTES];
+	struct err trouble;
+
+	begin_forged(f, id, forge_key);
+	expect(f, &f->first, id, "1:plans 2:one 3:two ");
+	MUST(f, read_run(f, &f->first, id, 3, &seen, &trouble));
+	assert_string_equal(buf_str(&seen.lines), "1:plans 2:- 3:two ");
+	buf_release(&seen.lines);
+}
+
+static void test_archived_without_key(void **state)
+{
+	struct fixture *f = *state;
+	uint8_t id[ID_BYTES];
+
+	begin_forged(f, id, forge_gone);
+	expect_last(f, &bob, id, 3, "1:plans 2:- 3:two ");
+	expect(f, &f->first, id, "1:plans 2:one 3:two ");
+	expect_last(f, &bob, id, 3, "1:plans 2:one 3:two ");
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_archived_lie),
+		cmocka_unit_test(test_archived_lie_to_who_comes_later),
+		cmocka_unit_test(test_damaged_segment),
+		cmocka_unit_test(test_damaged_is_asked_for_once),
+		cmocka_unit_test(test_damaged_index),
+		cmocka_unit_test(test_missing_is_asked_for_once),
+		cmocka_unit_test(test_list_takes_nobody_out),
+		cmocka_unit_test(test_old_list_moves_nobody),
+		cmocka_unit_test(test_switched_by_another),
+		cmocka_unit_test(test_archived_key),
+		cmocka_unit_test(test_archived_without_key),
+	};
+
+	if (argc > 1) {
+		cmocka_set_test_filter(argv[1]);
+	}
+	return cmocka_run_group_tests(tests, setup_three, teardown_three);
+}
