@@ -561,9 +561,8 @@ static const struct command app_commands[] = {
 	{"chat history", "CHAT", "Show what is archived of a conversation, or switch that",
 		"Who reads archives: each message as its writer signed it, with the key that opens "
 		"it, in a vault of the members.\nSo that copy is not forward secret. kluis lets "
-		"who "
-		"began the conversation switch; another program of any\nmember can: the others are "
-		"told when they read next.",
+		"an admin of the conversation switch; another program of any\nmember can: the "
+		"others are told when they read next.",
 		chat_history_options, 1, 1, app_chat_history},
 	{"chat follow", "CHAT", "Print what comes as JSON, a line each, until it is ended",
 		"As 'read' for scripts. A line that was printed when the program was killed may "
