@@ -124,8 +124,9 @@ KLUIS_API int kluis_chat_read(struct kluis *kluis, const char *chat, int quiet,
  * here. */
 KLUIS_API int kluis_chat_read_last(struct kluis *kluis, const char *chat, uint64_t last,
 	kluis_chat_message_fn *each, void *arg, struct kluis_failure *error);
-/* Whether what is read is archived in a vault of the members, from now on: by the person who began
- * the conversation. What is archived is not forward secret. KLUIS_FORBIDDEN. */
+/* Whether what is read is archived in a vault of the members, from now on: by an admin of it, or,
+ * where there is none yet, by the person who began the conversation, who makes it. What is archived
+ * is not forward secret. KLUIS_FORBIDDEN. */
 KLUIS_API int kluis_chat_history(
 	struct kluis *kluis, const char *chat, int on, struct kluis_failure *error);
 /* Puts a local file into the conversation's vault, and sends the message that names it.
