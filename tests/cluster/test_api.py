@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """curl, openssl and sftp against every site of a running cluster, and every documented operation against its schema."""
+import concurrent.futures
 import getpass
 import hashlib
 import json
@@ -690,6 +691,7 @@ class Api(unittest.TestCase):
         of, there = "/v1/conversations/{c}", {"c": talk.id.hex()}
         self.done(204, "post", of + "/accept", there, **his)
         self.check_chat_writes(talk, writer, other, named, his)
+        self.check_signals(talk, writer, token, others)
         self.done(204, "post", of + "/decline", there, **his)
         self.done(200, "post", of + "/members", there, body={"statements": [talk.remove(other.user_id)]}, fields=self.key(), **named)
 
@@ -710,6 +712,39 @@ class Api(unittest.TestCase):
         seen = json.loads(self.curl("ein", f"/v1/conversations/{talk.id.hex()}/messages?after=0", token=his["token"])[2])["items"]
         self.assertEqual([row["seq"] for row in seen], [1, 2])
         self.assertEqual(seen[0]["message"], text(first))
+
+    def check_signals(self, talk, writer, token, others):
+        """What one says at one site the other hears at two more: by a WebSocket, and by a request that waits."""
+        context, at, first, second = events.context_for(self.ca), *SITES[:3]
+        hearing = {site: events.Connection(self.cluster.url(site), context, others) for site in (first, second)}
+        for connection in hearing.values():
+            self.addCleanup(connection.close)
+        ws = events.Socket(self.cluster.url(first), context, hearing[first].ticket())
+        self.addCleanup(ws.close)
+        self.assertEqual(ws.next()["type"], "resync")  # From here on it hears.
+        said, call = b"offer \0\xff", {"type": "call", "object": talk.id.hex(), "user": writer.user_id.hex(), "device": writer.device_id.hex()}
+
+        def told():
+            while (event := ws.next())["type"] != "call":
+                pass
+            return event
+
+        def polled(cursor):
+            heard = []
+            while not heard:
+                status, _, answer = hearing[second].wait(cursor, 20000)
+                self.assertEqual(status, 200)
+                heard, cursor = [event for event in answer["items"] if event["type"] == "call"], answer["cursor"]
+            return heard[0]
+
+        with concurrent.futures.ThreadPoolExecutor(2) as pool:
+            both = [pool.submit(told), pool.submit(polled, hearing[second].wait()[2]["cursor"])]
+            for _ in range(100):  # None is kept: it is said until who does not wait yet has heard it.
+                self.done(202, "post", "/v1/calls/{id}/signal", {"id": talk.id.hex()}, body=said, site=at, token=token)
+                if not concurrent.futures.wait(both, timeout=0.5).not_done:
+                    break
+        for event in both:
+            self.assertEqual({key: event.result()[key] for key in (*call, "data")}, {**call, "data": text(said)})
 
     def check_session_writes(self, writer, token):
         others = [self.log_in(writer) for _ in range(2)]
