@@ -142,14 +142,14 @@ class Chats:
     def test_two_histories(self):
         """two members are shown two histories: seen with the next message of one that the other is shown"""
         title, path = self.world.talk("bob", "carol")
-        dora = self.world.newcomer("dora")
-        archived, _ = self.world.talk("bob", "dora", history=True)
+        olga = self.world.newcomer("olga")
+        archived, _ = self.world.talk("bob", "olga", history=True)
         fork = self.world.clone("talk-fork")
         self.fork(fork, title, "carol")
         self.world.heard("carol", title, code=15)
         # With a history her keyring, too, knows what she was shown.
-        self.fork(fork, archived, "dora")
-        self.assertEqual(dora.call("chat", "read", archived).returncode, 15)
+        self.fork(fork, archived, "olga")
+        self.assertEqual(olga.call("chat", "read", archived).returncode, 15)
         self.world.unharmed()
         fork.remove()
 
