@@ -262,6 +262,8 @@ int packet_list_read(struct api_call *call);
 int packet_send_parse(struct api_call *call);
 int packet_send_read(struct api_call *call);
 int packet_send_check(struct api_call *call);
+int pages_unshare_parse(struct api_call *call);
+int pages_unshare_read(struct api_call *call);
 int packet_ack_parse(struct api_call *call);
 int packet_ack_read(struct api_call *call);
 

@@ -249,6 +249,63 @@ int packet_send_check(struct api_call *call)
 	return 0;
 }
 
+/* Ending what was opened. */
+
+struct unsharing {
+	uint8_t user_id[16];
+	struct buf pages;
+};
+
+static void unsharing_release(void *extra)
+{
+	struct unsharing *u = extra;
+
+	buf_release(&u->pages);
+}
+
+static void unsharing_page(struct unsharing *u, struct json_in *reader)
+{
+	struct command_unshared page = {.page_no = json_in_u64(reader, "page", 0, INT64_MAX),
+		.revision = json_in_u64(reader, "revision", 1, INT64_MAX)};
+
+	json_in_hex(reader, "packet", page.packet_id, sizeof page.packet_id);
+	command_unshared_append(&u->pages, &page);
+}
+
+int pages_unshare_parse(struct api_call *call)
+{
+	struct unsharing *u = call_extra(call, sizeof *u);
+	struct json_in reader, inner;
+	size_t n;
+	int rc;
+
+	call->extra_release = unsharing_release;
+	json_in_begin(&reader, call_body(call), &call->e);
+	json_in_hex(&reader, "user", u->user_id, sizeof u->user_id);
+	n = json_in_objects(&reader, "pages", GRANTS_SEND_MAX);
+	for (size_t i = 0; i < n; i++) {
+		json_in_enter_nth(&reader, "pages", i, &inner);
+		unsharing_page(u, &inner);
+		json_in_leave(&reader, &inner);
+	}
+	rc = json_in_end(&reader);
+	return rc == 0 ? vault_id_parse(call) : rc;
+}
+
+int pages_unshare_read(struct api_call *call)
+{
+	const struct unsharing *u = call->extra;
+	struct command command = {.type = COMMAND_PAGES_UNSHARE};
+
+	command.pages_unshare.session = call_session(call);
+	memcpy(command.pages_unshare.user_id, u->user_id, 16);
+	memcpy(command.pages_unshare.vault_id, call->vault_id, 16);
+	command.pages_unshare.pages = buf_bytes(&u->pages);
+	call_propose(call, &command);
+	call_no_content(call);
+	return 0;
+}
+
 /* Having taken one. */
 
 int packet_ack_parse(struct api_call *call)

@@ -109,6 +109,7 @@ int push_add_read(struct api_call *call)
 	struct sealed_place place = push_place(call->session.user_id, c->push_id);
 
 	c->session = call_session(call);
+	c->once = call_once(call);
 	random_fill(call->api->config.random, c->push_id, sizeof c->push_id);
 	c->kind = add->target.kind;
 	c->pepper_id = secrets->pepper_id;

@@ -227,6 +227,7 @@ bool command_passes_floor(const struct command *command)
 	case COMMAND_MEMBER_ANSWER:
 	case COMMAND_OBJECT_DELETE:
 	case COMMAND_RECEIPT:
+	case COMMAND_PAGES_UNSHARE:
 		return true;
 	}
 	return false;

@@ -91,7 +91,8 @@
 	X(COMMAND_COMMIT_CLAIM, 107, "commit_claim", commit_claim, 5)                   \
 	X(COMMAND_PUSH_PUT, 108, "push_put", push_put, 5)                               \
 	X(COMMAND_PUSH_DELETE, 109, "push_delete", push_delete, 5)                      \
-	X(COMMAND_OBJECT_DELETE, 110, "object_delete", object_delete, 5)
+	X(COMMAND_OBJECT_DELETE, 110, "object_delete", object_delete, 5)                \
+	X(COMMAND_PAGES_UNSHARE, 111, "pages_unshare", pages_unshare, 5)
 
 enum command_type {
 #define X(symbol, value, name, member, level) symbol = value,

@@ -3,6 +3,7 @@
 void body_push_put(struct codec *c, struct command_push_put *body)
 {
 	codec_session(c, &body->session);
+	codec_once(c, &body->once);
 	codec_fixed(c, body->push_id, sizeof body->push_id);
 	codec_u8(c, &body->kind, 1, PUSH_KINDS);
 	codec_u8(c, &body->pepper_id, 0, UINT8_MAX);

@@ -7,10 +7,11 @@
 #include "storage/push_store.h"
 
 /* A subscription of the session's device; of PUSH_PER_DEVICE_MAX others of it the oldest goes.
- * Reply: id push_id, number created_ms. KLUIS_EEXIST (push_id), KLUIS_EQUOTA, KLUIS_EFORBIDDEN (no
- * device). */
+ * Under one idempotency key the same request is answered as the first time. Reply: id push_id,
+ * number created_ms. KLUIS_EEXIST (push_id), KLUIS_EQUOTA, KLUIS_EFORBIDDEN (no device). */
 struct command_push_put {
 	struct command_session session;
+	struct command_once once;
 	uint8_t push_id[16];
 	uint8_t kind; /* 1 .. PUSH_KINDS */
 	uint8_t pepper_id;

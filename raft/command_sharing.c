@@ -142,6 +142,29 @@ void command_grant_append(struct buf *grants, const struct command_grant *grant)
 	buf_put_u64(grants, grant->revision);
 }
 
+bool command_unshared_next(struct bytes *pages, struct command_unshared *ret_page)
+{
+	struct wire w = wire_of(*pages);
+	struct command_unshared page;
+
+	page.page_no = wire_u64(&w);
+	page.revision = wire_u64(&w);
+	wire_copy(&w, page.packet_id, sizeof page.packet_id);
+	if (!wire_ok(&w)) {
+		return false;
+	}
+	*pages = wire_rest(&w);
+	*ret_page = page;
+	return true;
+}
+
+void command_unshared_append(struct buf *pages, const struct command_unshared *page)
+{
+	buf_put_u64(pages, page->page_no);
+	buf_put_u64(pages, page->revision);
+	buf_append(pages, page->packet_id, sizeof page->packet_id);
+}
+
 void body_members_change(struct codec *c, struct command_members_change *body)
 {
 	codec_session(c, &body->session);
@@ -163,6 +186,16 @@ void body_packet_send(struct codec *c, struct command_packet_send *body)
 	}
 	codec_need(c, packets.len == 0 && body->n_packets <= PACKETS_SEND_MAX &&
 			      body->grants.len % COMMAND_GRANT_BYTES == 0);
+}
+
+void body_pages_unshare(struct codec *c, struct command_pages_unshare *body)
+{
+	codec_session(c, &body->session);
+	codec_fixed(c, body->user_id, sizeof body->user_id);
+	codec_fixed(c, body->vault_id, sizeof body->vault_id);
+	codec_run(c, &body->pages, COMMAND_UNSHARED_BYTES,
+		(size_t)GRANTS_SEND_MAX * COMMAND_UNSHARED_BYTES);
+	codec_need(c, body->pages.len % COMMAND_UNSHARED_BYTES == 0);
 }
 
 void body_packet_ack(struct codec *c, struct command_packet_ack *body)

@@ -87,6 +87,24 @@ struct command_packet_send {
 bool command_grant_next(struct bytes *grants, struct command_grant *ret_grant);
 void command_grant_append(struct buf *grants, const struct command_grant *grant);
 
+/* The end of what packet_send opened, which needs room in nobody's box and no time: each grant of
+ * the user goes that the session's user gave, or whoever did when the session's user is an admin of
+ * the vault; and each packet of purpose 2 to her about that vault that the session's user sent.
+ * What is not there, or another's, is passed by: nobody keeps the rest from ending. Passes while
+ * new writes are refused. Reply: number of rows that went. */
+struct command_pages_unshare {
+	struct command_session session;
+	uint8_t user_id[16], vault_id[16];
+	struct bytes pages; /* COMMAND_UNSHARED_BYTES each: command_unshared_next(). */
+};
+struct command_unshared {
+	uint64_t page_no, revision;
+	uint8_t packet_id[16]; /* That gave its key. */
+};
+enum { COMMAND_UNSHARED_BYTES = 8 + 8 + 16 };
+bool command_unshared_next(struct bytes *pages, struct command_unshared *ret_page);
+void command_unshared_append(struct buf *pages, const struct command_unshared *page);
+
 /* The recipient has it: a packet to the session's user or its device goes. KLUIS_ENOTFOUND. */
 struct command_packet_ack {
 	struct command_session session;

@@ -429,6 +429,74 @@ int apply_packet_send(struct apply *a, const struct command_packet_send *c)
 					    : rc;
 }
 
+/* What the session's user sent for it. */
+static int unshare_packet(struct apply *a, const struct session_row *session,
+	const struct command_pages_unshare *c, const struct command_unshared *page)
+{
+	_cleanup_(buf_release) struct buf value = BUF_INIT;
+	struct packet_row row;
+	int rc = packet_store_get(a->view, c->user_id, page->packet_id, &value, &row, a->e);
+
+	if (rc == KLUIS_ENOTFOUND) {
+		return 0;
+	}
+	if (rc != 0 || row.purpose != KEYPACKET_PAGE ||
+		memcmp(row.sender, session->user_id, 16) != 0 ||
+		memcmp(row.object_id, c->vault_id, 16) != 0) {
+		return rc;
+	}
+	a->reply.number++;
+	return packet_store_delete(a->txn, &row, a->e);
+}
+
+static int unshare_grant(struct apply *a, const struct session_row *session,
+	const struct command_pages_unshare *c, const struct command_unshared *page, bool admin)
+{
+	struct page_grant row;
+	int rc = grant_store_get(
+		a->view, c->user_id, c->vault_id, page->page_no, page->revision, &row, a->e);
+
+	if (rc == KLUIS_ENOTFOUND) {
+		return 0;
+	}
+	if (rc != 0 || (!admin && memcmp(row.granter, session->user_id, 16) != 0)) {
+		return rc;
+	}
+	a->reply.number++;
+	return grant_store_delete(a->txn, &row, a->e);
+}
+
+/* Also who is no admin any more ends what she gave; also of a vault that is gone. */
+static int unshare_admin(struct apply *a, const struct session_row *session,
+	const uint8_t vault_id[16], bool *ret_admin)
+{
+	struct vault_row vault;
+	unsigned role;
+	int rc = vault_store_check(
+		a->view, vault_id, session->user_id, MEMBER_ADMIN, &vault, &role, a->e);
+
+	*ret_admin = rc == 0;
+	return rc == KLUIS_ENOTFOUND || rc == KLUIS_EFORBIDDEN || rc == KLUIS_EGONE ? 0 : rc;
+}
+
+int apply_pages_unshare(struct apply *a, const struct command_pages_unshare *c)
+{
+	struct bytes pages = c->pages;
+	struct command_unshared page;
+	struct session_row session;
+	bool admin = false;
+	int rc = apply_session(a, &c->session, &session);
+
+	rc = rc != 0 ? rc : unshare_admin(a, &session, c->vault_id, &admin);
+	while (rc == 0 && command_unshared_next(&pages, &page)) {
+		rc = unshare_grant(a, &session, c, &page, admin);
+		rc = rc != 0 ? rc : unshare_packet(a, &session, c, &page);
+	}
+	return rc == 0 && a->reply.number > 0
+		       ? apply_access(a, &session, ACCESS_PAGES_UNSHARED, bytes_of(c->vault_id, 16))
+		       : rc;
+}
+
 int apply_packet_ack(struct apply *a, const struct command_packet_ack *c)
 {
 	_cleanup_(buf_release) struct buf value = BUF_INIT;

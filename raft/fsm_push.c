@@ -49,19 +49,26 @@ static int push_room(struct apply *a, const struct push_row *wanted)
 int apply_push_put(struct apply *a, const struct command_push_put *c)
 {
 	struct session_row session;
+	struct bytes principal;
 	struct push_row row;
 	int rc = apply_device_session(a, &c->session, &session);
 
-	rc = rc != 0 ? rc : apply_writable(a);
 	if (rc != 0) {
 		return rc;
 	}
+	principal = bytes_of(session.user_id, sizeof session.user_id);
+	rc = apply_once_begin(a, principal, COMMAND_PUSH_PUT, &c->once);
+	if (rc != 0 || a->replayed) {
+		return rc;
+	}
+	rc = apply_writable(a);
 	push_of(a, &session, c, &row);
-	rc = push_room(a, &row);
+	rc = rc != 0 ? rc : push_room(a, &row);
 	if (rc == 0) {
 		push_store_put(a->txn, &row);
 		memcpy(a->reply.id, row.push_id, 16);
 		a->reply.number = row.created_ms;
+		apply_once_end(a, principal, COMMAND_PUSH_PUT, &c->once, false);
 	}
 	return rc;
 }

@@ -198,6 +198,7 @@ static bool access_often(unsigned event)
 	case ACCESS_INVITATION_ACCEPTED:
 	case ACCESS_INVITATION_DECLINED:
 	case ACCESS_PAGES_SHARED:
+	case ACCESS_PAGES_UNSHARED:
 		return true;
 	default:
 		return false;

@@ -42,7 +42,8 @@
 	X(ACCESS_MEMBERS_CHANGED, 42, "members-changed")          \
 	X(ACCESS_INVITATION_ACCEPTED, 43, "invitation-accepted")  \
 	X(ACCESS_INVITATION_DECLINED, 44, "invitation-declined")  \
-	X(ACCESS_PAGES_SHARED, 45, "pages-shared")
+	X(ACCESS_PAGES_SHARED, 45, "pages-shared")                \
+	X(ACCESS_PAGES_UNSHARED, 46, "pages-unshared")
 enum access_event {
 #define X(symbol, value, name) symbol = value,
 	ACCESS_EVENTS(X)

@@ -346,22 +346,23 @@ int page_grant_decode(
 	return rc;
 }
 
-static int grant_get(const struct kv_view *view, const struct row_key *key,
-	struct page_grant *ret_row, struct err *e)
+int grant_store_get(const struct kv_view *view, const uint8_t user_id[16],
+	const uint8_t vault_id[16], uint64_t page_no, uint64_t revision, struct page_grant *ret_row,
+	struct err *e)
 {
 	_cleanup_(buf_release) struct buf value = BUF_INIT;
-	int rc = row_get(view, key, &value, e);
+	struct row_key key = grant_key(user_id, vault_id, page_no, revision);
+	int rc = row_get(view, &key, &value, e);
 
-	return rc == 0 ? page_grant_decode(row_key_bytes(key), buf_bytes(&value), ret_row, e) : rc;
+	return rc == 0 ? page_grant_decode(row_key_bytes(&key), buf_bytes(&value), ret_row, e) : rc;
 }
 
 int grant_store_check(const struct kv_view *view, const uint8_t user_id[16],
 	const uint8_t vault_id[16], uint64_t page_no, uint64_t revision, uint64_t now_ms,
 	struct page_grant *ret_row, struct err *e)
 {
-	struct row_key key = grant_key(user_id, vault_id, page_no, revision);
 	struct page_grant row;
-	int rc = grant_get(view, &key, &row, e);
+	int rc = grant_store_get(view, user_id, vault_id, page_no, revision, &row, e);
 
 	if (rc == 0 && now_ms >= row.expires_ms) {
 		rc = err_set(e, KLUIS_ENOTFOUND, "the page is not open to you any more");
@@ -384,7 +385,7 @@ struct expiry_row page_grant_expiry(const struct page_grant *row)
 	return expiry;
 }
 
-static int grant_delete(struct txn *txn, const struct page_grant *row, struct err *e)
+int grant_store_delete(struct txn *txn, const struct page_grant *row, struct err *e)
 {
 	struct row_key key = grant_key(row->user_id, row->vault_id, row->page_no, row->revision);
 	struct expiry_row expiry = page_grant_expiry(row);
@@ -401,9 +402,10 @@ int grant_store_put(struct txn *txn, const struct page_grant *row, struct err *e
 	struct buf value = BUF_INIT;
 	struct page_grant old;
 	struct packet_use use;
-	int rc = grant_get(txn_view(txn), &key, &old, e);
+	int rc = grant_store_get(
+		txn_view(txn), row->user_id, row->vault_id, row->page_no, row->revision, &old, e);
 
-	rc = rc == 0 ? grant_delete(txn, &old, e) : rc == KLUIS_ENOTFOUND ? 0 : rc;
+	rc = rc == 0 ? grant_store_delete(txn, &old, e) : rc == KLUIS_ENOTFOUND ? 0 : rc;
 	rc = rc != 0 ? rc : packet_use_get(txn_view(txn), row->user_id, &use, e);
 	if (rc == 0 && use.grants >= PAGE_GRANTS_MAX) {
 		rc = err_set(e, KLUIS_EQUOTA, "too many pages are open to the user");
@@ -419,12 +421,11 @@ int grant_store_put(struct txn *txn, const struct page_grant *row, struct err *e
 
 int grant_store_expire(struct txn *txn, const uint8_t subject[48], struct err *e)
 {
-	struct row_key key =
-		grant_key(subject, subject + 16, load_u64(subject + 32), load_u64(subject + 40));
 	struct page_grant row;
-	int rc = grant_get(txn_view(txn), &key, &row, e);
+	int rc = grant_store_get(txn_view(txn), subject, subject + 16, load_u64(subject + 32),
+		load_u64(subject + 40), &row, e);
 
-	return rc == 0 ? grant_delete(txn, &row, e) : rc;
+	return rc == 0 ? grant_store_delete(txn, &row, e) : rc;
 }
 
 static int purge_packets(
@@ -472,7 +473,7 @@ static int purge_grants(
 	int rc = row_list(txn_view(txn), &list, rows, &found, e);
 
 	for (size_t i = 0; rc == 0 && i < found; i++) {
-		rc = grant_delete(txn, &rows[i], e);
+		rc = grant_store_delete(txn, &rows[i], e);
 	}
 	*n += found;
 	return rc;

@@ -72,6 +72,10 @@ struct page_grant {
 void page_grant_encode(const struct page_grant *row, struct buf *to);
 KLUIS_MUST_CHECK int page_grant_decode(
 	struct bytes key, struct bytes value, struct page_grant *ret_row, struct err *e);
+/* KLUIS_ENOTFOUND; its time may be over. */
+KLUIS_MUST_CHECK int grant_store_get(const struct kv_view *view, const uint8_t user_id[16],
+	const uint8_t vault_id[16], uint64_t page_no, uint64_t revision, struct page_grant *ret_row,
+	struct err *e);
 /* KLUIS_ENOTFOUND: none, or not at now_ms any more. Whether the vault is there is the caller's to
  * ask. */
 KLUIS_MUST_CHECK int grant_store_check(const struct kv_view *view, const uint8_t user_id[16],
@@ -83,6 +87,9 @@ KLUIS_MUST_CHECK int grant_store_any(const struct kv_view *view, const uint8_t u
 /* With its place in the expiry queue; it takes the place of one that is there, whichever lasts
  * longer. KLUIS_EQUOTA. */
 KLUIS_MUST_CHECK int grant_store_put(struct txn *txn, const struct page_grant *row, struct err *e);
+/* One that is there. */
+KLUIS_MUST_CHECK int grant_store_delete(
+	struct txn *txn, const struct page_grant *row, struct err *e);
 /* The subject of an expiry row. KLUIS_ENOTFOUND. */
 KLUIS_MUST_CHECK int grant_store_expire(struct txn *txn, const uint8_t subject[48], struct err *e);
 

@@ -669,8 +669,7 @@ int account_take_packets(struct profile *profile, struct client *client,
 
 int account_show(struct client *client, json_t **ret_object, struct err *e)
 {
-	return api_json(
-		client, "GET", "/v1/account", NULL, CLIENT_AUTH | CLIENT_READ, ret_object, e);
+	return api_get(client, "/v1/account", ret_object, e);
 }
 
 int account_export(struct client *client, json_t **ret_object, struct err *e)

@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -11,17 +12,22 @@
 #include "cli/client/json_reader.h"
 #include "crypto/pki.h"
 
-enum { API_TARGET_MAX = 512, API_KEY_CHARS = 32, API_EMPTY_ANSWERS_MAX = 64 };
+enum { API_KEY_CHARS = 32, API_EMPTY_ANSWERS_MAX = 64 };
 static const char api_json_type[] = "application/json";
 
-/* "/v1/vaults/<id>" and what follows. */
-static void vault_target(
-	char to[API_TARGET_MAX], const uint8_t vault_id[ID_BYTES], const char *rest)
+void api_target(char to[API_TARGET_MAX], const char *collection, const uint8_t id[ID_BYTES],
+	const char *fmt, ...)
 {
-	char id[HEX_LEN(ID_BYTES) + 1];
+	char hex[HEX_LEN(ID_BYTES) + 1];
+	va_list args;
+	int len;
 
-	hex_encode(bytes_of(vault_id, ID_BYTES), id);
-	(void)snprintf(to, API_TARGET_MAX, "/v1/vaults/%s%s", id, rest);
+	hex_encode(bytes_of(id, ID_BYTES), hex);
+	len = snprintf(to, API_TARGET_MAX, "/v1/%s/%s", collection, hex);
+	assert(len > 0 && len < API_TARGET_MAX);
+	va_start(args, fmt);
+	(void)vsnprintf(to + len, API_TARGET_MAX - (size_t)len, fmt, args);
+	va_end(args);
 }
 
 /* *ret_bytes (may be NULL): how long the answer was, also when it is not taken. */
@@ -69,6 +75,11 @@ int api_json(struct client *client, const char *method, const char *target, json
 	struct client_request request = {.method = method, .target = target, .flags = flags};
 
 	return api_call_json(client, &request, body, ret_object, e);
+}
+
+int api_get(struct client *client, const char *target, json_t **ret_object, struct err *e)
+{
+	return api_json(client, "GET", target, NULL, CLIENT_AUTH | CLIENT_READ, ret_object, e);
 }
 
 static void api_fresh_key(char key[API_KEY_CHARS + 1])
@@ -383,8 +394,8 @@ int api_vault_get(struct client *client, const uint8_t vault_id[ID_BYTES],
 	json_t *object;
 	int rc;
 
-	vault_target(target, vault_id, "");
-	rc = api_json(client, "GET", target, NULL, CLIENT_AUTH | CLIENT_READ, &object, e);
+	api_target(target, "vaults", vault_id, "%s", "");
+	rc = api_get(client, target, &object, e);
 	if (rc == 0) {
 		rc = api_vault_parse(object, ret_vault, e);
 		json_decref(object);
@@ -401,7 +412,7 @@ int api_vault_patch(struct client *client, const uint8_t vault_id[ID_BYTES], str
 		.flags = CLIENT_AUTH,
 		.fields = {{"If-Match", etag}}};
 
-	vault_target(target, vault_id, "");
+	api_target(target, "vaults", vault_id, "%s", "");
 	return api_call_json(
 		client, &request, json_pack("{s:o}", "label", json_base64(label)), NULL, e);
 }
@@ -415,6 +426,6 @@ int api_vault_delete(
 		.flags = CLIENT_AUTH,
 		.fields = {{"If-Match", etag}}};
 
-	vault_target(target, vault_id, "");
+	api_target(target, "vaults", vault_id, "%s", "");
 	return api_call_json(client, &request, NULL, NULL, e);
 }

@@ -22,12 +22,20 @@ enum {
 	API_CURSOR_BYTES_MAX = 255,
 	API_LIST_BYTES_MAX = 64 << 20, /* All answers of one list. */
 	API_KEY_BYTES = 65,	       /* Operator restore key: SEC1 point on P-256. */
+	API_TARGET_MAX = 512,
 };
+
+/* "/v1/<collection>/<id in hex>" and what follows, by printf; cut at API_TARGET_MAX. */
+void api_target(char to[API_TARGET_MAX], const char *collection, const uint8_t id[ID_BYTES],
+	const char *fmt, ...) KLUIS_PRINTF(4, 5);
 
 /* Any call: a JSON body (dropped here; NULL for none), a JSON object as the answer. ret_object may
  * be NULL; 204 gives an empty object. The caller drops it. */
 KLUIS_MUST_CHECK int api_json(struct client *client, const char *method, const char *target,
 	json_t *body, unsigned flags, json_t **ret_object, struct err *e);
+/* ... a GET by the session that changes nothing. */
+KLUIS_MUST_CHECK int api_get(
+	struct client *client, const char *target, json_t **ret_object, struct err *e);
 /* As api_json() for POSTs that create something, under one fresh Idempotency-Key. */
 KLUIS_MUST_CHECK int api_create(struct client *client, const char *target, json_t *body,
 	unsigned flags, json_t **ret_object, struct err *e);

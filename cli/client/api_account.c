@@ -300,14 +300,13 @@ int api_keyring_put(struct client *client, struct bytes object, const char *etag
 int api_identity(struct client *client, const uint8_t user_id[ID_BYTES], struct buf *ret_chain,
 	struct err *e)
 {
-	char target[ACCOUNT_TARGET_MAX], id[HEX_LEN(ID_BYTES) + 1];
+	char target[API_TARGET_MAX];
 	const json_t *item;
 	json_t *items;
 	size_t i;
 	int rc;
 
-	hex_encode(bytes_of(user_id, ID_BYTES), id);
-	(void)snprintf(target, sizeof target, "/v1/users/%s/identity", id);
+	api_target(target, "users", user_id, "/identity");
 	rc = api_list(client, target, CLIENT_AUTH | CLIENT_READ, ACCOUNT_STATEMENTS_MAX, &items, e);
 	if (rc != 0) {
 		return rc;

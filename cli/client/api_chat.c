@@ -2,36 +2,12 @@
 
 #include <assert.h>
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "cli/client/json_reader.h"
 
-enum { CHAT_TARGET_MAX = 512 };
 static const char chat_octets[] = "application/octet-stream";
-
-/* "/v1/conversations/<id>" and what follows. */
-static void chat_target(char to[CHAT_TARGET_MAX], const uint8_t conv_id[ID_BYTES], const char *fmt,
-	...) KLUIS_PRINTF(3, 4);
-static void chat_target(
-	char to[CHAT_TARGET_MAX], const uint8_t conv_id[ID_BYTES], const char *fmt, ...)
-{
-	char id[HEX_LEN(ID_BYTES) + 1];
-	va_list args;
-	int len;
-
-	hex_encode(bytes_of(conv_id, ID_BYTES), id);
-	len = snprintf(to, CHAT_TARGET_MAX, "/v1/conversations/%s", id);
-	va_start(args, fmt);
-	(void)vsnprintf(to + len, CHAT_TARGET_MAX - (size_t)len, fmt, args);
-	va_end(args);
-}
-
-static int chat_get(struct client *client, const char *target, json_t **ret_object, struct err *e)
-{
-	return api_json(client, "GET", target, NULL, CLIENT_AUTH | CLIENT_READ, ret_object, e);
-}
 
 static json_t *json_runs(const struct bytes *runs, size_t n)
 {
@@ -100,11 +76,11 @@ int api_conversation(struct client *client, const uint8_t conv_id[ID_BYTES],
 	struct api_conversation *ret_conversation, struct err *e)
 {
 	_cleanup_(json_dropp) json_t *object = NULL;
-	char target[CHAT_TARGET_MAX];
+	char target[API_TARGET_MAX];
 	int rc;
 
-	chat_target(target, conv_id, "%s", "");
-	rc = chat_get(client, target, &object, e);
+	api_target(target, "conversations", conv_id, "%s", "");
+	rc = api_get(client, target, &object, e);
 	return rc != 0 ? rc : conversation_parse(object, ret_conversation, e);
 }
 
@@ -120,19 +96,19 @@ int api_conversation_create(struct client *client, struct bytes create,
 int api_conversation_change(struct client *client, const uint8_t conv_id[ID_BYTES],
 	const struct bytes *statements, size_t n, struct err *e)
 {
-	char target[CHAT_TARGET_MAX];
+	char target[API_TARGET_MAX];
 	json_t *body = json_pack("{s:o}", "statements", json_runs(statements, n));
 
-	chat_target(target, conv_id, "/members");
+	api_target(target, "conversations", conv_id, "/members");
 	return api_create(client, target, body, CLIENT_AUTH, NULL, e);
 }
 
 int api_conversation_answer(
 	struct client *client, const uint8_t conv_id[ID_BYTES], bool accept, struct err *e)
 {
-	char target[CHAT_TARGET_MAX];
+	char target[API_TARGET_MAX];
 
-	chat_target(target, conv_id, "/%s", accept ? "accept" : "decline");
+	api_target(target, "conversations", conv_id, "/%s", accept ? "accept" : "decline");
 	return api_json(client, "POST", target, NULL, CLIENT_AUTH, NULL, e);
 }
 
@@ -140,10 +116,10 @@ int api_conversation_members(struct client *client, const uint8_t conv_id[ID_BYT
 	api_member_fn *each, void *arg, struct err *e)
 {
 	_cleanup_(json_dropp) json_t *items = NULL;
-	char target[CHAT_TARGET_MAX];
+	char target[API_TARGET_MAX];
 	int rc;
 
-	chat_target(target, conv_id, "/members");
+	api_target(target, "conversations", conv_id, "/members");
 	rc = api_list(
 		client, target, CLIENT_AUTH | CLIENT_READ, API_CONVERSATION_MEMBERS_MAX, &items, e);
 	for (size_t i = 0; rc == 0 && i < json_array_size(items); i++) {
@@ -163,12 +139,12 @@ int api_conversation_members(struct client *client, const uint8_t conv_id[ID_BYT
 int api_chat_epoch(struct client *client, const uint8_t conv_id[ID_BYTES],
 	const struct api_chat_epoch *epoch, struct err *e)
 {
-	char target[CHAT_TARGET_MAX];
+	char target[API_TARGET_MAX];
 	json_t *body = json_pack("{s:I, s:o, s:o}", "epoch", (json_int_t)epoch->epoch,
 		"members_hash", json_hex(bytes_of(epoch->members_hash, HASH_BYTES)), "packets",
 		json_runs(epoch->packets, epoch->n));
 
-	chat_target(target, conv_id, "/epochs");
+	api_target(target, "conversations", conv_id, "/epochs");
 	return api_create(client, target, body, CLIENT_AUTH, NULL, e);
 }
 
@@ -177,7 +153,7 @@ int api_message_send(struct client *client, const uint8_t conv_id[ID_BYTES], str
 {
 	_cleanup_(http_answer_release) struct http_answer answer = {0};
 	_cleanup_(json_dropp) json_t *object = NULL;
-	char target[CHAT_TARGET_MAX];
+	char target[API_TARGET_MAX];
 	struct client_request request = {.method = "POST",
 		.target = target,
 		.type = chat_octets,
@@ -187,7 +163,7 @@ int api_message_send(struct client *client, const uint8_t conv_id[ID_BYTES], str
 	uint64_t seq, time_ms;
 	int rc;
 
-	chat_target(target, conv_id, "/messages");
+	api_target(target, "conversations", conv_id, "/messages");
 	rc = client_call(client, &request, &answer, e);
 	rc = rc != 0 ? rc : json_object_parse(buf_bytes(&answer.body), &object, e);
 	if (rc != 0) {
@@ -239,15 +215,15 @@ int api_messages(struct client *client, const uint8_t conv_id[ID_BYTES], uint64_
 {
 	_cleanup_(json_dropp) json_t *object = NULL;
 	struct api_message *messages;
-	char target[CHAT_TARGET_MAX];
+	char target[API_TARGET_MAX];
 	struct json_reader r;
 	bool done;
 	size_t n;
 	int rc;
 
-	chat_target(
-		target, conv_id, "/messages?after=%" PRIu64 "&limit=%d", after, API_MESSAGES_MAX);
-	rc = chat_get(client, target, &object, e);
+	api_target(target, "conversations", conv_id, "/messages?after=%" PRIu64 "&limit=%d", after,
+		API_MESSAGES_MAX);
+	rc = api_get(client, target, &object, e);
 	if (rc != 0) {
 		return rc;
 	}
@@ -276,11 +252,11 @@ int api_messages(struct client *client, const uint8_t conv_id[ID_BYTES], uint64_
 int api_receipt(struct client *client, const uint8_t conv_id[ID_BYTES], uint64_t delivered,
 	uint64_t read, struct err *e)
 {
-	char target[CHAT_TARGET_MAX];
+	char target[API_TARGET_MAX];
 	json_t *body = json_pack(
 		"{s:I, s:I}", "delivered", (json_int_t)delivered, "read", (json_int_t)read);
 
-	chat_target(target, conv_id, "/receipts");
+	api_target(target, "conversations", conv_id, "/receipts");
 	return api_json(client, "POST", target, body, CLIENT_AUTH, NULL, e);
 }
 
@@ -289,11 +265,11 @@ int api_receipts(struct client *client, const uint8_t conv_id[ID_BYTES],
 {
 	_cleanup_(json_dropp) json_t *items = NULL;
 	_cleanup_(x_freep) struct api_receipt *list = NULL;
-	char target[CHAT_TARGET_MAX];
+	char target[API_TARGET_MAX];
 	size_t n;
 	int rc;
 
-	chat_target(target, conv_id, "/receipts");
+	api_target(target, "conversations", conv_id, "/receipts");
 	rc = api_list(client, target, CLIENT_AUTH | CLIENT_READ, API_RECEIPTS_MAX, &items, e);
 	if (rc != 0) {
 		return rc;

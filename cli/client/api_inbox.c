@@ -1,33 +1,21 @@
 /* Calls about the inbox. */
-#include <stdio.h>
 #include <string.h>
 
 #include "cli/client/api_chat.h"
 #include "cli/client/json_reader.h"
 
-enum { INBOX_TARGET_MAX = 128 };
-
-static void inbox_target(char to[INBOX_TARGET_MAX], const char *before, const uint8_t id[ID_BYTES],
-	const char *behind)
-{
-	char hex[HEX_LEN(ID_BYTES) + 1];
-
-	hex_encode(bytes_of(id, ID_BYTES), hex);
-	(void)snprintf(to, INBOX_TARGET_MAX, "%s%s%s", before, hex, behind);
-}
-
 int api_inbox_put(struct client *client, const uint8_t owner_id[ID_BYTES], struct bytes document,
 	struct err *e)
 {
 	_cleanup_(http_answer_release) struct http_answer answer = {0};
-	char target[INBOX_TARGET_MAX];
+	char target[API_TARGET_MAX];
 	struct client_request request = {.method = "POST",
 		.target = target,
 		.type = "application/octet-stream",
 		.body = document,
 		.flags = CLIENT_AUTH};
 
-	inbox_target(target, "/v1/users/", owner_id, "/inbox");
+	api_target(target, "users", owner_id, "/inbox");
 	return client_call(client, &request, &answer, e);
 }
 
@@ -81,14 +69,14 @@ int api_inbox_get(struct client *client, const uint8_t doc_id[ID_BYTES], struct 
 	struct err *e)
 {
 	_cleanup_(http_answer_release) struct http_answer answer = {0};
-	char target[INBOX_TARGET_MAX];
+	char target[API_TARGET_MAX];
 	struct client_request request = {.method = "GET",
 		.target = target,
 		.answer_max = INBOX_DOCUMENT_BYTES_MAX,
 		.flags = CLIENT_AUTH | CLIENT_READ};
 	int rc;
 
-	inbox_target(target, "/v1/inbox/", doc_id, "");
+	api_target(target, "inbox", doc_id, "%s", "");
 	rc = client_call(client, &request, &answer, e);
 	if (rc == 0) {
 		buf_append_bytes(ret_document, buf_bytes(&answer.body));
@@ -98,9 +86,9 @@ int api_inbox_get(struct client *client, const uint8_t doc_id[ID_BYTES], struct 
 
 int api_inbox_delete(struct client *client, const uint8_t doc_id[ID_BYTES], struct err *e)
 {
-	char target[INBOX_TARGET_MAX];
+	char target[API_TARGET_MAX];
 
-	inbox_target(target, "/v1/inbox/", doc_id, "");
+	api_target(target, "inbox", doc_id, "%s", "");
 	return api_json(client, "DELETE", target, NULL, CLIENT_AUTH, NULL, e);
 }
 
@@ -142,8 +130,8 @@ int api_inbox_tokens(struct client *client, json_t **ret_items, struct err *e)
 
 int api_inbox_token_end(struct client *client, const uint8_t token_id[ID_BYTES], struct err *e)
 {
-	char target[INBOX_TARGET_MAX];
+	char target[API_TARGET_MAX];
 
-	inbox_target(target, "/v1/inbox/tokens/", token_id, "");
+	api_target(target, "inbox/tokens", token_id, "%s", "");
 	return api_json(client, "DELETE", target, NULL, CLIENT_AUTH, NULL, e);
 }

@@ -1,7 +1,6 @@
 /* Calls about heads, pages and commits. */
 #include <assert.h>
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -10,29 +9,7 @@
 #include "cli/client/api.h"
 #include "cli/client/json_reader.h"
 
-enum { PAGE_TARGET_MAX = 512 };
 static const char page_type[] = "application/octet-stream";
-
-static void page_target(char to[PAGE_TARGET_MAX], const uint8_t vault_id[ID_BYTES], const char *fmt,
-	...) KLUIS_PRINTF(3, 4);
-static void page_target(
-	char to[PAGE_TARGET_MAX], const uint8_t vault_id[ID_BYTES], const char *fmt, ...)
-{
-	char id[HEX_LEN(ID_BYTES) + 1];
-	va_list args;
-	int len;
-
-	hex_encode(bytes_of(vault_id, ID_BYTES), id);
-	len = snprintf(to, PAGE_TARGET_MAX, "/v1/vaults/%s/", id);
-	va_start(args, fmt);
-	(void)vsnprintf(to + len, PAGE_TARGET_MAX - (size_t)len, fmt, args);
-	va_end(args);
-}
-
-static int page_json(struct client *client, const char *target, json_t **ret_object, struct err *e)
-{
-	return api_json(client, "GET", target, NULL, CLIENT_AUTH | CLIENT_READ, ret_object, e);
-}
 
 /* Appends the answer's body to `to`. */
 static int page_octets(
@@ -50,14 +27,14 @@ static int page_octets(
 int api_head(struct client *client, const uint8_t vault_id[ID_BYTES], uint8_t ret_head[HEAD_BYTES],
 	struct err *e)
 {
-	char target[PAGE_TARGET_MAX];
+	char target[API_TARGET_MAX];
 	uint8_t head[HEAD_BYTES];
 	struct json_reader r;
 	json_t *object;
 	int rc;
 
-	page_target(target, vault_id, "head");
-	rc = page_json(client, target, &object, e);
+	api_target(target, "vaults", vault_id, "/head");
+	rc = api_get(client, target, &object, e);
 	if (rc != 0) {
 		return rc;
 	}
@@ -74,15 +51,16 @@ int api_head(struct client *client, const uint8_t vault_id[ID_BYTES], uint8_t re
 int api_heads(struct client *client, const uint8_t vault_id[ID_BYTES], uint64_t since,
 	struct buf *ret_heads, bool *ret_done, struct err *e)
 {
-	char target[PAGE_TARGET_MAX];
+	char target[API_TARGET_MAX];
 	struct json_reader r;
 	json_t *object;
 	const json_t *items;
 	size_t before = ret_heads->len;
 	int rc;
 
-	page_target(target, vault_id, "heads?since=%" PRIu64 "&limit=%d", since, LIST_LIMIT_MAX);
-	rc = page_json(client, target, &object, e);
+	api_target(target, "vaults", vault_id, "/heads?since=%" PRIu64 "&limit=%d", since,
+		LIST_LIMIT_MAX);
+	rc = api_get(client, target, &object, e);
 	if (rc != 0) {
 		return rc;
 	}
@@ -122,7 +100,7 @@ int api_changes(struct client *client, const uint8_t vault_id[ID_BYTES], const c
 	struct api_change **ret_changes, size_t *ret_n, char **ret_next, bool *ret_done,
 	struct err *e)
 {
-	char target[PAGE_TARGET_MAX];
+	char target[API_TARGET_MAX];
 	struct api_change *changes;
 	struct json_reader r;
 	const json_t *items;
@@ -132,8 +110,9 @@ int api_changes(struct client *client, const uint8_t vault_id[ID_BYTES], const c
 	int rc;
 
 	assert(api_cursor_valid(cursor));
-	page_target(target, vault_id, "changes?since=%s&limit=%d", cursor, LIST_LIMIT_MAX);
-	rc = page_json(client, target, &object, e);
+	api_target(
+		target, "vaults", vault_id, "/changes?since=%s&limit=%d", cursor, LIST_LIMIT_MAX);
+	rc = api_get(client, target, &object, e);
 	if (rc != 0) {
 		return rc;
 	}
@@ -166,26 +145,27 @@ int api_changes(struct client *client, const uint8_t vault_id[ID_BYTES], const c
 int api_page(struct client *client, const uint8_t vault_id[ID_BYTES], uint64_t page_no,
 	struct buf *ret_page, struct err *e)
 {
-	char target[PAGE_TARGET_MAX];
+	char target[API_TARGET_MAX];
 	struct client_request request = {.method = "GET",
 		.target = target,
 		.flags = CLIENT_AUTH | CLIENT_READ,
 		.answer_max = PAGE_BYTES_MAX};
 
-	page_target(target, vault_id, "pages/%" PRIu64, page_no);
+	api_target(target, "vaults", vault_id, "/pages/%" PRIu64, page_no);
 	return page_octets(client, &request, ret_page, e);
 }
 
 int api_version(struct client *client, const uint8_t vault_id[ID_BYTES], uint64_t page_no,
 	uint64_t revision, struct buf *ret_page, struct err *e)
 {
-	char target[PAGE_TARGET_MAX];
+	char target[API_TARGET_MAX];
 	struct client_request request = {.method = "GET",
 		.target = target,
 		.flags = CLIENT_AUTH | CLIENT_READ,
 		.answer_max = PAGE_BYTES_MAX};
 
-	page_target(target, vault_id, "pages/%" PRIu64 "/versions/%" PRIu64, page_no, revision);
+	api_target(target, "vaults", vault_id, "/pages/%" PRIu64 "/versions/%" PRIu64, page_no,
+		revision);
 	return page_octets(client, &request, ret_page, e);
 }
 
@@ -205,16 +185,16 @@ static bool version_parse(const json_t *object, struct api_version_row *to)
 int api_versions(struct client *client, const uint8_t vault_id[ID_BYTES], uint64_t page_no,
 	struct api_version_row ret_versions[LIST_LIMIT_MAX], size_t *ret_n, struct err *e)
 {
-	char target[PAGE_TARGET_MAX];
+	char target[API_TARGET_MAX];
 	struct json_reader r;
 	const json_t *items;
 	json_t *object;
 	size_t n;
 	int rc;
 
-	page_target(
-		target, vault_id, "pages/%" PRIu64 "/versions?limit=%d", page_no, LIST_LIMIT_MAX);
-	rc = page_json(client, target, &object, e);
+	api_target(target, "vaults", vault_id, "/pages/%" PRIu64 "/versions?limit=%d", page_no,
+		LIST_LIMIT_MAX);
+	rc = api_get(client, target, &object, e);
 	if (rc != 0) {
 		return rc;
 	}
@@ -250,7 +230,7 @@ int api_pages(struct client *client, const uint8_t vault_id[ID_BYTES], const uin
 {
 	_cleanup_(buf_release) struct buf body = BUF_INIT;
 	_cleanup_(http_answer_release) struct http_answer answer = {0};
-	char target[PAGE_TARGET_MAX];
+	char target[API_TARGET_MAX];
 	struct client_request request = {.method = "POST",
 		.target = target,
 		.type = "application/json",
@@ -265,7 +245,7 @@ int api_pages(struct client *client, const uint8_t vault_id[ID_BYTES], const uin
 	}
 	buf_printf(&body, "]}");
 	request.body = buf_bytes(&body);
-	page_target(target, vault_id, "pages:get");
+	api_target(target, "vaults", vault_id, "/pages:get");
 	rc = client_call(client, &request, &answer, e);
 	if (rc != 0) {
 		return rc;
@@ -282,7 +262,7 @@ int api_pages(struct client *client, const uint8_t vault_id[ID_BYTES], const uin
 int api_page_put(struct client *client, const uint8_t vault_id[ID_BYTES], uint64_t page_no,
 	struct bytes page, struct bytes head, const char *etag, struct err *e)
 {
-	char target[PAGE_TARGET_MAX], head_text[BASE64_LEN(HEAD_BYTES) + 1];
+	char target[API_TARGET_MAX], head_text[BASE64_LEN(HEAD_BYTES) + 1];
 	struct client_request request = {.method = "PUT",
 		.target = target,
 		.type = page_type,
@@ -293,23 +273,23 @@ int api_page_put(struct client *client, const uint8_t vault_id[ID_BYTES], uint64
 
 	assert(head.len == HEAD_BYTES);
 	base64_encode(head, head_text);
-	page_target(target, vault_id, "pages/%" PRIu64, page_no);
+	api_target(target, "vaults", vault_id, "/pages/%" PRIu64, page_no);
 	return page_octets(client, &request, NULL, e);
 }
 
-static void staged_target(char target[PAGE_TARGET_MAX], const uint8_t vault_id[ID_BYTES],
+static void staged_target(char target[API_TARGET_MAX], const uint8_t vault_id[ID_BYTES],
 	const uint8_t sha256[HASH_BYTES])
 {
 	char name[HEX_LEN(HASH_BYTES) + 1];
 
 	hex_encode(bytes_of(sha256, HASH_BYTES), name);
-	page_target(target, vault_id, "staged/%s", name);
+	api_target(target, "vaults", vault_id, "/staged/%s", name);
 }
 
 int api_staged_put(struct client *client, const uint8_t vault_id[ID_BYTES],
 	const uint8_t sha256[HASH_BYTES], struct bytes page, struct err *e)
 {
-	char target[PAGE_TARGET_MAX];
+	char target[API_TARGET_MAX];
 	struct client_request request = {.method = "PUT",
 		.target = target,
 		.type = page_type,
@@ -323,7 +303,7 @@ int api_staged_put(struct client *client, const uint8_t vault_id[ID_BYTES],
 int api_staged_there(struct client *client, const uint8_t vault_id[ID_BYTES],
 	const uint8_t sha256[HASH_BYTES], bool *ret_there, struct err *e)
 {
-	char target[PAGE_TARGET_MAX];
+	char target[API_TARGET_MAX];
 	struct client_request request = {
 		.method = "HEAD", .target = target, .flags = CLIENT_AUTH | CLIENT_READ};
 	struct err local = {0};
@@ -354,7 +334,7 @@ void api_commit_body(struct bytes head, const struct api_entry *entries, size_t 
 int api_commit_claiming(struct client *client, const uint8_t vault_id[ID_BYTES], struct bytes body,
 	const char *claims, struct err *e)
 {
-	char target[PAGE_TARGET_MAX];
+	char target[API_TARGET_MAX];
 	const struct client_request request = {.method = "POST",
 		.target = target,
 		.type = page_type,
@@ -362,20 +342,20 @@ int api_commit_claiming(struct client *client, const uint8_t vault_id[ID_BYTES],
 		.fields = {{"Kluis-Claims", claims}},
 		.flags = CLIENT_AUTH};
 
-	page_target(target, vault_id, "commits");
+	api_target(target, "vaults", vault_id, "/commits");
 	return page_octets(client, &request, NULL, e);
 }
 
 int api_commit(struct client *client, const uint8_t vault_id[ID_BYTES], struct bytes body,
 	bool purge, struct err *e)
 {
-	char target[PAGE_TARGET_MAX];
+	char target[API_TARGET_MAX];
 	struct client_request request = {.method = "POST",
 		.target = target,
 		.type = page_type,
 		.body = body,
 		.flags = CLIENT_AUTH};
 
-	page_target(target, vault_id, "commits%s", purge ? "?purge=1" : "");
+	api_target(target, "vaults", vault_id, "/commits%s", purge ? "?purge=1" : "");
 	return page_octets(client, &request, NULL, e);
 }

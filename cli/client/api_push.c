@@ -11,8 +11,7 @@ int api_push_services(struct client *client, struct api_push_services *ret_servi
 	struct api_push_services services = {.vapid = BUF_INIT};
 	json_t *object;
 	struct json_reader r;
-	int rc = api_json(
-		client, "GET", "/v1/push/services", NULL, CLIENT_AUTH | CLIENT_READ, &object, e);
+	int rc = api_get(client, "/v1/push/services", &object, e);
 
 	if (rc != 0) {
 		return rc;
@@ -93,10 +92,9 @@ int api_push_add(struct client *client, const struct api_push_target *target,
 
 int api_push_delete(struct client *client, const uint8_t id[ID_BYTES], struct err *e)
 {
-	char target[64], hex[HEX_LEN(ID_BYTES) + 1];
+	char target[API_TARGET_MAX];
 
-	hex_encode(bytes_of(id, ID_BYTES), hex);
-	(void)snprintf(target, sizeof target, "/v1/push/%s", hex);
+	api_target(target, "push", id, "%s", "");
 	return api_json(client, "DELETE", target, NULL, CLIENT_AUTH, NULL, e);
 }
 

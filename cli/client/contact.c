@@ -73,7 +73,7 @@ static int contact_find(
 		return err_set(e, KLUIS_EINVAL, "'%s' is no user's name", name);
 	}
 	(void)snprintf(target, sizeof target, "/v1/users/%s", name);
-	rc = api_json(client, "GET", target, NULL, CLIENT_AUTH | CLIENT_READ, &user, e);
+	rc = api_get(client, target, &user, e);
 	if (rc != 0) {
 		return rc == KLUIS_ENOTFOUND ? err_set(e, rc, "there is no user '%s'", name) : rc;
 	}

@@ -110,8 +110,7 @@ int kluis_account_usage(struct kluis *k, struct kluis_usage *ret_usage, struct k
 	struct kluis_usage usage;
 	struct json_reader r;
 	struct err e = {0};
-	int rc = api_json(k->client, "GET", "/v1/account/usage", NULL, CLIENT_AUTH | CLIENT_READ,
-		&object, &e);
+	int rc = api_get(k->client, "/v1/account/usage", &object, &e);
 
 	if (rc != 0) {
 		return kluis_give(rc, &e, error);

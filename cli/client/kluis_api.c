@@ -134,11 +134,11 @@ int kluis_api_cluster(
 	return kluis_api_end(k, 0, &e, error);
 }
 
-/* GET of an object. */
-static int api_get(struct kluis *k, const char *target, unsigned flags, json_t **ret_object,
+/* GET of an object that needs no session. */
+static int open_get(struct kluis *k, const char *target, json_t **ret_object,
 	struct json_reader *ret_reader, struct err *e)
 {
-	int rc = api_json(kluis_api_begin(k), "GET", target, NULL, flags, ret_object, e);
+	int rc = api_json(kluis_api_begin(k), "GET", target, NULL, 0, ret_object, e);
 
 	if (rc == 0) {
 		*ret_reader = json_reader_of(*ret_object);
@@ -177,7 +177,7 @@ int kluis_api_limits(struct kluis *k, struct kluis_limits *ret_limits, struct kl
 	struct json_reader r;
 	struct err e = {0};
 	json_t *object;
-	int rc = api_get(k, "/v1/limits", 0, &object, &r, &e);
+	int rc = open_get(k, "/v1/limits", &object, &r, &e);
 
 	if (rc == 0) {
 		for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
@@ -211,7 +211,7 @@ int kluis_api_version(
 	struct json_reader r;
 	struct err e = {0};
 	json_t *object;
-	int rc = api_get(k, "/v1/version", 0, &object, &r, &e);
+	int rc = open_get(k, "/v1/version", &object, &r, &e);
 
 	if (rc == 0) {
 		api_name(&r, "version", version.version, sizeof version.version);
@@ -231,7 +231,7 @@ int kluis_api_ready(struct kluis *k, struct kluis_ready *ret_ready, struct kluis
 	struct json_reader r;
 	struct err e = {0};
 	json_t *object;
-	int rc = api_get(k, "/readyz", 0, &object, &r, &e);
+	int rc = open_get(k, "/readyz", &object, &r, &e);
 
 	if (rc == 0) {
 		api_name(&r, "role", ready.role, sizeof ready.role);
@@ -282,25 +282,16 @@ int kluis_api_sessions(
 	return kluis_api_end(k, rc, &e, error);
 }
 
-static void session_target(char to[64], const unsigned char *id)
-{
-	char hex[HEX_LEN(ID_BYTES) + 1];
-
-	hex_encode(bytes_of(id, ID_BYTES), hex);
-	(void)snprintf(to, 64, "/v1/sessions/%s", hex);
-}
-
 int kluis_api_session(struct kluis *k, const unsigned char *id, struct kluis_session *ret_session,
 	struct kluis_failure *error)
 {
-	struct json_reader ignored;
 	struct err e = {0};
-	char target[64];
+	char target[API_TARGET_MAX];
 	json_t *object;
 	int rc;
 
-	session_target(target, id);
-	rc = api_get(k, target, CLIENT_AUTH | CLIENT_READ, &object, &ignored, &e);
+	api_target(target, "sessions", id, "%s", "");
+	rc = api_get(kluis_api_begin(k), target, &object, &e);
 	if (rc == 0) {
 		rc = session_parse(object, ret_session, &e);
 		json_decref(object);
@@ -311,10 +302,10 @@ int kluis_api_session(struct kluis *k, const unsigned char *id, struct kluis_ses
 int kluis_api_session_end(struct kluis *k, const unsigned char *id, struct kluis_failure *error)
 {
 	struct err e = {0};
-	char target[64];
+	char target[API_TARGET_MAX];
 	int rc;
 
-	session_target(target, id);
+	api_target(target, "sessions", id, "%s", "");
 	rc = api_json(kluis_api_begin(k), "DELETE", target, NULL, CLIENT_AUTH, NULL, &e);
 	return kluis_api_end(k, rc, &e, error);
 }

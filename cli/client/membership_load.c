@@ -117,12 +117,10 @@ static int item_statement(const json_t *item, struct buf *ret_statement, struct 
 static int chain_fetch(struct people *people, unsigned kind, const uint8_t object_id[ID_BYTES],
 	uint64_t since, json_t **ret_items, struct err *e)
 {
-	_cleanup_(x_freep) char *target = NULL;
-	char id[HEX_LEN(ID_BYTES) + 1];
+	char target[API_TARGET_MAX];
 
-	hex_encode(bytes_of(object_id, ID_BYTES), id);
-	target = x_asprintf(
-		"/v1/%s/%s/members/chain?since=%" PRIu64, membership_kind_path(kind), id, since);
+	api_target(target, membership_kind_path(kind), object_id, "/members/chain?since=%" PRIu64,
+		since);
 	return api_list(people_client(people), target, CLIENT_AUTH | CLIENT_READ,
 		CHAIN_STATEMENTS_MAX, ret_items, e);
 }

@@ -127,13 +127,11 @@ int packets_open(
 
 int packets_ack(struct client *client, const uint8_t packet_id[ID_BYTES], struct err *e)
 {
-	_cleanup_(x_freep) char *target = NULL;
-	char id[HEX_LEN(ID_BYTES) + 1];
+	char target[API_TARGET_MAX];
 	struct err why = {0};
 	int rc;
 
-	hex_encode(bytes_of(packet_id, ID_BYTES), id);
-	target = x_asprintf("/v1/packets/%s/ack", id);
+	api_target(target, "packets", packet_id, "/ack");
 	rc = api_json(client, "POST", target, NULL, CLIENT_AUTH, NULL, &why);
 	return rc == 0 || rc == KLUIS_ENOTFOUND || rc == KLUIS_EGONE
 		       ? 0
@@ -217,8 +215,8 @@ static int taking_fetch(struct taking *t, const uint8_t *object_id, struct err *
 		hex_encode(bytes_of(object_id, ID_BYTES), id);
 		(void)snprintf(target, sizeof target, "/v1/packets?object=%s", id);
 	}
-	rc = api_list(people_client(t->people), target, CLIENT_AUTH | CLIENT_READ, PACKETS_MAX,
-		&items, e);
+	rc = api_list(people_client(t->people), target, CLIENT_AUTH | CLIENT_READ,
+		PACKETS_FETCHED_MAX, &items, e);
 	if (rc != 0) {
 		return rc;
 	}

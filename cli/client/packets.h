@@ -7,7 +7,7 @@
 #include "cli/client/membership.h"
 #include "crypto/keypacket.h"
 
-enum { PACKETS_MAX = 65536 };
+enum { PACKETS_FETCHED_MAX = 65536 };
 
 /* What came of packets_take(). */
 struct packets_taken {

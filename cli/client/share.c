@@ -9,31 +9,25 @@
 #include "cli/client/api.h"
 #include "cli/client/share_impl.h"
 
-static char *verified_file(const struct vault *vault)
-{
-	_cleanup_(x_freep) char *name = vault_file(vault, "verified-only");
-
-	return profile_path(vault->profile, name);
-}
+static const char verified_name[] = "verified-only";
 
 bool share_requires_verified(const struct vault *vault)
 {
-	_cleanup_(x_freep) char *path = verified_file(vault);
-
-	return file_exists(path);
+	return vault_has_file(vault->profile, vault->id, verified_name);
 }
 
 int share_require_verified(const struct vault *vault, bool on, struct err *e)
 {
-	_cleanup_(x_freep) char *name = vault_file(vault, "verified-only");
-	_cleanup_(x_freep) char *path = verified_file(vault);
+	_cleanup_(x_freep) char *name = vault_file(vault, verified_name);
+	_cleanup_(x_freep) char *path = profile_path(vault->profile, name);
 
 	return on ? file_write(path, bytes_of(NULL, 0), 0600, e)
 		  : profile_remove(vault->profile, name, e);
 }
 
-static int user_check_verified(
-	struct people *people, const uint8_t user_id[ID_BYTES], const char *name, struct err *e)
+/* vault: what it is called in the message. */
+static int user_check_verified(struct people *people, const uint8_t user_id[ID_BYTES],
+	const char *name, const char *vault, struct err *e)
 {
 	bool verified = false;
 	int rc = people_is_verified(people, user_id, &verified, e);
@@ -42,9 +36,19 @@ static int user_check_verified(
 		return rc;
 	}
 	return err_set(e, KLUIS_EFORBIDDEN,
-		"this vault is shared with verified contacts alone, and '%s' is not: compare "
-		"safety numbers first ('kluis contact verify %s')",
-		name, name);
+		"%s is shared with verified contacts alone, and '%s' is not: compare safety "
+		"numbers first ('kluis contact verify %s')",
+		vault, name, name);
+}
+
+static int users_check_verified(struct vault *vault, const uint8_t user_id[ID_BYTES], struct err *e)
+{
+	const struct identity *identity;
+	int rc = people_get(vault->people, user_id, true, &identity, e);
+
+	return rc != 0 ? rc
+		       : user_check_verified(
+				 vault->people, user_id, identity->name, "this vault", e);
 }
 
 /* Of a group each of its users. */
@@ -57,16 +61,49 @@ int share_check_verified(struct vault *vault, const struct share_with *with, str
 		return 0;
 	}
 	if (with->kind == MEMBER_USER) {
-		return user_check_verified(vault->people, with->id, with->name, e);
+		return users_check_verified(vault, with->id, e);
 	}
 	rc = membership_load(vault->people, MEMBER_OBJECT_GROUP, with->id, &group, e);
 	for (size_t i = 0; rc == 0 && i < group->members.count; i++) {
-		const struct identity *identity;
+		rc = users_check_verified(vault, group->members.member[i].id, e);
+	}
+	return rc;
+}
 
-		rc = people_get(vault->people, group->members.member[i].id, true, &identity, e);
-		rc = rc != 0 ? rc
-			     : user_check_verified(
-				       vault->people, identity->user_id, identity->name, e);
+/* Of a vault that the cluster denies it counts what was seen of it: denying it is no way past. */
+static int vault_has_group(struct people *people, const uint8_t vault_id[ID_BYTES],
+	const uint8_t group_id[ID_BYTES], bool *ret_has, struct err *e)
+{
+	_cleanup_(membership_freep) struct membership *m = NULL;
+	struct err why = {0};
+	int rc = membership_load(people, MEMBER_OBJECT_VAULT, vault_id, &m, &why);
+
+	if (vault_denied(rc)) {
+		rc = membership_load_known(people, MEMBER_OBJECT_VAULT, vault_id, &m, &why);
+	}
+	*ret_has = rc == 0 && members_find(&m->members, group_id) != NULL;
+	return rc == 0 || rc == KLUIS_ENOTFOUND ? 0 : err_set(e, rc, "%s", why.text);
+}
+
+int share_check_group_verified(struct people *people, const uint8_t group_id[ID_BYTES],
+	const struct share_with *with, struct err *e)
+{
+	const struct profile *profile = people_profile(people);
+	_cleanup_(x_freep) uint8_t(*ids)[ID_BYTES] = NULL;
+	char vault[6 + HEX_LEN(ID_BYTES) + 1] = "vault ";
+	size_t n = 0;
+	int rc = vault_local_ids(profile, &ids, &n, e);
+
+	for (size_t i = 0; rc == 0 && i < n; i++) {
+		bool has = false;
+
+		if (!vault_has_file(profile, ids[i], verified_name)) {
+			continue;
+		}
+		hex_encode(bytes_of(ids[i], ID_BYTES), vault + 6);
+		rc = vault_has_group(people, ids[i], group_id, &has, e);
+		rc = rc != 0 || !has ? rc
+				     : user_check_verified(people, with->id, with->name, vault, e);
 	}
 	return rc;
 }
@@ -79,6 +116,7 @@ struct vault_change {
 	unsigned role;
 	const struct share_user *users; /* Of share_move_users(). */
 	size_t n_users;
+	bool more; /* ... some of whom had no room in this change. */
 };
 typedef int vault_change_fn(struct vault_change *c, struct share_section *section, struct err *e);
 
@@ -260,10 +298,11 @@ static int set_add(struct vault_change *c, struct share_section *section,
 	const struct share_user *user, struct err *e)
 {
 	_cleanup_(buf_release) struct buf body = BUF_INIT;
-	int rc;
+	int rc =
+		share_requires_verified(c->vault) ? users_check_verified(c->vault, user->id, e) : 0;
 
 	share_body_add(&body, user->id, MEMBER_USER, user->role);
-	rc = share_statement(&c->change, section, MEMBER_ADD, buf_bytes(&body), e);
+	rc = rc != 0 ? rc : share_statement(&c->change, section, MEMBER_ADD, buf_bytes(&body), e);
 	return rc != 0 ? rc
 		       : share_give_all(&c->change, section, user->id, MEMBER_USER, user->role, e);
 }
@@ -322,17 +361,33 @@ static int set_roles(struct vault_change *c, struct share_section *section, stru
 	return rc;
 }
 
+/* Half of what a change may be is left to one more: the keys of at most VAULT_EPOCHS_MAX epochs. */
+static bool set_has_room(const struct share_change *change)
+{
+	return change->n_packets <= SHARE_PACKETS_MAX / 2 &&
+	       change->bytes <= REQUEST_BODY_BYTES_MAX / 2 &&
+	       change->n_statements < SHARE_STATEMENTS_MAX;
+}
+
+/* Roles once all are in. */
 static int set_in_make(struct vault_change *c, struct share_section *section, struct err *e)
 {
 	int rc = vault_is_shared(c->vault) ? 0 : catch_up(c, section, e);
+	size_t added = 0;
 
-	for (size_t i = 0; rc == 0 && i < c->n_users; i++) {
-		if (c->users[i].role != 0 &&
-			members_find(&section->membership->members, c->users[i].id) == NULL) {
+	c->more = false;
+	for (size_t i = 0; rc == 0 && !c->more && i < c->n_users; i++) {
+		if (c->users[i].role == 0 ||
+			members_find(&section->membership->members, c->users[i].id) != NULL) {
+			continue;
+		}
+		c->more = added > 0 && !set_has_room(&c->change);
+		if (!c->more) {
 			rc = set_add(c, section, &c->users[i], e);
+			added++;
 		}
 	}
-	return rc != 0 ? rc : set_roles(c, section, e);
+	return rc != 0 || c->more ? rc : set_roles(c, section, e);
 }
 
 int share_move_users(struct vault *vault, const struct share_user *users, size_t n, struct err *e)
@@ -345,7 +400,10 @@ int share_move_users(struct vault *vault, const struct share_user *users, size_t
 	}
 	/* A removal ends with the new key. */
 	rc = change_vault(&c, set_out_make, e);
-	return rc != 0 ? rc : change_vault(&c, set_in_make, e);
+	do { /* Each adds somebody. */
+		rc = rc != 0 ? rc : change_vault(&c, set_in_make, e);
+	} while (rc == 0 && c.more);
+	return rc;
 }
 
 static int transfer_make(struct vault_change *c, struct share_section *section, struct err *e)

@@ -10,7 +10,8 @@
 enum {
 	SHARE_NAME_BYTES_MAX = 255,
 	SHARE_USERS_MAX = 200,
-	SHARE_TRIES = 4, /* Times another admin may be first. */
+	SHARE_STATEMENTS_MAX = 480, /* After which one change adds nobody: a node takes 512. */
+	SHARE_TRIES = 4,	    /* Times another admin may be first. */
 	SHARE_VAULTS_MAX = 10000,
 	SHARE_GROUPS_MAX = 10000,
 	SHARE_INVITATIONS_MAX = 10000,
@@ -54,9 +55,10 @@ KLUIS_MUST_CHECK int share_set_role(
 KLUIS_MUST_CHECK int share_remove(
 	struct vault *vault, const struct share_with *with, struct err *e);
 /* Gives these users their roles in the vault: who has none is taken out and the rest re-keyed in
- * one command, in a second one who is missing gets the keys of all epochs. Who is not named stays
- * as she is. The owner, who is not taken out, stays admin until another one who has accepted is. At
- * most SHARE_USERS_MAX. */
+ * one command, in a second one who is missing gets the keys of all epochs (in more, when one has no
+ * room for so many). Who is not named stays as she is. The owner, who is not taken out, stays admin
+ * until another one who has accepted is. At most SHARE_USERS_MAX. KLUIS_EFORBIDDEN as share_add().
+ */
 struct share_user {
 	uint8_t id[ID_BYTES];
 	unsigned role; /* 0: none. */
@@ -104,7 +106,8 @@ KLUIS_MUST_CHECK int share_members(struct people *people, const struct membershi
 
 KLUIS_MUST_CHECK int share_group_create(
 	struct people *people, const char *name, uint8_t ret_id[ID_BYTES], struct err *e);
-/* Gives a user all keys of the group, as member or (role MEMBER_ADMIN) admin. */
+/* Gives a user all keys of the group, as member or (role MEMBER_ADMIN) admin. KLUIS_EFORBIDDEN: one
+ * is no admin of it, or a vault that it is in takes verified contacts alone and this one is not. */
 KLUIS_MUST_CHECK int share_group_add(struct people *people, const uint8_t group_id[ID_BYTES],
 	const struct share_with *with, unsigned role, struct err *e);
 /* Makes a member MEMBER_ADMIN, or an admin MEMBER_READ, a member. KLUIS_ENOTFOUND: is not in it.

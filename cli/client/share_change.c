@@ -92,6 +92,8 @@ int share_statement(struct share_change *change, struct share_section *section, 
 			       people_source(change->people), false, e);
 	if (rc == 0) {
 		(void)json_array_append_new(section->statements, json_base64(buf_bytes(&encoded)));
+		change->n_statements++;
+		change->bytes += BASE64_LEN(encoded.len);
 	}
 	return rc;
 }
@@ -100,6 +102,7 @@ void share_packet(struct share_change *change, struct share_section *section, st
 {
 	(void)json_array_append_new(section->packets, json_base64(packet));
 	change->n_packets++;
+	change->bytes += BASE64_LEN(packet.len);
 }
 
 static void pub_note(
@@ -120,18 +123,15 @@ static int pub_fetch(struct share_change *change, const uint8_t group_id[ID_BYTE
 	_cleanup_(membership_freep) struct membership *group = NULL;
 	_cleanup_(json_dropp) json_t *object = NULL;
 	_cleanup_(buf_release) struct buf encoded = BUF_INIT;
-	_cleanup_(x_freep) char *target = NULL;
 	struct key_pub *pub = NULL;
 	struct err why = {0};
 	struct json_reader r;
-	char id[HEX_LEN(ID_BYTES) + 1];
+	char target[API_TARGET_MAX], id[HEX_LEN(ID_BYTES) + 1];
 	int rc = membership_load(change->people, MEMBER_OBJECT_GROUP, group_id, &group, e);
 
 	hex_encode(bytes_of(group_id, ID_BYTES), id);
-	target = x_asprintf("/v1/groups/%s", id);
-	rc = rc != 0 ? rc
-		     : api_json(people_client(change->people), "GET", target, NULL,
-			       CLIENT_AUTH | CLIENT_READ, &object, e);
+	api_target(target, "groups", group_id, "%s", "");
+	rc = rc != 0 ? rc : api_get(people_client(change->people), target, &object, e);
 	if (rc != 0) {
 		return err_wrap(e, rc, "group %s", id);
 	}
@@ -224,13 +224,11 @@ static int roster_fetch(struct share_change *change, const struct members *membe
 	uint8_t (**ret_ids)[ID_BYTES], size_t *ret_n, struct err *e)
 {
 	_cleanup_(json_dropp) json_t *items = NULL;
-	_cleanup_(x_freep) char *target = NULL;
 	_cleanup_(x_freep) uint8_t(*ids)[ID_BYTES] = NULL;
-	char id[HEX_LEN(ID_BYTES) + 1];
+	char target[API_TARGET_MAX];
 	int rc;
 
-	hex_encode(bytes_of(members->object_id, ID_BYTES), id);
-	target = x_asprintf("/v1/%s/%s/members", membership_kind_path(members->kind), id);
+	api_target(target, membership_kind_path(members->kind), members->object_id, "/members");
 	rc = api_list(people_client(change->people), target, CLIENT_AUTH | CLIENT_READ, MEMBERS_MAX,
 		&items, e);
 	ids = x_calloc(json_array_size(items) + 1, sizeof *ids);
@@ -350,8 +348,7 @@ int share_send(struct share_change *change, struct err *e)
 {
 	const struct members *first = &change->sections[0].membership->members;
 	json_t *body = section_json(&change->sections[0], true), *also = json_array();
-	_cleanup_(x_freep) char *target = NULL;
-	char id[HEX_LEN(ID_BYTES) + 1];
+	char target[API_TARGET_MAX];
 	int rc;
 
 	assert(change->n > 0);
@@ -360,8 +357,7 @@ int share_send(struct share_change *change, struct err *e)
 	}
 	(void)(json_array_size(also) > 0 ? json_object_set(body, "also", also) : 0);
 	json_decref(also);
-	hex_encode(bytes_of(first->object_id, ID_BYTES), id);
-	target = x_asprintf("/v1/%s/%s/members", membership_kind_path(first->kind), id);
+	api_target(target, membership_kind_path(first->kind), first->object_id, "/members");
 	rc = api_create(people_client(change->people), target, body, CLIENT_AUTH, NULL, e);
 	for (size_t i = 0; rc == 0 && i < change->n; i++) {
 		rc = membership_store(

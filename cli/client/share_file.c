@@ -13,11 +13,7 @@
 #include "cli/client/json_reader.h"
 #include "cli/client/share_impl.h"
 
-enum {
-	GIVE_BATCH = 256, /* Packets, and grants, of one call. */
-	GIVE_END_MS = 5000,
-	GIVE_END_LATE_MS = 300000, /* For whose clock is behind the cluster's. */
-};
+enum { GIVE_BATCH = 256 }; /* Pages of one call. */
 static const uint64_t give_day_ms = 24ull * 3600 * 1000;
 
 /* One call of POST /v1/packets. */
@@ -68,6 +64,26 @@ static int sending_flush(struct sending *s, struct client *client, struct err *e
 	return rc;
 }
 
+/* Takes back what a share opened, whatever room its recipient has left. */
+static int end_pages(struct client *client, const struct share_note *note,
+	const struct share_note_page *pages, size_t n, struct err *e)
+{
+	char target[API_TARGET_MAX];
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < n; i++) {
+		(void)json_array_append_new(
+			list, json_pack("{s:I, s:I, s:o}", "page", (json_int_t)pages[i].page_no,
+				      "revision", (json_int_t)pages[i].revision, "packet",
+				      json_hex(bytes_of(pages[i].packet_id, ID_BYTES))));
+	}
+	api_target(target, "vaults", note->vault_id, "/pages:unshare");
+	return api_json(client, "POST", target,
+		json_pack("{s:o, s:o}", "user", json_hex(bytes_of(note->rcpt_user, ID_BYTES)),
+			"pages", list),
+		CLIENT_AUTH, NULL, e);
+}
+
 /* A share in the making. */
 struct giving {
 	struct vault *vault;
@@ -76,6 +92,8 @@ struct giving {
 	struct share_note note;
 	struct share_note_page pages[SHARE_NOTE_PAGES_MAX];
 	size_t n;
+	uint8_t docs[2][ID_BYTES]; /* Notes that were left: the giver's own first. */
+	size_t n_docs;
 	struct sending sending;
 };
 
@@ -207,7 +225,6 @@ static int give_note(struct giving *g, json_t *body, struct err *e)
 	_cleanup_(buf_release) struct buf note = BUF_INIT;
 	const struct profile *profile = g->vault->profile;
 	const uint8_t *owners[] = {profile->user_id, g->terms->with->id};
-	uint8_t doc_id[ID_BYTES];
 	int rc;
 
 	json_take_text(body, &text);
@@ -219,7 +236,35 @@ static int give_note(struct giving *g, json_t *body, struct err *e)
 		rc = people_get(g->vault->people, owners[i], false, &owner, e);
 		rc = rc != 0 ? rc
 			     : inbox_leave(g->vault->people, owner, INBOX_SHARE, buf_bytes(&note),
-				       doc_id, e);
+				       g->docs[g->n_docs], e);
+		g->n_docs += rc == 0;
+	}
+	return rc;
+}
+
+/* What failed on its way is taken back: without its notes nobody could end it. An earlier share of
+ * the same pages with her ends, too. What cannot be taken back either ends by itself. */
+static void give_undo(struct giving *g)
+{
+	struct client *client = g->vault->client;
+	struct err ignored = {0};
+	int rc = g->n_docs == 0 ? 0 : api_inbox_delete(client, g->docs[0], &ignored);
+
+	for (size_t i = 0; rc == 0 && i < g->n; i += GIVE_BATCH) {
+		size_t left = g->n - i;
+
+		rc = end_pages(client, &g->note, &g->pages[i],
+			left < GIVE_BATCH ? left : GIVE_BATCH, &ignored);
+	}
+}
+
+static int give_finish(struct giving *g, int rc, uint8_t ret_id[ID_BYTES])
+{
+	sending_release(&g->sending);
+	if (rc == 0) {
+		memcpy(ret_id, g->note.share_id, ID_BYTES);
+	} else {
+		give_undo(g);
 	}
 	return rc;
 }
@@ -266,12 +311,7 @@ int share_file_give(struct tree *tree, const char *path, const struct share_file
 		return rc;
 	}
 	give_begin(g);
-	rc = give_file(g, tree, item, ret_moved, e);
-	sending_release(&g->sending);
-	if (rc == 0) {
-		memcpy(ret_id, g->note.share_id, ID_BYTES);
-	}
-	return rc;
+	return give_finish(g, give_file(g, tree, item, ret_moved, e), ret_id);
 }
 
 int share_page_give(struct vault *vault, uint64_t page_no, const struct share_file_terms *terms,
@@ -295,74 +335,12 @@ int share_page_give(struct vault *vault, uint64_t page_no, const struct share_fi
 	g->note.kind = SHARE_NOTE_ITEM;
 	rc = give_pages(g, &page_no, 1, ret_moved, e);
 	rc = rc != 0 ? rc : give_note(g, json_pack("{s:s}", "name", name), e);
-	sending_release(&g->sending);
-	if (rc == 0) {
-		memcpy(ret_id, g->note.share_id, ID_BYTES);
-	}
-	return rc;
+	return give_finish(g, rc, ret_id);
 }
 
 /* --- its end --- */
 
-/* A key of nothing that is over soon takes the place of those that are there. */
-static int end_packet(struct people *people, const struct share_note *note, uint64_t in_ms,
-	struct sending *s, struct err *e)
-{
-	static const uint8_t nothing[PAGE_GIFT_BYTES_MAX];
-	_cleanup_(buf_release) struct buf packet = BUF_INIT;
-	struct packets_gift gift = {.purpose = KEYPACKET_PAGE,
-		.object_id = note->vault_id,
-		.rcpt_id = note->rcpt_user,
-		.epoch = 1,
-		.secret = bytes_of(nothing, sizeof nothing),
-		.expires_ms = clock_wall_ms(&clock_system) + in_ms};
-	const struct identity *identity;
-	int rc = people_get(people, note->rcpt_user, true, &identity, e);
-
-	rc = rc != 0 ? rc : people_transfer_key(identity, &gift.rcpt, e);
-	rc = rc != 0 ? rc : packets_seal(people_profile(people), &gift, &packet, e);
-	if (rc == 0) {
-		sending_packet(s, buf_bytes(&packet));
-	}
-	return rc;
-}
-
-static int end_send(struct people *people, const struct share_note *note, uint64_t in_ms,
-	const struct share_note_page *pages, size_t n, struct err *e)
-{
-	struct sending s;
-	int rc;
-
-	sending_begin(&s);
-	rc = end_packet(people, note, in_ms, &s, e);
-	for (size_t i = 0; rc == 0 && i < n; i++) {
-		sending_grant(&s, note->rcpt_user, note->vault_id, &pages[i]);
-	}
-	rc = rc != 0 ? rc : sending_flush(&s, people_client(people), e);
-	sending_release(&s);
-	return rc;
-}
-
-/* A revision that is kept no longer is open to nobody, and keeps the others from nothing. */
-static int end_pages(struct people *people, const struct share_note *note,
-	const struct share_note_page *pages, size_t n, struct err *e)
-{
-	struct err why = {0};
-	int rc = end_send(people, note, GIVE_END_MS, pages, n, &why);
-
-	if (rc == KLUIS_EINVAL) {
-		rc = end_send(people, note, GIVE_END_LATE_MS, pages, n, &why);
-	}
-	if (rc == KLUIS_ENOTFOUND && n > 1) {
-		rc = end_pages(people, note, pages, n / 2, e);
-		return rc != 0 ? rc : end_pages(people, note, pages + n / 2, n - n / 2, e);
-	}
-	return rc == 0 || rc == KLUIS_ENOTFOUND || rc == KLUIS_EGONE
-		       ? 0
-		       : err_set(e, rc, "%s", why.text);
-}
-
-static int end_given(struct people *people, const struct share_note *note, struct err *e)
+static int end_given(struct client *client, const struct share_note *note, struct err *e)
 {
 	struct share_note_page pages[GIVE_BATCH];
 	struct bytes run = note->pages;
@@ -372,7 +350,7 @@ static int end_given(struct people *people, const struct share_note *note, struc
 	do {
 		for (n = 0; n < GIVE_BATCH && share_note_page_next(&run, &pages[n]); n++) {
 		}
-		rc = n == 0 ? 0 : end_pages(people, note, pages, n, e);
+		rc = n == 0 ? 0 : end_pages(client, note, pages, n, e);
 	} while (rc == 0 && n == GIVE_BATCH);
 	return rc;
 }
@@ -394,6 +372,7 @@ int shared_file_end(struct people *people, const struct shared_file *file, struc
 	int rc;
 
 	assert(file->problem.code == 0);
-	rc = file->mine ? end_given(people, &file->note, e) : end_got(people, &file->note, e);
+	rc = file->mine ? end_given(people_client(people), &file->note, e)
+			: end_got(people, &file->note, e);
 	return rc != 0 ? rc : api_inbox_delete(people_client(people), file->doc_id, e);
 }

@@ -46,12 +46,14 @@ KLUIS_MUST_CHECK int shared_files(
 KLUIS_MUST_CHECK int shared_file_find(const struct shared_file *files, size_t n, const char *prefix,
 	const struct shared_file **ret_file, struct err *e);
 /* Fetches what somebody gave: each page is the one that the note names, opened by the key that its
- * sender, an admin of the vault by its chain, signed for it; a file's SHA-256 is the note's.
+ * sender, an admin of the vault by its chain, signed for it; a file's SHA-256 is the note's, a page
+ * by itself is items to its end.
  * KLUIS_EVERIFY: anything is another. KLUIS_ENOTFOUND: it is not shared any more, or withheld. */
 KLUIS_MUST_CHECK int shared_file_get(struct people *people, const struct shared_file *file,
 	const struct get_config *config, struct err *e);
-/* The giver ends it: within seconds the cluster shows those pages no more. What was fetched may
- * have been kept. By the recipient: the note goes, and the keys that wait. */
+/* The giver ends it: the cluster shows those pages no more, whatever room the recipient's box has
+ * and whatever clocks say. What was fetched may have been kept. By the recipient: the note goes,
+ * and the keys that wait. */
 KLUIS_MUST_CHECK int shared_file_end(
 	struct people *people, const struct shared_file *file, struct err *e);
 

@@ -221,17 +221,16 @@ int share_answer(struct people *people, unsigned kind, const uint8_t object_id[I
 	bool accept, struct err *e)
 {
 	_cleanup_(membership_freep) struct membership *m = NULL;
-	_cleanup_(x_freep) char *target = NULL;
 	struct packets_taken taken = {.taken = 0};
-	char id[HEX_LEN(ID_BYTES) + 1];
+	char target[API_TARGET_MAX], id[HEX_LEN(ID_BYTES) + 1];
 	int rc = accept ? membership_load(people, kind, object_id, &m, e) : 0;
 
 	hex_encode(bytes_of(object_id, ID_BYTES), id);
 	if (rc == 0 && accept) {
 		rc = share_check_invited(people_profile(people), m, e);
 	}
-	target = x_asprintf(
-		"/v1/%s/%s/%s", membership_kind_path(kind), id, accept ? "accept" : "decline");
+	api_target(target, membership_kind_path(kind), object_id, "/%s",
+		accept ? "accept" : "decline");
 	rc = rc != 0 ? rc
 		     : api_json(people_client(people), "POST", target, NULL, CLIENT_AUTH, NULL, e);
 	if (rc == KLUIS_EFORBIDDEN && !accept) {
@@ -329,14 +328,12 @@ int share_members(struct people *people, const struct membership *m,
 	struct share_member **ret_members, size_t *ret_n, struct err *e)
 {
 	_cleanup_(json_dropp) json_t *items = NULL;
-	_cleanup_(x_freep) char *target = NULL;
-	char id[HEX_LEN(ID_BYTES) + 1];
+	char target[API_TARGET_MAX];
 	size_t n = m->members.count;
 	struct share_member *members;
 	int rc;
 
-	hex_encode(bytes_of(m->members.object_id, ID_BYTES), id);
-	target = x_asprintf("/v1/%s/%s/members", membership_kind_path(m->members.kind), id);
+	api_target(target, membership_kind_path(m->members.kind), m->members.object_id, "/members");
 	rc = api_list(
 		people_client(people), target, CLIENT_AUTH | CLIENT_READ, MEMBERS_MAX, &items, e);
 	members = x_calloc(n + 1, sizeof *members);
@@ -507,6 +504,7 @@ int share_group_add(struct people *people, const uint8_t group_id[ID_BYTES],
 	if (rc == 0 && members_find(&change.sections[0].membership->members, with->id) != NULL) {
 		rc = err_set(e, KLUIS_EEXIST, "'%s' is in the group already", with->name);
 	}
+	rc = rc != 0 ? rc : share_check_group_verified(people, group_id, with, e);
 	share_body_add(&body, with->id, MEMBER_USER, role);
 	rc = rc != 0 ? rc
 		     : share_statement(
@@ -619,12 +617,10 @@ int share_group_remove(struct people *people, const uint8_t group_id[ID_BYTES],
 
 int share_group_delete(struct people *people, const uint8_t group_id[ID_BYTES], struct err *e)
 {
-	_cleanup_(x_freep) char *target = NULL;
-	char id[HEX_LEN(ID_BYTES) + 1];
+	char target[API_TARGET_MAX];
 	int rc = person_ready(people_profile(people), e);
 
-	hex_encode(bytes_of(group_id, ID_BYTES), id);
-	target = x_asprintf("/v1/groups/%s", id);
+	api_target(target, "groups", group_id, "%s", "");
 	return rc != 0 ? rc
 		       : api_json(people_client(people), "DELETE", target, NULL, CLIENT_AUTH, NULL,
 				 e);

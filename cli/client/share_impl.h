@@ -21,6 +21,7 @@ struct share_change {
 	size_t n;
 	struct share_pub *pubs; /* Public keys of groups met on the way. */
 	size_t n_pubs, n_packets;
+	size_t n_statements, bytes; /* The latter: of all that is sent, as text. */
 };
 void share_change_init(struct share_change *change, struct people *people);
 void share_change_release(struct share_change *change);
@@ -70,6 +71,9 @@ KLUIS_MUST_CHECK int share_role(struct share_change *change, struct share_sectio
 /* Makes a user who has accepted an admin, and oneself `role`. */
 KLUIS_MUST_CHECK int share_hand_over(struct share_change *change, struct share_section *section,
 	const struct share_with *with, unsigned role, struct err *e);
+/* ... when a vault that this group is in is shared so by this profile, and the user is none. */
+KLUIS_MUST_CHECK int share_check_group_verified(struct people *people,
+	const uint8_t group_id[ID_BYTES], const struct share_with *with, struct err *e);
 void share_body_add(struct buf *body, const uint8_t id[ID_BYTES], unsigned kind, unsigned role);
 void share_body_role(struct buf *body, const uint8_t id[ID_BYTES], unsigned role);
 

@@ -85,11 +85,24 @@ static int file_read(struct people *people, const uint8_t doc_id[ID_BYTES],
 	return rc;
 }
 
-/* What does not hold is somebody's lie, and hides no other. */
-static bool file_is_verdict(int rc)
+/* What does not hold is somebody's lie, and hides no other; nor does what nobody here can read. 0:
+ * it says nothing about this one. */
+static int file_verdict(int rc)
 {
-	return rc == KLUIS_EVERIFY || rc == KLUIS_EPIN || rc == KLUIS_ENOTFOUND ||
-	       rc == KLUIS_EGONE;
+	switch (rc) {
+	case KLUIS_EVERIFY:
+	case KLUIS_EPIN:
+	case KLUIS_ENOTFOUND:
+	case KLUIS_EGONE:
+		return rc;
+	case KLUIS_EPROTO:
+	case KLUIS_ESUITE:
+	case KLUIS_EVERSION:
+	case KLUIS_EINVAL:
+		return KLUIS_EVERIFY;
+	default:
+		return 0;
+	}
 }
 
 int shared_files(
@@ -109,8 +122,8 @@ int shared_files(
 		}
 		n++;
 		rc = file_read(people, rows[i].doc_id, file, &file->problem);
-		if (rc != 0 && file_is_verdict(rc)) {
-			file->problem.code = rc;
+		if (rc != 0 && file_verdict(rc) != 0) {
+			file->problem.code = file_verdict(rc);
 			rc = 0;
 		} else if (rc != 0) {
 			*e = file->problem;
@@ -222,6 +235,20 @@ static int fetch_page(struct fetching *f, size_t i, struct buf *ret_content, str
 	return page_open_gift(secret_bytes(&gift), buf_bytes(&page), &place, ret_content, e);
 }
 
+/* Whoever shows it takes item after item. */
+static int fetch_check_items(struct bytes content, uint64_t page_no, struct err *e)
+{
+	struct page_item item;
+	int rc = 0;
+
+	while (rc == 0 && content.len > 0) {
+		rc = page_item_next(&content, &item);
+	}
+	return rc == 0 ? 0
+		       : err_set(e, KLUIS_EVERIFY, "page %" PRIu64 " is malformed: no items",
+				 page_no);
+}
+
 static size_t fetch_chunk_bytes(const struct fetching *f, size_t i)
 {
 	uint64_t left = f->file->size - (uint64_t)i * PAGE_CONTENT_BYTES_MAX;
@@ -241,6 +268,9 @@ static int fetch_pages(struct fetching *f, struct err *e)
 		if (rc == 0 && is_file && content.len != fetch_chunk_bytes(f, i)) {
 			rc = err_set(e, KLUIS_EVERIFY, "page %" PRIu64 " is no chunk of it",
 				f->pages[i].page_no);
+		}
+		if (rc == 0 && !is_file) {
+			rc = fetch_check_items(buf_bytes(&content), f->pages[i].page_no, e);
 		}
 		if (rc == 0) {
 			hash_update(&f->hash, buf_bytes(&content));

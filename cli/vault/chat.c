@@ -195,10 +195,26 @@ int app_chat_accept(struct invocation *inv)
 	return app_run(inv, chat_accept_body);
 }
 
+static void leave_show(const struct chat_app *a)
+{
+	static const struct output_column columns[] = {{"id", "Id", OUTPUT_TEXT},
+		{"state", "State", OUTPUT_TEXT}, {"role", "Role", OUTPUT_TEXT}};
+	const struct conversation *c = a->c;
+	json_t *record = json_pack("{s:o, s:s, s:s}", "id", json_hex(bytes_of(c->id, ID_BYTES)),
+		"state", c->info.state, "role", c->info.role);
+
+	output_record(&a->app->inv->out, columns, ARRAY_SIZE(columns), record);
+	json_decref(record);
+}
+
 static int leave_body(struct chat_app *a)
 {
 	struct invocation *inv = a->app->inv;
 
+	if (invocation_value(inv, "dry-run") != NULL) {
+		leave_show(a);
+		return 0;
+	}
 	return invocation_confirm(inv,
 		       "Leave this conversation? What this device has of it goes; only an admin "
 		       "of it can ask you back.")

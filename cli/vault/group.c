@@ -214,8 +214,18 @@ int app_group_members(struct invocation *inv)
 
 static int group_delete_turn(struct group_turn *turn)
 {
+	static const struct output_column columns[] = {
+		{"name", "Name", OUTPUT_TEXT}, {"id", "Id", OUTPUT_TEXT}};
 	struct invocation *inv = turn->k->inv;
 
+	if (invocation_value(inv, "dry-run") != NULL) {
+		json_t *record = json_pack("{s:s, s:o}", "name", turn->group.name, "id",
+			json_hex(bytes_of(turn->group.id, ID_BYTES)));
+
+		output_record(&inv->out, columns, ARRAY_SIZE(columns), record);
+		json_decref(record);
+		return 0;
+	}
 	return invocation_confirm(inv, "This deletes the group, for good.")
 		       ? share_group_delete(turn->people, turn->group.id, &inv->err)
 		       : inv->err.code;

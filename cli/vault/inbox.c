@@ -55,12 +55,27 @@ static json_t *sender_name(struct people *people, const struct api_inbox_row *ro
 		       : json_hex(bytes_of(row->sender_id, ID_BYTES));
 }
 
-static int inbox_list_body(struct app *k)
+static json_t *inbox_row(struct people *people, const struct api_inbox_row *row)
+{
+	return json_pack("{s:o, s:I, s:I, s:s, s:o, s:s, s:I}", "id",
+		json_hex(bytes_of(row->doc_id, ID_BYTES)), "time_ms", (json_int_t)row->time_ms,
+		"expires_ms", (json_int_t)row->expires_ms, "class", class_name(row->sender_class),
+		"sender", sender_name(people, row), "type", content_name(row->content_type),
+		"bytes", (json_int_t)row->bytes);
+}
+
+static void inbox_show(struct app *k, const json_t *rows)
 {
 	static const struct output_column columns[] = {{"id", "ID", OUTPUT_TEXT},
 		{"time_ms", "TIME", OUTPUT_TIME}, {"class", "CLASS", OUTPUT_TEXT},
 		{"sender", "LEFT BY", OUTPUT_TEXT}, {"type", "TYPE", OUTPUT_TEXT},
 		{"bytes", "SIZE", OUTPUT_BYTES}};
+
+	output_rows(&k->inv->out, columns, ARRAY_SIZE(columns), rows);
+}
+
+static int inbox_list_body(struct app *k)
+{
 	_cleanup_(x_freep) struct api_inbox_row *rows = NULL;
 	struct people *people = people_new(k->profile, k->client);
 	json_t *list = json_array();
@@ -69,18 +84,10 @@ static int inbox_list_body(struct app *k)
 
 	rc = rc != 0 ? rc : api_inbox(k->client, &rows, &n, &k->inv->err);
 	for (size_t i = 0; i < n; i++) {
-		(void)json_array_append_new(
-			list, json_pack("{s:o, s:I, s:I, s:s, s:o, s:s, s:I}", "id",
-				      json_hex(bytes_of(rows[i].doc_id, ID_BYTES)), "time_ms",
-				      (json_int_t)rows[i].time_ms, "expires_ms",
-				      (json_int_t)rows[i].expires_ms, "class",
-				      class_name(rows[i].sender_class), "sender",
-				      sender_name(people, &rows[i]), "type",
-				      content_name(rows[i].content_type), "bytes",
-				      (json_int_t)rows[i].bytes));
+		(void)json_array_append_new(list, inbox_row(people, &rows[i]));
 	}
 	if (rc == 0) {
-		output_rows(&k->inv->out, columns, ARRAY_SIZE(columns), list);
+		inbox_show(k, list);
 	}
 	json_decref(list);
 	people_free(people);
@@ -189,11 +196,49 @@ int app_inbox_take(struct invocation *inv)
 	return app_run(inv, inbox_take_body);
 }
 
+/* Of one document; one that is not there would not be deleted, either. */
+static int doomed_add(struct app *k, struct people *people, const struct api_inbox_row *rows,
+	size_t n, const char *text, json_t *doomed)
+{
+	uint8_t id[ID_BYTES];
+	int rc = inbox_find(k, text, id);
+
+	for (size_t i = 0; rc == 0 && i < n; i++) {
+		if (memcmp(rows[i].doc_id, id, ID_BYTES) == 0) {
+			(void)json_array_append_new(doomed, inbox_row(people, &rows[i]));
+			return 0;
+		}
+	}
+	return rc != 0 ? rc
+		       : err_set(&k->inv->err, KLUIS_ENOTFOUND, "there is no document '%s'", text);
+}
+
+static int inbox_delete_dry(struct app *k)
+{
+	_cleanup_(x_freep) struct api_inbox_row *rows = NULL;
+	_cleanup_(json_dropp) json_t *doomed = json_array();
+	struct people *people = people_new(k->profile, k->client);
+	size_t n = 0;
+	int rc = api_inbox(k->client, &rows, &n, &k->inv->err);
+
+	for (size_t i = 0; rc == 0 && i < k->inv->n_args; i++) {
+		rc = doomed_add(k, people, rows, n, k->inv->args[i], doomed);
+	}
+	if (rc == 0) {
+		inbox_show(k, doomed);
+	}
+	people_free(people);
+	return rc;
+}
+
 static int inbox_delete_body(struct app *k)
 {
 	struct invocation *inv = k->inv;
 	int rc = app_online(k);
 
+	if (rc == 0 && invocation_value(inv, "dry-run") != NULL) {
+		return inbox_delete_dry(k);
+	}
 	if (rc == 0 && !invocation_confirm(inv, "Delete it, on all sites, for good?")) {
 		rc = inv->err.code;
 	}

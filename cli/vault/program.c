@@ -250,6 +250,21 @@ static const struct command_option vault_delete_options[] = {
 	{NULL, 0, NULL, NULL},
 };
 
+static const struct command_option group_delete_options[] = {
+	{"dry-run", 'n', NULL, "Show the group, and do nothing"},
+	{NULL, 0, NULL, NULL},
+};
+
+static const struct command_option inbox_delete_options[] = {
+	{"dry-run", 'n', NULL, "Show the documents, and do nothing"},
+	{NULL, 0, NULL, NULL},
+};
+
+static const struct command_option chat_leave_options[] = {
+	{"dry-run", 'n', NULL, "Show the conversation, and do nothing"},
+	{NULL, 0, NULL, NULL},
+};
+
 static const struct command_option note_options[] = {
 	FIELDS_OPTIONS_NOTE,
 	{NULL, 0, NULL, NULL},
@@ -462,8 +477,8 @@ static const struct command app_commands[] = {
 	{"group members", "GROUP", "List who is in a group", NULL, NULL, 1, 1, app_group_members},
 	{"group rekey", "GROUP", "Give a group and all its vaults new keys",
 		"For when a key may have leaked.", NULL, 1, 1, app_group_rekey},
-	{"group delete", "GROUP", "Delete a group that no vault is shared with", NULL, NULL, 1, 1,
-		app_group_delete},
+	{"group delete", "GROUP", "Delete a group that no vault is shared with", NULL,
+		group_delete_options, 1, 1, app_group_delete},
 	{"put", "SOURCE... VAULT:/PATH", "Store files",
 		"SOURCE - is stdin, which needs a name in PATH. A PATH that ends in '/', is the "
 		"root, or is a folder takes the "
@@ -531,8 +546,8 @@ static const struct command app_commands[] = {
 	{"chat accept", "CHAT", "Accept an invitation",
 		"CHAT is a title or the beginning of an id, as 'kluis chat list' shows it.", NULL,
 		1, 1, app_chat_accept},
-	{"chat leave", "CHAT", "Leave a conversation, or decline an invitation", NULL, NULL, 1, 1,
-		app_chat_leave},
+	{"chat leave", "CHAT", "Leave a conversation, or decline an invitation", NULL,
+		chat_leave_options, 1, 1, app_chat_leave},
 	{"chat members", "CHAT", "List who is in a conversation, and how far they have read",
 		"An admin of it adds and removes. Who they are is verified; what they answered and "
 		"read is the cluster's word.",
@@ -600,17 +615,17 @@ static const struct command app_commands[] = {
 		"with VAULT alone,\nshares all that is in one.",
 		share_options, 1, 1, app_share},
 	{"unshare", "SHARE", "Share a file no longer, or remove what one was given",
-		"SHARE is the beginning of an id of 'kluis shared list'. By who gave it: within "
-		"seconds the cluster shows its pages to\nthat user no more; what was fetched "
-		"before "
+		"SHARE is the beginning of an id of 'kluis shared list'. By who gave it: from then "
+		"on the cluster shows its pages to\nthat user no more; what was fetched before "
 		"she may have kept.",
 		NULL, 1, 1, app_unshare},
 	{"shared list", NULL, "List files shared alone, with you and by you",
-		"One whose signature does not hold is shown with its problem (exit 14).", NULL, 0,
-		0, app_shared_list},
+		"One that does not hold, or cannot be read, is shown with its problem beside the "
+		"others (exit 14).",
+		NULL, 0, 0, app_shared_list},
 	{"shared get", "SHARE [FILE]", "Fetch a file that somebody shared with you",
-		"Each page is checked to be the one that an admin of its vault gave (exit 14). "
-		"FILE: "
+		"Each page is checked to be the one that an admin of its vault gave, and whole "
+		"(exit 14). FILE: "
 		"- for stdout; without it the\nfile's own name, here. Of a page its items are "
 		"listed.",
 		NULL, 1, 2, app_shared_get},
@@ -625,7 +640,8 @@ static const struct command app_commands[] = {
 		"one "
 		"of the two at any time.",
 		NULL, 2, 2, app_inbox_take},
-	{"inbox delete", "DOCUMENT...", "Delete documents", NULL, NULL, 1, 1000, app_inbox_delete},
+	{"inbox delete", "DOCUMENT...", "Delete documents", NULL, inbox_delete_options, 1, 1000,
+		app_inbox_delete},
 	{"inbox leave", "USER [FILE]", "Leave something for somebody",
 		"Sealed, so that only USER can open it. Without FILE it comes from stdin.", NULL, 1,
 		2, app_inbox_leave},

@@ -1,4 +1,5 @@
 /* kluis share|unshare, kluis shared list|get */
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
@@ -117,6 +118,21 @@ static json_t *shared_row(const struct shared_file *file)
 		"problem", "");
 }
 
+/* What does not hold is said by the exit status, too: a pin that broke before all else. */
+static int shared_worst(const struct shared_view *view, struct err *e)
+{
+	int rc = 0;
+
+	for (size_t i = 0; i < view->n; i++) {
+		const struct err *problem = &view->files[i].problem;
+
+		if (err_exit_code(problem->code) > err_exit_code(rc)) {
+			rc = err_set(e, problem->code, "%s", problem->text);
+		}
+	}
+	return rc;
+}
+
 static int shared_list_body(struct app *k)
 {
 	static const struct output_column columns[] = {{"id", "ID", OUTPUT_TEXT},
@@ -133,13 +149,7 @@ static int shared_list_body(struct app *k)
 	if (rc == 0) {
 		output_rows(&k->inv->out, columns, ARRAY_SIZE(columns), rows);
 	}
-	/* What does not hold is said by the exit status, too. */
-	for (size_t i = 0; rc == 0 && i < view.n; i++) {
-		if (view.files[i].problem.code != 0) {
-			rc = err_set(&k->inv->err, view.files[i].problem.code, "%s",
-				view.files[i].problem.text);
-		}
-	}
+	rc = rc != 0 ? rc : shared_worst(&view, &k->inv->err);
 	view_close(&view);
 	return rc;
 }
@@ -189,13 +199,19 @@ static int page_show(struct app *k, const struct shared_fetch *f)
 	int rc = shared_file_get(f->view->people, f->file, &config, &k->inv->err);
 
 	left = buf_bytes(&content);
-	while (rc == 0 && left.len > 0 && page_item_next(&left, &item) == 0) {
-		const char *type = item_type_name(item.type);
+	while (rc == 0 && left.len > 0) {
+		const char *type;
 
-		(void)json_array_append_new(
-			rows, json_pack("{s:s, s:o, s:s%}", "type", type == NULL ? "other" : type,
-				      "id", json_hex(bytes_of(item.item_id, ID_BYTES)), "body",
-				      (const char *)item.body.data, item.body.len));
+		rc = page_item_next(&left, &item);
+		assert(rc == 0); /* shared_file_get() */
+		type = item_type_name(item.type);
+		if (json_array_append_new(rows,
+			    json_pack("{s:s, s:o, s:s%}", "type", type == NULL ? "other" : type,
+				    "id", json_hex(bytes_of(item.item_id, ID_BYTES)), "body",
+				    (const char *)item.body.data, item.body.len)) != 0) {
+			rc = err_set(&k->inv->err, KLUIS_EVERIFY,
+				"'%s': it holds an item that is no text", f->file->name);
+		}
 	}
 	if (rc == 0) {
 		output_rows(&k->inv->out, columns, ARRAY_SIZE(columns), rows);

@@ -14,7 +14,7 @@ import events
 import openapi
 from cluster import ROOT, SITES, Cluster, wait_until
 from person import Person, hotp
-from writer import CONVERSATION, GROUP, Shared, Vault, Writer, lp32, now_ms, point, text
+from writer import CONVERSATION, GROUP, Shared, Vault, Writer, binary, lp32, now_ms, point, text
 
 RECEIVER, SENDER = "gro", "ams"
 
@@ -559,7 +559,8 @@ class Api(unittest.TestCase):
 
     def check_push_writes(self, writer, vault, token):
         """This cluster has no settings for it: nobody can be subscribed, and who is notified is nobody's to learn."""
-        self.refuse(400, "unsupported-suite", "post", "/v1/push", body={"kind": "fcm", "token": "x"}, token=token)
+        self.refuse(428, "precondition-required", "post", "/v1/push", body={"kind": "fcm", "token": "x"}, token=token)
+        self.refuse(400, "unsupported-suite", "post", "/v1/push", body={"kind": "fcm", "token": "x"}, fields=self.key(), token=token)
         self.refuse(404, "not-found", "delete", "/v1/push/{id}", {"id": "00" * 16}, token=token)
         self.written |= {("post", "/v1/push"), ("delete", "/v1/push/{id}")}
         payload = b"KNP1\x01" + bytes(3 + 8) + b"\0\x20" + bytes(32) + b"\0\x10" + bytes(16)
@@ -666,6 +667,7 @@ class Api(unittest.TestCase):
             self.done(204, "post", "/v1/packets/{id}/ack", {"id": waiting[0]["packet_id"]}, site="mst", **his)
         self.done(204, "post", "/v1/packets", body={"packets": [vault.packet(1, other.user_id, other.transfer)]}, **named)
         self.refuse(403, "forbidden", "post", "/v1/packets", body={"packets": [vault.packet(1, other.user_id, other.transfer)]}, **his)
+        self.done(200, "post", path + "/commits", values, body=Vault.commit(vault.head([0]), (0, 1, vault.page(0, 1))), **named)
 
         # A group comes into the vault, loses a member with a new key for both, and goes.
         of = "/v1/groups/{g}"
@@ -683,6 +685,7 @@ class Api(unittest.TestCase):
         also = {"object": vault.id.hex(), "statements": [vault.rotate()], "packets": [vault.packet(1, group.id, group.key)]}
         self.done(200, "post", of + "/members", there, body={**body, "also": [also]}, fields=self.key(), **named)
         self.check_problem(self.curl("ein", f"/v1/vaults/{vault.id.hex()}", token=others), 404, "not-found")
+        self.check_page_alone(vault, other, named, his)
         self.done(200, "post", path + "/members", values, body={"statements": [vault.remove(group.id), vault.rotate()]}, fields=self.key(), **named)
         self.done(204, "delete", of, there, **named)
         self.done(204, "post", of + "/decline", {"g": self.make_group(writer, token, other).id.hex()}, **his)
@@ -694,6 +697,23 @@ class Api(unittest.TestCase):
         self.check_signals(talk, writer, token, others)
         self.done(204, "post", of + "/decline", there, **his)
         self.done(200, "post", of + "/members", there, body={"statements": [talk.remove(other.user_id)]}, fields=self.key(), **named)
+
+    def check_page_alone(self, vault, other, named, his):
+        """One page for somebody who is not in its vault, until its giver ends that."""
+        packet, page, whose = vault.packet(2, other.user_id, other.transfer), {"page": 0, "revision": 1}, {"user": other.user_id.hex()}
+        grant = {**whose, **page, "vault": vault.id.hex()}
+        self.done(204, "post", "/v1/packets", body={"packets": [packet], "grants": [grant]}, **named)
+        path, values = "/v1/vaults/{v}/pages:unshare", {"v": vault.id.hex()}
+        body = {**whose, "pages": [{**page, "packet": binary(packet)[16:32].hex()}]}
+        shown = lambda site: self.curl(site, f"/v1/vaults/{vault.id.hex()}/pages/0/versions/1", token=his["token"])[0]
+        self.refuse(400, "invalid", "post", path, values, body={**body, "pages": []}, **named)
+        self.done(204, "post", path, values, body=body, **his)  # Not his to end.
+        self.assertEqual(shown("ein"), 200)
+        for site in ("ams", "gro"):
+            self.done(204, "post", path, values, body=body, site=site, **named)
+            self.assertEqual([shown(site) for site in SITES], [404] * 6)
+        waiting = json.loads(self.curl("utr", f"/v1/packets?object={vault.id.hex()}", token=his["token"])[2])["items"]
+        self.assertNotIn(packet, [row["packet"] for row in waiting])
 
     def check_chat_writes(self, talk, writer, other, named, his):
         of, there = "/v1/conversations/{c}", {"c": talk.id.hex()}

@@ -190,6 +190,28 @@ static void key_ahead(struct fixture *f, const char *name, uint32_t epoch)
 	MUST(f, account_put_entries(f->first.profile, f->first.client, &change, 1, &f->err));
 }
 
+/* Keys of all epochs up to the last one. */
+static void keys_ahead(struct fixture *f, const char *name, uint32_t last)
+{
+	static const uint8_t vk[32] = {0x77};
+	struct ring_change changes[RING_CHANGES_MAX];
+	uint8_t id[ID_BYTES];
+	size_t n = 0;
+
+	id_of(f, &f->first, name, id);
+	for (uint32_t epoch = 2; epoch <= last; epoch++) {
+		changes[n] = (struct ring_change){.type = KEYRING_VAULT_KEY,
+			.epoch = epoch,
+			.value = bytes_of(vk, sizeof vk)};
+		memcpy(changes[n++].object_id, id, ID_BYTES);
+		if (n == ARRAY_SIZE(changes) || epoch == last) {
+			MUST(f, account_put_entries(
+					f->first.profile, f->first.client, changes, n, &f->err));
+			n = 0;
+		}
+	}
+}
+
 /* Keys that a vault got ahead of its chain, written under or not, do not keep it from being
  * shared: all that is there can be read, and what comes is under a key that the chain names. */
 static void test_ahead(void **state)
@@ -292,6 +314,117 @@ static void test_verified_only(void **state)
 	MUST(f, share_require_verified(vault, false, &f->err));
 	vault_close(vault);
 	MUST(f, share(f, &f->first, "secret", "bob", MEMBER_READ));
+}
+
+static int set_users(struct fixture *f, struct device *d, const char *name,
+	struct device *const *users, size_t n, unsigned role)
+{
+	struct vault *vault = opened(f, d, name);
+	struct share_user moved[16];
+	int rc;
+
+	assert_true(n <= ARRAY_SIZE(moved));
+	for (size_t i = 0; i < n; i++) {
+		moved[i].role = role;
+		memcpy(moved[i].id, users[i]->profile->user_id, ID_BYTES);
+	}
+	f->err = (struct err){0};
+	rc = share_move_users(vault, moved, n, &f->err);
+	vault_close(vault);
+	return rc;
+}
+
+static void require_verified(struct fixture *f, const char *name, bool on)
+{
+	struct vault *vault = opened(f, &f->first, name);
+
+	MUST(f, share_require_verified(vault, on, &f->err));
+	vault_close(vault);
+}
+
+/* Whoever is among all who are to be in it is held to it, too; who is in it already stays. */
+static void test_verified_only_set(void **state)
+{
+	struct fixture *f = *state;
+	struct device *one[] = {&bob}, *all[] = {&bob, &carol};
+
+	put_note(f, &f->first, "set");
+	MUST(f, set_users(f, &f->first, "set", one, 1, MEMBER_WRITE));
+	require_verified(f, "set", true);
+	assert_int_equal(set_users(f, &f->first, "set", all, 2, MEMBER_WRITE), KLUIS_EFORBIDDEN);
+	assert_says(f, "contact verify carol");
+	MUST(f, set_users(f, &f->first, "set", one, 1, MEMBER_WRITE));
+	require_verified(f, "set", false);
+	MUST(f, set_users(f, &f->first, "set", all, 2, MEMBER_WRITE));
+	assert_state(f, &f->first, "set", "carol", MEMBER_WRITE, "invited");
+}
+
+/* Who comes to a group comes to its vaults. */
+static void test_verified_only_group(void **state)
+{
+	struct fixture *f = *state;
+	struct people *people = people_new(f->first.profile, f->first.client);
+	_cleanup_(x_freep) char *target = NULL;
+	char hex[HEX_LEN(ID_BYTES) + 1];
+	uint8_t group[ID_BYTES], other[ID_BYTES], vault_id[ID_BYTES];
+	struct share_with with;
+
+	MUST(f, account_refresh(f->first.profile, f->first.client, &f->err));
+	MUST(f, share_group_create(people, "careful", group, &f->err));
+	MUST(f, share_group_create(people, "careless", other, &f->err));
+	put_note(f, &f->first, "of careful");
+	MUST(f, share(f, &f->first, "of careful", "group:careful", MEMBER_READ));
+	require_verified(f, "of careful", true);
+	with = resolved(f, people, "bob");
+	f->err = (struct err){0};
+	assert_int_equal(
+		share_group_add(people, group, &with, MEMBER_READ, &f->err), KLUIS_EFORBIDDEN);
+	assert_says(f, "contact verify bob");
+	/* Denied or not. */
+	id_of(f, &f->first, "of careful", vault_id);
+	hex_encode(bytes_of(vault_id, ID_BYTES), hex);
+	target = x_asprintf("/v1/vaults/%s/members/chain", hex);
+	f->err = (struct err){0};
+	lie = (struct lie){.target = target, .kind = LIE_REFUSE, .rc = KLUIS_ENOTFOUND};
+	assert_int_equal(
+		share_group_add(people, group, &with, MEMBER_READ, &f->err), KLUIS_EFORBIDDEN);
+	lie_end();
+	f->err = (struct err){0};
+	MUST(f, share_group_add(people, other, &with, MEMBER_READ, &f->err));
+	require_verified(f, "of careful", false);
+	MUST(f, share_group_add(people, group, &with, MEMBER_READ, &f->err));
+	people_free(people);
+}
+
+/* More keys than one change may bring. */
+static void test_set_many(void **state)
+{
+	enum { MANY_EPOCHS = 250, MANY_USERS = 4 };
+	struct fixture *f = *state;
+	struct device more[MANY_USERS] = {{NULL}}, *all[2 + MANY_USERS] = {&bob, &carol};
+	struct vault *vault;
+
+	put_note(f, &f->first, "many");
+	keys_ahead(f, "many", MANY_EPOCHS);
+	for (size_t i = 0; i < MANY_USERS; i++) {
+		_cleanup_(x_freep) char *name = x_asprintf("user%zu", i);
+
+		device_open_as(f, &more[i], name, name);
+		MUST(f, registration(f, &more[i], old_password));
+		all[2 + i] = &more[i];
+	}
+	MUST(f, set_users(f, &f->first, "many", all, ARRAY_SIZE(all), MEMBER_WRITE));
+	vault = opened(f, &f->first, "many");
+	assert_int_equal(vault->membership->members.count, 1 + ARRAY_SIZE(all));
+	vault_close(vault);
+	/* All are out in one. */
+	MUST(f, set_users(f, &f->first, "many", all, ARRAY_SIZE(all), 0));
+	vault = opened(f, &f->first, "many");
+	assert_int_equal(vault->membership->members.count, 1);
+	vault_close(vault);
+	for (size_t i = 0; i < MANY_USERS; i++) {
+		device_close(&more[i]);
+	}
 }
 
 /* Of a name that the member has already, a vault gets another one; the list of members that was
@@ -575,6 +708,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_share),
 		cmocka_unit_test(test_ahead), cmocka_unit_test(test_decline),
 		cmocka_unit_test(test_transfer), cmocka_unit_test(test_verified_only),
+		cmocka_unit_test(test_verified_only_set),
+		cmocka_unit_test(test_verified_only_group), cmocka_unit_test(test_set_many),
 		cmocka_unit_test(test_same_name), cmocka_unit_test(test_group),
 		cmocka_unit_test(test_group_roles), cmocka_unit_test(test_invitations),
 		cmocka_unit_test(test_rsa_key), cmocka_unit_test(test_revoked)};

@@ -370,6 +370,7 @@ static const struct matrix_row matrix[] = {
 	{"packet_list", 0, 0},
 	{"packet_send", 0, 0},
 	{"packet_ack", 0, 0},
+	{"pages_unshare", 0, 0},
 	{"vault_members", 0, 0},
 	{"vault_chain", 0, 0},
 	{"head_get", 0, 0},

@@ -76,9 +76,14 @@ static int teardown(void **state)
 	return 0;
 }
 
+/* Each under a key of its own. */
 static struct answer post(struct fixture *f, const char *target, const char *body)
 {
-	return http_client_json(&f->client, "POST", target, "", body);
+	static unsigned posts;
+	char field[48];
+
+	(void)snprintf(field, sizeof field, "Idempotency-Key: post-%u\r\n", ++posts);
+	return http_client_json(&f->client, "POST", target, field, body);
 }
 
 static void expect_post(
@@ -205,6 +210,31 @@ static void test_gone(void **state)
 	}
 }
 
+/* A retry of a lost answer subscribes nobody twice. */
+static void test_once(void **state)
+{
+	struct fixture *f = *state;
+	static const char *const key = "Idempotency-Key: the-same\r\n";
+	_cleanup_(x_freep) char *origin =
+		x_asprintf("https://127.0.0.1:%u", push_receiver_port(f->receiver));
+	struct answer first =
+		http_client_json(&f->client, "POST", "/v1/push", key, subscription(f, origin));
+	struct answer again =
+		http_client_json(&f->client, "POST", "/v1/push", key, subscription(f, origin));
+
+	assert_int_equal(first.status, 201);
+	assert_int_equal(again.status, 201);
+	assert_string_equal(answer_text(&first, "id"), answer_text(&again, "id"));
+	answer_release(&first);
+	answer_release(&again);
+	assert_int_equal(subscribed(f), 1);
+	answer_expect(http_client_json(&f->client, "POST", "/v1/push", key,
+			      subscription(f, "https://127.0.0.1:1")),
+		422, "invalid");
+	answer_expect(http_client_json(&f->client, "POST", "/v1/push", "", subscription(f, origin)),
+		428, "precondition-required");
+}
+
 static void test_deleted(void **state)
 {
 	struct fixture *f = *state;
@@ -281,6 +311,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_notified, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_gone, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_once, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_deleted, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_strangers, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_malformed, setup, teardown),

@@ -23,6 +23,7 @@
 static const uint8_t section_sample[] = {
 	[0] = 1, [19] = 1, 'l', [26] = 1, 0, 1, 's', 0, 1, 0, 1, 'p'};
 static const uint8_t grant_sample[COMMAND_GRANT_BYTES] = {1};
+static const uint8_t unshared_sample[COMMAND_UNSHARED_BYTES] = {1};
 
 /* One command of each type, every field set. */
 static const struct command samples[] = {
@@ -255,6 +256,7 @@ static const struct command samples[] = {
 	{.type = COMMAND_MFA_REMOVE, .mfa_remove = {.session = {{1}}, .mfa_id = {2}}},
 	{.type = COMMAND_PUSH_PUT,
 		.push_put = {.session = {{1}},
+			.once = {.body_hash = {5}},
 			.push_id = {2},
 			.kind = 3,
 			.pepper_id = 4,
@@ -305,6 +307,11 @@ static const struct command samples[] = {
 	{.type = COMMAND_PACKET_ACK, .packet_ack = {.session = {{1}}, .packet_id = {2}}},
 	{.type = COMMAND_MEMBER_ANSWER,
 		.member_answer = {.session = {{1}}, .object_id = {2}, .accept = true}},
+	{.type = COMMAND_PAGES_UNSHARE,
+		.pages_unshare = {.session = {{1}},
+			.user_id = {2},
+			.vault_id = {3},
+			.pages = {unshared_sample, sizeof unshared_sample}}},
 	{.type = COMMAND_OBJECT_DELETE, .object_delete = {.session = {{1}}, .object_id = {2}}},
 };
 
@@ -428,8 +435,8 @@ static void test_ranges(void **state)
 		{COMMAND_MFA_ADD, 50, 6},		   /* unknown method */
 		{COMMAND_MFA_ADD, 75, 2},		   /* a boolean of 2 */
 		{COMMAND_ACCESS_NOTE, 34, ACCESS_LOGIN},   /* nobody notes that */
-		{COMMAND_PUSH_PUT, 50, 0},		   /* unknown kind */
-		{COMMAND_PUSH_PUT, 50, 4},		   /* unknown kind */
+		{COMMAND_PUSH_PUT, 86, 0},		   /* unknown kind */
+		{COMMAND_PUSH_PUT, 86, 4},		   /* unknown kind */
 		{COMMAND_PUSH_DELETE, 2, 2},		   /* a boolean of 2 */
 		{COMMAND_INVITE_CREATE, 43, 0},		   /* of no use */
 		{COMMAND_PERSON_RULE, 17, 0},		   /* unknown choice */

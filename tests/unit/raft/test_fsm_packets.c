@@ -378,6 +378,130 @@ static void test_page_alone(void **state)
 	assert_int_equal(packets_of(w, w->bob.user_id), 0);
 }
 
+static void fill_box(struct world *w)
+{
+	while (packets_of(w, w->bob.user_id) < PACKETS_MAX) {
+		unsigned room = PACKETS_MAX - packets_of(w, w->bob.user_id);
+
+		for (unsigned i = 0; i < room && i < PACKETS_SEND_MAX; i++) {
+			pack(w, to_bob(w, KEYPACKET_PAGE, 1));
+		}
+		send_as(w, &w->alice, 0);
+	}
+}
+
+/* --- the end of a share --- */
+
+static void unshare(struct world *w, const struct fixture_client *c, uint64_t page_no,
+	unsigned number, unsigned gone)
+{
+	_cleanup_(buf_release) struct buf pages = BUF_INIT;
+	struct command_unshared page = {.page_no = page_no, .revision = 1};
+	struct command command = {.type = COMMAND_PAGES_UNSHARE};
+
+	fixture_made_up("packet", number, page.packet_id, 16);
+	command_unshared_append(&pages, &page);
+	memcpy(command.pages_unshare.session.token_hash, c->token_hash, 32);
+	memcpy(command.pages_unshare.user_id, w->bob.user_id, 16);
+	memcpy(command.pages_unshare.vault_id, w->vault.id, 16);
+	command.pages_unshare.pages = buf_bytes(&pages);
+	must(w, &command);
+	assert_int_equal(fixture_machine_reply(&w->m).number, gone);
+}
+
+/* Page 0 to bob; the number of its packet. */
+static unsigned share_page(struct world *w)
+{
+	grant(w, &w->bob, 0, 1);
+	pack(w, to_bob(w, KEYPACKET_PAGE, 1));
+	send_as(w, &w->alice, 0);
+	assert_true(opened(w, &w->bob, 0, 1));
+	return w->number;
+}
+
+/* The key goes with the page, at once; again it changes nothing. */
+static void test_unshared(void **state)
+{
+	struct world *w = *state;
+	unsigned number = share_page(w);
+
+	unshare(w, &w->alice, 0, number, 2);
+	assert_false(opened(w, &w->bob, 0, 1));
+	assert_false(any_opened(w, &w->bob));
+	assert_int_equal(packets_of(w, w->bob.user_id), 0);
+	unshare(w, &w->alice, 0, number, 0);
+	number = share_page(w);
+	assert_int_equal(ack(w, &w->bob, number), 0);
+	unshare(w, &w->alice, 0, number, 1); /* He has the key already. */
+	assert_false(opened(w, &w->bob, 0, 1));
+}
+
+/* Whoever was given something cannot keep it by filling her own box, nor by whatever else is in it
+ * under the packet's id. */
+static void test_full_box_ends_no_less(void **state)
+{
+	struct world *w = *state;
+	unsigned number = share_page(w);
+
+	fill_box(w);
+	unshare(w, &w->alice, 0, number, 2);
+	assert_false(opened(w, &w->bob, 0, 1));
+	assert_int_equal(packets_of(w, w->bob.user_id), PACKETS_MAX - 1);
+	number = share_page(w);
+	assert_int_equal(ack(w, &w->bob, number), 0);
+	invite_bob(w); /* A packet of another purpose. */
+	pack(w, (struct fixture_packet){.purpose = KEYPACKET_VAULT,
+			.number = number,
+			.sender = w->alice.user_id,
+			.rcpt = w->bob.user_id,
+			.object = w->vault.id,
+			.epoch = 1});
+	assert_int_equal(ack(w, &w->bob, number - 1), 0);
+	send_as(w, &w->alice, 0);
+	unshare(w, &w->alice, 0, number, 1);
+	assert_false(opened(w, &w->bob, 0, 1));
+	assert_int_equal(ack(w, &w->bob, number), 0); /* It stayed. */
+}
+
+/* Nobody's but who gave it, or an admin's; and the former's also when she is none any more. */
+static void test_unshared_by(void **state)
+{
+	struct world *w = *state;
+	unsigned number = share_page(w);
+	struct fixture_section s;
+	struct command answer;
+
+	unshare(w, &w->bob, 0, number, 0);
+	assert_true(opened(w, &w->bob, 0, 1));
+	assert_int_equal(packets_of(w, w->bob.user_id), 1);
+	fixture_section_begin(&s, &w->vault);
+	fixture_add(&s, w->bob.user_id, MEMBER_USER, MEMBER_ADMIN);
+	fixture_give(&s, w->alice.user_id, w->bob.user_id, NULL, w->vault.epoch);
+	must_change(w, &s);
+	answer = fixture_answer(&w->bob, w->vault.id, true);
+	must(w, &answer);
+	unshare(w, &w->bob, 0, number, 1);
+	assert_false(opened(w, &w->bob, 0, 1));
+	number = share_page(w);
+	fixture_section_begin(&s, &w->vault);
+	fixture_role(&s, w->alice.user_id, MEMBER_READ);
+	must_change(w, &s);
+	unshare(w, &w->alice, 0, number, 2);
+	assert_false(opened(w, &w->bob, 0, 1));
+}
+
+static void test_unshared_while_read_only(void **state)
+{
+	struct world *w = *state;
+	unsigned number = share_page(w);
+	struct command command = {
+		.type = COMMAND_READONLY, .readonly = {.on = true, .actor = bytes_str("op")}};
+
+	must(w, &command);
+	unshare(w, &w->alice, 0, number, 2);
+	assert_false(opened(w, &w->bob, 0, 1));
+}
+
 static void test_past_is_refused(void **state)
 {
 	struct world *w = *state;
@@ -421,18 +545,6 @@ static void test_expiry(void **state)
 	w->m.now_ms += PACKET_KEPT_MS;
 	expire_all(w);
 	assert_int_equal(packets_of(w, w->group.id), 0);
-}
-
-static void fill_box(struct world *w)
-{
-	while (packets_of(w, w->bob.user_id) < PACKETS_MAX) {
-		unsigned room = PACKETS_MAX - packets_of(w, w->bob.user_id);
-
-		for (unsigned i = 0; i < room && i < PACKETS_SEND_MAX; i++) {
-			pack(w, to_bob(w, KEYPACKET_PAGE, 1));
-		}
-		send_as(w, &w->alice, 0);
-	}
 }
 
 static void test_quota(void **state)
@@ -506,6 +618,10 @@ int main(void)
 		T(test_acknowledged),
 		T(test_again),
 		T(test_page_alone),
+		T(test_unshared),
+		T(test_full_box_ends_no_less),
+		T(test_unshared_by),
+		T(test_unshared_while_read_only),
 		T(test_past_is_refused),
 		T(test_expiry),
 		T(test_quota),

@@ -63,6 +63,26 @@ static void test_put(void **state)
 	person_expect(w, &command, KLUIS_EFORBIDDEN);
 }
 
+/* A retry is answered as the first one was, whatever id it came with. */
+static void test_once(void **state)
+{
+	struct person_rig *w = *state;
+	struct push_row rows[PUSH_PER_USER_MAX];
+	struct command command = put(TOKEN_P, 1);
+
+	command.push_put.once.key = bytes_str("key");
+	person_expect(w, &command, 0);
+	command.push_put.push_id[0] = 2;
+	person_expect(w, &command, 0);
+	assert_int_equal(person_reply(w).id[0], 1);
+	assert_int_equal(list(w, &w->p, rows), 1);
+	command.push_put.once.body_hash[0] = 1;
+	person_expect(w, &command, KLUIS_EIDEMPOTENCY);
+	command.push_put.once.key = bytes_str("another");
+	person_expect(w, &command, 0);
+	assert_int_equal(list(w, &w->p, rows), 2);
+}
+
 static void test_a_device_renews(void **state)
 {
 	struct person_rig *w = *state;
@@ -120,6 +140,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_put, person_rig_setup, person_rig_teardown),
+		cmocka_unit_test_setup_teardown(test_once, person_rig_setup, person_rig_teardown),
 		cmocka_unit_test_setup_teardown(
 			test_a_device_renews, person_rig_setup, person_rig_teardown),
 		cmocka_unit_test_setup_teardown(test_delete, person_rig_setup, person_rig_teardown),
