@@ -125,7 +125,7 @@ KLUIS_API int kluis_shared_list(
  * key is another than an admin of its vault gave. KLUIS_NOT_FOUND: it is not shared any more. */
 KLUIS_API int kluis_shared_get(struct kluis *kluis, const char *id, kluis_write_fn *write,
 	void *arg, struct kluis_failure *error);
-/* By who gave it: the cluster shows its pages to that user no more, within seconds. By who got it:
+/* By who gave it: from then on the cluster shows its pages to that user no more. By who got it:
  * it goes from her list. */
 KLUIS_API int kluis_shared_end(struct kluis *kluis, const char *id, struct kluis_failure *error);
 
