@@ -709,10 +709,10 @@ int main(void)
 		cmocka_unit_test(test_ahead), cmocka_unit_test(test_decline),
 		cmocka_unit_test(test_transfer), cmocka_unit_test(test_verified_only),
 		cmocka_unit_test(test_verified_only_set),
-		cmocka_unit_test(test_verified_only_group), cmocka_unit_test(test_set_many),
-		cmocka_unit_test(test_same_name), cmocka_unit_test(test_group),
-		cmocka_unit_test(test_group_roles), cmocka_unit_test(test_invitations),
-		cmocka_unit_test(test_rsa_key), cmocka_unit_test(test_revoked)};
+		cmocka_unit_test(test_verified_only_group), cmocka_unit_test(test_same_name),
+		cmocka_unit_test(test_group), cmocka_unit_test(test_group_roles),
+		cmocka_unit_test(test_invitations), cmocka_unit_test(test_rsa_key),
+		cmocka_unit_test(test_set_many), cmocka_unit_test(test_revoked)};
 
 	return cmocka_run_group_tests(tests, setup_club, teardown_club);
 }
