@@ -115,6 +115,7 @@ enum {
 	FEATURE_LEVEL_RELAY = 5,     /* ... nodes pass on what clients say to each other. */
 	FEATURE_LEVEL_ROOTS = 4,     /* ... all nodes make the state root of a snapshot. */
 	FEATURE_LEVEL_SHARING = 5,   /* ... vaults, groups and conversations have members. */
+	FEATURE_LEVEL_VOUCHED = 5,   /* ... a revocation answers for the device's last heads. */
 	COMMAND_BYTES_MAX = ENTRY_BYTES_MAX - 64,
 	COMMAND_ACTOR_BYTES_MAX = 64,
 	IDEMPOTENCY_KEY_BYTES_MAX = 128,

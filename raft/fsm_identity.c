@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "crypto/head.h"
 #include "crypto/identity.h"
 #include "crypto/key.h"
 #include "raft/fsm_apply.h"
@@ -9,6 +10,10 @@
 #include "storage/account_store.h"
 #include "storage/deletion_store.h"
 #include "storage/object_store.h"
+#include "storage/vault_store.h"
+
+/* How many vaults a revocation is held against: more than any statement can vouch for. */
+enum { REVOKE_VAULTS_STEP = 64, REVOKE_STEPS_MAX = 64 };
 
 /* Body of statement 1: lp16 name | lp16 signing key | u16 kem | lp16 transfer key. */
 static bool genesis_name_is(const struct statement *s, const char *name)
@@ -225,6 +230,83 @@ static int append_device(struct apply *a, const struct statement *s)
 	return rc;
 }
 
+/* Whether the statement vouches for the vault's current head, or says by a zero hash that it does
+ * not. */
+static bool revoke_answers(struct bytes body, const struct vault_row *vault)
+{
+	static const uint8_t left_out[32];
+	struct wire w = wire_of(body);
+	unsigned n;
+
+	(void)wire_bytes(&w, 16);
+	n = wire_u16(&w);
+	for (unsigned i = 0; i < n; i++) {
+		struct bytes id = wire_bytes(&w, 16), hash = wire_bytes(&w, 32);
+
+		if (wire_ok(&w) && memcmp(id.data, vault->vault_id, 16) == 0 &&
+			(memcmp(hash.data, vault->head_hash, 32) == 0 ||
+				memcmp(hash.data, left_out, 32) == 0)) {
+			return true;
+		}
+	}
+	return false;
+}
+
+static int revoke_check_vault(
+	struct apply *a, const struct statement *s, const uint8_t vault_id[16])
+{
+	_cleanup_(buf_release) struct buf value = BUF_INIT;
+	struct vault_row vault;
+	struct head_row row;
+	struct head head;
+	int rc = vault_store_get(a->view, vault_id, &vault, a->e);
+
+	if (rc != 0 || vault.state != VAULT_ACTIVE || revoke_answers(s->body, &vault)) {
+		return rc == KLUIS_ENOTFOUND ? 0 : rc;
+	}
+	rc = head_store_get(a->view, vault_id, vault.seq, &value, &row, a->e);
+	rc = rc != 0 ? rc : head_parse(row.signed_head, &head, a->e);
+	if (rc != 0) {
+		return err_set(a->e, KLUIS_ECORRUPT, "a vault's head is missing or malformed");
+	}
+	if (memcmp(head.user_id, s->object_id, 16) == 0 &&
+		memcmp(head.device_id, s->body.data, 16) == 0) {
+		char hex[HEX_LEN(16) + 1];
+
+		hex_encode(bytes_of(vault_id, 16), hex);
+		return err_set(a->e, KLUIS_EPRECONDITION,
+			"the device wrote to vault %s since: vouch for it or leave it out", hex);
+	}
+	return 0;
+}
+
+/* A head on which its writer's revocation is silent counts nowhere, nor what comes after it: such a
+ * vault would stand still for good. The device may have written while it was being revoked, so what
+ * the statement lists is held against the heads as they are here. */
+static int revoke_check(struct apply *a, const struct statement *s)
+{
+	_cleanup_(x_freep) struct vault_access *vaults =
+		x_calloc(REVOKE_VAULTS_STEP, sizeof *vaults);
+	const uint8_t *after = NULL;
+	uint8_t last[16];
+	size_t n = REVOKE_VAULTS_STEP;
+	int rc = 0;
+
+	for (unsigned step = 0; rc == 0 && n == REVOKE_VAULTS_STEP && step < REVOKE_STEPS_MAX;
+		step++) {
+		rc = vault_access_list(
+			a->view, s->object_id, after, vaults, REVOKE_VAULTS_STEP, &n, a->e);
+		for (size_t i = 0; rc == 0 && i < n; i++) {
+			rc = revoke_check_vault(a, s, vaults[i].vault_id);
+		}
+		if (rc == 0 && n > 0) {
+			memcpy(last, vaults[n - 1].vault_id, sizeof last);
+			after = last;
+		}
+	}
+	return rc;
+}
+
 static int append_revoke(struct apply *a, const struct statement *s)
 {
 	struct device_row device;
@@ -234,6 +316,9 @@ static int append_revoke(struct apply *a, const struct statement *s)
 		return err_set(a->e, KLUIS_EINVAL, "malformed device statement");
 	}
 	rc = device_store_get(a->view, s->object_id, s->body.data, &device, a->e);
+	if (rc == 0 && !device.revoked && a->cluster.feature_level >= FEATURE_LEVEL_VOUCHED) {
+		rc = revoke_check(a, s);
+	}
 	if (rc != 0) {
 		return rc;
 	}

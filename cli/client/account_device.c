@@ -10,7 +10,10 @@
 #include "cli/client/vault.h"
 #include "crypto/member.h"
 
-enum { DEVICE_ROWS_PER_VAULT = 2 };
+enum {
+	DEVICE_ROWS_PER_VAULT = 3,
+	REVOKE_TRIES = 6, /* While the device writes in between, or the own chain moves. */
+};
 
 int account_device_name_check(const char *name, struct err *e)
 {
@@ -266,7 +269,18 @@ struct vouching {
 	const struct identity_device *device;
 	struct revoke_row *rows;
 	size_t n;
+	bool again;	/* The cluster knows of a vault that was not answered for. */
+	bool writes_on; /* The device does not stop: its vaults are to be left out. */
 };
+
+/* The cluster takes no revocation that is silent on a vault which the device wrote last. */
+static void vouch_leave_out(struct vouching *v, const uint8_t id[ID_BYTES])
+{
+	struct revoke_row *row = &v->rows[v->n++];
+
+	memcpy(row->object_id, id, ID_BYTES);
+	memset(row->hash, 0, HASH_BYTES);
+}
 
 static int row_compare(const void *a, const void *b)
 {
@@ -299,9 +313,15 @@ static int vouch_one(struct profile *profile, struct client *client, const uint8
 		rc = vault_members_refresh(vault, &why);
 		rc = vault_denied(rc) ? 0 : rc;
 	}
+	if (rc == 0 && v->writes_on &&
+		memcmp(vault->head.device_id, v->device->device_id, ID_BYTES) == 0) {
+		rc = err_set(
+			&why, KLUIS_EPRECONDITION, "the device goes on writing to '%s'", left.name);
+	}
 	left.why = &why;
 	if (rc != 0 && !vouch_hopeless(rc) && revocation != NULL &&
 		revocation->leave_out(revocation->arg, &left)) {
+		vouch_leave_out(v, id);
 		rc = 0;
 	}
 	if (rc != 0) {
@@ -332,7 +352,7 @@ static int vouch_members(struct people *people, unsigned kind, const uint8_t id[
 		!membership_signed(m, key_pub_kid(v->device->sign), row.hash)) {
 		return 0;
 	}
-	if (v->n == IDENTITY_REVOKE_ROWS_MAX) {
+	if (v->n >= IDENTITY_REVOKE_ROWS_MAX) {
 		return err_set(e, KLUIS_ETOOLARGE, "more than one statement can vouch for");
 	}
 	memcpy(row.object_id, id, ID_BYTES);
@@ -364,17 +384,42 @@ static int vouch_kind(struct people *people, unsigned kind, struct vouching *v, 
 	return rc;
 }
 
+/* The vaults that are looked through: those that this profile or the keyring knows, and when that
+ * was not enough all that the cluster lists. */
+static int vouch_ids(struct profile *profile, struct client *client, bool listed,
+	uint8_t (**ret_ids)[ID_BYTES], size_t *ret_n, struct err *e)
+{
+	_cleanup_(x_freep) uint8_t(*more)[ID_BYTES] = NULL;
+	size_t n_more = 0, n = 0;
+	uint8_t(*ids)[ID_BYTES] = NULL;
+	int rc = vault_known_ids(profile, &ids, &n, e);
+
+	if (rc == 0 && listed) {
+		rc = vault_listed_ids(client, &more, &n_more, e);
+	}
+	if (rc != 0) {
+		free(ids);
+		return rc;
+	}
+	ids = x_realloc(ids, (n + n_more + 1) * sizeof *ids);
+	for (size_t i = 0; i < n_more; i++) {
+		if (!vault_id_among(ids, n, more[i])) {
+			memcpy(ids[n++], more[i], ID_BYTES);
+		}
+	}
+	*ret_ids = ids;
+	*ret_n = n;
+	return 0;
+}
+
 static int vouch(struct profile *profile, struct client *client,
 	const struct account_revocation *revocation, struct vouching *v, struct err *e)
 {
 	struct people *people = people_new(profile, client);
 	_cleanup_(x_freep) uint8_t(*ids)[ID_BYTES] = NULL;
 	size_t n_ids;
-	int rc = vault_known_ids(profile, &ids, &n_ids, e);
+	int rc = vouch_ids(profile, client, v->again, &ids, &n_ids, e);
 
-	if (rc == 0 && n_ids > IDENTITY_REVOKE_ROWS_MAX / DEVICE_ROWS_PER_VAULT) {
-		rc = err_set(e, KLUIS_ETOOLARGE, "more vaults than one statement can vouch for");
-	}
 	if (rc != 0) {
 		people_free(people);
 		return rc;
@@ -382,6 +427,9 @@ static int vouch(struct profile *profile, struct client *client,
 	v->rows = x_calloc(n_ids * DEVICE_ROWS_PER_VAULT + 1, sizeof *v->rows);
 	for (size_t i = 0; rc == 0 && i < n_ids; i++) {
 		rc = vouch_one(profile, client, ids[i], revocation, v, e);
+	}
+	if (rc == 0 && v->n > IDENTITY_REVOKE_ROWS_MAX) {
+		rc = err_set(e, KLUIS_ETOOLARGE, "more vaults than one statement can vouch for");
 	}
 	rc = rc != 0 ? rc : vouch_kind(people, MEMBER_OBJECT_GROUP, v, e);
 	rc = rc != 0 ? rc : vouch_kind(people, MEMBER_OBJECT_CONVERSATION, v, e);
@@ -402,11 +450,11 @@ static int revoke_send(
 	return rc != 0 ? rc : api_device_delete(client, id, buf_bytes(&statement), e);
 }
 
-int account_device_revoke(struct profile *profile, struct client *client,
+static int revoke_try(struct profile *profile, struct client *client,
 	const uint8_t device_id[ID_BYTES], const struct account_revocation *revocation,
-	struct err *e)
+	unsigned try, struct err *e)
 {
-	struct vouching v = {.n = 0};
+	struct vouching v = {.again = try > 2, .writes_on = try == REVOKE_TRIES};
 	/* The keyring, too: it names the vaults. */
 	int rc = account_refresh(profile, client, e);
 
@@ -420,6 +468,18 @@ int account_device_revoke(struct profile *profile, struct client *client,
 	rc = vouch(profile, client, revocation, &v, e);
 	rc = rc != 0 ? rc : revoke_send(profile, client, &v, e);
 	free(v.rows);
+	return rc;
+}
+
+int account_device_revoke(struct profile *profile, struct client *client,
+	const uint8_t device_id[ID_BYTES], const struct account_revocation *revocation,
+	struct err *e)
+{
+	int rc = KLUIS_EPRECONDITION;
+
+	for (unsigned try = 1; rc == KLUIS_EPRECONDITION && try <= REVOKE_TRIES; try++) {
+		rc = revoke_try(profile, client, device_id, revocation, try, e);
+	}
 	return rc != 0 ? rc : account_chain_again(profile, client, e);
 }
 

@@ -230,6 +230,10 @@ KLUIS_MUST_CHECK int vault_first_head(const struct profile *profile, const uint8
 /* Whether this profile can write: KLUIS_EUNAUTHENTICATED when it is a person's that is locked, or
  * on a device that is not enrolled, which only reads. */
 KLUIS_MUST_CHECK int vault_may_write(const struct profile *profile, struct err *e);
+/* The ids of all vaults that the cluster says this account is in, in a new array: those that it was
+ * only invited to not. Nothing of it is verified. */
+KLUIS_MUST_CHECK int vault_listed_ids(
+	struct client *client, uint8_t (**ret_ids)[ID_BYTES], size_t *ret_n, struct err *e);
 /* Of a person (cli/client/person.h), unlocked and refreshed: makes those vaults known to this
  * profile whose keys another device put into the keyring. vault_open() does it for a name it does
  * not know. One that cannot be taken does not keep the others out: its error is returned at the

@@ -420,29 +420,48 @@ int vault_person_adopt_one(
 	return rc;
 }
 
-/* What others share is not in the keyring before it was opened first: the cluster lists it. */
-static int adopt_shared(struct profile *profile, struct client *client, uint8_t (*known)[ID_BYTES],
-	size_t n_known, struct err *first, struct err *e)
+int vault_listed_ids(
+	struct client *client, uint8_t (**ret_ids)[ID_BYTES], size_t *ret_n, struct err *e)
 {
 	_cleanup_(json_dropp) json_t *items = NULL;
+	uint8_t(*ids)[ID_BYTES];
+	size_t n = 0;
 	int rc = api_list(
 		client, "/v1/vaults", CLIENT_AUTH | CLIENT_READ, ADOPT_VAULTS_MAX, &items, e);
 
+	ids = x_calloc(json_array_size(items) + 1, sizeof *ids);
 	for (size_t i = 0; rc == 0 && i < json_array_size(items); i++) {
 		const json_t *item = json_array_get(items, i);
 		const char *state = json_string_value(json_object_get(item, "state"));
 		struct json_reader r = json_reader_of(item);
-		struct err why = {0};
-		uint8_t id[ID_BYTES];
-		int taken;
 
-		json_reader_hex(&r, "id", id, ID_BYTES);
+		json_reader_hex(&r, "id", ids[n], ID_BYTES);
 		rc = json_reader_end(&r, "vault", e);
-		if (rc != 0 || (state != NULL && strcmp(state, "accepted") != 0) ||
-			vault_id_among(known, n_known, id)) {
-			continue;
-		}
-		taken = vault_person_adopt_one(profile, client, id, &why);
+		n += rc == 0 && (state == NULL || strcmp(state, "accepted") == 0);
+	}
+	if (rc != 0) {
+		free(ids);
+		return rc;
+	}
+	*ret_ids = ids;
+	*ret_n = n;
+	return 0;
+}
+
+/* What others share is not in the keyring before it was opened first: the cluster lists it. */
+static int adopt_shared(struct profile *profile, struct client *client, uint8_t (*known)[ID_BYTES],
+	size_t n_known, struct err *first, struct err *e)
+{
+	_cleanup_(x_freep) uint8_t(*ids)[ID_BYTES] = NULL;
+	size_t n = 0;
+	int rc = vault_listed_ids(client, &ids, &n, e);
+
+	for (size_t i = 0; rc == 0 && i < n; i++) {
+		struct err why = {0};
+		int taken = vault_id_among(known, n_known, ids[i])
+				    ? 0
+				    : vault_person_adopt_one(profile, client, ids[i], &why);
+
 		if (taken != 0 && !vault_denied(taken) && first->code == 0) {
 			*first = why;
 		}

@@ -82,6 +82,11 @@ int __wrap_client_call(struct client *client, const struct client_request *reque
 		buf_append_bytes(&answer->body, l->instead);
 		return 0;
 	}
+	if (l != NULL && l->kind == LIE_MEANWHILE) {
+		l->struck++;
+		l->meanwhile(l->of);
+		return __real_client_call(client, request, answer, e);
+	}
 	rc = l != NULL && l->kind == LIE_REFUSE ? 0
 						: __real_client_call(client, request, answer, e);
 	if (l != NULL && (l->kind == LIE_LOSE || l->kind == LIE_REFUSE)) {

@@ -27,13 +27,16 @@ struct lie {
 		LIE_NUMBER,
 		LIE_LOSE,
 		LIE_REFUSE,
-		LIE_INVENT, /* `instead`, without asking. */
+		LIE_INVENT,    /* `instead`, without asking. */
+		LIE_MEANWHILE, /* meanwhile(of) first; the answer is as it comes. */
 	} kind;
 	size_t at; /* Of the byte to flip, in the member's value. */
 	struct bytes instead;
 	const char *text;
 	json_int_t number;
 	int rc;
+	void (*meanwhile)(void *of);
+	void *of;
 	unsigned times; /* At most so often; 0: always. */
 	unsigned struck;
 };

@@ -76,6 +76,81 @@ static void test_revoke_never_seen(void **state)
 	MUST(f, sync_named(f, &f->first, "letters"));
 }
 
+static void second_writes(void *of)
+{
+	struct fixture *f = of;
+
+	put_text(f, &f->second, "letters", "in the same moment");
+}
+
+static void second_creates(void *of)
+{
+	struct fixture *f = of;
+
+	put_note(f, &f->second, "late");
+	MUST(f, account_refresh(f->second.profile, f->second.client, &f->err));
+}
+
+static void revoke_while(struct fixture *f, void (*meanwhile)(void *of), unsigned times)
+{
+	lie = (struct lie){.target = "/v1/devices/",
+		.kind = LIE_MEANWHILE,
+		.meanwhile = meanwhile,
+		.of = f,
+		.times = times};
+}
+
+/* What the device writes between the looking through and the revocation is vouched for, too. */
+static void test_revoke_while_it_writes(void **state)
+{
+	struct fixture *f = *state;
+
+	add_second(f);
+	put_note(f, &f->second, "letters");
+	revoke_while(f, second_writes, 2);
+	MUST(f, revoke_second(f, NULL));
+	lie_end();
+	device_reopen(f, &f->first);
+	MUST(f, enter(f, &f->first, old_password, bytes_of(NULL, 0)));
+	MUST(f, sync_named(f, &f->first, "letters"));
+}
+
+static void test_revoke_while_it_creates(void **state)
+{
+	struct fixture *f = *state;
+
+	add_second(f);
+	revoke_while(f, second_creates, 1);
+	MUST(f, revoke_second(f, NULL));
+	lie_end();
+	device_reopen(f, &f->first);
+	MUST(f, enter(f, &f->first, old_password, bytes_of(NULL, 0)));
+	MUST(f, sync_named(f, &f->first, "late"));
+}
+
+/* A device that never stops does not keep itself in the account. */
+static void test_revoke_of_one_that_writes_on(void **state)
+{
+	struct fixture *f = *state;
+	struct answers answers = {.yes = false};
+	const struct account_revocation ask = {answer, &answers};
+
+	add_second(f);
+	put_note(f, &f->second, "letters");
+	revoke_while(f, second_writes, 0);
+	assert_int_equal(revoke_second(f, NULL), KLUIS_EPRECONDITION);
+	assert_int_equal(revoke_second(f, &ask), KLUIS_EPRECONDITION);
+	assert_int_equal(answers.asked, 1);
+	assert_int_equal(answers.why, KLUIS_EPRECONDITION);
+	answers.yes = true;
+	MUST(f, revoke_second(f, &ask));
+	lie_end();
+	assert_int_equal(answers.asked, 2);
+	device_reopen(f, &f->first);
+	MUST(f, enter(f, &f->first, old_password, bytes_of(NULL, 0)));
+	assert_int_equal(sync_named(f, &f->first, "letters"), KLUIS_EVERIFY);
+}
+
 /* A vault that is denied, or was deleted, does not keep a stolen device in the account: what this
  * profile verified of it is vouched for. */
 static void test_revoke_denied(void **state)
@@ -541,6 +616,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		HOSTILE_TEST(test_revoke_never_seen),
 		HOSTILE_TEST(test_revoke_denied),
+		HOSTILE_TEST(test_revoke_while_it_writes),
+		HOSTILE_TEST(test_revoke_while_it_creates),
+		HOSTILE_TEST(test_revoke_of_one_that_writes_on),
 		HOSTILE_TEST(test_withheld),
 		HOSTILE_TEST(test_contact),
 		HOSTILE_TEST(test_unrefreshed),

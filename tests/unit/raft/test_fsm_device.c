@@ -277,6 +277,68 @@ static void test_revoke_rows(void **state)
 	person_expect(w, &command, 0);
 }
 
+static int revoke_of_writer(
+	struct fixture_machine *m, struct fixture_client *c, const uint8_t hash[32])
+{
+	_cleanup_(buf_release) struct buf body = BUF_INIT, command = BUF_INIT;
+	struct fixture_client kept = *c;
+	int rc;
+
+	buf_append(&body, c->device_id, 16);
+	buf_put_u16(&body, hash != NULL);
+	if (hash != NULL) {
+		buf_append(&body, c->vault_id, 16);
+		buf_append(&body, hash, 32);
+	}
+	fixture_identity_append(c, IDENTITY_DEVICE_REVOKE, buf_bytes(&body), &command);
+	rc = fixture_machine_run(m, buf_bytes(&command));
+	if (rc != 0) {
+		*c = kept;
+	}
+	return rc;
+}
+
+/* The vault whose last head the device wrote is vouched for as it is, or named as left out. */
+static void revoke_writer(bool leave_out, unsigned level)
+{
+	static const uint8_t none[32], other[32] = {1};
+	_cleanup_(buf_release) struct buf entries = BUF_INIT, command = BUF_INIT;
+	struct fixture_machine m;
+	struct fixture_client c;
+	uint8_t before[32];
+	int silent = level >= FEATURE_LEVEL_VOUCHED ? KLUIS_EPRECONDITION : 0;
+
+	fixture_machine_init(&m, NULL);
+	fixture_machine_begin(&m, &c);
+	if (level > 1) {
+		fixture_machine_level(&m);
+	}
+	memcpy(before, c.head_hash, sizeof before);
+	fixture_entry(&c, 1, 1, 12, 1, false, &entries);
+	fixture_commit(&c, buf_bytes(&entries), 2, false, &command);
+	assert_int_equal(fixture_machine_run(&m, buf_bytes(&command)), 0);
+	fixture_committed(&c, buf_bytes(&entries));
+	if (silent != 0) {
+		assert_int_equal(revoke_of_writer(&m, &c, NULL), silent);
+		assert_int_equal(revoke_of_writer(&m, &c, before), silent);
+		assert_int_equal(revoke_of_writer(&m, &c, other), silent);
+	}
+	assert_int_equal(revoke_of_writer(&m, &c,
+				 silent == 0 ? NULL
+				 : leave_out ? none
+					     : c.head_hash),
+		0);
+	fixture_machine_release(&m);
+}
+
+static void test_revoke_writer(void **state)
+{
+	(void)state;
+	revoke_writer(false, FEATURE_LEVEL);
+	revoke_writer(true, FEATURE_LEVEL);
+	revoke_writer(false, 1);
+}
+
 /* What is stricter from level 3 on is taken before: a node of an earlier version takes it, too. */
 static void test_before_the_level(void **state)
 {
@@ -322,6 +384,7 @@ int main(void)
 		T(test_revoked),
 		T(test_revocation_is_noted),
 		T(test_revoke_rows),
+		cmocka_unit_test(test_revoke_writer),
 		cmocka_unit_test(test_before_the_level),
 	};
 
