@@ -357,6 +357,10 @@ void check_everywhere(struct fortnight *f)
 	const struct snapshot_row *points[POINTS_MAX];
 	size_t n = promised_list(f, points);
 
+	if (n == 0) {
+		fortnight_violate(f, CHECK_CALM, "nothing can be restored at all");
+		return;
+	}
 	for (unsigned i = 0; i < SITES && !f->failed; i++) {
 		for (size_t k = 0; k < n; k++) {
 			if (!site_holds(&f->site[i], points[k])) {
