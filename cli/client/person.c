@@ -252,11 +252,26 @@ static int device_open(struct profile *profile, struct err *e)
 	return 0;
 }
 
-static bool transfer_current(const struct profile *profile, const struct key_pub *pub)
+/* What others give to the user by: the keyring's key, and none that it has not, or they would give
+ * to somebody else. rsa may be NULL. */
+static bool transfers_are_mine(
+	const struct identity *identity, const struct key_pub *transfer, const struct key *rsa)
 {
-	const struct key_pub *named = identity_transfer(&profile->identity, key_pub_alg(pub));
+	bool current = false;
 
-	return named != NULL && key_pub_equal(named, pub);
+	for (size_t i = 0; i < IDENTITY_TRANSFER_MAX; i++) {
+		const struct key_pub *named = identity->transfer[i];
+
+		if (named == NULL) {
+			continue;
+		}
+		if (key_pub_equal(named, transfer)) {
+			current = true;
+		} else if (rsa == NULL || !key_pub_equal(named, key_public(rsa))) {
+			return false;
+		}
+	}
+	return current;
 }
 
 /* The current signing key, or the one that was to follow when the chain names that already: then
@@ -290,7 +305,8 @@ static int user_keys_take(struct profile *profile, const struct keyring *keyring
 			       keyring_field(keyring, KEYRING_TRANSFER), &transfer, e);
 	if (rc == 0 && profile->identity.seq > 0 &&
 		(!key_pub_equal(profile->identity.signing, key_public(signing)) ||
-			!transfer_current(profile, key_public(transfer)))) {
+			!transfers_are_mine(
+				&profile->identity, key_public(transfer), keyring->rsa))) {
 		rc = err_set(e, KLUIS_EVERIFY,
 			"the cluster names other keys for you than your keyring holds");
 	}

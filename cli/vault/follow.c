@@ -264,6 +264,9 @@ static int follow_wait(struct follow *f, bool *ret_look, struct err *e)
 	rc = follow_ends ? KLUIS_EAGAIN : waiter_events(&f->waiter, &f->events, &f->n, &why);
 	follow_waits = 0;
 	*ret_look = rc == KLUIS_EUNAUTHENTICATED || rc == KLUIS_ELINEAGE || rc == KLUIS_EGONE;
+	if (*ret_look) { /* A node that always says so is not asked without end. */
+		waiter_pause(&f->waiter);
+	}
 	for (size_t i = 0; rc == 0 && i < f->n; i++) {
 		*ret_look = *ret_look || event_needs_look(f, &f->events[i]);
 	}

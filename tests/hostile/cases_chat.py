@@ -310,8 +310,9 @@ class Chats:
         follow = ("chat", "follow", title, "--for", "1")
 
         def invent(o):
-            o["items"] = [{"id": "0-1", "type": kind, "object": os.urandom(16).hex()} for kind in ("message", "vault", "resync", "made-up")]
-            o["items"].append({"id": "0-2", "type": "message", "object": path.rsplit("/", 1)[1]})
+            at = {"cursor": o["cursor"]}
+            o["items"] = [{**at, "type": kind, "object": os.urandom(16).hex()} for kind in ("message", "vault", "resync", "made-up")]
+            o["items"].append({**at, "type": "message", "object": path.rsplit("/", 1)[1]})
         for attack in (edit_json("GET", "/v1/events", invent), edit_json("GET", "/v1/events", lambda o: o.update(items=[]))):
             text = self.world.name("said")
             self.speech(title, text)
@@ -319,6 +320,15 @@ class Chats:
                 done = self.bob.call(*follow)
             self.assertEqual(done.returncode, 0, done.stderr)
             self.assertEqual(done.stdout.count(text), 1)
+        self.world.unharmed()
+
+    def test_events_refused(self):
+        """events are refused, and nothing else: who waits for them looks, and asks again, but not without end"""
+        for status, code in ((401, "unauthenticated"), (410, "gone")):
+            with self.proxy.lying(refuse(status, code, "/v1/events")) as told:
+                done = self.bob.call("follow", "--for", "3")
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertIn(told.bites, range(1, 10), told.paths)
         self.world.unharmed()
 
     # --- thieves ---

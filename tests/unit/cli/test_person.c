@@ -317,6 +317,26 @@ static void test_other_keys(void **state)
 	keyring_release(&k);
 }
 
+/* A key of another kind that the chain names for others to give by, and the keyring has not:
+ * whoever put it there would get what they give. */
+static void test_foreign_transfer_key(void **state)
+{
+	struct fixture *f = *state;
+	_cleanup_(buf_release) struct buf body = BUF_INIT, added = BUF_INIT;
+	_cleanup_(key_freep) struct key *foreign = NULL;
+	struct bytes chain[] = {buf_bytes(&f->genesis), buf_bytes(&f->device), {NULL, 0}};
+
+	assert_int_equal(person_take_keys(f->profile, &f->err), 0);
+	assert_int_equal(key_generate(KEY_KEM_P384, 0, &foreign, NULL), 0);
+	identity_body_transfer(&body, key_public(foreign));
+	assert_int_equal(identity_make(&f->profile->identity, IDENTITY_TRANSFER_ADD,
+				 buf_bytes(&body), signing, 1, &added, NULL),
+		0);
+	chain[2] = buf_bytes(&added);
+	assert_int_equal(person_take_chain(f->profile, chain, 3, &f->err), 0);
+	assert_int_equal(person_take_keys(f->profile, NULL), KLUIS_EVERIFY);
+}
+
 static int check(struct fixture *f, const struct buf *object)
 {
 	struct keyring_view view;
@@ -612,6 +632,7 @@ int main(void)
 		PERSON_TEST(test_new_password),
 		PERSON_TEST(test_old_keyring),
 		PERSON_TEST(test_other_keys),
+		PERSON_TEST(test_foreign_transfer_key),
 		PERSON_TEST(test_object_pins),
 		PERSON_TEST(test_object_fork),
 		PERSON_TEST(test_chain_pins),
