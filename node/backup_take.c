@@ -283,7 +283,6 @@ static unsigned take_record(struct op *op)
 	struct command command = {.type = COMMAND_SNAPSHOT_RECORD};
 	struct command_snapshot_record *record = &command.snapshot_record;
 
-	take_moves(take);
 	if (op->rc != 0) {
 		return TAKE_FAILED;
 	}
@@ -291,6 +290,7 @@ static unsigned take_record(struct op *op)
 		take->retry = true;
 		return op_wait(op, TAKE_RECORD);
 	}
+	take_moves(take);
 	record->id = take->row.id;
 	record->node = job->config->id;
 	record->index = take->manifest.index;
@@ -496,6 +496,9 @@ void backup_take_look(struct backup_job *job, const struct kv_view *view,
 	if (take->busy) {
 		if (take->retry) {
 			take->retry = false;
+			/* There may have been no look since it began to wait: not before a leader
+			 * is there again. */
+			take_moves(take);
 			take_know(take, rows, n);
 			op_wake(&take->op, 0);
 		}

@@ -751,6 +751,29 @@ static void test_a_taker_that_hangs(void **state)
 	backup_rig_assert_at_every_site(w, &row);
 }
 
+/* Whoever only waits for the log to take the record has it when the log is back, however late. */
+static void test_a_taker_that_waits_for_the_log(void **state)
+{
+	enum { STALL_MS = 200, WAIT_MS = 5 * STALL_MS };
+	struct backup_rig *w = *state;
+	struct snapshot_row row;
+	uint64_t id;
+
+	fault_arm("backup.take.record", 1, true);
+	id = backup_rig_claim(w, 1, false);
+	for (unsigned waited = 0; fault_hits() == 0; waited += 20) {
+		assert_true(waited < RIG_WAIT_MS);
+		replica_rig_run(&w->rig, 20);
+	}
+	w->config[0].backup_stall_ms = STALL_MS; /* All is written: nothing but the log is slow. */
+	replica_rig_run(&w->rig, WAIT_MS);
+	w->config[0].backup_stall_ms = 0;
+	assert_int_equal(backup_rig_row(w, id).state, SNAPSHOT_RUNNING);
+	fault_disarm();
+	row = backup_rig_wait_confirmed(w, id);
+	backup_rig_assert_at_every_site(w, &row);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -769,6 +792,7 @@ int main(void)
 		cmocka_unit_test(test_failure_is_recorded),
 		cmocka_unit_test(test_a_taker_that_rotted),
 		cmocka_unit_test(test_a_taker_that_hangs),
+		cmocka_unit_test(test_a_taker_that_waits_for_the_log),
 		cmocka_unit_test(test_schedule),
 	};
 
