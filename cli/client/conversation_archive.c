@@ -270,14 +270,14 @@ static unsigned steps_count(const struct membership *m, unsigned type, const uin
 /* Whoever comes into the vault, or goes, did so in the conversation first. Where the vault knows of
  * more the cluster shows this device an older conversation than another one, and nothing follows
  * from that; or somebody has shared the vault by hand. */
-static bool move_is_newer(const struct archive_move *m, const uint8_t id[ID_BYTES])
+static bool move_is_newer(void *arg, const struct membership *vault, const uint8_t id[ID_BYTES])
 {
+	const struct archive_move *m = arg;
 	static const unsigned types[] = {MEMBER_ADD, MEMBER_REMOVE, MEMBER_ROLE};
 	struct err why = {0};
 
 	for (size_t i = 0; i < ARRAY_SIZE(types); i++) {
-		if (steps_count(m->vault, types[i], id) >
-			steps_count(m->c->members, types[i], id)) {
+		if (steps_count(vault, types[i], id) > steps_count(m->c->members, types[i], id)) {
 			(void)err_set(&why, KLUIS_ECONFLICT,
 				"who is in its vault does not follow from who is in the "
 				"conversation, as far as that is shown here: it stays as it is");
@@ -290,7 +290,7 @@ static bool move_is_newer(const struct archive_move *m, const uint8_t id[ID_BYTE
 
 static void move_put(struct archive_move *m, const uint8_t id[ID_BYTES], unsigned role)
 {
-	if (m->n < ARRAY_SIZE(m->list) && move_is_newer(m, id)) {
+	if (m->n < ARRAY_SIZE(m->list) && move_is_newer(m, m->vault, id)) {
 		memcpy(m->list[m->n].id, id, ID_BYTES);
 		m->list[m->n++].role = role;
 	}
@@ -348,7 +348,8 @@ int archive_follow_members(struct conversation *c, struct vault *vault, struct e
 	move_members(m);
 	rc = api_conversation_members(conversation_client(c), c->id, move_add_cb, m, e);
 	if (rc == 0 && m->n > 0) {
-		rc = share_move_users(vault, m->list, m->n, e);
+		/* It is asked for anew, and may know more by then. */
+		rc = share_move_users(vault, m->list, m->n, move_is_newer, m, e);
 	}
 	free(m);
 	return rc;

@@ -116,6 +116,8 @@ struct vault_change {
 	unsigned role;
 	const struct share_user *users; /* Of share_move_users(). */
 	size_t n_users;
+	share_fits_fn *fits;
+	void *fits_arg;
 	bool more; /* ... some of whom had no room in this change. */
 };
 typedef int vault_change_fn(struct vault_change *c, struct share_section *section, struct err *e);
@@ -272,6 +274,12 @@ static const struct share_user *set_find(const struct vault_change *c, const uin
 	return NULL;
 }
 
+static bool set_fits(const struct vault_change *c, const struct share_section *section,
+	const uint8_t id[ID_BYTES])
+{
+	return c->fits == NULL || c->fits(c->fits_arg, section->membership, id);
+}
+
 static int set_out_make(struct vault_change *c, struct share_section *section, struct err *e)
 {
 	const struct members *members = &section->membership->members;
@@ -284,7 +292,7 @@ static int set_out_make(struct vault_change *c, struct share_section *section, s
 
 		memcpy(id, members->member[i].id, ID_BYTES);
 		user = set_find(c, id);
-		if (user == NULL || user->role != 0) {
+		if (user == NULL || user->role != 0 || !set_fits(c, section, id)) {
 			i++;
 			continue;
 		}
@@ -340,16 +348,18 @@ static int set_roles(struct vault_change *c, struct share_section *section, stru
 
 	for (size_t i = 0; rc == 0 && i < c->n_users; i++) {
 		const struct share_user *user = &c->users[i];
+		const struct member *there = members_find(members, user->id);
 		struct share_with with = {.kind = MEMBER_USER};
 
-		if (user == own || user->role == 0 ||
-			members_find(members, user->id)->role == user->role) {
+		if (user == own || user->role == 0 || there == NULL || there->role == user->role ||
+			!set_fits(c, section, user->id)) {
 			continue;
 		}
 		memcpy(with.id, user->id, ID_BYTES);
 		rc = share_role(&c->change, section, &with, user->role, e);
 	}
-	if (rc == 0 && own != NULL && own->role != members_find(members, me)->role) {
+	if (rc == 0 && own != NULL && own->role != members_find(members, me)->role &&
+		set_fits(c, section, me)) {
 		rc = set_may_step_down(c, &may, e);
 	}
 	if (rc == 0 && may) {
@@ -378,7 +388,8 @@ static int set_in_make(struct vault_change *c, struct share_section *section, st
 	c->more = false;
 	for (size_t i = 0; rc == 0 && !c->more && i < c->n_users; i++) {
 		if (c->users[i].role == 0 ||
-			members_find(&section->membership->members, c->users[i].id) != NULL) {
+			members_find(&section->membership->members, c->users[i].id) != NULL ||
+			!set_fits(c, section, c->users[i].id)) {
 			continue;
 		}
 		c->more = added > 0 && !set_has_room(&c->change);
@@ -390,9 +401,14 @@ static int set_in_make(struct vault_change *c, struct share_section *section, st
 	return rc != 0 || c->more ? rc : set_roles(c, section, e);
 }
 
-int share_move_users(struct vault *vault, const struct share_user *users, size_t n, struct err *e)
+int share_move_users(struct vault *vault, const struct share_user *users, size_t n,
+	share_fits_fn *fits, void *arg, struct err *e)
 {
-	struct vault_change c = {.vault = vault, .users = users, .n_users = n};
+	struct vault_change c = {.vault = vault,
+		.users = users,
+		.n_users = n,
+		.fits = fits,
+		.fits_arg = arg};
 	int rc;
 
 	if (n > SHARE_USERS_MAX) {

@@ -63,8 +63,10 @@ struct share_user {
 	uint8_t id[ID_BYTES];
 	unsigned role; /* 0: none. */
 };
-KLUIS_MUST_CHECK int share_move_users(
-	struct vault *vault, const struct share_user *users, size_t n, struct err *e);
+/* Of the vault's chain as it is when it is changed: false leaves her as she is. */
+typedef bool share_fits_fn(void *arg, const struct membership *vault, const uint8_t id[ID_BYTES]);
+KLUIS_MUST_CHECK int share_move_users(struct vault *vault, const struct share_user *users, size_t n,
+	share_fits_fn *fits, void *arg, struct err *e); /* fits: NULL, all do. */
 /* Makes a member who accepted an admin, and oneself `role`, in one step.
  * KLUIS_EPRECONDITION: they have not accepted. */
 KLUIS_MUST_CHECK int share_transfer(

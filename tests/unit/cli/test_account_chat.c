@@ -87,7 +87,7 @@ static void test_vault_by_another(void **state)
 	MUST(f, vault_create_as(bob.profile, bob.client, "trap", vault_id, &f->err));
 	MUST(f, vault_open_id(bob.profile, bob.client, vault_id, &vault, &f->err));
 	MUST(f, vault_sync(vault, &f->err));
-	MUST(f, share_move_users(vault, users, 2, &f->err));
+	MUST(f, share_move_users(vault, users, 2, NULL, NULL, &f->err));
 	vault_close(vault);
 	r = run_open(f, &f->first, id);
 	assert_int_equal(conversation_archive_switch(r.c, true, &f->err), KLUIS_EVERIFY);

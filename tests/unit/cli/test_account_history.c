@@ -318,7 +318,7 @@ static void test_list_takes_nobody_out(void **state)
 		assert_int_equal(members.count, 2);
 		assert_int_equal(members.epoch, 1);
 		/* Who is gone already, by another device: nothing is sent. */
-		MUST(f, share_move_users(r.c->archive->vault, &gone, 1, &f->err));
+		MUST(f, share_move_users(r.c->archive->vault, &gone, 1, NULL, NULL, &f->err));
 		run_close(&r);
 	}
 	/* Whatever the conversation says of herself. */
@@ -362,6 +362,32 @@ static void test_old_list_moves_nobody(void **state)
 	run_close(&older);
 	/* As it is, it goes on. */
 	add_carol(f, id);
+}
+
+/* Nor where it is shown only with the change that the vault has gone on, too. */
+static void test_old_list_and_old_vault(void **state)
+{
+	struct fixture *f = *state;
+	uint8_t id[ID_BYTES], carols[ID_BYTES];
+	struct run older, r;
+	struct member *her;
+
+	need_second(f);
+	begin_with(f, true, id);
+	add_carol(f, id);
+	user_id(f, &f->first, "carol", carols);
+	older = run_open(f, &f->second, id);
+	MUST(f, conversation_archive_open(older.c, &f->err));
+	assert_non_null(members_find(&older.c->archive->vault->membership->members, carols));
+	r = run_open(f, &f->first, id);
+	MUST(f, conversation_remove(r.c, carols, &f->err));
+	run_close(&r);
+	her = (struct member *)members_find(&older.c->members->members, carols);
+	her->role = MEMBER_READ; /* What is to be done to her in the vault as it was. */
+	conversation_archive_members(older.c);
+	assert_int_equal(older.c->archive_trouble.code, KLUIS_ECONFLICT);
+	assert_null(members_find(&older.c->archive->vault->membership->members, carols));
+	run_close(&older);
 }
 
 static void switch_as_bob(struct fixture *f, const uint8_t *id, bool on)
@@ -458,6 +484,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_missing_is_asked_for_once),
 		cmocka_unit_test(test_list_takes_nobody_out),
 		cmocka_unit_test(test_old_list_moves_nobody),
+		cmocka_unit_test(test_old_list_and_old_vault),
 		cmocka_unit_test(test_switched_by_another),
 		cmocka_unit_test(test_archived_key),
 		cmocka_unit_test(test_archived_without_key),

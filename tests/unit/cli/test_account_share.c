@@ -329,7 +329,7 @@ static int set_users(struct fixture *f, struct device *d, const char *name,
 		memcpy(moved[i].id, users[i]->profile->user_id, ID_BYTES);
 	}
 	f->err = (struct err){0};
-	rc = share_move_users(vault, moved, n, &f->err);
+	rc = share_move_users(vault, moved, n, NULL, NULL, &f->err);
 	vault_close(vault);
 	return rc;
 }
