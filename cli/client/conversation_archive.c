@@ -201,6 +201,14 @@ static int archive_check_founder(
 				 "conversation: it is not read, and nothing goes into it");
 }
 
+/* Says nothing of the history: who read on would never be shown what only that has. What keeps
+ * this device, or the cluster, from writing lasts, and does not keep it from reading. */
+static bool archive_unreached(int rc)
+{
+	return rc == KLUIS_ELINEAGE ||
+	       (err_retryable(rc) && rc != KLUIS_EREADONLY && rc != KLUIS_ENOSPACE);
+}
+
 /* Nobody's key but the founder's is taken. */
 static int archive_accept(struct conversation *c, const uint8_t id[ID_BYTES], struct err *e)
 {
@@ -241,7 +249,7 @@ static int archive_open_vault(
 		if (taken == 0) {
 			*e = (struct err){0};
 			rc = archive_reach(c, id, ret_vault, e);
-		} else if (taken == KLUIS_EVERIFY) {
+		} else if (taken == KLUIS_EVERIFY || archive_unreached(taken)) {
 			rc = err_set(e, taken, "%s", why.text);
 		}
 	}
@@ -394,11 +402,6 @@ static int archive_load(struct conversation *c, struct vault *vault, struct err 
 	archive_note_switch(c, archive->index->history);
 	memcpy(c->state.vault_id, vault->id, ID_BYTES);
 	return 0;
-}
-
-static bool archive_unreached(int rc)
-{
-	return rc == KLUIS_ECONNECT || rc == KLUIS_ENOQUORUM || rc == KLUIS_ELINEAGE;
 }
 
 int conversation_archive_open(struct conversation *c, struct err *e)

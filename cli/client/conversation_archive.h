@@ -23,9 +23,9 @@ struct conversation_archive {
 /* Opens c->archive, unless it is open: takes the invitation to it, verifies that who began the
  * conversation made it, and, as an admin of it, lets in and takes out who came and was removed
  * since. 0 also when there is none, or it cannot be read: c->archive stays NULL then,
- * c->archive_trouble says why, and it is not looked for again in this run. Errors are those of no
- * site that could be reached, and of the profile. c->history_switched is told once: the state is
- * stored with it. */
+ * c->archive_trouble says why, and it is not looked for again in this run. Errors are those that
+ * another try may not meet (no site could be reached, or none has the time), and of the profile.
+ * c->history_switched is told once: the state is stored with it. */
 KLUIS_MUST_CHECK int conversation_archive_open(struct conversation *c, struct err *e);
 /* For conversation_close(). */
 void conversation_archive_close(struct conversation_archive *archive); /* NULL is fine. */

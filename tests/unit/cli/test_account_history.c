@@ -118,6 +118,32 @@ static void test_archived_lie_to_who_comes_later(void **state)
 	expect(f, &carol, id, "5:four ");
 }
 
+/* A site that has no time for it just now says nothing of the history: carol does not read past
+ * what only that has. */
+static void test_busy_is_not_missing(void **state)
+{
+	static const int busy[] = {KLUIS_ERATE, KLUIS_EBEHIND, KLUIS_ECONNECT};
+	struct fixture *f = *state;
+	struct seen seen = {.problems = 0};
+	uint8_t id[ID_BYTES];
+	struct err trouble;
+
+	begin_with(f, true, id);
+	say(f, &f->first, id, "one");
+	forget_read(f, id);
+	add_carol(f, id);
+	say(f, &f->first, id, "two");
+	for (size_t i = 0; i < ARRAY_SIZE(busy); i++) {
+		lie = (struct lie){.target = "/v1/vaults", .kind = LIE_REFUSE, .rc = busy[i]};
+		assert_int_equal(read_run(f, &carol, id, 0, &seen, &trouble), busy[i]);
+		assert_int_not_equal(lie.struck, 0);
+		lie_end();
+		f->err = (struct err){0};
+	}
+	assert_int_equal(seen.lines.len, 0);
+	expect(f, &carol, id, "1:plans 2:one 3:two ");
+}
+
 /* What bob, who may write, puts into a page of the history. */
 static void scribble(struct fixture *f, const uint8_t *id, uint64_t page_no, struct bytes content)
 {
@@ -478,6 +504,7 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_archived_lie),
 		cmocka_unit_test(test_archived_lie_to_who_comes_later),
+		cmocka_unit_test(test_busy_is_not_missing),
 		cmocka_unit_test(test_damaged_segment),
 		cmocka_unit_test(test_damaged_is_asked_for_once),
 		cmocka_unit_test(test_damaged_index),
