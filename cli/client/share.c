@@ -404,11 +404,8 @@ static int set_in_make(struct vault_change *c, struct share_section *section, st
 int share_move_users(struct vault *vault, const struct share_user *users, size_t n,
 	share_fits_fn *fits, void *arg, struct err *e)
 {
-	struct vault_change c = {.vault = vault,
-		.users = users,
-		.n_users = n,
-		.fits = fits,
-		.fits_arg = arg};
+	struct vault_change c = {
+		.vault = vault, .users = users, .n_users = n, .fits = fits, .fits_arg = arg};
 	int rc;
 
 	if (n > SHARE_USERS_MAX) {
