@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """All six nodes gone: a snapshot's copy at one site becomes a new cluster, and the client that was told of it has every byte."""
 import base64
+import contextlib
 import json
 import os
 import pty
@@ -25,7 +26,7 @@ def copy_repository(repository, to, *ignored):
 
 class Restore(unittest.TestCase):
     def test_destroy_and_restore(self):
-        with Cluster() as cluster:
+        with Cluster() as cluster, contextlib.ExitStack() as self.before:  # What ends before the cluster's directory goes.
             self.c = cluster
             self.pki = cluster.dir / "pki"
             self.profile = cluster.enrol("owner")
@@ -79,7 +80,7 @@ class Restore(unittest.TestCase):
         self.devices = {}
         for name in ("anna", "bert", "dora"):
             person = Person(c.kluis, c.top, name, [c.url(s) for s in SITES], c.dir / "pki" / "provider-ca.pem")
-            self.addCleanup(person.close)
+            self.before.callback(person.close)
             invitation = person.top / "invitation"
             c.ctl("ams", "invite", "create", "--token-file", str(invitation))
             person.invitation = ["--invite-file", invitation]
