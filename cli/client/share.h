@@ -12,7 +12,6 @@ enum {
 	SHARE_USERS_MAX = 200,
 	SHARE_STATEMENTS_MAX = 480, /* After which one change adds nobody: a node takes 512. */
 	SHARE_TRIES = 4,	    /* Times another admin may be first. */
-	SHARE_VAULTS_MAX = 10000,
 	SHARE_GROUPS_MAX = 10000,
 	SHARE_INVITATIONS_MAX = 10000,
 };

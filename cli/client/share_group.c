@@ -563,21 +563,12 @@ static int rekey_vault(struct share_change *change, const uint8_t group_id[ID_BY
 static int rekey_vaults(
 	struct share_change *change, const uint8_t group_id[ID_BYTES], struct err *e)
 {
-	_cleanup_(json_dropp) json_t *items = NULL;
-	int rc = api_list(people_client(change->people), "/v1/vaults", CLIENT_AUTH | CLIENT_READ,
-		SHARE_VAULTS_MAX, &items, e);
+	_cleanup_(x_freep) uint8_t(*ids)[ID_BYTES] = NULL;
+	size_t n = 0;
+	int rc = vault_listed_ids(people_client(change->people), &ids, &n, e);
 
-	for (size_t i = 0; rc == 0 && i < json_array_size(items); i++) {
-		const json_t *item = json_array_get(items, i);
-		const char *state = json_string_value(json_object_get(item, "state"));
-		struct json_reader r = json_reader_of(item);
-		uint8_t id[ID_BYTES];
-
-		json_reader_hex(&r, "id", id, ID_BYTES);
-		rc = json_reader_end(&r, "vault", e);
-		if (rc == 0 && (state == NULL || strcmp(state, "accepted") == 0)) {
-			rc = rekey_vault(change, group_id, id, e);
-		}
+	for (size_t i = 0; rc == 0 && i < n; i++) {
+		rc = rekey_vault(change, group_id, ids[i], e);
 	}
 	return rc;
 }

@@ -68,9 +68,7 @@ static void bench_begin(struct bench *b)
 			fixture_cluster_init(&command, b->rig.n);
 			break;
 		case 1:
-			while (replica_rig_status(&b->rig, 0).cluster_time_ms < 1000000000000) {
-				replica_rig_run(&b->rig, 20);
-			}
+			replica_rig_wait_clock(&b->rig, 0);
 			fixture_service_create(&b->client, &command);
 			break;
 		case 2:

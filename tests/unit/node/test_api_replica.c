@@ -60,10 +60,7 @@ static int setup(void **state)
 	(void)replica_rig_leader(&f->rig);
 	fixture_cluster_init(&command, NODES);
 	assert_int_equal(replica_rig_propose(&f->rig, 0, &command, TIMEOUT_MS, NULL), 0);
-	/* The cluster's clock begins at 0 and jumps once: sessions from before would be over. */
-	while (replica_rig_status(&f->rig, 0).cluster_time_ms < 1000000000000) {
-		replica_rig_run(&f->rig, 20);
-	}
+	replica_rig_wait_clock(&f->rig, 0);
 	for (unsigned i = 0; i < NODES; i++) {
 		site_start(f, i);
 	}

@@ -139,10 +139,7 @@ static void begin_cluster(struct backup_rig *w)
 		command.cluster_init.node[i] = i + 1;
 	}
 	backup_rig_propose(w, &command, NULL);
-	/* Tokens and sessions of before would be over: cluster time begins at 0 and jumps once. */
-	while (replica_rig_status(&w->rig, 0).cluster_time_ms < 1000000000000) {
-		replica_rig_run(&w->rig, 20);
-	}
+	replica_rig_wait_clock(&w->rig, 0);
 	announce_all(w);
 }
 

@@ -168,6 +168,13 @@ struct replica_status replica_rig_status(struct replica_rig *rig, unsigned node)
 	return status;
 }
 
+void replica_rig_wait_clock(struct replica_rig *rig, unsigned node)
+{
+	while (replica_rig_status(rig, node).cluster_time_ms < 1000000000000) {
+		replica_rig_run(rig, 20);
+	}
+}
+
 static uint64_t rig_agreed_leader(struct replica_rig *rig)
 {
 	uint64_t leader = 0;

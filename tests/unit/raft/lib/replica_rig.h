@@ -43,6 +43,9 @@ void replica_rig_run(struct replica_rig *rig, unsigned ms);
 /* Waits for a leader that all running nodes know; returns its place. */
 unsigned replica_rig_leader(struct replica_rig *rig);
 struct replica_status replica_rig_status(struct replica_rig *rig, unsigned node);
+/* After the cluster's first command, until cluster time, which begins at 0 and jumps once, has done
+ * so: tokens and sessions made before would be over. */
+void replica_rig_wait_clock(struct replica_rig *rig, unsigned node);
 /* Takes the command. */
 int replica_rig_propose(struct replica_rig *rig, unsigned node, struct buf *command,
 	unsigned timeout_ms, uint64_t *ret_index);
