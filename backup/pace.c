@@ -8,8 +8,9 @@ enum { PAUSE_MS = 50 }; /* Between two looks while it waits. */
 
 struct pace {
 	struct pace_config config;
-	pthread_mutex_t lock;	/* Over what follows. */
-	uint64_t seen, seen_ms; /* At the last count. */
+	pthread_mutex_t lock; /* Over what follows. */
+	uint64_t looked_ms;
+	uint64_t seen, seen_ms; /* Where the second begins that is counted over. */
 	uint64_t busy_until_ms;
 	uint64_t next_us; /* What has been given away is moved by then. */
 };
@@ -22,7 +23,7 @@ struct pace *pace_new(const struct pace_config *config)
 	p->config.clock = config->clock == NULL ? &clock_system : config->clock;
 	(void)pthread_mutex_init(&p->lock, NULL); /* Cannot fail with default attributes. */
 	p->seen = config->count(config->data);
-	p->seen_ms = clock_monotonic_ms(p->config.clock);
+	p->looked_ms = p->seen_ms = clock_monotonic_ms(p->config.clock);
 	return p;
 }
 
@@ -34,19 +35,24 @@ void pace_free(struct pace *p)
 	}
 }
 
-/* Under the lock. */
+/* Under the lock. A few at once are no clients: a snapshot's own claim, mark and state roots are
+ * counted, too. */
 static bool pace_count(struct pace *p, uint64_t now_ms)
 {
-	uint64_t passed_ms = now_ms - p->seen_ms, count;
+	if (now_ms - p->looked_ms >= PACE_LOOK_MS) {
+		uint64_t count = p->config.count(p->config.data), passed_ms = now_ms - p->seen_ms;
+		uint64_t done = count > p->seen ? count - p->seen : 0;
+		uint64_t over_ms = passed_ms > PACE_COUNT_MS ? passed_ms : PACE_COUNT_MS;
+		bool busy = done * 1000 >= PACE_BUSY_PER_S * over_ms;
 
-	if (passed_ms >= PACE_LOOK_MS) {
-		count = p->config.count(p->config.data);
-		if (count > p->seen &&
-			(count - p->seen) * 1000 >= (uint64_t)PACE_BUSY_PER_S * passed_ms) {
+		p->looked_ms = now_ms;
+		if (busy) {
 			p->busy_until_ms = now_ms + PACE_BUSY_MS;
 		}
-		p->seen = count;
-		p->seen_ms = now_ms;
+		if (busy || passed_ms >= PACE_COUNT_MS) {
+			p->seen = count;
+			p->seen_ms = now_ms;
+		}
 	}
 	return p->config.bytes_per_second != 0 && now_ms < p->busy_until_ms;
 }

@@ -12,7 +12,8 @@
 enum {
 	PACE_BUSY_PER_S = 20, /* So many of what is counted in a second are clients at work, */
 	PACE_BUSY_MS = 3000,  /* ... and so long after the last such moment they still are. */
-	PACE_LOOK_MS = 100,   /* The shortest time that is counted over. */
+	PACE_COUNT_MS = 1000, /* Counted over so long: at once when so many come sooner. */
+	PACE_LOOK_MS = 100,   /* Between two looks. */
 	PACE_BURST_MS = 100,  /* What was not used up may be made up for so long. */
 };
 

@@ -1,4 +1,5 @@
 """A real six-node cluster that is backed up: what tests/bench/backup does with it."""
+import contextlib
 import json
 import os
 import pathlib
@@ -13,6 +14,7 @@ MIB = 1 << 20
 FILES_A_BATCH = 256
 READ_BYTES = 1 << 20
 RSS_PAUSE_S = 0.02
+WATCH_PAUSE_S = 0.02
 
 
 def is_file(path):
@@ -140,30 +142,45 @@ class Store(Kluis):
         """Its id, as soon as the cluster knows of it."""
         return json.loads(self.cluster.ctl(site, "-o", "json", *words).stdout)["id"]
 
-    def snapshot_record(self, site, snapshot):
-        record = self.cluster.admin(site, f"/v1/sys/snapshots/{snapshot}")
-        if record["state"] == "failed":
-            raise RuntimeError(f"snapshot {snapshot} failed: {record['error']}")
-        return record
+    def snapshot_records(self, site, snapshot):
+        """The record again and again, for an hour, by one connection: what is measured must not pay for who watches."""
+        end = time.monotonic() + 3600
+        with contextlib.closing(self.cluster.admin_connection(site)) as connection:
+            while time.monotonic() < end:
+                _, record = connection.get(f"/v1/sys/snapshots/{snapshot}")
+                if record["state"] == "failed":
+                    raise RuntimeError(f"snapshot {snapshot} failed: {record['error']}")
+                yield record
+                time.sleep(WATCH_PAUSE_S)
+        raise RuntimeError(f"snapshot {snapshot} is not confirmed after an hour")
+
+    def wait_idle(self, site):
+        """Until the puts that made the store are no clients at work any more, beside whom a snapshot is held to busy_kib: three seconds."""
+        def entries():
+            return self.cluster.admin(site, "/v1/sys/status")["applied_index"]
+        for _ in range(30):
+            before = entries()
+            time.sleep(4)
+            if entries() - before < 20:
+                return
+        raise RuntimeError("somebody still writes after two minutes")
 
     def snapshot(self, site, *words, copies=1):
         """Takes one and waits until so many sites confirmed it: its record, seconds until it was written, seconds in all."""
         begin = time.monotonic()
-        snapshot, written = self.begin_snapshot(site, *words), None
-        while True:
-            record = self.snapshot_record(site, snapshot)
+        written = None
+        for record in self.snapshot_records(site, self.begin_snapshot(site, *words)):
             now = time.monotonic() - begin
             if written is None and record["state"] != "running":
                 written = now
             if len(record["confirmed_by"]) >= copies:
                 return record, written, now
-            if now > 3600:
-                raise RuntimeError(f"snapshot {snapshot} is not confirmed after an hour")
-            time.sleep(0.01)
+
+    def confirmed_by(self, site, snapshot):
+        return len(next(self.snapshot_records(site, snapshot))["confirmed_by"])
 
     def wait_confirmed(self, site, snapshot, copies):
-        wait_until(f"snapshot {snapshot} at {copies} sites", 1800,
-                   lambda: len(self.snapshot_record(site, snapshot)["confirmed_by"]) >= copies)
+        wait_until(f"snapshot {snapshot} at {copies} sites", 1800, lambda: self.confirmed_by(site, snapshot) >= copies)
 
     def checkpoint(self, site, target):
         """A consistent copy of a node's RocksDB, by hard links: the node writes all of it when it stops, and then only new files."""

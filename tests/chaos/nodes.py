@@ -5,7 +5,6 @@ import os
 import pathlib
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -13,6 +12,7 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 import faketime
+from admin_socket import AdminConnection
 from network import CLIENT, ROOT, SITES, address, build_dir
 
 STANDBY = "mst"
@@ -52,17 +52,6 @@ link = {address}:{link}
 role = {role}
 url = https://{address}:{api}
 """
-
-
-class AdminConnection(http.client.HTTPConnection):
-    def __init__(self, path, timeout):
-        super().__init__("localhost", timeout=timeout)
-        self.path = path
-
-    def connect(self):
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(str(self.path))
 
 
 def run(command, timeout=120, **more):
@@ -205,9 +194,7 @@ class Nodes:
         """(HTTP status, JSON); (0, None): no answer."""
         connection = AdminConnection(self.site_dir(site) / "admin.sock", timeout)
         try:
-            connection.request("GET", path)
-            answer = connection.getresponse()
-            return answer.status, parse(answer.read())
+            return connection.get(path, parse)
         except (OSError, ValueError, http.client.HTTPException):
             return 0, None
         finally:

@@ -1,4 +1,6 @@
 """Six real kluisd processes (and six real sshd) on loopback, made and ended by deploy/quickstart."""
+import contextlib
+import http.client
 import json
 import os
 import pathlib
@@ -7,10 +9,14 @@ import signal
 import socket
 import ssl
 import subprocess
+import sys
 import tempfile
 import time
 import urllib.error
 import urllib.request
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
+from admin_socket import AdminConnection  # noqa: E402
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SITES = ["ams", "rtd", "utr", "ein", "gro", "mst"]
@@ -243,9 +249,14 @@ class Cluster:
 
     def admin(self, site, path):
         """A GET of the admin socket, as JSON."""
-        done = self.run(["curl", "-sS", "-m", "120", "--unix-socket", str(self.site_dir(site) / "admin.sock"),
-                         "http://localhost" + path], True, 150)
-        return json.loads(done.stdout)
+        with contextlib.closing(self.admin_connection(site)) as connection:
+            try:
+                return connection.get(path)[1]
+            except (OSError, ValueError, http.client.HTTPException) as error:
+                raise AssertionError(f"{path} at {site}: {error}\n{self.logs()}") from error
+
+    def admin_connection(self, site):
+        return AdminConnection(self.site_dir(site) / "admin.sock", 120)
 
     def client(self, *words, profile=None, check=True, timeout=300, endpoint=None):
         command = [str(self.kluis), "--profile", str(profile or self.profile), *self.patience(words, check)]

@@ -56,6 +56,26 @@ static void test_idle_is_not_held(void **state)
 	pace_free(NULL);
 }
 
+/* Its claim, mark, record and all nodes' state roots come within a moment. */
+static void test_snapshot_is_no_client(void **state)
+{
+	struct world w;
+
+	(void)state;
+	world_begin(&w, 1000);
+	for (unsigned second = 0; second < 10; second++) {
+		w.now_ms += 900;
+		assert_false(pace_busy(w.pace));
+		w.done += 10;
+		w.now_ms += PACE_LOOK_MS;
+		assert_false(pace_busy(w.pace));
+	}
+	w.done += PACE_BUSY_PER_S; /* As many in a moment are clients, before the second is over. */
+	w.now_ms += PACE_LOOK_MS;
+	assert_true(pace_busy(w.pace));
+	pace_free(w.pace);
+}
+
 static void test_busy_is_held(void **state)
 {
 	struct world w;
@@ -111,6 +131,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_idle_is_not_held),
+		cmocka_unit_test(test_snapshot_is_no_client),
 		cmocka_unit_test(test_busy_is_held),
 		cmocka_unit_test(test_wait_ends),
 		cmocka_unit_test(test_no_measure),
