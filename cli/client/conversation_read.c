@@ -55,20 +55,29 @@ static unsigned role_ever(const struct membership *m, const uint8_t user_id[ID_B
 }
 
 /* By the members of the message's epoch, which ends with every change of them; of one that was
- * never here by all that were. Who is no member has no chain in it. */
+ * never here by all that were. */
+static unsigned read_role(
+	const struct conversation *c, const struct conversation_item *item, uint32_t epoch)
+{
+	uint64_t rev = epoch_rev(c, epoch);
+
+	return rev != 0 ? membership_role(c->members, item->user->user_id, rev)
+			: role_ever(c->members, item->user->user_id);
+}
+
+/* Also of who is no member: what no chain opens the history has a key for. */
 static int read_check_role(const struct conversation *c, const struct conversation_item *item,
 	uint32_t epoch, struct err *e)
 {
-	uint64_t rev = epoch_rev(c, epoch);
-	unsigned role = rev != 0 ? membership_role(c->members, item->user->user_id, rev)
-				 : role_ever(c->members, item->user->user_id);
+	unsigned role = read_role(c, item, epoch);
 
-	return role != MEMBER_READ
+	return role >= MEMBER_WRITE
 		       ? 0
 		       : err_set(e, KLUIS_EVERIFY,
 				 "the cluster shows message %" PRIu64
-				 " by '%s', whom the conversation's admins let only read",
-				 item->seq, item->user->name);
+				 " by '%s', whom the conversation's admins let %s",
+				 item->seq, item->user->name,
+				 role == 0 ? "not in" : "only read");
 }
 
 /* An edit or a deletion counts when its writer wrote what it is about. */

@@ -91,6 +91,25 @@ static void test_archived_lie(void **state)
 		"history of the conversation: message 2: ");
 }
 
+/* Signed as it should be, by an account that never was in the conversation. */
+static void forge_stranger(struct chat_record *record)
+{
+	static const uint8_t key[CHAT_KEY_BYTES] = {7};
+	struct chat_spec spec = {
+		.sym = SYM_AES_256, .type = CHAT_TEXT, .payload = bytes_str("let me in")};
+	struct chat_message message;
+
+	assert_int_equal(chat_parse(buf_bytes(&record->message), &message, NULL), 0);
+	spec.place = message.place;
+	memcpy(spec.place.user_id, carol.profile->user_id, ID_BYTES);
+	memcpy(spec.place.device_id, carol.profile->device_id, ID_BYTES);
+	buf_clear(&record->message);
+	assert_int_equal(chat_seal(key, &spec, carol.profile->device, &record->message, NULL), 0);
+	assert_int_equal(chat_parse(buf_bytes(&record->message), &message, NULL), 0);
+	memcpy(record->link, message.link, HASH_BYTES);
+	memcpy(record->key, key, CHAT_KEY_BYTES);
+}
+
 /* All have read it, and the node has no more of it: who comes now reads it from the history. */
 static void forget_read(struct fixture *f, const uint8_t *id)
 {
@@ -116,6 +135,42 @@ static void test_archived_lie_to_who_comes_later(void **state)
 	expect_trouble(f, &carol, id, 0, "1:plans 3:two 4:three ", 1, KLUIS_EVERIFY, "message 2: ");
 	say(f, &f->first, id, "four");
 	expect(f, &carol, id, "5:four ");
+}
+
+/* What a stranger says is not shown, whoever archived it: by the members of all epochs, where
+ * nothing of that one is here. */
+static void test_archived_stranger(void **state)
+{
+	struct fixture *f = *state;
+	struct seen seen = {.problems = 0};
+	uint8_t id[ID_BYTES];
+	struct err trouble;
+
+	begin_forged(f, id, forge_stranger);
+	MUST(f, read_run(f, &f->first, id, 0, &seen, &trouble));
+	buf_release(&seen.lines);
+	expect_trouble(f, &f->first, id, 3, "1:plans 3:two ", 1, KLUIS_EVERIFY,
+		"message 2 by 'carol', whom the conversation's admins let not in");
+}
+
+/* ... and by its members to who has the keys of that epoch. */
+static void test_archived_stranger_in_an_epoch(void **state)
+{
+	struct fixture *f = *state;
+	struct seen seen = {.problems = 0};
+	uint8_t id[ID_BYTES];
+	struct err trouble;
+
+	begin_with(f, true, id);
+	say(f, &bob, id, "one");
+	say(f, &f->first, id, "two");
+	forge(f, id, forge_stranger);
+	assert_true(fixture_forget_rows(f->node.machine.kv, KEY_MESSAGE) > 0);
+	MUST(f, read_run(f, &f->first, id, 0, &seen, &trouble));
+	assert_string_equal(buf_str(&seen.lines), "1:plans 3:two ");
+	assert_int_equal(trouble.code, KLUIS_EVERIFY);
+	assert_non_null(strstr(trouble.text, "let not in"));
+	buf_release(&seen.lines);
 }
 
 /* A site that has no time for it just now says nothing of the history: carol does not read past
@@ -504,6 +559,8 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_archived_lie),
 		cmocka_unit_test(test_archived_lie_to_who_comes_later),
+		cmocka_unit_test(test_archived_stranger),
+		cmocka_unit_test(test_archived_stranger_in_an_epoch),
 		cmocka_unit_test(test_busy_is_not_missing),
 		cmocka_unit_test(test_damaged_segment),
 		cmocka_unit_test(test_damaged_is_asked_for_once),
