@@ -103,16 +103,15 @@ static bool chain_names(const struct profile *profile, const struct key *key)
 	return key_pub_equal(profile->identity.signing, key_public(key));
 }
 
-/* KLUIS_EPRECONDITION: the chain moved meanwhile, and is here as it is now. */
-static int chain_rotate(
-	struct profile *profile, struct client *client, const struct key *next, struct err *e)
+/* One more statement of the own chain, which is here as it is then. KLUIS_EPRECONDITION: it moved
+ * meanwhile. */
+static int chain_append(struct profile *profile, struct client *client, unsigned type,
+	struct bytes body, struct err *e)
 {
-	_cleanup_(buf_release) struct buf body = BUF_INIT, statement = BUF_INIT;
+	_cleanup_(buf_release) struct buf statement = BUF_INIT;
 	struct err why = {0};
-	int again, rc = identity_body_rotate(&body, &profile->identity, next, e);
+	int again, rc = account_statement(profile, type, body, &statement, e);
 
-	rc = rc != 0 ? rc
-		     : account_statement(profile, IDENTITY_ROTATE, buf_bytes(&body), &statement, e);
 	if (rc != 0) {
 		return rc;
 	}
@@ -121,9 +120,22 @@ static int chain_rotate(
 		return err_set(e, rc, "%s", why.text);
 	}
 	again = account_chain_again(profile, client, e);
-	again = again != 0 ? again : person_take_keys(profile, e);
-	if (again != 0 || rc != 0) {
-		return again != 0 ? again : rc;
+	return again != 0 ? again : rc;
+}
+
+/* KLUIS_EPRECONDITION: the chain moved meanwhile, and is here as it is now. */
+static int chain_rotate(
+	struct profile *profile, struct client *client, const struct key *next, struct err *e)
+{
+	_cleanup_(buf_release) struct buf body = BUF_INIT;
+	int taken = 0, rc = identity_body_rotate(&body, &profile->identity, next, e);
+
+	rc = rc != 0 ? rc : chain_append(profile, client, IDENTITY_ROTATE, buf_bytes(&body), e);
+	if (rc == 0 || rc == KLUIS_EPRECONDITION) {
+		taken = person_take_keys(profile, e);
+	}
+	if (taken != 0 || rc != 0) {
+		return taken != 0 ? taken : rc;
 	}
 	return chain_names(profile, next)
 		       ? 0
@@ -192,22 +204,13 @@ static bool chain_lacks_rsa(const struct profile *profile, const struct keyring 
 static int chain_add_rsa(
 	struct profile *profile, struct client *client, const struct key *rsa, struct err *e)
 {
-	_cleanup_(buf_release) struct buf body = BUF_INIT, statement = BUF_INIT;
-	struct err why = {0};
-	int again, rc;
+	_cleanup_(buf_release) struct buf body = BUF_INIT;
+	int rc;
 
 	identity_body_transfer(&body, key_public(rsa));
-	rc = account_statement(profile, IDENTITY_TRANSFER_ADD, buf_bytes(&body), &statement, e);
+	rc = chain_append(profile, client, IDENTITY_TRANSFER_ADD, buf_bytes(&body), e);
 	if (rc != 0) {
 		return rc;
-	}
-	rc = account_patch(client, buf_bytes(&statement), &why);
-	if (rc != 0 && rc != KLUIS_EPRECONDITION) {
-		return err_set(e, rc, "%s", why.text);
-	}
-	again = account_chain_again(profile, client, e);
-	if (again != 0 || rc != 0) {
-		return again != 0 ? again : rc;
 	}
 	return !chain_lacks_rsa(profile, ring_local(profile->person->ring))
 		       ? 0

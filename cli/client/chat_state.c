@@ -206,30 +206,6 @@ const struct chat_epoch *chat_state_current(const struct chat_state *s)
 	return s->n_epochs == 0 ? NULL : &s->epochs[s->n_epochs - 1];
 }
 
-static uint64_t epoch_messages(const struct chat_epoch *epoch)
-{
-	uint64_t n = 0;
-
-	for (size_t i = 0; i < epoch->n_chains; i++) {
-		n += epoch->chains[i].next;
-	}
-	return n;
-}
-
-bool chat_state_due(
-	const struct chat_state *s, const uint8_t members_hash[HASH_BYTES], uint64_t now_ms)
-{
-	const struct chat_epoch *epoch = chat_state_current(s);
-
-	if (epoch == NULL || epoch->spent || !epoch->has_sender || epoch->closed_ms != 0) {
-		return true;
-	}
-	return memcmp(epoch->members_hash, members_hash, HASH_BYTES) != 0 ||
-	       (now_ms > epoch->made_ms && now_ms - epoch->made_ms > CHAT_EPOCH_MS) ||
-	       epoch_messages(epoch) >= CHAT_EPOCH_MESSAGES_MAX ||
-	       epoch->sender.next >= CHAT_EPOCH_MESSAGES_MAX;
-}
-
 static int state_seal(struct chat_state *s, unsigned sym, unsigned type, struct bytes payload,
 	const struct key *device, struct err *e)
 {
@@ -334,26 +310,6 @@ int chat_state_seal_draft(
 	return rc;
 }
 
-const struct chat_shown *chat_state_row(const struct chat_state *s, uint64_t seq)
-{
-	for (size_t i = s->n_log; i > 0 && s->log[i - 1].seq >= seq; i--) {
-		if (s->log[i - 1].seq == seq) {
-			return &s->log[i - 1];
-		}
-	}
-	return NULL;
-}
-
-const struct chat_shown *chat_state_find(const struct chat_state *s, const uint8_t link[HASH_BYTES])
-{
-	for (size_t i = s->n_log; i > 0; i--) {
-		if (memcmp(s->log[i - 1].link, link, HASH_BYTES) == 0) {
-			return &s->log[i - 1];
-		}
-	}
-	return NULL;
-}
-
 /* NULL when there are too many. A conversation that was seen from its beginning knows that a device
  * which never wrote has no message before. */
 static struct chat_device *state_device(struct chat_state *s, const struct chat_writer *who)
@@ -370,28 +326,6 @@ static struct chat_device *state_device(struct chat_state *s, const struct chat_
 	s->devices[s->n_devices] =
 		(struct chat_device){.who = *who, .link_known = s->view_from == 1};
 	return &s->devices[s->n_devices++];
-}
-
-static void log_add(struct chat_state *s, uint64_t seq, const uint8_t user_id[ID_BYTES],
-	const uint8_t link[HASH_BYTES])
-{
-	struct chat_shown row = {.seq = seq};
-	size_t at;
-
-	memcpy(row.user_id, user_id, ID_BYTES);
-	memcpy(row.link, link, HASH_BYTES);
-	if (s->n_log == CHAT_LOG_MAX) {
-		s->n_log--;
-		memmove(s->log, s->log + 1, s->n_log * sizeof *s->log);
-	}
-	s->log = x_realloc(s->log, (s->n_log + 1) * sizeof *s->log);
-	at = s->n_log;
-	while (at > 0 && s->log[at - 1].seq > seq) {
-		at--;
-	}
-	memmove(&s->log[at + 1], &s->log[at], (s->n_log - at) * sizeof *s->log);
-	s->log[at] = row;
-	s->n_log++;
 }
 
 /* Nothing that was said since this user came back was opened yet. */
@@ -432,6 +366,7 @@ static void taken_erase_key(struct chat_state *s, const struct chat_taken *taken
 static void taken_settle(struct chat_state *s)
 {
 	const struct chat_taken taken = s->taken[0];
+	struct chat_shown row = {.seq = taken.seq};
 	struct chat_device *own;
 
 	taken_drop_first(s);
@@ -445,7 +380,9 @@ static void taken_settle(struct chat_state *s)
 	}
 	s->view_from = s->last_seq == 0 ? taken.seq : s->view_from;
 	s->last_seq = taken.seq;
-	log_add(s, taken.seq, s->own.user_id, taken.link);
+	memcpy(row.user_id, s->own.user_id, ID_BYTES);
+	memcpy(row.link, taken.link, HASH_BYTES);
+	chat_state_log(s, &row);
 	taken_erase_key(s, &taken);
 }
 
@@ -511,14 +448,19 @@ static void receive_gap(struct chat_state *s, uint64_t seq, uint64_t time_ms, ui
 	}
 }
 
+static void device_wrote(struct chat_device *device, const struct chat_message *message)
+{
+	memcpy(device->link, message->link, HASH_BYTES);
+	device->link_known = true;
+}
+
 static void receive_order(
 	struct chat_device *device, const struct chat_message *message, struct chat_received *ret)
 {
 	if (device->link_known && memcmp(device->link, message->prev_own, HASH_BYTES) != 0) {
 		ret->problems |= CHAT_ORDER;
 	}
-	memcpy(device->link, message->link, HASH_BYTES);
-	device->link_known = true;
+	device_wrote(device, message);
 }
 
 static bool link_is_zero(const uint8_t link[HASH_BYTES])
@@ -701,12 +643,21 @@ static int late_check(const struct chat_state *s, uint64_t seq, struct err *e)
 	return 0;
 }
 
+static void receive_log(struct chat_state *s, uint64_t seq, const struct chat_message *message)
+{
+	struct chat_shown row = {.seq = seq, .archived = s->from_history};
+
+	memcpy(row.user_id, message->place.user_id, ID_BYTES);
+	memcpy(row.link, message->link, HASH_BYTES);
+	chat_state_log(s, &row);
+}
+
 static void receive_late(struct chat_state *s, uint64_t seq, const struct chat_message *message,
 	const struct key_pub *device, const uint8_t *key, struct chat_received *ret)
 {
 	ret->late = true;
 	receive_open(s, message, device, key, ret);
-	log_add(s, seq, message->place.user_id, message->link);
+	receive_log(s, seq, message);
 }
 
 /* Who has an epoch's keys has them from its first message on; the first epoch begins with number
@@ -734,6 +685,14 @@ static void receive_passed(const struct chat_state *s, uint64_t seq,
 	ret->passed_ms = epoch->made_ms;
 }
 
+static void receive_count(
+	struct chat_state *s, uint64_t seq, uint64_t time_ms, const struct chat_message *message)
+{
+	receive_log(s, seq, message);
+	s->last_seq = seq;
+	s->last_ms = time_ms;
+}
+
 static void receive_next(struct chat_state *s, uint64_t seq, uint64_t time_ms,
 	const struct chat_message *message, const struct key_pub *device, const uint8_t *key,
 	struct chat_received *ret)
@@ -757,15 +716,38 @@ static void receive_next(struct chat_state *s, uint64_t seq, uint64_t time_ms,
 	if (ret->opened && !ret->archived) {
 		state_close(s, message->place.epoch, time_ms);
 	}
-	log_add(s, seq, message->place.user_id, message->link);
-	s->last_seq = seq;
-	s->last_ms = time_ms;
+	receive_count(s, seq, time_ms, message);
+}
+
+/* Whether the history had it where it is not: nobody signs numbers, so a member who archives puts a
+ * message where he likes. What was shown live is not shown once more. */
+static bool row_is_misplaced(const struct chat_state *s, const struct chat_shown *row, uint64_t seq)
+{
+	return row->archived && !s->from_history && seq > s->last_seq;
+}
+
+/* Nothing of it but its number, which its writer's next message and those who saw it go on from. */
+static void receive_repeated(struct chat_state *s, uint64_t seq, uint64_t time_ms,
+	const struct chat_message *message, struct chat_received *ret)
+{
+	struct chat_writer who = writer_of(&message->place);
+	struct chat_device *known;
+
+	ret->problems |= CHAT_REPEATED;
+	receive_taken(s, seq, message, ret);
+	receive_gap(s, seq, time_ms, message->place.epoch, ret);
+	known = state_device(s, &who);
+	if (known != NULL) {
+		device_wrote(known, message);
+	}
+	receive_count(s, seq, time_ms, message);
 }
 
 int chat_state_receive(struct chat_state *s, uint64_t seq, uint64_t time_ms,
 	const struct chat_message *message, const struct key_pub *device,
 	const uint8_t key[CHAT_KEY_BYTES], struct chat_received *ret, struct err *e)
 {
+	const struct chat_shown *row;
 	int rc;
 
 	if (memcmp(message->place.conv_id, s->conv_id, ID_BYTES) != 0) {
@@ -773,7 +755,8 @@ int chat_state_receive(struct chat_state *s, uint64_t seq, uint64_t time_ms,
 			e, KLUIS_EVERIFY, "message %" PRIu64 " is of another conversation", seq);
 	}
 	rc = chat_verify(message, device, e);
-	if (rc == 0 && chat_state_find(s, message->link) != NULL) {
+	row = chat_state_find(s, message->link);
+	if (rc == 0 && row != NULL && !row_is_misplaced(s, row, seq)) {
 		rc = err_set(e, KLUIS_EVERIFY,
 			"message %" PRIu64 " was shown under another number before (replay)", seq);
 	}
@@ -784,7 +767,10 @@ int chat_state_receive(struct chat_state *s, uint64_t seq, uint64_t time_ms,
 		return err_wrap(e, rc, "message %" PRIu64, seq);
 	}
 	*ret = (struct chat_received){.payload = SECRET_INIT};
-	if (seq <= s->last_seq) {
+	if (row != NULL) {
+		ret->repeats = row->seq;
+		receive_repeated(s, seq, time_ms, message, ret);
+	} else if (seq <= s->last_seq) {
 		receive_late(s, seq, message, device, key, ret);
 	} else {
 		receive_next(s, seq, time_ms, message, device, key, ret);

@@ -50,6 +50,7 @@ struct chat_shown {
 	uint64_t seq;
 	uint8_t user_id[ID_BYTES];
 	uint8_t link[HASH_BYTES];
+	bool archived; /* From the history: the number is a member's word, not the cluster's. */
 };
 
 /* An own message that the cluster took. */
@@ -79,6 +80,8 @@ struct chat_state {
 	/* Not stored: what was said before this device's first epoch comes from a history, which
 	 * may have gaps that nobody made. */
 	bool history;
+	/* Not stored: what is received now is the history's copy. */
+	bool from_history;
 	uint8_t own_link[HASH_BYTES]; /* Of this device's last message that was taken. */
 	uint8_t lineage[ID_BYTES];    /* Of the cluster that gave the numbers; zero: not known. */
 	struct buf pending;	      /* Sealed, and not known to be taken. */
@@ -155,9 +158,11 @@ enum chat_problem {
 	CHAT_CLOSED = 8, /* It cannot be opened, though this device should. */
 	CHAT_COPY = 16,	 /* This device wrote it, but not from this state: that is an old copy. */
 	CHAT_REPLACED = 32, /* The number was given to a message of this device. */
+	CHAT_REPEATED = 64, /* The history had it under a lower number: it was shown as that. */
 };
 struct chat_received {
 	unsigned problems;
+	uint64_t repeats; /* That number; nothing of the message is taken but the other one. */
 	uint64_t missing; /* Messages before it that were not shown, lawfully or not. */
 	/* Messages that this device should have been shown before its first one, or the first of
 	 * that writer's device, and the time of the epoch that they are of: unless that is thirty
@@ -192,6 +197,8 @@ KLUIS_MUST_CHECK int chat_state_encode(
 KLUIS_MUST_CHECK int chat_state_decode(struct bytes encoded, struct chat_state *ret, struct err *e);
 
 /* For the files of this module. */
+/* In its place by seq; the oldest one goes. */
+void chat_state_log(struct chat_state *s, const struct chat_shown *row);
 void chat_epoch_release(struct chat_epoch *epoch);
 
 #endif

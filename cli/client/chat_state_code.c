@@ -8,8 +8,9 @@
 #include "cli/client/chat_state.h"
 
 enum {
-	STATE_VERSION = 2,
-	STATE_VERSION_1 = 1, /* Without what put_numbers() writes. */
+	STATE_VERSION = 3,
+	STATE_VERSION_2 = 2, /* Without what put_origins() writes. */
+	STATE_VERSION_1 = 1, /* Nor what put_numbers() does. */
 	STATE_ARCHIVE = 1,   /* Flags of the state. */
 	STATE_DRAFT = 2,
 	EPOCH_SPENT = 1,  /* Flags of an epoch. */
@@ -78,6 +79,19 @@ static void put_numbers(struct buf *to, const struct chat_state *s)
 	}
 }
 
+/* A bit for each row, the lowest first: it came from the history. */
+static void put_origins(struct buf *to, const struct chat_state *s)
+{
+	for (size_t i = 0; i < s->n_log; i += 8) {
+		unsigned bits = 0;
+
+		for (size_t j = 0; j < 8 && i + j < s->n_log; j++) {
+			bits |= s->log[i + j].archived ? 1U << j : 0;
+		}
+		buf_put_u8(to, bits);
+	}
+}
+
 static size_t encoded_most(const struct chat_state *s)
 {
 	size_t n = STATE_EMPTY_BYTES + s->pending.len + s->draft.len + s->n_devices * DEVICE_BYTES +
@@ -121,6 +135,7 @@ int chat_state_encode(const struct chat_state *s, struct secret *ret_encoded, st
 		put_epoch(&to, &s->epochs[i]);
 	}
 	put_numbers(&to, s);
+	put_origins(&to, s);
 	if (to.len > CHAT_STATE_BYTES_MAX) {
 		return err_set(e, KLUIS_ETOOLARGE, "the conversation has too many devices");
 	}
@@ -261,6 +276,21 @@ static void take_numbers(struct wire *w, struct chat_state *s)
 	}
 }
 
+static void take_origins(struct wire *w, struct chat_state *s)
+{
+	for (size_t i = 0; i < s->n_log && wire_ok(w); i += 8) {
+		unsigned bits = wire_u8(w);
+		size_t n = s->n_log - i < 8 ? s->n_log - i : 8;
+
+		for (size_t j = 0; j < n; j++) {
+			s->log[i + j].archived = (bits >> j & 1) != 0;
+		}
+		if (bits >> n != 0) {
+			wire_fail(w);
+		}
+	}
+}
+
 static void take_title(struct wire *w, struct chat_state *s)
 {
 	struct bytes title = wire_lp16(w, CHAT_TITLE_BYTES_MAX);
@@ -341,7 +371,7 @@ int chat_state_decode(struct bytes encoded, struct chat_state *ret, struct err *
 	size_t chains_left = CHAT_CHAINS_MAX, n_epochs;
 	unsigned version = wire_u8(&w);
 
-	if (wire_ok(&w) && version != STATE_VERSION && version != STATE_VERSION_1) {
+	if (wire_ok(&w) && (version < STATE_VERSION_1 || version > STATE_VERSION)) {
 		return err_set(e, KLUIS_EVERSION, "state of a conversation: version %u", version);
 	}
 	take_fields(&w, &s);
@@ -358,8 +388,11 @@ int chat_state_decode(struct bytes encoded, struct chat_state *ret, struct err *
 	while (wire_ok(&w) && s.n_epochs < n_epochs) {
 		take_epoch(&w, &s, &chains_left);
 	}
-	if (wire_ok(&w) && version != STATE_VERSION_1) {
+	if (wire_ok(&w) && version >= STATE_VERSION_2) {
 		take_numbers(&w, &s);
+	}
+	if (wire_ok(&w) && version >= STATE_VERSION) {
+		take_origins(&w, &s);
 	}
 	if (!wire_end(&w)) {
 		chat_state_release(&s);

@@ -110,6 +110,7 @@ struct conversation_item {
 	uint8_t link[HASH_BYTES];
 	unsigned problems; /* enum chat_problem */
 	uint64_t missing;
+	uint64_t repeats; /* Of CHAT_REPEATED: as which number it was shown. */
 	bool late;
 	bool left_epoch;	 /* Of one that came before those that were written in here. */
 	const char *key_refused; /* Why the KeyPacket of its epoch was not taken; NULL: it was, or

@@ -42,16 +42,31 @@ void conversation_archive_close(struct conversation_archive *archive)
 	free(archive);
 }
 
-static bool trouble_is_verdict(int code)
+/* What weighs more is told in place of what weighs less: what nobody did who keeps to the rules,
+ * before what another program may read, before what will pass. */
+enum trouble_weight { TROUBLE_NONE, TROUBLE_NOTE, TROUBLE_UNKNOWN, TROUBLE_LIE };
+
+static enum trouble_weight trouble_weight(int code)
 {
-	return code == KLUIS_ECORRUPT || code == KLUIS_EVERIFY || code == KLUIS_EPIN;
+	switch (code) {
+	case 0:
+		return TROUBLE_NONE;
+	case KLUIS_ECORRUPT:
+	case KLUIS_EVERIFY:
+	case KLUIS_EPIN:
+		return TROUBLE_LIE;
+	case KLUIS_EVERSION:
+	case KLUIS_ESUITE:
+		return TROUBLE_UNKNOWN;
+	default:
+		return TROUBLE_NOTE;
+	}
 }
 
 /* What comes of it is told at the end, and the messages are shown all the same. */
 void archive_trouble(struct conversation *c, const struct err *why)
 {
-	if (c->archive_trouble.code == 0 ||
-		(conversation_archive_verdict(c) == 0 && trouble_is_verdict(why->code))) {
+	if (trouble_weight(why->code) > trouble_weight(c->archive_trouble.code)) {
 		c->archive_trouble = *why;
 		(void)err_wrap(&c->archive_trouble, why->code, "history of the conversation");
 	}
@@ -60,13 +75,15 @@ void archive_trouble(struct conversation *c, const struct err *why)
 /* Whether it says of what was archived that it cannot be read, now or later. */
 static bool archive_is_bad(int rc)
 {
-	return trouble_is_verdict(rc) || rc == KLUIS_EVERSION || rc == KLUIS_ESUITE ||
-	       rc == KLUIS_EFORBIDDEN || rc == KLUIS_ENOTFOUND || rc == KLUIS_EGONE;
+	return trouble_weight(rc) > TROUBLE_NOTE || rc == KLUIS_EFORBIDDEN ||
+	       rc == KLUIS_ENOTFOUND || rc == KLUIS_EGONE;
 }
 
 int conversation_archive_verdict(const struct conversation *c)
 {
-	return trouble_is_verdict(c->archive_trouble.code) ? c->archive_trouble.code : 0;
+	int code = c->archive_trouble.code;
+
+	return trouble_weight(code) > TROUBLE_NOTE ? code : 0;
 }
 
 /* Trouble for 0, where it says of the history that it is bad; what is missing begins at seq. */
@@ -256,113 +273,6 @@ static int archive_open_vault(
 	return rc;
 }
 
-/* What changes of who is in it. */
-struct archive_move {
-	struct conversation *c;
-	const struct membership *vault;
-	struct share_user list[SHARE_USERS_MAX];
-	size_t n;
-};
-
-static unsigned steps_count(const struct membership *m, unsigned type, const uint8_t id[ID_BYTES])
-{
-	unsigned n = 0;
-
-	for (uint64_t rev = m->members.seq; rev > 0; rev--) {
-		n += m->steps[rev - 1].type == type &&
-		     memcmp(m->steps[rev - 1].member_id, id, ID_BYTES) == 0;
-	}
-	return n;
-}
-
-/* Whoever comes into the vault, or goes, did so in the conversation first. Where the vault knows of
- * more the cluster shows this device an older conversation than another one, and nothing follows
- * from that; or somebody has shared the vault by hand. */
-static bool move_is_newer(void *arg, const struct membership *vault, const uint8_t id[ID_BYTES])
-{
-	const struct archive_move *m = arg;
-	static const unsigned types[] = {MEMBER_ADD, MEMBER_REMOVE, MEMBER_ROLE};
-	struct err why = {0};
-
-	for (size_t i = 0; i < ARRAY_SIZE(types); i++) {
-		if (steps_count(vault, types[i], id) > steps_count(m->c->members, types[i], id)) {
-			(void)err_set(&why, KLUIS_ECONFLICT,
-				"who is in its vault does not follow from who is in the "
-				"conversation, as far as that is shown here: it stays as it is");
-			archive_trouble(m->c, &why);
-			return false;
-		}
-	}
-	return true;
-}
-
-static void move_put(struct archive_move *m, const uint8_t id[ID_BYTES], unsigned role)
-{
-	if (m->n < ARRAY_SIZE(m->list) && move_is_newer(m, m->vault, id)) {
-		memcpy(m->list[m->n].id, id, ID_BYTES);
-		m->list[m->n++].role = role;
-	}
-}
-
-/* Whom an admin's device has signed in, unless they declined, as the cluster says: who is left out
- * by a lie reads no history, and sees it. */
-static void move_add_cb(void *arg, const uint8_t id[ID_BYTES], const char *state)
-{
-	struct archive_move *m = arg;
-	const struct member *member = members_find(&m->c->members->members, id);
-
-	if (strcmp(state, "declined") != 0 && member != NULL &&
-		members_find(&m->vault->members, id) == NULL) {
-		move_put(m, id, member->role);
-	}
-}
-
-/* Whom an admin's device has signed out, or given another role: nobody's word but that takes
- * somebody out, and nobody herself. */
-static void move_members(struct archive_move *m)
-{
-	const uint8_t *me = conversation_profile(m->c)->user_id;
-
-	for (size_t i = 0; i < m->vault->members.count; i++) {
-		const struct member *there = &m->vault->members.member[i];
-		const struct member *member = members_find(&m->c->members->members, there->id);
-
-		if (member != NULL && member->role != there->role) {
-			move_put(m, there->id, member->role);
-		} else if (member == NULL && memcmp(there->id, me, ID_BYTES) != 0) {
-			move_put(m, there->id, 0);
-		}
-	}
-}
-
-static bool archive_is_managed(const struct vault *vault)
-{
-	const struct membership *m = vault->membership;
-
-	return membership_role(m, vault->profile->user_id, m->members.seq) == MEMBER_ADMIN;
-}
-
-int archive_follow_members(struct conversation *c, struct vault *vault, struct err *e)
-{
-	struct archive_move *m;
-	int rc;
-
-	if (!archive_is_managed(vault)) {
-		return 0;
-	}
-	m = x_calloc(1, sizeof *m);
-	m->c = c;
-	m->vault = vault->membership;
-	move_members(m);
-	rc = api_conversation_members(conversation_client(c), c->id, move_add_cb, m, e);
-	if (rc == 0 && m->n > 0) {
-		/* It is asked for anew, and may know more by then. */
-		rc = share_move_users(vault, m->list, m->n, move_is_newer, m, e);
-	}
-	free(m);
-	return rc;
-}
-
 static const uint8_t no_vault[ID_BYTES];
 
 static bool archive_is_known(const struct conversation *c)
@@ -388,8 +298,10 @@ static int archive_load(struct conversation *c, struct vault *vault, struct err 
 	archive->vault = vault;
 	archive->index = x_calloc(1, sizeof *archive->index);
 	rc = archive_check_founder(c, vault->membership, e);
-	rc = rc != 0 ? rc : archive_follow_members(c, vault, e);
-	rc = rc != 0 ? rc : archive_read_index(c, archive, e);
+	if (rc == 0) {
+		archive_follow_members(c, vault);
+		rc = archive_read_index(c, archive, e);
+	}
 	if (rc == KLUIS_ENOTFOUND && archive_is_managed(vault)) {
 		*e = (struct err){0}; /* A run that made it was cut. */
 		rc = archive_begin(c, archive, c->state.archive, e);
@@ -431,15 +343,13 @@ int conversation_archive_open(struct conversation *c, struct err *e)
 void conversation_archive_members(struct conversation *c)
 {
 	struct err why = {0};
-	int rc = 0;
 
-	if (c->archive == NULL) {
-		c->archive_missed = false;
-		rc = conversation_archive_open(c, &why);
-	} else {
-		rc = archive_follow_members(c, c->archive->vault, &why);
+	if (c->archive != NULL) {
+		archive_follow_members(c, c->archive->vault);
+		return;
 	}
-	if (rc != 0) {
+	c->archive_missed = false;
+	if (conversation_archive_open(c, &why) != 0) {
 		archive_trouble(c, &why);
 	}
 }

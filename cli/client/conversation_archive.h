@@ -22,10 +22,11 @@ struct conversation_archive {
 
 /* Opens c->archive, unless it is open: takes the invitation to it, verifies that who began the
  * conversation made it, and, as an admin of it, lets in and takes out who came and was removed
- * since. 0 also when there is none, or it cannot be read: c->archive stays NULL then,
- * c->archive_trouble says why, and it is not looked for again in this run. Errors are those that
- * another try may not meet (no site could be reached, or none has the time), and of the profile.
- * c->history_switched is told once: the state is stored with it. */
+ * since, or notes in c->archive_trouble what keeps it from that. 0 also when there is none, or it
+ * cannot be read: c->archive stays NULL then, c->archive_trouble says why, and it is not looked for
+ * again in this run. Errors are those that another try may not meet (no site could be reached, or
+ * none has the time), and of the profile. c->history_switched is told once: the state is stored
+ * with it. */
 KLUIS_MUST_CHECK int conversation_archive_open(struct conversation *c, struct err *e);
 /* For conversation_close(). */
 void conversation_archive_close(struct conversation_archive *archive); /* NULL is fine. */
@@ -46,7 +47,8 @@ KLUIS_MUST_CHECK int conversation_archive_show(struct conversation *c,
 KLUIS_MUST_CHECK int conversation_archive_doubt(
 	struct conversation *c, int rc, uint64_t seq, struct err *e);
 /* What a program ends with for c->archive_trouble: 0, or that the history does not hold
- * (KLUIS_ECORRUPT, KLUIS_EVERIFY, KLUIS_EPIN). */
+ * (KLUIS_ECORRUPT, KLUIS_EVERIFY, KLUIS_EPIN) or is not for this version (KLUIS_EVERSION,
+ * KLUIS_ESUITE). */
 int conversation_archive_verdict(const struct conversation *c);
 /* A message that was read is to be archived: with the next conversation_save() it is on the disk.
  */

@@ -16,9 +16,10 @@ KLUIS_MUST_CHECK int archive_read_segment(
 KLUIS_MUST_CHECK int archive_begin(
 	struct conversation *c, struct conversation_archive *archive, bool history, struct err *e);
 KLUIS_MUST_CHECK int archive_set_history(struct conversation *c, bool on, struct err *e);
+/* Whether the profile's owner is an admin of it. */
+bool archive_is_managed(const struct vault *vault);
 /* By an admin of it: who was signed into the conversation comes into it, who was signed out goes,
- * in the same roles. */
-KLUIS_MUST_CHECK int archive_follow_members(
-	struct conversation *c, struct vault *vault, struct err *e);
+ * in the same roles. What keeps it from that is trouble. */
+void archive_follow_members(struct conversation *c, struct vault *vault);
 
 #endif

@@ -76,8 +76,7 @@ static int read_check_role(const struct conversation *c, const struct conversati
 		       : err_set(e, KLUIS_EVERIFY,
 				 "the cluster shows message %" PRIu64
 				 " by '%s', whom the conversation's admins let %s",
-				 item->seq, item->user->name,
-				 role == 0 ? "not in" : "only read");
+				 item->seq, item->user->name, role == 0 ? "not in" : "only read");
 }
 
 /* An edit or a deletion counts when its writer wrote what it is about. */
@@ -110,6 +109,7 @@ static void item_received(const struct conversation *c, const struct chat_receiv
 	uint64_t now_ms = clock_wall_ms(&clock_system);
 
 	item->problems = received->problems;
+	item->repeats = received->repeats;
 	item->missing = received->missing;
 	item->late = received->late;
 	item->opened = received->opened;
@@ -185,6 +185,7 @@ static int read_take(struct conversation *c, const struct api_message *shown,
 		/* That is stored, and with it what was handed out so far. */
 		rc = conversation_take_epoch(c, message->place.epoch, e);
 	}
+	c->state.from_history = *record != NULL;
 	c->state.back = conversation_back(c);
 	c->state.history = c->archive != NULL && c->archive->index->n > 0;
 	item->left_epoch = message->place.epoch <= c->state.closed;
@@ -324,13 +325,16 @@ static int read_again(struct conversation *c, const struct conversation_read *re
 	struct err *e)
 {
 	struct chat_state real = c->state;
+	uint64_t hole_from = c->hole_from;
 	int rc = conversation_archive_open(c, e);
 
 	real = c->state; /* Opening notes which vault it is. */
 	chat_state_init(&c->state, c->id, real.own.user_id, real.own.device_id);
 	c->reviewing = true;
+	c->hole_from = 0;
 	rc = rc != 0 ? rc : conversation_archive_show(c, reader, from, real.last_seq + 1, e);
 	c->reviewing = false;
+	c->hole_from = hole_from;
 	chat_state_release(&c->state);
 	c->state = real;
 	return rc;
@@ -395,7 +399,9 @@ int conversation_problem_code(unsigned problems)
 	if ((problems & (CHAT_ORDER | CHAT_FORK | CHAT_REPLACED)) != 0) {
 		return KLUIS_EPIN;
 	}
-	return (problems & (CHAT_GAP | CHAT_CLOSED | CHAT_COPY)) != 0 ? KLUIS_EVERIFY : 0;
+	return (problems & (CHAT_GAP | CHAT_CLOSED | CHAT_COPY | CHAT_REPEATED)) != 0
+		       ? KLUIS_EVERIFY
+		       : 0;
 }
 
 static void problem_put(struct buf *to, const char *text)
@@ -461,6 +467,14 @@ char *conversation_problem_text(const struct conversation_item *item)
 	if ((item->problems & CHAT_CLOSED) != 0) {
 		problem_put(&to, "");
 		problem_closed(&to, item);
+	}
+	if ((item->problems & CHAT_REPEATED) != 0) {
+		problem_put(&to, "");
+		buf_printf(&to,
+			"it was shown as number %" PRIu64
+			" before, where the history has it: a member who archives put it there, or "
+			"the cluster shows it for a second time",
+			item->repeats);
 	}
 	if ((item->problems & CHAT_COPY) != 0) {
 		problem_put(&to,

@@ -1,5 +1,6 @@
 /* kluis chat new|list|accept|leave|members|role|transfer|send (read: chat_read.c, follow:
  * chat_follow.c) */
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -63,6 +64,29 @@ int chat_history_end(struct invocation *inv, const struct conversation *c, int r
 	}
 	output_warning(&inv->out, "%s", trouble->text);
 	return rc;
+}
+
+static bool trouble_is_same(const struct err *a, const struct err *b)
+{
+	return a->code == b->code && strcmp(a->text, b->text) == 0;
+}
+
+void chat_history_tell(struct invocation *inv, struct conversation *c, struct chat_told *told)
+{
+	const struct err *trouble = &c->archive_trouble;
+	bool *noted = &told->noted[-trouble->code];
+
+	assert(trouble->code <= 0 && -trouble->code < KLUIS_ERROR_MAX);
+	if (conversation_archive_verdict(c) != 0) {
+		if (!trouble_is_same(&told->verdict, trouble)) {
+			output_warning(&inv->out, "%s", trouble->text);
+		}
+		told->verdict = *trouble;
+	} else if (trouble->code != 0 && !*noted) {
+		output_note(&inv->out, "%s", trouble->text);
+		*noted = true;
+	}
+	c->archive_trouble = (struct err){0};
 }
 
 const char *chat_history_switched(const struct conversation *c)

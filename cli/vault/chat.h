@@ -21,6 +21,14 @@ KLUIS_MUST_CHECK int chat_accepted(const struct chat_app *a);
 /* Tells what became of the history. What a command ends with, rc so far: where it does not hold,
  * that; else it is told, and no more. */
 KLUIS_MUST_CHECK int chat_history_end(struct invocation *inv, const struct conversation *c, int rc);
+/* What a command that goes on has told of histories. Zero it before use. */
+struct chat_told {
+	struct err verdict; /* What it ends with; code 0: nothing. */
+	bool noted[KLUIS_ERROR_MAX];
+};
+/* Tells of c->archive_trouble, which goes, what was not told: what does not hold, and, once for
+ * each kind, what is no more than to be known. */
+void chat_history_tell(struct invocation *inv, struct conversation *c, struct chat_told *told);
 /* "on" or "off" where somebody switched it; NULL: nobody has. */
 const char *chat_history_switched(const struct conversation *c);
 

@@ -14,7 +14,7 @@ struct follow {
 	uint8_t id[ID_BYTES];
 	uint64_t archived_ms;
 	struct chat_problems problems;
-	struct err trouble; /* With the history, as it was told last. */
+	struct chat_told told;
 };
 
 static int follow_item_cb(void *arg, const struct conversation_item *item, struct err *e)
@@ -39,23 +39,6 @@ static bool follow_archived(struct follow *f)
 	}
 	f->archived_ms = now_ms;
 	return false;
-}
-
-static bool trouble_is_same(const struct err *a, const struct err *b)
-{
-	return a->code == b->code && strcmp(a->text, b->text) == 0;
-}
-
-/* Once, and it goes on: what does not hold is what it ends with. */
-static void follow_trouble(struct follow *f, struct conversation *c)
-{
-	if (conversation_archive_verdict(c) != 0) {
-		if (!trouble_is_same(&f->trouble, &c->archive_trouble)) {
-			output_warning(&f->inv->out, "%s", c->archive_trouble.text);
-		}
-		f->trouble = c->archive_trouble;
-		c->archive_trouble = (struct err){0};
-	}
 }
 
 static int follow_switched(struct follow *f, const struct conversation *c, struct err *e)
@@ -86,7 +69,7 @@ static int follow_read(struct chat_app *a)
 	memcpy(f->id, a->c->id, ID_BYTES);
 	rc = rc != 0 ? rc : conversation_read(a->c, &reader, &n, &f->inv->err);
 	rc = rc != 0 ? rc : conversation_flush(a->c, &f->inv->err);
-	follow_trouble(f, a->c);
+	chat_history_tell(f->inv, a->c, &f->told);
 	return rc != 0 ? rc : follow_switched(f, a->c, &f->inv->err);
 }
 
@@ -154,7 +137,7 @@ int app_chat_follow(struct invocation *inv)
 	}
 	waiter_release(&f.waiter);
 	rc = rc != 0 ? rc : chat_problems_end(inv, &f.problems);
-	return rc != 0 || f.trouble.code == 0
+	return rc != 0 || f.told.verdict.code == 0
 		       ? rc
-		       : err_set(&inv->err, f.trouble.code, "%s", f.trouble.text);
+		       : err_set(&inv->err, f.told.verdict.code, "%s", f.told.verdict.text);
 }

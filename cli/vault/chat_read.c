@@ -146,6 +146,8 @@ static void read_print_line(struct buf *to, const struct conversation_item *item
 	buf_printf(to, ": ");
 	if (item->content.text != NULL) {
 		output_safe(to, item->content.text, "\n\t");
+	} else if (item->repeats != 0) {
+		buf_printf(to, "(number %" PRIu64 " again)", item->repeats);
 	} else if (!item->opened) {
 		buf_printf(to, "(not for this device)");
 	}

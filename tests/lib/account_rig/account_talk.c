@@ -2,29 +2,6 @@
 
 #include <string.h>
 
-struct device bob, carol;
-
-/* Once for all: each test has a conversation of its own. */
-int setup_three(void **state)
-{
-	struct fixture *f;
-	int rc = setup(state);
-
-	f = *state;
-	device_open_as(f, &bob, "bob", "bob");
-	MUST(f, registration(f, &bob, old_password));
-	device_open_as(f, &carol, "carol", "carol");
-	MUST(f, registration(f, &carol, old_password));
-	return rc;
-}
-
-int teardown_three(void **state)
-{
-	device_close(&bob);
-	device_close(&carol);
-	return teardown(state);
-}
-
 struct run run_open(struct fixture *f, struct device *d, const uint8_t *id)
 {
 	struct run r = {.people = people_new(d->profile, d->client)};

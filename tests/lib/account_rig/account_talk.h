@@ -1,17 +1,10 @@
-/* Three people who talk against the API of a real node: alice, bob and carol, each with one device.
- */
+/* Three people who talk. */
 #ifndef KLUIS_TESTS_LIB_ACCOUNT_TALK_H
 #define KLUIS_TESTS_LIB_ACCOUNT_TALK_H
 
-#include "tests/lib/account_rig/account_rig.h"
+#include "tests/lib/account_rig/account_three.h"
 
 #include "cli/client/conversation_archive.h"
-
-extern struct device bob, carol;
-
-/* cmocka's, of a group. */
-int setup_three(void **state);
-int teardown_three(void **state);
 
 /* A run of the program about one conversation. */
 struct run {

@@ -399,8 +399,5 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_public_calls),
 	};
 
-	if (argc > 1) {
-		cmocka_set_test_filter(argv[1]);
-	}
-	return cmocka_run_group_tests(tests, setup_three, teardown_three);
+	return three_main(argc, argv, tests, ARRAY_SIZE(tests));
 }

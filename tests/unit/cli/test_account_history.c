@@ -6,6 +6,8 @@
 #include <string.h>
 
 #include "cli/client/conversation_archive_impl.h"
+#include "cli/client/kluis_chat.h"
+#include "cli/client/kluis_impl.h"
 #include "cli/client/share.h"
 #include "storage/key_codec.h"
 #include "tests/lib/fixture/forget.h"
@@ -13,22 +15,28 @@
 /* What bob puts into the history in place of what he read. */
 typedef void forge_fn(struct chat_record *record);
 
-static void forge(struct fixture *f, const uint8_t *id, forge_fn *change)
+/* Of the n that he has read and not archived yet, number `at`. */
+static void forge_at(struct fixture *f, const uint8_t *id, size_t n, size_t at, forge_fn *change)
 {
 	const struct conversation_read reader = {.each = seen_cb, .lazy = true};
 	struct seen seen = {.problems = 0};
 	struct conversation_read forger = reader;
 	struct run r = run_open(f, &bob, id);
-	size_t n;
+	size_t n_read;
 
 	forger.arg = &seen;
-	MUST(f, conversation_read(r.c, &forger, &n, &f->err));
-	assert_int_equal(r.c->backlog.n, 3);
-	change(&r.c->backlog.records[1]);
+	MUST(f, conversation_read(r.c, &forger, &n_read, &f->err));
+	assert_int_equal(r.c->backlog.n, n);
+	change(&r.c->backlog.records[at]);
 	MUST(f, conversation_archive_flush(r.c, false, &f->err));
 	assert_int_equal(r.c->archive_trouble.code, 0);
 	run_close(&r);
 	buf_release(&seen.lines);
+}
+
+static void forge(struct fixture *f, const uint8_t *id, forge_fn *change)
+{
+	forge_at(f, id, 3, 1, change);
 }
 
 static void forge_key(struct chat_record *record)
@@ -173,6 +181,43 @@ static void test_archived_stranger_in_an_epoch(void **state)
 	buf_release(&seen.lines);
 }
 
+static void forge_number(struct chat_record *record)
+{
+	record->seq = 2;
+}
+
+/* Bob archives a message under a lower number that the history lacks. Nobody signs numbers: carol
+ * is shown it as that, told when it comes as it is, and reads on. */
+static void test_archived_as_another_number(void **state)
+{
+	struct fixture *f = *state;
+	struct seen seen = {.problems = 0};
+	uint8_t id[ID_BYTES];
+	struct err trouble;
+	struct run r;
+
+	begin_with(f, false, id);
+	say(f, &f->first, id, "one");
+	forget_read(f, id);
+	r = run_open(f, &f->first, id);
+	MUST(f, conversation_archive_switch(r.c, true, &f->err));
+	run_close(&r);
+	say(f, &f->first, id, "two");
+	expect(f, &bob, id, "3:two ");
+	say(f, &bob, id, "three");
+	forge_at(f, id, 1, 0, forge_number);
+	add_carol(f, id);
+	say(f, &f->first, id, "four");
+	MUST(f, read_run(f, &carol, id, 0, &seen, &trouble));
+	assert_string_equal(buf_str(&seen.lines), "2:three 3:- 4:- 5:four ");
+	assert_int_equal(seen.problems, CHAT_REPEATED);
+	assert_int_equal(conversation_problem_code(seen.problems), KLUIS_EVERIFY);
+	assert_int_equal(trouble.code, 0);
+	buf_release(&seen.lines);
+	say(f, &bob, id, "five");
+	expect(f, &carol, id, "6:five ");
+}
+
 /* A site that has no time for it just now says nothing of the history: carol does not read past
  * what only that has. */
 static void test_busy_is_not_missing(void **state)
@@ -264,6 +309,73 @@ static void test_damaged_segment(void **state)
 	run_close(&r);
 	expect_trouble(f, &f->first, id, 0, "5:five 6:six ", 0, KLUIS_ECORRUPT,
 		"its segment from message 4 on (page 4): ");
+}
+
+/* What was read again and is missing there is not missing before what comes live. */
+static void test_damaged_behind_what_is_read_again(void **state)
+{
+	struct fixture *f = *state;
+	uint8_t id[ID_BYTES];
+
+	begin_long(f, id);
+	scribble(f, id, 4, bytes_str("no segment"));
+	say(f, &bob, id, "five");
+	expect_trouble(f, &f->first, id, 10,
+		"1:plans 2:aaaaaaaaaaaaaaaa 3:bbbbbbbbbbbbbbbb 5:five ", 0, KLUIS_ECORRUPT,
+		"its segment from message 4 on (page 4): ");
+}
+
+static int nobody_cb(void *arg, const struct kluis_chat_message *message)
+{
+	(void)arg;
+	(void)message;
+	return 0;
+}
+
+/* A segment that a later version wrote is told, and ended with; one that is none weighs more. */
+static void test_segment_of_a_later_version(void **state)
+{
+	static const char later[] = "KCA1\x02";
+	struct fixture *f = *state;
+	struct kluis alice = {.profile = f->first.profile, .client = f->first.client};
+	struct kluis_failure failure = {0};
+	char hex[HEX_LEN(ID_BYTES) + 1];
+	uint8_t id[ID_BYTES];
+
+	begin_long(f, id);
+	scribble(f, id, 3, bytes_str(later));
+	expect_trouble(f, &f->first, id, 4, "1:plans 2:aaaaaaaaaaaaaaaa 4:cccccccccccccccc ", 1,
+		KLUIS_EVERSION, "its segment from message 3 on (page 3): ");
+	hex_encode(bytes_of(id, ID_BYTES), hex);
+	assert_int_equal(
+		kluis_chat_read_last(&alice, hex, 4, nobody_cb, NULL, &failure), KLUIS_EVERSION);
+	scribble(f, id, 4, bytes_str("no segment"));
+	expect_trouble(f, &f->first, id, 4, "1:plans 2:aaaaaaaaaaaaaaaa ", 0, KLUIS_ECORRUPT,
+		"its segment from message 4 on (page 4): ");
+}
+
+/* Whatever keeps an admin's device from putting right who is in the vault: it reads on, and says
+ * so. */
+static void test_read_where_nobody_follows(void **state)
+{
+	static const int why[] = {KLUIS_EINTERNAL, KLUIS_EVERIFY, KLUIS_ERATE};
+	struct fixture *f = *state;
+	uint8_t id[ID_BYTES];
+
+	begin_with(f, true, id);
+	say(f, &f->first, id, "one");
+	forget_read(f, id);
+	for (size_t i = 0; i < ARRAY_SIZE(why); i++) {
+		char hex[HEX_LEN(ID_BYTES) + 1], target[80];
+
+		hex_encode(bytes_of(id, ID_BYTES), hex);
+		(void)snprintf(target, sizeof target, "/v1/conversations/%s/members", hex);
+		lie = (struct lie){.target = target, .kind = LIE_REFUSE, .rc = why[i]};
+		expect_trouble(f, &f->first, id, 2, "1:plans 2:one ", 0, why[i],
+			"history of the conversation: ");
+		lie_end();
+	}
+	expect_last(f, &f->first, id, 2, "1:plans 2:one ");
 }
 
 /* A page that the cluster changes is fetched for one message, not for each that it may have. */
@@ -561,8 +673,12 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_archived_lie_to_who_comes_later),
 		cmocka_unit_test(test_archived_stranger),
 		cmocka_unit_test(test_archived_stranger_in_an_epoch),
+		cmocka_unit_test(test_archived_as_another_number),
 		cmocka_unit_test(test_busy_is_not_missing),
 		cmocka_unit_test(test_damaged_segment),
+		cmocka_unit_test(test_damaged_behind_what_is_read_again),
+		cmocka_unit_test(test_segment_of_a_later_version),
+		cmocka_unit_test(test_read_where_nobody_follows),
 		cmocka_unit_test(test_damaged_is_asked_for_once),
 		cmocka_unit_test(test_damaged_index),
 		cmocka_unit_test(test_missing_is_asked_for_once),
@@ -574,8 +690,5 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_archived_without_key),
 	};
 
-	if (argc > 1) {
-		cmocka_set_test_filter(argv[1]);
-	}
-	return cmocka_run_group_tests(tests, setup_three, teardown_three);
+	return three_main(argc, argv, tests, ARRAY_SIZE(tests));
 }

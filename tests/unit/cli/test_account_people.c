@@ -1,6 +1,6 @@
 /* What a cluster that lies shows of others, their chains and their KeyPackets, on its way into the
  * client of a real node. */
-#include "tests/lib/account_rig/account_rig.h"
+#include "tests/lib/account_rig/account_three.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -9,28 +9,6 @@
 #include "base/wire.h"
 #include "cli/client/json_reader.h"
 #include "cli/client/packets.h"
-
-static struct device bob, carol;
-
-static int setup_club(void **state)
-{
-	struct fixture *f;
-	int rc = setup(state);
-
-	f = *state;
-	device_open_as(f, &bob, "bob", "bob");
-	MUST(f, registration(f, &bob, old_password));
-	device_open_as(f, &carol, "carol", "carol");
-	MUST(f, registration(f, &carol, old_password));
-	return rc;
-}
-
-static int teardown_club(void **state)
-{
-	device_close(&bob);
-	device_close(&carol);
-	return teardown(state);
-}
 
 static void assert_says(const struct fixture *f, const char *words)
 {
@@ -344,5 +322,5 @@ int main(void)
 		cmocka_unit_test(test_first_sight), cmocka_unit_test(test_chain_pinned),
 		cmocka_unit_test(test_packets_taken)};
 
-	return cmocka_run_group_tests(tests, setup_club, teardown_club);
+	return cmocka_run_group_tests(tests, setup_three, teardown_three);
 }

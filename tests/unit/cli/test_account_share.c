@@ -1,31 +1,9 @@
 /* Vaults and groups shared between persons, against the API of a real node. */
-#include "tests/lib/account_rig/account_rig.h"
+#include "tests/lib/account_rig/account_three.h"
 
 #include <string.h>
 
 #include "cli/client/share.h"
-
-static struct device bob, carol;
-
-static int setup_club(void **state)
-{
-	struct fixture *f;
-	int rc = setup(state);
-
-	f = *state;
-	device_open_as(f, &bob, "bob", "bob");
-	MUST(f, registration(f, &bob, old_password));
-	device_open_as(f, &carol, "carol", "carol");
-	MUST(f, registration(f, &carol, old_password));
-	return rc;
-}
-
-static int teardown_club(void **state)
-{
-	device_close(&bob);
-	device_close(&carol);
-	return teardown(state);
-}
 
 static struct vault *opened(struct fixture *f, struct device *d, const char *name)
 {
@@ -714,5 +692,5 @@ int main(void)
 		cmocka_unit_test(test_invitations), cmocka_unit_test(test_rsa_key),
 		cmocka_unit_test(test_set_many), cmocka_unit_test(test_revoked)};
 
-	return cmocka_run_group_tests(tests, setup_club, teardown_club);
+	return cmocka_run_group_tests(tests, setup_three, teardown_three);
 }

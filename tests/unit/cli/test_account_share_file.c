@@ -1,6 +1,6 @@
 /* One file or page of a vault given alone, against the API of a real node and against one that
  * lies. */
-#include "tests/lib/account_rig/account_rig.h"
+#include "tests/lib/account_rig/account_three.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -15,9 +15,7 @@
 #include "storage/packet_store.h"
 #include "tests/lib/fixture/sharing.h"
 
-static struct device bob, carol;
-
-static int setup_three(void **state)
+static int setup_timed(void **state)
 {
 	struct fixture *f;
 	int rc = setup(state);
@@ -27,18 +25,8 @@ static int setup_three(void **state)
 	f->node.machine.now_ms = clock_wall_ms(&clock_system);
 	device_reopen(f, &f->first);
 	MUST(f, enter(f, &f->first, old_password, account_key(f)));
-	device_open_as(f, &bob, "bob", "bob");
-	MUST(f, registration(f, &bob, old_password));
-	device_open_as(f, &carol, "carol", "carol");
-	MUST(f, registration(f, &carol, old_password));
+	three_open(f);
 	return rc;
-}
-
-static int teardown_three(void **state)
-{
-	device_close(&bob);
-	device_close(&carol);
-	return teardown(state);
 }
 
 static int give(struct fixture *f, struct device *d, const char *name, const char *who,
@@ -786,5 +774,5 @@ int main(void)
 		/* Last: after it the node's clock is too far ahead to give anything. */
 		cmocka_unit_test_teardown(test_clock_behind, forget_all)};
 
-	return cmocka_run_group_tests(tests, setup_three, teardown_three);
+	return cmocka_run_group_tests(tests, setup_timed, teardown_three);
 }

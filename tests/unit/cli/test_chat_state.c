@@ -178,6 +178,53 @@ static void test_shown_twice(void **state)
 	secret_release(&after);
 }
 
+static void expect_repeated(struct chat_people *f, struct chat_state *s, uint64_t at)
+{
+	struct chat_received r;
+
+	assert_int_equal(chat_people_receive(f, s, at, at, &r), 0);
+	assert_int_equal(r.problems, CHAT_REPEATED);
+	assert_int_equal(r.repeats, 2);
+	assert_false(r.opened);
+	assert_int_equal(s->last_seq, at);
+}
+
+/* The history has message 5 as number 2: it takes that number when it comes as it is, and what
+ * follows goes on from there. */
+static void test_misplaced_by_the_history(void **state)
+{
+	struct chat_people *f = *state;
+	struct chat_received r;
+	struct chat_state *s = &f->people[2].state;
+
+	chat_people_send(f, 0, "one");
+	chat_people_send(f, 1, "missing");
+	chat_people_expect(f, 0, 1, "one");
+	chat_people_expect(f, 0, 2, "missing");
+	chat_people_send(f, 0, "three");
+	chat_people_expect(f, 0, 3, "three");
+	chat_people_send(f, 0, "four");
+	chat_people_send(f, 1, "five");
+	chat_people_expect(f, 0, 4, "four");
+	chat_people_expect(f, 0, 5, "five");
+	chat_people_send(f, 0, "six");
+	chat_people_send(f, 1, "seven");
+	s->from_history = true;
+	assert_int_equal(chat_people_problems(f, 2, 5, 2), 0);
+	/* By the history alone no message comes twice. */
+	assert_int_equal(chat_people_receive(f, s, 5, 3, &r), KLUIS_EVERIFY);
+	s->from_history = false;
+	chat_people_expect(f, 2, 3, "three");
+	chat_people_expect(f, 2, 4, "four");
+	chat_people_restart(f, 2);
+	expect_repeated(f, s, 5);
+	/* Nor live. */
+	assert_int_equal(chat_people_receive(f, s, 5, 6, &r), KLUIS_EVERIFY);
+	assert_int_equal(chat_people_receive(f, s, 2, 2, &r), KLUIS_EVERIFY);
+	chat_people_expect(f, 2, 6, "six");
+	chat_people_expect(f, 2, 7, "seven");
+}
+
 static void test_not_signed(void **state)
 {
 	struct chat_people *f = *state;
@@ -593,13 +640,20 @@ static void test_encoding(void **state)
 		}
 		encoded.data[i] ^= 0x41;
 	}
-	encoded.data[0] = 3;
+	encoded.data[0] = 4;
 	assert_int_equal(chat_state_decode(secret_bytes(&encoded), &back, NULL), KLUIS_EVERSION);
-	/* Version 1 ends before the lineage and the one number. */
+	/* Version 2 ends before the bits of the one row, version 1 before the lineage and the one
+	 * number. */
+	encoded.data[0] = 2;
+	assert_int_equal(
+		chat_state_decode(bytes_of(encoded.data, encoded.len - 1), &back, &f->err), 0);
+	assert_int_equal(back.n_taken, 1);
+	chat_state_release(&back);
 	encoded.data[0] = 1;
-	assert_int_equal(chat_state_decode(bytes_of(encoded.data,
-						   encoded.len - (ID_BYTES + 2 + 16 + HASH_BYTES)),
-				 &back, &f->err),
+	assert_int_equal(
+		chat_state_decode(
+			bytes_of(encoded.data, encoded.len - 1 - (ID_BYTES + 2 + 16 + HASH_BYTES)),
+			&back, &f->err),
 		0);
 	assert_int_equal(back.n_taken, 0);
 	chat_state_release(&back);
@@ -619,6 +673,7 @@ int main(void)
 		STATE_TEST(test_old_copy_is_seen),
 		STATE_TEST(test_old_copy_with_pending),
 		STATE_TEST(test_shown_twice),
+		STATE_TEST(test_misplaced_by_the_history),
 		STATE_TEST(test_not_signed),
 		STATE_TEST(test_another_conversation),
 		STATE_TEST(test_dropped),

@@ -396,6 +396,45 @@ static void test_reader_writes(void **state)
 	buf_release(&seen.texts);
 }
 
+static struct fake_message stranger;
+
+static void show_stranger(
+	struct fake_chat *f, size_t user, struct fake_message *messages, size_t *n)
+{
+	(void)f;
+	(void)user;
+	messages[(*n)++] = stranger;
+}
+
+/* The cluster shows what an account signed that never was in it. */
+static void test_stranger_writes(void **state)
+{
+	static const uint8_t key[CHAT_KEY_BYTES] = {7};
+	struct fake_chat *f = *state;
+	const struct profile *carol = f->users[2].profile;
+	struct chat_spec spec = {
+		.sym = SYM_AES_256, .type = CHAT_TEXT, .payload = bytes_str("let me in")};
+	struct fake_seen seen = {.n = 0};
+
+	fake_chat_begin(f, 2);
+	spec.place.epoch = f->epoch;
+	memcpy(spec.place.conv_id, f->id, ID_BYTES);
+	memcpy(spec.place.user_id, carol->user_id, ID_BYTES);
+	memcpy(spec.place.device_id, carol->device_id, ID_BYTES);
+	stranger = (struct fake_message){.seq = f->n_messages + 1, .time_ms = f->now_ms};
+	assert_int_equal(chat_seal(key, &spec, carol->device, &stranger.bytes, &f->err), 0);
+	f->show = show_stranger;
+	for (size_t i = 0; i < 2; i++) {
+		f->err = (struct err){0};
+		assert_int_equal(fake_chat_read(f, i, &seen), KLUIS_EVERIFY);
+		assert_non_null(strstr(f->err.text, "let not in"));
+	}
+	f->show = NULL;
+	buf_release(&stranger.bytes);
+	assert_int_equal(fake_chat_read(f, 1, &seen), 0);
+	buf_release(&seen.texts);
+}
+
 /* A change of roles by somebody who gives none: the node takes it, and who reads the chain does
  * not. */
 static void test_role_by_a_member(void **state)
@@ -442,6 +481,7 @@ int main(void)
 		CHAT_TEST(test_hand_over),
 		CHAT_TEST(test_reader),
 		CHAT_TEST(test_reader_writes),
+		CHAT_TEST(test_stranger_writes),
 		CHAT_TEST(test_role_by_a_member),
 	};
 
