@@ -47,14 +47,25 @@ uint64_t chat_state_newest(const struct chat_state *s)
 	return s->n_taken > 0 ? s->taken[s->n_taken - 1].seq : s->last_seq;
 }
 
-static uint64_t epoch_messages(const struct chat_epoch *epoch)
+uint64_t chat_epoch_messages(const struct chat_state *s, const struct chat_epoch *epoch)
 {
-	uint64_t n = 0;
+	uint64_t n = 0, after = s->last_seq;
+	size_t own = 0;
 
 	for (size_t i = 0; i < epoch->n_chains; i++) {
 		n += epoch->chains[i].next;
 	}
-	return n;
+	while (own < s->n_taken && s->taken[own].epoch != epoch->epoch) {
+		own++;
+	}
+	if (own == s->n_taken) {
+		return n;
+	}
+	/* Where none of it was read what comes before the first own one may be of those before. */
+	if (n == 0) {
+		after = s->taken[own].seq - 1;
+	}
+	return n + (chat_state_newest(s) - after);
 }
 
 bool chat_state_due(
@@ -67,14 +78,19 @@ bool chat_state_due(
 	}
 	return memcmp(epoch->members_hash, members_hash, HASH_BYTES) != 0 ||
 	       (now_ms > epoch->made_ms && now_ms - epoch->made_ms > CHAT_EPOCH_MS) ||
-	       epoch_messages(epoch) >= CHAT_EPOCH_MESSAGES_MAX ||
+	       chat_epoch_messages(s, epoch) >= CHAT_EPOCH_MESSAGES_MAX ||
 	       epoch->sender.next >= CHAT_EPOCH_MESSAGES_MAX;
 }
 
-void chat_state_restored(struct chat_state *s, const uint8_t lineage[ID_BYTES], uint64_t last_seq)
+void chat_state_restored(struct chat_state *s, const uint8_t lineage[ID_BYTES], uint64_t last_seq,
+	uint64_t members_rev)
 {
 	memcpy(s->lineage, lineage, ID_BYTES);
 	s->n_taken = 0;
+	s->members_rev = members_rev < s->members_rev ? members_rev : s->members_rev;
+	if (s->n_epochs > 0) {
+		s->epochs[s->n_epochs - 1].spent = true;
+	}
 	if (last_seq >= s->last_seq) {
 		return;
 	}

@@ -138,9 +138,12 @@ KLUIS_MUST_CHECK int chat_state_seal(struct chat_state *s, unsigned sym, unsigne
 void chat_state_sent(struct chat_state *s, uint64_t seq);
 /* The newest number that the cluster has shown or given. */
 uint64_t chat_state_newest(const struct chat_state *s);
-/* After an operator's restore, which the user accepted, the cluster is at last_seq: what was behind
- * it is gone, and what its numbers mean from there on is not known. */
-void chat_state_restored(struct chat_state *s, const uint8_t lineage[ID_BYTES], uint64_t last_seq);
+/* After an operator's restore, which the user accepted, the cluster is at last_seq, and the members
+ * at statement members_rev: what was behind it is gone, and what its numbers mean from there on is
+ * not known. Nothing more is sent in the epoch that was: another may have been made of its number.
+ */
+void chat_state_restored(struct chat_state *s, const uint8_t lineage[ID_BYTES], uint64_t last_seq,
+	uint64_t members_rev);
 /* The cluster refuses the pending message for good: its index is never used again, nothing more is
  * sent in its epoch, and what it said becomes the draft, to be sealed once more in another one.
  * KLUIS_ENOTFOUND: its keys are gone. */
@@ -199,6 +202,9 @@ KLUIS_MUST_CHECK int chat_state_decode(struct bytes encoded, struct chat_state *
 /* For the files of this module. */
 /* In its place by seq; the oldest one goes. */
 void chat_state_log(struct chat_state *s, const struct chat_shown *row);
+/* How many messages of the newest epoch are known to be: read, or by numbers that the cluster gave
+ * to this device's own behind those. */
+uint64_t chat_epoch_messages(const struct chat_state *s, const struct chat_epoch *epoch);
 void chat_epoch_release(struct chat_epoch *epoch);
 
 #endif

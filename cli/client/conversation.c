@@ -116,29 +116,6 @@ static int conversation_is_member(const struct conversation *c, struct err *e)
 				 "you are not a member of this conversation any more");
 }
 
-int conversation_open(struct people *people, const uint8_t id[ID_BYTES],
-	struct conversation **ret_conversation, struct err *e)
-{
-	struct conversation *c;
-	int rc = conversation_new(people, id, &c, e);
-
-	if (rc != 0) {
-		return rc;
-	}
-	rc = membership_load_known(people, MEMBER_OBJECT_CONVERSATION, id, &c->members, e);
-	if (rc == KLUIS_ENOTFOUND) {
-		*e = (struct err){0};
-		rc = membership_load(people, MEMBER_OBJECT_CONVERSATION, id, &c->members, e);
-	}
-	rc = rc != 0 ? rc : conversation_refresh(c, e);
-	if (rc != 0) {
-		conversation_close(c);
-		return rc;
-	}
-	*ret_conversation = c;
-	return 0;
-}
-
 int conversation_answer(int rc, struct err *e)
 {
 	return rc != KLUIS_ENOTFOUND
@@ -148,17 +125,44 @@ int conversation_answer(int rc, struct err *e)
 				 "more");
 }
 
+/* It was open to us. */
+static bool lineage_is_known(const struct conversation *c)
+{
+	static const uint8_t unknown[ID_BYTES];
+
+	return memcmp(c->state.lineage, unknown, ID_BYTES) != 0;
+}
+
+int conversation_open(struct people *people, const uint8_t id[ID_BYTES],
+	struct conversation **ret_conversation, struct err *e)
+{
+	struct conversation *c;
+	int rc = conversation_new(people, id, &c, e);
+
+	if (rc != 0) {
+		return rc;
+	}
+	rc = membership_load_seen(people, MEMBER_OBJECT_CONVERSATION, id, &c->members, e);
+	rc = lineage_is_known(c) ? conversation_answer(rc, e) : rc;
+	rc = rc != 0 ? rc : conversation_refresh(c, e);
+	if (rc != 0) {
+		conversation_close(c);
+		return rc;
+	}
+	*ret_conversation = c;
+	return 0;
+}
+
 /* Numbers never go back, unless an operator restored the cluster and the user accepted it. */
 static int refresh_numbers(struct conversation *c, struct err *e)
 {
-	static const uint8_t unknown[ID_BYTES];
 	const uint8_t *lineage = conversation_profile(c)->lineage;
 	uint64_t newest = chat_state_newest(&c->state);
 
-	if (memcmp(c->state.lineage, unknown, ID_BYTES) == 0) {
+	if (!lineage_is_known(c)) {
 		memcpy(c->state.lineage, lineage, ID_BYTES);
 	} else if (memcmp(c->state.lineage, lineage, ID_BYTES) != 0) {
-		chat_state_restored(&c->state, lineage, c->info.last_seq);
+		chat_state_restored(&c->state, lineage, c->info.last_seq, c->members->members.seq);
 		return conversation_save(c, e);
 	}
 	return c->info.last_seq >= newest

@@ -29,9 +29,10 @@ struct conversation {
 	struct conversation_archive *archive; /* NULL: not opened, or there is none. */
 	struct chat_segment backlog;	      /* Read, and not archived yet. */
 	bool backlog_dirty;
-	bool reviewing; /* What was read before is shown again; it counts for nothing. */
-	bool doubted;	/* Something read in this call does not hold: no more of it is archived. */
-	size_t n_shown; /* Messages handed out. */
+	bool reviewing;	 /* What was read before is shown again; it counts for nothing. */
+	bool half_taken; /* The state has a message that was not handed out. */
+	bool doubted;	 /* Something read in this call does not hold: no more of it is archived. */
+	size_t n_shown;	 /* Messages handed out. */
 	uint64_t start_after;	    /* Where a device begins to read that has read nothing. */
 	struct err archive_trouble; /* Of this run; code 0: none. */
 	bool archive_missed; /* Looked for in this run: it is not there, or cannot be read. */
@@ -121,8 +122,10 @@ typedef int conversation_item_fn(void *arg, const struct conversation_item *item
 struct conversation_read {
 	conversation_item_fn *each;
 	void *arg;
-	bool quiet;    /* No receipt that it was read. */
-	bool lazy;     /* More will be read soon: it need not be archived at once. */
+	bool quiet; /* No receipt that it was read. */
+	bool lazy;  /* More will be read soon: it need not be archived at once. */
+	bool keep;  /* The reader goes on by itself after a failure that may pass: what was handed
+		     * out before it counts as read. */
 	uint64_t last; /* Shows so many up to the newest, archived ones again; 0: what is new. */
 };
 /* Hands out what came since the last time, oldest first, and counts it as read once all of an
@@ -145,8 +148,8 @@ KLUIS_MUST_CHECK int conversation_read_one(struct conversation *c,
 	const struct chat_record *record, struct err *e);
 struct conversation_key {
 	struct chat_epoch_key key;
-	uint64_t made_ms;
-	uint8_t packet_id[ID_BYTES];
+	uint64_t made_ms; /* By its maker's clock, but not after it came. */
+	uint8_t packet_id[ID_BYTES], sender_user[ID_BYTES];
 };
 /* Enters this epoch, whose KeyPacket was fetched or is fetched now; 0 also when there is none. */
 KLUIS_MUST_CHECK int conversation_take_epoch(struct conversation *c, uint32_t epoch, struct err *e);

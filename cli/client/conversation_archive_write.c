@@ -176,6 +176,16 @@ static void commit_other(struct conversation *c, uint64_t seq)
 		seq);
 }
 
+/* No segment is put between two: it would have a number that lies in the one before. */
+static void commit_full(struct conversation *c, uint64_t seq)
+{
+	struct err why = {0};
+
+	(void)err_set(&why, KLUIS_EQUOTA,
+		"it has no room for message %" PRIu64 " where that belongs, and a gap there", seq);
+	archive_trouble(c, &why);
+}
+
 /* The backlog's next messages into a segment; *ret_dirty: something of it is new. Ends at `end`,
  * where another segment begins, and where it is full. */
 static void commit_fill(
@@ -186,11 +196,15 @@ static void commit_fill(
 	while (commit->done < backlog->n && backlog->records[commit->done].seq < end) {
 		const struct chat_record *record = &backlog->records[commit->done];
 		bool behind = segment->n == 0 || record->seq > segment->records[segment->n - 1].seq;
+		bool grows = behind && end == UINT64_MAX; /* Else nothing can follow in another. */
 		enum chat_merge merge = chat_segment_take(
-			segment, record, behind ? CHAT_SEGMENT_BYTES : CHAT_SEGMENT_BYTES_MAX);
+			segment, record, grows ? CHAT_SEGMENT_BYTES : CHAT_SEGMENT_BYTES_MAX);
 
-		if (merge == CHAT_MERGE_FULL && behind && end == UINT64_MAX) {
+		if (merge == CHAT_MERGE_FULL && grows) {
 			return;
+		}
+		if (merge == CHAT_MERGE_FULL) {
+			commit_full(commit->c, record->seq);
 		}
 		if (merge == CHAT_MERGE_OTHER) {
 			commit_other(commit->c, record->seq);

@@ -32,23 +32,23 @@ uint64_t conversation_members_rev(const struct conversation *c, const uint8_t ha
 	return 0;
 }
 
-/* A member makes an epoch, by the members that it is for: she may be out by now. */
-static int epoch_check_maker(const struct conversation *c, const struct chat_epoch_key *key,
-	const uint8_t user_id[ID_BYTES], struct err *e)
+/* A member makes an epoch, by the members that it is for: she may be out by now. rev: of their
+ * statement. */
+static int epoch_check_maker(const struct conversation *c, const struct conversation_key *key,
+	uint64_t rev, struct err *e)
 {
-	uint64_t rev = conversation_members_rev(c, key->members_hash);
-
-	return rev == 0 || membership_role(c->members, user_id, rev) != 0
+	return membership_role(c->members, key->sender_user, rev) != 0
 		       ? 0
 		       : err_set(e, KLUIS_EVERIFY,
 				 "epoch %" PRIu32 " is by somebody who was no member then",
-				 key->epoch);
+				 key->key.epoch);
 }
 
 static int epoch_take_cb(
 	void *arg, const struct keypacket *packet, const struct secret *secret, struct err *e)
 {
 	struct conversation *c = arg;
+	uint64_t now_ms = clock_wall_ms(&clock_system), rev;
 	struct conversation_key *key;
 	int rc;
 
@@ -57,14 +57,19 @@ static int epoch_take_cb(
 	}
 	c->keys = x_realloc(c->keys, (c->n_keys + 1) * sizeof *c->keys);
 	key = &c->keys[c->n_keys];
-	*key = (struct conversation_key){.made_ms = packet->unix_ms};
+	/* By a clock that is ahead it would be used for longer, and others seem over. */
+	*key = (struct conversation_key){
+		.made_ms = packet->unix_ms < now_ms ? packet->unix_ms : now_ms};
 	memcpy(key->packet_id, packet->packet_id, ID_BYTES);
+	memcpy(key->sender_user, packet->sender_user, ID_BYTES);
 	rc = chat_epoch_key_decode(secret_bytes(secret), packet->epoch, &key->key, e);
 	if (rc != 0) {
 		return rc;
 	}
 	c->n_keys++;
-	rc = epoch_check_maker(c, &key->key, packet->sender_user, e);
+	rev = conversation_members_rev(c, key->key.members_hash);
+	/* Of members that are not known here yet epoch_enter() says it. */
+	rc = rev == 0 ? 0 : epoch_check_maker(c, key, rev, e);
 	if (rc != 0) {
 		keys_drop(c, c->n_keys - 1);
 	}
@@ -175,10 +180,15 @@ static int epoch_enter(struct conversation *c, const struct conversation_key *ke
 {
 	struct writers writers = {.n = 0};
 	struct chat_entry entry = {.key = &key->key, .made_ms = key->made_ms};
+	struct err why = {0};
 	int rc = epoch_members(c, key, &entry.members_rev, e);
 
 	if (rc != 0) {
 		return rc;
+	}
+	if (epoch_check_maker(c, key, entry.members_rev, &why) != 0) {
+		c->key_refused = why; /* As if it had been known when the packet came. */
+		return 0;
 	}
 	rc = writers_of(c, entry.members_rev, &writers, e);
 	entry.writers = writers.list;

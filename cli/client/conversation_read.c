@@ -233,8 +233,10 @@ int conversation_read_one(struct conversation *c, const struct conversation_read
 		item_target(c, &item);
 		item_title(c, &item);
 	}
+	c->half_taken = true;
 	rc = reader->each(reader->arg, &item, e);
 	if (rc == 0) {
+		c->half_taken = false;
 		read_note(c, shown, &message, &received, record);
 		c->n_shown++;
 	}
@@ -287,6 +289,18 @@ static int read_make_room(struct conversation *c, struct err *e)
 		       : conversation_archive_flush(c, false, e);
 }
 
+/* In the middle of an answer. Returns rc. */
+static int read_cut(
+	struct conversation *c, const struct conversation_read *reader, int rc, struct err *e)
+{
+	struct err why = {0};
+
+	if (!reader->keep || c->half_taken || !err_retryable(rc)) {
+		return conversation_reload(c, rc, e);
+	}
+	return conversation_save(c, &why) == 0 ? rc : err_wrap(e, rc, "%s", why.text);
+}
+
 static int read_batch(struct conversation *c, const struct conversation_read *reader,
 	bool *ret_more, struct err *e)
 {
@@ -300,6 +314,7 @@ static int read_batch(struct conversation *c, const struct conversation_read *re
 	if (rc != 0) {
 		return rc;
 	}
+	c->half_taken = false;
 	while (rc == 0 && i < n) {
 		rc = read_make_room(c, e);
 		rc = rc != 0 ? rc : read_missing(c, reader, messages[i].seq, e);
@@ -311,7 +326,7 @@ static int read_batch(struct conversation *c, const struct conversation_read *re
 		rc = read_missing(c, reader, c->info.last_seq + 1, e);
 	}
 	if (rc != 0) {
-		return conversation_reload(c, rc, e);
+		return read_cut(c, reader, rc, e);
 	}
 	if (n > 0) {
 		rc = conversation_save(c, e);

@@ -56,6 +56,29 @@ static int send_again(struct conversation *c, struct err *e)
 	return rc != 0 ? rc : send_draft(c, e);
 }
 
+/* Nothing is taken while one device lets so much wait; the cluster says whose. */
+static int send_full(struct conversation *c, struct err *e)
+{
+	_cleanup_(x_freep) struct api_receipt *receipts = NULL;
+	const struct identity *user;
+	struct err why = {0};
+	size_t n = 0, least = 0;
+	int rc = api_receipts(conversation_client(c), c->id, &receipts, &n, &why);
+
+	for (size_t i = 1; i < n; i++) {
+		least = receipts[i].delivered < receipts[least].delivered ? i : least;
+	}
+	if (rc == 0 && n > 0 &&
+		people_get(c->people, receipts[least].user_id, false, &user, &why) == 0) {
+		return err_set(e, KLUIS_EQUOTA,
+			"too many messages wait: by the cluster's word a device of '%s' has "
+			"fetched none behind message %" PRIu64
+			". It has to read or to be revoked, or its owner to be taken out",
+			user->name, receipts[least].delivered);
+	}
+	return KLUIS_EQUOTA; /* As the cluster put it. */
+}
+
 /* The same bytes, until it is known what became of them. */
 static int send_pending(struct conversation *c, uint64_t *ret_seq, struct err *e)
 {
@@ -80,7 +103,7 @@ static int send_pending(struct conversation *c, uint64_t *ret_seq, struct err *e
 				"date");
 		}
 		if (rc != KLUIS_ECONFLICT) {
-			return conversation_answer(rc, e);
+			return rc == KLUIS_EQUOTA ? send_full(c, e) : conversation_answer(rc, e);
 		}
 		rc = send_again(c, e);
 		if (rc != 0) {

@@ -73,6 +73,10 @@ KLUIS_MUST_CHECK int membership_load(struct people *people, unsigned kind,
 /* As the profile has it, nobody is asked; KLUIS_ENOTFOUND. */
 KLUIS_MUST_CHECK int membership_load_known(struct people *people, unsigned kind,
 	const uint8_t object_id[ID_BYTES], struct membership **ret_membership, struct err *e);
+/* As membership_load_known(); as membership_load() where the profile has none, or the cluster was
+ * restored since it was stored, as the user accepted. */
+KLUIS_MUST_CHECK int membership_load_seen(struct people *people, unsigned kind,
+	const uint8_t object_id[ID_BYTES], struct membership **ret_membership, struct err *e);
 /* Brings a loaded one up to date in place. */
 KLUIS_MUST_CHECK int membership_refresh(
 	struct membership *membership, struct people *people, struct err *e);

@@ -58,6 +58,7 @@ static int follow_read(struct chat_app *a)
 	const struct conversation_read reader = {.each = follow_item_cb,
 		.arg = f,
 		.lazy = follow_archived(f),
+		.keep = true,
 		.quiet = invocation_value(f->inv, "no-receipt") != NULL};
 	size_t n;
 	int rc = waiter_attach(&f->waiter, a->app);

@@ -2,7 +2,9 @@
 import json
 import os
 import shutil
+import struct
 
+from cases_sharing import packets_edit, statement_of
 from proxy import b64, both, edit, edit_json, flip, refuse, reroute, unb64
 from writer import now_ms
 
@@ -25,6 +27,19 @@ def without(at, dense=False):
         del items[at]
         return first if dense else None
     return change
+
+
+def put_packets(packets):
+    """These alone are shown, whatever they are asked for about."""
+    return edit_json("GET", "/v1/packets", lambda o: o.update(items=[{"packet": b64(packet)} for packet in packets]))
+
+
+def device_of(chain):
+    """(id, point that is sealed to) of the one device of an identity."""
+    body = next(s[72:] for s in (statement_of(item) for item in chain) if s[5] == 4)
+    sign = 16 + 2 + struct.unpack_from(">H", body, 16)[0]
+    length = struct.unpack_from(">H", body, sign)[0]
+    return body[:16], body[sign + 2:sign + 2 + length]
 
 
 class Chats:
@@ -276,14 +291,11 @@ class Chats:
         before.remove()
 
     def test_chat_packets(self):
-        """KeyPackets of an epoch changed, of another epoch, or withheld"""
+        """KeyPackets of an epoch changed, or withheld"""
         title, _ = self.world.talk("bob", "carol")
 
         def packets(change):
-            def inner(o):
-                for item in o["items"]:
-                    item["packet"] = b64(change(unb64(item["packet"])))
-            return edit_json("GET", "/v1/packets", inner)
+            return packets_edit(lambda packets: packets.__setitem__(slice(None), [change(p) for p in packets]))
         for says, attack in (("does not hold", packets(lambda p: flip(p, -1))), ("does not hold", packets(lambda p: flip(p, 140))),
                              ("does not hold", packets(lambda p: flip(p, 112))),
                              ("withholds the KeyPacket", edit_json("GET", "/v1/packets", lambda o: o.update(items=[])))):
@@ -293,6 +305,56 @@ class Chats:
             self.heard_by(attack, "bob", title, code=14, says=says)
         self.speech(title, "in the open again")
         self.world.heard("bob", title)
+
+    def test_chat_packets_swapped(self):
+        """in place of an epoch's KeyPacket that of the one before, of another conversation, of another member's device"""
+        title, path = self.world.talk("bob", "carol")
+        other, _ = self.world.talk("bob", "carol")
+        talk_id = path.rsplit("/", 1)[1]
+        says = "'alice' did not seal it for this device, or the cluster withholds the KeyPacket"
+
+        def renewed(talk):
+            self.one.run("chat", "members", talk, "--remove", "carol")
+            self.one.run("chat", "members", talk, "--add", "carol")
+            self.speech(talk, "under new keys")
+            return self.taken("bob", talk)
+        before, elsewhere = renewed(title), renewed(other)
+        self.assertTrue(before and elsewhere)
+        for why, put in ((says, lambda: before), ("a KeyPacket about something else", lambda: elsewhere), (says, lambda: self.taken("carol", title))):
+            self.one.run("chat", "members", title, "--remove", "carol")
+            self.one.run("chat", "members", title, "--add", "carol")
+            self.speech(title, "under newer keys")
+            self.carol.run("chat", "accept", talk_id)
+            self.heard_by(put_packets(put()), "bob", title, code=14, says=why)
+        self.speech(title, "in the open again")
+        self.assertEqual(self.world.heard("bob", title), ["in the open again"])
+
+    def taken(self, who, title):
+        """The KeyPackets with which she reads what is new."""
+        packets = []
+        with self.proxy.lying(edit_json("GET", "/v1/packets", lambda o: packets.extend(unb64(item["packet"]) for item in o["items"]))):
+            self.world.desks[who].call("chat", "read", title)
+        return packets
+
+    def hear_keys_of(self, mallory, title, path, attack):
+        message = mallory.chat_message(bytes.fromhex(path.rsplit("/", 1)[1]), 2, 0)
+
+        def theirs(o):
+            o["items"].append({"seq": 2, "time_ms": now_ms(), "message": b64(message)})
+        self.heard_by(both(attack, edit_json("GET", path + "/messages", theirs)), "bob", title, code=14, says="by somebody who was no member then")
+
+    def speak_under_keys_of(self, mallory, title, path, attack):
+        heard = []
+
+        def take(x):
+            if x.matches("POST", path + "/messages") and struct.unpack_from(">I", x.sent, 24)[0] == 2:
+                heard.append(x.sent)
+                x.answer(201, {"seq": 2, "time_ms": now_ms()})
+        with self.proxy.lying(both(attack, take)) as told:
+            self.world.say("bob", title, "not for mallory")
+        self.assertIn("GET /v1/packets", told.paths)
+        self.assertEqual(heard, [])
+        self.assertIn("not for mallory", self.world.heard("alice", title))
 
     def test_receipts_invented(self):
         """what others have read is the cluster's word: it is shown as that, and changes nothing"""

@@ -265,6 +265,13 @@ class Sharing:
         self.lie(none, "put", self.world.text("x"), f"{vault}:/x", device=self.bob, code=12, says="has not reached you", check=False)
         self.assertEqual(self.bob.cat(f"{vault}:/first"), "under a new key")
 
+    def fetched(self, device, *words, purpose):
+        """The KeyPackets of that purpose with which a command gets on."""
+        kept = []
+        with self.proxy.lying(packets_edit(kept.extend)):
+            device.run(*words)
+        return [packet for packet in kept if packet[12] == purpose]
+
     def test_group_key_stale(self):
         """a group's key of before a removal, or one of the cluster's own: to who shares with the group, and to who gets what was shared so"""
         group, path = self.world.group("bob", "eve", role="admin")

@@ -7,6 +7,7 @@
 #include "base/wire.h"
 #include "cli/client/json_reader.h"
 #include "cli/client/packets.h"
+#include "storage/chat_store.h"
 #include "tests/lib/certs.h"
 #include "tests/lib/cli_fixture/cli_fixture.h"
 
@@ -162,6 +163,11 @@ static json_t *route_identity(struct fake_chat *f, size_t i)
 	return statement_list(statements, 0, statements[2].len > 0 ? 3 : 2);
 }
 
+static uint64_t last_seq(const struct fake_chat *f)
+{
+	return f->n_messages == 0 ? 0 : f->messages[f->n_messages - 1].seq;
+}
+
 static json_t *conversation_json(const struct fake_chat *f, size_t user)
 {
 	const struct member *m = members_find(&f->members, fake_chat_user_id(f, user));
@@ -172,26 +178,31 @@ static json_t *conversation_json(const struct fake_chat *f, size_t user)
 		"state", f->states[user], "created_ms", (json_int_t)f->now_ms, "members_rev",
 		(json_int_t)f->members.seq, "members_hash",
 		json_hex(bytes_of(f->members.hash, HASH_BYTES)), "chat_epoch", (json_int_t)f->epoch,
-		"chat_stale", f->stale, "last_seq",
-		(json_int_t)(f->n_messages == 0 ? 0 : f->messages[f->n_messages - 1].seq));
+		"chat_stale", f->stale, "last_seq", (json_int_t)last_seq(f));
 }
 
-static int take_statement(struct fake_chat *f, const char *text)
+static int members_take(struct fake_chat *f, struct bytes statement)
 {
 	const struct identity *identities[FAKE_CHAT_USERS];
 	struct signer_identities signers;
-	struct buf *to;
-	int rc;
 
 	for (size_t i = 0; i < FAKE_CHAT_USERS; i++) {
 		identities[i] = &f->users[i].profile->identity;
 	}
 	signer_identities_init(&signers, identities, FAKE_CHAT_USERS);
+	return members_append(&f->members, statement, &signers.table, &f->err);
+}
+
+static int take_statement(struct fake_chat *f, const char *text)
+{
+	struct buf *to;
+	int rc;
+
 	f->statements = x_realloc(f->statements, (f->n_statements + 1) * sizeof *f->statements);
 	to = &f->statements[f->n_statements];
 	*to = BUF_INIT;
 	assert_int_equal(base64_decode(bytes_str(text), STATEMENT_BYTES_MAX, to), 0);
-	rc = members_append(&f->members, buf_bytes(to), &signers.table, &f->err);
+	rc = members_take(f, buf_bytes(to));
 	if (rc != 0) {
 		buf_release(to);
 		return KLUIS_EPRECONDITION;
@@ -278,7 +289,8 @@ static int route_epoch(struct fake_chat *f, const json_t *body)
 
 	json_reader_hex(&r, "members_hash", hash, HASH_BYTES);
 	assert_null(r.failed);
-	if (epoch != f->epoch + 1 || memcmp(hash, f->members.hash, HASH_BYTES) != 0) {
+	if (epoch <= f->epoch || epoch - f->epoch > CHAT_EPOCHS_SKIPPED_MAX ||
+		memcmp(hash, f->members.hash, HASH_BYTES) != 0) {
 		return KLUIS_EPRECONDITION;
 	}
 	rc = epoch_packets(f, json_object_get(body, "packets"), (uint32_t)epoch);
@@ -291,7 +303,7 @@ static int route_epoch(struct fake_chat *f, const json_t *body)
 
 static int route_message(struct fake_chat *f, size_t user, struct bytes bytes, json_t **ret)
 {
-	struct fake_message m = {.time_ms = ++f->now_ms, .seq = f->n_messages + 1};
+	struct fake_message m = {.time_ms = ++f->now_ms, .seq = last_seq(f) + f->unseen + 1};
 	struct fake_message *to = NULL;
 
 	f->posts++;
@@ -309,11 +321,12 @@ static int route_message(struct fake_chat *f, size_t user, struct bytes bytes, j
 			return KLUIS_EPRECONDITION;
 		}
 	}
-	if (to == NULL && (f->stale || m.parsed.place.epoch != f->epoch)) {
+	if (to == NULL && (f->stale || m.parsed.place.epoch != f->epoch || f->full)) {
 		buf_release(&m.bytes);
-		return KLUIS_ECONFLICT;
+		return f->full ? KLUIS_EQUOTA : KLUIS_ECONFLICT;
 	}
 	if (to == NULL) {
+		f->unseen = 0;
 		f->messages = x_realloc(f->messages, (f->n_messages + 1) * sizeof *f->messages);
 		to = &f->messages[f->n_messages++];
 		*to = m;
@@ -696,6 +709,38 @@ void fake_chat_begin(struct fake_chat *f, size_t n)
 	}
 	for (size_t i = 0; i < n; i++) {
 		fake_chat_expect(f, i, "plans\n");
+	}
+}
+
+void fake_chat_restore(struct fake_chat *f, size_t n_statements, size_t n_messages, uint32_t epoch)
+{
+	while (f->n_messages > n_messages) {
+		buf_release(&f->messages[--f->n_messages].bytes);
+	}
+	for (size_t i = 0; i < f->n_packets; i++) {
+		if (f->packets[i].parsed.epoch > epoch) {
+			buf_release(&f->packets[i].bytes);
+		}
+	}
+	while (f->n_statements > n_statements) {
+		buf_release(&f->statements[--f->n_statements]);
+	}
+	members_release(&f->members);
+	members_init(&f->members);
+	for (size_t i = 0; i < n_statements; i++) {
+		assert_int_equal(members_take(f, buf_bytes(&f->statements[i])), 0);
+	}
+	f->epoch = epoch;
+	f->stale = false;
+	for (size_t i = 0; i < FAKE_CHAT_USERS; i++) {
+		struct profile *profile = f->users[i].profile;
+		uint8_t lineage[ID_BYTES] = {(uint8_t)(profile->lineage[0] + 1)};
+
+		if (members_find(&f->members, profile->user_id) == NULL) {
+			f->states[i][0] = 0;
+		}
+		assert_int_equal(profile_set_lineage(profile, lineage, &f->err), 0);
+		fake_chat_reopen(f, i);
 	}
 }
 

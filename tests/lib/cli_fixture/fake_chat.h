@@ -64,7 +64,9 @@ struct fake_chat {
 	void (*before)(struct fake_chat *f, const char *target); /* Another was first; once. */
 	/* Shows other messages to that user: changes the copy it is given. */
 	void (*show)(struct fake_chat *f, size_t user, struct fake_message *messages, size_t *n);
-	unsigned posts; /* Of messages that arrived. */
+	bool full;	 /* Too many messages wait. */
+	uint64_t unseen; /* Messages of others that come first, and are shown to nobody. */
+	unsigned posts;	 /* Of messages that arrived. */
 	struct err err;
 };
 extern struct fake_chat *fake_chat;
@@ -83,6 +85,9 @@ const uint8_t *fake_chat_user_id(const struct fake_chat *f, size_t user);
 /* A conversation of the first n, accepted by all. */
 void fake_chat_begin(struct fake_chat *f, size_t n);
 struct conversation *fake_chat_open(struct fake_chat *f, size_t user);
+/* An operator brings back what was there after so many statements and messages, in that epoch; all
+ * accept it. */
+void fake_chat_restore(struct fake_chat *f, size_t n_statements, size_t n_messages, uint32_t epoch);
 /* In a run of its own each. */
 int fake_chat_send(struct fake_chat *f, size_t user, const char *text);
 struct fake_seen {

@@ -378,6 +378,57 @@ static void test_read_where_nobody_follows(void **state)
 	expect_last(f, &f->first, id, 2, "1:plans 2:one ");
 }
 
+/* Bob archives all that he read but `n` messages from number `from` on. */
+static void archive_without(struct fixture *f, const uint8_t *id, uint64_t from, uint64_t n)
+{
+	struct seen seen = {.problems = 0};
+	const struct conversation_read reader = {.each = seen_cb, .arg = &seen, .lazy = true};
+	struct run r = run_open(f, &bob, id);
+	struct chat_segment left = {.n = 0};
+	size_t shown;
+
+	MUST(f, conversation_read(r.c, &reader, &shown, &f->err));
+	for (size_t i = 0; i < r.c->backlog.n; i++) {
+		const struct chat_record *record = &r.c->backlog.records[i];
+
+		if (record->seq < from || record->seq >= from + n) {
+			assert_int_equal(
+				chat_segment_take(&left, record, SIZE_MAX), CHAT_MERGE_TAKEN);
+		}
+	}
+	assert_int_equal(r.c->backlog.n, left.n + n);
+	chat_segment_release(&r.c->backlog);
+	r.c->backlog = left;
+	MUST(f, conversation_archive_flush(r.c, false, &f->err));
+	assert_int_equal(r.c->archive_trouble.code, 0);
+	run_close(&r);
+	buf_release(&seen.lines);
+}
+
+static void begin_with_hole(struct fixture *f, uint8_t id[ID_BYTES], size_t n)
+{
+	char text[40001] = {0};
+
+	begin_with(f, true, id);
+	for (size_t i = 0; i < n + 2; i++) {
+		memset(text, (int)('a' + i), sizeof text - 1);
+		say(f, &f->first, id, text);
+	}
+	archive_without(f, id, 3, n);
+}
+
+/* What is missing between two segments, both full, has its place behind the first. */
+static void test_hole_between_segments(void **state)
+{
+	struct fixture *f = *state;
+	uint8_t id[ID_BYTES];
+
+	begin_with_hole(f, id, 1);
+	forget_read(f, id);
+	add_carol(f, id);
+	expect(f, &carol, id, "1:plans 2:aaaaaaaaaaaaaaaa 3:bbbbbbbbbbbbbbbb 4:cccccccccccccccc ");
+}
+
 /* A page that the cluster changes is fetched for one message, not for each that it may have. */
 static void test_damaged_is_asked_for_once(void **state)
 {
@@ -679,6 +730,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_damaged_behind_what_is_read_again),
 		cmocka_unit_test(test_segment_of_a_later_version),
 		cmocka_unit_test(test_read_where_nobody_follows),
+		cmocka_unit_test(test_hole_between_segments),
 		cmocka_unit_test(test_damaged_is_asked_for_once),
 		cmocka_unit_test(test_damaged_index),
 		cmocka_unit_test(test_missing_is_asked_for_once),

@@ -198,7 +198,7 @@ static void test_never_reads(void **state)
 /* After a restore numbers begin again where the cluster is. */
 static void test_restored(void **state)
 {
-	static const uint8_t lineage[ID_BYTES] = {7};
+	static const uint8_t lineage[ID_BYTES] = {7}, members[HASH_BYTES] = {1};
 	struct chat_people *f = *state;
 	struct chat_state *s = &f->people[1].state;
 
@@ -206,7 +206,12 @@ static void test_restored(void **state)
 	chat_people_send(f, 0, "lost");
 	chat_people_expect(f, 1, 1, "one");
 	chat_people_expect(f, 1, 2, "lost");
-	chat_state_restored(s, lineage, 1);
+	assert_false(chat_state_due(s, members, f->now_ms));
+	s->members_rev = 5;
+	chat_state_restored(s, lineage, 1, 3);
+	assert_int_equal(s->members_rev, 3);
+	/* Who has not seen this epoch may have made another one of its number. */
+	assert_true(chat_state_due(s, members, f->now_ms));
 	assert_int_equal(chat_state_newest(s), 1);
 	assert_memory_equal(s->lineage, lineage, ID_BYTES);
 	chat_people_restart(f, 1);

@@ -4,9 +4,10 @@
 
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/random.h"
 #include "base/wire.h"
-#include "cli/client/packets.h"
+#include "crypto/keypacket.h"
 
 int __wrap_client_call(struct client *client, const struct client_request *request,
 	struct http_answer *answer, struct err *e);
@@ -220,37 +221,56 @@ static void test_epoch_by_one_who_is_out(void **state)
 	fake_chat_expect(f, 1, "in a new epoch\nwithout carol\n");
 }
 
-static void packet_by(struct fake_chat *f, size_t from, size_t to, const struct chat_epoch_key *key)
+/* With the time that the maker's clock shows. */
+static void packet_at(struct fake_chat *f, size_t from, size_t to, const struct chat_epoch_key *key,
+	uint64_t unix_ms)
 {
 	_cleanup_(secret_release) struct secret plaintext = SECRET_INIT;
 	const struct identity_device *device = &f->users[to].profile->identity.devices[0];
-	struct packets_gift gift = {.purpose = KEYPACKET_CHAT,
-		.object_id = f->id,
-		.rcpt_id = device->device_id,
+	struct keypacket fields = {.aead = AEAD_AES_256_GCM,
+		.purpose = KEYPACKET_CHAT,
 		.epoch = key->epoch,
-		.rcpt = device->hpke,
+		.unix_ms = unix_ms,
 		.expires_ms = UINT64_MAX};
 	struct fake_packet p = {.bytes = BUF_INIT};
 
+	random_fill(&random_system, fields.packet_id, ID_BYTES);
+	memcpy(fields.sender_user, fake_chat_user_id(f, from), ID_BYTES);
+	memcpy(fields.rcpt_id, device->device_id, ID_BYTES);
+	memcpy(fields.object_id, f->id, ID_BYTES);
 	chat_epoch_key_encode(key, &plaintext);
-	gift.secret = secret_bytes(&plaintext);
-	assert_int_equal(packets_seal(f->users[from].profile, &gift, &p.bytes, &f->err), 0);
+	assert_int_equal(
+		keypacket_seal(&fields, device->hpke, secret_bytes(&plaintext),
+			f->users[from].profile->signing, &random_system, &p.bytes, &f->err),
+		0);
 	assert_int_equal(keypacket_parse(buf_bytes(&p.bytes), &p.parsed, &f->err), 0);
 	f->packets = x_realloc(f->packets, (f->n_packets + 1) * sizeof *f->packets);
 	f->packets[f->n_packets++] = p;
+}
+
+static void packet_by(struct fake_chat *f, size_t from, size_t to, const struct chat_epoch_key *key)
+{
+	packet_at(f, from, to, key, clock_wall_ms(&clock_system));
+}
+
+/* A new epoch for the members as they are. */
+static void key_make(const struct fake_chat *f, struct chat_epoch_key *key)
+{
+	*key = (struct chat_epoch_key){.epoch = f->epoch + 1};
+	secret_random(&key->secret, CHAT_KEY_BYTES, &random_system);
+	memcpy(key->members_hash, f->members.hash, HASH_BYTES);
 }
 
 /* ... but none is hers to make for the members that came after her. */
 static void test_epoch_after_being_out(void **state)
 {
 	struct fake_chat *f = *state;
-	struct chat_epoch_key key = {.epoch = 2};
+	struct chat_epoch_key key;
 	struct conversation *c;
 
 	fake_chat_begin(f, 3);
 	set_member(f, 2, false);
-	secret_random(&key.secret, CHAT_KEY_BYTES, &random_system);
-	memcpy(key.members_hash, f->members.hash, HASH_BYTES);
+	key_make(f, &key);
 	packet_by(f, 2, 1, &key);
 	c = fake_chat_open(f, 1);
 	assert_int_equal(conversation_take_epoch(c, 2, &f->err), 0);
@@ -261,6 +281,60 @@ static void test_epoch_after_being_out(void **state)
 	assert_int_equal(conversation_take_epoch(c, 2, &f->err), 0);
 	assert_true(chat_state_holds(&c->state, 2));
 	conversation_close(c);
+	chat_epoch_key_release(&key);
+}
+
+/* Also where the cluster shows who they are only behind her packet. */
+static void test_epoch_before_its_members(void **state)
+{
+	struct fake_chat *f = *state;
+	struct chat_epoch_key key;
+	struct conversation *c;
+
+	fake_chat_begin(f, 3);
+	c = fake_chat_open(f, 1);
+	set_member(f, 2, false);
+	key_make(f, &key);
+	packet_by(f, 2, 1, &key);
+	assert_int_equal(c->members->members.seq, 3);
+	assert_int_equal(conversation_take_epoch(c, 2, &f->err), 0);
+	assert_int_equal(c->members->members.seq, 4);
+	assert_false(chat_state_holds(&c->state, 2));
+	assert_non_null(strstr(c->key_refused.text, "no member then"));
+	/* It keeps nobody else's from being taken. */
+	packet_by(f, 0, 1, &key);
+	c->keys_fetched = false;
+	assert_int_equal(conversation_take_epoch(c, 2, &f->err), 0);
+	assert_true(chat_state_holds(&c->state, 2));
+	conversation_close(c);
+	chat_epoch_key_release(&key);
+}
+
+/* By a clock that is ahead: it is of now, as far as it is used, and nothing before it is over. */
+static void test_epoch_of_tomorrow(void **state)
+{
+	static const uint64_t year_ms = 365 * 24 * 3600 * 1000ULL;
+	struct fake_chat *f = *state;
+	struct chat_epoch_key key;
+	struct conversation *c;
+	uint64_t now_ms;
+
+	fake_chat_begin(f, 2);
+	f->stale = true;
+	assert_int_equal(fake_chat_send(f, 0, "in the second"), 0);
+	c = fake_chat_open(f, 1);
+	assert_int_equal(conversation_take_epoch(c, 2, &f->err), 0);
+	key_make(f, &key);
+	packet_at(f, 0, 1, &key, clock_wall_ms(&clock_system) + year_ms);
+	c->keys_fetched = false;
+	assert_int_equal(conversation_take_epoch(c, 3, &f->err), 0);
+	now_ms = clock_wall_ms(&clock_system);
+	assert_true(chat_state_current(&c->state)->epoch == 3);
+	assert_true(chat_state_current(&c->state)->made_ms <= now_ms);
+	assert_true(chat_state_due(&c->state, key.members_hash, now_ms + CHAT_EPOCH_MS + 1));
+	assert_true(chat_state_holds(&c->state, 1) && chat_state_holds(&c->state, 2));
+	conversation_close(c);
+	fake_chat_expect(f, 1, "in the second\n");
 	chat_epoch_key_release(&key);
 }
 
@@ -476,6 +550,8 @@ int main(void)
 		CHAT_TEST(test_back_and_shut_out),
 		CHAT_TEST(test_epoch_by_one_who_is_out),
 		CHAT_TEST(test_epoch_after_being_out),
+		CHAT_TEST(test_epoch_before_its_members),
+		CHAT_TEST(test_epoch_of_tomorrow),
 		CHAT_TEST(test_chain_grows_meanwhile),
 		CHAT_TEST(test_roles),
 		CHAT_TEST(test_hand_over),
