@@ -47,7 +47,9 @@ uint64_t chat_state_newest(const struct chat_state *s)
 	return s->n_taken > 0 ? s->taken[s->n_taken - 1].seq : s->last_seq;
 }
 
-uint64_t chat_epoch_messages(const struct chat_state *s, const struct chat_epoch *epoch)
+/* How many messages of the newest epoch are known to be: read, or by numbers that the cluster gave
+ * to this device's own behind those. */
+static uint64_t epoch_messages(const struct chat_state *s, const struct chat_epoch *epoch)
 {
 	uint64_t n = 0, after = s->last_seq;
 	size_t own = 0;
@@ -78,7 +80,7 @@ bool chat_state_due(
 	}
 	return memcmp(epoch->members_hash, members_hash, HASH_BYTES) != 0 ||
 	       (now_ms > epoch->made_ms && now_ms - epoch->made_ms > CHAT_EPOCH_MS) ||
-	       chat_epoch_messages(s, epoch) >= CHAT_EPOCH_MESSAGES_MAX ||
+	       epoch_messages(s, epoch) >= CHAT_EPOCH_MESSAGES_MAX ||
 	       epoch->sender.next >= CHAT_EPOCH_MESSAGES_MAX;
 }
 

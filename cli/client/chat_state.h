@@ -202,9 +202,6 @@ KLUIS_MUST_CHECK int chat_state_decode(struct bytes encoded, struct chat_state *
 /* For the files of this module. */
 /* In its place by seq; the oldest one goes. */
 void chat_state_log(struct chat_state *s, const struct chat_shown *row);
-/* How many messages of the newest epoch are known to be: read, or by numbers that the cluster gave
- * to this device's own behind those. */
-uint64_t chat_epoch_messages(const struct chat_state *s, const struct chat_epoch *epoch);
 void chat_epoch_release(struct chat_epoch *epoch);
 
 #endif

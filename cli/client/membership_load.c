@@ -225,32 +225,9 @@ static int chain_load_restored(
 	return rc;
 }
 
-static bool lineage_is_ours(struct people *people, const uint8_t lineage[ID_BYTES])
-{
-	return memcmp(lineage, people_profile(people)->lineage, ID_BYTES) == 0;
-}
-
-int membership_load_seen(struct people *people, unsigned kind, const uint8_t object_id[ID_BYTES],
-	struct membership **ret_membership, struct err *e)
-{
-	_cleanup_(membership_freep) struct membership *m = membership_new();
-	uint8_t lineage[ID_BYTES];
-	struct err why = {0};
-	int rc = chain_read(people, kind, object_id, m, lineage, &why);
-
-	if (rc == KLUIS_ENOTFOUND || (rc == 0 && !lineage_is_ours(people, lineage))) {
-		return membership_load(people, kind, object_id, ret_membership, e);
-	}
-	if (rc != 0) {
-		return err_set(e, rc, "%s", why.text);
-	}
-	*ret_membership = m;
-	m = NULL;
-	return 0;
-}
-
-int membership_load(struct people *people, unsigned kind, const uint8_t object_id[ID_BYTES],
-	struct membership **ret_membership, struct err *e)
+/* refresh: also brings up to date what the profile has of this lineage. */
+static int chain_load(struct people *people, unsigned kind, const uint8_t object_id[ID_BYTES],
+	bool refresh, struct membership **ret_membership, struct err *e)
 {
 	_cleanup_(membership_freep) struct membership *m = membership_new();
 	uint8_t lineage[ID_BYTES];
@@ -262,13 +239,13 @@ int membership_load(struct people *people, unsigned kind, const uint8_t object_i
 		rc = rc != 0 ? rc : membership_store(m, people_profile(people), e);
 	} else if (rc != 0) {
 		return err_set(e, rc, "%s", why.text);
-	} else if (!lineage_is_ours(people, lineage)) {
+	} else if (memcmp(lineage, people_profile(people)->lineage, ID_BYTES) != 0) {
 		_cleanup_(membership_freep) struct membership *known = m;
 
 		m = membership_new();
 		rc = chain_load_restored(people, known, m, e);
 		rc = rc != 0 ? rc : membership_store(m, people_profile(people), e);
-	} else {
+	} else if (refresh) {
 		rc = membership_refresh(m, people, e);
 	}
 	if (rc == 0) {
@@ -276,4 +253,16 @@ int membership_load(struct people *people, unsigned kind, const uint8_t object_i
 		m = NULL;
 	}
 	return rc;
+}
+
+int membership_load(struct people *people, unsigned kind, const uint8_t object_id[ID_BYTES],
+	struct membership **ret_membership, struct err *e)
+{
+	return chain_load(people, kind, object_id, true, ret_membership, e);
+}
+
+int membership_load_seen(struct people *people, unsigned kind, const uint8_t object_id[ID_BYTES],
+	struct membership **ret_membership, struct err *e)
+{
+	return chain_load(people, kind, object_id, false, ret_membership, e);
 }

@@ -10,6 +10,7 @@ import time
 
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, utils
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 SIG_RSA_PSS, SIG_ECDSA, KEM_P256 = 1, 2, 0x0010
 EMPTY_ROOT = hashlib.sha256(b"").digest()
@@ -39,12 +40,34 @@ def point(key):
     return key.public_key().public_bytes(serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint)
 
 
+def point_kid(public):
+    return tagged_hash("kluis/v1/key-fp", struct.pack(">H", KEM_P256), public)[:16]
+
+
 def transfer_kid(key):
-    return tagged_hash("kluis/v1/key-fp", struct.pack(">H", KEM_P256), point(key))[:16]
+    return point_kid(point(key))
 
 
 def now_ms():
     return int(time.time() * 1000)
+
+
+def hpke_seal(public, info, aad, plaintext):
+    """(enc, ciphertext) by RFC 9180, base mode: P-256, HKDF-SHA256, AES-256-GCM."""
+    def extract(suite, salt, label, ikm):
+        return hmac.digest(salt or bytes(32), b"HPKE-v1" + suite + label + ikm, "sha256")
+
+    def expand(suite, prk, label, info, length):
+        return hmac.digest(prk, struct.pack(">H", length) + b"HPKE-v1" + suite + label + info + b"\x01", "sha256")[:length]
+    ephemeral = ec.generate_private_key(ec.SECP256R1())
+    enc = point(ephemeral)
+    kem, suite = b"KEM" + struct.pack(">H", KEM_P256), b"HPKE" + struct.pack(">HHH", KEM_P256, 1, 2)
+    shared = ephemeral.exchange(ec.ECDH(), ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), public))
+    shared = expand(kem, extract(kem, b"", b"eae_prk", shared), b"shared_secret", enc + public, 32)
+    context = b"\0" + extract(suite, b"", b"psk_id_hash", b"") + extract(suite, b"", b"info_hash", info)
+    secret = extract(suite, shared, b"secret", b"")
+    key, nonce = expand(suite, secret, b"key", context, 32), expand(suite, secret, b"base_nonce", context, 12)
+    return enc, AESGCM(key).encrypt(nonce, plaintext, aad)
 
 
 class Writer:
@@ -62,13 +85,17 @@ class Writer:
     def user_sign(self, digest):
         return self.user.sign(digest, padding.PSS(padding.MGF1(hashes.SHA256()), 32), hashes.SHA256())
 
-    def key_packet(self, purpose, object_id, epoch, rcpt_id, rcpt_key):
+    def key_packet(self, purpose, object_id, epoch, rcpt_id, rcpt_key, secret=None):
+        """It gives `secret` or, where nobody opens it, noise. rcpt_key: a private key, or the point of somebody else's."""
+        rcpt = rcpt_key if isinstance(rcpt_key, bytes) else point(rcpt_key)
         public = self.user.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
         kid = tagged_hash("kluis/v1/key-fp", struct.pack(">H", SIG_RSA_PSS), public)[:16]
         header = (b"KKP1" + struct.pack(">BBHHHBBH", 1, 1, KEM_P256, 1, 2, purpose, SIG_RSA_PSS, 0) + os.urandom(16) + self.user_id + kid
-                  + rcpt_id + transfer_kid(rcpt_key) + object_id + struct.pack(">IIQQ", epoch, 0, now_ms(), now_ms() + 86400000))
+                  + rcpt_id + point_kid(rcpt) + object_id + struct.pack(">IIQQ", epoch, 0, now_ms(), now_ms() + 86400000))
         assert len(header) == 136
         enc, sealed = b"\x04" + os.urandom(64), os.urandom(48)
+        if secret is not None:
+            enc, sealed = hpke_seal(rcpt, b"kluis/v1/kp" + header, bytes(32), secret)
         signature = self.user_sign(tagged_hash("kluis/v1/kp-sig", header, bytes(32), enc, sealed))
         return text(header + bytes(32) + lp16(enc) + lp16(sealed) + lp16(signature))
 

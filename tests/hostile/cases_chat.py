@@ -336,6 +336,31 @@ class Chats:
             self.world.desks[who].call("chat", "read", title)
         return packets
 
+    def test_epoch_by_removed(self):
+        """a member who was removed makes keys for those who stayed, and the cluster shows them who they are only behind those keys"""
+        mallory = self.world.service("mallory")
+        chain = {}
+        with self.proxy.lying(edit_json("GET", f"/v1/users/{self.world.ids['bob']}/identity", lambda o: chain.update(o))):
+            self.world.vault("bob")
+        bob = device_of(chain["items"])
+        for act in (self.hear_keys_of, self.speak_under_keys_of):
+            title = self.world.name("talk")
+            talk_id = self.one.run("chat", "new", title, "bob", "mallory", "--no-history")["id"]
+            path = f"/v1/conversations/{talk_id}"
+            self.bob.run("chat", "accept", talk_id)
+            self.world.heard("bob", talk_id)
+            shown = [{}, {}]
+            for into, words in zip(shown, (("--remove", "mallory"), ())):
+                with self.proxy.lying(edit_json("GET", path, into.update)):
+                    self.one.run("chat", "members", title, *words)
+            old, new = shown
+            self.assertEqual(new["members_rev"], old["members_rev"] + 1)
+            secret = os.urandom(32) + struct.pack(">I", 2) + bytes.fromhex(new["members_hash"])
+            packet = unb64(mallory.key_packet(4, bytes.fromhex(talk_id), 2, *bob, secret))
+            stale = edit_json("GET", path, lambda o, old=old: o.update(members_rev=old["members_rev"], members_hash=old["members_hash"], chat_epoch=2,
+                                                                       chat_stale=False))
+            act(mallory, title, path, both(stale, put_packets([packet])))
+
     def hear_keys_of(self, mallory, title, path, attack):
         message = mallory.chat_message(bytes.fromhex(path.rsplit("/", 1)[1]), 2, 0)
 
@@ -351,10 +376,11 @@ class Chats:
                 heard.append(x.sent)
                 x.answer(201, {"seq": 2, "time_ms": now_ms()})
         with self.proxy.lying(both(attack, take)) as told:
-            self.world.say("bob", title, "not for mallory")
+            self.bob.call("chat", "send", title, "--text-file", self.world.text("not for mallory"))
         self.assertIn("GET /v1/packets", told.paths)
         self.assertEqual(heard, [])
-        self.assertIn("not for mallory", self.world.heard("alice", title))
+        self.world.say("bob", title, "not for mallory, either")
+        self.assertIn("not for mallory, either", self.world.heard("alice", title))
 
     def test_receipts_invented(self):
         """what others have read is the cluster's word: it is shown as that, and changes nothing"""

@@ -265,12 +265,37 @@ class Sharing:
         self.lie(none, "put", self.world.text("x"), f"{vault}:/x", device=self.bob, code=12, says="has not reached you", check=False)
         self.assertEqual(self.bob.cat(f"{vault}:/first"), "under a new key")
 
-    def fetched(self, device, *words, purpose):
-        """The KeyPackets of that purpose with which a command gets on."""
+    def group_with_vault(self, *members):
+        group, _ = self.world.group(*members)
+        vault, _ = self.world.vault()
+        self.one.run("vault", "share", vault, f"group:{group}")
+        self.one.run("group", "rekey", group)
+        return group, vault
+
+    def group_packet(self, device, vault):
+        """The newest KeyPacket of a group by which a device gets at what is in a vault."""
         kept = []
         with self.proxy.lying(packets_edit(kept.extend)):
-            device.run(*words)
-        return [packet for packet in kept if packet[12] == purpose]
+            device.cat(f"{vault}:/first")
+        return [packet for packet in kept if packet[12] == 3][-1]
+
+    def test_group_packets_swapped(self):
+        """in place of a group's new key for a member that of the one before, of another group, of another member"""
+        group, vault = self.group_with_vault("bob", "carol")
+        before, elsewhere = self.group_packet(self.bob, vault), self.group_packet(self.bob, self.group_with_vault("bob")[1])
+        self.one.run("group", "rekey", group)
+        self.one.put("under a new key", f"{vault}:/first")
+        hers = self.group_packet(self.carol, vault)
+        group_id = before[96:112]
+        self.assertEqual((hers[96:112], elsewhere[96:112] == group_id), (group_id, False))
+
+        def swapped(by):
+            def change(packets):
+                packets[:] = [by if packet[12] == 3 and packet[96:112] == group_id else packet for packet in packets]
+            return packets_edit(change)
+        for by in (before, elsewhere, hers):
+            self.lie(swapped(by), "cat", f"{vault}:/first", device=self.bob, code=(12, 14), says="has not reached you|does not hold", check=False)
+        self.assertEqual(self.bob.cat(f"{vault}:/first"), "under a new key")
 
     def test_group_key_stale(self):
         """a group's key of before a removal, or one of the cluster's own: to who shares with the group, and to who gets what was shared so"""

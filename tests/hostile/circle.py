@@ -5,6 +5,7 @@ import shutil
 from world import World
 from node import Node, Pki
 from proxy import Proxy
+from writer import Writer
 
 
 class Circle(World):
@@ -26,6 +27,13 @@ class Circle(World):
         self.desks[name] = self.person(name).register("desk")
         self.ids[name] = self.desks[name].run("account", "show")["user_id"]
         return self.desks[name]
+
+    def service(self, name):
+        """An account whose keys this program has."""
+        token = self.node.admin("/v1/sys/services", {"name": name})["token"]
+        writer = Writer(name, self.node.ask("GET", "/.well-known/kluis.json")["cluster_id"])
+        self.node.ask("POST", "/v1/services/enrol", writer.enrolment(token))
+        return writer
 
     def bearer(self, who):
         """What her session says of itself."""

@@ -1,5 +1,6 @@
 """One real kluisd that is a whole cluster, and copies of it: what an operator has who keeps disks."""
 import http.client
+import json
 import os
 import pathlib
 import shutil
@@ -105,6 +106,28 @@ class Node:
 
     def connect(self):
         return http.client.HTTPSConnection("127.0.0.1", self.port, timeout=30, context=self.context)
+
+    def admin(self, path, body):
+        """What a POST at the operator's socket answers."""
+        done = subprocess.run(["curl", "-sS", "-f", "-m", "60", "--unix-socket", str(self.dir / "admin.sock"), "-H", "content-type: application/json",
+                               "-H", f"idempotency-key: {os.urandom(8).hex()}", "--data", json.dumps(body), "http://localhost" + path],
+                              capture_output=True, text=True, timeout=120, check=False)
+        if done.returncode != 0:
+            raise AssertionError(f"{path}: {done.stdout}{done.stderr}")
+        return json.loads(done.stdout)
+
+    def ask(self, method, path, body=None):
+        """What it answers to somebody without a session."""
+        connection = self.connect()
+        try:
+            connection.request(method, path, None if body is None else json.dumps(body), {"Content-Type": "application/json"})
+            answer = connection.getresponse()
+            value = answer.read()
+        finally:
+            connection.close()
+        if answer.status >= 300:
+            raise AssertionError(f"{path}: {answer.status} {value}")
+        return json.loads(value)
 
     def stop(self):
         """As a power cut does, which loses nothing."""
