@@ -3,6 +3,7 @@
 
 #include "backup/journal.h"
 #include "backup/receive.h"
+#include "base/log.h"
 
 /* When it was complete here, by our own receipt; by the taker's own manifest for what this site
  * took itself. A snapshot without either is one whose receipt is not written yet: as new as now. */
@@ -163,15 +164,128 @@ static size_t forget_select(const struct forget *f, struct manifest_name *to)
 	return gone;
 }
 
+/* --- what the log has disowned ---------------------------------------------------------------- */
+
+/* A manifest here, as far as that goes. */
+struct disown_copy {
+	struct manifest_name name;
+	uint8_t base[HASH_BYTES];
+	uint64_t id, node, from;
+	bool gone;
+};
+
+/* A record can be made to name what another node took: it is this one's if it says the same of it.
+ * Taken against it: a record has no lower index than its own number, so none that was made to name
+ * an older manifest has that one's. */
+static bool disown_is_named(const struct receive_config *config, const struct disown_copy *copy)
+{
+	for (size_t i = 0; i < config->n_records; i++) {
+		const struct snapshot_row *row = &config->records[i];
+
+		if (!snapshot_row_disowned(row)) {
+			continue;
+		}
+		if ((memcmp(row->manifest_hash, copy->name.hash, HASH_BYTES) == 0 &&
+			    row->id == copy->id && row->node == copy->node &&
+			    row->index == copy->name.index) ||
+			(memcmp(row->manifest_hash, copy->base, HASH_BYTES) == 0 &&
+				row->index == copy->from)) {
+			return true;
+		}
+	}
+	return false;
+}
+
+static bool disown_base_is_gone(
+	const struct disown_copy *copies, size_t n, const struct disown_copy *copy)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (copies[i].gone && memcmp(copies[i].name.hash, copy->base, HASH_BYTES) == 0) {
+			return true;
+		}
+	}
+	return false;
+}
+
+/* Of this lineage, by index, so that a base comes before what is built on it. */
+static void disown_mark(const struct receive_config *config, struct disown_copy *copies, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		copies[i].gone = memcmp(copies[i].name.lineage, config->lineage, ID_BYTES) == 0 &&
+				 (disown_is_named(config, &copies[i]) ||
+					 disown_base_is_gone(copies, i, &copies[i]));
+	}
+}
+
+static int disown_load(struct repository *repository, const struct manifest_name *name,
+	struct disown_copy *ret_copy, struct err *e)
+{
+	_cleanup_(buf_release) struct buf bytes = BUF_INIT;
+	_cleanup_(backup_manifest_release) struct backup_manifest m = {0};
+	uint8_t hash[HASH_BYTES];
+	int rc = repository_get_manifest(repository, name, &bytes, e);
+
+	rc = rc != 0 ? rc : backup_manifest_parse(buf_bytes(&bytes), &m, hash, e);
+	if (rc == 0) {
+		*ret_copy = (struct disown_copy){
+			.name = *name, .id = m.id, .node = m.node, .from = m.from};
+		memcpy(ret_copy->base, m.base, HASH_BYTES);
+	}
+	return rc;
+}
+
+static bool disown_is_due(const struct receive_config *config)
+{
+	bool due = false;
+
+	for (size_t i = 0; i < config->n_records; i++) {
+		due = due || snapshot_row_disowned(&config->records[i]);
+	}
+	return due;
+}
+
+/* A restore without a node goes by what lies here, and knows no log. */
+static int disown_set_aside(const struct receive_config *config, unsigned *ret_n, struct err *e)
+{
+	_cleanup_(x_freep) struct manifest_name *names = NULL;
+	_cleanup_(x_freep) struct disown_copy *copies = NULL;
+	size_t n = 0;
+	int rc = disown_is_due(config) ? repository_list(config->repository, &names, &n, NULL, e)
+				       : 0;
+
+	copies = x_calloc(n + 1, sizeof *copies);
+	for (size_t i = 0; rc == 0 && i < n; i++) {
+		rc = disown_load(config->repository, &names[i], &copies[i], e);
+	}
+	if (rc == 0) {
+		disown_mark(config, copies, n);
+	}
+	*ret_n = 0;
+	for (size_t i = 0; rc == 0 && i < n; i++) {
+		if (copies[i].gone) {
+			rc = repository_set_manifest_aside(config->repository, &names[i], e);
+			(*ret_n)++;
+			log_warn("op=backup_prune state=aside index=%llu reason=\"the log has "
+				 "disowned it\"",
+				(unsigned long long)names[i].index);
+		}
+	}
+	return rc;
+}
+
+/* --- all ------------------------------------------------------------------------------------- */
+
 int receive_prune(const struct receive_config *config, uint64_t wall_ms,
 	const struct retention_rules *rules, unsigned *ret_pruned, struct err *e)
 {
 	_cleanup_(forget_release) struct forget f = {.config = config, .wall_ms = wall_ms};
 	_cleanup_(x_freep) struct manifest_name *gone = NULL;
 	uint64_t freed = 0;
+	unsigned aside;
 	size_t n;
-	int rc = forget_load_all(&f, e);
+	int rc = disown_set_aside(config, &aside, e);
 
+	rc = rc != 0 ? rc : forget_load_all(&f, e);
 	if (rc != 0) {
 		return rc;
 	}
@@ -182,7 +296,7 @@ int receive_prune(const struct receive_config *config, uint64_t wall_ms,
 	n = forget_select(&f, gone);
 	rc = repository_prune(config->repository, gone, n, wall_ms, BACKUP_LEFTOVER_MS, &freed, e);
 	if (rc == 0) {
-		*ret_pruned = (unsigned)n;
+		*ret_pruned = (unsigned)n + aside;
 	}
 	return rc;
 }

@@ -4,6 +4,8 @@
 #ifndef KLUIS_BACKUP_KEYS_H
 #define KLUIS_BACKUP_KEYS_H
 
+#include <stdbool.h>
+
 #include "base/limits.h"
 #include "crypto/key.h"
 #include "crypto/sign.h"
@@ -50,6 +52,20 @@ KLUIS_MUST_CHECK int backup_key_set_load(
 KLUIS_MUST_CHECK int backup_key_set_find(const struct backup_key_set *set,
 	const uint8_t kid[KID_BYTES], const struct key **ret_key, struct err *e);
 
+/* A key that a node signed with before: of a node that was replaced or removed, or one that it has
+ * changed. */
+struct backup_former {
+	uint64_t node;
+	uint8_t key[32];
+};
+struct backup_formers {
+	struct backup_former rows[BACKUP_FORMER_MAX];
+	size_t n;
+};
+/* One more, as settings write it: the number of the node, a blank, 64 hex digits. KLUIS_EINVAL,
+ * KLUIS_ETOOLARGE beyond BACKUP_FORMER_MAX. */
+KLUIS_MUST_CHECK int backup_formers_parse(struct backup_formers *formers, const char *text);
+
 /* The nodes whose manifests and receipts count. Zero it before use; immutable once filled: any
  * number of threads may read it. */
 struct backup_trust {
@@ -59,6 +75,12 @@ struct backup_trust {
 		struct key_pub *pub; /* KEY_ED25519; one reference is the list's. */
 	} nodes[SITES_MAX];
 	unsigned n;
+	/* They open what a repository holds, and let nothing into it. */
+	struct backup_trusted_former {
+		uint64_t node;
+		struct key_pub *pub;
+	} former[BACKUP_FORMER_MAX];
+	unsigned n_former;
 };
 void backup_trust_release(struct backup_trust *trust);
 
@@ -66,7 +88,18 @@ void backup_trust_release(struct backup_trust *trust);
  * there, KLUIS_EINVAL for a bad name or alg, KLUIS_ETOOLARGE beyond SITES_MAX. */
 KLUIS_MUST_CHECK int backup_trust_add(struct backup_trust *trust, uint64_t node, const char *site,
 	struct key_pub *pub, struct err *e);
+/* After all nodes. KLUIS_EEXIST for a key that this node has now, or that stands there as its
+ * former one, KLUIS_EINVAL for what is no key. */
+KLUIS_MUST_CHECK int backup_trust_add_formers(
+	struct backup_trust *trust, const struct backup_formers *formers, struct err *e);
 /* NULL: not trusted. */
 const struct backup_trusted *backup_trust_node(const struct backup_trust *trust, uint64_t node);
+/* Whether any key of this node is there, of now or of before. */
+bool backup_trust_knows(const struct backup_trust *trust, uint64_t node);
+
+/* By which of this node's keys a signature is. */
+enum backup_signed { SIGNED_BY_NONE, SIGNED_BY_FORMER, SIGNED_BY_NODE };
+enum backup_signed backup_trust_check(const struct backup_trust *trust, uint64_t node,
+	struct bytes message, struct bytes signature);
 
 #endif

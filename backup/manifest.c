@@ -237,32 +237,57 @@ int backup_manifest_parse(struct bytes bytes, struct backup_manifest *ret_manife
 	return 0;
 }
 
-int backup_manifest_open(struct bytes bytes, const struct backup_trust *trust,
-	struct backup_manifest *ret_manifest, uint8_t ret_hash[32], struct err *e)
+/* Parses and says by whose key it is signed; `least` of them is good enough. */
+static int manifest_open(struct bytes bytes, const struct backup_trust *trust,
+	enum backup_signed least, struct backup_manifest *ret_manifest, uint8_t ret_hash[32],
+	enum backup_signed *ret_signed, struct err *e)
 {
 	_cleanup_(backup_manifest_release) struct backup_manifest m = {0};
 	uint8_t th[HASH_BYTES], hash[HASH_BYTES];
-	const struct backup_trusted *node;
-	struct bytes body, signature;
+	enum backup_signed by;
+	struct bytes body;
 	int rc = backup_manifest_parse(bytes, &m, hash, e);
 
 	if (rc != 0) {
 		return rc;
 	}
-	node = backup_trust_node(trust, m.node);
-	if (node == NULL) {
+	if (!backup_trust_knows(trust, m.node)) {
 		return err_set(e, KLUIS_EVERIFY, "signed by node %llu, which is not trusted",
 			(unsigned long long)m.node);
 	}
 	body = bytes_of(bytes.data, bytes.len - SIGN_ED25519_BYTES);
-	signature = bytes_of(body.data + body.len, SIGN_ED25519_BYTES);
 	manifest_th(body, th);
-	if (sign_verify(node->pub, bytes_of(th, sizeof th), signature, NULL) != 0) {
-		return err_set(e, KLUIS_EVERIFY, "the manifest's signature is not node %llu's",
+	by = backup_trust_check(trust, m.node, bytes_of(th, sizeof th),
+		bytes_of(body.data + body.len, SIGN_ED25519_BYTES));
+	if (by < least) {
+		return err_set(e, KLUIS_EVERIFY,
+			by == SIGNED_BY_NONE ? "the manifest's signature is not node %llu's"
+					     : "signed with a former key of node %llu",
 			(unsigned long long)m.node);
 	}
 	memcpy(ret_hash, hash, HASH_BYTES);
+	*ret_signed = by;
 	*ret_manifest = m;
 	m.objects = NULL;
 	return 0;
+}
+
+int backup_manifest_open(struct bytes bytes, const struct backup_trust *trust,
+	struct backup_manifest *ret_manifest, uint8_t ret_hash[32], struct err *e)
+{
+	enum backup_signed by;
+
+	return manifest_open(bytes, trust, SIGNED_BY_NODE, ret_manifest, ret_hash, &by, e);
+}
+
+int backup_manifest_open_held(struct bytes bytes, const struct backup_trust *trust,
+	struct backup_manifest *ret_manifest, uint8_t ret_hash[32], bool *ret_former, struct err *e)
+{
+	enum backup_signed by;
+	int rc = manifest_open(bytes, trust, SIGNED_BY_FORMER, ret_manifest, ret_hash, &by, e);
+
+	if (rc == 0 && ret_former != NULL) {
+		*ret_former = by == SIGNED_BY_FORMER;
+	}
+	return rc;
 }

@@ -44,10 +44,15 @@ KLUIS_MUST_CHECK int backup_manifest_encode(const struct backup_manifest *manife
  * format, KLUIS_ECORRUPT for anything else. Release *ret_manifest. */
 KLUIS_MUST_CHECK int backup_manifest_parse(struct bytes bytes, struct backup_manifest *ret_manifest,
 	uint8_t ret_hash[32], struct err *e);
-/* As backup_manifest_parse(), after the signature of a node in `trust` was checked (KLUIS_EVERIFY).
- */
+/* As backup_manifest_parse(), after the signature of a node in `trust` was checked (KLUIS_EVERIFY),
+ * by the key that it has now. */
 KLUIS_MUST_CHECK int backup_manifest_open(struct bytes bytes, const struct backup_trust *trust,
 	struct backup_manifest *ret_manifest, uint8_t ret_hash[32], struct err *e);
+/* The same of what a repository holds and something named by its hash: a key that the node had
+ * before is as good then. *ret_former (may be NULL): it was such a one. */
+KLUIS_MUST_CHECK int backup_manifest_open_held(struct bytes bytes, const struct backup_trust *trust,
+	struct backup_manifest *ret_manifest, uint8_t ret_hash[32], bool *ret_former,
+	struct err *e);
 /* Of all objects; a parsed manifest's sum cannot overflow. */
 uint64_t backup_manifest_bytes(const struct backup_manifest *manifest);
 

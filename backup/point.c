@@ -19,7 +19,7 @@ int point_manifest(struct repository *repository, const uint8_t manifest_hash[HA
 	}
 	rc = repository_get_manifest(repository, &name, &bytes, e);
 	if (rc == 0) {
-		rc = backup_manifest_open(buf_bytes(&bytes), trust, &m, hash, e);
+		rc = backup_manifest_open_held(buf_bytes(&bytes), trust, &m, hash, NULL, e);
 	}
 	if (rc == 0 && (memcmp(hash, manifest_hash, HASH_BYTES) != 0 || m.index != name.index ||
 			       memcmp(m.lineage, name.lineage, ID_BYTES) != 0)) {

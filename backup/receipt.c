@@ -76,18 +76,15 @@ static bool receipt_parse(struct bytes bytes, struct receipt *r)
 int receipt_open(struct bytes bytes, const struct backup_trust *trust, struct receipt *ret_receipt,
 	struct err *e)
 {
-	const struct backup_trusted *node;
 	uint8_t th[HASH_BYTES];
 	struct receipt r = {0};
 
 	if (!receipt_parse(bytes, &r)) {
 		return err_set(e, KLUIS_ECORRUPT, "not a receipt of version 1");
 	}
-	node = backup_trust_node(trust, r.node);
 	HASH_TH(th, "kluis/v1/backup-receipt", bytes_of(bytes.data, BODY_BYTES));
-	if (node == NULL ||
-		sign_verify(node->pub, bytes_of(th, sizeof th),
-			bytes_of(bytes.data + BODY_BYTES, SIGN_ED25519_BYTES), NULL) != 0) {
+	if (backup_trust_check(trust, r.node, bytes_of(th, sizeof th),
+		    bytes_of(bytes.data + BODY_BYTES, SIGN_ED25519_BYTES)) == SIGNED_BY_NONE) {
 		return err_set(e, KLUIS_EVERIFY, "the receipt's signature is not node %llu's",
 			(unsigned long long)r.node);
 	}

@@ -19,7 +19,8 @@ struct receipt receipt_of(const struct backup_manifest *manifest, const uint8_t 
 	uint64_t node, uint64_t received_ms);
 KLUIS_MUST_CHECK int receipt_encode(const struct receipt *receipt, const struct key *signer,
 	uint8_t ret_bytes[RECEIPT_BYTES], struct err *e);
-/* KLUIS_ECORRUPT: malformed; KLUIS_EVERIFY: not signed by the node it names, or not trusted. */
+/* KLUIS_ECORRUPT: malformed; KLUIS_EVERIFY: not signed by the node it names, with the key of now or
+ * of before, or not trusted. */
 KLUIS_MUST_CHECK int receipt_open(struct bytes bytes, const struct backup_trust *trust,
 	struct receipt *ret_receipt, struct err *e);
 

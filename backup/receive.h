@@ -70,7 +70,8 @@ KLUIS_MUST_CHECK int receive_scan(const struct receive_config *config, const cha
 void receive_report_release(struct receive_report *report);
 
 /* Applies retention to the repository by the times of this site's own receipts. Points that the log
- * has pinned stay. */
+ * has pinned stay. What the log has disowned is set aside at once, whatever its age, with all that
+ * is built on it: *ret_pruned counts it, too. */
 KLUIS_MUST_CHECK int receive_prune(const struct receive_config *config, uint64_t wall_ms,
 	const struct retention_rules *rules, unsigned *ret_pruned, struct err *e);
 

@@ -282,7 +282,8 @@ static int rehash_objects(struct rehash *rh, const uint8_t manifest_hash[32],
 }
 
 /* A manifest that is no longer what it was stays where it is: it is what says which objects are
- * needed, and a good one takes its place. Signatures of nodes that have left cannot be checked. */
+ * needed, and a good one takes its place. Signatures of nodes that have left
+ * without a former key in the settings cannot be checked. */
 static int rehash_read_manifest(struct rehash *rh, const struct manifest_name *name,
 	struct backup_manifest *ret_manifest, struct err *e)
 {
@@ -295,10 +296,10 @@ static int rehash_read_manifest(struct rehash *rh, const struct manifest_name *n
 		return err_set(e, KLUIS_EVERIFY, "one of its bytes was changed");
 	}
 	if (rc == 0 && rehash_is_due(rh, name->hash) &&
-		backup_trust_node(rh->config->trust, ret_manifest->node) != NULL) {
+		backup_trust_knows(rh->config->trust, ret_manifest->node)) {
 		backup_manifest_release(ret_manifest);
-		rc = backup_manifest_open(
-			buf_bytes(&bytes), rh->config->trust, ret_manifest, hash, e);
+		rc = backup_manifest_open_held(
+			buf_bytes(&bytes), rh->config->trust, ret_manifest, hash, NULL, e);
 	}
 	return rc;
 }

@@ -253,10 +253,9 @@ int repository_open_object(struct repository *r, const uint8_t hash[32], int *re
 	return 0;
 }
 
-int repository_set_aside(struct repository *r, const uint8_t hash[32], struct err *e)
+static int repository_move_aside(
+	struct repository *r, const char *from_dir, const char *from, struct err *e)
 {
-	_cleanup_(x_freep) char *from_dir = repository_object_path(r, hash, true);
-	_cleanup_(x_freep) char *from = repository_object_path(r, hash, false);
 	_cleanup_(x_freep) char *directory = x_asprintf("%s/damaged", r->path);
 	_cleanup_(x_freep) char *to = x_asprintf("%s%s", directory, strrchr(from, '/'));
 	int rc = file_make_dirs(directory, 0700, e);
@@ -270,6 +269,14 @@ int repository_set_aside(struct repository *r, const uint8_t hash[32], struct er
 	}
 	rc = file_sync_dir(directory, e);
 	return rc != 0 ? rc : file_sync_dir(from_dir, e);
+}
+
+int repository_set_aside(struct repository *r, const uint8_t hash[32], struct err *e)
+{
+	_cleanup_(x_freep) char *from_dir = repository_object_path(r, hash, true);
+	_cleanup_(x_freep) char *from = repository_object_path(r, hash, false);
+
+	return repository_move_aside(r, from_dir, from, e);
 }
 
 static int repository_objects_check(
@@ -315,6 +322,15 @@ static char *repository_manifest_path(const struct repository *r, const struct m
 
 	manifest_name_format(name, text);
 	return x_asprintf("%s/manifests/%s", r->path, text);
+}
+
+int repository_set_manifest_aside(
+	struct repository *r, const struct manifest_name *name, struct err *e)
+{
+	_cleanup_(x_freep) char *from_dir = x_asprintf("%s/manifests", r->path);
+	_cleanup_(x_freep) char *from = repository_manifest_path(r, name);
+
+	return repository_move_aside(r, from_dir, from, e);
 }
 
 int repository_put_manifest(struct repository *r, struct bytes bytes, struct err *e)

@@ -53,6 +53,10 @@ KLUIS_MUST_CHECK int repository_open_object(struct repository *repository, const
  * place. One that is gone is success. */
 KLUIS_MUST_CHECK int repository_set_aside(
 	struct repository *repository, const uint8_t hash[32], struct err *e);
+/* Moves a manifest to damaged/: what it names is no snapshot here any more. One that is gone is
+ * success. */
+KLUIS_MUST_CHECK int repository_set_manifest_aside(
+	struct repository *repository, const struct manifest_name *name, struct err *e);
 /* Appends the manifest's bytes as they are on disk; name as listed. */
 KLUIS_MUST_CHECK int repository_get_manifest(struct repository *repository,
 	const struct manifest_name *name, struct buf *to, struct err *e);

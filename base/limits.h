@@ -307,6 +307,7 @@ enum {
 /* Backup (docs/format-backup.md). */
 enum {
 	RESTORE_RECORDS_MAX = 64, /* Newest restores that a cluster can prove. */
+	BACKUP_FORMER_MAX = 32,	  /* Keys that nodes signed with before. */
 	BACKUP_SLICES = 42,	  /* Cycles until every row was written again: seven days. */
 	BACKUP_CYCLES_KEPT = 83,  /* The oldest of 42 points needs the 42 that end there. */
 	BACKUP_KEY_BYTES_MAX = 1024,

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "backup/renew.h"
 #include "backup/verify.h"
 #include "base/fault.h"
 #include "base/file.h"
@@ -405,7 +406,7 @@ int backup_job_trust(const struct config *c, struct backup_trust *ret_trust, str
 			rc = err_wrap(e, rc, "[site %s] 'backup_key'", site->name);
 		}
 	}
-	return rc;
+	return rc != 0 ? rc : backup_trust_add_formers(ret_trust, &c->backup_formers, e);
 }
 
 static int job_load_keys(struct backup_job *job, struct err *e)
@@ -492,6 +493,18 @@ static void job_set_pace(struct backup_job *job)
 	job->pace = pace_new(&config);
 }
 
+/* Behind a change of this node's key. */
+static int job_renew(struct backup_job *job, struct err *e)
+{
+	unsigned n = 0;
+	int rc = renew_manifests(job->repository, &job->trust, job->config->id, job->signer, &n, e);
+
+	if (n > 0) {
+		log_info("op=backup_key state=signed manifests=%u", n);
+	}
+	return rc;
+}
+
 static int job_load(struct backup_job *job, struct err *e)
 {
 	int rc = job_load_keys(job, e);
@@ -502,6 +515,9 @@ static int job_load(struct backup_job *job, struct err *e)
 	if (rc == 0) {
 		rc = repository_open_writer(
 			job->config->backup_repository_dir, &job->repository, e);
+	}
+	if (rc == 0) {
+		rc = job_renew(job, e);
 	}
 	job->receiver = (struct receive_config){.repository = job->repository,
 		.trust = &job->trust,

@@ -55,7 +55,8 @@ KLUIS_MUST_CHECK int backup_job_start(struct backup_job **ret_job, const struct 
  * closed_cb. On the loop's thread, before the replica is stopped. */
 void backup_job_close(struct backup_job *job, void (*closed_cb)(void *data), void *data);
 
-/* The nodes of the settings as those whose manifests count. Release ret_trust in every case. */
+/* The nodes of the settings as those whose manifests count, and their former keys. Release
+ * ret_trust in every case. */
 KLUIS_MUST_CHECK int backup_job_trust(
 	const struct config *config, struct backup_trust *ret_trust, struct err *e);
 /* Reads the file of the public backup key again: what is sealed from now on is sealed to the key

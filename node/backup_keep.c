@@ -41,16 +41,31 @@ static void prune_done_cb(struct pool_work *work, int rc)
 	backup_job_ended(job);
 }
 
+/* One more is a reason not to wait. */
+static size_t keep_disowned(const struct snapshot_row *rows, size_t n)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		count += snapshot_row_disowned(&rows[i]);
+	}
+	return count;
+}
+
 static void keep_prune(struct backup_job *job, const struct snapshot_row *rows, size_t n)
 {
-	if (job->pruning || backup_job_now() < job->prune_ms) {
+	size_t disowned = keep_disowned(rows, n);
+
+	if (job->pruning || (backup_job_now() < job->prune_ms && disowned <= job->n_disowned)) {
 		return;
 	}
 	job->pruning_as = backup_job_receiver(job, rows, n);
 	memset(&job->prune_err, 0, sizeof job->prune_err);
 	job->pruning =
 		pool_submit(job->pool, &job->prune, job->home, prune_work, prune_done_cb) == 0;
-	if (!job->pruning) {
+	if (job->pruning) {
+		job->n_disowned = disowned;
+	} else {
 		backup_job_receiver_done(&job->pruning_as);
 	}
 }

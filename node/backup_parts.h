@@ -253,6 +253,7 @@ struct backup_job {
 	struct pool_work prune;
 	bool pruning, confirming, closing;
 	uint64_t prune_ms;		  /* Next time. */
+	size_t n_disowned;		  /* Records, when that last began. */
 	struct receive_config pruning_as; /* receiver, with the log's records. */
 	struct err prune_err;
 	unsigned pruned;

@@ -24,6 +24,7 @@ enum config_type {
 	CONFIG_LEVEL,	/* enum log_level */
 	CONFIG_ROLE,	/* bool: standby */
 	CONFIG_WHO,	/* enum config_registration */
+	CONFIG_FORMER,	/* struct backup_formers, one more with each line */
 };
 
 struct config_key {
@@ -121,6 +122,7 @@ static const struct config_key config_keys[] = {
 	KEY("backup", "ssh_key", CONFIG_PATH, backup_ssh_key_file, false),
 	KEY("backup", "drill_key", CONFIG_PATH, backup_drill_key_file, false),
 	KEY("backup", "drill_key_old", CONFIG_PATH, backup_drill_key_old_file, false),
+	KEY("backup", "former_key", CONFIG_FORMER, backup_formers, false),
 	KEY("backup", "repository", CONFIG_PATH, backup_repository_dir, false),
 	KEY("backup", "drop", CONFIG_PATH, backup_drop_dir, false),
 	NUMBER("backup", "copies", backup_copies, false, 1, SITES_MAX),
@@ -279,6 +281,18 @@ static const char *config_choose(struct config_read *read, const struct config_c
 	return read->complaint;
 }
 
+static const char *config_former(
+	struct config_read *read, struct backup_formers *to, const char *value)
+{
+	int rc = backup_formers_parse(to, value);
+
+	(void)snprintf(read->complaint, sizeof read->complaint, "stands more than %d times",
+		BACKUP_FORMER_MAX);
+	return rc == 0		       ? NULL
+	       : rc == KLUIS_ETOOLARGE ? read->complaint
+				       : "must be a node's number and 64 hex digits";
+}
+
 /* What the value must be, or NULL when it was taken. */
 static const char *config_store(
 	struct config_read *read, const struct config_key *key, void *to, const char *value)
@@ -316,6 +330,8 @@ static const char *config_store(
 	case CONFIG_WHO:
 		return config_registration_parse(value, to) == 0 ? NULL
 								 : "must be open, invite or closed";
+	case CONFIG_FORMER:
+		return config_former(read, to, value);
 	case CONFIG_ROLE:
 		*(bool *)to = strcmp(value, "standby") == 0;
 		return *(bool *)to || strcmp(value, "voter") == 0 ? NULL
@@ -368,7 +384,7 @@ static const char *config_take(
 		}
 		known = true;
 		if (strcmp(key->name, name) == 0) {
-			if (*seen) {
+			if (*seen && key->type != CONFIG_FORMER) {
 				return "stands twice";
 			}
 			*seen = true;
@@ -663,6 +679,17 @@ static bool config_text_equal(const char *a, const char *b)
 	return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
 }
 
+static bool config_formers_equal(const struct backup_formers *a, const struct backup_formers *b)
+{
+	bool equal = a->n == b->n;
+
+	for (size_t i = 0; equal && i < a->n; i++) {
+		equal = a->rows[i].node == b->rows[i].node &&
+			memcmp(a->rows[i].key, b->rows[i].key, sizeof a->rows[i].key) == 0;
+	}
+	return equal;
+}
+
 static bool config_value_equal(const struct config_key *key, const void *a, const void *b)
 {
 	switch (key->type) {
@@ -686,6 +713,8 @@ static bool config_value_equal(const struct config_key *key, const void *a, cons
 		return *(const bool *)a == *(const bool *)b;
 	case CONFIG_WHO:
 		return *(const enum config_registration *)a == *(const enum config_registration *)b;
+	case CONFIG_FORMER:
+		return config_formers_equal(a, b);
 	case CONFIG_LEVEL:
 		break;
 	}

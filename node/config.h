@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "backup/keys.h"
 #include "base/address.h"
 #include "base/err.h"
 #include "base/limits.h"
@@ -91,6 +92,7 @@ struct config {
 	char *backup_repository_dir, *backup_drop_dir;
 	/* The private backup key, and the one before it; NULL: no weekly drill here. */
 	char *backup_drill_key_file, *backup_drill_key_old_file;
+	struct backup_formers backup_formers; /* Keys that nodes signed with before. */
 	uint64_t backup_copies, backup_bandwidth_kib;
 	uint64_t backup_busy_kib; /* A second, while clients are at work; 0: no limit. */
 	uint64_t backup_interval_s,

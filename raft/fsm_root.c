@@ -88,8 +88,7 @@ static int disown_from(struct apply *a, struct snapshot_row *rows, size_t n, uin
 		first = it ? &rows[i] : first;
 		if (gone[i] && rows[i].state != SNAPSHOT_FAILED) {
 			disown_one(a, &rows[i],
-				it ? "its state root is not the majority's"
-				   : "its base's state root is not the majority's");
+				it ? "its " SNAPSHOT_DISOWNED : "its base's " SNAPSHOT_DISOWNED);
 		}
 	}
 	if (rc == 0 && first != NULL && disowned(rows, gone, n, state.confirmed_id)) {

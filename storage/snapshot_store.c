@@ -82,6 +82,11 @@ bool snapshot_row_damage_of(const struct snapshot_row *row, uint64_t node)
 	return strncmp(row->error, begin, len) == 0;
 }
 
+bool snapshot_row_disowned(const struct snapshot_row *row)
+{
+	return row->state == SNAPSHOT_FAILED && strstr(row->error, SNAPSHOT_DISOWNED) != NULL;
+}
+
 int snapshot_row_decode(
 	struct bytes key, struct bytes value, struct snapshot_row *ret_row, struct err *e)
 {

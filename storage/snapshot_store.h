@@ -49,6 +49,11 @@ struct snapshot_row {
 void snapshot_row_put_damage(struct snapshot_row *row, uint64_t node, struct bytes text);
 /* Whether the error is that node's word. */
 bool snapshot_row_damage_of(const struct snapshot_row *row, uint64_t node);
+/* What a record says that failed because its taker's state root is another one than the majority's,
+ * or that of what it was taken against; the beginning is left out. */
+#define SNAPSHOT_DISOWNED "state root is not the majority's"
+/* Whether it says so: it was a snapshot, and is none. */
+bool snapshot_row_disowned(const struct snapshot_row *row);
 void snapshot_row_encode(const struct snapshot_row *row, struct buf *to);
 KLUIS_MUST_CHECK int snapshot_row_decode(
 	struct bytes key, struct bytes value, struct snapshot_row *ret_row, struct err *e);

@@ -109,6 +109,8 @@ static int config_line(void *user, const char *section, const char *key, const c
 		config_set_path(config, &config->repository, value);
 	} else if (strcmp(section, "backup") == 0 && strcmp(key, "ssh_key") == 0) {
 		config_set_path(config, &config->ssh_key, value);
+	} else if (strcmp(section, "backup") == 0 && strcmp(key, "former_key") == 0) {
+		return backup_formers_parse(&config->formers, value) == 0;
 	}
 	return 1;
 }
@@ -156,6 +158,7 @@ int node_config_trust(
 	if (rc == 0 && trust.n == 0) {
 		rc = err_set(e, KLUIS_EINVAL, "the settings name no site's backup_key");
 	}
+	rc = rc != 0 ? rc : backup_trust_add_formers(&trust, &config->formers, e);
 	if (rc != 0) {
 		backup_trust_release(&trust);
 		return rc;

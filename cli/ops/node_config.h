@@ -19,6 +19,7 @@ struct node_config {
 	char *dir;			       /* Of the file, with "/". */
 	char *data_dir, *repository;	       /* Absolute or below dir; NULL when absent. */
 	char *ssh_key, *restore_key, *secrets; /* Paths; NULL when absent. */
+	struct backup_formers formers;
 	uint64_t node;
 	uint8_t cluster_id[ID_BYTES];
 	bool has_cluster_id;
@@ -31,8 +32,8 @@ KLUIS_MUST_CHECK int node_config_load(
 	const char *path, struct node_config **ret_config, struct err *e);
 void node_config_free(struct node_config *config); /* NULL is fine. */
 void node_config_freep(struct node_config **config);
-/* The sites' backup keys, as the list of those whose signatures count. KLUIS_EINVAL when there is
- * none. */
+/* The sites' backup keys, and former ones, as the list of those whose signatures count.
+ * KLUIS_EINVAL when there is none. */
 KLUIS_MUST_CHECK int node_config_trust(
 	const struct node_config *config, struct backup_trust *ret_trust, struct err *e);
 

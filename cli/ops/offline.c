@@ -52,17 +52,20 @@ void offline_snapshots_free(struct offline_snapshot *snapshots, size_t n)
 }
 
 /* A manifest that does not parse, or is not the one that its name says, is no snapshot; one by a
- * stranger is shown as what it is. */
+ * stranger, or of a key of before, is shown as what it is. */
 static bool offline_read(struct invocation *inv, const struct offline *o,
 	const struct manifest_name *name, struct offline_snapshot *ret)
 {
 	_cleanup_(buf_release) struct buf bytes = BUF_INIT;
 	struct err why = {0};
 	int rc = repository_get_manifest(o->repository, name, &bytes, &why);
+	bool known;
 
-	ret->trusted = rc == 0 && backup_manifest_open(buf_bytes(&bytes), &o->trust, &ret->manifest,
-					  ret->hash, &why) == 0;
-	if (rc == 0 && !ret->trusted) {
+	ret->former = false;
+	known = rc == 0 && backup_manifest_open_held(buf_bytes(&bytes), &o->trust, &ret->manifest,
+				   ret->hash, &ret->former, &why) == 0;
+	ret->trusted = known && !ret->former;
+	if (rc == 0 && !known) {
 		rc = backup_manifest_parse(buf_bytes(&bytes), &ret->manifest, ret->hash, &why);
 	}
 	if (rc == 0 && memcmp(ret->hash, name->hash, HASH_BYTES) != 0) {
@@ -76,14 +79,44 @@ static bool offline_read(struct invocation *inv, const struct offline *o,
 	return rc == 0;
 }
 
+static bool same_lineage(const struct offline_snapshot *x, const struct offline_snapshot *y)
+{
+	return memcmp(x->manifest.lineage, y->manifest.lineage, ID_BYTES) == 0;
+}
+
+static int lineage_newest_first(const void *a, const void *b)
+{
+	const struct offline_snapshot *x = a, *y = b;
+
+	if (!same_lineage(x, y)) {
+		return memcmp(x->manifest.lineage, y->manifest.lineage, ID_BYTES);
+	}
+	if (x->manifest.index != y->manifest.index) {
+		return x->manifest.index > y->manifest.index ? -1 : 1;
+	}
+	return memcmp(x->hash, y->hash, HASH_BYTES);
+}
+
 static int newest_first(const void *a, const void *b)
 {
 	const struct offline_snapshot *x = a, *y = b;
 
-	if (x->manifest.wall_ms != y->manifest.wall_ms) {
-		return x->manifest.wall_ms > y->manifest.wall_ms ? -1 : 1;
+	if (x->lineage_ms != y->lineage_ms) {
+		return x->lineage_ms > y->lineage_ms ? -1 : 1;
 	}
-	return memcmp(x->hash, y->hash, HASH_BYTES);
+	return lineage_newest_first(a, b);
+}
+
+/* One node's clock may be days ahead; raft indexes only grow, and cluster time is a majority's. */
+static void offline_sort(struct offline_snapshot *all, size_t n)
+{
+	qsort(all, n, sizeof *all, lineage_newest_first);
+	for (size_t i = 0; i < n; i++) {
+		all[i].lineage_ms = i > 0 && same_lineage(&all[i], &all[i - 1])
+					    ? all[i - 1].lineage_ms
+					    : all[i].manifest.cluster_time_ms;
+	}
+	qsort(all, n, sizeof *all, newest_first);
 }
 
 int offline_list(struct invocation *inv, const struct offline *o,
@@ -110,7 +143,7 @@ int offline_list(struct invocation *inv, const struct offline *o,
 			found[n] = (struct offline_snapshot){.trusted = false};
 		}
 	}
-	qsort(found, n, sizeof *found, newest_first);
+	offline_sort(found, n);
 	*ret_snapshots = found;
 	*ret_n = n;
 	*ret_damaged = damaged;
@@ -151,6 +184,13 @@ static int offline_judge(struct invocation *inv, const struct offline *o, const 
 		return err_set(&inv->err, KLUIS_ENOTFOUND, "no snapshot '%s' in '%s'",
 			id == NULL ? "newest" : id, path);
 	}
+	if (id == NULL && first->former) {
+		return err_set(&inv->err, KLUIS_EVERIFY,
+			"the newest manifest, of index %llu, is signed with a former key of node "
+			"%llu: name the snapshot, if it is none that a thief of that key made",
+			(unsigned long long)first->manifest.index,
+			(unsigned long long)first->manifest.node);
+	}
 	if (id == NULL && !first->trusted) {
 		return err_set(&inv->err, KLUIS_EVERIFY,
 			"the newest manifest, of index %llu, is not signed by a node of the "
@@ -187,39 +227,29 @@ int offline_find(struct invocation *inv, const struct offline *o, const char *id
 	return rc;
 }
 
-static int newest_index_first(const void *a, const void *b)
+/* The newest trusted one of each lineage says how new that is; of the newest lineage the first, and
+ * how many there are. all: sorted. */
+static size_t offline_front(const struct offline_snapshot *all, size_t n, size_t *ret_n)
 {
-	const struct offline_snapshot *x = a, *y = b;
+	size_t best = n, first = 0, count = 0;
 
-	if (x->manifest.index != y->manifest.index) {
-		return x->manifest.index > y->manifest.index ? -1 : 1;
-	}
-	return memcmp(x->hash, y->hash, HASH_BYTES);
-}
+	for (size_t i = 0, begin = 0; i < n; i++) {
+		bool seen;
 
-/* Moves those of the newest trusted one's lineage to the front, by index; returns how many. */
-static size_t offline_front(struct offline_snapshot *all, size_t n)
-{
-	uint8_t lineage[ID_BYTES];
-	size_t first = 0, front = 0;
-
-	while (first < n && !all[first].trusted) {
-		first++;
-	}
-	if (first == n) {
-		return 0;
-	}
-	memcpy(lineage, all[first].manifest.lineage, ID_BYTES);
-	for (size_t i = 0; i < n; i++) {
-		if (memcmp(all[i].manifest.lineage, lineage, ID_BYTES) == 0) {
-			struct offline_snapshot one = all[front];
-
-			all[front++] = all[i];
-			all[i] = one;
+		begin = i > 0 && same_lineage(&all[i], &all[i - 1]) ? begin : i;
+		seen = best < n && same_lineage(&all[i], &all[best]);
+		if (all[i].trusted && !seen &&
+			(best == n || all[i].manifest.cluster_time_ms >
+					      all[best].manifest.cluster_time_ms)) {
+			best = i;
+			first = begin;
 		}
 	}
-	qsort(all, front, sizeof *all, newest_index_first);
-	return front;
+	while (best < n && first + count < n && same_lineage(&all[first + count], &all[best])) {
+		count++;
+	}
+	*ret_n = count;
+	return first;
 }
 
 /* A point that can be restored, as far as its manifests and sizes tell. */
@@ -231,7 +261,9 @@ static bool offline_whole(
 	int rc = snapshot->trusted
 			 ? restore_plan(o->repository, snapshot->hash, &o->trust, &plan, &why)
 			 : err_set(&why, KLUIS_EVERIFY,
-				   "it is not signed by a node of the settings");
+				   snapshot->former
+					   ? "it is signed with a former key; it can be named"
+					   : "it is not signed by a node of the settings");
 
 	if (rc != 0) {
 		output_warning(&inv->out,
@@ -246,7 +278,7 @@ int offline_find_newest(
 	struct invocation *inv, const struct offline *o, struct offline_snapshot *ret_snapshot)
 {
 	struct offline_snapshot *all = NULL;
-	size_t n = 0, damaged = 0, front, at = 0;
+	size_t n = 0, damaged = 0, front, at;
 	int rc = offline_list(inv, o, &all, &n, &damaged);
 
 	if (rc != 0) {
@@ -256,7 +288,8 @@ int offline_find_newest(
 		output_warning(
 			&inv->out, "%zu damaged manifests: one may be of a newer point", damaged);
 	}
-	front = offline_front(all, n);
+	at = offline_front(all, n, &front);
+	front += at;
 	while (at < front && !offline_whole(inv, o, &all[at])) {
 		at++;
 	}
@@ -281,9 +314,12 @@ json_t *offline_row(const struct offline_snapshot *s)
 
 	return json_pack("{s:o, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o}",
 		"id", json_sprintf("%llu", (unsigned long long)m->id), "kind", kind, "state",
-		s->trusted ? "signed" : "untrusted", "node", (json_int_t)m->node, "index",
-		(json_int_t)m->index, "term", (json_int_t)m->term, "cycle", (json_int_t)m->cycle,
-		"created", (json_int_t)m->wall_ms, "bytes", (json_int_t)backup_manifest_bytes(m),
+		s->trusted  ? "signed"
+		: s->former ? "former"
+			    : "untrusted",
+		"node", (json_int_t)m->node, "index", (json_int_t)m->index, "term",
+		(json_int_t)m->term, "cycle", (json_int_t)m->cycle, "created",
+		(json_int_t)m->cluster_time_ms, "bytes", (json_int_t)backup_manifest_bytes(m),
 		"objects", (json_int_t)m->n_index + (json_int_t)m->n_packs, "rows",
 		(json_int_t)m->live, "manifest_hash", json_hex(bytes_of(s->hash, HASH_BYTES)),
 		"lineage", json_hex(bytes_of(m->lineage, ID_BYTES)), "state_root",

@@ -20,22 +20,26 @@ void offline_release(struct offline *offline);
 struct offline_snapshot {
 	struct backup_manifest manifest;
 	uint8_t hash[HASH_BYTES];
-	bool trusted; /* Signed by a node of the settings. */
+	bool trusted;	     /* Signed by a node of the settings, with the key that it has now. */
+	bool former;	     /* Signed with one that it had before: it counts when it is named. */
+	uint64_t lineage_ms; /* Cluster time of the newest of its lineage. */
 };
-/* All manifests of the settings' cluster, newest first by wall time; untrusted ones are marked,
- * damaged ones counted and named on stderr. The caller frees by offline_snapshots_free(). */
+/* All manifests of the settings' cluster, newest first: in a lineage by raft index, of lineages by
+ * cluster time, for the clock of the taker is only one node's. Untrusted ones are marked, damaged
+ * ones counted and named on stderr. The caller frees by offline_snapshots_free(). */
 KLUIS_MUST_CHECK int offline_list(struct invocation *inv, const struct offline *offline,
 	struct offline_snapshot **ret_snapshots, size_t *ret_n, size_t *ret_damaged);
 void offline_snapshots_free(struct offline_snapshot *snapshots, size_t n);
 /* id: number of a snapshot, or 8 to 64 hex digits of a manifest hash; NULL: the newest snapshot,
  * without the journal behind it. KLUIS_ENOTFOUND;
  * KLUIS_ECONFLICT when it is not one alone; KLUIS_EVERIFY when a damaged manifest, or for the
- * newest an untrusted one, may be the one that is meant. Release ret_snapshot->manifest. */
+ * newest one that no key of now has signed, may be the one that is meant. Release
+ * ret_snapshot->manifest. */
 KLUIS_MUST_CHECK int offline_find(struct invocation *inv, const struct offline *offline,
 	const char *id, struct offline_snapshot *ret_snapshot);
-/* The newest point of all, by raft index in the lineage that the newest manifest by time is of: a
- * journal increment, mostly. What is damaged, not trusted or not whole is passed over aloud.
- * KLUIS_ENOTFOUND. Release ret_snapshot->manifest. */
+/* The newest point of all, by raft index in the lineage that the newest trusted manifest by cluster
+ * time is of: a journal increment, mostly. What is damaged, not trusted or not whole is passed over
+ * aloud. KLUIS_ENOTFOUND. Release ret_snapshot->manifest. */
 KLUIS_MUST_CHECK int offline_find_newest(struct invocation *inv, const struct offline *offline,
 	struct offline_snapshot *ret_snapshot);
 /* A row for the renderer. */

@@ -283,7 +283,7 @@ static int restore_confirm(struct restore *r)
 		return err_set(&inv->err, KLUIS_EEXIST,
 			"'%s' is there: a restore goes into a data directory without a store", db);
 	}
-	clock_format(r->plan.wall_ms, time);
+	clock_format(r->plan.cluster_time_ms, time);
 	question = x_asprintf(
 		"Restore into '%s' the state of %s (index %llu), and delete %zu "
 		"accounts and %zu vaults, revoke %zu devices and shut out %zu members again? "

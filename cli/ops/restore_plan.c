@@ -254,15 +254,15 @@ static json_t *plan_record(struct restore *r)
 {
 	const struct restore_plan *p = &r->plan;
 	_cleanup_(x_freep) char *db = restore_db(r);
-	uint64_t now_ms = clock_wall_ms(&clock_system);
+	uint64_t now_ms = clock_wall_ms(&clock_system), taken_ms = p->cluster_time_ms;
 
 	return json_pack(
 		"{s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, "
 		"s:s, s:b}",
 		"id", json_sprintf("%llu", (unsigned long long)r->snapshot.manifest.id),
 		"manifest_hash", json_hex(bytes_of(p->manifest_hash, HASH_BYTES)), "lineage",
-		json_hex(bytes_of(p->lineage, ID_BYTES)), "created", (json_int_t)p->wall_ms,
-		"age_ms", (json_int_t)(now_ms > p->wall_ms ? now_ms - p->wall_ms : 0), "node",
+		json_hex(bytes_of(p->lineage, ID_BYTES)), "created", (json_int_t)taken_ms, "age_ms",
+		(json_int_t)(now_ms > taken_ms ? now_ms - taken_ms : 0), "node",
 		(json_int_t)p->node, "index", (json_int_t)p->index, "snapshots",
 		(json_int_t)p->snapshots, "journals", (json_int_t)p->journals, "objects",
 		(json_int_t)p->objects, "bytes", (json_int_t)p->bytes, "value_bytes",

@@ -139,10 +139,48 @@ class Members(unittest.TestCase):
     def kill(self, site):
         self.cluster.kill(site)
 
+    # --- a point that a node took which is replaced ---
+
+    def offline(self, ini, *words):
+        key = self.cluster.dir / "pki" / "backup.key"
+        command = [str(self.cluster.kluisctl), "-o", "json", *words, "--config", str(ini), "--key-file", str(key)]
+        done = self.cluster.run(command, False, 150)
+        return done.returncode, done.stdout + done.stderr
+
+    def save_at(self, site, holder):
+        """A snapshot that one site took and another one holds; its id."""
+        saved = json.loads(self.ctl("-o", "json", "snapshot", "save", "--wait", site=site).stdout)["id"]
+        ini = self.cluster.site_dir(holder) / "kluisd.ini"
+        wait_until(f"{holder} holds it", 120, lambda: self.offline(ini, "snapshot", "verify", saved, "--level", "3", "--repository",
+                                                                   self.repository(holder))[0] == 0)
+        return saved
+
+    def repository(self, site):
+        return str(self.cluster.site_dir(site) / "repository")
+
+    def check_point_of_before(self, saved, holder):
+        """With the settings that say who is there now, and what node 3 signed with."""
+        here = self.cluster.site_dir(holder)
+        text = (here / "kluisd.ini").read_text()
+        before = re.search(r"\[site utr\]\nid = 3\n(?:.*\n)*?backup_key = (\w+)", text).group(1)
+        self.cluster.run([str(self.cluster.kluisctl), "backup", "keys", "sign", "--out", str(here / "fresh")], True, 150)
+        text = text.replace("[site utr]\nid = 3\n", "[site utr]\nid = 7\n").replace(before, (here / "fresh.pub").read_text().strip())
+        for name, words in (("forgetful", ""), ("mindful", f"former_key = 3 {before}\n")):
+            (here / f"{name}.ini").write_text(text.replace("[backup]\n", "[backup]\n" + words, 1))
+        code, said = self.offline(here / "forgetful.ini", "snapshot", "verify", saved, "--level", "3", "--repository", self.repository(holder))
+        self.assertEqual((code, "signed by node 3, which is not trusted" in said), (14, True), said)
+        code, said = self.offline(here / "mindful.ini", "snapshot", "verify", saved, "--level", "3", "--repository", self.repository(holder))
+        self.assertEqual(code, 0, said)
+        code, said = self.offline(here / "mindful.ini", "restore", "plan", "--snapshot", saved)
+        self.assertEqual(code, 0, said)
+        done = self.cluster.run([str(self.cluster.kluisd), "check-config", "--config", str(here / "mindful.ini")], False, 150)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+
     # --- in this order: each goes on from what the one before has left ---
 
     def test_1_wiped_site_is_replaced_under_a_new_id(self):
         c = self.cluster
+        saved = self.save_at("utr", "ams")
         self.kill("utr")
         old = c.top / "data-of-3"
         self.data("utr").rename(old)
@@ -168,6 +206,7 @@ class Members(unittest.TestCase):
         self.check_progress()
         self.check_files("utr")
         self.wait_five("ams")
+        self.check_point_of_before(saved, "ams")
         # The old one comes back: it is told, and ends.
         code, said = self.refused_beside("utr", kept, old)
         self.assertEqual(code, REFUSED, said)

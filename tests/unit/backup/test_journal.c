@@ -678,6 +678,81 @@ static void test_prune(void **state)
 	backup_model_assert(&w->model, &w->sites, w->sites.repository[0], w->minutes[18].hash);
 }
 
+static size_t manifests_at(struct world *w)
+{
+	_cleanup_(x_freep) struct manifest_name *names = NULL;
+	size_t n = 0;
+
+	assert_int_equal(repository_list(w->sites.repository[0], &names, &n, NULL, NULL), 0);
+	return n;
+}
+
+static unsigned pruned_now(struct world *w)
+{
+	unsigned pruned = 99;
+
+	assert_int_equal(receive_prune(&w->receiver, clock_wall_ms(&clock_system),
+				 &retention_default, &pruned, NULL),
+		0);
+	return pruned;
+}
+
+static void say_failed(struct world *w, const char *error)
+{
+	w->record.state = SNAPSHOT_FAILED;
+	(void)snprintf(w->record.error, sizeof w->record.error, "%s", error); /* Fits. */
+}
+
+/* A cycle that the log has disowned goes at once, with the journal and the manual one on it, and
+ * not what it was taken against. Not one that failed otherwise, nor by a record that somebody made
+ * to name another one's manifest. */
+static void test_disowned(void **state)
+{
+	struct world *w = *state;
+	struct snapshot_row good = w->record;
+	uint8_t hash[HASH_BYTES];
+
+	for (uint32_t number = 1; number <= 3; number++) {
+		take(w, 1, number);
+	}
+	backup_model_snapshot(&w->model, &w->sites, 1, true, hash);
+	w->receiver.repository = w->sites.repository[0];
+	w->receiver.node = 1;
+	assert_int_equal(manifests_at(w), 3 + 3 + 1);
+	say_failed(w, "the disk is full");
+	assert_int_equal(pruned_now(w), 0);
+	say_failed(w, "its base's " SNAPSHOT_DISOWNED);
+	w->record.id++;
+	w->record.index++;
+	assert_int_equal(pruned_now(w), 0);
+	w->record.id = good.id;
+	w->record.index = good.index;
+	w->record.node++;
+	w->record.index++;
+	assert_int_equal(pruned_now(w), 0);
+	w->record.node = good.node;
+	w->record.index = good.index;
+	assert_int_equal(pruned_now(w), 5);
+	assert_int_equal(manifests_at(w), 2);
+	assert_int_equal(pruned_now(w), 0);
+}
+
+/* The taker ends only then what it had begun against it. */
+static void test_disowned_late(void **state)
+{
+	struct world *w = *state;
+
+	take(w, 1, 1);
+	w->receiver.repository = w->sites.repository[0];
+	w->receiver.node = 1;
+	say_failed(w, "its " SNAPSHOT_DISOWNED);
+	assert_int_equal(pruned_now(w), 2);
+	backup_model_journal(
+		&w->model, &w->sites, 1, 2, &w->cycle.manifest, w->cycle.hash, w->minutes[2].hash);
+	assert_int_equal(manifests_at(w), 3);
+	assert_int_equal(pruned_now(w), 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -693,6 +768,8 @@ int main(void)
 		cmocka_unit_test(test_keep),
 		cmocka_unit_test(test_keep_of_another_lineage),
 		cmocka_unit_test_setup_teardown(test_prune, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_disowned, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_disowned_late, set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -106,12 +106,99 @@ static void test_trust_takes_ed25519_only(void **state)
 	assert_int_equal(trust.n, 0);
 }
 
+static struct backup_former former_of(uint64_t node, const struct key *key)
+{
+	struct backup_former row = {.node = node};
+
+	memcpy(row.key, key_pub_bytes(key_public(key)).data, sizeof row.key);
+	return row;
+}
+
+static int add_former(struct backup_trust *trust, uint64_t node, const struct key *key)
+{
+	struct backup_formers formers = {.rows = {former_of(node, key)}, .n = 1};
+
+	return backup_trust_add_formers(trust, &formers, NULL);
+}
+
+static enum backup_signed signed_by(
+	const struct backup_trust *trust, uint64_t node, const struct key *key)
+{
+	_cleanup_(buf_release) struct buf signature = BUF_INIT;
+	struct bytes message = bytes_str("message");
+
+	assert_int_equal(sign_make(key, message, &signature, NULL), 0);
+	return backup_trust_check(trust, node, message, buf_bytes(&signature));
+}
+
+/* A former key is no node's, counts beyond those, and is told apart from the one of now. */
+static void test_former_keys(void **state)
+{
+	_cleanup_(key_freep) struct key *now = NULL;
+	_cleanup_(key_freep) struct key *before = NULL;
+	struct backup_trust trust = {0};
+
+	(void)state;
+	assert_int_equal(key_generate(KEY_ED25519, 0, &now, NULL), 0);
+	assert_int_equal(key_generate(KEY_ED25519, 0, &before, NULL), 0);
+	assert_int_equal(add(&trust, 7, "ams", now), 0);
+	assert_int_equal(add_former(&trust, 7, before), 0);
+	assert_int_equal(add_former(&trust, 3, now), 0); /* Replaced, and its key stayed. */
+	assert_int_equal(add_former(&trust, 3, before), 0);
+	assert_int_equal(add_former(&trust, 7, now), KLUIS_EEXIST);
+	assert_int_equal(add_former(&trust, 3, now), KLUIS_EEXIST);
+	assert_int_equal(trust.n, 1);
+	assert_int_equal(trust.n_former, 3);
+	assert_null(backup_trust_node(&trust, 3));
+	assert_true(backup_trust_knows(&trust, 3) && backup_trust_knows(&trust, 7));
+	assert_false(backup_trust_knows(&trust, 4));
+	assert_int_equal(signed_by(&trust, 7, now), SIGNED_BY_NODE);
+	assert_int_equal(signed_by(&trust, 7, before), SIGNED_BY_FORMER);
+	assert_int_equal(signed_by(&trust, 3, now), SIGNED_BY_FORMER);
+	assert_int_equal(signed_by(&trust, 4, now), SIGNED_BY_NONE);
+	backup_trust_release(&trust);
+	assert_int_equal(trust.n_former, 0);
+}
+
+/* As settings write them. */
+static void test_former_lines(void **state)
+{
+	static const char digits[] =
+		"d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a";
+	static const char *const bad[] = {"%s", "0 %s", "-3 %s", "03 %s", "4294967296 %s", "3",
+		"3 %s0", "3 %s 4", "3\t%s", " 3 %s", "ams %s"};
+	struct backup_formers formers = {.n = 0};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		_cleanup_(buf_release) struct buf line = BUF_INIT;
+		const char *at = strstr(bad[i], "%s");
+		int before = at == NULL ? (int)strlen(bad[i]) : (int)(at - bad[i]);
+
+		buf_printf(&line, "%.*s%s%s", before, bad[i], at == NULL ? "" : digits,
+			at == NULL ? "" : at + 2);
+		assert_int_equal(backup_formers_parse(&formers, buf_str(&line)), KLUIS_EINVAL);
+	}
+	assert_int_equal(formers.n, 0);
+	for (unsigned node = 1; node <= BACKUP_FORMER_MAX + 1; node++) {
+		_cleanup_(x_freep) char *line = x_asprintf("%u %s", node, digits);
+
+		assert_int_equal(backup_formers_parse(&formers, line),
+			node > BACKUP_FORMER_MAX ? KLUIS_ETOOLARGE : 0);
+	}
+	assert_int_equal(formers.n, BACKUP_FORMER_MAX);
+	assert_int_equal(formers.rows[6].node, 7);
+	assert_int_equal(formers.rows[6].key[31], 0x1a);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_files),
 		cmocka_unit_test(test_trust),
 		cmocka_unit_test(test_trust_takes_ed25519_only),
+		cmocka_unit_test(test_former_keys),
+		cmocka_unit_test(test_former_lines),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -8,6 +8,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "backup/renew.h"
+#include "backup/verify.h"
 #include "base/file.h"
 #include "base/text.h"
 #include "tests/unit/backup/lib/pair.h"
@@ -256,6 +258,71 @@ static void test_forged_manifests(void **state)
 	receive_report_release(&report);
 	(void)pair_ship(w, hash);
 	pair_assert_received(w, hash);
+}
+
+static unsigned signed_anew(struct backup_pair *w)
+{
+	unsigned n = 0;
+
+	assert_int_equal(renew_manifests(w->sites.repository[0], &w->sites.trust, 1,
+				 w->sites.signer[0], &n, NULL),
+		0);
+	return n;
+}
+
+/* Node 1 signs with another key from now on. With the former one nothing comes in any more, though
+ * the log names it; what is here stays good, and node 1 signs anew what it still has to bring. */
+static void test_former_key(void **state)
+{
+	struct backup_pair *w = *state;
+	uint8_t held[HASH_BYTES], late[HASH_BYTES];
+	struct verify_report verified;
+	struct receive_report report;
+	struct manifest_name name;
+
+	pair_take(w, 5, 1000, held);
+	pair_carry(w, held, UINT32_MAX);
+	pair_assert_received(w, held);
+	pair_take(w, 5, 1000, late);
+	pair_carry(w, late, UINT32_MAX);
+	assert_int_equal(signed_anew(w), 0);
+	backup_sites_change_signer(&w->sites, 1);
+	report = pair_receive(w);
+	assert_int_equal(report.n_accepted, 0);
+	assert_int_equal(report.refused, 1);
+	assert_string_equal(report.reason, "signed with a former key of node 1");
+	receive_report_release(&report);
+	assert_int_equal(
+		repository_find(w->sites.repository[1], late, &name, NULL), KLUIS_ENOTFOUND);
+	assert_int_equal(verify_snapshot(w->sites.repository[1], held, &w->sites.trust, 3,
+				 &w->sites.keys, w->sites.dir, &verified, NULL),
+		0);
+	assert_int_equal(signed_anew(w), 2);
+	assert_int_equal(signed_anew(w), 0);
+	pair_carry(w, late, UINT32_MAX);
+	pair_assert_received(w, late);
+}
+
+/* Node 2 has changed its own: its receipts of before are its word as ever. */
+static void test_former_receipt(void **state)
+{
+	struct backup_pair *w = *state;
+	uint8_t hash[HASH_BYTES], receipt[RECEIPT_BYTES];
+	struct receive_report report;
+
+	pair_take(w, 5, 1000, hash);
+	pair_carry(w, hash, UINT32_MAX);
+	report = pair_receive(w);
+	assert_int_equal(report.n_accepted, 1);
+	memcpy(receipt, report.accepted[0].receipt, RECEIPT_BYTES);
+	receive_report_release(&report);
+	backup_sites_change_signer(&w->sites, 2);
+	w->receiver.signer = w->sites.signer[1];
+	pair_carry(w, hash, 0);
+	report = pair_receive_at(w, clock_wall_ms(&clock_system) + 60000);
+	assert_int_equal(report.n_accepted, 1);
+	assert_memory_equal(report.accepted[0].receipt, receipt, RECEIPT_BYTES);
+	receive_report_release(&report);
 }
 
 /* Node 1's own snapshot once more, whole and signed, after `change`; the log knows it only if told
@@ -675,6 +742,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(
 			test_wrong_bytes_many_times, pair_set_up, pair_tear_down),
 		cmocka_unit_test_setup_teardown(test_forged_manifests, pair_set_up, pair_tear_down),
+		cmocka_unit_test_setup_teardown(test_former_key, pair_set_up, pair_tear_down),
+		cmocka_unit_test_setup_teardown(test_former_receipt, pair_set_up, pair_tear_down),
 		cmocka_unit_test_setup_teardown(
 			test_only_what_the_log_knows, pair_set_up, pair_tear_down),
 		cmocka_unit_test_setup_teardown(test_back_after_a_day, pair_set_up, pair_tear_down),

@@ -410,6 +410,22 @@ static void test_suspect(void **state)
 	assert_int_equal(w->state.reached, 0);
 }
 
+/* The node that took them has another key now: nothing of it is damaged. */
+static void test_former_key(void **state)
+{
+	struct world *w = *state;
+	uint64_t at;
+
+	step(w, start_ms);
+	backup_sites_change_signer(&w->sites, 1);
+	w->config.signer = w->sites.signer[0];
+	at = round_from(w, start_ms);
+	assert_int_equal(w->state.n_damaged, 0);
+	key_pub_free(w->sites.trust.former[--w->sites.trust.n_former].pub);
+	(void)round_from(w, at);
+	assert_int_equal(w->state.n_damaged, SNAPSHOTS); /* As of a stranger. */
+}
+
 /* What was pruned by its age is not damaged, and no longer kept in mind. */
 static void test_forgotten(void **state)
 {
@@ -483,6 +499,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_changed_manifest, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_changed_receipt, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_suspect, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_former_key, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_forgotten, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_state_on_disk, set_up, tear_down),
 	};

@@ -641,6 +641,27 @@ static void rot_node(struct backup_rig *w, unsigned i, const struct snapshot_row
 	backup_rig_start_job(w, i);
 }
 
+/* A restore without a node, which knows no log, has it nowhere. */
+static void assert_offered_nowhere(struct backup_rig *w, const uint8_t manifest_hash[HASH_BYTES])
+{
+	for (unsigned i = 0; i < BACKUP_RIG_NODES; i++) {
+		struct repository *repository = NULL;
+		struct manifest_name name;
+
+		assert_int_equal(
+			repository_open(w->config[i].backup_repository_dir, &repository, NULL), 0);
+		for (unsigned waited = 0;
+			waited < RIG_WAIT_MS &&
+			repository_find(repository, manifest_hash, &name, NULL) != KLUIS_ENOTFOUND;
+			waited += 20) {
+			replica_rig_run(&w->rig, 20);
+		}
+		assert_int_equal(
+			repository_find(repository, manifest_hash, &name, NULL), KLUIS_ENOTFOUND);
+		repository_close(repository);
+	}
+}
+
 /* Rot that a taker does not see: the others do. What it took is no snapshot, its store is replaced,
  * and the next one is taken against the last that is good. */
 static void test_a_taker_that_rotted(void **state)
@@ -662,6 +683,7 @@ static void test_a_taker_that_rotted(void **state)
 	assert_int_equal(row.state, SNAPSHOT_FAILED);
 	assert_non_null(strstr(row.error, "state root"));
 	assert_true(row.base_id == base.id && row.index > id);
+	assert_offered_nowhere(w, row.manifest_hash);
 	status = replica_rig_status(&w->rig, VICTIM);
 	for (unsigned waited = 0; status.damage[0] == 0 && waited < RIG_WAIT_MS; waited += 20) {
 		replica_rig_run(&w->rig, 20);

@@ -28,6 +28,8 @@ static const char config_good[] =
 #define BACKUP_SETTINGS \
 	"[backup]\npublic_key = p\nsign_key = s\nssh_key = k\nrepository = r\ndrop = d\n"
 
+#define FORMER_KEY "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"
+
 static int load_in(const char *dir, const char *text, struct config **ret_config, struct err *e)
 {
 	_cleanup_(x_freep) char *path = x_asprintf("%s/kluisd.ini", dir);
@@ -91,10 +93,11 @@ static void test_good(void **state)
 
 static void test_backup(void **state)
 {
-	_cleanup_(x_freep) char *text =
-		x_asprintf("%s%sinterval_s = 3600\noffset_s = 60\n"
-			   "drill_key = b.key\ndrill_key_old = /k/old.key\n",
-			config_good, BACKUP_SETTINGS);
+	_cleanup_(x_freep) char *text = x_asprintf("%s%sinterval_s = 3600\noffset_s = 60\n"
+						   "drill_key = b.key\ndrill_key_old = /k/old.key\n"
+						   "former_key = 9 " FORMER_KEY
+						   "\nformer_key = 4294967295 " FORMER_KEY "\n",
+		config_good, BACKUP_SETTINGS);
 	struct config *config = NULL;
 	struct err e = {0};
 
@@ -105,6 +108,10 @@ static void test_backup(void **state)
 	assert_string_equal(config->backup_drill_key_old_file, "/k/old.key");
 	assert_string_equal(config->file + strlen(config->dir), "kluisd.ini");
 	assert_int_equal(config->backup_offset_s, 60);
+	assert_int_equal(config->backup_formers.n, 2);
+	assert_int_equal(config->backup_formers.rows[0].node, 9);
+	assert_int_equal(config->backup_formers.rows[1].node, UINT32_MAX);
+	assert_int_equal(config->backup_formers.rows[1].key[0], 0xd7);
 	config_free(config);
 }
 
@@ -179,6 +186,8 @@ static void test_bad(void **state)
 		{"ssh-ed25519", "ssh-rsa", "'ssh_host_key' is no ssh-ed25519 key"},
 		{"AAAAC3Nz", "AAAAC3Nx", "'ssh_host_key' is no ssh-ed25519 key"},
 		{"AAAAC3Nz", "AAAAAC3Nz", "'ssh_host_key' is no ssh-ed25519 key"},
+		{"[storage]", "[backup]\nformer_key = " FORMER_KEY "\n[storage]",
+			"'former_key' must be a node's number and 64 hex digits"},
 		{"ssh_user = bk", "backup_key = 00", "'backup_key' must be 64 hex digits"},
 		{"site = rtd", "site = \xff\xfe", "not UTF-8"},
 	};
@@ -218,6 +227,8 @@ static void test_difference(void **state)
 		{"ssh_user = bk", "ssh_user = bl", "[site rtd] ssh_user"},
 		{"role = standby", "role = voter", "[site gro] role"},
 		{"[site utr]", "[site utx]", "[site utr]"},
+		{"[storage]", "[backup]\nformer_key = 9 " FORMER_KEY "\n[storage]",
+			"[backup] former_key"},
 		{"[storage]", "[cluster]\nrestore_key = r\n[storage]", "[cluster] restore_key"},
 	};
 	char *dir = scratch_new("config");

@@ -13,10 +13,34 @@ void backup_sites_rotate(struct backup_sites *sites, unsigned kem)
 	sites->keys.keys[sites->keys.n++] = sites->backup_key;
 }
 
-void backup_sites_init(struct backup_sites *sites, unsigned kem)
+static void sites_trust(struct backup_sites *sites)
 {
 	static const char *const names[] = {"ams", "ber", "cph"};
 
+	for (unsigned i = 0; i < BACKUP_SITES; i++) {
+		_cleanup_(key_pub_freep) struct key_pub *pub =
+			key_pub_ref((struct key_pub *)(uintptr_t)key_public(sites->signer[i]));
+
+		assert_int_equal(backup_trust_add(&sites->trust, i + 1, names[i], pub, NULL), 0);
+	}
+}
+
+void backup_sites_change_signer(struct backup_sites *sites, unsigned node)
+{
+	struct key **signer = &sites->signer[node - 1];
+	struct backup_formers formers = {.rows = {{.node = node}}, .n = 1};
+
+	memcpy(formers.rows[0].key, key_pub_bytes(key_public(*signer)).data,
+		sizeof formers.rows[0].key);
+	key_free(*signer);
+	assert_int_equal(key_generate(KEY_ED25519, 0, signer, NULL), 0);
+	backup_trust_release(&sites->trust);
+	sites_trust(sites);
+	assert_int_equal(backup_trust_add_formers(&sites->trust, &formers, NULL), 0);
+}
+
+void backup_sites_init(struct backup_sites *sites, unsigned kem)
+{
 	memset(sites, 0, sizeof *sites);
 	sites->dir = scratch_new("backup");
 	random_fill(&random_system, sites->cluster_id, ID_BYTES);
@@ -24,14 +48,11 @@ void backup_sites_init(struct backup_sites *sites, unsigned kem)
 	backup_sites_rotate(sites, kem);
 	for (unsigned i = 0; i < BACKUP_SITES; i++) {
 		_cleanup_(x_freep) char *path = x_asprintf("%s/repository%u", sites->dir, i + 1);
-		struct key_pub *pub;
 
 		assert_int_equal(key_generate(KEY_ED25519, 0, &sites->signer[i], NULL), 0);
-		pub = key_pub_ref((struct key_pub *)(uintptr_t)key_public(sites->signer[i]));
-		assert_int_equal(backup_trust_add(&sites->trust, i + 1, names[i], pub, NULL), 0);
-		key_pub_free(pub);
 		assert_int_equal(repository_open_writer(path, &sites->repository[i], NULL), 0);
 	}
+	sites_trust(sites);
 }
 
 void backup_sites_release(struct backup_sites *sites)
@@ -114,7 +135,7 @@ static struct snapshot_plan model_plan(
 		.index = model->index,
 		.term = 3,
 		.cluster_time_ms = 1000 * model->index,
-		.wall_ms = clock_wall_ms(&clock_system),
+		.wall_ms = clock_wall_ms(&clock_system) + model->ahead_ms,
 		.node = node};
 
 	memcpy(plan.cluster_id, sites->cluster_id, ID_BYTES);

@@ -25,6 +25,7 @@ struct backup_model {
 	struct backup_row *rows;
 	size_t n;
 	uint64_t index;
+	uint64_t ahead_ms;	   /* The clock of whoever takes snapshots of it. */
 	struct snapshot_plan last; /* Of the newest snapshot with a cycle; index 0: none. */
 	uint8_t last_hash[HASH_BYTES];
 };
@@ -42,6 +43,9 @@ struct backup_sites {
 void backup_sites_init(struct backup_sites *sites, unsigned kem);
 /* From now on another key is sealed to. */
 void backup_sites_rotate(struct backup_sites *sites, unsigned kem);
+/* From now on this node, 1 .. BACKUP_SITES, signs with another key; the trust has its former one.
+ * For one node of these sites. */
+void backup_sites_change_signer(struct backup_sites *sites, unsigned node);
 void backup_sites_release(struct backup_sites *sites);
 
 void backup_model_init(struct backup_model *model, uint64_t seed);
