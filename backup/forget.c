@@ -1,15 +1,33 @@
 /* Retention applied to a repository: receive_prune(). */
 #include <string.h>
+#include <sys/stat.h>
 
 #include "backup/journal.h"
 #include "backup/receive.h"
 #include "base/log.h"
 
-/* When it was complete here, by our own receipt; by the taker's own manifest for what this site
- * took itself. A snapshot without either is one whose receipt is not written yet: as new as now. */
-static uint64_t forget_received_ms(const struct receive_config *config,
-	const struct backup_manifest *m, const uint8_t hash[32], uint64_t wall_ms)
+/* As old as its file, if that was here when this node began to run; else as new as now. */
+static uint64_t forget_written_ms(
+	const struct receive_config *config, const struct manifest_name *name, uint64_t wall_ms)
 {
+	_cleanup_(x_closep) int fd = -1;
+	uint64_t written_ms = wall_ms;
+	struct stat st;
+
+	if (repository_open_manifest(config->repository, name, &fd, NULL) == 0 &&
+		fstat(fd, &st) == 0) {
+		written_ms = (uint64_t)st.st_mtim.tv_sec * 1000;
+	}
+	return written_ms < config->written_ms ? written_ms : wall_ms;
+}
+
+/* When it was complete here, by our own receipt; by the taker's own manifest for what this site
+ * took itself. What has neither is new, its receipt not written yet, or came while this site had
+ * another number: as old as the file. */
+static uint64_t forget_received_ms(const struct receive_config *config,
+	const struct backup_manifest *m, const struct manifest_name *name, uint64_t wall_ms)
+{
+	const uint8_t *hash = name->hash;
 	_cleanup_(buf_release) struct buf bytes = BUF_INIT;
 	struct receipt receipt;
 
@@ -18,7 +36,7 @@ static uint64_t forget_received_ms(const struct receive_config *config,
 		memcmp(receipt.manifest_hash, hash, HASH_BYTES) == 0) {
 		return receipt.received_ms;
 	}
-	return m->node == config->node ? m->wall_ms : wall_ms;
+	return m->node == config->node ? m->wall_ms : forget_written_ms(config, name, wall_ms);
 }
 
 /* What a repository holds, as retention looks at it. */
@@ -84,7 +102,7 @@ static int forget_load(struct forget *f, const struct manifest_name *name, struc
 	if (rc != 0) {
 		return rc;
 	}
-	received_ms = forget_received_ms(f->config, &m, of.hash, f->wall_ms);
+	received_ms = forget_received_ms(f->config, &m, name, f->wall_ms);
 	if (m.type == MANIFEST_JOURNAL) {
 		forget_add_journal(f, name, &m, received_ms);
 	} else {
@@ -294,7 +312,8 @@ int receive_prune(const struct receive_config *config, uint64_t wall_ms,
 	forget_plan_journals(&f, rules);
 	gone = x_calloc(f.n + f.n_journals + 1, sizeof *gone);
 	n = forget_select(&f, gone);
-	rc = repository_prune(config->repository, gone, n, wall_ms, BACKUP_LEFTOVER_MS, &freed, e);
+	rc = repository_prune(config->repository, gone, n, wall_ms,
+		config->taking ? UINT64_MAX : BACKUP_LEFTOVER_MS, &freed, e);
 	if (rc == 0) {
 		*ret_pruned = (unsigned)n + aside;
 	}

@@ -28,7 +28,12 @@ struct receive_config {
 	 * signature says no more than who wrote it. */
 	const struct snapshot_row *records;
 	size_t n_records;
+	/* What was taken elsewhere, has no receipt of this node and was written before, by the
+	 * clock that dates files, is as old as its file; 0: it is as new as now. */
+	uint64_t written_ms;
 	const atomic_bool *cancel; /* NULL, or: true ends a scan with KLUIS_ECLOSED. */
+	/* This site takes a snapshot: no manifest names its objects yet, however old they are. */
+	bool taking;
 	/* Of the log, too; NULL: none. And what it said before that, newest first: a slow site
 	 * takes in what was overtaken meanwhile. */
 	const struct journal_row *journal;

@@ -10,6 +10,7 @@
 #include "backup/feed.h"
 #include "base/fault.h"
 #include "base/file.h"
+#include "base/lock.h"
 #include "base/log.h"
 #include "storage/import.h"
 
@@ -115,6 +116,7 @@ struct restore {
 	struct restore_record record;
 	struct deletion_list deletions;
 	char *db, *restoring;
+	int lock; /* On restoring. */
 	struct restore_result result;
 };
 
@@ -257,6 +259,15 @@ static int restore_publish(struct restore *r, struct err *e)
 	return rc != 0 ? rc : file_sync_dir(r->config->dir, e);
 }
 
+/* What a run left that was interrupted; not of one that is at it. */
+static int restore_sweep(struct restore *r, struct err *e)
+{
+	_cleanup_(x_closep) int fd = -1;
+	int rc = lock_dir(r->restoring, &fd, e);
+
+	return rc == KLUIS_ENOTFOUND ? 0 : rc != 0 ? rc : file_remove_tree(r->restoring, e);
+}
+
 static int restore_prepare(struct restore *r, struct err *e)
 {
 	int rc = file_make_dirs(r->config->dir, 0700, e);
@@ -268,25 +279,22 @@ static int restore_prepare(struct restore *r, struct err *e)
 		return err_set(e, KLUIS_EEXIST,
 			"'%s' is there already: restore into a new data directory", r->db);
 	}
-	rc = file_remove_tree(r->restoring, e); /* Of a run that was interrupted. */
+	rc = restore_sweep(r, e);
 	if (rc == 0 && mkdir(r->restoring, 0700) != 0) {
 		rc = err_set_errno(e, errno, "create '%s'", r->restoring);
 	}
-	return rc;
+	return rc != 0 ? rc : lock_dir(r->restoring, &r->lock, e);
 }
 
 static int restore_run(struct restore *r, struct err *e)
 {
 	int rc = restore_prepare(r, e);
 
-	if (rc != 0) {
-		return rc;
-	}
-	rc = restore_store(r, e);
+	rc = rc != 0 ? rc : restore_store(r, e);
 	if (rc == 0) {
 		rc = restore_publish(r, e);
 	}
-	if (rc != 0 && file_remove_tree(r->restoring, NULL) != 0) {
+	if (rc != 0 && r->lock >= 0 && file_remove_tree(r->restoring, NULL) != 0) {
 		log_warn("op=restore path=%s is left behind, ignoring", r->restoring);
 	}
 	return rc;
@@ -313,6 +321,7 @@ static void restore_release(struct restore *r)
 	point_free(r->point);
 	free(r->db);
 	free(r->restoring);
+	x_closep(&r->lock);
 }
 
 int restore_cluster(
@@ -320,7 +329,8 @@ int restore_cluster(
 {
 	_cleanup_(restore_release) struct restore r = {.config = config,
 		.db = x_asprintf("%s/db", config->dir),
-		.restoring = x_asprintf("%s/db.restoring", config->dir)};
+		.restoring = x_asprintf("%s/db.restoring", config->dir),
+		.lock = -1};
 	const struct backup_manifest *m;
 	int rc;
 

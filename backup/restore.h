@@ -57,9 +57,10 @@ struct restore_result {
 /* Writes <dir>/db, the record among its rows. All or nothing: it appears by rename when all is
  * checked and synced, and what an interrupted run left (<dir>/db.restoring) is removed by the next
  * one. The same point with the same record gives the same store at every site. KLUIS_EEXIST: there
- * is a db; KLUIS_EINVAL, KLUIS_EVERSION, KLUIS_ECORRUPT: no record, no list; KLUIS_EVERIFY: a
- * record that is not the operator's or not for this point, a list that is not the record's, or a
- * row, a segment or the state root that is not what was backed up. */
+ * is a db; KLUIS_EBUSY: another restore is at it; KLUIS_EINVAL, KLUIS_EVERSION, KLUIS_ECORRUPT: no
+ * record, no list; KLUIS_EVERIFY: a record that is not the operator's or not for this point, a list
+ * that is not the record's, or a row, a segment or the state root that is not what was backed up.
+ */
 KLUIS_MUST_CHECK int restore_cluster(
 	const struct restore_config *config, struct restore_result *ret_result, struct err *e);
 

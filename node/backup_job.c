@@ -214,6 +214,7 @@ struct receive_config backup_job_receiver(
 	uint64_t wall_ms = clock_wall_ms(&clock_system), ran_ms = backup_job_now() - job->began_ms;
 
 	config.began_ms = wall_ms > ran_ms ? wall_ms - ran_ms : 0; /* By the clock as it is now. */
+	config.written_ms = config.began_ms;
 	config.records = n == 0 ? NULL : x_memdup(rows, n * sizeof *rows);
 	config.n_records = n;
 	config.journal = x_memdup(&job->journal.row, sizeof job->journal.row);

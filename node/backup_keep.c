@@ -60,6 +60,7 @@ static void keep_prune(struct backup_job *job, const struct snapshot_row *rows, 
 		return;
 	}
 	job->pruning_as = backup_job_receiver(job, rows, n);
+	job->pruning_as.taking = job->take.busy || job->journal.busy;
 	memset(&job->prune_err, 0, sizeof job->prune_err);
 	job->pruning =
 		pool_submit(job->pool, &job->prune, job->home, prune_work, prune_done_cb) == 0;

@@ -19,6 +19,7 @@
 #include "base/clock.h"
 #include "base/fault.h"
 #include "base/file.h"
+#include "base/lock.h"
 #include "base/text.h"
 #include "storage/cluster_store.h"
 #include "storage/position.h"
@@ -399,6 +400,29 @@ static void killed_progress(void *data, uint64_t rows, uint64_t total)
 	(void)raise(SIGKILL);
 }
 
+/* Another restore works in the directory: nothing of it is taken. */
+static void test_two_restores(void **state)
+{
+	struct world *w = *state;
+	_cleanup_(x_freep) char *dir = x_asprintf("%s/two", w->sites.dir);
+	_cleanup_(x_freep) char *left = x_asprintf("%s/db.restoring", dir);
+	_cleanup_(x_freep) char *file = x_asprintf("%s/its", left);
+	struct restore_config config = restore_config(w, 2, dir);
+	struct restore_result result;
+	struct err e = {0};
+	int fd = -1;
+
+	assert_int_equal(file_make_dirs(left, 0700, NULL), 0);
+	assert_int_equal(file_write(file, bytes_str("store"), 0600, NULL), 0);
+	assert_int_equal(lock_dir(left, &fd, NULL), 0);
+	assert_int_equal(restore_cluster(&config, &result, &e), KLUIS_EBUSY);
+	assert_non_null(strstr(e.text, left));
+	assert_true(file_exists(file));
+	assert_int_equal(close(fd), 0); /* It was killed. */
+	assert_int_equal(restore_cluster(&config, &result, NULL), 0);
+	assert_false(file_exists(left));
+}
+
 /* It fails at a row, or at the very end; then it is killed half way; then it succeeds. */
 static void test_interrupted_restore(void **state)
 {
@@ -724,6 +748,7 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_restore_at_two_sites),
 		cmocka_unit_test(test_interrupted_restore),
+		cmocka_unit_test(test_two_restores),
 		cmocka_unit_test(test_record),
 		cmocka_unit_test(test_another_list),
 		cmocka_unit_test(test_damaged_chain),
