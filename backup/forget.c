@@ -193,36 +193,45 @@ struct disown_copy {
 };
 
 /* A record can be made to name what another node took: it is this one's if it says the same of it.
- * Taken against it: a record has no lower index than its own number, so none that was made to name
- * an older manifest has that one's. */
+ */
 static bool disown_is_named(const struct receive_config *config, const struct disown_copy *copy)
 {
 	for (size_t i = 0; i < config->n_records; i++) {
 		const struct snapshot_row *row = &config->records[i];
 
-		if (!snapshot_row_disowned(row)) {
-			continue;
-		}
-		if ((memcmp(row->manifest_hash, copy->name.hash, HASH_BYTES) == 0 &&
-			    row->id == copy->id && row->node == copy->node &&
-			    row->index == copy->name.index) ||
-			(memcmp(row->manifest_hash, copy->base, HASH_BYTES) == 0 &&
-				row->index == copy->from)) {
+		if (snapshot_row_disowned(row) && row->id == copy->id && row->node == copy->node &&
+			row->index == copy->name.index &&
+			memcmp(row->manifest_hash, copy->name.hash, HASH_BYTES) == 0) {
 			return true;
 		}
 	}
 	return false;
 }
 
-static bool disown_base_is_gone(
-	const struct disown_copy *copies, size_t n, const struct disown_copy *copy)
+/* Of what is not here any more no more is known than the record says. */
+static bool disown_base_is_named(
+	const struct receive_config *config, const struct disown_copy *copy)
 {
-	for (size_t i = 0; i < n; i++) {
-		if (copies[i].gone && memcmp(copies[i].name.hash, copy->base, HASH_BYTES) == 0) {
+	for (size_t i = 0; i < config->n_records; i++) {
+		const struct snapshot_row *row = &config->records[i];
+
+		if (snapshot_row_disowned(row) && row->index == copy->from &&
+			memcmp(row->manifest_hash, copy->base, HASH_BYTES) == 0) {
 			return true;
 		}
 	}
 	return false;
+}
+
+static bool disown_base_is_gone(const struct receive_config *config,
+	const struct disown_copy *copies, size_t n, const struct disown_copy *copy)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (memcmp(copies[i].name.hash, copy->base, HASH_BYTES) == 0) {
+			return copies[i].gone;
+		}
+	}
+	return disown_base_is_named(config, copy);
 }
 
 /* Of this lineage, by index, so that a base comes before what is built on it. */
@@ -231,7 +240,7 @@ static void disown_mark(const struct receive_config *config, struct disown_copy 
 	for (size_t i = 0; i < n; i++) {
 		copies[i].gone = memcmp(copies[i].name.lineage, config->lineage, ID_BYTES) == 0 &&
 				 (disown_is_named(config, &copies[i]) ||
-					 disown_base_is_gone(copies, i, &copies[i]));
+					 disown_base_is_gone(config, copies, n, &copies[i]));
 	}
 }
 

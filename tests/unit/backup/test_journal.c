@@ -2,7 +2,6 @@
  * takes and what it refuses, whose turn it is, and what is forgotten. */
 #include "tests/lib/test.h"
 
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -13,7 +12,6 @@
 #include "backup/verify.h"
 #include "base/clock.h"
 #include "base/file.h"
-#include "base/text.h"
 #include "tests/unit/backup/lib/site.h"
 
 enum { MINUTES = 40, KEYS = 60 };
@@ -680,157 +678,6 @@ static void test_prune(void **state)
 	backup_model_assert(&w->model, &w->sites, w->sites.repository[0], w->minutes[18].hash);
 }
 
-static void make_old(const struct repository *repository, const char *below)
-{
-	_cleanup_(x_freep) char *path = x_asprintf("%s/%s", repository_path(repository), below);
-	struct timespec month_ago = {
-		.tv_sec = (time_t)(clock_wall_ms(&clock_system) / 1000) - 30 * 86400};
-	const struct timespec times[2] = {month_ago, month_ago};
-
-	assert_int_equal(utimensat(AT_FDCWD, path, times, 0), 0);
-}
-
-/* Of a site that took it under another number, and has no receipt of its own: by the file's age. */
-static void test_prune_of_another_number(void **state)
-{
-	struct world *w = *state;
-	struct repository *repository = w->sites.repository[0];
-	_cleanup_(x_freep) char *below = NULL;
-	char text[MANIFEST_NAME_BYTES];
-	struct manifest_name name;
-	uint8_t hash[HASH_BYTES];
-	unsigned pruned = 99;
-
-	backup_model_snapshot(&w->model, &w->sites, 1, true, hash);
-	assert_int_equal(repository_find(repository, hash, &name, NULL), 0);
-	manifest_name_format(&name, text);
-	below = x_asprintf("manifests/%s", text);
-	w->receiver.repository = repository;
-	w->receiver.node = 7;
-	assert_int_equal(receive_prune(&w->receiver, clock_wall_ms(&clock_system),
-				 &retention_default, &pruned, NULL),
-		0);
-	assert_int_equal(pruned, 0);
-	make_old(repository, below);
-	w->receiver.written_ms = clock_wall_ms(&clock_system);
-	assert_int_equal(receive_prune(&w->receiver, clock_wall_ms(&clock_system),
-				 &retention_default, &pruned, NULL),
-		0);
-	assert_int_equal(pruned, 1);
-	assert_int_equal(repository_find(repository, hash, &name, NULL), KLUIS_ENOTFOUND);
-}
-
-/* While a snapshot is taken the objects that nothing names may be its own, whatever the clock says
- * of them. */
-static void test_prune_beside_a_taker(void **state)
-{
-	struct world *w = *state;
-	struct repository *repository = w->sites.repository[0];
-	_cleanup_(x_freep) char *below = NULL;
-	char hex[HEX_LEN(HASH_BYTES) + 1];
-	struct repository_file *file = NULL;
-	uint8_t hash[HASH_BYTES];
-	uint64_t bytes;
-
-	memset(hash, 7, sizeof hash);
-	hex_encode(bytes_of(hash, sizeof hash), hex);
-	below = x_asprintf("objects/07/%s", hex);
-	assert_int_equal(repository_file_new(repository, &file, NULL), 0);
-	assert_int_equal(repository_publish_object(file, hash, NULL), 0);
-	make_old(repository, below);
-	w->receiver.repository = repository;
-	w->receiver.node = 1;
-	for (unsigned taking = 2; taking > 0; taking--) {
-		unsigned pruned;
-		int fd = -1, rc;
-
-		w->receiver.taking = taking == 2;
-		assert_int_equal(receive_prune(&w->receiver, clock_wall_ms(&clock_system),
-					 &retention_default, &pruned, NULL),
-			0);
-		rc = repository_open_object(repository, hash, &fd, &bytes, NULL);
-		assert_int_equal(rc, taking == 2 ? 0 : KLUIS_ENOTFOUND);
-		if (rc == 0) {
-			(void)close(fd);
-		}
-	}
-}
-
-static size_t manifests_at(struct world *w)
-{
-	_cleanup_(x_freep) struct manifest_name *names = NULL;
-	size_t n = 0;
-
-	assert_int_equal(repository_list(w->sites.repository[0], &names, &n, NULL, NULL), 0);
-	return n;
-}
-
-static unsigned pruned_now(struct world *w)
-{
-	unsigned pruned = 99;
-
-	assert_int_equal(receive_prune(&w->receiver, clock_wall_ms(&clock_system),
-				 &retention_default, &pruned, NULL),
-		0);
-	return pruned;
-}
-
-static void say_failed(struct world *w, const char *error)
-{
-	w->record.state = SNAPSHOT_FAILED;
-	(void)snprintf(w->record.error, sizeof w->record.error, "%s", error); /* Fits. */
-}
-
-/* A cycle that the log has disowned goes at once, with the journal and the manual one on it, and
- * not what it was taken against. Not one that failed otherwise, nor by a record that somebody made
- * to name another one's manifest. */
-static void test_disowned(void **state)
-{
-	struct world *w = *state;
-	struct snapshot_row good = w->record;
-	uint8_t hash[HASH_BYTES];
-
-	for (uint32_t number = 1; number <= 3; number++) {
-		take(w, 1, number);
-	}
-	backup_model_snapshot(&w->model, &w->sites, 1, true, hash);
-	w->receiver.repository = w->sites.repository[0];
-	w->receiver.node = 1;
-	assert_int_equal(manifests_at(w), 3 + 3 + 1);
-	say_failed(w, "the disk is full");
-	assert_int_equal(pruned_now(w), 0);
-	say_failed(w, "its base's " SNAPSHOT_DISOWNED);
-	w->record.id++;
-	w->record.index++;
-	assert_int_equal(pruned_now(w), 0);
-	w->record.id = good.id;
-	w->record.index = good.index;
-	w->record.node++;
-	w->record.index++;
-	assert_int_equal(pruned_now(w), 0);
-	w->record.node = good.node;
-	w->record.index = good.index;
-	assert_int_equal(pruned_now(w), 5);
-	assert_int_equal(manifests_at(w), 2);
-	assert_int_equal(pruned_now(w), 0);
-}
-
-/* The taker ends only then what it had begun against it. */
-static void test_disowned_late(void **state)
-{
-	struct world *w = *state;
-
-	take(w, 1, 1);
-	w->receiver.repository = w->sites.repository[0];
-	w->receiver.node = 1;
-	say_failed(w, "its " SNAPSHOT_DISOWNED);
-	assert_int_equal(pruned_now(w), 2);
-	backup_model_journal(
-		&w->model, &w->sites, 1, 2, &w->cycle.manifest, w->cycle.hash, w->minutes[2].hash);
-	assert_int_equal(manifests_at(w), 3);
-	assert_int_equal(pruned_now(w), 1);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -846,10 +693,6 @@ int main(void)
 		cmocka_unit_test(test_keep),
 		cmocka_unit_test(test_keep_of_another_lineage),
 		cmocka_unit_test_setup_teardown(test_prune, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_prune_of_another_number, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_prune_beside_a_taker, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_disowned, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_disowned_late, set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -10,8 +10,6 @@
 #include "cli/ops/offline.h"
 #include "tests/unit/backup/lib/site.h"
 
-enum { DAY_MS = 24 * 3600 * 1000 };
-
 struct world {
 	struct backup_sites sites;
 	struct backup_model model;
@@ -113,7 +111,7 @@ static void test_newest_by_index(void **state)
 	uint8_t hash[HASH_BYTES];
 
 	for (unsigned days = 5; days > 0; days--) {
-		w->model.ahead_ms = days * (uint64_t)DAY_MS;
+		w->model.ahead_ms = days * DAY_MS;
 		take(w, false, hash);
 		assert_newest(w, hash);
 	}
@@ -126,7 +124,7 @@ static void test_newest_lineage(void **state)
 	uint8_t hash[HASH_BYTES];
 
 	for (unsigned days = 4; days > 0; days--) {
-		w->model.ahead_ms = days * (uint64_t)DAY_MS;
+		w->model.ahead_ms = days * DAY_MS;
 		random_fill(&random_system, w->sites.lineage, ID_BYTES);
 		w->model.last.index = 0;
 		w->model.last.cycle = 0;

@@ -14,7 +14,6 @@
 #include "base/fault.h"
 #include "base/file.h"
 #include "base/lock.h"
-#include "storage/report_store.h"
 #include "node/drill.h"
 #include "backup/repository.h"
 #include "tests/lib/certs.h"
@@ -570,138 +569,6 @@ static struct snapshot_row wait_idle(struct backup_rig *w, struct snapshot_row r
 	return state.confirmed_id == row.id ? row : backup_rig_row(w, state.confirmed_id);
 }
 
-/* All replicas said that they had the same state as of the snapshot. */
-static void assert_agreed(
-	struct backup_rig *w, enum key_family family, const struct snapshot_row *row)
-{
-	struct report_row reports[SITES_MAX];
-	size_t n = 0;
-
-	for (unsigned waited = 0; n < BACKUP_RIG_NODES && waited < RIG_WAIT_MS; waited += 20) {
-		struct kv *kv = NULL;
-		struct kv_view *view;
-
-		replica_rig_run(&w->rig, 20);
-		assert_int_equal(replica_read_begin(w->rig.node[0], &kv), 0);
-		view = kv_view_new(kv);
-		assert_int_equal(
-			report_store_at(view, family, row->index, reports, SITES_MAX, &n, NULL), 0);
-		kv_view_free(view);
-		replica_read_end(w->rig.node[0]);
-	}
-	assert_int_equal(n, BACKUP_RIG_NODES);
-	for (size_t i = 0; i < n; i++) {
-		assert_memory_equal(reports[i].hash, reports[0].hash, HASH_BYTES);
-	}
-}
-
-/* Flips a bit of a hash in by_index, where the snapshot of that cycle does not look at the value.
- */
-static void rot_index(struct kv *kv, const struct snapshot_row *base)
-{
-	struct row_key first = row_key_begin(KEY_BY_INDEX), end = row_key_after_prefix(&first);
-	struct kv_view *view = kv_view_new(kv);
-	struct kv_iter *iter = kv_iter_new(view, row_key_bytes(&first), row_key_bytes(&end));
-	_cleanup_(buf_release) struct buf value = BUF_INIT;
-	struct kv_change change = {.deleted = false};
-	bool found = false;
-
-	while (!found && kv_iter_next(iter)) {
-		struct index_row row;
-
-		assert_int_equal(
-			index_row_decode(kv_iter_key(iter), kv_iter_value(iter), &row, NULL), 0);
-		found = !row.deleted && row.at.index <= base->index &&
-			row_key_slice(row.key) != (base->cycle + 1) % KEY_SLICES;
-	}
-	assert_true(found);
-	buf_append_bytes(&value, kv_iter_value(iter));
-	value.data[10] ^= 1;
-	change.key = kv_iter_key(iter);
-	change.value = buf_bytes(&value);
-	assert_int_equal(kv_write(kv, &change, 1, NULL), 0);
-	assert_int_equal(kv_flush(kv, NULL), 0);
-	kv_iter_free(iter);
-	kv_view_free(view);
-}
-
-static void rot_node(struct backup_rig *w, unsigned i, const struct snapshot_row *base)
-{
-	_cleanup_(x_freep) char *db = replica_rig_path(&w->rig, i, "data/db");
-	const struct kv_options options = {.create = false};
-	struct kv *kv = NULL;
-
-	backup_rig_close_job(w, i);
-	replica_rig_stop(&w->rig, i, 1000);
-	assert_int_equal(kv_rocksdb_open(db, &options, &kv, NULL), 0);
-	rot_index(kv, base);
-	kv_close(kv);
-	replica_rig_start(&w->rig, i);
-	replica_rig_converge(&w->rig); /* Nothing reads that row. */
-	backup_rig_start_job(w, i);
-}
-
-/* A restore without a node, which knows no log, has it nowhere. */
-static void assert_offered_nowhere(struct backup_rig *w, const uint8_t manifest_hash[HASH_BYTES])
-{
-	for (unsigned i = 0; i < BACKUP_RIG_NODES; i++) {
-		struct repository *repository = NULL;
-		struct manifest_name name;
-
-		assert_int_equal(
-			repository_open(w->config[i].backup_repository_dir, &repository, NULL), 0);
-		for (unsigned waited = 0;
-			waited < RIG_WAIT_MS &&
-			repository_find(repository, manifest_hash, &name, NULL) != KLUIS_ENOTFOUND;
-			waited += 20) {
-			replica_rig_run(&w->rig, 20);
-		}
-		assert_int_equal(
-			repository_find(repository, manifest_hash, &name, NULL), KLUIS_ENOTFOUND);
-		repository_close(repository);
-	}
-}
-
-/* Rot that a taker does not see: the others do. What it took is no snapshot, its store is replaced,
- * and the next one is taken against the last that is good. */
-static void test_a_taker_that_rotted(void **state)
-{
-	enum { VICTIM = 1 };
-	struct backup_rig *w = *state;
-	struct snapshot_row base = backup_rig_wait_confirmed(w, backup_rig_claim(w, 1, false));
-	struct snapshot_row row = {0};
-	struct replica_status status;
-	uint64_t id;
-
-	rot_node(w, VICTIM, &base);
-	id = backup_rig_claim(w, VICTIM + 1, false);
-	for (unsigned waited = 0; row.state != SNAPSHOT_FAILED && waited < RIG_WAIT_MS;
-		waited += 20) {
-		replica_rig_run(&w->rig, 20);
-		row = backup_rig_row(w, id);
-	}
-	assert_int_equal(row.state, SNAPSHOT_FAILED);
-	assert_non_null(strstr(row.error, "state root"));
-	assert_true(row.base_id == base.id && row.index > id);
-	assert_offered_nowhere(w, row.manifest_hash);
-	status = replica_rig_status(&w->rig, VICTIM);
-	for (unsigned waited = 0; status.damage[0] == 0 && waited < RIG_WAIT_MS; waited += 20) {
-		replica_rig_run(&w->rig, 20);
-		status = replica_rig_status(&w->rig, VICTIM);
-	}
-	assert_non_null(strstr(status.damage, "state root"));
-	for (unsigned waited = 0;
-		(status.damage[0] != 0 || status.quarantined) && waited < RIG_WAIT_MS;
-		waited += 20) {
-		replica_rig_run(&w->rig, 20);
-		status = replica_rig_status(&w->rig, VICTIM);
-	}
-	row = backup_rig_wait_confirmed(w, backup_rig_claim(w, VICTIM + 1, false));
-	assert_true(row.base_id == base.id && row.cycle == base.cycle + 1);
-	assert_agreed(w, KEY_STATE_ROOT, &row);
-	backup_rig_assert_at_every_site(w, &row);
-}
-
 /* The nodes take cycles by themselves, one node each cycle; one whose taker is gone is another's.
  */
 static void test_schedule(void **state)
@@ -715,8 +582,8 @@ static void test_schedule(void **state)
 	replica_status(w->rig.node[0], &status);
 	set_interval(w, 2);
 	row = wait_cycle(w, status.applied_index, 0);
-	assert_agreed(w, KEY_HASH_REPORT, &row);
-	assert_agreed(w, KEY_STATE_ROOT, &row);
+	backup_rig_assert_agreed(w, KEY_HASH_REPORT, &row);
+	backup_rig_assert_agreed(w, KEY_STATE_ROOT, &row);
 	next = wait_cycle(w, row.id, 0);
 	assert_true(next.slot > row.slot && next.slot % 2000 == 0);
 	assert_true(next.cycle == row.cycle + 1 && next.base_id == row.id);
@@ -812,7 +679,6 @@ int main(void)
 		cmocka_unit_test(test_two_drills),
 		cmocka_unit_test(test_drill_beside_its_node),
 		cmocka_unit_test(test_failure_is_recorded),
-		cmocka_unit_test(test_a_taker_that_rotted),
 		cmocka_unit_test(test_a_taker_that_hangs),
 		cmocka_unit_test(test_a_taker_that_waits_for_the_log),
 		cmocka_unit_test(test_schedule),

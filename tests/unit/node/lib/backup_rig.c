@@ -8,6 +8,7 @@
 #include "backup/keys.h"
 #include "backup/verify.h"
 #include "base/file.h"
+#include "storage/report_store.h"
 #include "tests/lib/certs.h"
 #include "tests/lib/test.h"
 
@@ -298,4 +299,28 @@ struct api_shipment backup_rig_shipment(struct backup_rig *w, unsigned from, con
 	}
 	fail_msg("no site '%s'", site);
 	return rows[0];
+}
+
+void backup_rig_assert_agreed(
+	struct backup_rig *w, enum key_family family, const struct snapshot_row *row)
+{
+	struct report_row reports[SITES_MAX];
+	size_t n = 0;
+
+	for (unsigned waited = 0; n < BACKUP_RIG_NODES && waited < RIG_WAIT_MS; waited += 20) {
+		struct kv *kv = NULL;
+		struct kv_view *view;
+
+		replica_rig_run(&w->rig, 20);
+		assert_int_equal(replica_read_begin(w->rig.node[0], &kv), 0);
+		view = kv_view_new(kv);
+		assert_int_equal(
+			report_store_at(view, family, row->index, reports, SITES_MAX, &n, NULL), 0);
+		kv_view_free(view);
+		replica_read_end(w->rig.node[0]);
+	}
+	assert_int_equal(n, BACKUP_RIG_NODES);
+	for (size_t i = 0; i < n; i++) {
+		assert_memory_equal(reports[i].hash, reports[0].hash, HASH_BYTES);
+	}
 }

@@ -39,6 +39,10 @@ struct snapshot_row backup_rig_row(struct backup_rig *w, uint64_t id);
 struct snapshot_row backup_rig_wait_confirmed(struct backup_rig *w, uint64_t id);
 /* Each site's own copy, down to the state root. */
 void backup_rig_assert_at_every_site(struct backup_rig *w, const struct snapshot_row *row);
+/* All replicas said that they had the same state as of the snapshot: hash reports or state roots.
+ */
+void backup_rig_assert_agreed(
+	struct backup_rig *w, enum key_family family, const struct snapshot_row *row);
 /* How the last shipment from this node to that site ended. */
 struct api_shipment backup_rig_shipment(struct backup_rig *w, unsigned from, const char *site);
 
