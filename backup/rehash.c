@@ -282,8 +282,8 @@ static int rehash_objects(struct rehash *rh, const uint8_t manifest_hash[32],
 }
 
 /* A manifest that is no longer what it was stays where it is: it is what says which objects are
- * needed, and a good one takes its place. Signatures of nodes that have left
- * without a former key in the settings cannot be checked. */
+ * needed, and a good one takes its place. Signatures of nodes that have left without a former key
+ * in the settings cannot be checked. */
 static int rehash_read_manifest(struct rehash *rh, const struct manifest_name *name,
 	struct backup_manifest *ret_manifest, struct err *e)
 {

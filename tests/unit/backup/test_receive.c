@@ -260,12 +260,12 @@ static void test_forged_manifests(void **state)
 	pair_assert_received(w, hash);
 }
 
-static unsigned signed_anew(struct backup_pair *w)
+static unsigned signed_anew(struct backup_pair *w, unsigned node)
 {
-	unsigned n = 0;
+	unsigned n = 99;
 
-	assert_int_equal(renew_manifests(w->sites.repository[0], &w->sites.trust, 1,
-				 w->sites.signer[0], &n, NULL),
+	assert_int_equal(renew_manifests(w->sites.repository[0], &w->sites.trust, node,
+				 w->sites.signer[node - 1], &n, NULL),
 		0);
 	return n;
 }
@@ -275,6 +275,7 @@ static unsigned signed_anew(struct backup_pair *w)
 static void test_former_key(void **state)
 {
 	struct backup_pair *w = *state;
+	struct backup_formers of_another = {.rows = {{.node = 2}}, .n = 1};
 	uint8_t held[HASH_BYTES], late[HASH_BYTES];
 	struct verify_report verified;
 	struct receive_report report;
@@ -285,7 +286,7 @@ static void test_former_key(void **state)
 	pair_assert_received(w, held);
 	pair_take(w, 5, 1000, late);
 	pair_carry(w, late, UINT32_MAX);
-	assert_int_equal(signed_anew(w), 0);
+	assert_int_equal(signed_anew(w, 1), 0);
 	backup_sites_change_signer(&w->sites, 1);
 	report = pair_receive(w);
 	assert_int_equal(report.n_accepted, 0);
@@ -297,8 +298,11 @@ static void test_former_key(void **state)
 	assert_int_equal(verify_snapshot(w->sites.repository[1], held, &w->sites.trust, 3,
 				 &w->sites.keys, w->sites.dir, &verified, NULL),
 		0);
-	assert_int_equal(signed_anew(w), 2);
-	assert_int_equal(signed_anew(w), 0);
+	memcpy(of_another.rows[0].key, key_pub_bytes(key_public(w->sites.signer[0])).data, 32);
+	assert_int_equal(backup_trust_add_formers(&w->sites.trust, &of_another, NULL), 0);
+	assert_int_equal(signed_anew(w, 2), 0); /* It took none of them. */
+	assert_int_equal(signed_anew(w, 1), 2);
+	assert_int_equal(signed_anew(w, 1), 0);
 	pair_carry(w, late, UINT32_MAX);
 	pair_assert_received(w, late);
 }

@@ -320,25 +320,30 @@ static void test_missing_and_short_objects(void **state)
 	assert_non_null(strstr(rehash_damage_of(&w->state, w->hash[2]), "bytes"));
 }
 
+/* A byte from the manifest's beginning, or its last. */
+static void change_manifest(struct world *w, const uint8_t hash[HASH_BYTES], bool last)
+{
+	_cleanup_(x_freep) char *path = NULL;
+	struct manifest_name name;
+	struct stat st;
+	char text[MANIFEST_NAME_BYTES];
+
+	assert_int_equal(repository_find(w->sites.repository[0], hash, &name, NULL), 0);
+	manifest_name_format(&name, text);
+	path = x_asprintf("%s/manifests/%s", repository_path(w->sites.repository[0]), text);
+	assert_int_equal(stat(path, &st), 0);
+	flip(path, last ? st.st_size - 1 : 110);
+}
+
 /* A manifest is damaged in its body or in its signature; it stays where it is. */
 static void test_changed_manifest(void **state)
 {
 	struct world *w = *state;
 	struct manifest_name name;
-	struct stat st;
-	char text[MANIFEST_NAME_BYTES];
 
 	step(w, start_ms);
-	for (unsigned i = 0; i < 2; i++) {
-		_cleanup_(x_freep) char *path = NULL;
-
-		assert_int_equal(
-			repository_find(w->sites.repository[0], w->hash[i], &name, NULL), 0);
-		manifest_name_format(&name, text);
-		path = x_asprintf("%s/manifests/%s", repository_path(w->sites.repository[0]), text);
-		assert_int_equal(stat(path, &st), 0);
-		flip(path, i == 0 ? 110 : st.st_size - 1);
-	}
+	change_manifest(w, w->hash[0], false);
+	change_manifest(w, w->hash[1], true);
 	(void)round_from(w, start_ms);
 	assert_int_equal(w->state.n_damaged, 2);
 	assert_non_null(strstr(rehash_damage_of(&w->state, w->hash[0]), "manifests/"));
@@ -421,9 +426,24 @@ static void test_former_key(void **state)
 	w->config.signer = w->sites.signer[0];
 	at = round_from(w, start_ms);
 	assert_int_equal(w->state.n_damaged, 0);
+	assert_int_equal(w->said.bad, 0);
 	key_pub_free(w->sites.trust.former[--w->sites.trust.n_former].pub);
 	(void)round_from(w, at);
 	assert_int_equal(w->state.n_damaged, SNAPSHOTS); /* As of a stranger. */
+}
+
+/* Its taker was replaced: by its former key a signature is looked at as any other. */
+static void test_replaced_taker(void **state)
+{
+	struct world *w = *state;
+
+	step(w, start_ms);
+	backup_sites_change_signer(&w->sites, 1);
+	w->sites.trust.nodes[0].node = 9;
+	change_manifest(w, w->hash[1], true);
+	(void)round_from(w, start_ms);
+	assert_int_equal(w->said.bad, 1);
+	assert_memory_equal(w->said.manifest_hash, w->hash[1], HASH_BYTES);
 }
 
 /* What was pruned by its age is not damaged, and no longer kept in mind. */
@@ -500,6 +520,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_changed_receipt, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_suspect, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_former_key, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_replaced_taker, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_forgotten, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_state_on_disk, set_up, tear_down),
 	};

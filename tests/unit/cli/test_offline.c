@@ -117,6 +117,14 @@ static void test_newest_by_index(void **state)
 	}
 }
 
+static void begin_lineage(struct world *w)
+{
+	random_fill(&random_system, w->sites.lineage, ID_BYTES);
+	w->model.last.index = 0;
+	w->model.last.cycle = 0;
+	memset(w->model.last_hash, 0, HASH_BYTES);
+}
+
 /* A restore begins a lineage anew, behind the point's index and with cluster time going on. */
 static void test_newest_lineage(void **state)
 {
@@ -125,13 +133,32 @@ static void test_newest_lineage(void **state)
 
 	for (unsigned days = 4; days > 0; days--) {
 		w->model.ahead_ms = days * DAY_MS;
-		random_fill(&random_system, w->sites.lineage, ID_BYTES);
-		w->model.last.index = 0;
-		w->model.last.cycle = 0;
-		memset(w->model.last_hash, 0, HASH_BYTES);
+		begin_lineage(w);
 		take(w, false, hash);
 		assert_newest(w, hash);
 	}
+}
+
+/* Nor does a lineage that a stranger has made up count, however new it says it is. */
+static void test_lineage_of_a_stranger(void **state)
+{
+	struct world *w = *state;
+	struct key *ours = w->sites.signer[0];
+	uint8_t hash[HASH_BYTES], strange[HASH_BYTES];
+	struct offline_snapshot found;
+
+	take(w, false, hash);
+	begin_lineage(w);
+	assert_int_equal(key_generate(KEY_ED25519, 0, &w->sites.signer[0], NULL), 0);
+	take(w, false, strange);
+	key_free(w->sites.signer[0]);
+	w->sites.signer[0] = ours;
+	open_offline(w);
+	assert_int_equal(offline_find(&w->inv, &w->offline, NULL, &found), KLUIS_EVERIFY);
+	assert_int_equal(offline_find_newest(&w->inv, &w->offline, &found), 0);
+	assert_memory_equal(found.hash, hash, HASH_BYTES);
+	backup_manifest_release(&found.manifest);
+	offline_release(&w->offline);
 }
 
 static void find(struct world *w, const char *id, int rc, bool former)
@@ -181,6 +208,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_newest_by_index, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_newest_lineage, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_lineage_of_a_stranger, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_former_key, set_up, tear_down),
 	};
 

@@ -402,6 +402,57 @@ static void test_away_for_long(void **state)
 	}
 }
 
+static void settle_key(struct backup_rig *w, const struct key *was, const struct key *now)
+{
+	for (unsigned i = 0; i < BACKUP_RIG_NODES; i++) {
+		struct config *c = &w->config[i];
+
+		backup_rig_close_job(w, i);
+		c->backup_formers.n = 1;
+		c->backup_formers.rows[0].node = 1;
+		memcpy(c->backup_formers.rows[0].key, key_pub_bytes(key_public(was)).data, 32);
+		memcpy(c->sites[0].backup_key, key_pub_bytes(key_public(now)).data, 32);
+		backup_rig_start_job(w, i);
+	}
+}
+
+/* Node 1 signs with another key: anew what it took itself, and the others read what they hold. */
+static void test_node_signs_with_another_key(void **state)
+{
+	struct backup_rig *w = *state;
+	struct snapshot_row row = backup_rig_wait_confirmed(w, backup_rig_claim(w, 1, false));
+	_cleanup_(x_freep) char *path = manifest_path(w, 0, &row);
+	_cleanup_(buf_release) struct buf bytes = BUF_INIT;
+	_cleanup_(backup_manifest_release) struct backup_manifest m = {0};
+	struct backup_trust trust = {0};
+	struct api_verify verified;
+	struct key *was = w->signer[0];
+	uint8_t hash[HASH_BYTES];
+
+	w->signer[0] = NULL;
+	assert_int_equal(key_generate(KEY_ED25519, 0, &w->signer[0], NULL), 0);
+	assert_int_equal(unlink(w->config[0].backup_sign_key_file), 0);
+	assert_int_equal(backup_key_save(w->signer[0], BACKUP_KEY_NODE,
+				 w->config[0].backup_sign_key_file, NULL),
+		0);
+	settle_key(w, was, w->signer[0]);
+	assert_int_equal(backup_trust_add(&trust, 1, backup_rig_names[0],
+				 (struct key_pub *)(uintptr_t)key_public(w->signer[0]), NULL),
+		0);
+	assert_int_equal(file_read(path, BACKUP_MANIFEST_BYTES_MAX, &bytes, NULL), 0);
+	assert_int_equal(backup_manifest_open(buf_bytes(&bytes), &trust, &m, hash, NULL), 0);
+	assert_memory_equal(hash, row.manifest_hash, HASH_BYTES);
+	row = backup_rig_wait_confirmed(w, backup_rig_claim(w, 1, false));
+	assert_int_equal(row.kind, SNAPSHOT_INCREMENT);
+	for (unsigned i = 0; i < BACKUP_RIG_NODES; i++) {
+		assert_int_equal(
+			backup_job_verify(w->job[i], row.manifest_hash, 2, &verified, NULL), 0);
+		assert_true(verified.ok);
+	}
+	backup_trust_release(&trust);
+	key_free(was);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -414,6 +465,7 @@ int main(void)
 		cmocka_unit_test(test_each_sender_by_itself),
 		cmocka_unit_test(test_silent_site),
 		cmocka_unit_test(test_away_for_long),
+		cmocka_unit_test(test_node_signs_with_another_key),
 	};
 
 	return cmocka_run_group_tests(tests, backup_rig_set_up, backup_rig_tear_down);
