@@ -92,15 +92,11 @@ static int forget_load(struct forget *f, const struct manifest_name *name, struc
 {
 	_cleanup_(buf_release) struct buf bytes = BUF_INIT;
 	_cleanup_(backup_manifest_release) struct backup_manifest m = {0};
-	struct manifest_name of = *name;
 	uint64_t received_ms;
-	int rc = repository_get_manifest(f->config->repository, name, &bytes, e);
+	int rc = repository_read_manifest(f->config->repository, name, &bytes, &m, e);
 
-	if (rc == 0) {
-		rc = backup_manifest_parse(buf_bytes(&bytes), &m, of.hash, e);
-	}
 	if (rc != 0) {
-		return rc;
+		return repository_manifest_fault(name, rc, e);
 	}
 	received_ms = forget_received_ms(f->config, &m, name, f->wall_ms);
 	if (m.type == MANIFEST_JOURNAL) {

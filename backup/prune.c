@@ -28,15 +28,11 @@ static int prune_keep_add(struct repository *r, const struct manifest_name *name
 {
 	_cleanup_(buf_release) struct buf bytes = BUF_INIT;
 	_cleanup_(backup_manifest_release) struct backup_manifest m = {0};
-	uint8_t hash[32];
-	int rc = repository_get_manifest(r, name, &bytes, e);
+	int rc = repository_read_manifest(r, name, &bytes, &m, e);
 
-	if (rc == 0) {
-		rc = backup_manifest_parse(buf_bytes(&bytes), &m, hash, e);
-	}
 	if (rc != 0) {
 		/* Its objects are unknown: nothing can be called unused. */
-		return err_wrap(e, rc, "manifest of index %llu", (unsigned long long)name->index);
+		return repository_manifest_fault(name, rc, e);
 	}
 	keep->hashes =
 		x_realloc(keep->hashes, (keep->n + m.n_index + m.n_packs) * sizeof *keep->hashes);

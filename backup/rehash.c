@@ -101,7 +101,7 @@ static char *rehash_path(struct repository *repository)
 	return x_asprintf("%s/rehash", repository_path(repository));
 }
 
-int rehash_load(struct repository *repository, struct rehash_state *ret_state, struct err *e)
+void rehash_load(struct repository *repository, struct rehash_state *ret_state)
 {
 	_cleanup_(x_freep) char *path = rehash_path(repository);
 	_cleanup_(buf_release) struct buf bytes = BUF_INIT;
@@ -109,17 +109,12 @@ int rehash_load(struct repository *repository, struct rehash_state *ret_state, s
 	int rc = file_read(path, STATE_BYTES_MAX, &bytes, &why);
 
 	memset(ret_state, 0, sizeof *ret_state);
-	if (rc == KLUIS_ENOTFOUND) {
-		return 0;
-	}
 	if (rc == 0) {
 		rc = rehash_state_decode(buf_bytes(&bytes), ret_state, &why);
 	}
-	if (rc == KLUIS_ECORRUPT || rc == KLUIS_ETOOLARGE) {
+	if (rc != 0 && rc != KLUIS_ENOTFOUND) {
 		log_err("op=rehash file=%s error=\"%s\", everything is read anew", path, why.text);
-		return 0;
 	}
-	return rc == 0 ? 0 : err_set(e, rc, "'%s': %s", path, why.text);
 }
 
 static int rehash_save(
@@ -289,12 +284,8 @@ static int rehash_read_manifest(struct rehash *rh, const struct manifest_name *n
 {
 	_cleanup_(buf_release) struct buf bytes = BUF_INIT;
 	uint8_t hash[HASH_BYTES];
-	int rc = repository_get_manifest(rh->config->repository, name, &bytes, e);
+	int rc = repository_read_manifest(rh->config->repository, name, &bytes, ret_manifest, e);
 
-	rc = rc != 0 ? rc : backup_manifest_parse(buf_bytes(&bytes), ret_manifest, hash, e);
-	if (rc == 0 && memcmp(hash, name->hash, HASH_BYTES) != 0) {
-		return err_set(e, KLUIS_EVERIFY, "one of its bytes was changed");
-	}
 	if (rc == 0 && rehash_is_due(rh, name->hash) &&
 		backup_trust_knows(rh->config->trust, ret_manifest->node)) {
 		backup_manifest_release(ret_manifest);

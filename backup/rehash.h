@@ -56,10 +56,9 @@ void rehash_state_encode(const struct rehash_state *state, struct buf *to);
 /* KLUIS_ECORRUPT, KLUIS_EVERSION. */
 KLUIS_MUST_CHECK int rehash_state_decode(
 	struct bytes bytes, struct rehash_state *ret_state, struct err *e);
-/* As the last step left it; all zero when there was none, or when the file is damaged (which is
- * logged: a round begins anew). */
-KLUIS_MUST_CHECK int rehash_load(
-	struct repository *repository, struct rehash_state *ret_state, struct err *e);
+/* As the last step left it; all zero when there was none, or when the file cannot be read or is not
+ * what a step wrote (which is logged: a round begins anew). */
+void rehash_load(struct repository *repository, struct rehash_state *ret_state);
 
 /* How far the next step goes when it is wall_ms, in *ret_upto, and the moment that then stands for:
  * by the time that passed, at most REHASH_CATCH_UP steps' worth; nothing when the clock was set

@@ -447,6 +447,27 @@ static int repository_names_add(struct repository_names *names, const char *text
 	return 0;
 }
 
+int repository_read_manifest(struct repository *r, const struct manifest_name *name, struct buf *to,
+	struct backup_manifest *ret_manifest, struct err *e)
+{
+	struct backup_manifest m = {0};
+	uint8_t hash[HASH_BYTES];
+	size_t from = to->len;
+	int rc = repository_get_manifest(r, name, to, e);
+
+	if (rc == 0) {
+		rc = backup_manifest_parse(bytes_of(to->data + from, to->len - from), &m, hash, e);
+	}
+	if (rc == 0 && memcmp(hash, name->hash, HASH_BYTES) != 0) {
+		backup_manifest_release(&m);
+		rc = err_set(e, KLUIS_EVERIFY, "one of its bytes was changed");
+	}
+	if (rc == 0) {
+		*ret_manifest = m;
+	}
+	return rc;
+}
+
 int repository_list(struct repository *r, struct manifest_name **ret_names, size_t *ret_n,
 	size_t *ret_foreign, struct err *e)
 {

@@ -61,6 +61,12 @@ KLUIS_MUST_CHECK int repository_set_manifest_aside(
 KLUIS_MUST_CHECK int repository_get_manifest(struct repository *repository,
 	const struct manifest_name *name, struct buf *to, struct err *e);
 
+/* The same, parsed (its signature is not looked at), once it is known to be what its name says:
+ * KLUIS_EVERIFY. Release *ret_manifest. */
+KLUIS_MUST_CHECK int repository_read_manifest(struct repository *repository,
+	const struct manifest_name *name, struct buf *to, struct backup_manifest *ret_manifest,
+	struct err *e);
+
 /* Read-only descriptor of it, the caller's to close. */
 KLUIS_MUST_CHECK int repository_open_manifest(struct repository *repository,
 	const struct manifest_name *name, int *ret_fd, struct err *e);

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/wire.h"
+#include "crypto/hash.h"
 #include "node/json.h"
 
 enum { NAME_BYTES_MAX = 31, TEXT_BYTES_MAX = 383 };
@@ -16,10 +17,14 @@ struct alarm {
 	char name[NAME_BYTES_MAX + 1];
 	char text[TEXT_BYTES_MAX + 1];
 	bool critical;
-	unsigned seen;	   /* Looks in a row that saw it. */
-	bool raised;	   /* Two did: it was logged. */
-	bool pending;	   /* To be told by the program. */
-	unsigned tries;	   /* That failed. */
+	unsigned seen;	 /* Looks in a row that saw it. */
+	bool raised;	 /* Two did: it was logged. */
+	bool pending;	 /* To be told by the program. */
+	unsigned tries;	 /* That failed. */
+	uint64_t change; /* Number of the last one that is to be told. */
+	/* What it has been about since it began: the first bytes of a hash of each. */
+	uint64_t about[ALARM_ABOUT_MAX];
+	size_t n_about;
 	uint64_t since_ms; /* Unix. */
 	uint64_t told_ms;  /* Monotonic. */
 };
@@ -45,8 +50,9 @@ struct alarm_command {
 	unsigned open_handles; /* Of the process. */
 	uint64_t kill_ms;
 	struct buf line;
-	char told[NAME_BYTES_MAX + 1]; /* What runs is about. */
-	bool told_raised, told_ok;
+	char told[NAME_BYTES_MAX + 1]; /* What runs is about, */
+	uint64_t told_change, changes; /* ... as of this change, of so many. */
+	bool told_ok;
 	uv_loop_t *loop;
 
 	void (*closed_cb)(void *data);
@@ -84,14 +90,57 @@ static const char *item_text(const json_t *item, const char *name)
 	return text == NULL ? "" : text;
 }
 
-/* Seen by a look: raised by the second in a row, told again when it became worse or when it lasts.
- */
+/* Keeps it in mind; whether it was not there. What there is no room for is no news: it would be at
+ * every look. */
+static bool alarm_learn(struct alarm *alarm, const char *about)
+{
+	uint8_t hash[HASH_BYTES];
+	uint64_t id;
+
+	hash_sha256(bytes_str(about), hash);
+	id = load_u64(hash);
+	for (size_t i = 0; i < alarm->n_about; i++) {
+		if (alarm->about[i] == id) {
+			return false;
+		}
+	}
+	if (alarm->n_about == ALARM_ABOUT_MAX) {
+		return false;
+	}
+	alarm->about[alarm->n_about++] = id;
+	return true;
+}
+
+/* Whether it is about a site or a snapshot that it was not about before. */
+static bool alarm_spreads(struct alarm *alarm, const json_t *item)
+{
+	const json_t *about;
+	bool more = false;
+	size_t i;
+
+	json_array_foreach(json_object_get(item, "about"), i, about)
+	{
+		more = alarm_learn(alarm, json_string_value(about)) || more;
+	}
+	return more;
+}
+
+static void alarm_tell(struct alarm_command *c, struct alarm *alarm, const char *state)
+{
+	alarm->pending = true;
+	alarm->tries = 0;
+	alarm->change = ++c->changes;
+	alarm_log(alarm, state);
+}
+
+/* Seen by a look: raised by the second in a row, told again when it became worse or is about more,
+ * or when it lasts. */
 static void alarm_see(struct alarm_command *c, const json_t *item)
 {
 	const char *name = item_text(item, "name");
 	bool critical = strcmp(item_text(item, "severity"), "critical") == 0;
 	struct alarm *alarm = alarm_find(c, name);
-	bool worse;
+	bool worse, more;
 
 	if (alarm == NULL) {
 		if (c->n == ALARMS_MAX || strlen(name) > NAME_BYTES_MAX || name[0] == 0) {
@@ -102,14 +151,13 @@ static void alarm_see(struct alarm_command *c, const json_t *item)
 		(void)snprintf(alarm->name, sizeof alarm->name, "%s", name);
 	}
 	worse = alarm->raised && critical && !alarm->critical;
+	more = alarm_spreads(alarm, item) && alarm->raised;
 	alarm->critical = critical;
 	(void)snprintf(alarm->text, sizeof alarm->text, "%s", item_text(item, "text"));
 	alarm->seen++;
-	if ((alarm->seen >= 2 && !alarm->raised) || worse) {
+	if ((alarm->seen >= 2 && !alarm->raised) || worse || more) {
 		alarm->raised = true;
-		alarm->pending = true;
-		alarm->tries = 0;
-		alarm_log(alarm, worse ? "worse" : "raised");
+		alarm_tell(c, alarm, worse ? "worse" : more ? "more" : "raised");
 	} else if (alarm->raised && !alarm->pending &&
 		   command_now() >= alarm->told_ms + c->config.repeat_ms) {
 		alarm->pending = true;
@@ -118,15 +166,14 @@ static void alarm_see(struct alarm_command *c, const json_t *item)
 }
 
 /* Not seen any more: it ends, and is told of if its beginning was, or was to be. */
-static void alarm_miss(struct alarm *alarm)
+static void alarm_miss(struct alarm_command *c, struct alarm *alarm)
 {
 	if (alarm->raised) {
 		alarm->raised = false;
-		alarm->pending = true;
-		alarm->tries = 0;
-		alarm_log(alarm, "ended");
+		alarm_tell(c, alarm, "ended");
 	}
 	alarm->seen = 0;
+	alarm->n_about = 0;
 }
 
 static bool items_have(const json_t *items, const char *name)
@@ -156,7 +203,7 @@ static void alarms_compare(struct alarm_command *c, const json_t *items)
 		struct alarm *alarm = &c->alarms[i];
 
 		if (!items_have(items, alarm->name)) {
-			alarm_miss(alarm);
+			alarm_miss(c, alarm);
 		}
 		if (c->config.path == NULL) {
 			alarm->pending = false;
@@ -185,7 +232,7 @@ static void run_closed_cb(uv_handle_t *handle)
 	c->running = false;
 	buf_release(&c->line);
 	c->run_ms = command_now() + c->config.pause_ms;
-	if (alarm != NULL && alarm->raised == c->told_raised) {
+	if (alarm != NULL && alarm->change == c->told_change) {
 		alarm->told_ms = command_now();
 		alarm->tries += !c->told_ok;
 		alarm->pending = !c->told_ok && alarm->tries < ALARM_TRIES;
@@ -270,7 +317,7 @@ static void run_start(struct alarm_command *c, struct alarm *alarm)
 	c->in.data = c->process.data = c->write.data = c;
 	c->running = true;
 	c->killed = c->told_ok = false;
-	c->told_raised = alarm->raised;
+	c->told_change = alarm->change;
 	memcpy(c->told, alarm->name, sizeof c->told);
 	c->kill_ms = command_now() + c->config.run_ms;
 	c->line = run_line(c, alarm);

@@ -18,6 +18,7 @@ enum {
 	ALARM_RUN_MS = 30 * 1000,  /* Then the program and its children are killed. */
 	ALARM_TRIES = 3,
 	ALARMS_MAX = 32,
+	ALARM_ABOUT_MAX = 64, /* Kept in mind of each; what comes behind them is no news. */
 };
 
 struct alarm_command_config {
@@ -25,7 +26,9 @@ struct alarm_command_config {
 	const char *site;
 	uint64_t node;
 	uint64_t look_ms, run_ms, pause_ms, repeat_ms;
-	/* What there is now: an array of {name, severity, text}. Blocking, on pool. */
+	/* What there is now: an array of {name, severity, text, about}; about: the sites and
+	 * snapshots that an alarm is about, which is told again when one is new. Blocking, on pool.
+	 */
 	int (*alarms)(void *data, json_t **ret_items, struct err *e);
 	void *data;
 };

@@ -50,12 +50,17 @@ struct api_drop {
 
 /* The copies that this node holds, and what comes in. */
 struct api_copies {
+	bool kept;			/* False: this node takes part in no backups. */
+	char stopped[256];		/* What keeps it from that altogether; "": nothing. */
 	uint64_t period_ms;		/* Of reading all again. */
 	uint64_t began_ms, ended_ms;	/* The round under way; the last whole one, 0: none yet. */
 	uint64_t objects, bytes, found; /* Read in all rounds; files found damaged. */
 	unsigned damaged;		/* Snapshots that are damaged now. */
 	int rc;				/* Of the last step. */
-	char text[256];			/* What is damaged, the first of it. */
+	char text[256];			/* What is damaged, the last that was found. */
+	uint8_t last[32];		/* The manifest hash of that. */
+	char prune_text[256];		/* Why what is too old was not forgotten; "": it was. */
+	uint64_t prune_age_ms;		/* Since it last was, or since the start. */
 	size_t n_drops;
 	struct api_drop drops[SITES_MAX];
 };
@@ -153,8 +158,9 @@ unsigned api_metrics_port(const struct api *api); /* 0: none. */
  * thread but the api's own.
  */
 KLUIS_MUST_CHECK int api_reload(struct api *api, struct err *e);
-/* The alarms there are now, as /v1/sys/alarms lists them: an array of {name, severity, text}, the
- * caller's. KLUIS_EBEHIND: the store is being replaced. Blocking; any thread but the api's own. */
+/* The alarms there are now, as /v1/sys/alarms lists them: an array of {name, severity, text,
+ * about}, the caller's. KLUIS_EBEHIND: the store is being replaced. Blocking; any thread but the
+ * api's own. */
 KLUIS_MUST_CHECK int api_alarms(struct api *api, json_t **ret_items, struct err *e);
 /* When the certificate that clients are shown ends, Unix; 0: there is no client port. Any thread.
  */

@@ -305,6 +305,25 @@ static void print_drops(struct buf *to, const struct api_copies *copies, const c
 	}
 }
 
+static void print_shipments(const struct api_metrics_state *state, struct buf *to)
+{
+	static const struct {
+		const char *name, *help;
+		bool pin;
+	} rows[] = {{"kluis_ship_failed", "The last shipment to the site failed.", false},
+		{"kluis_ship_host_key_changed", "Its SSH host key is not the pinned one.", true}};
+
+	for (size_t k = 0; k < ARRAY_SIZE(rows); k++) {
+		print_head(to, rows[k].name, "gauge", rows[k].help);
+		for (size_t i = 0; i < state->n_shipments; i++) {
+			int rc = state->shipments[i].rc;
+
+			buf_printf(to, "%s{site=\"%s\"} %d\n", rows[k].name,
+				state->shipments[i].site, rows[k].pin ? rc == KLUIS_EPIN : rc != 0);
+		}
+	}
+}
+
 static uint64_t drop_bytes_of(const struct api_drop *drop)
 {
 	return drop->bytes;
@@ -334,6 +353,12 @@ static void print_copies(const struct api_copies *copies, uint64_t wall_ms, stru
 {
 	uint64_t since_ms = copies->ended_ms == 0 ? copies->began_ms : copies->ended_ms;
 
+	print_one(to, "kluis_backup_stopped", "gauge",
+		"The disk of repository or drops keeps this node from any backup.",
+		copies->stopped[0] != 0);
+	if (copies->period_ms == 0) {
+		return; /* Not read again, or not open yet. */
+	}
 	print_one(to, "kluis_copies_damaged", "gauge", "Snapshots here that are not whole.",
 		copies->damaged);
 	print_one(to, "kluis_copies_damaged_files_total", "counter",
@@ -347,6 +372,9 @@ static void print_copies(const struct api_copies *copies, uint64_t wall_ms, stru
 		since_ms == 0 || since_ms > wall_ms ? 0 : wall_ms - since_ms);
 	print_one(to, "kluis_copies_round_period_seconds", "gauge", "How often that should be.",
 		copies->period_ms / 1000);
+	print_seconds(to, "kluis_copies_prune_age_seconds", "gauge",
+		"Since what is too old was last forgotten; before the first time, since the start.",
+		copies->prune_age_ms);
 	print_drops(to, copies, "kluis_drop_bytes", "gauge", "In a sender's drop.", drop_bytes_of);
 	print_drops(to, copies, "kluis_drop_files", "gauge", "The same in files.", drop_files_of);
 	print_drops(to, copies, "kluis_drop_accepted_total", "counter",
@@ -435,7 +463,10 @@ void api_metrics_print(
 	if (state->backup != NULL) {
 		print_backup(state, to);
 	}
-	if (state->copies->period_ms != 0) {
+	if (state->n_shipments > 0) {
+		print_shipments(state, to);
+	}
+	if (state->copies->kept) {
 		print_copies(state->copies, state->wall_ms, to);
 	}
 }

@@ -25,7 +25,9 @@ void api_metrics_add(struct api_metrics *metrics, size_t route, int status, uint
 struct api_metrics_state {
 	const struct http_counters *http;
 	const struct replica_status *replica;
-	const struct api_copies *copies; /* period_ms 0: nothing is said of them. */
+	const struct api_copies *copies;
+	const struct api_shipment *shipments;
+	size_t n_shipments;
 	const char *site;
 	const struct backup_summary *backup; /* NULL: not known here. */
 	unsigned backup_copies;		     /* That make a snapshot count. */

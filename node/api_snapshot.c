@@ -4,6 +4,7 @@
 
 #include "node/api_core.h"
 #include "node/api_handlers.h"
+#include "node/api_sys_view.h"
 #include "storage/cluster_store.h"
 #include "node/backup_summary.h"
 #include "storage/snapshot_store.h"
@@ -216,6 +217,22 @@ int sys_backups_read(struct api_call *call)
 	return rc;
 }
 
+/* What is claimed here and never begun would keep the other sites waiting. */
+static int save_can(struct api_call *call)
+{
+	_cleanup_(x_freep) struct api_copies *copies = x_malloc(sizeof *copies);
+
+	if (call->api->config.hooks.snapshot_claimed == NULL) {
+		return call_fail(call, KLUIS_EINVAL, "this node is not set up to take snapshots");
+	}
+	sys_copies_get(call->api, copies);
+	return copies->stopped[0] == 0
+		       ? 0
+		       : call_fail(call, KLUIS_EBEHIND,
+				 "this node takes part in no backups: %s: ask another site",
+				 copies->stopped);
+}
+
 int sys_snapshot_save_parse(struct api_call *call)
 {
 	bool *cycle = call_extra(call, sizeof *cycle);
@@ -226,9 +243,7 @@ int sys_snapshot_save_parse(struct api_call *call)
 	if (json_in_end(&reader) != 0) {
 		return call->e.code;
 	}
-	return call->api->config.hooks.snapshot_claimed != NULL
-		       ? 0
-		       : call_fail(call, KLUIS_EINVAL, "this node is not set up to take snapshots");
+	return save_can(call);
 }
 
 /* A cycle out of turn stands for now. */

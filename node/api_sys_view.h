@@ -25,6 +25,12 @@ const char *sys_vote_name(enum replica_vote vote);
 /* Every member, those that only come or still go, too. */
 json_t *sys_members_json(struct api_call *call, const struct sys_view *view);
 
+/* What is wrong now. */
+json_t *sys_alarms_json(struct api_call *call, const struct sys_view *view);
+/* What the backup job says; nothing when there is none. */
+void sys_copies_get(struct api *api, struct api_copies *ret_copies);
+size_t sys_shipments_get(struct api *api, struct api_shipment ret_rows[SITES_MAX]);
+
 struct root_summary;
 /* Which sites' state roots differ, and which owe one; true, and text as it is: none. */
 bool sys_roots_text(struct api_call *call, const struct sys_view *view,

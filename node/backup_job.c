@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "backup/renew.h"
 #include "backup/verify.h"
 #include "base/fault.h"
 #include "base/file.h"
@@ -65,15 +64,6 @@ static bool ship_is_its_own(int rc)
 	return rc == KLUIS_ECORRUPT || rc == KLUIS_ENOTFOUND || rc == KLUIS_EQUOTA;
 }
 
-/* What alarms are made of. */
-void backup_ship_tell(struct backup_shipment *s, int rc)
-{
-	(void)pthread_mutex_lock(&s->job->lock);
-	s->last.rc = rc;
-	(void)snprintf(s->last.text, sizeof s->last.text, "%s", s->err.text);
-	(void)pthread_mutex_unlock(&s->job->lock);
-}
-
 static void ship_done_cb(struct pool_work *work, int rc)
 {
 	struct backup_shipment *s = CONTAINER_OF(work, struct backup_shipment, work);
@@ -86,7 +76,7 @@ static void ship_done_cb(struct pool_work *work, int rc)
 	if (rc == KLUIS_ENOTFOUND && s->report.connections == 0) {
 		s->passed_over = s->id; /* Pruned here, or taken by a directory that is gone. */
 	} else if (rc != KLUIS_ECLOSED) {
-		backup_ship_tell(s, rc);
+		backup_ship_tell(s, BACKUP_SHIP_CYCLE, rc, s->err.text);
 	}
 	if (rc == 0) {
 		log_info("op=backup_ship site=%s snapshot=%llu objects=%u skipped=%u bytes=%llu",
@@ -155,7 +145,11 @@ static void ahead_done_cb(struct pool_work *work, int rc)
 		ship_done_cb(work, rc);
 		return;
 	}
-	if (rc != 0 && rc != KLUIS_ECLOSED) {
+	if (rc == KLUIS_EPIN) { /* No need to wait for the record to say so. */
+		backup_ship_tell(s, BACKUP_SHIP_CYCLE, rc, s->err.text);
+		log_err("op=backup_ship_ahead site=%s rc=%s error=\"%s\"", s->site->name,
+			err_name(rc), s->err.text);
+	} else if (rc != 0 && rc != KLUIS_ECLOSED) {
 		log_warn("op=backup_ship_ahead site=%s rc=%s error=\"%s\", retrying", s->site->name,
 			err_name(rc), s->err.text);
 	}
@@ -183,6 +177,13 @@ static void shipment_begin_ahead(struct backup_shipment *s)
 	}
 }
 
+/* Whether there is something that could not be brought. */
+static bool shipment_owes(
+	const struct backup_shipment *s, const struct snapshot_row *rows, size_t n)
+{
+	return ship_next(rows, n, s->job->config->id, s->site->id, s->passed_over) != NULL;
+}
+
 static void job_ship(struct backup_job *job, const struct snapshot_row *rows, size_t n)
 {
 	for (size_t i = 0; i < job->n_shipments; i++) {
@@ -194,6 +195,9 @@ static void job_ship(struct backup_job *job, const struct snapshot_row *rows, si
 		}
 		row = shipment_next(s, rows, n);
 		if (row == NULL) {
+			if (!shipment_owes(s, rows, n)) {
+				backup_ship_settled(s, BACKUP_SHIP_CYCLE);
+			}
 			shipment_begin_ahead(s);
 		}
 		if (row == NULL || (row->id == s->id && backup_job_now() < s->next_ms)) {
@@ -253,17 +257,21 @@ static void job_look(struct backup_job *job, struct kv *kv, const struct kv_view
 		log_err("op=backup_job rc=%s error=\"%s\", retrying", err_name(rc), e.text);
 		return;
 	}
-	backup_take_look(job, view, rows, n);
-	backup_claim_look(job, view, status, rows, n);
-	backup_journal_look(job, view, status, rows, n);
-	job_ship(job, rows, n);
-	backup_receive_look(job, rows, n);
-	backup_confirm_look(job, rows, n, cluster.feature_level);
-	backup_keep_look(job, rows, n);
-	backup_deletions_look(job, view);
+	if (job->opening.done) {
+		backup_take_look(job, view, rows, n);
+		backup_claim_look(job, view, status, rows, n);
+		backup_journal_look(job, view, status, rows, n);
+		job_ship(job, rows, n);
+		backup_receive_look(job, rows, n);
+		backup_confirm_look(job, rows, n, cluster.feature_level);
+		backup_keep_look(job, rows, n);
+		backup_deletions_look(job, view);
+	}
 	backup_root_look(job, view);
 	backup_watch_look(job, view, status, rows, n);
-	backup_drill_look(job, kv, status, rows, n);
+	if (job->opening.done) {
+		backup_drill_look(job, kv, status, rows, n);
+	}
 }
 
 static void job_tick(struct backup_job *job)
@@ -291,7 +299,7 @@ static void job_arrivals_cb(uv_poll_t *poll, int status, int events);
 /* A descriptor that was watched before: cannot fail. */
 static void job_listen(struct backup_job *job)
 {
-	if (job->arrivals.fd >= 0 && !job->closing) {
+	if (job->arrivals.fd >= 0 && job->opening.done && !job->closing) {
 		(void)uv_poll_start(&job->arrivals.poll, UV_READABLE, job_arrivals_cb);
 	}
 }
@@ -312,6 +320,7 @@ static void job_arrivals_cb(uv_poll_t *poll, int status, int events)
 
 static void job_timer_cb(uv_timer_t *timer)
 {
+	backup_open_look(timer->data);
 	job_listen(timer->data);
 	job_tick(timer->data);
 }
@@ -329,18 +338,6 @@ void backup_job_claimed(void *data, uint64_t snapshot_id)
 	(void)uv_async_send(&job->claimed);
 }
 
-size_t backup_job_shipments(void *data, struct api_shipment ret_rows[SITES_MAX])
-{
-	struct backup_job *job = data;
-
-	(void)pthread_mutex_lock(&job->lock);
-	for (size_t i = 0; i < job->n_shipments; i++) {
-		ret_rows[i] = job->shipment[i].last;
-	}
-	(void)pthread_mutex_unlock(&job->lock);
-	return job->n_shipments;
-}
-
 int backup_job_verify(void *data, const uint8_t manifest_hash[32], unsigned level,
 	struct api_verify *ret_verify, struct err *e)
 {
@@ -350,6 +347,10 @@ int backup_job_verify(void *data, const uint8_t manifest_hash[32], unsigned leve
 	int rc;
 
 	assert(level == 1 || level == 2);
+	if (backup_open_trouble(job, found.text)) {
+		return err_set(e, KLUIS_EBEHIND, "the repository is not open%s%s",
+			found.text[0] == 0 ? "" : ": ", found.text);
+	}
 	rc = verify_snapshot(job->repository, manifest_hash, &job->trust, level, NULL,
 		job->config->data_dir, &report, &found);
 	if (rc == KLUIS_ENOTFOUND && report.level == 0 && report.objects == 0) {
@@ -422,28 +423,25 @@ static int job_load_keys(struct backup_job *job, struct err *e)
 	return rc != 0 ? rc : backup_job_trust(c, &job->trust, e);
 }
 
-/* One drop and one shipment for each other site. Drops that an operator prepared stay as they are.
- */
-static int job_load_sites(struct backup_job *job, struct err *e)
+/* One drop and one shipment for each other site. */
+static void job_load_sites(struct backup_job *job)
 {
 	const struct config *c = job->config;
 
 	for (size_t i = 0; i < c->n_sites; i++) {
 		const struct config_site *site = &c->sites[i];
 		struct backup_shipment *s = &job->shipment[job->n_shipments];
-		int rc;
 
 		if (site->id == c->id || site->ssh.port == 0) {
 			continue;
 		}
-		rc = backup_receive_add(job, site, e);
-		if (rc != 0) {
-			return rc;
-		}
+		backup_receive_add(job, site);
 		job->n_shipments++;
 		s->job = job;
 		s->site = site;
-		memcpy(s->last.site, site->name, sizeof s->last.site);
+		for (unsigned kind = 0; kind < BACKUP_SHIP_KINDS; kind++) {
+			memcpy(s->last[kind].site, site->name, sizeof s->last[kind].site);
+		}
 		s->target = (struct sftp_target){.host = site->ssh.host,
 			.port = site->ssh.port,
 			.user = site->ssh_user,
@@ -454,7 +452,6 @@ static int job_load_sites(struct backup_job *job, struct err *e)
 			.cancel = &job->cancel,
 			.moved = &job->moved};
 	}
-	return 0;
 }
 
 static void job_free(struct backup_job *job)
@@ -494,34 +491,9 @@ static void job_set_pace(struct backup_job *job)
 	job->pace = pace_new(&config);
 }
 
-/* Behind a change of this node's key. */
-static int job_renew(struct backup_job *job, struct err *e)
+static void job_set_receiver(struct backup_job *job)
 {
-	unsigned n = 0;
-	int rc = renew_manifests(job->repository, &job->trust, job->config->id, job->signer, &n, e);
-
-	if (n > 0) {
-		log_info("op=backup_key state=signed manifests=%u", n);
-	}
-	return rc;
-}
-
-static int job_load(struct backup_job *job, struct err *e)
-{
-	int rc = job_load_keys(job, e);
-
-	if (rc == 0) {
-		rc = job_load_sites(job, e);
-	}
-	if (rc == 0) {
-		rc = repository_open_writer(
-			job->config->backup_repository_dir, &job->repository, e);
-	}
-	if (rc == 0) {
-		rc = job_renew(job, e);
-	}
-	job->receiver = (struct receive_config){.repository = job->repository,
-		.trust = &job->trust,
+	job->receiver = (struct receive_config){.trust = &job->trust,
 		.signer = job->signer,
 		.node = job->config->id,
 		.quota = {.bytes = job->config->backup_drop_quota_mib << 20,
@@ -530,7 +502,6 @@ static int job_load(struct backup_job *job, struct err *e)
 		.pace = job->pace};
 	memcpy(job->receiver.cluster_id, job->identity->cluster_id, ID_BYTES);
 	memcpy(job->receiver.lineage, job->identity->lineage, ID_BYTES);
-	return rc != 0 ? rc : backup_keep_init(job, e);
 }
 
 static void job_start_handles(struct backup_job *job, uv_loop_t *loop)
@@ -543,8 +514,6 @@ static void job_start_handles(struct backup_job *job, uv_loop_t *loop)
 	job->timer.data = job->claimed.data = job->arrivals.poll.data = job;
 	if (rv == 0 && job->arrivals.fd >= 0) {
 		rv = uv_poll_init(loop, &job->arrivals.poll, job->arrivals.fd);
-		rv = rv != 0 ? rv
-			     : uv_poll_start(&job->arrivals.poll, UV_READABLE, job_arrivals_cb);
 	}
 	rv = rv != 0 ? rv : uv_timer_start(&job->timer, job_timer_cb, tick_ms, tick_ms);
 	assert(rv == 0); /* A loop that runs has descriptors left for one more. */
@@ -571,24 +540,27 @@ int backup_job_start(struct backup_job **ret_job, const struct config *config,
 	job->checkpoint_dir = x_asprintf("%s/backup-checkpoint", config->data_dir);
 	job_set_pace(job);
 	backup_arrivals_open(&job->arrivals);
-	rc = job_load(job, e);
+	rc = job_load_keys(job, e);
 	if (rc != 0) {
 		job_free(job);
 		return err_wrap(e, rc, "backup");
 	}
+	job_load_sites(job);
+	job_set_receiver(job);
 	job_start_handles(job, loop);
 	backup_root_start(job);
+	backup_open_look(job);
 	*ret_job = job;
 	return 0;
 }
 
 static bool job_busy(const struct backup_job *job)
 {
-	bool busy = job->take.busy || job->take.failing || backup_receive_busy(job) ||
-		    backup_keep_busy(job) || job->deletions.busy || job->claim.claiming ||
-		    job->claim.renewing || job->watch.checking || job->drill.running ||
-		    job->journal.busy || job->journal.recording || job->journal.confirming ||
-		    job->root.busy || job->root.telling;
+	bool busy = job->opening.busy || job->take.busy || job->take.failing ||
+		    backup_receive_busy(job) || backup_keep_busy(job) || job->deletions.busy ||
+		    job->claim.claiming || job->claim.renewing || job->watch.checking ||
+		    job->drill.running || job->journal.busy || job->journal.recording ||
+		    job->journal.confirming || job->root.busy || job->root.telling;
 
 	for (size_t i = 0; i < job->n_shipments; i++) {
 		busy = busy || job->shipment[i].busy;

@@ -33,9 +33,12 @@ enum {
 	BACKUP_JOB_REHASH_MS = 60000,	   /* Between two steps of re-reading, */
 	BACKUP_JOB_REHASH_STEPS = 64,	   /* or a round has so many. */
 	BACKUP_JOB_PRUNE_MS = 3600 * 1000,
-	BACKUP_JOB_RETRY_MS = 15 * 1000,  /* After a failed shipment to a site. */
-	BACKUP_JOB_HELP_MS = 120 * 1000,  /* ... of a kind that an operator has to end. */
-	BACKUP_JOB_AGAIN_MS = 120 * 1000, /* Shipped, and still not confirmed. */
+	BACKUP_JOB_PRUNE_AGAIN_MS = 120 * 1000, /* After one that failed. */
+	BACKUP_JOB_OPEN_MS = 5000,		/* Until drops and repository are tried again. */
+	BACKUP_JOB_OPEN_LATE_MS = 60 * 1000,	/* An alarm when opening has not ended. */
+	BACKUP_JOB_RETRY_MS = 15 * 1000,	/* After a failed shipment to a site. */
+	BACKUP_JOB_HELP_MS = 120 * 1000,	/* ... of a kind that an operator has to end. */
+	BACKUP_JOB_AGAIN_MS = 120 * 1000,	/* Shipped, and still not confirmed. */
 	BACKUP_JOB_PROPOSE_MS = 10000,
 	BACKUP_JOB_DELETIONS_MS = 2000, /* Between two looks at the ledgers of deletions. */
 	BACKUP_JOB_DELETIONS_LATE_MS = 600 * 1000, /* An alarm when none was written so long. */
@@ -47,7 +50,9 @@ struct backup_job;
 
 /* config, identity, replica, pool and home outlive the job; pool has BACKUP_JOB_THREADS(other
  * sites). On failure nothing is left; e names what to do. KLUIS_EINVAL when the settings have no
- * [backup]. Blocking; on the loop's thread. */
+ * [backup]. What the disk of repository and drops answers fails no start: it is opened behind it,
+ * again and again until it is there (backup_job_copies() says why it is not). Blocking; on the
+ * loop's thread. */
 KLUIS_MUST_CHECK int backup_job_start(struct backup_job **ret_job, const struct config *config,
 	const struct node_identity *identity, struct replica *replica, struct pool *pool,
 	uv_loop_t *loop, struct mailbox *home, struct err *e);

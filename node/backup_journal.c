@@ -295,7 +295,7 @@ static void journal_shipped_cb(struct pool_work *work, int rc)
 			s->journal.number, err_name(rc), s->err.text);
 	}
 	if (rc != KLUIS_ECLOSED) {
-		backup_ship_tell(s, rc);
+		backup_ship_tell(s, BACKUP_SHIP_JOURNAL, rc, s->err.text);
 	}
 	(void)uv_async_send(&s->job->claimed);
 	backup_job_ended(s->job);
@@ -312,8 +312,11 @@ bool backup_journal_ship(struct backup_shipment *s, const struct snapshot_row *r
 
 	if (base == NULL || row->number == 0 || row->node != job->config->id ||
 		held >= row->number ||
-		(base->node != s->site->id && !ship_confirmed_by(base, s->site->id)) ||
-		(tried && backup_job_now() < s->journal.next_ms)) {
+		(base->node != s->site->id && !ship_confirmed_by(base, s->site->id))) {
+		backup_ship_settled(s, BACKUP_SHIP_JOURNAL);
+		return false;
+	}
+	if (tried && backup_job_now() < s->journal.next_ms) {
 		return false;
 	}
 	if (s->journal.base_id != row->base_id) {

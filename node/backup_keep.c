@@ -26,18 +26,34 @@ static int prune_work(struct pool_work *work)
 		&job->prune_err);
 }
 
+/* What an alarm is made of. */
+static void prune_tell(struct backup_job *job, int rc)
+{
+	(void)pthread_mutex_lock(&job->lock);
+	(void)snprintf(job->prune_trouble, sizeof job->prune_trouble, "%s",
+		rc == 0 ? "" : job->prune_err.text);
+	if (rc == 0) {
+		job->pruned_ms = backup_job_now();
+	}
+	(void)pthread_mutex_unlock(&job->lock);
+}
+
 static void prune_done_cb(struct pool_work *work, int rc)
 {
 	struct backup_job *job = CONTAINER_OF(work, struct backup_job, prune);
 
+	prune_tell(job, rc);
 	if (rc != 0) {
-		log_err("op=backup_prune rc=%s error=\"%s\"", err_name(rc), job->prune_err.text);
+		log_err("op=backup_prune rc=%s error=\"%s\", retrying", err_name(rc),
+			job->prune_err.text);
 	} else if (job->pruned > 0) {
 		log_info("op=backup_prune snapshots=%u", job->pruned);
 	}
 	backup_job_receiver_done(&job->pruning_as);
 	job->pruning = false;
-	job->prune_ms = backup_job_now() + BACKUP_JOB_PRUNE_MS;
+	job->prune_ms =
+		backup_job_now() + (rc == 0 ? (uint64_t)BACKUP_JOB_PRUNE_MS
+					    : backup_job_pause(job, BACKUP_JOB_PRUNE_AGAIN_MS));
 	backup_job_ended(job);
 }
 
@@ -241,12 +257,14 @@ void backup_keep_look_again(struct backup_job *job)
 	}
 }
 
-int backup_keep_init(struct backup_job *job, struct err *e)
+void backup_keep_init(struct backup_job *job, const struct rehash_state *state)
 {
 	struct backup_rehash *rh = &job->rehash;
 	uint64_t period_ms = job->config->backup_rehash_s * 1000;
 
+	assert(job->repository != NULL);
 	rh->job = job;
+	rh->state = *state;
 	rh->config = (struct rehash_config){.repository = job->repository,
 		.trust = &job->trust,
 		.signer = job->signer,
@@ -258,7 +276,6 @@ int backup_keep_init(struct backup_job *job, struct err *e)
 		.cancel = &job->cancel,
 		.checked_cb = rehash_checked_cb,
 		.data = job};
-	return rehash_load(job->repository, &rh->state, e);
 }
 
 void backup_keep_look(struct backup_job *job, const struct snapshot_row *rows, size_t n)
@@ -280,6 +297,8 @@ void backup_job_copies(void *data, struct api_copies *ret_copies)
 	const struct rehash_state *state = &job->rehash.state;
 
 	memset(ret_copies, 0, sizeof *ret_copies);
+	ret_copies->kept = true;
+	(void)backup_open_trouble(job, ret_copies->stopped);
 	(void)pthread_mutex_lock(&job->lock);
 	ret_copies->period_ms = job->rehash.config.period_ms;
 	ret_copies->began_ms = state->began_ms;
@@ -289,9 +308,14 @@ void backup_job_copies(void *data, struct api_copies *ret_copies)
 	ret_copies->found = state->found;
 	ret_copies->damaged = state->n_damaged;
 	ret_copies->rc = job->rehash.rc;
+	memcpy(ret_copies->prune_text, job->prune_trouble, sizeof job->prune_trouble);
+	ret_copies->prune_age_ms =
+		backup_job_now() - (job->pruned_ms != 0 ? job->pruned_ms : job->began_ms);
 	if (state->n_damaged > 0) {
-		(void)snprintf(
-			ret_copies->text, sizeof ret_copies->text, "%s", state->damaged[0].text);
+		const struct rehash_damage *last = &state->damaged[state->n_damaged - 1];
+
+		(void)snprintf(ret_copies->text, sizeof ret_copies->text, "%s", last->text);
+		memcpy(ret_copies->last, last->manifest_hash, HASH_BYTES);
 	}
 	for (size_t i = 0; i < job->n_intakes; i++) {
 		ret_copies->drops[i] = job->intake[i].last;

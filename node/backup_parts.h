@@ -22,6 +22,19 @@
 #include "storage/root_walk.h"
 #include "storage/snapshot_store.h"
 
+/* Opening drops and repository. */
+struct backup_opening {
+	struct pool_work work;
+	bool busy;
+	uint64_t next_ms;
+	struct repository *repository; /* The work's. */
+	struct rehash_state rehash;    /* The same. */
+	struct err err;
+	/* Written by the loop's thread under the job's lock. */
+	bool done;
+	char trouble[256]; /* What the last try met; "": nothing. */
+};
+
 /* Taking one snapshot. */
 struct backup_take {
 	struct op op;
@@ -81,6 +94,10 @@ struct backup_root {
 	uint64_t doubted; /* S at which a majority had another root than this node. */
 };
 
+/* What is told of one does not hide the other: there may be room for minutes and none for a cycle.
+ */
+enum backup_ship_kind { BACKUP_SHIP_CYCLE, BACKUP_SHIP_JOURNAL, BACKUP_SHIP_KINDS };
+
 /* Shipping to one site. */
 struct backup_shipment {
 	struct backup_job *job;
@@ -97,7 +114,7 @@ struct backup_shipment {
 	uint8_t hash[HASH_BYTES];
 	struct ship_report report;
 	struct err err;
-	struct api_shipment last; /* Under the job's lock. */
+	struct api_shipment last[BACKUP_SHIP_KINDS]; /* Under the job's lock. */
 	struct {
 		uint8_t hash[HASH_BYTES]; /* Of the newest journal increment shipped there. */
 		uint64_t base_id;
@@ -228,12 +245,14 @@ struct backup_job {
 	struct op_queue queue;
 	uv_timer_t timer;
 	uv_async_t claimed;
-	struct repository *repository;
+	struct backup_opening opening;
+	struct repository *repository; /* Once that is done. */
 	struct backup_trust trust;
 	struct key *signer;
 	struct key_pub *pub; /* Under lock: it can be another one after a reload. */
 	char *checkpoint_dir;
-	struct receive_config receiver; /* But for the records. */
+	struct receive_config
+		receiver; /* But for the records, and the repository until it is open. */
 	atomic_bool cancel;
 	uint64_t began_ms; /* As backup_job_now() counts. */
 
@@ -257,6 +276,9 @@ struct backup_job {
 	struct receive_config pruning_as; /* receiver, with the log's records. */
 	struct err prune_err;
 	unsigned pruned;
+	/* Under the lock: what the last one met, "" when it succeeded, and when one did. */
+	char prune_trouble[256];
+	uint64_t pruned_ms;
 	struct propose confirm;
 	struct backup_watch watch;
 	struct backup_drill drill;
@@ -275,8 +297,11 @@ void backup_job_propose(struct backup_job *job, struct propose *req, const struc
 struct receive_config backup_job_receiver(
 	const struct backup_job *job, const struct snapshot_row *rows, size_t n);
 void backup_job_receiver_done(struct receive_config *config);
-/* What an attempt to ship has come to; when the next one may be made. */
-void backup_ship_tell(struct backup_shipment *s, int rc);
+/* What an attempt to ship has come to, and why; that nothing of the kind is owed to the site; when
+ * the next attempt may be made. */
+void backup_ship_tell(
+	struct backup_shipment *s, enum backup_ship_kind kind, int rc, const char *text);
+void backup_ship_settled(struct backup_shipment *s, enum backup_ship_kind kind);
 uint64_t backup_ship_pause_ms(int rc);
 /* Whether this site holds the whole snapshot of S: its own receipt says so, the manifest is there,
  * and no damage is known. */
@@ -284,6 +309,12 @@ bool backup_job_holds(
 	struct backup_job *job, uint64_t index, const uint8_t manifest_hash[HASH_BYTES]);
 /* After anything of the job has ended: closes it when that was wanted and nothing runs any more. */
 void backup_job_ended(struct backup_job *job);
+
+/* Opens what the other parts need of the disk, on the pool, and tries again until it is there: none
+ * of the looks below is made before. */
+void backup_open_look(struct backup_job *job);
+/* Whether it is not open, and why; "": it is being opened. Any thread. */
+bool backup_open_trouble(struct backup_job *job, char ret_text[256]);
 
 /* Begins to take a record that this node claimed and has not finished, in this process or an
  * earlier one; or lets the one under way propose its result again. */
@@ -335,9 +366,10 @@ bool backup_arrivals_look(struct backup_job *job);
 void backup_arrivals_release(struct backup_arrivals *arrivals);
 /* A manifest has come: look at once, and soon again while the log does not know it yet. */
 void backup_receive_hurry(struct backup_intake *in);
-/* A drop of `site`, made if it is missing; one that an operator prepared stays as it is. */
-KLUIS_MUST_CHECK int backup_receive_add(
-	struct backup_job *job, const struct config_site *site, struct err *e);
+/* A drop of `site`. */
+void backup_receive_add(struct backup_job *job, const struct config_site *site);
+/* Makes the drop if it is missing; one that an operator prepared stays as it is. Blocking. */
+KLUIS_MUST_CHECK int backup_receive_open(struct backup_intake *in, struct err *e);
 void backup_receive_look(struct backup_job *job, const struct snapshot_row *rows, size_t n);
 /* Says in the log what this site holds, and what of it is damaged; one word at a time. */
 void backup_confirm_look(
@@ -345,7 +377,8 @@ void backup_confirm_look(
 bool backup_receive_busy(const struct backup_job *job);
 void backup_receive_release(struct backup_job *job);
 
-KLUIS_MUST_CHECK int backup_keep_init(struct backup_job *job, struct err *e);
+/* With the repository open, and re-reading as it stood there; under the job's lock. */
+void backup_keep_init(struct backup_job *job, const struct rehash_state *state);
 void backup_keep_look(struct backup_job *job, const struct snapshot_row *rows, size_t n);
 /* A check found this snapshot damaged here: all of it is read again at once. Any thread. */
 void backup_keep_suspect(struct backup_job *job, const uint8_t manifest_hash[HASH_BYTES]);

@@ -195,19 +195,23 @@ void backup_receive_look(struct backup_job *job, const struct snapshot_row *rows
 	}
 }
 
-int backup_receive_add(struct backup_job *job, const struct config_site *site, struct err *e)
+void backup_receive_add(struct backup_job *job, const struct config_site *site)
 {
-	struct backup_intake *in = &job->intake[job->n_intakes];
-	int rc;
+	struct backup_intake *in = &job->intake[job->n_intakes++];
 
-	assert(job->n_intakes < SITES_MAX);
+	assert(job->n_intakes <= SITES_MAX);
 	in->drop = x_asprintf("%s/%s/incoming", job->config->backup_drop_dir, site->name);
-	rc = file_make_dirs(in->drop, 0700, e);
-	job->n_intakes++; /* Its path is freed with the job. */
 	in->job = job;
 	in->site = site;
-	in->watch = rc == 0 ? backup_arrivals_add(&job->arrivals, in->drop) : -1;
+	in->watch = -1;
 	memcpy(in->last.site, site->name, sizeof in->last.site);
+}
+
+int backup_receive_open(struct backup_intake *in, struct err *e)
+{
+	int rc = file_make_dirs(in->drop, 0700, e);
+
+	in->watch = rc == 0 ? backup_arrivals_add(&in->job->arrivals, in->drop) : -1;
 	return rc;
 }
 

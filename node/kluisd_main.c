@@ -192,6 +192,7 @@ static int kluisd_check(const struct config *config, struct err *e)
 	uint64_t wall_ms = clock_wall_ms(&clock_system);
 	int rc = preflight_config(config, wall_ms, certificates, e);
 
+	rc = rc != 0 ? rc : preflight_drop(config, e);
 	rc = rc != 0 ? rc : preflight_places(config, e);
 	rc = rc != 0 ? rc : kluisd_check_node(config, e);
 	for (size_t i = 0; rc == 0 && i < ARRAY_SIZE(certificates); i++) {
@@ -335,6 +336,7 @@ static int kluisd_dispatch(
 	if (strcmp(args->command, "init") == 0) {
 		int rc = preflight_config(config, clock_wall_ms(&clock_system), NULL, e);
 
+		rc = rc != 0 ? rc : preflight_drop(config, e);
 		if (rc == 0 && args->init.join && (args->init.restored || args->init.new_secrets)) {
 			rc = err_set(e, KLUIS_EINVAL,
 				"--join: a cluster that runs has its secrets and its data");

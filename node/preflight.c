@@ -71,6 +71,17 @@ static int preflight_directory(const char *setting, const char *path, struct err
 		       : err_set_errno(e, errno, "%s: directory '%s'", setting, path);
 }
 
+/* A wrong setting; that nothing is there may be the disk's answer. */
+static int preflight_no_file(const char *setting, const char *path, struct err *e)
+{
+	struct stat st;
+
+	return stat(path, &st) != 0 || S_ISDIR(st.st_mode)
+		       ? 0
+		       : err_set(e, KLUIS_EINVAL, "[backup] '%s': '%s' is no directory", setting,
+				 path);
+}
+
 /* A drill in a week or two is late to find that a key is none. */
 static int preflight_drill_keys(const struct config *config, struct err *e)
 {
@@ -102,8 +113,16 @@ static int preflight_backup(const struct config *config, struct err *e)
 		rc = err_set(e, KLUIS_ENOTFOUND, "[backup] 'ssh_key': no file '%s'",
 			config->backup_ssh_key_file);
 	}
+	rc = rc != 0 ? rc : preflight_no_file("drop", config->backup_drop_dir, e);
+	return rc != 0 ? rc : preflight_no_file("repository", config->backup_repository_dir, e);
+}
+
+int preflight_drop(const struct config *config, struct err *e)
+{
 	/* Not made by itself: where a disk is not mounted the others' snapshots would pile up. */
-	return rc == 0 ? preflight_directory("[backup] 'drop'", config->backup_drop_dir, e) : rc;
+	return config->backup_public_key_file == NULL
+		       ? 0
+		       : preflight_directory("[backup] 'drop'", config->backup_drop_dir, e);
 }
 
 int preflight_restore_key(const struct config *config, struct buf *to, struct err *e)

@@ -9,10 +9,13 @@
 #include "node/expiry.h"
 #include "node/identity.h"
 
-/* All that does not need the data directory. e names file and reason. ret_certificates (may be
- * NULL): when the API's and the links' ends. Blocking. */
+/* All that does not need the data directory, nor the disk of the backups. e names file and reason.
+ * ret_certificates (may be NULL): when the API's and the links' ends. Blocking. */
 KLUIS_MUST_CHECK int preflight_config(const struct config *config, uint64_t wall_ms,
 	struct expiry_certificate ret_certificates[EXPIRY_CERTIFICATES_MAX], struct err *e);
+/* The directory of drops is there and can be used; 0 without a [backup]. A node that runs looks for
+ * it itself (node/backup_open.c). Blocking. */
+KLUIS_MUST_CHECK int preflight_drop(const struct config *config, struct err *e);
 /* The data directory is this node's: its identity is read and compared; one made for development
  * listens on loopback only. Blocking. */
 KLUIS_MUST_CHECK int preflight_identity(

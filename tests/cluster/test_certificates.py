@@ -222,7 +222,8 @@ class Certificates(unittest.TestCase):
             (r"^sign_key = .*$", "", "'public_key' needs sign_key"),
             (r"^sign_key = .*$", "sign_key = ../ein/backup-sign.key", "is not the public half of"),
             (r"^restore_key = .*$", "restore_key = nowhere.pub", "nowhere.pub"),
-            (r"^drop = drop$", "drop = nowhere", "[backup] 'drop': directory"),
+            (r"^drop = drop$", "drop = kluisd.ini", "[backup] 'drop'"),
+            (r"^repository = repository$", "repository = secrets", "[backup] 'repository'"),
             (r"^secrets = secrets$", "secrets = nowhere", "nowhere"),
         ]
         for pattern, to, sentence in cases:
@@ -244,6 +245,26 @@ class Certificates(unittest.TestCase):
             (here / "kluisd.ini").write_text(good)
             self.check_refused("no command 'begin'", words=["begin"], status=2)
         self.others_serve()
+
+    def test_backup_disk_away(self):
+        """What the disk answers keeps a node from backups alone, and from those until it is back."""
+        c, here = self.cluster, self.stop_victim()
+
+        def alarm():
+            return next((row for row in c.admin(VICTIM, "/v1/sys/alarms")["items"] if row["name"] == "repository"), None)
+
+        (here / "drop").rename(here / "away")
+        self.addCleanup(lambda: (here / "away").exists() and (here / "away").rename(here / "drop"))
+        self.check_refused("[backup] 'drop': directory", words=["check-config"])
+        mark = c.log_mark(VICTIM)
+        c.start(VICTIM)
+        c.wait_ready([VICTIM])
+        c.wait_log(VICTIM, mark, "op=backup_open rc=KLUIS_ENOTFOUND")
+        self.assertEqual(alarm()["severity"], "critical")
+        self.assertIn("'drop'", alarm()["text"])
+        self.others_serve()
+        (here / "away").rename(here / "drop")
+        wait_until("the alarm ends", 120, lambda: alarm() is None)
 
     def test_port_in_use(self):
         here = self.stop_victim()

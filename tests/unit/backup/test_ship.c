@@ -230,6 +230,32 @@ static void test_receive_before_the_end(void **state)
 	pair_assert_received(w, hash);
 }
 
+/* What a manifest says that is not the one its name says is believed in nothing. */
+static void assert_nothing_pruned_beside_damage(
+	struct backup_pair *w, const uint8_t hash[HASH_BYTES], uint64_t wall_ms)
+{
+	enum { BASE_AT = 72 };
+	struct repository *repository = w->sites.repository[1];
+	_cleanup_(x_freep) struct manifest_name *names = NULL, *rest = NULL;
+	_cleanup_(x_freep) char *path = NULL;
+	char text[MANIFEST_NAME_BYTES];
+	struct manifest_name name;
+	unsigned pruned = 77;
+	size_t n, left;
+
+	assert_int_equal(repository_list(repository, &names, &n, NULL, NULL), 0);
+	assert_int_equal(repository_find(repository, hash, &name, NULL), 0);
+	manifest_name_format(&name, text);
+	path = x_asprintf("%s/manifests/%s", repository_path(repository), text);
+	backup_flip(path, BASE_AT);
+	assert_int_equal(receive_prune(&w->receiver, wall_ms, &retention_default, &pruned, NULL),
+		KLUIS_EVERIFY);
+	assert_int_equal(pruned, 77);
+	assert_int_equal(repository_list(repository, &rest, &left, NULL, NULL), 0);
+	assert_int_equal(left, n);
+	backup_flip(path, BASE_AT);
+}
+
 /* Ninety cycles, a fortnight and more by the receiver's clock: what is old goes, its manifest
  * signed by the sender comes again and is refused, and the oldest promised point still verifies. */
 static void test_prune_and_replay(void **state)
@@ -257,6 +283,7 @@ static void test_prune_and_replay(void **state)
 	for (size_t i = 0; i < w->receiver.n_records; i++) {
 		w->records[i].state = SNAPSHOT_CONFIRMED;
 	}
+	assert_nothing_pruned_beside_damage(w, hash[50], now + 90 * cycle_ms + 1);
 	assert_int_equal(receive_prune(&w->receiver, now + 90 * cycle_ms + 1, &retention_default,
 				 &pruned, NULL),
 		0);

@@ -189,6 +189,105 @@ static void test_raised_worse_ended(void **state)
 	world_close(&w);
 }
 
+static json_t *alarm_about(const char *number, const char *one, const char *two)
+{
+	_cleanup_(x_freep) char *text = x_asprintf("%s hours", number);
+	json_t *about = two == NULL ? json_pack("[s]", one) : json_pack("[s, s]", one, two);
+
+	return json_pack("[{s:s, s:s, s:s, s:o}]", "name", "verify", "severity", "critical", "text",
+		text, "about", about);
+}
+
+static void assert_text(struct world *w, size_t n, const char *text)
+{
+	json_t *line = NULL;
+
+	assert_true(lines(w, n, &line) > n);
+	assert_string_equal(json_string_value(json_object_get(line, "text")), text);
+	assert_string_equal(json_string_value(json_object_get(line, "state")), "raised");
+	json_decref(line);
+}
+
+/* Another site or snapshot is news, another number is none; one that was told is none, either,
+ * until the alarm has ended. */
+static void test_spreads(void **state)
+{
+	struct world w;
+
+	(void)state;
+	world_open(&w);
+	set_now(&w, alarm_about("1", "site ber", NULL));
+	start(&w, 3600 * 1000, 60000);
+	wait_lines(&w, 1);
+	assert_text(&w, 0, "1 hours");
+	set_now(&w, alarm_about("2", "site ber", NULL));
+	loop_for(&w.loop, 200);
+	assert_int_equal(lines(&w, 0, NULL), 1);
+	set_now(&w, alarm_about("3", "site ber", "site cph"));
+	wait_lines(&w, 2);
+	assert_text(&w, 1, "3 hours");
+	set_now(&w, alarm_about("4", "site cph", NULL));
+	loop_for(&w.loop, 100);
+	set_now(&w, alarm_about("5", "site ber", NULL));
+	loop_for(&w.loop, 100);
+	assert_int_equal(lines(&w, 0, NULL), 2);
+	set_now(&w, json_array());
+	wait_lines(&w, 3);
+	set_now(&w, alarm_about("6", "site cph", NULL));
+	wait_lines(&w, 4);
+	assert_text(&w, 3, "6 hours");
+	set_now(&w, alarm_about("7", "site ber", "site cph")); /* Told before that end. */
+	wait_lines(&w, 5);
+	assert_text(&w, 4, "7 hours");
+	world_close(&w);
+}
+
+/* News that come while the program is told the old ones are told, too. */
+static void test_spreads_meanwhile(void **state)
+{
+	_cleanup_(x_freep) char *rest = NULL;
+	struct world w;
+
+	(void)state;
+	world_open(&w);
+	rest = x_asprintf("while [ ! -e '%s/go' ]; do sleep 0.01; done", w.dir);
+	program(&w, rest);
+	set_now(&w, alarm_about("1", "site ber", NULL));
+	start(&w, 3600 * 1000, 60000);
+	wait_lines(&w, 1);
+	set_now(&w, alarm_about("2", "site ber", "site cph"));
+	loop_for(&w.loop, 200);
+	assert_int_equal(lines(&w, 0, NULL), 1);
+	free(rest);
+	rest = x_asprintf("%s/go", w.dir);
+	assert_int_equal(file_create(rest, bytes_str("x"), 0600, NULL), 0);
+	wait_lines(&w, 2);
+	assert_text(&w, 1, "2 hours");
+	world_close(&w);
+}
+
+/* However much it is about, what is kept in mind has a bound. */
+static void test_spreads_far(void **state)
+{
+	json_t *items = alarm_about("1", "site ber", NULL), *about;
+	struct world w;
+
+	(void)state;
+	about = json_object_get(json_array_get(items, 0), "about");
+	for (unsigned i = 0; i < 3 * ALARM_ABOUT_MAX; i++) {
+		_cleanup_(x_freep) char *text = x_asprintf("snapshot %u", i);
+
+		assert_int_equal(json_array_append_new(about, json_string(text)), 0);
+	}
+	world_open(&w);
+	set_now(&w, items);
+	start(&w, 3600 * 1000, 60000);
+	wait_lines(&w, 1);
+	loop_for(&w.loop, 200);
+	assert_int_equal(lines(&w, 0, NULL), 1);
+	world_close(&w);
+}
+
 static void test_told_again(void **state)
 {
 	struct world w;
@@ -257,6 +356,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_raised_worse_ended),
 		cmocka_unit_test(test_told_again),
+		cmocka_unit_test(test_spreads),
+		cmocka_unit_test(test_spreads_meanwhile),
+		cmocka_unit_test(test_spreads_far),
 		cmocka_unit_test(test_program_fails),
 		cmocka_unit_test(test_program_hangs),
 		cmocka_unit_test(test_no_program),

@@ -588,6 +588,9 @@ static size_t changed_host_key(void *data, struct api_shipment rows[SITES_MAX])
 {
 	(void)data;
 	memset(rows, 0, 3 * sizeof *rows);
+	memcpy(rows[0].site, "ams", sizeof "ams");
+	memcpy(rows[1].site, "ber", sizeof "ber");
+	memcpy(rows[2].site, "cph", sizeof "cph");
 	rows[0].rc = KLUIS_ECONNECT;
 	memcpy(rows[0].text, "refused", sizeof "refused");
 	rows[1].rc = KLUIS_EPIN;
@@ -604,6 +607,11 @@ static void journal_full(void *data, char ret_text[256])
 /* A receiver whose host key changed is an alarm, before any other failure to ship. */
 static void test_shipping_alarm(void **state)
 {
+	static const char *const metrics[] = {"\nkluis_ship_failed{site=\"ams\"} 1\n",
+		"\nkluis_ship_failed{site=\"ber\"} 1\n", "\nkluis_ship_failed{site=\"cph\"} 0\n",
+		"\nkluis_ship_host_key_changed{site=\"ams\"} 0\n",
+		"\nkluis_ship_host_key_changed{site=\"ber\"} 1\n",
+		"\nkluis_ship_host_key_changed{site=\"cph\"} 0\n"};
 	struct api_node node;
 	struct http_client admin;
 	struct answer answer;
@@ -618,7 +626,14 @@ static void test_shipping_alarm(void **state)
 	assert_non_null(strstr(buf_str(&answer.body),
 		"\"name\":\"shipping\",\"severity\":\"critical\",\"text\":\"2 of 3 sites: the host "
 		"key of 'x'\""));
+	assert_non_null(
+		strstr(buf_str(&answer.body), "\"about\":[\"site ams\",\"site ber host key\"]"));
 	assert_non_null(strstr(buf_str(&answer.body), "\"name\":\"deletions\",\"severity\":"));
+	answer_release(&answer);
+	answer = get(&admin, "/v1/sys/metrics");
+	for (size_t i = 0; i < ARRAY_SIZE(metrics); i++) {
+		assert_non_null(strstr(buf_str(&answer.body), metrics[i]));
+	}
 	answer_release(&answer);
 	answer = get(&admin, "/v1/sys/status");
 	assert_int_equal(answer.status, 200);

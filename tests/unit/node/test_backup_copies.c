@@ -221,6 +221,47 @@ static void test_lost_manifest(void **state)
 	backup_rig_assert_at_every_site(w, &row);
 }
 
+static bool is_not_forgotten(struct backup_rig *w, uint64_t id)
+{
+	struct api_copies copies;
+
+	(void)id;
+	backup_job_copies(w->job[0], &copies);
+	return strstr(copies.prune_text, "manifests/*-") != NULL;
+}
+
+static bool is_forgotten(struct backup_rig *w, uint64_t id)
+{
+	struct api_copies copies;
+
+	(void)id;
+	backup_job_copies(w->job[0], &copies);
+	return copies.prune_text[0] == 0;
+}
+
+/* A manifest that is not what it was keeps all of them from being forgotten: that is said until it
+ * is mended. */
+static void test_nothing_is_forgotten(void **state)
+{
+	struct backup_rig *w = *state;
+	struct snapshot_row row = backup_rig_wait_confirmed(w, backup_rig_claim(w, 1, false));
+	_cleanup_(x_freep) char *manifest = manifest_path(w, 0, &row);
+	_cleanup_(x_freep) char *away = x_asprintf("%s/away", w->rig.dir);
+	uint64_t haste = w->config[0].backup_haste;
+
+	backup_rig_close_job(w, 0);
+	w->config[0].backup_haste = 200;
+	assert_int_equal(rename(manifest, away), 0);
+	assert_int_equal(file_create(manifest, bytes_str("rubbish"), 0400, NULL), 0);
+	backup_rig_start_job(w, 0);
+	assert_true(wait_for(w, is_not_forgotten, 0));
+	assert_int_equal(rename(away, manifest), 0);
+	assert_true(wait_for(w, is_forgotten, 0));
+	backup_rig_close_job(w, 0);
+	w->config[0].backup_haste = haste;
+	backup_rig_start_job(w, 0);
+}
+
 /* A site's disk is gone, and the log says that it holds everything: all of it comes again. */
 static void test_lost_repository(void **state)
 {
@@ -330,15 +371,11 @@ static void test_each_sender_by_itself(void **state)
  */
 static bool served_meanwhile(struct backup_rig *w, uint64_t *ret_id)
 {
-	struct snapshot_row row = {0};
+	struct snapshot_row row;
 
 	backup_rig_start_job(w, 0);
 	*ret_id = backup_rig_claim(w, 1, true);
-	for (unsigned waited = 0; row.n_confirmations == 0; waited += 20) {
-		assert_true(waited < RIG_WAIT_MS);
-		replica_rig_run(&w->rig, 20);
-		row = backup_rig_row(w, *ret_id);
-	}
+	row = backup_rig_wait_first(w, *ret_id);
 	assert_int_equal(row.confirmation[0].node, 2);
 	return backup_rig_shipment(w, 0, backup_rig_names[2]).rc == 0;
 }
@@ -461,6 +498,7 @@ int main(void)
 		cmocka_unit_test(test_damaged_copy_of_the_taker),
 		cmocka_unit_test(test_lost_manifest),
 		cmocka_unit_test(test_lost_repository),
+		cmocka_unit_test(test_nothing_is_forgotten),
 		cmocka_unit_test(test_lost_cycle_taken_twice),
 		cmocka_unit_test(test_each_sender_by_itself),
 		cmocka_unit_test(test_silent_site),

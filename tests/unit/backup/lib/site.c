@@ -1,7 +1,10 @@
 #include "tests/unit/backup/lib/site.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "tests/lib/test.h"
@@ -262,4 +265,17 @@ struct snapshot_row backup_record(const struct backup_manifest *m, const uint8_t
 	memcpy(row.manifest_hash, hash, HASH_BYTES);
 	memcpy(row.state_root, m->state_root, HASH_BYTES);
 	return row;
+}
+
+void backup_flip(const char *path, off_t at)
+{
+	_cleanup_(x_closep) int fd = -1;
+	uint8_t byte;
+
+	assert_int_equal(chmod(path, 0600), 0);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	assert_true(fd >= 0);
+	assert_int_equal(pread(fd, &byte, 1, at), 1);
+	byte ^= 0x10;
+	assert_int_equal(pwrite(fd, &byte, 1, at), 1);
 }

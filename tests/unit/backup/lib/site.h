@@ -66,4 +66,7 @@ struct snapshot_row backup_record(const struct backup_manifest *m, const uint8_t
 void backup_model_assert(struct backup_model *model, struct backup_sites *sites,
 	struct repository *repository, const uint8_t hash[HASH_BYTES]);
 
+/* Turns one bit of one byte of a file round; the same again gives it back. */
+void backup_flip(const char *path, off_t at);
+
 #endif

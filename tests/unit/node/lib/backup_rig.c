@@ -8,6 +8,7 @@
 #include "backup/keys.h"
 #include "backup/verify.h"
 #include "base/file.h"
+#include "node/backup_parts.h"
 #include "storage/report_store.h"
 #include "tests/lib/certs.h"
 #include "tests/lib/test.h"
@@ -82,11 +83,17 @@ static void fill_config(struct backup_rig *w, unsigned i)
 
 void backup_rig_start_job(struct backup_rig *w, unsigned i)
 {
+	char trouble[256];
 	struct err e = {0};
 
 	if (backup_job_start(&w->job[i], &w->config[i], &w->identity, w->rig.node[i], w->pool[i],
 		    &w->rig.loop, &w->rig.mailbox, &e) != 0) {
 		fail_msg("%s", e.text);
+	}
+	for (unsigned waited = 0; backup_open_trouble(w->job[i], trouble) && trouble[0] == 0;
+		waited += 5) {
+		assert_true(waited < RIG_WAIT_MS);
+		replica_rig_run(&w->rig, 5);
 	}
 }
 
@@ -251,6 +258,19 @@ struct snapshot_row backup_rig_wait_confirmed(struct backup_rig *w, uint64_t id)
 	}
 	fail_msg("snapshot %llu is in state %u with %u confirmations", (unsigned long long)id,
 		row.state, row.n_confirmations);
+	return row;
+}
+
+struct snapshot_row backup_rig_wait_first(struct backup_rig *w, uint64_t id)
+{
+	struct snapshot_row row = backup_rig_row(w, id);
+
+	for (unsigned waited = 0; row.n_confirmations == 0; waited += 20) {
+		assert_true(waited < RIG_WAIT_MS);
+		replica_rig_run(&w->rig, 20);
+		row = backup_rig_row(w, id);
+	}
+	assert_int_equal(row.n_confirmations, 1);
 	return row;
 }
 

@@ -29,6 +29,7 @@ extern const char *const backup_rig_names[BACKUP_RIG_NODES];
 /* All of it, begun, every node announced and its job running; all senders share one SSH key. */
 int backup_rig_set_up(void **state);
 int backup_rig_tear_down(void **state);
+/* Its repository is open, or why it is not is known. */
 void backup_rig_start_job(struct backup_rig *w, unsigned i);
 void backup_rig_close_job(struct backup_rig *w, unsigned i);
 void backup_rig_propose(struct backup_rig *w, const struct command *command, uint64_t *ret_index);
@@ -37,6 +38,8 @@ uint64_t backup_rig_claim(struct backup_rig *w, uint64_t node, bool manual);
 struct snapshot_row backup_rig_row(struct backup_rig *w, uint64_t id);
 /* Until both other sites confirmed it. */
 struct snapshot_row backup_rig_wait_confirmed(struct backup_rig *w, uint64_t id);
+/* Until one did, while the other cannot. */
+struct snapshot_row backup_rig_wait_first(struct backup_rig *w, uint64_t id);
 /* Each site's own copy, down to the state root. */
 void backup_rig_assert_at_every_site(struct backup_rig *w, const struct snapshot_row *row);
 /* All replicas said that they had the same state as of the snapshot: hash reports or state roots.
