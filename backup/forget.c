@@ -245,16 +245,14 @@ static int disown_load(struct repository *repository, const struct manifest_name
 {
 	_cleanup_(buf_release) struct buf bytes = BUF_INIT;
 	_cleanup_(backup_manifest_release) struct backup_manifest m = {0};
-	uint8_t hash[HASH_BYTES];
-	int rc = repository_get_manifest(repository, name, &bytes, e);
+	int rc = repository_read_manifest(repository, name, &bytes, &m, e);
 
-	rc = rc != 0 ? rc : backup_manifest_parse(buf_bytes(&bytes), &m, hash, e);
-	if (rc == 0) {
-		*ret_copy = (struct disown_copy){
-			.name = *name, .id = m.id, .node = m.node, .from = m.from};
-		memcpy(ret_copy->base, m.base, HASH_BYTES);
+	if (rc != 0) {
+		return repository_manifest_fault(name, rc, e);
 	}
-	return rc;
+	*ret_copy = (struct disown_copy){.name = *name, .id = m.id, .node = m.node, .from = m.from};
+	memcpy(ret_copy->base, m.base, HASH_BYTES);
+	return 0;
 }
 
 static bool disown_is_due(const struct receive_config *config)

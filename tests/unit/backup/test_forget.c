@@ -151,12 +151,10 @@ static void test_beside_a_taker(void **state)
 
 /* --- what the log has disowned --------------------------------------------------------------- */
 
-static void take_journal(struct world *w, uint32_t number)
+static void take_journal(struct world *w, uint32_t number, uint8_t ret_hash[HASH_BYTES])
 {
-	uint8_t hash[HASH_BYTES];
-
 	backup_model_change(&w->model, 5, 60, 200);
-	backup_model_journal(&w->model, &w->sites, 1, number, &w->cycle, w->cycle_hash, hash);
+	backup_model_journal(&w->model, &w->sites, 1, number, &w->cycle, w->cycle_hash, ret_hash);
 }
 
 static void say_failed(struct world *w, const char *error)
@@ -173,7 +171,7 @@ static void test_disowned(void **state)
 	uint8_t hash[HASH_BYTES];
 
 	for (uint32_t number = 1; number <= 3; number++) {
-		take_journal(w, number);
+		take_journal(w, number, hash);
 	}
 	take_manual(w, hash);
 	assert_int_equal(manifests(w), 3 + 3 + 1);
@@ -193,9 +191,10 @@ static void test_disowned(void **state)
 static void test_disowned_by_another(void **state)
 {
 	struct world *w = *state;
+	uint8_t hash[HASH_BYTES];
 	struct snapshot_row good;
 
-	take_journal(w, 1);
+	take_journal(w, 1, hash);
 	say_failed(w, "its " SNAPSHOT_DISOWNED);
 	good = w->record;
 	w->record.id++;
@@ -217,15 +216,36 @@ static void test_disowned_by_another(void **state)
 static void test_disowned_late(void **state)
 {
 	struct world *w = *state;
+	uint8_t hash[HASH_BYTES];
 
 	say_failed(w, "its " SNAPSHOT_DISOWNED);
 	assert_int_equal(pruned_now(w), 1);
-	take_journal(w, 1);
+	take_journal(w, 1, hash);
 	assert_int_equal(manifests(w), 3);
 	w->record.index++;
 	assert_int_equal(pruned_now(w), 0);
 	w->record.index--;
 	assert_int_equal(pruned_now(w), 1);
+}
+
+/* One byte of what is built on it says that it is not: nothing is set aside by what that says. */
+static void test_disowned_beside_damage(void **state)
+{
+	enum { BASE_AT = 72 };
+	struct world *w = *state;
+	uint8_t hash[HASH_BYTES];
+	unsigned pruned = 77;
+
+	take_journal(w, 1, hash);
+	say_failed(w, "its " SNAPSHOT_DISOWNED);
+	backup_flip_manifest(w->repository, hash, BASE_AT);
+	assert_int_equal(receive_prune(&w->receiver, clock_wall_ms(&clock_system),
+				 &retention_default, &pruned, NULL),
+		KLUIS_EVERIFY);
+	assert_int_equal(pruned, 77);
+	assert_int_equal(manifests(w), 3 + 1);
+	backup_flip_manifest(w->repository, hash, BASE_AT);
+	assert_int_equal(pruned_now(w), 2);
 }
 
 int main(void)
@@ -236,6 +256,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_disowned, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_disowned_by_another, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_disowned_late, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_disowned_beside_damage, set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -306,21 +306,6 @@ static void test_missing_and_short_objects(void **state)
 	assert_non_null(strstr(rehash_damage_of(&w->state, w->hash[2]), "bytes"));
 }
 
-/* A byte from the manifest's beginning, or its last. */
-static void change_manifest(struct world *w, const uint8_t hash[HASH_BYTES], bool last)
-{
-	_cleanup_(x_freep) char *path = NULL;
-	struct manifest_name name;
-	struct stat st;
-	char text[MANIFEST_NAME_BYTES];
-
-	assert_int_equal(repository_find(w->sites.repository[0], hash, &name, NULL), 0);
-	manifest_name_format(&name, text);
-	path = x_asprintf("%s/manifests/%s", repository_path(w->sites.repository[0]), text);
-	assert_int_equal(stat(path, &st), 0);
-	backup_flip(path, last ? st.st_size - 1 : 110);
-}
-
 /* A manifest is damaged in its body or in its signature; it stays where it is. */
 static void test_changed_manifest(void **state)
 {
@@ -328,8 +313,8 @@ static void test_changed_manifest(void **state)
 	struct manifest_name name;
 
 	step(w, start_ms);
-	change_manifest(w, w->hash[0], false);
-	change_manifest(w, w->hash[1], true);
+	backup_flip_manifest(w->sites.repository[0], w->hash[0], 110);
+	backup_flip_manifest(w->sites.repository[0], w->hash[1], -1);
 	(void)round_from(w, start_ms);
 	assert_int_equal(w->state.n_damaged, 2);
 	assert_non_null(strstr(rehash_damage_of(&w->state, w->hash[0]), "manifests/"));
@@ -426,7 +411,7 @@ static void test_replaced_taker(void **state)
 	step(w, start_ms);
 	backup_sites_change_signer(&w->sites, 1);
 	w->sites.trust.nodes[0].node = 9;
-	change_manifest(w, w->hash[1], true);
+	backup_flip_manifest(w->sites.repository[0], w->hash[1], -1);
 	(void)round_from(w, start_ms);
 	assert_int_equal(w->said.bad, 1);
 	assert_memory_equal(w->said.manifest_hash, w->hash[1], HASH_BYTES);

@@ -210,22 +210,17 @@ static void test_prune_beside_a_changed_manifest(void **state)
 	struct backup_sites *sites = *state;
 	struct repository *repository = sites->repository[0];
 	_cleanup_(backup_manifest_release) struct backup_manifest m = {0};
-	_cleanup_(x_freep) char *path = NULL;
 	struct backup_model model;
-	struct manifest_name name;
-	char text[MANIFEST_NAME_BYTES];
+	uint8_t manifest[HASH_BYTES];
 	uint64_t freed = 0, bytes, later = clock_wall_ms(&clock_system) + 120000;
 	struct err e = {0};
 	int fd = -1;
 
 	backup_model_init(&model, 1);
 	backup_model_change(&model, 20, 20, 100);
-	backup_model_snapshot(&model, sites, 1, false, name.hash);
-	assert_int_equal(repository_find(repository, name.hash, &name, NULL), 0);
-	assert_int_equal(point_manifest(repository, name.hash, &sites->trust, &m, NULL), 0);
-	manifest_name_format(&name, text);
-	path = x_asprintf("%s/manifests/%s", repository_path(repository), text);
-	backup_flip(path, MANIFEST_HEADER_BYTES);
+	backup_model_snapshot(&model, sites, 1, false, manifest);
+	assert_int_equal(point_manifest(repository, manifest, &sites->trust, &m, NULL), 0);
+	backup_flip_manifest(repository, manifest, MANIFEST_HEADER_BYTES);
 	assert_int_equal(
 		repository_prune(repository, NULL, 0, later, 60000, &freed, &e), KLUIS_EVERIFY);
 	assert_non_null(strstr(e.text, "manifests/*-"));
@@ -235,7 +230,7 @@ static void test_prune_beside_a_changed_manifest(void **state)
 			0);
 		(void)close(fd);
 	}
-	backup_flip(path, MANIFEST_HEADER_BYTES);
+	backup_flip_manifest(repository, manifest, MANIFEST_HEADER_BYTES);
 	assert_int_equal(repository_prune(repository, NULL, 0, later, 60000, &freed, NULL), 0);
 	assert_int_equal(freed, 0);
 	backup_model_release(&model);

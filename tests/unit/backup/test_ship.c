@@ -237,23 +237,17 @@ static void assert_nothing_pruned_beside_damage(
 	enum { BASE_AT = 72 };
 	struct repository *repository = w->sites.repository[1];
 	_cleanup_(x_freep) struct manifest_name *names = NULL, *rest = NULL;
-	_cleanup_(x_freep) char *path = NULL;
-	char text[MANIFEST_NAME_BYTES];
-	struct manifest_name name;
 	unsigned pruned = 77;
 	size_t n, left;
 
 	assert_int_equal(repository_list(repository, &names, &n, NULL, NULL), 0);
-	assert_int_equal(repository_find(repository, hash, &name, NULL), 0);
-	manifest_name_format(&name, text);
-	path = x_asprintf("%s/manifests/%s", repository_path(repository), text);
-	backup_flip(path, BASE_AT);
+	backup_flip_manifest(repository, hash, BASE_AT);
 	assert_int_equal(receive_prune(&w->receiver, wall_ms, &retention_default, &pruned, NULL),
 		KLUIS_EVERIFY);
 	assert_int_equal(pruned, 77);
 	assert_int_equal(repository_list(repository, &rest, &left, NULL, NULL), 0);
 	assert_int_equal(left, n);
-	backup_flip(path, BASE_AT);
+	backup_flip_manifest(repository, hash, BASE_AT);
 }
 
 /* Ninety cycles, a fortnight and more by the receiver's clock: what is old goes, its manifest

@@ -279,3 +279,17 @@ void backup_flip(const char *path, off_t at)
 	byte ^= 0x10;
 	assert_int_equal(pwrite(fd, &byte, 1, at), 1);
 }
+
+void backup_flip_manifest(struct repository *repository, const uint8_t hash[HASH_BYTES], off_t at)
+{
+	_cleanup_(x_freep) char *path = NULL;
+	struct manifest_name name;
+	struct stat st;
+	char text[MANIFEST_NAME_BYTES];
+
+	assert_int_equal(repository_find(repository, hash, &name, NULL), 0);
+	manifest_name_format(&name, text);
+	path = x_asprintf("%s/manifests/%s", repository_path(repository), text);
+	assert_int_equal(stat(path, &st), 0);
+	backup_flip(path, at < 0 ? st.st_size + at : at);
+}

@@ -68,5 +68,7 @@ void backup_model_assert(struct backup_model *model, struct backup_sites *sites,
 
 /* Turns one bit of one byte of a file round; the same again gives it back. */
 void backup_flip(const char *path, off_t at);
+/* The same of a manifest, by its name; at < 0: from its end. */
+void backup_flip_manifest(struct repository *repository, const uint8_t hash[HASH_BYTES], off_t at);
 
 #endif
