@@ -177,13 +177,6 @@ static void shipment_begin_ahead(struct backup_shipment *s)
 	}
 }
 
-/* Whether there is something that could not be brought. */
-static bool shipment_owes(
-	const struct backup_shipment *s, const struct snapshot_row *rows, size_t n)
-{
-	return ship_next(rows, n, s->job->config->id, s->site->id, s->passed_over) != NULL;
-}
-
 static void job_ship(struct backup_job *job, const struct snapshot_row *rows, size_t n)
 {
 	for (size_t i = 0; i < job->n_shipments; i++) {
@@ -195,9 +188,7 @@ static void job_ship(struct backup_job *job, const struct snapshot_row *rows, si
 		}
 		row = shipment_next(s, rows, n);
 		if (row == NULL) {
-			if (!shipment_owes(s, rows, n)) {
-				backup_ship_settled(s, BACKUP_SHIP_CYCLE);
-			}
+			backup_ship_settled(s, BACKUP_SHIP_CYCLE);
 			shipment_begin_ahead(s);
 		}
 		if (row == NULL || (row->id == s->id && backup_job_now() < s->next_ms)) {

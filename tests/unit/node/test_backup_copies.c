@@ -410,6 +410,46 @@ static void test_silent_site(void **state)
 	(void)backup_rig_wait_confirmed(w, id);
 }
 
+static bool has_failed(struct backup_rig *w, uint64_t id)
+{
+	(void)id;
+	return backup_rig_shipment(w, 0, backup_rig_names[2]).rc != 0;
+}
+
+static bool has_not_failed(struct backup_rig *w, uint64_t id)
+{
+	return !has_failed(w, id);
+}
+
+/* A site that nothing can be brought to, until nothing is owed to it any more: that is told, and no
+ * longer than that. */
+static void test_owed_no_more(void **state)
+{
+	struct backup_rig *w = *state;
+	struct config_site *site = &w->config[0].sites[2];
+	char nowhere[] = "/nowhere", *path = site->ssh_path;
+	struct command command = {.type = COMMAND_SNAPSHOT_CONFIRM};
+	struct snapshot_row row;
+	uint64_t index;
+
+	backup_rig_close_job(w, 0);
+	backup_rig_close_job(w, 2);
+	site->ssh_path = nowhere;
+	backup_rig_start_job(w, 0);
+	row = backup_rig_wait_first(w, backup_rig_claim(w, 1, true));
+	assert_true(wait_for(w, has_failed, 0));
+	command.snapshot_confirm.id = row.id;
+	command.snapshot_confirm.node = 3;
+	command.snapshot_confirm.needed = 1;
+	memcpy(command.snapshot_confirm.manifest_hash, row.manifest_hash, HASH_BYTES);
+	backup_rig_propose(w, &command, &index);
+	assert_true(wait_for(w, has_not_failed, 0));
+	backup_rig_close_job(w, 0);
+	site->ssh_path = path;
+	backup_rig_start_job(w, 0);
+	backup_rig_start_job(w, 2);
+}
+
 /* A site that was away for more than a few cycles gets all of them. */
 static void test_away_for_long(void **state)
 {
@@ -502,6 +542,7 @@ int main(void)
 		cmocka_unit_test(test_lost_cycle_taken_twice),
 		cmocka_unit_test(test_each_sender_by_itself),
 		cmocka_unit_test(test_silent_site),
+		cmocka_unit_test(test_owed_no_more),
 		cmocka_unit_test(test_away_for_long),
 		cmocka_unit_test(test_node_signs_with_another_key),
 	};

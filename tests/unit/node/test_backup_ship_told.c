@@ -8,11 +8,13 @@
 
 static int set_up(void **state)
 {
+	static const struct config_site site;
 	struct backup_job *job = x_calloc(1, sizeof *job);
 
 	(void)pthread_mutex_init(&job->lock, NULL);
 	job->n_shipments = 1;
 	job->shipment[0].job = job;
+	job->shipment[0].site = &site;
 	*state = job;
 	return 0;
 }
@@ -64,7 +66,7 @@ static void test_nothing_owed(void **state)
 	backup_ship_tell(s, BACKUP_SHIP_JOURNAL, KLUIS_ECONNECT, "gone");
 	backup_ship_settled(s, BACKUP_SHIP_CYCLE);
 	assert_told(job, KLUIS_ECONNECT, "gone");
-	backup_ship_settled(s, BACKUP_SHIP_JOURNAL);
+	assert_false(backup_journal_ship(s, NULL, 0));
 	assert_told(job, 0, "");
 }
 
