@@ -80,6 +80,13 @@ static bool receive_was_accepted(
 	return false;
 }
 
+/* Its taker brings it; when that is no member any more, whoever has confirmed it. */
+static bool receive_may_bring(const struct receive *rx, const struct snapshot_row *row)
+{
+	return row->node == rx->sender ||
+	       (ship_taker_gone(row, &rx->config->members) && ship_confirmed_by(row, rx->sender));
+}
+
 static void receive_await(struct receive *rx)
 {
 	const struct receive_config *config = rx->config;
@@ -88,7 +95,7 @@ static void receive_await(struct receive *rx)
 	for (size_t i = 0; i < config->n_records; i++) {
 		const struct snapshot_row *row = &config->records[i];
 
-		if (record_is_whole(row) && row->node == rx->sender &&
+		if (record_is_whole(row) && receive_may_bring(rx, row) &&
 			!ship_confirmed_by(row, config->node) &&
 			!receive_was_accepted(rx->report, row->manifest_hash)) {
 			rx->awaited.bytes += row->bytes + BACKUP_MANIFEST_BYTES_MAX;
@@ -169,7 +176,10 @@ static int receive_check_manifest(struct receive *rx, const struct drop_entry *e
 	const struct receive_config *c = rx->config;
 	const struct snapshot_row *row = receive_record(c, entry->name.hash);
 	struct backup_manifest *m = ret_manifest;
-	int rc = backup_manifest_open(bytes, c->trust, m, ret_hash, e);
+	/* The log takes no more of a number that is gone: its former key is as good as its last. */
+	int rc = row != NULL && ship_taker_gone(row, &c->members)
+			 ? backup_manifest_open_held(bytes, c->trust, m, ret_hash, NULL, e)
+			 : backup_manifest_open(bytes, c->trust, m, ret_hash, e);
 
 	if (rc == KLUIS_ECORRUPT || rc == KLUIS_EVERSION) {
 		return receive_old(rx, entry) ? rc : KLUIS_EAGAIN;
@@ -180,7 +190,7 @@ static int receive_check_manifest(struct receive *rx, const struct drop_entry *e
 	if (memcmp(ret_hash, entry->name.hash, HASH_BYTES) != 0) {
 		return err_set(e, KLUIS_EVERIFY, "a manifest under another one's name");
 	}
-	if (row != NULL && m->node != rx->sender) {
+	if (row != NULL && (m->node != row->node || !receive_may_bring(rx, row))) {
 		return err_set(e, KLUIS_EVERIFY, "a manifest of node %llu in the drop of node %llu",
 			(unsigned long long)m->node, (unsigned long long)rx->sender);
 	}

@@ -9,6 +9,7 @@
 #include "backup/drop.h"
 #include "backup/pace.h"
 #include "backup/repository.h"
+#include "backup/ship.h"
 #include "storage/journal_store.h"
 #include "storage/snapshot_store.h"
 
@@ -31,6 +32,8 @@ struct receive_config {
 	/* What was taken elsewhere, has no receipt of this node and was written before, by the
 	 * clock that dates files, is as old as its file; 0: it is as new as now. */
 	uint64_t written_ms;
+	/* Of one that was taken by none of them a member brings its copy. */
+	struct ship_members members;
 	const atomic_bool *cancel; /* NULL, or: true ends a scan with KLUIS_ECLOSED. */
 	/* This site takes a snapshot: no manifest names its objects yet, however old they are. */
 	bool taking;

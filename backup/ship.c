@@ -310,8 +310,36 @@ bool ship_confirmed_by(const struct snapshot_row *row, uint64_t site)
 	return false;
 }
 
-const struct snapshot_row *ship_next(
-	const struct snapshot_row *rows, size_t n, uint64_t taker, uint64_t site, uint64_t after)
+static bool ship_is_member(const struct ship_members *members, uint64_t node)
+{
+	for (size_t i = 0; i < members->n; i++) {
+		if (members->nodes[i] == node) {
+			return true;
+		}
+	}
+	return false;
+}
+
+bool ship_taker_gone(const struct snapshot_row *row, const struct ship_members *members)
+{
+	return members->n > 0 && !ship_is_member(members, row->node);
+}
+
+uint64_t ship_sender(const struct snapshot_row *row, const struct ship_members *members)
+{
+	if (!ship_taker_gone(row, members)) {
+		return row->node;
+	}
+	for (unsigned i = 0; i < row->n_confirmations; i++) {
+		if (ship_is_member(members, row->confirmation[i].node)) {
+			return row->confirmation[i].node;
+		}
+	}
+	return 0;
+}
+
+const struct snapshot_row *ship_next(const struct snapshot_row *rows, size_t n,
+	const struct ship_members *members, uint64_t node, uint64_t site, uint64_t after)
 {
 	uint64_t newest = 0;
 
@@ -323,8 +351,8 @@ const struct snapshot_row *ship_next(
 		/* However long a site was away: a point there needs every cycle below it. */
 		bool kept = row->cycle == 0 || row->cycle + BACKUP_CYCLES_KEPT >= newest;
 
-		if (ship_whole(row) && row->node == taker && row->id > after && kept &&
-			!ship_confirmed_by(row, site)) {
+		if (ship_whole(row) && ship_sender(row, members) == node && row->node != site &&
+			row->id > after && kept && !ship_confirmed_by(row, site)) {
 			return row;
 		}
 	}

@@ -34,10 +34,20 @@ KLUIS_MUST_CHECK int ship_ahead(struct repository *repository, struct ship_queue
 /* What a record says: there is a whole snapshot; the site of this node has a copy. */
 bool ship_whole(const struct snapshot_row *row);
 bool ship_confirmed_by(const struct snapshot_row *row, uint64_t site);
-/* What node `taker` has to bring to node `site` next: the oldest of its whole snapshots with an id
- * above `after` that the site did not confirm and would still keep. rows: of the log, ascending.
- * NULL: nothing. Pure. */
-const struct snapshot_row *ship_next(
-	const struct snapshot_row *rows, size_t n, uint64_t taker, uint64_t site, uint64_t after);
+/* The nodes that are members, as the log has them; n 0: nobody is known to have gone. */
+struct ship_members {
+	uint64_t nodes[SITES_MAX];
+	size_t n;
+};
+/* Whether it was taken by a node that is no member any more. */
+bool ship_taker_gone(const struct snapshot_row *row, const struct ship_members *members);
+/* Which node brings it to the sites that lack it: its taker; when that has gone, the member that
+ * was the first to confirm it. 0: nobody can. */
+uint64_t ship_sender(const struct snapshot_row *row, const struct ship_members *members);
+/* What `node` has to bring to node `site` next: the oldest of the whole snapshots that are its to
+ * bring, with an id above `after`, that the site did not confirm and would still keep. rows: of the
+ * log, ascending. NULL: nothing. Pure. */
+const struct snapshot_row *ship_next(const struct snapshot_row *rows, size_t n,
+	const struct ship_members *members, uint64_t node, uint64_t site, uint64_t after);
 
 #endif

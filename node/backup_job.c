@@ -107,6 +107,7 @@ static bool shipment_settled(
 static const struct snapshot_row *shipment_next(
 	struct backup_shipment *s, const struct snapshot_row *rows, size_t n)
 {
+	const struct ship_members *members = &s->job->receiver.members;
 	uint64_t node = s->job->config->id;
 	const struct snapshot_row *row = NULL;
 
@@ -114,13 +115,13 @@ static const struct snapshot_row *shipment_next(
 		s->done = s->next_ms = 0;
 	}
 	if (s->done > s->passed_over) {
-		row = ship_next(rows, n, node, s->site->id, s->done);
+		row = ship_next(rows, n, members, node, s->site->id, s->done);
 		if (row != NULL || backup_job_now() < s->next_ms) {
 			return row;
 		}
 		s->done = 0;
 	}
-	return ship_next(rows, n, node, s->site->id, s->passed_over);
+	return ship_next(rows, n, members, node, s->site->id, s->passed_over);
 }
 
 static int ahead_work(struct pool_work *work)
@@ -229,6 +230,23 @@ void backup_job_receiver_done(struct receive_config *config)
 	config->n_records = 0;
 }
 
+/* Who is gone is not counted on for anything. */
+static int job_look_members(struct backup_job *job, const struct kv_view *view, struct err *e)
+{
+	struct ship_members members = {.n = 0};
+	struct node_row nodes[SITES_MAX];
+	size_t n = 0;
+	int rc = node_store_list(view, 0, nodes, SITES_MAX, &n, e);
+
+	for (size_t i = 0; rc == 0 && i < n; i++) {
+		members.nodes[members.n++] = nodes[i].node;
+	}
+	if (rc == 0) {
+		job->receiver.members = members;
+	}
+	return rc;
+}
+
 static void job_look(struct backup_job *job, struct kv *kv, const struct kv_view *view,
 	const struct replica_status *status)
 {
@@ -243,7 +261,7 @@ static void job_look(struct backup_job *job, struct kv *kv, const struct kv_view
 		return; /* Not begun. */
 	}
 	rc = rc != 0 ? rc : snapshot_store_list(view, 0, rows, ROWS_MAX, &n, &e);
-
+	rc = rc != 0 ? rc : job_look_members(job, view, &e);
 	if (rc != 0) {
 		log_err("op=backup_job rc=%s error=\"%s\", retrying", err_name(rc), e.text);
 		return;

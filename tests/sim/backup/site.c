@@ -433,6 +433,7 @@ int site_ship_one(struct site *site, struct site *to, const uint8_t manifest_has
 static void site_ship(struct site *site, struct site *to)
 {
 	struct fortnight *f = site->f;
+	static const struct ship_members none_gone;
 	uint64_t *passed_over = &site->passed_over[to->node - 1];
 	uint64_t *delivered = &site->delivered[to->node - 1];
 	const struct snapshot_row *row;
@@ -443,7 +444,7 @@ static void site_ship(struct site *site, struct site *to)
 	if (!site_reached(site) || !site_reached(to)) {
 		return;
 	}
-	row = ship_next(site->rows, site->n_rows, site->node, to->node,
+	row = ship_next(site->rows, site->n_rows, &none_gone, site->node, to->node,
 		*delivered > *passed_over ? *delivered : *passed_over);
 	if (row == NULL || (f->options.bug == BUG_SHIP_ONCE && row->n_confirmations >= COPIES)) {
 		*delivered = 0; /* From the first again, with the next tick. */

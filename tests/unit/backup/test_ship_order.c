@@ -25,9 +25,11 @@ static void confirm(struct snapshot_row *row, uint64_t node)
 	row->confirmation[row->n_confirmations++].node = node;
 }
 
+static const struct ship_members all = {.nodes = {TAKER, OTHER_TAKER, SITE, OTHER_SITE}, .n = 4};
+
 static uint64_t next_id(const struct snapshot_row *rows, uint64_t after)
 {
-	const struct snapshot_row *row = ship_next(rows, CYCLES, TAKER, SITE, after);
+	const struct snapshot_row *row = ship_next(rows, CYCLES, &all, TAKER, SITE, after);
 
 	return row == NULL ? 0 : row->id;
 }
@@ -83,12 +85,36 @@ static void test_not_what_is_none(void **state)
 	assert_int_equal(next_id(rows, 0), 10);
 }
 
+/* Of a taker that is gone the first member that confirmed it brings what it took. */
+static void test_of_a_taker_that_is_gone(void **state)
+{
+	static const struct ship_members none = {.n = 0},
+					 rest = {.nodes = {OTHER_TAKER, SITE, OTHER_SITE}, .n = 3};
+	struct snapshot_row rows[CYCLES], *row = &rows[CYCLES - 2];
+
+	(void)state;
+	records(rows);
+	assert_int_equal(ship_sender(row, &rest), 0);
+	confirm(row, 3); /* Gone, too. */
+	confirm(row, OTHER_SITE);
+	confirm(row, OTHER_TAKER);
+	assert_int_equal(ship_sender(row, &all), TAKER);
+	assert_int_equal(ship_sender(row, &none), TAKER);
+	assert_int_equal(ship_sender(row, &rest), OTHER_SITE);
+	assert_ptr_equal(ship_next(rows, CYCLES, &rest, OTHER_SITE, SITE, 0), row);
+	assert_null(ship_next(rows, CYCLES, &all, OTHER_SITE, SITE, 0));
+	assert_null(ship_next(rows, CYCLES, &rest, OTHER_SITE, OTHER_TAKER, 0));
+	assert_null(ship_next(rows, CYCLES, &rest, TAKER, SITE, 0));
+	assert_null(ship_next(rows, CYCLES, &rest, OTHER_SITE, TAKER, 0)); /* It is gone. */
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_all_that_is_kept),
 		cmocka_unit_test(test_not_what_is_confirmed),
 		cmocka_unit_test(test_not_what_is_none),
+		cmocka_unit_test(test_of_a_taker_that_is_gone),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

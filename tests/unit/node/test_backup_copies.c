@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "backup/repository.h"
+#include "backup/ship.h"
 #include "base/file.h"
 #include "base/text.h"
 #include "tests/unit/node/lib/backup_rig.h"
@@ -530,6 +531,58 @@ static void test_node_signs_with_another_key(void **state)
 	key_free(was);
 }
 
+static void propose_members(struct backup_rig *w, uint64_t gone)
+{
+	struct command add = {.type = COMMAND_SERVER_ADD,
+		.server_add = {.id = 9,
+			.weight = SERVER_WEIGHT_DEFAULT,
+			.site = bytes_str("ham"),
+			.address = bytes_str("127.0.0.1:1"),
+			.incarnation = {9},
+			.actor = bytes_str("op")}};
+	struct command wish = {.type = COMMAND_SERVER_WISH,
+		.server_wish = {.id = gone, .wish = SERVER_GONE, .actor = bytes_str("op")}};
+	struct command forget = {.type = COMMAND_SERVER_FORGET, .server_forget = {.id = gone}};
+
+	backup_rig_propose(w, &add, NULL);
+	backup_rig_propose(w, &wish, NULL);
+	backup_rig_propose(w, &forget, NULL);
+}
+
+static bool is_held_by_ber(struct backup_rig *w, uint64_t id)
+{
+	struct snapshot_row row = backup_rig_row(w, id);
+
+	return ship_confirmed_by(&row, 2);
+}
+
+static bool is_held_by_ams(struct backup_rig *w, uint64_t id)
+{
+	struct snapshot_row row = backup_rig_row(w, id);
+
+	return ship_confirmed_by(&row, 1);
+}
+
+/* Node 3 has taken it, node 2 holds it, node 1 was away; then node 3 is gone for good. */
+static void test_taker_is_gone(void **state)
+{
+	struct backup_rig *w = *state;
+	_cleanup_(x_freep) char *drop = x_asprintf("%s/cph", w->config[0].backup_drop_dir);
+	_cleanup_(x_freep) char *out = replica_rig_path(&w->rig, 0, "find");
+	const char *const empty[] = {"find", drop, "-type", "f", "-delete", NULL};
+	uint64_t id;
+
+	backup_rig_close_job(w, 0);
+	id = backup_rig_claim(w, 3, false);
+	assert_true(wait_for(w, is_held_by_ber, id));
+	backup_rig_close_job(w, 2);
+	assert_int_equal(test_run(out, empty), 0);
+	replica_rig_stop(&w->rig, 2, 1000);
+	propose_members(w, 3);
+	backup_rig_start_job(w, 0);
+	assert_true(wait_for(w, is_held_by_ams, id));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -545,6 +598,7 @@ int main(void)
 		cmocka_unit_test(test_owed_no_more),
 		cmocka_unit_test(test_away_for_long),
 		cmocka_unit_test(test_node_signs_with_another_key),
+		cmocka_unit_test(test_taker_is_gone),
 	};
 
 	return cmocka_run_group_tests(tests, backup_rig_set_up, backup_rig_tear_down);
