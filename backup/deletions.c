@@ -234,22 +234,34 @@ static int journal_scan(int fd, const struct deletion_mark *mark,
 		       : err_set(e, KLUIS_EVERIFY, "the deletions are not those of their mark");
 }
 
-int deletion_journal_read(const char *dir, const struct backup_trust *trust,
-	const uint8_t cluster_id[ID_BYTES],
-	int (*each)(void *data, const struct deletion *deletion), void *data,
-	struct deletion_mark *ret_mark, struct err *e)
+int deletion_journal_read_mark(const char *dir, const struct backup_trust *trust,
+	const uint8_t cluster_id[ID_BYTES], struct deletion_mark *ret_mark, struct err *e)
 {
-	_cleanup_(x_freep) char *marked = mark_path(dir);
-	_cleanup_(x_freep) char *path = journal_path(dir);
+	_cleanup_(x_freep) char *path = mark_path(dir);
 	_cleanup_(buf_release) struct buf bytes = BUF_INIT;
-	_cleanup_(x_closep) int fd = -1;
 	struct deletion_mark mark;
-	int rc = file_read(marked, DELETION_MARK_BYTES, &bytes, e);
+	int rc = file_read(path, DELETION_MARK_BYTES, &bytes, e);
 
 	rc = rc != 0 ? rc : deletion_mark_open(buf_bytes(&bytes), trust, &mark, e);
 	if (rc == 0 && memcmp(mark.cluster_id, cluster_id, ID_BYTES) != 0) {
 		rc = err_set(e, KLUIS_EVERIFY, "deletions of another cluster");
 	}
+	if (rc == 0) {
+		*ret_mark = mark;
+	}
+	return rc;
+}
+
+int deletion_journal_read(const char *dir, const struct backup_trust *trust,
+	const uint8_t cluster_id[ID_BYTES],
+	int (*each)(void *data, const struct deletion *deletion), void *data,
+	struct deletion_mark *ret_mark, struct err *e)
+{
+	_cleanup_(x_freep) char *path = journal_path(dir);
+	_cleanup_(x_closep) int fd = -1;
+	struct deletion_mark mark;
+	int rc = deletion_journal_read_mark(dir, trust, cluster_id, &mark, e);
+
 	if (rc != 0) {
 		return rc;
 	}

@@ -66,6 +66,9 @@ struct deletion_batch {
 KLUIS_MUST_CHECK int deletion_journal_append(
 	struct deletion_journal *journal, const struct deletion_batch *batch, struct err *e);
 
+/* The mark alone: the lineage that the site lived in last. Errors as below. */
+KLUIS_MUST_CHECK int deletion_journal_read_mark(const char *dir, const struct backup_trust *trust,
+	const uint8_t cluster_id[ID_BYTES], struct deletion_mark *ret_mark, struct err *e);
 /* Reads the journal in dir, of any node in trust, up to its mark: each() for every record, oldest
  * first; what it returns other than 0 ends it. KLUIS_ENOTFOUND: there is none; KLUIS_EVERIFY,
  * KLUIS_ECORRUPT, KLUIS_EVERSION: signed by nobody in trust, cut, changed, of another cluster;

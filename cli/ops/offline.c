@@ -2,12 +2,25 @@
 
 #include <string.h>
 
+#include "backup/deletions.h"
 #include "backup/restore.h"
 #include "base/text.h"
 #include "cli/client/json_reader.h"
 #include "cli/ops/ops.h"
 
 enum { OFFLINE_MANIFEST_BYTES_MAX = 8 << 20, OFFLINE_HEX_MIN = 8 };
+
+/* A site takes in what is of its own lineage, and its deletion journal says which that is: right
+ * from the start, when cluster time may still be that of the point that was restored. */
+static void offline_read_lineage(struct offline *o)
+{
+	_cleanup_(x_freep) char *dir = deletion_journal_dir(repository_path(o->repository));
+	struct deletion_mark mark;
+
+	if (deletion_journal_read_mark(dir, &o->trust, o->config->cluster_id, &mark, NULL) == 0) {
+		memcpy(o->lineage, mark.lineage, ID_BYTES);
+	}
+}
 
 int offline_open(struct invocation *inv, struct offline *ret_offline)
 {
@@ -31,6 +44,7 @@ int offline_open(struct invocation *inv, struct offline *ret_offline)
 		offline_release(&o);
 		return rc;
 	}
+	offline_read_lineage(&o);
 	*ret_offline = o;
 	return 0;
 }
@@ -101,6 +115,9 @@ static int newest_first(const void *a, const void *b)
 {
 	const struct offline_snapshot *x = a, *y = b;
 
+	if (x->last != y->last) {
+		return x->last ? -1 : 1;
+	}
 	if (x->lineage_ms != y->lineage_ms) {
 		return x->lineage_ms > y->lineage_ms ? -1 : 1;
 	}
@@ -108,10 +125,11 @@ static int newest_first(const void *a, const void *b)
 }
 
 /* One node's clock may be days ahead; raft indexes only grow, and cluster time is a majority's. */
-static void offline_sort(struct offline_snapshot *all, size_t n)
+static void offline_sort(const struct offline *o, struct offline_snapshot *all, size_t n)
 {
 	qsort(all, n, sizeof *all, lineage_newest_first);
 	for (size_t i = 0; i < n; i++) {
+		all[i].last = memcmp(all[i].manifest.lineage, o->lineage, ID_BYTES) == 0;
 		all[i].lineage_ms = i > 0 && same_lineage(&all[i], &all[i - 1])
 					    ? all[i - 1].lineage_ms
 					    : all[i].manifest.cluster_time_ms;
@@ -143,7 +161,7 @@ int offline_list(struct invocation *inv, const struct offline *o,
 			found[n] = (struct offline_snapshot){.trusted = false};
 		}
 	}
-	offline_sort(found, n);
+	offline_sort(o, found, n);
 	*ret_snapshots = found;
 	*ret_n = n;
 	*ret_damaged = damaged;
@@ -239,8 +257,9 @@ static size_t offline_front(const struct offline_snapshot *all, size_t n, size_t
 		begin = i > 0 && same_lineage(&all[i], &all[i - 1]) ? begin : i;
 		seen = best < n && same_lineage(&all[i], &all[best]);
 		if (all[i].trusted && !seen &&
-			(best == n || all[i].manifest.cluster_time_ms >
-					      all[best].manifest.cluster_time_ms)) {
+			(best == n ||
+				(!all[best].last && all[i].manifest.cluster_time_ms >
+							    all[best].manifest.cluster_time_ms))) {
 			best = i;
 			first = begin;
 		}

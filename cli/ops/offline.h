@@ -11,6 +11,7 @@ struct offline {
 	struct node_config *config;
 	struct backup_trust trust;
 	struct repository *repository;
+	uint8_t lineage[ID_BYTES]; /* That the repository's site lived in last; zero: not known. */
 };
 
 /* From --config and --repository (or the repository that the settings name). */
@@ -22,10 +23,12 @@ struct offline_snapshot {
 	uint8_t hash[HASH_BYTES];
 	bool trusted;	     /* Signed by a node of the settings, with the key that it has now. */
 	bool former;	     /* Signed with one that it had before: it counts when it is named. */
+	bool last;	     /* Of the lineage that the site lived in last. */
 	uint64_t lineage_ms; /* Cluster time of the newest of its lineage. */
 };
-/* All manifests of the settings' cluster, newest first: in a lineage by raft index, of lineages by
- * cluster time, for the clock of the taker is only one node's. Untrusted ones are marked, damaged
+/* All manifests of the settings' cluster, newest first: in a lineage by raft index; of lineages the
+ * one that the site lived in last, then by cluster time, for the clock of the taker is only one
+ * node's. Untrusted ones are marked, damaged
  * ones counted and named on stderr. The caller frees by offline_snapshots_free(). */
 KLUIS_MUST_CHECK int offline_list(struct invocation *inv, const struct offline *offline,
 	struct offline_snapshot **ret_snapshots, size_t *ret_n, size_t *ret_damaged);
@@ -37,9 +40,9 @@ void offline_snapshots_free(struct offline_snapshot *snapshots, size_t n);
  * ret_snapshot->manifest. */
 KLUIS_MUST_CHECK int offline_find(struct invocation *inv, const struct offline *offline,
 	const char *id, struct offline_snapshot *ret_snapshot);
-/* The newest point of all, by raft index in the lineage that the newest trusted manifest by cluster
- * time is of: a journal increment, mostly. What is damaged, not trusted or not whole is passed over
- * aloud. KLUIS_ENOTFOUND. Release ret_snapshot->manifest. */
+/* The newest point of all, by raft index in the newest lineage of a trusted manifest: a journal
+ * increment, mostly. What is damaged, not trusted or not whole is passed over aloud.
+ * KLUIS_ENOTFOUND. Release ret_snapshot->manifest. */
 KLUIS_MUST_CHECK int offline_find_newest(struct invocation *inv, const struct offline *offline,
 	struct offline_snapshot *ret_snapshot);
 /* A row for the renderer. */

@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "backup/deletions.h"
 #include "backup/restore.h"
 #include "base/file.h"
 #include "base/text.h"
@@ -139,6 +140,43 @@ static void test_newest_lineage(void **state)
 	}
 }
 
+/* What the node of this site writes when it begins to run. */
+static void mark_lineage(struct world *w, const struct key *signer)
+{
+	_cleanup_(x_freep) char *dir =
+		deletion_journal_dir(repository_path(w->sites.repository[0]));
+	_cleanup_(x_freep) char *path = x_asprintf("%s/mark", dir);
+	struct deletion_mark mark = {.node = 1};
+	uint8_t bytes[DELETION_MARK_BYTES];
+
+	memcpy(mark.cluster_id, w->sites.cluster_id, ID_BYTES);
+	memcpy(mark.lineage, w->sites.lineage, ID_BYTES);
+	assert_int_equal(deletion_mark_encode(&mark, signer, bytes, NULL), 0);
+	assert_int_equal(file_make_dirs(dir, 0700, NULL), 0);
+	assert_int_equal(file_write(path, bytes_of(bytes, sizeof bytes), 0600, NULL), 0);
+}
+
+/* The cluster was restored to a point of before, and its time has not jumped yet: what it takes is
+ * of an earlier time than the newest of the lineage that was left. */
+static void test_lineage_before_its_time_jumps(void **state)
+{
+	struct world *w = *state;
+	uint8_t left[HASH_BYTES], hash[HASH_BYTES];
+
+	backup_model_change(&w->model, 300, 20, 100);
+	take(w, false, left);
+	mark_lineage(w, w->sites.signer[0]);
+	backup_model_release(&w->model);
+	backup_model_init(&w->model, 9);
+	begin_lineage(w);
+	take(w, false, hash);
+	assert_newest(w, left); /* Nothing says more than cluster time. */
+	mark_lineage(w, w->sites.signer[1]);
+	assert_newest(w, left); /* Not the word of node 1, whose repository it is said to be. */
+	mark_lineage(w, w->sites.signer[0]);
+	assert_newest(w, hash);
+}
+
 /* Nor does a lineage that a stranger has made up count, however new it says it is. */
 static void test_lineage_of_a_stranger(void **state)
 {
@@ -208,6 +246,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_newest_by_index, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_newest_lineage, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(
+			test_lineage_before_its_time_jumps, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_lineage_of_a_stranger, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_former_key, set_up, tear_down),
 	};
