@@ -574,10 +574,13 @@ static int config_check_schedule(const struct config *config, const char *path, 
 			"'%s': [backup] 'offset_s' must be below interval_s, %llu", path,
 			(unsigned long long)interval_s);
 	}
-	if (config->backup_keep_s / interval_s > BACKUP_SNAPSHOTS_MAX / 2) {
+	if (config->backup_keep_s / interval_s > CONFIG_KEEP_CYCLES_MAX) {
 		return err_set(e, KLUIS_EINVAL,
-			"'%s': [backup] 'keep_s' and 'interval_s' keep more than %d snapshots",
-			path, BACKUP_SNAPSHOTS_MAX / 2);
+			"'%s': [backup] 'keep_s', %llu, is %llu times 'interval_s', %llu: at most "
+			"%d, for the cluster has records of no more snapshots",
+			path, (unsigned long long)config->backup_keep_s,
+			(unsigned long long)(config->backup_keep_s / interval_s),
+			(unsigned long long)interval_s, CONFIG_KEEP_CYCLES_MAX);
 	}
 	return 0;
 }

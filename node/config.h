@@ -39,6 +39,10 @@ struct config_site {
 	uint8_t backup_key[32]; /* Its public Ed25519 backup key (64 hex digits); zero: none */
 };
 
+/* Cycles that [backup] keep_s may ask for: of more there are no records, which manual, pinned and
+ * failed snapshots need, too. */
+enum { CONFIG_KEEP_CYCLES_MAX = SNAPSHOTS_KEPT - 16 };
+
 struct config {
 	/* [node] */
 	uint64_t id;

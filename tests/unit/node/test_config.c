@@ -93,10 +93,10 @@ static void test_good(void **state)
 
 static void test_backup(void **state)
 {
-	_cleanup_(x_freep) char *text = x_asprintf("%s%sinterval_s = 3600\noffset_s = 60\n"
-						   "drill_key = b.key\ndrill_key_old = /k/old.key\n"
-						   "former_key = 9 " FORMER_KEY
-						   "\nformer_key = 4294967295 " FORMER_KEY "\n",
+	_cleanup_(x_freep) char *text = x_asprintf(
+		"%s%sinterval_s = 60\nkeep_s = 14459\noffset_s = 59\n"
+		"drill_key = b.key\ndrill_key_old = /k/old.key\n"
+		"former_key = 9 " FORMER_KEY "\nformer_key = 4294967295 " FORMER_KEY "\n",
 		config_good, BACKUP_SETTINGS);
 	struct config *config = NULL;
 	struct err e = {0};
@@ -107,7 +107,8 @@ static void test_backup(void **state)
 	assert_string_equal(config->backup_drill_key_file + strlen(config->dir), "b.key");
 	assert_string_equal(config->backup_drill_key_old_file, "/k/old.key");
 	assert_string_equal(config->file + strlen(config->dir), "kluisd.ini");
-	assert_int_equal(config->backup_offset_s, 60);
+	assert_int_equal(config->backup_offset_s, 59);
+	assert_int_equal(config->backup_keep_s, 14459);
 	assert_int_equal(config->backup_formers.n, 2);
 	assert_int_equal(config->backup_formers.rows[0].node, 9);
 	assert_int_equal(config->backup_formers.rows[1].node, UINT32_MAX);
@@ -179,8 +180,10 @@ static void test_bad(void **state)
 		{"[storage]", "[backup]\nkeep_s = 59\n[storage]", "from 60 to 316224000"},
 		{"[storage]", BACKUP_SETTINGS "interval_s = 60\noffset_s = 60\n[storage]",
 			"'offset_s' must be below interval_s, 60"},
-		{"[storage]", BACKUP_SETTINGS "interval_s = 120\n[storage]",
-			"'keep_s' and 'interval_s' keep more than 8192 snapshots"},
+		{"[storage]", BACKUP_SETTINGS "interval_s = 3600\n[storage]",
+			"'keep_s', 1209600, is 336 times 'interval_s', 3600: at most 240"},
+		{"[storage]", BACKUP_SETTINGS "interval_s = 60\nkeep_s = 14460\n[storage]",
+			"'keep_s', 14460, is 241 times 'interval_s', 60: at most 240"},
 		{"[storage]", "[alarms]\npause_s = 0\n[storage]", "from 1 to 3600"},
 		{"[storage]", "[alarms]\nrepeat_s = 59\n[storage]", "from 60 to 604800"},
 		{"ssh-ed25519", "ssh-rsa", "'ssh_host_key' is no ssh-ed25519 key"},
