@@ -161,6 +161,16 @@ static json_t *root_json(const struct root_site *site, uint64_t now_ms)
 	return root;
 }
 
+/* Of the node that is asked: the others know it by what is not confirmed. */
+static void backups_put_stopped(struct api_call *call, json_t *body)
+{
+	_cleanup_(x_freep) struct api_copies *copies = x_malloc(sizeof *copies);
+
+	sys_copies_get(call->api, copies);
+	json_put(body, "stopped",
+		copies->stopped[0] == 0 ? json_null() : json_make_text(copies->stopped));
+}
+
 static json_t *backups_json(struct api_call *call, const struct backup_summary *backups)
 {
 	const struct check_row *proven = backup_summary_proven(backups);
@@ -198,6 +208,7 @@ static json_t *backups_json(struct api_call *call, const struct backup_summary *
 	json_put(body, "drilled_by", drills);
 	json_put(body, "checks", checks);
 	json_put(body, "state_roots", roots);
+	backups_put_stopped(call, body);
 	return body;
 }
 

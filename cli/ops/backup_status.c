@@ -34,7 +34,8 @@ static const struct output_column summary_columns[] = {{"newest", "Newest confir
 	{"failed_since", "Failed since", OUTPUT_TEXT}, {"running", "Under way", OUTPUT_TEXT},
 	{"next", "Next cycle", OUTPUT_TIME}, {"proven_time", "Last proven restore", OUTPUT_TIME},
 	{"proven_id", "Of snapshot", OUTPUT_TEXT}, {"proven_site", "At", OUTPUT_TEXT},
-	{"drill_sites", "Sites that drill weekly, in turn", OUTPUT_TEXT}};
+	{"drill_sites", "Sites that drill weekly, in turn", OUTPUT_TEXT},
+	{"stopped", "What keeps this site from taking part", OUTPUT_TEXT}};
 
 static const json_t *member_of(const json_t *members, const json_t *node)
 {
@@ -305,6 +306,7 @@ static int status_judge(struct invocation *inv, const json_t *status, uint64_t m
 	json_int_t failed = json_integer_value(json_object_get(status, "failed_since"));
 	const char *away = json_string_value(json_object_get(status, "newest_away"));
 	const char *late = json_string_value(json_object_get(status, "proof_late"));
+	const char *stopped = json_string_value(json_object_get(status, "stopped"));
 	int rc;
 
 	if (!json_is_string(newest)) {
@@ -323,6 +325,10 @@ static int status_judge(struct invocation *inv, const json_t *status, uint64_t m
 	}
 	rc = judge_checks(inv, status);
 	rc = rc != 0 ? rc : judge_roots(inv, status, "differs");
+	if (rc == 0 && stopped != NULL) {
+		rc = err_set(&inv->err, KLUIS_EPARTIAL, "this site takes part in no backups: %s",
+			stopped);
+	}
 	if (rc == 0 && copies < needed) {
 		rc = err_set(&inv->err, KLUIS_EPARTIAL,
 			"%lld sites of %lld hold the newest confirmed snapshot%s%s",

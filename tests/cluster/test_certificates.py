@@ -253,6 +253,10 @@ class Certificates(unittest.TestCase):
         def alarm():
             return next((row for row in c.admin(VICTIM, "/v1/sys/alarms")["items"] if row["name"] == "repository"), None)
 
+        def stopped(code):
+            done = c.ctl(VICTIM, "backup", "status", check=False)
+            return done.returncode == code and "from taking part: " in done.stdout and "no backups: [backup] 'drop'" in done.stderr
+
         (here / "drop").rename(here / "away")
         self.addCleanup(lambda: (here / "away").exists() and (here / "away").rename(here / "drop"))
         self.check_refused("[backup] 'drop': directory", words=["check-config"])
@@ -263,8 +267,11 @@ class Certificates(unittest.TestCase):
         self.assertEqual(alarm()["severity"], "critical")
         self.assertIn("'drop'", alarm()["text"])
         self.others_serve()
+        c.ctl("ams", "snapshot", "save", "--wait")
+        wait_until("backup status says so", 120, lambda: stopped(3))
         (here / "away").rename(here / "drop")
         wait_until("the alarm ends", 120, lambda: alarm() is None)
+        wait_until("backup status is good", 120, lambda: c.ctl(VICTIM, "backup", "status", check=False).returncode == 0)
 
     def test_port_in_use(self):
         here = self.stop_victim()

@@ -156,6 +156,7 @@ static void test_not_forgotten_and_stopped(void **state)
 		"forgotten here for 2 hours: manifest x\"",
 		NULL);
 	assert_says(&node, "/v1/sys/metrics", "\nkluis_copies_prune_age_seconds 7200.000\n", NULL);
+	assert_says(&node, "/v1/sys/backups", "\"stopped\":null", NULL);
 	node.config.hooks.copies = slow_copies;
 	assert_says(&node, "/v1/sys/alarms", "forgotten here for 5 hours: it takes too long", NULL);
 	node.config.hooks.copies = no_copies;
@@ -164,6 +165,7 @@ static void test_not_forgotten_and_stopped(void **state)
 		"in no backups: read-only\"",
 		"\"name\":\"copies\"");
 	assert_says(&node, "/v1/sys/status", "in no backups: read-only", NULL);
+	assert_says(&node, "/v1/sys/backups", "\"stopped\":\"read-only\"", NULL);
 	assert_says(&node, "/v1/sys/metrics", "\nkluis_backup_stopped 1\n", "kluis_copies");
 	node.config.hooks.snapshot_claimed = claimed;
 	api_node_run(&node);
