@@ -108,8 +108,14 @@ int deletion_list_collect(struct deletion_source *sources, size_t n,
 		.e = e};
 	uint64_t count[DELETION_KINDS] = {0};
 	size_t counts = list_begin(nonce, to);
-	int rc = collect_read(&c, sources, n, trust);
+	uint64_t records = 0;
+	int rc;
 
+	for (size_t i = 0; i < n; i++) {
+		records += deletion_journal_count(sources[i].dir);
+	}
+	sorter_expect(c.sorter, records);
+	rc = collect_read(&c, sources, n, trust);
 	rc = rc != 0 ? rc : collect_write(&c, count, to);
 	rc = rc != 0 ? rc : list_count(to, counts, count, e);
 	sorter_free(c.sorter);

@@ -234,6 +234,14 @@ static int journal_scan(int fd, const struct deletion_mark *mark,
 		       : err_set(e, KLUIS_EVERIFY, "the deletions are not those of their mark");
 }
 
+uint64_t deletion_journal_count(const char *dir)
+{
+	_cleanup_(x_freep) char *path = journal_path(dir);
+	struct stat st;
+
+	return stat(path, &st) == 0 ? (uint64_t)st.st_size / DELETION_BYTES : 0;
+}
+
 int deletion_journal_read_mark(const char *dir, const struct backup_trust *trust,
 	const uint8_t cluster_id[ID_BYTES], struct deletion_mark *ret_mark, struct err *e)
 {

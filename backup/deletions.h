@@ -78,6 +78,9 @@ KLUIS_MUST_CHECK int deletion_journal_read(const char *dir, const struct backup_
 	int (*each)(void *data, const struct deletion *deletion), void *data,
 	struct deletion_mark *ret_mark, struct err *e);
 
+/* So many records lie there, by the file's size; 0: none that can be read. */
+uint64_t deletion_journal_count(const char *dir);
+
 /* One record behind another: chain is that of the record before (zero at first) and moves.
  * KLUIS_ECORRUPT, KLUIS_EVERSION; KLUIS_EVERIFY when the record does not follow. Pure. */
 void deletion_encode(

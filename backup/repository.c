@@ -8,12 +8,12 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/fault.h"
 #include "base/file.h"
+#include "base/lock.h"
 #include "base/text.h"
 #include "base/wire.h"
 
@@ -82,11 +82,11 @@ static int repository_prepare(struct repository *r, struct err *e)
 	if (r->lock_fd < 0) {
 		return err_set_errno(e, errno, "open '%s'", lock);
 	}
-	if (flock(r->lock_fd, LOCK_EX | LOCK_NB) != 0) {
-		return err_set(e, KLUIS_EBUSY,
-			"repository '%s' is being written by another process", r->path);
+	rc = lock_take(r->lock_fd, lock, e);
+	if (rc == KLUIS_EBUSY) {
+		return err_wrap(e, rc, "repository '%s' is being written", r->path);
 	}
-	rc = repository_empty_tmp(r, e);
+	rc = rc != 0 ? rc : repository_empty_tmp(r, e);
 	return rc != 0 ? rc : repository_sync_all(r, e);
 }
 

@@ -62,19 +62,37 @@ static bool schedule_of_slot(const struct snapshot_row *row, uint64_t slot)
 	return row->kind != SNAPSHOT_MANUAL && row->slot == slot;
 }
 
-/* Each failure doubles the time to the next try. */
-static uint64_t schedule_pause_ms(const struct schedule_facts *facts, uint64_t slot)
+/* Each try of the cycle that failed doubles the time. */
+static uint64_t schedule_doubled_ms(
+	const struct schedule_facts *facts, uint64_t slot, uint64_t time_ms, uint64_t max_ms)
 {
-	uint64_t pause_ms = schedule_turn_ms(&facts->rules);
-	uint64_t max_ms = facts->rules.interval_ms / 4;
-
-	for (size_t i = 0; i < facts->n_rows && pause_ms < max_ms; i++) {
+	for (size_t i = 0; i < facts->n_rows && time_ms < max_ms; i++) {
 		if (schedule_of_slot(&facts->rows[i], slot) &&
 			facts->rows[i].state == SNAPSHOT_FAILED) {
-			pause_ms *= 2;
+			time_ms *= 2;
 		}
 	}
-	return min_u64(pause_ms, max_ms);
+	return min_u64(time_ms, max_ms);
+}
+
+static uint64_t schedule_pause_ms(const struct schedule_facts *facts, uint64_t slot)
+{
+	return schedule_doubled_ms(
+		facts, slot, schedule_turn_ms(&facts->rules), facts->rules.interval_ms / 4);
+}
+
+bool schedule_ships(const struct schedule_facts *facts, const struct snapshot_row *row,
+	const struct schedule_shipping *shipping, struct schedule_pulse *pulse)
+{
+	uint64_t interval_ms = facts->rules.interval_ms, stall_ms = shipping->stall_ms;
+	bool newest = interval_ms != 0 && schedule_slot(&facts->rules, facts->now_ms) <= row->slot;
+
+	if (newest && interval_ms > stall_ms) {
+		stall_ms = schedule_doubled_ms(facts, row->slot, stall_ms, interval_ms);
+	}
+	return schedule_gets_on(pulse, row->id, shipping->moved + row->n_confirmations,
+		       shipping->ticks_ms, stall_ms) ||
+	       (newest && shipping->delivered >= shipping->copies);
 }
 
 static uint64_t schedule_after(const struct schedule_facts *facts)

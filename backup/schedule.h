@@ -57,4 +57,19 @@ struct schedule_pulse {
 bool schedule_gets_on(struct schedule_pulse *pulse, uint64_t id, uint64_t moved, uint64_t now_ms,
 	uint64_t stall_ms);
 
+/* How far the shipping of a recorded snapshot is, for its taker. */
+struct schedule_shipping {
+	uint64_t moved;	    /* Any count of what is sent of snapshots. */
+	unsigned delivered; /* Sites that were brought all of it, or confirmed it. */
+	unsigned copies;    /* That make it count. */
+	uint64_t stall_ms;  /* schedule_stall_ms(). */
+	uint64_t ticks_ms;  /* A clock that never goes back. */
+};
+/* Whether who took `row` and ships it is to keep its claim: while anything is sent or confirmed
+ * within stall_ms, and, until a later cycle is due, while enough sites have all of it and only have
+ * to take it in. Each try of the cycle that failed doubles the time, for who ships may not be the
+ * one to blame. To be called now and then. */
+bool schedule_ships(const struct schedule_facts *facts, const struct snapshot_row *row,
+	const struct schedule_shipping *shipping, struct schedule_pulse *pulse);
+
 #endif

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "base/fault.h"
 #include "base/file.h"
 
 enum { RUN_BUFFER_BYTES = 32 * 1024 };
@@ -22,7 +23,7 @@ struct sorter {
 	size_t record_bytes, room, allocated, n; /* n records in memory. */
 	char *scratch;
 	uint8_t *records;
-	uint64_t count;
+	uint64_t count, expected;
 	size_t given; /* Of the records in memory. */
 	bool finished;
 	int fd;
@@ -65,6 +66,26 @@ void sorter_free(struct sorter *s)
 	free(s);
 }
 
+void sorter_expect(struct sorter *s, uint64_t records)
+{
+	s->expected = records;
+}
+
+/* Errno says why. That there is no scratch is nothing that a caller could have asked for. */
+static int sorter_no_room(const struct sorter *s, const char *what, struct err *e)
+{
+	uint64_t records = s->count > s->expected ? s->count : s->expected;
+	int rc = err_set_errno(e, errno, "%s a sort file in '%s', which needs room for %llu MiB",
+		what, s->scratch,
+		(unsigned long long)(records * s->record_bytes / (1024 * 1024) + 1));
+
+	rc = rc == KLUIS_ENOSPACE ? rc : KLUIS_EIO;
+	if (e != NULL) {
+		e->code = rc;
+	}
+	return rc;
+}
+
 static int sorter_compare(const void *a, const void *b, void *size)
 {
 	return memcmp(a, b, *(const size_t *)size);
@@ -84,10 +105,7 @@ static int sorter_file(struct sorter *s, struct err *e)
 		return 0;
 	}
 	s->fd = open(s->scratch, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-	if (s->fd < 0) {
-		return err_set_errno(e, errno, "create a sort file in '%s'", s->scratch);
-	}
-	return 0;
+	return s->fd >= 0 ? 0 : sorter_no_room(s, "create", e);
 }
 
 static int sorter_spill(struct sorter *s, struct err *e)
@@ -102,8 +120,12 @@ static int sorter_spill(struct sorter *s, struct err *e)
 		return err_set(e, KLUIS_ETOOLARGE, "more rows than can be sorted");
 	}
 	sorter_sort(s);
+	if (FAULT_POINT("backup.sort.write")) {
+		errno = ENOSPC;
+		return sorter_no_room(s, "write", e);
+	}
 	if (file_write_all(s->fd, bytes_of(s->records, bytes)) != 0) {
-		return err_set_errno(e, errno, "write a sort file in '%s'", s->scratch);
+		return sorter_no_room(s, "write", e);
 	}
 	s->runs = x_realloc(s->runs, (s->n_runs + 1) * sizeof *s->runs);
 	s->runs[s->n_runs++] =
@@ -116,7 +138,7 @@ static int sorter_spill(struct sorter *s, struct err *e)
 int sorter_add(struct sorter *s, const void *record, struct err *e)
 {
 	assert(!s->finished);
-	if (s->n == s->room) {
+	if (s->n == s->room || (s->n > 0 && FAULT_POINT("backup.sort.full"))) {
 		int rc = sorter_spill(s, e);
 
 		if (rc != 0) {

@@ -16,7 +16,10 @@ struct sorter;
  * scratch: an existing directory, copied; written to only when that much is not enough. */
 struct sorter *sorter_new(size_t record_bytes, size_t memory_bytes, const char *scratch);
 void sorter_free(struct sorter *sorter); /* NULL is fine. */
-/* KLUIS_ETOOLARGE beyond SORTER_RUNS_MAX times memory_bytes; KLUIS_ENOSPACE, KLUIS_EIO. */
+/* So many records will come, about: what an error says of the room that they need. */
+void sorter_expect(struct sorter *sorter, uint64_t records);
+/* KLUIS_ETOOLARGE beyond SORTER_RUNS_MAX times memory_bytes; KLUIS_ENOSPACE, KLUIS_EIO: e names
+ * scratch and the room that is needed there. */
 KLUIS_MUST_CHECK int sorter_add(struct sorter *sorter, const void *record, struct err *e);
 /* No more sorter_add() from here. */
 KLUIS_MUST_CHECK int sorter_finish(struct sorter *sorter, struct err *e);

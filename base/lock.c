@@ -51,17 +51,32 @@ static int lock_busy(const char *path, struct err *e)
 		       : err_set(e, KLUIS_EBUSY, "another process works in '%s'", path);
 }
 
+int lock_take(int fd, const char *path, struct err *e)
+{
+	int rv;
+
+	do {
+		rv = flock(fd, LOCK_EX | LOCK_NB);
+	} while (rv != 0 && errno == EINTR);
+	if (rv == 0) {
+		return 0;
+	}
+	return errno == EWOULDBLOCK ? lock_busy(path, e)
+				    : err_set_errno(e, errno, "lock '%s'", path);
+}
+
 int lock_dir(const char *path, int *ret_fd, struct err *e)
 {
 	_cleanup_(x_closep) int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 	struct stat locked, named;
+	int rc;
 
 	if (fd < 0) {
 		return err_set_errno(e, errno, "open '%s'", path);
 	}
-	if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
-		return errno == EWOULDBLOCK ? lock_busy(path, e)
-					    : err_set_errno(e, errno, "lock '%s'", path);
+	rc = lock_take(fd, path, e);
+	if (rc != 0) {
+		return rc;
 	}
 	/* Who had it may have removed it, and made another one of that name. */
 	if (fstat(fd, &locked) != 0 || stat(path, &named) != 0 || locked.st_ino != named.st_ino ||

@@ -1,4 +1,5 @@
-/* Directories that one process at a time works in: flock(2), which ends with the process. */
+/* Files and directories that one process at a time works with: flock(2), which ends with the
+ * process. */
 #ifndef KLUIS_BASE_LOCK_H
 #define KLUIS_BASE_LOCK_H
 
@@ -6,6 +7,9 @@
 
 #include "base/err.h"
 
+/* Locks what is open at fd under that path, until fd is closed. KLUIS_EBUSY: another one has it,
+ * whom e names. */
+KLUIS_MUST_CHECK int lock_take(int fd, const char *path, struct err *e);
 /* The lock is the descriptor's. KLUIS_ENOTFOUND: there is no such directory; KLUIS_EBUSY: another
  * one has it, whom e names, or the directory was removed just now. */
 KLUIS_MUST_CHECK int lock_dir(const char *path, int *ret_fd, struct err *e);

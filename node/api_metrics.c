@@ -231,6 +231,8 @@ static void print_recovery(const struct backup_summary *backup, uint64_t wall_ms
 	print_age(to, "kluis_backup_recovery_age_seconds",
 		"For how long something has changed that is in no confirmed point.", any,
 		any ? wall_ms - backup_summary_exposed_ms(backup, wall_ms) : 0, wall_ms);
+	print_seconds(to, "kluis_backup_deletions_lag_seconds", "gauge",
+		"How far this site's journal of deletions is behind.", backup->deletions_lag_ms);
 	print_one(to, "kluis_backup_journal_copies", "gauge",
 		"Sites beside the taker that hold journal increments of the newest cycle.",
 		backup->journal.n_holders);

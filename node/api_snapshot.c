@@ -130,12 +130,15 @@ static void backups_put_recovery(
 		    : json_null());
 	json_put(body, "recovery_late",
 		json_boolean(backup_summary_late(backups, call->now_ms, every_ms)));
+	json_put(body, "deletions_lag_ms", json_make_number(backups->deletions_lag_ms));
+	json_put(body, "deletions_late", json_boolean(backups->deletions_late));
 	json_put(body, "journal_number", json_make_number(backups->journal.number));
 	json_put(body, "journal_node", json_make_number(backups->journal.node));
 	json_put(body, "journal_copies", json_make_number(backups->journal.n_holders));
 }
 
-/* Since when something is exposed only a node knows that watched. */
+/* Since when something is exposed only a node knows that watched; how far its journal of deletions
+ * is, one that has one. */
 static void backups_add_watched(struct api_call *call, struct backup_summary *backups)
 {
 	const struct api_hooks *hooks = &call->api->config.hooks;
@@ -143,6 +146,8 @@ static void backups_add_watched(struct api_call *call, struct backup_summary *ba
 
 	if (hooks->summary != NULL && hooks->summary(hooks->data, watched)) {
 		backups->clean_ms = watched->clean_ms;
+		backups->deletions_lag_ms = watched->deletions_lag_ms;
+		backups->deletions_late = watched->deletions_late;
 	}
 }
 

@@ -37,6 +37,12 @@ int backup_claim_nodes(
 
 /* --- keeping a claim ------------------------------------------------------------------------- */
 
+static uint32_t claim_ttl_ms(const struct backup_job *job, const struct schedule_facts *facts)
+{
+	return job->config->backup_claim_ms != 0 ? (uint32_t)job->config->backup_claim_ms
+						 : schedule_claim_ms(&facts->rules);
+}
+
 static void renewed_cb(struct propose *req, int rc)
 {
 	struct backup_job *job = CONTAINER_OF(req, struct backup_job, claim.renew);
@@ -50,32 +56,48 @@ static void renewed_cb(struct propose *req, int rc)
 	backup_job_ended(job);
 }
 
-/* Some site may still get it from here. */
-static bool claim_ships(const struct backup_job *job, const struct snapshot_row *row)
+/* Of the shipments to all sites. */
+static void claim_count(const struct backup_job *job, const struct snapshot_row *row,
+	struct schedule_shipping *ret_shipping, bool *ret_any)
 {
+	struct schedule_shipping shipping = {.copies = (unsigned)job->config->backup_copies,
+		.stall_ms = backup_stall_ms(job),
+		.ticks_ms = backup_job_now()};
+
+	*ret_any = false;
 	for (size_t i = 0; i < job->n_shipments; i++) {
-		if (job->shipment[i].passed_over < row->id) {
-			return true;
-		}
+		const struct backup_shipment *s = &job->shipment[i];
+
+		*ret_any = *ret_any || s->passed_over < row->id;
+		shipping.moved += atomic_load(&s->moved);
+		shipping.delivered +=
+			s->delivered >= row->id || ship_confirmed_by(row, s->site->id);
 	}
-	return false;
+	*ret_shipping = shipping;
 }
 
-/* This node does for the claimed snapshot what can be done. A later cycle waits for a shipment that
- * gets on, not for sites that are away. */
+/* This node does for the claimed snapshot what can be done, as far as it knows. */
 static bool claim_alive(
 	struct backup_job *job, const struct snapshot_row *row, const struct schedule_facts *facts)
 {
-	uint64_t moved = atomic_load(&job->moved);
-	bool moves = moved != job->claim.moved;
+	struct backup_claim *claim = &job->claim;
+	struct schedule_shipping shipping;
+	bool any;
 
 	if (row->state == SNAPSHOT_RUNNING) {
 		return row->id > job->take.given_up && !backup_take_hangs(job);
 	}
-	job->claim.moved = moved;
-	return claim_ships(job, row) &&
-	       (moves || facts->rules.interval_ms == 0 ||
-		       schedule_slot(&facts->rules, facts->now_ms) <= row->slot);
+	claim_count(job, row, &shipping, &any);
+	if (any && schedule_ships(facts, row, &shipping, &claim->pulse)) {
+		return true;
+	}
+	if (claim->let_go != row->id) {
+		claim->let_go = row->id;
+		log_warn("op=backup_claim snapshot=%llu state=\"its shipping does not get on\", "
+			 "shipped without a claim",
+			(unsigned long long)row->id);
+	}
+	return false;
 }
 
 /* S of the checkpoint that is being taken, while the log does not know it. */
@@ -93,12 +115,11 @@ static void claim_keep(
 	struct backup_job *job, const struct snapshot_row *row, const struct schedule_facts *facts)
 {
 	struct command command = {.type = COMMAND_SNAPSHOT_RENEW};
-	uint32_t ttl_ms = schedule_claim_ms(&facts->rules);
+	uint32_t ttl_ms = claim_ttl_ms(job, facts);
 	uint64_t index = claim_index(job, row);
 
-	if (job->claim.renewing ||
-		(index == 0 && facts->now_ms + ttl_ms / 4 * 3 < row->claim_expires_ms) ||
-		!claim_alive(job, row, facts)) {
+	if (!claim_alive(job, row, facts) || job->claim.renewing ||
+		(index == 0 && facts->now_ms + ttl_ms / 4 * 3 < row->claim_expires_ms)) {
 		return;
 	}
 	command.snapshot_renew.id = row->id;
@@ -137,7 +158,7 @@ static void claim_begin(struct backup_job *job, const struct schedule_facts *fac
 	command.snapshot_claim.node = job->config->id;
 	command.snapshot_claim.kind = SNAPSHOT_INCREMENT;
 	command.snapshot_claim.slot = job->claim.slot;
-	command.snapshot_claim.ttl_ms = schedule_claim_ms(&facts->rules);
+	command.snapshot_claim.ttl_ms = claim_ttl_ms(job, facts);
 	job->claim.claiming = true;
 	backup_job_propose(job, &job->claim.claim, &command, claimed_cb);
 }

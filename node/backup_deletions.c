@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/fault.h"
 #include "base/log.h"
 #include "node/backup_parts.h"
 #include "storage/cluster_store.h"
@@ -30,65 +31,47 @@ static int deletions_open(struct backup_job *job)
 	return rc;
 }
 
-static int deletions_work(struct pool_work *work)
-{
-	struct backup_job *job = CONTAINER_OF(work, struct backup_job, deletions.work);
-	struct backup_deletions *d = &job->deletions;
-
-	memset(&d->err, 0, sizeof d->err);
-	return d->journal == NULL ? deletions_open(job)
-				  : deletion_journal_append(d->journal, &d->batch, &d->err);
-}
-
-/* What an alarm is made of. */
-static void deletions_tell(struct backup_job *job, int rc)
+/* What an alarm is made of. trouble: NULL leaves it. whole: the journal has all that there was at
+ * the last look. */
+static void deletions_tell(struct backup_job *job, const char *trouble, bool whole)
 {
 	struct backup_deletions *d = &job->deletions;
 
 	(void)pthread_mutex_lock(&job->lock);
-	(void)snprintf(d->trouble, sizeof d->trouble, "%s", rc == 0 ? "" : d->err.text);
-	if (rc == 0) {
-		d->written_ms = backup_job_now();
+	if (trouble != NULL) {
+		(void)snprintf(d->trouble, sizeof d->trouble, "%s", trouble);
+	}
+	if (whole && d->trouble[0] == 0) {
+		d->whole_ms = d->looked_ms;
 	}
 	(void)pthread_mutex_unlock(&job->lock);
+}
+
+uint64_t backup_deletions_lag_ms(const struct backup_job *job, bool *ret_late)
+{
+	uint64_t whole_ms = job->deletions.whole_ms, late_ms = job->config->backup_stall_ms;
+	uint64_t lag_ms = backup_job_now() - (whole_ms > job->began_ms ? whole_ms : job->began_ms);
+
+	*ret_late = lag_ms > (late_ms != 0 ? late_ms : BACKUP_JOB_DELETIONS_LATE_MS);
+	return lag_ms;
 }
 
 void backup_job_deletions(void *data, char ret_text[256])
 {
 	struct backup_job *job = data;
 	struct backup_deletions *d = &job->deletions;
-	uint64_t age_ms, now_ms = backup_job_now();
+	uint64_t lag_ms;
+	bool late;
 
 	(void)pthread_mutex_lock(&job->lock);
 	memcpy(ret_text, d->trouble, sizeof d->trouble);
-	age_ms = now_ms - (d->written_ms > job->began_ms ? d->written_ms : job->began_ms);
+	lag_ms = backup_deletions_lag_ms(job, &late);
 	(void)pthread_mutex_unlock(&job->lock);
-	if (ret_text[0] == 0 && age_ms > BACKUP_JOB_DELETIONS_LATE_MS) {
+	if (ret_text[0] == 0 && late) {
 		(void)snprintf(ret_text, sizeof d->trouble,
-			"the journal of deletions was not written for %llu minutes",
-			(unsigned long long)(age_ms / 60000));
+			"what was deleted in the last %llu minutes is not in its journal",
+			(unsigned long long)(lag_ms / 60000));
 	}
-}
-
-static void deletions_done_cb(struct pool_work *work, int rc)
-{
-	struct backup_job *job = CONTAINER_OF(work, struct backup_job, deletions.work);
-	struct backup_deletions *d = &job->deletions;
-
-	d->busy = false;
-	deletions_tell(job, rc);
-	if (rc != 0) {
-		log_err("op=backup_deletions rc=%s error=\"%s\", retrying", err_name(rc),
-			d->err.text);
-		d->next_ms = backup_job_now() + backup_job_pause(job, BACKUP_JOB_RETRY_MS);
-	} else if (d->batch.n > 0) {
-		log_info("op=backup_deletions records=%zu total=%llu", d->batch.n,
-			(unsigned long long)deletion_journal_mark(d->journal)->count);
-	}
-	if (rc == 0 && d->more) {
-		d->next_ms = 0;
-	}
-	backup_job_ended(job);
 }
 
 /* Appends to the batch what one ledger has behind the journal's last record of it. */
@@ -140,8 +123,10 @@ static int deletions_read(struct backup_deletions *d, const struct kv_view *view
 	struct position position;
 	int rc = position_get(view, &position, e);
 
-	d->batch = (struct deletion_batch){.items = d->items, .lineage = d->lineage};
+	d->batch = (struct deletion_batch){
+		.items = d->items, .lineage = d->lineage, .wall_ms = clock_wall_ms(&clock_system)};
 	d->more = false;
+	d->looked_ms = backup_job_now();
 	rc = rc != 0 ? rc : cluster_store_get(view, &cluster, e);
 	if (rc != 0 || d->journal == NULL) {
 		return rc;
@@ -155,6 +140,75 @@ static int deletions_read(struct backup_deletions *d, const struct kv_view *view
 		deletions_bound(d, &position);
 	}
 	return rc;
+}
+
+static int deletions_append(struct backup_deletions *d)
+{
+	int rc = deletion_journal_append(d->journal, &d->batch, &d->err);
+
+	d->written += rc == 0 ? d->batch.n : 0;
+	return rc;
+}
+
+/* false: no more now; the next tick may. */
+static bool deletions_read_on(struct backup_job *job, int *ret_rc)
+{
+	struct backup_deletions *d = &job->deletions;
+	struct kv_view *view;
+	struct kv *kv = NULL;
+
+	if (atomic_load(&job->cancel) || replica_quarantined(job->replica) ||
+		replica_read_begin(job->replica, &kv) != 0) {
+		return false;
+	}
+	view = kv_view_new(kv);
+	*ret_rc = deletions_read(d, view, &d->err);
+	kv_view_free(view);
+	replica_read_end(job->replica);
+	return true;
+}
+
+/* Until the journal has all that the ledgers have: a flood of deletions waits for no ticks. */
+static int deletions_work(struct pool_work *work)
+{
+	struct backup_job *job = CONTAINER_OF(work, struct backup_job, deletions.work);
+	struct backup_deletions *d = &job->deletions;
+	int rc;
+
+	memset(&d->err, 0, sizeof d->err);
+	d->written = 0;
+	if (d->journal == NULL) {
+		rc = deletions_open(job);
+		d->more = true;
+	} else {
+		rc = deletions_append(d);
+	}
+	while (rc == 0 && d->more && deletions_read_on(job, &rc)) {
+		rc = rc != 0 ? rc : deletions_append(d);
+	}
+	return rc;
+}
+
+static void deletions_done_cb(struct pool_work *work, int rc)
+{
+	struct backup_job *job = CONTAINER_OF(work, struct backup_job, deletions.work);
+	struct backup_deletions *d = &job->deletions;
+
+	d->busy = false;
+	deletions_tell(job, rc == 0 ? "" : d->err.text, rc == 0 && !d->more);
+	if (rc != 0) {
+		log_err("op=backup_deletions rc=%s error=\"%s\", retrying", err_name(rc),
+			d->err.text);
+		d->next_ms = backup_job_now() + backup_job_pause(job, BACKUP_JOB_RETRY_MS);
+	} else if (d->written > 0) {
+		log_info("op=backup_deletions records=%llu total=%llu",
+			(unsigned long long)d->written,
+			(unsigned long long)deletion_journal_mark(d->journal)->count);
+	}
+	if (rc == 0 && d->more) {
+		d->next_ms = 0;
+	}
+	backup_job_ended(job);
 }
 
 /* Whether there is anything to write. */
@@ -172,7 +226,8 @@ void backup_deletions_look(struct backup_job *job, const struct kv_view *view)
 	int rc;
 
 	/* What a majority disagrees with may hold deletions that nobody asked for. */
-	if (d->busy || now_ms < d->next_ms || replica_quarantined(job->replica)) {
+	if (d->busy || now_ms < d->next_ms || replica_quarantined(job->replica) ||
+		FAULT_POINT("backup.deletions.look")) {
 		return;
 	}
 	d->next_ms = now_ms + backup_job_pause(job, BACKUP_JOB_DELETIONS_MS);
@@ -186,8 +241,9 @@ void backup_deletions_look(struct backup_job *job, const struct kv_view *view)
 	}
 	if (deletions_due(d)) {
 		d->mark_ms = d->journal == NULL ? 0 : now_ms + BACKUP_JOB_MARK_MS;
-		d->batch.wall_ms = clock_wall_ms(&clock_system);
 		d->busy = pool_submit(job->pool, &d->work, job->home, deletions_work,
 				  deletions_done_cb) == 0;
+	} else {
+		deletions_tell(job, NULL, true);
 	}
 }

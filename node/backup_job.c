@@ -1,6 +1,7 @@
 #include "node/backup_parts.h"
 
 #include <assert.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -10,6 +11,8 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "raft/fsm.h"
+
+enum { SHIP_HANG_MS = 20 };
 
 uint64_t backup_job_now(void)
 {
@@ -33,12 +36,24 @@ void backup_job_propose(struct backup_job *job, struct propose *req, const struc
 
 /* --- shipping -------------------------------------------------------------------------------- */
 
+/* As a disk does that never answers. */
+static void ship_may_hang(const struct backup_job *job)
+{
+	bool hangs = FAULT_POINT("backup.ship.hang");
+
+	while (hangs && !atomic_load(&job->cancel)) {
+		(void)poll(NULL, 0, SHIP_HANG_MS);
+	}
+}
+
 static int ship_work(struct pool_work *work)
 {
 	struct backup_shipment *s = CONTAINER_OF(work, struct backup_shipment, work);
 
 	memset(&s->err, 0, sizeof s->err);
 	s->target.pace = s->job->pace;
+	s->target.moved = &s->moved;
+	ship_may_hang(s->job);
 	return ship_snapshot(
 		s->job->repository, s->hash, s->site->name, &s->target, &s->report, &s->err);
 }
@@ -79,6 +94,7 @@ static void ship_done_cb(struct pool_work *work, int rc)
 		backup_ship_tell(s, BACKUP_SHIP_CYCLE, rc, s->err.text);
 	}
 	if (rc == 0) {
+		s->delivered = s->id > s->delivered ? s->id : s->delivered;
 		log_info("op=backup_ship site=%s snapshot=%llu objects=%u skipped=%u bytes=%llu",
 			s->site->name, (unsigned long long)s->id, s->report.objects,
 			s->report.objects_skipped, (unsigned long long)s->report.bytes);
@@ -130,6 +146,8 @@ static int ahead_work(struct pool_work *work)
 
 	memset(&s->err, 0, sizeof s->err);
 	s->target.pace = s->job->pace;
+	s->target.moved = &s->moved;
+	ship_may_hang(s->job);
 	return ship_ahead(
 		s->job->repository, s->ahead, s->site->name, &s->target, &s->report, &s->err);
 }
@@ -171,10 +189,33 @@ static void shipment_begin_ahead(struct backup_shipment *s)
 	}
 	s->ahead_id = take->row.id;
 	s->ahead = ship_queue_ref(take->objects);
+	s->kind = BACKUP_SHIP_CYCLE;
 	s->busy = pool_submit(job->pool, &s->work, job->home, ahead_work, ahead_done_cb) == 0;
 	if (!s->busy) {
 		ship_queue_unref(s->ahead);
 		s->ahead = NULL;
+	}
+}
+
+/* Its thread may stand in a call that never returns. Who ships ahead waits for who takes. */
+static void shipment_watch(struct backup_shipment *s)
+{
+	struct backup_job *job = s->job;
+	uint64_t moved = atomic_load(&s->moved) + atomic_load(&s->journal.moved);
+	uint64_t stall_ms = backup_stall_ms(job);
+	_cleanup_(x_freep) char *text = NULL;
+	bool hung = s->hangs;
+
+	if (!s->busy || (s->ahead != NULL && job->take.objects != NULL)) {
+		s->pulse = (struct schedule_pulse){0};
+	}
+	s->hangs = s->busy && !schedule_gets_on(&s->pulse, 1, moved, backup_job_now(), stall_ms);
+	if (s->hangs && !hung) {
+		text = x_asprintf("ship to site '%s' hangs: nothing was sent for %llu s",
+			s->site->name, (unsigned long long)(stall_ms / 1000));
+		backup_ship_tell(s, s->kind, KLUIS_ETIMEOUT, text);
+		log_err("op=backup_ship site=%s snapshot=%llu rc=%s error=\"%s\"", s->site->name,
+			(unsigned long long)s->id, err_name(KLUIS_ETIMEOUT), text);
 	}
 }
 
@@ -184,6 +225,7 @@ static void job_ship(struct backup_job *job, const struct snapshot_row *rows, si
 		struct backup_shipment *s = &job->shipment[i];
 		const struct snapshot_row *row;
 
+		shipment_watch(s);
 		if (s->busy || backup_journal_ship(s, rows, n)) {
 			continue; /* A minute's changes do not wait behind a whole cycle. */
 		}
@@ -197,6 +239,7 @@ static void job_ship(struct backup_job *job, const struct snapshot_row *rows, si
 		}
 		s->id = row->id;
 		memcpy(s->hash, row->manifest_hash, HASH_BYTES);
+		s->kind = BACKUP_SHIP_CYCLE;
 		s->busy = pool_submit(job->pool, &s->work, job->home, ship_work, ship_done_cb) == 0;
 	}
 }
@@ -283,6 +326,15 @@ static void job_look(struct backup_job *job, struct kv *kv, const struct kv_view
 	}
 }
 
+/* What nobody looked at did not stand still meanwhile. */
+static void job_blind(struct backup_job *job)
+{
+	job->claim.pulse = job->take.pulse = (struct schedule_pulse){0};
+	for (size_t i = 0; i < job->n_shipments; i++) {
+		job->shipment[i].pulse = (struct schedule_pulse){0};
+	}
+}
+
 static void job_tick(struct backup_job *job)
 {
 	struct replica_status status;
@@ -295,6 +347,7 @@ static void job_tick(struct backup_job *job)
 	pace_look(job->pace);
 	replica_status(job->replica, &status);
 	if (!status.ready || replica_read_begin(job->replica, &kv) != 0) {
+		job_blind(job);
 		return;
 	}
 	view = kv_view_new(kv);
@@ -458,8 +511,7 @@ static void job_load_sites(struct backup_job *job)
 			.key_path = c->backup_ssh_key_file,
 			.path = x_asprintf("%s/%s/incoming", site->ssh_path, c->site),
 			.bytes_per_second = c->backup_bandwidth_kib * 1024,
-			.cancel = &job->cancel,
-			.moved = &job->moved};
+			.cancel = &job->cancel};
 	}
 }
 

@@ -41,7 +41,7 @@ enum {
 	BACKUP_JOB_AGAIN_MS = 120 * 1000,	/* Shipped, and still not confirmed. */
 	BACKUP_JOB_PROPOSE_MS = 10000,
 	BACKUP_JOB_DELETIONS_MS = 2000, /* Between two looks at the ledgers of deletions. */
-	BACKUP_JOB_DELETIONS_LATE_MS = 600 * 1000, /* An alarm when none was written so long. */
+	BACKUP_JOB_DELETIONS_LATE_MS = 600 * 1000, /* An alarm when the journal is so far behind. */
 	BACKUP_JOB_MARK_MS = 60 * 1000,		   /* How old the journal's word on that may be. */
 	BACKUP_CLAIM_AGAIN_MS = 2000,		   /* After a claim or its renewal was refused. */
 };

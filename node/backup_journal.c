@@ -267,6 +267,7 @@ static int journal_ship_work(struct pool_work *work)
 
 	memset(&s->err, 0, sizeof s->err);
 	s->target.pace = NULL; /* The recovery point follows what clients write. */
+	s->target.moved = &s->journal.moved;
 	rc = journal_chain_load(s, chain);
 	for (size_t i = chain->n; rc == 0 && i > 0; i--) { /* The oldest first. */
 		rc = ship_snapshot(s->job->repository, chain->hashes[i - 1], s->site->name,
@@ -329,6 +330,7 @@ bool backup_journal_ship(struct backup_shipment *s, const struct snapshot_row *r
 							      : held;
 	s->journal.number = row->number;
 	memcpy(s->journal.hash, row->manifest_hash, HASH_BYTES);
+	s->kind = BACKUP_SHIP_JOURNAL;
 	s->busy = pool_submit(job->pool, &s->work, job->home, journal_ship_work,
 			  journal_shipped_cb) == 0;
 	return s->busy;

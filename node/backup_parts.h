@@ -67,10 +67,11 @@ struct backup_take {
 struct backup_claim {
 	struct propose claim, renew;
 	bool claiming, renewing;
-	uint64_t slot, from_ms; /* Of the claim that is due, cluster time ... */
-	uint64_t seen_ms;	/* ... since when this node has seen that, ... */
-	uint64_t not_before_ms; /* ... and when it tries again: as backup_job_now() counts. */
-	uint64_t moved;		/* job.moved at the last look. */
+	uint64_t slot, from_ms;	     /* Of the claim that is due, cluster time ... */
+	uint64_t seen_ms;	     /* ... since when this node has seen that, ... */
+	uint64_t not_before_ms;	     /* ... and when it tries again: as backup_job_now() counts. */
+	struct schedule_pulse pulse; /* Of what is shipped. */
+	uint64_t let_go;	     /* Id of the record whose claim was kept no longer. */
 };
 
 /* The state root of snapshots that others take. */
@@ -105,7 +106,12 @@ struct backup_shipment {
 	struct sftp_target target;
 	struct pool_work work;
 	bool busy;
-	uint64_t id;		  /* Of the record shipped last. */
+	enum backup_ship_kind kind;  /* Of what is under way. */
+	atomic_uint_fast64_t moved;  /* Grows with all that is sent of snapshots. */
+	struct schedule_pulse pulse; /* Of that and journal.moved, while busy. */
+	bool hangs;		     /* Busy, and nothing moves. */
+	uint64_t delivered;	     /* The newest record that was brought there whole. */
+	uint64_t id;		     /* Of the record shipped last. */
 	uint64_t passed_over;	  /* Records up to this id cannot be shipped from here any more. */
 	uint64_t done;		  /* ... up to this one have had their try. */
 	uint64_t next_ms;	  /* Not again before. */
@@ -122,6 +128,7 @@ struct backup_shipment {
 		uint32_t delivered;
 		bool failed;
 		uint64_t next_ms; /* Not again before. */
+		atomic_uint_fast64_t moved;
 	} journal;
 };
 
@@ -154,9 +161,12 @@ struct backup_deletions {
 	struct deletion_batch batch;
 	uint8_t lineage[ID_BYTES];
 	struct err err;
-	/* Under the job's lock: what the last write met, "" when it succeeded, and when one did. */
+	uint64_t written;   /* Records, by the work. */
+	uint64_t looked_ms; /* When the batch was read. */
+	/* Under the job's lock: what the last write met, "" when it succeeded; up to when the
+	 * journal has everything. */
 	char trouble[256];
-	uint64_t written_ms;
+	uint64_t whole_ms;
 };
 
 /* What a check of a snapshot here found and the log does not know yet. */
@@ -260,8 +270,7 @@ struct backup_job {
 	struct backup_deletions deletions;
 	struct backup_claim claim;
 	struct backup_journal journal;
-	atomic_uint_fast64_t moved; /* Grows with all that is sent to any site. */
-	struct pace *pace;	    /* Of snapshots, beside clients. */
+	struct pace *pace; /* Of snapshots, beside clients. */
 	struct backup_shipment shipment[SITES_MAX];
 	pthread_mutex_t lock;
 	size_t n_shipments;
@@ -297,6 +306,8 @@ void backup_job_propose(struct backup_job *job, struct propose *req, const struc
 struct receive_config backup_job_receiver(
 	const struct backup_job *job, const struct snapshot_row *rows, size_t n);
 void backup_job_receiver_done(struct receive_config *config);
+/* How long anything that a taker does may move nothing. */
+uint64_t backup_stall_ms(const struct backup_job *job);
 /* What an attempt to ship has come to, and why; that nothing of the kind is owed to the site; when
  * the next attempt may be made. */
 void backup_ship_tell(
@@ -322,6 +333,9 @@ void backup_take_look(struct backup_job *job, const struct kv_view *view,
 	const struct snapshot_row *rows, size_t n);
 /* Journals what the store's ledgers have beyond the journal. */
 void backup_deletions_look(struct backup_job *job, const struct kv_view *view);
+/* For how long the ledgers may have had what the journal has not; late: an operator should know.
+ * Under the job's lock. */
+uint64_t backup_deletions_lag_ms(const struct backup_job *job, bool *ret_late);
 /* Claims the cycle that is due when it is this node's turn; renews the claim of the one that this
  * node takes or ships. */
 void backup_claim_look(struct backup_job *job, const struct kv_view *view,

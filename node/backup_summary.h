@@ -26,6 +26,9 @@ struct backup_summary {
 	uint64_t recovery_index, recovery_ms, clean_ms;
 	bool exposed;
 	struct root_summary roots;
+	/* How far this site's journal of deletions is behind; of a node that takes part. */
+	uint64_t deletions_lag_ms;
+	bool deletions_late;
 };
 
 /* rows: all records, ascending. KLUIS_EIO, KLUIS_ECORRUPT. */

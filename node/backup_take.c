@@ -415,7 +415,7 @@ static void take_failing_cb(struct propose *req, int rc)
 	backup_job_ended(job);
 }
 
-static uint64_t take_stall_ms(const struct backup_job *job)
+uint64_t backup_stall_ms(const struct backup_job *job)
 {
 	struct schedule_rules rules;
 
@@ -429,7 +429,7 @@ static uint64_t take_stall_ms(const struct backup_job *job)
 static void take_watch(struct backup_job *job)
 {
 	struct backup_take *take = &job->take;
-	uint64_t stall_ms = take_stall_ms(job);
+	uint64_t stall_ms = backup_stall_ms(job);
 	struct err e = {0};
 
 	if (take->given_up == take->row.id ||

@@ -126,6 +126,8 @@ bool backup_job_summary(void *data, struct backup_summary *ret_summary)
 	known = job->watch.known;
 	if (known) {
 		*ret_summary = job->watch.summary;
+		ret_summary->deletions_lag_ms =
+			backup_deletions_lag_ms(job, &ret_summary->deletions_late);
 	}
 	(void)pthread_mutex_unlock(&job->lock);
 	return known;

@@ -106,7 +106,9 @@ struct config {
 	uint64_t backup_drop_quota_mib, backup_drop_quota_files; /* Of each; 0: see the example */
 	uint64_t
 		backup_rehash_s; /* All copies are read again in so long; 0: only in tests, never */
-	uint64_t backup_stall_ms; /* Of tests: schedule_stall_ms() else; 0: that. */
+	uint64_t backup_stall_ms; /* Of tests: schedule_stall_ms() else, and
+				   * BACKUP_JOB_DELETIONS_LATE_MS; 0: these. */
+	uint64_t backup_claim_ms; /* The same of schedule_claim_ms(). */
 	uint64_t backup_haste;	  /* Of tests: pauses are so many times shorter; 0: as they are */
 
 	struct config_site sites[SITES_MAX];

@@ -5,11 +5,11 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <string.h>
-#include <sys/file.h>
 #include <unistd.h>
 
 #include "base/file.h"
 #include "base/limits.h"
+#include "base/lock.h"
 #include "base/wire.h"
 #include "raft/fail_stop.h"
 #include "raft/log_parts.h"
@@ -61,14 +61,14 @@ static void log_free(struct entry_log *log)
 
 static int log_lock(struct entry_log *log, struct err *e)
 {
+	int rc;
+
 	log->lock_fd = open(log->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (log->lock_fd < 0) {
 		return err_set_errno(e, errno, "open directory '%s'", log->dir);
 	}
-	if (flock(log->lock_fd, LOCK_EX | LOCK_NB) != 0) {
-		return err_set(e, KLUIS_EBUSY, "another process has the log in '%s'", log->dir);
-	}
-	return 0;
+	rc = lock_take(log->lock_fd, log->dir, e);
+	return rc == KLUIS_EBUSY ? err_wrap(e, rc, "another process has the log") : rc;
 }
 
 static int log_create(

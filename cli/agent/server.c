@@ -7,7 +7,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -16,6 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/lock.h"
 #include "cli/agent/store.h"
 #include "cli/client/agent.h"
 #include "cli/client/profile.h"
@@ -228,16 +228,16 @@ static void server_loop(struct server *server)
 /* The lock says who the agent is; a socket without one is of an agent that died. */
 static int server_lock(struct server *server, struct err *e)
 {
+	int rc;
+
 	server->lock_fd = openat(
 		server->dir_fd, "agent.lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (server->lock_fd < 0) {
 		return err_set_errno(e, errno, "open agent.lock");
 	}
-	if (flock(server->lock_fd, LOCK_EX | LOCK_NB) == 0) {
-		return 0;
-	}
-	return errno == EWOULDBLOCK ? err_set(e, KLUIS_EEXIST, "the profile has an agent already")
-				    : err_set_errno(e, errno, "lock agent.lock");
+	rc = lock_take(server->lock_fd, "agent.lock", e);
+	return rc == KLUIS_EBUSY ? err_set(e, KLUIS_EEXIST, "the profile has an agent already")
+				 : rc;
 }
 
 static int server_listen(struct server *server, struct err *e)

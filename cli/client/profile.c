@@ -6,13 +6,13 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/lock.h"
 #include "base/random.h"
 #include "base/text.h"
 #include "base/wire.h"
@@ -171,17 +171,18 @@ static int profile_lock(struct profile *profile, struct err *e)
 	if (profile->lock_fd < 0) {
 		return err_set_errno(e, errno, "open '%s'", path);
 	}
-	while (flock(profile->lock_fd, LOCK_EX | LOCK_NB) != 0) {
-		if (errno != EWOULDBLOCK && errno != EINTR) {
-			return err_set_errno(e, errno, "lock '%s'", path);
+	for (;;) {
+		int rc = lock_take(profile->lock_fd, path, e);
+
+		if (rc != KLUIS_EBUSY) {
+			return rc;
 		}
 		if (clock_monotonic_ms(&clock_system) >= deadline_ms) {
-			return err_set(e, KLUIS_EBUSY, "another kluis is using the profile '%s'",
-				profile->dir);
+			return err_set(
+				e, rc, "another kluis is using the profile '%s'", profile->dir);
 		}
 		(void)nanosleep(&poll, NULL); /* An early wake only polls once more. */
 	}
-	return 0;
 }
 
 int profile_check_dir(const char *dir, struct err *e)

@@ -31,6 +31,7 @@ static const struct output_column summary_columns[] = {{"newest", "Newest confir
 	{"recovery_time", "Recovery point", OUTPUT_TIME},
 	{"recovery_index", "Its index", OUTPUT_TEXT},
 	{"recovery_age_ms", "Changes since then, for", OUTPUT_MS},
+	{"deletions_lag_ms", "Journal of deletions here is behind by", OUTPUT_MS},
 	{"failed_since", "Failed since", OUTPUT_TEXT}, {"running", "Under way", OUTPUT_TEXT},
 	{"next", "Next cycle", OUTPUT_TIME}, {"proven_time", "Last proven restore", OUTPUT_TIME},
 	{"proven_id", "Of snapshot", OUTPUT_TEXT}, {"proven_site", "At", OUTPUT_TEXT},
@@ -321,6 +322,12 @@ static int status_judge(struct invocation *inv, const json_t *status, uint64_t m
 		return err_set(&inv->err, KLUIS_EBEHIND,
 			"what changed in the last %lld minutes is in no backup",
 			(long long)json_integer_value(json_object_get(status, "recovery_age_ms")) /
+				60000);
+	}
+	if (json_is_true(json_object_get(status, "deletions_late"))) {
+		return err_set(&inv->err, KLUIS_EBEHIND,
+			"what was deleted in the last %lld minutes is not in this site's journal",
+			(long long)json_integer_value(json_object_get(status, "deletions_lag_ms")) /
 				60000);
 	}
 	rc = judge_checks(inv, status);

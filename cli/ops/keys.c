@@ -50,12 +50,37 @@ static json_t *keys_record(const char *private_path, const char *public_path, co
 		keys_kid(key));
 }
 
-int ops_key_take_back(int rc, const char *private_path)
+/* Behind the writing of a pair's public half, which came to rc: if that is not there, a private one
+ * that pairs with nothing would be taken for the one that does, and goes. Returns rc. */
+static int keys_take_back(int rc, bool made, const char *private_path)
 {
-	if (rc != 0) {
+	if (rc != 0 && made) {
 		(void)unlink(private_path); /* Made just now; nothing was sealed to it. */
 	}
 	return rc;
+}
+
+/* A new private key in its file; or, when a run was cut off before its public half was there, the
+ * one that is. *ret_made: whether it is new. */
+static int keys_begin(struct invocation *inv, unsigned alg, enum backup_key_use use,
+	const char *private_path, const char *public_path, struct key **ret_key, bool *ret_made)
+{
+	bool there = file_exists(private_path) && !file_exists(public_path);
+	int rc;
+
+	*ret_made = !there;
+	if (there) {
+		rc = backup_key_load(private_path, use, ret_key, &inv->err);
+		if (rc == 0) {
+			output_note(&inv->out,
+				"'%s' was there without its public half, which is "
+				"made from it.",
+				private_path);
+		}
+		return rc;
+	}
+	rc = key_generate(alg, 0, ret_key, &inv->err);
+	return rc != 0 ? rc : backup_key_save(*ret_key, use, private_path, &inv->err);
 }
 
 int ops_backup_keys_init(struct invocation *inv)
@@ -64,6 +89,7 @@ int ops_backup_keys_init(struct invocation *inv)
 	_cleanup_(x_freep) char *private_path = NULL;
 	_cleanup_(x_freep) char *public_path = NULL;
 	const char *dir;
+	bool made;
 	int rc = ops_needed(inv, "dir", &dir);
 
 	if (rc != 0) {
@@ -72,12 +98,13 @@ int ops_backup_keys_init(struct invocation *inv)
 	private_path = x_asprintf("%s/backup.key", dir);
 	public_path = x_asprintf("%s/backup.pub", dir);
 	rc = file_make_dirs(dir, 0700, &inv->err);
-	rc = rc != 0 ? rc : key_generate(KEY_KEM_P256, 0, &key, &inv->err);
-	rc = rc != 0 ? rc : backup_key_save(key, BACKUP_KEY_SEAL, private_path, &inv->err);
 	rc = rc != 0 ? rc
-		     : ops_key_take_back(backup_key_save_public(key_public(key), BACKUP_KEY_SEAL,
-						 public_path, &inv->err),
-			       private_path);
+		     : keys_begin(inv, KEY_KEM_P256, BACKUP_KEY_SEAL, private_path, public_path,
+			       &key, &made);
+	rc = rc != 0 ? rc
+		     : keys_take_back(backup_key_save_public(key_public(key), BACKUP_KEY_SEAL,
+					      public_path, &inv->err),
+			       made, private_path);
 	if (rc == 0) {
 		keys_print(inv, keys_record(private_path, public_path, key));
 		output_note(&inv->out, "Keep backup.key offline: without it no snapshot can be "
@@ -433,6 +460,7 @@ int ops_backup_keys_sign(struct invocation *inv)
 	_cleanup_(x_freep) char *public_path = NULL;
 	_cleanup_(buf_release) struct buf line = BUF_INIT;
 	const char *out;
+	bool made;
 	int rc = ops_needed(inv, "out", &out);
 
 	if (rc != 0) {
@@ -440,13 +468,12 @@ int ops_backup_keys_sign(struct invocation *inv)
 	}
 	private_path = x_asprintf("%s.key", out);
 	public_path = x_asprintf("%s.pub", out);
-	rc = key_generate(KEY_ED25519, 0, &key, &inv->err);
-	rc = rc != 0 ? rc : backup_key_save(key, BACKUP_KEY_NODE, private_path, &inv->err);
+	rc = keys_begin(inv, KEY_ED25519, BACKUP_KEY_NODE, private_path, public_path, &key, &made);
 	if (rc == 0) { /* As `backup_key` of a [site] section wants it. */
 		hex_append(&line, key_pub_bytes(key_public(key)));
 		buf_put_u8(&line, '\n');
-		rc = ops_key_take_back(
-			file_create(public_path, buf_bytes(&line), 0644, &inv->err), private_path);
+		rc = keys_take_back(file_create(public_path, buf_bytes(&line), 0644, &inv->err),
+			made, private_path);
 	}
 	if (rc == 0) {
 		keys_print(inv, keys_record(private_path, public_path, key));

@@ -39,10 +39,6 @@ KLUIS_MUST_CHECK int ops_needed(struct invocation *inv, const char *option, cons
 /* The private backup keys of --key-file, one at least. Release set, whatever this returns. */
 KLUIS_MUST_CHECK int ops_key_files(struct invocation *inv, struct backup_key_set *set);
 
-/* Behind the writing of a pair's public half, which came to rc: if that is not there, a private one
- * that pairs with nothing would be taken for the one that does, and goes. Returns rc. */
-KLUIS_MUST_CHECK int ops_key_take_back(int rc, const char *private_path);
-
 /* Writes the answer's token to a new file of mode 0600; the answer then names the file in its
  * place. */
 KLUIS_MUST_CHECK int ops_token_to_file(struct invocation *inv, json_t *answer, const char *path);

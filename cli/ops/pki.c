@@ -1,11 +1,14 @@
 /* kluisctl pki init|issue, ssh keys: what a cluster needs before its first start. */
 #include "crypto/pki.h"
 
+#include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "backup/ssh_host_key.h"
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/lock.h"
 #include "base/random.h"
 #include "base/text.h"
 #include "base/wire.h"
@@ -30,13 +33,8 @@ static int pki_make(struct invocation *inv, const char *dir, const char *name,
 		.common_name = common_name,
 		.wall_ms = clock_wall_ms(&clock_system),
 		.days = PKI_CA_DAYS};
-	int rc;
+	int rc = pki_make_ca(&spec, &ca, &inv->err);
 
-	/* Before the work: an RSA key takes seconds. */
-	if (file_exists(cert) || file_exists(key)) {
-		return err_set(&inv->err, KLUIS_EEXIST, "'%s' has a CA already", dir);
-	}
-	rc = pki_make_ca(&spec, &ca, &inv->err);
 	return rc != 0 ? rc : pki_write(&ca, cert, key, &inv->err);
 }
 
@@ -53,10 +51,7 @@ static int pki_restore_key(struct invocation *inv, const char *dir)
 	rc = rc != 0 ? rc : pem_write_private(key, &private_pem, &inv->err);
 	rc = rc != 0 ? rc : pem_write_public(key_public(key), &public_pem, &inv->err);
 	rc = rc != 0 ? rc : file_create(private_path, buf_bytes(&private_pem), 0400, &inv->err);
-	return rc != 0 ? rc
-		       : ops_key_take_back(
-				 file_create(public_path, buf_bytes(&public_pem), 0644, &inv->err),
-				 private_path);
+	return rc != 0 ? rc : file_create(public_path, buf_bytes(&public_pem), 0644, &inv->err);
 }
 
 static int pki_cluster_id(
@@ -97,20 +92,86 @@ static int pki_show_ca(struct invocation *inv, const char *dir, const char *clus
 	return 0;
 }
 
+/* What is made, and before it a file that says so: who finds that finds what a run left that was
+ * cut off, and nobody has used yet. */
+#define PKI_UNFINISHED "pki-init.unfinished"
+static const char *const pki_files[] = {"provider-ca.key", "provider-ca.pem", "node-ca.key",
+	"node-ca.pem", "restore.key", "restore.pub", "cluster-id"};
+
+/* The file that says so at last. */
+static int pki_remove(const char *dir, struct err *e)
+{
+	for (size_t i = 0; i <= ARRAY_SIZE(pki_files); i++) {
+		_cleanup_(x_freep) char *path =
+			pki_path(dir, i < ARRAY_SIZE(pki_files) ? pki_files[i] : PKI_UNFINISHED);
+
+		if (unlink(path) != 0 && errno != ENOENT) {
+			return err_set_errno(e, errno, "remove '%s'", path);
+		}
+	}
+	return file_sync_dir(dir, e);
+}
+
+static int pki_begin(struct invocation *inv, const char *dir)
+{
+	_cleanup_(x_freep) char *unfinished = pki_path(dir, PKI_UNFINISHED);
+	int rc = 0;
+
+	if (file_exists(unfinished)) {
+		output_note(
+			&inv->out, "'%s' has what a run that was cut off left: begun anew.", dir);
+		rc = pki_remove(dir, &inv->err);
+	}
+	for (size_t i = 0; rc == 0 && i < ARRAY_SIZE(pki_files); i++) {
+		_cleanup_(x_freep) char *path = pki_path(dir, pki_files[i]);
+
+		if (file_exists(path)) {
+			rc = err_set(&inv->err, KLUIS_EEXIST, "'%s' is there already", path);
+		}
+	}
+	return rc != 0 ? rc
+		       : file_create(unfinished,
+				 bytes_str("kluisctl pki init is at work here, or was cut off\n"),
+				 0644, &inv->err);
+}
+
+static int pki_end(struct invocation *inv, const char *dir, int rc)
+{
+	_cleanup_(x_freep) char *unfinished = pki_path(dir, PKI_UNFINISHED);
+	struct err ignored;
+
+	if (rc != 0) {
+		(void)!pki_remove(dir, &ignored); /* The next run does it. */
+		return rc;
+	}
+	if (unlink(unfinished) != 0) {
+		return err_set_errno(&inv->err, errno, "remove '%s'", unfinished);
+	}
+	return file_sync_dir(dir, &inv->err);
+}
+
+static int pki_make_all(struct invocation *inv, const char *dir, char cluster_id[])
+{
+	bool ec = invocation_value(inv, "ec") != NULL;
+	int rc = pki_make(
+		inv, dir, "provider-ca", "Kluis provider CA", ec ? PKI_EC_P384 : PKI_RSA_4096);
+
+	rc = rc != 0 ? rc : pki_make(inv, dir, "node-ca", "Kluis node CA", PKI_EC_P384);
+	rc = rc != 0 ? rc : pki_restore_key(inv, dir);
+	return rc != 0 ? rc : pki_cluster_id(inv, dir, cluster_id);
+}
+
 int ops_pki_init(struct invocation *inv)
 {
+	_cleanup_(x_closep) int lock_fd = -1; /* What is unfinished may be another one's. */
 	char cluster_id[HEX_LEN(ID_BYTES) + 1];
-	bool ec = invocation_value(inv, "ec") != NULL;
 	const char *dir;
 	int rc = ops_needed(inv, "dir", &dir);
 
 	rc = rc != 0 ? rc : file_make_dirs(dir, 0700, &inv->err);
-	rc = rc != 0 ? rc
-		     : pki_make(inv, dir, "provider-ca", "Kluis provider CA",
-			       ec ? PKI_EC_P384 : PKI_RSA_4096);
-	rc = rc != 0 ? rc : pki_make(inv, dir, "node-ca", "Kluis node CA", PKI_EC_P384);
-	rc = rc != 0 ? rc : pki_restore_key(inv, dir);
-	rc = rc != 0 ? rc : pki_cluster_id(inv, dir, cluster_id);
+	rc = rc != 0 ? rc : lock_dir(dir, &lock_fd, &inv->err);
+	rc = rc != 0 ? rc : pki_begin(inv, dir);
+	rc = rc != 0 ? rc : pki_end(inv, dir, pki_make_all(inv, dir, cluster_id));
 	return rc != 0 ? rc : pki_show_ca(inv, dir, cluster_id);
 }
 
@@ -168,6 +229,16 @@ static int issue_hosts(struct invocation *inv, struct issue_hosts *h)
 		       ? 0
 		       : err_set(&inv->err, KLUIS_EINVAL,
 				 "--host is needed: what clients reach this node by");
+}
+
+/* The next `pki init` would remove the CA that has issued. */
+static int issue_finished(struct invocation *inv, const char *dir)
+{
+	_cleanup_(x_freep) char *unfinished = pki_path(dir, PKI_UNFINISHED);
+
+	return !file_exists(unfinished) ? 0
+					: err_set(&inv->err, KLUIS_EBUSY,
+						  "'%s' is unfinished: run pki init there", dir);
 }
 
 static int issue_write(struct invocation *inv, const struct pki_identity *identity, const char *out,
@@ -231,6 +302,7 @@ int ops_pki_issue(struct invocation *inv)
 	if (rc == 0 && (node == 0 || days == 0)) {
 		rc = err_set(&inv->err, KLUIS_EINVAL, "--node is needed, a number from 1 on");
 	}
+	rc = rc != 0 ? rc : issue_finished(inv, dir);
 	rc = rc != 0 ? rc : file_make_dirs(out, 0700, &inv->err);
 	rc = rc != 0 ? rc : issue_api(inv, dir, out, (unsigned)days);
 	rc = rc != 0 ? rc : issue_link(inv, dir, out, node, (unsigned)days);

@@ -1,5 +1,6 @@
 /* kluisctl restore cluster: a node's store made anew from a snapshot, without any node. */
 #include <string.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/file.h"
@@ -130,19 +131,34 @@ static int source_tell(struct restore *r)
 	return 0;
 }
 
+char *restore_scratch(const char *data_dir)
+{
+	_cleanup_(x_freep) char *dir = x_strdup(data_dir);
+	const char *found = dir;
+
+	while (!file_exists(found)) {
+		char *slash = strrchr(dir, '/');
+
+		found = slash == NULL ? "." : slash == dir ? "/" : dir;
+		*(slash == NULL ? dir : slash) = 0;
+	}
+	return x_strdup(access(found, W_OK | X_OK) == 0 ? found : "/tmp");
+}
+
 int restore_collect(struct restore *r)
 {
 	struct invocation *inv = r->inv;
 	const struct deletion_point point = {.cluster_id = r->plan.cluster_id,
 		.lineage = r->plan.lineage,
 		.index = r->plan.index};
+	_cleanup_(x_freep) char *scratch = restore_scratch(r->offline.config->data_dir);
 	uint8_t nonce[ID_BYTES];
 	int rc = source_list(r);
 
 	random_fill(&random_system, nonce, sizeof nonce);
 	rc = rc != 0 ? rc
 		     : deletion_list_collect(r->sources, r->n_sources, &r->offline.trust, &point,
-			       "/tmp", nonce, &r->encoded, &inv->err);
+			       scratch, nonce, &r->encoded, &inv->err);
 	rc = rc != 0 ? rc : source_tell(r);
 	return rc != 0 ? rc : deletion_list_parse(buf_bytes(&r->encoded), &r->deletions, &inv->err);
 }

@@ -102,10 +102,11 @@ static int plan_count(struct restore *r, struct plan_counts *counts)
 	struct point *point = NULL;
 	struct index_entry entry;
 	bool more = true;
+	_cleanup_(x_freep) char *scratch = restore_scratch(r->offline.config->data_dir);
 	int rc = point_open(
 		r->offline.repository, r->snapshot.hash, &r->offline.trust, &point, &inv->err);
 
-	rc = rc != 0 ? rc : point_rows_new(point, &r->keys, "/tmp", &rows, &inv->err);
+	rc = rc != 0 ? rc : point_rows_new(point, &r->keys, scratch, &rows, &inv->err);
 	while (rc == 0) {
 		rc = point_rows_next(rows, &entry, &more, &inv->err);
 		if (rc != 0 || !more) {

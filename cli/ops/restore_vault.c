@@ -201,7 +201,8 @@ static int take_scan(struct taking *t,
 	struct index_entry entry;
 	bool more = true;
 	uint64_t done = 0;
-	int rc = point_rows_new(t->point, &t->r.keys, "/tmp", &rows, e);
+	_cleanup_(x_freep) char *scratch = restore_scratch(t->r.offline.config->data_dir);
+	int rc = point_rows_new(t->point, &t->r.keys, scratch, &rows, e);
 
 	while (rc == 0) {
 		rc = point_rows_next(rows, &entry, &more, e);

@@ -236,7 +236,7 @@ class Backups:
         t.assertEqual(status["failed_since"], len(failed))
         late = [root for root in status["state_roots"] if root["state"] == "late"]
         short = status["newest_copies"] < status["confirmations_needed"] or failed or late
-        if status["recovery_late"]:
+        if status["recovery_late"] or status["deletions_late"]:
             t.assertEqual(code, BEHIND, status)
         elif not [row for row in status["checks"] if not row["ok"]]:
             t.assertEqual(code, MISSING if short else PASSED, status)

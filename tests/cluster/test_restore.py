@@ -469,6 +469,8 @@ class Restore(unittest.TestCase):
         plan = self.kluisctl(*self.plan_words())
         self.assertIn(self.snapshot, plan.stdout)
         self.assertFalse((self.source / "data").exists(), "a plan does nothing")
+        done = self.c.run(["env", "KLUIS_FAULT=backup.sort.:1:stay", str(self.c.kluisctl), *map(str, self.plan_words())], False, 300)
+        self.assertIn(f"a sort file in '{self.source}', which needs room for 1 MiB", done.stderr)  # Beside the store that is to be.
         bad = {
             "a byte flipped in an object": dict(repository=self.c.top / "damaged"),
             "the wrong backup key": dict(key=self.wrong_key),

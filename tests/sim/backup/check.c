@@ -410,6 +410,32 @@ void check_records(struct fortnight *f)
 	}
 }
 
+/* The first try of a cycle: later ones may hold it for longer. */
+static bool row_is_first(const struct fortnight *f, const struct snapshot_row *row)
+{
+	for (size_t i = 0; i < f->n_rows; i++) {
+		if (f->rows[i].state == SNAPSHOT_FAILED && f->rows[i].kind != SNAPSHOT_MANUAL &&
+			f->rows[i].slot == row->slot) {
+			return false;
+		}
+	}
+	return true;
+}
+
+/* Until it lets the claim go, and that runs out. */
+static void check_hung_ship(struct fortnight *f, const struct snapshot_row *row)
+{
+	const struct site *site = &f->site[row->node - 1];
+
+	if (row->state == SNAPSHOT_SHIPPED && row->id == site->ship.id && site_ship_hangs(site) &&
+		f->true_ms - site->ship.hung_ms > 2 * CLAIM_MS + 2 * TICK_MS &&
+		row->claim_expires_ms > cluster_now(f) && row_is_first(f, row)) {
+		fortnight_violate(f, CHECK_HUNG,
+			"site %llu does not ship snapshot %llu, and holds its claim",
+			(unsigned long long)site->node, (unsigned long long)row->id);
+	}
+}
+
 void check_hung(struct fortnight *f)
 {
 	for (size_t i = 0; i < f->n_rows; i++) {
@@ -424,6 +450,7 @@ void check_hung(struct fortnight *f)
 				"site %llu hangs with snapshot %llu, and holds its claim",
 				(unsigned long long)site->node, (unsigned long long)row->id);
 		}
+		check_hung_ship(f, row);
 	}
 }
 

@@ -40,6 +40,7 @@ enum {
 	X(BUG_MINUTE_UNSEEN, "minute-unseen")       \
 	X(BUG_MINUTE_DROPPED, "minute-dropped")     \
 	X(BUG_RENEW_HUNG, "renew-hung")             \
+	X(BUG_RENEW_UNSHIPPED, "renew-unshipped")   \
 	X(BUG_CLAIM_TWICE, "claim-twice")           \
 	X(BUG_NO_REASON, "no-reason")               \
 	X(BUG_TAME, "tame")
@@ -77,6 +78,7 @@ enum check {
 	X(FAULT_POWER, "power")		  /* ... with it. */                                     \
 	X(FAULT_DIES, "dies")		  /* A machine dies at a file call. */                   \
 	X(FAULT_HANG, "hang")		  /* A taker's thread stands still. */                   \
+	X(FAULT_HANG_SHIP, "hang-ship")	  /* All that ships from one do. */                      \
 	X(FAULT_AWAY, "away")		  /* A site's links are cut, for hours, */               \
 	X(FAULT_AWAY_LONG, "away-long")	  /* ... for days. */                                    \
 	X(FAULT_LINK, "link")		  /* One connection breaks. */                           \
@@ -153,6 +155,12 @@ struct site {
 		uint64_t moved;
 		struct schedule_pulse pulse;
 	} take;
+	struct {
+		uint64_t id;		      /* What it was to ship when it began to hang. */
+		uint64_t hung_ms, hung_until; /* True time. */
+		uint64_t moved, brought[SITES];
+		struct schedule_pulse pulse;
+	} ship;
 	struct minutes minutes;
 	uint64_t passed_over[SITES], delivered[SITES];
 	struct snapshot_row *rows; /* Records as this site last saw them. */
@@ -168,7 +176,7 @@ struct fortnight {
 	char *dir;
 	uint64_t true_ms, cluster_ahead_ms, ticks;
 	bool calm, late;	    /* late: what has not gone wrong yet does now. */
-	bool hang;		    /* The next one who begins to take. */
+	bool hang, hang_ship;	    /* The next one who begins to take; to ship. */
 	struct backup_key_set keys; /* The last one is in use. */
 	struct backup_trust trust;
 	uint8_t cluster_id[ID_BYTES], lineage[ID_BYTES];
@@ -236,6 +244,7 @@ bool site_has_receipt(struct site *site, const uint8_t manifest_hash[HASH_BYTES]
 /* Around work on its disk; false: it crashed in it. A failure without a reason is a violation. */
 void site_step_begin(struct site *site);
 bool site_step_end(struct site *site, const char *what, int rc, const struct err *e);
+bool site_ship_hangs(const struct site *site);
 int site_ship_one(struct site *site, struct site *to, const uint8_t manifest_hash[HASH_BYTES],
 	struct ship_report *report, struct err *e);
 bool site_ship_was_sane(int rc, const struct site *to);

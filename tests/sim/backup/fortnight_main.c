@@ -18,6 +18,7 @@ enum {
 	MINUTE_LATE_MS = 3 * TICK_MS, /* In a calm: taken, recorded, shipped, confirmed. */
 	MINUTES_LOOK = 4,	      /* Ticks between two looks at the journal. */
 	FAULTS_CYCLES = 48,	      /* So many have room for each kind of fault. */
+	CALM_APART = 4,		      /* Cycles between what hangs and what hangs then. */
 	CALM_SETTLES = 3,	      /* Cycles of a calm before everything has to be in order. */
 };
 
@@ -223,7 +224,8 @@ static struct site *schedule_site(struct fortnight *f, const struct schedule_tur
 	if (turn->n == 0 || fortnight_chance(f, 100)) {
 		return fault_site(f);
 	}
-	return &f->site[turn->order[random_below(f->random, turn->n)] - 1];
+	/* Nobody is late in a calm. */
+	return &f->site[turn->order[f->calm ? 0 : random_below(f->random, turn->n)] - 1];
 }
 
 static bool schedule_turn_of(struct fortnight *f, struct schedule_turn *ret_turn)
@@ -377,6 +379,12 @@ static void run_check_calm(struct fortnight *f)
 	}
 }
 
+/* One of a calm, when everything is in order, which hangs on the seed. */
+static unsigned calm_cycle(const struct fortnight *f, unsigned behind)
+{
+	return CALM_SETTLES + (unsigned)((f->options.seed + behind) % (CALM_CYCLES - CALM_SETTLES));
+}
+
 static void run_calm(struct fortnight *f)
 {
 	f->calm = true;
@@ -385,10 +393,11 @@ static void run_calm(struct fortnight *f)
 		struct site *site = &f->site[i];
 
 		site->down_until = site->away_until = site->full_until = site->slow_until = 0;
-		site->clock_until = site->take.hung_until = 0;
+		site->clock_until = site->take.hung_until = site->ship.hung_until = 0;
 	}
 	for (unsigned cycle = 0; cycle < CALM_CYCLES && !f->failed; cycle++) {
-		f->hang = cycle == CALM_SETTLES + f->options.seed % (CALM_CYCLES - CALM_SETTLES);
+		f->hang = cycle == calm_cycle(f, 0);
+		f->hang_ship = cycle == calm_cycle(f, CALM_APART);
 		for (unsigned i = 0; i < CYCLE_TICKS && !f->failed; i++) {
 			run_tick(f);
 		}

@@ -253,7 +253,7 @@ void minutes_ship(struct site *site, struct site *to)
 
 	if (base == NULL || row->number == 0 || row->node != site->node || held >= row->number ||
 		(base->node != to->node && !ship_confirmed_by(base, to->node)) ||
-		!site_reached(site) || !site_reached(to)) {
+		!site_reached(site) || !site_reached(to) || site_ship_hangs(site)) {
 		return;
 	}
 	for (size_t i = minutes_chain(site, held, hashes); rc == 0 && i > 0; i--) {

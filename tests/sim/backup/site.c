@@ -97,7 +97,8 @@ void site_crash(struct site *site, bool power)
 	site->repository = NULL;
 	site->take.given_up = 0;
 	site->down_until = f->true_ms + random_below(&f->chance.random, DOWN_MS_MAX);
-	site->take.hung_until = 0;
+	site->take.hung_until = site->ship.hung_until = 0;
+	site->ship.pulse = (struct schedule_pulse){0};
 	fortnight_fault(f, FAULT_CRASH);
 	if (power) {
 		fortnight_fault(f, FAULT_POWER);
@@ -162,6 +163,7 @@ static void site_start(struct site *site)
 	site->booted_ms = f->true_ms;
 	memset(site->passed_over, 0, sizeof site->passed_over);
 	memset(site->delivered, 0, sizeof site->delivered);
+	memset(&site->ship, 0, sizeof site->ship);
 	check_half(site);
 }
 
@@ -295,6 +297,23 @@ static void take_write(struct site *site)
 	site->take.state = TAKE_RECORD;
 }
 
+/* As take_may_hang(), of what brings the new snapshot to others. */
+static void ship_may_hang(struct site *site)
+{
+	struct fortnight *f = site->f;
+
+	if (site->take.row.kind != SNAPSHOT_MANUAL &&
+		(fortnight_due(f, FAULT_HANG_SHIP, 60) || f->hang_ship)) {
+		f->hang_ship = false;
+		fortnight_fault(f, FAULT_HANG_SHIP);
+		site->ship.id = site->take.row.id;
+		site->ship.hung_ms = f->true_ms;
+		site->ship.hung_until =
+			f->true_ms + HANG_MS_MIN + random_below(f->random, HANG_MS_MAX);
+		fortnight_say(f, "site %llu does not ship", (unsigned long long)site->node);
+	}
+}
+
 static void take_record(struct site *site)
 {
 	const struct backup_manifest *m = &site->take.manifest;
@@ -320,6 +339,9 @@ static void take_record(struct site *site)
 		(unsigned long long)site->node, (unsigned long long)m->id, m->cycle,
 		(unsigned long long)m->index, err_name(rc));
 	site->take.given_up = site->take.row.id;
+	if (rc == 0) {
+		ship_may_hang(site);
+	}
 	take_drop(site);
 }
 
@@ -343,6 +365,27 @@ static bool take_gets_on(struct site *site, const struct snapshot_row *row)
 	return false;
 }
 
+/* As node/backup_claim.c watches what it ships. */
+static bool ship_gets_on(struct site *site, const struct snapshot_row *row)
+{
+	const struct fortnight *f = site->f;
+	const struct schedule_facts facts = {.rules = {.interval_ms = CYCLE_MS},
+		.rows = f->rows,
+		.n_rows = f->n_rows,
+		.now_ms = cluster_now(f)};
+	struct schedule_shipping shipping = {.moved = site->ship.moved,
+		.copies = COPIES,
+		.stall_ms = CLAIM_MS,
+		.ticks_ms = f->true_ms};
+
+	for (unsigned i = 0; i < SITES; i++) {
+		shipping.delivered +=
+			site->ship.brought[i] >= row->id || ship_confirmed_by(row, i + 1);
+	}
+	return f->options.bug == BUG_RENEW_UNSHIPPED ||
+	       schedule_ships(&facts, row, &shipping, &site->ship.pulse);
+}
+
 /* The claim stands while its taker says so. */
 static void site_renew(struct site *site)
 {
@@ -356,7 +399,8 @@ static void site_renew(struct site *site)
 	cluster_state(f, &state);
 	row = cluster_record(f, state.claimed_id);
 	if (row == NULL || row->node != site->node || row->slot + CYCLE_MS <= cluster_now(f) ||
-		(row->state == SNAPSHOT_RUNNING && !take_gets_on(site, row))) {
+		!(row->state == SNAPSHOT_RUNNING ? take_gets_on(site, row)
+						 : ship_gets_on(site, row))) {
 		return;
 	}
 	command.snapshot_renew.id = row->id;
@@ -403,6 +447,11 @@ bool site_ship_was_sane(int rc, const struct site *to)
 	       (rc == KLUIS_ENOSPACE && site_full(to));
 }
 
+bool site_ship_hangs(const struct site *site)
+{
+	return site->f->true_ms < site->ship.hung_until;
+}
+
 int site_ship_one(struct site *site, struct site *to, const uint8_t manifest_hash[HASH_BYTES],
 	struct ship_report *report, struct err *e)
 {
@@ -441,7 +490,7 @@ static void site_ship(struct site *site, struct site *to)
 	struct err e = {0};
 	int rc;
 
-	if (!site_reached(site) || !site_reached(to)) {
+	if (!site_reached(site) || !site_reached(to) || site_ship_hangs(site)) {
 		return;
 	}
 	row = ship_next(site->rows, site->n_rows, &none_gone, site->node, to->node,
@@ -452,8 +501,10 @@ static void site_ship(struct site *site, struct site *to)
 	}
 	rc = site_ship_one(site, to, row->manifest_hash, &report, &e);
 	f->stats.shipped += rc == 0;
+	site->ship.moved += report.bytes;
 	if (rc == 0) {
 		*delivered = row->id;
+		site->ship.brought[to->node - 1] = row->id;
 	} else if (rc == KLUIS_ENOTFOUND && report.connections == 0) {
 		*passed_over = row->id;
 	}

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "backup/deletion_list.h"
+#include "backup/sorter.h"
 #include "base/fault.h"
 #include "base/file.h"
 #include "base/wire.h"
@@ -345,7 +346,11 @@ static void test_very_many(void **state)
 	enum { MANY = (1 << 20) + 1000, STEP = 1 << 16 };
 	struct world *w = *state;
 	struct deletion *items = x_calloc(STEP, sizeof *items);
+	const struct deletion_point point = {w->sites.cluster_id, first_lineage, 5};
+	struct deletion_source source = {.dir = w->dir[0]};
 	_cleanup_(buf_release) struct buf to = BUF_INIT;
+	uint8_t nonce[ID_BYTES] = {7};
+	struct err e = {0};
 	struct deletion_list list;
 
 	open_journal(w, 1);
@@ -364,6 +369,67 @@ static void test_very_many(void **state)
 	assert_int_equal(collect(w, first_lineage, 5, &to, &list), 0);
 	assert_int_equal(list.n_members, MANY);
 	assert_int_equal(list.n_vaults + list.n_persons + list.n_devices, 0);
+	fault_arm("backup.sort.", 1, true); /* All of them are to come, of 18 bytes each. */
+	assert_int_equal(deletion_list_collect(
+				 &source, 1, &w->sites.trust, &point, w->sites.dir, nonce, &to, &e),
+		KLUIS_ENOSPACE);
+	fault_disarm();
+	assert_non_null(strstr(e.text, "needs room for 19 MiB"));
+}
+
+/* What does not fit into memory is sorted where it was said; without room there, who can help hears
+ * where, and how much is needed. */
+static void test_sorted_on_disk(void **state)
+{
+	struct world *w = *state;
+	_cleanup_(buf_release) struct buf to = BUF_INIT;
+	const struct deletion_point point = {w->sites.cluster_id, first_lineage, 5};
+	struct deletion_source source = {.dir = w->dir[0]};
+	uint8_t nonce[ID_BYTES] = {7};
+	struct deletion_list list;
+	struct err e = {0};
+
+	open_journal(w, 1);
+	for (uint8_t i = 0; i < 20; i++) {
+		append_one(w, 0, DELETION_VAULT, first_lineage, 6 + i, (uint8_t)(100 - i));
+		append_one(w, 1, DELETION_VAULT, first_lineage, 6 + i, (uint8_t)(100 - i));
+	}
+	fault_arm("backup.sort.full", 1, true);
+	assert_int_equal(collect(w, first_lineage, 5, &to, &list), 0);
+	assert_int_equal(list.n_vaults, 20);
+	assert_true(list.vaults[0][0] == 81 && list.vaults[19][0] == 100);
+	fault_arm("backup.sort.", 1, true);
+	assert_int_equal(deletion_list_collect(
+				 &source, 1, &w->sites.trust, &point, w->sites.dir, nonce, &to, &e),
+		KLUIS_ENOSPACE);
+	assert_non_null(strstr(e.text, w->sites.dir));
+	assert_non_null(strstr(e.text, "needs room for 1 MiB"));
+	/* A directory that is none is no journal that is none. */
+	fault_arm("backup.sort.full", 1, true);
+	assert_int_equal(deletion_list_collect(
+				 &source, 1, &w->sites.trust, &point, w->dir[2], nonce, &to, &e),
+		KLUIS_EIO);
+	fault_disarm();
+}
+
+/* Where there was once room for fewer: what is needed is said of all that is to come. */
+static void test_room_for_a_sort(void **state)
+{
+	enum { RECORDS = 100, EXPECTED = 1 << 20, RECORD_BYTES = 16 };
+	struct world *w = *state;
+	_cleanup_(x_freep) char *nowhere = x_asprintf("%s/nowhere", w->sites.dir);
+	struct sorter *sorter = sorter_new(RECORD_BYTES, RECORDS * RECORD_BYTES, nowhere);
+	uint8_t record[RECORD_BYTES] = {0};
+	struct err e = {0};
+
+	sorter_expect(sorter, EXPECTED);
+	for (unsigned i = 0; i < RECORDS; i++) {
+		assert_int_equal(sorter_add(sorter, record, NULL), 0);
+	}
+	assert_int_equal(sorter_add(sorter, record, &e), KLUIS_EIO);
+	assert_non_null(strstr(e.text, nowhere));
+	assert_non_null(strstr(e.text, "needs room for 17 MiB"));
+	sorter_free(sorter);
 }
 
 static void test_list_damage(void **state)
@@ -409,6 +475,8 @@ int main(void)
 		T(test_others),
 		T(test_collect),
 		T(test_very_many),
+		T(test_sorted_on_disk),
+		T(test_room_for_a_sort),
 		T(test_list_damage),
 	};
 

@@ -26,6 +26,7 @@
 #include "storage/restore_store.h"
 #include "storage/txn.h"
 #include "tests/lib/sshd.h"
+#include "tests/unit/backup/lib/paced.h"
 #include "tests/unit/backup/lib/site.h"
 
 enum { STORE_ROWS = 10000, VALUE_BYTES = 2000 };
@@ -669,37 +670,14 @@ static int stream_much(struct world *w)
 	return rc == 0 && stream_stays_below("restored", 256 * 1024) ? 0 : 1;
 }
 
-/* A clock that moves with each look, and clients who are always at work. */
-struct paced {
-	struct clock clock;
-	uint64_t now_ms, entries;
-};
-
-static uint64_t paced_now(const struct clock *clock)
-{
-	struct paced *p = CONTAINER_OF((struct clock *)(uintptr_t)clock, struct paced, clock);
-
-	p->now_ms += 20;
-	return p->now_ms;
-}
-
-static uint64_t paced_entries(void *data)
-{
-	struct paced *p = data;
-
-	p->entries += 1000;
-	return p->entries;
-}
-
 /* Beside clients values are read no faster than they may be, when a snapshot is taken and when it
  * is restored for a drill; who is held so counts as one who moves. */
 static void test_paced(void **state)
 {
 	enum { TAKE_PER_S = 200000, RESTORE_PER_S = 10000000 };
 	struct world *w = *state;
-	struct paced p = {.clock = {paced_now, paced_now}, .now_ms = 1000000};
-	struct pace *pace =
-		pace_new(&(struct pace_config){TAKE_PER_S, paced_entries, &p, &p.clock});
+	struct paced p;
+	struct pace *pace;
 	_cleanup_(x_freep) char *dir = x_asprintf("%s/paced", w->sites.dir);
 	_cleanup_(backup_manifest_release) struct backup_manifest m = {0};
 	struct restore_config config;
@@ -708,8 +686,8 @@ static void test_paced(void **state)
 	uint64_t begin_ms;
 
 	change_rows(w, 300, true);
-	p.now_ms += 1000;
-	assert_true(pace_busy(pace));
+	paced_init(&p);
+	pace = paced_new(&p, TAKE_PER_S);
 	w->watch = (struct snapshot_watch){.pace = pace, .moved = &moved};
 	begin_ms = p.now_ms;
 	take(w);
@@ -721,9 +699,7 @@ static void test_paced(void **state)
 	assert_true(moved > m.live + 10); /* More than the rows alone. */
 	pace_free(pace);
 
-	pace = pace_new(&(struct pace_config){RESTORE_PER_S, paced_entries, &p, &p.clock});
-	p.now_ms += 1000;
-	assert_true(pace_busy(pace));
+	pace = paced_new(&p, RESTORE_PER_S);
 	config = restore_config(w, 1, dir);
 	config.pace = pace;
 	restore_of(w, &config);

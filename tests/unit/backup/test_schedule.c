@@ -277,6 +277,90 @@ static void test_who_hangs(void **state)
 	assert_int_equal(schedule_stall_ms(&rules), SCHEDULE_STALL_MS_MIN);
 }
 
+enum { COPIES = 3 };
+
+static bool ships(struct world *w, const struct snapshot_row *row,
+	struct schedule_shipping *shipping, struct schedule_pulse *pulse, uint64_t after_ms)
+{
+	w->facts.now_ms += after_ms;
+	shipping->ticks_ms += after_ms;
+	return schedule_ships(&w->facts, row, shipping, pulse);
+}
+
+/* Who sends nothing and is confirmed by nobody for as long as a claim lasts lets it go; a later
+ * cycle does not end what gets on. */
+static void test_shipping_that_hangs(void **state)
+{
+	struct world *w = *state;
+	struct snapshot_row *row = claim(w, 1, MIDNIGHT_MS);
+	struct schedule_shipping shipping = {
+		.copies = COPIES, .stall_ms = SCHEDULE_CLAIM_MS_MAX, .ticks_ms = 77};
+	struct schedule_pulse pulse = {0};
+
+	row->state = SNAPSHOT_SHIPPED;
+	assert_true(ships(w, row, &shipping, &pulse, 0));
+	assert_true(ships(w, row, &shipping, &pulse, shipping.stall_ms - 1));
+	shipping.moved++;
+	assert_true(ships(w, row, &shipping, &pulse, 1));
+	row->n_confirmations++;
+	assert_true(ships(w, row, &shipping, &pulse, shipping.stall_ms - 1));
+	assert_true(ships(w, row, &shipping, &pulse, 1));
+	assert_false(ships(w, row, &shipping, &pulse, shipping.stall_ms - 1));
+	shipping.moved++; /* It was slow. */
+	assert_true(ships(w, row, &shipping, &pulse, 1));
+	for (unsigned i = 0; i < 2 * CYCLE_MS / shipping.stall_ms; i++) {
+		shipping.moved++;
+		assert_true(ships(w, row, &shipping, &pulse, shipping.stall_ms));
+	}
+	w->facts.rules.interval_ms = 0; /* The next one is an operator's to take. */
+	assert_true(ships(w, row, &shipping, &pulse, shipping.stall_ms - 1));
+	assert_false(ships(w, row, &shipping, &pulse, 1));
+}
+
+/* What lies there takes its time to be taken in, until a later cycle is due. */
+static void test_shipped_and_not_confirmed(void **state)
+{
+	struct world *w = *state;
+	struct snapshot_row *row = claim(w, 1, MIDNIGHT_MS);
+	struct schedule_shipping shipping = {
+		.copies = COPIES, .delivered = COPIES - 1, .stall_ms = SCHEDULE_CLAIM_MS_MAX};
+	struct schedule_pulse pulse = {0};
+
+	row->state = SNAPSHOT_SHIPPED;
+	assert_true(ships(w, row, &shipping, &pulse, 0));
+	assert_false(ships(w, row, &shipping, &pulse, shipping.stall_ms));
+	shipping.delivered++;
+	assert_true(ships(w, row, &shipping, &pulse, 0));
+	assert_true(ships(w, row, &shipping, &pulse, CYCLE_MS - shipping.stall_ms - 1));
+	assert_false(ships(w, row, &shipping, &pulse, 1));
+	w->facts.rules.interval_ms = 0;
+	assert_false(ships(w, row, &shipping, &pulse, 0));
+}
+
+/* It may be the receivers who are to blame: each try of the cycle is given twice the time. */
+static void test_shipping_that_hangs_everywhere(void **state)
+{
+	struct world *w = *state;
+	struct schedule_shipping shipping = {
+		.copies = COPIES, .stall_ms = SCHEDULE_CLAIM_MS_MAX, .ticks_ms = 5};
+	struct schedule_pulse pulse = {0};
+
+	for (uint64_t stall_ms = shipping.stall_ms; stall_ms < CYCLE_MS / 2; stall_ms *= 2) {
+		struct snapshot_row *row = claim(w, 1, MIDNIGHT_MS);
+
+		row->state = SNAPSHOT_SHIPPED;
+		assert_true(ships(w, row, &shipping, &pulse, 0));
+		assert_true(ships(w, row, &shipping, &pulse, stall_ms - 1));
+		assert_false(ships(w, row, &shipping, &pulse, 1));
+		w->facts.now_ms = MIDNIGHT_MS;
+		row->state = SNAPSHOT_FAILED;
+	}
+	claim(w, 1, MIDNIGHT_MS)->state = SNAPSHOT_SHIPPED;
+	w->facts.now_ms = MIDNIGHT_MS + CYCLE_MS; /* Then others wait for it. */
+	assert_true(ships(w, &w->rows[w->facts.n_rows - 1], &shipping, &pulse, 0));
+	assert_false(ships(w, &w->rows[w->facts.n_rows - 1], &shipping, &pulse, shipping.stall_ms));
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, world_setup, world_teardown)
@@ -291,6 +375,9 @@ int main(void)
 		T(test_failures_back_off),
 		T(test_claims_last),
 		T(test_who_hangs),
+		T(test_shipping_that_hangs),
+		T(test_shipped_and_not_confirmed),
+		T(test_shipping_that_hangs_everywhere),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -7,6 +7,7 @@
 
 #include "backup/verify.h"
 #include "base/fault.h"
+#include "tests/unit/backup/lib/paced.h"
 #include "tests/unit/backup/lib/pair.h"
 
 static void test_ship_and_receive(void **state)
@@ -293,43 +294,20 @@ static void test_prune_and_replay(void **state)
 	receive_report_release(&report);
 }
 
-/* A clock of its own: who waits gets on. */
-struct paced {
-	struct clock clock;
-	uint64_t now_ms, entries;
-};
-
-static uint64_t paced_now(const struct clock *clock)
-{
-	struct paced *p = CONTAINER_OF((struct clock *)(uintptr_t)clock, struct paced, clock);
-
-	p->now_ms += 20;
-	return p->now_ms;
-}
-
-/* Clients write all the time. */
-static uint64_t paced_entries(void *data)
-{
-	struct paced *p = data;
-
-	p->entries += 1000;
-	return p->entries;
-}
-
 /* Beside clients a snapshot goes as fast as it may, there and in here; of the same measure. */
 static void test_beside_clients(void **state)
 {
 	enum { RATE = 400000 };
 	struct backup_pair *w = *state;
-	struct paced p = {.clock = {paced_now, paced_now}, .now_ms = 1000000};
-	struct pace *pace = pace_new(&(struct pace_config){RATE, paced_entries, &p, &p.clock});
+	struct paced p;
+	struct pace *pace;
 	struct receive_report received;
 	struct ship_report report;
 	uint8_t hash[HASH_BYTES];
 	uint64_t began_ms;
 
-	p.now_ms += 1000;
-	assert_true(pace_busy(pace));
+	paced_init(&p);
+	pace = paced_new(&p, RATE);
 	pair_take(w, 40, 200000, hash);
 	w->target.pace = w->receiver.pace = pace;
 	began_ms = p.now_ms;

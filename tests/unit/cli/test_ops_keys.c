@@ -9,7 +9,9 @@
 #include "backup/key_share.h"
 #include "backup/keys.h"
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/file.h"
+#include "base/lock.h"
 #include "base/text.h"
 #include "cli/ui/command.h"
 #include "crypto/pki.h"
@@ -204,6 +206,109 @@ static void test_pki_beside_a_public_key(void **state)
 	pki_identity_release(&identity);
 }
 
+static void read_file(const struct rig *rig, const char *name, struct buf *to)
+{
+	_cleanup_(x_freep) char *path = x_asprintf("%s/%s", rig->dir, name);
+
+	buf_clear(to);
+	assert_int_equal(file_read(path, PKI_PEM_BYTES_MAX, to, NULL), 0);
+}
+
+/* Cut off between the two halves: the next run makes the public one of the key that is there. */
+static void test_init_cut_off(void **state)
+{
+	struct rig *rig = *state;
+	_cleanup_(buf_release) struct buf before = BUF_INIT, after = BUF_INIT;
+
+	assert_int_equal(RUN(rig, "backup", "keys", "init", "-d", "%D"), 0);
+	move(rig, "backup.pub", "before.pub");
+	fault_arm("file.write", 1, true); /* And again: nothing is lost. */
+	assert_int_not_equal(RUN(rig, "backup", "keys", "init", "-d", "%D"), 0);
+	fault_disarm();
+	assert_int_equal(RUN(rig, "backup", "keys", "init", "-d", "%D"), 0);
+	assert_true(pairs(rig, "backup.key", "before.pub"));
+	assert_true(pairs(rig, "backup.key", "backup.pub"));
+	assert_int_equal(RUN(rig, "backup", "keys", "sign", "-O", "%D/sign"), 0);
+	read_file(rig, "sign.pub", &before);
+	move(rig, "sign.pub", "before-sign.pub");
+	assert_int_equal(RUN(rig, "backup", "keys", "sign", "-O", "%D/sign"), 0);
+	read_file(rig, "sign.pub", &after);
+	assert_true(bytes_equal(buf_bytes(&before), buf_bytes(&after)));
+}
+
+/* In the order in which they are written. */
+static const char *const pki_names[] = {"pki-init.unfinished", "provider-ca.key", "provider-ca.pem",
+	"node-ca.key", "node-ca.pem", "restore.key", "restore.pub", "cluster-id"};
+
+static void assert_pki(const struct rig *rig, const char *dir)
+{
+	_cleanup_(pki_identity_release) struct pki_identity ca = {.cert_pem = BUF_INIT};
+	_cleanup_(x_freep) char *key = x_asprintf("%s/%s/provider-ca.key", rig->dir, dir);
+	_cleanup_(x_freep) char *cert = x_asprintf("%s/%s/provider-ca.pem", rig->dir, dir);
+
+	assert_int_equal(pki_read(cert, key, &ca, NULL), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(pki_names); i++) {
+		_cleanup_(x_freep) char *path = x_asprintf("%s/%s/%s", rig->dir, dir, pki_names[i]);
+
+		assert_int_equal(file_exists(path), i > 0);
+	}
+}
+
+/* The first n files of a run that was cut off behind them, with what some of them were. */
+static void cut_pki(const struct rig *rig, const char *dir, size_t n)
+{
+	_cleanup_(buf_release) struct buf bytes = BUF_INIT;
+	_cleanup_(x_freep) char *made = x_asprintf("%s/%s", rig->dir, dir);
+
+	assert_int_equal(file_make_dirs(made, 0700, NULL), 0);
+	for (size_t i = 0; i < n; i++) {
+		_cleanup_(x_freep) char *from = x_asprintf("whole/%s", pki_names[i]);
+		_cleanup_(x_freep) char *to = x_asprintf("%s/%s", made, pki_names[i]);
+
+		buf_clear(&bytes);
+		if (i > 0) {
+			read_file(rig, from, &bytes);
+		}
+		assert_int_equal(file_write(to, buf_bytes(&bytes), 0600, NULL), 0);
+	}
+}
+
+/* Cut off at each step: the next run begins anew, and what it leaves goes together. What no run of
+ * its own left it does not touch. */
+static void test_pki_cut_off(void **state)
+{
+	struct rig *rig = *state;
+	_cleanup_(buf_release) struct buf before = BUF_INIT, after = BUF_INIT;
+	_cleanup_(x_closep) int lock_fd = -1;
+	_cleanup_(x_freep) char *busy = NULL;
+
+	assert_int_equal(RUN(rig, "pki", "init", "--ec", "-d", "%D/whole"), 0);
+	assert_pki(rig, "whole");
+	for (size_t n = 1; n <= ARRAY_SIZE(pki_names); n++) {
+		_cleanup_(x_freep) char *dir = x_asprintf("cut%zu", n);
+		_cleanup_(x_freep) char *at = x_asprintf("%%D/%s", dir);
+
+		cut_pki(rig, dir, n);
+		assert_int_equal(RUN(rig, "pki", "issue", "-d", at, "--node", "1", "--host",
+					 "localhost", "--out", "%D/issued"),
+			11);
+		assert_int_equal(RUN(rig, "pki", "init", "--ec", "-d", at), 0);
+		assert_pki(rig, dir);
+	}
+	cut_pki(rig, "busy", 1); /* Not cut off: at work. */
+	busy = x_asprintf("%s/busy", rig->dir);
+	assert_int_equal(lock_dir(busy, &lock_fd, NULL), 0);
+	assert_int_equal(RUN(rig, "pki", "init", "--ec", "-d", "%D/busy"), 11);
+	read_file(rig, "whole/provider-ca.key", &before);
+	assert_int_equal(RUN(rig, "pki", "init", "--ec", "-d", "%D/whole"), 11);
+	assert_pki(rig, "whole");
+	move(rig, "whole/provider-ca.pem", "provider-ca.pem");
+	move(rig, "whole/cluster-id", "cluster-id");
+	assert_int_equal(RUN(rig, "pki", "init", "--ec", "-d", "%D/whole"), 11);
+	read_file(rig, "whole/provider-ca.key", &after);
+	assert_true(bytes_equal(buf_bytes(&before), buf_bytes(&after)));
+}
+
 /* The old key is kept before it is replaced, or it is not replaced. */
 static void test_rotate_keeps_the_old(void **state)
 {
@@ -364,6 +469,8 @@ int main(void)
 			test_init_beside_a_public_key, rig_setup, rig_teardown),
 		cmocka_unit_test_setup_teardown(
 			test_pki_beside_a_public_key, rig_setup, rig_teardown),
+		cmocka_unit_test_setup_teardown(test_init_cut_off, rig_setup, rig_teardown),
+		cmocka_unit_test_setup_teardown(test_pki_cut_off, rig_setup, rig_teardown),
 		cmocka_unit_test_setup_teardown(test_rotate_keeps_the_old, rig_setup, rig_teardown),
 		cmocka_unit_test_setup_teardown(test_split, rig_setup, rig_teardown),
 		cmocka_unit_test_setup_teardown(test_split_refused, rig_setup, rig_teardown),

@@ -9,13 +9,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "backup/deletions.h"
 #include "backup/keys.h"
 #include "base/fault.h"
 #include "base/file.h"
 #include "base/lock.h"
 #include "node/drill.h"
 #include "backup/repository.h"
+#include "backup/ship.h"
 #include "tests/lib/certs.h"
 #include "tests/lib/fixture/client.h"
 #include "tests/unit/node/lib/backup_rig.h"
@@ -225,113 +225,6 @@ static void test_another_key(void **state)
 		backup_key_save_public(key_public(w->keys.keys[1]), BACKUP_KEY_SEAL, fresh, NULL),
 		0);
 	assert_int_equal(rename(fresh, path), 0); /* For those who start. */
-}
-
-static void propose_bytes(struct backup_rig *w, struct buf *bytes)
-{
-	assert_int_equal(
-		replica_rig_propose(&w->rig, replica_rig_leader(&w->rig), bytes, RIG_WAIT_MS, NULL),
-		0);
-}
-
-/* A vault that is deleted at once. */
-static void delete_a_vault(struct backup_rig *w, unsigned number, uint8_t ret_vault_id[16])
-{
-	struct command gone = {.type = COMMAND_VAULT_DELETE, .vault_delete.revision = 1};
-	struct fixture_client c;
-	struct buf bytes = BUF_INIT;
-
-	fixture_client_init(&c, number);
-	fixture_service_create(&c, &bytes);
-	propose_bytes(w, &bytes);
-	fixture_service_enrol(&c, &bytes);
-	propose_bytes(w, &bytes);
-	fixture_session_create(&c, 3600000, &bytes);
-	propose_bytes(w, &bytes);
-	fixture_vault_create(&c, &bytes);
-	propose_bytes(w, &bytes);
-	memcpy(gone.vault_delete.session.token_hash, c.token_hash, 32);
-	memcpy(gone.vault_delete.vault_id, c.vault_id, 16);
-	backup_rig_propose(w, &gone, NULL);
-	memcpy(ret_vault_id, c.vault_id, 16);
-}
-
-struct journal {
-	uint8_t last[16];
-	unsigned n;
-};
-
-static int journal_each(void *data, const struct deletion *deletion)
-{
-	struct journal *journal = data;
-
-	memcpy(journal->last, deletion->id, 16);
-	journal->n++;
-	return 0;
-}
-
-/* Until the journal of a site says so. */
-static void wait_journal(struct backup_rig *w, unsigned i, unsigned n, const uint8_t vault_id[16])
-{
-	_cleanup_(x_freep) char *dir = deletion_journal_dir(w->config[i].backup_repository_dir);
-	struct backup_trust trust = {.n = 0};
-	struct deletion_mark mark;
-	struct journal journal = {.n = 0};
-
-	assert_int_equal(backup_trust_add(&trust, i + 1, backup_rig_names[i],
-				 (struct key_pub *)(uintptr_t)key_public(w->signer[i]), NULL),
-		0);
-	for (unsigned waited = 0; journal.n != n && waited < RIG_WAIT_MS; waited += 20) {
-		replica_rig_run(&w->rig, 20);
-		journal.n = 0;
-		(void)!deletion_journal_read(
-			dir, &trust, certs_cluster, journal_each, &journal, &mark, NULL);
-	}
-	assert_int_equal(journal.n, n);
-	assert_memory_equal(journal.last, vault_id, 16);
-	assert_memory_equal(mark.lineage, w->identity.lineage, 16);
-	backup_trust_release(&trust);
-}
-
-/* Every site writes each deletion down by itself, also one that came while its job was down. */
-static void test_deletions_are_journalled(void **state)
-{
-	struct backup_rig *w = *state;
-	uint8_t first[16], second[16];
-
-	delete_a_vault(w, 1, first);
-	for (unsigned i = 0; i < BACKUP_RIG_NODES; i++) {
-		wait_journal(w, i, 1, first);
-	}
-	backup_rig_close_job(w, 2);
-	delete_a_vault(w, 2, second);
-	wait_journal(w, 0, 2, second);
-	backup_rig_start_job(w, 2);
-	wait_journal(w, 2, 2, second);
-}
-
-/* One that cannot be written is an alarm. */
-static void test_journal_fails(void **state)
-{
-	struct backup_rig *w = *state;
-	char text[256] = "";
-	uint8_t third[16];
-
-	backup_job_deletions(w->job[0], text);
-	assert_string_equal(text, "");
-	fault_arm("backup.deletions.write", 1, true);
-	delete_a_vault(w, 3, third);
-	for (unsigned waited = 0; text[0] == 0 && waited < RIG_WAIT_MS; waited += 20) {
-		replica_rig_run(&w->rig, 20);
-		backup_job_deletions(w->job[0], text);
-	}
-	fault_disarm();
-	assert_non_null(strstr(text, "deletion journal"));
-	backup_rig_close_job(w, 0);
-	backup_rig_start_job(w, 0);
-	wait_journal(w, 0, 3, third);
-	backup_job_deletions(w->job[0], text);
-	assert_string_equal(text, "");
 }
 
 static int drill(struct backup_rig *w, const struct snapshot_row *row,
@@ -639,6 +532,81 @@ static void test_a_taker_that_hangs(void **state)
 	backup_rig_assert_at_every_site(w, &row);
 }
 
+static bool is_recorded(struct backup_rig *w, uint64_t id)
+{
+	struct snapshot_row row = backup_rig_row(w, id);
+
+	return ship_whole(&row);
+}
+
+/* A claim by the first node of a cycle as of now, whose shipping hangs: S is recorded by then. */
+static uint64_t claim_and_hang(struct backup_rig *w)
+{
+	struct command command = {.type = COMMAND_SNAPSHOT_CLAIM};
+	struct replica_status status;
+	uint64_t id;
+
+	fault_arm("backup.ship.hang", 1, false);
+	replica_status(w->rig.node[0], &status);
+	command.snapshot_claim.node = 1;
+	command.snapshot_claim.kind = SNAPSHOT_INCREMENT;
+	command.snapshot_claim.slot = status.cluster_now_ms;
+	command.snapshot_claim.ttl_ms = SCHEDULE_CLAIM_MS_MAX;
+	backup_rig_propose(w, &command, &id);
+	for (unsigned waited = 0; fault_hits() == 0 || !is_recorded(w, id); waited += 20) {
+		assert_true(waited < RIG_WAIT_MS);
+		replica_rig_run(&w->rig, 20);
+	}
+	return id;
+}
+
+/* From now on, and what is left of the claim that stands, too. */
+static void shorten_claims(struct backup_rig *w, uint64_t id, uint32_t claim_ms)
+{
+	struct command command = {.type = COMMAND_SNAPSHOT_RENEW};
+	uint64_t index;
+
+	w->config[0].backup_claim_ms = claim_ms;
+	command.snapshot_renew.id = id;
+	command.snapshot_renew.node = 1;
+	command.snapshot_renew.ttl_ms = claim_ms;
+	backup_rig_propose(w, &command, &index);
+}
+
+/* A recorded snapshot that its taker does not bring anywhere is no reason for the cycle to wait:
+ * the site is named, the claim ends, and another one takes the cycle. */
+static void test_shipping_that_hangs(void **state)
+{
+	enum { CLAIM_MS = 5000, STALL_MS = 1000, WEEK_S = 7 * 86400 };
+	struct backup_rig *w = *state;
+	uint64_t id = claim_and_hang(w);
+	struct snapshot_row row;
+
+	shorten_claims(w, id, CLAIM_MS);
+	w->config[0].backup_stall_ms = STALL_MS;
+	set_interval(w, WEEK_S);
+	for (unsigned waited = 0; backup_rig_shipment(w, 0, "ber").rc != KLUIS_ETIMEOUT &&
+				  backup_rig_shipment(w, 0, "cph").rc != KLUIS_ETIMEOUT;
+		waited += 20) {
+		assert_true(waited < RIG_WAIT_MS);
+		replica_rig_run(&w->rig, 20);
+	}
+	for (unsigned waited = 0; backup_rig_row(w, id).state != SNAPSHOT_FAILED; waited += 20) {
+		assert_true(waited < RIG_WAIT_MS);
+		replica_rig_run(&w->rig, 20);
+	}
+	assert_string_equal(backup_rig_row(w, id).error, "its claim expired");
+	row = wait_cycle(w, id, 1);
+	assert_true(row.slot == backup_rig_row(w, id).slot);
+	set_interval(w, 0);
+	fault_disarm();
+	w->config[0].backup_claim_ms = w->config[0].backup_stall_ms = 0;
+	backup_rig_close_job(w, 0); /* The thread comes back. */
+	backup_rig_start_job(w, 0);
+	row = backup_rig_wait_confirmed(w, row.id);
+	backup_rig_assert_at_every_site(w, &row);
+}
+
 /* Whoever only waits for the log to take the record has it when the log is back, however late. */
 static void test_a_taker_that_waits_for_the_log(void **state)
 {
@@ -655,6 +623,9 @@ static void test_a_taker_that_waits_for_the_log(void **state)
 	}
 	w->config[0].backup_stall_ms = STALL_MS; /* All is written: nothing but the log is slow. */
 	replica_rig_run(&w->rig, WAIT_MS);
+	for (unsigned i = 1; i < BACKUP_RIG_NODES; i++) { /* Who ships ahead waits along. */
+		assert_int_equal(backup_rig_shipment(w, 0, backup_rig_names[i]).rc, 0);
+	}
 	w->config[0].backup_stall_ms = 0;
 	assert_int_equal(backup_rig_row(w, id).state, SNAPSHOT_RUNNING);
 	fault_disarm();
@@ -670,8 +641,6 @@ int main(void)
 		cmocka_unit_test(test_a_flood_of_manifests),
 		cmocka_unit_test(test_changed_host_key),
 		cmocka_unit_test(test_takes_up_where_it_was),
-		cmocka_unit_test(test_deletions_are_journalled),
-		cmocka_unit_test(test_journal_fails),
 		cmocka_unit_test(test_another_key), /* Leaves a file that is no key. */
 		cmocka_unit_test(test_drill),
 		cmocka_unit_test(test_drill_beside_files),
@@ -680,6 +649,7 @@ int main(void)
 		cmocka_unit_test(test_failure_is_recorded),
 		cmocka_unit_test(test_a_taker_that_hangs),
 		cmocka_unit_test(test_a_taker_that_waits_for_the_log),
+		cmocka_unit_test(test_shipping_that_hangs), /* Cycles are of a time from here on. */
 		cmocka_unit_test(test_schedule),
 	};
 

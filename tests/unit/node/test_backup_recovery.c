@@ -99,6 +99,8 @@ static bool exposed_summary(void *data, struct backup_summary *ret_summary)
 		.recovery_index = 2,
 		.recovery_ms = clock_wall_ms(&clock_system) - 11 * MINUTE_MS - 500,
 		.exposed = true,
+		.deletions_lag_ms = 12 * MINUTE_MS,
+		.deletions_late = true,
 		.journal = {.n_holders = 4}};
 	ret_summary->newest.created_ms = ret_summary->recovery_ms;
 	return true;
@@ -124,6 +126,12 @@ static void test_alarm(void **state)
 	answer = http_client_call(&admin, "GET", "/v1/sys/metrics", "", bytes_of(NULL, 0));
 	assert_non_null(strstr(buf_str(&answer.body), "\nkluis_backup_recovery_age_seconds 66"));
 	assert_non_null(strstr(buf_str(&answer.body), "\nkluis_backup_journal_copies 4\n"));
+	assert_non_null(
+		strstr(buf_str(&answer.body), "\nkluis_backup_deletions_lag_seconds 720.000\n"));
+	answer_release(&answer);
+	answer = http_client_call(&admin, "GET", "/v1/sys/backups", "", bytes_of(NULL, 0));
+	assert_non_null(strstr(
+		buf_str(&answer.body), "\"deletions_lag_ms\":720000,\"deletions_late\":true"));
 	answer_release(&answer);
 	http_client_release(&admin);
 	api_node_stop(&node);
