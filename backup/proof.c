@@ -104,6 +104,15 @@ const struct snapshot_row *proof_snapshot(const struct proof_facts *facts, uint6
 	return newest;
 }
 
+bool proof_minute(const struct journal_row *journal, const struct snapshot_row *base, uint64_t node)
+{
+	bool taker = journal->node == node && journal->number == journal->confirmed;
+
+	return journal->base_id == base->id && journal->confirmed != 0 &&
+	       journal->confirmed_index > base->index &&
+	       (taker || journal_held(journal, node) >= journal->confirmed);
+}
+
 /* --- what is due ----------------------------------------------------------------------------- */
 
 static const struct check_row *proof_last(const struct proof_facts *facts, uint64_t node)

@@ -5,6 +5,7 @@
 #define KLUIS_BACKUP_PROOF_H
 
 #include "storage/check_store.h"
+#include "storage/journal_store.h"
 #include "storage/node_backup_store.h"
 #include "storage/snapshot_store.h"
 
@@ -33,6 +34,11 @@ void proof_turn(const struct proof_facts *facts, struct proof_turn *ret_turn);
 /* The newest confirmed snapshot that this node holds with all that its point is made of; NULL:
  * none. Points into facts. */
 const struct snapshot_row *proof_snapshot(const struct proof_facts *facts, uint64_t node);
+
+/* Whether this node holds the journal increments on `base` up to the newest one that enough sites
+ * hold: what a restore would go by. */
+bool proof_minute(
+	const struct journal_row *journal, const struct snapshot_row *base, uint64_t node);
 
 /* Whether this node is to drill now: it is its turn, a week's drill is wanted and there is
  * something to drill. */

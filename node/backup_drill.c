@@ -46,6 +46,30 @@ static void drill_clear(const struct backup_job *job)
 	}
 }
 
+/* Journal increments go when a later cycle is confirmed, also while one is restored. */
+static bool drill_overtaken(const struct backup_job *job)
+{
+	return job->drill.minute != 0 &&
+	       job->watch.summary.newest.index >= job->drill.minute; /* Of this thread. */
+}
+
+static void drill_found(struct backup_job *job, bool good)
+{
+	struct backup_drill *drill = &job->drill;
+	_cleanup_(x_freep) char *text =
+		drill->minute == 0 ? x_strdup(drill->text)
+				   : x_asprintf("journal increment of index %llu: %s",
+					     (unsigned long long)drill->minute, drill->text);
+
+	drill->overtaken = !good && drill_overtaken(job);
+	if (drill->overtaken) {
+		log_warn("op=backup_drill state=overtaken error=\"%s\", retrying", text);
+		return;
+	}
+	backup_watch_found(job, drill->hash, CHECK_LEVEL_DRILL, good, text);
+	log_info("op=backup_drill state=%s", good ? "good" : "bad");
+}
+
 /* It has ended and all that it said was read. What ends in another way says nothing of the
  * snapshot: no room, no key. */
 static void drill_ended(struct backup_job *job)
@@ -54,8 +78,7 @@ static void drill_ended(struct backup_job *job)
 	bool good = drill->status == 0, bad = drill->status == DRILL_FAILED;
 
 	if (drill->signal == 0 && (good || bad)) {
-		backup_watch_found(job, drill->hash, CHECK_LEVEL_DRILL, good, drill->text);
-		log_info("op=backup_drill state=%s", good ? "good" : "bad");
+		drill_found(job, good);
 	} else if (!job->closing) {
 		log_err("op=backup_drill status=%lld signal=%d error=\"%s\", retrying",
 			(long long)drill->status, drill->signal, drill->text);
@@ -136,7 +159,7 @@ static int drill_spawn(struct backup_job *job)
 		.stdio_count = 3,
 		.exit_cb = drill_exit_cb};
 
-	hex_encode(bytes_of(job->drill.hash, HASH_BYTES), hash);
+	hex_encode(bytes_of(job->drill.point, HASH_BYTES), hash);
 	(void)snprintf(parent, sizeof parent, "%d", (int)getpid());
 	return uv_spawn(job->timer.loop, &job->drill.process, &options);
 }
@@ -159,7 +182,7 @@ void backup_drill_start(struct backup_job *job)
 		drill_close(drill);
 		return;
 	}
-	log_info("op=backup_drill state=begun");
+	log_info("op=backup_drill state=begun minute=%llu", (unsigned long long)drill->minute);
 	(void)uv_read_start(
 		(uv_stream_t *)&drill->out, drill_alloc_cb, drill_read_cb); /* A pipe. */
 }
@@ -190,6 +213,17 @@ static bool drill_has_room(const struct replica_status *status, struct kv *kv)
 	return status->free_bytes >= wanted;
 }
 
+void backup_drill_choose(struct backup_job *job, const struct snapshot_row *row)
+{
+	const struct journal_row *journal = &job->journal.row;
+	struct backup_drill *drill = &job->drill;
+	bool minute = !drill->overtaken && proof_minute(journal, row, job->config->id);
+
+	memcpy(drill->hash, row->manifest_hash, HASH_BYTES);
+	memcpy(drill->point, minute ? journal->confirmed_hash : row->manifest_hash, HASH_BYTES);
+	drill->minute = minute ? journal->confirmed_index : 0;
+}
+
 void backup_drill_look(struct backup_job *job, struct kv *kv, const struct replica_status *status,
 	const struct snapshot_row *rows, size_t n)
 {
@@ -210,8 +244,7 @@ void backup_drill_look(struct backup_job *job, struct kv *kv, const struct repli
 	}
 	drill->next_ms = backup_job_now() + PROOF_RETRY_MS;
 	if (drill_has_room(status, kv)) {
-		memcpy(drill->hash, proof_snapshot(&facts, job->config->id)->manifest_hash,
-			HASH_BYTES);
+		backup_drill_choose(job, proof_snapshot(&facts, job->config->id));
 		backup_drill_start(job);
 	}
 }

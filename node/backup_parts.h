@@ -233,8 +233,12 @@ struct backup_rehash {
 
 /* A drill of this site's own, a process. */
 struct backup_drill {
-	uint64_t next_ms; /* As backup_job_now() counts. */
-	uint8_t hash[HASH_BYTES];
+	uint64_t next_ms;	   /* As backup_job_now() counts. */
+	uint8_t hash[HASH_BYTES];  /* Of the snapshot that the log is told of, ... */
+	uint8_t point[HASH_BYTES]; /* ... and of what is restored: it, or a journal increment on it.
+				    */
+	uint64_t minute;	   /* S of the latter; 0: it is none. */
+	bool overtaken;		   /* The last one was, before it had its minute. */
 	uv_process_t process;
 	uv_pipe_t out; /* Its standard error. */
 	bool running, exited, read_all;
@@ -349,7 +353,11 @@ void backup_watch_look(struct backup_job *job, const struct kv_view *view,
 /* Begins a drill when it is this site's turn. */
 void backup_drill_look(struct backup_job *job, struct kv *kv, const struct replica_status *status,
 	const struct snapshot_row *rows, size_t n);
-/* Of drill.hash; its outcome comes by backup_watch_found(). */
+/* Drills that snapshot, and the journal increments on it that lie here: what an operator would
+ * restore. Without them behind one that was overtaken: what cannot be restored before a later cycle
+ * is confirmed is not tried twice in a row. */
+void backup_drill_choose(struct backup_job *job, const struct snapshot_row *row);
+/* Of drill.point; its outcome comes by backup_watch_found(), of drill.hash. */
 void backup_drill_start(struct backup_job *job);
 void backup_drill_close(struct backup_job *job);
 /* Takes the next journal increment when that is due, something changed and it is this node's turn;

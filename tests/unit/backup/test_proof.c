@@ -195,6 +195,36 @@ static void test_new_key(void **state)
 	assert_false(proof_due(&w.facts, turn.order[1]));
 }
 
+/* The minutes behind the snapshot belong to what is drilled, where they are. */
+static void test_minute(void **state)
+{
+	struct snapshot_row base = {.id = 70, .index = 71};
+	const struct journal_row whole = {.base_id = 70,
+		.number = 5,
+		.confirmed = 5,
+		.confirmed_index = 90,
+		.node = 2,
+		.holder = {{.node = 3, .number = 5}, {.node = 4, .number = 4}},
+		.n_holders = 2};
+	struct journal_row journal = whole;
+
+	(void)state;
+	assert_true(proof_minute(&journal, &base, 2) && proof_minute(&journal, &base, 3));
+	assert_false(proof_minute(&journal, &base, 4)); /* It has not all of them. */
+	assert_false(proof_minute(&journal, &base, 5));
+	journal.number = 6; /* Which its taker may have built on another one than the fifth. */
+	assert_false(proof_minute(&journal, &base, 2));
+	assert_true(proof_minute(&journal, &base, 3));
+	base.id = 80; /* Of the cycle before. */
+	assert_false(proof_minute(&whole, &base, 3));
+	base = (struct snapshot_row){.id = 70, .index = 90}; /* Nothing is behind it. */
+	assert_false(proof_minute(&whole, &base, 3));
+	base.index = 71;
+	journal = whole;
+	journal.confirmed = 0;
+	assert_false(proof_minute(&journal, &base, 3));
+}
+
 /* What failed is tried again where it failed, once a day, until it is good: in any week. */
 static void test_failed(void **state)
 {
@@ -303,6 +333,7 @@ int main(void)
 		cmocka_unit_test(test_many_sites),
 		cmocka_unit_test(test_weeks),
 		cmocka_unit_test(test_new_key),
+		cmocka_unit_test(test_minute),
 		cmocka_unit_test(test_failed),
 		cmocka_unit_test(test_snapshot),
 		cmocka_unit_test(test_long_chain),

@@ -40,7 +40,8 @@ static void world_open(struct world *w, const char *what)
 	left = x_asprintf("%s/drill/db", w->config.data_dir);
 	assert_int_equal(file_make_dirs(left, 0700, NULL), 0);
 	w->job.config = &w->config;
-	memset(w->job.drill.hash, 0xab, HASH_BYTES);
+	memset(w->job.drill.hash, 0xcd, HASH_BYTES);
+	memset(w->job.drill.point, 0xab, HASH_BYTES);
 }
 
 static bool is_over(void *data)
@@ -99,7 +100,7 @@ static void test_good(void **state)
 	uint8_t hash[HASH_BYTES];
 
 	(void)state;
-	memset(hash, 0xab, sizeof hash);
+	memset(hash, 0xcd, sizeof hash);
 	assert_true(found.set && found.ok);
 	assert_memory_equal(found.manifest_hash, hash, sizeof hash);
 	assert_string_equal(found.text, "");
@@ -140,6 +141,69 @@ static void test_two_keys(void **state)
 	loop_until(&w.loop, is_over, &w, "the drill");
 	found = w.job.watch.found[CHECK_LEVEL_DRILL - 1];
 	assert_true(found.set && found.ok);
+	world_close(&w);
+}
+
+/* What a journal increment's drill finds; by its end a cycle is confirmed up to `newest`. */
+static struct backup_found run_minute(const char *what, uint64_t newest, bool *ret_overtaken)
+{
+	struct backup_found found;
+	struct world w;
+
+	world_open(&w, what);
+	w.job.drill.minute = 77;
+	w.job.watch.summary.newest.index = newest;
+	backup_drill_start(&w.job);
+	loop_until(&w.loop, is_over, &w, "the drill");
+	*ret_overtaken = w.job.drill.overtaken;
+	found = w.job.watch.found[CHECK_LEVEL_DRILL - 1];
+	world_close(&w);
+	return found;
+}
+
+/* One that is gone, since a later cycle was confirmed, is no copy that does not restore. */
+static void test_minute(void **state)
+{
+	struct backup_found found;
+	bool overtaken;
+
+	(void)state;
+	found = run_minute("bad", 76, &overtaken);
+	assert_true(found.set && !found.ok && !overtaken);
+	assert_non_null(strstr(found.text, "journal increment of index 77: kluisd: restore"));
+	found = run_minute("bad", 77, &overtaken);
+	assert_true(!found.set && overtaken);
+	found = run_minute("good", 77, &overtaken);
+	assert_true(found.set && found.ok && !overtaken);
+}
+
+static bool chosen(const struct world *w, uint8_t snapshot, uint8_t point, uint64_t minute)
+{
+	const struct backup_drill *drill = &w->job.drill;
+
+	return drill->hash[0] == snapshot && drill->point[31] == point && drill->minute == minute;
+}
+
+/* The minutes that lie here belong to the snapshot's drill, but behind one that was overtaken. */
+static void test_choice(void **state)
+{
+	struct snapshot_row row = {.id = 3, .index = 4};
+	struct world w;
+
+	(void)state;
+	world_open(&w, "good");
+	w.config.id = 2;
+	memset(row.manifest_hash, 1, HASH_BYTES);
+	backup_drill_choose(&w.job, &row);
+	assert_true(chosen(&w, 1, 1, 0));
+	w.job.journal.row = (struct journal_row){
+		.base_id = 3, .number = 1, .confirmed = 1, .confirmed_index = 9, .node = 2};
+	memset(w.job.journal.row.confirmed_hash, 2, HASH_BYTES);
+	backup_drill_choose(&w.job, &row);
+	assert_true(chosen(&w, 1, 2, 9));
+	w.job.drill.overtaken = true;
+	backup_drill_choose(&w.job, &row);
+	assert_true(chosen(&w, 1, 1, 0));
 	world_close(&w);
 }
 
@@ -217,6 +281,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_bad),
 		cmocka_unit_test(test_says_nothing),
 		cmocka_unit_test(test_two_keys),
+		cmocka_unit_test(test_minute),
+		cmocka_unit_test(test_choice),
 		cmocka_unit_test(test_stopped),
 	};
 

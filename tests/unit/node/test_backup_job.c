@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "backup/keys.h"
+#include "backup/proof.h"
 #include "base/fault.h"
 #include "base/file.h"
 #include "base/lock.h"
@@ -248,6 +249,64 @@ static int drill(struct backup_rig *w, const struct snapshot_row *row,
 	return rc;
 }
 
+/* An account: rows that a restore leaves as they are. */
+static void add_account(struct backup_rig *w, const char *name)
+{
+	struct command command = {.type = COMMAND_SERVICE_CREATE,
+		.service_create = {.actor = bytes_str("operator"), .name = bytes_str(name)}};
+	uint64_t number;
+
+	memset(command.service_create.enrol_hash, name[0], 32);
+	backup_rig_propose(w, &command, &number);
+}
+
+static struct journal_row journal_of(struct backup_rig *w)
+{
+	struct journal_row row;
+	struct kv_view *view;
+	struct kv *kv = NULL;
+
+	assert_int_equal(replica_read_begin(w->rig.node[0], &kv), 0);
+	view = kv_view_new(kv);
+	assert_int_equal(journal_store_get(view, &row, NULL), 0);
+	kv_view_free(view);
+	replica_read_end(w->rig.node[0]);
+	return row;
+}
+
+static void set_journal(struct backup_rig *w, uint64_t every_s)
+{
+	for (unsigned i = 0; i < BACKUP_RIG_NODES; i++) {
+		w->config[i].backup_journal_s = every_s;
+	}
+}
+
+/* What was written behind a snapshot comes back with the minute's increment, in a node that boots.
+ */
+static void test_drill_of_a_minute(void **state)
+{
+	struct backup_rig *w = *state;
+	struct snapshot_row row = backup_rig_wait_confirmed(w, backup_rig_claim(w, 2, false));
+	struct journal_row journal = {0};
+	struct drill_report whole, minute;
+	struct err e = {0};
+
+	assert_int_equal(drill(w, &row, &w->keys, &whole, &e), 0);
+	add_account(w, "minute");
+	set_journal(w, 1);
+	for (unsigned waited = 0; journal.base_id != row.id || !proof_minute(&journal, &row, 2);
+		waited += 20) {
+		assert_true(waited < RIG_WAIT_MS);
+		replica_rig_run(&w->rig, 20);
+		journal = journal_of(w);
+	}
+	set_journal(w, 0);
+	memcpy(row.manifest_hash, journal.confirmed_hash, HASH_BYTES);
+	assert_int_equal(drill(w, &row, &w->keys, &minute, &e), 0);
+	assert_true(minute.index == journal.confirmed_index && minute.index > whole.index);
+	assert_true(minute.compared > whole.compared && minute.snapshots > whole.snapshots);
+}
+
 /* A directory with something in it is not the drill's to remove, unless it is known to be one of an
  * earlier drill. */
 static void test_drill_beside_files(void **state)
@@ -275,17 +334,6 @@ static void test_drill_beside_files(void **state)
 	assert_int_equal(drill_run(&config, &report, NULL), 0);
 	assert_false(file_exists(scratch));
 	repository_close(config.repository);
-}
-
-/* An account: rows that a restore leaves as they are. */
-static void add_account(struct backup_rig *w, const char *name)
-{
-	struct command command = {.type = COMMAND_SERVICE_CREATE,
-		.service_create = {.actor = bytes_str("operator"), .name = bytes_str(name)}};
-	uint64_t number;
-
-	memset(command.service_create.enrol_hash, name[0], 32);
-	backup_rig_propose(w, &command, &number);
 }
 
 /* The chain, sealed to two keys, is restored and booted, and has every row; without one of the
@@ -643,6 +691,7 @@ int main(void)
 		cmocka_unit_test(test_takes_up_where_it_was),
 		cmocka_unit_test(test_another_key), /* Leaves a file that is no key. */
 		cmocka_unit_test(test_drill),
+		cmocka_unit_test(test_drill_of_a_minute),
 		cmocka_unit_test(test_drill_beside_files),
 		cmocka_unit_test(test_two_drills),
 		cmocka_unit_test(test_drill_beside_its_node),
