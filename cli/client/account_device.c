@@ -384,41 +384,15 @@ static int vouch_kind(struct people *people, unsigned kind, struct vouching *v, 
 	return rc;
 }
 
-/* The vaults that are looked through: those that this profile or the keyring knows, and when that
- * was not enough all that the cluster lists. */
-static int vouch_ids(struct profile *profile, struct client *client, bool listed,
-	uint8_t (**ret_ids)[ID_BYTES], size_t *ret_n, struct err *e)
-{
-	_cleanup_(x_freep) uint8_t(*more)[ID_BYTES] = NULL;
-	size_t n_more = 0, n = 0;
-	uint8_t(*ids)[ID_BYTES] = NULL;
-	int rc = vault_known_ids(profile, &ids, &n, e);
-
-	if (rc == 0 && listed) {
-		rc = vault_listed_ids(client, &more, &n_more, e);
-	}
-	if (rc != 0) {
-		free(ids);
-		return rc;
-	}
-	ids = x_realloc(ids, (n + n_more + 1) * sizeof *ids);
-	for (size_t i = 0; i < n_more; i++) {
-		if (!vault_id_among(ids, n, more[i])) {
-			memcpy(ids[n++], more[i], ID_BYTES);
-		}
-	}
-	*ret_ids = ids;
-	*ret_n = n;
-	return 0;
-}
-
 static int vouch(struct profile *profile, struct client *client,
 	const struct account_revocation *revocation, struct vouching *v, struct err *e)
 {
 	struct people *people = people_new(profile, client);
 	_cleanup_(x_freep) uint8_t(*ids)[ID_BYTES] = NULL;
 	size_t n_ids;
-	int rc = vouch_ids(profile, client, v->again, &ids, &n_ids, e);
+	/* What the cluster lists beyond what is known, when that was not enough. */
+	int rc = v->again ? vault_all_ids(profile, client, &ids, &n_ids, e)
+			  : vault_known_ids(profile, &ids, &n_ids, e);
 
 	if (rc != 0) {
 		people_free(people);

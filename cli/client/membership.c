@@ -238,6 +238,34 @@ static uint64_t group_left(const struct membership *group, const uint8_t user_id
 	return 0;
 }
 
+uint64_t membership_left_ms(const struct membership *m)
+{
+	uint64_t left_ms = 0;
+
+	for (uint64_t i = 0; i < m->members.seq; i++) {
+		if (m->steps[i].type == MEMBER_REMOVE && m->steps[i].unix_ms > left_ms) {
+			left_ms = m->steps[i].unix_ms;
+		}
+	}
+	return left_ms;
+}
+
+bool membership_rekeyed(const struct membership *m, const struct membership *group)
+{
+	uint64_t left_ms = membership_left_ms(group);
+
+	for (uint64_t i = 0; i < m->members.seq; i++) {
+		const struct membership_step *step = &m->steps[i];
+		bool came = step->type == MEMBER_ADD &&
+			    memcmp(step->member_id, group->members.object_id, ID_BYTES) == 0;
+
+		if ((came || step->type == MEMBER_ROTATE) && step->unix_ms >= left_ms) {
+			return true;
+		}
+	}
+	return left_ms == 0;
+}
+
 /* Who left a group might write until the vault was re-keyed for it, which the same admin signed at
  * the same time: a chain does not name the other one. */
 static bool group_let_write(const struct membership *m, const struct membership *group,

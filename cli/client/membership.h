@@ -56,6 +56,11 @@ bool membership_group_kid(
 KLUIS_MUST_CHECK int membership_check_head(const struct membership *membership,
 	struct membership *const *groups, size_t n_groups, uint64_t min_rev,
 	const struct head *head, struct err *e);
+/* When somebody was last taken out of it, by the clock of who did it; 0: nobody ever was. */
+uint64_t membership_left_ms(const struct membership *membership);
+/* Whether a vault has had a new key since somebody was last taken out of this group, or the group
+ * came to it after that: both are signed for one time. */
+bool membership_rekeyed(const struct membership *vault, const struct membership *group);
 /* The last statement that a device signed; false: none. */
 bool membership_signed(const struct membership *membership, const uint8_t kid[KID_BYTES],
 	uint8_t ret_hash[HASH_BYTES]);

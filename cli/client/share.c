@@ -122,6 +122,17 @@ struct vault_change {
 };
 typedef int vault_change_fn(struct vault_change *c, struct share_section *section, struct err *e);
 
+/* Not before somebody was taken out of a group that is in it, by whatever clock: else the new key
+ * would not look like one from after that. */
+static void change_time(struct vault_change *c, const struct membership *group)
+{
+	uint64_t left_ms = membership_left_ms(group);
+
+	if (left_ms > c->change.unix_ms) {
+		c->change.unix_ms = left_ms;
+	}
+}
+
 static int change_try(
 	struct vault_change *c, vault_change_fn *make, uint64_t *ret_seq, struct err *e)
 {
@@ -138,6 +149,9 @@ static int change_try(
 		return rc;
 	}
 	share_change_init(&c->change, vault->people);
+	for (size_t i = 0; i < vault->n_groups; i++) {
+		change_time(c, vault->groups[i]);
+	}
 	section = share_change_add(&c->change, m);
 	rc = share_check_admin(m, vault->profile, vault->name, e);
 	rc = rc != 0 ? rc : make(c, section, e);
@@ -201,12 +215,20 @@ static int catch_up(struct vault_change *c, struct share_section *section, struc
 static int add_make(struct vault_change *c, struct share_section *section, struct err *e)
 {
 	const struct share_with *with = c->with;
+	_cleanup_(membership_freep) struct membership *group = NULL;
 	_cleanup_(buf_release) struct buf body = BUF_INIT;
 	int rc = 0;
 
 	if (members_find(&section->membership->members, with->id) != NULL) {
 		return err_set(e, KLUIS_EEXIST, "'%s' is in vault '%s' already", with->name,
 			c->vault->name);
+	}
+	if (with->kind == MEMBER_GROUP) {
+		rc = membership_load(c->vault->people, MEMBER_OBJECT_GROUP, with->id, &group, e);
+		if (rc != 0) {
+			return err_wrap(e, rc, "group '%s'", with->name);
+		}
+		change_time(c, group);
 	}
 	rc = vault_is_shared(c->vault) ? 0 : catch_up(c, section, e);
 	share_body_add(&body, with->id, with->kind, c->role);

@@ -119,7 +119,8 @@ KLUIS_MUST_CHECK int share_group_set_role(struct people *people, const uint8_t g
 KLUIS_MUST_CHECK int share_group_transfer(struct people *people, const uint8_t group_id[ID_BYTES],
 	const struct share_with *with, struct err *e);
 /* Takes a user out, and re-keys the group and every vault that it is in, all in one command; with
- * NULL re-keys alone. KLUIS_EFORBIDDEN: one is no admin of one of those vaults, which it names. */
+ * NULL re-keys alone. KLUIS_EFORBIDDEN: one is no admin of one of those vaults, which it names.
+ * KLUIS_EPIN: the cluster denies one in which this profile has seen the group. */
 KLUIS_MUST_CHECK int share_group_remove(struct people *people, const uint8_t group_id[ID_BYTES],
 	const struct share_with *with, size_t *ret_vaults, struct err *e);
 /* KLUIS_ECONFLICT: it is in a vault. */

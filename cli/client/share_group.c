@@ -535,17 +535,46 @@ int share_group_transfer(struct people *people, const uint8_t group_id[ID_BYTES]
 	return rc != 0 ? rc : share_send(&change, e);
 }
 
+/* Of a vault that the cluster denies: KLUIS_EPIN when this profile has seen the group in it, and
+ * its owner as an admin who could have re-keyed it. */
+static int rekey_denied(struct share_change *change, const uint8_t group_id[ID_BYTES],
+	const uint8_t vault_id[ID_BYTES], struct err *e)
+{
+	const struct profile *profile = people_profile(change->people);
+	_cleanup_(membership_freep) struct membership *m = NULL;
+	char id[HEX_LEN(ID_BYTES) + 1];
+	struct err why = {0};
+	int rc = membership_load_known(change->people, MEMBER_OBJECT_VAULT, vault_id, &m, &why);
+
+	hex_encode(bytes_of(vault_id, ID_BYTES), id);
+	if (rc != 0) {
+		return rc == KLUIS_ENOTFOUND ? 0 : err_set(e, rc, "%s", why.text);
+	}
+	if (members_find(&m->members, group_id) == NULL ||
+		share_check_admin(m, profile, id, NULL) != 0 || vault_restored(profile, vault_id)) {
+		return 0;
+	}
+	return err_set(e, KLUIS_EPIN,
+		"vault %s has the group in it, and the cluster denies it: it was deleted, you are "
+		"out of it, or it is kept from being re-keyed ('kluis vault forget' drops it)",
+		id);
+}
+
 /* A vault of which the group is a member is re-keyed with it; of others nothing changes. */
 static int rekey_vault(struct share_change *change, const uint8_t group_id[ID_BYTES],
 	const uint8_t vault_id[ID_BYTES], struct err *e)
 {
 	_cleanup_(membership_freep) struct membership *m = NULL;
 	char id[HEX_LEN(ID_BYTES) + 1];
-	int rc = membership_load(change->people, MEMBER_OBJECT_VAULT, vault_id, &m, e);
+	struct err why = {0};
+	int rc = membership_load(change->people, MEMBER_OBJECT_VAULT, vault_id, &m, &why);
 
 	hex_encode(bytes_of(vault_id, ID_BYTES), id);
+	if (vault_denied(rc)) {
+		return rekey_denied(change, group_id, vault_id, e);
+	}
 	if (rc != 0) {
-		return err_wrap(e, rc, "vault %s", id);
+		return err_set(e, rc, "vault %s: %s", id, why.text);
 	}
 	if (members_find(&m->members, group_id) == NULL) {
 		return 0;
@@ -565,7 +594,8 @@ static int rekey_vaults(
 {
 	_cleanup_(x_freep) uint8_t(*ids)[ID_BYTES] = NULL;
 	size_t n = 0;
-	int rc = vault_listed_ids(people_client(change->people), &ids, &n, e);
+	int rc = vault_all_ids(
+		people_profile(change->people), people_client(change->people), &ids, &n, e);
 
 	for (size_t i = 0; rc == 0 && i < n; i++) {
 		rc = rekey_vault(change, group_id, ids[i], e);

@@ -234,6 +234,9 @@ KLUIS_MUST_CHECK int vault_may_write(const struct profile *profile, struct err *
  * only invited to not. Nothing of it is verified. */
 KLUIS_MUST_CHECK int vault_listed_ids(
 	struct client *client, uint8_t (**ret_ids)[ID_BYTES], size_t *ret_n, struct err *e);
+/* Those and the ones that vault_known_ids() gives: what the cluster leaves out is among them. */
+KLUIS_MUST_CHECK int vault_all_ids(const struct profile *profile, struct client *client,
+	uint8_t (**ret_ids)[ID_BYTES], size_t *ret_n, struct err *e);
 /* Of a person (cli/client/person.h), unlocked and refreshed: makes those vaults known to this
  * profile whose keys another device put into the keyring. vault_open() does it for a name it does
  * not know. One that cannot be taken does not keep the others out: its error is returned at the
@@ -274,7 +277,8 @@ KLUIS_MUST_CHECK int vault_check_create(struct vault *vault, struct err *e);
 void vault_members_release(struct vault *vault);
 /* Whether a vault of this profile has that name. */
 bool vault_name_taken(struct profile *profile, struct client *client, const char *name);
-/* KLUIS_EFORBIDDEN unless one may write and has the key. */
+/* KLUIS_EFORBIDDEN unless one may write and has the key; KLUIS_EVERIFY: who was taken out of a
+ * group has that key, too. */
 KLUIS_MUST_CHECK int vault_check_key(const struct vault *vault, struct err *e);
 /* The key of the members' epoch, when it is not here, from the KeyPackets at the cluster; that
  * there are none is no error. KLUIS_EVERIFY: those that are there do not hold. */

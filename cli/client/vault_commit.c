@@ -49,17 +49,19 @@ int vault_seal_page(const struct vault *vault, uint64_t page_no, uint64_t revisi
 	unsigned flags, struct bytes content, const uint8_t plain_hash[HASH_BYTES],
 	struct buf *ret_page, struct err *e)
 {
-	const struct vault_key *key = vault_write_key(vault);
+	const struct vault_key *key;
 	struct salt_source source = {.random = {salt_fill}};
 	struct page_spec spec = {.place = {.page_no = page_no, .revision = revision},
 		.sym = vault->profile->aes_128 ? SYM_AES_128 : SYM_AES_256,
 		.flags = (uint8_t)flags,
 		.kind = (uint8_t)kind};
+	int rc = vault_check_key(vault, e);
 
 	assert(revision > 0);
-	if (key == NULL) {
-		return vault_check_key(vault, e);
+	if (rc != 0) {
+		return rc;
 	}
+	key = vault_write_key(vault);
 	spec.place.key_epoch = key->epoch;
 	memcpy(spec.place.vault_id, vault->id, ID_BYTES);
 	memcpy(spec.device_id, vault->profile->device_id, ID_BYTES);

@@ -176,8 +176,29 @@ const struct vault_key *vault_write_key(const struct vault *vault)
 	return NULL;
 }
 
+/* An admin who takes somebody out of a group re-keys its vaults in the same command: one that was
+ * hidden from her, or left out of it, is still open to who was taken out. */
+static int check_rekeyed(const struct vault *vault, struct err *e)
+{
+	for (size_t i = 0; i < vault->n_groups; i++) {
+		if (!membership_rekeyed(vault->membership, vault->groups[i])) {
+			return err_set(e, KLUIS_EVERIFY,
+				"vault '%s' has no new key since somebody was taken out of a "
+				"group in it: nothing is written that they could read, until one "
+				"of its admins re-keys it ('kluis vault rekey')",
+				vault->name);
+		}
+	}
+	return 0;
+}
+
 int vault_check_key(const struct vault *vault, struct err *e)
 {
+	int rc = check_rekeyed(vault, e);
+
+	if (rc != 0) {
+		return rc;
+	}
 	if (vault_role(vault) < MEMBER_WRITE) {
 		return err_set(e, KLUIS_EFORBIDDEN, "you may read vault '%s', not write to it",
 			vault->name);

@@ -448,6 +448,30 @@ int vault_listed_ids(
 	return 0;
 }
 
+int vault_all_ids(const struct profile *profile, struct client *client,
+	uint8_t (**ret_ids)[ID_BYTES], size_t *ret_n, struct err *e)
+{
+	_cleanup_(x_freep) uint8_t(*ids)[ID_BYTES] = NULL;
+	_cleanup_(x_freep) uint8_t(*more)[ID_BYTES] = NULL;
+	size_t n = 0, n_more = 0;
+	int rc = vault_known_ids(profile, &ids, &n, e);
+
+	rc = rc != 0 ? rc : vault_listed_ids(client, &more, &n_more, e);
+	if (rc != 0) {
+		return rc;
+	}
+	ids = x_realloc(ids, (n + n_more + 1) * sizeof *ids);
+	for (size_t i = 0; i < n_more; i++) {
+		if (!vault_id_among(ids, n, more[i])) {
+			memcpy(ids[n++], more[i], ID_BYTES);
+		}
+	}
+	*ret_ids = ids;
+	*ret_n = n;
+	ids = NULL;
+	return 0;
+}
+
 /* What others share is not in the keyring before it was opened first: the cluster lists it. */
 static int adopt_shared(struct profile *profile, struct client *client, uint8_t (*known)[ID_BYTES],
 	size_t n_known, struct err *first, struct err *e)

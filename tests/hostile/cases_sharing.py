@@ -319,6 +319,27 @@ class Sharing:
         self.lie(reroute(before, "/v1/vaults.*", "/v1/packets"), "cat", f"{his}:/x", code=14, says="sealed to an old key of group", check=False)
         before.remove()
 
+    def test_group_vault_hidden(self):
+        """a vault of a group hidden from the admin who takes somebody out of the group, or left out of what that changes"""
+        group, path = self.world.group("bob", "eve")
+        vault, vault_path = self.world.vault("bob")
+        twin = self.world.copy(self.one)
+        half = self.world.clone("group-half")
+        self.one.run("vault", "share", vault, f"group:{group}", "--role", "write")
+        self.bob.put("seen", f"{vault}:/seen")
+        hidden = edit_json("GET", "/v1/vaults", lambda o: o.update(items=[]))
+        denied = both(refuse(404, "not-found", vault_path + ".*"), hidden)
+        self.lie(denied, "group", "remove", group, "eve", code=15, says="kept from being re-keyed", check=False)
+        self.assertEqual(self.one.run("group", "members", group)["items"][-1]["state"], "accepted")
+        # One that takes the removal without the vault, as she did not know of it.
+        with self.proxy.lying(reroute(half, "/.*")):
+            self.assertEqual(twin.run("group", "remove", group, "eve")["vaults"], 0)
+        self.lie(reroute(half, path + ".*"), "put", self.world.text("x"), f"{vault}:/x", device=self.bob, code=14, says="vault rekey", check=False)
+        with self.proxy.lying(hidden) as told:
+            self.assertEqual(self.one.run("group", "remove", group, "eve")["vaults"], 1)
+        self.assertGreater(told.bites, 0)
+        half.remove()
+
     # --- invitations ---
 
     def test_invitation_invented(self):

@@ -296,7 +296,7 @@ void put_note(struct fixture *f, struct device *d, const char *name)
 	vault_close(vault);
 }
 
-void put_text(struct fixture *f, struct device *d, const char *name, const char *text)
+int try_text(struct fixture *f, struct device *d, const char *name, const char *text)
 {
 	_cleanup_(x_freep) char *local = x_asprintf("%s/text", f->dir);
 	const struct put_config config = {.force = true};
@@ -304,15 +304,22 @@ void put_text(struct fixture *f, struct device *d, const char *name, const char 
 	struct vault *vault;
 	struct put *put;
 	bool is_local;
+	int rc;
 
 	MUST(f, file_write(local, bytes_str(text), 0600, &f->err));
 	MUST(f, vault_open(d->profile, d->client, name, &vault, &f->err));
 	MUST(f, vault_sync(vault, &f->err));
 	MUST(f, put_new(vault, &config, &put, &f->err));
-	MUST(f, put_file(put, local, "/text", &is_local, &f->err));
-	MUST(f, put_finish(put, &result, &f->err));
+	rc = put_file(put, local, "/text", &is_local, &f->err);
+	rc = rc != 0 ? rc : put_finish(put, &result, &f->err);
 	put_free(put);
 	vault_close(vault);
+	return rc;
+}
+
+void put_text(struct fixture *f, struct device *d, const char *name, const char *text)
+{
+	MUST(f, try_text(f, d, name, text));
 }
 
 int sync_named(struct fixture *f, struct device *d, const char *name)

@@ -102,6 +102,7 @@ struct bytes account_key(const struct fixture *f);
 /* A new vault of this name. */
 void put_note(struct fixture *f, struct device *d, const char *name);
 /* Commits a file "text" in it. */
+int try_text(struct fixture *f, struct device *d, const char *name, const char *text);
 void put_text(struct fixture *f, struct device *d, const char *name, const char *text);
 /* Opens and syncs it, as reading it would. */
 int sync_named(struct fixture *f, struct device *d, const char *name);

@@ -1,0 +1,111 @@
+#include "tests/lib/account_rig/account_share.h"
+
+#include <string.h>
+
+struct vault *opened(struct fixture *f, struct device *d, const char *name)
+{
+	struct vault *vault;
+
+	MUST(f, account_refresh(d->profile, d->client, &f->err));
+	MUST(f, vault_open(d->profile, d->client, name, &vault, &f->err));
+	MUST(f, vault_sync(vault, &f->err));
+	return vault;
+}
+
+struct share_with resolved(struct fixture *f, struct people *people, const char *text)
+{
+	struct share_with with;
+
+	MUST(f, share_resolve(people, text, &with, &f->err));
+	return with;
+}
+
+int share(struct fixture *f, struct device *d, const char *name, const char *who, unsigned role)
+{
+	struct vault *vault = opened(f, d, name);
+	struct share_with with = resolved(f, vault->people, who);
+	int rc;
+
+	f->err = (struct err){0};
+	rc = share_add(vault, &with, role, &f->err);
+	vault_close(vault);
+	return rc;
+}
+
+int take_out(struct fixture *f, struct device *d, const char *name, const char *who)
+{
+	struct vault *vault = opened(f, d, name);
+	struct share_with with = resolved(f, vault->people, who);
+	int rc;
+
+	f->err = (struct err){0};
+	rc = share_remove(vault, &with, &f->err);
+	vault_close(vault);
+	return rc;
+}
+
+void id_of(struct fixture *f, struct device *d, const char *name, uint8_t ret_id[ID_BYTES])
+{
+	MUST(f, vault_find(d->profile, d->client, name, ret_id, &f->err));
+}
+
+int answer(struct fixture *f, struct device *d, unsigned kind, const uint8_t *id, bool accept)
+{
+	struct people *people = people_new(d->profile, d->client);
+	int rc;
+
+	f->err = (struct err){0};
+	rc = account_refresh(d->profile, d->client, &f->err);
+	rc = rc != 0 ? rc : share_answer(people, kind, id, accept, &f->err);
+	people_free(people);
+	return rc;
+}
+
+/* Every page that was ever written opens. */
+void read_all(struct fixture *f, struct device *d, const char *name)
+{
+	struct vault *vault = opened(f, d, name);
+	size_t n = 0;
+
+	for (uint64_t i = 0; i < vault->head.page_count; i++) {
+		_cleanup_(buf_release) struct buf content = BUF_INIT;
+		bool moved = false;
+
+		if (vault_page_written(vault, i)) {
+			MUST(f, vault_read_page(vault, i, false, &content, &moved, &f->err));
+			assert_false(moved);
+			n++;
+		}
+	}
+	assert_true(n > 0);
+	vault_close(vault);
+}
+
+void assert_state(struct fixture *f, struct device *d, const char *name, const char *who,
+	unsigned role, const char *state)
+{
+	struct vault *vault = opened(f, d, name);
+	struct share_member *members;
+	bool found = false;
+	size_t n;
+
+	MUST(f, vault_members_refresh(vault, &f->err));
+	MUST(f, share_members(vault->people, vault->membership, &members, &n, &f->err));
+	for (size_t i = 0; i < n; i++) {
+		if (strcmp(members[i].who.name, who) == 0) {
+			assert_int_equal(members[i].role, role);
+			assert_string_equal(members[i].state, state);
+			found = true;
+		}
+	}
+	assert_true(found);
+	free(members);
+	vault_close(vault);
+}
+
+void assert_says(const struct fixture *f, const char *words)
+{
+	if (strstr(f->err.text, words) == NULL) {
+		fail_msg("'%s' lacks '%s'", f->err.text, words);
+	}
+}

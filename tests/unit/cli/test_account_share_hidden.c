@@ -1,0 +1,220 @@
+/* Vaults of a group that the cluster hides while somebody is taken out of the group. */
+#include "tests/lib/account_rig/account_share.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/wire.h"
+#include "cli/client/json_reader.h"
+#include "cli/client/share_impl.h"
+
+static const char no_rows[] = "{\"items\":[],\"done\":true}";
+
+static void add_to(struct fixture *f, struct device *d, struct people *people, const uint8_t *group,
+	const char *name)
+{
+	struct share_with with = resolved(f, people, name);
+
+	MUST(f, share_group_add(people, group, &with, MEMBER_READ, &f->err));
+	MUST(f, answer(f, d, MEMBER_OBJECT_GROUP, group, true));
+}
+
+/* A group of alice's with bob and carol, who write to a vault of that name. */
+static void begin_group(struct fixture *f, struct people *people, const char *name,
+	uint8_t ret_group[ID_BYTES], uint8_t ret_vault[ID_BYTES])
+{
+	_cleanup_(x_freep) char *with = x_asprintf("group:%s", name);
+
+	f->err = (struct err){0};
+	MUST(f, account_refresh(f->first.profile, f->first.client, &f->err));
+	MUST(f, share_group_create(people, name, ret_group, &f->err));
+	add_to(f, &bob, people, ret_group, "bob");
+	add_to(f, &carol, people, ret_group, "carol");
+	put_note(f, &f->first, name);
+	put_text(f, &f->first, name, "one");
+	id_of(f, &f->first, name, ret_vault);
+	MUST(f, share(f, &f->first, name, with, MEMBER_WRITE));
+	read_all(f, &carol, name);
+	read_all(f, &bob, name);
+}
+
+static int remove_bob(
+	struct fixture *f, struct people *people, const uint8_t *group, size_t *ret_vaults)
+{
+	struct share_with with = resolved(f, people, "bob");
+
+	f->err = (struct err){0};
+	return share_group_remove(people, group, &with, ret_vaults, &f->err);
+}
+
+static uint32_t epoch_of(struct fixture *f, struct device *d, const char *name)
+{
+	struct vault *vault = opened(f, d, name);
+	uint32_t epoch = vault->membership->members.epoch;
+
+	vault_close(vault);
+	return epoch;
+}
+
+static char *target_of(const char *path, const uint8_t *id)
+{
+	char hex[HEX_LEN(ID_BYTES) + 1];
+
+	hex_encode(bytes_of(id, ID_BYTES), hex);
+	return x_asprintf("/v1/%s/%s", path, hex);
+}
+
+/* What this device knows is re-keyed, also when the cluster does not list it. */
+static void test_unlisted(void **state)
+{
+	struct fixture *f = *state;
+	struct people *people = people_new(f->first.profile, f->first.client);
+	uint8_t group[ID_BYTES], vault[ID_BYTES];
+	size_t vaults = 0;
+
+	begin_group(f, people, "unlisted", group, vault);
+	lie = (struct lie){
+		.target = "/v1/vaults?", .kind = LIE_INVENT, .instead = bytes_str(no_rows)};
+	MUST(f, remove_bob(f, people, group, &vaults));
+	lie_end();
+	assert_int_equal(vaults, 1);
+	assert_int_equal(epoch_of(f, &f->first, "unlisted"), 2);
+	put_text(f, &carol, "unlisted", "two");
+	people_free(people);
+}
+
+/* One that it denies is said, until the owner says that it is gone. */
+static void test_denied(void **state)
+{
+	struct fixture *f = *state;
+	struct people *people = people_new(f->first.profile, f->first.client);
+	_cleanup_(x_freep) char *target = NULL;
+	uint8_t group[ID_BYTES], id[ID_BYTES];
+	struct vault *vault;
+	size_t vaults = 0;
+
+	begin_group(f, people, "denied", group, id);
+	MUST(f, share(f, &f->first, "denied", "carol", MEMBER_ADMIN));
+	MUST(f, answer(f, &carol, MEMBER_OBJECT_VAULT, id, true));
+	target = target_of("vaults", id);
+	lie = (struct lie){.target = target, .kind = LIE_REFUSE, .rc = KLUIS_ENOTFOUND};
+	more_lies[0] = (struct lie){
+		.target = "/v1/vaults?", .kind = LIE_INVENT, .instead = bytes_str(no_rows)};
+	assert_int_equal(remove_bob(f, people, group, &vaults), KLUIS_EPIN);
+	assert_says(f, "vault forget");
+	lie_end();
+	/* It may be true. */
+	vault = opened(f, &carol, "denied");
+	MUST(f, vault_delete(vault, &f->err));
+	vault_close(vault);
+	assert_int_equal(remove_bob(f, people, group, &vaults), KLUIS_EPIN);
+	MUST(f, vault_give_up(f->first.profile, f->first.client, id, &f->err));
+	MUST(f, remove_bob(f, people, group, &vaults));
+	assert_int_equal(vaults, 0);
+	people_free(people);
+}
+
+/* A removal that the cluster took without the group's vault, by a clock that is ahead: what it then
+ * shows to who has seen what was before, and to who has seen that. */
+struct half {
+	char *targets[2];
+	struct buf answers[2];
+};
+
+static void half_release(struct half *half)
+{
+	for (size_t i = 0; i < 2; i++) {
+		free(half->targets[i]);
+		buf_release(&half->answers[i]);
+	}
+}
+
+static json_t *last_statement(const struct membership *m)
+{
+	struct wire w = wire_of(buf_bytes(&m->chain));
+	struct bytes statement = bytes_of(NULL, 0);
+
+	while (w.left.len > 0) {
+		statement = wire_lp32(&w, STATEMENT_BYTES_MAX);
+	}
+	return json_base64(statement);
+}
+
+static void half_make(
+	struct fixture *f, struct people *people, const uint8_t *group, struct half *half)
+{
+	_cleanup_(share_change_release) struct share_change change = {.n = 0};
+	struct share_with with = resolved(f, people, "bob");
+	_cleanup_(x_freep) char *target = target_of("groups", group);
+	json_t *items[2] = {json_array(), json_array()};
+	struct share_section *section;
+	struct membership *m;
+
+	MUST(f, membership_load(people, MEMBER_OBJECT_GROUP, group, &m, &f->err));
+	share_change_init(&change, people);
+	change.unix_ms += 3600 * 1000;
+	section = share_change_add(&change, m);
+	(void)json_array_append_new(items[0], last_statement(m));
+	MUST(f, share_statement(
+			&change, section, MEMBER_REMOVE, bytes_of(with.id, ID_BYTES), &f->err));
+	(void)json_array_append_new(items[0], last_statement(m));
+	(void)json_array_append_new(items[1], last_statement(m));
+	for (size_t i = 0; i < 2; i++) {
+		half->targets[i] = x_asprintf(
+			"%s/members/chain?since=%zu", target, (size_t)m->members.seq - 2 + i);
+		json_take_text(
+			json_pack("{s:o, s:b}", "items", items[i], "done", 1), &half->answers[i]);
+		*(i == 0 ? &lie : &more_lies[0]) = (struct lie){.target = half->targets[i],
+			.kind = LIE_INVENT,
+			.instead = buf_bytes(&half->answers[i])};
+	}
+}
+
+/* Nobody writes what who was taken out could read: until an admin re-keys the vault, whose clock
+ * need not be ahead as well. */
+static void test_not_rekeyed(void **state)
+{
+	struct fixture *f = *state;
+	struct people *people = people_new(f->first.profile, f->first.client);
+	_cleanup_(half_release) struct half half = {{NULL}, {BUF_INIT, BUF_INIT}};
+	uint8_t group[ID_BYTES], id[ID_BYTES];
+	struct vault *vault;
+
+	begin_group(f, people, "late", group, id);
+	half_make(f, people, group, &half);
+	assert_int_equal(try_text(f, &carol, "late", "two"), KLUIS_EVERIFY);
+	assert_says(f, "kluis vault rekey");
+	/* Not even a page of it leaves. */
+	vault = opened(f, &carol, "late");
+	assert_int_equal(vault->head.seq, 2);
+	{
+		_cleanup_(buf_release) struct buf page = BUF_INIT;
+		static const uint8_t hash[HASH_BYTES] = {1};
+
+		assert_int_equal(vault_seal_page(vault, 9, 1, PAGE_CHUNK, 0, bytes_str("two"), hash,
+					 &page, &f->err),
+			KLUIS_EVERIFY);
+	}
+	vault_close(vault);
+	read_all(f, &carol, "late");
+	assert_int_equal(try_text(f, &f->first, "late", "two"), KLUIS_EVERIFY);
+	vault = opened(f, &f->first, "late");
+	MUST(f, share_remove(vault, NULL, &f->err));
+	vault_close(vault);
+	put_text(f, &carol, "late", "two");
+	read_all(f, &f->first, "late");
+	/* Nor does a vault wait for it that the group comes to later. */
+	put_note(f, &f->first, "later");
+	MUST(f, share(f, &f->first, "later", "group:late", MEMBER_WRITE));
+	put_text(f, &f->first, "later", "one");
+	lie_end();
+	people_free(people);
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_unlisted),
+		cmocka_unit_test(test_denied), cmocka_unit_test(test_not_rekeyed)};
+
+	return three_main(argc, argv, tests, ARRAY_SIZE(tests));
+}
