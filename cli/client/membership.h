@@ -75,7 +75,8 @@ const char *membership_kind_path(unsigned kind);
  * KLUIS_EFORBIDDEN as the cluster says. */
 KLUIS_MUST_CHECK int membership_load(struct people *people, unsigned kind,
 	const uint8_t object_id[ID_BYTES], struct membership **ret_membership, struct err *e);
-/* As the profile has it, nobody is asked; KLUIS_ENOTFOUND. */
+/* As the profile has it, nobody is asked; KLUIS_ENOTFOUND, also when the cluster was restored since
+ * it was stored, and it rests on what is no more. */
 KLUIS_MUST_CHECK int membership_load_known(struct people *people, unsigned kind,
 	const uint8_t object_id[ID_BYTES], struct membership **ret_membership, struct err *e);
 /* As membership_load_known(); as membership_load() where the profile has none, or the cluster was

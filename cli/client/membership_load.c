@@ -67,31 +67,49 @@ bool membership_has_changed(const struct profile *profile, const uint8_t object_
 	return n > 1;
 }
 
-static int chain_read(struct people *people, unsigned kind, const uint8_t object_id[ID_BYTES],
-	struct membership *m, uint8_t ret_lineage[ID_BYTES], struct err *e)
+/* As it lies in the profile. */
+static int chain_stored(struct people *people, const uint8_t object_id[ID_BYTES],
+	struct buf *ret_payload, struct err *e)
 {
 	_cleanup_(x_freep) char *name = chain_file(object_id);
-	_cleanup_(buf_release) struct buf payload = BUF_INIT;
-	int rc = profile_read(
-		people_profile(people), name, PROFILE_MEMBERS, MEMBERSHIP_BYTES_MAX, &payload, e);
 
-	rc = rc != 0 ? rc
-		     : membership_parse(
-			       m, buf_bytes(&payload), people_source(people), ret_lineage, e);
+	return profile_read(people_profile(people), name, PROFILE_MEMBERS, MEMBERSHIP_BYTES_MAX,
+		ret_payload, e);
+}
+
+static int chain_verify(struct people *people, unsigned kind, const uint8_t object_id[ID_BYTES],
+	struct bytes payload, struct membership *m, struct err *e)
+{
+	uint8_t lineage[ID_BYTES];
+	int rc = membership_parse(m, payload, people_source(people), lineage, e);
+
 	if (rc == 0 && (memcmp(m->members.object_id, object_id, ID_BYTES) != 0 ||
 			       m->members.kind != kind)) {
-		rc = err_set(e, KLUIS_ECORRUPT, "profile file '%s': of another object", name);
+		rc = err_set(
+			e, KLUIS_ECORRUPT, "a list of members in the profile: of another object");
 	}
 	return rc;
+}
+
+/* The cluster was restored since it was stored, as the user accepted. */
+static bool chain_restored(struct people *people, struct bytes payload)
+{
+	return payload.len >= ID_BYTES &&
+	       memcmp(payload.data, people_profile(people)->lineage, ID_BYTES) != 0;
 }
 
 int membership_load_known(struct people *people, unsigned kind, const uint8_t object_id[ID_BYTES],
 	struct membership **ret_membership, struct err *e)
 {
 	_cleanup_(membership_freep) struct membership *m = membership_new();
-	uint8_t lineage[ID_BYTES];
-	int rc = chain_read(people, kind, object_id, m, lineage, e);
+	_cleanup_(buf_release) struct buf payload = BUF_INIT;
+	int rc = chain_stored(people, object_id, &payload, e);
 
+	rc = rc != 0 ? rc : chain_verify(people, kind, object_id, buf_bytes(&payload), m, e);
+	/* Who signed it may be as she was before, too. */
+	if (rc == KLUIS_EVERIFY && chain_restored(people, buf_bytes(&payload))) {
+		return err_set(e, KLUIS_ENOTFOUND, "its members were restored");
+	}
 	if (rc == 0) {
 		*ret_membership = m;
 		m = NULL;
@@ -206,21 +224,24 @@ static int chain_load_new(struct people *people, unsigned kind, const uint8_t ob
 	return rc != 0 ? rc : chain_check_object(m, kind, object_id, e);
 }
 
-/* After an operator's restore that the user accepted: an earlier part of what was seen, or what
- * goes on from it. */
-static int chain_load_restored(
-	struct people *people, const struct membership *known, struct membership *m, struct err *e)
+/* After an operator's restore that the user accepted: what the cluster has is an earlier part of
+ * what was seen, and perhaps other changes behind it, made since in place of those that were lost.
+ * Which of the known ones were, nobody can tell, and who signed those may be as she was before,
+ * too: it begins as what was seen, and proves itself. */
+static int chain_load_restored(struct people *people, unsigned kind,
+	const uint8_t object_id[ID_BYTES], struct bytes stored, struct membership *m, struct err *e)
 {
-	const struct members *was = &known->members;
-	int rc = chain_load_new(people, was->kind, was->object_id, m, e);
-	uint64_t both = m->members.seq < was->seq ? m->members.seq : was->seq;
+	struct wire w = wire_of(stored);
+	struct statement create;
+	int rc;
 
-	if (rc == 0 &&
-		memcmp(m->steps[both - 1].hash, known->steps[both - 1].hash, HASH_BYTES) != 0) {
+	(void)wire_bytes(&w, ID_BYTES);
+	rc = statement_parse(CHAIN_MEMBERS, wire_lp32(&w, STATEMENT_BYTES_MAX), &create, e);
+	rc = rc != 0 ? rc : chain_load_new(people, kind, object_id, m, e);
+	if (rc == 0 && memcmp(m->steps[0].hash, create.hash, HASH_BYTES) != 0) {
 		rc = err_set(e, KLUIS_EPIN,
-			"the restored cluster shows another list of members than this device saw "
-			"(change %" PRIu64 ")",
-			both);
+			"the restored cluster shows another list of members than this device saw, "
+			"from the beginning");
 	}
 	return rc;
 }
@@ -230,23 +251,21 @@ static int chain_load(struct people *people, unsigned kind, const uint8_t object
 	bool refresh, struct membership **ret_membership, struct err *e)
 {
 	_cleanup_(membership_freep) struct membership *m = membership_new();
-	uint8_t lineage[ID_BYTES];
+	_cleanup_(buf_release) struct buf payload = BUF_INIT;
 	struct err why = {0};
-	int rc = chain_read(people, kind, object_id, m, lineage, &why);
+	int rc = chain_stored(people, object_id, &payload, &why);
 
 	if (rc == KLUIS_ENOTFOUND) {
 		rc = chain_load_new(people, kind, object_id, m, e);
 		rc = rc != 0 ? rc : membership_store(m, people_profile(people), e);
 	} else if (rc != 0) {
 		return err_set(e, rc, "%s", why.text);
-	} else if (memcmp(lineage, people_profile(people)->lineage, ID_BYTES) != 0) {
-		_cleanup_(membership_freep) struct membership *known = m;
-
-		m = membership_new();
-		rc = chain_load_restored(people, known, m, e);
+	} else if (chain_restored(people, buf_bytes(&payload))) {
+		rc = chain_load_restored(people, kind, object_id, buf_bytes(&payload), m, e);
 		rc = rc != 0 ? rc : membership_store(m, people_profile(people), e);
-	} else if (refresh) {
-		rc = membership_refresh(m, people, e);
+	} else {
+		rc = chain_verify(people, kind, object_id, buf_bytes(&payload), m, e);
+		rc = rc != 0 || !refresh ? rc : membership_refresh(m, people, e);
 	}
 	if (rc == 0) {
 		*ret_membership = m;

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "base/file.h"
+
 /* Invited, accepted, writing, removed; and what was written after that stays closed to her. */
 static void test_share(void **state)
 {
@@ -569,6 +571,100 @@ static void test_revoked(void **state)
 	MUST(f, take_out(f, &f->second, "diary", "carol"));
 }
 
+/* What a device saw of the members before an operator's restore that its owner accepted: one more
+ * change, which alice made then and not again; or, of who signs what is hers no more, anything. */
+static void seen_before(struct fixture *f, struct device *d, unsigned kind, const uint8_t *id,
+	struct device *by, unsigned type)
+{
+	_cleanup_(membership_freep) struct membership *m = NULL;
+	_cleanup_(buf_release) struct buf body = BUF_INIT, encoded = BUF_INIT;
+	struct people *people = people_new(d->profile, d->client);
+	uint8_t lineage[ID_BYTES];
+
+	MUST(f, membership_load(people, kind, id, &m, &f->err));
+	if (type == MEMBER_CREATE) {
+		buf_clear(&m->chain);
+		MUST(f, members_create(id, kind, by->profile->user_id, NULL, by->profile->device, 1,
+				&encoded, &f->err));
+	} else {
+		buf_append(&body, carol.profile->user_id, ID_BYTES);
+		buf_put_u8(&body, MEMBER_USER);
+		buf_put_u16(&body, MEMBER_READ);
+		MUST(f, members_make(&m->members, type, buf_bytes(&body), by->profile->device, 1,
+				&encoded, &f->err));
+	}
+	buf_put_lp32(&m->chain, buf_bytes(&encoded));
+	memcpy(lineage, d->profile->lineage, ID_BYTES);
+	d->profile->lineage[0] ^= 1;
+	MUST(f, membership_store(m, d->profile, &f->err));
+	memcpy(d->profile->lineage, lineage, ID_BYTES);
+	if (kind == MEMBER_OBJECT_VAULT) { /* As vault_restore_accept() leaves it. */
+		_cleanup_(x_freep) char *dir = profile_path(d->profile, "vaults");
+		_cleanup_(x_freep) char *mark = NULL;
+		char hex[HEX_LEN(ID_BYTES) + 1];
+
+		hex_encode(bytes_of(id, ID_BYTES), hex);
+		mark = x_asprintf("%s/%s/restored", dir, hex);
+		MUST(f, file_write(mark, bytes_of(NULL, 0), 0600, &f->err));
+	}
+	people_free(people);
+}
+
+static int members_rc(struct fixture *f, struct device *d, unsigned kind, const uint8_t *id)
+{
+	_cleanup_(membership_freep) struct membership *m = NULL;
+	struct people *people = people_new(d->profile, d->client);
+	int rc;
+
+	f->err = (struct err){0};
+	rc = membership_load(people, kind, id, &m, &f->err);
+	people_free(people);
+	return rc;
+}
+
+/* After a restore an admin makes another change in place of one that was lost: whoever saw the lost
+ * one goes on with the others. */
+static void test_restored(void **state)
+{
+	struct fixture *f = *state;
+	struct device *signers[] = {&f->first, &carol};
+	struct people *people = people_new(f->first.profile, f->first.client);
+	struct share_with with;
+	struct vault *vault;
+	uint8_t id[ID_BYTES], group[ID_BYTES];
+
+	MUST(f, account_refresh(f->first.profile, f->first.client, &f->err));
+	MUST(f, share_group_create(people, "again", group, &f->err));
+	with = resolved(f, people, "bob");
+	MUST(f, share_group_add(people, group, &with, MEMBER_READ, &f->err));
+	MUST(f, answer(f, &bob, MEMBER_OBJECT_GROUP, group, true));
+	put_note(f, &f->first, "again");
+	put_text(f, &f->first, "again", "one");
+	id_of(f, &f->first, "again", id);
+	MUST(f, share(f, &f->first, "again", "bob", MEMBER_WRITE));
+	MUST(f, answer(f, &bob, MEMBER_OBJECT_VAULT, id, true));
+	read_all(f, &bob, "again");
+	for (size_t i = 0; i < ARRAY_SIZE(signers); i++) {
+		size_t vaults;
+
+		seen_before(f, &bob, MEMBER_OBJECT_VAULT, id, signers[i], MEMBER_ADD);
+		seen_before(f, &bob, MEMBER_OBJECT_GROUP, group, signers[i], MEMBER_ADD);
+		vault = opened(f, &f->first, "again");
+		MUST(f, share_remove(vault, NULL, &f->err));
+		vault_close(vault);
+		MUST(f, share_group_remove(people, group, NULL, &vaults, &f->err));
+		read_all(f, &bob, "again");
+		put_text(f, &bob, "again", "two");
+		MUST(f, members_rc(f, &bob, MEMBER_OBJECT_GROUP, group));
+	}
+	read_all(f, &f->first, "again");
+	/* What it begins with stays. */
+	seen_before(f, &bob, MEMBER_OBJECT_VAULT, id, &bob, MEMBER_CREATE);
+	assert_int_equal(members_rc(f, &bob, MEMBER_OBJECT_VAULT, id), KLUIS_EPIN);
+	assert_says(f, "another list of members");
+	people_free(people);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_share),
@@ -578,7 +674,8 @@ int main(void)
 		cmocka_unit_test(test_verified_only_group), cmocka_unit_test(test_same_name),
 		cmocka_unit_test(test_group), cmocka_unit_test(test_group_roles),
 		cmocka_unit_test(test_invitations), cmocka_unit_test(test_rsa_key),
-		cmocka_unit_test(test_set_many), cmocka_unit_test(test_revoked)};
+		cmocka_unit_test(test_set_many), cmocka_unit_test(test_restored),
+		cmocka_unit_test(test_revoked)};
 
 	return cmocka_run_group_tests(tests, setup_three, teardown_three);
 }

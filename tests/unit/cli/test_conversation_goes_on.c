@@ -175,6 +175,29 @@ static void test_restored_before_a_member(void **state)
 	conversation_close(c);
 }
 
+/* Another change in place of one that was lost: whoever saw that one goes on with the others, and
+ * is told of the message that came in place of the one she read. */
+static void test_restored_and_changed(void **state)
+{
+	struct fake_chat *f = *state;
+	struct fake_seen seen = {.n = 0};
+
+	fake_chat_begin(f, 2);
+	set_third(f, true);
+	assert_int_equal(fake_chat_send(f, 0, "with carol"), 0);
+	fake_chat_expect(f, 1, "with carol\n");
+	fake_chat_restore(f, 2, 1, 1);
+	set_third(f, true);
+	set_third(f, false);
+	assert_int_equal(fake_chat_send(f, 0, "in its place"), 0);
+	assert_int_equal(fake_chat_send(f, 0, "without"), 0);
+	assert_int_equal(fake_chat_read(f, 1, &seen), 0);
+	assert_string_equal(buf_str(&seen.texts), "without\n");
+	assert_int_equal(seen.problems, CHAT_ORDER);
+	buf_release(&seen.texts);
+	assert_int_equal(fake_chat_send(f, 1, "me too"), 0);
+}
+
 #define CHAT_TEST(fn) cmocka_unit_test_setup_teardown(fn, fake_chat_setup, fake_chat_teardown)
 int main(void)
 {
@@ -185,6 +208,7 @@ int main(void)
 		CHAT_TEST(test_cut_in_the_middle),
 		CHAT_TEST(test_cut_by_the_reader),
 		CHAT_TEST(test_restored_before_a_member),
+		CHAT_TEST(test_restored_and_changed),
 	};
 
 	return cmocka_run_group_tests(tests, fake_chat_accounts, fake_chat_accounts_free);
