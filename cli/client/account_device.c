@@ -335,30 +335,72 @@ static int vouch_one(struct profile *profile, struct client *client, const uint8
 	return 0;
 }
 
-/* What it signed of the members of a group or a conversation; of one that cannot be loaded as the
- * cluster has it, as this profile knows it. */
+/* The last that it signed of these members. */
+static int vouch_signed(const struct membership *m, struct vouching *v, struct err *e)
+{
+	struct revoke_row row;
+
+	if (!membership_signed(m, key_pub_kid(v->device->sign), row.hash)) {
+		return 0;
+	}
+	if (v->n >= IDENTITY_REVOKE_ROWS_MAX) {
+		return err_set(e, KLUIS_ETOOLARGE, "more than one statement can vouch for");
+	}
+	memcpy(row.object_id, m->members.object_id, ID_BYTES);
+	v->rows = x_realloc(v->rows, (v->n + 1) * sizeof *v->rows);
+	v->rows[v->n++] = row;
+	return 0;
+}
+
+/* Of a group or a conversation; of one that cannot be loaded as the cluster has it, as this profile
+ * knows it. */
 static int vouch_members(struct people *people, unsigned kind, const uint8_t id[ID_BYTES],
 	struct vouching *v, struct err *e)
 {
 	_cleanup_(membership_freep) struct membership *m = NULL;
-	struct revoke_row row;
 	struct err why = {0};
 	int rc = membership_load(people, kind, id, &m, &why);
 
 	if (vouch_hopeless(rc)) {
 		return err_set(e, rc, "%s", why.text);
 	}
-	if ((rc != 0 && membership_load_known(people, kind, id, &m, &why) != 0) ||
-		!membership_signed(m, key_pub_kid(v->device->sign), row.hash)) {
-		return 0;
+	return rc != 0 && membership_load_known(people, kind, id, &m, &why) != 0
+		       ? 0
+		       : vouch_signed(m, v, e);
+}
+
+static bool vouch_has(const struct vouching *v, const uint8_t id[ID_BYTES])
+{
+	for (size_t i = 0; i < v->n; i++) {
+		if (memcmp(v->rows[i].object_id, id, ID_BYTES) == 0) {
+			return true;
+		}
 	}
-	if (v->n >= IDENTITY_REVOKE_ROWS_MAX) {
-		return err_set(e, KLUIS_ETOOLARGE, "more than one statement can vouch for");
+	return false;
+}
+
+/* What its owner is out of, or gave up, and nobody lists: who is still in it goes on from what the
+ * device signed of it, such as that another one is admin now. As far as there is room. */
+static int vouch_left(struct people *people, struct vouching *v, struct err *e)
+{
+	_cleanup_(x_freep) uint8_t(*ids)[ID_BYTES] = NULL;
+	size_t n = 0;
+	int rc = profile_ids(people_profile(people), "members", &ids, &n, e);
+
+	for (size_t i = 0; rc == 0 && i < n && v->n < IDENTITY_REVOKE_ROWS_MAX; i++) {
+		_cleanup_(membership_freep) struct membership *m = NULL;
+		struct err ignored = {0};
+
+		for (unsigned kind = MEMBER_OBJECT_VAULT;
+			m == NULL && kind <= MEMBER_OBJECT_CONVERSATION && !vouch_has(v, ids[i]);
+			kind++) {
+			if (membership_load_known(people, kind, ids[i], &m, &ignored) != 0) {
+				m = NULL;
+			}
+		}
+		rc = m == NULL ? 0 : vouch_signed(m, v, e);
 	}
-	memcpy(row.object_id, id, ID_BYTES);
-	v->rows = x_realloc(v->rows, (v->n + 1) * sizeof *v->rows);
-	v->rows[v->n++] = row;
-	return 0;
+	return rc;
 }
 
 /* A cluster of an older version has none. */
@@ -407,6 +449,7 @@ static int vouch(struct profile *profile, struct client *client,
 	}
 	rc = rc != 0 ? rc : vouch_kind(people, MEMBER_OBJECT_GROUP, v, e);
 	rc = rc != 0 ? rc : vouch_kind(people, MEMBER_OBJECT_CONVERSATION, v, e);
+	rc = rc != 0 ? rc : vouch_left(people, v, e);
 	people_free(people);
 	qsort(v->rows, v->n, sizeof *v->rows, row_compare);
 	return rc;

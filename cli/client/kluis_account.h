@@ -246,8 +246,11 @@ KLUIS_API int kluis_contact_verified(
 	struct kluis *kluis, const char *user, const char *number, struct kluis_failure *error);
 
 /* The account with all its vaults, on all sites, for good: the name is never given again. Within
- * five minutes of kluis_login(): KLUIS_FORBIDDEN later. */
-KLUIS_API int kluis_account_delete(struct kluis *kluis, struct kluis_failure *error);
+ * five minutes of kluis_login(): KLUIS_FORBIDDEN later, and when others are in what nobody else
+ * could manage then (vaults, groups, conversations), unless leave_unmanaged says that it stays so.
+ */
+KLUIS_API int kluis_account_delete(
+	struct kluis *kluis, int leave_unmanaged, struct kluis_failure *error);
 
 #ifdef __cplusplus
 }

@@ -4,6 +4,7 @@
 #include "cli/client/account.h"
 #include "cli/client/json_reader.h"
 #include "cli/client/kluis_ask.h"
+#include "cli/client/share.h"
 
 int kluis_account_show(
 	struct kluis *k, kluis_account_fn *take, void *arg, struct kluis_failure *error)
@@ -84,11 +85,21 @@ int kluis_account_log(
 	return kluis_give(rc, &e, error);
 }
 
-int kluis_account_delete(struct kluis *k, struct kluis_failure *error)
+static int delete_check(struct kluis *k, struct err *e)
+{
+	struct people *people = people_new(k->profile, k->client);
+	int rc = share_check_not_alone(people, e);
+
+	people_free(people);
+	return rc;
+}
+
+int kluis_account_delete(struct kluis *k, int leave_unmanaged, struct kluis_failure *error)
 {
 	struct err e = {0};
 	int rc = kluis_person_check(k, &e);
 
+	rc = rc != 0 || leave_unmanaged ? rc : delete_check(k, &e);
 	rc = rc != 0 ? rc : account_delete(k->client, &e);
 	if (rc == 0) {
 		k->unsettled = false;

@@ -154,7 +154,7 @@ int kluis_shared_end(struct kluis *k, const char *id, struct kluis_failure *erro
 	int rc = list_begin(k, &list, &e);
 
 	rc = rc != 0 ? rc : shared_file_find(list.files, list.n, id, &file, &e);
-	rc = rc != 0 ? rc : shared_file_end(list.people, file, &e);
+	rc = rc != 0 ? rc : shared_file_end(list.people, list.files, list.n, file, &e);
 	list_end(&list);
 	return kluis_give(rc, &e, error);
 }

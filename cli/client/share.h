@@ -14,6 +14,7 @@ enum {
 	SHARE_TRIES = 4,	    /* Times another admin may be first. */
 	SHARE_GROUPS_MAX = 10000,
 	SHARE_INVITATIONS_MAX = 10000,
+	SHARE_ALONE_MAX = 100000,
 };
 
 /* A group as the cluster lists it, its name opened. */
@@ -104,6 +105,25 @@ struct share_member {
  * not, or another role: it keeps on who was removed, or added somebody. */
 KLUIS_MUST_CHECK int share_members(struct people *people, const struct membership *membership,
 	struct share_member **ret_members, size_t *ret_n, struct err *e);
+
+/* Who is in an object beside the profile's owner, by the cluster's word. */
+struct share_others {
+	size_t members; /* Groups, too, and who is invited. */
+	size_t admins;	/* Who have accepted. */
+};
+KLUIS_MUST_CHECK int share_count_others(struct people *people, unsigned kind,
+	const uint8_t object_id[ID_BYTES], struct share_others *ret_others, struct err *e);
+/* Vaults, groups and conversations that others are in, and that nobody but the profile's owner
+ * could manage; in a new array. The profile may be locked. */
+struct share_alone {
+	uint8_t id[ID_BYTES];
+	unsigned kind;
+	char name[SHARE_NAME_BYTES_MAX + 1]; /* Or the id in hex. */
+};
+KLUIS_MUST_CHECK int share_managed_alone(
+	struct people *people, struct share_alone **ret_list, size_t *ret_n, struct err *e);
+/* KLUIS_EFORBIDDEN when there are any. */
+KLUIS_MUST_CHECK int share_check_not_alone(struct people *people, struct err *e);
 
 KLUIS_MUST_CHECK int share_group_create(
 	struct people *people, const char *name, uint8_t ret_id[ID_BYTES], struct err *e);

@@ -64,9 +64,77 @@ static int sending_flush(struct sending *s, struct client *client, struct err *e
 	return rc;
 }
 
+/* Pages of a vault that its recipient goes on seeing by other shares when one of them ends. */
+struct kept_page {
+	uint64_t page_no, revision;
+};
+struct kept {
+	struct kept_page *pages; /* Ascending. */
+	size_t n;
+};
+
+static void kept_release(struct kept *kept)
+{
+	free(kept->pages);
+}
+
+static int kept_compare(const void *left, const void *right)
+{
+	const struct kept_page *a = left, *b = right;
+
+	if (a->page_no != b->page_no) {
+		return a->page_no < b->page_no ? -1 : 1;
+	}
+	return a->revision < b->revision ? -1 : a->revision > b->revision;
+}
+
+static bool kept_by(const struct shared_file *file, const struct share_note *ending)
+{
+	const struct share_note *note = &file->note;
+
+	return file->problem.code == 0 && file->mine &&
+	       note->expires_ms > clock_wall_ms(&clock_system) &&
+	       memcmp(note->share_id, ending->share_id, ID_BYTES) != 0 &&
+	       memcmp(note->rcpt_user, ending->rcpt_user, ID_BYTES) == 0 &&
+	       memcmp(note->vault_id, ending->vault_id, ID_BYTES) == 0;
+}
+
+/* files: what the giver has given, by her notes. */
+static void kept_fill(struct kept *kept, const struct shared_file *files, size_t n,
+	const struct share_note *ending)
+{
+	for (size_t i = 0; i < n; i++) {
+		struct bytes run = files[i].note.pages;
+		struct share_note_page page;
+
+		if (!kept_by(&files[i], ending)) {
+			continue;
+		}
+		kept->pages = x_realloc(
+			kept->pages, (kept->n + files[i].note.n_pages) * sizeof *kept->pages);
+		while (share_note_page_next(&run, &page)) {
+			kept->pages[kept->n++] = (struct kept_page){page.page_no, page.revision};
+		}
+	}
+	if (kept->n > 0) {
+		qsort(kept->pages, kept->n, sizeof *kept->pages, kept_compare);
+	}
+}
+
+/* Of a page that another share gives as well its key in this one goes alone: under a revision that
+ * no page ever has nothing is shown that could be closed. */
+static uint64_t end_revision(const struct kept *kept, const struct share_note_page *page)
+{
+	const struct kept_page at = {page->page_no, page->revision};
+
+	return kept->n > 0 && bsearch(&at, kept->pages, kept->n, sizeof at, kept_compare) != NULL
+		       ? INT64_MAX
+		       : page->revision;
+}
+
 /* Takes back what a share opened, whatever room its recipient has left. */
 static int end_pages(struct client *client, const struct share_note *note,
-	const struct share_note_page *pages, size_t n, struct err *e)
+	const struct share_note_page *pages, size_t n, const struct kept *kept, struct err *e)
 {
 	char target[API_TARGET_MAX];
 	json_t *list = json_array();
@@ -74,8 +142,8 @@ static int end_pages(struct client *client, const struct share_note *note,
 	for (size_t i = 0; i < n; i++) {
 		(void)json_array_append_new(
 			list, json_pack("{s:I, s:I, s:o}", "page", (json_int_t)pages[i].page_no,
-				      "revision", (json_int_t)pages[i].revision, "packet",
-				      json_hex(bytes_of(pages[i].packet_id, ID_BYTES))));
+				      "revision", (json_int_t)end_revision(kept, &pages[i]),
+				      "packet", json_hex(bytes_of(pages[i].packet_id, ID_BYTES))));
 	}
 	api_target(target, "vaults", note->vault_id, "/pages:unshare");
 	return api_json(client, "POST", target,
@@ -242,19 +310,27 @@ static int give_note(struct giving *g, json_t *body, struct err *e)
 	return rc;
 }
 
-/* What failed on its way is taken back: without its notes nobody could end it. An earlier share of
- * the same pages with her ends, too. What cannot be taken back either ends by itself. */
+/* What failed on its way is taken back: without its notes nobody could end it. Where the notes of
+ * earlier shares cannot be had those of the same pages with her end, too. What cannot be taken back
+ * either ends by itself. */
 static void give_undo(struct giving *g)
 {
+	_cleanup_(kept_release) struct kept kept = {.n = 0};
 	struct client *client = g->vault->client;
+	struct shared_file *files = NULL;
 	struct err ignored = {0};
+	size_t n = 0;
 	int rc = g->n_docs == 0 ? 0 : api_inbox_delete(client, g->docs[0], &ignored);
 
+	if (rc == 0 && shared_files(g->vault->people, &files, &n, &ignored) == 0) {
+		kept_fill(&kept, files, n, &g->note);
+		shared_files_free(files, n);
+	}
 	for (size_t i = 0; rc == 0 && i < g->n; i += GIVE_BATCH) {
 		size_t left = g->n - i;
 
 		rc = end_pages(client, &g->note, &g->pages[i],
-			left < GIVE_BATCH ? left : GIVE_BATCH, &ignored);
+			left < GIVE_BATCH ? left : GIVE_BATCH, &kept, &ignored);
 	}
 }
 
@@ -340,7 +416,8 @@ int share_page_give(struct vault *vault, uint64_t page_no, const struct share_fi
 
 /* --- its end --- */
 
-static int end_given(struct client *client, const struct share_note *note, struct err *e)
+static int end_given(struct client *client, const struct share_note *note, const struct kept *kept,
+	struct err *e)
 {
 	struct share_note_page pages[GIVE_BATCH];
 	struct bytes run = note->pages;
@@ -350,7 +427,7 @@ static int end_given(struct client *client, const struct share_note *note, struc
 	do {
 		for (n = 0; n < GIVE_BATCH && share_note_page_next(&run, &pages[n]); n++) {
 		}
-		rc = n == 0 ? 0 : end_pages(client, note, pages, n, e);
+		rc = n == 0 ? 0 : end_pages(client, note, pages, n, kept, e);
 	} while (rc == 0 && n == GIVE_BATCH);
 	return rc;
 }
@@ -367,12 +444,17 @@ static int end_got(struct people *people, const struct share_note *note, struct 
 	return rc;
 }
 
-int shared_file_end(struct people *people, const struct shared_file *file, struct err *e)
+int shared_file_end(struct people *people, const struct shared_file *files, size_t n,
+	const struct shared_file *file, struct err *e)
 {
+	_cleanup_(kept_release) struct kept kept = {.n = 0};
 	int rc;
 
 	assert(file->problem.code == 0);
-	rc = file->mine ? end_given(people_client(people), &file->note, e)
+	if (file->mine) {
+		kept_fill(&kept, files, n, &file->note);
+	}
+	rc = file->mine ? end_given(people_client(people), &file->note, &kept, e)
 			: end_got(people, &file->note, e);
 	return rc != 0 ? rc : api_inbox_delete(people_client(people), file->doc_id, e);
 }

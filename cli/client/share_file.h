@@ -52,9 +52,10 @@ KLUIS_MUST_CHECK int shared_file_find(const struct shared_file *files, size_t n,
 KLUIS_MUST_CHECK int shared_file_get(struct people *people, const struct shared_file *file,
 	const struct get_config *config, struct err *e);
 /* The giver ends it: the cluster shows those pages no more, whatever room the recipient's box has
- * and whatever clocks say. What was fetched may have been kept. By the recipient: the note goes,
- * and the keys that wait. */
-KLUIS_MUST_CHECK int shared_file_end(
-	struct people *people, const struct shared_file *file, struct err *e);
+ * and whatever clocks say, unless another of the shares in `files`, which are all that
+ * shared_files() gave, gives her the same. What was fetched may have been kept. By the recipient:
+ * the note goes, and the keys that wait. */
+KLUIS_MUST_CHECK int shared_file_end(struct people *people, const struct shared_file *files,
+	size_t n, const struct shared_file *file, struct err *e);
 
 #endif

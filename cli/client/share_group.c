@@ -217,6 +217,27 @@ static int answer_key_held(struct people *people, unsigned kind, const uint8_t o
 				 membership_kind_name(kind), id);
 }
 
+/* Who leaves is the last one who could manage it, or the last one in it. */
+static int answer_last(struct people *people, unsigned kind, const uint8_t object_id[ID_BYTES],
+	const char *id, struct err *e)
+{
+	const char *name = membership_kind_name(kind);
+	struct share_others others;
+	int rc = share_count_others(people, kind, object_id, &others, e);
+
+	if (rc != 0) {
+		return rc;
+	}
+	return others.members > 0
+		       ? err_set(e, KLUIS_EFORBIDDEN,
+				 "%s %s: nobody else could manage it: hand it over first ('kluis "
+				 "%s transfer')",
+				 name, id, name)
+		       : err_set(e, KLUIS_EFORBIDDEN,
+				 "%s %s: you are the only one in it: 'kluis %s delete' ends it",
+				 name, id, name);
+}
+
 int share_answer(struct people *people, unsigned kind, const uint8_t object_id[ID_BYTES],
 	bool accept, struct err *e)
 {
@@ -234,10 +255,7 @@ int share_answer(struct people *people, unsigned kind, const uint8_t object_id[I
 	rc = rc != 0 ? rc
 		     : api_json(people_client(people), "POST", target, NULL, CLIENT_AUTH, NULL, e);
 	if (rc == KLUIS_EFORBIDDEN && !accept) {
-		return err_set(e, rc,
-			"%s %s: nobody else could manage it: hand it over first ('kluis %s "
-			"transfer')",
-			membership_kind_name(kind), id, membership_kind_name(kind));
+		return answer_last(people, kind, object_id, id, e);
 	}
 	if (rc != 0 || !accept || kind == MEMBER_OBJECT_CONVERSATION) {
 		return rc;

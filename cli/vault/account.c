@@ -2,9 +2,11 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "base/text.h"
 #include "cli/client/access_log.h"
 #include "cli/client/agent.h"
 #include "cli/client/json_reader.h"
+#include "cli/client/share.h"
 #include "cli/ui/prompt.h"
 #include "cli/vault/secrets.h"
 #include "cli/vault/signin.h"
@@ -158,6 +160,38 @@ int app_account_policy(struct invocation *inv)
 	return app_run(inv, account_policy_body);
 }
 
+/* What others are in and nobody could manage then: it goes on without anybody who could change who
+ * is in it. */
+static int delete_check(struct signin *s)
+{
+	struct invocation *inv = s->inv;
+	_cleanup_(x_freep) struct share_alone *list = NULL;
+	struct people *people;
+	size_t n = 0;
+	int rc;
+
+	if (invocation_value(inv, "leave-unmanaged") != NULL) {
+		return 0;
+	}
+	people = people_new(s->profile, s->client);
+	rc = share_managed_alone(people, &list, &n, &inv->err);
+	people_free(people);
+	for (size_t i = 0; i < n; i++) {
+		char id[HEX_LEN(ID_BYTES) + 1];
+
+		hex_encode(bytes_of(list[i].id, ID_BYTES), id);
+		output_note(&inv->out, "You alone manage the %s '%s' (%s), and others are in it.",
+			membership_kind_name(list[i].kind), list[i].name, id);
+	}
+	return rc != 0 || n == 0
+		       ? rc
+		       : err_set(&inv->err, KLUIS_EFORBIDDEN,
+				 "nobody could manage %zu that others are in: hand over first "
+				 "('kluis vault transfer', 'kluis group transfer', 'kluis chat "
+				 "transfer'), or say --leave-unmanaged",
+				 n);
+}
+
 /* The cluster wants a session that is minutes old: the password is asked for. */
 static int delete_run(struct signin *s)
 {
@@ -173,6 +207,7 @@ static int delete_run(struct signin *s)
 	}
 	rc = signin_password(s);
 	rc = rc != 0 ? rc : signin_factor(s);
+	rc = rc != 0 ? rc : delete_check(s);
 	rc = rc != 0 ? rc : account_delete(s->client, &inv->err);
 	if (rc == 0 && agent_stop(s->agent, &inv->err) != 0) {
 		inv->err = (struct err){0}; /* None ran. */

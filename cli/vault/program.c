@@ -101,6 +101,8 @@ static const struct command_option policy_options[] = {
 };
 
 static const struct command_option delete_options[] = {
+	{"leave-unmanaged", 0, NULL,
+		"Also when others are in what nobody else could manage: it stays as it is"},
 	SECRETS_OPTIONS_PASSWORD,
 	SECRETS_OPTIONS_CODE,
 	{NULL, 0, NULL, NULL},
@@ -390,8 +392,10 @@ static const struct command app_commands[] = {
 	{"account policy", NULL, "Set who may sign in", NULL, policy_options, 0, 0,
 		app_account_policy},
 	{"account delete", NULL, "Delete your account and all its vaults, for good",
-		"Asks for the password. The name is never given again.", delete_options, 0, 0,
-		app_account_delete},
+		"Asks for the password. The name is never given again. What is shared with others "
+		"stays with them: what you\nalone manage is named, and nothing is deleted before "
+		"you handed it over or say so.",
+		delete_options, 0, 0, app_account_delete},
 	{"contact verify", "USER", "Compare safety numbers with somebody",
 		"Shows the number that USER sees for you as well, and remembers that you compared "
 		"it: from then on another identity\nunder that name is refused (exit 15). --yes "

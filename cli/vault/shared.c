@@ -260,7 +260,7 @@ static int unshare_body(struct app *k)
 
 	rc = rc != 0 ? rc
 		     : shared_file_find(view.files, view.n, k->inv->args[0], &file, &k->inv->err);
-	rc = rc != 0 ? rc : shared_file_end(view.people, file, &k->inv->err);
+	rc = rc != 0 ? rc : shared_file_end(view.people, view.files, view.n, file, &k->inv->err);
 	view_close(&view);
 	return rc;
 }

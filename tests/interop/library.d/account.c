@@ -651,7 +651,7 @@ int main(int argc, char **argv)
 	human.password = third_password;
 	MUST(kluis_login(one, &failure));
 	expect(one, "/a", "from one");
-	MUST(kluis_account_delete(one, &failure));
+	MUST(kluis_account_delete(one, 0, &failure));
 	CHECK(kluis_login(one, &failure) != 0);
 	kluis_close(one);
 	printf("every call of kluis_account.h did what it says\n");

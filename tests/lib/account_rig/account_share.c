@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "cli/client/json_reader.h"
+
 struct vault *opened(struct fixture *f, struct device *d, const char *name)
 {
 	struct vault *vault;
@@ -108,4 +110,33 @@ void assert_says(const struct fixture *f, const char *words)
 	if (strstr(f->err.text, words) == NULL) {
 		fail_msg("'%s' lacks '%s'", f->err.text, words);
 	}
+}
+
+unsigned logged(struct fixture *f, struct device *d, const char *event)
+{
+	_cleanup_(json_dropp) json_t *items = NULL;
+	unsigned n = 0;
+
+	MUST(f, api_list(d->client, "/v1/account/access-log", CLIENT_AUTH | CLIENT_READ, 10000,
+			&items, &f->err));
+	for (size_t i = 0; i < json_array_size(items); i++) {
+		const char *name =
+			json_string_value(json_object_get(json_array_get(items, i), "event"));
+
+		n += name != NULL && strcmp(name, event) == 0;
+	}
+	return n;
+}
+
+struct packet_use use_of(struct fixture *f, const struct device *d)
+{
+	struct kv_view *view;
+	struct packet_use use;
+
+	(void)pthread_mutex_lock(&f->node.lock);
+	view = kv_view_new(f->node.machine.kv);
+	assert_int_equal(packet_use_get(view, d->profile->user_id, &use, NULL), 0);
+	kv_view_free(view);
+	(void)pthread_mutex_unlock(&f->node.lock);
+	return use;
 }

@@ -5,6 +5,7 @@
 #include "tests/lib/account_rig/account_three.h"
 
 #include "cli/client/share.h"
+#include "storage/packet_store.h"
 
 /* Opened by its name and synced. */
 struct vault *opened(struct fixture *f, struct device *d, const char *name);
@@ -19,5 +20,9 @@ void assert_state(struct fixture *f, struct device *d, const char *name, const c
 	unsigned role, const char *state);
 /* The last error does. */
 void assert_says(const struct fixture *f, const char *words);
+/* How often the owner's access log has this event. */
+unsigned logged(struct fixture *f, struct device *d, const char *event);
+/* What waits for this device's user at the node. */
+struct packet_use use_of(struct fixture *f, const struct device *d);
 
 #endif

@@ -152,6 +152,23 @@ static void assert_archive_role(
 	run_close(&r);
 }
 
+/* The last one in it is not told to hand it over. */
+static void test_last_in_it(void **state)
+{
+	struct fixture *f = *state;
+	uint8_t id[ID_BYTES], bob_id[ID_BYTES];
+	struct run r;
+
+	begin_with(f, false, id);
+	user_id(f, &f->first, "bob", bob_id);
+	r = run_open(f, &f->first, id);
+	MUST(f, conversation_remove(r.c, bob_id, &f->err));
+	assert_int_equal(conversation_leave(r.c, &f->err), KLUIS_EFORBIDDEN);
+	assert_non_null(strstr(f->err.text, "the only one left"));
+	f->err = (struct err){0};
+	run_close(&r);
+}
+
 /* Who takes over a conversation manages its history, and who began it can leave both. */
 static void test_handed_over(void **state)
 {
@@ -391,6 +408,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_switched_off),
 		cmocka_unit_test(test_vault_by_another),
 		cmocka_unit_test(test_member_added_and_removed),
+		cmocka_unit_test(test_last_in_it),
 		cmocka_unit_test(test_handed_over),
 		cmocka_unit_test(test_nobody_archives_for_a_removed_member),
 		cmocka_unit_test(test_two_archive_the_same),

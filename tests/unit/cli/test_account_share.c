@@ -1,6 +1,7 @@
 /* Vaults and groups shared between persons, against the API of a real node. */
 #include "tests/lib/account_rig/account_share.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/file.h"
@@ -571,6 +572,68 @@ static void test_revoked(void **state)
 	MUST(f, take_out(f, &f->second, "diary", "carol"));
 }
 
+/* What it is called; NULL: it is not among those. */
+static const char *managed_alone(struct fixture *f, struct people *people, const uint8_t *id)
+{
+	static char text[SHARE_NAME_BYTES_MAX + 16];
+	_cleanup_(x_freep) struct share_alone *list = NULL;
+	size_t n;
+
+	MUST(f, share_managed_alone(people, &list, &n, &f->err));
+	for (size_t i = 0; i < n; i++) {
+		if (memcmp(list[i].id, id, ID_BYTES) == 0) {
+			(void)snprintf(text, sizeof text, "%s %s",
+				membership_kind_name(list[i].kind), list[i].name);
+			return text;
+		}
+	}
+	return NULL;
+}
+
+/* What others are in and nobody else could manage, as its owner is asked before her account goes;
+ * and the last one in something is told how it ends. */
+static void test_managed_alone(void **state)
+{
+	struct fixture *f = *state;
+	struct people *people = people_new(carol.profile, carol.client);
+	struct share_with with;
+	struct vault *vault;
+	uint8_t id[ID_BYTES], group[ID_BYTES];
+
+	put_note(f, &carol, "her own");
+	put_text(f, &carol, "her own", "one");
+	id_of(f, &carol, "her own", id);
+	MUST(f, share_group_create(people, "her group", group, &f->err));
+	assert_null(managed_alone(f, people, id)); /* Nobody else is there. */
+	assert_null(managed_alone(f, people, group));
+	assert_int_equal(answer(f, &carol, MEMBER_OBJECT_VAULT, id, false), KLUIS_EFORBIDDEN);
+	assert_says(f, "kluis vault delete");
+	assert_int_equal(answer(f, &carol, MEMBER_OBJECT_GROUP, group, false), KLUIS_EFORBIDDEN);
+	assert_says(f, "kluis group delete");
+	/* Bob, who is to be admin. */
+	MUST(f, share(f, &carol, "her own", "bob", MEMBER_ADMIN));
+	with = resolved(f, people, "bob");
+	MUST(f, share_group_add(people, group, &with, MEMBER_READ, &f->err));
+	assert_string_equal(managed_alone(f, people, id), "vault her own");
+	assert_non_null(managed_alone(f, people, group));
+	f->err = (struct err){0};
+	assert_int_equal(share_check_not_alone(people, &f->err), KLUIS_EFORBIDDEN);
+	assert_says(f, "that others are in, such as vault");
+	MUST(f, answer(f, &bob, MEMBER_OBJECT_VAULT, id, true));
+	MUST(f, answer(f, &bob, MEMBER_OBJECT_GROUP, group, false));
+	f->err = (struct err){0};
+	assert_null(managed_alone(f, people, id));
+	assert_null(managed_alone(f, people, group));
+	/* He may go, too; then she is alone with it. */
+	MUST(f, answer(f, &bob, MEMBER_OBJECT_VAULT, id, false));
+	assert_int_equal(answer(f, &carol, MEMBER_OBJECT_VAULT, id, false), KLUIS_EFORBIDDEN);
+	assert_says(f, "only one in it");
+	vault = opened(f, &carol, "her own");
+	MUST(f, vault_delete(vault, &f->err));
+	vault_close(vault);
+	people_free(people);
+}
+
 /* What a device saw of the members before an operator's restore that its owner accepted: one more
  * change, which alice made then and not again; or, of who signs what is hers no more, anything. */
 static void seen_before(struct fixture *f, struct device *d, unsigned kind, const uint8_t *id,
@@ -674,8 +737,8 @@ int main(void)
 		cmocka_unit_test(test_verified_only_group), cmocka_unit_test(test_same_name),
 		cmocka_unit_test(test_group), cmocka_unit_test(test_group_roles),
 		cmocka_unit_test(test_invitations), cmocka_unit_test(test_rsa_key),
-		cmocka_unit_test(test_set_many), cmocka_unit_test(test_restored),
-		cmocka_unit_test(test_revoked)};
+		cmocka_unit_test(test_set_many), cmocka_unit_test(test_managed_alone),
+		cmocka_unit_test(test_restored), cmocka_unit_test(test_revoked)};
 
 	return cmocka_run_group_tests(tests, setup_three, teardown_three);
 }

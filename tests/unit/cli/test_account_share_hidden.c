@@ -1,4 +1,5 @@
-/* Vaults of a group that the cluster hides while somebody is taken out of the group. */
+/* Vaults of a group that the cluster hides while somebody is taken out of the group; and what was
+ * signed of members by who is out herself. */
 #include "tests/lib/account_rig/account_share.h"
 
 #include <stdio.h>
@@ -211,10 +212,75 @@ static void test_not_rekeyed(void **state)
 	people_free(people);
 }
 
+static int members_rc(struct fixture *f, struct device *d, unsigned kind, const uint8_t *id)
+{
+	_cleanup_(membership_freep) struct membership *m = NULL;
+	struct people *people = people_new(d->profile, d->client);
+	int rc;
+
+	f->err = (struct err){0};
+	rc = membership_load(people, kind, id, &m, &f->err);
+	people_free(people);
+	return rc;
+}
+
+/* She hands over and leaves, is taken out, and forgets it; the device with which she did that is
+ * revoked: those who stay go on by what her other device has seen of it. */
+static void test_revoked_after_leaving(void **state)
+{
+	struct fixture *f = *state;
+	struct people *people, *bobs;
+	struct share_with to_bob, other;
+	uint8_t group[ID_BYTES], id[ID_BYTES];
+	struct vault *vault;
+	size_t vaults;
+
+	device_reopen(f, &f->first);
+	MUST(f, enter(f, &f->first, old_password, account_key(f)));
+	people = people_new(f->first.profile, f->first.client);
+	add_second(f);
+	MUST(f, share_group_create(people, "heirs", group, &f->err));
+	add_to(f, &bob, people, group, "bob");
+	put_note(f, &f->first, "heirloom");
+	put_text(f, &f->first, "heirloom", "one");
+	id_of(f, &f->first, "heirloom", id);
+	MUST(f, share(f, &f->first, "heirloom", "bob", MEMBER_WRITE));
+	MUST(f, answer(f, &bob, MEMBER_OBJECT_VAULT, id, true));
+	to_bob = resolved(f, people, "bob");
+	vault = opened(f, &f->first, "heirloom");
+	MUST(f, share_transfer(vault, &to_bob, MEMBER_READ, &f->err));
+	vault_close(vault);
+	MUST(f, share_group_transfer(people, group, &to_bob, &f->err));
+	vault_close(opened(f, &f->second, "heirloom"));
+	MUST(f, members_rc(f, &f->second, MEMBER_OBJECT_VAULT, id));
+	MUST(f, members_rc(f, &f->second, MEMBER_OBJECT_GROUP, group));
+	MUST(f, answer(f, &f->first, MEMBER_OBJECT_VAULT, id, false));
+	MUST(f, answer(f, &f->first, MEMBER_OBJECT_GROUP, group, false));
+	bobs = people_new(bob.profile, bob.client);
+	other = resolved(f, bobs, "alice");
+	MUST(f, take_out(f, &bob, "heirloom", "alice"));
+	MUST(f, share_group_remove(bobs, group, &other, &vaults, &f->err));
+	put_text(f, &bob, "heirloom", "two");
+	MUST(f, vault_give_up(f->second.profile, f->second.client, id, &f->err));
+	MUST(f, account_device_revoke(f->second.profile, f->second.client,
+			f->first.profile->device_id, NULL, &f->err));
+	MUST(f, account_refresh(bob.profile, bob.client, &f->err));
+	other = resolved(f, bobs, "carol");
+	MUST(f, share_group_add(bobs, group, &other, MEMBER_READ, &f->err));
+	MUST(f, answer(f, &carol, MEMBER_OBJECT_GROUP, group, true));
+	MUST(f, share(f, &bob, "heirloom", "carol", MEMBER_WRITE));
+	MUST(f, answer(f, &carol, MEMBER_OBJECT_VAULT, id, true));
+	put_text(f, &carol, "heirloom", "three");
+	read_all(f, &bob, "heirloom");
+	people_free(people);
+	people_free(bobs);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_unlisted),
-		cmocka_unit_test(test_denied), cmocka_unit_test(test_not_rekeyed)};
+		cmocka_unit_test(test_denied), cmocka_unit_test(test_not_rekeyed),
+		cmocka_unit_test(test_revoked_after_leaving)};
 
 	return three_main(argc, argv, tests, ARRAY_SIZE(tests));
 }
