@@ -114,7 +114,8 @@ struct share_others {
 KLUIS_MUST_CHECK int share_count_others(struct people *people, unsigned kind,
 	const uint8_t object_id[ID_BYTES], struct share_others *ret_others, struct err *e);
 /* Vaults, groups and conversations that others are in, and that nobody but the profile's owner
- * could manage; in a new array. The profile may be locked. */
+ * could manage; in a new array. Of a locked
+ * profile without names. */
 struct share_alone {
 	uint8_t id[ID_BYTES];
 	unsigned kind;

@@ -39,17 +39,23 @@ int share_count_others(struct people *people, unsigned kind, const uint8_t objec
 	return rc;
 }
 
-/* What the profile calls it, if anything: a person who is signed in need not be unlocked. */
+/* What the profile calls it, if anything. */
 static void alone_name(struct people *people, struct share_alone *alone)
 {
+	struct err ignored = {0};
+	struct share_group group;
 	struct vault *vault;
 
 	hex_encode(bytes_of(alone->id, ID_BYTES), alone->name);
 	if (alone->kind == MEMBER_OBJECT_VAULT &&
 		vault_open_local(people_profile(people), people_client(people), alone->id, &vault,
-			NULL) == 0) {
+			&ignored) == 0) {
 		(void)snprintf(alone->name, sizeof alone->name, "%s", vault->name);
 		vault_close(vault);
+	}
+	if (alone->kind == MEMBER_OBJECT_GROUP &&
+		share_find_group(people, alone->name, &group, &ignored) == 0) {
+		(void)snprintf(alone->name, sizeof alone->name, "%s", group.name);
 	}
 }
 

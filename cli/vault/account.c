@@ -173,6 +173,9 @@ static int delete_check(struct signin *s)
 	if (invocation_value(inv, "leave-unmanaged") != NULL) {
 		return 0;
 	}
+	if (account_unlock(s->profile, s->client, &s->login, &inv->err) != 0) {
+		inv->err = (struct err){0}; /* It is for the names alone. */
+	}
 	people = people_new(s->profile, s->client);
 	rc = share_managed_alone(people, &list, &n, &inv->err);
 	people_free(people);

@@ -26,6 +26,28 @@ class HostileSharing(Sharing, Chats, Inboxes, Liar, unittest.TestCase):
             self.world.unharmed()
         self.assertEqual(told.bites, 0)
 
+    def test_account_unmanaged(self):
+        """no lie: what others are in and nobody else could manage keeps an account from being deleted, until its owner says so"""
+        dora = self.world.newcomer("dora")
+        words = ("account", "delete", "--yes", "--password-file", dora.person.password)
+        dora.run("vault", "create", "of dora")
+        group = dora.run("group", "create", "doras")["id"]
+        dora.run("vault", "share", "of dora", "bob", "--role", "write")
+        dora.run("group", "add", "doras", "bob")
+        for kind in ("vault", "group"):
+            self.world.accept("bob", kind)
+        dora.run("vault", "create", "hers alone")
+        done = dora.call(*words)
+        self.assertEqual(done.returncode, 12, done.stderr)
+        self.assertRegex(done.stderr, "vault 'of dora'")
+        self.assertIn(f"group 'doras' ({group})", done.stderr)
+        self.assertNotIn("hers alone", done.stderr)
+        dora.run("vault", "transfer", "of dora", "bob")
+        self.assertEqual(dora.call(*words).returncode, 12)
+        self.bob.put("goes on", "of dora:/x")
+        dora.run(*words, "--leave-unmanaged")
+        self.bob.put("and on", "of dora:/x")
+
 
 if __name__ == "__main__":
     main()
