@@ -45,7 +45,9 @@ static void drop_add(struct drop *drop, const char *text)
 		return;
 	}
 	entry.bytes = (uint64_t)st.st_size;
-	entry.modified_ms = (uint64_t)st.st_mtim.tv_sec * 1000;
+	entry.modified_ms =
+		(uint64_t)st.st_mtim.tv_sec * 1000 + (uint64_t)st.st_mtim.tv_nsec / 1000000;
+	entry.stand_in = st.st_uid == geteuid() && st.st_blocks == 0 && st.st_size > 0;
 	if ((drop->n & (drop->n - 1)) == 0) {
 		size_t room = drop->n == 0 ? 1 : 2 * drop->n;
 
@@ -161,6 +163,28 @@ int drop_remove(struct drop *drop, struct drop_entry *entry, struct err *e)
 	return 0;
 }
 
+int drop_stand_in(struct drop *drop, struct drop_entry *entry, struct err *e)
+{
+	char text[DROP_NAME_BYTES];
+	int fd, rc = drop_remove(drop, entry, e);
+
+	if (rc != 0) {
+		return rc;
+	}
+	drop_name_format(&entry->name, text);
+	fd = openat(drop->fd, text, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0400);
+	if (fd < 0) {
+		return errno == EEXIST ? 0 : err_set_errno(e, errno, "make '%s'", text);
+	}
+	rc = ftruncate(fd, (off_t)entry->bytes) == 0
+		     ? 0
+		     : err_set_errno(e, errno, "set the size of '%s'", text);
+	(void)close(fd); /* Nothing was written. */
+	entry->stand_in = true;
+	entry->gone = false;
+	return rc;
+}
+
 static int drop_foreign(struct drop *drop, const char *text, uint64_t older_than_ms,
 	unsigned *removed, struct err *e)
 {
@@ -223,7 +247,21 @@ uint64_t drop_bytes(const struct drop *drop)
 	uint64_t sum = drop->foreign_bytes;
 
 	for (size_t i = 0; i < drop->n; i++) {
-		sum += drop->entries[i].gone ? 0 : drop->entries[i].bytes;
+		const struct drop_entry *entry = &drop->entries[i];
+
+		sum += entry->gone || entry->stand_in ? 0 : entry->bytes;
+	}
+	return sum;
+}
+
+uint64_t drop_stand_in_bytes(const struct drop *drop)
+{
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < drop->n; i++) {
+		const struct drop_entry *entry = &drop->entries[i];
+
+		sum += entry->stand_in && !entry->gone ? entry->bytes : 0;
 	}
 	return sum;
 }

@@ -10,6 +10,7 @@
 struct drop_entry {
 	struct drop_name name;
 	uint64_t bytes, modified_ms; /* By this host's clock: a sender cannot set it. */
+	bool stand_in;		     /* Of drop_stand_in(): it has a size, and no bytes. */
 	bool gone;		     /* Removed by drop_remove(). */
 };
 
@@ -39,12 +40,16 @@ bool drop_is(const struct drop *drop, size_t at, bool manifest, const uint8_t ha
 KLUIS_MUST_CHECK int drop_open(
 	const struct drop *drop, const struct drop_entry *entry, int *ret_fd, struct err *e);
 KLUIS_MUST_CHECK int drop_remove(struct drop *drop, struct drop_entry *entry, struct err *e);
+/* Puts a file of ours in place of one that was taken in, with its name and its size and without
+ * any byte on the disk: the sender sees that it need not send it again. */
+KLUIS_MUST_CHECK int drop_stand_in(struct drop *drop, struct drop_entry *entry, struct err *e);
 /* Removes what is foreign and older than older_than_ms, but for directories, which no sender can
  * make; names are taken from the directory itself, one at a time, and nothing is followed. */
 KLUIS_MUST_CHECK int drop_remove_foreign(
 	struct drop *drop, uint64_t older_than_ms, unsigned *ret_removed, struct err *e);
-/* Of all entries that are not gone, and of what is foreign. */
+/* Of all entries that are not gone, and of what is foreign; bytes without, and of, stand-ins. */
 uint64_t drop_bytes(const struct drop *drop);
+uint64_t drop_stand_in_bytes(const struct drop *drop);
 size_t drop_files(const struct drop *drop);
 /* Whether an entry has more bytes than its kind can have: nothing that is so named is ever taken.
  */

@@ -15,6 +15,7 @@
 enum {
 	COPY_BYTES = 256 * 1024,
 	IN_VAIN_MAX = 16, /* Objects read in vain in one scan; the rest waits for the next. */
+	EARLY_BYTES = 256 << 20, /* Of what no manifest asked for, in one scan: manifests wait. */
 	RECEIVE_JOURNALS_MAX = JOURNAL_SEEN + 1 + JOURNAL_CHAIN_MAX,
 };
 
@@ -30,6 +31,7 @@ struct receive {
 	unsigned in_vain;  /* Objects read that were not what their names say. */
 	/* What the sender took and this site lacks, by the log: it may come beside the quota. */
 	struct drop_quota awaited;
+	bool expected; /* That, or the sender is at a snapshot. */
 	/* Hashes of the journal increments that the log stands for: what it named, then what those
 	 * are built on. */
 	uint8_t journals[RECEIVE_JOURNALS_MAX][HASH_BYTES];
@@ -92,15 +94,19 @@ static void receive_await(struct receive *rx)
 	const struct receive_config *config = rx->config;
 
 	rx->awaited = (struct drop_quota){.bytes = 0};
+	rx->expected = false;
 	for (size_t i = 0; i < config->n_records; i++) {
 		const struct snapshot_row *row = &config->records[i];
 
 		if (record_is_whole(row) && receive_may_bring(rx, row) &&
 			!ship_confirmed_by(row, config->node) &&
 			!receive_was_accepted(rx->report, row->manifest_hash)) {
+			rx->expected = true;
 			rx->awaited.bytes += row->bytes + BACKUP_MANIFEST_BYTES_MAX;
 			rx->awaited.files += row->objects + 1;
 		}
+		rx->expected =
+			rx->expected || (row->state == SNAPSHOT_RUNNING && row->node == rx->sender);
 	}
 }
 
@@ -333,7 +339,9 @@ static int receive_take_object(struct receive *rx, const struct manifest_object 
 		rc = receive_take(rx, &rx->drop.entries[at], publisher, e);
 		taken = rc == 0;
 		if (rc == KLUIS_EVERIFY || rc == KLUIS_ECORRUPT) {
-			receive_refuse(rx, e);
+			if (!rx->drop.entries[at].stand_in) { /* What it stood for is gone. */
+				receive_refuse(rx, e);
+			}
 			rx->in_vain++;
 			rc = drop_remove(&rx->drop, &rx->drop.entries[at], e);
 		}
@@ -593,6 +601,102 @@ static int receive_foreign(struct receive *rx, struct err *e)
 	return rc;
 }
 
+/* --- objects that no manifest asked for yet -------------------------------------------------- */
+
+/* A file that may still grow is the newest one in the drop. Each is read once. */
+static bool receive_is_early(
+	const struct receive *rx, const struct drop_entry *entry, uint64_t newest_ms)
+{
+	return !entry->name.manifest && !entry->gone && !entry->stand_in &&
+	       !drop_too_large(entry) && entry->modified_ms < newest_ms &&
+	       entry->modified_ms >= rx->config->early_ms;
+}
+
+/* What is taken in so may be as much as a drop: the repository keeps it for a day, too. */
+static bool receive_early_room(const struct receive *rx, uint64_t bytes)
+{
+	const struct drop_quota *quota = &rx->config->quota;
+
+	return (quota->bytes == 0 || drop_stand_in_bytes(&rx->drop) + bytes <=
+					     quota->bytes + rx->awaited.bytes) &&
+	       (quota->files == 0 || drop_files(&rx->drop) <= quota->files + rx->awaited.files);
+}
+
+/* *ret_bytes grows by what is being made durable, for which a stand-in is to come. */
+static int receive_take_early(struct receive *rx, const struct drop_entry *entry,
+	struct publisher *publisher, bool *ret_taken, uint64_t *ret_bytes, struct err *e)
+{
+	struct manifest_object object = {.bytes = entry->bytes};
+	int rc = 0;
+
+	memcpy(object.hash, entry->name.hash, HASH_BYTES);
+	if (!receive_held(rx, &object)) {
+		rc = receive_take(rx, entry, publisher, e);
+	}
+	*ret_taken = rc == 0;
+	*ret_bytes += rc == 0 ? entry->bytes : 0;
+	if (rc == KLUIS_EVERIFY || rc == KLUIS_ECORRUPT) { /* Cut perhaps: left to the manifest. */
+		rx->in_vain++;
+		return 0;
+	}
+	return rc;
+}
+
+static int receive_early_all(struct receive *rx, uint64_t newest_ms, struct publisher *publisher,
+	bool *taken, struct err *e)
+{
+	uint64_t bytes = 0;
+	int rc = 0;
+
+	rx->report->early_ms = newest_ms;
+	for (size_t i = 0; rc == 0 && i < rx->drop.n; i++) {
+		const struct drop_entry *entry = &rx->drop.entries[i];
+
+		if (!receive_is_early(rx, entry, newest_ms)) {
+			continue;
+		}
+		if (rx->in_vain == IN_VAIN_MAX || bytes >= EARLY_BYTES ||
+			!receive_early_room(rx, bytes + entry->bytes)) {
+			rx->report->early_ms = rx->config->early_ms; /* Again at the next look. */
+			continue;
+		}
+		rc = receive_take_early(rx, entry, publisher, &taken[i], &bytes, e);
+	}
+	return rc;
+}
+
+/* While the log says that something comes from this sender, its objects are copied as they come and
+ * not all at once behind the last one, and what was copied need not reach the drop's disk. Only the
+ * names are believed, which are the hashes of what is copied: it counts nowhere before a manifest
+ * asks for it, and goes after a day. */
+static int receive_early(struct receive *rx, struct err *e)
+{
+	_cleanup_(x_freep) bool *taken = x_calloc(rx->drop.n + 1, sizeof *taken);
+	struct publisher *publisher;
+	uint64_t newest_ms = 0;
+	int rc, done;
+
+	for (size_t i = 0; i < rx->drop.n; i++) {
+		const struct drop_entry *entry = &rx->drop.entries[i];
+
+		newest_ms = !entry->stand_in && entry->modified_ms > newest_ms ? entry->modified_ms
+									       : newest_ms;
+	}
+	rx->pace = rx->config->pace;
+	publisher = publisher_new(NULL, NULL);
+	rc = receive_early_all(rx, newest_ms, publisher, taken, e);
+	done = publisher_finish(publisher, rc == 0 ? e : NULL);
+	publisher_free(publisher);
+	rc = rc != 0 ? rc : done;
+	for (size_t i = 0; rc == 0 && i < rx->drop.n; i++) {
+		if (taken[i]) {
+			rx->report->early++;
+			rc = drop_stand_in(&rx->drop, &rx->drop.entries[i], e);
+		}
+	}
+	return rc;
+}
+
 static bool receive_over_quota(const struct receive *rx)
 {
 	const struct drop_quota *quota = &rx->config->quota;
@@ -601,11 +705,15 @@ static bool receive_over_quota(const struct receive *rx)
 	       (quota->files != 0 && drop_files(&rx->drop) > quota->files + rx->awaited.files);
 }
 
+/* Stand-ins, which hold no bytes, last. */
 static int receive_age_compare(const void *left, const void *right)
 {
 	const struct drop_entry *a = *(struct drop_entry *const *)left,
 				*b = *(struct drop_entry *const *)right;
 
+	if (a->stand_in != b->stand_in) {
+		return a->stand_in ? 1 : -1;
+	}
 	return a->modified_ms < b->modified_ms ? -1 : a->modified_ms > b->modified_ms;
 }
 
@@ -652,7 +760,8 @@ static int receive_journals(struct receive *rx, struct err *e)
 
 static int receive_run(struct receive *rx, struct err *e)
 {
-	int rc;
+	struct err why = {0};
+	int rc, early = 0;
 
 	rx->newest_cycle = receive_newest_cycle(rx->config);
 	rx->report->foreign = rx->drop.foreign;
@@ -666,6 +775,10 @@ static int receive_run(struct receive *rx, struct err *e)
 		}
 	}
 	receive_await(rx);
+	rx->report->early_ms = rx->config->early_ms;
+	if (rc == 0 && rx->expected) {
+		early = receive_early(rx, &why); /* Cleaning up may be what it lacks. */
+	}
 	if (rc == 0) {
 		rc = receive_leftovers(rx, e);
 	}
@@ -677,7 +790,7 @@ static int receive_run(struct receive *rx, struct err *e)
 	}
 	rx->report->bytes = drop_bytes(&rx->drop);
 	rx->report->files = drop_files(&rx->drop);
-	return rc;
+	return rc != 0 || early == 0 ? rc : err_set(e, early, "%s", why.text);
 }
 
 int receive_scan(const struct receive_config *config, const char *drop, uint64_t sender,

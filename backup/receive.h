@@ -34,6 +34,8 @@ struct receive_config {
 	uint64_t written_ms;
 	/* Of one that was taken by none of them a member brings its copy. */
 	struct ship_members members;
+	/* early_ms of the report of the last scan of this drop; 0: there was none. */
+	uint64_t early_ms;
 	const atomic_bool *cancel; /* NULL, or: true ends a scan with KLUIS_ECLOSED. */
 	/* This site takes a snapshot: no manifest names its objects yet, however old they are. */
 	bool taking;
@@ -68,6 +70,8 @@ struct receive_report {
 	size_t files;	    /* The same. */
 	bool over_quota;    /* It was, before. */
 	unsigned evicted;   /* Removed for that, whatever their age. */
+	unsigned early;	    /* Objects that were taken in before a manifest asked for them. */
+	uint64_t early_ms;  /* What was modified before this was tried; the drop's clock. */
 	char reason[160];   /* Of the last refusal. */
 };
 

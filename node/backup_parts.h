@@ -205,6 +205,7 @@ struct backup_intake {
 	uint64_t expect_ms;	      /* When to look again if something is to come. */
 	uint64_t hurry_ms;	      /* Until when it has just come. */
 	uint64_t began_ms, looked_ms; /* Of the last look, and its end. */
+	uint64_t early_ms;	      /* Of the last look's report. */
 	int watch;		      /* Of arrivals. */
 	unsigned untold;	      /* Files removed that the log does not tell of yet. */
 	struct receive_config as;

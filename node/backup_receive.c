@@ -97,7 +97,7 @@ static uint64_t intake_pause_ms(const struct backup_intake *in, int rc, uint64_t
 
 	if (rc != 0) {
 		pause_ms = BACKUP_JOB_RETRY_MS;
-	} else if (in->report.n_accepted > 0 || pause_ms < least_ms) {
+	} else if (in->report.n_accepted + in->report.early > 0 || pause_ms < least_ms) {
 		pause_ms = least_ms;
 	} else if (pause_ms > BACKUP_JOB_RECEIVE_MS_MAX) {
 		pause_ms = BACKUP_JOB_RECEIVE_MS_MAX;
@@ -140,6 +140,7 @@ static void intake_done_cb(struct pool_work *work, int rc)
 	in->expect_ms = backup_job_now() +
 			intake_pause_ms(in, rc, intake_least_ms(in, BACKUP_JOB_EXPECT_MS));
 	if (rc == 0) {
+		in->early_ms = in->report.early_ms;
 		if (in->report.n_accepted > 0) {
 			backup_keep_look_again(job);
 		}
@@ -181,6 +182,7 @@ void backup_receive_look(struct backup_job *job, const struct snapshot_row *rows
 		}
 		in->began_ms = backup_job_now();
 		in->as = backup_job_receiver(job, rows, n);
+		in->as.early_ms = in->early_ms;
 		in->busy = pool_submit(job->pool, &in->work, job->home, intake_work,
 				   intake_done_cb) == 0;
 		if (!in->busy) {
