@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "cli/client/json_reader.h"
+#include "tests/lib/fixture/sharing.h"
 
 struct vault *opened(struct fixture *f, struct device *d, const char *name)
 {
@@ -139,4 +140,59 @@ struct packet_use use_of(struct fixture *f, const struct device *d)
 	kv_view_free(view);
 	(void)pthread_mutex_unlock(&f->node.lock);
 	return use;
+}
+
+/* Under the token that the device's client has. */
+static void run_as(struct fixture *f, const struct device *d, struct command *command,
+	struct command_session *session)
+{
+	char token[CLIENT_TOKEN_BYTES_MAX + 1];
+	int rc;
+
+	client_token(d->client, token);
+	hash_sha256(bytes_str(token), session->token_hash);
+	(void)pthread_mutex_lock(&f->node.lock);
+	rc = fixture_machine_do(&f->node.machine, command);
+	(void)pthread_mutex_unlock(&f->node.lock);
+	assert_int_equal(rc, 0);
+}
+
+void fill_box(struct fixture *f, struct device *d)
+{
+	uint8_t vault_id[ID_BYTES];
+	unsigned number = 0;
+
+	put_note(f, d, "filler");
+	MUST(f, vault_find(d->profile, d->client, "filler", vault_id, &f->err));
+	while (use_of(f, d).packets < PACKETS_MAX) {
+		_cleanup_(buf_release) struct buf packets = BUF_INIT;
+		struct command command = {.type = COMMAND_PACKET_SEND};
+
+		for (unsigned left = PACKETS_MAX - use_of(f, d).packets, i = 0;
+			i < left && i < PACKETS_SEND_MAX; i++) {
+			const struct fixture_packet p = {.purpose = KEYPACKET_PAGE,
+				.number = ++number,
+				.sender = d->profile->user_id,
+				.rcpt = d->profile->user_id,
+				.object = vault_id,
+				.epoch = 1,
+				.expires_ms = f->node.machine.now_ms + 3600 * 1000};
+			_cleanup_(buf_release) struct buf packet = BUF_INIT;
+
+			fixture_packet(&p, &packet);
+			members_item_append(&packets, buf_bytes(&packet));
+		}
+		command.packet_send.packets = buf_bytes(&packets);
+		run_as(f, d, &command, &command.packet_send.session);
+	}
+}
+
+void empty_box(struct fixture *f, struct device *d)
+{
+	for (unsigned number = 1; use_of(f, d).packets > 0; number++) {
+		struct command command = {.type = COMMAND_PACKET_ACK};
+
+		fixture_made_up("packet", number, command.packet_ack.packet_id, 16);
+		run_as(f, d, &command, &command.packet_ack.session);
+	}
 }

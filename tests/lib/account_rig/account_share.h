@@ -24,5 +24,9 @@ void assert_says(const struct fixture *f, const char *words);
 unsigned logged(struct fixture *f, struct device *d, const char *event);
 /* What waits for this device's user at the node. */
 struct packet_use use_of(struct fixture *f, const struct device *d);
+/* By herself, of a vault of her own: as many packets as may wait for her. The node checks no
+ * signatures here, which is what takes long. */
+void fill_box(struct fixture *f, struct device *d);
+void empty_box(struct fixture *f, struct device *d);
 
 #endif

@@ -162,63 +162,6 @@ static unsigned grants_of(struct fixture *f, const struct device *d)
 	return use_of(f, d).grants;
 }
 
-/* Under the token that the device's client has. */
-static void run_as(struct fixture *f, const struct device *d, struct command *command,
-	struct command_session *session)
-{
-	char token[CLIENT_TOKEN_BYTES_MAX + 1];
-	int rc;
-
-	client_token(d->client, token);
-	hash_sha256(bytes_str(token), session->token_hash);
-	(void)pthread_mutex_lock(&f->node.lock);
-	rc = fixture_machine_do(&f->node.machine, command);
-	(void)pthread_mutex_unlock(&f->node.lock);
-	assert_int_equal(rc, 0);
-}
-
-/* By herself, of a vault of her own: as many packets as may wait for her. The node checks no
- * signatures here, which is what takes long. */
-static void fill_box(struct fixture *f, struct device *d)
-{
-	uint8_t vault_id[ID_BYTES];
-	unsigned number = 0;
-
-	put_note(f, d, "filler");
-	MUST(f, vault_find(d->profile, d->client, "filler", vault_id, &f->err));
-	while (use_of(f, d).packets < PACKETS_MAX) {
-		_cleanup_(buf_release) struct buf packets = BUF_INIT;
-		struct command command = {.type = COMMAND_PACKET_SEND};
-
-		for (unsigned left = PACKETS_MAX - use_of(f, d).packets, i = 0;
-			i < left && i < PACKETS_SEND_MAX; i++) {
-			const struct fixture_packet p = {.purpose = KEYPACKET_PAGE,
-				.number = ++number,
-				.sender = d->profile->user_id,
-				.rcpt = d->profile->user_id,
-				.object = vault_id,
-				.epoch = 1,
-				.expires_ms = f->node.machine.now_ms + 3600 * 1000};
-			_cleanup_(buf_release) struct buf packet = BUF_INIT;
-
-			fixture_packet(&p, &packet);
-			members_item_append(&packets, buf_bytes(&packet));
-		}
-		command.packet_send.packets = buf_bytes(&packets);
-		run_as(f, d, &command, &command.packet_send.session);
-	}
-}
-
-static void empty_box(struct fixture *f, struct device *d)
-{
-	for (unsigned number = 1; use_of(f, d).packets > 0; number++) {
-		struct command command = {.type = COMMAND_PACKET_ACK};
-
-		fixture_made_up("packet", number, command.packet_ack.packet_id, 16);
-		run_as(f, d, &command, &command.packet_ack.session);
-	}
-}
-
 /* Given, seen, fetched; it stays what it was, alone; and ends. */
 static void test_file(void **state)
 {
@@ -297,12 +240,32 @@ static void test_twice(void **state)
 	assert_int_equal(give(f, &f->first, "twice", "bob", "/text", 0, first), KLUIS_EQUOTA);
 	lie_end();
 	assert_got(f, &bob, "one");
+	/* Not that of the same page of another vault, either. */
+	prepared(f, "once", "two");
 	end_one(f, &f->first, second);
+	assert_int_equal(grants_of(f, &bob), 1);
+	end_all(f, &f->first);
 	assert_int_equal(grants_of(f, &bob), 0);
-	assert_int_equal(grants_of(f, &carol), 1);
+	assert_int_equal(grants_of(f, &carol), 0);
 	assert_fetch_fails(f, &bob, KLUIS_ENOTFOUND, "text");
-	end_one(f, &bob, second);
-	end_one(f, &carol, third);
+	end_all(f, &carol);
+}
+
+/* One that is over, and that the inbox still has, keeps nothing open. */
+static void test_twice_and_over(void **state)
+{
+	struct fixture *f = *state;
+	struct seen seen;
+	uint8_t id[ID_BYTES];
+
+	prepared(f, "over", "one");
+	MUST(f, give(f, &f->first, "over", "bob", "/text", 0, id));
+	look(f, &f->first, &seen);
+	assert_int_equal(seen.n, 2);
+	seen.files[0].note.expires_ms = clock_wall_ms(&clock_system) - 1;
+	MUST(f, shared_file_end(seen.people, seen.files, seen.n, &seen.files[1], &f->err));
+	look_end(&seen);
+	assert_int_equal(grants_of(f, &bob), 0);
 }
 
 /* The giver's clock stands far behind the cluster's. */
@@ -784,6 +747,7 @@ int main(void)
 		cmocka_unit_test_teardown(test_large, forget_all),
 		cmocka_unit_test_teardown(test_file, forget_all),
 		cmocka_unit_test_teardown(test_twice, forget_all),
+		cmocka_unit_test_teardown(test_twice_and_over, forget_all),
 		cmocka_unit_test_teardown(test_full_box, forget_all),
 		cmocka_unit_test_teardown(test_full_inbox, forget_all),
 		cmocka_unit_test_teardown(test_malformed_page, forget_all),
