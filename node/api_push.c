@@ -63,6 +63,7 @@ int push_list_read(struct api_call *call)
 
 struct push_add {
 	struct push_target target;
+	uint8_t once_key[HASH_BYTES];
 };
 
 int push_add_parse(struct api_call *call)
@@ -98,9 +99,21 @@ int push_add_parse(struct api_call *call)
 	return rc != 0 ? rc : push_service_takes(call->api->config.push, target, &call->e);
 }
 
+/* The state machine keeps answers for each user, and what is subscribed is a device: of two that
+ * use one key each gets its own. */
+static struct command_once push_once(const struct api_call *call, struct push_add *add)
+{
+	struct command_once once = call_once(call);
+
+	HASH_TH(add->once_key, "kluis/v1/push-once", bytes_of(call->session.device_id, 16),
+		once.key);
+	once.key = bytes_of(add->once_key, sizeof add->once_key);
+	return once;
+}
+
 int push_add_read(struct api_call *call)
 {
-	const struct push_add *add = call->extra;
+	struct push_add *add = call->extra;
 	const struct secrets *secrets = call->api->config.secrets;
 	_cleanup_(secret_buf_release) struct buf plain = BUF_INIT;
 	_cleanup_(buf_release) struct buf sealed = BUF_INIT;
@@ -109,7 +122,7 @@ int push_add_read(struct api_call *call)
 	struct sealed_place place = push_place(call->session.user_id, c->push_id);
 
 	c->session = call_session(call);
-	c->once = call_once(call);
+	c->once = push_once(call, add);
 	random_fill(call->api->config.random, c->push_id, sizeof c->push_id);
 	c->kind = add->target.kind;
 	c->pepper_id = secrets->pepper_id;

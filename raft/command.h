@@ -102,7 +102,7 @@ enum command_type {
 
 enum {
 	COMMAND_VERSION = 1,
-	FEATURE_LEVEL = 5,	     /* The newest that this binary can apply. */
+	FEATURE_LEVEL = 6,	     /* The newest that this binary can apply. */
 	FEATURE_LEVEL_MEMBERS = 2,   /* From which on members change. */
 	FEATURE_LEVEL_DELETIONS = 3, /* ... deletions pass while new writes are refused. */
 	FEATURE_LEVEL_PERSONS = 3,   /* ... persons may register. */
@@ -115,7 +115,9 @@ enum {
 	FEATURE_LEVEL_RELAY = 5,     /* ... nodes pass on what clients say to each other. */
 	FEATURE_LEVEL_ROOTS = 4,     /* ... all nodes make the state root of a snapshot. */
 	FEATURE_LEVEL_SHARING = 5,   /* ... vaults, groups and conversations have members. */
-	FEATURE_LEVEL_VOUCHED = 5,   /* ... a revocation answers for the device's last heads. */
+	FEATURE_LEVEL_VOUCHED = 5,   /* ... a revocation answers for the device's last heads, */
+	FEATURE_LEVEL_CHANGED = 6,   /* ... and for its last changes of members. */
+	FEATURE_LEVEL_CHAT_KEYS = 6, /* ... an epoch's KeyPackets wait as long as its messages. */
 	COMMAND_BYTES_MAX = ENTRY_BYTES_MAX - 64,
 	COMMAND_ACTOR_BYTES_MAX = 64,
 	IDEMPOTENCY_KEY_BYTES_MAX = 128,

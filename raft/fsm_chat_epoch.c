@@ -135,12 +135,14 @@ static int epoch_leave(
 static int epoch_packets(struct apply *a, const struct command_chat_epoch *c, const struct epoch *m)
 {
 	struct bytes rest = c->packets, encoded;
+	uint64_t kept_ms = a->cluster.feature_level >= FEATURE_LEVEL_CHAT_KEYS ? CHAT_PACKET_KEPT_MS
+									       : CHAT_KEPT_MS;
 	struct keypacket packet;
 	int rc = 0;
 
 	while (rc == 0 && members_item_next(&rest, &encoded)) {
 		struct packet_row row = {.sent_ms = a->now_ms,
-			.expires_ms = a->now_ms + CHAT_KEPT_MS,
+			.expires_ms = a->now_ms + kept_ms,
 			.to = PACKET_TO_DEVICE,
 			.purpose = KEYPACKET_CHAT,
 			.epoch = c->epoch,

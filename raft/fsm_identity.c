@@ -230,9 +230,10 @@ static int append_device(struct apply *a, const struct statement *s)
 	return rc;
 }
 
-/* Whether the statement vouches for the vault's current head, or says by a zero hash that it does
- * not. */
-static bool revoke_answers(struct bytes body, const struct vault_row *vault)
+/* Whether the statement vouches for this head or change of members of the object, or says by a zero
+ * hash that it does not. */
+static bool revoke_answers(
+	struct bytes body, const uint8_t object_id[16], const uint8_t object_hash[32])
 {
 	static const uint8_t left_out[32];
 	struct wire w = wire_of(body);
@@ -243,8 +244,8 @@ static bool revoke_answers(struct bytes body, const struct vault_row *vault)
 	for (unsigned i = 0; i < n; i++) {
 		struct bytes id = wire_bytes(&w, 16), hash = wire_bytes(&w, 32);
 
-		if (wire_ok(&w) && memcmp(id.data, vault->vault_id, 16) == 0 &&
-			(memcmp(hash.data, vault->head_hash, 32) == 0 ||
+		if (wire_ok(&w) && memcmp(id.data, object_id, 16) == 0 &&
+			(memcmp(hash.data, object_hash, 32) == 0 ||
 				memcmp(hash.data, left_out, 32) == 0)) {
 			return true;
 		}
@@ -252,19 +253,52 @@ static bool revoke_answers(struct bytes body, const struct vault_row *vault)
 	return false;
 }
 
-static int revoke_check_vault(
-	struct apply *a, const struct statement *s, const uint8_t vault_id[16])
+/* The statement of a revocation, and whose it is. */
+struct revocation {
+	const struct statement *s;
+	uint8_t kid[KID_BYTES]; /* Of the key that the device signs with. */
+};
+
+/* The last change of members of a vault, group or conversation. */
+static int revoke_check_members(struct apply *a, const struct revocation *r,
+	const uint8_t object_id[16], uint64_t members_rev)
+{
+	_cleanup_(buf_release) struct buf encoded = BUF_INIT;
+	char hex[HEX_LEN(16) + 1];
+	struct statement last;
+	int rc;
+
+	if (a->cluster.feature_level < FEATURE_LEVEL_CHANGED) {
+		return 0;
+	}
+	rc = member_statement_get(a->view, object_id, members_rev, &encoded, a->e);
+	if (rc != 0) {
+		return rc == KLUIS_ENOTFOUND ? 0 : rc; /* From before there were any. */
+	}
+	if (statement_parse(CHAIN_MEMBERS, buf_bytes(&encoded), &last, a->e) != 0) {
+		return err_set(a->e, KLUIS_ECORRUPT, "a stored statement is damaged");
+	}
+	if (memcmp(last.kid, r->kid, KID_BYTES) != 0 ||
+		revoke_answers(r->s->body, object_id, last.hash)) {
+		return 0;
+	}
+	hex_encode(bytes_of(object_id, 16), hex);
+	return err_set(a->e, KLUIS_EPRECONDITION,
+		"the device changed the members of %s since: vouch for it or leave it out", hex);
+}
+
+static int revoke_check_head(
+	struct apply *a, const struct statement *s, const struct vault_row *vault)
 {
 	_cleanup_(buf_release) struct buf value = BUF_INIT;
-	struct vault_row vault;
 	struct head_row row;
 	struct head head;
-	int rc = vault_store_get(a->view, vault_id, &vault, a->e);
+	int rc;
 
-	if (rc != 0 || vault.state != VAULT_ACTIVE || revoke_answers(s->body, &vault)) {
-		return rc == KLUIS_ENOTFOUND ? 0 : rc;
+	if (revoke_answers(s->body, vault->vault_id, vault->head_hash)) {
+		return 0;
 	}
-	rc = head_store_get(a->view, vault_id, vault.seq, &value, &row, a->e);
+	rc = head_store_get(a->view, vault->vault_id, vault->seq, &value, &row, a->e);
 	rc = rc != 0 ? rc : head_parse(row.signed_head, &head, a->e);
 	if (rc != 0) {
 		return err_set(a->e, KLUIS_ECORRUPT, "a vault's head is missing or malformed");
@@ -273,17 +307,39 @@ static int revoke_check_vault(
 		memcmp(head.device_id, s->body.data, 16) == 0) {
 		char hex[HEX_LEN(16) + 1];
 
-		hex_encode(bytes_of(vault_id, 16), hex);
+		hex_encode(bytes_of(vault->vault_id, 16), hex);
 		return err_set(a->e, KLUIS_EPRECONDITION,
 			"the device wrote to vault %s since: vouch for it or leave it out", hex);
 	}
 	return 0;
 }
 
-/* A head on which its writer's revocation is silent counts nowhere, nor what comes after it: such a
- * vault would stand still for good. The device may have written while it was being revoked, so what
- * the statement lists is held against the heads as they are here. */
-static int revoke_check(struct apply *a, const struct statement *s)
+static int revoke_check_vault(
+	struct apply *a, const struct revocation *r, const uint8_t vault_id[16])
+{
+	struct vault_row vault;
+	int rc = vault_store_get(a->view, vault_id, &vault, a->e);
+
+	if (rc != 0 || vault.state != VAULT_ACTIVE) {
+		return rc == KLUIS_ENOTFOUND ? 0 : rc;
+	}
+	rc = revoke_check_head(a, r->s, &vault);
+	return rc != 0 ? rc : revoke_check_members(a, r, vault_id, vault.members_rev);
+}
+
+static int revoke_check_object(
+	struct apply *a, const struct revocation *r, const uint8_t object_id[16])
+{
+	struct object_row object;
+	int rc = object_store_get(a->view, object_id, &object, a->e);
+
+	if (rc == KLUIS_ENOTFOUND) {
+		return err_set(a->e, KLUIS_ECORRUPT, "a member of nothing");
+	}
+	return rc != 0 ? rc : revoke_check_members(a, r, object_id, object.members_rev);
+}
+
+static int revoke_check_vaults(struct apply *a, const struct revocation *r)
 {
 	_cleanup_(x_freep) struct vault_access *vaults =
 		x_calloc(REVOKE_VAULTS_STEP, sizeof *vaults);
@@ -295,9 +351,9 @@ static int revoke_check(struct apply *a, const struct statement *s)
 	for (unsigned step = 0; rc == 0 && n == REVOKE_VAULTS_STEP && step < REVOKE_STEPS_MAX;
 		step++) {
 		rc = vault_access_list(
-			a->view, s->object_id, after, vaults, REVOKE_VAULTS_STEP, &n, a->e);
+			a->view, r->s->object_id, after, vaults, REVOKE_VAULTS_STEP, &n, a->e);
 		for (size_t i = 0; rc == 0 && i < n; i++) {
-			rc = revoke_check_vault(a, s, vaults[i].vault_id);
+			rc = revoke_check_vault(a, r, vaults[i].vault_id);
 		}
 		if (rc == 0 && n > 0) {
 			memcpy(last, vaults[n - 1].vault_id, sizeof last);
@@ -305,6 +361,45 @@ static int revoke_check(struct apply *a, const struct statement *s)
 		}
 	}
 	return rc;
+}
+
+/* kind: groups or conversations. */
+static int revoke_check_objects(struct apply *a, const struct revocation *r, unsigned kind)
+{
+	_cleanup_(x_freep) struct member_of *rows = x_calloc(REVOKE_VAULTS_STEP, sizeof *rows);
+	const uint8_t *after = NULL;
+	uint8_t last[16];
+	size_t n = REVOKE_VAULTS_STEP;
+	int rc = 0;
+
+	for (unsigned step = 0; rc == 0 && n == REVOKE_VAULTS_STEP && step < REVOKE_STEPS_MAX;
+		step++) {
+		rc = member_store_objects(
+			a->view, kind, r->s->object_id, after, rows, REVOKE_VAULTS_STEP, &n, a->e);
+		for (size_t i = 0; rc == 0 && i < n; i++) {
+			rc = revoke_check_object(a, r, rows[i].object_id);
+		}
+		if (rc == 0 && n > 0) {
+			memcpy(last, rows[n - 1].object_id, sizeof last);
+			after = last;
+		}
+	}
+	return rc;
+}
+
+/* A head or a change of members on which its signer's revocation is silent counts nowhere, nor what
+ * comes after it: such a vault, group or conversation would stand still for good. The device may
+ * have signed while it was being revoked, so what the statement lists is held against what is here.
+ */
+static int revoke_check(struct apply *a, const struct statement *s, const struct device_row *device)
+{
+	struct revocation r = {.s = s};
+	int rc;
+
+	key_kid(KEY_ECDSA_P256, bytes_of(device->sign_key, sizeof device->sign_key), r.kid);
+	rc = revoke_check_vaults(a, &r);
+	rc = rc != 0 ? rc : revoke_check_objects(a, &r, MEMBER_OBJECT_GROUP);
+	return rc != 0 ? rc : revoke_check_objects(a, &r, MEMBER_OBJECT_CONVERSATION);
 }
 
 static int append_revoke(struct apply *a, const struct statement *s)
@@ -317,7 +412,7 @@ static int append_revoke(struct apply *a, const struct statement *s)
 	}
 	rc = device_store_get(a->view, s->object_id, s->body.data, &device, a->e);
 	if (rc == 0 && !device.revoked && a->cluster.feature_level >= FEATURE_LEVEL_VOUCHED) {
-		rc = revoke_check(a, s);
+		rc = revoke_check(a, s, &device);
 	}
 	if (rc != 0) {
 		return rc;
@@ -461,7 +556,7 @@ static int append_may(struct apply *a, const struct session_row *session, const 
 int apply_identity_append(struct apply *a, const struct command_identity_append *c)
 {
 	struct session_row session;
-	struct statement s;
+	struct statement s = {.seq = 0};
 	struct user_row user;
 	int rc = apply_session(a, &c->session, &session);
 

@@ -20,6 +20,10 @@ enum {
 	CHAT_SWEEP_MS = 10000, /* From the first receipt that may free messages to the count. */
 };
 #define CHAT_KEPT_MS (30ULL * 24 * 3600 * 1000)
+/* KeyPackets of an epoch wait for their devices as long as messages under it may: clients write
+ * under one for seven days, the last message stays for CHAT_KEPT_MS, and clocks differ. They seal
+ * them for as long. */
+#define CHAT_PACKET_KEPT_MS (45ULL * 24 * 3600 * 1000)
 
 /* One of each conversation that has an epoch; small, for it moves with every message. */
 struct chat_row {

@@ -30,6 +30,7 @@ struct store {
 	struct held held[AGENT_ITEMS_MAX];
 	size_t n_held;
 	unsigned transfer_alg; /* Of the keyring that was loaded; 0: none was. */
+	struct buf rsa_public; /* Of that keyring's; empty: it has none. */
 	struct entry *entries;
 	size_t n_entries;
 };
@@ -73,6 +74,7 @@ static void store_forget(struct store *store)
 	}
 	store->n_held = 0;
 	store->transfer_alg = 0;
+	buf_clear(&store->rsa_public);
 	store->unlocked = false;
 	memset(store->user_id, 0, ID_BYTES);
 	memset(store->device_id, 0, ID_BYTES);
@@ -83,6 +85,7 @@ void store_free(struct store *store)
 {
 	if (store != NULL) {
 		store_forget(store);
+		buf_release(&store->rsa_public);
 		free(store);
 	}
 }
@@ -250,11 +253,23 @@ static int turn_sign(struct turn *turn)
 	return rc;
 }
 
+static int public_rsa(struct turn *turn)
+{
+	turn->answer.value = buf_bytes(&turn->store->rsa_public);
+	return turn->answer.value.len > 0
+		       ? 0
+		       : err_set(&turn->err, KLUIS_ENOTFOUND, "the keyring has no RSA key");
+}
+
 static int turn_public(struct turn *turn)
 {
 	_cleanup_(key_freep) struct key *key = NULL;
-	int rc = turn_key(turn, turn->request->kind, &key);
+	int rc;
 
+	if (turn->request->kind == AGENT_RSA_KEY) {
+		return public_rsa(turn);
+	}
+	rc = turn_key(turn, turn->request->kind, &key);
 	if (rc == 0) {
 		buf_append_bytes(&turn->public_value, key_pub_bytes(key_public(key)));
 		turn->answer.value = buf_bytes(&turn->public_value);
@@ -320,14 +335,19 @@ static int turn_krk(struct turn *turn, struct bytes *ret_krk)
 	return 0;
 }
 
-/* Of whichever curve the account is made: UNLOCK takes the usual one alone. */
-static void transfer_take(struct store *store, const struct key *transfer)
+/* Of whichever curve the account is made: UNLOCK takes the usual one alone. Of an RSA key what is
+ * public will do: TAKE has the private half from the keyring that it is given. */
+static void transfer_take(struct store *store, const struct keyring *keyring)
 {
 	_cleanup_(secret_release) struct secret encoded = SECRET_INIT;
 
-	key_encode(transfer, &encoded);
+	key_encode(keyring->transfer, &encoded);
 	held_put(store, AGENT_TRANSFER_KEY, secret_bytes(&encoded));
-	store->transfer_alg = key_pub_alg(key_public(transfer));
+	store->transfer_alg = key_pub_alg(key_public(keyring->transfer));
+	buf_clear(&store->rsa_public);
+	if (keyring->rsa != NULL) {
+		buf_append_bytes(&store->rsa_public, key_pub_bytes(key_public(keyring->rsa)));
+	}
 }
 
 /* Takes what a keyring holds for others; its other private keys are not kept a second time. */
@@ -356,7 +376,7 @@ static int turn_load(struct turn *turn)
 	rc = rc != 0 ? rc
 		     : ring_open(turn->request->object, store->user_id, krk, &keyring, &turn->err);
 	if (rc == 0) {
-		transfer_take(store, keyring.transfer);
+		transfer_take(store, &keyring);
 		entries_take(store, &keyring);
 	}
 	keyring_release(&keyring);

@@ -560,12 +560,12 @@ int account_refresh_keyring(struct profile *profile, struct client *client, stru
 				 "the keyring is under another key (a changed password?): sign in");
 }
 
-/* The chain alone moved on to another signing key: not by any device that shares this keyring. */
-static int refresh_signing(const struct profile *profile, struct err *e)
+/* The chain alone moved on to another key: not by any device that shares this keyring. */
+static int refresh_keys(const struct profile *profile, struct err *e)
 {
 	return profile->signing == NULL || key_pub_equal(profile->identity.signing,
 						   key_public(profile->signing))
-		       ? 0
+		       ? person_check_transfer(&profile->identity, profile->person->ring, e)
 		       : err_set(e, KLUIS_EVERIFY,
 				 "the cluster names another signing key for you than your keyring "
 				 "holds (if a device of yours changed it: sign in)");
@@ -580,7 +580,7 @@ int account_refresh(struct profile *profile, struct client *client, struct err *
 	/* In this order: a pin of the chain is put after what it names was there. */
 	rc = account_refresh_keyring(profile, client, e);
 	rc = rc != 0 ? rc : account_fetch_chain(profile, client, e);
-	rc = rc != 0 ? rc : refresh_signing(profile, e);
+	rc = rc != 0 ? rc : refresh_keys(profile, e);
 	if (rc == 0 && profile->identity.seq != seq) {
 		rc = person_save(profile, e);
 	}

@@ -184,9 +184,11 @@ KLUIS_MUST_CHECK int account_device_begin(
  */
 KLUIS_MUST_CHECK int account_device_approve(struct profile *profile, struct client *client,
 	const uint8_t device_id[ID_BYTES], const uint8_t kid[KID_BYTES], struct err *e);
-/* A vault that a revocation cannot vouch for as the cluster has it. */
+/* A vault that a revocation cannot vouch for as the cluster has it; or a group or a conversation
+ * whose members the device does not stop changing. */
 struct account_unvouched {
 	const uint8_t *id;
+	unsigned kind;			     /* MEMBER_OBJECT_VAULT ... */
 	char name[VAULT_NAME_BYTES_MAX + 1]; /* The id in hex, when the name is not known. */
 	uint64_t seq; /* This profile's pin is vouched for instead; 0: it has none. */
 	const struct err *why;
@@ -200,9 +202,10 @@ struct account_revocation {
 };
 /* Revokes a device: its sessions end, and what it signs from now on counts nowhere. Of each vault
  * in the keyring or the profile the last head that it signed is vouched for, after syncing: a
- * revocation is made once. While the device writes in between the cluster refuses it, and it is
- * made anew a few times; then its vaults are to be left out (KLUIS_EPRECONDITION). revocation NULL:
- * no vault is left out, the error of the first that would have to be is returned. Unlocked. */
+ * revocation is made once. While the device writes or changes members in between the cluster
+ * refuses it, and it is made anew a few times; then what it goes on with is to be left out
+ * (KLUIS_EPRECONDITION). revocation NULL: no vault is left out, the error of the first that would
+ * have to be is returned. Unlocked. */
 KLUIS_MUST_CHECK int account_device_revoke(struct profile *profile, struct client *client,
 	const uint8_t device_id[ID_BYTES], const struct account_revocation *revocation,
 	struct err *e);

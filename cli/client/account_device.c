@@ -10,10 +10,7 @@
 #include "cli/client/vault.h"
 #include "crypto/member.h"
 
-enum {
-	DEVICE_ROWS_PER_VAULT = 3,
-	REVOKE_TRIES = 6, /* While the device writes in between, or the own chain moves. */
-};
+enum { REVOKE_TRIES = 6 }; /* While the device writes in between, or the own chain moves. */
 
 int account_device_name_check(const char *name, struct err *e)
 {
@@ -247,39 +244,60 @@ int account_device_approve(struct profile *profile, struct client *client,
 	return rc == KLUIS_ENOTFOUND ? err_set(e, rc, "no such device waits") : rc;
 }
 
-/* What the device signed last in a vault, when nobody wrote after it: the head, and of the changes
- * of its members. */
-static void vouch_vault(const struct vault *vault, const struct identity_device *device,
-	struct revoke_row *rows, size_t *n)
-{
-	uint8_t hash[HASH_BYTES];
-
-	if (membership_signed(vault->membership, key_pub_kid(device->sign), hash)) {
-		memcpy(rows[*n].object_id, vault->id, ID_BYTES);
-		memcpy(rows[(*n)++].hash, hash, HASH_BYTES);
-	}
-	if (memcmp(vault->head.device_id, device->device_id, ID_BYTES) == 0) {
-		memcpy(rows[*n].object_id, vault->id, ID_BYTES);
-		memcpy(rows[(*n)++].hash, vault->head.hash, HASH_BYTES);
-	}
-}
-
 /* The rows of a revoke statement in the making. */
 struct vouching {
 	const struct identity_device *device;
+	const struct account_revocation *revocation; /* NULL: nothing is left out. */
 	struct revoke_row *rows;
 	size_t n;
-	bool again;	/* The cluster knows of a vault that was not answered for. */
-	bool writes_on; /* The device does not stop: its vaults are to be left out. */
+	bool again; /* The cluster knows of something that was not answered for. */
+	bool last;  /* The device does not stop: what it signed last is to be left out. */
 };
 
-/* The cluster takes no revocation that is silent on a vault which the device wrote last. */
-static void vouch_leave_out(struct vouching *v, const uint8_t id[ID_BYTES])
+/* Whether the last change of the members is by the device. */
+static bool changed_last(const struct vouching *v, const struct membership *m)
 {
-	struct revoke_row *row = &v->rows[v->n++];
+	return memcmp(m->steps[m->members.seq - 1].signer_kid, key_pub_kid(v->device->sign),
+		       KID_BYTES) == 0;
+}
 
-	memcpy(row->object_id, id, ID_BYTES);
-	memset(row->hash, 0, HASH_BYTES);
+static bool wrote_last(const struct vouching *v, const struct vault *vault)
+{
+	return memcmp(vault->head.device_id, v->device->device_id, ID_BYTES) == 0 ||
+	       changed_last(v, vault->membership);
+}
+
+static int vouch_row(struct vouching *v, const uint8_t id[ID_BYTES], const uint8_t hash[HASH_BYTES],
+	struct err *e)
+{
+	if (v->n >= IDENTITY_REVOKE_ROWS_MAX) {
+		return err_set(e, KLUIS_ETOOLARGE, "more than one statement can vouch for");
+	}
+	v->rows = x_realloc(v->rows, (v->n + 1) * sizeof *v->rows);
+	memcpy(v->rows[v->n].object_id, id, ID_BYTES);
+	memcpy(v->rows[v->n++].hash, hash, HASH_BYTES);
+	return 0;
+}
+
+/* The last that the device signed of these members. */
+static int vouch_signed(struct vouching *v, const struct membership *m, struct err *e)
+{
+	uint8_t hash[HASH_BYTES];
+
+	return membership_signed(m, key_pub_kid(v->device->sign), hash)
+		       ? vouch_row(v, m->members.object_id, hash, e)
+		       : 0;
+}
+
+/* What the device signed last in a vault, when nobody wrote after it: the head, and of the changes
+ * of its members. */
+static int vouch_vault(struct vouching *v, const struct vault *vault, struct err *e)
+{
+	int rc = vouch_signed(v, vault->membership, e);
+
+	return rc != 0 || memcmp(vault->head.device_id, v->device->device_id, ID_BYTES) != 0
+		       ? rc
+		       : vouch_row(v, vault->id, vault->head.hash, e);
 }
 
 static int row_compare(const void *a, const void *b)
@@ -293,12 +311,25 @@ static bool vouch_hopeless(int rc)
 	return rc == KLUIS_ELINEAGE || rc == KLUIS_EUNAUTHENTICATED || rc == KLUIS_EMFA;
 }
 
+/* What cannot be vouched for is left out when the user says so; or why. The cluster takes no
+ * revocation that is silent on what the device wrote or changed last. */
+static int vouch_leave_out(
+	struct vouching *v, int rc, const struct account_unvouched *left, struct err *e)
+{
+	static const uint8_t none[HASH_BYTES];
+
+	return !vouch_hopeless(rc) && v->revocation != NULL &&
+			       v->revocation->leave_out(v->revocation->arg, left)
+		       ? vouch_row(v, left->id, none, e)
+		       : err_set(e, rc, "vouch for what the device signed: %s", left->why->text);
+}
+
 /* What is vouched for is what this profile verified: synced, or, when that cannot be and the user
  * knows it, as of its pin. A vault that it never opened is adopted for that. */
 static int vouch_one(struct profile *profile, struct client *client, const uint8_t id[ID_BYTES],
-	const struct account_revocation *revocation, struct vouching *v, struct err *e)
+	struct vouching *v, struct err *e)
 {
-	struct account_unvouched left = {.id = id};
+	struct account_unvouched left = {.id = id, .kind = MEMBER_OBJECT_VAULT};
 	struct vault *vault = NULL;
 	struct err why = {0};
 	int rc = vault_open_id(profile, client, id, &vault, &why);
@@ -313,60 +344,53 @@ static int vouch_one(struct profile *profile, struct client *client, const uint8
 		rc = vault_members_refresh(vault, &why);
 		rc = vault_denied(rc) ? 0 : rc;
 	}
-	if (rc == 0 && v->writes_on &&
-		memcmp(vault->head.device_id, v->device->device_id, ID_BYTES) == 0) {
+	if (rc == 0 && v->last && wrote_last(v, vault)) {
 		rc = err_set(
 			&why, KLUIS_EPRECONDITION, "the device goes on writing to '%s'", left.name);
 	}
 	left.why = &why;
-	if (rc != 0 && !vouch_hopeless(rc) && revocation != NULL &&
-		revocation->leave_out(revocation->arg, &left)) {
-		vouch_leave_out(v, id);
-		rc = 0;
-	}
-	if (rc != 0) {
-		vault_close(vault);
-		return err_set(e, rc, "vouch for what the device signed: %s", why.text);
-	}
+	rc = rc != 0 ? vouch_leave_out(v, rc, &left, e) : 0;
 	if (vault != NULL) {
-		vouch_vault(vault, v->device, v->rows, &v->n);
+		rc = rc != 0 ? rc : vouch_vault(v, vault, e);
 		vault_close(vault);
 	}
-	return 0;
+	return rc;
 }
 
-/* The last that it signed of these members. */
-static int vouch_signed(const struct membership *m, struct vouching *v, struct err *e)
+/* m: the members of a group or a conversation as the cluster has them, or, when that (rc) cannot be
+ * had, as this profile knows them; NULL: not at all. */
+static int vouch_members_loaded(struct vouching *v, const struct membership *m, int rc,
+	struct account_unvouched *left, struct err *why, struct err *e)
 {
-	struct revoke_row row;
-
-	if (!membership_signed(m, key_pub_kid(v->device->sign), row.hash)) {
-		return 0;
+	assert(rc != 0 || m != NULL);
+	hex_encode(bytes_of(left->id, ID_BYTES), left->name);
+	left->seq = m == NULL ? 0 : m->members.seq;
+	left->why = why;
+	if (rc == 0 && v->last && changed_last(v, m)) {
+		rc = err_set(why, KLUIS_EPRECONDITION,
+			"the device goes on changing the members of the %s '%s'",
+			membership_kind_name(left->kind), left->name);
 	}
-	if (v->n >= IDENTITY_REVOKE_ROWS_MAX) {
-		return err_set(e, KLUIS_ETOOLARGE, "more than one statement can vouch for");
-	}
-	memcpy(row.object_id, m->members.object_id, ID_BYTES);
-	v->rows = x_realloc(v->rows, (v->n + 1) * sizeof *v->rows);
-	v->rows[v->n++] = row;
-	return 0;
+	/* At first what cannot be had is not asked about: mostly the device has no part in it. */
+	rc = rc != 0 && v->again ? vouch_leave_out(v, rc, left, e) : 0;
+	return rc != 0 || m == NULL ? rc : vouch_signed(v, m, e);
 }
 
-/* Of a group or a conversation; of one that cannot be loaded as the cluster has it, as this profile
- * knows it. */
 static int vouch_members(struct people *people, unsigned kind, const uint8_t id[ID_BYTES],
 	struct vouching *v, struct err *e)
 {
+	struct account_unvouched left = {.id = id, .kind = kind};
 	_cleanup_(membership_freep) struct membership *m = NULL;
-	struct err why = {0};
+	struct err why = {0}, ignored = {0};
 	int rc = membership_load(people, kind, id, &m, &why);
 
 	if (vouch_hopeless(rc)) {
 		return err_set(e, rc, "%s", why.text);
 	}
-	return rc != 0 && membership_load_known(people, kind, id, &m, &why) != 0
-		       ? 0
-		       : vouch_signed(m, v, e);
+	if (rc != 0 && membership_load_known(people, kind, id, &m, &ignored) != 0) {
+		m = NULL;
+	}
+	return vouch_members_loaded(v, m, rc, &left, &why, e);
 }
 
 static bool vouch_has(const struct vouching *v, const uint8_t id[ID_BYTES])
@@ -381,7 +405,7 @@ static bool vouch_has(const struct vouching *v, const uint8_t id[ID_BYTES])
 
 /* What its owner is out of, or gave up, and nobody lists: who is still in it goes on from what the
  * device signed of it, such as that another one is admin now. As far as there is room. */
-static int vouch_left(struct people *people, struct vouching *v, struct err *e)
+static int vouch_unlisted(struct people *people, struct vouching *v, struct err *e)
 {
 	_cleanup_(x_freep) uint8_t(*ids)[ID_BYTES] = NULL;
 	size_t n = 0;
@@ -398,7 +422,7 @@ static int vouch_left(struct people *people, struct vouching *v, struct err *e)
 				m = NULL;
 			}
 		}
-		rc = m == NULL ? 0 : vouch_signed(m, v, e);
+		rc = m == NULL ? 0 : vouch_signed(v, m, e);
 	}
 	return rc;
 }
@@ -426,8 +450,7 @@ static int vouch_kind(struct people *people, unsigned kind, struct vouching *v, 
 	return rc;
 }
 
-static int vouch(struct profile *profile, struct client *client,
-	const struct account_revocation *revocation, struct vouching *v, struct err *e)
+static int vouch(struct profile *profile, struct client *client, struct vouching *v, struct err *e)
 {
 	struct people *people = people_new(profile, client);
 	_cleanup_(x_freep) uint8_t(*ids)[ID_BYTES] = NULL;
@@ -440,18 +463,16 @@ static int vouch(struct profile *profile, struct client *client,
 		people_free(people);
 		return rc;
 	}
-	v->rows = x_calloc(n_ids * DEVICE_ROWS_PER_VAULT + 1, sizeof *v->rows);
 	for (size_t i = 0; rc == 0 && i < n_ids; i++) {
-		rc = vouch_one(profile, client, ids[i], revocation, v, e);
-	}
-	if (rc == 0 && v->n > IDENTITY_REVOKE_ROWS_MAX) {
-		rc = err_set(e, KLUIS_ETOOLARGE, "more vaults than one statement can vouch for");
+		rc = vouch_one(profile, client, ids[i], v, e);
 	}
 	rc = rc != 0 ? rc : vouch_kind(people, MEMBER_OBJECT_GROUP, v, e);
 	rc = rc != 0 ? rc : vouch_kind(people, MEMBER_OBJECT_CONVERSATION, v, e);
-	rc = rc != 0 ? rc : vouch_left(people, v, e);
+	rc = rc != 0 ? rc : vouch_unlisted(people, v, e);
 	people_free(people);
-	qsort(v->rows, v->n, sizeof *v->rows, row_compare);
+	if (v->n > 0) {
+		qsort(v->rows, v->n, sizeof *v->rows, row_compare);
+	}
 	return rc;
 }
 
@@ -468,35 +489,38 @@ static int revoke_send(
 }
 
 static int revoke_try(struct profile *profile, struct client *client,
-	const uint8_t device_id[ID_BYTES], const struct account_revocation *revocation,
-	unsigned try, struct err *e)
+	const uint8_t device_id[ID_BYTES], struct vouching *v, struct err *e)
 {
-	struct vouching v = {.again = try > 2, .writes_on = try == REVOKE_TRIES};
 	/* The keyring, too: it names the vaults. */
 	int rc = account_refresh(profile, client, e);
 
 	if (rc != 0) {
 		return rc;
 	}
-	v.device = identity_device(&profile->identity, device_id);
-	if (v.device == NULL || v.device->revoked) {
+	v->device = identity_device(&profile->identity, device_id);
+	if (v->device == NULL || v->device->revoked) {
 		return err_set(e, KLUIS_ENOTFOUND, "no such device");
 	}
-	rc = vouch(profile, client, revocation, &v, e);
-	rc = rc != 0 ? rc : revoke_send(profile, client, &v, e);
-	free(v.rows);
-	return rc;
+	rc = vouch(profile, client, v, e);
+	return rc != 0 ? rc : revoke_send(profile, client, v, e);
 }
 
 int account_device_revoke(struct profile *profile, struct client *client,
 	const uint8_t device_id[ID_BYTES], const struct account_revocation *revocation,
 	struct err *e)
 {
+	struct vouching v = {.revocation = revocation};
 	int rc = KLUIS_EPRECONDITION;
 
 	for (unsigned try = 1; rc == KLUIS_EPRECONDITION && try <= REVOKE_TRIES; try++) {
-		rc = revoke_try(profile, client, device_id, revocation, try, e);
+		free(v.rows);
+		v.rows = NULL;
+		v.n = 0;
+		v.again = try > 2;
+		v.last = try == REVOKE_TRIES;
+		rc = revoke_try(profile, client, device_id, &v, e);
 	}
+	free(v.rows);
 	return rc != 0 ? rc : account_chain_again(profile, client, e);
 }
 

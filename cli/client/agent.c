@@ -296,15 +296,18 @@ static int agent_sign_user(struct key_holder *holder, const struct key_pub *pub,
 		ret_signature, e);
 }
 
-static unsigned agent_alg(unsigned kind)
+/* A transfer key is of the curve of its keyring, once that was loaded. */
+static unsigned agent_alg(unsigned kind, struct bytes encoded)
 {
 	switch (kind) {
 	case AGENT_DEVICE_KEY:
 		return KEY_ECDSA_P256;
 	case AGENT_SIGNING_KEY:
 		return KEY_RSA_PSS;
+	case AGENT_RSA_KEY:
+		return KEY_KEM_RSA;
 	default:
-		return KEY_KEM_P256;
+		return key_kem_of_length(encoded.len);
 	}
 }
 
@@ -314,8 +317,10 @@ int agent_public(struct agent *agent, unsigned kind, struct key_pub **ret_pub, s
 	_cleanup_(secret_release) struct secret encoded = SECRET_INIT;
 	int rc = agent_value(agent, &request, &encoded, e);
 
-	assert(kind >= AGENT_DEVICE_KEY && kind <= AGENT_TRANSFER_KEY);
-	rc = rc != 0 ? rc : key_pub_decode(agent_alg(kind), secret_bytes(&encoded), ret_pub, e);
+	assert((kind >= AGENT_DEVICE_KEY && kind <= AGENT_TRANSFER_KEY) || kind == AGENT_RSA_KEY);
+	rc = rc != 0 ? rc
+		     : key_pub_decode(agent_alg(kind, secret_bytes(&encoded)),
+			       secret_bytes(&encoded), ret_pub, e);
 	return rc == 0 ? 0 : err_wrap(e, rc, "agent");
 }
 
@@ -468,6 +473,12 @@ static int agent_ring_notify(
 	return agent_value(ring_agent(ring), &request, ret_content, e);
 }
 
+static int agent_ring_transfer(struct ring *ring, bool rsa, struct key_pub **ret_pub, struct err *e)
+{
+	return agent_public(CONTAINER_OF(ring, struct agent_ring, ring)->agent,
+		rsa ? AGENT_RSA_KEY : AGENT_TRANSFER_KEY, ret_pub, e);
+}
+
 static int agent_ring_group(struct ring *ring, const uint8_t group_id[ID_BYTES], uint32_t epoch,
 	struct key_pub **ret_pub, struct secret *ret_name_key, struct err *e)
 {
@@ -538,6 +549,7 @@ struct ring *agent_ring_new(struct agent *agent)
 		.open = agent_ring_open,
 		.inbox = agent_ring_inbox,
 		.notify = agent_ring_notify,
+		.transfer = agent_ring_transfer,
 		.group = agent_ring_group,
 		.give = agent_ring_give,
 		.free = agent_ring_free};

@@ -42,7 +42,8 @@ KLUIS_MUST_CHECK int agent_stop(struct agent *agent, struct err *e);
  * takes a struct key to sign. The agent must outlive it. */
 KLUIS_MUST_CHECK int agent_key(
 	struct agent *agent, unsigned kind, struct key **ret_key, struct err *e);
-/* The public half of any of the four. */
+/* The public half of any of the four, or of AGENT_RSA_KEY (KLUIS_ENOTFOUND: the keyring has none).
+ */
 KLUIS_MUST_CHECK int agent_public(
 	struct agent *agent, unsigned kind, struct key_pub **ret_pub, struct err *e);
 /* Opens a KeyPacket addressed to the user (AGENT_TRANSFER_KEY) or the device

@@ -266,7 +266,8 @@ static int request_check(const struct agent_request *request, struct err *e)
 		ok = request->kind == AGENT_DEVICE_HPKE_KEY || request->kind == AGENT_TRANSFER_KEY;
 		break;
 	case AGENT_PUBLIC:
-		ok = request->kind >= AGENT_DEVICE_KEY && request->kind <= AGENT_TRANSFER_KEY;
+		ok = (request->kind >= AGENT_DEVICE_KEY && request->kind <= AGENT_TRANSFER_KEY) ||
+		     request->kind == AGENT_RSA_KEY;
 		break;
 	case AGENT_GET:
 	case AGENT_PUT:

@@ -44,6 +44,7 @@ enum agent_kind {
 	AGENT_SIGNING_KEY = 3,	   /* RSA: identity statements, KeyPackets. */
 	AGENT_TRANSFER_KEY = 4,	   /* Opens KeyPackets to the user; in UNLOCK P-256. */
 	AGENT_KRK = 5,		   /* Opens the keyring; KEYRING_KRK_BYTES. */
+	AGENT_RSA_KEY = 6,	   /* The keyring's RSA transfer key: PUBLIC alone. */
 	AGENT_LEAVING = 32,
 	AGENT_TOKEN = 32,    /* Of the session. */
 	AGENT_SALT_KEY = 33, /* Makes page salts that an interrupted upload can repeat. */

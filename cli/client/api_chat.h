@@ -12,7 +12,6 @@ enum {
 	API_CONVERSATION_MEMBERS_MAX = 200,
 	API_RECEIPTS_MAX = 65536,
 	API_EVENTS_MAX = 500,
-	API_EVENT_TYPE_CHARS_MAX = 15,
 	API_SIGNAL_BYTES_MAX = 16384,
 	API_ICE_URIS_MAX = 64,
 	API_INBOX_MAX = 65536,
@@ -90,8 +89,8 @@ KLUIS_MUST_CHECK int api_receipts(struct client *client, const uint8_t conv_id[I
 
 /* GET events by long poll: what happened since the cursor ("": from now on). */
 struct api_event {
-	char type[API_EVENT_TYPE_CHARS_MAX + 1]; /* message, members, conversation, inbox ... */
-	char cursor[API_CURSOR_BYTES_MAX + 1];	 /* What comes behind it. */
+	char *type; /* message, members, conversation, inbox ... or one of a newer version. */
+	char cursor[API_CURSOR_BYTES_MAX + 1]; /* What comes behind it. */
 	bool has_object, has_seq;
 	uint8_t object[ID_BYTES];
 	uint64_t seq; /* Of a message, its number; of a keyring, its revision. */

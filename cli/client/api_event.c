@@ -11,6 +11,7 @@ enum { EVENT_TARGET_MAX = 64 + API_CURSOR_BYTES_MAX };
 void api_events_free(struct api_event *events, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
+		free(events[i].type);
 		buf_release(&events[i].data);
 	}
 	free(events);
@@ -21,7 +22,7 @@ static int event_parse(const json_t *item, struct api_event *to, struct err *e)
 	struct json_reader r = json_reader_of(item);
 	const char *cursor = json_reader_string(&r, "cursor");
 
-	(void)snprintf(to->type, sizeof to->type, "%s", json_reader_string(&r, "type"));
+	to->type = x_strdup(json_reader_string(&r, "type"));
 	if (r.failed == NULL && !api_cursor_valid(cursor)) {
 		r.failed = "cursor";
 	}

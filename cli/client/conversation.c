@@ -199,35 +199,16 @@ int conversation_accept(struct conversation *c, struct err *e)
 	return rc != 0 ? rc : conversation_refresh(c, e);
 }
 
-/* Who leaves is the last one who could manage it, or the last one in it. */
-static int leave_last(struct conversation *c, struct err *e)
-{
-	struct share_others others;
-	int rc = share_count_others(c->people, MEMBER_OBJECT_CONVERSATION, c->id, &others, e);
-
-	if (rc != 0) {
-		return rc;
-	}
-	return others.members > 0
-		       ? err_set(e, KLUIS_EFORBIDDEN,
-				 "nobody else could manage the conversation: hand it over first "
-				 "('kluis chat transfer')")
-		       : err_set(e, KLUIS_EFORBIDDEN,
-				 "you are the only one left in the conversation: there is nobody "
-				 "to leave it to, and it ends with your account");
-}
-
 int conversation_leave(struct conversation *c, struct err *e)
 {
-	int rc = api_conversation_answer(conversation_client(c), c->id, false, e);
+	struct err why = {0};
+	int rc = api_conversation_answer(conversation_client(c), c->id, false, &why);
 
-	if (rc == KLUIS_EFORBIDDEN) {
-		return leave_last(c, e);
+	if (rc != 0) {
+		return share_leave_refused(c->people, MEMBER_OBJECT_CONVERSATION, c->id, &why, e);
 	}
-	if (rc == 0) {
-		conversation_archive_leave(c);
-	}
-	return rc != 0 ? rc : chat_store_forget(conversation_profile(c), c->id, e);
+	conversation_archive_leave(c);
+	return chat_store_forget(conversation_profile(c), c->id, e);
 }
 
 /* The statements of a new chain: create, and one for each user. */

@@ -71,8 +71,8 @@ KLUIS_MUST_CHECK int conversation_list(
  * than it has shown or taken here. */
 KLUIS_MUST_CHECK int conversation_refresh(struct conversation *c, struct err *e);
 KLUIS_MUST_CHECK int conversation_accept(struct conversation *c, struct err *e);
-/* Also after it was accepted. What the profile has of it goes. KLUIS_EFORBIDDEN: nobody else could
- * manage it. */
+/* Also after it was accepted. What the profile has of it goes. KLUIS_EFORBIDDEN, as when
+ * nobody else could manage it: share_leave_refused(). */
 KLUIS_MUST_CHECK int conversation_leave(struct conversation *c, struct err *e);
 /* By an admin. Each sends in a new epoch from then on. KLUIS_EEXIST, KLUIS_ENOTFOUND;
  * KLUIS_EFORBIDDEN: one is no admin, or nobody could manage it. */

@@ -152,7 +152,8 @@ KLUIS_API int kluis_chat_notify(
 struct kluis_event {
 	const char *cursor; /* What comes behind it: for `since`, at any site, in any process. */
 	const char *type;   /* vault, members, group, conversation, message, receipt, packet, inbox,
-			       device, session, keyring, call; resync: look at everything. */
+			       device, session, keyring, call, others of later versions; resync: look
+			       at everything. */
 	const char *object; /* 32 hex digits, of the vault, the conversation ...; "" with resync. */
 	uint64_t seq;	    /* Of a message its number, of a keyring its revision; else 0. */
 	/* Of a call: who says what to the other devices, by the cluster's word. */

@@ -255,7 +255,7 @@ static int device_open(struct profile *profile, struct err *e)
 /* What others give to the user by: the keyring's key, and none that it has not, or they would give
  * to somebody else. rsa may be NULL. */
 static bool transfers_are_mine(
-	const struct identity *identity, const struct key_pub *transfer, const struct key *rsa)
+	const struct identity *identity, const struct key_pub *transfer, const struct key_pub *rsa)
 {
 	bool current = false;
 
@@ -267,11 +267,31 @@ static bool transfers_are_mine(
 		}
 		if (key_pub_equal(named, transfer)) {
 			current = true;
-		} else if (rsa == NULL || !key_pub_equal(named, key_public(rsa))) {
+		} else if (rsa == NULL || !key_pub_equal(named, rsa)) {
 			return false;
 		}
 	}
 	return current;
+}
+
+int person_check_transfer(const struct identity *identity, struct ring *ring, struct err *e)
+{
+	_cleanup_(key_pub_freep) struct key_pub *transfer = NULL, *rsa = NULL;
+	struct err why = {0};
+	int rc = identity_transfer(identity, KEY_KEM_RSA) == NULL
+			 ? 0
+			 : ring->transfer(ring, true, &rsa, &why);
+
+	if (rc != 0 && rc != KLUIS_ENOTFOUND) {
+		return err_set(e, rc, "%s", why.text);
+	}
+	/* After it: KLUIS_ENOTFOUND also says that no agent is there any more. */
+	rc = ring->transfer(ring, false, &transfer, e);
+	return rc != 0 || transfers_are_mine(identity, transfer, rsa)
+		       ? rc
+		       : err_set(e, KLUIS_EVERIFY,
+				 "the cluster names another key for others to give to you by than "
+				 "your keyring holds (if a device of yours changed it: sign in)");
 }
 
 /* The current signing key, or the one that was to follow when the chain names that already: then
@@ -305,8 +325,8 @@ static int user_keys_take(struct profile *profile, const struct keyring *keyring
 			       keyring_field(keyring, KEYRING_TRANSFER), &transfer, e);
 	if (rc == 0 && profile->identity.seq > 0 &&
 		(!key_pub_equal(profile->identity.signing, key_public(signing)) ||
-			!transfers_are_mine(
-				&profile->identity, key_public(transfer), keyring->rsa))) {
+			!transfers_are_mine(&profile->identity, key_public(transfer),
+				keyring->rsa == NULL ? NULL : key_public(keyring->rsa)))) {
 		rc = err_set(e, KLUIS_EVERIFY,
 			"the cluster names other keys for you than your keyring holds");
 	}
@@ -616,7 +636,7 @@ static int attach_check(
 								    key_public(held->device))))) {
 		return err_set(e, KLUIS_EVERIFY, "the agent holds the keys of another profile");
 	}
-	return 0;
+	return person_check_transfer(me, held->ring, e);
 }
 
 int person_attach(struct profile *profile, struct person_held *held, struct err *e)

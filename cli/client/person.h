@@ -62,6 +62,9 @@ KLUIS_MUST_CHECK int person_check_keyring(
 /* Chain or keyring moved, and with them perhaps the signing key. A ring that is not of this process
  * has its own. KLUIS_EVERIFY: the two name different keys. */
 KLUIS_MUST_CHECK int person_take_keys(struct profile *profile, struct err *e);
+/* The chain names the ring's transfer keys for others to give by, and no other. KLUIS_EVERIFY. */
+KLUIS_MUST_CHECK int person_check_transfer(
+	const struct identity *identity, struct ring *ring, struct err *e);
 /* A newer object under the same KRK. KLUIS_EPIN: it lacks a key or a pin that this profile knows.
  */
 KLUIS_MUST_CHECK int person_take_object(

@@ -278,6 +278,19 @@ static int mine_notify(
 	return err_set(e, KLUIS_EUNAUTHENTICATED, "the device's key is not in the keyring");
 }
 
+static int mine_transfer(struct ring *ring, bool rsa, struct key_pub **ret_pub, struct err *e)
+{
+	const struct keyring *mine = &mine_of(ring)->keyring;
+	const struct key *key = rsa ? mine->rsa : mine->transfer;
+	const struct key_pub *pub;
+
+	if (key == NULL) {
+		return err_set(e, KLUIS_ENOTFOUND, "the keyring has no such key");
+	}
+	pub = key_public(key);
+	return key_pub_decode(key_pub_alg(pub), key_pub_bytes(pub), ret_pub, e);
+}
+
 static int mine_group(struct ring *ring, const uint8_t group_id[ID_BYTES], uint32_t epoch,
 	struct key_pub **ret_pub, struct secret *ret_name_key, struct err *e)
 {
@@ -319,6 +332,7 @@ struct ring *ring_local_new(struct keyring *keyring)
 		.open = mine_open,
 		.inbox = mine_inbox,
 		.notify = mine_notify,
+		.transfer = mine_transfer,
 		.group = mine_group,
 		.give = mine_give,
 		.free = mine_free};

@@ -67,6 +67,9 @@ struct ring {
 	 * key is not here. */
 	int (*notify)(
 		struct ring *ring, struct bytes payload, struct secret *ret_content, struct err *e);
+	/* The public half of the user's transfer key, on a curve or RSA. KLUIS_ENOTFOUND: the
+	 * keyring has none of that kind. */
+	int (*transfer)(struct ring *ring, bool rsa, struct key_pub **ret_pub, struct err *e);
 	/* Of a group's key what may leave: its public half, and the key of the group's name.
 	 * KLUIS_ENOTFOUND. */
 	int (*group)(struct ring *ring, const uint8_t group_id[ID_BYTES], uint32_t epoch,

@@ -114,8 +114,7 @@ struct share_others {
 KLUIS_MUST_CHECK int share_count_others(struct people *people, unsigned kind,
 	const uint8_t object_id[ID_BYTES], struct share_others *ret_others, struct err *e);
 /* Vaults, groups and conversations that others are in, and that nobody but the profile's owner
- * could manage; in a new array. Of a locked
- * profile without names. */
+ * could manage; in a new array. Of a locked profile without names. */
 struct share_alone {
 	uint8_t id[ID_BYTES];
 	unsigned kind;
@@ -125,6 +124,11 @@ KLUIS_MUST_CHECK int share_managed_alone(
 	struct people *people, struct share_alone **ret_list, size_t *ret_n, struct err *e);
 /* KLUIS_EFORBIDDEN when there are any. */
 KLUIS_MUST_CHECK int share_check_not_alone(struct people *people, struct err *e);
+/* What is told of a refusal to let somebody leave: the cluster's reason; and, when nobody else who
+ * has accepted manages it, what to do about that, or, when nobody else is in it, how it ends.
+ * Returns why->code. */
+KLUIS_MUST_CHECK int share_leave_refused(struct people *people, unsigned kind,
+	const uint8_t object_id[ID_BYTES], const struct err *why, struct err *e);
 
 KLUIS_MUST_CHECK int share_group_create(
 	struct people *people, const char *name, uint8_t ret_id[ID_BYTES], struct err *e);

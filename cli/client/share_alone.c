@@ -6,6 +6,12 @@
 #include "cli/client/json_reader.h"
 #include "cli/client/share.h"
 
+/* The first word of its commands. */
+static const char *command_of(unsigned kind)
+{
+	return kind == MEMBER_OBJECT_CONVERSATION ? "chat" : membership_kind_name(kind);
+}
+
 int share_count_others(struct people *people, unsigned kind, const uint8_t object_id[ID_BYTES],
 	struct share_others *ret_others, struct err *e)
 {
@@ -135,7 +141,33 @@ int share_check_not_alone(struct people *people, struct err *e)
 				 "nobody could manage %zu that others are in, such as %s '%s': "
 				 "hand over first ('kluis %s transfer')",
 				 n, membership_kind_name(list[0].kind), list[0].name,
-				 list[0].kind == MEMBER_OBJECT_CONVERSATION
-					 ? "chat"
-					 : membership_kind_name(list[0].kind));
+				 command_of(list[0].kind));
+}
+
+int share_leave_refused(struct people *people, unsigned kind, const uint8_t object_id[ID_BYTES],
+	const struct err *why, struct err *e)
+{
+	const char *name = membership_kind_name(kind);
+	struct share_others others;
+	char id[HEX_LEN(ID_BYTES) + 1];
+	struct err ignored = {0};
+
+	hex_encode(bytes_of(object_id, ID_BYTES), id);
+	if (why->code != KLUIS_EFORBIDDEN ||
+		share_count_others(people, kind, object_id, &others, &ignored) != 0 ||
+		others.admins > 0) {
+		return err_set(e, why->code, "%s %s: %s", name, id, why->text);
+	}
+	if (others.members > 0) {
+		return err_set(e, why->code, "%s %s: %s: hand it over first ('kluis %s transfer')",
+			name, id, why->text, command_of(kind));
+	}
+	return kind == MEMBER_OBJECT_CONVERSATION
+		       ? err_set(e, why->code,
+				 "%s %s: %s: you are the only one left in it: there is nobody to "
+				 "leave it to, and it ends with your account",
+				 name, id, why->text)
+		       : err_set(e, why->code,
+				 "%s %s: %s: you are the only one in it: 'kluis %s delete' ends it",
+				 name, id, why->text, command_of(kind));
 }

@@ -64,13 +64,19 @@ static int sending_flush(struct sending *s, struct client *client, struct err *e
 	return rc;
 }
 
-/* Pages of a vault that its recipient goes on seeing by other shares when one of them ends. */
+/* No page ever has it: a key under it goes alone, and nothing is shown that could be closed. */
+static const uint64_t no_revision = INT64_MAX;
+
+/* Pages of a vault that its recipient goes on seeing by other shares when one of them ends. A grant
+ * is one for all shares of a page, and ends as the last of them said. */
 struct kept_page {
 	uint64_t page_no, revision;
+	uint64_t unix_ms, expires_ms; /* Of the latest share that has it. */
 };
 struct kept {
 	struct kept_page *pages; /* Ascending. */
 	size_t n;
+	bool unknown; /* What the other shares are could not be had. */
 };
 
 static void kept_release(struct kept *kept)
@@ -78,7 +84,7 @@ static void kept_release(struct kept *kept)
 	free(kept->pages);
 }
 
-static int kept_compare(const void *left, const void *right)
+static int kept_same(const void *left, const void *right)
 {
 	const struct kept_page *a = left, *b = right;
 
@@ -86,6 +92,21 @@ static int kept_compare(const void *left, const void *right)
 		return a->page_no < b->page_no ? -1 : 1;
 	}
 	return a->revision < b->revision ? -1 : a->revision > b->revision;
+}
+
+static int kept_compare(const void *left, const void *right)
+{
+	const struct kept_page *a = left, *b = right;
+	int order = kept_same(a, b);
+
+	return order != 0 ? order : a->unix_ms < b->unix_ms ? -1 : a->unix_ms > b->unix_ms;
+}
+
+static struct kept_page *kept_find(const struct kept *kept, const struct share_note_page *page)
+{
+	const struct kept_page at = {.page_no = page->page_no, .revision = page->revision};
+
+	return kept->n == 0 ? NULL : bsearch(&at, kept->pages, kept->n, sizeof at, kept_same);
 }
 
 static bool kept_by(const struct shared_file *file, const struct share_note *ending)
@@ -99,37 +120,50 @@ static bool kept_by(const struct shared_file *file, const struct share_note *end
 	       memcmp(note->vault_id, ending->vault_id, ID_BYTES) == 0;
 }
 
+/* Of each page the latest share. */
+static void kept_sort(struct kept *kept)
+{
+	size_t n = 0;
+
+	if (kept->n > 0) {
+		qsort(kept->pages, kept->n, sizeof *kept->pages, kept_compare);
+	}
+	for (size_t i = 0; i < kept->n; i++) {
+		if (n == 0 || kept_same(&kept->pages[n - 1], &kept->pages[i]) != 0) {
+			n++;
+		}
+		kept->pages[n - 1] = kept->pages[i];
+	}
+	kept->n = n;
+}
+
 /* files: what the giver has given, by her notes. */
 static void kept_fill(struct kept *kept, const struct shared_file *files, size_t n,
 	const struct share_note *ending)
 {
 	for (size_t i = 0; i < n; i++) {
-		struct bytes run = files[i].note.pages;
+		const struct share_note *note = &files[i].note;
+		struct bytes run = note->pages;
 		struct share_note_page page;
 
 		if (!kept_by(&files[i], ending)) {
 			continue;
 		}
-		kept->pages = x_realloc(
-			kept->pages, (kept->n + files[i].note.n_pages) * sizeof *kept->pages);
+		kept->pages =
+			x_realloc(kept->pages, (kept->n + note->n_pages) * sizeof *kept->pages);
 		while (share_note_page_next(&run, &page)) {
-			kept->pages[kept->n++] = (struct kept_page){page.page_no, page.revision};
+			kept->pages[kept->n++] = (struct kept_page){
+				page.page_no, page.revision, note->unix_ms, note->expires_ms};
 		}
 	}
-	if (kept->n > 0) {
-		qsort(kept->pages, kept->n, sizeof *kept->pages, kept_compare);
-	}
+	kept_sort(kept);
 }
 
-/* Of a page that another share gives as well its key in this one goes alone: under a revision that
- * no page ever has nothing is shown that could be closed. */
+/* Of a page that another share gives as well its key in this one goes alone. While those are not
+ * known none is closed: to whom nobody gave its key an open page says nothing. */
 static uint64_t end_revision(const struct kept *kept, const struct share_note_page *page)
 {
-	const struct kept_page at = {page->page_no, page->revision};
-
-	return kept->n > 0 && bsearch(&at, kept->pages, kept->n, sizeof at, kept_compare) != NULL
-		       ? INT64_MAX
-		       : page->revision;
+	return kept->unknown || kept_find(kept, page) != NULL ? no_revision : page->revision;
 }
 
 /* Takes back what a share opened, whatever room its recipient has left. */
@@ -159,7 +193,7 @@ struct giving {
 	const struct key_pub *rcpt;
 	struct share_note note;
 	struct share_note_page pages[SHARE_NOTE_PAGES_MAX];
-	size_t n;
+	size_t n, n_sent;
 	uint8_t docs[2][ID_BYTES]; /* Notes that were left: the giver's own first. */
 	size_t n_docs;
 	struct sending sending;
@@ -197,6 +231,17 @@ static void give_begin(struct giving *g)
 	memcpy(note->rcpt_user, g->terms->with->id, ID_BYTES);
 	memcpy(note->vault_id, g->vault->id, ID_BYTES);
 	sending_begin(&g->sending);
+}
+
+/* What was sent may have come, unless it was refused. */
+static int give_flush(struct giving *g, struct err *e)
+{
+	int rc = sending_flush(&g->sending, g->vault->client, e);
+
+	if (rc != KLUIS_EQUOTA && rc != KLUIS_EFORBIDDEN) {
+		g->n_sent = g->n;
+	}
+	return rc;
 }
 
 /* The KeyPacket of one page that was checked; its id goes into the note. */
@@ -250,7 +295,7 @@ static int give_page(struct giving *g, uint64_t page_no, struct bytes page, stru
 		g->n++;
 	}
 	if (rc == 0 && g->sending.n_packets == GIVE_BATCH) {
-		rc = sending_flush(&g->sending, g->vault->client, e);
+		rc = give_flush(g, e);
 	}
 	return rc;
 }
@@ -283,7 +328,7 @@ static int give_pages(
 		rc = rc != 0 ? rc : give_page(g, page_nos[i], page, e);
 	}
 	download_free(download);
-	return rc != 0 ? rc : sending_flush(&g->sending, g->vault->client, e);
+	return rc != 0 ? rc : give_flush(g, e);
 }
 
 /* One for her, and one for oneself, to know of it on all devices. */
@@ -310,27 +355,97 @@ static int give_note(struct giving *g, json_t *body, struct err *e)
 	return rc;
 }
 
-/* What failed on its way is taken back: without its notes nobody could end it. Where the notes of
- * earlier shares cannot be had those of the same pages with her end, too. What cannot be taken back
- * either ends by itself. */
+/* --- what failed on its way is taken back: without its notes nobody could end it. What cannot be
+ * taken back either ends by itself --- */
+
+/* A grant comes with a packet, and ends as that does. This one is in no note, and is taken back. */
+static int restore_packet(
+	struct giving *g, uint64_t expires_ms, struct share_note_page *ret_packet, struct err *e)
+{
+	_cleanup_(secret_release) struct secret nothing = SECRET_INIT;
+	_cleanup_(buf_release) struct buf packet = BUF_INIT;
+	struct packets_gift fields = {.purpose = KEYPACKET_PAGE,
+		.object_id = g->vault->id,
+		.rcpt_id = g->terms->with->id,
+		.epoch = g->pages[0].epoch,
+		.rcpt = g->rcpt,
+		.expires_ms = expires_ms};
+	struct keypacket parsed;
+	int rc;
+
+	secret_random(&nothing, HASH_BYTES, &random_system);
+	fields.secret = secret_bytes(&nothing);
+	rc = packets_seal(g->vault->profile, &fields, &packet, e);
+	rc = rc != 0 ? rc : keypacket_parse(buf_bytes(&packet), &parsed, e);
+	if (rc == 0) {
+		*ret_packet = (struct share_note_page){.revision = no_revision};
+		memcpy(ret_packet->packet_id, parsed.packet_id, ID_BYTES);
+		sending_packet(&g->sending, buf_bytes(&packet));
+	}
+	return rc;
+}
+
+/* Those pages from the nth on that ended as it did, as many as one call takes. */
+static int restore_some(struct giving *g, struct kept *kept, size_t nth, struct err *e)
+{
+	uint64_t expires_ms = kept_find(kept, &g->pages[nth])->expires_ms;
+	struct share_note_page packet;
+	int rc;
+
+	sending_begin(&g->sending);
+	rc = restore_packet(g, expires_ms, &packet, e);
+	for (size_t i = nth; i < g->n_sent && g->sending.n_grants < GIVE_BATCH; i++) {
+		struct kept_page *page = kept_find(kept, &g->pages[i]);
+
+		if (page != NULL && page->expires_ms == expires_ms) {
+			sending_grant(&g->sending, g->terms->with->id, g->vault->id, &g->pages[i]);
+			page->expires_ms = 0; /* Restored. */
+		}
+	}
+	rc = rc != 0 ? rc : sending_flush(&g->sending, g->vault->client, e);
+	rc = rc != 0 ? rc : end_pages(g->vault->client, &g->note, &packet, 1, kept, e);
+	sending_release(&g->sending);
+	return rc;
+}
+
+/* By the giver's own notes. */
+static void kept_look(struct kept *kept, const struct giving *g)
+{
+	struct shared_file *files = NULL;
+	struct err ignored = {0};
+	size_t n = 0;
+
+	if (shared_files(g->vault->people, &files, &n, &ignored) != 0) {
+		kept->unknown = true;
+		return;
+	}
+	kept_fill(kept, files, n, &g->note);
+	shared_files_free(files, n);
+}
+
 static void give_undo(struct giving *g)
 {
 	_cleanup_(kept_release) struct kept kept = {.n = 0};
 	struct client *client = g->vault->client;
-	struct shared_file *files = NULL;
 	struct err ignored = {0};
-	size_t n = 0;
 	int rc = g->n_docs == 0 ? 0 : api_inbox_delete(client, g->docs[0], &ignored);
 
-	if (rc == 0 && shared_files(g->vault->people, &files, &n, &ignored) == 0) {
-		kept_fill(&kept, files, n, &g->note);
-		shared_files_free(files, n);
+	if (rc != 0 || g->n_sent == 0) {
+		return;
 	}
-	for (size_t i = 0; rc == 0 && i < g->n; i += GIVE_BATCH) {
-		size_t left = g->n - i;
+	kept_look(&kept, g);
+	for (size_t i = 0; rc == 0 && i < g->n_sent; i += GIVE_BATCH) {
+		size_t left = g->n_sent - i;
 
 		rc = end_pages(client, &g->note, &g->pages[i],
 			left < GIVE_BATCH ? left : GIVE_BATCH, &kept, &ignored);
+	}
+	for (size_t i = 0; rc == 0 && i < g->n_sent; i++) {
+		const struct kept_page *page = kept_find(&kept, &g->pages[i]);
+
+		if (page != NULL && page->expires_ms != 0) {
+			rc = restore_some(g, &kept, i, &ignored);
+		}
 	}
 }
 

@@ -217,48 +217,31 @@ static int answer_key_held(struct people *people, unsigned kind, const uint8_t o
 				 membership_kind_name(kind), id);
 }
 
-/* Who leaves is the last one who could manage it, or the last one in it. */
-static int answer_last(struct people *people, unsigned kind, const uint8_t object_id[ID_BYTES],
-	const char *id, struct err *e)
-{
-	const char *name = membership_kind_name(kind);
-	struct share_others others;
-	int rc = share_count_others(people, kind, object_id, &others, e);
-
-	if (rc != 0) {
-		return rc;
-	}
-	return others.members > 0
-		       ? err_set(e, KLUIS_EFORBIDDEN,
-				 "%s %s: nobody else could manage it: hand it over first ('kluis "
-				 "%s transfer')",
-				 name, id, name)
-		       : err_set(e, KLUIS_EFORBIDDEN,
-				 "%s %s: you are the only one in it: 'kluis %s delete' ends it",
-				 name, id, name);
-}
-
 int share_answer(struct people *people, unsigned kind, const uint8_t object_id[ID_BYTES],
 	bool accept, struct err *e)
 {
 	_cleanup_(membership_freep) struct membership *m = NULL;
 	struct packets_taken taken = {.taken = 0};
 	char target[API_TARGET_MAX], id[HEX_LEN(ID_BYTES) + 1];
+	struct err why = {0};
 	int rc = accept ? membership_load(people, kind, object_id, &m, e) : 0;
 
 	hex_encode(bytes_of(object_id, ID_BYTES), id);
 	if (rc == 0 && accept) {
 		rc = share_check_invited(people_profile(people), m, e);
 	}
+	if (rc != 0) {
+		return rc;
+	}
 	api_target(target, membership_kind_path(kind), object_id, "/%s",
 		accept ? "accept" : "decline");
-	rc = rc != 0 ? rc
-		     : api_json(people_client(people), "POST", target, NULL, CLIENT_AUTH, NULL, e);
-	if (rc == KLUIS_EFORBIDDEN && !accept) {
-		return answer_last(people, kind, object_id, id, e);
+	rc = api_json(people_client(people), "POST", target, NULL, CLIENT_AUTH, NULL, &why);
+	if (rc != 0) {
+		return accept ? err_set(e, rc, "%s", why.text)
+			      : share_leave_refused(people, kind, object_id, &why, e);
 	}
-	if (rc != 0 || !accept || kind == MEMBER_OBJECT_CONVERSATION) {
-		return rc;
+	if (!accept || kind == MEMBER_OBJECT_CONVERSATION) {
+		return 0;
 	}
 	rc = packets_take(people, object_id, &taken, e);
 	if (rc != 0 || taken.taken + taken.held > 0) {

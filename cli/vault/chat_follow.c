@@ -81,16 +81,19 @@ static int follow_body(struct app *k)
 	return chat_with(k, k->inv->args[0], follow_read, f);
 }
 
-/* Whether one of these says that there may be something to read. */
-static bool follow_concerns(const struct follow *f, const struct api_event *events, size_t n)
+/* Whether one of these says that there may be something to read; *ret_all: by saying so of
+ * everything. */
+static bool follow_concerns(
+	const struct follow *f, const struct api_event *events, size_t n, bool *ret_all)
 {
+	bool about = false;
+
+	*ret_all = false;
 	for (size_t i = 0; i < n; i++) {
-		if (strcmp(events[i].type, "resync") == 0 || !events[i].has_object ||
-			memcmp(events[i].object, f->id, ID_BYTES) == 0) {
-			return true;
-		}
+		*ret_all |= strcmp(events[i].type, "resync") == 0 || !events[i].has_object;
+		about |= events[i].has_object && memcmp(events[i].object, f->id, ID_BYTES) == 0;
 	}
-	return false;
+	return about || *ret_all;
 }
 
 /* By events, or, where a node has none, by looking. What fails is found out by the next reading. */
@@ -98,7 +101,7 @@ static bool follow_wait(struct follow *f)
 {
 	struct waiter *w = &f->waiter;
 	struct api_event *events = NULL;
-	bool news = true, first = w->cursor == NULL;
+	bool news, all, first = w->cursor == NULL;
 	struct err why = {0};
 	size_t n = 0;
 
@@ -110,8 +113,11 @@ static bool follow_wait(struct follow *f)
 		return true;
 	}
 	/* The first answer only says from where on: what came before it is read once more. */
-	news = first || follow_concerns(f, events, n);
+	news = follow_concerns(f, events, n, &all) || first;
 	api_events_free(events, n);
+	if (all) {
+		waiter_look(w);
+	}
 	return news;
 }
 

@@ -4,6 +4,7 @@
 #include "base/text.h"
 #include "cli/client/account.h"
 #include "cli/client/json_reader.h"
+#include "cli/client/membership.h"
 #include "cli/vault/app.h"
 
 static const char *const device_states[] = {[ACCOUNT_DEVICE_ACTIVE] = "active",
@@ -149,11 +150,12 @@ static bool leave_out(void *arg, const struct account_unvouched *vault)
 	if (leave_out_given(inv, vault)) {
 		return true;
 	}
-	question = x_asprintf("%s\n%s '%s' %s\nRevoke the device all the same?", vault->why->text,
-		"The revocation is made once. What it cannot vouch for in vault", vault->name,
+	question = x_asprintf("%s\n%s %s '%s' %s\nRevoke the device all the same?",
+		vault->why->text, "The revocation is made once. What it cannot vouch for in",
+		membership_kind_name(vault->kind), vault->name,
 		vault->seq > 0 ? "is lost: all that the device wrote there after what this one has "
 				 "seen, unless another device wrote after it."
-			       : "is lost: this device has never seen that vault. If the other one "
+			       : "is lost: this device has never seen it. If the other one "
 				 "made it, or wrote to it last, nobody can read it any more.");
 	yes = invocation_ask(inv, question);
 	inv->err = before;

@@ -110,7 +110,8 @@ static const struct command_option delete_options[] = {
 
 static const struct command_option revoke_options[] = {
 	{"leave-out", 0, "VAULT",
-		"Revoke although this vault cannot be vouched for; may be given several times"},
+		"Revoke although this vault (or group or conversation, by its id) cannot be "
+		"vouched for; may be given several times"},
 	{NULL, 0, NULL, NULL},
 };
 
@@ -668,10 +669,14 @@ static const struct command app_commands[] = {
 	{"follow", NULL, "Print what happens to all that is yours as JSON, a line each",
 		"For scripts: vaults, who is in what, messages, receipts, the inbox, keys, "
 		"devices, invitations. A line says what has\nchanged (\"type\", \"object\", and "
-		"\"name\" where this device has one), at least once, and not how: look there. It "
-		"begins\nwith \"resync\" without --since, and whenever more has happened than can "
-		"be told: then look everywhere. When its site\ndies it goes on at another one, "
-		"and ends with 0 by SIGINT, SIGTERM, or when nobody reads it any more.",
+		"\"name\" where this device has one), at least once, and not how: look there. "
+		"It begins\nwith \"resync\" without --since, and whenever more has happened "
+		"than can be told: then look everywhere. That something\nhas changed is the "
+		"cluster's word. A line of type \"invitation\" is this device's own: it has "
+		"verified that, or says\nunder \"problem\" what does not hold. A type that this "
+		"version does not know is \"other\", with what was told under\n\"told\". When "
+		"its site dies it goes on at another one, and ends with 0 by SIGINT, SIGTERM, "
+		"or when nobody reads it\nany more.",
 		follow_options, 0, 0, app_follow},
 	{"sync", "[VAULT...]", "Bring the local cache up to date",
 		"Then notes, logins, names and folders can be read without the cluster, with "

@@ -67,12 +67,27 @@ bool waiter_over(const struct waiter *w)
 	return waiter_left(w, 1) == 0;
 }
 
-void waiter_pause(const struct waiter *w)
+static void pause_ms(const struct waiter *w, unsigned most_ms)
 {
-	unsigned ms = waiter_left(w, WAITER_PAUSE_MS);
+	unsigned ms = waiter_left(w, most_ms);
 	struct timespec pause = {.tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000L};
 
 	(void)nanosleep(&pause, NULL); /* An early wake only asks once more. */
+}
+
+void waiter_pause(const struct waiter *w)
+{
+	pause_ms(w, WAITER_PAUSE_MS);
+}
+
+void waiter_look(struct waiter *w)
+{
+	uint64_t since_ms = clock_monotonic_ms(&clock_system) - w->looked_ms;
+
+	if (since_ms < WAITER_PAUSE_MS) {
+		pause_ms(w, (unsigned)(WAITER_PAUSE_MS - since_ms));
+	}
+	w->looked_ms = clock_monotonic_ms(&clock_system);
 }
 
 int waiter_events(struct waiter *w, struct api_event **ret_events, size_t *ret_n, struct err *e)

@@ -12,6 +12,7 @@ struct waiter {
 	struct client *client; /* NULL: the profile was not open yet. */
 	char *cursor;	       /* NULL: from now on. */
 	uint64_t end_ms;       /* 0: no end. */
+	uint64_t looked_ms;    /* waiter_look(); 0: never. */
 	bool no_events;	       /* The cluster tells nobody: one has to look. */
 	bool unread;	       /* Nobody reads stdout any more. */
 };
@@ -23,6 +24,9 @@ KLUIS_MUST_CHECK int waiter_attach(struct waiter *w, struct app *k);
 bool waiter_over(const struct waiter *w);
 /* Before something that failed is tried again. */
 void waiter_pause(const struct waiter *w);
+/* Before the cluster is asked for everything: once a second at most, for a node may say without end
+ * that all has changed. */
+void waiter_look(struct waiter *w);
 /* What happened behind the cursor, which moves; waits a while for something to happen. The caller
  * frees *ret_events (api_events_free()). After a failure the cursor is where it was, unless the
  * cluster was restored since it was given. */

@@ -1,10 +1,15 @@
 """Lies about what was said, by whom, in which order, and to whom; and what a thief of a device's files hears."""
 import json
 import os
+import re
 import shutil
+import signal
 import struct
+import time
 
 from cases_sharing import packets_edit, statement_of
+from cluster import wait_until
+from people import lines
 from proxy import b64, both, edit, edit_json, flip, refuse, reroute, unb64
 from writer import now_ms
 
@@ -417,6 +422,34 @@ class Chats:
                 done = self.bob.call("follow", "--for", "3")
             self.assertEqual(done.returncode, 0, done.stderr)
             self.assertIn(told.bites, range(1, 10), told.paths)
+        self.world.unharmed()
+
+    def test_events_flood(self):
+        """always that everything has changed, and what only a device itself may say: it looks once a second, and tells them apart"""
+        title, _ = self.world.talk("bob")
+        made_up, odd = os.urandom(16).hex(), "x" * 14 + "\u00e9"  # A letter across the fifteenth byte.
+
+        def invent(o):
+            o["items"] = [{"cursor": o["cursor"], "type": kind, "object": made_up} for kind in ("resync", "invitation", odd)]
+
+        def flood(x):
+            x.target = re.sub("wait_ms=[0-9]+", "wait_ms=0", x.target)
+            edit_json("GET", "/v1/events", invent)(x)
+        path = self.world.top / self.world.name("followed")
+        for words in (("follow",), ("chat", "follow", title)):
+            with self.proxy.lying(flood) as told:
+                begin = time.monotonic()
+                follower = self.bob.follower(path, *words)
+                try:
+                    wait_until("it asks for the fourth time", 120, lambda: told.bites >= 4 or follower.poll() is not None)
+                    self.assertGreaterEqual(time.monotonic() - begin, 2)  # It slept for it, however fast the machine is.
+                finally:
+                    follower.terminate()
+                    follower.wait()
+            self.assertEqual(follower.returncode, 0 if words == ("follow",) else -signal.SIGTERM)
+            if words == ("follow",):
+                said = [row for row in lines(path) if row.get("object") == made_up]
+                self.assertEqual({(row["type"], row.get("told")) for row in said}, {("resync", None), ("other", "invitation"), ("other", odd)})
         self.world.unharmed()
 
     # --- thieves ---

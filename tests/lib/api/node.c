@@ -400,7 +400,7 @@ static void node_enrol(struct api_node *node, struct person *person, struct http
 	}
 }
 
-static void node_sign_in(struct api_node *node, struct person *person, struct http_client *client)
+void api_node_sign_in(struct api_node *node, struct person *person, struct http_client *client)
 {
 	_cleanup_(buf_release) struct buf body = BUF_INIT, signature = BUF_INIT;
 	struct answer start, finish;
@@ -436,7 +436,7 @@ static void node_sign_in(struct api_node *node, struct person *person, struct ht
 void api_node_join(struct api_node *node, struct person *person, struct http_client *client)
 {
 	node_enrol(node, person, client);
-	node_sign_in(node, person, client);
+	api_node_sign_in(node, person, client);
 }
 
 void api_node_vault(struct api_node *node, struct person *person, struct http_client *client)

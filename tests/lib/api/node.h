@@ -48,6 +48,8 @@ void api_node_connect(struct api_node *node, const char *alpn, struct http_clien
 void api_node_admin(struct api_node *node, struct http_client *client);
 /* Account, enrolment, session: client->token is set. */
 void api_node_join(struct api_node *node, struct person *person, struct http_client *client);
+/* A session of the person's device: client->token is set. */
+void api_node_sign_in(struct api_node *node, struct person *person, struct http_client *client);
 /* And a vault with its first head. */
 void api_node_vault(struct api_node *node, struct person *person, struct http_client *client);
 

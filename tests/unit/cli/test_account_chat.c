@@ -183,7 +183,8 @@ static void test_handed_over(void **state)
 	user_id(f, &f->first, "carol", ids[1]);
 	r = run_open(f, &f->first, id);
 	assert_int_equal(conversation_leave(r.c, &f->err), KLUIS_EFORBIDDEN);
-	assert_non_null(strstr(f->err.text, "hand it over first"));
+	assert_non_null(strstr(f->err.text, "no admin who has accepted would remain"));
+	assert_non_null(strstr(f->err.text, "hand it over first ('kluis chat transfer')"));
 	/* Bob has not taken the invitation to its vault: alice manages that until he has. */
 	MUST(f, conversation_transfer(r.c, ids[0], MEMBER_READ, &f->err));
 	assert_string_equal(r.c->archive_trouble.text, "");

@@ -9,6 +9,7 @@
 #include "base/wire.h"
 #include "cli/client/contact.h"
 #include "cli/client/json_reader.h"
+#include "cli/client/share.h"
 /* The state machine has a struct of this name as well. */
 #define command cli_command
 #include "cli/vault/app.h"
@@ -25,6 +26,7 @@ static int revoke_second(struct fixture *f, const struct account_revocation *rev
 struct answers {
 	bool yes;
 	unsigned asked;
+	unsigned kind;
 	uint64_t seq;
 	int why;
 };
@@ -34,6 +36,7 @@ static bool answer(void *arg, const struct account_unvouched *vault)
 	struct answers *a = arg;
 
 	a->asked++;
+	a->kind = vault->kind;
 	a->seq = vault->seq;
 	a->why = vault->why->code;
 	return a->yes;
@@ -126,6 +129,158 @@ static void test_revoke_while_it_creates(void **state)
 	device_reopen(f, &f->first);
 	MUST(f, enter(f, &f->first, old_password, bytes_of(NULL, 0)));
 	MUST(f, sync_named(f, &f->first, "late"));
+}
+
+static uint8_t club[ID_BYTES];
+
+static void make_club(struct fixture *f)
+{
+	struct people *people = people_new(f->second.profile, f->second.client);
+
+	MUST(f, account_refresh(f->second.profile, f->second.client, &f->err));
+	MUST(f, share_group_create(people, "club", club, &f->err));
+	people_free(people);
+}
+
+static void second_creates_club(void *of)
+{
+	make_club(of);
+}
+
+static void second_rekeys_club(void *of)
+{
+	struct fixture *f = of;
+	struct people *people = people_new(f->second.profile, f->second.client);
+	size_t vaults;
+
+	MUST(f, account_refresh(f->second.profile, f->second.client, &f->err));
+	MUST(f, share_group_remove(people, club, NULL, &vaults, &f->err));
+	people_free(people);
+}
+
+static void second_rekeys_letters(void *of)
+{
+	struct fixture *f = of;
+	struct vault *vault;
+
+	MUST(f, account_refresh(f->second.profile, f->second.client, &f->err));
+	MUST(f, vault_open(f->second.profile, f->second.client, "letters", &vault, &f->err));
+	MUST(f, vault_sync(vault, &f->err));
+	MUST(f, share_remove(vault, NULL, &f->err));
+	vault_close(vault);
+}
+
+static int load_club(struct fixture *f)
+{
+	struct people *people = people_new(f->first.profile, f->first.client);
+	struct membership *m = NULL;
+	int rc;
+
+	device_reopen(f, &f->first);
+	MUST(f, enter(f, &f->first, old_password, bytes_of(NULL, 0)));
+	people_free(people);
+	people = people_new(f->first.profile, f->first.client);
+	rc = membership_load(people, MEMBER_OBJECT_GROUP, club, &m, &f->err);
+	membership_free(m);
+	people_free(people);
+	return rc;
+}
+
+/* What the device changes of members meanwhile is vouched for as what it writes is. */
+static void test_revoke_while_it_changes_members(void **state)
+{
+	static void (*const meanwhile[])(void *) = {
+		second_rekeys_club, second_rekeys_letters, second_creates_club};
+	struct fixture *f = *state;
+
+	add_second(f);
+	for (size_t i = 0; i < ARRAY_SIZE(meanwhile); i++) {
+		_cleanup_(x_freep) char *name = x_asprintf("phone %zu", i);
+
+		if (i > 0) {
+			device_close(&f->second);
+			add_second_by(f, old_password, name);
+		}
+		make_club(f);
+		if (i == 0) {
+			put_note(f, &f->second, "letters");
+		}
+		revoke_while(f, meanwhile[i], 2);
+		MUST(f, revoke_second(f, NULL));
+		lie_end();
+		MUST(f, load_club(f));
+		MUST(f, sync_named(f, &f->first, "letters"));
+	}
+}
+
+static void expect_asked_of_club(const struct answers *answers, unsigned asked, int why)
+{
+	assert_int_equal(answers->asked, asked);
+	assert_int_equal(answers->kind, MEMBER_OBJECT_GROUP);
+	assert_int_equal(answers->why, why);
+}
+
+/* One that never stops changing them does not keep itself in the account either. */
+static void test_revoke_of_one_that_changes_on(void **state)
+{
+	struct fixture *f = *state;
+	struct answers answers = {.yes = false};
+	const struct account_revocation ask = {answer, &answers};
+
+	add_second(f);
+	make_club(f);
+	revoke_while(f, second_rekeys_club, 0);
+	assert_int_equal(revoke_second(f, NULL), KLUIS_EPRECONDITION);
+	assert_int_equal(revoke_second(f, &ask), KLUIS_EPRECONDITION);
+	expect_asked_of_club(&answers, 1, KLUIS_EPRECONDITION);
+	answers.yes = true;
+	MUST(f, revoke_second(f, &ask));
+	lie_end();
+	assert_int_equal(load_club(f), KLUIS_EVERIFY);
+}
+
+/* Nor in a vault that another device wrote last. */
+static void test_revoke_of_one_that_rekeys_on(void **state)
+{
+	struct fixture *f = *state;
+	struct answers answers = {.yes = true};
+	const struct account_revocation ask = {answer, &answers};
+
+	put_note(f, &f->first, "letters");
+	add_second(f);
+	revoke_while(f, second_rekeys_letters, 0);
+	MUST(f, revoke_second(f, &ask));
+	lie_end();
+	assert_int_equal(answers.asked, 1);
+	assert_int_equal(answers.kind, MEMBER_OBJECT_VAULT);
+	device_reopen(f, &f->first);
+	MUST(f, enter(f, &f->first, old_password, bytes_of(NULL, 0)));
+	assert_int_equal(sync_named(f, &f->first, "letters"), KLUIS_EVERIFY);
+}
+
+/* Nor is a group that is denied just then given up without a question. */
+static void test_revoke_denied_group(void **state)
+{
+	struct fixture *f = *state;
+	struct answers answers = {.yes = false};
+	const struct account_revocation ask = {answer, &answers};
+	char target[API_TARGET_MAX];
+
+	add_second(f);
+	make_club(f);
+	api_target(target, "groups", club, "/");
+	lie = (struct lie){.target = target, .kind = LIE_REFUSE, .rc = KLUIS_ENOQUORUM};
+	assert_int_equal(revoke_second(f, NULL), KLUIS_ENOQUORUM);
+	assert_int_equal(revoke_second(f, &ask), KLUIS_ENOQUORUM);
+	expect_asked_of_club(&answers, 1, KLUIS_ENOQUORUM);
+	assert_int_equal(answers.seq, 0);
+	lie_end();
+	/* What was seen of it is vouched for, and does. */
+	MUST(f, load_club(f));
+	lie = (struct lie){.target = target, .kind = LIE_REFUSE, .rc = KLUIS_ENOQUORUM};
+	MUST(f, revoke_second(f, NULL));
+	lie_end();
+	MUST(f, load_club(f));
 }
 
 /* A device that never stops does not keep itself in the account. */
@@ -619,6 +774,10 @@ int main(void)
 		HOSTILE_TEST(test_revoke_while_it_writes),
 		HOSTILE_TEST(test_revoke_while_it_creates),
 		HOSTILE_TEST(test_revoke_of_one_that_writes_on),
+		HOSTILE_TEST(test_revoke_while_it_changes_members),
+		HOSTILE_TEST(test_revoke_of_one_that_changes_on),
+		HOSTILE_TEST(test_revoke_of_one_that_rekeys_on),
+		HOSTILE_TEST(test_revoke_denied_group),
 		HOSTILE_TEST(test_withheld),
 		HOSTILE_TEST(test_contact),
 		HOSTILE_TEST(test_unrefreshed),

@@ -231,21 +231,17 @@ static void test_device_names(void **state)
 	account_devices_free(devices, n);
 }
 
-/* The chain goes on to another signing key, by whoever has the old one, and the keyring does not.
- */
-static void test_own_key_changed(void **state)
+/* The chain goes on with this, by whoever has the signing key, and the keyring does not. */
+static void expect_own_chain_refused(
+	struct fixture *f, unsigned type, const struct buf *body, const char *words)
 {
-	struct fixture *f = *state;
 	struct profile *p = f->first.profile;
-	_cleanup_(buf_release) struct buf body = BUF_INIT, statement = BUF_INIT, text = BUF_INIT;
-	_cleanup_(key_freep) struct key *fresh = NULL;
+	_cleanup_(buf_release) struct buf statement = BUF_INIT, text = BUF_INIT;
 	struct wire w = wire_of(buf_bytes(&p->person->chain));
 	json_t *items = json_array();
 
-	MUST(f, key_generate(KEY_RSA_PSS, 2048, &fresh, &f->err));
-	MUST(f, identity_body_rotate(&body, &p->identity, fresh, &f->err));
-	MUST(f, identity_make(&p->identity, IDENTITY_ROTATE, buf_bytes(&body), p->signing, 1,
-			&statement, &f->err));
+	MUST(f, identity_make(
+			&p->identity, type, buf_bytes(body), p->signing, 1, &statement, &f->err));
 	while (w.left.len > 0) {
 		(void)json_array_append_new(
 			items, json_pack("{s:o}", "statement", json_base64(wire_lp32(&w, 65536))));
@@ -255,10 +251,40 @@ static void test_own_key_changed(void **state)
 	json_take_text(json_pack("{s:o, s:b}", "items", items, "done", 1), &text);
 	lie = (struct lie){.target = "/v1/users/", .kind = LIE_INVENT, .instead = buf_bytes(&text)};
 	assert_int_equal(account_refresh(p, f->first.client, &f->err), KLUIS_EVERIFY);
+	assert_non_null(strstr(f->err.text, words));
 	lie_end();
+	f->err = (struct err){0};
 	/* Nothing of it was stored. */
 	device_reopen(f, &f->first);
 	MUST(f, enter(f, &f->first, old_password, bytes_of(NULL, 0)));
+}
+
+static void test_own_key_changed(void **state)
+{
+	struct fixture *f = *state;
+	_cleanup_(buf_release) struct buf body = BUF_INIT;
+	_cleanup_(key_freep) struct key *fresh = NULL;
+
+	MUST(f, key_generate(KEY_RSA_PSS, 2048, &fresh, &f->err));
+	MUST(f, identity_body_rotate(&body, &f->first.profile->identity, fresh, &f->err));
+	expect_own_chain_refused(f, IDENTITY_ROTATE, &body, "another signing key");
+}
+
+/* Of its kind the only one, or in the place of hers: what others give her somebody else would get.
+ */
+static void test_own_transfer_key_changed(void **state)
+{
+	static const unsigned kems[] = {KEY_KEM_P256, KEY_KEM_P384};
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(kems); i++) {
+		_cleanup_(buf_release) struct buf body = BUF_INIT;
+		_cleanup_(key_freep) struct key *fresh = NULL;
+
+		MUST(f, key_generate(kems[i], 0, &fresh, &f->err));
+		identity_body_transfer(&body, key_public(fresh));
+		expect_own_chain_refused(f, IDENTITY_TRANSFER_ADD, &body, "give to you by");
+	}
 }
 
 /* The cluster shows a device that waits, as nobody asked for it. */
@@ -327,6 +353,7 @@ int main(void)
 		ACCOUNT_TEST(test_lies_about_slots),
 		ACCOUNT_TEST(test_endless_chain),
 		ACCOUNT_TEST(test_own_key_changed),
+		ACCOUNT_TEST(test_own_transfer_key_changed),
 		ACCOUNT_TEST(test_device_names),
 		ACCOUNT_TEST(test_invented_device),
 		ACCOUNT_TEST(test_lowered_rounds),

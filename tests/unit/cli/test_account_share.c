@@ -116,6 +116,7 @@ static void test_ahead(void **state)
 static void test_decline(void **state)
 {
 	struct fixture *f = *state;
+	char target[API_TARGET_MAX];
 	struct vault *vault;
 	uint8_t id[ID_BYTES];
 
@@ -126,6 +127,13 @@ static void test_decline(void **state)
 	f->err = (struct err){0};
 	assert_int_equal(
 		vault_open(bob.profile, bob.client, "offer", &vault, &f->err), KLUIS_ENOTFOUND);
+	/* Why she may not is for the cluster to say. */
+	api_target(target, "vaults", id, "/decline");
+	lie = (struct lie){.target = target, .kind = LIE_REFUSE, .rc = KLUIS_EFORBIDDEN};
+	assert_int_equal(answer(f, &bob, MEMBER_OBJECT_VAULT, id, false), KLUIS_EFORBIDDEN);
+	lie_end();
+	assert_says(f, "as the test wants it");
+	assert_null(strstr(f->err.text, "hand it over"));
 	MUST(f, answer(f, &bob, MEMBER_OBJECT_VAULT, id, false));
 	assert_state(f, &f->first, "offer", "bob", MEMBER_WRITE, "declined");
 	f->err = (struct err){0};
@@ -149,6 +157,9 @@ static void test_transfer(void **state)
 	assert_int_equal(share_transfer(vault, &with, MEMBER_WRITE, &f->err), KLUIS_EPRECONDITION);
 	MUST(f, answer(f, &carol, MEMBER_OBJECT_VAULT, id, true));
 	/* The last admin does not go without one. */
+	assert_int_equal(answer(f, &f->first, MEMBER_OBJECT_VAULT, id, false), KLUIS_EFORBIDDEN);
+	assert_says(f, "no admin who has accepted would remain");
+	assert_says(f, "hand it over first ('kluis vault transfer')");
 	f->err = (struct err){0};
 	with.kind = MEMBER_USER;
 	memcpy(with.id, f->first.profile->user_id, ID_BYTES);
@@ -596,6 +607,7 @@ static void test_managed_alone(void **state)
 {
 	struct fixture *f = *state;
 	struct people *people = people_new(carol.profile, carol.client);
+	char target[API_TARGET_MAX];
 	struct share_with with;
 	struct vault *vault;
 	uint8_t id[ID_BYTES], group[ID_BYTES];
@@ -608,6 +620,11 @@ static void test_managed_alone(void **state)
 	assert_null(managed_alone(f, people, group));
 	assert_int_equal(answer(f, &carol, MEMBER_OBJECT_VAULT, id, false), KLUIS_EFORBIDDEN);
 	assert_says(f, "kluis vault delete");
+	api_target(target, "vaults", id, "/decline");
+	lie = (struct lie){.target = target, .kind = LIE_REFUSE, .rc = KLUIS_EQUOTA};
+	assert_int_equal(answer(f, &carol, MEMBER_OBJECT_VAULT, id, false), KLUIS_EQUOTA);
+	lie_end();
+	assert_null(strstr(f->err.text, "kluis vault delete")); /* Not for another reason. */
 	assert_int_equal(answer(f, &carol, MEMBER_OBJECT_GROUP, group, false), KLUIS_EFORBIDDEN);
 	assert_says(f, "kluis group delete");
 	/* Bob, who is to be admin. */

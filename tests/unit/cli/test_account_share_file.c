@@ -1,5 +1,6 @@
 /* One file or page of a vault given alone, against the API of a real node and against one that
  * lies. */
+#include "tests/lib/account_rig/account_given.h"
 #include "tests/lib/account_rig/account_share.h"
 
 #include <inttypes.h>
@@ -11,66 +12,8 @@
 #include "cli/client/inbox.h"
 #include "cli/client/json_reader.h"
 #include "cli/client/put.h"
-#include "cli/client/share_file.h"
+#include "storage/packet_store.h"
 #include "tests/lib/fixture/sharing.h"
-
-static int setup_timed(void **state)
-{
-	struct fixture *f;
-	int rc = setup(state);
-
-	f = *state;
-	/* The expiry of a packet is by the clock of who sends it. */
-	f->node.machine.now_ms = clock_wall_ms(&clock_system);
-	device_reopen(f, &f->first);
-	MUST(f, enter(f, &f->first, old_password, account_key(f)));
-	three_open(f);
-	return rc;
-}
-
-static int give(struct fixture *f, struct device *d, const char *name, const char *who,
-	const char *path, uint64_t page_no, uint8_t ret_id[ID_BYTES])
-{
-	struct share_with with;
-	const struct share_file_terms terms = {.with = &with, .days = 7};
-	struct vault *vault;
-	struct tree *tree;
-	bool moved;
-	int rc;
-
-	f->err = (struct err){0};
-	MUST(f, account_refresh(d->profile, d->client, &f->err));
-	MUST(f, vault_open(d->profile, d->client, name, &vault, &f->err));
-	MUST(f, vault_sync(vault, &f->err));
-	MUST(f, tree_load(vault, &tree, &f->err));
-	MUST(f, share_resolve(vault->people, who, &with, &f->err));
-	rc = path != NULL ? share_file_give(tree, path, &terms, ret_id, &moved, &f->err)
-			  : share_page_give(vault, page_no, &terms, ret_id, &moved, &f->err);
-	tree_free(tree);
-	vault_close(vault);
-	return rc;
-}
-
-/* What one has been given, or gave. */
-struct seen {
-	struct people *people;
-	struct shared_file *files;
-	size_t n;
-};
-
-static void look(struct fixture *f, struct device *d, struct seen *seen)
-{
-	f->err = (struct err){0};
-	seen->people = people_new(d->profile, d->client);
-	MUST(f, account_refresh(d->profile, d->client, &f->err));
-	MUST(f, shared_files(seen->people, &seen->files, &seen->n, &f->err));
-}
-
-static void look_end(struct seen *seen)
-{
-	shared_files_free(seen->files, seen->n);
-	people_free(seen->people);
-}
 
 static int got_write(void *arg, struct bytes bytes, struct err *e)
 {
@@ -83,24 +26,24 @@ static int got_write(void *arg, struct bytes bytes, struct err *e)
 static int fetch(struct fixture *f, struct device *d, struct buf *ret_content)
 {
 	const struct get_config config = {.write = got_write, .arg = ret_content};
-	struct seen seen;
+	struct given seen;
 	int rc;
 
-	look(f, d, &seen);
+	given_look(f, d, &seen);
 	assert_true(seen.n > 0);
 	assert_int_equal(seen.files[0].problem.code, 0);
 	rc = shared_file_get(seen.people, &seen.files[0], &config, &f->err);
-	look_end(&seen);
+	given_look_end(&seen);
 	return rc;
 }
 
 static void end_all(struct fixture *f, struct device *d)
 {
-	struct seen seen;
+	struct given seen;
 	size_t left;
 
 	do { /* Each as in a run of the program. */
-		look(f, d, &seen);
+		given_look(f, d, &seen);
 		left = seen.n;
 		if (left > 0) {
 			MUST(f, seen.files[0].problem.code != 0
@@ -108,7 +51,7 @@ static void end_all(struct fixture *f, struct device *d)
 					: shared_file_end(seen.people, seen.files, seen.n,
 						  &seen.files[0], &f->err));
 		}
-		look_end(&seen);
+		given_look_end(&seen);
 	} while (left > 0);
 }
 
@@ -154,7 +97,7 @@ static void prepared(struct fixture *f, const char *name, const char *text)
 
 	put_note(f, &f->first, name);
 	put_text(f, &f->first, name, text);
-	MUST(f, give(f, &f->first, name, "bob", "/text", 0, id));
+	MUST(f, given_give(f, &f->first, name, "bob", "/text", 0, id));
 }
 
 static unsigned grants_of(struct fixture *f, const struct device *d)
@@ -168,30 +111,30 @@ static void test_file(void **state)
 	struct fixture *f = *state;
 	const struct shared_file *file;
 	struct vault *vault;
-	struct seen seen;
+	struct given seen;
 	char hex[HEX_LEN(ID_BYTES) + 1];
 	uint8_t id[ID_BYTES];
 	unsigned before;
 
 	put_note(f, &f->first, "file");
 	put_text(f, &f->first, "file", "one");
-	MUST(f, give(f, &f->first, "file", "bob", "/text", 0, id));
+	MUST(f, given_give(f, &f->first, "file", "bob", "/text", 0, id));
 	hex_encode(bytes_of(id, ID_BYTES), hex);
-	look(f, &bob, &seen);
+	given_look(f, &bob, &seen);
 	MUST(f, shared_file_find(seen.files, seen.n, hex, &file, &f->err));
 	assert_string_equal(file->who, "alice");
 	assert_string_equal(file->name, "text");
 	assert_int_equal(file->size, 3);
 	assert_false(file->mine);
-	look_end(&seen);
-	look(f, &f->first, &seen);
+	given_look_end(&seen);
+	given_look(f, &f->first, &seen);
 	assert_int_equal(shared_file_find(seen.files, seen.n, "", &file, &f->err), KLUIS_ENOTFOUND);
 	hex[8] = 0;
 	f->err = (struct err){0};
 	MUST(f, shared_file_find(seen.files, seen.n, hex, &file, &f->err));
 	assert_string_equal(file->who, "bob");
 	assert_true(file->mine);
-	look_end(&seen);
+	given_look_end(&seen);
 	assert_got(f, &bob, "one");
 	put_text(f, &f->first, "file", "two"); /* It was given as it was. */
 	assert_got(f, &bob, "one");
@@ -207,13 +150,13 @@ static void end_one(struct fixture *f, struct device *d, const uint8_t id[ID_BYT
 {
 	const struct shared_file *file;
 	char hex[HEX_LEN(ID_BYTES) + 1];
-	struct seen seen;
+	struct given seen;
 
 	hex_encode(bytes_of(id, ID_BYTES), hex);
-	look(f, d, &seen);
+	given_look(f, d, &seen);
 	MUST(f, shared_file_find(seen.files, seen.n, hex, &file, &f->err));
 	MUST(f, shared_file_end(seen.people, seen.files, seen.n, file, &f->err));
-	look_end(&seen);
+	given_look_end(&seen);
 }
 
 /* Given twice: the end of one is not that of the other, nor is a third one's that comes to nothing.
@@ -226,9 +169,9 @@ static void test_twice(void **state)
 
 	put_note(f, &f->first, "twice");
 	put_text(f, &f->first, "twice", "one");
-	MUST(f, give(f, &f->first, "twice", "bob", "/text", 0, first));
-	MUST(f, give(f, &f->first, "twice", "bob", "/text", 0, second));
-	MUST(f, give(f, &f->first, "twice", "carol", "/text", 0, third));
+	MUST(f, given_give(f, &f->first, "twice", "bob", "/text", 0, first));
+	MUST(f, given_give(f, &f->first, "twice", "bob", "/text", 0, second));
+	MUST(f, given_give(f, &f->first, "twice", "carol", "/text", 0, third));
 	assert_int_equal(grants_of(f, &bob), 1);
 	assert_int_equal(use_of(f, &bob).packets, 2);
 	end_one(f, &f->first, first);
@@ -237,7 +180,7 @@ static void test_twice(void **state)
 	assert_got(f, &bob, "one");
 	api_target(target, "users", bob.profile->user_id, "/inbox");
 	lie = (struct lie){.target = target, .kind = LIE_REFUSE, .rc = KLUIS_EQUOTA};
-	assert_int_equal(give(f, &f->first, "twice", "bob", "/text", 0, first), KLUIS_EQUOTA);
+	assert_int_equal(given_give(f, &f->first, "twice", "bob", "/text", 0, first), KLUIS_EQUOTA);
 	lie_end();
 	assert_got(f, &bob, "one");
 	/* Not that of the same page of another vault, either. */
@@ -255,16 +198,16 @@ static void test_twice(void **state)
 static void test_twice_and_over(void **state)
 {
 	struct fixture *f = *state;
-	struct seen seen;
+	struct given seen;
 	uint8_t id[ID_BYTES];
 
 	prepared(f, "over", "one");
-	MUST(f, give(f, &f->first, "over", "bob", "/text", 0, id));
-	look(f, &f->first, &seen);
+	MUST(f, given_give(f, &f->first, "over", "bob", "/text", 0, id));
+	given_look(f, &f->first, &seen);
 	assert_int_equal(seen.n, 2);
 	seen.files[0].note.expires_ms = clock_wall_ms(&clock_system) - 1;
 	MUST(f, shared_file_end(seen.people, seen.files, seen.n, &seen.files[1], &f->err));
-	look_end(&seen);
+	given_look_end(&seen);
 	assert_int_equal(grants_of(f, &bob), 0);
 }
 
@@ -285,16 +228,16 @@ static void test_full_box(void **state)
 {
 	struct fixture *f = *state;
 	uint8_t id[ID_BYTES];
-	struct seen seen;
+	struct given seen;
 
 	prepared(f, "full box", "one");
 	assert_got(f, &bob, "one");
 	fill_box(f, &bob);
 	put_text(f, &f->first, "full box", "two");
-	assert_int_equal(give(f, &f->first, "full box", "bob", "/text", 0, id), KLUIS_EQUOTA);
-	look(f, &f->first, &seen);
+	assert_int_equal(given_give(f, &f->first, "full box", "bob", "/text", 0, id), KLUIS_EQUOTA);
+	given_look(f, &f->first, &seen);
 	assert_int_equal(seen.n, 1); /* Of the first one alone. */
-	look_end(&seen);
+	given_look_end(&seen);
 	assert_got(f, &bob, "one");
 	end_all(f, &f->first);
 	assert_fetch_fails(f, &bob, KLUIS_ENOTFOUND, "text");
@@ -306,7 +249,7 @@ static void test_full_box(void **state)
 static void test_full_inbox(void **state)
 {
 	struct fixture *f = *state;
-	struct seen seen;
+	struct given seen;
 	uint8_t id[ID_BYTES];
 	char target[API_TARGET_MAX];
 
@@ -314,15 +257,84 @@ static void test_full_inbox(void **state)
 	put_text(f, &f->first, "full inbox", "one");
 	api_target(target, "users", bob.profile->user_id, "/inbox");
 	lie = (struct lie){.target = target, .kind = LIE_REFUSE, .rc = KLUIS_EQUOTA};
-	assert_int_equal(give(f, &f->first, "full inbox", "bob", "/text", 0, id), KLUIS_EQUOTA);
+	assert_int_equal(
+		given_give(f, &f->first, "full inbox", "bob", "/text", 0, id), KLUIS_EQUOTA);
 	lie_end();
-	look(f, &f->first, &seen);
+	given_look(f, &f->first, &seen);
 	assert_int_equal(seen.n, 0);
-	look_end(&seen);
+	given_look_end(&seen);
 	assert_int_equal(grants_of(f, &bob), 0);
 	/* With room it is there. */
-	MUST(f, give(f, &f->first, "full inbox", "bob", "/text", 0, id));
+	MUST(f, given_give(f, &f->first, "full inbox", "bob", "/text", 0, id));
 	assert_int_equal(grants_of(f, &bob), 1);
+}
+
+static uint64_t grant_ends(struct fixture *f, const struct device *d, const struct share_note *note)
+{
+	struct bytes run = note->pages;
+	struct share_note_page page;
+	struct page_grant grant;
+	struct kv_view *view;
+
+	assert_true(share_note_page_next(&run, &page));
+	(void)pthread_mutex_lock(&f->node.lock);
+	view = kv_view_new(f->node.machine.kv);
+	assert_int_equal(grant_store_get(view, d->profile->user_id, note->vault_id, page.page_no,
+				 page.revision, &grant, NULL),
+		0);
+	kv_view_free(view);
+	(void)pthread_mutex_unlock(&f->node.lock);
+	return grant.expires_ms;
+}
+
+/* What was given before is what it was when giving it again fails: for how long, too. */
+static void test_given_before(void **state)
+{
+	static const unsigned days[] = {1, 30};
+	struct fixture *f = *state;
+	char target[API_TARGET_MAX];
+	char hex[HEX_LEN(ID_BYTES) + 1];
+	const struct shared_file *last;
+	struct packet_use before;
+	struct given seen;
+	uint8_t id[ID_BYTES];
+	uint64_t ends;
+
+	prepared(f, "given before", "one");
+	given_days = 20;
+	MUST(f, given_give(f, &f->first, "given before", "bob", "/text", 0, id));
+	given_days = 7; /* Of several it is the last that says for how long. */
+	MUST(f, given_give(f, &f->first, "given before", "bob", "/text", 0, id));
+	given_look(f, &bob, &seen);
+	hex_encode(bytes_of(id, ID_BYTES), hex);
+	MUST(f, shared_file_find(seen.files, seen.n, hex, &last, &f->err));
+	ends = last->note.expires_ms;
+	assert_true(grant_ends(f, &bob, &last->note) == ends);
+	before = use_of(f, &bob);
+	api_target(target, "users", bob.profile->user_id, "/inbox");
+	for (size_t i = 0; i < ARRAY_SIZE(days); i++) {
+		lie = (struct lie){.target = target, .kind = LIE_REFUSE, .rc = KLUIS_EQUOTA};
+		given_days = days[i];
+		assert_int_equal(given_give(f, &f->first, "given before", "bob", "/text", 0, id),
+			KLUIS_EQUOTA);
+		lie_end();
+		assert_true(grant_ends(f, &bob, &last->note) == ends);
+		assert_int_equal(use_of(f, &bob).grants, before.grants);
+		assert_int_equal(use_of(f, &bob).packets, before.packets);
+		assert_got(f, &bob, "one");
+	}
+	given_days = 7;
+	given_look_end(&seen);
+	/* Also while nobody says what was given before. */
+	lie = (struct lie){.target = target, .kind = LIE_REFUSE, .rc = KLUIS_EQUOTA};
+	more_lies[0] =
+		(struct lie){.target = "/v1/inbox?", .kind = LIE_REFUSE, .rc = KLUIS_ECONNECT};
+	assert_int_equal(
+		given_give(f, &f->first, "given before", "bob", "/text", 0, id), KLUIS_EQUOTA);
+	lie_end();
+	assert_got(f, &bob, "one");
+	end_all(f, &f->first);
+	assert_fetch_fails(f, &bob, KLUIS_ENOTFOUND, "text");
 }
 
 /* What cannot be read of one sender hides nothing of another. */
@@ -332,18 +344,18 @@ static void test_unreadable_entry(void **state)
 	struct fixture *f = *state;
 	char target[API_TARGET_MAX];
 	uint8_t id[ID_BYTES];
-	struct seen seen;
+	struct given seen;
 
 	prepared(f, "readable", "one");
 	put_note(f, &carol, "unreadable");
 	put_text(f, &carol, "unreadable", "two");
-	MUST(f, give(f, &carol, "unreadable", "bob", "/text", 0, id));
+	MUST(f, given_give(f, &carol, "unreadable", "bob", "/text", 0, id));
 	api_target(target, "users", carol.profile->user_id, "/identity");
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		unsigned good = 0, bad = 0;
 
 		lie = (struct lie){.target = target, .kind = LIE_REFUSE, .rc = cases[i]};
-		look(f, &bob, &seen);
+		given_look(f, &bob, &seen);
 		lie_end();
 		assert_int_equal(seen.n, 2);
 		for (size_t k = 0; k < seen.n; k++) {
@@ -353,7 +365,7 @@ static void test_unreadable_entry(void **state)
 		}
 		assert_int_equal(good, 1);
 		assert_int_equal(bad, 1);
-		look_end(&seen);
+		given_look_end(&seen);
 	}
 	/* That nobody is reached is none's fault. */
 	f->err = (struct err){0};
@@ -377,9 +389,9 @@ static void test_page(void **state)
 
 	put_note(f, &f->first, "page");
 	put_text(f, &f->first, "page", "one");
-	assert_int_equal(give(f, &f->first, "page", "bob", NULL, 1000, id), KLUIS_ENOTFOUND);
+	assert_int_equal(given_give(f, &f->first, "page", "bob", NULL, 1000, id), KLUIS_ENOTFOUND);
 	before = logged(f, &f->first, "pages-shared");
-	MUST(f, give(f, &f->first, "page", "bob", NULL, 0, id));
+	MUST(f, given_give(f, &f->first, "page", "bob", NULL, 0, id));
 	assert_int_equal(logged(f, &f->first, "pages-shared"), before + 1);
 	MUST(f, fetch(f, &bob, &content));
 	left = buf_bytes(&content);
@@ -397,14 +409,17 @@ static void test_refused(void **state)
 
 	put_note(f, &f->first, "refused");
 	put_text(f, &f->first, "refused", "one");
-	assert_int_equal(give(f, &f->first, "refused", "bob", "/", 0, id), KLUIS_EINVAL);
-	assert_int_equal(give(f, &f->first, "refused", "bob", "/none", 0, id), KLUIS_ENOTFOUND);
-	assert_int_equal(give(f, &f->first, "refused", "alice", "/text", 0, id), KLUIS_EINVAL);
+	assert_int_equal(given_give(f, &f->first, "refused", "bob", "/", 0, id), KLUIS_EINVAL);
+	assert_int_equal(
+		given_give(f, &f->first, "refused", "bob", "/none", 0, id), KLUIS_ENOTFOUND);
+	assert_int_equal(
+		given_give(f, &f->first, "refused", "alice", "/text", 0, id), KLUIS_EINVAL);
 	f->err = (struct err){0};
 	MUST(f, vault_open(f->first.profile, f->first.client, "refused", &vault, &f->err));
 	MUST(f, share_require_verified(vault, true, &f->err));
 	vault_close(vault);
-	assert_int_equal(give(f, &f->first, "refused", "bob", "/text", 0, id), KLUIS_EFORBIDDEN);
+	assert_int_equal(
+		given_give(f, &f->first, "refused", "bob", "/text", 0, id), KLUIS_EFORBIDDEN);
 }
 
 /* Whoever is not its admin gives nothing of a vault. */
@@ -430,7 +445,8 @@ static void test_no_admin(void **state)
 	people_free(people);
 	assert_int_equal(logged(f, &carol, "invitation-accepted"), 1);
 	assert_int_equal(logged(f, &carol, "invitation-declined"), 0);
-	assert_int_equal(give(f, &carol, "no admin", "bob", "/text", 0, id), KLUIS_EFORBIDDEN);
+	assert_int_equal(
+		given_give(f, &carol, "no admin", "bob", "/text", 0, id), KLUIS_EFORBIDDEN);
 }
 
 static void test_withheld_key(void **state)
@@ -455,9 +471,9 @@ static char *page_target_of(const struct share_note *note)
 	return x_asprintf("/v1/vaults/%s/pages/", id);
 }
 
-static void note_of(struct fixture *f, struct seen *seen)
+static void note_of(struct fixture *f, struct given *seen)
 {
-	look(f, &bob, seen);
+	given_look(f, &bob, seen);
 	assert_true(seen->n > 0);
 }
 
@@ -471,7 +487,7 @@ static void test_malformed_page(void **state)
 	struct share_note_page page;
 	struct share_note items;
 	struct bytes run;
-	struct seen seen;
+	struct given seen;
 	uint8_t doc_id[ID_BYTES];
 
 	prepared(f, "malformed", "no items");
@@ -486,7 +502,7 @@ static void test_malformed_page(void **state)
 	MUST(f, people_get(people, bob.profile->user_id, true, &identity, &f->err));
 	MUST(f, inbox_leave(people, identity, INBOX_SHARE, buf_bytes(&note), doc_id, &f->err));
 	assert_fetch_fails(f, &bob, KLUIS_EVERIFY, "malformed");
-	look_end(&seen);
+	given_look_end(&seen);
 	people_free(people);
 }
 
@@ -497,7 +513,7 @@ static void test_swapped_page(void **state)
 	_cleanup_(buf_release) struct buf other = BUF_INIT, same = BUF_INIT;
 	struct share_note_page page;
 	struct bytes run;
-	struct seen seen;
+	struct given seen;
 
 	prepared(f, "swapped page", "one");
 	note_of(f, &seen);
@@ -520,7 +536,7 @@ static void test_swapped_page(void **state)
 	lie = (struct lie){.target = target, .kind = LIE_REFUSE, .rc = KLUIS_ENOTFOUND};
 	assert_fetch_fails(f, &bob, KLUIS_ENOTFOUND, "text");
 	lie_end();
-	look_end(&seen);
+	given_look_end(&seen);
 	assert_got(f, &bob, "one");
 }
 
@@ -541,12 +557,12 @@ static void test_swapped_key(void **state)
 	char object[HEX_LEN(ID_BYTES) + 1];
 	struct json_reader r;
 	struct keypacket parsed;
-	struct seen seen;
+	struct given seen;
 
 	prepared(f, "swapped key", "one");
 	note_of(f, &seen);
 	hex_encode(bytes_of(seen.files[0].note.vault_id, ID_BYTES), object);
-	look_end(&seen);
+	given_look_end(&seen);
 	target = x_asprintf("/v1/packets?object=%s", object);
 	MUST(f, api_list(bob.client, target, CLIENT_AUTH | CLIENT_READ, 100, &items, &f->err));
 	assert_int_equal(json_array_size(items), 1);
@@ -583,7 +599,7 @@ static void test_accomplice(void **state)
 	struct keypacket parsed;
 	struct share_note mine;
 	struct bytes run;
-	struct seen seen;
+	struct given seen;
 	uint8_t doc_id[ID_BYTES];
 
 	prepared(f, "accomplice", "one");
@@ -618,7 +634,7 @@ static void test_accomplice(void **state)
 		.target = "/v1/packets", .kind = LIE_REPLACE, .instead = buf_bytes(&answer)};
 	assert_fetch_fails(f, &bob, KLUIS_EVERIFY, "without being one of its admins");
 	lie_end();
-	look_end(&seen);
+	given_look_end(&seen);
 	people_free(people);
 }
 
@@ -633,7 +649,7 @@ static void test_forged_note(void **state)
 	struct share_note forged;
 	struct share_note_page page;
 	struct bytes run;
-	struct seen seen;
+	struct given seen;
 	uint8_t doc_id[ID_BYTES];
 
 	prepared(f, "forged note", "one");
@@ -645,19 +661,19 @@ static void test_forged_note(void **state)
 	end_all(f, &bob);
 	MUST(f, people_get(people, bob.profile->user_id, true, &identity, &f->err));
 	MUST(f, inbox_leave(people, identity, INBOX_SHARE, buf_bytes(&note), doc_id, &f->err));
-	look_end(&seen);
-	look(f, &bob, &seen);
+	given_look_end(&seen);
+	given_look(f, &bob, &seen);
 	assert_int_equal(seen.n, 1);
 	assert_int_equal(seen.files[0].problem.code, KLUIS_EVERIFY);
 	assert_int_equal(
 		shared_file_find(seen.files, seen.n, "", &found, &f->err), KLUIS_ENOTFOUND);
-	look_end(&seen);
+	given_look_end(&seen);
 	/* A document that the node changed hides no other. */
-	MUST(f, give(f, &f->first, "forged note", "bob", "/text", 0, doc_id));
-	look(f, &bob, &seen);
+	MUST(f, given_give(f, &f->first, "forged note", "bob", "/text", 0, doc_id));
+	given_look(f, &bob, &seen);
 	assert_int_equal(seen.n, 2);
 	assert_int_equal((seen.files[0].problem.code == 0) + (seen.files[1].problem.code == 0), 1);
-	look_end(&seen);
+	given_look_end(&seen);
 	people_free(people);
 }
 
@@ -673,7 +689,7 @@ static void test_note_given_back(void **state)
 	struct share_note_page page;
 	struct share_note own;
 	struct bytes run;
-	struct seen seen;
+	struct given seen;
 	char hex[HEX_LEN(ID_BYTES) + 1];
 	uint8_t doc_id[ID_BYTES];
 
@@ -690,14 +706,14 @@ static void test_note_given_back(void **state)
 	MUST(f, inbox_leave(people, alice, INBOX_SHARE, buf_bytes(&note), doc_id, &f->err));
 	MUST(f, inbox_leave(people, alice, INBOX_SHARE, buf_bytes(&seen.files[0].bytes), doc_id,
 			&f->err));
-	look_end(&seen);
+	given_look_end(&seen);
 	people_free(people);
-	look(f, &f->first, &seen);
+	given_look(f, &f->first, &seen);
 	assert_int_equal(seen.n, 3);
 	MUST(f, shared_file_find(seen.files, seen.n, hex, &found, &f->err));
 	assert_true(found->mine);
 	MUST(f, shared_file_end(seen.people, seen.files, seen.n, found, &f->err));
-	look_end(&seen);
+	given_look_end(&seen);
 }
 
 /* Of more pages than one call takes. */
@@ -709,7 +725,7 @@ static void test_large(void **state)
 	_cleanup_(buf_release) struct buf large = BUF_INIT;
 	struct put_result result;
 	struct vault *vault;
-	struct seen seen;
+	struct given seen;
 	struct put *put;
 	uint8_t id[ID_BYTES];
 	bool is_local;
@@ -724,11 +740,11 @@ static void test_large(void **state)
 	MUST(f, put_finish(put, &result, &f->err));
 	put_free(put);
 	vault_close(vault);
-	MUST(f, give(f, &f->first, "large", "bob", "/zeros", 0, id));
-	look(f, &bob, &seen);
+	MUST(f, given_give(f, &f->first, "large", "bob", "/zeros", 0, id));
+	given_look(f, &bob, &seen);
 	assert_int_equal(seen.files[0].note.n_pages, 258);
 	MUST(f, shared_file_get(seen.people, &seen.files[0], &config, &f->err));
-	look_end(&seen);
+	given_look_end(&seen);
 	end_all(f, &f->first);
 	assert_fetch_fails(f, &bob, KLUIS_ENOTFOUND, "zeros");
 }
@@ -750,10 +766,11 @@ int main(void)
 		cmocka_unit_test_teardown(test_twice_and_over, forget_all),
 		cmocka_unit_test_teardown(test_full_box, forget_all),
 		cmocka_unit_test_teardown(test_full_inbox, forget_all),
+		cmocka_unit_test_teardown(test_given_before, forget_all),
 		cmocka_unit_test_teardown(test_malformed_page, forget_all),
 		cmocka_unit_test_teardown(test_unreadable_entry, forget_all),
 		/* Last: after it the node's clock is too far ahead to give anything. */
 		cmocka_unit_test_teardown(test_clock_behind, forget_all)};
 
-	return cmocka_run_group_tests(tests, setup_timed, teardown_three);
+	return cmocka_run_group_tests(tests, setup_given, teardown_three);
 }

@@ -273,6 +273,39 @@ static void test_keyring(void **state)
 	assert_int_equal(ask_entry(h, KEYRING_VAULT_KEY, vault, 1), KLUIS_ENOTFOUND);
 }
 
+static void assert_public(struct held *h, unsigned kind, const struct key *key)
+{
+	const struct agent_request request = {.op = AGENT_PUBLIC, .kind = kind};
+
+	if (key == NULL) {
+		assert_int_equal(ask(h, &request, NULL, NULL), KLUIS_ENOTFOUND);
+		return;
+	}
+	assert_int_equal(ask(h, &request, NULL, NULL), 0);
+	assert_true(bytes_equal(h->answer.value, key_pub_bytes(key_public(key))));
+}
+
+/* Of whichever transfer keys the keyring has. */
+static void test_transfer_keys(void **state)
+{
+	_cleanup_(buf_release) struct buf object = BUF_INIT;
+	struct held *h = *state;
+	struct key *rsa;
+
+	assert_int_equal(unlock(h, 0), 0);
+	assert_int_equal(ask_load(h, &h->object), 0);
+	assert_public(h, AGENT_TRANSFER_KEY, h->transfer);
+	assert_public(h, AGENT_RSA_KEY, NULL);
+	assert_int_equal(key_generate(KEY_KEM_RSA, 0, &rsa, NULL), 0);
+	keyring_set_rsa(&h->keyring, rsa);
+	assert_int_equal(keyring_seal(&h->keyring, 2, &random_system, &object, NULL), 0);
+	assert_int_equal(ask_load(h, &object), 0);
+	assert_public(h, AGENT_TRANSFER_KEY, h->transfer);
+	assert_public(h, AGENT_RSA_KEY, rsa);
+	assert_int_equal(ask_load(h, &h->object), 0);
+	assert_public(h, AGENT_RSA_KEY, NULL);
+}
+
 static int ask_change(struct held *h, uint32_t epoch, const uint8_t *key)
 {
 	const struct agent_request request = {
@@ -640,9 +673,9 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {T(test_locked), T(test_signs), T(test_leaves),
-		T(test_keyring), T(test_change), T(test_opens), T(test_opens_by_any_curve),
-		T(test_shares), T(test_notified), T(test_lock_and_stop), T(test_idle),
-		T(test_idle_without_tick), T(test_idle_setting), T(test_unlock_again),
+		T(test_keyring), T(test_transfer_keys), T(test_change), T(test_opens),
+		T(test_opens_by_any_curve), T(test_shares), T(test_notified), T(test_lock_and_stop),
+		T(test_idle), T(test_idle_without_tick), T(test_idle_setting), T(test_unlock_again),
 		T(test_malformed)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -572,6 +572,33 @@ static void test_attach(void **state)
 	assert_null(p->ring);
 }
 
+/* The chain of the profile names a key to give her by that the agent's keyring has not. */
+static void test_attach_foreign_transfer_key(void **state)
+{
+	struct fixture *f = *state;
+	struct person_keys *p = f->profile->person;
+	_cleanup_(buf_release) struct buf body = BUF_INIT, added = BUF_INIT;
+	_cleanup_(key_freep) struct key *foreign = NULL;
+	struct bytes chain[] = {buf_bytes(&f->genesis), buf_bytes(&f->device), {NULL, 0}};
+	struct person_held held = {.salt_key = SECRET_INIT,
+		.device = f->profile->device,
+		.signing = f->profile->signing,
+		.ring = p->ring};
+
+	assert_int_equal(key_generate(KEY_KEM_P384, 0, &foreign, NULL), 0);
+	identity_body_transfer(&body, key_public(foreign));
+	assert_int_equal(identity_make(&f->profile->identity, IDENTITY_TRANSFER_ADD,
+				 buf_bytes(&body), signing, 1, &added, NULL),
+		0);
+	chain[2] = buf_bytes(&added);
+	assert_int_equal(person_take_chain(f->profile, chain, 3, &f->err), 0);
+	f->profile->device = f->profile->signing = NULL;
+	p->ring = NULL;
+	assert_int_equal(person_attach(f->profile, &held, &f->err), KLUIS_EVERIFY);
+	assert_non_null(strstr(f->err.text, "give to you by"));
+	assert_null(p->ring);
+}
+
 /* A damaged file is not half-believed, and the two files of one profile belong together. */
 static void test_damaged(void **state)
 {
@@ -633,6 +660,7 @@ int main(void)
 		PERSON_TEST(test_old_keyring),
 		PERSON_TEST(test_other_keys),
 		PERSON_TEST(test_foreign_transfer_key),
+		PERSON_TEST(test_attach_foreign_transfer_key),
 		PERSON_TEST(test_object_pins),
 		PERSON_TEST(test_object_fork),
 		PERSON_TEST(test_chain_pins),

@@ -235,6 +235,56 @@ static void test_once(void **state)
 		428, "precondition-required");
 }
 
+/* Signs in as a second device of the same account. */
+static void another_device(struct fixture *f)
+{
+	_cleanup_(buf_release) struct buf body = BUF_INIT, statement = BUF_INIT;
+	_cleanup_(key_freep) struct key *device = NULL;
+	struct command command = {.type = COMMAND_IDENTITY_APPEND};
+	struct person other = f->person;
+	struct identity identity;
+
+	identity_init(&identity);
+	assert_int_equal(key_generate(KEY_ECDSA_P256, 0, &device, NULL), 0);
+	other.device = device;
+	other.device_id[0] ^= 1;
+	identity_body_device(
+		&body, other.device_id, key_public(device), key_public(other.transfer), "another");
+	assert_int_equal(identity_append(&identity, buf_bytes(&other.genesis), NULL), 0);
+	assert_int_equal(identity_append(&identity, buf_bytes(&other.device_statement), NULL), 0);
+	assert_int_equal(identity_make(&identity, IDENTITY_DEVICE_ADD, buf_bytes(&body),
+				 other.signing, 3000, &statement, NULL),
+		0);
+	identity_release(&identity);
+	hash_sha256(bytes_str(f->client.token), command.identity_append.session.token_hash);
+	command.identity_append.statement = buf_bytes(&statement);
+	(void)pthread_mutex_lock(&f->node.lock);
+	assert_int_equal(fixture_machine_do(&f->node.machine, &command), 0);
+	(void)pthread_mutex_unlock(&f->node.lock);
+	api_node_sign_in(&f->node, &other, &f->client);
+}
+
+/* Two devices that use one key are not answered for each other, whatever each of them says. */
+static void test_once_each(void **state)
+{
+	struct fixture *f = *state;
+	static const char *const key = "Idempotency-Key: the-same\r\n";
+	_cleanup_(x_freep) char *origin =
+		x_asprintf("https://127.0.0.1:%u", push_receiver_port(f->receiver));
+	struct answer first =
+		http_client_json(&f->client, "POST", "/v1/push", key, subscription(f, origin));
+	struct answer other;
+
+	another_device(f);
+	other = http_client_json(&f->client, "POST", "/v1/push", key, subscription(f, origin));
+	assert_int_equal(first.status, 201);
+	assert_int_equal(other.status, 201);
+	assert_string_not_equal(answer_text(&first, "id"), answer_text(&other, "id"));
+	answer_release(&first);
+	answer_release(&other);
+	assert_int_equal(subscribed(f), 2);
+}
+
 static void test_deleted(void **state)
 {
 	struct fixture *f = *state;
@@ -312,6 +362,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_notified, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_gone, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_once, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_once_each, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_deleted, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_strangers, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_malformed, setup, teardown),

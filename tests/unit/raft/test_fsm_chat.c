@@ -122,6 +122,65 @@ static void test_a_full_box(void **state)
 	assert_int_equal(packets_of_r(w), PACKETS_MAX + 1);
 }
 
+static unsigned rows_of(struct chat_rig *w, enum key_family family)
+{
+	struct row_key first = row_key_begin(family), end;
+	struct kv_view *view = kv_view_new(w->base.m.kv);
+	struct kv_iter *iter;
+	unsigned n = 0;
+
+	row_key_put_id(&first, chat_conv);
+	end = row_key_after_prefix(&first);
+	iter = kv_iter_new(view, row_key_bytes(&first), row_key_bytes(&end));
+	while (kv_iter_next(iter)) {
+		n++;
+	}
+	kv_iter_free(iter);
+	kv_view_free(view);
+	return n;
+}
+
+static const uint64_t day_ms = 24ULL * 3600 * 1000;
+
+/* What a device finds that was away from the making of an epoch on for so long, with a message that
+ * was sent on the seventh day: is its packet there? */
+static bool comes_back(struct chat_rig *w, uint64_t days)
+{
+	struct command command, login;
+
+	chat_begin(w);
+	chat_expire(w, 7 * day_ms - EXPIRE_INTERVAL_MS);
+	login = fixture_login(&w->base.p, TOKEN_P, true);
+	chat_expect(w, &login, 0);
+	command = chat_message(w, &w->base.p, 0);
+	chat_expect(w, &command, 0);
+	chat_expire(w, (days - 7) * day_ms);
+	return packets_of_r(w) > 0;
+}
+
+/* Whoever can still have a message can still read it. */
+static void test_comes_back(void **state)
+{
+	struct chat_rig *w = *state;
+
+	assert_true(comes_back(w, 36));
+	assert_int_equal(rows_of(w, KEY_MESSAGE), 1);
+	chat_expire(w, 2 * day_ms);
+	assert_int_equal(rows_of(w, KEY_MESSAGE), 0);
+	chat_expire(w, 6 * day_ms);
+	assert_true(packets_of_r(w) > 0);
+	chat_expire(w, 2 * day_ms);
+	assert_int_equal(packets_of_r(w), 0);
+}
+
+/* A node of an earlier version would drop them sooner. */
+static void test_comes_back_before_the_level(void **state)
+{
+	struct chat_rig *w = *state;
+
+	assert_false(comes_back(w, 36));
+}
+
 static void test_messages(void **state)
 {
 	struct chat_rig *w = *state;
@@ -500,24 +559,6 @@ static void test_service_disabled(void **state)
 	chat_expect(w, &command, 0);
 }
 
-static unsigned rows_of(struct chat_rig *w, enum key_family family)
-{
-	struct row_key first = row_key_begin(family), end;
-	struct kv_view *view = kv_view_new(w->base.m.kv);
-	struct kv_iter *iter;
-	unsigned n = 0;
-
-	row_key_put_id(&first, chat_conv);
-	end = row_key_after_prefix(&first);
-	iter = kv_iter_new(view, row_key_bytes(&first), row_key_bytes(&end));
-	while (kv_iter_next(iter)) {
-		n++;
-	}
-	kv_iter_free(iter);
-	kv_view_free(view);
-	return n;
-}
-
 /* Who leaves for good is waited for no more; with the last one all of it goes. */
 static void test_members_go(void **state)
 {
@@ -598,6 +639,9 @@ int main(void)
 		T(test_first_epoch),
 		T(test_packets),
 		T(test_a_full_box),
+		T(test_comes_back),
+		cmocka_unit_test_setup_teardown(
+			test_comes_back_before_the_level, chat_rig_setup_first, chat_rig_teardown),
 		T(test_messages),
 		T(test_told),
 		T(test_sent_again),

@@ -3,8 +3,10 @@
 #include <string.h>
 
 #include "crypto/identity.h"
+#include "crypto/member.h"
 #include "storage/deletion_store.h"
 #include "storage/session_store.h"
+#include "tests/lib/fixture/sharing.h"
 #include "tests/unit/raft/lib/person_rig.h"
 
 /* Devices ask, are approved by others, and are revoked. */
@@ -277,25 +279,45 @@ static void test_revoke_rows(void **state)
 	person_expect(w, &command, 0);
 }
 
-static int revoke_of_writer(
-	struct fixture_machine *m, struct fixture_client *c, const uint8_t hash[32])
+static int row_compare(const void *a, const void *b)
+{
+	return memcmp(a, b, sizeof(struct revoke_row));
+}
+
+static struct revoke_row row_of(const uint8_t object_id[16], const uint8_t hash[32])
+{
+	struct revoke_row row;
+
+	memcpy(row.object_id, object_id, 16);
+	memcpy(row.hash, hash, 32);
+	return row;
+}
+
+/* c revokes its own device; rows, of objects and hashes, in any order. */
+static int revoke_with(
+	struct fixture_machine *m, struct fixture_client *c, struct revoke_row *rows, size_t n)
 {
 	_cleanup_(buf_release) struct buf body = BUF_INIT, command = BUF_INIT;
 	struct fixture_client kept = *c;
 	int rc;
 
-	buf_append(&body, c->device_id, 16);
-	buf_put_u16(&body, hash != NULL);
-	if (hash != NULL) {
-		buf_append(&body, c->vault_id, 16);
-		buf_append(&body, hash, 32);
-	}
+	qsort(rows, n, sizeof *rows, row_compare);
+	identity_body_revoke(&body, c->device_id, rows, n);
 	fixture_identity_append(c, IDENTITY_DEVICE_REVOKE, buf_bytes(&body), &command);
 	rc = fixture_machine_run(m, buf_bytes(&command));
 	if (rc != 0) {
 		*c = kept;
 	}
 	return rc;
+}
+
+static int revoke_of_writer(
+	struct fixture_machine *m, struct fixture_client *c, const uint8_t *hash)
+{
+	static const uint8_t none[32];
+	struct revoke_row row = row_of(c->vault_id, hash == NULL ? none : hash);
+
+	return revoke_with(m, c, &row, hash != NULL);
 }
 
 /* The vault whose last head the device wrote is vouched for as it is, or named as left out. */
@@ -337,6 +359,77 @@ static void test_revoke_writer(void **state)
 	revoke_writer(false, FEATURE_LEVEL);
 	revoke_writer(true, FEATURE_LEVEL);
 	revoke_writer(false, 1);
+}
+
+/* The kid of the key that fixture_device_body() names. */
+static void signer_kid(const struct fixture_client *c, uint8_t ret_kid[KID_BYTES])
+{
+	uint8_t key[65];
+
+	fixture_made_up("key", c->device_id[0], key, sizeof key);
+	key_kid(KEY_ECDSA_P256, bytes_of(key, sizeof key), ret_kid);
+}
+
+static void change_by(struct fixture_machine *m, const struct fixture_client *c,
+	struct fixture_object *o, void (*make)(struct fixture_section *, const uint8_t *))
+{
+	_cleanup_(buf_release) struct buf space = BUF_INIT;
+	struct fixture_section s, *const sections[] = {&s};
+	struct command command;
+
+	fixture_section_begin(&s, o);
+	make(&s, c->user_id);
+	command = fixture_change(c, sections, 1, &space);
+	assert_int_equal(fixture_machine_do(m, &command), 0);
+	fixture_section_release(&s);
+}
+
+static void rotate(struct fixture_section *s, const uint8_t *user_id)
+{
+	(void)user_id;
+	fixture_rotate(s);
+}
+
+/* Whoever has changed the members last is answered for as whoever has written last. */
+static void revoke_signer(unsigned kind, bool leave_out, unsigned level)
+{
+	static const uint8_t none[32], other[32] = {1};
+	bool vault = kind == MEMBER_OBJECT_VAULT;
+	int silent = level >= FEATURE_LEVEL_CHANGED ? KLUIS_EPRECONDITION : 0;
+	struct fixture_machine m;
+	struct fixture_client c;
+	struct fixture_object o;
+	struct revoke_row rows[2];
+
+	fixture_machine_init(&m, NULL);
+	fixture_machine_begin(&m, &c);
+	fixture_machine_level_to(&m, level);
+	if (vault) {
+		fixture_object_vault(&o, &c);
+	} else {
+		fixture_object_init(&o, kind, 1);
+	}
+	signer_kid(&c, o.signer_kid);
+	change_by(&m, &c, &o, vault ? rotate : fixture_create);
+	for (unsigned step = silent == 0 ? 1 : 0; step < 2; step++) {
+		/* Her vault's first head is the device's, too. */
+		rows[0] = row_of(c.vault_id, c.head_hash);
+		rows[1] = row_of(o.id, step == 0 || silent == 0 ? other
+				       : leave_out		? none
+								: o.hash);
+		assert_int_equal(revoke_with(&m, &c, rows, 2), step == 0 ? silent : 0);
+	}
+	fixture_machine_release(&m);
+}
+
+static void test_revoke_signer(void **state)
+{
+	(void)state;
+	for (unsigned kind = MEMBER_OBJECT_VAULT; kind <= MEMBER_OBJECT_CONVERSATION; kind++) {
+		revoke_signer(kind, false, FEATURE_LEVEL_CHANGED);
+		revoke_signer(kind, true, FEATURE_LEVEL_CHANGED);
+		revoke_signer(kind, false, FEATURE_LEVEL_VOUCHED);
+	}
 }
 
 /* What is stricter from level 3 on is taken before: a node of an earlier version takes it, too. */
@@ -385,6 +478,7 @@ int main(void)
 		T(test_revocation_is_noted),
 		T(test_revoke_rows),
 		cmocka_unit_test(test_revoke_writer),
+		cmocka_unit_test(test_revoke_signer),
 		cmocka_unit_test(test_before_the_level),
 	};
 

@@ -61,13 +61,13 @@ static void rig_conversations(struct chat_rig *w)
 	chat_change(w, &w->base.p, &s);
 }
 
-int chat_rig_setup(void **state)
+static int rig_setup(void **state, uint32_t level)
 {
 	struct chat_rig *w = x_calloc(1, sizeof *w);
 
 	fixture_machine_init(&w->base.m, NULL);
 	fixture_machine_begin(&w->base.m, &w->base.service);
-	fixture_machine_level(&w->base.m);
+	fixture_machine_level_to(&w->base.m, level);
 	fixture_machine_person(&w->base.m, &w->base.p, TOKEN_P);
 	fixture_machine_person(&w->base.m, &w->base.q, TOKEN_Q);
 	fixture_machine_person(&w->base.m, &w->r, TOKEN_R);
@@ -77,6 +77,16 @@ int chat_rig_setup(void **state)
 	w->epoch = 1;
 	*state = w;
 	return 0;
+}
+
+int chat_rig_setup(void **state)
+{
+	return rig_setup(state, FEATURE_LEVEL);
+}
+
+int chat_rig_setup_first(void **state)
+{
+	return rig_setup(state, FEATURE_LEVEL_SHARING);
 }
 
 int chat_rig_teardown_unchecked(void **state)

@@ -23,6 +23,7 @@ struct chat_rig {
 };
 
 int chat_rig_setup(void **state);
+int chat_rig_setup_first(void **state); /* Of the first level that has conversations. */
 /* Everything that the rows must agree on holds. */
 int chat_rig_teardown(void **state);
 int chat_rig_teardown_unchecked(void **state);
