@@ -637,6 +637,8 @@ static void test_managed_alone(void **state)
 	assert_int_equal(share_check_not_alone(people, &f->err), KLUIS_EFORBIDDEN);
 	assert_says(f, "that others are in, such as vault");
 	MUST(f, answer(f, &bob, MEMBER_OBJECT_VAULT, id, true));
+	MUST(f, answer(f, &bob, MEMBER_OBJECT_GROUP, group, true));
+	assert_non_null(managed_alone(f, people, group)); /* He is a member. */
 	MUST(f, answer(f, &bob, MEMBER_OBJECT_GROUP, group, false));
 	f->err = (struct err){0};
 	assert_null(managed_alone(f, people, id));
