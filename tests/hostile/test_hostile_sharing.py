@@ -28,25 +28,25 @@ class HostileSharing(Sharing, Chats, Inboxes, Liar, unittest.TestCase):
 
     def test_account_unmanaged(self):
         """no lie: what others are in and nobody else could manage keeps an account from being deleted, until its owner says so"""
-        dora = self.world.newcomer("dora")
-        words = ("account", "delete", "--yes", "--password-file", dora.person.password)
-        dora.run("vault", "create", "of dora")
-        group = dora.run("group", "create", "doras")["id"]
-        dora.run("vault", "share", "of dora", "bob", "--role", "write")
-        dora.run("group", "add", "doras", "bob")
+        zoe = self.world.newcomer("zoe")
+        words = ("account", "delete", "--yes", "--password-file", zoe.person.password)
+        zoe.run("vault", "create", "of zoe")
+        group = zoe.run("group", "create", "zoes")["id"]
+        zoe.run("vault", "share", "of zoe", "bob", "--role", "write")
+        zoe.run("group", "add", "zoes", "bob")
         for kind in ("vault", "group"):
             self.world.accept("bob", kind)
-        dora.run("vault", "create", "hers alone")
-        done = dora.call(*words)
+        zoe.run("vault", "create", "hers alone")
+        done = zoe.call(*words)
         self.assertEqual(done.returncode, 12, done.stderr)
-        self.assertRegex(done.stderr, "vault 'of dora'")
-        self.assertIn(f"group 'doras' ({group})", done.stderr)
+        self.assertRegex(done.stderr, "vault 'of zoe'")
+        self.assertIn(f"group 'zoes' ({group})", done.stderr)
         self.assertNotIn("hers alone", done.stderr)
-        dora.run("vault", "transfer", "of dora", "bob")
-        self.assertEqual(dora.call(*words).returncode, 12)
-        self.bob.put("goes on", "of dora:/x")
-        dora.run(*words, "--leave-unmanaged")
-        self.bob.put("and on", "of dora:/x")
+        zoe.run("vault", "transfer", "of zoe", "bob")
+        self.assertEqual(zoe.call(*words).returncode, 12)
+        self.bob.put("goes on", "of zoe:/x")
+        zoe.run(*words, "--leave-unmanaged")
+        self.bob.put("and on", "of zoe:/x")
 
 
 if __name__ == "__main__":
