@@ -10,6 +10,17 @@ const struct retention_rules retention_default = {
 	.cycles_kept = BACKUP_CYCLES_KEPT,
 };
 
+struct retention_rules retention_rules_of(uint64_t kept_ms, uint64_t interval_ms)
+{
+	struct retention_rules rules = retention_default;
+
+	rules.kept_ms = kept_ms;
+	if (rules.fresh_ms < 2 * interval_ms) {
+		rules.fresh_ms = 2 * interval_ms;
+	}
+	return rules;
+}
+
 static bool retention_same_lineage(
 	const struct retention_snapshot *a, const struct retention_snapshot *b)
 {
@@ -25,18 +36,21 @@ static bool retention_newer(const struct retention_snapshot *a, const struct ret
 	return a->received_ms > b->received_ms;
 }
 
+static uint32_t retention_oldest(const struct retention_snapshot *top)
+{
+	return top->cycle < BACKUP_SLICES ? 1 : top->cycle - BACKUP_SLICES + 1;
+}
+
 /* Whether restoring `top` may read `below`: the chain is the snapshot itself and the 41 cycles
  * under it, or for a manual one its base's chain. */
 static bool retention_needs(
 	const struct retention_snapshot *top, const struct retention_snapshot *below)
 {
-	uint32_t oldest = top->cycle < BACKUP_SLICES ? 1 : top->cycle - BACKUP_SLICES + 1;
-
 	if (top == below) {
 		return true;
 	}
 	return !below->manual && retention_same_lineage(top, below) && below->index < top->index &&
-	       below->cycle >= oldest && below->cycle <= top->cycle;
+	       below->cycle >= retention_oldest(top) && below->cycle <= top->cycle;
 }
 
 /* A cycle that others may rely on. */
@@ -113,4 +127,27 @@ void retention_plan(struct retention_snapshot *all, size_t n, uint64_t now_ms,
 	for (size_t i = 0; i < n; i++) {
 		all[i].prune = fresh && retention_may_go(all, n, &all[i], now_ms, rules);
 	}
+}
+
+static bool retention_cycle_stays(const struct retention_snapshot *all, size_t n,
+	const struct retention_snapshot *top, uint32_t cycle)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (all[i].cycle == cycle && !all[i].stray && !all[i].prune &&
+			retention_needs(top, &all[i])) {
+			return true;
+		}
+	}
+	return false;
+}
+
+bool retention_point_stays(const struct retention_snapshot *all, size_t n, size_t top)
+{
+	const struct retention_snapshot *of = &all[top];
+	bool stays = !of->prune;
+
+	for (uint32_t cycle = retention_oldest(of); stays && cycle <= of->cycle; cycle++) {
+		stays = retention_cycle_stays(all, n, of, cycle);
+	}
+	return stays;
 }

@@ -27,6 +27,8 @@ struct retention_rules {
 	uint32_t cycles_kept;
 };
 extern const struct retention_rules retention_default;
+/* Those of a site with these settings: times as [backup] keep_s and interval_s say. */
+struct retention_rules retention_rules_of(uint64_t kept_ms, uint64_t interval_ms);
 
 /* Sets prune in each of n snapshots, in any order. Nothing is pruned when the newest is older than
  * fresh_ms (somebody may keep new ones away until the old ones are gone), or when its time lies
@@ -35,5 +37,8 @@ extern const struct retention_rules retention_default;
  * is nobody's base), or when a pinned point's chain needs it. Strays count as neither. */
 void retention_plan(struct retention_snapshot *snapshots, size_t n, uint64_t now_ms,
 	const struct retention_rules *rules);
+/* After retention_plan(): whether all that the point of snapshots[top] is made of is here, and
+ * stays. */
+bool retention_point_stays(const struct retention_snapshot *snapshots, size_t n, size_t top);
 
 #endif

@@ -175,6 +175,7 @@ enum {
 	SESSION_WAIT_MS = 10 * 60 * 1000, /* For the second factor. */
 	SNAPSHOT_EARLY_MS = 60 * 1000,	  /* A cycle may be claimed so long before its time. */
 	SNAPSHOTS_KEPT = 256,		  /* Records; older ones that are not pinned go. */
+	SNAPSHOTS_PINNED_MAX = 64,	  /* Of these: cycles need room, too. */
 	SNAPSHOT_CYCLES_KEPT = 84,	  /* Increments that receivers keep. */
 	SNAPSHOT_HELD_MS =
 		48 * 3600 * 1000, /* A claim can be renewed for so long: a taker may hang. */

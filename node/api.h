@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
+#include "backup/retention.h"
 #include "backup/schedule.h"
 #include "base/clock.h"
 #include "base/err.h"
@@ -114,10 +115,11 @@ struct api_config {
 	const char *admin_path;	  /* Unix socket; NULL: none. */
 	gid_t admin_group;	  /* (gid_t)-1: as created. */
 
-	struct bytes restore_key;	/* SEC1 point, or empty. */
-	unsigned backup_copies;		/* k: sites that must confirm a snapshot. */
-	uint64_t backup_journal_ms;	/* Between journal increments; 0: none. */
-	struct schedule_rules schedule; /* Of cycles. */
+	struct bytes restore_key;	  /* SEC1 point, or empty. */
+	unsigned backup_copies;		  /* k: sites that must confirm a snapshot. */
+	uint64_t backup_journal_ms;	  /* Between journal increments; 0: none. */
+	struct schedule_rules schedule;	  /* Of cycles. */
+	struct retention_rules retention; /* What sites forget; all zero: nothing. */
 	const struct api_setting *settings;
 	size_t n_settings;
 

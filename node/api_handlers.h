@@ -133,6 +133,8 @@ int sys_snapshot_verify_read(struct api_call *call);
 int sys_snapshot_verify_begin(struct api_call *call);
 int sys_snapshot_check_parse(struct api_call *call);
 int sys_snapshot_check_read(struct api_call *call);
+int sys_snapshot_pin_read(struct api_call *call);
+int sys_snapshot_unpin_read(struct api_call *call);
 
 int register_parse(struct api_call *call);
 int register_read(struct api_call *call);

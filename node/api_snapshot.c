@@ -1,4 +1,4 @@
-/* Operators look at snapshots, ask for one, and have copies checked. */
+/* Operators look at snapshots, ask for one, have copies checked, and pin what is to stay. */
 #include <stdio.h>
 #include <string.h>
 
@@ -460,4 +460,95 @@ int sys_snapshot_check_read(struct api_call *call)
 	call_propose(call, &command);
 	call_no_content(call);
 	return 0;
+}
+
+/* --- pins ------------------------------------------------------------------------------------ */
+
+static struct retention_snapshot pin_retention(
+	const struct snapshot_row *row, const struct snapshot_row *rows, size_t n)
+{
+	struct retention_snapshot snapshot = {.index = row->index,
+		.cycle = (uint32_t)row->cycle,
+		.full = row->kind == SNAPSHOT_FULL,
+		.manual = row->kind == SNAPSHOT_MANUAL,
+		.pinned = row->pinned,
+		.stray = row->state != SNAPSHOT_SHIPPED && row->state != SNAPSHOT_CONFIRMED,
+		.unconfirmed = row->state != SNAPSHOT_CONFIRMED,
+		.received_ms = row->created_ms};
+	for (size_t i = 0; i < n; i++) {
+		snapshot.base = snapshot.base || rows[i].base_id == row->id;
+	}
+	return snapshot;
+}
+
+/* Whether sites still have, by the rules that they forget by, all that its point is made of. What
+ * they have let go no pin brings back. */
+static bool pin_in_time(
+	const struct api_call *call, const struct snapshot_row *rows, size_t n, uint64_t id)
+{
+	_cleanup_(x_freep) struct retention_snapshot *all = x_calloc(n + 1, sizeof *all);
+	size_t top = n;
+
+	for (size_t i = 0; i < n; i++) {
+		all[i] = pin_retention(&rows[i], rows, n);
+		top = rows[i].id == id ? i : top;
+	}
+	retention_plan(all, n, call->now_ms, &call->api->config.retention);
+	return top < n && retention_point_stays(all, n, top);
+}
+
+static int pin_check(struct api_call *call, const struct snapshot_row *row)
+{
+	enum { ROWS_MAX = SNAPSHOTS_KEPT + 1 };
+	_cleanup_(x_freep) struct snapshot_row *rows = x_calloc(ROWS_MAX, sizeof *rows);
+	size_t n = 0, pinned = 0;
+	int rc = snapshot_store_list(call->view, 0, rows, ROWS_MAX, &n, &call->e);
+
+	if (rc != 0 || row->pinned) {
+		return rc;
+	}
+	if (row->state != SNAPSHOT_SHIPPED && row->state != SNAPSHOT_CONFIRMED) {
+		return call_fail(call, KLUIS_ECONFLICT, "the snapshot is not finished");
+	}
+	for (size_t i = 0; i < n; i++) {
+		pinned += rows[i].pinned;
+	}
+	if (pinned >= SNAPSHOTS_PINNED_MAX) {
+		return call_fail(call, KLUIS_ECONFLICT,
+			"%zu snapshots are pinned, and no more may be: unpin one first", pinned);
+	}
+	if (!pin_in_time(call, rows, n, row->id)) {
+		return call_fail(call, KLUIS_EGONE,
+			"its point is out of retention: sites may have forgotten what it is made "
+			"of");
+	}
+	return 0;
+}
+
+static int snapshot_pin(struct api_call *call, bool on)
+{
+	struct command command = {.type = COMMAND_SNAPSHOT_PIN};
+	struct snapshot_row row;
+	int rc = snapshot_find(call, &row);
+
+	rc = rc != 0 || !on ? rc : pin_check(call, &row);
+	if (rc != 0) {
+		return rc;
+	}
+	command.snapshot_pin.id = row.id;
+	command.snapshot_pin.on = on;
+	command.snapshot_pin.actor = call_actor(call);
+	call_propose(call, &command);
+	call_no_content(call);
+	return 0;
+}
+
+int sys_snapshot_pin_read(struct api_call *call)
+{
+	return snapshot_pin(call, true);
+}
+
+int sys_snapshot_unpin_read(struct api_call *call)
+{
+	return snapshot_pin(call, false);
 }

@@ -14,14 +14,9 @@ enum { KEEP_SLACK_MS = 3600 * 1000 }; /* Between two clocks that agree. */
 static int prune_work(struct pool_work *work)
 {
 	struct backup_job *job = CONTAINER_OF(work, struct backup_job, prune);
+	struct retention_rules rules = retention_rules_of(
+		job->config->backup_keep_s * 1000, job->config->backup_interval_s * 1000);
 
-	struct retention_rules rules = retention_default;
-	uint64_t interval_ms = job->config->backup_interval_s * 1000;
-
-	rules.kept_ms = job->config->backup_keep_s * 1000;
-	if (rules.fresh_ms < 2 * interval_ms) {
-		rules.fresh_ms = 2 * interval_ms;
-	}
 	return receive_prune(&job->pruning_as, clock_wall_ms(&clock_system), &rules, &job->pruned,
 		&job->prune_err);
 }

@@ -269,6 +269,7 @@ static int daemon_start_api(struct daemon *d, struct err *e)
 			.summary = backup_job_summary};
 	}
 	backup_claim_rules(c, &config.schedule);
+	config.retention = retention_rules_of(c->backup_keep_s * 1000, config.schedule.interval_ms);
 	api_backend_replica_init(&d->backend, d->replica);
 	return api_start(&config, &d->api, e);
 }

@@ -14,22 +14,55 @@
 #include "storage/cluster_store.h"
 #include "storage/server_store.h"
 
-static int init_secrets_from(const struct config *config, const char *sealed_file,
+static int init_secrets_open(const struct config *config, const struct init_options *options,
+	struct bytes text, struct secrets *ret_secrets, struct err *e)
+{
+	_cleanup_(secret_buf_release) struct buf key = BUF_INIT;
+	int rc;
+
+	if (options->keys != NULL) {
+		return secrets_open_offline(text, options->keys, ret_secrets, e);
+	}
+	rc = file_read(config->link_key_file, PKI_PEM_BYTES_MAX, &key, e);
+	return rc != 0 ? rc : secrets_open(text, buf_bytes(&key), ret_secrets, e);
+}
+
+static int init_secrets_from(const struct config *config, const struct init_options *options,
 	struct secrets *ret_secrets, struct err *e)
 {
 	_cleanup_(buf_release) struct buf text = BUF_INIT;
-	_cleanup_(secret_buf_release) struct buf key = BUF_INIT;
-	int rc = file_read(sealed_file, 2 * SECRETS_SEALED_BYTES_MAX, &text, e);
+	int rc = file_read(options->sealed_file, 2 * SECRETS_SEALED_BYTES_MAX, &text, e);
 
-	rc = rc != 0 ? rc : file_read(config->link_key_file, PKI_PEM_BYTES_MAX, &key, e);
-	rc = rc != 0 ? rc : secrets_open(buf_bytes(&text), buf_bytes(&key), ret_secrets, e);
-	if (rc == 0 &&
-		memcmp(ret_secrets->cluster_id, config->cluster_id, SECRETS_CLUSTER_BYTES) != 0) {
+	rc = rc != 0 ? rc : init_secrets_open(config, options, buf_bytes(&text), ret_secrets, e);
+	if (rc != 0) {
+		return err_wrap(e, rc, "secrets of '%s'", options->sealed_file);
+	}
+	if (memcmp(ret_secrets->cluster_id, config->cluster_id, SECRETS_CLUSTER_BYTES) != 0) {
 		secrets_release(ret_secrets);
-		rc = err_set(
-			e, KLUIS_EINVAL, "'%s' holds the secrets of another cluster", sealed_file);
+		rc = err_set(e, KLUIS_EINVAL, "'%s' holds the secrets of another cluster",
+			options->sealed_file);
 	}
 	return rc;
+}
+
+/* Those that stand already, of an init that did not end, are as good when they are the same. */
+static int init_secrets_put(const struct config *config, const struct secrets *secrets,
+	const struct init_options *options, struct err *e)
+{
+	struct secrets there;
+	bool same;
+
+	if (options->new_secrets || !file_exists(config->secrets_file) ||
+		secrets_read(config->secrets_file, config->cluster_id, &there, NULL) != 0) {
+		return secrets_write(secrets, config->secrets_file, e);
+	}
+	same = secrets_equal(secrets, &there);
+	secrets_release(&there);
+	return same ? 0
+		    : err_set(e, KLUIS_EEXIST,
+			      "the secrets file '%s' is there and is not that of '%s': look which "
+			      "is the cluster's, and move the other one away",
+			      config->secrets_file, options->sealed_file);
 }
 
 /* Sees to it that the secrets file stands and can be read. */
@@ -42,7 +75,7 @@ static int init_secrets(
 	if (options->new_secrets) {
 		secrets_make(config->cluster_id, &random_system, &secrets);
 	} else if (options->sealed_file != NULL) {
-		rc = init_secrets_from(config, options->sealed_file, &secrets, e);
+		rc = init_secrets_from(config, options, &secrets, e);
 	} else {
 		rc = secrets_read(config->secrets_file, config->cluster_id, &secrets, e);
 		if (rc == KLUIS_ENOTFOUND) {
@@ -54,7 +87,7 @@ static int init_secrets(
 	}
 	if (rc == 0) {
 		if (options->new_secrets || options->sealed_file != NULL) {
-			rc = secrets_write(&secrets, config->secrets_file, e);
+			rc = init_secrets_put(config, &secrets, options, e);
 		}
 		secrets_release(&secrets);
 	}

@@ -34,6 +34,7 @@ enum {
 	OPT_LINEAGE,
 	OPT_DEVELOPMENT,
 	OPT_FOR,
+	OPT_FOR_BACKUP_KEY,
 	OPT_REPOSITORY,
 	OPT_SNAPSHOT,
 	OPT_KEY_FILE,
@@ -44,7 +45,7 @@ enum { DRILL_NICE = 10 };
 
 struct kluisd_args {
 	const char *command; /* NULL: run. */
-	const char *config_path, *certificate;
+	const char *config_path, *certificate, *backup_key;
 	const char *repository, *snapshot, *scratch;
 	const char *key_files[BACKUP_KEYS_MAX];
 	size_t n_key_files;
@@ -60,7 +61,7 @@ static const struct argp_option kluisd_options[] = {
 		"init: make the cluster's secrets (at its first site)", 1},
 	{"secrets", OPT_SECRETS, "FILE", 0,
 		"init: take the secrets that seal-secrets printed (also of a node that is made but "
-		"has no secrets file)",
+		"has no secrets file); of the offline copy with --key-file",
 		1},
 	{"restored", OPT_RESTORED, NULL, 0, "init: begin with the store that kluisctl restore made",
 		1},
@@ -74,8 +75,13 @@ static const struct argp_option kluisd_options[] = {
 		"init: a directory that only ever serves on loopback", 1},
 	{"for", OPT_FOR, "CERT", 0, "seal-secrets: the link certificate of the node they are for",
 		2},
+	{"for-backup-key", OPT_FOR_BACKUP_KEY, "FILE", 0,
+		"seal-secrets: instead the offline copy, sealed to this public backup key "
+		"(backup.pub)",
+		2},
 	{"snapshot", OPT_SNAPSHOT, "HASH", 0, "drill: the hash of its manifest, 64 digits", 3},
-	{"key-file", OPT_KEY_FILE, "FILE", 0, "drill: a private backup key; may be given again", 3},
+	{"key-file", OPT_KEY_FILE, "FILE", 0,
+		"drill, init --secrets: a private backup key; may be given again", 3},
 	{"repository", OPT_REPOSITORY, "DIR", 0,
 		"drill: where the copies are (default: the settings')", 3},
 	{"scratch", OPT_SCRATCH, "DIR", 0,
@@ -114,6 +120,9 @@ static error_t kluisd_parse(int key, char *arg, struct argp_state *state)
 	case OPT_FOR:
 		args->certificate = arg;
 		return 0;
+	case OPT_FOR_BACKUP_KEY:
+		args->backup_key = arg;
+		return 0;
 	case OPT_PARENT:
 		if (u64_parse(bytes_str(arg), INT32_MAX, &args->parent) != 0 || args->parent == 0) {
 			argp_error(state, "--parent: '%s' is no process id", arg);
@@ -146,6 +155,17 @@ static error_t kluisd_parse(int key, char *arg, struct argp_state *state)
 	}
 }
 
+static int args_load_keys(
+	const struct kluisd_args *args, struct backup_key_set *keys, struct err *e)
+{
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && i < args->n_key_files; i++) {
+		rc = backup_key_set_load(keys, args->key_files[i], e);
+	}
+	return rc;
+}
+
 static const struct argp kluisd_argp = {kluisd_options, kluisd_parse, "[COMMAND]",
 	"Run one node of a Kluis cluster, or prepare it.\v"
 	"Commands:\n"
@@ -159,7 +179,8 @@ static const struct argp kluisd_argp = {kluisd_options, kluisd_parse, "[COMMAND]
 	"  drill          restore a snapshot into a scratch directory, boot it alone, compare, "
 	"leave "
 	"nothing\n                 (kluisctl backup drill runs it)\n"
-	"  seal-secrets   print the cluster's secrets, sealed to another node's certificate\n\n"
+	"  seal-secrets   print the cluster's secrets, sealed to another node's certificate or, "
+	"as\n                 the offline copy that a restore begins with, to the backup key\n\n"
 	"Exit status: 0 done, 1 failed, 2 usage, 70 a write to disk failed, 78 the other "
 	"nodes\nrefuse this one: it was removed, or its directory was made anew or is an old "
 	"copy (do not start it again).",
@@ -221,36 +242,42 @@ static int kluisd_rebuild(const struct config *config, struct err *e)
 	return rc;
 }
 
-static int kluisd_seal_secrets(const struct config *config, const char *certificate, struct err *e)
+static int seal_secrets_to(const struct kluisd_args *args, const struct secrets *secrets,
+	struct buf *ret_text, struct err *e)
 {
 	_cleanup_(buf_release) struct buf cert = BUF_INIT;
+	_cleanup_(key_pub_freep) struct key_pub *pub = NULL;
+	int rc;
+
+	if (args->certificate != NULL) {
+		rc = file_read(args->certificate, PKI_PEM_BYTES_MAX, &cert, e);
+		return rc != 0 ? rc
+			       : secrets_seal(
+					 secrets, buf_bytes(&cert), &random_system, ret_text, e);
+	}
+	rc = backup_key_load_public(args->backup_key, BACKUP_KEY_SEAL, &pub, e);
+	return rc != 0 ? rc : secrets_seal_offline(secrets, pub, &random_system, ret_text, e);
+}
+
+static int kluisd_seal_secrets(
+	const struct kluisd_args *args, const struct config *config, struct err *e)
+{
 	_cleanup_(buf_release) struct buf text = BUF_INIT;
 	struct secrets secrets;
 	int rc;
 
-	if (certificate == NULL) {
-		return err_set(e, KLUIS_EINVAL, "seal-secrets needs --for CERT");
+	if ((args->certificate == NULL) == (args->backup_key == NULL)) {
+		return err_set(
+			e, KLUIS_EINVAL, "seal-secrets needs --for CERT or --for-backup-key FILE");
 	}
 	rc = secrets_read(config->secrets_file, config->cluster_id, &secrets, e);
 	if (rc != 0) {
 		return rc;
 	}
-	rc = file_read(certificate, PKI_PEM_BYTES_MAX, &cert, e);
-	rc = rc != 0 ? rc : secrets_seal(&secrets, buf_bytes(&cert), &random_system, &text, e);
+	rc = seal_secrets_to(args, &secrets, &text, e);
 	secrets_release(&secrets);
 	if (rc == 0 && fputs(buf_str(&text), stdout) == EOF) {
 		rc = err_set(e, KLUIS_EIO, "cannot write to standard output");
-	}
-	return rc;
-}
-
-static int drill_keys(const struct kluisd_args *args, struct backup_key_set *keys, struct err *e)
-{
-	int rc =
-		args->n_key_files > 0 ? 0 : err_set(e, KLUIS_EINVAL, "drill needs --key-file FILE");
-
-	for (size_t i = 0; rc == 0 && i < args->n_key_files; i++) {
-		rc = backup_key_set_load(keys, args->key_files[i], e);
 	}
 	return rc;
 }
@@ -306,7 +333,10 @@ static int kluisd_drill(const struct kluisd_args *args, const struct config *con
 		.leftover = args->scratch == NULL};
 	int rc = drill_follow(args->parent, e);
 
-	rc = rc != 0 ? rc : drill_keys(args, &keys, e);
+	if (rc == 0 && args->n_key_files == 0) {
+		rc = err_set(e, KLUIS_EINVAL, "drill needs --key-file FILE");
+	}
+	rc = rc != 0 ? rc : args_load_keys(args, &keys, e);
 	if (rc == 0 &&
 		(args->snapshot == NULL || hex_decode(args->snapshot, hash, sizeof hash) != 0)) {
 		rc = err_set(e, KLUIS_EINVAL, "drill needs --snapshot HASH, 64 digits");
@@ -327,6 +357,27 @@ static int kluisd_drill(const struct kluisd_args *args, const struct config *con
 	return rc != 0 ? rc : drill_print(&report, e);
 }
 
+static int kluisd_init(const struct kluisd_args *args, const struct config *config, struct err *e)
+{
+	_cleanup_(backup_key_set_release) struct backup_key_set keys = {.n = 0};
+	struct init_options options = args->init;
+	int rc = preflight_config(config, clock_wall_ms(&clock_system), NULL, e);
+
+	rc = rc != 0 ? rc : preflight_drop(config, e);
+	if (rc == 0 && options.join && (options.restored || options.new_secrets)) {
+		rc = err_set(e, KLUIS_EINVAL,
+			"--join: a cluster that runs has its secrets and its data");
+	}
+	if (rc == 0 && args->n_key_files > 0 && options.sealed_file == NULL) {
+		rc = err_set(e, KLUIS_EINVAL,
+			"init: --key-file opens the offline copy that --secrets FILE names");
+	}
+	rc = rc != 0 ? rc : args_load_keys(args, &keys, e);
+	options.keys = keys.n > 0 ? &keys : NULL;
+	rc = rc != 0 ? rc : init_run(config, &options, e);
+	return rc != 0 || !options.join ? rc : init_print_add(config, e);
+}
+
 static int kluisd_dispatch(
 	const struct kluisd_args *args, const struct config *config, struct err *e)
 {
@@ -334,15 +385,7 @@ static int kluisd_dispatch(
 		return daemon_run(config, args->config_path, e);
 	}
 	if (strcmp(args->command, "init") == 0) {
-		int rc = preflight_config(config, clock_wall_ms(&clock_system), NULL, e);
-
-		rc = rc != 0 ? rc : preflight_drop(config, e);
-		if (rc == 0 && args->init.join && (args->init.restored || args->init.new_secrets)) {
-			rc = err_set(e, KLUIS_EINVAL,
-				"--join: a cluster that runs has its secrets and its data");
-		}
-		rc = rc != 0 ? rc : init_run(config, &args->init, e);
-		return rc != 0 || !args->init.join ? rc : init_print_add(config, e);
+		return kluisd_init(args, config, e);
 	}
 	if (strcmp(args->command, "join-command") == 0) {
 		return init_print_add(config, e);
@@ -354,7 +397,7 @@ static int kluisd_dispatch(
 		return kluisd_rebuild(config, e);
 	}
 	if (strcmp(args->command, "seal-secrets") == 0) {
-		return kluisd_seal_secrets(config, args->certificate, e);
+		return kluisd_seal_secrets(args, config, e);
 	}
 	if (strcmp(args->command, "drill") == 0) {
 		return kluisd_drill(args, config, e);

@@ -18,6 +18,13 @@ enum { SECRETS_VERSION = 1, SECRETS_BYTES = 8 + 16 + 32 + 32 + 32 };
 
 static const char secrets_info[] = "kluis/v1/node-secrets";
 
+/* "KSO1" | u8 ver | 3 zero | cluster16 | kid16 | lp16 enc | lp16 ciphertext | SHA-256 of all
+ * before.
+ */
+enum { OFFLINE_VERSION = 1, OFFLINE_HEAD_BYTES = 8 + SECRETS_CLUSTER_BYTES + KID_BYTES };
+
+static const char offline_magic[] = "KSO1", offline_info[] = "kluis/v1/offline-secrets";
+
 void secrets_make(const uint8_t cluster_id[SECRETS_CLUSTER_BYTES], struct random *random,
 	struct secrets *ret_secrets)
 {
@@ -31,6 +38,14 @@ void secrets_release(struct secrets *secrets)
 {
 	secret_release(&secrets->pepper);
 	secret_release(&secrets->enum_key);
+}
+
+bool secrets_equal(const struct secrets *a, const struct secrets *b)
+{
+	return a->pepper_id == b->pepper_id &&
+	       memcmp(a->cluster_id, b->cluster_id, SECRETS_CLUSTER_BYTES) == 0 &&
+	       secret_equal(secret_bytes(&a->pepper), secret_bytes(&b->pepper)) &&
+	       secret_equal(secret_bytes(&a->enum_key), secret_bytes(&b->enum_key));
 }
 
 static void secrets_encode(const struct secrets *secrets, struct buf *to)
@@ -170,6 +185,12 @@ int secrets_open(
 		return err_set(e, KLUIS_EINVAL, "sealed secrets are not base64url text");
 	}
 	w = wire_of(buf_bytes(&sealed));
+	if (wire_match(&w, offline_magic)) {
+		return err_set(e, KLUIS_EINVAL,
+			"these are the secrets' offline copy, sealed to a backup key: --key-file "
+			"FILE opens it");
+	}
+	w = wire_of(buf_bytes(&sealed));
 	if (wire_u8(&w) != SECRETS_VERSION) {
 		return err_set(e, KLUIS_EVERSION, "sealed secrets have an unknown version");
 	}
@@ -189,4 +210,111 @@ int secrets_open(
 	}
 	rc = secrets_decode(secret_bytes(&raw), ret_secrets);
 	return rc == 0 ? 0 : err_set(e, rc, "sealed secrets hold something else");
+}
+
+/* --- the offline copy ------------------------------------------------------------------------ */
+
+int secrets_seal_offline(const struct secrets *secrets, const struct key_pub *pub,
+	struct random *random, struct buf *ret_text, struct err *e)
+{
+	_cleanup_(secret_buf_release) struct buf raw = BUF_INIT;
+	_cleanup_(buf_release) struct buf enc = BUF_INIT;
+	_cleanup_(buf_release) struct buf ct = BUF_INIT;
+	_cleanup_(buf_release) struct buf sealed = BUF_INIT;
+	uint8_t digest[HASH_BYTES];
+	int rc;
+
+	buf_put_str(&sealed, offline_magic);
+	buf_put_u8(&sealed, OFFLINE_VERSION);
+	buf_put_zeros(&sealed, 3);
+	buf_append(&sealed, secrets->cluster_id, SECRETS_CLUSTER_BYTES);
+	buf_append(&sealed, key_pub_kid(pub), KID_BYTES);
+	assert(sealed.len == OFFLINE_HEAD_BYTES);
+	secrets_encode(secrets, &raw);
+	rc = hpke_seal(pub, AEAD_AES_256_GCM, bytes_str(offline_info), buf_bytes(&sealed),
+		buf_bytes(&raw), random, &enc, &ct, e);
+	if (rc == 0) {
+		buf_put_lp16(&sealed, buf_bytes(&enc));
+		buf_put_lp16(&sealed, buf_bytes(&ct));
+		hash_sha256(buf_bytes(&sealed), digest);
+		buf_append(&sealed, digest, sizeof digest);
+		base64_append(ret_text, buf_bytes(&sealed));
+		buf_put_str(ret_text, "\n");
+	}
+	return rc;
+}
+
+struct offline_copy {
+	uint8_t cluster_id[SECRETS_CLUSTER_BYTES], kid[KID_BYTES];
+	struct bytes head, enc, ciphertext;
+};
+
+/* What it is, and that it is whole, before any key is asked for: a typing error is no wrong key. */
+static int offline_parse(struct bytes raw, struct offline_copy *ret_copy, struct err *e)
+{
+	struct wire w = wire_of(raw);
+	uint8_t digest[HASH_BYTES];
+	unsigned version;
+	struct bytes sum;
+
+	if (!wire_match(&w, offline_magic)) {
+		return err_set(e, KLUIS_ECORRUPT, "not the offline copy of a cluster's secrets");
+	}
+	version = wire_u8(&w);
+	if (wire_ok(&w) && version != OFFLINE_VERSION) {
+		return err_set(e, KLUIS_EVERSION,
+			"the offline copy of the secrets has the unknown version %u", version);
+	}
+	wire_zeros(&w, 3);
+	wire_copy(&w, ret_copy->cluster_id, SECRETS_CLUSTER_BYTES);
+	wire_copy(&w, ret_copy->kid, KID_BYTES);
+	ret_copy->enc = wire_lp16(&w, HPKE_ENC_BYTES_MAX);
+	ret_copy->ciphertext = wire_lp16(&w, SECRETS_SEALED_BYTES_MAX);
+	sum = wire_bytes(&w, HASH_BYTES);
+	if (!wire_end(&w)) {
+		return err_set(e, KLUIS_ECORRUPT,
+			"the offline copy of the secrets is cut, or damaged: use another one");
+	}
+	hash_sha256(bytes_of(raw.data, raw.len - HASH_BYTES), digest);
+	if (!bytes_equal(sum, bytes_of(digest, sizeof digest))) {
+		return err_set(e, KLUIS_ECORRUPT,
+			"the offline copy of the secrets is damaged: use another one");
+	}
+	ret_copy->head = bytes_of(raw.data, OFFLINE_HEAD_BYTES);
+	return 0;
+}
+
+int secrets_open_offline(struct bytes text, const struct backup_key_set *keys,
+	struct secrets *ret_secrets, struct err *e)
+{
+	_cleanup_(buf_release) struct buf sealed = BUF_INIT;
+	_cleanup_(secret_release) struct secret raw = SECRET_INIT;
+	struct offline_copy copy;
+	struct secrets secrets;
+	const struct key *key;
+	int rc;
+
+	if (base64_decode(secrets_trim(text), SECRETS_SEALED_BYTES_MAX, &sealed) != 0) {
+		return err_set(e, KLUIS_ECORRUPT,
+			"not the offline copy of a cluster's secrets, or damaged: no base64url "
+			"text");
+	}
+	rc = offline_parse(buf_bytes(&sealed), &copy, e);
+	rc = rc != 0 ? rc : backup_key_set_find(keys, copy.kid, &key, e);
+	rc = rc != 0 ? rc
+		     : hpke_open(key, AEAD_AES_256_GCM, copy.enc, bytes_str(offline_info),
+			       copy.head, copy.ciphertext, &raw, e);
+	if (rc != 0) {
+		return err_wrap(e, rc, "open the secrets' offline copy");
+	}
+	rc = secrets_decode(secret_bytes(&raw), &secrets);
+	if (rc == 0 && memcmp(secrets.cluster_id, copy.cluster_id, SECRETS_CLUSTER_BYTES) != 0) {
+		secrets_release(&secrets);
+		rc = KLUIS_ECORRUPT;
+	}
+	if (rc != 0) {
+		return err_set(e, rc, "the secrets' offline copy holds something else");
+	}
+	*ret_secrets = secrets;
+	return 0;
 }

@@ -191,9 +191,9 @@ static void status_add_schedule(struct invocation *inv, json_t *status)
 	struct err before = inv->err;
 	_cleanup_(json_dropp) json_t *schedule = NULL;
 	_cleanup_(json_dropp) json_t *settings = NULL;
-	struct retention_rules rules = retention_default;
+	struct retention_rules rules;
 	const char *keep_s;
-	uint64_t seconds, interval_ms;
+	uint64_t seconds;
 
 	if (ops_call(inv, "GET", "/v1/sys/schedule", NULL, &schedule) != 0 ||
 		ops_call(inv, "GET", "/v1/sys/config", NULL, &settings) != 0) {
@@ -206,9 +206,8 @@ static void status_add_schedule(struct invocation *inv, json_t *status)
 	if (keep_s == NULL || u64_parse(bytes_str(keep_s), BACKUP_KEEP_S_MAX, &seconds) != 0) {
 		return;
 	}
-	interval_ms = (uint64_t)json_integer_value(json_object_get(schedule, "interval_ms"));
-	rules.kept_ms = seconds * 1000;
-	rules.fresh_ms = rules.fresh_ms < 2 * interval_ms ? 2 * interval_ms : rules.fresh_ms;
+	rules = retention_rules_of(seconds * 1000,
+		(uint64_t)json_integer_value(json_object_get(schedule, "interval_ms")));
 	status_expire(status, &rules,
 		(uint64_t)json_integer_value(json_object_get(schedule, "cluster_time")));
 }

@@ -76,6 +76,8 @@ int ops_snapshot_save(struct invocation *inv);
 int ops_snapshot_list(struct invocation *inv);
 int ops_snapshot_inspect(struct invocation *inv);
 int ops_snapshot_verify(struct invocation *inv);
+int ops_snapshot_pin(struct invocation *inv);
+int ops_snapshot_unpin(struct invocation *inv);
 int ops_backup_schedule(struct invocation *inv);
 int ops_backup_run(struct invocation *inv);
 int ops_restore_plan(struct invocation *inv);

@@ -332,6 +332,13 @@ static const struct command ops_commands[] = {
 		"Of the copies a node holds, or with --repository of a directory, without any "
 		"running node.",
 		verify_options, 1, 1, ops_snapshot_verify},
+	{"snapshot pin", "ID", "Keep a snapshot beyond retention, at every site",
+		"With all that its point is made of, up to 42 cycles. At most 64 are pinned. A "
+		"restore of the cluster begins\nwithout pins. Exit 11: not finished, or 64 are "
+		"pinned; 10: out of retention already.",
+		NULL, 1, 1, ops_snapshot_pin},
+	{"snapshot unpin", "ID", "Let a snapshot go by age and count again", NULL, NULL, 1, 1,
+		ops_snapshot_unpin},
 	{"restore plan", NULL, "Show what a restore would do, and do nothing",
 		"What it reads and writes, how long that takes, what is lost, what it needs. A "
 		"living node is asked what it has\nbeyond the snapshot when --socket or --ssh is "

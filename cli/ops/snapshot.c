@@ -1,4 +1,4 @@
-/* kluisctl snapshot save|list|inspect|verify: by a node, or of a directory. */
+/* kluisctl snapshot save|list|inspect|verify|pin|unpin: by a node, or of a directory. */
 #include <inttypes.h>
 #include <string.h>
 #include <time.h>
@@ -15,8 +15,8 @@ static const struct output_column snapshot_columns[] = {{"id", "ID", OUTPUT_TEXT
 	{"kind", "KIND", OUTPUT_TEXT}, {"state", "STATE", OUTPUT_TEXT},
 	{"node", "NODE", OUTPUT_TEXT}, {"index", "INDEX", OUTPUT_TEXT},
 	{"created", "CREATED", OUTPUT_TIME}, {"bytes", "BYTES", OUTPUT_BYTES},
-	{"objects", "OBJECTS", OUTPUT_TEXT}, {"confirmed_by", "CONFIRMED BY", OUTPUT_TEXT},
-	{"error", "ERROR", OUTPUT_TEXT}};
+	{"objects", "OBJECTS", OUTPUT_TEXT}, {"pinned", "PINNED", OUTPUT_TEXT},
+	{"confirmed_by", "CONFIRMED BY", OUTPUT_TEXT}, {"error", "ERROR", OUTPUT_TEXT}};
 
 static const struct output_column offline_columns[] = {{"id", "ID", OUTPUT_TEXT},
 	{"kind", "KIND", OUTPUT_TEXT}, {"state", "STATE", OUTPUT_TEXT},
@@ -30,9 +30,9 @@ static const struct output_column inspect_columns[] = {{"id", "Id", OUTPUT_TEXT}
 	{"term", "Term", OUTPUT_TEXT}, {"cycle", "Cycle", OUTPUT_TEXT},
 	{"created", "Created", OUTPUT_TIME}, {"bytes", "Bytes", OUTPUT_BYTES},
 	{"objects", "Objects", OUTPUT_TEXT}, {"rows", "Rows", OUTPUT_TEXT},
-	{"confirmed_by", "Confirmed by", OUTPUT_TEXT}, {"manifest_hash", "Manifest", OUTPUT_TEXT},
-	{"state_root", "State root", OUTPUT_TEXT}, {"lineage", "Lineage", OUTPUT_TEXT},
-	{"error", "Error", OUTPUT_TEXT}};
+	{"pinned", "Pinned", OUTPUT_TEXT}, {"confirmed_by", "Confirmed by", OUTPUT_TEXT},
+	{"manifest_hash", "Manifest", OUTPUT_TEXT}, {"state_root", "State root", OUTPUT_TEXT},
+	{"lineage", "Lineage", OUTPUT_TEXT}, {"error", "Error", OUTPUT_TEXT}};
 
 static const struct output_column verify_columns[] = {{"id", "Id", OUTPUT_TEXT},
 	{"level", "Level", OUTPUT_TEXT}, {"ok", "Good", OUTPUT_TEXT},
@@ -259,4 +259,24 @@ int ops_snapshot_verify(struct invocation *inv)
 		output_record(&inv->out, verify_columns, ARRAY_SIZE(verify_columns), record);
 	}
 	return rc;
+}
+
+static int pin_call(struct invocation *inv, const char *method)
+{
+	_cleanup_(x_freep) char *target = x_asprintf("/v1/sys/snapshots/%s/pin", inv->args[0]);
+
+	if (!ops_part_valid(inv->args[0])) {
+		return err_set(&inv->err, KLUIS_EINVAL, "'%s' is no snapshot", inv->args[0]);
+	}
+	return ops_call(inv, method, target, NULL, NULL);
+}
+
+int ops_snapshot_pin(struct invocation *inv)
+{
+	return pin_call(inv, "POST");
+}
+
+int ops_snapshot_unpin(struct invocation *inv)
+{
+	return pin_call(inv, "DELETE");
 }

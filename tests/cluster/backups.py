@@ -2,6 +2,7 @@
 
 A vault is changed step by step, each a commit of its own. The log's index before and behind each step says which steps a
 snapshot has, so every point has one content (two, while its S lies within a step), byte for byte."""
+import contextlib
 import json
 import os
 import random
@@ -133,17 +134,35 @@ class Backups:
         self.c.kill(running["site"])
         return running["site"], running["id"]
 
+    def sshd_signal(self, site, number):
+        """To the server, and then to all of its sessions; which they are."""
+        signalled = []
+        waiting = [int((self.c.site_dir(site) / "sshd.pid").read_text())]
+        while waiting:
+            pid = waiting.pop(0)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+            signalled.append(pid)
+            children = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True, timeout=150).stdout.split()
+            waiting += map(int, children)
+        return signalled
+
     def sshd_stop(self, site):
         """As a machine's: the server and all of its sessions."""
-        pid = int((self.c.site_dir(site) / "sshd.pid").read_text())
-        sessions = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True, timeout=150).stdout.split()
-        for victim in [pid, *map(int, sessions)]:
-            try:
-                os.kill(victim, signal.SIGTERM)
-            except ProcessLookupError:
-                pass
+        pid = self.sshd_signal(site, signal.SIGTERM)[0]
         (self.c.site_dir(site) / "sshd.pid").unlink()
         self.c.wait_gone(pid)
+
+    @contextlib.contextmanager
+    def sshd_frozen(self, site):
+        """It takes connections, and not a byte of what they send."""
+        frozen = self.sshd_signal(site, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in frozen:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
 
     def sshd_start(self, site):
         here = self.c.site_dir(site)

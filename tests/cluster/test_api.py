@@ -855,10 +855,30 @@ class Api(unittest.TestCase):
         self.done(204, "post", path, values, body=found, site="utr")
         proven = wait_until("the drill is known", 120, lambda: json.loads(self.curl("ams", "/v1/sys/backups", admin=True)[2])["proven"])
         self.assertEqual((proven["id"], proven["ok"], proven["level"]), (begun["id"], True, 4))
+        self.check_pins(values)
         fields, begun = self.done(202, "post", "/v1/sys/snapshots", body={"cycle": True}, fields=[f"idempotency-key: {os.urandom(8).hex()}"])
         self.assertEqual((begun["kind"], begun["cycle"]), ("full", 1))
         wait_until("the first cycle is confirmed", 120,
                    lambda: json.loads(self.curl("ams", fields["location"], admin=True)[2]).get("state") == "confirmed")
+
+    def check_pins(self, values):
+        """All sites know of it, and `kluisctl` does the same."""
+        c, path = self.cluster, "/v1/sys/snapshots/{id}/pin"
+        pinned = lambda site: {row["id"]: row["pinned"] for row in json.loads(c.ctl(site, "-o", "json", "snapshot", "list").stdout)["items"]}[values["id"]]
+        self.refuse(404, "not-found", "post", path, {"id": "1"})
+        self.refuse(404, "not-found", "delete", path, {"id": "1"})
+        self.done(204, "post", path, values)
+        wait_until("it is pinned at gro", 120, lambda: pinned("gro"))
+        self.assertRegex(c.ctl("gro", "snapshot", "list").stdout, r"PINNED(.|\n)* yes ")
+        self.done(204, "delete", path, values)
+        wait_until("it is not pinned at gro", 120, lambda: not pinned("gro"))
+        c.ctl("rtd", "snapshot", "pin", values["id"])
+        wait_until("it is pinned at mst", 120, lambda: pinned("mst"))
+        c.ctl("rtd", "snapshot", "unpin", values["id"])
+        wait_until("it is not pinned at mst", 120, lambda: not pinned("mst"))
+        self.assertEqual(c.ctl("rtd", "snapshot", "pin", "1", check=False).returncode, 10)
+        actions = [row["action"] for row in json.loads(self.curl("mst", "/v1/sys/audit", admin=True)[2])["items"]]
+        self.assertEqual(actions[:4].count("snapshot_pin"), 4, actions)
 
     def test_stale_bound_is_a_setting(self):
         self.assertEqual(json.loads(self.curl("mst", "/v1/limits")[2])["stale_ms"], 10000)

@@ -19,6 +19,7 @@ from people import Person
 
 STEP_S, HOUR_S, DAY_S = 30, 3600, 86400
 CYCLE_S = 4
+DOZEN = 12  # Cycles, at least.
 BEHIND_S = -240  # Certificates are valid from five minutes before they were made: an hour behind a node is alone.
 
 
@@ -99,6 +100,7 @@ class Clock(unittest.TestCase):
         # A person's clock that is an hour off, either way.
         Somebody(self, "traveller").logs_in("ams", HOUR_S, -HOUR_S)
         self.cycles_over_a_day()
+        self.a_dozen()
         self.backups_are_whole()
 
     def backups_under_faults(self):
@@ -106,7 +108,7 @@ class Clock(unittest.TestCase):
         c, b = self.cluster, Backups(self, self.cluster)
         self.backups = b
         self.manual = json.loads(c.ctl("ams", "-o", "json", "snapshot", "save", "--wait").stdout)
-        before = self.rotated = b.next_cycle()
+        before = self.rotated = self.cycle_beside_a_frozen_site()
         self.rotate_backup_key()
         b.sshd_stop(SITES[-1])
         taker, _ = b.kill_taker()
@@ -115,6 +117,22 @@ class Clock(unittest.TestCase):
         c.start(taker)
         b.sshd_start(SITES[-1])
         c.wait_ready()
+
+    def cycle_beside_a_frozen_site(self):
+        """One site's sshd hangs: the others hold the cycle meanwhile, and it gets there when it goes on."""
+        b, site = self.backups, SITES[-1]
+        node = SITES.index(site) + 1
+        with b.sshd_frozen(site):
+            row = b.next_cycle(check=lambda row: row["node"] != node and node not in row["confirmed_by"])
+            self.assertGreaterEqual(len(row["confirmed_by"]), 3, row)
+            self.assertNotIn(row["manifest_hash"], b.disks[site].held())
+        wait_until(f"cycle {row['cycle']} comes to {site}", 240, lambda: row["manifest_hash"] in b.disks[site].held())
+        return row
+
+    def a_dozen(self):
+        """However slow the machine was until now."""
+        while len(self.backups.cycles()) < DOZEN:
+            self.backups.next_cycle()
 
     def rotate_backup_key(self):
         """What is taken from here on is sealed to the new key, so that the points' chains need both."""
@@ -141,6 +159,7 @@ class Clock(unittest.TestCase):
         c, b = self.cluster, self.backups
         b.next_cycle()
         rows = b.settled()[-PROMISED:]  # On a slow machine there are more by now than are promised.
+        self.assertGreaterEqual(len(rows), DOZEN)
         mark = c.log_mark(SITES[0])
         self.set_clock(SITES[:1], DAY_S)
         c.wait_log(SITES[0], mark, "op=backup_prune snapshots=")

@@ -10,7 +10,7 @@ import shutil
 import time
 import unittest
 
-from cluster import SITES, Cluster, wait_until
+from cluster import SITES, Cluster, free_ports, wait_until
 from people import Person
 
 VERIFICATION, PIN_CHANGED = 14, 15
@@ -32,18 +32,21 @@ class Restore(unittest.TestCase):
             self.profile = cluster.enrol("owner")
             self.store_files()
             self.who_will_leave()
+            self.told_by_program("gro")
             self.snapshot = self.take_snapshot()
             self.status_tells()
-            self.verify_copies()
             before = cluster.get("ams", "/.well-known/kluis.json")[1]["lineage"]
             self.sleeper = shutil.copytree(self.profile, cluster.top / "sleeper")
             # After the snapshot: what the restore will not have.
             cluster.client("put", self.files["small"], "v:/late", profile=self.profile)
             self.vault_of_the_snapshot()
             self.they_leave()
+            self.program_told("ended")
+            self.secrets_go_offline()
             self.destroy()
             self.journal_each_second()
             self.refuse_bad_restores()
+            self.refuse_bad_secrets()
             done = json.loads(self.restore("ams", "-o", "json").stdout)
             self.assertEqual((done["persons_deleted"], done["vaults_deleted"], done["devices_revoked"]), (1, 1, 1), done)
             self.assertEqual((done["members_removed"], done["admins_kept"]), (1, 0), done)
@@ -59,6 +62,7 @@ class Restore(unittest.TestCase):
             self.all_show_the_records([self.record_made])
             self.they_stay_away()
             self.client_comes_back()
+            self.plan_of_another_lineage()
             self.restore_again()
 
     def store_files(self):
@@ -120,6 +124,7 @@ class Restore(unittest.TestCase):
         plan = self.plan("--socket", self.c.site_dir("ams") / "admin.sock", "--key-file", self.pki / "backup.key")
         self.assertEqual((plan["persons"], plan["services"], plan["vaults"]), (3, 3, 3), plan)  # quickstart made an account, too
         self.assertEqual((plan["persons_deleted"], plan["vaults_deleted"], plan["devices_revoked"], plan["members_removed"]), (1, 2, 1, 1), plan)
+        self.plan_is_complete(plan)
         self.assertGreater(plan["entries_lost"], 5, plan)
         self.assertGreater(plan["pages"], 5, plan)
         # No copy of a vault that was deleted since is given out.
@@ -136,6 +141,35 @@ class Restore(unittest.TestCase):
         os.truncate(other / "journal", DELETION_BYTES)
         done = self.kluisctl(*self.plan_words(), "--repository", alone, "--deletions", other, check=False)
         self.assertEqual(done.returncode, VERIFICATION, done.stderr)
+
+    def plan_is_complete(self, plan):
+        """What it takes, what it needs, and where it goes; of a site that still has all of its own."""
+        self.assertLess(plan["age_ms"], self.age_most_ms())
+        self.assertGreater(plan["age_ms"], 0)
+        self.assertGreater(plan["value_bytes"], 6_000_000)
+        self.assertGreater(plan["expected_ms"], 0)
+        self.assertGreater(plan["free_bytes"], plan["value_bytes"])
+        self.assertIs(plan["store_there"], True)
+        self.assertNotIn("living_lineage_differs", plan)
+        key, sign, public, secrets = plan["needs"]
+        self.assertRegex(key["what"], r"^the private backup key [0-9a-f]{32}$")
+        self.assertIn("restore key", sign["what"])
+        self.assertEqual((os.path.realpath(public["path"]), public["there"]), (os.path.realpath(self.pki / "restore.pub"), True))
+        self.assertEqual((secrets["path"], secrets["there"]), (str(self.source / "secrets"), True))
+        # No room: a file system that has none.
+        full = self.source / "no-room.ini"
+        full.write_text((self.source / "kluisd.ini").read_text().replace("\ndata = data\n", "\ndata = /proc/none\n"))
+        done = self.kluisctl("-o", "json", "restore", "plan", "--config", full, "--snapshot", self.snapshot)
+        self.assertEqual(json.loads(done.stdout)["free_bytes"], 0)
+        self.assertIn("not enough room", done.stderr)
+        self.assertNotIn("not enough room", self.kluisctl(*self.plan_words()).stderr)
+
+    def plan_of_another_lineage(self):
+        """The living cluster was restored since: how many entries it has beyond the snapshot means nothing."""
+        plan = self.plan("--socket", self.c.site_dir("ams") / "admin.sock")
+        self.assertIs(plan["living_lineage_differs"], True)
+        self.assertGreater(plan["living_index"], 0)
+        self.assertNotIn("entries_lost", plan)
 
     def deletions_of(self, site):
         return self.c.site_dir(site) / "repository" / "deletions"
@@ -306,9 +340,31 @@ class Restore(unittest.TestCase):
         self.told("gro", "the taker says so", lambda now: self.record(now, self.snapshot)["error"].startswith(
             f"node {SITES.index(self.taker) + 1}: "))
         self.assertFalse(victim.exists())
+        self.verify_copies()  # It takes a while, in which the alarm lasts.
+        told = self.program_told("raised")
+        self.assertEqual((told["site"], told["node"], told["severity"]), ("gro", SITES.index("gro") + 1, "critical"), told)
+        self.assertIn(self.taker, told["text"])
         victim.write_bytes(good)
         self.assertEqual(check(self.taker).returncode, 0)
         self.told("gro", "it is told that it is whole", lambda now: self.found(now, self.taker, 2)["ok"])
+
+    def told_by_program(self, site):
+        """That site has a program of its operator's, which writes down what it is told."""
+        c = self.c
+        self.heard, program = c.top / "heard", c.top / "alarm-program"
+        program.write_text(f"#!/bin/sh\nexec /bin/cat >>{self.heard}\n")
+        program.chmod(0o700)
+        settings = c.site_dir(site) / "kluisd.ini"
+        settings.write_text(settings.read_text().replace("[storage]\n", f"[alarms]\ncommand = {program}\npause_s = 1\n[storage]\n", 1))
+        c.stop(site)
+        c.start(site)
+
+    def program_told(self, state):
+        """Of the alarm `verify`."""
+        def told():
+            lines = self.heard.read_text().splitlines() if self.heard.exists() else []
+            return next((row for row in map(json.loads, lines) if (row["name"], row["state"]) == ("verify", state)), None)
+        return wait_until(f"the program is told that the alarm is {state}", 240, told, self.c.logs)
 
     def drills_by_itself(self, site):
         """A site that is given the key drills at once: nobody else has proven anything this week. Settings that differ are told of."""
@@ -429,6 +485,16 @@ class Restore(unittest.TestCase):
                     self.assertEqual(done.returncode, VERIFICATION, done.stdout + done.stderr)
                     self.assertIn(victim.name[:16], done.stderr)
                     victim.write_bytes(raw)
+        manifest = self.manifest_in(repository)
+        os.chmod(manifest, 0o600)
+        raw = manifest.read_bytes()
+        for what, now in (("flipped", raw[:60] + bytes([raw[60] ^ 1]) + raw[61:]), ("cut", raw[:-1])):
+            with self.subTest(what, manifest=manifest.name):
+                manifest.write_bytes(now)
+                done = self.drill(repository, check=False)
+                self.assertEqual(done.returncode, VERIFICATION, done.stdout + done.stderr)
+                self.assertIn(manifest.name[-64:][:16], done.stderr)
+        manifest.write_bytes(raw)
         self.drill(repository)
         self.damaged_copy()
 
@@ -442,6 +508,46 @@ class Restore(unittest.TestCase):
                 return not data.exists()
             wait_until(f"'{data}' is gone", 120, gone)
 
+    def seal_secrets(self, site, *to):
+        config = self.c.site_dir(site) / "kluisd.ini"
+        return self.c.run([str(self.c.kluisd), "seal-secrets", "--config", str(config), *map(str, to)], True, 150).stdout
+
+    def secrets_go_offline(self):
+        """Sealed to the backup key: with that key all that is left of them once every site has lost its file."""
+        self.offline = self.c.top / "secrets.sealed"
+        self.offline.write_text(self.seal_secrets("ams", "--for-backup-key", self.pki / "backup.pub"))
+        for site in SITES:
+            (self.c.site_dir(site) / "secrets").unlink()
+
+    def from_offline(self, copy=None, key=None):
+        return ["--secrets", copy or self.offline, "--key-file", key or self.pki / "backup.key"]
+
+    def refuse_bad_secrets(self):
+        """Each is told by name, and leaves no secrets file; only then it comes to what else is missing."""
+        good, bad = self.offline.read_text(), self.c.top / "bad.sealed"
+        cases = {"sealed to backup key": (good, self.wrong_key), "is damaged": (good[:200] + ("A" if good[200] != "A" else "B") + good[201:], None),
+                 "cut": (good[:100], None), "unknown version": (good[:6] + "I" + good[7:], None)}
+        secrets = self.c.site_dir("ams") / "secrets"
+        secrets.unlink(missing_ok=True)
+        for what, (text, key) in cases.items():
+            with self.subTest(what):
+                bad.write_text(text)
+                done = self.init("ams", *self.from_offline(bad, key), check=False)
+                self.assertEqual(done.returncode, 1, done.stdout)
+                self.assertIn(what, done.stderr)
+                self.assertFalse(secrets.exists())
+        for _ in range(2):  # It may be run again.
+            done = self.init("ams", *self.from_offline(), check=False)
+            self.assertEqual(done.returncode, 1, done.stdout)
+            self.assertIn("no restored store", done.stderr)
+        # Not over others.
+        secrets.chmod(0o600)
+        secrets.write_bytes(b"damaged")
+        secrets.chmod(0o400)
+        self.assertIn(str(secrets), self.init("ams", *self.from_offline(), check=False).stderr)
+        self.assertEqual(secrets.read_bytes(), b"damaged")
+        secrets.unlink()
+
     def restore(self, site, *more, check=True, init=True, repository=None, key=None, record=None, restore_key=None):
         here = self.c.site_dir(site)
         which = ["--snapshot", self.snapshot] if self.snapshot else ["--to-newest"]
@@ -450,7 +556,7 @@ class Restore(unittest.TestCase):
                              restore_key or self.pki / "restore.key", "--record", record or self.c.top / "records", "--yes", *more,
                              check=check)
         if done.returncode == 0 and init:
-            self.init(site)
+            self.init(site, *self.from_offline())
         return done
 
     def check_nothing_left(self, site, done):
@@ -459,8 +565,9 @@ class Restore(unittest.TestCase):
         self.assertNotEqual(done.returncode, 0, done.stdout)
         self.assertRegex(done.stderr, r"(?m)^kluisctl: ")
         self.assertFalse((here / "data" / "db").exists(), "half a store")
-        code, said = self.c.refused(site, "init", "--restored", "--development")
+        code, said = self.c.refused(site, "init", "--restored", "--development", *map(str, self.from_offline()))
         self.assertEqual(code, 1, said)
+        self.assertIn("no restored store", said)
         code, said = self.c.refused(site)
         self.assertIn("is no node's data directory yet", said)
         self.assertEqual(code, 1)
@@ -468,6 +575,8 @@ class Restore(unittest.TestCase):
     def refuse_bad_restores(self):
         plan = self.kluisctl(*self.plan_words())
         self.assertIn(self.snapshot, plan.stdout)
+        self.assertRegex(plan.stderr, r"offline copy: .*/secrets \(not there\)")
+        self.assertIs(self.plan()["store_there"], False)
         self.assertFalse((self.source / "data").exists(), "a plan does nothing")
         done = self.c.run(["env", "KLUIS_FAULT=backup.sort.:1:stay", str(self.c.kluisctl), *map(str, self.plan_words())], False, 300)
         self.assertIn(f"a sort file in '{self.source}', which needs room for 1 MiB", done.stderr)  # Beside the store that is to be.
@@ -604,6 +713,21 @@ class Restore(unittest.TestCase):
         parts = path.read_text().split("\n[")
         path.write_text("\n[".join(p for p in parts if not p.startswith("site ") or p.split("]")[0][5:] in sites))
 
+    def onto_other_hosts(self, sites):
+        """Other addresses for their clients and for each other, and certificates that were issued for them now."""
+        c, old = self.c, self.c.base_port
+        c.base_port = free_ports()
+        (c.dir / "base-port").write_text(f"{c.base_port}\n")
+        for site in sites:
+            here = c.site_dir(site)
+            text = (here / "kluisd.ini").read_text()
+            for at in (*range(len(SITES)), *range(10, 10 + len(SITES))):
+                text = text.replace(f"127.0.0.1:{old + at}\n", f"127.0.0.1:{c.base_port + at}\n")
+            (here / "kluisd.ini").write_text(text)
+            for name in ("api.pem", "api.key", "link.pem", "link.key"):
+                (here / name).unlink()
+            self.kluisctl("pki", "issue", "--dir", self.pki, "--node", SITES.index(site) + 1, "--host", "127.0.0.1", "--out", here)
+
     def init(self, site, *more, check=True):
         here = self.c.site_dir(site)
         return self.c.run([str(self.c.kluisd), "init", "--restored", "--development", "--config", str(here / "kluisd.ini"), *map(str, more)],
@@ -616,9 +740,7 @@ class Restore(unittest.TestCase):
         done = self.init(site, check=False)
         self.assertEqual(done.returncode, 1, done.stdout)
         self.assertIn("no secrets", done.stderr)
-        done = self.c.run([str(self.c.kluisd), "seal-secrets", "--for", str(here / "link.pem"), "--config",
-                           str(self.c.site_dir(other) / "kluisd.ini")], True, 150)
-        sealed.write_text(done.stdout)
+        sealed.write_text(self.seal_secrets(other, "--for", here / "link.pem"))
         self.init(site, "--secrets", sealed)
 
     def journal_each_second(self):
@@ -671,8 +793,8 @@ class Restore(unittest.TestCase):
         self.assertEqual(self.told("gro", "it still is", lambda now: True)["journal_number"], number)
 
     def restore_again(self):
-        """The new cluster takes writes, snapshots and journal increments of its own; restored from them onto three hosts, one of which has
-        lost its secrets, it shows both records, and a client follows: not one write is missing."""
+        """The new cluster takes writes, snapshots and journal increments of its own; restored from them onto three other hosts, one of which
+        has lost its secrets, it shows both records, and a client follows: not one write is missing."""
         c = self.c
         self.newest_minute()
         self.snapshot = None
@@ -682,6 +804,7 @@ class Restore(unittest.TestCase):
         for site in fewer:
             self.restore(site, record=record, init=False)
             self.only(site, fewer)
+        self.onto_other_hosts(fewer)
         self.init_without_secrets(fewer[1], fewer[0])
         for site in fewer:
             if site != fewer[1]:

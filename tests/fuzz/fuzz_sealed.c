@@ -24,6 +24,7 @@ enum sealed {
 	SEALED_RSA,
 	SEALED_FILE,
 	SEALED_TEXT,
+	SEALED_OFFLINE,
 	SEALED_N
 };
 
@@ -86,6 +87,9 @@ static void seal_secrets(enum sealed which, struct random *random, struct buf *t
 	secrets_of(random, &secrets);
 	if (which == SEALED_TEXT) {
 		rc = secrets_seal(&secrets, buf_bytes(&node()->cert_pem), random, to, NULL);
+	} else if (which == SEALED_OFFLINE) {
+		rc = secrets_seal_offline(
+			&secrets, key_public(key_of(SEALED_P256)), random, to, NULL);
 	} else {
 		(void)unlink(path);
 		rc = secrets_write(&secrets, path, NULL);
@@ -110,6 +114,7 @@ static void seal(enum sealed which, struct random *random, struct bytes plaintex
 		break;
 	case SEALED_FILE:
 	case SEALED_TEXT:
+	case SEALED_OFFLINE:
 		seal_secrets(which, random, to);
 		break;
 	default:
@@ -127,6 +132,10 @@ static int open_secrets(enum sealed which, struct bytes sealed, struct secret *r
 
 	if (which == SEALED_TEXT) {
 		rc = secrets_open(sealed, buf_bytes(&node()->key_pem), &secrets, NULL);
+	} else if (which == SEALED_OFFLINE) {
+		const struct backup_key_set keys = {{key_of(SEALED_P256)}, 1};
+
+		rc = secrets_open_offline(sealed, &keys, &secrets, NULL);
 	} else {
 		rc = file_write(path, sealed, 0400, NULL);
 		assert(rc == 0);
@@ -152,6 +161,7 @@ static int open_sealed(enum sealed which, struct bytes sealed, struct secret *re
 		return oaep_open(key_of(which), bytes_str("label"), sealed, ret, NULL);
 	case SEALED_FILE:
 	case SEALED_TEXT:
+	case SEALED_OFFLINE:
 		return open_secrets(which, sealed, ret);
 	default:
 		enc = sealed.len < enc_bytes[which] ? sealed.len : enc_bytes[which];
@@ -211,7 +221,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	seal(which, &random.random, plaintext, &message);
 	changed = change(&message, &w);
 	rc = open_sealed(which, buf_bytes(&message), &opened);
-	if (which == SEALED_TEXT) {
+	if (which == SEALED_TEXT || which == SEALED_OFFLINE) {
 		/* Line ends around the text do not count. */
 		assert(changed || rc == 0);
 	} else {

@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
-"""Known answers for docs/format-backup.md, made from that page alone: shares no code with the product.
+"""Known answers for docs/format-backup.md and the secrets of docs/format-node.md, made from these pages alone: shares no code with
+the product.
 
   tests/vectors/make_backup_kat.py [--check]    writes (or compares) backup-kat.json beside this file
 """
+import base64
 import hashlib
 import hmac
 import json
@@ -66,7 +68,7 @@ class Key:
         return self.key.exchange(ec.ECDH(), ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), public))
 
 
-def hpke_seal(ephemeral, public, info, plaintext):
+def hpke_seal(ephemeral, public, info, plaintext, aad=b""):
     suite = b"KEM" + u16(ephemeral.kem)
     prk = lextract(suite, b"", b"eae_prk", ephemeral.dh(public))
     shared = lexpand(suite, prk, b"shared_secret", ephemeral.public + public, 32)
@@ -74,7 +76,7 @@ def hpke_seal(ephemeral, public, info, plaintext):
     context = u8(0) + lextract(suite, b"", b"psk_id_hash", b"") + lextract(suite, b"", b"info_hash", info)
     secret = lextract(suite, shared, b"secret", b"")
     key, nonce = lexpand(suite, secret, b"key", context, 32), lexpand(suite, secret, b"base_nonce", context, 12)
-    return ephemeral.public, AESGCM(key).encrypt(nonce, plaintext, b"")
+    return ephemeral.public, AESGCM(key).encrypt(nonce, plaintext, aad)
 
 
 CLUSTER, LINEAGE = bytes(range(0x10, 0x20)), bytes(range(0x80, 0x90))
@@ -111,6 +113,13 @@ def manifest(node, kind, flags, slice_, index, term, since, cycle, base, root, s
 def key_line(kind, alg, raw):
     head = f"kluis-key 1 {kind} {(u16(alg) + raw).hex()}"
     return f"{head} {hashlib.sha256(head.encode()).hexdigest()[:8]}\n"
+
+
+def offline_secrets(backup, ephemeral, secrets):
+    head = b"KSO1" + u8(1) + bytes(3) + CLUSTER + kid(backup.kem, backup.public)
+    enc, sealed = hpke_seal(ephemeral, backup.public, b"kluis/v1/offline-secrets", secrets, head)
+    body = head + lp16(enc) + lp16(sealed)
+    return base64.urlsafe_b64encode(body + sha(body)).decode().rstrip("=") + "\n"
 
 
 def pattern(n):
@@ -218,6 +227,8 @@ def make():
         bad("object too large", full_signed, put(280, u64((64 << 20) + 1))),
         bad("trailing byte", full_signed, lambda body: body.append(0)),
     ]
+    secrets = b"KSE1" + u8(1) + u8(7) + u16(0) + CLUSTER + sha(b"pepper") + sha(b"enumeration key")
+    secrets += sha(secrets)
     return {
         "format": 1,
         "cluster": CLUSTER.hex(), "lineage": LINEAGE.hex(),
@@ -238,6 +249,7 @@ def make():
         "objects": objects, "large_objects": large,
         "manifests": manifests, "manifests_refused": refused,
         "receipt": {"file": receipt.hex()},
+        "secrets": {"file": secrets.hex(), "offline": [offline_secrets(x_key, x_eph, secrets), offline_secrets(p_key, p_eph, secrets)]},
         "deletions": {"journal": journal.hex(), "mark": mark.hex(), "list": gone.hex(),
                       "new_lineage": th(b"kluis/v1/restore-lineage", gone)[:16].hex()},
         "slices": [{"key": k.hex(), "slice": int.from_bytes(sha(k)[:4], "big") % 42} for k in (b"\x00", b"pages/1", b"x" * 1024)],

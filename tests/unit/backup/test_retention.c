@@ -140,6 +140,44 @@ static void test_pins_hold_their_point(void **state)
 	}
 }
 
+static void test_rules_of_settings(void **state)
+{
+	const uint64_t day_ms = 24 * 3600 * 1000;
+	struct retention_rules rules = retention_rules_of(3 * day_ms, day_ms);
+
+	(void)state;
+	assert_true(rules.kept_ms == 3 * day_ms && rules.cycles_kept == BACKUP_CYCLES_KEPT);
+	assert_true(rules.fresh_ms == 2 * day_ms);
+	rules = retention_rules_of(day_ms, 60 * 1000);
+	assert_true(rules.fresh_ms == retention_default.fresh_ms);
+}
+
+/* A point that may be pinned is one of which everything is there still. */
+static void test_points_that_stay(void **state)
+{
+	struct retention_snapshot rows[ROWS];
+	size_t n = cycles(rows, 130);
+	uint64_t now = n * (uint64_t)CYCLE_MS + 1;
+
+	(void)state;
+	assert_int_equal(pruned(rows, n, now), 130 - 84);
+	for (size_t i = 0; i < n; i++) { /* Cycle 88 needs 47 .. 88. */
+		assert_int_equal(retention_point_stays(rows, n, i), i + 1 >= 88);
+	}
+	rows[87].pinned = true; /* It stays, and so does what shares its chain. */
+	rows[60].stray = true;	/* Cycle 61, which is not there: 62 .. 102 need it. */
+	(void)pruned(rows, n, now);
+	for (size_t i = 0; i < n; i++) {
+		assert_int_equal(retention_point_stays(rows, n, i), i + 1 > 102);
+	}
+	rows[n] = (struct retention_snapshot){.index = 1, .manual = true, .received_ms = now};
+	rows[n + 1] = rows[n];
+	rows[n + 1].received_ms = 1;
+	(void)pruned(rows, n + 2, now);
+	assert_true(retention_point_stays(rows, n + 2, n));
+	assert_false(retention_point_stays(rows, n + 2, n + 1));
+}
+
 /* Manual ones count for nothing: they do not keep cycles back, nor let them go. */
 static void test_manual(void **state)
 {
@@ -251,6 +289,8 @@ int main(void)
 		cmocka_unit_test(test_strays_count_for_nothing),
 		cmocka_unit_test(test_count_holds_after_a_pause),
 		cmocka_unit_test(test_pins_hold_their_point),
+		cmocka_unit_test(test_rules_of_settings),
+		cmocka_unit_test(test_points_that_stay),
 		cmocka_unit_test(test_manual),
 		cmocka_unit_test(test_two_of_one_cycle),
 		cmocka_unit_test(test_first_of_two_is_the_base),

@@ -28,33 +28,6 @@ static bool wait_for(
 	return false;
 }
 
-/* Of a snapshot in a node's repository. */
-static char *manifest_path(struct backup_rig *w, unsigned node, const struct snapshot_row *row)
-{
-	struct manifest_name name = {.index = row->index};
-	char text[MANIFEST_NAME_BYTES];
-
-	memcpy(name.lineage, w->identity.lineage, ID_BYTES);
-	memcpy(name.hash, row->manifest_hash, HASH_BYTES);
-	manifest_name_format(&name, text);
-	return x_asprintf("%s/manifests/%s", w->config[node].backup_repository_dir, text);
-}
-
-/* The first object. */
-static char *object_path(struct backup_rig *w, unsigned node, const struct snapshot_row *row)
-{
-	_cleanup_(x_freep) char *manifest = manifest_path(w, node, row);
-	_cleanup_(backup_manifest_release) struct backup_manifest m = {0};
-	_cleanup_(buf_release) struct buf bytes = BUF_INIT;
-	uint8_t hash[HASH_BYTES];
-	char hex[HEX_LEN(HASH_BYTES) + 1];
-
-	assert_int_equal(file_read(manifest, BACKUP_MANIFEST_BYTES_MAX, &bytes, NULL), 0);
-	assert_int_equal(backup_manifest_parse(buf_bytes(&bytes), &m, hash, NULL), 0);
-	hex_encode(bytes_of(m.objects[0].hash, HASH_BYTES), hex);
-	return x_asprintf("%s/objects/%.2s/%s", w->config[node].backup_repository_dir, hex, hex);
-}
-
 /* The last word of node 2 on a whole copy of its own. */
 static struct check_row check_of_ber(struct backup_rig *w)
 {
@@ -96,7 +69,7 @@ static void test_damaged_copy_is_replaced(void **state)
 {
 	struct backup_rig *w = *state;
 	struct snapshot_row row = backup_rig_wait_confirmed(w, backup_rig_claim(w, 1, false));
-	_cleanup_(x_freep) char *path = object_path(w, 1, &row);
+	_cleanup_(x_freep) char *path = backup_rig_object_path(w, 1, &row);
 	struct api_copies copies = {.ended_ms = 0};
 	struct stat st;
 
@@ -127,7 +100,7 @@ static void test_damage_that_a_check_finds(void **state)
 {
 	struct backup_rig *w = *state;
 	struct snapshot_row row = backup_rig_wait_confirmed(w, backup_rig_claim(w, 1, false));
-	_cleanup_(x_freep) char *path = object_path(w, 1, &row);
+	_cleanup_(x_freep) char *path = backup_rig_object_path(w, 1, &row);
 	struct api_verify verified;
 	uint8_t byte;
 	int fd;
@@ -166,8 +139,8 @@ static void test_damaged_copy_of_the_taker(void **state)
 {
 	struct backup_rig *w = *state;
 	struct snapshot_row row = backup_rig_wait_confirmed(w, backup_rig_claim(w, 1, false));
-	_cleanup_(x_freep) char *object = object_path(w, 0, &row);
-	_cleanup_(x_freep) char *manifest = manifest_path(w, 0, &row);
+	_cleanup_(x_freep) char *object = backup_rig_object_path(w, 0, &row);
+	_cleanup_(x_freep) char *manifest = backup_rig_manifest_path(w, 0, &row);
 	_cleanup_(x_freep) char *away = x_asprintf("%s/away", w->rig.dir);
 	const char *const paths[] = {object, manifest};
 
@@ -187,7 +160,7 @@ static void test_lost_manifest(void **state)
 {
 	struct backup_rig *w = *state;
 	struct snapshot_row row = backup_rig_wait_confirmed(w, backup_rig_claim(w, 1, false));
-	_cleanup_(x_freep) char *manifest = manifest_path(w, 1, &row);
+	_cleanup_(x_freep) char *manifest = backup_rig_manifest_path(w, 1, &row);
 	_cleanup_(x_freep) char *known =
 		x_asprintf("%s/rehash", w->config[1].backup_repository_dir);
 	struct api_copies copies;
@@ -246,7 +219,7 @@ static void test_nothing_is_forgotten(void **state)
 {
 	struct backup_rig *w = *state;
 	struct snapshot_row row = backup_rig_wait_confirmed(w, backup_rig_claim(w, 1, false));
-	_cleanup_(x_freep) char *manifest = manifest_path(w, 0, &row);
+	_cleanup_(x_freep) char *manifest = backup_rig_manifest_path(w, 0, &row);
 	_cleanup_(x_freep) char *away = x_asprintf("%s/away", w->rig.dir);
 	uint64_t haste = w->config[0].backup_haste;
 
@@ -499,7 +472,7 @@ static void test_node_signs_with_another_key(void **state)
 {
 	struct backup_rig *w = *state;
 	struct snapshot_row row = backup_rig_wait_confirmed(w, backup_rig_claim(w, 1, false));
-	_cleanup_(x_freep) char *path = manifest_path(w, 0, &row);
+	_cleanup_(x_freep) char *path = backup_rig_manifest_path(w, 0, &row);
 	_cleanup_(buf_release) struct buf bytes = BUF_INIT;
 	_cleanup_(backup_manifest_release) struct backup_manifest m = {0};
 	struct backup_trust trust = {0};

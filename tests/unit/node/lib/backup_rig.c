@@ -6,8 +6,10 @@
 #include <unistd.h>
 
 #include "backup/keys.h"
+#include "backup/repository.h"
 #include "backup/verify.h"
 #include "base/file.h"
+#include "base/text.h"
 #include "node/backup_parts.h"
 #include "storage/report_store.h"
 #include "tests/lib/certs.h"
@@ -343,4 +345,29 @@ void backup_rig_assert_agreed(
 	for (size_t i = 0; i < n; i++) {
 		assert_memory_equal(reports[i].hash, reports[0].hash, HASH_BYTES);
 	}
+}
+
+char *backup_rig_manifest_path(struct backup_rig *w, unsigned node, const struct snapshot_row *row)
+{
+	struct manifest_name name = {.index = row->index};
+	char text[MANIFEST_NAME_BYTES];
+
+	memcpy(name.lineage, w->identity.lineage, ID_BYTES);
+	memcpy(name.hash, row->manifest_hash, HASH_BYTES);
+	manifest_name_format(&name, text);
+	return x_asprintf("%s/manifests/%s", w->config[node].backup_repository_dir, text);
+}
+
+char *backup_rig_object_path(struct backup_rig *w, unsigned node, const struct snapshot_row *row)
+{
+	_cleanup_(x_freep) char *manifest = backup_rig_manifest_path(w, node, row);
+	_cleanup_(backup_manifest_release) struct backup_manifest m = {0};
+	_cleanup_(buf_release) struct buf bytes = BUF_INIT;
+	uint8_t hash[HASH_BYTES];
+	char hex[HEX_LEN(HASH_BYTES) + 1];
+
+	assert_int_equal(file_read(manifest, BACKUP_MANIFEST_BYTES_MAX, &bytes, NULL), 0);
+	assert_int_equal(backup_manifest_parse(buf_bytes(&bytes), &m, hash, NULL), 0);
+	hex_encode(bytes_of(m.objects[0].hash, HASH_BYTES), hex);
+	return x_asprintf("%s/objects/%.2s/%s", w->config[node].backup_repository_dir, hex, hex);
 }

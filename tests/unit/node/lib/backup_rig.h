@@ -48,5 +48,8 @@ void backup_rig_assert_agreed(
 	struct backup_rig *w, enum key_family family, const struct snapshot_row *row);
 /* How the last shipment from this node to that site ended. */
 struct api_shipment backup_rig_shipment(struct backup_rig *w, unsigned from, const char *site);
+/* Of a snapshot in a node's repository, for free(): its manifest, and its first object. */
+char *backup_rig_manifest_path(struct backup_rig *w, unsigned node, const struct snapshot_row *row);
+char *backup_rig_object_path(struct backup_rig *w, unsigned node, const struct snapshot_row *row);
 
 #endif
