@@ -18,17 +18,6 @@ static struct backup_sites sites;
 static struct backup_model model[CYCLES]; /* As of each snapshot. */
 static uint8_t hash[CYCLES][HASH_BYTES];
 
-static void model_copy(struct backup_model *to, const struct backup_model *from)
-{
-	*to = *from;
-	to->rows = x_calloc(from->n + 1, sizeof *to->rows);
-	for (size_t i = 0; i < from->n; i++) {
-		to->rows[i] = from->rows[i];
-		to->rows[i].value = BUF_INIT;
-		buf_append_bytes(&to->rows[i].value, buf_bytes(&from->rows[i].value));
-	}
-}
-
 static void base_remove(void)
 {
 	(void)(file_remove_tree(sites.dir, NULL) == 0);
@@ -46,21 +35,12 @@ static void base_make(void)
 	for (unsigned i = 0; i < CYCLES; i++) {
 		backup_model_change(&now, ROWS, KEYS, VALUE_BYTES);
 		backup_model_snapshot(&now, &sites, 1, false, hash[i]);
-		model_copy(&model[i], &now);
+		backup_model_copy(&model[i], &now);
 	}
 	backup_model_release(&now);
 	(void)snprintf(damage.dir, sizeof damage.dir, "%s/repository1", sites.dir);
 	(void)atexit(base_remove);
 	damage_keep(&damage, 0, left_out);
-}
-
-/* The next row that is there at all. */
-static const struct backup_row *model_next(const struct backup_model *m, size_t *at)
-{
-	while (*at < m->n && m->rows[*at].deleted) {
-		++*at;
-	}
-	return *at < m->n ? &m->rows[(*at)++] : NULL;
 }
 
 /* 0: a restore would succeed. */
@@ -76,7 +56,7 @@ static int try_restore(struct repository *repository, unsigned cycle)
 
 	rc = rc == 0 ? point_rows_new(point, &sites.keys, sites.dir, &rows, NULL) : rc;
 	while (rc == 0 && (rc = point_rows_next(rows, &entry, &more, NULL)) == 0 && more) {
-		const struct backup_row *row = model_next(&model[cycle], &at);
+		const struct backup_row *row = backup_model_next(&model[cycle], &at);
 
 		assert(row != NULL && bytes_equal(entry.key, bytes_str(row->key)));
 		assert(entry.index == row->index && entry.ordinal == row->ordinal);
@@ -84,7 +64,7 @@ static int try_restore(struct repository *repository, unsigned cycle)
 		rc = point_rows_value(rows, &value, NULL);
 		assert(rc != 0 || bytes_equal(buf_bytes(&value), buf_bytes(&row->value)));
 	}
-	assert(rc != 0 || model_next(&model[cycle], &at) == NULL);
+	assert(rc != 0 || backup_model_next(&model[cycle], &at) == NULL);
 	point_rows_free(rows);
 	point_free(point);
 	return rc;

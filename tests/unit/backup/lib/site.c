@@ -77,6 +77,25 @@ void backup_model_init(struct backup_model *model, uint64_t seed)
 	model->index = 10;
 }
 
+void backup_model_copy(struct backup_model *to, const struct backup_model *from)
+{
+	*to = *from;
+	to->rows = x_calloc(from->n + 1, sizeof *to->rows);
+	for (size_t i = 0; i < from->n; i++) {
+		to->rows[i] = from->rows[i];
+		to->rows[i].value = BUF_INIT;
+		buf_append_bytes(&to->rows[i].value, buf_bytes(&from->rows[i].value));
+	}
+}
+
+const struct backup_row *backup_model_next(const struct backup_model *model, size_t *at)
+{
+	while (*at < model->n && model->rows[*at].deleted) {
+		++*at;
+	}
+	return *at < model->n ? &model->rows[(*at)++] : NULL;
+}
+
 void backup_model_release(struct backup_model *model)
 {
 	for (size_t i = 0; i < model->n; i++) {

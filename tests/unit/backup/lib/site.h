@@ -50,6 +50,10 @@ void backup_sites_release(struct backup_sites *sites);
 
 void backup_model_init(struct backup_model *model, uint64_t seed);
 void backup_model_release(struct backup_model *model);
+/* As it is now, rows and all; release both. */
+void backup_model_copy(struct backup_model *to, const struct backup_model *from);
+/* The next row from *at on that is there at all, and moves behind it; NULL: no more. */
+const struct backup_row *backup_model_next(const struct backup_model *model, size_t *at);
 /* changes rows put or deleted, over keys 0 .. keys - 1, values up to value_max bytes. */
 void backup_model_change(
 	struct backup_model *model, unsigned changes, unsigned keys, size_t value_max);
