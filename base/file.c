@@ -12,14 +12,10 @@
 
 #include "base/fault.h"
 
-int file_read(const char *path, size_t max, struct buf *to, struct err *e)
+static int read_all(int fd, const char *name, size_t max, struct buf *to, struct err *e)
 {
-	_cleanup_(x_closep) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
 	size_t before = to->len;
 
-	if (fd < 0) {
-		return err_set_errno(e, errno, "open '%s'", path);
-	}
 	for (;;) {
 		size_t chunk = 64 * 1024, room = max - (to->len - before) + 1;
 		ssize_t n;
@@ -31,7 +27,7 @@ int file_read(const char *path, size_t max, struct buf *to, struct err *e)
 		}
 		if (n < 0) {
 			to->len = before;
-			return err_set_errno(e, errno, "read '%s'", path);
+			return err_set_errno(e, errno, "read '%s'", name);
 		}
 		if (n == 0) {
 			return 0;
@@ -40,9 +36,20 @@ int file_read(const char *path, size_t max, struct buf *to, struct err *e)
 		if (to->len - before > max) {
 			to->len = before;
 			return err_set(
-				e, KLUIS_ETOOLARGE, "'%s' is larger than %zu bytes", path, max);
+				e, KLUIS_ETOOLARGE, "'%s' is larger than %zu bytes", name, max);
 		}
 	}
+}
+
+int file_read(const char *path, size_t max, struct buf *to, struct err *e)
+{
+	_cleanup_(x_closep) int fd = -1;
+
+	if (path == NULL) {
+		return read_all(STDIN_FILENO, "standard input", max, to, e);
+	}
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	return fd < 0 ? err_set_errno(e, errno, "open '%s'", path) : read_all(fd, path, max, to, e);
 }
 
 int file_write_all(int fd, struct bytes bytes)

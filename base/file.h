@@ -7,7 +7,8 @@
 #include "base/buf.h"
 #include "base/err.h"
 
-/* Appends the file's bytes; KLUIS_ETOOLARGE beyond max. */
+/* Appends the file's bytes; KLUIS_ETOOLARGE beyond max. NULL: standard input, as it is: a pipe of
+ * another user's is not opened again. */
 KLUIS_MUST_CHECK int file_read(const char *path, size_t max, struct buf *to, struct err *e);
 /* Temporary file, fsync, rename, fsync of the directory: after a crash either the old or the new
  * bytes are there. */

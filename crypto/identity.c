@@ -101,7 +101,7 @@ const struct key_pub *identity_transfer(const struct identity *identity, unsigne
 	return NULL;
 }
 
-static bool identity_key_revoked(const struct identity *identity, const uint8_t kid[KID_BYTES])
+bool identity_key_revoked(const struct identity *identity, const uint8_t kid[KID_BYTES])
 {
 	for (size_t i = 0; i < identity->revoked_key_count; i++) {
 		if (memcmp(identity->revoked_keys[i], kid, KID_BYTES) == 0) {

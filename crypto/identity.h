@@ -75,6 +75,8 @@ const struct identity_device *identity_device_by_kid(
 	const struct identity *identity, const uint8_t kid[KID_BYTES]);
 /* The current transfer key for this kem, or NULL. */
 const struct key_pub *identity_transfer(const struct identity *identity, unsigned kem);
+/* Whether a transfer key was revoked: it never comes back. */
+bool identity_key_revoked(const struct identity *identity, const uint8_t kid[KID_BYTES]);
 /* 1..64 of [a-z0-9._@+-]. */
 bool identity_name_valid(struct bytes name);
 

@@ -141,7 +141,7 @@ void keyring_release(struct keyring *keyring);
 /* Which of the transfer keys a KeyPacket to this kid is opened with: transfer when it is neither's.
  */
 const struct key *keyring_recipient(const struct keyring *keyring, const uint8_t kid[KID_BYTES]);
-/* The optional pair of a keyring that has none (asserted). Takes the key, a KEY_KEM_RSA. */
+/* The optional pair, in place of one that is there. Takes the key, a KEY_KEM_RSA. */
 void keyring_set_rsa(struct keyring *keyring, struct key *rsa);
 
 /* A keyring of no revision, no slots and no entries under fresh keys (KRK, K1..K3). account_key:

@@ -179,8 +179,9 @@ const struct key *keyring_recipient(const struct keyring *keyring, const uint8_t
 
 void keyring_set_rsa(struct keyring *keyring, struct key *rsa)
 {
-	assert(keyring->rsa == NULL && key_pub_alg(key_public(rsa)) == KEY_KEM_RSA);
+	assert(key_pub_alg(key_public(rsa)) == KEY_KEM_RSA);
 	field_pair(keyring, KEYRING_RSA, rsa);
+	key_free(keyring->rsa);
 	keyring->rsa = rsa;
 }
 

@@ -389,12 +389,13 @@ int device_list_read(struct api_call *call)
 	return call_list_all(call, all);
 }
 
-/* Policy, signing key and a further transfer key: statements, too. */
+/* Policy, signing key and the transfer keys: statements, too. */
 
 int account_patch_parse(struct api_call *call)
 {
-	return appending_parse(
-		call, BIT(IDENTITY_POLICY) | BIT(IDENTITY_ROTATE) | BIT(IDENTITY_TRANSFER_ADD));
+	return appending_parse(call, BIT(IDENTITY_POLICY) | BIT(IDENTITY_ROTATE) |
+					     BIT(IDENTITY_TRANSFER_ADD) |
+					     BIT(IDENTITY_TRANSFER_REVOKE));
 }
 
 int account_patch_read(struct api_call *call)
@@ -404,5 +405,36 @@ int account_patch_read(struct api_call *call)
 	int rc = call_own_person(call, &person);
 
 	/* Who finds a device unlocked must not be able to have her given keys that are his. */
-	return rc != 0 || a->statement.type == IDENTITY_POLICY ? rc : call_need_fresh(call);
+	return rc != 0 || a->statement.type == IDENTITY_POLICY ||
+			       a->statement.type == IDENTITY_TRANSFER_REVOKE
+		       ? rc
+		       : call_need_fresh(call);
+}
+
+/* The key of a curve stays: without one nobody could give her anything. */
+static int patch_check_revoke(struct api_call *call, const struct statement *s)
+{
+	const struct key_pub *rsa;
+	struct identity identity;
+	int rc;
+
+	identity_init(&identity);
+	rc = call_identity(call, call->session.user_id, &identity);
+	rsa = rc == 0 ? identity_transfer(&identity, KEY_KEM_RSA) : NULL;
+	if (rc == 0 && s->seq > identity.seq &&
+		(rsa == NULL || !bytes_equal(s->body, bytes_of(key_pub_kid(rsa), KID_BYTES)))) {
+		rc = call_fail(call, KLUIS_EINVAL, "no transfer key but the RSA key is revoked");
+	}
+	identity_release(&identity);
+	return rc;
+}
+
+int account_patch_check(struct api_call *call)
+{
+	const struct appending *a = call->extra;
+	int rc = a->statement.type == IDENTITY_TRANSFER_REVOKE
+			 ? patch_check_revoke(call, &a->statement)
+			 : 0;
+
+	return rc != 0 ? rc : device_append_check(call);
 }

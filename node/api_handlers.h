@@ -208,6 +208,7 @@ int mfa_remove_applied(struct api_call *call);
 int account_get_read(struct api_call *call);
 int account_patch_parse(struct api_call *call);
 int account_patch_read(struct api_call *call);
+int account_patch_check(struct api_call *call);
 int account_patch_applied(struct api_call *call);
 int account_delete_read(struct api_call *call);
 int account_usage_read(struct api_call *call);

@@ -136,7 +136,7 @@ const struct route api_routes[] = {
 		.read = account_get_read},
 	{VERB_PATCH, "/v1/account", "account_patch", ROUTE_SESSION, ROUTE_JSON, JSON_LARGE,
 		.state = ROUTE_WRITE, .parse = account_patch_parse, .read = account_patch_read,
-		.check = device_append_check, .applied = account_patch_applied},
+		.check = account_patch_check, .applied = account_patch_applied},
 	{VERB_DELETE, "/v1/account", "account_delete", ROUTE_SESSION, .state = ROUTE_WRITE,
 		.read = account_delete_read},
 	{VERB_GET, "/v1/account/usage", "account_usage", ROUTE_SESSION, .state = ROUTE_READ,

@@ -62,7 +62,8 @@ static int vault_see(struct api_call *call, unsigned role_min, struct vault_seen
 static void vault_etag(const struct vault_seen *seen, char to[ETAG_CHARS_MAX + 1])
 {
 	const struct vault_row *row = &seen->row;
-	const uint8_t mine[2] = {(uint8_t)seen_role(seen), seen->access.state};
+	const uint8_t mine[3] = {
+		(uint8_t)seen_role(seen), seen->access.state, (uint8_t)seen->access.invited_role};
 	struct bytes parts[] = {
 		bytes_of(row->vault_id, 16),
 		bytes_of(row->head_hash, 32),
@@ -88,6 +89,9 @@ static json_t *vault_json(const struct vault_seen *seen)
 	json_put(vault, "id", json_make_id(row->vault_id));
 	json_put(vault, "role", json_make_text(call_role_name(seen_role(seen))));
 	json_put(vault, "state", json_make_text(call_member_state_name(access->state)));
+	json_put(vault, "invited",
+		access->invited_role == 0 ? json_null()
+					  : json_make_text(call_role_name(access->invited_role)));
 	json_put(vault, "via", access->by_group ? json_make_id(access->via) : json_null());
 	json_put(vault, "members_rev", json_make_number(row->members_rev));
 	json_put(vault, "members_hash", json_make_hash(row->members_hash));

@@ -39,9 +39,9 @@ struct account_new_keys {
 struct account_terms {
 	uint32_t login_count; /* N_L, N_K = 2 N_L; 0: a second's worth on this machine. */
 	bool no_account_key;
-	struct suites suites;	       /* 0 in a field: what the cluster asks for. */
-	bool new_keys;		       /* account_passwd(): see there. */
-	bool rsa_key;		       /* Likewise. */
+	struct suites suites; /* 0 in a field: what the cluster asks for. */
+	bool new_keys;	      /* account_passwd(): see there. */
+	bool rsa_key; /* account_register() and account_passwd(): an RSA-4096 transfer key, too. */
 	struct account_new_keys *made; /* Set by account_passwd(); NULL: not asked. */
 };
 
@@ -218,6 +218,11 @@ KLUIS_MUST_CHECK int account_sessions(struct client *client, json_t **ret_items,
 KLUIS_MUST_CHECK int account_export(struct client *client, json_t **ret_object, struct err *e);
 /* id: as account_sessions() names it. */
 KLUIS_MUST_CHECK int account_session_end(struct client *client, const char *id, struct err *e);
+/* The RSA key (account_terms.rsa_key) counts no more: others give by the one of a curve again. What
+ * was given by it opens as before, until account_passwd() puts another in its place. Unlocked.
+ * KLUIS_ENOTFOUND: there is none. */
+KLUIS_MUST_CHECK int account_revoke_rsa(
+	struct profile *profile, struct client *client, struct err *e);
 /* Another policy (IDENTITY_POLICY_*), by a statement of the user's key. Unlocked. */
 KLUIS_MUST_CHECK int account_policy(
 	struct profile *profile, struct client *client, uint32_t flags, struct err *e);

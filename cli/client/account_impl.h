@@ -40,7 +40,7 @@ KLUIS_MUST_CHECK int account_chain_again(
 /* The next statement of our chain, with this body, by the current signing key. */
 KLUIS_MUST_CHECK int account_statement(const struct profile *profile, unsigned type,
 	struct bytes body, struct buf *ret_statement, struct err *e);
-/* PATCH /v1/account: a statement that changes policy or signing key. */
+/* PATCH /v1/account: a statement that changes policy, signing key or transfer keys. */
 KLUIS_MUST_CHECK int account_patch(struct client *client, struct bytes statement, struct err *e);
 /* The keyring from the cluster, when it moved. */
 KLUIS_MUST_CHECK int account_refresh_keyring(
@@ -54,8 +54,9 @@ bool account_keys_due(const struct profile *profile);
  * vault that is not shared, for what is written from then on. */
 KLUIS_MUST_CHECK int account_make_keys(const struct profile *profile, unsigned rsa_bits,
 	struct keyring *keyring, struct account_new_keys *ret_made, struct err *e);
-/* The RSA transfer pair of a keyring that has none; *ret_made: it had none. */
-KLUIS_MUST_CHECK int account_make_rsa(struct keyring *keyring, bool *ret_made, struct err *e);
+/* An RSA transfer pair for a keyring that has none, or a revoked one; *ret_made: it was so. */
+KLUIS_MUST_CHECK int account_make_rsa(
+	const struct profile *profile, struct keyring *keyring, bool *ret_made, struct err *e);
 /* Has the identity chain name the signing key that follows, and puts it in its place in the
  * keyring; goes on where an earlier run was cut short. Nothing to do is success. Unlocked in this
  * process, a session of this device. */

@@ -175,12 +175,18 @@ static int ring_settle(struct profile *profile, struct client *client, struct er
 	return again != 0 ? again : rc;
 }
 
-int account_make_rsa(struct keyring *keyring, bool *ret_made, struct err *e)
+static bool rsa_revoked(const struct profile *profile, const struct keyring *keyring)
+{
+	return identity_key_revoked(&profile->identity, key_pub_kid(key_public(keyring->rsa)));
+}
+
+int account_make_rsa(
+	const struct profile *profile, struct keyring *keyring, bool *ret_made, struct err *e)
 {
 	struct key *rsa = NULL;
 	int rc;
 
-	if (keyring->rsa != NULL) {
+	if (keyring->rsa != NULL && !rsa_revoked(profile, keyring)) {
 		return 0;
 	}
 	rc = key_generate(KEY_KEM_RSA, 0, &rsa, e);
@@ -195,7 +201,7 @@ static bool chain_lacks_rsa(const struct profile *profile, const struct keyring 
 {
 	const struct key_pub *named = identity_transfer(&profile->identity, KEY_KEM_RSA);
 
-	return keyring != NULL && keyring->rsa != NULL &&
+	return keyring != NULL && keyring->rsa != NULL && !rsa_revoked(profile, keyring) &&
 	       (named == NULL || !key_pub_equal(named, key_public(keyring->rsa)));
 }
 
@@ -218,6 +224,28 @@ static int chain_add_rsa(
 				 "the cluster took a new transfer key and does not show it");
 }
 
+/* KLUIS_EPRECONDITION: as chain_add_rsa(). */
+static int chain_revoke_rsa(struct profile *profile, struct client *client, struct err *e)
+{
+	_cleanup_(buf_release) struct buf body = BUF_INIT;
+	const struct key_pub *named = identity_transfer(&profile->identity, KEY_KEM_RSA);
+	int rc;
+
+	if (named == NULL) {
+		return err_set(e, KLUIS_ENOTFOUND, "your account has no RSA key");
+	}
+	buf_append(&body, key_pub_kid(named), KID_BYTES);
+	rc = chain_append(profile, client, IDENTITY_TRANSFER_REVOKE, buf_bytes(&body), e);
+	if (rc != 0) {
+		return rc;
+	}
+	return identity_transfer(&profile->identity, KEY_KEM_RSA) == NULL
+		       ? 0
+		       : err_set(e, KLUIS_EVERIFY,
+				 "the cluster took the revocation of a transfer key and does not "
+				 "show it");
+}
+
 /* One step; *ret_done when there is none left. */
 static int finish_step(
 	struct profile *profile, struct client *client, bool *ret_done, struct err *e)
@@ -238,6 +266,11 @@ static int finish_step(
 					  : chain_rotate(profile, client, next, e);
 }
 
+static int race_lost(struct err *e)
+{
+	return err_set(e, KLUIS_ECONFLICT, "other devices change the account's keys, too");
+}
+
 int account_finish_keys(struct profile *profile, struct client *client, struct err *e)
 {
 	bool done = false;
@@ -249,6 +282,19 @@ int account_finish_keys(struct profile *profile, struct client *client, struct e
 			return rc;
 		}
 	}
-	return done ? 0
-		    : err_set(e, KLUIS_ECONFLICT, "other devices change the account's keys, too");
+	return done ? 0 : race_lost(e);
+}
+
+int account_revoke_rsa(struct profile *profile, struct client *client, struct err *e)
+{
+	int rc = account_chain_again(profile, client, e);
+
+	for (unsigned turn = 0; rc == 0 && turn < KEYS_TRIES; turn++) {
+		rc = chain_revoke_rsa(profile, client, e);
+		if (rc != KLUIS_EPRECONDITION) {
+			return rc;
+		}
+		rc = 0;
+	}
+	return rc != 0 ? rc : race_lost(e);
 }

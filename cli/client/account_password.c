@@ -179,6 +179,18 @@ struct registering {
 	struct keyring keyring;
 };
 
+/* What the password opens. The chain names an RSA key once the account is there
+ * (account_finish_keys()). */
+static int register_keyring(struct profile *profile, const struct account_terms *terms,
+	struct registering *r, struct err *e)
+{
+	bool made;
+	int rc = keyring_make(profile->user_id, terms->suites.sym, r->signing, r->transfer,
+		secret_bytes(&profile->person->account_key), &random_system, &r->keyring, e);
+
+	return rc != 0 || !terms->rsa_key ? rc : account_make_rsa(profile, &r->keyring, &made, e);
+}
+
 static int register_keys(const struct account_terms *terms, struct registering *r, struct err *e)
 {
 	int rc = key_generate(KEY_RSA_PSS, terms->suites.rsa_bits, &r->signing, e);
@@ -226,10 +238,7 @@ static int register_make(struct profile *profile, const struct account_registrat
 	rc = rc != 0 ? rc : register_keys(&reg->terms, r, e);
 	rc = rc != 0 ? rc : person_make_device(profile, e);
 	rc = rc != 0 ? rc : register_statements(profile, reg->device_name, r, e);
-	rc = rc != 0 ? rc
-		     : keyring_make(profile->user_id, reg->terms.suites.sym, r->signing,
-			       r->transfer, secret_bytes(&profile->person->account_key),
-			       &random_system, &r->keyring, e);
+	rc = rc != 0 ? rc : register_keyring(profile, &reg->terms, r, e);
 	if (rc != 0) {
 		return rc;
 	}
@@ -479,7 +488,8 @@ static int renew(struct profile *profile, struct client *client, struct keyring 
 		rc = terms->new_keys
 			     ? account_make_keys(profile, terms->suites.rsa_bits, keyring, &made, e)
 			     : 0;
-		rc = rc != 0 || !terms->rsa_key ? rc : account_make_rsa(keyring, &made.rsa, e);
+		rc = rc != 0 || !terms->rsa_key ? rc
+						: account_make_rsa(profile, keyring, &made.rsa, e);
 	}
 	rc = rc != 0 ? rc : fresh_keyring(profile, keyring, &f, e);
 	rc = rc != 0 ? rc : renew_send(client, &f, e);

@@ -140,9 +140,19 @@ KLUIS_MUST_CHECK int share_group_add(struct people *people, const uint8_t group_
  * KLUIS_EFORBIDDEN: one is no admin of it, or nobody could manage it. */
 KLUIS_MUST_CHECK int share_group_set_role(struct people *people, const uint8_t group_id[ID_BYTES],
 	const struct share_with *with, unsigned role, struct err *e);
-/* As share_transfer(); oneself becomes a member. */
+/* As share_transfer(); oneself becomes a member. Of the group alone: in its vaults nothing changes.
+ */
 KLUIS_MUST_CHECK int share_group_transfer(struct people *people, const uint8_t group_id[ID_BYTES],
 	const struct share_with *with, struct err *e);
+/* The vaults that the group is in and this user is no admin of, in a new array: as long as there is
+ * one she takes nobody out of the group (share_group_remove()). */
+struct share_vault {
+	uint8_t id[ID_BYTES];
+	char name[VAULT_NAME_BYTES_MAX + 1]; /* The id in hex, when the name is not known. */
+};
+KLUIS_MUST_CHECK int share_group_unmanaged(struct people *people, const uint8_t group_id[ID_BYTES],
+	const struct share_with *with, struct share_vault **ret_vaults, size_t *ret_n,
+	struct err *e);
 /* Takes a user out, and re-keys the group and every vault that it is in, all in one command; with
  * NULL re-keys alone. KLUIS_EFORBIDDEN: one is no admin of one of those vaults, which it names.
  * KLUIS_EPIN: the cluster denies one in which this profile has seen the group. */

@@ -20,18 +20,21 @@ static int invited_by(struct people *people, struct share_invitation *to, struct
 	return rc;
 }
 
-/* *ret_is: it is an invitation, and not accepted or declined. */
+/* *ret_is: it is an invitation, and not accepted or declined. A group may give the vault already.
+ */
 static int invitation_parse(
 	const json_t *item, struct share_invitation *to, bool *ret_is, struct err *e)
 {
 	const char *state = json_string_value(json_object_get(item, "state"));
+	const char *offered = json_string_value(json_object_get(item, "invited"));
 	struct json_reader r = json_reader_of(item);
+	const char *role = json_reader_string(&r, "role");
 	int rc;
 
 	json_reader_hex(&r, "id", to->id, ID_BYTES);
-	(void)snprintf(to->role, sizeof to->role, "%s", json_reader_string(&r, "role"));
+	(void)snprintf(to->role, sizeof to->role, "%s", offered != NULL ? offered : role);
 	rc = json_reader_end(&r, "invitation", e);
-	*ret_is = rc == 0 && state != NULL && strcmp(state, "invited") == 0;
+	*ret_is = rc == 0 && (offered != NULL || (state != NULL && strcmp(state, "invited") == 0));
 	return rc;
 }
 

@@ -89,3 +89,62 @@ int share_hand_over(struct share_change *change, struct share_section *section,
 	}
 	return rc != 0 ? rc : role_statement(change, section, me, role, e);
 }
+
+static void vault_named(
+	struct people *people, const uint8_t id[ID_BYTES], struct share_vault *ret_vault)
+{
+	struct profile *profile = people_profile(people);
+	struct err ignored = {0};
+	struct vault *vault;
+
+	memcpy(ret_vault->id, id, ID_BYTES);
+	hex_encode(bytes_of(id, ID_BYTES), ret_vault->name);
+	if (vault_open_id(profile, people_client(people), id, &vault, &ignored) == 0) {
+		memcpy(ret_vault->name, vault->name, sizeof vault->name);
+		vault_close(vault);
+	}
+}
+
+/* *ret_is: the group is in the vault, and the user does not manage it. */
+static int is_unmanaged(struct people *people, const uint8_t vault_id[ID_BYTES],
+	const uint8_t group_id[ID_BYTES], const struct share_with *with, bool *ret_is,
+	struct err *e)
+{
+	_cleanup_(membership_freep) struct membership *m = NULL;
+	const struct member *member;
+	int rc = membership_load(people, MEMBER_OBJECT_VAULT, vault_id, &m, e);
+
+	if (rc != 0) {
+		return rc;
+	}
+	member = members_find(&m->members, with->id);
+	*ret_is = members_find(&m->members, group_id) != NULL &&
+		  (member == NULL || member->role != MEMBER_ADMIN);
+	return 0;
+}
+
+int share_group_unmanaged(struct people *people, const uint8_t group_id[ID_BYTES],
+	const struct share_with *with, struct share_vault **ret_vaults, size_t *ret_n,
+	struct err *e)
+{
+	_cleanup_(x_freep) uint8_t(*ids)[ID_BYTES] = NULL;
+	_cleanup_(x_freep) struct share_vault *vaults = NULL;
+	size_t n = 0, found = 0;
+	int rc = vault_listed_ids(people_client(people), &ids, &n, e);
+
+	vaults = x_calloc(n + 1, sizeof *vaults);
+	for (size_t i = 0; rc == 0 && i < n; i++) {
+		bool is = false;
+
+		rc = is_unmanaged(people, ids[i], group_id, with, &is, e);
+		if (is) {
+			vault_named(people, ids[i], &vaults[found++]);
+		}
+	}
+	if (rc == 0) {
+		*ret_vaults = vaults;
+		*ret_n = found;
+		vaults = NULL;
+	}
+	return rc;
+}

@@ -1,4 +1,4 @@
-/* kluis account show|sheet|sessions|log|export|policy|delete */
+/* kluis account show|sheet|sessions|log|export|policy|revoke-rsa|delete */
 #include <string.h>
 
 #include "base/file.h"
@@ -193,6 +193,18 @@ static int delete_check(struct signin *s)
 				 "('kluis vault transfer', 'kluis group transfer', 'kluis chat "
 				 "transfer'), or say --leave-unmanaged",
 				 n);
+}
+
+static int account_revoke_rsa_body(struct app *k)
+{
+	int rc = person_ready(k->profile, &k->inv->err);
+
+	return rc != 0 ? rc : account_revoke_rsa(k->profile, k->client, &k->inv->err);
+}
+
+int app_account_revoke_rsa(struct invocation *inv)
+{
+	return app_run(inv, account_revoke_rsa_body);
 }
 
 /* The cluster wants a session that is minutes old: the password is asked for. */

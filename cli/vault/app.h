@@ -130,6 +130,7 @@ int app_account_sessions(struct invocation *inv);
 int app_account_log(struct invocation *inv);
 int app_account_export(struct invocation *inv);
 int app_account_policy(struct invocation *inv);
+int app_account_revoke_rsa(struct invocation *inv);
 int app_account_delete(struct invocation *inv);
 int app_contact_verify(struct invocation *inv);
 int app_agent(struct invocation *inv);

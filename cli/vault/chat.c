@@ -524,7 +524,7 @@ static int send_input(struct invocation *inv, struct buf *to)
 {
 	const char *file = invocation_value(inv, "text-file");
 	bool console = file == NULL || strcmp(file, "-") == 0;
-	int rc = file_read(console ? "/dev/stdin" : file, CHAT_PAYLOAD_BYTES_MAX, to, &inv->err);
+	int rc = file_read(console ? NULL : file, CHAT_PAYLOAD_BYTES_MAX, to, &inv->err);
 
 	if (rc == 0 && to->len > 0 && to->data[to->len - 1] == '\n') {
 		to->len--; /* What ends a line at a terminal is not meant. */

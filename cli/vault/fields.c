@@ -15,8 +15,8 @@ static int fields_text(struct invocation *inv, const char *file, struct fields *
 	int rc;
 
 	buf_reserve(&fields->text, ITEM_TEXT_BYTES_MAX + 128 * 1024); /* No growth: no copies. */
-	rc = file_read(strcmp(file, "-") == 0 ? "/dev/stdin" : file, ITEM_TEXT_BYTES_MAX,
-		&fields->text, &inv->err);
+	rc = file_read(strcmp(file, "-") == 0 ? NULL : file, ITEM_TEXT_BYTES_MAX, &fields->text,
+		&inv->err);
 	if (rc == 0 && memchr(fields->text.data, 0, fields->text.len) != NULL) {
 		rc = err_set(&inv->err, KLUIS_EINVAL, "'%s' is no text", file);
 	}

@@ -130,9 +130,47 @@ int app_group_role(struct invocation *inv)
 	return app_run(inv, group_role_body);
 }
 
+static void group_transfer_show(
+	const struct group_turn *turn, const struct share_vault *vaults, size_t n)
+{
+	static const struct output_column columns[] = {
+		{"group", "Group", OUTPUT_TEXT}, {"admin", "Admin", OUTPUT_TEXT}};
+	const struct output *out = &turn->k->inv->out;
+	_cleanup_(buf_release) struct buf names = BUF_INIT;
+	json_t *rows = json_array(), *record;
+
+	for (size_t i = 0; i < n; i++) {
+		buf_printf(&names, "%s'%s'", i == 0 ? "" : ", ", vaults[i].name);
+		(void)json_array_append_new(
+			rows, json_pack("{s:s, s:o}", "name", vaults[i].name, "id",
+				      json_hex(bytes_of(vaults[i].id, ID_BYTES))));
+	}
+	record = json_pack("{s:s, s:s, s:o}", "group", turn->group.name, "admin", turn->with.name,
+		"not_admin_of", rows);
+	output_record(out, columns, ARRAY_SIZE(columns), record);
+	json_decref(record);
+	if (n > 0) {
+		output_warning(out,
+			"its vaults were not handed over: %s is no admin of %s, and until then "
+			"takes nobody out of the group ('kluis vault share VAULT %s --role admin', "
+			"or 'kluis vault transfer' for who is in it by name)",
+			turn->with.name, buf_str(&names), turn->with.name);
+	}
+}
+
+/* What it leaves is found out before anything is handed over. */
 static int group_transfer_turn(struct group_turn *turn)
 {
-	return share_group_transfer(turn->people, turn->group.id, &turn->with, &turn->k->inv->err);
+	_cleanup_(x_freep) struct share_vault *vaults = NULL;
+	struct err *e = &turn->k->inv->err;
+	size_t n = 0;
+	int rc = share_group_unmanaged(turn->people, turn->group.id, &turn->with, &vaults, &n, e);
+
+	rc = rc != 0 ? rc : share_group_transfer(turn->people, turn->group.id, &turn->with, e);
+	if (rc == 0) {
+		group_transfer_show(turn, vaults, n);
+	}
+	return rc;
 }
 
 static int group_transfer_body(struct app *k)

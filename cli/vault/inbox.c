@@ -269,7 +269,7 @@ static int inbox_leave_body(struct app *k)
 
 	rc = rc != 0 ? rc : people_by_name(people, inv->args[0], &owner, &inv->err);
 	rc = rc != 0 ? rc
-		     : file_read(inv->n_args < 2 || strcmp(inv->args[1], "-") == 0 ? "/dev/stdin"
+		     : file_read(inv->n_args < 2 || strcmp(inv->args[1], "-") == 0 ? NULL
 										   : inv->args[1],
 			       INBOX_CONTENT_BYTES_MAX, &content, &inv->err);
 	rc = rc != 0 ? rc
@@ -387,7 +387,7 @@ static int deliver_run(struct invocation *inv, const struct delivery *delivery)
 	uint64_t give_up_ms;
 	int rc = app_give_up_ms(inv, &give_up_ms);
 
-	rc = rc != 0 ? rc : file_read("/dev/stdin", INBOX_CONTENT_BYTES_MAX, &content, &inv->err);
+	rc = rc != 0 ? rc : file_read(NULL, INBOX_CONTENT_BYTES_MAX, &content, &inv->err);
 	rc = rc != 0 ? rc
 		     : delivery_send(delivery,
 			       invocation_value(inv, "anonymous") == NULL ? INBOX_PROVIDER
@@ -403,7 +403,8 @@ int app_inbox_deliver(struct invocation *inv)
 	struct delivery delivery;
 	int rc = delivery_read(inv->args[0], &delivery, &inv->err);
 
-	inv->exit_code = EX_CONFIG;
+	/* Who put the file elsewhere, or may not read it, mends that: no mail goes back for it. */
+	inv->exit_code = rc == KLUIS_ENOTFOUND || rc == KLUIS_EIO ? EX_TEMPFAIL : EX_CONFIG;
 	rc = rc != 0 ? rc : deliver_run(inv, &delivery);
 	delivery_release(&delivery);
 	return rc;

@@ -67,6 +67,7 @@ static int register_run(struct signin *s, struct outlet *outlet)
 	int rc = register_invite(inv, &invite);
 
 	registration.terms.no_account_key = invocation_value(inv, "no-account-key") != NULL;
+	registration.terms.rsa_key = invocation_value(inv, "rsa-key") != NULL;
 	rc = rc != 0 ? rc : secrets_new_password(inv, "", &s->password);
 	if (rc != 0) {
 		return rc;
@@ -88,6 +89,11 @@ static int register_finish(struct signin *s)
 
 	if (rc != 0) {
 		return err_wrap(&inv->err, rc, "registered, but without the emergency sheet");
+	}
+	if (invocation_value(inv, "rsa-key") != NULL &&
+		identity_transfer(&s->profile->identity, KEY_KEM_RSA) == NULL) {
+		output_warning(
+			&inv->out, "your RSA key does not count yet: the next login tries again.");
 	}
 	if (sheet == NULL && s->profile->person->account_key.len > 0) {
 		output_note(&inv->out,

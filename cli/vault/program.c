@@ -4,6 +4,13 @@
 #include "cli/vault/secrets.h"
 #include "cli/vault/trust.h"
 
+#define RSA_KEY_OPTION                                                                            \
+	{                                                                                         \
+		"rsa-key", 0, NULL,                                                               \
+			"Have others give you vaults and groups by a key of RSA-4096 (RSA-OAEP) " \
+			"from now on, instead of one of a curve"                                  \
+	}
+
 static const struct command_option enrol_options[] = {
 	{"name", 'n', "ACCOUNT", "The service account, as the operator named it"},
 	TRUST_OPTIONS,
@@ -23,6 +30,7 @@ static const struct command_option register_options[] = {
 	SECRETS_OPTIONS_RECOVERY,
 	{"no-account-key", 0, NULL,
 		"Make none: the password alone then keeps who steals the cluster's data out"},
+	RSA_KEY_OPTION,
 	{"device", 0, "NAME", "Name of this device (default: the host's)"},
 	{"lock-after", 0, "SECONDS", "The agent locks when not used for so long (900)"},
 	{NULL, 0, NULL, NULL},
@@ -54,9 +62,7 @@ static const struct command_option passwd_options[] = {
 	{"new-keys", 0, NULL,
 		"Sign with another key from now on, too, and write to all vaults under other "
 		"keys"},
-	{"rsa-key", 0, NULL,
-		"Have others give you vaults and groups by a key of RSA-4096 (RSA-OAEP) from now "
-		"on, instead of one of a curve"},
+	RSA_KEY_OPTION,
 	{"lock-after", 0, "SECONDS", "The agent locks when not used for so long (900)"},
 	{NULL, 0, NULL, NULL},
 };
@@ -392,6 +398,11 @@ static const struct command app_commands[] = {
 		NULL, 1, 1, app_account_export},
 	{"account policy", NULL, "Set who may sign in", NULL, policy_options, 0, 0,
 		app_account_policy},
+	{"account revoke-rsa", NULL, "Revoke your RSA key ('kluis passwd --rsa-key')",
+		"Others give you vaults and groups by your key of a curve again. What was given by "
+		"the RSA key opens as before, until\n'passwd --rsa-key' makes another one: accept "
+		"and 'kluis sync' before that. Safety numbers change by it.",
+		NULL, 0, 0, app_account_revoke_rsa},
 	{"account delete", NULL, "Delete your account and all its vaults, for good",
 		"Asks for the password. The name is never given again. What is shared with others "
 		"stays with them: what you\nalone manage is named, and nothing is deleted before "
@@ -456,7 +467,8 @@ static const struct command app_commands[] = {
 		"ID is that of 'kluis vault invitations'.", NULL, 1, 1, app_vault_accept},
 	{"vault decline", "ID|VAULT|group:GROUP",
 		"Decline an invitation, or leave a vault or a group",
-		"ID is that of 'kluis vault invitations'. Of what one left 'kluis vault forget' "
+		"ID is that of 'kluis vault invitations'. The only admin hands over first ('kluis "
+		"vault transfer', 'kluis group\ntransfer'). Of what one left 'kluis vault forget' "
 		"drops the key.",
 		NULL, 1, 1, app_vault_decline},
 	{"group create", "NAME", "Make a group of users to share vaults with",
@@ -472,7 +484,9 @@ static const struct command app_commands[] = {
 		NULL, 3, 3, app_group_role},
 	{"group transfer", "GROUP USER", "Hand a group over to another member",
 		"USER, who has accepted it, becomes its admin, you a member. The vaults that are "
-		"shared with it are handed over each for\nitself ('kluis vault transfer').",
+		"shared with it are not handed over:\nthose that USER is no admin of are named. "
+		"Until USER is one ('kluis vault share VAULT USER --role admin', 'kluis\nvault "
+		"transfer') USER takes nobody out of the group.",
 		NULL, 2, 2, app_group_transfer},
 	{"group remove", "GROUP USER", "Take somebody out of a group",
 		"The group and every vault that is shared with it get new keys, for those who "
@@ -551,8 +565,9 @@ static const struct command app_commands[] = {
 	{"chat accept", "CHAT", "Accept an invitation",
 		"CHAT is a title or the beginning of an id, as 'kluis chat list' shows it.", NULL,
 		1, 1, app_chat_accept},
-	{"chat leave", "CHAT", "Leave a conversation, or decline an invitation", NULL,
-		chat_leave_options, 1, 1, app_chat_leave},
+	{"chat leave", "CHAT", "Leave a conversation, or decline an invitation",
+		"Its only admin hands it over first ('kluis chat transfer').", chat_leave_options,
+		1, 1, app_chat_leave},
 	{"chat members", "CHAT", "List who is in a conversation, and how far they have read",
 		"An admin of it adds and removes. Who they are is verified; what they answered and "
 		"read is the cluster's word.",
@@ -663,8 +678,8 @@ static const struct command app_commands[] = {
 	{"inbox deliver", "FILE", "Leave what comes on stdin, by a file of 'inbox token create'",
 		"For a pipe of Postfix and for apps; it needs no profile. Ends with a code of "
 		"sysexits.h: 75 when it may succeed\nlater (no site is reached, the inbox is "
-		"full), "
-		"65 too large, 77 the token has ended, 78 FILE is none.",
+		"full, FILE cannot be read), 65 too large, 77 the token has ended, 78 FILE\nis no "
+		"such file. The same bytes again are the same document.",
 		inbox_deliver_options, 1, 1, app_inbox_deliver},
 	{"follow", NULL, "Print what happens to all that is yours as JSON, a line each",
 		"For scripts: vaults, who is in what, messages, receipts, the inbox, keys, "

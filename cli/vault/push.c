@@ -139,8 +139,8 @@ static int push_open_body(struct app *k)
 	struct invocation *inv = k->inv;
 	struct notification n;
 	json_t *record;
-	int rc = file_read(strcmp(inv->args[0], "-") == 0 ? "/dev/stdin" : inv->args[0],
-		NOTIFY_BYTES_MAX, &payload, &inv->err);
+	int rc = file_read(strcmp(inv->args[0], "-") == 0 ? NULL : inv->args[0], NOTIFY_BYTES_MAX,
+		&payload, &inv->err);
 
 	rc = rc != 0 ? rc : notification_open(k->profile, buf_bytes(&payload), &n, &inv->err);
 	if (rc == 0) {

@@ -1,6 +1,7 @@
 #include "tests/lib/test.h"
 
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -33,6 +34,28 @@ static void test_write_read_replace(void **state)
 	assert_int_equal(file_remove_tree(parent, &e), 0);
 	assert_int_equal(file_read(path, 2, &got, &e), KLUIS_ENOTFOUND);
 	scratch_free(dir);
+}
+
+/* A socket cannot be opened a second time by its name, as a pipe of another user's cannot. */
+static void test_standard_input(void **state)
+{
+	_cleanup_(buf_release) struct buf got = BUF_INIT;
+	int ends[2], before = dup(STDIN_FILENO);
+	struct err e = {0};
+
+	(void)state;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+	assert_int_equal(write(ends[1], "mail", 4), 4);
+	close(ends[1]);
+	assert_int_equal(dup2(ends[0], STDIN_FILENO), STDIN_FILENO);
+	close(ends[0]);
+	assert_int_equal(file_read(NULL, 4, &got, &e), 0);
+	assert_true(bytes_equal(buf_bytes(&got), bytes_str("mail")));
+	close(STDIN_FILENO);
+	if (before >= 0) {
+		assert_int_equal(dup2(before, STDIN_FILENO), STDIN_FILENO);
+		close(before);
+	}
 }
 
 static void test_a_failed_write_leaves_the_old(void **state)
@@ -105,6 +128,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_write_read_replace),
+		cmocka_unit_test(test_standard_input),
 		cmocka_unit_test(test_a_failed_write_leaves_the_old),
 		cmocka_unit_test(test_errors),
 		cmocka_unit_test(test_random_is_seeded_and_unbiased),

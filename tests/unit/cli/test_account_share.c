@@ -403,13 +403,47 @@ static unsigned group_role(
 	return role;
 }
 
+/* The one vault that the group is in and they do not manage; name NULL: there is none. */
+static void assert_unmanaged(struct fixture *f, struct people *people, const uint8_t id[ID_BYTES],
+	const struct share_with *with, const char *name)
+{
+	_cleanup_(x_freep) struct share_vault *vaults = NULL;
+	size_t n;
+
+	MUST(f, share_group_unmanaged(people, id, with, &vaults, &n, &f->err));
+	assert_int_equal(n, name != NULL);
+	if (name != NULL) {
+		assert_string_equal(vaults[0].name, name);
+	}
+}
+
+/* What the vault's invitation offers; role NULL: there is none. */
+static void assert_offered(
+	struct fixture *f, struct device *d, const uint8_t id[ID_BYTES], const char *role)
+{
+	struct people *people = people_new(d->profile, d->client);
+	_cleanup_(x_freep) struct share_invitation *list = NULL;
+	const char *offered = NULL;
+	size_t n;
+
+	MUST(f, share_invitations(people, MEMBER_OBJECT_VAULT, &list, &n, &f->err));
+	for (size_t i = 0; i < n; i++) {
+		offered = memcmp(list[i].id, id, ID_BYTES) == 0 ? list[i].role : offered;
+	}
+	assert_int_equal(offered != NULL, role != NULL);
+	if (role != NULL) {
+		assert_string_equal(offered, role);
+	}
+	people_free(people);
+}
+
 /* Roles in a group: by its admins alone, one of whom remains; handed over to who has accepted. */
 static void test_group_roles(void **state)
 {
 	struct fixture *f = *state;
 	struct people *people = people_new(f->first.profile, f->first.client), *bobs;
 	struct share_with to_bob, to_alice;
-	uint8_t id[ID_BYTES];
+	uint8_t id[ID_BYTES], deck[ID_BYTES];
 
 	MUST(f, account_refresh(f->first.profile, f->first.client, &f->err));
 	MUST(f, share_group_create(people, "crew", id, &f->err));
@@ -441,6 +475,19 @@ static void test_group_roles(void **state)
 	assert_int_equal(group_role(f, &bob, id, &to_bob), MEMBER_ADMIN);
 	MUST(f, share_group_set_role(people, id, &to_bob, MEMBER_READ, &f->err));
 	assert_int_equal(group_role(f, &bob, id, &to_bob), MEMBER_READ);
+	/* What he would not manage with it. */
+	put_note(f, &f->first, "deck");
+	put_note(f, &f->first, "hers");
+	MUST(f, share(f, &f->first, "deck", "group:crew", MEMBER_WRITE));
+	assert_unmanaged(f, people, id, &to_bob, "deck");
+	assert_unmanaged(f, people, id, &to_alice, NULL);
+	MUST(f, share(f, &f->first, "deck", "bob", MEMBER_ADMIN));
+	assert_unmanaged(f, people, id, &to_bob, NULL);
+	/* He has it by the group, and is offered more. */
+	id_of(f, &f->first, "deck", deck);
+	assert_offered(f, &bob, deck, "admin");
+	MUST(f, answer(f, &bob, MEMBER_OBJECT_VAULT, deck, true));
+	assert_offered(f, &bob, deck, NULL);
 	/* Over to him, who then manages it, and lets alice go. */
 	MUST(f, share_group_transfer(people, id, &to_bob, &f->err));
 	assert_int_equal(group_role(f, &bob, id, &to_alice), MEMBER_READ);
@@ -545,6 +592,67 @@ static void test_rsa_key(void **state)
 			bytes_of(old_password, strlen(old_password)), &terms, &f->code, &f->err));
 	assert_false(made.rsa);
 	read_all(f, &carol, "by rsa");
+}
+
+/* A new vault with a text, given to her; how its key is sealed. */
+static unsigned given(
+	struct fixture *f, struct device *d, const char *name, uint8_t ret_id[ID_BYTES])
+{
+	put_note(f, &f->first, name);
+	put_text(f, &f->first, name, name);
+	id_of(f, &f->first, name, ret_id);
+	MUST(f, share(f, &f->first, name, d->profile->account, MEMBER_READ));
+	return waiting_mode(f, d, ret_id);
+}
+
+static void taken(struct fixture *f, struct device *d, const char *name, const uint8_t id[ID_BYTES])
+{
+	MUST(f, answer(f, d, MEMBER_OBJECT_VAULT, id, true));
+	read_all(f, d, name);
+}
+
+static const struct key_pub *rsa_named(const struct device *d)
+{
+	return identity_transfer(&d->profile->identity, KEY_KEM_RSA);
+}
+
+/* Made with the account, revoked, another one made: what was given by the one that was revoked
+ * opens, and nobody gives by it. */
+static void test_rsa_key_revoked(void **state)
+{
+	struct fixture *f = *state;
+	struct account_registration r = {.password = bytes_of(old_password, strlen(old_password)),
+		.device_name = "laptop",
+		.terms = cheap()};
+	struct account_new_keys made = {.rsa = false};
+	uint8_t before[ID_BYTES], after[ID_BYTES], later[ID_BYTES], kid[KID_BYTES];
+	struct device dora;
+
+	device_open_as(f, &dora, "dora", "dora");
+	r.terms.rsa_key = true;
+	MUST(f, account_register(dora.profile, dora.client, &r, &f->code, &f->err));
+	assert_non_null(rsa_named(&dora));
+	memcpy(kid, key_pub_kid(rsa_named(&dora)), KID_BYTES);
+	assert_int_equal(given(f, &dora, "before", before), KEYPACKET_RSA);
+	MUST(f, account_revoke_rsa(dora.profile, dora.client, &f->err));
+	assert_null(rsa_named(&dora));
+	assert_int_equal(account_revoke_rsa(dora.profile, dora.client, &f->err), KLUIS_ENOTFOUND);
+	f->err = (struct err){0};
+	assert_int_equal(given(f, &dora, "after", after), KEYPACKET_HPKE);
+	taken(f, &dora, "before", before);
+	taken(f, &dora, "after", after);
+	/* No login brings it back. */
+	MUST(f, enter(f, &dora, old_password, bytes_of(NULL, 0)));
+	assert_null(rsa_named(&dora));
+	r.terms.made = &made;
+	MUST(f, account_passwd(dora.profile, dora.client, r.password, &r.terms, &f->code, &f->err));
+	assert_true(made.rsa);
+	assert_non_null(rsa_named(&dora));
+	assert_memory_not_equal(key_pub_kid(rsa_named(&dora)), kid, KID_BYTES);
+	assert_int_equal(given(f, &dora, "later", later), KEYPACKET_RSA);
+	taken(f, &dora, "later", later);
+	read_all(f, &dora, "before");
+	device_close(&dora);
 }
 
 /* What a device signed of a vault's members and a group's stays when it is revoked. */
@@ -756,8 +864,9 @@ int main(void)
 		cmocka_unit_test(test_verified_only_group), cmocka_unit_test(test_same_name),
 		cmocka_unit_test(test_group), cmocka_unit_test(test_group_roles),
 		cmocka_unit_test(test_invitations), cmocka_unit_test(test_rsa_key),
-		cmocka_unit_test(test_set_many), cmocka_unit_test(test_managed_alone),
-		cmocka_unit_test(test_restored), cmocka_unit_test(test_revoked)};
+		cmocka_unit_test(test_rsa_key_revoked), cmocka_unit_test(test_set_many),
+		cmocka_unit_test(test_managed_alone), cmocka_unit_test(test_restored),
+		cmocka_unit_test(test_revoked)};
 
 	return cmocka_run_group_tests(tests, setup_three, teardown_three);
 }

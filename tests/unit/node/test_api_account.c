@@ -485,6 +485,46 @@ static void test_transfer_key(void **state)
 	answer_expect(send_statement(f, "PATCH", "/v1/account", &statement), 200, NULL);
 }
 
+/* The next statement of alice's chain, in the chain and the buffer. */
+static void next_statement(struct fixture *f, unsigned type, struct bytes body, struct buf *to)
+{
+	struct err e = {0};
+
+	buf_clear(to);
+	assert_int_equal(
+		identity_make(&f->identity, type, body, f->alice.person.signing, 5000, to, &e), 0);
+	assert_int_equal(identity_append(&f->identity, buf_bytes(to), &e), 0);
+}
+
+/* The RSA key may go, at any time; the one that everybody is able to give by may not. */
+static void test_transfer_key_revoked(void **state)
+{
+	struct fixture *f = *state;
+	_cleanup_(buf_release) struct buf body = BUF_INIT, statement = BUF_INIT, revoke = BUF_INIT;
+	_cleanup_(key_freep) struct key *rsa = NULL;
+	const struct key_pub *curve = f->identity.transfer[0];
+	char token[64], id[65];
+	struct err e = {0};
+
+	assert_int_equal(key_generate(KEY_KEM_RSA, 0, &rsa, &e), 0);
+	register_alice(f);
+	log_in(f, true);
+	identity_body_transfer(&body, key_public(rsa));
+	next_statement(f, IDENTITY_TRANSFER_ADD, buf_bytes(&body), &statement);
+	answer_expect(send_statement(f, "PATCH", "/v1/account", &statement), 200, NULL);
+	assert_int_equal(identity_make(&f->identity, IDENTITY_TRANSFER_REVOKE,
+				 bytes_of(key_pub_kid(curve), KID_BYTES), f->alice.person.signing,
+				 5000, &revoke, &e),
+		0);
+	answer_expect(send_statement(f, "PATCH", "/v1/account", &revoke), 400, "invalid");
+	f->node.machine.now_ms += 5 * 60 * 1000 + 1000;
+	invite(f, "{}", token, id); /* Cluster time moves with a command. */
+	next_statement(f, IDENTITY_TRANSFER_REVOKE,
+		bytes_of(key_pub_kid(key_public(rsa)), KID_BYTES), &statement);
+	answer_expect(send_statement(f, "PATCH", "/v1/account", &statement), 200, NULL);
+	answer_expect(send_statement(f, "PATCH", "/v1/account", &statement), 200, NULL);
+}
+
 static void test_account(void **state)
 {
 	struct fixture *f = *state;
@@ -700,6 +740,7 @@ int main(void)
 		TEST(test_policy),
 		TEST(test_signing_key),
 		TEST(test_transfer_key),
+		TEST(test_transfer_key_revoked),
 		TEST(test_fresh_login),
 		TEST(test_mfa_reset),
 		cmocka_unit_test_setup_teardown(test_unlock_is_counted, setup_slow, teardown),

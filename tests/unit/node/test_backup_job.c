@@ -15,7 +15,6 @@
 #include "backup/repository.h"
 #include "backup/ship.h"
 #include "tests/lib/certs.h"
-#include "tests/lib/fixture/client.h"
 #include "tests/unit/node/lib/backup_rig.h"
 
 static void test_cycles_and_a_manual_one(void **state)
