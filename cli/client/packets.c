@@ -501,6 +501,7 @@ static int page_packet_check(struct people *people, const struct membership *vau
 	const uint8_t sender[ID_BYTES], const struct incoming *in, struct err *e)
 {
 	const uint8_t *me = people_profile(people)->user_id;
+	int rc;
 
 	if (in->packet.purpose != KEYPACKET_PAGE ||
 		memcmp(in->packet.sender_user, sender, ID_BYTES) != 0 ||
@@ -508,8 +509,11 @@ static int page_packet_check(struct people *people, const struct membership *vau
 		return err_set(e, KLUIS_EVERIFY,
 			"the cluster shows another KeyPacket under the id of a page's");
 	}
-	return packets_check(&in->packet, vault, NULL, me, people_source(people),
+	rc = packets_check(&in->packet, vault, NULL, me, people_source(people),
 		clock_wall_ms(&clock_system), e);
+	return rc != KLUIS_EVERIFY
+		       ? rc
+		       : err_wrap(e, rc, "the key that the cluster brings for it does not hold");
 }
 
 int packets_fetch_pages(struct people *people, const struct membership *vault,

@@ -297,6 +297,37 @@ class Sharing:
             self.lie(swapped(by), "cat", f"{vault}:/first", device=self.bob, code=(12, 14), says="has not reached you|does not hold", check=False)
         self.assertEqual(self.bob.cat(f"{vault}:/first"), "under a new key")
 
+    def test_page_packets_swapped(self):
+        """of a file shared alone: in place of a page's KeyPacket another page's, that of an earlier gift, another recipient's, its own id on another's"""
+        vault, _ = self.world.vault()
+        content = "".join(f"line {i}\n" for i in range(28000))  # Two pages.
+        self.one.run("put", self.world.text(content), f"{vault}:/long")
+        where = self.bob.person.top / self.world.name("got")
+        withheld = "has no key of it for you any more, or withholds it"
+
+        def given(who):
+            """What was given, and by which KeyPackets."""
+            share = self.one.run("share", f"{vault}:/long", "--with", who)["id"]
+            kept = []
+            with self.proxy.lying(packets_edit(kept.extend)):
+                self.world.desks[who].run("shared", "get", share, self.bob.person.top / self.world.name("got"))
+            return share, [packet for packet in kept if packet[12] == 2]
+        earlier, hers = given("bob")[1], given("carol")[1]
+        share, own = given("bob")
+        own = [packet for packet in own if packet not in earlier]
+        self.assertEqual([len(kept) for kept in (earlier, hers, own)], [2, 2, 2])
+
+        def instead(by):
+            return packets_edit(lambda packets: packets.__setitem__(slice(None), [by if packet == own[0] else packet for packet in packets]))
+        grafted = [by[:16] + own[0][16:32] + by[32:] for by in (own[1], earlier[0], hers[0])]
+        for by, code, says in [(own[1], 10, withheld), (earlier[0], 10, withheld), (hers[0], 10, withheld),
+                               *((by, 14, "the key that the cluster brings for it does not hold|another KeyPacket under the id of a page's") for by in grafted)]:
+            self.lie(instead(by), "shared", "get", share, where, device=self.bob, code=code, says=says, check=False)
+            self.assertFalse(where.exists())
+        self.bob.run("shared", "get", share, where)
+        self.assertEqual(where.read_text(), content)
+        self.world.unharmed()
+
     def test_group_key_stale(self):
         """a group's key of before a removal, or one of the cluster's own: to who shares with the group, and to who gets what was shared so"""
         group, path = self.world.group("bob", "eve", role="admin")

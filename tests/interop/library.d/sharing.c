@@ -96,6 +96,14 @@ static void groups(void)
 	MUST(kluis_vault_rekey(one, "deck", &failure));
 	CHECK(kluis_vault_rekey(two, "deck", &failure) == KLUIS_FORBIDDEN);
 	MUST(kluis_put(two, "deck", "oars, sails", 11, "/list", &failure));
+	CHECK(kluis_group_remove(two, "crew", name_one, NULL, &failure) == KLUIS_FORBIDDEN);
+	n = 0;
+	MUST(kluis_group_remove(one, "crew", name_two, &n, &failure));
+	CHECK(n == 1);
+	CHECK(kluis_put(two, "deck", "a hole", 6, "/list", &failure) == KLUIS_FORBIDDEN);
+	CHECK(kluis_group_remove(one, "crew", name_two, NULL, &failure) == KLUIS_NOT_FOUND);
+	MUST(kluis_group_add(one, "crew", name_two, KLUIS_ROLE_READ, &failure));
+	accept_one(1);
 	CHECK(kluis_vault_transfer(one, "deck", "group:crew", KLUIS_ROLE_READ, &failure) ==
 		KLUIS_BAD_INPUT);
 	CHECK(kluis_vault_transfer(one, "deck", name_two, KLUIS_ROLE_ADMIN, &failure) ==

@@ -496,20 +496,36 @@ static void next_statement(struct fixture *f, unsigned type, struct bytes body, 
 	assert_int_equal(identity_append(&f->identity, buf_bytes(to), &e), 0);
 }
 
+/* It takes its time, and a connection that is open does not wait for it. */
+static struct key *rsa_key;
+
+static int setup_keys(void **state)
+{
+	struct err e = {0};
+
+	(void)state;
+	return key_generate(KEY_KEM_RSA, 0, &rsa_key, &e);
+}
+
+static int teardown_keys(void **state)
+{
+	(void)state;
+	key_free(rsa_key);
+	return 0;
+}
+
 /* The RSA key may go, at any time; the one that everybody is able to give by may not. */
 static void test_transfer_key_revoked(void **state)
 {
 	struct fixture *f = *state;
 	_cleanup_(buf_release) struct buf body = BUF_INIT, statement = BUF_INIT, revoke = BUF_INIT;
-	_cleanup_(key_freep) struct key *rsa = NULL;
 	const struct key_pub *curve = f->identity.transfer[0];
 	char token[64], id[65];
 	struct err e = {0};
 
-	assert_int_equal(key_generate(KEY_KEM_RSA, 0, &rsa, &e), 0);
 	register_alice(f);
 	log_in(f, true);
-	identity_body_transfer(&body, key_public(rsa));
+	identity_body_transfer(&body, key_public(rsa_key));
 	next_statement(f, IDENTITY_TRANSFER_ADD, buf_bytes(&body), &statement);
 	answer_expect(send_statement(f, "PATCH", "/v1/account", &statement), 200, NULL);
 	assert_int_equal(identity_make(&f->identity, IDENTITY_TRANSFER_REVOKE,
@@ -520,7 +536,7 @@ static void test_transfer_key_revoked(void **state)
 	f->node.machine.now_ms += 5 * 60 * 1000 + 1000;
 	invite(f, "{}", token, id); /* Cluster time moves with a command. */
 	next_statement(f, IDENTITY_TRANSFER_REVOKE,
-		bytes_of(key_pub_kid(key_public(rsa)), KID_BYTES), &statement);
+		bytes_of(key_pub_kid(key_public(rsa_key)), KID_BYTES), &statement);
 	answer_expect(send_statement(f, "PATCH", "/v1/account", &statement), 200, NULL);
 	answer_expect(send_statement(f, "PATCH", "/v1/account", &statement), 200, NULL);
 }
@@ -753,5 +769,5 @@ int main(void)
 	};
 #undef TEST
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return cmocka_run_group_tests(tests, setup_keys, teardown_keys);
 }
