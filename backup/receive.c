@@ -1,4 +1,4 @@
-#include "backup/receive.h"
+#include "backup/receive_impl.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -6,37 +6,11 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "backup/drop.h"
-#include "backup/publisher.h"
 #include "backup/ship.h"
 #include "base/file.h"
 #include "base/text.h"
 
-enum {
-	COPY_BYTES = 256 * 1024,
-	IN_VAIN_MAX = 16, /* Objects read in vain in one scan; the rest waits for the next. */
-	EARLY_BYTES = 256 << 20, /* Of what no manifest asked for, in one scan: manifests wait. */
-	RECEIVE_JOURNALS_MAX = JOURNAL_SEEN + 1 + JOURNAL_CHAIN_MAX,
-};
-
-struct receive {
-	const struct receive_config *config;
-	struct drop drop;
-	uint64_t sender, wall_ms;
-	uint64_t newest_cycle; /* That the log knows. */
-	struct receive_report *report;
-	/* By drop entry: a manifest that was checked and waits, once, and what it names. */
-	bool *wanted;
-	struct pace *pace; /* Of what is being copied; may be NULL. */
-	unsigned in_vain;  /* Objects read that were not what their names say. */
-	/* What the sender took and this site lacks, by the log: it may come beside the quota. */
-	struct drop_quota awaited;
-	bool expected; /* That, or the sender is at a snapshot. */
-	/* Hashes of the journal increments that the log stands for: what it named, then what those
-	 * are built on. */
-	uint8_t journals[RECEIVE_JOURNALS_MAX][HASH_BYTES];
-	size_t n_journals;
-};
+enum { COPY_BYTES = 256 * 1024 };
 
 static bool record_is_whole(const struct snapshot_row *row)
 {
@@ -258,10 +232,8 @@ static int receive_copy(struct receive *rx, int from, uint64_t bytes, struct rep
 	return 0;
 }
 
-/* Copies one upload and believes only what it copied: the sender may still hold the file open.
- * KLUIS_EVERIFY: not what its name says. */
-static int receive_take(struct receive *rx, const struct drop_entry *entry,
-	struct publisher *publisher, struct err *e)
+int receive_take(struct receive *rx, const struct drop_entry *entry, struct publisher *publisher,
+	struct err *e)
 {
 	struct manifest_object object = {.bytes = entry->bytes};
 	_cleanup_(x_closep) int fd = -1;
@@ -284,7 +256,7 @@ static int receive_take(struct receive *rx, const struct drop_entry *entry,
 	return publisher_add(publisher, file, &object, e);
 }
 
-static bool receive_held(struct receive *rx, const struct manifest_object *object)
+bool receive_held(struct receive *rx, const struct manifest_object *object)
 {
 	_cleanup_(x_closep) int fd = -1;
 	uint64_t bytes = 0;
@@ -333,7 +305,7 @@ static int receive_take_object(struct receive *rx, const struct manifest_object 
 		size_t at = receive_find(rx, object);
 		int rc;
 
-		if (at == rx->drop.n || rx->in_vain >= IN_VAIN_MAX) {
+		if (at == rx->drop.n || rx->in_vain >= RECEIVE_IN_VAIN_MAX) {
 			return KLUIS_EAGAIN;
 		}
 		rc = receive_take(rx, &rx->drop.entries[at], publisher, e);
@@ -598,102 +570,6 @@ static int receive_foreign(struct receive *rx, struct err *e)
 	}
 	rc = drop_remove_foreign(&rx->drop, old_ms, &removed, e);
 	rx->report->leftovers += removed;
-	return rc;
-}
-
-/* --- objects that no manifest asked for yet -------------------------------------------------- */
-
-/* A file that may still grow is the newest one in the drop. Each is read once. */
-static bool receive_is_early(
-	const struct receive *rx, const struct drop_entry *entry, uint64_t newest_ms)
-{
-	return !entry->name.manifest && !entry->gone && !entry->stand_in &&
-	       !drop_too_large(entry) && entry->modified_ms < newest_ms &&
-	       entry->modified_ms >= rx->config->early_ms;
-}
-
-/* What is taken in so may be as much as a drop: the repository keeps it for a day, too. */
-static bool receive_early_room(const struct receive *rx, uint64_t bytes)
-{
-	const struct drop_quota *quota = &rx->config->quota;
-
-	return (quota->bytes == 0 || drop_stand_in_bytes(&rx->drop) + bytes <=
-					     quota->bytes + rx->awaited.bytes) &&
-	       (quota->files == 0 || drop_files(&rx->drop) <= quota->files + rx->awaited.files);
-}
-
-/* *ret_bytes grows by what is being made durable, for which a stand-in is to come. */
-static int receive_take_early(struct receive *rx, const struct drop_entry *entry,
-	struct publisher *publisher, bool *ret_taken, uint64_t *ret_bytes, struct err *e)
-{
-	struct manifest_object object = {.bytes = entry->bytes};
-	int rc = 0;
-
-	memcpy(object.hash, entry->name.hash, HASH_BYTES);
-	if (!receive_held(rx, &object)) {
-		rc = receive_take(rx, entry, publisher, e);
-	}
-	*ret_taken = rc == 0;
-	*ret_bytes += rc == 0 ? entry->bytes : 0;
-	if (rc == KLUIS_EVERIFY || rc == KLUIS_ECORRUPT) { /* Cut perhaps: left to the manifest. */
-		rx->in_vain++;
-		return 0;
-	}
-	return rc;
-}
-
-static int receive_early_all(struct receive *rx, uint64_t newest_ms, struct publisher *publisher,
-	bool *taken, struct err *e)
-{
-	uint64_t bytes = 0;
-	int rc = 0;
-
-	rx->report->early_ms = newest_ms;
-	for (size_t i = 0; rc == 0 && i < rx->drop.n; i++) {
-		const struct drop_entry *entry = &rx->drop.entries[i];
-
-		if (!receive_is_early(rx, entry, newest_ms)) {
-			continue;
-		}
-		if (rx->in_vain == IN_VAIN_MAX || bytes >= EARLY_BYTES ||
-			!receive_early_room(rx, bytes + entry->bytes)) {
-			rx->report->early_ms = rx->config->early_ms; /* Again at the next look. */
-			continue;
-		}
-		rc = receive_take_early(rx, entry, publisher, &taken[i], &bytes, e);
-	}
-	return rc;
-}
-
-/* While the log says that something comes from this sender, its objects are copied as they come and
- * not all at once behind the last one, and what was copied need not reach the drop's disk. Only the
- * names are believed, which are the hashes of what is copied: it counts nowhere before a manifest
- * asks for it, and goes after a day. */
-static int receive_early(struct receive *rx, struct err *e)
-{
-	_cleanup_(x_freep) bool *taken = x_calloc(rx->drop.n + 1, sizeof *taken);
-	struct publisher *publisher;
-	uint64_t newest_ms = 0;
-	int rc, done;
-
-	for (size_t i = 0; i < rx->drop.n; i++) {
-		const struct drop_entry *entry = &rx->drop.entries[i];
-
-		newest_ms = !entry->stand_in && entry->modified_ms > newest_ms ? entry->modified_ms
-									       : newest_ms;
-	}
-	rx->pace = rx->config->pace;
-	publisher = publisher_new(NULL, NULL);
-	rc = receive_early_all(rx, newest_ms, publisher, taken, e);
-	done = publisher_finish(publisher, rc == 0 ? e : NULL);
-	publisher_free(publisher);
-	rc = rc != 0 ? rc : done;
-	for (size_t i = 0; rc == 0 && i < rx->drop.n; i++) {
-		if (taken[i]) {
-			rx->report->early++;
-			rc = drop_stand_in(&rx->drop, &rx->drop.entries[i], e);
-		}
-	}
 	return rc;
 }
 
