@@ -576,11 +576,10 @@ static int config_check_schedule(const struct config *config, const char *path, 
 	}
 	if (config->backup_keep_s / interval_s > CONFIG_KEEP_CYCLES_MAX) {
 		return err_set(e, KLUIS_EINVAL,
-			"'%s': [backup] 'keep_s', %llu, is %llu times 'interval_s', %llu: at most "
-			"%d, for the cluster has records of no more snapshots",
-			path, (unsigned long long)config->backup_keep_s,
-			(unsigned long long)(config->backup_keep_s / interval_s),
-			(unsigned long long)interval_s, CONFIG_KEEP_CYCLES_MAX);
+			"'%s': [backup] 'keep_s' is %llu times 'interval_s': at most %d, for the "
+			"cluster has records of no more snapshots",
+			path, (unsigned long long)(config->backup_keep_s / interval_s),
+			CONFIG_KEEP_CYCLES_MAX);
 	}
 	return 0;
 }
