@@ -207,13 +207,23 @@ static int kluisd_check_node(const struct config *config, struct err *e)
 	return rc;
 }
 
+/* This runs before each start of the unit, too: what the disk of the backups answers keeps no node
+ * from serving. */
+static void kluisd_check_drop(const struct config *config)
+{
+	struct err e = {0};
+
+	if (preflight_drop(config, &e) != 0) {
+		(void)printf("warning: %s: no backups at this node until that is mended\n", e.text);
+	}
+}
+
 static int kluisd_check(const struct config *config, struct err *e)
 {
 	struct expiry_certificate certificates[EXPIRY_CERTIFICATES_MAX];
 	uint64_t wall_ms = clock_wall_ms(&clock_system);
 	int rc = preflight_config(config, wall_ms, certificates, e);
 
-	rc = rc != 0 ? rc : preflight_drop(config, e);
 	rc = rc != 0 ? rc : preflight_places(config, e);
 	rc = rc != 0 ? rc : kluisd_check_node(config, e);
 	for (size_t i = 0; rc == 0 && i < ARRAY_SIZE(certificates); i++) {
@@ -222,6 +232,7 @@ static int kluisd_check(const struct config *config, struct err *e)
 				certificates[i].not_after_ms, wall_ms));
 	}
 	if (rc == 0) {
+		kluisd_check_drop(config);
 		(void)printf("configuration of node %llu '%s': ok\n",
 			(unsigned long long)config->id, config->site);
 	}
