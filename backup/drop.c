@@ -163,6 +163,14 @@ int drop_remove(struct drop *drop, struct drop_entry *entry, struct err *e)
 	return 0;
 }
 
+bool drop_is_empty(const struct drop *drop, const struct drop_entry *entry)
+{
+	_cleanup_(x_closep) int fd = -1;
+	uint8_t first = 1;
+
+	return drop_open(drop, entry, &fd, NULL) == 0 && pread(fd, &first, 1, 0) == 1 && first == 0;
+}
+
 int drop_stand_in(struct drop *drop, struct drop_entry *entry, struct err *e)
 {
 	char text[DROP_NAME_BYTES];

@@ -43,6 +43,8 @@ KLUIS_MUST_CHECK int drop_remove(struct drop *drop, struct drop_entry *entry, st
 /* Puts a file of ours in place of one that was taken in, with its name and its size and without
  * any byte on the disk: the sender sees that it need not send it again. */
 KLUIS_MUST_CHECK int drop_stand_in(struct drop *drop, struct drop_entry *entry, struct err *e);
+/* Whether it begins with a zero, as a stand-in does and no object. */
+bool drop_is_empty(const struct drop *drop, const struct drop_entry *entry);
 /* Removes what is foreign and older than older_than_ms, but for directories, which no sender can
  * make; names are taken from the directory itself, one at a time, and nothing is followed. */
 KLUIS_MUST_CHECK int drop_remove_foreign(

@@ -4,13 +4,14 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "backup/ship.h"
 #include "base/file.h"
 #include "base/text.h"
 
-enum { COPY_BYTES = 256 * 1024 };
+enum { COPY_BYTES = 256 * 1024, KEEP_EVERY_S = 3600 };
 
 static bool record_is_whole(const struct snapshot_row *row)
 {
@@ -279,6 +280,21 @@ static size_t receive_find(const struct receive *rx, const struct manifest_objec
 	return rx->drop.n;
 }
 
+/* What is here already, and no manifest of the repository names yet, does not get old meanwhile. */
+static void receive_keep(const struct receive *rx, const struct manifest_object *object)
+{
+	struct timespec when = {.tv_sec = (time_t)(rx->wall_ms / 1000)};
+	struct timespec both[2] = {when, when};
+	_cleanup_(x_closep) int fd = -1;
+	uint64_t bytes = 0;
+	struct stat st;
+
+	if (repository_open_object(rx->config->repository, object->hash, &fd, &bytes, NULL) == 0 &&
+		fstat(fd, &st) == 0 && st.st_mtim.tv_sec + KEEP_EVERY_S < when.tv_sec) {
+		(void)futimens(fd, both); /* Else it comes once more. */
+	}
+}
+
 /* Marks what the manifest needs. KLUIS_EAGAIN: something is missing yet. */
 static int receive_look(struct receive *rx, const struct backup_manifest *m)
 {
@@ -287,6 +303,9 @@ static int receive_look(struct receive *rx, const struct backup_manifest *m)
 	for (uint32_t i = 0; i < m->n_index + m->n_packs; i++) {
 		size_t at = receive_find(rx, &m->objects[i]);
 
+		if (at == rx->drop.n || rx->drop.entries[at].stand_in) {
+			receive_keep(rx, &m->objects[i]);
+		}
 		if (at < rx->drop.n) {
 			rx->wanted[at] = true;
 		} else if (!receive_held(rx, &m->objects[i])) {
@@ -308,12 +327,18 @@ static int receive_take_object(struct receive *rx, const struct manifest_object 
 		if (at == rx->drop.n || rx->in_vain >= RECEIVE_IN_VAIN_MAX) {
 			return KLUIS_EAGAIN;
 		}
+		if (rx->drop.entries[at].stand_in &&
+			drop_is_empty(&rx->drop, &rx->drop.entries[at])) {
+			rc = drop_remove(&rx->drop, &rx->drop.entries[at], e);
+			if (rc != 0) {
+				return rc;
+			}
+			continue; /* What it stood for is gone. */
+		}
 		rc = receive_take(rx, &rx->drop.entries[at], publisher, e);
 		taken = rc == 0;
 		if (rc == KLUIS_EVERIFY || rc == KLUIS_ECORRUPT) {
-			if (!rx->drop.entries[at].stand_in) { /* What it stood for is gone. */
-				receive_refuse(rx, e);
-			}
+			receive_refuse(rx, e);
 			rx->in_vain++;
 			rc = drop_remove(&rx->drop, &rx->drop.entries[at], e);
 		}

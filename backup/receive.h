@@ -36,6 +36,9 @@ struct receive_config {
 	struct ship_members members;
 	/* early_ms of the report of the last scan of this drop; 0: there was none. */
 	uint64_t early_ms;
+	/* Of what no manifest asked for yet, in one scan; 0: nothing. The repository has room, and
+	 * manifests wait for its end. */
+	uint64_t early_bytes;
 	const atomic_bool *cancel; /* NULL, or: true ends a scan with KLUIS_ECLOSED. */
 	/* This site takes a snapshot: no manifest names its objects yet, however old they are. */
 	bool taking;

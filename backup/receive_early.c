@@ -3,8 +3,7 @@
 
 #include "backup/receive_impl.h"
 
-/* Of what is copied in one scan: manifests wait for its end. */
-enum { EARLY_BYTES = 256 << 20 };
+enum { EARLY_IN_VAIN_MAX = 2 }; /* Objects read in vain in one scan. */
 
 /* A file that may still grow is the newest one in the drop. Each is read once. */
 static bool receive_is_early(
@@ -15,13 +14,14 @@ static bool receive_is_early(
 	       entry->modified_ms >= rx->config->early_ms;
 }
 
-/* What is taken in so may be as much as a drop: the repository keeps it for a day, too. */
+/* What is taken in so and not asked for may be as much as a drop: the repository keeps it for a
+ * day, too. */
 static bool receive_early_room(const struct receive *rx, uint64_t bytes)
 {
 	const struct drop_quota *quota = &rx->config->quota;
 
-	return (quota->bytes == 0 || drop_stand_in_bytes(&rx->drop) + bytes <=
-					     quota->bytes + rx->awaited.bytes) &&
+	return bytes <= rx->config->early_bytes &&
+	       (quota->bytes == 0 || drop_stand_in_bytes(&rx->drop) + bytes <= quota->bytes) &&
 	       (quota->files == 0 || drop_files(&rx->drop) <= quota->files + rx->awaited.files);
 }
 
@@ -48,6 +48,7 @@ static int receive_take_early(struct receive *rx, const struct drop_entry *entry
 static int receive_early_all(struct receive *rx, uint64_t newest_ms, struct publisher *publisher,
 	bool *taken, struct err *e)
 {
+	unsigned in_vain_max = rx->in_vain + EARLY_IN_VAIN_MAX;
 	uint64_t bytes = 0;
 	int rc = 0;
 
@@ -55,11 +56,10 @@ static int receive_early_all(struct receive *rx, uint64_t newest_ms, struct publ
 	for (size_t i = 0; rc == 0 && i < rx->drop.n; i++) {
 		const struct drop_entry *entry = &rx->drop.entries[i];
 
-		if (!receive_is_early(rx, entry, newest_ms)) {
-			continue;
+		if (!receive_is_early(rx, entry, newest_ms) || rx->in_vain >= in_vain_max) {
+			continue; /* The manifest asks for it. */
 		}
-		if (rx->in_vain == RECEIVE_IN_VAIN_MAX || bytes >= EARLY_BYTES ||
-			!receive_early_room(rx, bytes + entry->bytes)) {
+		if (!receive_early_room(rx, bytes + entry->bytes)) {
 			rx->report->early_ms = rx->config->early_ms; /* Again at the next look. */
 			continue;
 		}

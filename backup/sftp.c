@@ -520,7 +520,7 @@ static int sftp_send(struct sftp *s, LIBSSH2_SFTP_HANDLE *file, int fd, struct e
 	}
 }
 
-int sftp_put(struct sftp *s, const char *name, int fd, struct err *e)
+int sftp_put(struct sftp *s, const char *name, int fd, bool sync, struct err *e)
 {
 	_cleanup_(x_freep) char *path = x_asprintf("%s/%s", s->target->path, name);
 	LIBSSH2_SFTP_HANDLE *file;
@@ -536,9 +536,10 @@ int sftp_put(struct sftp *s, const char *name, int fd, struct err *e)
 		rc = sftp_fail(s, e, "create");
 		return err_wrap(e, rc, "put '%s'", name);
 	}
-	/* Without fsync: what counts is the receiver's copy, which is durable when it signs for it.
-	 * What a power failure takes from a drop is missing there, or not what its name says. */
 	rc = sftp_send(s, file, fd, e);
+	if (rc == 0 && sync && libssh2_sftp_fsync(file) != 0) {
+		rc = sftp_fail(s, e, "fsync");
+	}
 	if (rc != 0) {
 		/* A window given up half way leaves replies in flight that no later call could tell
 		 * apart. */

@@ -46,9 +46,10 @@ struct sftp_entry {
  * caller frees *ret_entries. */
 KLUIS_MUST_CHECK int sftp_list(
 	struct sftp *sftp, struct sftp_entry **ret_entries, size_t *ret_n, struct err *e);
-/* Creates `name` there (KLUIS_EEXIST, KLUIS_ENOSPACE, KLUIS_EFORBIDDEN) with all bytes of fd,
- * synced. A sliding window of SFTP_WINDOW_BYTES is kept full. */
-KLUIS_MUST_CHECK int sftp_put(struct sftp *sftp, const char *name, int fd, struct err *e);
+/* Creates `name` there (KLUIS_EEXIST, KLUIS_ENOSPACE, KLUIS_EFORBIDDEN) with all bytes of fd; sync:
+ * durable. A sliding window of SFTP_WINDOW_BYTES is kept full. */
+KLUIS_MUST_CHECK int sftp_put(
+	struct sftp *sftp, const char *name, int fd, bool sync, struct err *e);
 uint64_t sftp_bytes_sent(const struct sftp *sftp);
 
 #endif

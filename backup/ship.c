@@ -83,7 +83,9 @@ static int ship_object(struct ship *ship, struct sftp *sftp, const struct ship_d
 		ship->hopeless = true;
 		return rc;
 	}
-	rc = sftp_put(sftp, name, fd, e);
+	/* What counts is the receiver's copy, which is durable when it signs for it: what a power
+	 * failure takes from a drop is missing there, or not what its name says. */
+	rc = sftp_put(sftp, name, fd, false, e);
 	if (rc == 0) {
 		ship->report->objects++;
 	}
@@ -112,7 +114,7 @@ static int ship_manifest(
 		ship->hopeless = true;
 		return rc;
 	}
-	rc = sftp_put(sftp, name, fd, e);
+	rc = sftp_put(sftp, name, fd, true, e);
 	ship->report->whole = rc == 0;
 	return rc;
 }

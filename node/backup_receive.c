@@ -9,12 +9,27 @@
 #include "base/log.h"
 #include "node/backup_parts.h"
 
+enum { INTAKE_EARLY_BYTES = 256 << 20 }; /* In one look: some seconds. */
+
 /* A drop without a quota in the settings may take a quarter of its file system. */
 static uint64_t intake_share_bytes(const char *drop)
 {
 	struct statvfs vfs;
 
 	return statvfs(drop, &vfs) == 0 ? (uint64_t)vfs.f_blocks * vfs.f_frsize / 4 : 0;
+}
+
+/* What nothing asked for yet may come as long as three quarters of the repository's file system are
+ * not full. */
+static uint64_t intake_early_bytes(const char *repository)
+{
+	struct statvfs vfs;
+	uint64_t room = 0;
+
+	if (statvfs(repository, &vfs) == 0 && vfs.f_bavail > vfs.f_blocks / 4) {
+		room = (uint64_t)(vfs.f_bavail - vfs.f_blocks / 4) * vfs.f_frsize;
+	}
+	return room < INTAKE_EARLY_BYTES ? room : INTAKE_EARLY_BYTES;
 }
 
 static int intake_work(struct pool_work *work)
@@ -27,6 +42,7 @@ static int intake_work(struct pool_work *work)
 	if (in->as.quota.bytes == 0) {
 		in->as.quota.bytes = intake_share_bytes(in->drop);
 	}
+	in->as.early_bytes = intake_early_bytes(in->job->config->backup_repository_dir);
 	rc = receive_scan(&in->as, in->drop, in->site->id, clock_wall_ms(&clock_system),
 		&in->report, &in->err);
 	in->took_ms = backup_job_now() - from_ms;
@@ -153,13 +169,15 @@ static void intake_done_cb(struct pool_work *work, int rc)
 	backup_job_ended(job);
 }
 
-/* The sender's part is done or will soon be, and this site's copy is what is missing. */
+/* The sender is at a snapshot, or has one that this site's copy is missing of. */
 static bool intake_expects(
 	const struct backup_intake *in, const struct snapshot_row *rows, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
-		if (ship_whole(&rows[i]) && rows[i].node == in->site->id &&
-			!ship_confirmed_by(&rows[i], in->job->config->id)) {
+		if (rows[i].node == in->site->id &&
+			(rows[i].state == SNAPSHOT_RUNNING ||
+				(ship_whole(&rows[i]) &&
+					!ship_confirmed_by(&rows[i], in->job->config->id)))) {
 			return true;
 		}
 	}

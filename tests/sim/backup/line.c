@@ -35,7 +35,7 @@ int __wrap_sftp_open(const struct sftp_target *target, struct sftp **ret_sftp, s
 void __wrap_sftp_close(struct sftp *sftp);
 int __wrap_sftp_list(
 	struct sftp *sftp, struct sftp_entry **ret_entries, size_t *ret_n, struct err *e);
-int __wrap_sftp_put(struct sftp *sftp, const char *name, int fd, struct err *e);
+int __wrap_sftp_put(struct sftp *sftp, const char *name, int fd, bool sync, struct err *e);
 uint64_t __wrap_sftp_bytes_sent(const struct sftp *sftp);
 
 static struct random *line_random(void)
@@ -148,7 +148,7 @@ static int put_copy(struct sftp *sftp, int from, int to, struct err *e)
 	return n < 0 ? err_set_errno(e, errno, "read") : 0;
 }
 
-int __wrap_sftp_put(struct sftp *sftp, const char *name, int fd, struct err *e)
+int __wrap_sftp_put(struct sftp *sftp, const char *name, int fd, bool sync, struct err *e)
 {
 	_cleanup_(x_freep) char *path = x_asprintf("%s/%s", sftp->path, name);
 	_cleanup_(x_closep) int to = -1;
@@ -163,7 +163,7 @@ int __wrap_sftp_put(struct sftp *sftp, const char *name, int fd, struct err *e)
 		return err_set_errno(e, errno, "create '%s'", path);
 	}
 	rc = put_copy(sftp, fd, to, e);
-	if (rc == 0 && fsync(to) != 0) {
+	if (rc == 0 && sync && fsync(to) != 0) {
 		rc = err_set_errno(e, errno, "fsync '%s'", path);
 	}
 	return rc;

@@ -527,6 +527,7 @@ struct receive_config site_receiver(struct site *site)
 		.began_ms = wall_ms > ran_ms ? wall_ms - ran_ms : 0,
 		.records = site->rows,
 		.n_records = site->n_rows,
+		.early_bytes = UINT64_MAX,
 		.journal = &site->minutes.row,
 		.journals = site->minutes.seen,
 		.n_journals = site->minutes.n_seen};

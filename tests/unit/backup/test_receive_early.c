@@ -31,6 +31,7 @@ static void begin(struct early *early, struct backup_pair *w)
 	assert_true(early->m.n_index + early->m.n_packs >= OBJECTS);
 	early->row = &w->records[w->receiver.n_records - 1];
 	early->row->state = SNAPSHOT_RUNNING;
+	w->receiver.early_bytes = UINT64_MAX;
 }
 
 static void finish(struct early *early)
@@ -209,6 +210,73 @@ static void test_no_more_than_the_quota(void **state)
 	finish(&early);
 }
 
+/* Nor than the repository's disk has room for. */
+static void test_no_more_than_there_is_room(void **state)
+{
+	struct early early;
+
+	begin(&early, *state);
+	come(&early, 0, false);
+	come(&early, 1, false);
+	come_newest(&early);
+	early.w->receiver.early_bytes = 0;
+	assert_int_equal(look(&early).early, 0);
+	early.w->receiver.early_bytes = early.m.objects[0].bytes + early.m.objects[1].bytes - 1;
+	assert_int_equal(look(&early).early, 1);
+	assert_int_equal(look(&early).early, 1);
+	finish(&early);
+}
+
+/* Many that are not what their names say cost two of them in a look, and hold nothing else up. */
+static void test_wrong_bytes_of_many(void **state)
+{
+	enum { MANY = 20 };
+	struct early early;
+
+	begin(&early, *state);
+	for (unsigned i = 0; i < MANY; i++) {
+		_cleanup_(x_freep) char *path =
+			x_asprintf("%s/o-%064u.0", early.w->sshd->drop, i + 10);
+
+		pair_drop_file(early.w, strrchr(path, '/') + 1, bytes_str("rubbish"));
+		age(&early, path);
+	}
+	come(&early, 0, false); /* Behind them by its name. */
+	come(&early, 1, false);
+	assert_int_equal(look(&early).early, 0);
+	assert_false(held(&early, 0));
+	come_newest(&early);
+	assert_int_equal(look(&early).early, 1);
+	assert_true(held(&early, 1));
+	finish(&early);
+}
+
+/* While its manifest waits for the rest, which may take longer than a day, it does not get old. */
+static void test_kept_while_the_manifest_waits(void **state)
+{
+	uint64_t hour_ms = 3600 * 1000, now_ms = clock_wall_ms(&clock_system);
+	struct early early;
+	struct receive_report report;
+	uint64_t freed;
+
+	begin(&early, *state);
+	come(&early, 0, false);
+	come_newest(&early);
+	assert_int_equal(look(&early).early, 1);
+	recorded(&early);
+	pair_carry(early.w, early.hash, 0); /* The manifest alone. */
+	for (unsigned hours = 2; hours <= 30; hours += 2) {
+		report = pair_receive_at(early.w, now_ms + hours * hour_ms);
+		receive_report_release(&report);
+		assert_int_equal(
+			repository_prune(early.w->sites.repository[1], NULL, 0,
+				now_ms + hours * hour_ms, BACKUP_LEFTOVER_MS, &freed, NULL),
+			0);
+	}
+	assert_true(held(&early, 0));
+	finish(&early);
+}
+
 /* What it stands for went: the sender is not blamed, and brings it again. */
 static void test_stand_in_for_nothing(void **state)
 {
@@ -263,6 +331,12 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_wrong_bytes_wait, pair_set_up, pair_tear_down),
 		cmocka_unit_test_setup_teardown(
 			test_no_more_than_the_quota, pair_set_up, pair_tear_down),
+		cmocka_unit_test_setup_teardown(
+			test_no_more_than_there_is_room, pair_set_up, pair_tear_down),
+		cmocka_unit_test_setup_teardown(
+			test_wrong_bytes_of_many, pair_set_up, pair_tear_down),
+		cmocka_unit_test_setup_teardown(
+			test_kept_while_the_manifest_waits, pair_set_up, pair_tear_down),
 		cmocka_unit_test_setup_teardown(
 			test_stand_in_for_nothing, pair_set_up, pair_tear_down),
 		cmocka_unit_test_setup_teardown(test_evicted_last, pair_set_up, pair_tear_down),

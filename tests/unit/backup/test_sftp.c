@@ -60,7 +60,7 @@ static int memory_file(struct bytes bytes)
 
 static int put(struct sftp *sftp, const char *name, struct bytes bytes)
 {
-	int fd = memory_file(bytes), rc = sftp_put(sftp, name, fd, NULL);
+	int fd = memory_file(bytes), rc = sftp_put(sftp, name, fd, true, NULL);
 
 	(void)close(fd);
 	return rc;
