@@ -188,6 +188,14 @@ struct disown_copy {
 	bool gone;
 };
 
+/* One that failed before it was recorded names no manifest, and nothing is set aside by it. */
+static bool disown_says(const struct snapshot_row *row)
+{
+	static const uint8_t none[HASH_BYTES];
+
+	return snapshot_row_disowned(row) && memcmp(row->manifest_hash, none, HASH_BYTES) != 0;
+}
+
 /* A record can be made to name what another node took: it is this one's if it says the same of it.
  */
 static bool disown_is_named(const struct receive_config *config, const struct disown_copy *copy)
@@ -195,7 +203,7 @@ static bool disown_is_named(const struct receive_config *config, const struct di
 	for (size_t i = 0; i < config->n_records; i++) {
 		const struct snapshot_row *row = &config->records[i];
 
-		if (snapshot_row_disowned(row) && row->id == copy->id && row->node == copy->node &&
+		if (disown_says(row) && row->id == copy->id && row->node == copy->node &&
 			row->index == copy->name.index &&
 			memcmp(row->manifest_hash, copy->name.hash, HASH_BYTES) == 0) {
 			return true;
@@ -211,7 +219,7 @@ static bool disown_base_is_named(
 	for (size_t i = 0; i < config->n_records; i++) {
 		const struct snapshot_row *row = &config->records[i];
 
-		if (snapshot_row_disowned(row) && row->index == copy->from &&
+		if (disown_says(row) && row->index == copy->from &&
 			memcmp(row->manifest_hash, copy->base, HASH_BYTES) == 0) {
 			return true;
 		}
@@ -222,6 +230,9 @@ static bool disown_base_is_named(
 static bool disown_base_is_gone(const struct receive_config *config,
 	const struct disown_copy *copies, size_t n, const struct disown_copy *copy)
 {
+	if (copy->from == 0) {
+		return false; /* A full one has none. */
+	}
 	for (size_t i = 0; i < n; i++) {
 		if (memcmp(copies[i].name.hash, copy->base, HASH_BYTES) == 0) {
 			return copies[i].gone;
@@ -260,7 +271,7 @@ static bool disown_is_due(const struct receive_config *config)
 	bool due = false;
 
 	for (size_t i = 0; i < config->n_records; i++) {
-		due = due || snapshot_row_disowned(&config->records[i]);
+		due = due || disown_says(&config->records[i]);
 	}
 	return due;
 }

@@ -12,7 +12,7 @@
 #include "base/file.h"
 #include "base/text.h"
 
-/* Hashes of all objects that some manifest names, sorted. */
+/* Hashes of all objects that some manifest names, here or set aside, sorted. */
 struct prune_keep {
 	uint8_t (*hashes)[32];
 	size_t n;
@@ -21,6 +21,16 @@ struct prune_keep {
 static int prune_hash_compare(const void *a, const void *b)
 {
 	return memcmp(a, b, HASH_BYTES);
+}
+
+static void prune_keep_hashes(struct prune_keep *keep, const struct backup_manifest *m)
+{
+	uint32_t n = m->n_index + m->n_packs;
+
+	keep->hashes = x_realloc(keep->hashes, (keep->n + n) * sizeof *keep->hashes);
+	for (uint32_t i = 0; i < n; i++) {
+		memcpy(keep->hashes[keep->n++], m->objects[i].hash, 32);
+	}
 }
 
 static int prune_keep_add(struct repository *r, const struct manifest_name *name,
@@ -34,12 +44,47 @@ static int prune_keep_add(struct repository *r, const struct manifest_name *name
 		/* Its objects are unknown: nothing can be called unused. */
 		return repository_manifest_fault(name, rc, e);
 	}
-	keep->hashes =
-		x_realloc(keep->hashes, (keep->n + m.n_index + m.n_packs) * sizeof *keep->hashes);
-	for (uint32_t i = 0; i < m.n_index + m.n_packs; i++) {
-		memcpy(keep->hashes[keep->n++], m.objects[i].hash, 32);
-	}
+	prune_keep_hashes(keep, &m);
 	return 0;
+}
+
+/* One file below damaged/. What is no whole manifest there is of use to nobody. */
+static int prune_keep_aside(
+	const char *directory, const char *text, struct prune_keep *keep, struct err *e)
+{
+	_cleanup_(x_freep) char *path = x_asprintf("%s/%s", directory, text);
+	_cleanup_(buf_release) struct buf bytes = BUF_INIT;
+	_cleanup_(backup_manifest_release) struct backup_manifest m = {0};
+	struct manifest_name name;
+	uint8_t hash[HASH_BYTES];
+	int rc;
+
+	if (!manifest_name_parse(text, &name)) {
+		return 0;
+	}
+	rc = file_read(path, BACKUP_MANIFEST_BYTES_MAX, &bytes, e);
+	if (rc == 0 && backup_manifest_parse(buf_bytes(&bytes), &m, hash, NULL) == 0 &&
+		memcmp(hash, name.hash, HASH_BYTES) == 0) {
+		prune_keep_hashes(keep, &m);
+	}
+	return rc;
+}
+
+static int prune_keep_aside_all(struct repository *r, struct prune_keep *keep, struct err *e)
+{
+	_cleanup_(x_freep) char *path = x_asprintf("%s/damaged", repository_path(r));
+	struct dirent *entry;
+	DIR *dir = opendir(path);
+	int rc = 0;
+
+	if (dir == NULL) {
+		return errno == ENOENT ? 0 : err_set_errno(e, errno, "open directory '%s'", path);
+	}
+	while (rc == 0 && (entry = readdir(dir)) != NULL) {
+		rc = prune_keep_aside(path, entry->d_name, keep, e);
+	}
+	(void)closedir(dir); /* Only read. */
+	return rc;
 }
 
 static int prune_keep_load(struct repository *r, struct prune_keep *keep, struct err *e)
@@ -51,6 +96,7 @@ static int prune_keep_load(struct repository *r, struct prune_keep *keep, struct
 	for (size_t i = 0; rc == 0 && i < n; i++) {
 		rc = prune_keep_add(r, &names[i], keep, e);
 	}
+	rc = rc != 0 ? rc : prune_keep_aside_all(r, keep, e);
 	if (keep->n > 0) {
 		qsort(keep->hashes, keep->n, sizeof *keep->hashes, prune_hash_compare);
 	}
@@ -214,7 +260,7 @@ int repository_prune(struct repository *r, const struct manifest_name *names, si
 	uint64_t wall_ms, uint64_t leftover_ms, uint64_t *ret_bytes_freed, struct err *e)
 {
 	_cleanup_(x_freep) char *manifests = x_asprintf("%s/manifests", repository_path(r));
-	uint64_t freed = 0;
+	uint64_t older_than_ms = wall_ms < leftover_ms ? 0 : wall_ms - leftover_ms, freed = 0;
 	int rc = 0;
 
 	for (size_t i = 0; rc == 0 && i < n; i++) {
@@ -225,9 +271,9 @@ int repository_prune(struct repository *r, const struct manifest_name *names, si
 	}
 	if (rc == 0) {
 		repository_lock(r);
-		rc = prune_objects(r, wall_ms < leftover_ms ? 0 : wall_ms - leftover_ms, &freed, e);
+		rc = prune_damaged(r, wall_ms, e);
+		rc = rc != 0 ? rc : prune_objects(r, older_than_ms, &freed, e);
 		rc = rc != 0 ? rc : prune_receipts(r, e);
-		rc = rc != 0 ? rc : prune_damaged(r, wall_ms, e);
 		repository_unlock(r);
 	}
 	if (rc == 0) {

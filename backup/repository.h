@@ -86,9 +86,9 @@ KLUIS_MUST_CHECK int repository_find(struct repository *repository, const uint8_
 int repository_object_fault(const uint8_t hash[32], int rc, struct err *e);
 int repository_manifest_fault(const struct manifest_name *name, int rc, struct err *e);
 
-/* Removes these snapshots, manifest first, then all objects that no manifest left names and that
- * are older than leftover_ms by wall_ms. Interrupted anywhere it leaves every other snapshot whole.
- */
+/* Removes these snapshots, manifest first, then all objects that no manifest left names, here or
+ * set aside in the last two weeks, and that are older than leftover_ms by wall_ms. Interrupted
+ * anywhere it leaves every other snapshot whole. */
 KLUIS_MUST_CHECK int repository_prune(struct repository *repository,
 	const struct manifest_name *names, size_t n, uint64_t wall_ms, uint64_t leftover_ms,
 	uint64_t *ret_bytes_freed, struct err *e);

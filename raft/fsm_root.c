@@ -87,8 +87,7 @@ static int disown_from(struct apply *a, struct snapshot_row *rows, size_t n, uin
 		gone[i] = it || (rows[i].base_id != 0 && disowned(rows, gone, i, rows[i].base_id));
 		first = it ? &rows[i] : first;
 		if (gone[i] && rows[i].state != SNAPSHOT_FAILED) {
-			disown_one(a, &rows[i],
-				it ? "its " SNAPSHOT_DISOWNED : "its base's " SNAPSHOT_DISOWNED);
+			disown_one(a, &rows[i], it ? SNAPSHOT_DISOWNED : SNAPSHOT_BASE_DISOWNED);
 		}
 	}
 	if (rc == 0 && first != NULL && disowned(rows, gone, n, state.confirmed_id)) {

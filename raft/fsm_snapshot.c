@@ -373,6 +373,9 @@ int apply_snapshot_fail(struct apply *a, const struct command_snapshot_fail *c)
 	}
 	row.state = SNAPSHOT_FAILED;
 	snapshot_error(&row, c->error);
+	if (a->cluster.feature_level >= FEATURE_LEVEL_DISOWNED && snapshot_row_disowned(&row)) {
+		return err_set(a->e, KLUIS_EINVAL, "only state roots say that");
+	}
 	snapshot_store_put(a->txn, &row);
 	return 0;
 }

@@ -84,7 +84,9 @@ bool snapshot_row_damage_of(const struct snapshot_row *row, uint64_t node)
 
 bool snapshot_row_disowned(const struct snapshot_row *row)
 {
-	return row->state == SNAPSHOT_FAILED && strstr(row->error, SNAPSHOT_DISOWNED) != NULL;
+	return row->state == SNAPSHOT_FAILED &&
+	       (strcmp(row->error, SNAPSHOT_DISOWNED) == 0 ||
+		       strcmp(row->error, SNAPSHOT_BASE_DISOWNED) == 0);
 }
 
 int snapshot_row_decode(

@@ -50,9 +50,10 @@ void snapshot_row_put_damage(struct snapshot_row *row, uint64_t node, struct byt
 /* Whether the error is that node's word. */
 bool snapshot_row_damage_of(const struct snapshot_row *row, uint64_t node);
 /* What a record says that failed because its taker's state root is another one than the majority's,
- * or that of what it was taken against; the beginning is left out. */
-#define SNAPSHOT_DISOWNED "state root is not the majority's"
-/* Whether it says so: it was a snapshot, and is none. */
+ * or that of what it was taken against. */
+#define SNAPSHOT_DISOWNED      "its state root is not the majority's"
+#define SNAPSHOT_BASE_DISOWNED "its base's state root is not the majority's"
+/* Whether it says so, and nothing else: it was a snapshot, and is none. */
 bool snapshot_row_disowned(const struct snapshot_row *row);
 void snapshot_row_encode(const struct snapshot_row *row, struct buf *to);
 KLUIS_MUST_CHECK int snapshot_row_decode(

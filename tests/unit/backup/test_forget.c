@@ -177,7 +177,7 @@ static void test_disowned(void **state)
 	assert_int_equal(manifests(w), 3 + 3 + 1);
 	say_failed(w, "the disk is full");
 	assert_int_equal(pruned_now(w), 0);
-	say_failed(w, "its base's " SNAPSHOT_DISOWNED);
+	say_failed(w, SNAPSHOT_BASE_DISOWNED);
 	w->receiver.lineage[0] ^= 1; /* Of another lineage the log knows nothing. */
 	assert_int_equal(pruned_now(w), 0);
 	w->receiver.lineage[0] ^= 1;
@@ -195,7 +195,7 @@ static void test_disowned_by_another(void **state)
 	struct snapshot_row good;
 
 	take_journal(w, 1, hash);
-	say_failed(w, "its " SNAPSHOT_DISOWNED);
+	say_failed(w, SNAPSHOT_DISOWNED);
 	good = w->record;
 	w->record.id++;
 	assert_int_equal(pruned_now(w), 0);
@@ -218,7 +218,7 @@ static void test_disowned_late(void **state)
 	struct world *w = *state;
 	uint8_t hash[HASH_BYTES];
 
-	say_failed(w, "its " SNAPSHOT_DISOWNED);
+	say_failed(w, SNAPSHOT_DISOWNED);
 	assert_int_equal(pruned_now(w), 1);
 	take_journal(w, 1, hash);
 	assert_int_equal(manifests(w), 3);
@@ -237,7 +237,7 @@ static void test_disowned_beside_damage(void **state)
 	unsigned pruned = 77;
 
 	take_journal(w, 1, hash);
-	say_failed(w, "its " SNAPSHOT_DISOWNED);
+	say_failed(w, SNAPSHOT_DISOWNED);
 	backup_flip_manifest(w->repository, hash, BASE_AT);
 	assert_int_equal(receive_prune(&w->receiver, clock_wall_ms(&clock_system),
 				 &retention_default, &pruned, NULL),
@@ -246,6 +246,119 @@ static void test_disowned_beside_damage(void **state)
 	assert_int_equal(manifests(w), 3 + 1);
 	backup_flip_manifest(w->repository, hash, BASE_AT);
 	assert_int_equal(pruned_now(w), 2);
+}
+
+/* A record that is not marked yet names nothing, as a full snapshot's base does. Neither is the
+ * other one: with it would go the first of all snapshots, and all that was built on it. */
+static void test_disowned_unmarked(void **state)
+{
+	struct world *w = *state;
+	struct snapshot_row records[2] = {w->record, {.id = w->record.id + 1, .node = 2}};
+	uint8_t hash[HASH_BYTES];
+
+	take_manual(w, hash);
+	records[1].kind = SNAPSHOT_INCREMENT;
+	records[1].state = SNAPSHOT_FAILED;
+	w->receiver.records = records;
+	w->receiver.n_records = ARRAY_SIZE(records);
+	memcpy(records[1].error, SNAPSHOT_DISOWNED, sizeof SNAPSHOT_DISOWNED);
+	assert_int_equal(pruned_now(w), 0);
+	memcpy(records[1].error, SNAPSHOT_BASE_DISOWNED, sizeof SNAPSHOT_BASE_DISOWNED);
+	assert_int_equal(pruned_now(w), 0);
+	/* The one that it was claimed behind is, and what is built on that. */
+	say_failed(w, SNAPSHOT_DISOWNED);
+	records[0] = w->record;
+	assert_int_equal(pruned_now(w), 2);
+	assert_int_equal(manifests(w), 2);
+}
+
+/* Others' words that hold those words are not the log's. */
+static void test_disowned_in_words(void **state)
+{
+	struct world *w = *state;
+
+	say_failed(w, "node 4: " SNAPSHOT_DISOWNED);
+	assert_int_equal(pruned_now(w), 0);
+	say_failed(w, SNAPSHOT_DISOWNED ", they say");
+	assert_int_equal(pruned_now(w), 0);
+	say_failed(w, SNAPSHOT_DISOWNED);
+	assert_int_equal(pruned_now(w), 1);
+}
+
+static void make_objects_old(struct world *w)
+{
+	for (unsigned i = 0; i < w->cycle.n_index + w->cycle.n_packs; i++) {
+		_cleanup_(x_freep) char *below = NULL;
+		char hex[HEX_LEN(HASH_BYTES) + 1];
+
+		hex_encode(bytes_of(w->cycle.objects[i].hash, HASH_BYTES), hex);
+		below = x_asprintf("objects/%.2s/%s", hex, hex);
+		make_old(w, below);
+	}
+}
+
+/* Of the objects of the newest cycle. */
+static unsigned objects(struct world *w)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < w->cycle.n_index + w->cycle.n_packs; i++) {
+		uint64_t bytes;
+		int fd, rc = repository_open_object(
+				w->repository, w->cycle.objects[i].hash, &fd, &bytes, NULL);
+
+		assert_true(rc == 0 || rc == KLUIS_ENOTFOUND);
+		if (rc == 0) {
+			assert_int_equal(close(fd), 0);
+			n++;
+		}
+	}
+	return n;
+}
+
+static int prune_at(struct world *w, uint64_t wall_ms)
+{
+	unsigned pruned;
+
+	return receive_prune(&w->receiver, wall_ms, &retention_default, &pruned, NULL);
+}
+
+/* For two weeks what is set aside can be looked at, and put back: it is whole. */
+static void test_disowned_stays_whole(void **state)
+{
+	struct world *w = *state;
+	unsigned all = w->cycle.n_index + w->cycle.n_packs;
+	uint64_t now_ms = clock_wall_ms(&clock_system);
+
+	make_objects_old(w);
+	say_failed(w, SNAPSHOT_DISOWNED);
+	assert_int_equal(pruned_now(w), 1);
+	assert_int_equal(objects(w), all);
+	assert_int_equal(prune_at(w, now_ms + BACKUP_KEPT_MS - DAY_MS), 0);
+	assert_int_equal(objects(w), all);
+	assert_int_equal(prune_at(w, now_ms + BACKUP_KEPT_MS + DAY_MS), 0);
+	assert_int_equal(objects(w), 0);
+}
+
+/* What lies there and is no whole manifest keeps nothing, and keeps nothing from being forgotten.
+ */
+static void test_disowned_then_damaged(void **state)
+{
+	enum { BASE_AT = 72 };
+	struct world *w = *state;
+	_cleanup_(x_freep) char *path = NULL;
+	char text[MANIFEST_NAME_BYTES];
+	struct manifest_name name;
+
+	make_objects_old(w);
+	assert_int_equal(repository_find(w->repository, w->cycle_hash, &name, NULL), 0);
+	manifest_name_format(&name, text);
+	path = x_asprintf("%s/damaged/%s", repository_path(w->repository), text);
+	say_failed(w, SNAPSHOT_DISOWNED);
+	assert_int_equal(pruned_now(w), 1);
+	backup_flip(path, BASE_AT);
+	assert_int_equal(pruned_now(w), 0);
+	assert_int_equal(objects(w), 0);
 }
 
 int main(void)
@@ -257,6 +370,10 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_disowned_by_another, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_disowned_late, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_disowned_beside_damage, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_disowned_unmarked, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_disowned_in_words, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_disowned_stays_whole, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_disowned_then_damaged, set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -351,6 +351,39 @@ static void test_a_taker_that_differs_late(void **state)
 	assert_true(snapshot_of(w, id).cycle == 2 && snapshot_of(w, id).base_id == base);
 }
 
+static int fail_as(struct world *w, uint64_t id, uint64_t node, struct bytes error)
+{
+	struct command c = {.type = COMMAND_SNAPSHOT_FAIL,
+		.snapshot_fail = {.id = id, .node = node, .error = error}};
+
+	return fixture_machine_do(&w->m, &c);
+}
+
+/* Sites set aside what the log disowned: a taker cannot have it say so. */
+static void test_not_by_its_own_word(void **state)
+{
+	const struct bytes words[] = {
+		bytes_str(SNAPSHOT_DISOWNED), bytes_str(SNAPSHOT_BASE_DISOWNED)};
+	struct world *w = *state;
+	uint64_t id = claim(w, 2);
+
+	assert_int_equal(fail_as(w, id, 2, words[0]), 0); /* Before all nodes know. */
+	assert_string_equal(snapshot_of(w, id).error, SNAPSHOT_DISOWNED);
+	for (uint64_t node = 1; node <= NODES; node++) {
+		assert_int_equal(announce(w, node, FEATURE_LEVEL_DISOWNED), 0);
+	}
+	id = claim(w, 2);
+	for (unsigned i = 0; i < ARRAY_SIZE(words); i++) {
+		assert_int_equal(fail_as(w, id, 2, words[i]), KLUIS_EINVAL);
+		assert_int_equal(snapshot_of(w, id).state, SNAPSHOT_RUNNING);
+	}
+	assert_int_equal(fail_as(w, id, 2, bytes_str("the disk is full")), 0);
+	assert_int_equal(snapshot_of(w, id).state, SNAPSHOT_FAILED);
+	/* Once it is failed, nothing is said of it any more. */
+	assert_int_equal(fail_as(w, id, 2, words[0]), 0);
+	assert_string_equal(snapshot_of(w, id).error, "the disk is full");
+}
+
 static int journal(struct world *w, uint64_t base, uint32_t number, uint64_t index)
 {
 	struct command c = {.type = COMMAND_JOURNAL_RECORD,
@@ -474,6 +507,7 @@ int main(void)
 		T(test_a_minority_of_one),
 		T(test_a_taker_that_differs_at_once),
 		T(test_a_taker_that_differs_late),
+		T(test_not_by_its_own_word),
 		T(test_its_journal),
 		T(test_a_full_one_that_differs),
 		T(test_no_majority_and_one_away),
