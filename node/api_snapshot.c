@@ -482,18 +482,20 @@ static struct retention_snapshot pin_retention(
 }
 
 /* Whether sites still have, by the rules that they forget by, all that its point is made of. What
- * they have let go no pin brings back. */
+ * they have let go no pin brings back, whatever has come since, or has not. */
 static bool pin_in_time(
 	const struct api_call *call, const struct snapshot_row *rows, size_t n, uint64_t id)
 {
 	_cleanup_(x_freep) struct retention_snapshot *all = x_calloc(n + 1, sizeof *all);
+	struct retention_rules rules = call->api->config.retention;
 	size_t top = n;
 
+	rules.fresh_ms = UINT64_MAX;
 	for (size_t i = 0; i < n; i++) {
 		all[i] = pin_retention(&rows[i], rows, n);
 		top = rows[i].id == id ? i : top;
 	}
-	retention_plan(all, n, call->now_ms, &call->api->config.retention);
+	retention_plan(all, n, call->now_ms, &rules);
 	return top < n && retention_point_stays(all, n, top);
 }
 

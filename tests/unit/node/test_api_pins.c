@@ -48,7 +48,7 @@ static int set_up(void **state)
 	*state = w;
 	api_node_prepare(&w->node);
 	w->node.config.retention = (struct retention_rules){
-		.kept_ms = KEPT_MS, .fresh_ms = DAY_MS, .cycles_kept = BACKUP_CYCLES_KEPT};
+		.kept_ms = KEPT_MS, .fresh_ms = KEPT_MS, .cycles_kept = BACKUP_CYCLES_KEPT};
 	for (unsigned i = 1; i <= CYCLES; i++) {
 		w->node.machine.now_ms += CYCLE_MS;
 		w->cycle[i] = take(w, SNAPSHOT_INCREMENT, true);
@@ -120,6 +120,18 @@ static void test_not_what_is_forgotten(void **state)
 	answer_expect(call(w, "DELETE", w->cycle[1], "/pin"), 204, NULL);
 }
 
+/* What was forgotten is not here again because no snapshot has come since. */
+static void test_not_in_a_gap(void **state)
+{
+	struct world *w = *state;
+
+	w->node.machine.now_ms += 2 * KEPT_MS;
+	(void)take(w, SNAPSHOT_MANUAL, false); /* Unfinished; only the time goes on by it. */
+	answer_expect(call(w, "POST", w->cycle[1], "/pin"), 410, "gone");
+	assert_false(is_pinned(w, w->cycle[1]));
+	answer_expect(call(w, "POST", w->cycle[CYCLES], "/pin"), 204, NULL);
+}
+
 static void test_at_most_so_many(void **state)
 {
 	struct world *w = *state;
@@ -150,6 +162,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_pin_and_unpin, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_not_what_is_forgotten, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_not_in_a_gap, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_at_most_so_many, set_up, tear_down),
 	};
 
