@@ -287,7 +287,7 @@ static int kluisd_seal_secrets(
 	}
 	rc = seal_secrets_to(args, &secrets, &text, e);
 	secrets_release(&secrets);
-	if (rc == 0 && fputs(buf_str(&text), stdout) == EOF) {
+	if (rc == 0 && (fputs(buf_str(&text), stdout) == EOF || fflush(stdout) != 0)) {
 		rc = err_set(e, KLUIS_EIO, "cannot write to standard output");
 	}
 	return rc;
