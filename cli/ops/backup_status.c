@@ -323,17 +323,17 @@ static int status_judge(struct invocation *inv, const json_t *status, uint64_t m
 			(long long)json_integer_value(json_object_get(status, "recovery_age_ms")) /
 				60000);
 	}
-	if (json_is_true(json_object_get(status, "deletions_late"))) {
-		return err_set(&inv->err, KLUIS_EBEHIND,
-			"what was deleted in the last %lld minutes is not in this site's journal",
-			(long long)json_integer_value(json_object_get(status, "deletions_lag_ms")) /
-				60000);
-	}
 	rc = judge_checks(inv, status);
 	rc = rc != 0 ? rc : judge_roots(inv, status, "differs");
 	if (rc == 0 && stopped != NULL) {
 		rc = err_set(&inv->err, KLUIS_EPARTIAL, "this site takes part in no backups: %s",
 			stopped);
+	}
+	if (rc == 0 && json_is_true(json_object_get(status, "deletions_late"))) {
+		rc = err_set(&inv->err, KLUIS_EBEHIND,
+			"what was deleted in the last %lld minutes is not in this site's journal",
+			(long long)json_integer_value(json_object_get(status, "deletions_lag_ms")) /
+				60000);
 	}
 	if (rc == 0 && copies < needed) {
 		rc = err_set(&inv->err, KLUIS_EPARTIAL,

@@ -370,7 +370,8 @@ static const struct command ops_commands[] = {
 		"that the node asked has no link to is AWAY: what it held "
 		"does not count.\nThe record of a snapshot that retention has let go is "
 		"'expired'.\nExit 10: none was ever confirmed; 11: the newest is older than "
-		"--max-age; 14: a check found damage or a state root differs;\n3: this site "
+		"--max-age, or what was changed or deleted ten minutes ago is in no backup or "
+		"journal;\n14: a check found damage or a state root differs; 3: this site "
 		"takes no part, copies are missing, a snapshot has failed since, no restore was "
 		"proven for too long, or a site owes "
 		"its state root.",
