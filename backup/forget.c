@@ -198,33 +198,44 @@ static bool disown_says(const struct snapshot_row *row)
 
 /* A record can be made to name what another node took: it is this one's if it says the same of it.
  */
-static bool disown_is_named(const struct receive_config *config, const struct disown_copy *copy)
-{
-	for (size_t i = 0; i < config->n_records; i++) {
-		const struct snapshot_row *row = &config->records[i];
-
-		if (disown_says(row) && row->id == copy->id && row->node == copy->node &&
-			row->index == copy->name.index &&
-			memcmp(row->manifest_hash, copy->name.hash, HASH_BYTES) == 0) {
-			return true;
-		}
-	}
-	return false;
-}
-
-/* Of what is not here any more no more is known than the record says. */
-static bool disown_base_is_named(
+static const struct snapshot_row *disown_record(
 	const struct receive_config *config, const struct disown_copy *copy)
 {
 	for (size_t i = 0; i < config->n_records; i++) {
 		const struct snapshot_row *row = &config->records[i];
 
-		if (disown_says(row) && row->index == copy->from &&
-			memcmp(row->manifest_hash, copy->base, HASH_BYTES) == 0) {
-			return true;
+		if (row->id == copy->id && row->node == copy->node &&
+			row->index == copy->name.index &&
+			memcmp(row->manifest_hash, copy->name.hash, HASH_BYTES) == 0) {
+			return row;
 		}
 	}
-	return false;
+	return NULL;
+}
+
+/* A cycle in good standing: with what a cycle was taken against the log disowns it, too. */
+static bool disown_stands(const struct snapshot_row *row)
+{
+	return row->kind != SNAPSHOT_MANUAL && row->state != SNAPSHOT_FAILED;
+}
+
+/* Of what is not here any more no more is known than the records say, of which one can be another
+ * node's: one that stands answers for it. */
+static bool disown_base_is_named(
+	const struct receive_config *config, const struct disown_copy *copy)
+{
+	bool named = false, stands = false;
+
+	for (size_t i = 0; i < config->n_records; i++) {
+		const struct snapshot_row *row = &config->records[i];
+
+		if (row->index == copy->from &&
+			memcmp(row->manifest_hash, copy->base, HASH_BYTES) == 0) {
+			named = named || disown_says(row);
+			stands = stands || disown_stands(row);
+		}
+	}
+	return named && !stands;
 }
 
 static bool disown_base_is_gone(const struct receive_config *config,
@@ -241,13 +252,23 @@ static bool disown_base_is_gone(const struct receive_config *config,
 	return disown_base_is_named(config, copy);
 }
 
+static bool disown_is_gone(const struct receive_config *config, const struct disown_copy *copies,
+	size_t n, const struct disown_copy *copy)
+{
+	const struct snapshot_row *row = disown_record(config, copy);
+
+	if (row != NULL && (disown_says(row) || disown_stands(row))) {
+		return disown_says(row);
+	}
+	return disown_base_is_gone(config, copies, n, copy);
+}
+
 /* Of this lineage, by index, so that a base comes before what is built on it. */
 static void disown_mark(const struct receive_config *config, struct disown_copy *copies, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
 		copies[i].gone = memcmp(copies[i].name.lineage, config->lineage, ID_BYTES) == 0 &&
-				 (disown_is_named(config, &copies[i]) ||
-					 disown_base_is_gone(config, copies, n, &copies[i]));
+				 disown_is_gone(config, copies, n, &copies[i]);
 	}
 }
 

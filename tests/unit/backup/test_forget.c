@@ -272,6 +272,58 @@ static void test_disowned_unmarked(void **state)
 	assert_int_equal(manifests(w), 2);
 }
 
+static void forget_manifest(struct world *w, const uint8_t hash[HASH_BYTES])
+{
+	struct manifest_name name;
+	uint64_t freed;
+
+	assert_int_equal(repository_find(w->repository, hash, &name, NULL), 0);
+	assert_int_equal(repository_prune(w->repository, &name, 1, clock_wall_ms(&clock_system),
+				 BACKUP_LEFTOVER_MS, &freed, NULL),
+		0);
+}
+
+/* Another node's record names what this site has let go, with a root that the majority has not: the
+ * log disowns that record, and not the cycle behind it. */
+static void test_disowned_below(void **state)
+{
+	struct world *w = *state;
+	struct snapshot_row records[2] = {w->record, w->record};
+	uint8_t hash[HASH_BYTES];
+
+	take_journal(w, 1, hash);
+	forget_manifest(w, w->cycle.base);
+	say_failed(w, SNAPSHOT_DISOWNED);
+	records[1] = w->record;
+	records[1].node++;
+	records[1].index = w->cycle.from;
+	memcpy(records[1].manifest_hash, w->cycle.base, HASH_BYTES);
+	w->receiver.records = records;
+	w->receiver.n_records = ARRAY_SIZE(records);
+	assert_int_equal(pruned_now(w), 0);
+	records[0].kind = SNAPSHOT_MANUAL; /* Of these the log fails none with its base. */
+	assert_int_equal(pruned_now(w), 2);
+}
+
+/* The same, where what is built on it has no record of its own: its own record stands. */
+static void test_disowned_by_one_of_two(void **state)
+{
+	struct world *w = *state;
+	struct snapshot_row records[2] = {w->record, w->record};
+	uint8_t hash[HASH_BYTES];
+
+	take_journal(w, 1, hash);
+	forget_manifest(w, w->cycle_hash);
+	say_failed(w, SNAPSHOT_DISOWNED);
+	records[1] = w->record;
+	records[1].node++;
+	w->receiver.records = records;
+	w->receiver.n_records = ARRAY_SIZE(records);
+	assert_int_equal(pruned_now(w), 0);
+	records[0] = w->record;
+	assert_int_equal(pruned_now(w), 1);
+}
+
 /* Others' words that hold those words are not the log's. */
 static void test_disowned_in_words(void **state)
 {
@@ -371,6 +423,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_disowned_late, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_disowned_beside_damage, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_disowned_unmarked, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_disowned_below, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_disowned_by_one_of_two, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_disowned_in_words, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_disowned_stays_whole, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_disowned_then_damaged, set_up, tear_down),
