@@ -152,6 +152,9 @@ static int change_try(
 	for (size_t i = 0; i < vault->n_groups; i++) {
 		change_time(c, vault->groups[i]);
 	}
+	for (size_t i = 0; i < vault->n_withheld; i++) {
+		change_time(c, vault->withheld[i]);
+	}
 	section = share_change_add(&c->change, m);
 	rc = share_check_admin(m, vault->profile, vault->name, e);
 	rc = rc != 0 ? rc : make(c, section, e);

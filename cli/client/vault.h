@@ -39,8 +39,9 @@ struct vault {
 	/* Who its members are: as proven last. */
 	struct people *people;
 	struct membership *membership;
-	struct membership **groups; /* Those in it whose chains are shown. */
-	size_t n_groups;
+	struct membership **groups;   /* Those in it whose chains are shown. */
+	struct membership **withheld; /* ... and those that are denied, as the profile saw them. */
+	size_t n_groups, n_withheld;
 	uint32_t members_rev; /* Of membership. */
 	uint8_t members_hash[HASH_BYTES];
 	uint64_t floor_seq; /* Heads after this one name at least floor_rev. */

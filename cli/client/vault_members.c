@@ -11,17 +11,28 @@
 
 enum { FLOOR_BYTES = 8 + 4 };
 
-void vault_members_release(struct vault *vault)
+static void groups_release(struct vault *vault)
 {
-	membership_free(vault->membership);
 	for (size_t i = 0; i < vault->n_groups; i++) {
 		membership_free(vault->groups[i]);
 	}
+	for (size_t i = 0; i < vault->n_withheld; i++) {
+		membership_free(vault->withheld[i]);
+	}
 	free(vault->groups);
+	free(vault->withheld);
+	vault->groups = NULL;
+	vault->withheld = NULL;
+	vault->n_groups = 0;
+	vault->n_withheld = 0;
+}
+
+void vault_members_release(struct vault *vault)
+{
+	groups_release(vault);
+	membership_free(vault->membership);
 	people_free(vault->people);
 	vault->membership = NULL;
-	vault->groups = NULL;
-	vault->n_groups = 0;
 	vault->people = NULL;
 }
 
@@ -52,34 +63,48 @@ static void members_set(struct vault *vault, struct membership *m)
 	memcpy(vault->members_hash, m->members.hash, HASH_BYTES);
 }
 
-/* A group whose chain is not shown lets nobody write: what its members wrote is then refused. */
+/* A group whose chain is not shown lets nobody write: what its members wrote is then refused. Who
+ * was taken out of it, as this profile has seen, is out of it all the same. */
+static int group_load(
+	struct vault *vault, const uint8_t group_id[ID_BYTES], bool known, struct err *e)
+{
+	struct membership *group = NULL;
+	bool denied = false;
+	int rc = 0;
+
+	if (!known) {
+		rc = membership_load(vault->people, MEMBER_OBJECT_GROUP, group_id, &group, e);
+		denied = vault_denied(rc);
+	}
+	if (known || denied) {
+		rc = membership_load_known(vault->people, MEMBER_OBJECT_GROUP, group_id, &group, e);
+	}
+	if (rc == 0 && denied) {
+		vault->withheld[vault->n_withheld++] = group;
+	} else if (rc == 0) {
+		vault->groups[vault->n_groups++] = group;
+	}
+	return rc == KLUIS_ENOTFOUND ? 0 : rc;
+}
+
 static int groups_load(struct vault *vault, bool known, struct err *e)
 {
 	const struct members *members = &vault->membership->members;
 	int rc = 0;
 
-	for (size_t i = 0; i < vault->n_groups; i++) {
-		membership_free(vault->groups[i]);
-	}
-	vault->n_groups = 0;
-	vault->groups =
-		x_realloc(vault->groups, (members->count + 1) * sizeof(struct membership *));
+	groups_release(vault);
+	vault->groups = x_calloc(members->count + 1, sizeof(struct membership *));
+	vault->withheld = x_calloc(members->count + 1, sizeof(struct membership *));
 	for (size_t i = 0; rc == 0 && i < members->count; i++) {
-		const struct member *member = &members->member[i];
 		struct err why = {0};
 
-		if (member->kind != MEMBER_GROUP) {
+		if (members->member[i].kind != MEMBER_GROUP) {
 			continue;
 		}
-		rc = known ? membership_load_known(vault->people, MEMBER_OBJECT_GROUP, member->id,
-				     &vault->groups[vault->n_groups], &why)
-			   : membership_load(vault->people, MEMBER_OBJECT_GROUP, member->id,
-				     &vault->groups[vault->n_groups], &why);
-		vault->n_groups += rc == 0;
-		rc = vault_denied(rc) ? 0
-		     : rc == 0	      ? 0
-				      : err_set(e, rc, "vault '%s': a group of it: %s", vault->name,
-						why.text);
+		rc = group_load(vault, members->member[i].id, known, &why);
+		rc = rc == 0 ? 0
+			     : err_set(e, rc, "vault '%s': a group of it: %s", vault->name,
+				       why.text);
 	}
 	return rc;
 }
@@ -176,17 +201,28 @@ const struct vault_key *vault_write_key(const struct vault *vault)
 	return NULL;
 }
 
+static int rekeyed_refused(const struct vault *vault, struct err *e)
+{
+	return err_set(e, KLUIS_EVERIFY,
+		"vault '%s' has no new key since somebody was taken out of a group in it: nothing "
+		"is written that they could read, until one of its admins re-keys it ('kluis vault "
+		"rekey')",
+		vault->name);
+}
+
 /* An admin who takes somebody out of a group re-keys its vaults in the same command: one that was
- * hidden from her, or left out of it, is still open to who was taken out. */
+ * hidden from her, or left out of it, is still open to who was taken out. A group that the cluster
+ * does not show any more is as this profile has seen it. */
 static int check_rekeyed(const struct vault *vault, struct err *e)
 {
 	for (size_t i = 0; i < vault->n_groups; i++) {
 		if (!membership_rekeyed(vault->membership, vault->groups[i])) {
-			return err_set(e, KLUIS_EVERIFY,
-				"vault '%s' has no new key since somebody was taken out of a "
-				"group in it: nothing is written that they could read, until one "
-				"of its admins re-keys it ('kluis vault rekey')",
-				vault->name);
+			return rekeyed_refused(vault, e);
+		}
+	}
+	for (size_t i = 0; i < vault->n_withheld; i++) {
+		if (!membership_rekeyed(vault->membership, vault->withheld[i])) {
+			return rekeyed_refused(vault, e);
 		}
 	}
 	return 0;

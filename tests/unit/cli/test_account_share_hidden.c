@@ -212,6 +212,33 @@ static void test_not_rekeyed(void **state)
 	people_free(people);
 }
 
+/* Nor when the cluster denies the group to who has seen that somebody was taken out of it. */
+static void test_group_denied(void **state)
+{
+	struct fixture *f = *state;
+	struct people *people = people_new(f->first.profile, f->first.client);
+	_cleanup_(half_release) struct half half = {{NULL}, {BUF_INIT, BUF_INIT}};
+	_cleanup_(x_freep) char *target = NULL;
+	uint8_t group[ID_BYTES], id[ID_BYTES];
+
+	begin_group(f, people, "dark", group, id);
+	MUST(f, share(f, &f->first, "dark", "carol", MEMBER_WRITE));
+	MUST(f, answer(f, &carol, MEMBER_OBJECT_VAULT, id, true));
+	half_make(f, people, group, &half);
+	assert_int_equal(try_text(f, &carol, "dark", "two"), KLUIS_EVERIFY);
+	assert_int_equal(try_text(f, &carol, "dark", "two"), KLUIS_EVERIFY);
+	lie_end();
+	target = target_of("groups", group);
+	lie = (struct lie){.target = target, .kind = LIE_REFUSE, .rc = KLUIS_ENOTFOUND};
+	assert_int_equal(try_text(f, &carol, "dark", "two"), KLUIS_EVERIFY);
+	assert_says(f, "kluis vault rekey");
+	lie_end();
+	/* Without the group there is nobody of it who could read. */
+	MUST(f, take_out(f, &f->first, "dark", "group:dark"));
+	put_text(f, &carol, "dark", "two");
+	people_free(people);
+}
+
 static int members_rc(struct fixture *f, struct device *d, unsigned kind, const uint8_t *id)
 {
 	_cleanup_(membership_freep) struct membership *m = NULL;
@@ -280,7 +307,7 @@ int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_unlisted),
 		cmocka_unit_test(test_denied), cmocka_unit_test(test_not_rekeyed),
-		cmocka_unit_test(test_revoked_after_leaving)};
+		cmocka_unit_test(test_group_denied), cmocka_unit_test(test_revoked_after_leaving)};
 
 	return three_main(argc, argv, tests, ARRAY_SIZE(tests));
 }
