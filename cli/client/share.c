@@ -126,11 +126,7 @@ typedef int vault_change_fn(struct vault_change *c, struct share_section *sectio
  * would not look like one from after that. */
 static void change_time(struct vault_change *c, const struct membership *group)
 {
-	uint64_t left_ms = membership_left_ms(group);
-
-	if (left_ms > c->change.unix_ms) {
-		c->change.unix_ms = left_ms;
-	}
+	share_change_not_before(&c->change, membership_left_ms(group));
 }
 
 static int change_try(

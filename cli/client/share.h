@@ -145,7 +145,8 @@ KLUIS_MUST_CHECK int share_group_set_role(struct people *people, const uint8_t g
 KLUIS_MUST_CHECK int share_group_transfer(struct people *people, const uint8_t group_id[ID_BYTES],
 	const struct share_with *with, struct err *e);
 /* The vaults that the group is in and this user is no admin of, in a new array: as long as there is
- * one she takes nobody out of the group (share_group_remove()). */
+ * one she takes nobody out of the group (share_group_remove()). Without those whose list of members
+ * does not hold. */
 struct share_vault {
 	uint8_t id[ID_BYTES];
 	char name[VAULT_NAME_BYTES_MAX + 1]; /* The id in hex, when the name is not known. */
@@ -155,7 +156,8 @@ KLUIS_MUST_CHECK int share_group_unmanaged(struct people *people, const uint8_t 
 	struct err *e);
 /* Takes a user out, and re-keys the group and every vault that it is in, all in one command; with
  * NULL re-keys alone. KLUIS_EFORBIDDEN: one is no admin of one of those vaults, which it names.
- * KLUIS_EPIN: the cluster denies one in which this profile has seen the group. */
+ * KLUIS_EPIN: the cluster denies one in which this profile has seen the group; KLUIS_EVERIFY: its
+ * list of members does not hold. */
 KLUIS_MUST_CHECK int share_group_remove(struct people *people, const uint8_t group_id[ID_BYTES],
 	const struct share_with *with, size_t *ret_vaults, struct err *e);
 /* KLUIS_ECONFLICT: it is in a vault. */

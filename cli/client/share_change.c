@@ -25,6 +25,14 @@ void share_change_init(struct share_change *change, struct people *people)
 	*change = (struct share_change){.people = people, .unix_ms = clock_wall_ms(&clock_system)};
 }
 
+void share_change_not_before(struct share_change *change, uint64_t unix_ms)
+{
+	assert(change->n_statements == 0);
+	if (unix_ms > change->unix_ms) {
+		change->unix_ms = unix_ms;
+	}
+}
+
 void share_change_release(struct share_change *change)
 {
 	for (size_t i = 0; i < change->n; i++) {

@@ -536,10 +536,11 @@ int share_group_transfer(struct people *people, const uint8_t group_id[ID_BYTES]
 	return rc != 0 ? rc : share_send(&change, e);
 }
 
-/* Of a vault that the cluster denies: KLUIS_EPIN when this profile has seen the group in it, and
- * its owner as an admin who could have re-keyed it. */
-static int rekey_denied(struct share_change *change, const uint8_t group_id[ID_BYTES],
-	const uint8_t vault_id[ID_BYTES], struct err *e)
+/* Of a vault that the cluster denies, or shows members of that do not hold (rc, why): a refusal
+ * when this profile has seen the group in it, and its owner as an admin who could have re-keyed it.
+ * Of others who is in it proves nothing: anybody can let another one into such a vault. */
+static int rekey_unknown(struct share_change *change, const uint8_t group_id[ID_BYTES],
+	const uint8_t vault_id[ID_BYTES], int denied, const struct err *shown, struct err *e)
 {
 	const struct profile *profile = people_profile(change->people);
 	_cleanup_(membership_freep) struct membership *m = NULL;
@@ -554,6 +555,12 @@ static int rekey_denied(struct share_change *change, const uint8_t group_id[ID_B
 	if (members_find(&m->members, group_id) == NULL ||
 		share_check_admin(m, profile, id, NULL) != 0 || vault_restored(profile, vault_id)) {
 		return 0;
+	}
+	if (denied == KLUIS_EVERIFY) {
+		return err_set(e, denied,
+			"vault %s has the group in it, and is not re-keyed ('kluis vault decline' "
+			"leaves it, then 'kluis vault forget' drops it): %s",
+			id, shown->text);
 	}
 	return err_set(e, KLUIS_EPIN,
 		"vault %s has the group in it, and the cluster denies it: it was deleted, you are "
@@ -571,8 +578,8 @@ static int rekey_vault(struct share_change *change, const uint8_t group_id[ID_BY
 	int rc = membership_load(change->people, MEMBER_OBJECT_VAULT, vault_id, &m, &why);
 
 	hex_encode(bytes_of(vault_id, ID_BYTES), id);
-	if (vault_denied(rc)) {
-		return rekey_denied(change, group_id, vault_id, e);
+	if (vault_denied(rc) || rc == KLUIS_EVERIFY) {
+		return rekey_unknown(change, group_id, vault_id, rc, &why, e);
 	}
 	if (rc != 0) {
 		return err_set(e, rc, "vault %s: %s", id, why.text);
@@ -612,6 +619,12 @@ int share_group_remove(struct people *people, const uint8_t group_id[ID_BYTES],
 	struct packets_taken taken;
 	int rc = group_begin(people, group_id, &change, e);
 
+	/* After all who were taken out before, whatever clock that was by: a key of then is none
+	 * that a vault has had since. */
+	if (rc == 0) {
+		share_change_not_before(
+			&change, membership_left_ms(change.sections[0].membership) + 1);
+	}
 	if (rc == 0 && with != NULL &&
 		members_find(&change.sections[0].membership->members, with->id) == NULL) {
 		rc = err_set(e, KLUIS_ENOTFOUND, "'%s' is not in the group", with->name);

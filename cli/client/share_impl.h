@@ -25,6 +25,8 @@ struct share_change {
 };
 void share_change_init(struct share_change *change, struct people *people);
 void share_change_release(struct share_change *change);
+/* Before its first statement: what it signs is of then, should this clock be behind. */
+void share_change_not_before(struct share_change *change, uint64_t unix_ms);
 /* Takes the membership. The place is good until the next one is added. */
 struct share_section *share_change_add(struct share_change *change, struct membership *membership);
 /* The next statement of a section. */

@@ -105,17 +105,22 @@ static void vault_named(
 	}
 }
 
-/* *ret_is: the group is in the vault, and the user does not manage it. */
+/* *ret_is: the group is in the vault, and the user does not manage it. Of one whose list of members
+ * does not hold nobody can say. */
 static int is_unmanaged(struct people *people, const uint8_t vault_id[ID_BYTES],
 	const uint8_t group_id[ID_BYTES], const struct share_with *with, bool *ret_is,
 	struct err *e)
 {
 	_cleanup_(membership_freep) struct membership *m = NULL;
 	const struct member *member;
-	int rc = membership_load(people, MEMBER_OBJECT_VAULT, vault_id, &m, e);
+	struct err why = {0};
+	int rc = membership_load(people, MEMBER_OBJECT_VAULT, vault_id, &m, &why);
 
+	if (rc == KLUIS_EVERIFY) {
+		return 0;
+	}
 	if (rc != 0) {
-		return rc;
+		return err_set(e, rc, "%s", why.text);
 	}
 	member = members_find(&m->members, with->id);
 	*ret_is = members_find(&m->members, group_id) != NULL &&

@@ -239,6 +239,127 @@ static void test_group_denied(void **state)
 	people_free(people);
 }
 
+/* Shows the vault's last change twice, which is out of order. */
+static char *unproven_lie(struct fixture *f, struct people *people, const uint8_t *id, char **to)
+{
+	_cleanup_(x_freep) char *target = target_of("vaults", id);
+	_cleanup_(buf_release) struct buf answer = BUF_INIT;
+	struct membership *m;
+
+	MUST(f, membership_load(people, MEMBER_OBJECT_VAULT, id, &m, &f->err));
+	json_take_text(json_pack("{s:[o, o], s:b}", "items", last_statement(m), last_statement(m),
+			       "done", 1),
+		&answer);
+	membership_free(m);
+	*to = x_strdup(buf_str(&answer));
+	return x_asprintf("%s/members/chain", target);
+}
+
+/* A list of members that does not hold, such as one that rests on a revoked device, stops who takes
+ * somebody out of a group only when the group was in it: anybody can let another one into such a
+ * vault. */
+static void test_unproven(void **state)
+{
+	struct fixture *f = *state;
+	struct people *people = people_new(f->first.profile, f->first.client);
+	_cleanup_(x_freep) char *own = NULL, *own_text = NULL, *noise = NULL, *noise_text = NULL;
+	uint8_t group[ID_BYTES], id[ID_BYTES], noise_id[ID_BYTES];
+	struct share_vault *unmanaged;
+	struct share_with to_bob;
+	size_t vaults = 0;
+
+	begin_group(f, people, "clean", group, id);
+	put_note(f, &bob, "noise");
+	id_of(f, &bob, "noise", noise_id);
+	MUST(f, share(f, &bob, "noise", "alice", MEMBER_WRITE));
+	MUST(f, answer(f, &f->first, MEMBER_OBJECT_VAULT, noise_id, true));
+	own = unproven_lie(f, people, id, &own_text);
+	noise = unproven_lie(f, people, noise_id, &noise_text);
+	to_bob = resolved(f, people, "bob");
+	lie = (struct lie){.target = own, .kind = LIE_INVENT, .instead = bytes_str(own_text)};
+	assert_int_equal(remove_bob(f, people, group, &vaults), KLUIS_EVERIFY);
+	assert_says(f, "kluis vault forget");
+	lie_end();
+	lie = (struct lie){.target = noise, .kind = LIE_INVENT, .instead = bytes_str(noise_text)};
+	f->err = (struct err){0};
+	MUST(f, share_group_unmanaged(people, group, &to_bob, &unmanaged, &vaults, &f->err));
+	assert_int_equal(vaults, 1);
+	assert_string_equal(unmanaged[0].name, "clean");
+	free(unmanaged);
+	MUST(f, remove_bob(f, people, group, &vaults));
+	lie_end();
+	assert_int_equal(vaults, 1);
+	people_free(people);
+}
+
+/* Taken out by a clock that is an hour ahead, from a group without a vault. */
+static void remove_ahead(
+	struct fixture *f, struct people *people, const uint8_t *group, const char *name)
+{
+	_cleanup_(share_change_release) struct share_change change = {.n = 0};
+	_cleanup_(secret_release) struct secret private = SECRET_INIT, secret = SECRET_INIT;
+	struct share_with with = resolved(f, people, name);
+	struct share_section *section;
+	struct packets_taken taken;
+	struct membership *m;
+
+	MUST(f, membership_load(people, MEMBER_OBJECT_GROUP, group, &m, &f->err));
+	share_change_init(&change, people);
+	share_change_not_before(&change, change.unix_ms + 3600 * 1000);
+	section = share_change_add(&change, m);
+	MUST(f, share_statement(
+			&change, section, MEMBER_REMOVE, bytes_of(with.id, ID_BYTES), &f->err));
+	MUST(f, share_group_key(&change, section, &f->err));
+	key_encode(section->group_key, &private);
+	secret_init(&secret, 2 + private.len);
+	store_u16(secret.data, key_pub_alg(key_public(section->group_key)));
+	memcpy(secret.data + 2, private.data, private.len);
+	MUST(f, share_rotate(&change, section, secret_bytes(&secret), &f->err));
+	MUST(f, share_send(&change, &f->err));
+	MUST(f, packets_take(people, NULL, &taken, &f->err));
+}
+
+static uint64_t left_ms(struct fixture *f, struct people *people, const uint8_t *group)
+{
+	struct membership *m;
+	uint64_t ms;
+
+	MUST(f, membership_load(people, MEMBER_OBJECT_GROUP, group, &m, &f->err));
+	ms = membership_left_ms(m);
+	membership_free(m);
+	return ms;
+}
+
+/* A clock that was ahead once: who is taken out later is out later, and a vault's key of before
+ * that is none of after it. */
+static void test_clock_was_ahead(void **state)
+{
+	struct fixture *f = *state;
+	struct people *people = people_new(f->first.profile, f->first.client);
+	struct share_with with;
+	uint8_t group[ID_BYTES];
+	uint64_t before;
+	size_t vaults = 0;
+
+	f->err = (struct err){0};
+	MUST(f, account_refresh(f->first.profile, f->first.client, &f->err));
+	MUST(f, share_group_create(people, "hasty", group, &f->err));
+	add_to(f, &bob, people, group, "bob");
+	add_to(f, &carol, people, group, "carol");
+	remove_ahead(f, people, group, "bob");
+	before = left_ms(f, people, group);
+	put_note(f, &f->first, "hasty");
+	put_text(f, &f->first, "hasty", "one");
+	MUST(f, share(f, &f->first, "hasty", "group:hasty", MEMBER_WRITE));
+	put_text(f, &carol, "hasty", "two");
+	with = resolved(f, people, "carol");
+	MUST(f, share_group_remove(people, group, &with, &vaults, &f->err));
+	assert_int_equal(vaults, 1);
+	assert_true(left_ms(f, people, group) > before);
+	put_text(f, &f->first, "hasty", "three");
+	people_free(people);
+}
+
 static int members_rc(struct fixture *f, struct device *d, unsigned kind, const uint8_t *id)
 {
 	_cleanup_(membership_freep) struct membership *m = NULL;
@@ -307,7 +428,9 @@ int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_unlisted),
 		cmocka_unit_test(test_denied), cmocka_unit_test(test_not_rekeyed),
-		cmocka_unit_test(test_group_denied), cmocka_unit_test(test_revoked_after_leaving)};
+		cmocka_unit_test(test_group_denied), cmocka_unit_test(test_unproven),
+		cmocka_unit_test(test_clock_was_ahead),
+		cmocka_unit_test(test_revoked_after_leaving)};
 
 	return three_main(argc, argv, tests, ARRAY_SIZE(tests));
 }
