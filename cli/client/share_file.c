@@ -109,11 +109,13 @@ static struct kept_page *kept_find(const struct kept *kept, const struct share_n
 	return kept->n == 0 ? NULL : bsearch(&at, kept->pages, kept->n, sizeof at, kept_same);
 }
 
+/* Only what the giver left with herself: whom she gave it could leave her the note of what is over.
+ */
 static bool kept_by(const struct shared_file *file, const struct share_note *ending)
 {
 	const struct share_note *note = &file->note;
 
-	return file->problem.code == 0 && file->mine &&
+	return file->problem.code == 0 && file->mine && file->left &&
 	       note->expires_ms > clock_wall_ms(&clock_system) &&
 	       memcmp(note->share_id, ending->share_id, ID_BYTES) != 0 &&
 	       memcmp(note->rcpt_user, ending->rcpt_user, ID_BYTES) == 0 &&

@@ -29,6 +29,7 @@ KLUIS_MUST_CHECK int share_page_give(struct vault *vault, uint64_t page_no,
 struct shared_file {
 	uint8_t doc_id[ID_BYTES];
 	bool mine;			    /* Given by the profile's owner; else to her. */
+	bool left;			    /* ... who left it here, by the node's word. */
 	char who[SHARE_NAME_BYTES_MAX + 1]; /* To whom, or by whom: by the verified chain. */
 	struct buf bytes;
 	struct share_note note; /* Points into bytes. */
@@ -41,8 +42,8 @@ void shared_files_free(struct shared_file *files, size_t n); /* NULL is fine. */
 /* Given and got, in a new array; what does not hold is in it with its problem. */
 KLUIS_MUST_CHECK int shared_files(
 	struct people *people, struct shared_file **ret_files, size_t *ret_n, struct err *e);
-/* The one whose share id begins so (hex), among those that hold; what the owner gave before what
- * another gave her under the same id. KLUIS_ENOTFOUND, KLUIS_ECONFLICT: several. */
+/* The one whose share id begins so (hex), among those that hold; under the same id what the owner
+ * gave, and left here herself, before all others. KLUIS_ENOTFOUND, KLUIS_ECONFLICT: several. */
 KLUIS_MUST_CHECK int shared_file_find(const struct shared_file *files, size_t n, const char *prefix,
 	const struct shared_file **ret_file, struct err *e);
 /* Fetches what somebody gave: each page is the one that the note names, opened by the key that its

@@ -3,8 +3,10 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "base/wire.h"
 #include "cli/client/inbox.h"
 #include "cli/client/json_reader.h"
+#include "cli/client/person.h"
 #include "cli/client/share_file.h"
 
 void shared_files_free(struct shared_file *files, size_t n)
@@ -41,12 +43,32 @@ static int file_body(struct shared_file *file, struct err *e)
 	return 0;
 }
 
+/* By a signing key that was the owner's before ('kluis passwd --new-keys'), as her own chain proves
+ * it: what she gave does not end with it. Who stole that key cannot leave it with her. */
+static int file_verify_former(
+	const struct profile *profile, const struct shared_file *file, struct err *e)
+{
+	struct wire w = wire_of(buf_bytes(&profile->person->chain));
+	struct identity then;
+	struct err why = {0};
+	int rc = KLUIS_EVERIFY;
+
+	identity_init(&then);
+	while (rc != 0 && file->left && w.left.len > 0 &&
+		identity_append(&then, wire_lp32(&w, STATEMENT_BYTES_MAX), &why) == 0) {
+		rc = share_note_verify(&file->note, then.signing, &why);
+	}
+	identity_release(&then);
+	return rc == 0 ? 0 : err_set(e, rc, "it is not signed by you");
+}
+
 /* Signed by who it says, and by her to the profile's owner, or by the owner. */
 static int file_verify(struct people *people, struct shared_file *file, struct err *e)
 {
 	const struct profile *profile = people_profile(people);
 	const struct share_note *note = &file->note;
 	const struct identity *sender, *other;
+	struct err why = {0};
 	int rc = share_note_parse(buf_bytes(&file->bytes), &file->note, e);
 
 	if (rc != 0) {
@@ -57,10 +79,15 @@ static int file_verify(struct people *people, struct shared_file *file, struct e
 		return err_set(e, KLUIS_EVERIFY, "it is for somebody else");
 	}
 	rc = people_get(people, note->sender_user, true, &sender, e);
-	rc = rc != 0 ? rc : share_note_verify(note, sender->signing, e);
-	rc = rc != 0 ? rc
-		     : people_get(people, file->mine ? note->rcpt_user : note->sender_user, false,
-			       &other, e);
+	if (rc != 0) {
+		return rc;
+	}
+	rc = share_note_verify(note, sender->signing, &why);
+	rc = rc == KLUIS_EVERIFY && file->mine ? file_verify_former(profile, file, &why) : rc;
+	if (rc != 0) {
+		return err_set(e, rc, "%s", why.text);
+	}
+	rc = people_get(people, file->mine ? note->rcpt_user : note->sender_user, false, &other, e);
 	if (rc == 0) {
 		memcpy(file->who, other->name, sizeof other->name);
 		rc = file_body(file, e);
@@ -68,13 +95,15 @@ static int file_verify(struct people *people, struct shared_file *file, struct e
 	return rc;
 }
 
-static int file_read(struct people *people, const uint8_t doc_id[ID_BYTES],
+static int file_read(struct people *people, const struct api_inbox_row *row,
 	struct shared_file *file, struct err *e)
 {
+	const struct profile *profile = people_profile(people);
 	struct inbox_opened opened = {.content = SECRET_INIT};
-	int rc = inbox_read(people_profile(people), people_client(people), doc_id, &opened, e);
+	int rc = inbox_read(profile, people_client(people), row->doc_id, &opened, e);
 
-	memcpy(file->doc_id, doc_id, ID_BYTES);
+	memcpy(file->doc_id, row->doc_id, ID_BYTES);
+	file->left = row->has_sender && memcmp(row->sender_id, profile->user_id, ID_BYTES) == 0;
 	if (rc == 0) {
 		buf_append_bytes(&file->bytes, secret_bytes(&opened.content));
 		rc = opened.content_type == INBOX_SHARE
@@ -121,7 +150,7 @@ int shared_files(
 			continue;
 		}
 		n++;
-		rc = file_read(people, rows[i].doc_id, file, &file->problem);
+		rc = file_read(people, &rows[i], file, &file->problem);
 		if (rc != 0 && file_verdict(rc) != 0) {
 			file->problem.code = file_verdict(rc);
 			rc = 0;
@@ -138,36 +167,47 @@ int shared_files(
 	return 0;
 }
 
-/* Whoever was given something may leave its note with who gave it, or another one under its id: of
- * those the owner's own is meant. */
-static bool find_is_own(const struct shared_file *file, const struct shared_file *other)
+/* Whoever was given something may leave its note with who gave it, or others under its id: of those
+ * the owner's own is meant, and the one that she left herself. */
+static unsigned find_rank(const struct shared_file *file)
 {
-	return file->mine && memcmp(file->note.share_id, other->note.share_id, ID_BYTES) == 0;
+	return file->mine ? 1 + file->left : 0;
+}
+
+static bool find_begins(const struct shared_file *file, const char *prefix)
+{
+	char hex[HEX_LEN(ID_BYTES) + 1];
+
+	hex_encode(bytes_of(file->note.share_id, ID_BYTES), hex);
+	return file->problem.code == 0 && strncmp(hex, prefix, strlen(prefix)) == 0;
 }
 
 int shared_file_find(const struct shared_file *files, size_t n, const char *prefix,
 	const struct shared_file **ret_file, struct err *e)
 {
 	const struct shared_file *found = NULL;
-	size_t len = strlen(prefix);
+	bool several = false, others = false; /* Under one id; under another one. */
 
-	for (size_t i = 0; i < n; i++) {
-		char hex[HEX_LEN(ID_BYTES) + 1];
+	for (size_t i = 0; i < n && prefix[0] != 0; i++) {
+		const struct shared_file *file = &files[i];
 
-		hex_encode(bytes_of(files[i].note.share_id, ID_BYTES), hex);
-		if (files[i].problem.code != 0 || len == 0 || strncmp(hex, prefix, len) != 0) {
+		if (!find_begins(file, prefix)) {
 			continue;
 		}
-		if (found != NULL && find_is_own(found, &files[i])) {
-			continue;
+		others = others || (found != NULL && memcmp(found->note.share_id,
+							     file->note.share_id, ID_BYTES) != 0);
+		if (found == NULL || find_rank(file) > find_rank(found)) {
+			found = file;
+			several = false;
+		} else {
+			several = several || (find_rank(file) == find_rank(found) && !file->mine);
 		}
-		if (found != NULL && !find_is_own(&files[i], found)) {
-			return err_set(e, KLUIS_ECONFLICT, "several ids begin with '%s'", prefix);
-		}
-		found = &files[i];
 	}
 	if (found == NULL) {
 		return err_set(e, KLUIS_ENOTFOUND, "nothing is shared alone under '%s'", prefix);
+	}
+	if (several || others) {
+		return err_set(e, KLUIS_ECONFLICT, "several ids begin with '%s'", prefix);
 	}
 	*ret_file = found;
 	return 0;

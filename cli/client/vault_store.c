@@ -479,7 +479,8 @@ int vault_open(struct profile *profile, struct client *client, const char *name,
 		       : open_by_name(profile, client, name, ret_vault, e),
 	    adopted = 0;
 
-	if (rc == KLUIS_ENOTFOUND && profile->person != NULL) {
+	/* By its name it may be another one than what does not open. */
+	if ((rc == KLUIS_ENOTFOUND || (rc != 0 && !by_id)) && profile->person != NULL) {
 		adopted = vault_person_adopt(profile, client, &why);
 		rc = by_id ? vault_open_local(profile, client, id, ret_vault, e)
 			   : open_by_name(profile, client, name, ret_vault, e);

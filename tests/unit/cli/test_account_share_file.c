@@ -194,6 +194,87 @@ static void test_twice(void **state)
 	end_all(f, &carol);
 }
 
+/* The recipient leaves the giver the note of the share that has ended: it keeps nothing open, and
+ * hides nothing of what there is, left twice. */
+static void test_ended_note_given_back(void **state)
+{
+	struct fixture *f = *state;
+	struct people *people = people_new(bob.profile, bob.client);
+	uint8_t first[ID_BYTES], second[ID_BYTES], doc_id[ID_BYTES];
+	const struct shared_file *ended, *going;
+	const struct identity *alice;
+	char hex[HEX_LEN(ID_BYTES) + 1];
+	struct given seen;
+
+	put_note(f, &f->first, "ended");
+	put_text(f, &f->first, "ended", "one");
+	MUST(f, given_give(f, &f->first, "ended", "bob", "/text", 0, first));
+	MUST(f, given_give(f, &f->first, "ended", "bob", "/text", 0, second));
+	given_look(f, &bob, &seen);
+	hex_encode(bytes_of(first, ID_BYTES), hex);
+	MUST(f, shared_file_find(seen.files, seen.n, hex, &ended, &f->err));
+	hex_encode(bytes_of(second, ID_BYTES), hex);
+	MUST(f, shared_file_find(seen.files, seen.n, hex, &going, &f->err));
+	MUST(f, people_get(people, ended->note.sender_user, true, &alice, &f->err));
+	end_one(f, &f->first, first);
+	MUST(f, inbox_leave(people, alice, INBOX_SHARE, buf_bytes(&ended->bytes), doc_id, &f->err));
+	for (unsigned i = 0; i < 4; i++) {
+		MUST(f, inbox_leave(people, alice, INBOX_SHARE, buf_bytes(&going->bytes), doc_id,
+				&f->err));
+	}
+	given_look_end(&seen);
+	people_free(people);
+	end_one(f, &f->first, second);
+	assert_int_equal(grants_of(f, &bob), 0);
+	given_look(f, &f->first, &seen);
+	for (size_t i = 0; i < seen.n; i++) {
+		assert_false(seen.files[i].left);
+	}
+	given_look_end(&seen);
+}
+
+/* What was given before the signing key was made anew ends as any other, and keeps open what it
+ * gives as well. */
+static void test_new_keys(void **state)
+{
+	struct fixture *f = *state;
+	uint8_t first[ID_BYTES], second[ID_BYTES], doc_id[ID_BYTES];
+	struct people *people = people_new(bob.profile, bob.client);
+	struct account_terms terms = cheap();
+	_cleanup_(buf_release) struct buf note = BUF_INIT;
+	const struct identity *alice;
+	unsigned left = 0;
+	struct given seen;
+
+	put_note(f, &f->first, "new keys");
+	put_text(f, &f->first, "new keys", "one");
+	MUST(f, given_give(f, &f->first, "new keys", "bob", "/text", 0, first));
+	MUST(f, given_give(f, &f->first, "new keys", "bob", "/text", 0, second));
+	given_look(f, &bob, &seen);
+	buf_append_bytes(&note, buf_bytes(&seen.files[0].bytes));
+	given_look_end(&seen);
+	terms.new_keys = true;
+	MUST(f, account_passwd(f->first.profile, f->first.client, bytes_str(old_password), &terms,
+			&f->code, &f->err));
+	end_one(f, &f->first, first);
+	assert_int_equal(grants_of(f, &bob), 1);
+	/* Not what somebody else leaves: the key is out of use because it may be known. */
+	MUST(f, people_get(people, f->first.profile->user_id, true, &alice, &f->err));
+	MUST(f, inbox_leave(people, alice, INBOX_SHARE, buf_bytes(&note), doc_id, &f->err));
+	given_look(f, &f->first, &seen);
+	assert_int_equal(seen.n, 2);
+	for (size_t i = 0; i < seen.n; i++) {
+		left += seen.files[i].left;
+		assert_int_equal(
+			seen.files[i].problem.code, seen.files[i].left ? 0 : KLUIS_EVERIFY);
+	}
+	assert_int_equal(left, 1);
+	given_look_end(&seen);
+	people_free(people);
+	end_one(f, &f->first, second);
+	assert_int_equal(grants_of(f, &bob), 0);
+}
+
 /* One that is over, and that the inbox still has, keeps nothing open. */
 static void test_twice_and_over(void **state)
 {
@@ -764,6 +845,8 @@ int main(void)
 		cmocka_unit_test_teardown(test_file, forget_all),
 		cmocka_unit_test_teardown(test_twice, forget_all),
 		cmocka_unit_test_teardown(test_twice_and_over, forget_all),
+		cmocka_unit_test_teardown(test_ended_note_given_back, forget_all),
+		cmocka_unit_test_teardown(test_new_keys, forget_all),
 		cmocka_unit_test_teardown(test_full_box, forget_all),
 		cmocka_unit_test_teardown(test_full_inbox, forget_all),
 		cmocka_unit_test_teardown(test_given_before, forget_all),

@@ -372,6 +372,22 @@ static int members_rc(struct fixture *f, struct device *d, unsigned kind, const 
 	return rc;
 }
 
+/* What somebody was taken out of does not open when its last change that she saw is by a device
+ * revoked since: the next test has carol open another one that is new to her, by its name. */
+static void test_taken_out_before(void **state)
+{
+	struct fixture *f = *state;
+	uint8_t id[ID_BYTES];
+
+	put_note(f, &f->first, "former");
+	put_text(f, &f->first, "former", "one");
+	MUST(f, share(f, &f->first, "former", "carol", MEMBER_READ));
+	id_of(f, &f->first, "former", id);
+	MUST(f, answer(f, &carol, MEMBER_OBJECT_VAULT, id, true));
+	read_all(f, &carol, "former");
+	MUST(f, take_out(f, &f->first, "former", "carol"));
+}
+
 /* She hands over and leaves, is taken out, and forgets it; the device with which she did that is
  * revoked: those who stay go on by what her other device has seen of it. */
 static void test_revoked_after_leaving(void **state)
@@ -429,7 +445,7 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_unlisted),
 		cmocka_unit_test(test_denied), cmocka_unit_test(test_not_rekeyed),
 		cmocka_unit_test(test_group_denied), cmocka_unit_test(test_unproven),
-		cmocka_unit_test(test_clock_was_ahead),
+		cmocka_unit_test(test_clock_was_ahead), cmocka_unit_test(test_taken_out_before),
 		cmocka_unit_test(test_revoked_after_leaving)};
 
 	return three_main(argc, argv, tests, ARRAY_SIZE(tests));
