@@ -8,6 +8,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/text.h"
+#include "crypto/secret.h"
 
 /* Bytes of the character at `at`; 0: it is none. */
 static size_t output_character(const char *at)
@@ -136,9 +137,35 @@ static size_t output_width(const struct buf *cell)
 	return width;
 }
 
-static void output_json(FILE *to, const json_t *value)
+/* Of a character that JSON leaves as it is, 0x7f or 0x80 to 0x9f; else 0. */
+static unsigned output_control(const char *at)
 {
-	(void)json_dumpf(value, to, JSON_INDENT(2)); /* A closed pipe shows at the final flush. */
+	unsigned char first = (unsigned char)at[0], second = (unsigned char)at[1];
+
+	return first == 0x7f ? first : first == 0xc2 && second < 0xa0 ? second : 0;
+}
+
+bool output_json(FILE *to, const json_t *value, size_t flags)
+{
+	char *text = json_dumps(value, flags);
+	bool whole = true;
+
+	assert(text != NULL);
+	for (const char *at = text; *at != 0; at++) {
+		unsigned control = output_control(at);
+
+		whole = whole &&
+			(control == 0 ? putc(*at, to) != EOF : fprintf(to, "\\u%04x", control) > 0);
+		at += control >= 0x80;
+	}
+	secret_clear(text, strlen(text)); /* It may be a password that is shown. */
+	free(text);
+	return whole;
+}
+
+static void output_json_lines(FILE *to, const json_t *value)
+{
+	(void)output_json(to, value, JSON_INDENT(2)); /* A closed pipe shows at the final flush. */
 	(void)fputc('\n', to);
 }
 
@@ -149,7 +176,7 @@ static void output_whole(const struct output *o, json_t *whole)
 		(void)json_object_set_new(
 			whole, "offline_since", json_integer((json_int_t)o->offline_ms));
 	}
-	output_json(o->data, whole);
+	output_json_lines(o->data, whole);
 	json_decref(whole);
 }
 
@@ -247,7 +274,7 @@ void output_error(const struct output *o, const char *program, const struct err 
 				err_text(e->code), "exit", err_exit_code(e->code), "retryable",
 				err_retryable(e->code));
 		}
-		output_json(o->notes, whole);
+		output_json_lines(o->notes, whole);
 		json_decref(whole);
 		return;
 	}

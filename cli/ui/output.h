@@ -39,6 +39,11 @@ struct output_column {
  * DEL, C1) and what is no UTF-8 as \xNN or \uNNNN. Four times its length at the most. */
 void output_safe(struct buf *to, const char *text, const char *keep);
 
+/* Writes a value as JSON of these flags of jansson's, without a line's end, for a terminal, too:
+ * what JSON itself leaves as it is and a terminal would act on (DEL, C1) is escaped, other UTF-8 is
+ * not. False: not all was written, by errno. */
+bool output_json(FILE *to, const json_t *value, size_t flags);
+
 /* Rows: a JSON array of objects (borrowed). JSON: {"items": rows}; offline: with "offline_since".
  * Table: a head line and one line a row, "-" where a member is missing or null. */
 void output_rows(const struct output *o, const struct output_column *columns, size_t n_columns,

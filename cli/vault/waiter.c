@@ -113,11 +113,11 @@ bool waiter_survives(int rc)
 int waiter_print(struct waiter *w, json_t *row, struct err *e)
 {
 	FILE *out = w->inv->out.data;
-	int bad = json_dumpf(row, out, JSON_COMPACT);
+	bool whole = output_json(out, row, JSON_COMPACT);
 
 	json_decref(row);
-	bad |= fputc('\n', out) == EOF;
-	bad |= fflush(out) != 0;
-	w->unread = bad != 0 && errno == EPIPE;
-	return bad == 0 ? 0 : err_set_errno(e, errno, "write to stdout");
+	whole = fputc('\n', out) != EOF && whole;
+	whole = fflush(out) == 0 && whole;
+	w->unread = !whole && errno == EPIPE;
+	return whole ? 0 : err_set_errno(e, errno, "write to stdout");
 }

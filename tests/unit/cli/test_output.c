@@ -89,6 +89,7 @@ static void test_json(void **state)
 	(void)state;
 	output_rows(&o, columns, ARRAY_SIZE(columns), value);
 	(void)fflush(s.file);
+	assert_null(strstr(s.text, "\xc2\x9b"));
 	back = json_loads(s.text, 0, NULL);
 	assert_non_null(back);
 	assert_true(json_equal(json_object_get(back, "items"), value));
@@ -96,6 +97,38 @@ static void test_json(void **state)
 	json_decref(value);
 	(void)fclose(s.file);
 	free(s.text);
+}
+
+/* A name must not move the cursor in JSON, either, and stays what it is. */
+static void test_json_controls(void **state)
+{
+	static const char name[] = "\x1b[2J \x7f \xc2\x80\xc2\x9b\xc2\x9f \xc2\xa0\xc3\xa9"
+				   "\xe2\x82\xac\xdf\xbf\xf0\x9f\x98\x80 \\u009b \n";
+	static const char key[] = "\xc2\x9b";
+	static const size_t flags[] = {JSON_COMPACT, JSON_INDENT(2)};
+	json_t *value = json_pack("{s:s}", key, name);
+	struct sink s;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(flags); i++) {
+		json_t *back;
+
+		(void)open_sink(&s, OUTPUT_JSON);
+		assert_true(output_json(s.file, value, flags[i]));
+		(void)fclose(s.file);
+		for (const char *at = s.text; *at != 0; at++) {
+			assert_false((unsigned char)*at < 0x20 && *at != '\n');
+			assert_int_not_equal(*at, 0x7f);
+			assert_false((unsigned char)at[0] == 0xc2 && (unsigned char)at[1] < 0xa0);
+		}
+		assert_non_null(strstr(s.text, "\\u007f \\u0080\\u009b\\u009f \xc2\xa0\xc3\xa9"
+					       "\xe2\x82\xac\xdf\xbf\xf0\x9f\x98\x80"));
+		back = json_loads(s.text, 0, NULL);
+		assert_true(json_equal(back, value));
+		json_decref(back);
+		free(s.text);
+	}
+	json_decref(value);
 }
 
 static void test_empty_table_has_its_head(void **state)
@@ -174,6 +207,7 @@ int main(void)
 		cmocka_unit_test(test_safe),
 		cmocka_unit_test(test_table),
 		cmocka_unit_test(test_json),
+		cmocka_unit_test(test_json_controls),
 		cmocka_unit_test(test_empty_table_has_its_head),
 		cmocka_unit_test(test_record),
 		cmocka_unit_test(test_errors),
