@@ -1,6 +1,6 @@
 /* What a node seals under the cluster's pepper before a command carries it: verifiers, unlock
- * shares, seeds of codes (docs/format-crypto.md, "Sealed at rest"). The context binds a value to
- * its user and its place. Any thread. */
+ * shares, seeds of codes, push end points (docs/format-crypto.md, "Seal"). The context binds a
+ * value to its user and its place. Any thread. */
 #ifndef KLUIS_NODE_SEALED_H
 #define KLUIS_NODE_SEALED_H
 
@@ -10,7 +10,7 @@
 /* Where a value stands: ctx = user_id | field | id. */
 struct sealed_place {
 	const uint8_t *user_id; /* ID_BYTES */
-	const char *field;	/* "v", "unlock", "totp", "hotp". */
+	const char *field;	/* "v", "unlock", "totp", "hotp", "push". */
 	const uint8_t *id;	/* ID_BYTES, or NULL: of none. */
 };
 

@@ -23,7 +23,7 @@ static int share_look(struct kluis *k, const char *name, const char *who, struct
 	struct share_with *ret_with, struct err *e)
 {
 	struct vault *vault;
-	int rc = kluis_person_check(k, e);
+	int rc = share_check_person(k->profile, e);
 
 	rc = rc != 0 ? rc : kluis_open_vault(k, name, &vault, e);
 	if (rc != 0) {
@@ -69,6 +69,32 @@ int kluis_vault_unshare(
 	return kluis_give(rc, &e, error);
 }
 
+int kluis_vault_verified_only(
+	struct kluis *k, const char *name, int *ret_on, struct kluis_failure *error)
+{
+	struct vault *vault = NULL;
+	struct err e = {0};
+	int rc = share_look(k, name, NULL, &vault, NULL, &e);
+
+	if (rc == 0) {
+		*ret_on = share_requires_verified(vault);
+	}
+	vault_close(vault);
+	return kluis_give(rc, &e, error);
+}
+
+int kluis_vault_set_verified_only(
+	struct kluis *k, const char *name, int on, struct kluis_failure *error)
+{
+	struct vault *vault = NULL;
+	struct err e = {0};
+	int rc = share_look(k, name, NULL, &vault, NULL, &e);
+
+	rc = rc != 0 ? rc : share_require_verified(vault, on != 0, &e);
+	vault_close(vault);
+	return kluis_give(rc, &e, error);
+}
+
 static void members_give(
 	const struct share_member *members, size_t n, kluis_member_fn *each, void *arg)
 {
@@ -107,7 +133,7 @@ int kluis_vault_members(struct kluis *k, const char *name, kluis_member_fn *each
 /* What is not about one vault. */
 static int people_begin(struct kluis *k, struct people **ret_people, struct err *e)
 {
-	int rc = kluis_person_check(k, e);
+	int rc = share_check_person(k->profile, e);
 
 	*ret_people = NULL;
 	return rc != 0 ? rc : kluis_people(k, ret_people, e);

@@ -4,7 +4,15 @@
  * Ownership, threads and errors: as kluis.h. Who is in a vault or a group is what its admins
  * signed: KLUIS_NOT_VERIFIED when the cluster shows something else, KLUIS_PIN_BROKEN when it shows
  * something older or other than was seen. `who` is a user's name, or "group:" and a group's name or
- * id. */
+ * id.
+ *
+ * A service account keeps vaults of its own and none that are shared: each call here is
+ * KLUIS_BAD_INPUT on its profile, so that it neither shares a vault nor accepts one. Nothing tells
+ * such an account from a person's when a vault is shared with it: the call returns 0, and it stays
+ * "invited" for good (kluis_vault_members(); kluis_vault_unshare() takes it out), unless a client
+ * of another making accepts for it by the API. What a person and an app have in common goes through
+ * a conversation or an inbox (kluis_chat.h), or the app is a person's program on a profile of hers.
+ */
 #ifndef KLUIS_SHARE_H
 #define KLUIS_SHARE_H
 
@@ -15,13 +23,23 @@ extern "C" {
 #endif
 
 /* Gives a vault to somebody, who has it once she accepts (a group has it at once); to a member,
- * another role. KLUIS_FORBIDDEN: the user is no admin of it. */
+ * another role. KLUIS_FORBIDDEN: the user is no admin of it, or it is for verified contacts alone
+ * and this is none. A service account can be invited, too, and stays that: see above. */
 KLUIS_API int kluis_vault_share(struct kluis *kluis, const char *vault, const char *who,
 	enum kluis_role role, struct kluis_failure *error);
 /* Takes somebody out: those who remain get a new key in the same step, and what is written from
  * then on is closed to who is out. KLUIS_NOT_FOUND: is not in it. */
 KLUIS_API int kluis_vault_unshare(
 	struct kluis *kluis, const char *vault, const char *who, struct kluis_failure *error);
+
+/* Whether this profile shares the vault with contacts alone whose safety numbers were compared
+ * (kluis_contact_verified()): kluis_vault_share(), and kluis_group_add() to a group that is in it,
+ * are KLUIS_FORBIDDEN for others. Who is in it stays; other admins and devices are not held to it.
+ */
+KLUIS_API int kluis_vault_verified_only(
+	struct kluis *kluis, const char *vault, int *ret_on, struct kluis_failure *error);
+KLUIS_API int kluis_vault_set_verified_only(
+	struct kluis *kluis, const char *vault, int on, struct kluis_failure *error);
 
 /* Gives the vault a new key, for all who are in it: for when one may have leaked. */
 KLUIS_API int kluis_vault_rekey(

@@ -34,7 +34,7 @@ static int give_named(struct kluis *k, const char *name, const char *path, uint6
 	const struct share_file_terms terms = {.with = &with, .days = days};
 	struct vault *vault = NULL;
 	struct err e = {0};
-	int rc = kluis_person_check(k, &e);
+	int rc = share_check_person(k->profile, &e);
 
 	rc = rc != 0 ? rc : kluis_open_vault(k, name, &vault, &e);
 	rc = rc != 0 ? rc : share_resolve(vault->people, user, &with, &e);
@@ -64,7 +64,7 @@ struct shared_list {
 
 static int list_begin(struct kluis *k, struct shared_list *list, struct err *e)
 {
-	int rc = kluis_person_check(k, e);
+	int rc = share_check_person(k->profile, e);
 
 	*list = (struct shared_list){.people = NULL};
 	rc = rc != 0 ? rc : kluis_refresh(k, e);

@@ -11,6 +11,16 @@
 
 static const char verified_name[] = "verified-only";
 
+int share_check_person(const struct profile *profile, struct err *e)
+{
+	return profile->person != NULL
+		       ? 0
+		       : err_set(e, KLUIS_EINVAL,
+				 "'%s' is a service account: it keeps vaults of its own, and "
+				 "persons share theirs with persons",
+				 profile->account);
+}
+
 bool share_requires_verified(const struct vault *vault)
 {
 	return vault_has_file(vault->profile, vault->id, verified_name);

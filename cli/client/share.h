@@ -71,6 +71,8 @@ KLUIS_MUST_CHECK int share_move_users(struct vault *vault, const struct share_us
  * KLUIS_EPRECONDITION: they have not accepted. */
 KLUIS_MUST_CHECK int share_transfer(
 	struct vault *vault, const struct share_with *with, unsigned role, struct err *e);
+/* KLUIS_EINVAL: a service account's, which shares nothing and takes nothing that is shared. */
+KLUIS_MUST_CHECK int share_check_person(const struct profile *profile, struct err *e);
 /* Whether this profile shares the vault with verified contacts alone; sets it. */
 bool share_requires_verified(const struct vault *vault);
 KLUIS_MUST_CHECK int share_require_verified(const struct vault *vault, bool on, struct err *e);

@@ -439,10 +439,11 @@ static const struct command app_commands[] = {
 		NULL, 1, 1, app_vault_forget},
 	{"vault share", "VAULT [USER|group:GROUP]", "Share a vault with somebody",
 		"They read all that is in it, with --role write they also write, as admins they "
-		"share it further. Nothing is theirs\nbefore they accept ('kluis vault accept'). "
-		"For a member who is there already --role is another role. With\n--verified-only "
-		"on, this device shares the vault with those alone whose safety numbers you "
-		"compared\n('kluis contact verify').",
+		"share it further. Nothing is theirs\nbefore they accept ('kluis vault accept'): "
+		"a service account, which cannot, stays invited. For a member who is there\n"
+		"already --role is another role. With --verified-only on, this device shares the "
+		"vault with those alone whose safety\nnumbers you compared ('kluis contact "
+		"verify').",
 		vault_share_options, 1, 2, app_vault_share},
 	{"vault unshare", "VAULT USER|group:GROUP", "Take somebody out of a vault",
 		"The vault gets a new key, which goes to those who remain, in the same step: what "
@@ -458,7 +459,8 @@ static const struct command app_commands[] = {
 		app_vault_rekey},
 	{"vault transfer", "VAULT USER", "Hand a vault over to another member",
 		"USER, who has accepted it, becomes its admin; you keep the role write, or that of "
-		"--role.",
+		"--role. What it holds stays\ncharged to who founded it: it counts against that "
+		"account's quota until the vault is deleted.",
 		vault_transfer_options, 2, 2, app_vault_transfer},
 	{"vault invitations", NULL, "List the vaults and groups that others invite you to",
 		"PROBLEM says what is wrong with one that no admin signed: do not accept it.", NULL,
@@ -579,7 +581,8 @@ static const struct command app_commands[] = {
 		NULL, 3, 3, app_chat_role},
 	{"chat transfer", "CHAT USER", "Hand a conversation over to another member",
 		"USER, who has accepted it, becomes its admin, and manages its history; you keep "
-		"the role write, or that of --role.",
+		"the role write, or that of --role.\nThe history's vault stays charged to who "
+		"founded it.",
 		chat_transfer_options, 2, 2, app_chat_transfer},
 	{"chat send", "CHAT", "Send a message",
 		"The text comes from stdin. What could not be sent, because no site was reached, "

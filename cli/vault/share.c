@@ -44,10 +44,7 @@ int app_role_kept(struct invocation *inv, unsigned *ret_role)
 
 int app_need_person(struct app *k)
 {
-	return k->profile->person != NULL
-		       ? 0
-		       : err_set(&k->inv->err, KLUIS_EINVAL,
-				 "a service account shares nothing: a person does");
+	return share_check_person(k->profile, &k->inv->err);
 }
 
 static int share_open(struct app *k, struct vault **ret_vault, struct share_with *ret_with)

@@ -481,3 +481,56 @@ class Chats:
         self.assertIn("under the next keys", self.world.heard("bob", title))
         self.assertEqual(set(self.world.heard(None, title, code=14, device=thief)), {None})
         self.world.unharmed()
+
+    def test_stolen_device_revoked(self):
+        """who took all that a device has opens nothing that is said once it is revoked, whatever the cluster hands him, with the revocation and without"""
+        lost = self.world.newcomer("ida")
+        spare = lost.person.device("spare")
+        spare.login(fresh=True)
+        lost.run("device", "approve", "spare", "--yes")
+        spare.login()
+        title, path = self.world.talk("ida", "carol")
+        talk_id = path.rsplit("/", 1)[1]
+        thieves = [self.world.stolen("ida") for _ in range(3)]
+        self.speech(title, "under stolen keys")
+        before = self.world.clone("not-revoked")
+        spare.run("device", "revoke", "desk", "--yes")
+        packets = []
+
+        def note(x):
+            if x.matches("POST", path + "/epochs"):
+                packets.extend(json.loads(x.sent)["packets"])
+                x.bite()
+        with self.proxy.lying(note):
+            self.speech(title, "once it is revoked")
+        self.assertEqual(len(packets), 3)  # To alice, carol, and the device that is left.
+        self.assertEqual(self.world.heard(None, talk_id, device=spare), ["under stolen keys", "once it is revoked"])
+        spare_bearer = self.proxy.bearer
+
+        def handed(x):
+            """As if he asked from the device that is left: all that the cluster has, and every member's packets."""
+            if x.method == "GET" and (x.path.startswith(path) or x.path == "/v1/packets"):
+                x.fields = [(name, spare_bearer if name == "Authorization" else value) for name, value in x.fields]
+                x.pass_on()
+                if x.path == "/v1/packets":
+                    x.json = {**x.json, "items": [{"packet": packet} for packet in packets]}
+                x.bite()
+        # As if it were not revoked. What came under the keys that he has shows that he is handed what there is.
+        with self.proxy.lying(both(handed, reroute(before, "/.*"))) as told:
+            self.assertEqual(self.world.heard(None, talk_id, code=14, device=thieves[0]), ["under stolen keys", None])
+        self.assertIn("GET /v1/packets", told.paths)
+        self.assertIn(f"GET {path}/messages", told.paths)
+
+        def as_the_other(x):
+            if x.method == "GET":
+                x.fields = [(name, spare_bearer if name == "Authorization" else value) for name, value in x.fields]
+        for thief, attack in ((thieves[1], both(handed, as_the_other)), (thieves[2], handed)):
+            with self.proxy.lying(attack):
+                done = thief.call("chat", "read", talk_id)
+            self.assertNotIn("once it is revoked", done.stdout + done.stderr)
+            self.assertNotEqual(done.returncode, 0)
+        before.remove()
+        self.assertEqual(self.world.heard("carol", talk_id), ["under stolen keys", "once it is revoked"])
+        self.speech(title, "goes on")
+        self.assertEqual(self.world.heard(None, talk_id, device=spare), ["goes on"])
+        self.world.unharmed()

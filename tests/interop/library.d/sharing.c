@@ -66,6 +66,26 @@ static void group_count(void *arg, const struct kluis_group *group)
 	*n += strcmp(group->name, "crew") == 0;
 }
 
+/* The second user's safety number nobody compared. */
+static void verified_only(void)
+{
+	int on = 1;
+
+	MUST(kluis_vault_verified_only(one, "deck", &on, &failure));
+	CHECK(!on);
+	MUST(kluis_vault_set_verified_only(one, "deck", 1, &failure));
+	MUST(kluis_vault_verified_only(one, "deck", &on, &failure));
+	CHECK(on);
+	CHECK(kluis_vault_share(one, "deck", name_two, KLUIS_ROLE_READ, &failure) ==
+		KLUIS_FORBIDDEN);
+	MUST(kluis_vault_set_verified_only(one, "deck", 0, &failure));
+	MUST(kluis_vault_verified_only(one, "deck", &on, &failure));
+	CHECK(!on);
+	MUST(kluis_vault_share(one, "deck", name_two, KLUIS_ROLE_READ, &failure));
+	accept_one(0);
+	MUST(kluis_vault_unshare(one, "deck", name_two, &failure));
+}
+
 static void groups(void)
 {
 	unsigned char id[16];
@@ -93,6 +113,7 @@ static void groups(void)
 	CHECK(n == 1);
 	CHECK(kluis_group_rekey(two, "crew", NULL, &failure) ==
 		KLUIS_FORBIDDEN); /* Not his vault. */
+	verified_only();
 	MUST(kluis_vault_rekey(one, "deck", &failure));
 	CHECK(kluis_vault_rekey(two, "deck", &failure) == KLUIS_FORBIDDEN);
 	MUST(kluis_put(two, "deck", "oars, sails", 11, "/list", &failure));

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cli/client/kluis_api.h"
+#include "cli/client/kluis_share.h"
 
 static int take(void *arg, const void *data, size_t len)
 {
@@ -305,6 +306,44 @@ static void test_enrol(void **state)
 	assert_int_equal(kluis_open("/nonexistent", NULL, 0, &k, NULL), KLUIS_NOT_FOUND);
 }
 
+static void no_invitation(void *arg, const struct kluis_invitation *invitation)
+{
+	(void)arg;
+	(void)invitation;
+	fail();
+}
+
+static void no_shared(void *arg, const struct kluis_shared *shared)
+{
+	(void)arg;
+	(void)shared;
+	fail();
+}
+
+/* It is told what it is, and by each kind of call. */
+static void test_service_shares_nothing(void **state)
+{
+	struct cli_fixture *f = *state;
+	struct kluis *k = reopen(f);
+	struct kluis_failure e = {0};
+	char id[33];
+	int on = 2;
+
+	assert_int_equal(kluis_vault_create(k, "mine", id, &e), 0);
+	assert_int_equal(kluis_vault_share(k, "mine", "bob", KLUIS_ROLE_READ, &e), KLUIS_BAD_INPUT);
+	assert_non_null(strstr(e.text, "persons share theirs with persons"));
+	assert_int_equal(kluis_vault_verified_only(k, "mine", &on, &e), KLUIS_BAD_INPUT);
+	assert_int_equal(on, 2);
+	assert_int_equal(kluis_vault_set_verified_only(k, "mine", 1, &e), KLUIS_BAD_INPUT);
+	e.text[0] = 0;
+	assert_int_equal(kluis_invitations(k, no_invitation, NULL, &e), KLUIS_BAD_INPUT);
+	assert_non_null(strstr(e.text, "persons share theirs with persons"));
+	e.text[0] = 0;
+	assert_int_equal(kluis_shared_list(k, no_shared, NULL, &e), KLUIS_BAD_INPUT);
+	assert_non_null(strstr(e.text, "persons share theirs with persons"));
+	kluis_close(k);
+}
+
 int main(void)
 {
 #define FIXTURE(test) cmocka_unit_test_setup_teardown(test, cli_fixture_setup, cli_fixture_teardown)
@@ -315,6 +354,7 @@ int main(void)
 		FIXTURE(test_levels),
 		FIXTURE(test_cursor),
 		FIXTURE(test_enrol),
+		FIXTURE(test_service_shares_nothing),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -10,6 +10,8 @@
 #include "crypto/hpke.h"
 #include "crypto/notify.h"
 #include "node/push_service.h"
+#include "node/sealed.h"
+#include "storage/push_store.h"
 #include "tests/lib/api/node.h"
 #include "tests/lib/api/push_receiver.h"
 #include "tests/lib/webpush_open.h"
@@ -210,6 +212,57 @@ static void test_gone(void **state)
 	}
 }
 
+/* No row's key or value has these bytes. */
+static void expect_nowhere(const struct kv_view *view, struct bytes what)
+{
+	struct kv_iter *iter = kv_iter_new(view, no_body, no_body);
+
+	while (kv_iter_next(iter)) {
+		struct bytes key = kv_iter_key(iter), value = kv_iter_value(iter);
+
+		assert_null(memmem(key.data, key.len, what.data, what.len));
+		assert_null(memmem(value.data, value.len, what.data, what.len));
+	}
+	assert_int_equal(kv_iter_status(iter, NULL), 0);
+	kv_iter_free(iter);
+}
+
+/* Whoever has a store, or a snapshot of it, and no pepper learns where nobody is notified. */
+static void test_sealed(void **state)
+{
+	struct fixture *f = *state;
+	_cleanup_(x_freep) char *id = subscribe(f);
+	_cleanup_(x_freep) struct push_row *rows = x_calloc(PUSH_PER_USER_MAX, sizeof *rows);
+	_cleanup_(secret_release) struct secret plain = SECRET_INIT;
+	struct kv_view *view;
+	struct push_target target;
+	struct sealed_place place = {.user_id = f->person.user_id, .field = "push"};
+	size_t n = 0;
+
+	(void)pthread_mutex_lock(&f->node.lock);
+	view = kv_view_new(f->node.machine.kv);
+	assert_int_equal(push_store_list(view, f->person.user_id, rows, &n, NULL), 0);
+	expect_nowhere(view, bytes_str("/wp/1"));
+	expect_nowhere(view, key_pub_bytes(key_public(f->agent)));
+	expect_nowhere(view, bytes_of(auth, sizeof auth));
+	kv_view_free(view);
+	(void)pthread_mutex_unlock(&f->node.lock);
+	/* And all of that is in it, under the subscription's id and not the device's. */
+	assert_int_equal(n, 1);
+	place.id = rows->device_id;
+	assert_int_not_equal(sealed_open(&f->node.secrets, &place, rows->pepper_id,
+				     bytes_of(rows->sealed, rows->sealed_bytes), &plain, NULL),
+		0);
+	place.id = rows->push_id;
+	assert_int_equal(sealed_open(&f->node.secrets, &place, rows->pepper_id,
+				 bytes_of(rows->sealed, rows->sealed_bytes), &plain, NULL),
+		0);
+	assert_int_equal(push_target_decode(secret_bytes(&plain), &target, NULL), 0);
+	assert_non_null(strstr(target.text, "/wp/1"));
+	assert_memory_equal(target.auth, auth, sizeof auth);
+	secret_clear(&target, sizeof target);
+}
+
 /* A retry of a lost answer subscribes nobody twice. */
 static void test_once(void **state)
 {
@@ -361,6 +414,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_notified, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_gone, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_sealed, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_once, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_once_each, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_deleted, setup, teardown),
