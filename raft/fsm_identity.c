@@ -12,8 +12,15 @@
 #include "storage/object_store.h"
 #include "storage/vault_store.h"
 
-/* How many vaults a revocation is held against: more than any statement can vouch for. */
-enum { REVOKE_VAULTS_STEP = 64, REVOKE_STEPS_MAX = 64 };
+/* What a revocation is held against: more than any statement can vouch for, however many others
+ * invite her. */
+enum {
+	REVOKE_STEP = 512,	   /* Rows of a list at once. */
+	REVOKE_OBJECTS_MAX = 4096, /* Of a kind, that she has accepted. */
+	REVOKE_LISTED_MAX = 20480, /* ... among so many that she has accepted or is invited to. */
+	REVOKE_BACK_MAX = 256,	   /* Statements of one object, from the newest back. */
+	REVOKE_STATEMENTS_MAX = 65536, /* ... and of all beyond the newest of each. */
+};
 
 /* Body of statement 1: lp16 name | lp16 signing key | u16 kem | lp16 transfer key. */
 static bool genesis_name_is(const struct statement *s, const char *name)
@@ -257,34 +264,54 @@ static bool revoke_answers(
 struct revocation {
 	const struct statement *s;
 	uint8_t kid[KID_BYTES]; /* Of the key that the device signs with. */
+	unsigned left;		/* Statements to look at beyond the newest of each object. */
 };
 
-/* The last change of members of a vault, group or conversation. */
-static int revoke_check_members(struct apply *a, const struct revocation *r,
-	const uint8_t object_id[16], uint64_t members_rev)
+/* Statement seq of the object, and whether the device signed it; ENOTFOUND: from before there were
+ * any. */
+static int revoke_read(struct apply *a, const struct revocation *r, const uint8_t object_id[16],
+	uint64_t seq, bool *ret_signed, uint8_t ret_hash[HASH_BYTES])
 {
 	_cleanup_(buf_release) struct buf encoded = BUF_INIT;
+	struct statement s;
+	int rc = member_statement_get(a->view, object_id, seq, &encoded, a->e);
+
+	if (rc != 0) {
+		return rc;
+	}
+	if (statement_parse(CHAIN_MEMBERS, buf_bytes(&encoded), &s, a->e) != 0) {
+		return err_set(a->e, KLUIS_ECORRUPT, "a stored statement is damaged");
+	}
+	*ret_signed = memcmp(s.kid, r->kid, KID_BYTES) == 0;
+	memcpy(ret_hash, s.hash, HASH_BYTES);
+	return 0;
+}
+
+/* The newest change of members that the device signed of a vault, group or conversation, also when
+ * others signed after it: they may be admins by it alone, and then what they signed rests on it. */
+static int revoke_check_members(
+	struct apply *a, struct revocation *r, const uint8_t object_id[16], uint64_t members_rev)
+{
 	char hex[HEX_LEN(16) + 1];
-	struct statement last;
-	int rc;
+	uint8_t hash[HASH_BYTES];
+	bool is_signed = false;
+	int rc = 0;
 
 	if (a->cluster.feature_level < FEATURE_LEVEL_CHANGED) {
 		return 0;
 	}
-	rc = member_statement_get(a->view, object_id, members_rev, &encoded, a->e);
-	if (rc != 0) {
-		return rc == KLUIS_ENOTFOUND ? 0 : rc; /* From before there were any. */
+	for (uint64_t back = 0; rc == 0 && !is_signed && back < members_rev &&
+				back < REVOKE_BACK_MAX && (back == 0 || r->left > 0);
+		back++) {
+		r->left -= back > 0;
+		rc = revoke_read(a, r, object_id, members_rev - back, &is_signed, hash);
 	}
-	if (statement_parse(CHAIN_MEMBERS, buf_bytes(&encoded), &last, a->e) != 0) {
-		return err_set(a->e, KLUIS_ECORRUPT, "a stored statement is damaged");
-	}
-	if (memcmp(last.kid, r->kid, KID_BYTES) != 0 ||
-		revoke_answers(r->s->body, object_id, last.hash)) {
-		return 0;
+	if (rc != 0 || !is_signed || revoke_answers(r->s->body, object_id, hash)) {
+		return rc == KLUIS_ENOTFOUND ? 0 : rc;
 	}
 	hex_encode(bytes_of(object_id, 16), hex);
 	return err_set(a->e, KLUIS_EPRECONDITION,
-		"the device changed the members of %s since: vouch for it or leave it out", hex);
+		"the device changed the members of %s: vouch for it or leave it out", hex);
 }
 
 static int revoke_check_head(
@@ -315,75 +342,95 @@ static int revoke_check_head(
 }
 
 static int revoke_check_vault(
-	struct apply *a, const struct revocation *r, const uint8_t vault_id[16])
+	struct apply *a, struct revocation *r, const struct vault_access *access)
 {
 	struct vault_row vault;
-	int rc = vault_store_get(a->view, vault_id, &vault, a->e);
+	int rc = vault_store_get(a->view, access->vault_id, &vault, a->e);
 
 	if (rc != 0 || vault.state != VAULT_ACTIVE) {
 		return rc == KLUIS_ENOTFOUND ? 0 : rc;
 	}
 	rc = revoke_check_head(a, r->s, &vault);
-	return rc != 0 ? rc : revoke_check_members(a, r, vault_id, vault.members_rev);
+	return rc != 0 || access->role == 0
+		       ? rc
+		       : revoke_check_members(a, r, access->vault_id, vault.members_rev);
 }
 
 static int revoke_check_object(
-	struct apply *a, const struct revocation *r, const uint8_t object_id[16])
+	struct apply *a, struct revocation *r, const struct member_of *member)
 {
 	struct object_row object;
-	int rc = object_store_get(a->view, object_id, &object, a->e);
+	int rc;
 
+	if (member->state != MEMBER_ACCEPTED) {
+		return 0;
+	}
+	rc = object_store_get(a->view, member->object_id, &object, a->e);
 	if (rc == KLUIS_ENOTFOUND) {
 		return err_set(a->e, KLUIS_ECORRUPT, "a member of nothing");
 	}
-	return rc != 0 ? rc : revoke_check_members(a, r, object_id, object.members_rev);
+	return rc != 0 ? rc : revoke_check_members(a, r, member->object_id, object.members_rev);
 }
 
-static int revoke_check_vaults(struct apply *a, const struct revocation *r)
-{
-	_cleanup_(x_freep) struct vault_access *vaults =
-		x_calloc(REVOKE_VAULTS_STEP, sizeof *vaults);
-	const uint8_t *after = NULL;
+/* A list of what she is in, as it is gone through. */
+struct revoke_list {
+	size_t n; /* In this step. */
+	size_t listed, accepted;
 	uint8_t last[16];
-	size_t n = REVOKE_VAULTS_STEP;
-	int rc = 0;
+};
 
-	for (unsigned step = 0; rc == 0 && n == REVOKE_VAULTS_STEP && step < REVOKE_STEPS_MAX;
-		step++) {
-		rc = vault_access_list(
-			a->view, r->s->object_id, after, vaults, REVOKE_VAULTS_STEP, &n, a->e);
-		for (size_t i = 0; rc == 0 && i < n; i++) {
-			rc = revoke_check_vault(a, r, vaults[i].vault_id);
+/* Up to level 5 invitations counted as what was accepted does. */
+static bool revoke_goes_on(const struct apply *a, const struct revoke_list *l)
+{
+	size_t counted = a->cluster.feature_level < FEATURE_LEVEL_CHANGED ? l->listed : l->accepted;
+
+	return l->n == REVOKE_STEP && counted < REVOKE_OBJECTS_MAX && l->listed < REVOKE_LISTED_MAX;
+}
+
+static const uint8_t *revoke_after(const struct revoke_list *l)
+{
+	return l->listed == 0 ? NULL : l->last;
+}
+
+static void revoke_take(struct revoke_list *l, const uint8_t id[16], bool accepted)
+{
+	memcpy(l->last, id, sizeof l->last);
+	l->listed++;
+	l->accepted += accepted;
+}
+
+static int revoke_check_vaults(struct apply *a, struct revocation *r)
+{
+	_cleanup_(x_freep) struct vault_access *vaults = x_calloc(REVOKE_STEP, sizeof *vaults);
+	struct revoke_list l = {.n = 0};
+	int rc;
+
+	do {
+		rc = vault_access_list(a->view, r->s->object_id, revoke_after(&l), vaults,
+			REVOKE_STEP, &l.n, a->e);
+		for (size_t i = 0; rc == 0 && i < l.n; i++) {
+			revoke_take(&l, vaults[i].vault_id, vaults[i].role > 0);
+			rc = revoke_check_vault(a, r, &vaults[i]);
 		}
-		if (rc == 0 && n > 0) {
-			memcpy(last, vaults[n - 1].vault_id, sizeof last);
-			after = last;
-		}
-	}
+	} while (rc == 0 && revoke_goes_on(a, &l));
 	return rc;
 }
 
 /* kind: groups or conversations. */
-static int revoke_check_objects(struct apply *a, const struct revocation *r, unsigned kind)
+static int revoke_check_objects(struct apply *a, struct revocation *r, unsigned kind)
 {
-	_cleanup_(x_freep) struct member_of *rows = x_calloc(REVOKE_VAULTS_STEP, sizeof *rows);
-	const uint8_t *after = NULL;
-	uint8_t last[16];
-	size_t n = REVOKE_VAULTS_STEP;
-	int rc = 0;
+	_cleanup_(x_freep) struct member_of *rows = x_calloc(REVOKE_STEP, sizeof *rows);
+	struct revoke_list l = {.n = 0};
+	int rc;
 
-	for (unsigned step = 0; rc == 0 && n == REVOKE_VAULTS_STEP && step < REVOKE_STEPS_MAX;
-		step++) {
-		rc = member_store_objects(
-			a->view, kind, r->s->object_id, after, rows, REVOKE_VAULTS_STEP, &n, a->e);
-		for (size_t i = 0; rc == 0 && i < n; i++) {
-			rc = revoke_check_object(a, r, rows[i].object_id);
+	do {
+		rc = member_store_objects(a->view, kind, r->s->object_id, revoke_after(&l), rows,
+			REVOKE_STEP, &l.n, a->e);
+		for (size_t i = 0; rc == 0 && i < l.n; i++) {
+			revoke_take(&l, rows[i].object_id, rows[i].state == MEMBER_ACCEPTED);
+			rc = revoke_check_object(a, r, &rows[i]);
 		}
-		if (rc == 0 && n > 0) {
-			memcpy(last, rows[n - 1].object_id, sizeof last);
-			after = last;
-		}
-	}
+	} while (rc == 0 && revoke_goes_on(a, &l));
 	return rc;
 }
 
@@ -393,7 +440,7 @@ static int revoke_check_objects(struct apply *a, const struct revocation *r, uns
  */
 static int revoke_check(struct apply *a, const struct statement *s, const struct device_row *device)
 {
-	struct revocation r = {.s = s};
+	struct revocation r = {.s = s, .left = REVOKE_STATEMENTS_MAX};
 	int rc;
 
 	key_kid(KEY_ECDSA_P256, bytes_of(device->sign_key, sizeof device->sign_key), r.kid);

@@ -432,6 +432,111 @@ static void test_revoke_signer(void **state)
 	}
 }
 
+static int revoke_row(struct fixture_machine *m, struct fixture_client *c,
+	const struct fixture_object *o, const uint8_t *hash)
+{
+	/* Her vault's first head is the device's, too. */
+	struct revoke_row rows[] = {
+		row_of(c->vault_id, c->head_hash), row_of(o->id, hash == NULL ? o->hash : hash)};
+
+	return revoke_with(m, c, rows, hash == NULL ? 1 : 2);
+}
+
+/* Others who are admins by what the device signed go on: all of that rests on the device. */
+static void test_revoke_signed_before(void **state)
+{
+	static const uint8_t bobs[KID_BYTES] = {0xb0};
+	uint8_t by_device[32];
+	struct fixture_machine m;
+	struct fixture_client c;
+	struct fixture_object o;
+
+	(void)state;
+	fixture_machine_init(&m, NULL);
+	fixture_machine_begin(&m, &c);
+	fixture_machine_level(&m);
+	fixture_object_vault(&o, &c);
+	signer_kid(&c, o.signer_kid);
+	change_by(&m, &c, &o, rotate);
+	memcpy(by_device, o.hash, sizeof by_device);
+	memcpy(o.signer_kid, bobs, KID_BYTES);
+	change_by(&m, &c, &o, rotate);
+	assert_int_equal(revoke_row(&m, &c, &o, NULL), KLUIS_EPRECONDITION);
+	assert_int_equal(revoke_row(&m, &c, &o, o.hash), KLUIS_EPRECONDITION);
+	assert_int_equal(revoke_row(&m, &c, &o, by_device), 0);
+	fixture_machine_release(&m);
+}
+
+static const uint8_t *guest; /* Who comes and goes. */
+
+static void let_in(struct fixture_section *s, const uint8_t *user_id)
+{
+	(void)user_id;
+	fixture_add(s, guest, MEMBER_USER, MEMBER_READ);
+}
+
+static void let_out(struct fixture_section *s, const uint8_t *user_id)
+{
+	(void)user_id;
+	fixture_remove(s, guest);
+}
+
+/* Not the whole of a long chain is looked at: 256 statements, of which the device's is the oldest,
+ * are, and with one more it is not. */
+static void test_revoke_looks_back(void **state)
+{
+	enum { BACK = 256 };
+	static const uint8_t bobs[KID_BYTES] = {0xb0};
+	struct fixture_machine m;
+	struct fixture_client c, other;
+	struct fixture_object o;
+
+	(void)state;
+	fixture_machine_init(&m, NULL);
+	fixture_machine_begin(&m, &c);
+	fixture_machine_join(&m, &other, 2);
+	fixture_machine_level(&m);
+	guest = other.user_id;
+	fixture_object_init(&o, MEMBER_OBJECT_CONVERSATION, 1);
+	signer_kid(&c, o.signer_kid);
+	change_by(&m, &c, &o, fixture_create);
+	memcpy(o.signer_kid, bobs, KID_BYTES);
+	while (o.seq < BACK) {
+		change_by(&m, &c, &o, o.seq % 2 == 1 ? let_in : let_out);
+	}
+	assert_int_equal(revoke_row(&m, &c, &o, NULL), KLUIS_EPRECONDITION);
+	change_by(&m, &c, &o, let_out);
+	assert_int_equal(revoke_row(&m, &c, &o, NULL), 0);
+	fixture_machine_release(&m);
+}
+
+/* What others invite her to asks nothing of her before she accepts. */
+static void test_revoke_invited(void **state)
+{
+	struct fixture_machine m;
+	struct fixture_client c, other;
+	struct fixture_object o;
+	struct command accept;
+
+	(void)state;
+	for (unsigned accepted = 0; accepted < 2; accepted++) {
+		fixture_machine_init(&m, NULL);
+		fixture_machine_begin(&m, &c);
+		fixture_machine_join(&m, &other, 2);
+		fixture_machine_level(&m);
+		fixture_object_init(&o, MEMBER_OBJECT_CONVERSATION, 1);
+		signer_kid(&c, o.signer_kid);
+		change_by(&m, &other, &o, fixture_create);
+		guest = c.user_id;
+		change_by(&m, &other, &o, let_in);
+		accept = fixture_answer(&c, o.id, true);
+		assert_int_equal(accepted == 1 ? fixture_machine_do(&m, &accept) : 0, 0);
+		assert_int_equal(
+			revoke_row(&m, &c, &o, NULL), accepted == 1 ? KLUIS_EPRECONDITION : 0);
+		fixture_machine_release(&m);
+	}
+}
+
 /* What is stricter from level 3 on is taken before: a node of an earlier version takes it, too. */
 static void test_before_the_level(void **state)
 {
@@ -479,6 +584,9 @@ int main(void)
 		T(test_revoke_rows),
 		cmocka_unit_test(test_revoke_writer),
 		cmocka_unit_test(test_revoke_signer),
+		cmocka_unit_test(test_revoke_signed_before),
+		cmocka_unit_test(test_revoke_looks_back),
+		cmocka_unit_test(test_revoke_invited),
 		cmocka_unit_test(test_before_the_level),
 	};
 
