@@ -10,7 +10,11 @@
 #include "cli/client/vault.h"
 #include "crypto/member.h"
 
-enum { REVOKE_TRIES = 6 }; /* While the device writes in between, or the own chain moves. */
+enum {
+	REVOKE_TRIES = 6, /* While the device writes in between, or the own chain moves. */
+	/* Groups or conversations of one list: anybody may invite her. */
+	VOUCH_LISTED_MAX = 65536,
+};
 
 int account_device_name_check(const char *name, struct err *e)
 {
@@ -254,6 +258,9 @@ struct vouching {
 	bool last;  /* The device does not stop: what it signed last is to be left out. */
 };
 
+/* Of what is left out: it vouches for nothing. A row of what is known may stand beside it. */
+static const uint8_t vouch_none[HASH_BYTES];
+
 /* Whether the last change of the members is by the device. */
 static bool changed_last(const struct vouching *v, const struct membership *m)
 {
@@ -267,15 +274,29 @@ static bool wrote_last(const struct vouching *v, const struct vault *vault)
 	       changed_last(v, vault->membership);
 }
 
+static int row_compare(const void *a, const void *b)
+{
+	return memcmp(a, b, sizeof(struct revoke_row));
+}
+
+/* Once: a cluster may list an object twice. */
 static int vouch_row(struct vouching *v, const uint8_t id[ID_BYTES], const uint8_t hash[HASH_BYTES],
 	struct err *e)
 {
+	struct revoke_row row;
+
+	memcpy(row.object_id, id, ID_BYTES);
+	memcpy(row.hash, hash, HASH_BYTES);
+	for (size_t i = 0; i < v->n; i++) {
+		if (row_compare(&v->rows[i], &row) == 0) {
+			return 0;
+		}
+	}
 	if (v->n >= IDENTITY_REVOKE_ROWS_MAX) {
 		return err_set(e, KLUIS_ETOOLARGE, "more than one statement can vouch for");
 	}
 	v->rows = x_realloc(v->rows, (v->n + 1) * sizeof *v->rows);
-	memcpy(v->rows[v->n].object_id, id, ID_BYTES);
-	memcpy(v->rows[v->n++].hash, hash, HASH_BYTES);
+	v->rows[v->n++] = row;
 	return 0;
 }
 
@@ -300,11 +321,6 @@ static int vouch_vault(struct vouching *v, const struct vault *vault, struct err
 		       : vouch_row(v, vault->id, vault->head.hash, e);
 }
 
-static int row_compare(const void *a, const void *b)
-{
-	return memcmp(a, b, sizeof(struct revoke_row));
-}
-
 /* Who is at fault here is not the vault. */
 static bool vouch_hopeless(int rc)
 {
@@ -316,11 +332,9 @@ static bool vouch_hopeless(int rc)
 static int vouch_leave_out(
 	struct vouching *v, int rc, const struct account_unvouched *left, struct err *e)
 {
-	static const uint8_t none[HASH_BYTES];
-
 	return !vouch_hopeless(rc) && v->revocation != NULL &&
 			       v->revocation->leave_out(v->revocation->arg, left)
-		       ? vouch_row(v, left->id, none, e)
+		       ? vouch_row(v, left->id, vouch_none, e)
 		       : err_set(e, rc, "vouch for what the device signed: %s", left->why->text);
 }
 
@@ -357,46 +371,80 @@ static int vouch_one(struct profile *profile, struct client *client, const uint8
 	return rc;
 }
 
-/* m: the members of a group or a conversation as the cluster has them, or, when that (rc) cannot be
- * had, as this profile knows them; NULL: not at all. */
-static int vouch_members_loaded(struct vouching *v, const struct membership *m, int rc,
-	struct account_unvouched *left, struct err *why, struct err *e)
+/* What the members of a group or a conversation are for the revocation. */
+struct vouch_object {
+	struct account_unvouched left;
+	struct membership *m; /* NULL: not even known to this profile. */
+	int rc;		      /* Of loading it; if not 0, m is as it was known. */
+	struct err why;
+};
+
+/* What cannot be had is asked about, unless what was seen of it can be vouched for, which at first
+ * will do: mostly the device changed nothing since. Nor is a chain which does not hold asked about,
+ * for another's fault, when the device is nowhere in it. */
+static bool vouch_must_ask(
+	struct people *people, const struct vouching *v, const struct vouch_object *o)
 {
-	assert(rc != 0 || m != NULL);
-	hex_encode(bytes_of(left->id, ID_BYTES), left->name);
-	left->seq = m == NULL ? 0 : m->members.seq;
-	left->why = why;
-	if (rc == 0 && v->last && changed_last(v, m)) {
-		rc = err_set(why, KLUIS_EPRECONDITION,
-			"the device goes on changing the members of the %s '%s'",
-			membership_kind_name(left->kind), left->name);
+	const uint8_t *kid = key_pub_kid(v->device->sign);
+	uint8_t hash[HASH_BYTES];
+	struct err ignored = {0};
+	bool any;
+
+	if (o->rc == 0 || v->again) {
+		return o->rc != 0;
 	}
-	/* At first what cannot be had is not asked about: mostly the device has no part in it. */
-	rc = rc != 0 && v->again ? vouch_leave_out(v, rc, left, e) : 0;
-	return rc != 0 || m == NULL ? rc : vouch_signed(v, m, e);
+	if (o->m != NULL && membership_signed(o->m, kid, hash)) {
+		return false;
+	}
+	return o->rc != KLUIS_EVERIFY ||
+	       membership_shows_signer(people, o->left.kind, o->left.id, kid, &any, &ignored) !=
+		       0 ||
+	       any;
+}
+
+static int vouch_members_loaded(
+	struct people *people, struct vouching *v, struct vouch_object *o, struct err *e)
+{
+	int rc;
+
+	assert(o->rc != 0 || o->m != NULL);
+	hex_encode(bytes_of(o->left.id, ID_BYTES), o->left.name);
+	o->left.seq = o->m == NULL ? 0 : o->m->members.seq;
+	o->left.why = &o->why;
+	if (o->rc == 0 && v->last && changed_last(v, o->m)) {
+		o->rc = err_set(&o->why, KLUIS_EPRECONDITION,
+			"the device goes on changing the members of the %s '%s'",
+			membership_kind_name(o->left.kind), o->left.name);
+	}
+	rc = vouch_must_ask(people, v, o) ? vouch_leave_out(v, o->rc, &o->left, e) : 0;
+	return rc != 0 || o->m == NULL ? rc : vouch_signed(v, o->m, e);
 }
 
 static int vouch_members(struct people *people, unsigned kind, const uint8_t id[ID_BYTES],
 	struct vouching *v, struct err *e)
 {
-	struct account_unvouched left = {.id = id, .kind = kind};
-	_cleanup_(membership_freep) struct membership *m = NULL;
-	struct err why = {0}, ignored = {0};
-	int rc = membership_load(people, kind, id, &m, &why);
+	struct vouch_object o = {.left = {.id = id, .kind = kind}};
+	struct err ignored = {0};
+	int rc;
 
-	if (vouch_hopeless(rc)) {
-		return err_set(e, rc, "%s", why.text);
+	o.rc = membership_load(people, kind, id, &o.m, &o.why);
+	if (vouch_hopeless(o.rc)) {
+		return err_set(e, o.rc, "%s", o.why.text);
 	}
-	if (rc != 0 && membership_load_known(people, kind, id, &m, &ignored) != 0) {
-		m = NULL;
+	if (o.rc != 0 && membership_load_known(people, kind, id, &o.m, &ignored) != 0) {
+		o.m = NULL;
 	}
-	return vouch_members_loaded(v, m, rc, &left, &why, e);
+	rc = vouch_members_loaded(people, v, &o, e);
+	membership_free(o.m);
+	return rc;
 }
 
+/* Whether something of it is vouched for: of what is left out nothing is. */
 static bool vouch_has(const struct vouching *v, const uint8_t id[ID_BYTES])
 {
 	for (size_t i = 0; i < v->n; i++) {
-		if (memcmp(v->rows[i].object_id, id, ID_BYTES) == 0) {
+		if (memcmp(v->rows[i].object_id, id, ID_BYTES) == 0 &&
+			memcmp(v->rows[i].hash, vouch_none, HASH_BYTES) != 0) {
 			return true;
 		}
 	}
@@ -427,6 +475,22 @@ static int vouch_unlisted(struct people *people, struct vouching *v, struct err 
 	return rc;
 }
 
+/* What she has not accepted is none of hers: another's fault, or a lie, would stand in her way. */
+static int vouch_listed(
+	struct people *people, unsigned kind, const json_t *item, struct vouching *v, struct err *e)
+{
+	const char *state = json_string_value(json_object_get(item, "state"));
+	struct json_reader r = json_reader_of(item);
+	uint8_t id[ID_BYTES];
+	int rc;
+
+	json_reader_hex(&r, "id", id, ID_BYTES);
+	rc = json_reader_end(&r, membership_kind_path(kind), e);
+	return rc != 0 || (state != NULL && strcmp(state, "invited") == 0)
+		       ? rc
+		       : vouch_members(people, kind, id, v, e);
+}
+
 /* A cluster of an older version has none. */
 static int vouch_kind(struct people *people, unsigned kind, struct vouching *v, struct err *e)
 {
@@ -434,18 +498,13 @@ static int vouch_kind(struct people *people, unsigned kind, struct vouching *v, 
 	_cleanup_(json_dropp) json_t *items = NULL;
 	struct err why = {0};
 	int rc = api_list(people_client(people), target, CLIENT_AUTH | CLIENT_READ,
-		IDENTITY_REVOKE_ROWS_MAX, &items, &why);
+		VOUCH_LISTED_MAX, &items, &why);
 
 	if (rc != 0) {
 		return rc == KLUIS_ENOTFOUND ? 0 : err_set(e, rc, "%s", why.text);
 	}
 	for (size_t i = 0; rc == 0 && i < json_array_size(items); i++) {
-		struct json_reader r = json_reader_of(json_array_get(items, i));
-		uint8_t id[ID_BYTES];
-
-		json_reader_hex(&r, "id", id, ID_BYTES);
-		rc = json_reader_end(&r, target, e);
-		rc = rc != 0 ? rc : vouch_members(people, kind, id, v, e);
+		rc = vouch_listed(people, kind, json_array_get(items, i), v, e);
 	}
 	return rc;
 }
@@ -488,6 +547,28 @@ static int revoke_send(
 	return rc != 0 ? rc : api_device_delete(client, id, buf_bytes(&statement), e);
 }
 
+/* A device that writes on, or makes something new each time, writes no more without the password.
+ * Where that cannot be done, the revocation says what is wrong. */
+static void revoke_end_sessions(struct client *client, const uint8_t device_id[ID_BYTES])
+{
+	_cleanup_(json_dropp) json_t *items = NULL;
+	char device[HEX_LEN(ID_BYTES) + 1];
+	struct err ignored = {0};
+	int rc = account_sessions(client, &items, &ignored);
+
+	hex_encode(bytes_of(device_id, ID_BYTES), device);
+	for (size_t i = 0; rc == 0 && i < json_array_size(items); i++) {
+		const json_t *item = json_array_get(items, i);
+		const char *of = json_string_value(json_object_get(item, "device_id"));
+		const char *id = json_string_value(json_object_get(item, "id"));
+
+		if (of != NULL && id != NULL && strcmp(of, device) == 0) {
+			rc = account_session_end(client, id, &ignored);
+			rc = rc == KLUIS_ENOTFOUND ? 0 : rc;
+		}
+	}
+}
+
 static int revoke_try(struct profile *profile, struct client *client,
 	const uint8_t device_id[ID_BYTES], struct vouching *v, struct err *e)
 {
@@ -518,6 +599,9 @@ int account_device_revoke(struct profile *profile, struct client *client,
 		v.n = 0;
 		v.again = try > 2;
 		v.last = try == REVOKE_TRIES;
+		if (try > 1) {
+			revoke_end_sessions(client, device_id);
+		}
 		rc = revoke_try(profile, client, device_id, &v, e);
 	}
 	free(v.rows);

@@ -83,6 +83,11 @@ KLUIS_MUST_CHECK int membership_load_known(struct people *people, unsigned kind,
  * restored since it was stored, as the user accepted. */
 KLUIS_MUST_CHECK int membership_load_seen(struct people *people, unsigned kind,
 	const uint8_t object_id[ID_BYTES], struct membership **ret_membership, struct err *e);
+/* Whether the chain that the cluster shows has a statement by this device, whether it holds or not.
+ */
+KLUIS_MUST_CHECK int membership_shows_signer(struct people *people, unsigned kind,
+	const uint8_t object_id[ID_BYTES], const uint8_t kid[KID_BYTES], bool *ret_any,
+	struct err *e);
 /* Brings a loaded one up to date in place. */
 KLUIS_MUST_CHECK int membership_refresh(
 	struct membership *membership, struct people *people, struct err *e);

@@ -143,6 +143,24 @@ static int chain_fetch(struct people *people, unsigned kind, const uint8_t objec
 		CHAIN_STATEMENTS_MAX, ret_items, e);
 }
 
+int membership_shows_signer(struct people *people, unsigned kind, const uint8_t object_id[ID_BYTES],
+	const uint8_t kid[KID_BYTES], bool *ret_any, struct err *e)
+{
+	_cleanup_(json_dropp) json_t *items = NULL;
+	int rc = chain_fetch(people, kind, object_id, 0, &items, e);
+
+	*ret_any = false;
+	for (size_t i = 0; rc == 0 && i < json_array_size(items); i++) {
+		_cleanup_(buf_release) struct buf encoded = BUF_INIT;
+		struct statement s;
+
+		rc = item_statement(json_array_get(items, i), &encoded, e);
+		rc = rc != 0 ? rc : statement_parse(CHAIN_MEMBERS, buf_bytes(&encoded), &s, e);
+		*ret_any = *ret_any || (rc == 0 && memcmp(s.kid, kid, KID_BYTES) == 0);
+	}
+	return rc;
+}
+
 /* The first of what was asked for is the pinned one again. */
 static int chain_check_pinned(const struct membership *m, const json_t *items, struct err *e)
 {
