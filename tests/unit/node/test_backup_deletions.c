@@ -217,7 +217,7 @@ static void test_a_flood_of_deletions(void **state)
 	}
 	replica_status(w->rig.node[0], &status);
 	put_notes(w, 0, status.applied_index, FLOOD, true);
-	fault_arm("backup.job.tick", 2, true); /* The second never comes. */
+	fault_arm("backup.deletions.look", 2, true); /* The second never comes. */
 	backup_rig_start_job(w, 0);
 	wait_journal(w, 0, BEFORE + FLOOD, last);
 	fault_disarm();
