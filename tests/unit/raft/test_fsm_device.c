@@ -5,6 +5,7 @@
 #include "crypto/identity.h"
 #include "crypto/member.h"
 #include "storage/deletion_store.h"
+#include "storage/object_store.h"
 #include "storage/session_store.h"
 #include "tests/lib/fixture/sharing.h"
 #include "tests/unit/raft/lib/person_rig.h"
@@ -537,6 +538,125 @@ static void test_revoke_invited(void **state)
 	}
 }
 
+/* What a store of c's holds: too much to be made by commands. */
+struct crowd {
+	unsigned invited;	/* Groups that others invite her to, ... */
+	unsigned accepted;	/* ... and that she is in, ... */
+	uint64_t statements;	/* ... with so many by others in each. */
+	uint64_t behind;	/* So many behind the device's, in the last one. */
+	uint8_t kid[KID_BYTES]; /* Of the device. */
+};
+
+static void statement_by(const uint8_t kid[KID_BYTES], struct buf *to)
+{
+	struct fixture_object o;
+	struct fixture_section s;
+	struct bytes statements, encoded;
+
+	fixture_object_init(&o, MEMBER_OBJECT_GROUP, 1);
+	memcpy(o.signer_kid, kid, KID_BYTES);
+	fixture_section_begin(&s, &o);
+	fixture_create(&s, o.id);
+	statements = buf_bytes(&s.statements);
+	assert_true(members_item_next(&statements, &encoded));
+	buf_append_bytes(to, encoded);
+	fixture_section_release(&s);
+}
+
+static void put_member(struct txn *txn, const struct fixture_client *c, const uint8_t id[16],
+	enum member_state state)
+{
+	struct member_row row = {.kind = MEMBER_USER, .state = (uint8_t)state, .role = MEMBER_READ};
+
+	memcpy(row.object_id, id, 16);
+	memcpy(row.member_id, c->user_id, 16);
+	member_store_put(txn, MEMBER_OBJECT_GROUP, &row);
+}
+
+static void put_group(struct txn *txn, const struct fixture_client *c, const uint8_t id[16],
+	uint64_t statements, const struct buf *first, const struct buf *others)
+{
+	struct object_row row = {.kind = MEMBER_OBJECT_GROUP,
+		.state = OBJECT_ACTIVE,
+		.epoch = 1,
+		.group_key_bytes = 65,
+		.members_rev = (uint32_t)statements};
+
+	memcpy(row.object_id, id, 16);
+	object_store_put(txn, &row);
+	put_member(txn, c, id, MEMBER_ACCEPTED);
+	for (uint64_t seq = 1; seq <= statements; seq++) {
+		member_statement_put(txn, id, seq, buf_bytes(seq == 1 ? first : others));
+	}
+}
+
+static void put_crowd(struct txn *txn, const struct fixture_client *c, const struct crowd *crowd)
+{
+	static const uint8_t bobs[KID_BYTES] = {0xb0};
+	_cleanup_(buf_release) struct buf his = BUF_INIT, others = BUF_INIT;
+	uint8_t id[16] = {0};
+
+	statement_by(crowd->kid, &his);
+	statement_by(bobs, &others);
+	for (unsigned i = 0; i <= crowd->invited + crowd->accepted; i++) {
+		id[0] = 1;
+		id[1] = (uint8_t)(i >> 8);
+		id[2] = (uint8_t)i;
+		if (i < crowd->invited) {
+			put_member(txn, c, id, MEMBER_INVITED);
+		} else if (i < crowd->invited + crowd->accepted) {
+			put_group(txn, c, id, crowd->statements, &others, &others);
+		} else {
+			put_group(txn, c, id, 1 + crowd->behind, &his, &others);
+		}
+	}
+}
+
+static int revoke_in_crowd(struct crowd crowd)
+{
+	struct fixture_machine m;
+	struct fixture_client c;
+	struct position position;
+	struct txn *txn;
+	int rc;
+
+	fixture_machine_init(&m, NULL);
+	fixture_machine_begin(&m, &c);
+	fixture_machine_level(&m);
+	signer_kid(&c, crowd.kid);
+	position = *fsm_position(m.fsm);
+	fsm_free(m.fsm); /* It knows rows that it has read. */
+	txn = txn_new(m.kv, &position);
+	txn_entry_begin(txn, position.index + 1, 1);
+	txn_command_begin(txn);
+	put_crowd(txn, &c, &crowd);
+	assert_int_equal(txn_command_commit(txn, NULL), 0);
+	assert_int_equal(txn_store(txn, NULL), 0);
+	txn_free(txn);
+	assert_int_equal(fsm_new(m.kv, 1, &m.fsm, NULL), 0);
+	rc = revoke_of_writer(&m, &c, c.head_hash);
+	fixture_machine_release(&m);
+	return rc;
+}
+
+/* Invitations do not hide what she has accepted, and the work is bounded. */
+static void test_revoke_bounds(void **state)
+{
+	(void)state;
+	assert_int_equal(revoke_in_crowd((struct crowd){.invited = 20479}), KLUIS_EPRECONDITION);
+	assert_int_equal(revoke_in_crowd((struct crowd){.invited = 20480}), 0);
+	assert_int_equal(revoke_in_crowd((struct crowd){.accepted = 4095, .statements = 1}),
+		KLUIS_EPRECONDITION);
+	assert_int_equal(revoke_in_crowd((struct crowd){.accepted = 4096, .statements = 1}), 0);
+	/* 257 times 255 behind the newest: one more is looked at. */
+	assert_int_equal(
+		revoke_in_crowd((struct crowd){.accepted = 257, .statements = 256, .behind = 1}),
+		KLUIS_EPRECONDITION);
+	assert_int_equal(
+		revoke_in_crowd((struct crowd){.accepted = 257, .statements = 256, .behind = 2}),
+		0);
+}
+
 /* What is stricter from level 3 on is taken before: a node of an earlier version takes it, too. */
 static void test_before_the_level(void **state)
 {
@@ -587,6 +707,7 @@ int main(void)
 		cmocka_unit_test(test_revoke_signed_before),
 		cmocka_unit_test(test_revoke_looks_back),
 		cmocka_unit_test(test_revoke_invited),
+		cmocka_unit_test(test_revoke_bounds),
 		cmocka_unit_test(test_before_the_level),
 	};
 
