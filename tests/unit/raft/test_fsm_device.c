@@ -540,7 +540,8 @@ static void test_revoke_invited(void **state)
 
 /* What a store of c's holds: too much to be made by commands. */
 struct crowd {
-	unsigned invited;	/* Groups that others invite her to, ... */
+	bool vaults;		/* At level 5, where nothing was asked about groups: */
+	unsigned invited;	/* Groups (or vaults) that others invite her to, ... */
 	unsigned accepted;	/* ... and that she is in, ... */
 	uint64_t statements;	/* ... with so many by others in each. */
 	uint64_t behind;	/* So many behind the device's, in the last one. */
@@ -564,13 +565,13 @@ static void statement_by(const uint8_t kid[KID_BYTES], struct buf *to)
 }
 
 static void put_member(struct txn *txn, const struct fixture_client *c, const uint8_t id[16],
-	enum member_state state)
+	unsigned kind, enum member_state state)
 {
 	struct member_row row = {.kind = MEMBER_USER, .state = (uint8_t)state, .role = MEMBER_READ};
 
 	memcpy(row.object_id, id, 16);
 	memcpy(row.member_id, c->user_id, 16);
-	member_store_put(txn, MEMBER_OBJECT_GROUP, &row);
+	member_store_put(txn, kind, &row);
 }
 
 static void put_group(struct txn *txn, const struct fixture_client *c, const uint8_t id[16],
@@ -584,7 +585,7 @@ static void put_group(struct txn *txn, const struct fixture_client *c, const uin
 
 	memcpy(row.object_id, id, 16);
 	object_store_put(txn, &row);
-	put_member(txn, c, id, MEMBER_ACCEPTED);
+	put_member(txn, c, id, MEMBER_OBJECT_GROUP, MEMBER_ACCEPTED);
 	for (uint64_t seq = 1; seq <= statements; seq++) {
 		member_statement_put(txn, id, seq, buf_bytes(seq == 1 ? first : others));
 	}
@@ -603,7 +604,9 @@ static void put_crowd(struct txn *txn, const struct fixture_client *c, const str
 		id[1] = (uint8_t)(i >> 8);
 		id[2] = (uint8_t)i;
 		if (i < crowd->invited) {
-			put_member(txn, c, id, MEMBER_INVITED);
+			put_member(txn, c, id,
+				crowd->vaults ? MEMBER_OBJECT_VAULT : MEMBER_OBJECT_GROUP,
+				MEMBER_INVITED);
 		} else if (i < crowd->invited + crowd->accepted) {
 			put_group(txn, c, id, crowd->statements, &others, &others);
 		} else {
@@ -622,7 +625,7 @@ static int revoke_in_crowd(struct crowd crowd)
 
 	fixture_machine_init(&m, NULL);
 	fixture_machine_begin(&m, &c);
-	fixture_machine_level(&m);
+	fixture_machine_level_to(&m, crowd.vaults ? FEATURE_LEVEL_VOUCHED : FEATURE_LEVEL);
 	signer_kid(&c, crowd.kid);
 	position = *fsm_position(m.fsm);
 	fsm_free(m.fsm); /* It knows rows that it has read. */
@@ -634,7 +637,7 @@ static int revoke_in_crowd(struct crowd crowd)
 	assert_int_equal(txn_store(txn, NULL), 0);
 	txn_free(txn);
 	assert_int_equal(fsm_new(m.kv, 1, &m.fsm, NULL), 0);
-	rc = revoke_of_writer(&m, &c, c.head_hash);
+	rc = revoke_of_writer(&m, &c, crowd.vaults ? NULL : c.head_hash);
 	fixture_machine_release(&m);
 	return rc;
 }
@@ -645,6 +648,9 @@ static void test_revoke_bounds(void **state)
 	(void)state;
 	assert_int_equal(revoke_in_crowd((struct crowd){.invited = 20479}), KLUIS_EPRECONDITION);
 	assert_int_equal(revoke_in_crowd((struct crowd){.invited = 20480}), 0);
+	assert_int_equal(revoke_in_crowd((struct crowd){.vaults = true, .invited = 4095}),
+		KLUIS_EPRECONDITION);
+	assert_int_equal(revoke_in_crowd((struct crowd){.vaults = true, .invited = 4096}), 0);
 	assert_int_equal(revoke_in_crowd((struct crowd){.accepted = 4095, .statements = 1}),
 		KLUIS_EPRECONDITION);
 	assert_int_equal(revoke_in_crowd((struct crowd){.accepted = 4096, .statements = 1}), 0);
