@@ -472,8 +472,10 @@ static const uint8_t *guest; /* Who comes and goes. */
 
 static void let_in(struct fixture_section *s, const uint8_t *user_id)
 {
-	(void)user_id;
 	fixture_add(s, guest, MEMBER_USER, MEMBER_READ);
+	if (s->object->kind == MEMBER_OBJECT_VAULT) {
+		fixture_give(s, user_id, guest, NULL, s->object->epoch);
+	}
 }
 
 static void let_out(struct fixture_section *s, const uint8_t *user_id)
@@ -511,30 +513,38 @@ static void test_revoke_looks_back(void **state)
 	fixture_machine_release(&m);
 }
 
-/* What others invite her to asks nothing of her before she accepts. */
-static void test_revoke_invited(void **state)
+static void revoke_invited(bool vault, bool accepted)
 {
 	struct fixture_machine m;
 	struct fixture_client c, other;
 	struct fixture_object o;
 	struct command accept;
 
-	(void)state;
-	for (unsigned accepted = 0; accepted < 2; accepted++) {
-		fixture_machine_init(&m, NULL);
-		fixture_machine_begin(&m, &c);
-		fixture_machine_join(&m, &other, 2);
-		fixture_machine_level(&m);
+	fixture_machine_init(&m, NULL);
+	fixture_machine_begin(&m, &c);
+	fixture_machine_join(&m, &other, 2);
+	fixture_machine_level(&m);
+	if (vault) {
+		fixture_object_vault(&o, &other);
+	} else {
 		fixture_object_init(&o, MEMBER_OBJECT_CONVERSATION, 1);
-		signer_kid(&c, o.signer_kid);
-		change_by(&m, &other, &o, fixture_create);
-		guest = c.user_id;
-		change_by(&m, &other, &o, let_in);
-		accept = fixture_answer(&c, o.id, true);
-		assert_int_equal(accepted == 1 ? fixture_machine_do(&m, &accept) : 0, 0);
-		assert_int_equal(
-			revoke_row(&m, &c, &o, NULL), accepted == 1 ? KLUIS_EPRECONDITION : 0);
-		fixture_machine_release(&m);
+	}
+	signer_kid(&c, o.signer_kid);
+	change_by(&m, &other, &o, vault ? rotate : fixture_create);
+	guest = c.user_id;
+	change_by(&m, &other, &o, let_in);
+	accept = fixture_answer(&c, o.id, true);
+	assert_int_equal(accepted ? fixture_machine_do(&m, &accept) : 0, 0);
+	assert_int_equal(revoke_row(&m, &c, &o, NULL), accepted ? KLUIS_EPRECONDITION : 0);
+	fixture_machine_release(&m);
+}
+
+/* What others invite her to asks nothing of her before she accepts. */
+static void test_revoke_invited(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < 4; i++) {
+		revoke_invited(i / 2 == 1, i % 2 == 1);
 	}
 }
 
