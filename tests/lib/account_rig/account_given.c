@@ -1,6 +1,10 @@
 #include "tests/lib/account_rig/account_given.h"
 
+#include <string.h>
+
 #include "base/clock.h"
+#include "cli/client/inbox.h"
+#include "tests/lib/account_rig/account_share.h"
 
 int setup_given(void **state)
 {
@@ -53,4 +57,58 @@ void given_look_end(struct given *given)
 {
 	shared_files_free(given->files, given->n);
 	people_free(given->people);
+}
+
+void given_prepared(struct fixture *f, const char *name, const char *text)
+{
+	uint8_t id[ID_BYTES];
+
+	put_note(f, &f->first, name);
+	put_text(f, &f->first, name, text);
+	MUST(f, given_give(f, &f->first, name, "bob", "/text", 0, id));
+}
+
+unsigned given_grants(struct fixture *f, const struct device *d)
+{
+	return use_of(f, d).grants;
+}
+
+void given_end(struct fixture *f, struct device *d, const uint8_t id[ID_BYTES])
+{
+	const struct shared_file *file;
+	char hex[HEX_LEN(ID_BYTES) + 1];
+	struct given seen;
+
+	hex_encode(bytes_of(id, ID_BYTES), hex);
+	given_look(f, d, &seen);
+	MUST(f, shared_file_find(seen.files, seen.n, hex, &file, &f->err));
+	MUST(f, shared_file_end(seen.people, seen.files, seen.n, file, &f->err));
+	given_look_end(&seen);
+}
+
+void given_end_all(struct fixture *f, struct device *d)
+{
+	struct given seen;
+	size_t left;
+
+	do { /* Each as in a run of the program. */
+		given_look(f, d, &seen);
+		left = seen.n;
+		if (left > 0) {
+			MUST(f, seen.files[0].problem.code != 0
+					? api_inbox_delete(d->client, seen.files[0].doc_id, &f->err)
+					: shared_file_end(seen.people, seen.files, seen.n,
+						  &seen.files[0], &f->err));
+		}
+		given_look_end(&seen);
+	} while (left > 0);
+}
+
+int given_forget(void **state)
+{
+	struct fixture *f = *state;
+
+	given_end_all(f, &f->first);
+	given_end_all(f, &bob);
+	return 0;
 }

@@ -12,6 +12,15 @@ extern unsigned given_days; /* For how long: 7. */
 /* The file at path, or, without one, the page. */
 int given_give(struct fixture *f, struct device *d, const char *name, const char *who,
 	const char *path, uint64_t page_no, uint8_t ret_id[ID_BYTES]);
+/* A new vault of alice's with that text in a file, which bob is given. */
+void given_prepared(struct fixture *f, const char *name, const char *text);
+/* How many pages of others the node shows this device's user. */
+unsigned given_grants(struct fixture *f, const struct device *d);
+/* Ends what has that id, or all that one gave and was given. */
+void given_end(struct fixture *f, struct device *d, const uint8_t id[ID_BYTES]);
+void given_end_all(struct fixture *f, struct device *d);
+/* cmocka's, after a test: of alice's and bob's all. */
+int given_forget(void **state);
 
 /* What one has been given, or gave. */
 struct given {

@@ -37,24 +37,6 @@ static int fetch(struct fixture *f, struct device *d, struct buf *ret_content)
 	return rc;
 }
 
-static void end_all(struct fixture *f, struct device *d)
-{
-	struct given seen;
-	size_t left;
-
-	do { /* Each as in a run of the program. */
-		given_look(f, d, &seen);
-		left = seen.n;
-		if (left > 0) {
-			MUST(f, seen.files[0].problem.code != 0
-					? api_inbox_delete(d->client, seen.files[0].doc_id, &f->err)
-					: shared_file_end(seen.people, seen.files, seen.n,
-						  &seen.files[0], &f->err));
-		}
-		given_look_end(&seen);
-	} while (left > 0);
-}
-
 /* The node's clock, which goes with its entries, so far before that of clients. */
 static void time_goes(struct fixture *f, uint64_t ahead_ms)
 {
@@ -62,15 +44,6 @@ static void time_goes(struct fixture *f, uint64_t ahead_ms)
 
 	f->node.machine.now_ms = clock_wall_ms(&clock_system) + ahead_ms;
 	put_note(f, &f->first, name);
-}
-
-static int forget_all(void **state)
-{
-	struct fixture *f = *state;
-
-	end_all(f, &f->first);
-	end_all(f, &bob);
-	return 0;
 }
 
 static void assert_got(struct fixture *f, struct device *d, const char *text)
@@ -89,20 +62,6 @@ static void assert_fetch_fails(struct fixture *f, struct device *d, int wanted, 
 	if (rc != wanted || strstr(f->err.text, words) == NULL) {
 		fail_msg("%d '%s', not %d with '%s'", rc, f->err.text, wanted, words);
 	}
-}
-
-static void prepared(struct fixture *f, const char *name, const char *text)
-{
-	uint8_t id[ID_BYTES];
-
-	put_note(f, &f->first, name);
-	put_text(f, &f->first, name, text);
-	MUST(f, given_give(f, &f->first, name, "bob", "/text", 0, id));
-}
-
-static unsigned grants_of(struct fixture *f, const struct device *d)
-{
-	return use_of(f, d).grants;
 }
 
 /* Given, seen, fetched; it stays what it was, alone; and ends. */
@@ -141,22 +100,9 @@ static void test_file(void **state)
 	f->err = (struct err){0};
 	assert_int_not_equal(vault_open(bob.profile, bob.client, "file", &vault, &f->err), 0);
 	before = logged(f, &f->first, "pages-unshared");
-	end_all(f, &f->first);
+	given_end_all(f, &f->first);
 	assert_int_equal(logged(f, &f->first, "pages-unshared"), before + 1);
 	assert_fetch_fails(f, &bob, KLUIS_ENOTFOUND, "text");
-}
-
-static void end_one(struct fixture *f, struct device *d, const uint8_t id[ID_BYTES])
-{
-	const struct shared_file *file;
-	char hex[HEX_LEN(ID_BYTES) + 1];
-	struct given seen;
-
-	hex_encode(bytes_of(id, ID_BYTES), hex);
-	given_look(f, d, &seen);
-	MUST(f, shared_file_find(seen.files, seen.n, hex, &file, &f->err));
-	MUST(f, shared_file_end(seen.people, seen.files, seen.n, file, &f->err));
-	given_look_end(&seen);
 }
 
 /* Given twice: the end of one is not that of the other, nor is a third one's that comes to nothing.
@@ -172,11 +118,11 @@ static void test_twice(void **state)
 	MUST(f, given_give(f, &f->first, "twice", "bob", "/text", 0, first));
 	MUST(f, given_give(f, &f->first, "twice", "bob", "/text", 0, second));
 	MUST(f, given_give(f, &f->first, "twice", "carol", "/text", 0, third));
-	assert_int_equal(grants_of(f, &bob), 1);
+	assert_int_equal(given_grants(f, &bob), 1);
 	assert_int_equal(use_of(f, &bob).packets, 2);
-	end_one(f, &f->first, first);
+	given_end(f, &f->first, first);
 	assert_int_equal(use_of(f, &bob).packets, 1);
-	end_one(f, &bob, first);
+	given_end(f, &bob, first);
 	assert_got(f, &bob, "one");
 	api_target(target, "users", bob.profile->user_id, "/inbox");
 	lie = (struct lie){.target = target, .kind = LIE_REFUSE, .rc = KLUIS_EQUOTA};
@@ -184,113 +130,14 @@ static void test_twice(void **state)
 	lie_end();
 	assert_got(f, &bob, "one");
 	/* Not that of the same page of another vault, either. */
-	prepared(f, "once", "two");
-	end_one(f, &f->first, second);
-	assert_int_equal(grants_of(f, &bob), 1);
-	end_all(f, &f->first);
-	assert_int_equal(grants_of(f, &bob), 0);
-	assert_int_equal(grants_of(f, &carol), 0);
+	given_prepared(f, "once", "two");
+	given_end(f, &f->first, second);
+	assert_int_equal(given_grants(f, &bob), 1);
+	given_end_all(f, &f->first);
+	assert_int_equal(given_grants(f, &bob), 0);
+	assert_int_equal(given_grants(f, &carol), 0);
 	assert_fetch_fails(f, &bob, KLUIS_ENOTFOUND, "text");
-	end_all(f, &carol);
-}
-
-/* The recipient leaves the giver the note of the share that has ended: it keeps nothing open, and
- * hides nothing of what there is, left twice. */
-static void test_ended_note_given_back(void **state)
-{
-	struct fixture *f = *state;
-	struct people *people = people_new(bob.profile, bob.client);
-	uint8_t first[ID_BYTES], second[ID_BYTES], doc_id[ID_BYTES];
-	const struct shared_file *ended, *going;
-	const struct identity *alice;
-	char hex[HEX_LEN(ID_BYTES) + 1];
-	struct given seen;
-
-	put_note(f, &f->first, "ended");
-	put_text(f, &f->first, "ended", "one");
-	MUST(f, given_give(f, &f->first, "ended", "bob", "/text", 0, first));
-	MUST(f, given_give(f, &f->first, "ended", "bob", "/text", 0, second));
-	given_look(f, &bob, &seen);
-	hex_encode(bytes_of(first, ID_BYTES), hex);
-	MUST(f, shared_file_find(seen.files, seen.n, hex, &ended, &f->err));
-	hex_encode(bytes_of(second, ID_BYTES), hex);
-	MUST(f, shared_file_find(seen.files, seen.n, hex, &going, &f->err));
-	MUST(f, people_get(people, ended->note.sender_user, true, &alice, &f->err));
-	end_one(f, &f->first, first);
-	MUST(f, inbox_leave(people, alice, INBOX_SHARE, buf_bytes(&ended->bytes), doc_id, &f->err));
-	for (unsigned i = 0; i < 4; i++) {
-		MUST(f, inbox_leave(people, alice, INBOX_SHARE, buf_bytes(&going->bytes), doc_id,
-				&f->err));
-	}
-	given_look_end(&seen);
-	people_free(people);
-	end_one(f, &f->first, second);
-	assert_int_equal(grants_of(f, &bob), 0);
-	given_look(f, &f->first, &seen);
-	for (size_t i = 0; i < seen.n; i++) {
-		assert_false(seen.files[i].left);
-	}
-	given_look_end(&seen);
-	end_one(f, &f->first, second); /* One of those, whichever. */
-}
-
-/* What was given before the signing key was made anew ends as any other, and keeps open what it
- * gives as well. */
-static void test_new_keys(void **state)
-{
-	struct fixture *f = *state;
-	uint8_t first[ID_BYTES], second[ID_BYTES], doc_id[ID_BYTES];
-	struct people *people = people_new(bob.profile, bob.client);
-	struct account_terms terms = cheap();
-	_cleanup_(buf_release) struct buf note = BUF_INIT;
-	const struct identity *alice;
-	unsigned left = 0;
-	struct given seen;
-
-	put_note(f, &f->first, "new keys");
-	put_text(f, &f->first, "new keys", "one");
-	MUST(f, given_give(f, &f->first, "new keys", "bob", "/text", 0, first));
-	MUST(f, given_give(f, &f->first, "new keys", "bob", "/text", 0, second));
-	given_look(f, &bob, &seen);
-	buf_append_bytes(&note, buf_bytes(&seen.files[0].bytes));
-	given_look_end(&seen);
-	terms.new_keys = true;
-	MUST(f, account_passwd(f->first.profile, f->first.client, bytes_str(old_password), &terms,
-			&f->code, &f->err));
-	end_one(f, &f->first, first);
-	assert_int_equal(grants_of(f, &bob), 1);
-	/* Not what somebody else leaves: the key is out of use because it may be known. */
-	MUST(f, people_get(people, f->first.profile->user_id, true, &alice, &f->err));
-	MUST(f, inbox_leave(people, alice, INBOX_SHARE, buf_bytes(&note), doc_id, &f->err));
-	given_look(f, &f->first, &seen);
-	assert_int_equal(seen.n, 2);
-	for (size_t i = 0; i < seen.n; i++) {
-		left += seen.files[i].left;
-		assert_int_equal(
-			seen.files[i].problem.code, seen.files[i].left ? 0 : KLUIS_EVERIFY);
-	}
-	assert_int_equal(left, 1);
-	given_look_end(&seen);
-	people_free(people);
-	end_one(f, &f->first, second);
-	assert_int_equal(grants_of(f, &bob), 0);
-}
-
-/* One that is over, and that the inbox still has, keeps nothing open. */
-static void test_twice_and_over(void **state)
-{
-	struct fixture *f = *state;
-	struct given seen;
-	uint8_t id[ID_BYTES];
-
-	prepared(f, "over", "one");
-	MUST(f, given_give(f, &f->first, "over", "bob", "/text", 0, id));
-	given_look(f, &f->first, &seen);
-	assert_int_equal(seen.n, 2);
-	seen.files[0].note.expires_ms = clock_wall_ms(&clock_system) - 1;
-	MUST(f, shared_file_end(seen.people, seen.files, seen.n, &seen.files[1], &f->err));
-	given_look_end(&seen);
-	assert_int_equal(grants_of(f, &bob), 0);
+	given_end_all(f, &carol);
 }
 
 /* The giver's clock stands far behind the cluster's. */
@@ -298,9 +145,9 @@ static void test_clock_behind(void **state)
 {
 	struct fixture *f = *state;
 
-	prepared(f, "clock behind", "one");
+	given_prepared(f, "clock behind", "one");
 	time_goes(f, 3600 * 1000);
-	end_all(f, &f->first);
+	given_end_all(f, &f->first);
 	assert_fetch_fails(f, &bob, KLUIS_ENOTFOUND, "text");
 }
 
@@ -312,7 +159,7 @@ static void test_full_box(void **state)
 	uint8_t id[ID_BYTES];
 	struct given seen;
 
-	prepared(f, "full box", "one");
+	given_prepared(f, "full box", "one");
 	assert_got(f, &bob, "one");
 	fill_box(f, &bob);
 	put_text(f, &f->first, "full box", "two");
@@ -321,7 +168,7 @@ static void test_full_box(void **state)
 	assert_int_equal(seen.n, 1); /* Of the first one alone. */
 	given_look_end(&seen);
 	assert_got(f, &bob, "one");
-	end_all(f, &f->first);
+	given_end_all(f, &f->first);
 	assert_fetch_fails(f, &bob, KLUIS_ENOTFOUND, "text");
 	empty_box(f, &bob);
 }
@@ -345,10 +192,10 @@ static void test_full_inbox(void **state)
 	given_look(f, &f->first, &seen);
 	assert_int_equal(seen.n, 0);
 	given_look_end(&seen);
-	assert_int_equal(grants_of(f, &bob), 0);
+	assert_int_equal(given_grants(f, &bob), 0);
 	/* With room it is there. */
 	MUST(f, given_give(f, &f->first, "full inbox", "bob", "/text", 0, id));
-	assert_int_equal(grants_of(f, &bob), 1);
+	assert_int_equal(given_grants(f, &bob), 1);
 }
 
 static uint64_t grant_ends(struct fixture *f, const struct device *d, const struct share_note *note)
@@ -382,7 +229,7 @@ static void test_given_before(void **state)
 	uint8_t id[ID_BYTES];
 	uint64_t ends;
 
-	prepared(f, "given before", "one");
+	given_prepared(f, "given before", "one");
 	given_days = 20;
 	MUST(f, given_give(f, &f->first, "given before", "bob", "/text", 0, id));
 	given_days = 7; /* Of several it is the last that says for how long. */
@@ -415,7 +262,7 @@ static void test_given_before(void **state)
 		given_give(f, &f->first, "given before", "bob", "/text", 0, id), KLUIS_EQUOTA);
 	lie_end();
 	assert_got(f, &bob, "one");
-	end_all(f, &f->first);
+	given_end_all(f, &f->first);
 	assert_fetch_fails(f, &bob, KLUIS_ENOTFOUND, "text");
 }
 
@@ -428,7 +275,7 @@ static void test_unreadable_entry(void **state)
 	uint8_t id[ID_BYTES];
 	struct given seen;
 
-	prepared(f, "readable", "one");
+	given_prepared(f, "readable", "one");
 	put_note(f, &carol, "unreadable");
 	put_text(f, &carol, "unreadable", "two");
 	MUST(f, given_give(f, &carol, "unreadable", "bob", "/text", 0, id));
@@ -456,7 +303,7 @@ static void test_unreadable_entry(void **state)
 	assert_int_equal(shared_files(seen.people, &seen.files, &seen.n, &f->err), KLUIS_ECONNECT);
 	people_free(seen.people);
 	lie_end();
-	end_all(f, &carol);
+	given_end_all(f, &carol);
 }
 
 /* The page's own bytes, with all its items. */
@@ -535,7 +382,7 @@ static void test_withheld_key(void **state)
 {
 	struct fixture *f = *state;
 
-	prepared(f, "withheld key", "one");
+	given_prepared(f, "withheld key", "one");
 	lie = (struct lie){.target = "/v1/packets",
 		.kind = LIE_REPLACE,
 		.instead = bytes_str("{\"items\":[],\"done\":true,\"next\":\"\"}")};
@@ -572,7 +419,7 @@ static void test_malformed_page(void **state)
 	struct given seen;
 	uint8_t doc_id[ID_BYTES];
 
-	prepared(f, "malformed", "no items");
+	given_prepared(f, "malformed", "no items");
 	note_of(f, &seen);
 	run = seen.files[0].note.pages;
 	assert_true(share_note_page_next(&run, &page));
@@ -597,7 +444,7 @@ static void test_swapped_page(void **state)
 	struct bytes run;
 	struct given seen;
 
-	prepared(f, "swapped page", "one");
+	given_prepared(f, "swapped page", "one");
 	note_of(f, &seen);
 	run = seen.files[0].note.pages;
 	assert_true(share_note_page_next(&run, &page));
@@ -641,7 +488,7 @@ static void test_swapped_key(void **state)
 	struct keypacket parsed;
 	struct given seen;
 
-	prepared(f, "swapped key", "one");
+	given_prepared(f, "swapped key", "one");
 	note_of(f, &seen);
 	hex_encode(bytes_of(seen.files[0].note.vault_id, ID_BYTES), object);
 	given_look_end(&seen);
@@ -684,7 +531,7 @@ static void test_accomplice(void **state)
 	struct given seen;
 	uint8_t doc_id[ID_BYTES];
 
-	prepared(f, "accomplice", "one");
+	given_prepared(f, "accomplice", "one");
 	note_of(f, &seen);
 	run = seen.files[0].note.pages;
 	assert_true(share_note_page_next(&run, &page));
@@ -708,7 +555,7 @@ static void test_accomplice(void **state)
 	mine = seen.files[0].note;
 	memcpy(mine.sender_user, carol.profile->user_id, ID_BYTES);
 	MUST(f, share_note_make(&mine, &page, 1, carol.profile->signing, &note, &f->err));
-	end_all(f, &bob);
+	given_end_all(f, &bob);
 	MUST(f, inbox_leave(people, identity, INBOX_SHARE, buf_bytes(&note), doc_id, &f->err));
 	buf_clear(&answer);
 	packets_answer(buf_bytes(&packet), &answer);
@@ -734,13 +581,13 @@ static void test_forged_note(void **state)
 	struct given seen;
 	uint8_t doc_id[ID_BYTES];
 
-	prepared(f, "forged note", "one");
+	given_prepared(f, "forged note", "one");
 	note_of(f, &seen);
 	run = seen.files[0].note.pages;
 	assert_true(share_note_page_next(&run, &page));
 	forged = seen.files[0].note;
 	MUST(f, share_note_make(&forged, &page, 1, carol.profile->signing, &note, &f->err));
-	end_all(f, &bob);
+	given_end_all(f, &bob);
 	MUST(f, people_get(people, bob.profile->user_id, true, &identity, &f->err));
 	MUST(f, inbox_leave(people, identity, INBOX_SHARE, buf_bytes(&note), doc_id, &f->err));
 	given_look_end(&seen);
@@ -757,45 +604,6 @@ static void test_forged_note(void **state)
 	assert_int_equal((seen.files[0].problem.code == 0) + (seen.files[1].problem.code == 0), 1);
 	given_look_end(&seen);
 	people_free(people);
-}
-
-/* Whoever was given something leaves its note with who gave it, and one of her own under the same
- * id: that keeps nobody from ending it. */
-static void test_note_given_back(void **state)
-{
-	struct fixture *f = *state;
-	_cleanup_(buf_release) struct buf note = BUF_INIT;
-	struct people *people = people_new(bob.profile, bob.client);
-	const struct shared_file *found;
-	const struct identity *alice;
-	struct share_note_page page;
-	struct share_note own;
-	struct bytes run;
-	struct given seen;
-	char hex[HEX_LEN(ID_BYTES) + 1];
-	uint8_t doc_id[ID_BYTES];
-
-	prepared(f, "given back", "one");
-	note_of(f, &seen);
-	own = seen.files[0].note;
-	run = own.pages;
-	assert_true(share_note_page_next(&run, &page));
-	hex_encode(bytes_of(own.share_id, ID_BYTES), hex);
-	MUST(f, people_get(people, own.sender_user, true, &alice, &f->err));
-	memcpy(own.rcpt_user, own.sender_user, ID_BYTES);
-	memcpy(own.sender_user, bob.profile->user_id, ID_BYTES);
-	MUST(f, share_note_make(&own, &page, 1, bob.profile->signing, &note, &f->err));
-	MUST(f, inbox_leave(people, alice, INBOX_SHARE, buf_bytes(&note), doc_id, &f->err));
-	MUST(f, inbox_leave(people, alice, INBOX_SHARE, buf_bytes(&seen.files[0].bytes), doc_id,
-			&f->err));
-	given_look_end(&seen);
-	people_free(people);
-	given_look(f, &f->first, &seen);
-	assert_int_equal(seen.n, 3);
-	MUST(f, shared_file_find(seen.files, seen.n, hex, &found, &f->err));
-	assert_true(found->mine);
-	MUST(f, shared_file_end(seen.people, seen.files, seen.n, found, &f->err));
-	given_look_end(&seen);
 }
 
 /* Of more pages than one call takes. */
@@ -827,34 +635,30 @@ static void test_large(void **state)
 	assert_int_equal(seen.files[0].note.n_pages, 258);
 	MUST(f, shared_file_get(seen.people, &seen.files[0], &config, &f->err));
 	given_look_end(&seen);
-	end_all(f, &f->first);
+	given_end_all(f, &f->first);
 	assert_fetch_fails(f, &bob, KLUIS_ENOTFOUND, "zeros");
 }
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test_teardown(test_page, forget_all),
-		cmocka_unit_test_teardown(test_refused, forget_all),
-		cmocka_unit_test_teardown(test_no_admin, forget_all),
-		cmocka_unit_test_teardown(test_withheld_key, forget_all),
-		cmocka_unit_test_teardown(test_swapped_page, forget_all),
-		cmocka_unit_test_teardown(test_swapped_key, forget_all),
-		cmocka_unit_test_teardown(test_accomplice, forget_all),
-		cmocka_unit_test_teardown(test_forged_note, forget_all),
-		cmocka_unit_test_teardown(test_note_given_back, forget_all),
-		cmocka_unit_test_teardown(test_large, forget_all),
-		cmocka_unit_test_teardown(test_file, forget_all),
-		cmocka_unit_test_teardown(test_twice, forget_all),
-		cmocka_unit_test_teardown(test_twice_and_over, forget_all),
-		cmocka_unit_test_teardown(test_ended_note_given_back, forget_all),
-		cmocka_unit_test_teardown(test_new_keys, forget_all),
-		cmocka_unit_test_teardown(test_full_box, forget_all),
-		cmocka_unit_test_teardown(test_full_inbox, forget_all),
-		cmocka_unit_test_teardown(test_given_before, forget_all),
-		cmocka_unit_test_teardown(test_malformed_page, forget_all),
-		cmocka_unit_test_teardown(test_unreadable_entry, forget_all),
+	const struct CMUnitTest tests[] = {cmocka_unit_test_teardown(test_page, given_forget),
+		cmocka_unit_test_teardown(test_refused, given_forget),
+		cmocka_unit_test_teardown(test_no_admin, given_forget),
+		cmocka_unit_test_teardown(test_withheld_key, given_forget),
+		cmocka_unit_test_teardown(test_swapped_page, given_forget),
+		cmocka_unit_test_teardown(test_swapped_key, given_forget),
+		cmocka_unit_test_teardown(test_accomplice, given_forget),
+		cmocka_unit_test_teardown(test_forged_note, given_forget),
+		cmocka_unit_test_teardown(test_large, given_forget),
+		cmocka_unit_test_teardown(test_file, given_forget),
+		cmocka_unit_test_teardown(test_twice, given_forget),
+		cmocka_unit_test_teardown(test_full_box, given_forget),
+		cmocka_unit_test_teardown(test_full_inbox, given_forget),
+		cmocka_unit_test_teardown(test_given_before, given_forget),
+		cmocka_unit_test_teardown(test_malformed_page, given_forget),
+		cmocka_unit_test_teardown(test_unreadable_entry, given_forget),
 		/* Last: after it the node's clock is too far ahead to give anything. */
-		cmocka_unit_test_teardown(test_clock_behind, forget_all)};
+		cmocka_unit_test_teardown(test_clock_behind, given_forget)};
 
 	return cmocka_run_group_tests(tests, setup_given, teardown_three);
 }
