@@ -491,6 +491,7 @@ class Chats:
         spare.login()
         title, path = self.world.talk("ida", "carol")
         talk_id = path.rsplit("/", 1)[1]
+        self.assertEqual(self.world.heard(None, talk_id, device=spare), [title])
         thieves = [self.world.stolen("ida") for _ in range(3)]
         self.speech(title, "under stolen keys")
         before = self.world.clone("not-revoked")
