@@ -10,14 +10,17 @@ const struct retention_rules retention_default = {
 	.cycles_kept = BACKUP_CYCLES_KEPT,
 };
 
+uint64_t retention_fresh_ms(uint64_t interval_ms)
+{
+	return BACKUP_FRESH_MS < 2 * interval_ms ? 2 * interval_ms : BACKUP_FRESH_MS;
+}
+
 struct retention_rules retention_rules_of(uint64_t kept_ms, uint64_t interval_ms)
 {
 	struct retention_rules rules = retention_default;
 
 	rules.kept_ms = kept_ms;
-	if (rules.fresh_ms < 2 * interval_ms) {
-		rules.fresh_ms = 2 * interval_ms;
-	}
+	rules.fresh_ms = retention_fresh_ms(interval_ms);
 	return rules;
 }
 

@@ -27,6 +27,9 @@ struct retention_rules {
 	uint32_t cycles_kept;
 };
 extern const struct retention_rules retention_default;
+/* How old the newest snapshot may be where one is due every interval_ms (0: never): two intervals,
+ * and never less than BACKUP_FRESH_MS. Older, nothing is pruned, and operators are told. */
+uint64_t retention_fresh_ms(uint64_t interval_ms);
 /* Those of a site with these settings: times as [backup] keep_s and interval_s say. */
 struct retention_rules retention_rules_of(uint64_t kept_ms, uint64_t interval_ms);
 

@@ -20,7 +20,7 @@ struct check {
 	 * which a number in the text is not. */
 	char about[1024];
 };
-enum { CHECKS = 22, COPIES_PRUNE_LATE_MS = 4 * 3600 * 1000 };
+enum { CHECKS = 23, COPIES_PRUNE_LATE_MS = 4 * 3600 * 1000 };
 
 static void check_set(
 	struct check *check, const char *name, bool ok, bool critical, const char *text)
@@ -136,7 +136,8 @@ static void check_shipping(struct check *check, struct api *api)
 static void check_backup(struct check *check, struct api *api, const struct backup_summary *backup)
 {
 	uint64_t age_ms, now_ms = clock_wall_ms(api->config.clock);
-	bool young = api_now(api) - api->started_ms < BACKUP_FRESH_MS;
+	uint64_t limit_ms = retention_fresh_ms(api->config.schedule.interval_ms);
+	bool young = api_now(api) - api->started_ms < limit_ms;
 
 	check_set(check, "backup", true, false, "this node takes part in no backups");
 	if (backup == NULL) {
@@ -145,8 +146,8 @@ static void check_backup(struct check *check, struct api *api, const struct back
 	age_ms = backup_summary_age_ms(backup, now_ms);
 	if (age_ms == UINT64_MAX) {
 		check_set(check, "backup", young, true, "no snapshot was ever confirmed");
-	} else if (age_ms > BACKUP_FRESH_MS) {
-		check_set(check, "backup", false, age_ms > 3 * BACKUP_FRESH_MS, "");
+	} else if (age_ms > limit_ms) {
+		check_set(check, "backup", false, age_ms > 3 * limit_ms, "");
 		(void)snprintf(check->text, sizeof check->text,
 			"the newest confirmed snapshot is %llu hours old",
 			(unsigned long long)(age_ms / 3600000));
@@ -157,6 +158,49 @@ static void check_backup(struct check *check, struct api *api, const struct back
 			backup->failed, backup->trouble.error);
 	} else {
 		check_set(check, "backup", true, false, "there is a young confirmed snapshot");
+	}
+}
+
+/* Its number where it is no member any more. The caller's. */
+static char *site_or_node(struct api_call *call, const struct sys_view *view, uint64_t id)
+{
+	const char *site = sys_site_of(call, view, id);
+
+	return site[0] != 0 ? x_asprintf("site %s", site)
+			    : x_asprintf("node %llu", (unsigned long long)id);
+}
+
+/* What a site confirmed stands in the log, also when that site and its disk are gone since: only
+ * those count that this node has a link to, as for `kluisctl backup status`. */
+static void check_holders(struct check *check, struct api_call *call, const struct sys_view *view,
+	const struct backup_summary *backup)
+{
+	const struct snapshot_row *newest = backup == NULL ? NULL : &backup->newest;
+	_cleanup_(buf_release) struct buf here = BUF_INIT, away = BUF_INIT;
+	unsigned needed = call->api->config.backup_copies, n = 0;
+
+	check_set(check, "holders", true, false, "enough sites hold the newest confirmed snapshot");
+	if (newest == NULL || newest->id == 0) {
+		return; /* `backup` says it. */
+	}
+	for (unsigned i = 0; i < newest->n_confirmations; i++) {
+		uint64_t node = newest->confirmation[i].node;
+		_cleanup_(x_freep) char *site = site_or_node(call, view, node);
+		bool online = sys_online(call, view, node);
+		struct buf *names = online ? &here : &away;
+
+		n += online;
+		buf_printf(names, "%s%s", names->len == 0 ? "" : ", ", site);
+		if (!online) {
+			check_about(check, "%s", site);
+		}
+	}
+	if (n < needed) {
+		check->ok = false;
+		(void)snprintf(check->text, sizeof check->text,
+			"%u sites of %u hold the newest confirmed snapshot%s%s%s%s", n, needed,
+			n == 0 ? "" : ": ", buf_str(&here),
+			away.len == 0 ? "" : "; away: ", buf_str(&away));
 	}
 }
 
@@ -475,6 +519,7 @@ static void checks_make(
 	check_recovery(&checks[19], call->api, backup);
 	check_roots(&checks[20], call, view, backup);
 	check_repository(&checks[21], call->api);
+	check_holders(&checks[22], call, view, backup);
 }
 
 int sys_health_read(struct api_call *call)

@@ -55,6 +55,18 @@ const char *sys_site_of(struct api_call *call, const struct sys_view *view, uint
 	return server == NULL ? "" : server->row.site;
 }
 
+bool sys_online(const struct api_call *call, const struct sys_view *view, uint64_t id)
+{
+	bool online = id == call->api->config.node_id;
+
+	for (unsigned i = 0; i < view->status.n_peers; i++) {
+		const struct replica_peer_status *peer = &view->status.peers[i];
+
+		online = online || (peer->id == id && peer->connected);
+	}
+	return online;
+}
+
 const char *sys_vote_name(enum replica_vote vote)
 {
 	static const char *const names[] = {[REPLICA_STANDBY] = "standby",
@@ -117,7 +129,7 @@ static json_t *member_json(
 	json_put(member, "role", json_make_text(sys_vote_name(peer->vote)));
 	json_put(member, "leader", json_boolean(peer->id == view->status.leader_id));
 	json_put(member, "address", json_make_text(peer->address));
-	json_put(member, "online", json_boolean(self || peer->connected));
+	json_put(member, "online", json_boolean(sys_online(call, view, peer->id)));
 	json_put(member, "match_index",
 		leads ? json_make_number(self ? view->status.stored_index : peer->match_index)
 		      : json_null());

@@ -251,6 +251,9 @@ static void print_backup(const struct api_metrics_state *state, struct buf *to)
 		backup->confirmed);
 	print_age(to, "kluis_backup_newest_age_seconds", "Of the newest confirmed snapshot.",
 		backup->newest.id != 0, backup->newest.created_ms, state->wall_ms);
+	print_seconds(to, "kluis_backup_newest_age_limit_seconds", "gauge",
+		"How old it may be: two intervals, and never less than eight hours.",
+		state->backup_age_limit_ms);
 	print_recovery(backup, state->wall_ms, to);
 	print_one(to, "kluis_backup_newest_copies", "gauge", "Sites beside the taker that hold it.",
 		backup->newest.n_confirmations);

@@ -31,6 +31,7 @@ struct api_metrics_state {
 	const char *site;
 	const struct backup_summary *backup; /* NULL: not known here. */
 	unsigned backup_copies;		     /* That make a snapshot count. */
+	uint64_t backup_age_limit_ms;	     /* Of the newest. */
 	unsigned calls;
 	size_t login_handshakes;
 	const struct event_counters *events;

@@ -112,6 +112,8 @@ static void backups_put_newest(
 		any ? json_sprintf("%llu", (unsigned long long)newest->id) : json_null());
 	json_put(body, "newest_age_ms",
 		any ? json_make_number(backup_summary_age_ms(backups, call->now_ms)) : json_null());
+	json_put(body, "newest_age_limit_ms",
+		json_make_number(retention_fresh_ms(call->api->config.schedule.interval_ms)));
 	json_put(body, "newest_copies", json_make_number(newest->n_confirmations));
 	json_put(body, "newest_cycle", json_make_number(newest->cycle));
 }

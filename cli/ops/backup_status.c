@@ -7,7 +7,7 @@
 #include "base/wire.h"
 #include "cli/ops/ops.h"
 
-enum { MAX_AGE_H = 8, MAX_AGE_H_MAX = 8760 };
+enum { MAX_AGE_H_MAX = 8760 };
 
 static const struct output_column snapshot_columns[] = {{"id", "ID", OUTPUT_TEXT},
 	{"cycle", "CYCLE", OUTPUT_TEXT}, {"kind", "KIND", OUTPUT_TEXT},
@@ -25,6 +25,7 @@ static const struct output_column root_columns[] = {{"site", "SITE", OUTPUT_TEXT
 	{"index", "INDEX", OUTPUT_TEXT}, {"missing", "OWES", OUTPUT_TEXT}};
 static const struct output_column summary_columns[] = {{"newest", "Newest confirmed", OUTPUT_TEXT},
 	{"newest_age_ms", "Its age", OUTPUT_MS},
+	{"newest_age_limit_ms", "How old it may be", OUTPUT_MS},
 	{"newest_copies", "Sites beside the taker that hold it", OUTPUT_TEXT},
 	{"newest_away", "Sites that held it and are away", OUTPUT_TEXT},
 	{"confirmations_needed", "That make it count", OUTPUT_TEXT},
@@ -297,7 +298,7 @@ static int judge_checks(struct invocation *inv, const json_t *status)
 }
 
 /* The worst first. */
-static int status_judge(struct invocation *inv, const json_t *status, uint64_t max_age_h)
+static int status_judge(struct invocation *inv, const json_t *status, uint64_t max_age_ms)
 {
 	const json_t *newest = json_object_get(status, "newest");
 	json_int_t age_ms = json_integer_value(json_object_get(status, "newest_age_ms"));
@@ -312,7 +313,7 @@ static int status_judge(struct invocation *inv, const json_t *status, uint64_t m
 	if (!json_is_string(newest)) {
 		return err_set(&inv->err, KLUIS_ENOTFOUND, "no snapshot was ever confirmed");
 	}
-	if (age_ms > (json_int_t)(max_age_h * 3600000)) {
+	if (age_ms > (json_int_t)max_age_ms) {
 		return err_set(&inv->err, KLUIS_EBEHIND,
 			"the newest confirmed snapshot is %lld hours old",
 			(long long)(age_ms / 3600000));
@@ -355,13 +356,20 @@ static int status_judge(struct invocation *inv, const json_t *status, uint64_t m
 int ops_backup_status(struct invocation *inv)
 {
 	_cleanup_(json_dropp) json_t *status = NULL;
-	uint64_t max_age_h;
-	int rc = invocation_number(inv, "max-age", MAX_AGE_H, MAX_AGE_H_MAX, &max_age_h);
+	const json_t *limit;
+	uint64_t hours;
+	int rc = invocation_number(inv, "max-age", 0, MAX_AGE_H_MAX, &hours);
 
 	rc = rc != 0 ? rc : status_load(inv, &status);
 	if (rc != 0) {
 		return rc;
 	}
 	status_print(inv, status);
-	return status_judge(inv, status, max_age_h);
+	if (invocation_value(inv, "max-age") != NULL) {
+		return status_judge(inv, status, hours * 3600000);
+	}
+	limit = json_object_get(status, "newest_age_limit_ms");
+	return status_judge(inv, status,
+		json_is_integer(limit) ? (uint64_t)json_integer_value(limit)
+				       : retention_fresh_ms(0)); /* Of an older node. */
 }

@@ -143,7 +143,8 @@ static const struct command_option pki_issue_options[] = {
 };
 
 static const struct command_option backup_status_options[] = {
-	{"max-age", 0, "HOURS", "Of the newest confirmed snapshot (8)"},
+	{"max-age", 0, "HOURS",
+		"Of the newest confirmed snapshot (two intervals of the schedule, at least 8)"},
 	{NULL, 0, NULL, NULL},
 };
 

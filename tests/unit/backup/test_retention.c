@@ -84,6 +84,17 @@ static void test_nothing_when_stale(void **state)
 	assert_int_equal(pruned(rows, n, newest - 1), 0); /* Our clock went back. */
 }
 
+/* Two intervals, and never less than eight hours. */
+static void test_fresh(void **state)
+{
+	(void)state;
+	assert_int_equal(retention_fresh_ms(0), BACKUP_FRESH_MS);
+	assert_int_equal(retention_fresh_ms(BACKUP_FRESH_MS / 2), BACKUP_FRESH_MS);
+	assert_int_equal(retention_fresh_ms(BACKUP_FRESH_MS / 2 + 1), BACKUP_FRESH_MS + 2);
+	assert_int_equal(retention_fresh_ms(SCHEDULE_INTERVAL_S_MAX * 1000ULL), 14ULL * DAY_MS);
+	assert_int_equal(retention_rules_of(1, DAY_MS).fresh_ms, 2ULL * DAY_MS);
+}
+
 /* What a node signed by itself, however new it claims to be, makes nothing old, and does not stand
  * in for the snapshots that somebody keeps away. */
 static void test_strays_count_for_nothing(void **state)
@@ -286,6 +297,7 @@ int main(void)
 		cmocka_unit_test(test_by_age_and_count),
 		cmocka_unit_test(test_twice_is_once),
 		cmocka_unit_test(test_nothing_when_stale),
+		cmocka_unit_test(test_fresh),
 		cmocka_unit_test(test_strays_count_for_nothing),
 		cmocka_unit_test(test_count_holds_after_a_pause),
 		cmocka_unit_test(test_pins_hold_their_point),
