@@ -7,6 +7,7 @@ import os
 import pty
 import select
 import shutil
+import signal
 import time
 import unittest
 
@@ -16,6 +17,7 @@ from people import Person
 VERIFICATION, PIN_CHANGED = 14, 15
 GONE, UNAUTHENTICATED = 10, 12
 RECORD_BYTES = 168
+PAGE_BYTES = 1 << 18
 DELETION_BYTES, MARK_COUNT = 88, slice(48, 56)
 
 
@@ -185,23 +187,30 @@ class Restore(unittest.TestCase):
     def plan(self, *words):
         return json.loads(self.kluisctl("-o", "json", *self.plan_words(), *words).stdout)
 
-    def restore_vault(self, vault, out, check=True, key=None):
-        return self.kluisctl("restore", "vault", vault, "--config", self.source / "kluisd.ini", "--snapshot", self.snapshot, "--key-file",
-                             key or self.pki / "backup.key", "--out", out, check=check)
+    def restore_vault_words(self, vault, out, *which, key=None):
+        return ["restore", "vault", vault, "--config", self.source / "kluisd.ini", *(which or ("--snapshot", self.snapshot)), "--key-file",
+                key or self.pki / "backup.key", "--out", out]
+
+    def restore_vault(self, vault, out, *which, check=True, key=None):
+        return self.kluisctl(*self.restore_vault_words(vault, out, *which, key=key), check=check)
 
     def vault_of_the_snapshot(self):
         """One vault as it was, while the cluster serves: out of the snapshot, read by its owner, and stored anew beside the rest."""
         c = self.c
         c.client("put", self.files["page"], "v:/small", profile=self.profile)
         c.client("rm", "v:/large", profile=self.profile)
-        vault = json.loads(c.client("-o", "json", "vault", "list", profile=self.profile).stdout)["items"][0]["id"]
+        self.vault = vault = json.loads(c.client("-o", "json", "vault", "list", profile=self.profile).stdout)["items"][0]["id"]
         copy, left = c.top / "copy", c.top / "copy.part"
         done = self.restore_vault(vault, copy, check=False, key=self.wrong_key)
         self.assertNotEqual(done.returncode, 0, done.stdout)
         self.assertEqual(self.restore_vault("00" * 16, copy, check=False).returncode, GONE)
         self.assertFalse(copy.exists())
-        left.mkdir()  # By a run that was cut.
-        (left / "page-0").write_bytes(b"half")
+        # Killed in the middle of a page: no copy, and what it left is in nobody's way.
+        words = ["prlimit", f"--fsize={PAGE_BYTES // 2}", "--core=0", self.c.kluisctl, *self.restore_vault_words(vault, copy)]
+        done = c.run([*map(str, words)], False, 300)
+        self.assertEqual(done.returncode, -signal.SIGXFSZ, done.stderr)
+        self.assertFalse(copy.exists())
+        self.assertEqual(max(page.stat().st_size for page in left.glob("page-*")), PAGE_BYTES // 2)
         self.restore_vault(vault, copy)
         self.assertFalse(left.exists())
         # Not for another account, which has no key of it; nor with any byte that is another.
@@ -784,6 +793,13 @@ class Restore(unittest.TestCase):
         self.assertEqual((plan[()]["id"], plan[()]["journals"]), (taken, 0), plan)
         self.assertEqual(plan[("--to-newest",)]["index"], index, plan)
         self.assertGreater(plan[("--to-newest",)]["journals"], 0, plan)
+        # One vault as of that minute: what only the increments have, and not what they say is gone.
+        copy = c.top / "newest-copy"
+        self.restore_vault(self.vault, copy, "--to-newest")
+        c.client("--copy", copy, "get", "v:/after", c.top / "newest-after", profile=self.profile)
+        self.assertEqual((c.top / "newest-after").read_bytes(), self.files["large"].read_bytes())
+        done = c.client("--copy", copy, "get", "v:/before", c.top / "newest-before", profile=self.profile, check=False)
+        self.assertEqual(done.returncode, GONE, done.stderr)
         # When nothing changes nothing is written, however many seconds pass.
         c.start("utr")
         had = self.journals_at(holder)

@@ -412,7 +412,7 @@ int main(void)
 	};
 
 	if (getuid() != 0) {
-		(void)fprintf(stderr, "not root: no sshd of the production kind\n");
+		(void)printf("SKIPPED in part: not root, so no sshd of the production kind\n");
 		return 0;
 	}
 	return cmocka_run_group_tests(tests, NULL, NULL);

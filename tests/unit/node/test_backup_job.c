@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "backup/keys.h"
@@ -14,6 +15,7 @@
 #include "base/file.h"
 #include "backup/repository.h"
 #include "backup/ship.h"
+#include "node/backup_parts.h"
 #include "tests/lib/certs.h"
 #include "tests/unit/node/lib/backup_rig.h"
 
@@ -63,6 +65,45 @@ static struct api_drop drop_of(struct backup_rig *w, unsigned site, const char *
 	}
 	fail_msg("no drop of '%s'", from);
 	return copies.drops[0];
+}
+
+static void wait_quota(struct backup_rig *w, unsigned site, uint64_t bytes)
+{
+	for (unsigned waited = 0; drop_of(w, site, backup_rig_names[0]).quota_bytes != bytes;
+		waited += 20) {
+		assert_true(waited < RIG_WAIT_MS);
+		replica_rig_run(&w->rig, 20);
+	}
+}
+
+/* What the settings say in KiB a second holds for each site that is shipped to, and what they say
+ * in MiB for each drop; of a drop without a word a quarter of its file system. */
+static void test_bandwidth_and_quota(void **state)
+{
+	enum { SITE = 1 };
+	struct backup_rig *w = *state;
+	_cleanup_(x_freep) char *drop =
+		x_asprintf("%s/%s/incoming", w->config[SITE].backup_drop_dir, backup_rig_names[0]);
+	struct statvfs vfs;
+
+	assert_int_equal(statvfs(drop, &vfs), 0);
+	for (unsigned set = 0; set < 2; set++) {
+		backup_rig_close_job(w, SITE);
+		w->config[SITE].backup_bandwidth_kib = set * 3000;
+		w->config[SITE].backup_drop_quota_mib = set * 5000;
+		backup_rig_start_job(w, SITE);
+		assert_int_equal(w->job[SITE]->n_shipments, BACKUP_RIG_NODES - 1);
+		for (unsigned i = 0; i < BACKUP_RIG_NODES - 1; i++) {
+			assert_int_equal(w->job[SITE]->shipment[i].target.bytes_per_second,
+				set * 3000ULL * 1024);
+		}
+		wait_quota(w, SITE,
+			set == 0 ? (uint64_t)vfs.f_blocks * vfs.f_frsize / 4
+				 : 5000ULL * 1024 * 1024);
+	}
+	backup_rig_close_job(w, SITE);
+	w->config[SITE].backup_bandwidth_kib = w->config[SITE].backup_drop_quota_mib = 0;
+	backup_rig_start_job(w, SITE);
 }
 
 static void set_up_job(struct backup_rig *w, unsigned i, unsigned quota_files, uint64_t haste)
@@ -485,6 +526,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_cycles_and_a_manual_one),
+		cmocka_unit_test(test_bandwidth_and_quota),
 		cmocka_unit_test(test_packs_go_ahead_of_the_record),
 		cmocka_unit_test(test_a_flood_of_manifests),
 		cmocka_unit_test(test_changed_host_key),
