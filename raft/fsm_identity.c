@@ -19,7 +19,7 @@ enum {
 	REVOKE_OBJECTS_MAX = 4096, /* Of a kind, that she has accepted. */
 	REVOKE_LISTED_MAX = 20480, /* ... among so many that she has accepted or is invited to. */
 	REVOKE_BACK_MAX = 256,	   /* Statements of one object, from the newest back. */
-	REVOKE_STATEMENTS_MAX = 8192, /* ... and of all beyond the newest of each. */
+	REVOKE_STATEMENTS_MAX = 65536, /* ... and of all beyond the newest of each. */
 };
 
 /* Body of statement 1: lp16 name | lp16 signing key | u16 kem | lp16 transfer key. */
