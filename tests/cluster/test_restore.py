@@ -310,7 +310,8 @@ class Restore(unittest.TestCase):
         self.assertEqual(rows["kluis_backup_proven_age_seconds"], "+Inf")
         self.assertEqual(rows[checked], "1")
         self.damage_tells()
-        self.drills_by_itself(self.copies[-1])
+        # Not gro, whose program has yet to hear that the alarm ended: a node that was started since never saw it.
+        self.drills_by_itself(next(site for site in reversed(self.copies) if site != "gro"))
         # A drill by hand: restored, booted, compared, gone, and known at all sites.
         here = c.site_dir(self.copies[0])
         done = c.ctl(self.copies[0], "-o", "json", "backup", "drill", self.snapshot, "--config", str(here / "kluisd.ini"),
