@@ -241,12 +241,12 @@ static void test_sealed(void **state)
 
 	(void)pthread_mutex_lock(&f->node.lock);
 	view = kv_view_new(f->node.machine.kv);
+	(void)pthread_mutex_unlock(&f->node.lock);
 	assert_int_equal(push_store_list(view, f->person.user_id, rows, &n, NULL), 0);
 	expect_nowhere(view, bytes_str("/wp/1"));
 	expect_nowhere(view, key_pub_bytes(key_public(f->agent)));
 	expect_nowhere(view, bytes_of(auth, sizeof auth));
 	kv_view_free(view);
-	(void)pthread_mutex_unlock(&f->node.lock);
 	/* And all of that is in it, under the subscription's id and not the device's. */
 	assert_int_equal(n, 1);
 	place.id = rows->device_id;
