@@ -254,7 +254,7 @@ int replica_open_store(struct replica *r, struct err *e)
 {
 	_cleanup_(x_freep) char *dir = replica_path(r, "db");
 	const struct kv_options options = {.create = true,
-		.write_buffer_bytes = r->store_write_buffer_bytes,
+		.write_buffer_bytes = replica_staggered(r, r->store_write_buffer_bytes),
 		.cache_bytes = r->store_cache_bytes};
 	int rc = file_make_dirs(dir, 0700, e);
 

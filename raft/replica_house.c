@@ -14,11 +14,18 @@
 
 /* --- log truncation --- */
 
+enum { STAGGER_STEPS = 8 };
+
+uint64_t replica_staggered(const struct replica *r, uint64_t limit)
+{
+	return limit - r->node_id % STAGGER_STEPS * (limit / (2 * STAGGER_STEPS));
+}
+
 /* While the disk is low deletions go to it soon: there they make room. */
 static bool house_flush_due(const struct replica *r)
 {
-	return r->bytes_to_flush >= LOG_FLUSH_BYTES ||
-	       r->position.index >= r->flushed_index + LOG_FLUSH_ENTRIES ||
+	return r->bytes_to_flush >= replica_staggered(r, LOG_FLUSH_BYTES) ||
+	       r->position.index >= r->flushed_index + replica_staggered(r, LOG_FLUSH_ENTRIES) ||
 	       (atomic_load(&r->read_only) &&
 		       replica_now(r) - r->flush_begun_ms >= DISK_LOW_FLUSH_MS);
 }

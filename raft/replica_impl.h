@@ -333,6 +333,9 @@ void cluster_clock_tick(struct replica *r);
 
 /* --- replica_house.c: what happens every HEARTBEAT_MS / 2 --- */
 void replica_house(struct replica *r);
+/* All nodes apply the same, and would flush it at the same moment: what each may gather before that
+ * is a little less than the limit, by its number, so that they do it one after the other. */
+uint64_t replica_staggered(const struct replica *r, uint64_t limit);
 void replica_status_update(struct replica *r);
 void replica_peers_update(struct replica *r);
 void replica_flushed(struct replica *r, uint64_t index);
