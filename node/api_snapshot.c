@@ -505,7 +505,7 @@ static int pin_check(struct api_call *call, const struct snapshot_row *row)
 {
 	enum { ROWS_MAX = SNAPSHOTS_KEPT + 1 };
 	_cleanup_(x_freep) struct snapshot_row *rows = x_calloc(ROWS_MAX, sizeof *rows);
-	size_t n = 0, pinned = 0;
+	size_t n = 0;
 	int rc = snapshot_store_list(call->view, 0, rows, ROWS_MAX, &n, &call->e);
 
 	if (rc != 0 || row->pinned) {
@@ -514,12 +514,9 @@ static int pin_check(struct api_call *call, const struct snapshot_row *row)
 	if (row->state != SNAPSHOT_SHIPPED && row->state != SNAPSHOT_CONFIRMED) {
 		return call_fail(call, KLUIS_ECONFLICT, "the snapshot is not finished");
 	}
-	for (size_t i = 0; i < n; i++) {
-		pinned += rows[i].pinned;
-	}
-	if (pinned >= SNAPSHOTS_PINNED_MAX) {
-		return call_fail(call, KLUIS_ECONFLICT,
-			"%zu snapshots are pinned, and no more may be: unpin one first", pinned);
+	rc = snapshot_store_check_pins(call->view, &call->e); /* The state machine's rule. */
+	if (rc != 0) {
+		return rc;
 	}
 	if (!pin_in_time(call, rows, n, row->id)) {
 		return call_fail(call, KLUIS_EGONE,

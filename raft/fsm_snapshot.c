@@ -427,6 +427,12 @@ int apply_snapshot_pin(struct apply *a, const struct command_snapshot_pin *c)
 	if (rc != 0 || row.pinned == c->on) {
 		return rc;
 	}
+	if (c->on && a->cluster.feature_level >= FEATURE_LEVEL_PINS) {
+		rc = snapshot_store_check_pins(a->view, a->e);
+		if (rc != 0) {
+			return rc;
+		}
+	}
 	row.pinned = c->on;
 	snapshot_store_put(a->txn, &row);
 	store_u64(id, row.id);

@@ -426,6 +426,36 @@ static void test_a_taker_that_differs(void **state)
 	assert_int_equal(record(w, id, 3, id), 0);
 }
 
+static int pin(struct world *w, uint64_t id, bool on)
+{
+	struct command c = {.type = COMMAND_SNAPSHOT_PIN, .snapshot_pin = {.id = id, .on = on}};
+
+	return fixture_machine_do(&w->m, &c);
+}
+
+/* Two operators at two sites at once do not pass the bound either. */
+static void test_pins_are_bounded(void **state)
+{
+	struct world *w = *state;
+	uint64_t id[SNAPSHOTS_PINNED_MAX + 2];
+
+	for (unsigned i = 0; i < ARRAY_SIZE(id); i++) {
+		assert_int_equal(claim_kind(w, 2, SNAPSHOT_MANUAL, 0, &id[i]), 0);
+	}
+	for (unsigned i = 0; i <= SNAPSHOTS_PINNED_MAX; i++) { /* As before the level. */
+		assert_int_equal(pin(w, id[i], true), 0);
+	}
+	for (uint64_t node = 1; node <= 6; node++) {
+		assert_int_equal(announce(w, node, FEATURE_LEVEL_PINS), 0);
+	}
+	assert_int_equal(pin(w, id[SNAPSHOTS_PINNED_MAX + 1], true), KLUIS_ECONFLICT);
+	assert_int_equal(pin(w, id[0], true), 0); /* It is one of them. */
+	assert_int_equal(pin(w, id[0], false), 0);
+	assert_int_equal(pin(w, id[0], true), KLUIS_ECONFLICT);
+	assert_int_equal(pin(w, id[1], false), 0);
+	assert_int_equal(pin(w, id[0], true), 0);
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, world_setup, world_teardown)
@@ -439,6 +469,7 @@ int main(void)
 		T(test_records_that_are_kept),
 		T(test_all_report_at_the_snapshot),
 		T(test_a_taker_that_differs),
+		T(test_pins_are_bounded),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
