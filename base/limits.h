@@ -235,8 +235,9 @@ enum {
 	API_STALE_MS_MAX = 600000,
 	API_CHALLENGES_PER_USER_MAX = 8, /* Of second factors: one user's go before others'. */
 	API_CHALLENGE_MS = 120000,
-	API_STATEMENTS_BYTES_MAX = 4 << 20, /* In one answer; about. */
-	API_HANDSHAKES_MAX = 10000,	    /* Password logins half way; recoveries; ... */
+	/* In one answer; about. As base64 within the 4 MiB of JSON that a client takes. */
+	API_STATEMENTS_BYTES_MAX = 2 << 20,
+	API_HANDSHAKES_MAX = 10000, /* Password logins half way; recoveries; ... */
 	API_HANDSHAKES_PER_ADDRESS_MAX = 1024,
 	API_HANDSHAKE_MS = 60000, /* The slowest client's key derivation takes 13 s. */
 	RECOVERY_DELAY_S_MAX = 14 * 86400,

@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/text.h"
@@ -18,7 +19,8 @@ struct identity_change {
 	struct key_pub *transfer; /* Genesis, add. */
 	size_t transfer_at;	  /* Of add and revoke. */
 	struct identity_device device;
-	struct identity_device *revoked;
+	struct identity_device *revoked; /* Of revocation, and of its parts. */
+	unsigned part;
 	uint32_t policy;
 	char name[IDENTITY_NAME_BYTES_MAX + 1];
 };
@@ -37,6 +39,21 @@ static void identity_change_release(struct identity_change *change)
 	identity_device_release(&change->device);
 }
 
+int revoke_row_compare(const void *a, const void *b)
+{
+	return memcmp(a, b, sizeof(struct revoke_row));
+}
+
+bool revoke_rows_have(const struct revoke_row *rows, size_t count,
+	const uint8_t object_id[ID_BYTES], const uint8_t hash[HASH_BYTES])
+{
+	struct revoke_row row;
+
+	memcpy(row.object_id, object_id, ID_BYTES);
+	memcpy(row.hash, hash, HASH_BYTES);
+	return count > 0 && bsearch(&row, rows, count, sizeof row, revoke_row_compare) != NULL;
+}
+
 void identity_init(struct identity *identity)
 {
 	*identity = (struct identity){.seq = 0};
@@ -53,6 +70,7 @@ void identity_release(struct identity *identity)
 	}
 	free(identity->devices);
 	free(identity->revoked_keys);
+	free(identity->parts.rows);
 	identity_init(identity);
 }
 
@@ -237,20 +255,57 @@ static int identity_read_rows(struct wire *w, struct identity_device *ret_device
 	return 0;
 }
 
-static int identity_read_device_revoke(const struct identity *identity, const struct statement *s,
+static int identity_read_revoked(const struct identity *identity, struct wire *w,
 	struct identity_change *change, struct err *e)
 {
-	struct wire w = wire_of(s->body);
 	uint8_t device_id[ID_BYTES];
 	const struct identity_device *device;
 
 	static_assert(sizeof(struct revoke_row) == ID_BYTES + HASH_BYTES, "rows as on the wire");
-	wire_copy(&w, device_id, ID_BYTES);
-	device = wire_ok(&w) ? identity_device(identity, device_id) : NULL;
+	wire_copy(w, device_id, ID_BYTES);
+	device = wire_ok(w) ? identity_device(identity, device_id) : NULL;
 	if (device == NULL || device->revoked) {
 		return err_set(e, KLUIS_EINVAL, "identity: no such device to revoke");
 	}
 	change->revoked = &identity->devices[device - identity->devices];
+	return 0;
+}
+
+static int identity_read_device_revoke(const struct identity *identity, const struct statement *s,
+	struct identity_change *change, struct err *e)
+{
+	struct wire w = wire_of(s->body);
+	int rc = identity_read_revoked(identity, &w, change, e);
+
+	return rc != 0 ? rc : identity_read_rows(&w, &change->device, e);
+}
+
+/* The number of the last part of this device's revocation; 0: there is none. */
+static unsigned identity_part(const struct identity *identity, const struct identity_device *device)
+{
+	return memcmp(identity->parts.device_id, device->device_id, ID_BYTES) == 0
+		       ? identity->parts.number
+		       : 0;
+}
+
+static int identity_read_device_vouch(const struct identity *identity, const struct statement *s,
+	struct identity_change *change, struct err *e)
+{
+	struct wire w = wire_of(s->body);
+	int rc = identity_read_revoked(identity, &w, change, e);
+
+	if (rc != 0) {
+		return rc;
+	}
+	change->part = wire_u16(&w);
+	if (change->part > IDENTITY_REVOKE_PARTS_MAX) {
+		return err_set(e, KLUIS_ETOOLARGE, "identity: too many parts of a revocation");
+	}
+	if (change->part != 1 &&
+		(change->part == 0 ||
+			change->part != identity_part(identity, change->revoked) + 1)) {
+		return err_set(e, KLUIS_EINVAL, "identity: not the next part of a revocation");
+	}
 	return identity_read_rows(&w, &change->device, e);
 }
 
@@ -308,6 +363,7 @@ static identity_read_fn *const identity_readers[] = {
 	[IDENTITY_DEVICE_REVOKE] = identity_read_device_revoke,
 	[IDENTITY_ROTATE] = identity_read_rotate,
 	[IDENTITY_POLICY] = identity_read_policy,
+	[IDENTITY_DEVICE_VOUCH] = identity_read_device_vouch,
 };
 
 static void identity_set_key(struct key_pub **slot, struct key_pub **taken)
@@ -337,12 +393,50 @@ static void identity_take_device(struct identity *identity, struct identity_devi
 	*device = (struct identity_device){.sign = NULL};
 }
 
-static void identity_take_device_revoke(struct identity_change *change)
+static void identity_drop_parts(struct identity *identity)
 {
-	change->revoked->revoked = true;
-	change->revoked->rows = change->device.rows;
-	change->revoked->row_count = change->device.row_count;
+	free(identity->parts.rows);
+	identity->parts = (struct identity_parts){.number = 0};
+}
+
+/* Behind those that are there. */
+static void identity_add_rows(
+	struct revoke_row **rows, size_t *count, const struct revoke_row *more, size_t more_count)
+{
+	if (more_count > 0) {
+		*rows = x_realloc(*rows, (*count + more_count) * sizeof **rows);
+		memcpy(*rows + *count, more, more_count * sizeof **rows);
+		*count += more_count;
+	}
+}
+
+static void identity_take_device_vouch(
+	struct identity *identity, const struct identity_change *change)
+{
+	struct identity_parts *parts = &identity->parts;
+
+	if (change->part == 1) {
+		identity_drop_parts(identity);
+	}
+	memcpy(parts->device_id, change->revoked->device_id, ID_BYTES);
+	parts->number = change->part;
+	identity_add_rows(
+		&parts->rows, &parts->row_count, change->device.rows, change->device.row_count);
+}
+
+static void identity_take_device_revoke(struct identity *identity, struct identity_change *change)
+{
+	const struct identity_parts *parts = &identity->parts;
+	struct identity_device *device = change->revoked;
+
+	device->revoked = true;
+	device->rows = change->device.rows;
+	device->row_count = change->device.row_count;
 	change->device.rows = NULL;
+	if (identity_part(identity, device) > 0) {
+		identity_add_rows(&device->rows, &device->row_count, parts->rows, parts->row_count);
+		qsort(device->rows, device->row_count, sizeof *device->rows, revoke_row_compare);
+	}
 }
 
 /* Cannot fail: all was checked. */
@@ -368,8 +462,11 @@ static void identity_take(
 		identity_take_device(identity, &change->device);
 		break;
 	case IDENTITY_DEVICE_REVOKE:
-		identity_take_device_revoke(change);
+		identity_take_device_revoke(identity, change);
 		identity->revoked_seq = s->seq;
+		break;
+	case IDENTITY_DEVICE_VOUCH:
+		identity_take_device_vouch(identity, change);
 		break;
 	case IDENTITY_ROTATE:
 		identity_set_key(&identity->signing, &change->signing);
@@ -378,6 +475,9 @@ static void identity_take(
 	default:
 		assert(s->type == IDENTITY_POLICY);
 		identity->policy = change->policy;
+	}
+	if (s->type != IDENTITY_DEVICE_VOUCH) {
+		identity_drop_parts(identity);
 	}
 	identity->seq = s->seq;
 	memcpy(identity->head_hash, s->hash, HASH_BYTES);
@@ -390,8 +490,8 @@ int identity_append(struct identity *identity, struct bytes encoded, struct err 
 	int rc = statement_parse(CHAIN_IDENTITY, encoded, &s, e);
 
 	if (rc == 0) {
-		rc = statement_follows(&s, IDENTITY_POLICY, identity->seq, identity->head_hash,
-			identity->user_id, e);
+		rc = statement_follows(&s, IDENTITY_DEVICE_VOUCH, identity->seq,
+			identity->head_hash, identity->user_id, e);
 	}
 	/* A genesis must be read before its signature can be checked: the key stands inside. Of all
 	 * others not a byte of the body counts before. */
@@ -470,16 +570,30 @@ void identity_body_device(struct buf *body, const uint8_t device_id[ID_BYTES],
 	buf_put_lp16(body, bytes_str(name));
 }
 
-void identity_body_revoke(struct buf *body, const uint8_t device_id[ID_BYTES],
-	const struct revoke_row *rows, size_t count)
+static void identity_put_rows(struct buf *body, const struct revoke_row *rows, size_t count)
 {
 	assert(count <= IDENTITY_REVOKE_ROWS_MAX);
-	buf_append(body, device_id, ID_BYTES);
 	buf_put_u16(body, (unsigned)count);
 	for (size_t i = 0; i < count; i++) {
 		assert(i == 0 || memcmp(&rows[i - 1], &rows[i], sizeof rows[i]) < 0);
 		buf_append(body, &rows[i], sizeof rows[i]);
 	}
+}
+
+void identity_body_revoke(struct buf *body, const uint8_t device_id[ID_BYTES],
+	const struct revoke_row *rows, size_t count)
+{
+	buf_append(body, device_id, ID_BYTES);
+	identity_put_rows(body, rows, count);
+}
+
+void identity_body_vouch(struct buf *body, const uint8_t device_id[ID_BYTES], unsigned part,
+	const struct revoke_row *rows, size_t count)
+{
+	assert(part >= 1 && part <= IDENTITY_REVOKE_PARTS_MAX);
+	buf_append(body, device_id, ID_BYTES);
+	buf_put_u16(body, part);
+	identity_put_rows(body, rows, count);
 }
 
 void identity_body_transfer(struct buf *body, const struct key_pub *transfer)

@@ -14,12 +14,16 @@ enum {
 	IDENTITY_DEVICE_REVOKE = 5,
 	IDENTITY_ROTATE = 6,
 	IDENTITY_POLICY = 7,
+	IDENTITY_DEVICE_VOUCH = 8,
 	IDENTITY_NAME_BYTES_MAX = 64,
 	IDENTITY_DEVICE_NAME_BYTES_MAX = 64,
-	IDENTITY_TRANSFER_MAX = 4,   /* One per kem. */
-	IDENTITY_DEVICES_MAX = 1024, /* Ever added, revoked ones included. */
+	IDENTITY_TRANSFER_MAX = 4,	     /* One per kem. */
+	IDENTITY_DEVICES_MAX = 1024,	     /* Ever added, revoked ones included. */
+	IDENTITY_CHAIN_BYTES_MAX = 16 << 20, /* That a client takes. */
 	IDENTITY_REVOKED_KEYS_MAX = 1024,
-	IDENTITY_REVOKE_ROWS_MAX = 1024,
+	IDENTITY_REVOKE_ROWS_MAX = 1024, /* Of one statement, */
+	IDENTITY_REVOKE_PARTS_MAX =
+		32, /* ... of which so many may come before the one that revokes. */
 	IDENTITY_POLICY_NO_WEB = 1,
 	IDENTITY_POLICY_DEVICE_SIG = 2,
 };
@@ -30,13 +34,27 @@ struct revoke_row {
 	uint8_t hash[HASH_BYTES];
 };
 
+/* By object, then by hash: the order that rows stand in. For qsort(). */
+int revoke_row_compare(const void *a, const void *b);
+/* Whether this one is among ascending rows. */
+bool revoke_rows_have(const struct revoke_row *rows, size_t count,
+	const uint8_t object_id[ID_BYTES], const uint8_t hash[HASH_BYTES]);
+
 struct identity_device {
 	uint8_t device_id[ID_BYTES];
 	struct key_pub *sign; /* KEY_ECDSA_P256. */
 	struct key_pub *hpke; /* One of the EC kems. */
 	char name[IDENTITY_DEVICE_NAME_BYTES_MAX + 1];
 	bool revoked;
-	struct revoke_row *rows; /* Of the revoke statement. */
+	struct revoke_row *rows; /* Of the revoke statement and its parts, ascending. */
+	size_t row_count;
+};
+
+/* The parts of a revocation so far: of no effect unless the statement that revokes is the next. */
+struct identity_parts {
+	uint8_t device_id[ID_BYTES];
+	unsigned number; /* Of the last one, from 1; 0: none. */
+	struct revoke_row *rows;
 	size_t row_count;
 };
 
@@ -50,6 +68,7 @@ struct identity {
 	size_t revoked_key_count;
 	struct identity_device *devices; /* In order of addition. */
 	size_t device_count;
+	struct identity_parts parts;
 	uint32_t policy;
 	uint64_t seq; /* 0: empty, nothing appended yet. */
 	/* Which statement made `signing`, and which revoked a device last (0: none did). */
@@ -94,6 +113,9 @@ void identity_body_device(struct buf *body, const uint8_t device_id[ID_BYTES],
 	const struct key_pub *sign, const struct key_pub *hpke, const char *name);
 void identity_body_revoke(struct buf *body, const uint8_t device_id[ID_BYTES],
 	const struct revoke_row *rows, size_t count); /* Rows strictly ascending (asserted). */
+/* part: from 1. The parts follow each other, and the revocation the last one. */
+void identity_body_vouch(struct buf *body, const uint8_t device_id[ID_BYTES], unsigned part,
+	const struct revoke_row *rows, size_t count);
 void identity_body_transfer(struct buf *body, const struct key_pub *transfer);
 /* The body of a rotation to `fresh`, whose signature stands inside. */
 KLUIS_MUST_CHECK int identity_body_rotate(
@@ -128,7 +150,7 @@ struct signer_identities {
 };
 void signer_identities_init(
 	struct signer_identities *signers, const struct identity *const *identities, size_t count);
-/* Not revoked, or (object_id, hash) is listed by the statement that revoked it. */
+/* Not revoked, or (object_id, hash) is listed by the statements that revoked it. */
 bool signer_vouched(const struct signer *signer, const uint8_t object_id[ID_BYTES],
 	const uint8_t hash[HASH_BYTES]);
 

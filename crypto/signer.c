@@ -48,11 +48,6 @@ bool signer_vouched(const struct signer *signer, const uint8_t object_id[ID_BYTE
 {
 	const struct identity_device *device = signer->device;
 
-	for (size_t i = 0; device->revoked && i < device->row_count; i++) {
-		if (memcmp(device->rows[i].object_id, object_id, ID_BYTES) == 0 &&
-			memcmp(device->rows[i].hash, hash, HASH_BYTES) == 0) {
-			return true;
-		}
-	}
-	return !device->revoked;
+	return !device->revoked ||
+	       revoke_rows_have(device->rows, device->row_count, object_id, hash);
 }

@@ -65,9 +65,9 @@ static int appending_parse(struct api_call *call, unsigned types)
 }
 
 /* A statement of a device, whose id its body begins with. */
-static int appending_parse_device(struct api_call *call, unsigned type)
+static int appending_parse_device(struct api_call *call, unsigned types)
 {
-	int rc = appending_parse(call, BIT(type));
+	int rc = appending_parse(call, types);
 	const struct appending *a = call->extra;
 
 	return rc != 0 || a->statement.body.len >= ID_BYTES
@@ -112,7 +112,7 @@ static void appending_propose(struct api_call *call)
 
 int device_add_parse(struct api_call *call)
 {
-	return appending_parse_device(call, IDENTITY_DEVICE_ADD);
+	return appending_parse_device(call, BIT(IDENTITY_DEVICE_ADD));
 }
 
 static int has_active_device(struct api_call *call, bool *ret_active)
@@ -208,7 +208,7 @@ int device_approve_parse(struct api_call *call)
 {
 	int rc = device_id_parse(call);
 
-	return rc != 0 ? rc : appending_parse_device(call, IDENTITY_DEVICE_ADD);
+	return rc != 0 ? rc : appending_parse_device(call, BIT(IDENTITY_DEVICE_ADD));
 }
 
 /* The approver speaks of exactly the keys that wait. */
@@ -291,7 +291,9 @@ int device_revoke_parse(struct api_call *call)
 	const struct appending *a;
 	int rc = device_id_parse(call);
 
-	rc = rc != 0 ? rc : appending_parse_device(call, IDENTITY_DEVICE_REVOKE);
+	rc = rc != 0 ? rc
+		     : appending_parse_device(
+			       call, BIT(IDENTITY_DEVICE_REVOKE) | BIT(IDENTITY_DEVICE_VOUCH));
 	if (rc != 0) {
 		return rc;
 	}
@@ -312,7 +314,11 @@ int device_revoke_read(struct api_call *call)
 int device_revoke_applied(struct api_call *call)
 {
 	if (call->rc != 0) {
-		return call_fail(call, call->rc, "the identity chain has moved");
+		return call_fail(call, call->rc,
+			call->rc == KLUIS_EINVAL
+				? "not all nodes know such a statement yet"
+				: "the identity chain has moved, or the device has "
+				  "signed something since");
 	}
 	call_no_content(call);
 	return 0;

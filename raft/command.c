@@ -142,7 +142,7 @@ static bool command_revokes(struct bytes statement)
 	struct statement s;
 
 	return statement_parse(CHAIN_IDENTITY, statement, &s, NULL) == 0 &&
-	       s.type == IDENTITY_DEVICE_REVOKE;
+	       (s.type == IDENTITY_DEVICE_REVOKE || s.type == IDENTITY_DEVICE_VOUCH);
 }
 
 bool command_passes_floor(const struct command *command)

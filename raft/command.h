@@ -117,6 +117,7 @@ enum {
 	FEATURE_LEVEL_SHARING = 5,   /* ... vaults, groups and conversations have members. */
 	FEATURE_LEVEL_VOUCHED = 5,   /* ... a revocation answers for the device's last heads, */
 	FEATURE_LEVEL_CHANGED = 6,   /* ... and for its last changes of members. */
+	FEATURE_LEVEL_PARTS = 6,     /* ... and its rows may take more than one statement. */
 	FEATURE_LEVEL_PINS = 6,	     /* ... only so many snapshots are pinned. */
 	FEATURE_LEVEL_CHAT_KEYS = 6, /* ... an epoch's KeyPackets wait as long as its messages. */
 	FEATURE_LEVEL_DISOWNED = 6,  /* ... no taker says that the log disowned its snapshot. */

@@ -121,6 +121,11 @@ int apply_birth_write(struct apply *a, const char *name, struct identity_birth *
 /* The device of a device-add statement; false when its body is malformed. */
 bool apply_statement_device(
 	const struct apply *a, const struct statement *s, struct device_row *ret_row);
+/* Statements 8 and 5 of a user's chain: the rows of a revocation that one statement has no room
+ * for, and the revocation (raft/fsm_revoke.c). KLUIS_EINVAL; KLUIS_ENOTFOUND: no such device;
+ * KLUIS_EPRECONDITION: it is silent on what the device signed. */
+int apply_device_vouch(struct apply *a, const struct statement *s);
+int apply_device_revoke(struct apply *a, const struct statement *s);
 /* A statement of the session's user; *s points into it. KLUIS_EFORBIDDEN of another. */
 int apply_own_statement(struct apply *a, const struct session_row *session, struct bytes encoded,
 	struct statement *ret_s);

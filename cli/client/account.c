@@ -327,7 +327,7 @@ int account_fetch_chain(struct profile *profile, struct client *client, struct e
 	if (rc != 0) {
 		return rc;
 	}
-	if (chain.len > PERSON_CHAIN_BYTES_MAX) {
+	if (chain.len > IDENTITY_CHAIN_BYTES_MAX) {
 		return err_set(e, KLUIS_EPROTO, "the identity chain is too long");
 	}
 	statements = x_calloc(chain.len / 4 + 1, sizeof *statements); /* lp32 each. */

@@ -205,7 +205,8 @@ struct account_revocation {
  * revocation is made once. While the device writes or changes members in between the cluster
  * refuses it, and it is made anew a few times, after the device's sessions were ended; then what it
  * goes on with is to be left out (KLUIS_EPRECONDITION). revocation NULL: no vault is left out, the
- * error of the first that would have to be is returned. Unlocked. */
+ * error of the first that would have to be is returned. KLUIS_ETOOLARGE: it signed more than 33,000
+ * heads and changes of members that last. Unlocked. */
 KLUIS_MUST_CHECK int account_device_revoke(struct profile *profile, struct client *client,
 	const uint8_t device_id[ID_BYTES], const struct account_revocation *revocation,
 	struct err *e);

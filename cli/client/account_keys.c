@@ -23,6 +23,11 @@ int account_statement(const struct profile *profile, unsigned type, struct bytes
 		return err_set(e, KLUIS_EUNAUTHENTICATED, "the profile of '%s' is locked",
 			profile->account);
 	}
+	/* What a client does not take would shut the account for good. */
+	if (profile->person->chain.len + STATEMENT_BYTES_MAX > IDENTITY_CHAIN_BYTES_MAX) {
+		return err_set(
+			e, KLUIS_ETOOLARGE, "the identity chain of '%s' is full", profile->account);
+	}
 	return identity_make(&profile->identity, type, body, profile->signing,
 		clock_wall_ms(&clock_system), ret_statement, e);
 }

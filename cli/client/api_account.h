@@ -100,8 +100,9 @@ KLUIS_MUST_CHECK int api_recovery_start(
 KLUIS_MUST_CHECK int api_recovery_finish(struct client *client, const struct api_recovery *recovery,
 	struct bytes signature, struct api_grant *ret_grant, struct err *e);
 
-/* POST /v1/devices and /v1/devices/{id}/approve, DELETE /v1/devices/{id}: device_id NULL for the
- * first. *ret_active: it is in the chain, and does not wait for approval. */
+/* POST /v1/devices and /v1/devices/{id}/approve, DELETE /v1/devices/{id} (the statement that
+ * revokes, or a part of it): device_id NULL for the first. *ret_active: it is in the chain, and
+ * does not wait for approval. */
 KLUIS_MUST_CHECK int api_device_post(struct client *client, const uint8_t *device_id,
 	struct bytes statement, bool *ret_active, struct err *e);
 KLUIS_MUST_CHECK int api_device_delete(struct client *client, const uint8_t device_id[ID_BYTES],

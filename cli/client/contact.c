@@ -145,7 +145,7 @@ static int contact_fetch(struct client *client, struct contact *c, const char *w
 	_cleanup_(buf_release) struct buf chain = BUF_INIT;
 	int rc = api_identity(client, c->user_id, &chain, e);
 
-	if (rc == 0 && chain.len > CONTACT_CHAIN_BYTES_MAX) {
+	if (rc == 0 && chain.len > IDENTITY_CHAIN_BYTES_MAX) {
 		rc = err_set(e, KLUIS_EPROTO, "the identity of '%s' is too long", who);
 	}
 	return rc != 0 ? rc : contact_verify(c, who, buf_bytes(&chain), e);

@@ -7,8 +7,6 @@
 
 #include "cli/client/account.h"
 
-enum { CONTACT_CHAIN_BYTES_MAX = 4 << 20 };
-
 struct contact {
 	uint8_t user_id[ID_BYTES];
 	struct identity identity; /* Verified from its genesis. */

@@ -127,8 +127,8 @@ static int row_load(struct people *people, struct people_row *row, struct err *e
 	_cleanup_(buf_release) struct buf payload = BUF_INIT;
 	struct err why = {0};
 	bool through;
-	int rc = profile_read(people->profile, name, PROFILE_IDENTITY_SEEN, PEOPLE_CHAIN_BYTES_MAX,
-		&payload, &why);
+	int rc = profile_read(people->profile, name, PROFILE_IDENTITY_SEEN,
+		IDENTITY_CHAIN_BYTES_MAX, &payload, &why);
 
 	if (rc == KLUIS_ENOTFOUND) {
 		return 0;
@@ -317,7 +317,7 @@ static int row_ask(struct people *people, struct people_row *row, struct err *e)
 		row->asked = true;
 		return row->identity.seq > 0 ? 0 : row_denied(row, e);
 	}
-	if (rc == 0 && chain.len > PEOPLE_CHAIN_BYTES_MAX) {
+	if (rc == 0 && chain.len > IDENTITY_CHAIN_BYTES_MAX) {
 		rc = err_set(&why, KLUIS_EPROTO, "it is too long");
 	}
 	if (rc != 0) {

@@ -6,10 +6,7 @@
 
 #include "cli/client/person.h"
 
-enum {
-	PEOPLE_CHAIN_BYTES_MAX = 4 << 20,
-	PEOPLE_MAX = 8192, /* Chains in memory at once. */
-};
+enum { PEOPLE_MAX = 8192 /* Chains in memory at once. */ };
 
 /* Where a verification gets identities from; embedded in who has them. */
 struct people_source {

@@ -101,7 +101,8 @@ int person_load(struct profile *profile, struct err *e)
 	if (rc != 0) {
 		return rc;
 	}
-	rc = profile_read(profile, "identity", PROFILE_IDENTITY, PERSON_CHAIN_BYTES_MAX, &chain, e);
+	rc = profile_read(
+		profile, "identity", PROFILE_IDENTITY, IDENTITY_CHAIN_BYTES_MAX, &chain, e);
 	if (rc == KLUIS_ENOTFOUND) { /* It never came so far. */
 		if (e != NULL) {
 			*e = (struct err){0};

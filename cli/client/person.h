@@ -9,8 +9,6 @@
 #include "cli/client/ring.h"
 #include "crypto/kdf.h"
 
-enum { PERSON_CHAIN_BYTES_MAX = 16 << 20 };
-
 struct person_keys {
 	/* In clear: what is needed before the password can be tried. */
 	bool has_kdf;

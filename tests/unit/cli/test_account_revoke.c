@@ -1,12 +1,16 @@
 /* A device is revoked while it goes on, and at a cluster that withholds, denies and shows others
  * instead. */
-#include "tests/lib/account_rig/account_rig.h"
+#include "tests/lib/account_rig/account_three.h"
 
+#include <fcntl.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/file.h"
+#include "cli/client/account_impl.h"
 #include "cli/client/json_reader.h"
 #include "cli/client/share.h"
+#include "crypto/member.h"
 
 static int revoke_second(struct fixture *f, const struct account_revocation *revocation)
 {
@@ -527,6 +531,197 @@ static void test_revoke_denied(void **state)
 	MUST(f, sync_named(f, &f->first, "notes"));
 }
 
+/* The profile knows a group that the second device made: what the cluster has of it is not asked
+ * for. */
+static void know_group(struct fixture *f, struct people *people, struct revoke_row *row)
+{
+	static const uint8_t kid[KID_BYTES] = {1};
+	struct profile *profile = f->first.profile;
+	_cleanup_(buf_release) struct buf create = BUF_INIT, payload = BUF_INIT, file = BUF_INIT;
+	_cleanup_(membership_freep) struct membership *m = membership_new();
+	_cleanup_(x_freep) char *name = NULL, *path = NULL;
+	char id[HEX_LEN(ID_BYTES) + 1];
+	int fd;
+
+	MUST(f, members_create(row->object_id, MEMBER_OBJECT_GROUP, profile->user_id, kid,
+			f->second.profile->device, 1, &create, &f->err));
+	MUST(f, membership_extend(m, buf_bytes(&create), people_source(people), false, &f->err));
+	memcpy(row->hash, m->members.hash, HASH_BYTES);
+	buf_append(&payload, profile->lineage, ID_BYTES);
+	buf_append_bytes(&payload, buf_bytes(&m->chain));
+	profile_frame(PROFILE_MEMBERS, buf_bytes(&payload), &file);
+	hex_encode(bytes_of(row->object_id, ID_BYTES), id);
+	name = x_asprintf("members/%s", id);
+	path = profile_path(profile, name);
+	/* So many are not synced to the disk one by one. */
+	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	assert_true(fd >= 0);
+	assert_int_equal(file_write_all(fd, buf_bytes(&file)), 0);
+	assert_int_equal(close(fd), 0);
+}
+
+/* Of more than a statement has room for all that the device signed is vouched for. */
+static void test_revoke_of_many(void **state)
+{
+	enum { MANY = 2001 };
+	struct fixture *f = *state;
+	_cleanup_(x_freep) struct revoke_row *rows = x_calloc(MANY, sizeof *rows);
+	_cleanup_(buf_release) struct buf text = BUF_INIT;
+	struct people *people;
+	struct signer signer;
+	json_t *items = json_array();
+
+	add_second(f);
+	people = people_new(f->first.profile, f->first.client);
+	MUST(f, profile_make_dir(f->first.profile, "members", &f->err));
+	for (unsigned i = 0; i < MANY; i++) {
+		store_u64(rows[i].object_id, i + 1);
+		know_group(f, people, &rows[i]);
+		(void)json_array_append_new(
+			items, json_pack("{s:o, s:s}", "id",
+				       json_hex(bytes_of(rows[i].object_id, ID_BYTES)), "state",
+				       "accepted"));
+	}
+	people_free(people);
+	json_take_text(json_pack("{s:o, s:b}", "items", items, "done", 1), &text);
+	lie = (struct lie){
+		.target = "/v1/groups?", .kind = LIE_INVENT, .instead = buf_bytes(&text)};
+	more_lies[0] =
+		(struct lie){.target = "/v1/groups/", .kind = LIE_REFUSE, .rc = KLUIS_ENOQUORUM};
+	MUST(f, revoke_second(f, NULL));
+	lie_end();
+	signer.device = identity_device(&f->first.profile->identity, f->second.profile->device_id);
+	assert_true(signer.device->revoked);
+	for (unsigned i = 0; i < MANY; i++) {
+		assert_true(signer_vouched(&signer, rows[i].object_id, rows[i].hash));
+	}
+}
+
+/* A chain of more bytes than a client takes in one answer comes in several. */
+static void test_long_chain(void **state)
+{
+	enum { LONG = 70, ROWS = 1000 };
+	struct fixture *f = *state;
+	struct profile *profile = f->first.profile;
+	_cleanup_(x_freep) struct revoke_row *rows = x_calloc(ROWS, sizeof *rows);
+	uint64_t seq = 0;
+
+	add_second(f);
+	for (unsigned i = 0; i < ROWS; i++) {
+		store_u64(rows[i].object_id, i);
+	}
+	for (unsigned i = 0; i < LONG; i++) {
+		_cleanup_(buf_release) struct buf body = BUF_INIT, statement = BUF_INIT;
+		const uint8_t *id = f->second.profile->device_id;
+
+		identity_body_vouch(&body, id, 1, rows, ROWS);
+		MUST(f, account_statement(profile, IDENTITY_DEVICE_VOUCH, buf_bytes(&body),
+				&statement, &f->err));
+		MUST(f, api_device_delete(f->first.client, id, buf_bytes(&statement), &f->err));
+		MUST(f, identity_append(&profile->identity, buf_bytes(&statement), &f->err));
+		seq = profile->identity.seq;
+	}
+	assert_true((size_t)LONG * ROWS * sizeof *rows / 3 * 4 > CLIENT_ANSWER_BYTES_MAX);
+	MUST(f, account_chain_again(profile, f->first.client, &f->err));
+	assert_true(profile->identity.seq == seq);
+}
+
+/* An identity chain that its owner's clients would not take any more could never be mended. */
+static void test_chain_is_full(void **state)
+{
+	struct fixture *f = *state;
+	struct profile *profile = f->first.profile;
+	_cleanup_(buf_release) struct buf body = BUF_INIT, statement = BUF_INIT;
+	size_t len = profile->person->chain.len;
+
+	buf_put_u32(&body, 0);
+	buf_put_zeros(
+		&profile->person->chain, IDENTITY_CHAIN_BYTES_MAX - STATEMENT_BYTES_MAX - len);
+	MUST(f, account_statement(profile, IDENTITY_POLICY, buf_bytes(&body), &statement, &f->err));
+	buf_put_u8(&profile->person->chain, 0);
+	assert_int_equal(
+		account_statement(profile, IDENTITY_POLICY, buf_bytes(&body), &statement, &f->err),
+		KLUIS_ETOOLARGE);
+	profile->person->chain.len = len;
+}
+
+static void rekey_club(struct fixture *f, struct device *d)
+{
+	struct people *people = people_new(d->profile, d->client);
+	size_t vaults;
+
+	MUST(f, share_group_remove(people, club, NULL, &vaults, &f->err));
+	people_free(people);
+}
+
+static void second_rekeys_club_and_bob_does(void *of)
+{
+	struct fixture *f = of;
+
+	second_is_in(f);
+	rekey_club(f, &f->second);
+	rekey_club(f, &bob);
+}
+
+static void make_club_with_bob(struct fixture *f)
+{
+	struct share_with with;
+	struct people *people;
+
+	make_club(f);
+	people = people_new(f->second.profile, f->second.client);
+	MUST(f, share_resolve(people, "bob", &with, &f->err));
+	MUST(f, share_group_add(people, club, &with, MEMBER_ADMIN, &f->err));
+	people_free(people);
+	people = people_new(bob.profile, bob.client);
+	MUST(f, share_answer(people, MEMBER_OBJECT_GROUP, club, true, &f->err));
+	people_free(people);
+}
+
+/* Nor does an accomplice keep it in who is admin by it, and always signs after it. */
+static void test_revoke_beside_an_accomplice(void **state)
+{
+	struct fixture *f = *state;
+	struct answers answers = {.yes = false};
+	const struct account_revocation ask = {answer, &answers};
+
+	three_open(f);
+	add_second(f);
+	make_club_with_bob(f);
+	revoke_while(f, second_rekeys_club_and_bob_does, 0);
+	assert_int_equal(revoke_second(f, &ask), KLUIS_EPRECONDITION);
+	expect_asked_of_club(&answers, 1, KLUIS_EPRECONDITION);
+	answers.yes = true;
+	MUST(f, revoke_second(f, &ask));
+	lie_end();
+	expect_asked_of_club(&answers, 2, KLUIS_EPRECONDITION);
+	/* By what is vouched for he is admin: he goes on. */
+	MUST(f, load_club(f));
+	device_close(&bob);
+	device_close(&carol);
+}
+
+/* What it signed long ago is not asked about because it goes on elsewhere. */
+static void test_revoke_asks_of_what_goes_on(void **state)
+{
+	struct fixture *f = *state;
+	struct answers answers = {.yes = true};
+	const struct account_revocation ask = {answer, &answers};
+
+	add_second(f);
+	put_note(f, &f->second, "letters");
+	put_note(f, &f->second, "diary");
+	make_club(f);
+	revoke_while(f, second_writes, 0);
+	MUST(f, revoke_second(f, &ask));
+	lie_end();
+	assert_int_equal(answers.asked, 1);
+	assert_int_equal(answers.kind, MEMBER_OBJECT_VAULT);
+	MUST(f, load_club(f));
+	MUST(f, sync_named(f, &f->first, "diary"));
+	assert_int_equal(sync_named(f, &f->first, "letters"), KLUIS_EVERIFY);
+}
+
 int main(void)
 {
 #define REVOKE_TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
@@ -546,6 +741,11 @@ int main(void)
 		REVOKE_TEST(test_revoke_listed_twice),
 		REVOKE_TEST(test_revoke_left_out_but_known),
 		REVOKE_TEST(test_revoke_of_one_that_creates_on),
+		REVOKE_TEST(test_revoke_of_many),
+		REVOKE_TEST(test_long_chain),
+		REVOKE_TEST(test_chain_is_full),
+		REVOKE_TEST(test_revoke_beside_an_accomplice),
+		REVOKE_TEST(test_revoke_asks_of_what_goes_on),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

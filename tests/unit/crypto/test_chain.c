@@ -230,6 +230,110 @@ static void test_revoked_once(void **state)
 	assert_int_equal(identity_append(&user.identity, buf_bytes(&encoded), NULL), KLUIS_EINVAL);
 }
 
+static int append_part(struct user *user, unsigned i, unsigned part, const struct revoke_row *row)
+{
+	_cleanup_(buf_release) struct buf body = BUF_INIT, encoded = BUF_INIT;
+
+	identity_body_vouch(
+		&body, user->identity.devices[i].device_id, part, row, row == NULL ? 0 : 1);
+	make(user, IDENTITY_DEVICE_VOUCH, &body, &encoded);
+	return identity_append(&user->identity, buf_bytes(&encoded), NULL);
+}
+
+static bool counts(const struct user *user, unsigned i, const struct revoke_row *row)
+{
+	const struct signer signer = {.device = &user->identity.devices[i]};
+
+	return signer_vouched(&signer, row->object_id, row->hash);
+}
+
+/* What one statement has no room for stands in those before it. */
+static void test_revoked_in_parts(void **state)
+{
+	static const struct revoke_row rows[] = {
+		{{9}, {1}}, {{5}, {2}}, {{5}, {1}}, {{7}, {3}}, {{7}, {4}}};
+	_cleanup_(user_release) struct user user;
+
+	(void)state;
+	user_init(&user, alice, "alice");
+	for (unsigned part = 1; part <= IDENTITY_REVOKE_PARTS_MAX; part++) {
+		assert_int_equal(
+			append_part(&user, 0, part, part <= 3 ? &rows[part - 1] : NULL), 0);
+		assert_true(counts(&user, 0, &rows[4])); /* It is none yet. */
+	}
+	revoke_device(&user, 0, &rows[3]);
+	for (unsigned i = 0; i < 4; i++) {
+		assert_true(counts(&user, 0, &rows[i]));
+	}
+	assert_false(counts(&user, 0, &rows[4]));
+	assert_int_equal(user.identity.devices[0].row_count, 4);
+	/* Nothing of it is another one's. */
+	revoke_device(&user, 1, NULL);
+	assert_false(counts(&user, 1, &rows[0]));
+}
+
+/* Parts that no revocation of their device follows are of no effect. */
+static void test_parts_dropped(void **state)
+{
+	static const struct revoke_row row = {{9}, {1}};
+	_cleanup_(buf_release) struct buf body = BUF_INIT, encoded = BUF_INIT;
+	_cleanup_(user_release) struct user user;
+
+	(void)state;
+	for (unsigned i = 0; i < 3; i++) {
+		user_init(&user, alice, "alice");
+		assert_int_equal(append_part(&user, 0, 1, &row), 0);
+		if (i == 0) {
+			assert_int_equal(append_part(&user, 0, 1, NULL), 0);
+		} else if (i == 1) {
+			assert_int_equal(append_part(&user, 1, 1, &row), 0);
+		} else {
+			buf_clear(&body);
+			buf_put_u32(&body, 0);
+			make(&user, IDENTITY_POLICY, &body, &encoded);
+			take_in(&user.identity, &encoded);
+			assert_int_equal(append_part(&user, 0, 2, NULL), KLUIS_EINVAL);
+		}
+		revoke_device(&user, 0, NULL);
+		assert_false(counts(&user, 0, &row));
+		if (i < 2) {
+			user_release(&user);
+		}
+	}
+}
+
+static void test_parts_refused(void **state)
+{
+	_cleanup_(buf_release) struct buf body = BUF_INIT, encoded = BUF_INIT;
+	static const struct revoke_row row = {{9}, {1}};
+	_cleanup_(user_release) struct user user;
+	uint64_t seq;
+
+	(void)state;
+	user_init(&user, alice, "alice");
+	assert_int_equal(append_part(&user, 0, 2, NULL), KLUIS_EINVAL);
+	assert_int_equal(append_part(&user, 0, 1, &row), 0);
+	seq = user.identity.seq;
+	assert_int_equal(append_part(&user, 0, 3, NULL), KLUIS_EINVAL);
+	assert_int_equal(append_part(&user, 1, 2, NULL), KLUIS_EINVAL);
+	identity_body_vouch(&body, user.identity.devices[0].device_id, 2, &row, 1);
+	for (unsigned part = 0; part < 2; part++) {
+		body.data[17] = part == 0 ? 0 : IDENTITY_REVOKE_PARTS_MAX + 1;
+		make(&user, IDENTITY_DEVICE_VOUCH, &body, &encoded);
+		assert_int_equal(identity_append(&user.identity, buf_bytes(&encoded), NULL),
+			part == 0 ? KLUIS_EINVAL : KLUIS_ETOOLARGE);
+	}
+	body.data[17] = 2;
+	body.data[19] = 2; /* Rows, of which there is one. */
+	make(&user, IDENTITY_DEVICE_VOUCH, &body, &encoded);
+	assert_int_equal(identity_append(&user.identity, buf_bytes(&encoded), NULL), KLUIS_EINVAL);
+	assert_true(user.identity.seq == seq);
+	/* What was refused has not ended it. */
+	revoke_device(&user, 0, NULL);
+	assert_true(counts(&user, 0, &row));
+	assert_int_equal(append_part(&user, 0, 1, &row), KLUIS_EINVAL);
+}
+
 static void test_names(void **state)
 {
 	static const char *const bad[] = {"", "Alice", "al ice", "a/b",
@@ -487,6 +591,9 @@ int main(void)
 		cmocka_unit_test(test_refused_changes_nothing),
 		cmocka_unit_test(test_bodies_refused),
 		cmocka_unit_test(test_revoked_once),
+		cmocka_unit_test(test_revoked_in_parts),
+		cmocka_unit_test(test_parts_dropped),
+		cmocka_unit_test(test_parts_refused),
 		cmocka_unit_test(test_names),
 		cmocka_unit_test(test_empty_chains),
 		cmocka_unit_test(test_heads_of_revoked_devices),

@@ -225,7 +225,7 @@ static void test_recovered(void **state)
 {
 	static const uint8_t flags[4] = {0, 0, 0, IDENTITY_POLICY_NO_WEB};
 	struct person_rig *w = *state;
-	_cleanup_(buf_release) struct buf body = BUF_INIT;
+	_cleanup_(buf_release) struct buf body = BUF_INIT, part = BUF_INIT;
 	uint8_t device[16] = {0x77};
 	struct command command;
 
@@ -242,6 +242,10 @@ static void test_recovered(void **state)
 	fixture_device_body(device, &body);
 	command = fixture_append(&w->p, 11, IDENTITY_POLICY, bytes_of((uint8_t[4]){0}, 4));
 	person_expect(w, &command, KLUIS_EFORBIDDEN); /* To come back, and nothing else. */
+	identity_body_vouch(&part, w->p.device_id, 1, NULL, 0);
+	command = fixture_append(&w->p, 11, IDENTITY_DEVICE_VOUCH, buf_bytes(&part));
+	person_expect(w, &command, 0);
+	fixture_appended(&w->p);
 	command = fixture_append(&w->p, 11, IDENTITY_DEVICE_ADD, buf_bytes(&body));
 	person_expect(w, &command, 0);
 	fixture_appended(&w->p);
