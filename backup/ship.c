@@ -312,32 +312,38 @@ bool ship_confirmed_by(const struct snapshot_row *row, uint64_t site)
 	return false;
 }
 
-static bool ship_is_member(const struct ship_members *members, uint64_t node)
+/* members->n: it is none. */
+static size_t ship_find_member(const struct ship_members *members, uint64_t node)
 {
-	for (size_t i = 0; i < members->n; i++) {
-		if (members->nodes[i] == node) {
-			return true;
-		}
+	size_t i = 0;
+
+	while (i < members->n && members->nodes[i] != node) {
+		i++;
 	}
-	return false;
+	return i;
 }
 
 bool ship_taker_gone(const struct snapshot_row *row, const struct ship_members *members)
 {
-	return members->n > 0 && !ship_is_member(members, row->node);
+	return members->n > 0 && ship_find_member(members, row->node) == members->n;
 }
 
 uint64_t ship_sender(const struct snapshot_row *row, const struct ship_members *members)
 {
+	uint64_t first = 0;
+
 	if (!ship_taker_gone(row, members)) {
 		return row->node;
 	}
 	for (unsigned i = 0; i < row->n_confirmations; i++) {
-		if (ship_is_member(members, row->confirmation[i].node)) {
-			return row->confirmation[i].node;
+		size_t at = ship_find_member(members, row->confirmation[i].node);
+
+		if (at < members->n && !members->away[at]) {
+			return members->nodes[at];
 		}
+		first = at < members->n && first == 0 ? members->nodes[at] : first;
 	}
-	return 0;
+	return first;
 }
 
 const struct snapshot_row *ship_next(const struct snapshot_row *rows, size_t n,

@@ -37,12 +37,14 @@ bool ship_confirmed_by(const struct snapshot_row *row, uint64_t site);
 /* The nodes that are members, as the log has them; n 0: nobody is known to have gone. */
 struct ship_members {
 	uint64_t nodes[SITES_MAX];
+	bool away[SITES_MAX]; /* Nothing was heard of it for long, as far as this node knows. */
 	size_t n;
 };
 /* Whether it was taken by a node that is no member any more. */
 bool ship_taker_gone(const struct snapshot_row *row, const struct ship_members *members);
 /* Which node brings it to the sites that lack it: its taker; when that has gone, the member that
- * was the first to confirm it. 0: nobody can. */
+ * was the first to confirm it and is not away (when all are: the first). 0: nobody can. Two that
+ * see different ones away may both bring it. */
 uint64_t ship_sender(const struct snapshot_row *row, const struct ship_members *members);
 /* What `node` has to bring to node `site` next: the oldest of the whole snapshots that are its to
  * bring, with an id above `after`, that the site did not confirm and would still keep. rows: of the

@@ -273,8 +273,31 @@ void backup_job_receiver_done(struct receive_config *config)
 	config->n_records = 0;
 }
 
+/* Whether nothing was heard of it for so long that others do what is its to do. */
+static bool job_misses(
+	const struct backup_job *job, const struct replica_status *status, uint64_t node)
+{
+	uint64_t heard_ms = job->began_ms;
+
+	if (node == job->config->id) {
+		return false;
+	}
+	for (unsigned i = 0; i < status->n_peers; i++) {
+		const struct replica_peer_status *peer = &status->peers[i];
+
+		if (peer->id == node && peer->connected) {
+			return false;
+		}
+		if (peer->id == node && peer->last_heard_ms > heard_ms) {
+			heard_ms = peer->last_heard_ms;
+		}
+	}
+	return backup_job_now() >= heard_ms + backup_job_pause(job, BACKUP_JOB_AWAY_MS);
+}
+
 /* Who is gone is not counted on for anything. */
-static int job_look_members(struct backup_job *job, const struct kv_view *view, struct err *e)
+static int job_look_members(struct backup_job *job, const struct kv_view *view,
+	const struct replica_status *status, struct err *e)
 {
 	struct ship_members members = {.n = 0};
 	struct node_row nodes[SITES_MAX];
@@ -282,6 +305,7 @@ static int job_look_members(struct backup_job *job, const struct kv_view *view, 
 	int rc = node_store_list(view, 0, nodes, SITES_MAX, &n, e);
 
 	for (size_t i = 0; rc == 0 && i < n; i++) {
+		members.away[members.n] = job_misses(job, status, nodes[i].node);
 		members.nodes[members.n++] = nodes[i].node;
 	}
 	if (rc == 0) {
@@ -304,7 +328,7 @@ static void job_look(struct backup_job *job, struct kv *kv, const struct kv_view
 		return; /* Not begun. */
 	}
 	rc = rc != 0 ? rc : snapshot_store_list(view, 0, rows, ROWS_MAX, &n, &e);
-	rc = rc != 0 ? rc : job_look_members(job, view, &e);
+	rc = rc != 0 ? rc : job_look_members(job, view, status, &e);
 	if (rc != 0) {
 		log_err("op=backup_job rc=%s error=\"%s\", retrying", err_name(rc), e.text);
 		return;

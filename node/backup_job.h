@@ -39,6 +39,7 @@ enum {
 	BACKUP_JOB_RETRY_MS = 15 * 1000,	/* After a failed shipment to a site. */
 	BACKUP_JOB_HELP_MS = 120 * 1000,	/* ... of a kind that an operator has to end. */
 	BACKUP_JOB_AGAIN_MS = 120 * 1000,	/* Shipped, and still not confirmed. */
+	BACKUP_JOB_AWAY_MS = 120 * 1000, /* Until others do what a silent member was to do. */
 	BACKUP_JOB_PROPOSE_MS = 10000,
 	BACKUP_JOB_DELETIONS_MS = 2000, /* Between two looks at the ledgers of deletions. */
 	BACKUP_JOB_DELETIONS_LATE_MS = 600 * 1000, /* An alarm when the journal is so far behind. */

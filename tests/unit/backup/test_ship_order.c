@@ -108,6 +108,28 @@ static void test_of_a_taker_that_is_gone(void **state)
 	assert_null(ship_next(rows, CYCLES, &rest, OTHER_SITE, TAKER, 0)); /* It is gone. */
 }
 
+/* Who is away brings nothing: the next that confirmed it does, and of several away nobody else. */
+static void test_of_a_stand_in_that_is_away(void **state)
+{
+	struct ship_members rest = {.nodes = {OTHER_TAKER, SITE, OTHER_SITE}, .n = 3};
+	struct snapshot_row rows[CYCLES], *row = &rows[CYCLES - 2];
+
+	(void)state;
+	records(rows);
+	rest.away[0] = true;
+	assert_int_equal(ship_sender(&rows[CYCLES - 1], &rest), OTHER_TAKER); /* It comes back. */
+	assert_int_equal(ship_sender(row, &rest), 0);
+	confirm(row, OTHER_TAKER);
+	confirm(row, OTHER_SITE);
+	assert_int_equal(ship_sender(row, &rest), OTHER_SITE);
+	assert_ptr_equal(ship_next(rows, CYCLES, &rest, OTHER_SITE, SITE, 1180), row);
+	rest.away[2] = true;
+	assert_int_equal(ship_sender(row, &rest), OTHER_TAKER);
+	rest.away[0] = rest.away[2] = false;
+	assert_int_equal(ship_sender(row, &rest), OTHER_TAKER);
+	assert_null(ship_next(rows, CYCLES, &rest, OTHER_SITE, SITE, 1180));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -115,6 +137,7 @@ int main(void)
 		cmocka_unit_test(test_not_what_is_confirmed),
 		cmocka_unit_test(test_not_what_is_none),
 		cmocka_unit_test(test_of_a_taker_that_is_gone),
+		cmocka_unit_test(test_of_a_stand_in_that_is_away),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -14,6 +14,7 @@
 #include "backup/ship.h"
 #include "base/file.h"
 #include "base/text.h"
+#include "node/backup_parts.h"
 #include "tests/unit/node/lib/backup_rig.h"
 
 static bool wait_for(
@@ -395,6 +396,17 @@ static bool has_not_failed(struct backup_rig *w, uint64_t id)
 	return !has_failed(w, id);
 }
 
+static void confirm_as(struct backup_rig *w, uint64_t node, const struct snapshot_row *row)
+{
+	struct command command = {.type = COMMAND_SNAPSHOT_CONFIRM};
+
+	command.snapshot_confirm.id = row->id;
+	command.snapshot_confirm.node = node;
+	command.snapshot_confirm.needed = 1;
+	memcpy(command.snapshot_confirm.manifest_hash, row->manifest_hash, HASH_BYTES);
+	backup_rig_propose(w, &command, NULL);
+}
+
 /* A site that nothing can be brought to, until nothing is owed to it any more: that is told, and no
  * longer than that. */
 static void test_owed_no_more(void **state)
@@ -402,9 +414,7 @@ static void test_owed_no_more(void **state)
 	struct backup_rig *w = *state;
 	struct config_site *site = &w->config[0].sites[2];
 	char nowhere[] = "/nowhere", *path = site->ssh_path;
-	struct command command = {.type = COMMAND_SNAPSHOT_CONFIRM};
 	struct snapshot_row row;
-	uint64_t index;
 
 	backup_rig_close_job(w, 0);
 	backup_rig_close_job(w, 2);
@@ -412,11 +422,7 @@ static void test_owed_no_more(void **state)
 	backup_rig_start_job(w, 0);
 	row = backup_rig_wait_first(w, backup_rig_claim(w, 1, true));
 	assert_true(wait_for(w, has_failed, 0));
-	command.snapshot_confirm.id = row.id;
-	command.snapshot_confirm.node = 3;
-	command.snapshot_confirm.needed = 1;
-	memcpy(command.snapshot_confirm.manifest_hash, row.manifest_hash, HASH_BYTES);
-	backup_rig_propose(w, &command, &index);
+	confirm_as(w, 3, &row);
 	assert_true(wait_for(w, has_not_failed, 0));
 	backup_rig_close_job(w, 0);
 	site->ssh_path = path;
@@ -504,20 +510,32 @@ static void test_node_signs_with_another_key(void **state)
 	key_free(was);
 }
 
-static void propose_members(struct backup_rig *w, uint64_t gone)
+enum { NEWCOMER = 9 };
+
+/* It never answers. */
+static void propose_newcomer(struct backup_rig *w)
 {
 	struct command add = {.type = COMMAND_SERVER_ADD,
-		.server_add = {.id = 9,
+		.server_add = {.id = NEWCOMER,
 			.weight = SERVER_WEIGHT_DEFAULT,
 			.site = bytes_str("ham"),
 			.address = bytes_str("127.0.0.1:1"),
 			.incarnation = {9},
 			.actor = bytes_str("op")}};
+	struct command announce = {.type = COMMAND_NODE_ANNOUNCE,
+		.node_announce = {
+			.node = NEWCOMER, .feature_level = FEATURE_LEVEL, .backup_key = {9}}};
+
+	backup_rig_propose(w, &add, NULL);
+	backup_rig_propose(w, &announce, NULL);
+}
+
+static void propose_gone(struct backup_rig *w, uint64_t gone)
+{
 	struct command wish = {.type = COMMAND_SERVER_WISH,
 		.server_wish = {.id = gone, .wish = SERVER_GONE, .actor = bytes_str("op")}};
 	struct command forget = {.type = COMMAND_SERVER_FORGET, .server_forget = {.id = gone}};
 
-	backup_rig_propose(w, &add, NULL);
 	backup_rig_propose(w, &wish, NULL);
 	backup_rig_propose(w, &forget, NULL);
 }
@@ -536,22 +554,47 @@ static bool is_held_by_ams(struct backup_rig *w, uint64_t id)
 	return ship_confirmed_by(&row, 1);
 }
 
-/* Node 3 has taken it, node 2 holds it, node 1 was away; then node 3 is gone for good. */
+static bool misses_alone(struct backup_rig *w, uint64_t node)
+{
+	const struct ship_members *members = &w->job[1]->receiver.members;
+	unsigned away = 0;
+	bool it = false;
+
+	for (size_t i = 0; i < members->n; i++) {
+		away += members->away[i];
+		it = it || (members->away[i] && members->nodes[i] == node);
+	}
+	return it && away == 1;
+}
+
+/* Node 3 has taken it; the newcomer was the first to confirm it, and is away; then node 2 did;
+ * node 1 was away. Then node 3 is gone for good. */
 static void test_taker_is_gone(void **state)
 {
 	struct backup_rig *w = *state;
 	_cleanup_(x_freep) char *drop = x_asprintf("%s/cph", w->config[0].backup_drop_dir);
 	_cleanup_(x_freep) char *out = replica_rig_path(&w->rig, 0, "find");
 	const char *const empty[] = {"find", drop, "-type", "f", "-delete", NULL};
+	struct snapshot_row row;
 	uint64_t id;
 
+	propose_newcomer(w);
 	backup_rig_close_job(w, 0);
+	backup_rig_close_job(w, 1);
 	id = backup_rig_claim(w, 3, false);
+	assert_true(wait_for(w, is_recorded, id));
+	row = backup_rig_row(w, id);
+	confirm_as(w, NEWCOMER, &row);
+	w->config[1].backup_haste = 200;
+	backup_rig_start_job(w, 1);
 	assert_true(wait_for(w, is_held_by_ber, id));
+	row = backup_rig_row(w, id);
+	assert_int_equal(row.confirmation[0].node, NEWCOMER);
+	assert_true(wait_for(w, misses_alone, NEWCOMER));
 	backup_rig_close_job(w, 2);
 	assert_int_equal(test_run(out, empty), 0);
 	replica_rig_stop(&w->rig, 2, 1000);
-	propose_members(w, 3);
+	propose_gone(w, 3);
 	backup_rig_start_job(w, 0);
 	assert_true(wait_for(w, is_held_by_ams, id));
 }
