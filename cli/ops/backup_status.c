@@ -297,58 +297,83 @@ static int judge_checks(struct invocation *inv, const json_t *status)
 	return 0;
 }
 
-/* The worst first. */
-static int status_judge(struct invocation *inv, const json_t *status, uint64_t max_age_ms)
+/* Whether there is anything to restore that is young enough, at any site. */
+static int judge_age(struct invocation *inv, const json_t *status, uint64_t max_age_ms)
 {
-	const json_t *newest = json_object_get(status, "newest");
 	json_int_t age_ms = json_integer_value(json_object_get(status, "newest_age_ms"));
+
+	if (!json_is_string(json_object_get(status, "newest"))) {
+		return err_set(&inv->err, KLUIS_ENOTFOUND, "no snapshot was ever confirmed");
+	}
+	return age_ms <= (json_int_t)max_age_ms
+		       ? 0
+		       : err_set(&inv->err, KLUIS_EBEHIND,
+				 "the newest confirmed snapshot is %lld hours old",
+				 (long long)(age_ms / 3600000));
+}
+
+static int judge_stopped(struct invocation *inv, const json_t *status)
+{
+	const char *stopped = json_string_value(json_object_get(status, "stopped"));
+
+	return stopped == NULL ? 0
+			       : err_set(&inv->err, KLUIS_EPARTIAL,
+					 "this site takes part in no backups: %s", stopped);
+}
+
+/* What a restore would not know of. */
+static int judge_late(struct invocation *inv, const json_t *status)
+{
+	json_int_t exposed_ms = json_integer_value(json_object_get(status, "recovery_age_ms")),
+		   lag_ms = json_integer_value(json_object_get(status, "deletions_lag_ms"));
+
+	if (json_is_true(json_object_get(status, "recovery_late"))) {
+		return err_set(&inv->err, KLUIS_EBEHIND,
+			"what changed in the last %lld minutes is in no backup",
+			(long long)(exposed_ms / 60000));
+	}
+	return json_is_true(json_object_get(status, "deletions_late"))
+		       ? err_set(&inv->err, KLUIS_EBEHIND,
+				 "what was deleted in the last %lld minutes is not in this site's "
+				 "journal",
+				 (long long)(lag_ms / 60000))
+		       : 0;
+}
+
+static int judge_copies(struct invocation *inv, const json_t *status)
+{
 	json_int_t copies = json_integer_value(json_object_get(status, "newest_copies"));
 	json_int_t needed = json_integer_value(json_object_get(status, "confirmations_needed"));
 	json_int_t failed = json_integer_value(json_object_get(status, "failed_since"));
 	const char *away = json_string_value(json_object_get(status, "newest_away"));
-	const char *late = json_string_value(json_object_get(status, "proof_late"));
-	const char *stopped = json_string_value(json_object_get(status, "stopped"));
-	int rc;
 
-	if (!json_is_string(newest)) {
-		return err_set(&inv->err, KLUIS_ENOTFOUND, "no snapshot was ever confirmed");
-	}
-	if (age_ms > (json_int_t)max_age_ms) {
-		return err_set(&inv->err, KLUIS_EBEHIND,
-			"the newest confirmed snapshot is %lld hours old",
-			(long long)(age_ms / 3600000));
-	}
-	if (json_is_true(json_object_get(status, "recovery_late"))) {
-		return err_set(&inv->err, KLUIS_EBEHIND,
-			"what changed in the last %lld minutes is in no backup",
-			(long long)json_integer_value(json_object_get(status, "recovery_age_ms")) /
-				60000);
-	}
-	rc = judge_checks(inv, status);
-	rc = rc != 0 ? rc : judge_roots(inv, status, "differs");
-	if (rc == 0 && stopped != NULL) {
-		rc = err_set(&inv->err, KLUIS_EPARTIAL, "this site takes part in no backups: %s",
-			stopped);
-	}
-	if (rc == 0 && json_is_true(json_object_get(status, "deletions_late"))) {
-		rc = err_set(&inv->err, KLUIS_EBEHIND,
-			"what was deleted in the last %lld minutes is not in this site's journal",
-			(long long)json_integer_value(json_object_get(status, "deletions_lag_ms")) /
-				60000);
-	}
-	if (rc == 0 && copies < needed) {
-		rc = err_set(&inv->err, KLUIS_EPARTIAL,
+	if (copies < needed) {
+		return err_set(&inv->err, KLUIS_EPARTIAL,
 			"%lld sites of %lld hold the newest confirmed snapshot%s%s",
 			(long long)copies, (long long)needed,
 			away == NULL || away[0] == 0 ? "" : "; away: ", away == NULL ? "" : away);
 	}
-	if (rc == 0 && failed > 0) {
-		rc = err_set(&inv->err, KLUIS_EPARTIAL,
-			"%lld snapshots have failed since the newest confirmed one",
-			(long long)failed);
-	}
-	if (rc == 0 && late != NULL) {
-		rc = err_set(&inv->err, KLUIS_EPARTIAL, "%s", late);
+	return failed == 0 ? 0
+			   : err_set(&inv->err, KLUIS_EPARTIAL,
+				     "%lld snapshots have failed since the newest confirmed one",
+				     (long long)failed);
+}
+
+/* The worst first: nothing young enough to restore; something that is not what it should be; this
+ * site out of it, which may be why others are late; what is late; what is less than it should be.
+ */
+static int status_judge(struct invocation *inv, const json_t *status, uint64_t max_age_ms)
+{
+	const char *unproven = json_string_value(json_object_get(status, "proof_late"));
+	int rc = judge_age(inv, status, max_age_ms);
+
+	rc = rc != 0 ? rc : judge_checks(inv, status);
+	rc = rc != 0 ? rc : judge_roots(inv, status, "differs");
+	rc = rc != 0 ? rc : judge_stopped(inv, status);
+	rc = rc != 0 ? rc : judge_late(inv, status);
+	rc = rc != 0 ? rc : judge_copies(inv, status);
+	if (rc == 0 && unproven != NULL) {
+		rc = err_set(&inv->err, KLUIS_EPARTIAL, "%s", unproven);
 	}
 	return rc != 0 ? rc : judge_roots(inv, status, "late");
 }

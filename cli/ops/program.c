@@ -370,12 +370,12 @@ static const struct command ops_commands[] = {
 		"what each site made of the newest state root, the last proven restore.\nA site "
 		"that the node asked has no link to is AWAY: what it held "
 		"does not count.\nThe record of a snapshot that retention has let go is "
-		"'expired'.\nExit 10: none was ever confirmed; 11: the newest is older than "
-		"--max-age, or what was changed or deleted ten minutes ago is in no backup or "
-		"journal;\n14: a check found damage or a state root differs; 3: this site "
-		"takes no part, copies are missing, a snapshot has failed since, no restore was "
-		"proven for too long, or a site owes "
-		"its state root.",
+		"'expired'.\nThe exit code is of the first of these that is so: 10: none was ever "
+		"confirmed; 11: the newest is older than --max-age; 14: a check found damage, or a "
+		"state root differs;\n3: this site takes no part; 11: what was changed or deleted "
+		"ten minutes ago is in no backup or journal;\n3: copies are missing, a snapshot "
+		"has failed since, no restore was proven for too long, or a site owes its state "
+		"root.",
 		backup_status_options, 0, 0, ops_backup_status},
 	{"backup drill", "[ID]", "Prove that a snapshot can be restored",
 		"Restores it, or the newest, into a scratch directory, boots it there alone, "
