@@ -194,6 +194,7 @@ static int ship_once(struct ship *ship, struct err *e)
 	if (rc != 0) {
 		return rc;
 	}
+	ship->report->let_in = true;
 	rc = sftp_list(sftp, &drop.entries, &drop.n, e);
 	if (rc == 0) {
 		if (drop.n > 0) {

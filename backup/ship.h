@@ -12,6 +12,7 @@
 struct ship_report {
 	unsigned objects, objects_skipped, connections;
 	uint64_t bytes; /* Sent, repeated ones too. */
+	bool let_in;	/* The pinned key was shown, and we could sign in. */
 	bool whole;	/* The manifest is there, and so all that it names. */
 };
 

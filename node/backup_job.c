@@ -91,7 +91,7 @@ static void ship_done_cb(struct pool_work *work, int rc)
 	if (rc == KLUIS_ENOTFOUND && s->report.connections == 0) {
 		s->passed_over = s->id; /* Pruned here, or taken by a directory that is gone. */
 	} else if (rc != KLUIS_ECLOSED) {
-		backup_ship_tell(s, BACKUP_SHIP_CYCLE, rc, s->err.text);
+		backup_ship_tell(s, BACKUP_SHIP_CYCLE, rc, s->report.let_in, s->err.text);
 	}
 	if (rc == 0) {
 		s->delivered = s->id > s->delivered ? s->id : s->delivered;
@@ -165,7 +165,7 @@ static void ahead_done_cb(struct pool_work *work, int rc)
 		return;
 	}
 	if (rc == KLUIS_EPIN) { /* No need to wait for the record to say so. */
-		backup_ship_tell(s, BACKUP_SHIP_CYCLE, rc, s->err.text);
+		backup_ship_tell(s, BACKUP_SHIP_CYCLE, rc, s->report.let_in, s->err.text);
 		log_err("op=backup_ship_ahead site=%s rc=%s error=\"%s\"", s->site->name,
 			err_name(rc), s->err.text);
 	} else if (rc != 0 && rc != KLUIS_ECLOSED) {
@@ -213,7 +213,7 @@ static void shipment_watch(struct backup_shipment *s)
 	if (s->hangs && !hung) {
 		text = x_asprintf("ship to site '%s' hangs: nothing was sent for %llu s",
 			s->site->name, (unsigned long long)(stall_ms / 1000));
-		backup_ship_tell(s, s->kind, KLUIS_ETIMEOUT, text);
+		backup_ship_tell(s, s->kind, KLUIS_ETIMEOUT, false, text);
 		log_err("op=backup_ship site=%s snapshot=%llu rc=%s error=\"%s\"", s->site->name,
 			(unsigned long long)s->id, err_name(KLUIS_ETIMEOUT), text);
 	}
@@ -233,6 +233,7 @@ static void job_ship(struct backup_job *job, const struct snapshot_row *rows, si
 		if (row == NULL) {
 			backup_ship_settled(s, BACKUP_SHIP_CYCLE);
 			shipment_begin_ahead(s);
+			backup_ship_greet(s);
 		}
 		if (row == NULL || (row->id == s->id && backup_job_now() < s->next_ms)) {
 			continue;
@@ -525,6 +526,7 @@ static void job_load_sites(struct backup_job *job)
 		job->n_shipments++;
 		s->job = job;
 		s->site = site;
+		s->unseen = true;
 		for (unsigned kind = 0; kind < BACKUP_SHIP_KINDS; kind++) {
 			memcpy(s->last[kind].site, site->name, sizeof s->last[kind].site);
 		}

@@ -266,6 +266,7 @@ static int journal_ship_work(struct pool_work *work)
 	int rc;
 
 	memset(&s->err, 0, sizeof s->err);
+	memset(&s->report, 0, sizeof s->report);
 	s->target.pace = NULL; /* The recovery point follows what clients write. */
 	s->target.moved = &s->journal.moved;
 	rc = journal_chain_load(s, chain);
@@ -296,7 +297,7 @@ static void journal_shipped_cb(struct pool_work *work, int rc)
 			s->journal.number, err_name(rc), s->err.text);
 	}
 	if (rc != KLUIS_ECLOSED) {
-		backup_ship_tell(s, BACKUP_SHIP_JOURNAL, rc, s->err.text);
+		backup_ship_tell(s, BACKUP_SHIP_JOURNAL, rc, s->report.let_in, s->err.text);
 	}
 	(void)uv_async_send(&s->job->claimed);
 	backup_job_ended(s->job);

@@ -118,6 +118,8 @@ struct backup_shipment {
 	struct ship_queue *ahead; /* What is being shipped is not whole yet. */
 	uint64_t ahead_id;	  /* Of the record that was last tried so. */
 	uint8_t hash[HASH_BYTES];
+	bool unseen;	   /* Whether it shows the pinned key is not known, or it does not. */
+	uint64_t greet_ms; /* Not asked again before. */
 	struct ship_report report;
 	struct err err;
 	struct api_shipment last[BACKUP_SHIP_KINDS]; /* Under the job's lock. */
@@ -313,12 +315,15 @@ struct receive_config backup_job_receiver(
 void backup_job_receiver_done(struct receive_config *config);
 /* How long anything that a taker does may move nothing. */
 uint64_t backup_stall_ms(const struct backup_job *job);
-/* What an attempt to ship has come to, and why; that nothing of the kind is owed to the site; when
- * the next attempt may be made. */
-void backup_ship_tell(
-	struct backup_shipment *s, enum backup_ship_kind kind, int rc, const char *text);
+/* What an attempt to ship has come to, whether we were let in, and why; that nothing of the kind is
+ * owed to the site; when the next attempt may be made. That a host key has changed stands until the
+ * pinned one is shown: to whoever is let in, or to whose key is refused. */
+void backup_ship_tell(struct backup_shipment *s, enum backup_ship_kind kind, int rc, bool let_in,
+	const char *text);
 void backup_ship_settled(struct backup_shipment *s, enum backup_ship_kind kind);
 uint64_t backup_ship_pause_ms(int rc);
+/* Nothing is owed to the site: signs in there, if it is not known to show the pinned key. */
+void backup_ship_greet(struct backup_shipment *s);
 /* Whether this site holds the whole snapshot of S: its own receipt says so, the manifest is there,
  * and no damage is known. */
 bool backup_job_holds(

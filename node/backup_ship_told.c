@@ -5,22 +5,32 @@
 
 #include "node/backup_parts.h"
 
-/* Whoever could bring one thing was let in, by the host that is pinned. */
-static bool told_is_of_the_door(int rc)
+/* Whoever was let in was so by the host that is pinned; that one refuses a key, too. */
+static bool told_is_over(int last, int rc, bool let_in)
 {
-	return rc == KLUIS_EPIN || rc == KLUIS_EUNAUTHENTICATED;
+	return (last == KLUIS_EPIN && (let_in || rc == KLUIS_EUNAUTHENTICATED)) ||
+	       (last == KLUIS_EUNAUTHENTICATED && let_in);
 }
 
-void backup_ship_tell(
-	struct backup_shipment *s, enum backup_ship_kind kind, int rc, const char *text)
+static void told_put(struct api_shipment *last, int rc, const char *text)
 {
+	last->rc = rc;
+	(void)snprintf(last->text, sizeof last->text, "%s", rc == 0 ? "" : text);
+}
+
+void backup_ship_tell(struct backup_shipment *s, enum backup_ship_kind kind, int rc, bool let_in,
+	const char *text)
+{
+	s->unseen = rc == KLUIS_EPIN || (s->unseen && !let_in && rc != KLUIS_EUNAUTHENTICATED);
 	(void)pthread_mutex_lock(&s->job->lock);
 	for (unsigned i = 0; i < BACKUP_SHIP_KINDS; i++) {
 		struct api_shipment *last = &s->last[i];
 
-		if (i == kind || (rc == 0 && told_is_of_the_door(last->rc))) {
-			last->rc = rc;
-			(void)snprintf(last->text, sizeof last->text, "%s", rc == 0 ? "" : text);
+		if (told_is_over(last->rc, rc, let_in)) {
+			told_put(last, 0, "");
+		}
+		if (i == kind && (last->rc != KLUIS_EPIN || rc == KLUIS_EPIN)) {
+			told_put(last, rc, text);
 		}
 	}
 	(void)pthread_mutex_unlock(&s->job->lock);

@@ -44,16 +44,16 @@ static void test_no_room_for_a_cycle(void **state)
 	struct backup_shipment *s = &job->shipment[0];
 
 	assert_told(job, 0, "");
-	backup_ship_tell(s, BACKUP_SHIP_CYCLE, KLUIS_ENOSPACE, "full");
+	backup_ship_tell(s, BACKUP_SHIP_CYCLE, KLUIS_ENOSPACE, false, "full");
 	for (unsigned minute = 0; minute < 3; minute++) {
-		backup_ship_tell(s, BACKUP_SHIP_JOURNAL, 0, "");
+		backup_ship_tell(s, BACKUP_SHIP_JOURNAL, 0, true, "");
 		assert_told(job, KLUIS_ENOSPACE, "full");
 	}
-	backup_ship_tell(s, BACKUP_SHIP_JOURNAL, KLUIS_ECONNECT, "gone");
+	backup_ship_tell(s, BACKUP_SHIP_JOURNAL, KLUIS_ECONNECT, false, "gone");
 	assert_told(job, KLUIS_ENOSPACE, "full");
-	backup_ship_tell(s, BACKUP_SHIP_CYCLE, 0, "");
+	backup_ship_tell(s, BACKUP_SHIP_CYCLE, 0, true, "");
 	assert_told(job, KLUIS_ECONNECT, "gone");
-	backup_ship_tell(s, BACKUP_SHIP_JOURNAL, 0, "");
+	backup_ship_tell(s, BACKUP_SHIP_JOURNAL, 0, true, "");
 	assert_told(job, 0, "");
 }
 
@@ -63,7 +63,7 @@ static void test_nothing_owed(void **state)
 	struct backup_job *job = *state;
 	struct backup_shipment *s = &job->shipment[0];
 
-	backup_ship_tell(s, BACKUP_SHIP_JOURNAL, KLUIS_ECONNECT, "gone");
+	backup_ship_tell(s, BACKUP_SHIP_JOURNAL, KLUIS_ECONNECT, false, "gone");
 	backup_ship_settled(s, BACKUP_SHIP_CYCLE);
 	assert_told(job, KLUIS_ECONNECT, "gone");
 	assert_false(backup_journal_ship(s, NULL, 0));
@@ -81,14 +81,49 @@ static void test_host_key(void **state)
 		enum backup_ship_kind this = (enum backup_ship_kind)kind,
 				      other = (enum backup_ship_kind)(1 - kind);
 
-		backup_ship_tell(s, other, KLUIS_ENOSPACE, "full");
-		backup_ship_tell(s, this, KLUIS_EPIN, "changed");
+		backup_ship_tell(s, other, KLUIS_ENOSPACE, false, "full");
+		backup_ship_tell(s, this, KLUIS_EPIN, false, "changed");
 		assert_told(job, KLUIS_EPIN, "changed");
 		backup_ship_settled(s, this);
 		assert_told(job, KLUIS_EPIN, "changed");
-		backup_ship_tell(s, other, 0, "");
+		backup_ship_tell(s, other, 0, true, "");
 		assert_told(job, 0, "");
 	}
+}
+
+/* It lasts until the pinned key is shown: whatever fails before is no word on that. */
+static void test_host_key_stays(void **state)
+{
+	static const struct {
+		int rc;
+		bool let_in, shown;
+	} cases[] = {{KLUIS_ECONNECT, false, false}, {KLUIS_ETIMEOUT, false, false},
+		{KLUIS_ECORRUPT, false, false}, {KLUIS_EUNAUTHENTICATED, false, true},
+		{KLUIS_ENOSPACE, true, true}, {KLUIS_ECONNECT, true, true}, {0, true, true}};
+	struct backup_job *job = *state;
+	struct backup_shipment *s = &job->shipment[0];
+
+	for (size_t i = 0; i < 2 * ARRAY_SIZE(cases); i++) {
+		int rc = cases[i / 2].rc;
+
+		backup_ship_tell(s, BACKUP_SHIP_CYCLE, 0, true, "");
+		backup_ship_tell(s, BACKUP_SHIP_JOURNAL, 0, true, "");
+		assert_false(s->unseen);
+		backup_ship_tell(s, (enum backup_ship_kind)(i % 2), KLUIS_EPIN, false, "changed");
+		assert_true(s->unseen);
+		backup_ship_tell(s, BACKUP_SHIP_CYCLE, rc, cases[i / 2].let_in, "new");
+		if (cases[i / 2].shown) {
+			assert_told(job, rc, rc == 0 ? "" : "new");
+		} else {
+			assert_told(job, KLUIS_EPIN, "changed");
+		}
+		assert_int_equal(s->unseen, !cases[i / 2].shown);
+	}
+	s->unseen = true; /* After a start. */
+	backup_ship_tell(s, BACKUP_SHIP_CYCLE, KLUIS_ECONNECT, false, "gone");
+	assert_true(s->unseen);
+	backup_ship_tell(s, BACKUP_SHIP_CYCLE, KLUIS_EUNAUTHENTICATED, false, "no");
+	assert_false(s->unseen);
 }
 
 int main(void)
@@ -97,6 +132,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_no_room_for_a_cycle, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_nothing_owed, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_host_key, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_host_key_stays, set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
