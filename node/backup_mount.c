@@ -53,15 +53,15 @@ void backup_mount_encode(const char *path, unsigned count, struct buf *to)
 	buf_append(to, hash, sizeof hash);
 }
 
-static char *mount_file(const char *data_dir)
+static char *mount_file(const struct backup_mount *mount)
 {
-	return x_asprintf("%s/repository-mount", data_dir);
+	return x_asprintf("%s/%s-mount", mount->data_dir, mount->what);
 }
 
-/* Of this repository; 0: nothing is remembered of it. */
-static unsigned mount_remembered(const char *data_dir, const char *repository)
+/* Of this path; 0: nothing is remembered of it. */
+static unsigned mount_remembered(const struct backup_mount *mount)
 {
-	_cleanup_(x_freep) char *file = mount_file(data_dir);
+	_cleanup_(x_freep) char *file = mount_file(mount);
 	_cleanup_(buf_release) struct buf bytes = BUF_INIT, good = BUF_INIT;
 	unsigned count;
 
@@ -70,31 +70,29 @@ static unsigned mount_remembered(const char *data_dir, const char *repository)
 		return 0;
 	}
 	count = bytes.data[MOUNT_AT_COUNT];
-	backup_mount_encode(repository, count, &good);
+	backup_mount_encode(mount->path, count, &good);
 	return bytes_equal(buf_bytes(&bytes), buf_bytes(&good)) ? count : 0;
 }
 
-int backup_mount_check(const char *data_dir, const char *repository, struct err *e)
+int backup_mount_check(const struct backup_mount *mount, struct err *e)
 {
-	unsigned known = mount_remembered(data_dir, repository),
-		 count = backup_mount_count(repository);
-	_cleanup_(x_freep) char *file = mount_file(data_dir);
+	unsigned known = mount_remembered(mount), count = backup_mount_count(mount->path);
+	_cleanup_(x_freep) char *file = mount_file(mount);
 
-	return count >= known
-		       ? 0
-		       : err_set(e, KLUIS_ENOTFOUND,
-				 "the disk of the repository '%s' is not mounted (if it has moved "
-				 "for good: remove '%s')",
-				 repository, file);
+	return count >= known ? 0
+			      : err_set(e, KLUIS_ENOTFOUND,
+					"the disk of the %s '%s' is not mounted (if it has moved "
+					"for good: remove '%s')",
+					mount->what, mount->path, file);
 }
 
-void backup_mount_remember(const char *data_dir, const char *repository)
+void backup_mount_remember(const struct backup_mount *mount)
 {
-	_cleanup_(x_freep) char *file = mount_file(data_dir);
+	_cleanup_(x_freep) char *file = mount_file(mount);
 	_cleanup_(buf_release) struct buf bytes = BUF_INIT, there = BUF_INIT;
 	struct err e = {0};
 
-	backup_mount_encode(repository, backup_mount_count(repository), &bytes);
+	backup_mount_encode(mount->path, backup_mount_count(mount->path), &bytes);
 	if (file_read(file, BACKUP_MOUNT_BYTES, &there, NULL) == 0 &&
 		bytes_equal(buf_bytes(&there), buf_bytes(&bytes))) {
 		return;

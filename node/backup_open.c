@@ -12,10 +12,16 @@
 
 static int open_drops(struct backup_job *job, struct err *e)
 {
+	const struct backup_mount mount = {
+		job->config->data_dir, "drop", job->config->backup_drop_dir};
 	int rc = preflight_drop(job->config, e);
 
+	rc = rc != 0 ? rc : backup_mount_check(&mount, e);
 	for (size_t i = 0; rc == 0 && i < job->n_intakes; i++) {
 		rc = backup_receive_open(&job->intake[i], e);
+	}
+	if (rc == 0) {
+		backup_mount_remember(&mount);
 	}
 	return rc;
 }
@@ -37,7 +43,8 @@ static int open_repository(struct backup_job *job, struct err *e)
 {
 	struct backup_opening *o = &job->opening;
 	const struct config *c = job->config;
-	int rc = backup_mount_check(c->data_dir, c->backup_repository_dir, e);
+	const struct backup_mount mount = {c->data_dir, "repository", c->backup_repository_dir};
+	int rc = backup_mount_check(&mount, e);
 
 	rc = rc != 0 ? rc : repository_open_writer(c->backup_repository_dir, &o->repository, e);
 	if (rc != 0) {
@@ -49,7 +56,7 @@ static int open_repository(struct backup_job *job, struct err *e)
 		o->repository = NULL;
 		return rc;
 	}
-	backup_mount_remember(c->data_dir, c->backup_repository_dir);
+	backup_mount_remember(&mount);
 	rehash_load(o->repository, &o->rehash);
 	return 0;
 }

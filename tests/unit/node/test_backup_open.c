@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -45,11 +46,6 @@ static void wait_open(struct backup_rig *w)
 static void move(const char *from, const char *to)
 {
 	assert_int_equal(rename(from, to), 0);
-}
-
-static char *mount_file(struct backup_rig *w)
-{
-	return x_asprintf("%s/repository-mount", w->config[SITE].data_dir);
 }
 
 /* A file stands where the repository was: nothing that needs it is done, nothing of it is asked for
@@ -102,29 +98,38 @@ static void test_no_drop(void **state)
 
 /* Fewer file systems are entered on the way to it than were: whatever lies there is not its disk.
  */
-static void test_not_mounted(void **state)
+static void not_mounted(struct backup_rig *w, const char *what, const char *path)
 {
-	struct backup_rig *w = *state;
-	const char *repository = w->config[SITE].backup_repository_dir;
-	_cleanup_(x_freep) char *away = x_asprintf("%s.away", repository);
-	_cleanup_(x_freep) char *file = mount_file(w);
+	_cleanup_(x_freep) char *away = x_asprintf("%s.away", path);
+	_cleanup_(x_freep) char *file = x_asprintf("%s/%s-mount", w->config[SITE].data_dir, what);
+	_cleanup_(x_freep) char *why =
+		x_asprintf("the disk of the %s '%s' is not mounted", what, path);
 	_cleanup_(buf_release) struct buf mark = BUF_INIT, was = BUF_INIT, is = BUF_INIT;
 
 	backup_rig_close_job(w, SITE);
 	assert_int_equal(file_read(file, BACKUP_MOUNT_BYTES, &was, NULL), 0);
-	backup_mount_encode(repository, backup_mount_count(repository) + 1, &mark);
+	backup_mount_encode(path, backup_mount_count(path) + 1, &mark);
 	assert_int_equal(file_write(file, buf_bytes(&mark), 0600, NULL), 0);
-	move(repository, away);
-	start_stopped(w, "is not mounted");
+	move(path, away);
+	assert_int_equal(mkdir(path, 0700), 0);
+	start_stopped(w, why);
 	assert_non_null(strstr(copies_of(w).stopped, file));
-	assert_false(file_exists(repository));
 	backup_rig_close_job(w, SITE);
-	move(away, repository);
-	start_stopped(w, "is not mounted");
+	assert_int_equal(rmdir(path), 0); /* Nothing was made in it. */
+	move(away, path);
+	start_stopped(w, why);
 	assert_int_equal(unlink(file), 0); /* It is there for good. */
 	wait_open(w);
 	assert_int_equal(file_read(file, BACKUP_MOUNT_BYTES, &is, NULL), 0);
 	assert_true(bytes_equal(buf_bytes(&is), buf_bytes(&was)));
+}
+
+static void test_not_mounted(void **state)
+{
+	struct backup_rig *w = *state;
+
+	not_mounted(w, "repository", w->config[SITE].backup_repository_dir);
+	not_mounted(w, "drop", w->config[SITE].backup_drop_dir);
 }
 
 static void test_mount_count(void **state)
@@ -143,9 +148,11 @@ static void test_mount_file(void **state)
 	_cleanup_(x_freep) char *dir = scratch_new("mount");
 	_cleanup_(x_freep) char *file = x_asprintf("%s/repository-mount", dir);
 	_cleanup_(buf_release) struct buf bytes = BUF_INIT;
+	const struct backup_mount mount = {dir, "repository", dir}, drop = {dir, "drop", dir},
+				  other = {dir, "repository", "/proc"};
 
 	(void)state;
-	assert_int_equal(backup_mount_check(dir, dir, NULL), 0);
+	assert_int_equal(backup_mount_check(&mount, NULL), 0);
 	backup_mount_encode(dir, 200, &bytes);
 	assert_int_equal(bytes.len, BACKUP_MOUNT_BYTES);
 	for (size_t i = 0; i <= bytes.len; i++) {
@@ -154,14 +161,15 @@ static void test_mount_file(void **state)
 		}
 		assert_int_equal(file_write(file, buf_bytes(&bytes), 0600, NULL), 0);
 		assert_int_equal(
-			backup_mount_check(dir, dir, NULL), i < bytes.len ? 0 : KLUIS_ENOTFOUND);
+			backup_mount_check(&mount, NULL), i < bytes.len ? 0 : KLUIS_ENOTFOUND);
 		if (i < bytes.len) {
 			bytes.data[i] ^= 1;
 		}
 	}
-	assert_int_equal(backup_mount_check(dir, "/proc", NULL), 0);
-	backup_mount_remember(dir, dir);
-	assert_int_equal(backup_mount_check(dir, dir, NULL), 0);
+	assert_int_equal(backup_mount_check(&other, NULL), 0);
+	assert_int_equal(backup_mount_check(&drop, NULL), 0);
+	backup_mount_remember(&mount);
+	assert_int_equal(backup_mount_check(&mount, NULL), 0);
 	assert_int_equal(file_remove_tree(dir, NULL), 0);
 }
 
