@@ -238,6 +238,28 @@ static void print_recovery(const struct backup_summary *backup, uint64_t wall_ms
 		backup->journal.n_holders);
 }
 
+/* The log has who confirmed it, also when that site is away or lost since. */
+static void print_holders(
+	const struct snapshot_row *newest, const struct replica_status *replica, struct buf *to)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < newest->n_confirmations; i++) {
+		uint64_t node = newest->confirmation[i].node;
+		bool reachable = node == replica->node_id;
+
+		for (unsigned k = 0; k < replica->n_peers; k++) {
+			reachable = reachable ||
+				    (replica->peers[k].id == node && replica->peers[k].connected);
+		}
+		n += reachable;
+	}
+	print_one(to, "kluis_backup_newest_copies", "gauge", "Sites beside the taker that hold it.",
+		newest->n_confirmations);
+	print_one(to, "kluis_backup_newest_copies_reachable", "gauge",
+		"Those of them that this node has a link to, or is.", n);
+}
+
 /* By this machine's clock: cluster time stands still when the cluster does. */
 static void print_backup(const struct api_metrics_state *state, struct buf *to)
 {
@@ -255,8 +277,7 @@ static void print_backup(const struct api_metrics_state *state, struct buf *to)
 		"How old it may be: two intervals, and never less than eight hours.",
 		state->backup_age_limit_ms);
 	print_recovery(backup, state->wall_ms, to);
-	print_one(to, "kluis_backup_newest_copies", "gauge", "Sites beside the taker that hold it.",
-		backup->newest.n_confirmations);
+	print_holders(&backup->newest, state->replica, to);
 	print_one(to, "kluis_backup_copies_needed", "gauge", "That make a snapshot count.",
 		state->backup_copies);
 	print_one(to, "kluis_backup_failed_snapshots", "gauge",

@@ -95,7 +95,11 @@ static void test_late(void **state)
 static bool exposed_summary(void *data, struct backup_summary *ret_summary)
 {
 	(void)data;
-	*ret_summary = (struct backup_summary){.newest = {.id = 1, .index = 2},
+	*ret_summary = (struct backup_summary){
+		.newest = {.id = 1,
+			.index = 2,
+			.n_confirmations = 3,
+			.confirmation = {{.node = 1}, {.node = 2}, {.node = 5}}},
 		.recovery_index = 2,
 		.recovery_ms = clock_wall_ms(&clock_system) - 11 * MINUTE_MS - 500,
 		.exposed = true,
@@ -128,6 +132,10 @@ static void test_alarm(void **state)
 	assert_non_null(strstr(buf_str(&answer.body), "\nkluis_backup_journal_copies 4\n"));
 	assert_non_null(
 		strstr(buf_str(&answer.body), "\nkluis_backup_deletions_lag_seconds 720.000\n"));
+	/* This node's own, and one that it has a link to. */
+	assert_non_null(strstr(buf_str(&answer.body), "\nkluis_backup_newest_copies 3\n"));
+	assert_non_null(
+		strstr(buf_str(&answer.body), "\nkluis_backup_newest_copies_reachable 2\n"));
 	answer_release(&answer);
 	answer = http_client_call(&admin, "GET", "/v1/sys/backups", "", bytes_of(NULL, 0));
 	assert_non_null(strstr(
