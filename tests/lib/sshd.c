@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pwd.h>
+#include <shadow.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -144,6 +145,18 @@ static bool sshd_answers(struct test_sshd *s)
 	return false;
 }
 
+static const char *sshd_user(void)
+{
+	return getuid() == 0 ? "nobody" : getpwuid(getuid())->pw_name;
+}
+
+bool test_sshd_locked(void)
+{
+	const struct spwd *shadow = getspnam(sshd_user());
+
+	return shadow != NULL && shadow->sp_pwdp[0] == '!';
+}
+
 struct test_sshd *test_sshd_start(bool chroot)
 {
 	_cleanup_(x_freep) char *config = NULL;
@@ -152,12 +165,16 @@ struct test_sshd *test_sshd_start(bool chroot)
 	if (chroot && getuid() != 0) {
 		return NULL;
 	}
+	if (test_sshd_locked()) {
+		fail_msg("sshd takes the account '%s' for a locked one: be somebody else",
+			sshd_user());
+	}
 	s = x_calloc(1, sizeof *s);
 	/* sshd refuses a chroot below a directory that others may write to, such as /tmp. */
 	s->dir = chroot ? mkdtemp(x_strdup("/run/kluis-sshd-XXXXXX")) : scratch_new("sshd");
 	assert_non_null(s->dir);
 	s->log_path = x_asprintf("%s/log", s->dir);
-	s->user = x_strdup(getuid() == 0 ? "nobody" : getpwuid(getuid())->pw_name);
+	s->user = x_strdup(sshd_user());
 	config = x_asprintf("%s/sshd_config", s->dir);
 	sshd_drop(s, chroot);
 	sshd_keys(s);

@@ -20,6 +20,9 @@ struct test_sshd {
 	char *log_path;
 };
 
+/* Whether sshd lets nobody sign in as the user who runs the test: it is told that the account is
+ * locked. So is "nobody" to all who may not read /etc/shadow, by systemd's NSS module. */
+bool test_sshd_locked(void);
 /* Starts it and waits until it answers. Fails the test when it cannot. chroot: the production kind,
  * for root alone (NULL for anybody else). */
 struct test_sshd *test_sshd_start(bool chroot);

@@ -205,8 +205,14 @@ int main(void)
 		cmocka_unit_test(test_openssh_client),
 		cmocka_unit_test(test_no_shell_and_no_tunnel),
 	};
-	int failed = cmocka_run_group_tests_name("plain", tests, start_plain, stop);
+	int failed = 0;
 
+	if (test_sshd_locked()) {
+		(void)printf("SKIPPED in part: sshd takes this account for a locked one, so no "
+			     "plain receiver\n");
+	} else {
+		failed = cmocka_run_group_tests_name("plain", tests, start_plain, stop);
+	}
 	if (getuid() == 0) {
 		failed += cmocka_run_group_tests_name("chroot", tests, start_chroot, stop);
 	} else {
