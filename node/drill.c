@@ -347,7 +347,7 @@ static uint64_t drill_count(void *data)
 {
 	struct drill *d = data;
 
-	if (lock_holder(d->node_log) != 0) {
+	if (d->config->node_runs || lock_holder(d->node_log) != 0) {
 		d->counted += DRILL_COUNT;
 	}
 	return d->counted;

@@ -20,6 +20,7 @@ struct drill_config {
 	/* While the node with this data directory runs, so many bytes are moved a second; 0: no
 	 * measure. */
 	const char *node_dir;
+	bool node_runs; /* That is known; else its lock says it, where /proc/locks can be read. */
 	uint64_t busy_bytes_per_second;
 	bool leftover; /* What is there is an earlier drill's and goes; else it must be new or
 			  empty. */

@@ -340,6 +340,7 @@ static int kluisd_drill(const struct kluisd_args *args, const struct config *con
 		.manifest_hash = hash,
 		.scratch = scratch,
 		.node_dir = config->data_dir,
+		.node_runs = args->parent != 0, /* It ends with it. */
 		.busy_bytes_per_second = config->backup_busy_kib * 1024,
 		.leftover = args->scratch == NULL};
 	int rc = drill_follow(args->parent, e);
