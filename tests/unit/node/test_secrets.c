@@ -184,13 +184,14 @@ static void test_damaged_offline_copy(void **state)
 	secrets_release(&got);
 }
 
-/* Changes one byte of what the text stands for, and makes the sum behind it fit again. */
-static void change_raw(struct buf *text, size_t at, uint8_t to)
+/* Changes one byte of what the text stands for, which is random in places, and makes the sum behind
+ * it fit again. */
+static void change_raw(struct buf *text, size_t at)
 {
 	_cleanup_(buf_release) struct buf raw = BUF_INIT;
 
 	assert_int_equal(base64_decode(bytes_of(text->data, text->len - 1), 1024, &raw), 0);
-	raw.data[at] = to;
+	raw.data[at] ^= 0x7e;
 	hash_sha256(bytes_of(raw.data, raw.len - HASH_BYTES), raw.data + raw.len - HASH_BYTES);
 	buf_clear(text);
 	base64_append(text, buf_bytes(&raw));
@@ -216,7 +217,7 @@ static void test_forged_offline_copy(void **state)
 		_cleanup_(buf_release) struct buf text = BUF_INIT;
 
 		sealed_offline(&made, key, &text);
-		change_raw(&text, changes[i].at, 0x7e);
+		change_raw(&text, changes[i].at);
 		assert_int_equal(
 			secrets_open_offline(buf_bytes(&text), &keys, &got, &e), changes[i].rc);
 	}
