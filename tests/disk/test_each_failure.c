@@ -22,7 +22,13 @@
 #include "tests/lib/fixture/client.h"
 #include "tests/unit/raft/lib/replica_rig.h"
 
-enum { WRITES = 6, TIMEOUT_MS = 8000, LIVES_MAX = 5000, ACKED_MAX = LIVES_MAX * WRITES };
+enum {
+	WRITES = 6,
+	TIMEOUT_MS = 30000,
+	LIFE_S = 300, /* Of one that hangs. */
+	LIVES_MAX = 5000,
+	ACKED_MAX = LIVES_MAX * WRITES
+};
 
 /* What a child found, by its exit status. */
 enum {
@@ -182,7 +188,7 @@ static bool one_life(struct lives *lives, enum disk_shim_kind kind, unsigned nth
 	pid = fork();
 	assert_true(pid >= 0);
 	if (pid == 0) {
-		(void)alarm(30);
+		(void)alarm(LIFE_S);
 		(void)close(fds[0]);
 		disk_shim_arm(data, kind, nth, nth % 2 == 0 ? ENOSPC : EIO);
 		live(lives, fds[1]);
@@ -204,7 +210,7 @@ static bool one_life(struct lives *lives, enum disk_shim_kind kind, unsigned nth
 	pid = fork();
 	assert_true(pid >= 0);
 	if (pid == 0) {
-		(void)alarm(30);
+		(void)alarm(LIFE_S);
 		check(lives);
 	}
 	if (wait_child(pid) != CHILD_DONE) {

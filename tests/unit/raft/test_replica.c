@@ -269,6 +269,14 @@ static int transfer(struct replica_rig *rig, unsigned node, uint64_t to)
 	return req.rc;
 }
 
+/* On a busy machine another election may come between. */
+static void hand_over(struct replica_rig *rig)
+{
+	for (unsigned tries = 0; transfer(rig, replica_rig_leader(rig), 0) != 0; tries++) {
+		assert_true(tries < 20);
+	}
+}
+
 /* Whom they agree on once that is not `than` any more: what they say of it is a copy, made some
  * times a second. */
 static unsigned led_by_another(struct replica_rig *rig, unsigned than)
@@ -709,7 +717,7 @@ static void test_an_install_cut_short_is_ended(void **state)
 		assert_true(replica_rig_status(&rig, 3).applied_index >= index);
 		assert_int_equal(replica_rig_status(&rig, 3).first_index, index + 1);
 		/* The old leader did not offer that install: it believes in the log of before. */
-		assert_int_equal(transfer(&rig, replica_rig_leader(&rig), 0), 0);
+		hand_over(&rig);
 		assert_int_equal(stage(&rig, 3, &c, 12, 500 + moved, TIMEOUT_MS), 0);
 		replica_rig_converge(&rig);
 	}
@@ -737,7 +745,7 @@ static void test_an_install_is_ended_once(void **state)
 	index = copy_stores(&rig, 0, &db, 1, &term);
 	make_install(&rig, 3, index, term);
 	replica_rig_start(&rig, 3);
-	assert_int_equal(transfer(&rig, replica_rig_leader(&rig), 0), 0);
+	hand_over(&rig);
 	assert_int_equal(stage(&rig, 3, &c, 12, 1, TIMEOUT_MS), 0);
 	replica_rig_converge(&rig);
 	for (unsigned older = 0; older < 2; older++) {

@@ -8,7 +8,7 @@
 #include "tests/lib/fixture/client.h"
 #include "tests/unit/raft/lib/replica_rig.h"
 
-enum { TIMEOUT_MS = 15000 };
+enum { TIMEOUT_MS = 60000 };
 
 /* Two of three voters are a majority, but the third may know what one of them has forgotten: until
  * all have met once nobody votes, and after that they need not meet again. */

@@ -9,7 +9,7 @@
 #include "tests/lib/fixture/client.h"
 #include "tests/unit/raft/lib/replica_rig.h"
 
-enum { TIMEOUT_MS = 15000 };
+enum { TIMEOUT_MS = 60000 };
 
 static int propose(struct replica_rig *rig, unsigned node, const struct command *command)
 {
@@ -91,7 +91,7 @@ static void test_join_promote_and_remove(void **state)
 
 	(void)state;
 	replica_rig_init_joining(&rig, 4, 3, 1);
-	rig.gone_ms = 1500;
+	rig.gone_ms = 4000; /* Longer than a busy machine keeps one of them waiting. */
 	dir = replica_rig_path(&rig, 3, "data");
 	assert_int_equal(replica_incarnation(rig.dir, 4, incarnation, NULL), KLUIS_ENOTFOUND);
 	assert_int_equal(replica_incarnation(dir, 4, incarnation, NULL), 0);
@@ -114,8 +114,9 @@ static void test_join_promote_and_remove(void **state)
 	assert_int_equal(add(&rig, 3, incarnation), 0);
 	UNTIL(&rig, replica_rig_status(&rig, 3).begun);
 	replica_rig_converge(&rig);
-	assert_int_equal(vote_of(&rig, 0, 3), REPLICA_STANDBY);
-	assert_int_equal(vote_of(&rig, 3, 3), REPLICA_STANDBY);
+	/* What they say of it is a copy, made some times a second. */
+	UNTIL(&rig,
+		vote_of(&rig, 0, 3) == REPLICA_STANDBY && vote_of(&rig, 3, 3) == REPLICA_STANDBY);
 	assert_false(replica_rig_status(&rig, 3).joining);
 	assert_int_equal(rows(&rig, 3).n, 4);
 
@@ -130,8 +131,8 @@ static void test_join_promote_and_remove(void **state)
 	assert_int_equal(propose(&rig, 0, &gone), 0);
 	UNTIL(&rig, rows(&rig, 0).n == 3 && rows(&rig, 1).n == 3 && rows(&rig, 3).n == 3);
 	replica_rig_converge(&rig);
-	assert_int_equal(vote_of(&rig, 0, 2), REPLICA_SPARE);
-	assert_int_equal(replica_rig_status(&rig, 0).n_peers, 2);
+	UNTIL(&rig, vote_of(&rig, 0, 2) == REPLICA_SPARE);
+	UNTIL(&rig, replica_rig_status(&rig, 0).n_peers == 2);
 
 	/* Two of the three are enough, with the newcomer among them, also after they began again.
 	 */

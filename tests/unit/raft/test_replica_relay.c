@@ -9,7 +9,7 @@
 #include "tests/lib/fixture/client.h"
 #include "tests/unit/raft/lib/replica_rig.h"
 
-enum { NODES = 3, TIMEOUT_MS = 15000 };
+enum { NODES = 3, TIMEOUT_MS = 60000 };
 
 struct heard {
 	struct replica_watch watch;
