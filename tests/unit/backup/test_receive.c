@@ -573,10 +573,10 @@ static void test_leftovers(void **state)
 	assert_int_equal(report.files, 3);
 	assert_int_equal(report.bytes, 12);
 	w->receiver.began_ms = now + BACKUP_LEFTOVER_MS; /* Down till then. */
-	report = pair_receive_at(w, now + BACKUP_LEFTOVER_MS + 5000);
+	report = pair_receive_at(w, now + BACKUP_LEFTOVER_MS + 60000);
 	assert_int_equal(report.leftovers + report.refused, 0);
 	w->receiver.began_ms = 0;
-	report = pair_receive_at(w, now + BACKUP_LEFTOVER_MS + 5000);
+	report = pair_receive_at(w, now + BACKUP_LEFTOVER_MS + 60000);
 	assert_int_equal(report.leftovers, 2);
 	assert_int_equal(report.refused, 1);
 	assert_int_equal(report.files, 0);

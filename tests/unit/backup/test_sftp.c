@@ -26,7 +26,7 @@ static struct sftp_target target(void)
 		.host_key = sshd->host_key,
 		.key_path = sshd->key_path,
 		.path = sshd->path,
-		.timeout_ms = 5000};
+		.timeout_ms = 60000};
 }
 
 static struct sftp *connect_sftp(const struct sftp_target *to)

@@ -31,7 +31,7 @@ static int set_up(void **state, bool chroot)
 		.host_key = w->sshd->host_key,
 		.key_path = w->sshd->key_path,
 		.path = w->sshd->path,
-		.timeout_ms = 5000};
+		.timeout_ms = 60000};
 	w->receiver = (struct receive_config){.repository = w->sites.repository[1],
 		.trust = &w->sites.trust,
 		.signer = w->sites.signer[1],
