@@ -244,7 +244,7 @@ class Cluster:
     @staticmethod
     def patience(words, check):
         """What must succeed waits for as long as a busy machine may take to elect a leader; what may fail, as long as programs do."""
-        given = any(str(word).startswith("--timeout") or word == "--wait" for word in words)
+        given = any(str(word).startswith("--timeout") for word in words)
         return [] if given or not check else ["--timeout", "150"]
 
     def admin(self, site, path):
@@ -274,7 +274,7 @@ class Cluster:
         """One more service account, which takes a second of RSA; returns its profile directory."""
         token, profile = self.top / f"{name}.token", self.top / f"profile-{name}"
         self.ctl("ams", "service", "create", name, "--token-file", str(token))
-        self.run([str(self.kluis), "--profile", str(profile), "enrol", "--name", name, "--endpoints",
+        self.run([str(self.kluis), "--profile", str(profile), "--timeout", "140", "enrol", "--name", name, "--endpoints",
                   ",".join(self.url(s) for s in SITES), "--ca", str(self.dir / "pki" / "provider-ca.pem"), "--token-file",
                   str(token)], True, 150)
         return profile

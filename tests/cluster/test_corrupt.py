@@ -145,11 +145,15 @@ class Corrupt(Victim, unittest.TestCase):
                     flipped_everywhere(path)  # Whichever block is read next.
                 self.read_all(VICTIM, False)
                 self.keep(os.urandom(5000))
-                if pattern == "*.sst":  # So few rows may all lie in its cache since the start: a snapshot reads the files.
-                    c.ctl(VICTIM, "snapshot", "save", check=False)
-                c.wait_log(VICTIM, mark, "op=store state=damaged", 180)
+                wait_until("it is met", 180, lambda pattern=pattern, mark=mark: self.meets_damage(pattern, mark))
                 c.wait_log(VICTIM, mark, "op=rebuild state=done", 180)
                 self.whole_again()
+
+    def meets_damage(self, pattern, mark):
+        """So few rows may all lie in its cache since the start: a snapshot reads the files. There may be no leader for one now."""
+        if "op=store state=damaged" not in self.log_since(mark) and pattern == "*.sst":
+            self.cluster.ctl(VICTIM, "snapshot", "save", check=False)
+        return "op=store state=damaged" in self.log_since(mark)
 
     def test_old_copy_of_the_store(self):
         """Beside a log that reaches back to it: what is missing is applied again."""
