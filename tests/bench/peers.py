@@ -110,9 +110,9 @@ class Restic(Peer):
         self.drop()
         self.run(*self.over_ssh(), "init")
 
-    def backup(self, source):
-        """A hard link changes a file's ctime: without --ignore-ctime it would read every file of a new checkpoint."""
-        return self.run(*self.over_ssh(), "backup", "--ignore-ctime", source.name, cwd=source.parent)
+    def backup(self, source, told=True):
+        """A hard link changes a file's ctime: unless it is told not to look at that it reads every file of a new checkpoint."""
+        return self.run(*self.over_ssh(), "backup", *(["--ignore-ctime"] if told else []), source.name, cwd=source.parent)
 
     def restore(self, target):
         """From the repository's own disk: ours is not fetched from afar, either."""
@@ -133,10 +133,11 @@ class Borg(Peer):
         self.drop()
         self.run("init", "-e", "repokey", self.over_ssh())
 
-    def backup(self, source):
+    def backup(self, source, told=True):
+        """As restic's."""
         self.archives += 1
-        return self.run("create", "-C", "none", "--files-cache", "mtime,size,inode", f"{self.over_ssh()}::{self.archives}", source.name,
-                        cwd=source.parent)
+        return self.run("create", "-C", "none", *(["--files-cache", "mtime,size,inode"] if told else []), f"{self.over_ssh()}::{self.archives}",
+                        source.name, cwd=source.parent)
 
     def restore(self, target):
         target.mkdir()
