@@ -14,7 +14,9 @@
 
 /* --- log truncation --- */
 
-enum { STAGGER_STEPS = 8 };
+enum {
+	STAGGER_STEPS = 12
+}; /* Twice as many as sites, for the numbers of those that were replaced. */
 
 uint64_t replica_staggered(const struct replica *r, uint64_t limit)
 {
