@@ -120,9 +120,9 @@ class Nodes:
     def enrol(self, name):
         """A service account; returns its profile directory."""
         token, profile = self.top / f"{name}.token", self.top / f"profile-{name}"
-        run([self.kluisctl, "--socket", self.site_dir(SITES[0]) / "admin.sock", "service", "create", name, "--token-file", token])
+        run([self.kluisctl, "--socket", self.site_dir(SITES[0]) / "admin.sock", "--timeout", 100, "service", "create", name, "--token-file", token])
         urls = ",".join(f"https://{address(i)}:{API_PORT}" for i in range(1, len(SITES) + 1))
-        run([*self.wire.inside(CLIENT), self.kluis, "--profile", profile, "enrol", "--name", name, "--endpoints", urls,
+        run([*self.wire.inside(CLIENT), self.kluis, "--profile", profile, "--timeout", 100, "enrol", "--name", name, "--endpoints", urls,
              "--ca", self.pki / "provider-ca.pem", "--token-file", token])
         return profile
 

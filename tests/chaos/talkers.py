@@ -164,7 +164,7 @@ class Talk:
         end = time.monotonic() + CHANGE_SECONDS
         while True:
             try:
-                run([self.nodes.kluisctl, "--socket", self.nodes.site_dir(SITES[0]) / "admin.sock", "invite", "create", "--note", name,
+                run([self.nodes.kluisctl, "--socket", self.nodes.site_dir(SITES[0]) / "admin.sock", "--timeout", 100, "invite", "create", "--note", name,
                      "--token-file", token])
                 return
             except RuntimeError as error:

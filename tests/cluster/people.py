@@ -21,13 +21,14 @@ class Device:
         site = ["--endpoint", self.site] if self.site else []
         return [*self.inside, str(self.person.kluis), "--profile", str(self.profile), *site, *map(str, words)]
 
-    def call(self, *words, timeout=120, text=""):
+    def call(self, *words, timeout=300, text=""):
         """As it ended: returncode, stdout, stderr. text: for its stdin."""
+        patience = ["--timeout", self.person.patience] if self.person.patience and "--timeout" not in words else []
         # In a session of its own: without a terminal, as a script has none.
-        return subprocess.run(self.command(*words), capture_output=True, text=True, errors="replace", timeout=timeout,
+        return subprocess.run(self.command(*patience, *words), capture_output=True, text=True, errors="replace", timeout=timeout,
                               start_new_session=True, input=text)
 
-    def run(self, *words, code=0, timeout=120, text=""):
+    def run(self, *words, code=0, timeout=300, text=""):
         done = self.call("-o", "json", *words, timeout=timeout, text=text)
         if code is not None and done.returncode != code:
             raise AssertionError(f"{' '.join(done.args)}: {done.returncode}, not {code}\n{done.stdout}\n{done.stderr}")
@@ -103,9 +104,9 @@ def complaints(path):
 
 
 class Person:
-    def __init__(self, kluis, top, name, endpoints, ca, password=PASSWORD, inside=()):
-        """inside: the words before each command of her devices."""
-        self.inside = inside
+    def __init__(self, kluis, top, name, endpoints, ca, password=PASSWORD, inside=(), patience=None):
+        """inside: the words before each command of her devices. patience: seconds that one waits for a leader; None: as kluis does."""
+        self.inside, self.patience = inside, patience
         self.kluis, self.name, self.endpoints, self.ca = kluis, name, endpoints, str(ca)
         self.top = pathlib.Path(top) / name
         self.top.mkdir()

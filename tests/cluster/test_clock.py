@@ -28,7 +28,7 @@ class Somebody:
 
     def __init__(self, test, name):
         c = self.cluster = test.cluster
-        self.person = Person(c.kluis, c.top, name, [c.url(s) for s in SITES], c.dir / "pki" / "provider-ca.pem")
+        self.person = Person(c.kluis, c.top, name, [c.url(s) for s in SITES], c.dir / "pki" / "provider-ca.pem", patience=150)
         test.addCleanup(self.person.close)
         invitation = self.person.top / "invitation"
         c.ctl("ams", "invite", "create", "--note", name, "--token-file", str(invitation))

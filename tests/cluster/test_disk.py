@@ -12,6 +12,7 @@ from disks import MIB, LoopExt4, Tmpfs, disks, loops_work, mounts_work
 
 VOTERS = SITES[:5]
 HAND_OVER_S = 3
+SLOW_S = 2.0  # Of a sync: long beside what a busy machine does to a put.
 SHIM = build_dir() / "tests" / "disk" / "libdisk_shim.so"
 
 
@@ -171,7 +172,7 @@ class Disk(unittest.TestCase):
 
     @unittest.skipUnless(SHIM.exists(), "no disk shim in a build with a sanitizer")
     def test_slow_disk_of_the_leader(self):
-        """Every sync of the leader takes 400 ms: the others' disks commit, and their clients hardly notice."""
+        """Every sync of the leader takes seconds: the others' disks commit, and their clients hardly notice."""
         c = self.cluster
         leader = c.wait_leader()
         slow = c.top / "slow-ms"
@@ -185,7 +186,7 @@ class Disk(unittest.TestCase):
         before = sorted(puts.took)[len(puts.took) // 2]
         puts.took.clear()
         slept = c.top / "slow-ms.slept"
-        slow.write_text("400")
+        slow.write_text(f"{SLOW_S * 1000:.0f}")
         puts.more(20)
         # Twenty may go by while the leader is in its first slow sync: until it was in a second one.
         wait_until("the shim takes hold", 120, lambda: puts.more(1) or slept.exists() and slept.stat().st_size >= 2)
@@ -196,8 +197,8 @@ class Disk(unittest.TestCase):
         puts.end()
         print(f"put at another site: {before:.2f} s, with a slow leader {during:.2f} s, at worst {worst:.2f} s; {slept} slow syncs; "
               f"leader then: {still}")
-        # With a sync of the leader in its way each would take some of these 400 ms; a busy machine alone makes them differ, too.
-        self.assertLess(during, max(before + 1.2, 3 * before))
+        # With a sync of the leader in its way each would take some of these; a busy machine alone makes them differ, too.
+        self.assertLess(during, max(before + 3 * SLOW_S, 3 * before))
         self.assertLess(worst, max(30, 10 * before))
         self.check_all(puts, leader)
         self.wait_one_hash()

@@ -28,7 +28,7 @@ class People(unittest.TestCase):
 
     def person(self, name, password=PASSWORD):
         c = self.cluster
-        person = Person(c.kluis, c.top, name, [c.url(s) for s in SITES], c.dir / "pki" / "provider-ca.pem", password)
+        person = Person(c.kluis, c.top, name, [c.url(s) for s in SITES], c.dir / "pki" / "provider-ca.pem", password, patience=150)
         self.addCleanup(person.close)
         # As quickstart makes a cluster, who registers was invited.
         invitation = person.top / "invitation"
