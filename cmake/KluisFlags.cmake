@@ -29,9 +29,9 @@ if(KLUIS_COVERAGE)
 	add_link_options(--coverage)
 endif()
 # Of a unit test, in seconds: the checkers take their time.
-set(KLUIS_UNIT_TIMEOUT 300)
+set(KLUIS_UNIT_TIMEOUT 900)
 if(KLUIS_SANITIZE OR KLUIS_COVERAGE)
-	set(KLUIS_UNIT_TIMEOUT 900)
+	set(KLUIS_UNIT_TIMEOUT 1800)
 endif()
 if(KLUIS_FUZZ)
 	# Without it the fuzzer sees no branch of the libraries, only of its own target.
