@@ -11,8 +11,6 @@
 #include "storage/key_codec.h"
 #include "tests/sim/backup/fortnight.h"
 
-enum { POINTS_MAX = 2 * BACKUP_SLICES + 8, NEEDED_MAX = SNAPSHOTS_KEPT + 1 };
-
 /* --- the truth ------------------------------------------------------------------------------- */
 
 static int hash_compare(const void *a, const void *b)
@@ -72,103 +70,6 @@ static const struct truth *truth_of(const struct fortnight *f, uint64_t id, uint
 	}
 	assert(!"a snapshot of nothing");
 	return NULL;
-}
-
-/* --- what is promised ------------------------------------------------------------------------ */
-
-static uint64_t newest_cycle(const struct fortnight *f)
-{
-	struct snapshot_state_row state;
-
-	cluster_state(f, &state);
-	return state.confirmed_cycle;
-}
-
-/* The last 42 cycles that were confirmed; pinned ones; manual ones of the last week. */
-static bool promised(const struct fortnight *f, const struct snapshot_row *row, uint64_t newest)
-{
-	if (row->state != SNAPSHOT_CONFIRMED) {
-		return false;
-	}
-	if (row->pinned) {
-		return true;
-	}
-	return row->kind == SNAPSHOT_MANUAL ? row->confirmed_ms + 7 * DAY_MS > cluster_now(f)
-					    : row->cycle + BACKUP_SLICES > newest;
-}
-
-static size_t promised_list(const struct fortnight *f, const struct snapshot_row *to[POINTS_MAX])
-{
-	uint64_t newest = newest_cycle(f);
-	size_t n = 0;
-
-	for (size_t i = 0; i < f->n_rows && n < POINTS_MAX; i++) {
-		if (promised(f, &f->rows[i], newest)) {
-			to[n++] = &f->rows[i];
-		}
-	}
-	return n;
-}
-
-/* The records that restoring `top` reads, from itself down; as the log has them, not as manifests
- * say. */
-static size_t chain_of(const struct fortnight *f, const struct snapshot_row *top,
-	const struct snapshot_row *to[BACKUP_SLICES])
-{
-	const struct snapshot_row *row = top;
-	size_t n = 0;
-
-	while (row != NULL && n < BACKUP_SLICES) {
-		to[n++] = row;
-		if (row->kind != SNAPSHOT_INCREMENT) {
-			break;
-		}
-		row = cluster_record(f, row->base_id);
-	}
-	return n;
-}
-
-static bool names_have(const struct manifest_name *names, size_t n, const uint8_t hash[HASH_BYTES])
-{
-	for (size_t i = 0; i < n; i++) {
-		if (memcmp(names[i].hash, hash, HASH_BYTES) == 0) {
-			return true;
-		}
-	}
-	return false;
-}
-
-static size_t site_names_of(struct site *site, struct manifest_name **ret_names)
-{
-	struct repository *repository = site->repository;
-	size_t n = 0;
-
-	*ret_names = NULL;
-	/* A site that is down has its disk all the same: an operator may read it. */
-	if (repository == NULL && repository_open(site->path, &repository, NULL) != 0) {
-		return 0;
-	}
-	if (repository_list(repository, ret_names, &n, NULL, NULL) != 0) {
-		abort();
-	}
-	if (repository != site->repository) {
-		repository_close(repository);
-	}
-	return n;
-}
-
-static bool site_holds(struct site *site, const struct snapshot_row *row)
-{
-	const struct snapshot_row *chain[BACKUP_SLICES];
-	_cleanup_(x_freep) struct manifest_name *names = NULL;
-	size_t n = site_names_of(site, &names), links = chain_of(site->f, row, chain);
-
-	for (size_t i = 0; i < links; i++) {
-		if (!names_have(names, n, chain[i]->manifest_hash)) {
-			return false;
-		}
-	}
-	return true;
 }
 
 /* --- a point restores ------------------------------------------------------------------------ */
@@ -268,24 +169,28 @@ static void check_point(struct fortnight *f, const struct snapshot_row *row)
 	for (unsigned i = 0; i < SITES; i++) {
 		struct site *site = &f->site[(from + i) % SITES];
 
-		if (site_holds(site, row)) {
+		if (promise_whole_at(site, row)) {
 			if (looks_at(f, CHECK_POINT)) {
 				check_point_at(site, row);
 			}
 			return;
 		}
 	}
-	fortnight_violate(f, CHECK_HELD, "no site holds all of snapshot %llu cycle %llu",
-		(unsigned long long)row->id, (unsigned long long)row->cycle);
+	check_whole_nowhere(f, row);
 }
 
 void check_points(struct fortnight *f, bool all)
 {
 	const struct snapshot_row *points[POINTS_MAX];
-	size_t n = promised_list(f, points);
+	size_t n = promise_points(f, points);
 
 	if (n == 0 || !(looks_at(f, CHECK_POINT) || looks_at(f, CHECK_HELD))) {
 		return;
+	}
+	if (f->in_pieces) {
+		check_lost(f); /* What was brought since may have made them whole. */
+	} else {
+		check_held(f);
 	}
 	if (!all) {
 		check_point(f, points[0]);
@@ -314,10 +219,12 @@ static void check_minute_held(struct fortnight *f)
 
 	for (unsigned i = 0; i < row->n_holders; i++) {
 		_cleanup_(x_freep) struct manifest_name *names = NULL;
-		size_t n = site_names_of(&f->site[row->holder[i].node - 1], &names);
+		struct site *site = site_of(f, row->holder[i].node);
+		size_t n = site == NULL || site->lost ? 0 : promise_names(site, &names);
 
-		if (row->holder[i].number == row->number && !minute_covered(f, row->index) &&
-			!names_have(names, n, row->manifest_hash)) {
+		if (site != NULL && !site->lost && row->holder[i].number == row->number &&
+			!minute_covered(f, row->index) &&
+			!promise_has(names, n, row->manifest_hash)) {
 			fortnight_violate(f, CHECK_MINUTE,
 				"site %llu has not journal %u, which it confirmed",
 				(unsigned long long)row->holder[i].node, row->number);
@@ -345,7 +252,7 @@ void check_minute(struct fortnight *f)
 	for (unsigned i = 0; rc != 0 && i < SITES; i++) {
 		rc = point_restore_at(&f->site[(from + i) % SITES], row->confirmed_hash, truth, &e);
 	}
-	if (rc != 0) {
+	if (rc != 0 && !f->in_pieces) {
 		fortnight_violate(f, CHECK_MINUTE, "journal %u of index %llu: %s: %s",
 			row->confirmed, (unsigned long long)row->confirmed_index, err_name(rc),
 			e.text);
@@ -355,7 +262,7 @@ void check_minute(struct fortnight *f)
 void check_everywhere(struct fortnight *f)
 {
 	const struct snapshot_row *points[POINTS_MAX];
-	size_t n = promised_list(f, points);
+	size_t n = promise_points(f, points);
 
 	if (n == 0) {
 		fortnight_violate(f, CHECK_CALM, "nothing can be restored at all");
@@ -363,7 +270,7 @@ void check_everywhere(struct fortnight *f)
 	}
 	for (unsigned i = 0; i < SITES && !f->failed; i++) {
 		for (size_t k = 0; k < n; k++) {
-			if (!site_holds(&f->site[i], points[k])) {
+			if (!promise_whole_at(&f->site[i], points[k])) {
 				fortnight_violate(f, CHECK_CALM,
 					"site %u has not all of snapshot %llu cycle %llu", i + 1,
 					(unsigned long long)points[k]->id,
@@ -425,9 +332,10 @@ static bool row_is_first(const struct fortnight *f, const struct snapshot_row *r
 /* Until it lets the claim go, and that runs out. */
 static void check_hung_ship(struct fortnight *f, const struct snapshot_row *row)
 {
-	const struct site *site = &f->site[row->node - 1];
+	const struct site *site = site_of(f, row->node);
 
-	if (row->state == SNAPSHOT_SHIPPED && row->id == site->ship.id && site_ship_hangs(site) &&
+	if (site != NULL && row->state == SNAPSHOT_SHIPPED && row->id == site->ship.id &&
+		site_ship_hangs(site) &&
 		f->true_ms - site->ship.hung_ms > 2 * CLAIM_MS + 2 * TICK_MS &&
 		row->claim_expires_ms > cluster_now(f) && row_is_first(f, row)) {
 		fortnight_violate(f, CHECK_HUNG,
@@ -440,10 +348,11 @@ void check_hung(struct fortnight *f)
 {
 	for (size_t i = 0; i < f->n_rows; i++) {
 		const struct snapshot_row *row = &f->rows[i];
-		const struct site *site = &f->site[row->node - 1];
+		const struct site *site = site_of(f, row->node);
 
-		if (row->state == SNAPSHOT_RUNNING && row->kind != SNAPSHOT_MANUAL &&
-			row->id == site->take.row.id && f->true_ms < site->take.hung_until &&
+		if (site != NULL && row->state == SNAPSHOT_RUNNING &&
+			row->kind != SNAPSHOT_MANUAL && row->id == site->take.row.id &&
+			f->true_ms < site->take.hung_until &&
 			f->true_ms - site->take.hung_ms > CLAIM_MS + 2 * TICK_MS &&
 			row->claim_expires_ms > cluster_now(f)) {
 			fortnight_violate(f, CHECK_HUNG,
@@ -456,23 +365,6 @@ void check_hung(struct fortnight *f)
 
 /* --- repositories ---------------------------------------------------------------------------- */
 
-static bool object_is_whole(const struct site *site, const struct manifest_object *object)
-{
-	_cleanup_(buf_release) struct buf bytes = BUF_INIT;
-	char hex[HEX_LEN(HASH_BYTES) + 1];
-	_cleanup_(x_freep) char *path = NULL;
-	uint8_t hash[HASH_BYTES];
-
-	hex_encode(bytes_of(object->hash, HASH_BYTES), hex);
-	path = x_asprintf("%s/objects/%.2s/%s", site->path, hex, hex);
-	if (file_read(path, BACKUP_OBJECT_BYTES_MAX, &bytes, NULL) != 0 ||
-		bytes.len != object->bytes) {
-		return false;
-	}
-	hash_sha256(buf_bytes(&bytes), hash);
-	return memcmp(hash, object->hash, HASH_BYTES) == 0;
-}
-
 static void check_manifest(struct site *site, const struct manifest_name *name)
 {
 	_cleanup_(buf_release) struct buf bytes = BUF_INIT;
@@ -482,7 +374,8 @@ static void check_manifest(struct site *site, const struct manifest_name *name)
 	int rc = repository_get_manifest(site->repository, name, &bytes, &e);
 
 	if (rc == 0) {
-		rc = backup_manifest_open(buf_bytes(&bytes), &site->f->trust, &m, hash, &e);
+		rc = backup_manifest_open_held(
+			buf_bytes(&bytes), &site->f->trust, &m, hash, NULL, &e);
 	}
 	if (rc != 0 || memcmp(hash, name->hash, HASH_BYTES) != 0) {
 		fortnight_violate(site->f, CHECK_HALF, "site %llu: half a manifest: %s",
@@ -490,7 +383,7 @@ static void check_manifest(struct site *site, const struct manifest_name *name)
 		return;
 	}
 	for (uint32_t i = 0; i < m.n_index + m.n_packs; i++) {
-		if (!object_is_whole(site, &m.objects[i])) {
+		if (!object_whole(site, &m.objects[i])) {
 			fortnight_violate(site->f, CHECK_HALF,
 				"site %llu: an object of snapshot %llu cycle %u is not whole",
 				(unsigned long long)site->node, (unsigned long long)m.id, m.cycle);
@@ -563,13 +456,13 @@ static void check_needed(struct site *site, const struct manifest_name *gone,
 {
 	struct fortnight *f = site->f;
 	const struct snapshot_row *points[POINTS_MAX], *chain[BACKUP_SLICES];
-	size_t n_points = promised_list(f, points);
+	size_t n_points = promise_points(f, points);
 
-	if (names_have(left, n, gone->hash)) {
+	if (promise_has(left, n, gone->hash)) {
 		return;
 	}
 	for (size_t i = 0; i < n_points; i++) {
-		size_t links = chain_of(f, points[i], chain);
+		size_t links = promise_chain(f, points[i], chain);
 
 		for (size_t k = 0; k < links; k++) {
 			if (memcmp(chain[k]->manifest_hash, gone->hash, HASH_BYTES) == 0) {
@@ -703,7 +596,7 @@ static void kept_receipt_each(struct site *site, const char *name, void *data)
 	uint8_t hash[HASH_BYTES];
 
 	(void)snprintf(hex, sizeof hex, "%.*s", (int)HEX_LEN(HASH_BYTES), name);
-	if (hex_decode(hex, hash, sizeof hash) != 0 || !names_have(kept->names, kept->n, hash)) {
+	if (hex_decode(hex, hash, sizeof hash) != 0 || !promise_has(kept->names, kept->n, hash)) {
 		fortnight_violate(site->f, CHECK_KEPT, "site %llu keeps the receipt '%s'",
 			(unsigned long long)site->node, name);
 	}
@@ -737,14 +630,26 @@ static void check_kept(
 	}
 }
 
+/* A copy of what a number took that is gone. */
+static void count_ended(struct site *site, const struct manifest_name *gone,
+	const struct manifest_name *left, size_t n)
+{
+	struct receive_config config = site_receiver(site);
+	const struct snapshot_row *row = receive_record(&config, gone->hash);
+
+	site->f->stats.ended += row != NULL && site_of(site->f, row->node) == NULL &&
+				!promise_has(left, n, gone->hash);
+}
+
 void check_pruned(
 	struct site *site, const struct manifest_name *before, size_t n_before, uint64_t wall_ms)
 {
 	_cleanup_(x_freep) struct manifest_name *names = NULL;
-	size_t n = site_names_of(site, &names);
+	size_t n = promise_names(site, &names);
 
 	for (size_t i = 0; n < n_before && i < n_before; i++) {
 		check_needed(site, &before[i], names, n);
+		count_ended(site, &before[i], names, n);
 	}
 	check_kept(site, names, n, wall_ms);
 }

@@ -26,22 +26,59 @@ uint64_t cluster_now(const struct fortnight *f)
 	return f->true_ms + f->cluster_ahead_ms;
 }
 
-static void cluster_announce(struct fortnight *f)
+static void cluster_must(struct fortnight *f, const struct command *command)
 {
-	for (uint64_t node = 1; node <= SITES; node++) {
-		struct command command = {.type = COMMAND_NODE_ANNOUNCE,
-			.node_announce = {.node = node,
-				.feature_level = FEATURE_LEVEL,
-				.site = bytes_str(f->trust.nodes[node - 1].site),
-				.version = bytes_str("1"),
-				.api = bytes_str(""),
-				.link = bytes_str("127.0.0.1:1"),
-				.ssh = bytes_str(""),
-				.ssh_host_key = bytes_of(NULL, 0)}};
+	if (cluster_run(f, command) != 0) {
+		abort();
+	}
+}
 
-		if (cluster_run(f, &command) != 0) {
-			abort();
-		}
+static void cluster_announce(struct fortnight *f, const struct site *site, uint64_t node)
+{
+	struct command command = {.type = COMMAND_NODE_ANNOUNCE,
+		.node_announce = {.node = node,
+			.feature_level = FEATURE_LEVEL,
+			.site = bytes_str(site_name(site)),
+			.version = bytes_str("1"),
+			.api = bytes_str(""),
+			.link = bytes_str("127.0.0.1:1"),
+			.ssh = bytes_str(""),
+			.ssh_host_key = bytes_of(NULL, 0)}};
+
+	cluster_must(f, &command);
+}
+
+/* The first members are written down, so that others can come. */
+static void cluster_meet(struct fortnight *f)
+{
+	struct command command = {.type = COMMAND_SERVERS_BEGIN,
+		.servers_begin = {.voters = SITES - 1, .n_servers = SITES}};
+
+	for (unsigned i = 0; i < SITES; i++) {
+		struct server_first *first = &command.servers_begin.server[i];
+
+		cluster_announce(f, &f->site[i], f->site[i].node);
+		first->id = f->site[i].node;
+		memset(first->incarnation, (int)first->id, sizeof first->incarnation);
+	}
+	cluster_must(f, &command);
+}
+
+static void cluster_refresh(struct fortnight *f)
+{
+	struct kv_view *view = kv_view_new(f->machine.kv);
+	struct node_row nodes[SITES_MAX];
+	size_t n = 0;
+
+	if (snapshot_store_list(view, 0, f->rows, SNAPSHOTS_KEPT + 1, &f->n_rows, NULL) != 0 ||
+		journal_store_get(view, &f->journal, NULL) != 0 ||
+		node_store_list(view, 0, nodes, SITES_MAX, &n, NULL) != 0) {
+		abort();
+	}
+	kv_view_free(view);
+	f->members.n = n;
+	for (size_t i = 0; i < n; i++) {
+		f->members.nodes[i] = nodes[i].node;
 	}
 }
 
@@ -57,7 +94,7 @@ void cluster_begin(struct fortnight *f)
 	for (f->next_client = 2; f->next_client <= CLIENTS; f->next_client++) {
 		fixture_machine_join(&f->machine, &f->client[f->next_client - 1], f->next_client);
 	}
-	cluster_announce(f);
+	cluster_meet(f);
 	view = kv_view_new(f->machine.kv);
 	if (cluster_store_get(view, &row, NULL) != 0) {
 		abort();
@@ -66,6 +103,7 @@ void cluster_begin(struct fortnight *f)
 	memcpy(f->cluster_id, row.cluster_id, ID_BYTES);
 	memcpy(f->lineage, row.lineage, ID_BYTES);
 	f->rows = x_calloc(SNAPSHOTS_KEPT + 1, sizeof *f->rows);
+	cluster_refresh(f);
 }
 
 void cluster_end(struct fortnight *f)
@@ -231,15 +269,28 @@ bool cluster_reached(const struct fortnight *f, const struct site *site)
 	return site_reached(site) && cluster_has_quorum(f);
 }
 
-static void cluster_refresh(struct fortnight *f)
+int cluster_replace(struct fortnight *f, const struct site *site, uint64_t node)
 {
-	struct kv_view *view = kv_view_new(f->machine.kv);
+	_cleanup_(x_freep) char *address = x_asprintf("127.0.0.1:%u", 2 + site->number);
+	struct command add = {.type = COMMAND_SERVER_ADD,
+		.server_add = {.id = node,
+			.weight = SERVER_WEIGHT_DEFAULT,
+			.replaces = site->node,
+			.site = bytes_str(site_name(site)),
+			.address = bytes_str(address),
+			.actor = bytes_str("operator")}};
+	struct command forget = {
+		.type = COMMAND_SERVER_FORGET, .server_forget = {.id = site->node}};
 
-	if (snapshot_store_list(view, 0, f->rows, SNAPSHOTS_KEPT + 1, &f->n_rows, NULL) != 0 ||
-		journal_store_get(view, &f->journal, NULL) != 0) {
-		abort();
+	if (!cluster_has_quorum(f)) {
+		return KLUIS_ENOQUORUM;
 	}
-	kv_view_free(view);
+	memset(add.server_add.incarnation, (int)node, sizeof add.server_add.incarnation);
+	cluster_must(f, &add);
+	cluster_announce(f, site, node);
+	cluster_must(f, &forget);
+	cluster_refresh(f);
+	return 0;
 }
 
 int cluster_propose(struct fortnight *f, struct site *site, const struct command *command)
@@ -264,7 +315,7 @@ void cluster_jump(struct fortnight *f, uint64_t ms)
 	struct command command = {.type = COMMAND_TIME_JUMP, .time_jump.n_readings = SITES};
 
 	for (unsigned i = 0; i < SITES; i++) {
-		command.time_jump.reading[i].node = i + 1;
+		command.time_jump.reading[i].node = f->members.nodes[i];
 		command.time_jump.reading[i].wall_ms = cluster_now(f) + ms;
 	}
 	work_expect(f, "time jump", cluster_run(f, &command), 0);

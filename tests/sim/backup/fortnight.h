@@ -43,6 +43,9 @@ enum {
 	X(BUG_RENEW_UNSHIPPED, "renew-unshipped")   \
 	X(BUG_CLAIM_TWICE, "claim-twice")           \
 	X(BUG_NO_REASON, "no-reason")               \
+	X(BUG_OBJECT_LOST, "object-lost")           \
+	X(BUG_FORMER_REFUSED, "former-refused")     \
+	X(BUG_ORPHANED, "orphaned")                 \
 	X(BUG_TAME, "tame")
 enum bug {
 #define X(symbol, name) symbol,
@@ -52,18 +55,18 @@ enum bug {
 };
 
 /* X(symbol, name): what is looked at. */
-#define CHECKS(X)                                                                               \
-	X(CHECK_ALL, "all")                                                                     \
-	X(CHECK_POINT, "point")	  /* A promised point restores, byte for byte. */               \
-	X(CHECK_HELD, "held")	  /* Some site holds all that a promised point needs. */        \
-	X(CHECK_NEEDED, "needed") /* Nothing is pruned that a promised point needs. */          \
-	X(CHECK_KEPT, "kept")	  /* Nothing older than retention stays. */                     \
-	X(CHECK_HALF, "half")	  /* A repository that was opened again holds no half thing. */ \
-	X(CHECK_TAKER, "taker")	  /* One taker a slot, one chain. */                            \
-	X(CHECK_STEP, "step")	  /* What fails has a reason. */                                \
-	X(CHECK_HUNG, "hung")	  /* Who hangs keeps no cycle. */                               \
-	X(CHECK_FAULTS, "faults") /* Every kind of fault came. */                               \
-	X(CHECK_MINUTE, "minute") /* The newest confirmed journal increment restores. */        \
+#define CHECKS(X)                                                                                  \
+	X(CHECK_ALL, "all")                                                                        \
+	X(CHECK_POINT, "point") /* A promised point restores, byte for byte. */                    \
+	X(CHECK_HELD, "held")	/* Who confirmed what a promised point needs holds it, one all. */ \
+	X(CHECK_NEEDED, "needed") /* Nothing is pruned that a promised point needs. */             \
+	X(CHECK_KEPT, "kept")	  /* Nothing older than retention stays. */                        \
+	X(CHECK_HALF, "half")	  /* A repository that was opened again holds no half thing. */    \
+	X(CHECK_TAKER, "taker")	  /* One taker a slot, one chain. */                               \
+	X(CHECK_STEP, "step")	  /* What fails has a reason. */                                   \
+	X(CHECK_HUNG, "hung")	  /* Who hangs keeps no cycle. */                                  \
+	X(CHECK_FAULTS, "faults") /* Every kind of fault came. */                                  \
+	X(CHECK_MINUTE, "minute") /* The newest confirmed journal increment restores. */           \
 	X(CHECK_CALM, "calm")	  /* Without faults each cycle is confirmed, each site gets all. */
 enum check {
 #define X(symbol, name) symbol,
@@ -87,8 +90,9 @@ enum check {
 	X(FAULT_CLOCK, "clock")		  /* One jumps by a day. */                              \
 	X(FAULT_ALL_CLOCKS, "all-clocks") /* All of them. */                                     \
 	X(FAULT_ALL_DOWN, "all-down")                                                            \
-	X(FAULT_QUIET, "quiet")	    /* No client has anything to write. */                       \
-	X(FAULT_UNHEARD, "unheard") /* A command is applied, and its answer lost. */
+	X(FAULT_QUIET, "quiet")	      /* No client has anything to write. */                     \
+	X(FAULT_UNHEARD, "unheard")   /* A command is applied, and its answer lost. */           \
+	X(FAULT_REPLACED, "replaced") /* A machine is lost for good; another number comes. */
 enum fault {
 #define X(symbol, name) symbol,
 	FAULTS(X)
@@ -106,6 +110,8 @@ struct fortnight_stats {
 	uint64_t cycles, confirmed, takeovers, doubles; /* doubles: two snapshots of one cycle. */
 	uint64_t faults[FAULT_MAX], undone;
 	uint64_t shipped, received, refused, pruned, pins, rotations;
+	uint64_t ended;	       /* Copies that went of what a number took that is gone. */
+	uint64_t pieces;       /* Points that were whole at no single site, after a loss. */
 	uint64_t minutes;      /* Journal increments. */
 	uint64_t points, rows; /* Restored and compared. */
 };
@@ -135,7 +141,9 @@ struct minutes {
 enum take_state { TAKE_IDLE, TAKE_CHECKPOINT, TAKE_WRITE, TAKE_RECORD };
 struct site {
 	struct fortnight *f;
-	uint64_t node;
+	unsigned number;  /* Its place, from 0. */
+	uint64_t node;	  /* place + 1; of who comes in its place SITES more each time. */
+	bool lost;	  /* Its machine, until another one takes its place. */
 	char *dir, *path; /* All of it, and its repository. */
 	struct disk *disk;
 	struct repository *repository; /* NULL: the site is down. */
@@ -165,6 +173,9 @@ struct site {
 	uint64_t passed_over[SITES], delivered[SITES];
 	struct snapshot_row *rows; /* Records as this site last saw them. */
 	size_t n_rows;
+	struct ship_members members; /* The same. */
+	struct object_seen *seen;    /* objects.c */
+	size_t n_seen;
 };
 
 struct fortnight {
@@ -179,6 +190,7 @@ struct fortnight {
 	bool hang, hang_ship;	    /* The next one who begins to take; to ship. */
 	struct backup_key_set keys; /* The last one is in use. */
 	struct backup_trust trust;
+	struct backup_formers formers; /* Of numbers that are gone. */
 	uint8_t cluster_id[ID_BYTES], lineage[ID_BYTES];
 	struct site site[SITES];
 
@@ -191,8 +203,11 @@ struct fortnight {
 	size_t n_signed_in;
 	struct snapshot_row *rows; /* All records, as of now. */
 	size_t n_rows;
-	struct journal_row journal; /* As of now. */
-	uint64_t committed_ms;	    /* Cluster time of the last commit. */
+	struct journal_row journal;  /* As of now, */
+	struct ship_members members; /* ... too. */
+	uint64_t lost_ms;	     /* True time of the last loss; 0: none. */
+	bool in_pieces;	       /* Since then some promised point is whole at no single site. */
+	uint64_t committed_ms; /* Cluster time of the last commit. */
 	uint64_t pinned, unpin_ms;
 	uint64_t quiet_until; /* True time: no client asks for anything. */
 
@@ -210,6 +225,23 @@ bool fortnight_chance(struct fortnight *f, unsigned per_mille); /* Never in a ca
 /* Whether this kind of fault is to come now; who has it happen counts it. */
 bool fortnight_due(struct fortnight *f, enum fault fault, unsigned per_mille);
 void fortnight_fault(struct fortnight *f, enum fault fault);
+struct site *fortnight_any_site(struct fortnight *f);
+
+/* --- faults.c -------------------------------------------------------------------------------- */
+
+void faults_come(struct fortnight *f);
+
+/* --- replace.c: a machine is lost, and a member replaced by one of another number ---------------
+ */
+
+struct site *site_of(struct fortnight *f, uint64_t node); /* NULL: that number is gone. */
+const char *site_name(const struct site *site);
+/* The settings of all: whose signatures count, and the keys of numbers that are gone. */
+void replace_trust(struct fortnight *f);
+/* The machine, with all it held. */
+void replace_lose(struct site *site);
+/* Where one was lost, and the operator has come to it: docs/operations.md, "Lose a site". */
+void replace_work(struct fortnight *f);
 
 /* --- cluster.c: the replicated store --------------------------------------------------------- */
 
@@ -218,6 +250,8 @@ void cluster_end(struct fortnight *f);
 uint64_t cluster_now(const struct fortnight *f);
 /* A tick's worth of commands by clients and by the leader. */
 void cluster_work(struct fortnight *f);
+/* The site's number gives its place to `node`. KLUIS_ENOQUORUM. */
+int cluster_replace(struct fortnight *f, const struct site *site, uint64_t node);
 /* A command by a site: KLUIS_ENOQUORUM when the cluster cannot be reached from there, and now and
  * then KLUIS_EUNKNOWN_OUTCOME for one that was applied. */
 int cluster_propose(struct fortnight *f, struct site *site, const struct command *command);
@@ -230,6 +264,8 @@ const struct snapshot_row *cluster_record(const struct fortnight *f, uint64_t id
 /* --- site.c ---------------------------------------------------------------------------------- */
 
 void site_init(struct fortnight *f, unsigned number);
+void site_furnish(struct site *site); /* An empty disk. */
+void site_key(struct site *site);     /* A new one, to sign with. */
 void site_release(struct site *site);
 uint64_t site_wall_ms(const struct site *site);
 bool site_up(const struct site *site);
@@ -268,6 +304,43 @@ void line_end(void);
  */
 
 void plant(enum bug bug); /* From here on; BUG_NONE: no more. */
+/* An object of this repository is gone. */
+void plant_loss(const struct site *site);
+void plant_readers(enum bug bug); /* The same of who reads what a repository holds. */
+
+/* --- promise.c: what has to be restorable, and where it lies --------------------------------- */
+
+enum { POINTS_MAX = 2 * BACKUP_SLICES + 8 };
+
+/* Points that are promised now; how many. */
+size_t promise_points(const struct fortnight *f, const struct snapshot_row *to[POINTS_MAX]);
+/* The records that restoring `top` reads, from itself down; as the log has them, not as manifests
+ * say. How many. */
+size_t promise_chain(const struct fortnight *f, const struct snapshot_row *top,
+	const struct snapshot_row *to[BACKUP_SLICES]);
+/* Manifests that lie there, also if it is down; how many. The caller frees. */
+size_t promise_names(struct site *site, struct manifest_name **ret_names);
+/* NULL: it does not. */
+const struct manifest_name *promise_find(
+	const struct manifest_name *names, size_t n, const uint8_t hash[HASH_BYTES]);
+bool promise_has(const struct manifest_name *names, size_t n, const uint8_t hash[HASH_BYTES]);
+/* Whether the whole chain of `row` lies there. */
+bool promise_whole_at(struct site *site, const struct snapshot_row *row);
+/* Who confirmed what a promised point needs, and is not lost, holds it; what lies anywhere of it is
+ * whole. */
+void check_held(struct fortnight *f);
+/* After a loss: what is promised is as many copies less that one, so that a point may be whole at
+ * no single site until its pieces have been brought. */
+void check_lost(struct fortnight *f);
+/* That no site holds all of this point. */
+void check_whole_nowhere(struct fortnight *f, const struct snapshot_row *row);
+
+/* --- objects.c ------------------------------------------------------------------------------- */
+
+/* It lies there, and is what its name says. */
+bool object_whole(const struct site *site, const struct manifest_object *object);
+/* The same of all that this manifest, which lies there, names, and of itself. */
+bool objects_still(struct site *site, const struct manifest_name *name);
 
 /* --- check.c --------------------------------------------------------------------------------- */
 

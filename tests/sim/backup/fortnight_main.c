@@ -12,8 +12,6 @@
 #include "tests/sim/backup/fortnight.h"
 
 enum {
-	HOUR_MS = 3600 * 1000,
-	DOWN_MAX = 3, /* Sites that may be out of reach at once. */
 	ALL_POINTS_AT = 3,
 	MINUTE_LATE_MS = 3 * TICK_MS, /* In a calm: taken, recorded, shipped, confirmed. */
 	MINUTES_LOOK = 4,	      /* Ticks between two looks at the journal. */
@@ -97,135 +95,28 @@ void fortnight_fault(struct fortnight *f, enum fault fault)
 	f->stats.faults[fault]++;
 }
 
-/* --- what goes wrong ------------------------------------------------------------------------- */
-
-static struct site *fault_site(struct fortnight *f)
-{
-	return &f->site[random_below(f->random, SITES)];
-}
-
-static uint64_t fault_until(struct fortnight *f, uint64_t hours)
-{
-	return f->true_ms + 1 + random_below(f->random, hours * HOUR_MS);
-}
-
-static unsigned fault_unreached(const struct fortnight *f)
-{
-	unsigned n = 0;
-
-	for (unsigned i = 0; i < SITES; i++) {
-		n += !site_reached(&f->site[i]);
-	}
-	return n;
-}
-
-static void fault_away(struct fortnight *f, enum fault fault, uint64_t until_ms)
-{
-	struct site *site = fault_site(f);
-
-	if (fault_unreached(f) < DOWN_MAX) {
-		site->away_until = until_ms;
-		fortnight_fault(f, fault);
-		fortnight_say(f, "site %llu is away for %llu h", (unsigned long long)site->node,
-			(unsigned long long)((until_ms - f->true_ms) / HOUR_MS));
-	}
-}
-
-static void fault_clock(struct fortnight *f)
-{
-	struct site *site = fault_site(f);
-
-	site->clock_ms = random_below(f->random, 2) == 0 ? (int64_t)DAY_MS : -(int64_t)DAY_MS;
-	site->clock_until = fault_until(f, 30);
-	fortnight_fault(f, FAULT_CLOCK);
-	fortnight_say(f, "site %llu's clock jumps by %lld h", (unsigned long long)site->node,
-		(long long)(site->clock_ms / HOUR_MS));
-}
-
-/* Every clock is a day ahead, so that the cluster believes them; hours later they are put right. */
-static void fault_all_clocks(struct fortnight *f)
-{
-	uint64_t until_ms = fault_until(f, 20);
-
-	cluster_jump(f, DAY_MS);
-	for (unsigned i = 0; i < SITES; i++) {
-		f->site[i].clock_ms = (int64_t)DAY_MS;
-		f->site[i].clock_until = until_ms;
-	}
-	fortnight_fault(f, FAULT_ALL_CLOCKS);
-	fortnight_say(f, "all clocks jump by a day");
-}
-
-static void fault_all_down(struct fortnight *f)
-{
-	uint64_t until_ms = f->true_ms + 2ULL * CYCLE_MS + random_below(f->random, CYCLE_MS);
-
-	for (unsigned i = 0; i < SITES; i++) {
-		if (site_up(&f->site[i])) {
-			site_crash(&f->site[i], true);
-		}
-		f->site[i].down_until = until_ms;
-	}
-	fortnight_fault(f, FAULT_ALL_DOWN);
-	fortnight_say(f, "all sites are down");
-}
-
-static void fault_clocks(struct fortnight *f)
-{
-	for (unsigned i = 0; i < SITES; i++) {
-		if (f->true_ms >= f->site[i].clock_until) {
-			f->site[i].clock_ms = 0;
-		}
-	}
-	if (fortnight_due(f, FAULT_CLOCK, 6)) {
-		fault_clock(f);
-	}
-	if (fortnight_due(f, FAULT_ALL_CLOCKS, 1)) {
-		fault_all_clocks(f);
-	}
-}
-
-static void faults(struct fortnight *f)
-{
-	struct site *site;
-
-	if (fortnight_due(f, FAULT_CRASH, 12) && site_up(site = fault_site(f))) {
-		site_crash(site, random_below(f->random, 2) == 0);
-	}
-	if (fortnight_due(f, FAULT_AWAY, 15)) {
-		fault_away(f, FAULT_AWAY, fault_until(f, 6));
-	}
-	if (fortnight_due(f, FAULT_AWAY_LONG, 2)) {
-		fault_away(f, FAULT_AWAY_LONG, f->true_ms + 2 * DAY_MS);
-	}
-	if (fortnight_due(f, FAULT_FULL, 10)) {
-		fault_site(f)->full_until = fault_until(f, 9);
-		fortnight_fault(f, FAULT_FULL);
-	}
-	if (fortnight_due(f, FAULT_SLOW, 10)) {
-		fault_site(f)->slow_until = fault_until(f, 6);
-		fortnight_fault(f, FAULT_SLOW);
-	}
-	if (fortnight_due(f, FAULT_QUIET, 15)) {
-		f->quiet_until = fault_until(f, 8);
-		fortnight_fault(f, FAULT_QUIET);
-	}
-	fault_clocks(f);
-	if (fortnight_due(f, FAULT_ALL_DOWN, 1)) {
-		fault_all_down(f);
-	}
-}
-
 /* --- who takes what -------------------------------------------------------------------------- */
+
+/* Whoever hangs lets its turn pass, and the next one's comes within a tick. */
+static struct site *schedule_first(struct fortnight *f, const struct schedule_turn *turn)
+{
+	struct site *site = site_of(f, turn->order[0]);
+
+	for (size_t i = 1; i < turn->n && f->true_ms < site->take.hung_until; i++) {
+		site = site_of(f, turn->order[i]);
+	}
+	return site;
+}
 
 /* One of those whose turn it is, or somebody else: the log decides. */
 static struct site *schedule_site(struct fortnight *f, const struct schedule_turn *turn)
 {
 	if (turn->n == 0 || fortnight_chance(f, 100)) {
-		return fault_site(f);
+		return fortnight_any_site(f);
 	}
 	/* Nobody is late in a calm. */
-	return &f->site[turn->order[f->calm ? 0 : random_below(f->random, turn->n)] - 1];
+	return f->calm ? schedule_first(f, turn)
+		       : site_of(f, turn->order[random_below(f->random, turn->n)]);
 }
 
 static bool schedule_turn_of(struct fortnight *f, struct schedule_turn *ret_turn)
@@ -233,13 +124,13 @@ static bool schedule_turn_of(struct fortnight *f, struct schedule_turn *ret_turn
 	struct schedule_facts facts = {.rules = {.interval_ms = CYCLE_MS},
 		.rows = f->rows,
 		.n_rows = f->n_rows,
-		.n_nodes = SITES,
-		.leader = 1 + random_below(f->random, SITES),
+		.n_nodes = f->members.n,
+		.leader = fortnight_any_site(f)->node,
 		.now_ms = cluster_now(f)};
 
 	cluster_state(f, &facts.state);
-	for (unsigned i = 0; i < SITES; i++) {
-		facts.nodes[i] = i + 1;
+	for (size_t i = 0; i < facts.n_nodes; i++) {
+		facts.nodes[i] = f->members.nodes[i];
 	}
 	return schedule_look(&facts, ret_turn) && facts.now_ms >= ret_turn->from_ms;
 }
@@ -292,7 +183,7 @@ static void operator_pins(struct fortnight *f, bool on)
 		command.snapshot_pin.id = state.confirmed_id;
 	}
 	if (command.snapshot_pin.id == 0 ||
-		cluster_propose(f, fault_site(f), &command) == KLUIS_ENOQUORUM) {
+		cluster_propose(f, fortnight_any_site(f), &command) == KLUIS_ENOQUORUM) {
 		return;
 	}
 	f->pinned = on ? command.snapshot_pin.id : 0;
@@ -313,7 +204,7 @@ static void operator_rotates(struct fortnight *f)
 
 static void operator_works(struct fortnight *f)
 {
-	struct site *site = fault_site(f);
+	struct site *site = fortnight_any_site(f);
 	struct command manual = {.type = COMMAND_SNAPSHOT_CLAIM,
 		.snapshot_claim = {.node = site->node,
 			.kind = SNAPSHOT_MANUAL,
@@ -342,9 +233,10 @@ static void run_tick(struct fortnight *f)
 
 	f->ticks++;
 	f->true_ms += TICK_MS;
-	faults(f);
+	faults_come(f);
 	cluster_work(f);
 	operator_works(f);
+	replace_work(f);
 	schedule(f);
 	for (unsigned i = 0; i < SITES; i++) {
 		site_tick(&f->site[(first + i) % SITES]);
@@ -437,11 +329,13 @@ static void run_begin(struct fortnight *f, const struct fortnight_options *optio
 	random_seeded_init(&f->seeded, options->seed);
 	random_seeded_init(&f->chance, ~options->seed);
 	f->random = &f->seeded.random;
+	plant_readers(options->bug);
 	f->dir = scratch_new("fortnight");
 	operator_rotates(f);
 	for (unsigned i = 0; i < SITES; i++) {
 		site_init(f, i);
 	}
+	replace_trust(f);
 	cluster_begin(f);
 }
 
@@ -468,14 +362,15 @@ static void stats_print(const struct fortnight_stats *s)
 		"cycles %llu confirmed %llu takeovers %llu doubles %llu pins %llu rotations %llu "
 		"undone %llu\n"
 		"shipped %llu received %llu refused %llu pruned %llu journal %llu points %llu rows "
-		"%llu\n",
+		"%llu\nended %llu pieces %llu\n",
 		(unsigned long long)s->cycles, (unsigned long long)s->confirmed,
 		(unsigned long long)s->takeovers, (unsigned long long)s->doubles,
 		(unsigned long long)s->pins, (unsigned long long)s->rotations,
 		(unsigned long long)s->undone, (unsigned long long)s->shipped,
 		(unsigned long long)s->received, (unsigned long long)s->refused,
 		(unsigned long long)s->pruned, (unsigned long long)s->minutes,
-		(unsigned long long)s->points, (unsigned long long)s->rows);
+		(unsigned long long)s->points, (unsigned long long)s->rows,
+		(unsigned long long)s->ended, (unsigned long long)s->pieces);
 	for (unsigned i = 0; i < FAULT_MAX; i++) {
 		(void)printf("%s%s %llu", i == 0 ? "" : " ", fault_names[i],
 			(unsigned long long)s->faults[i]);

@@ -85,17 +85,14 @@ static bool minutes_my_turn(
 	struct site *site, const struct kv_view *view, const struct snapshot_row *base)
 {
 	struct minutes *m = &site->minutes;
-	uint64_t nodes[SITES], due_ms;
+	uint64_t due_ms;
 	struct journal_facts facts = {.base = base,
 		.row = &m->row,
-		.nodes = nodes,
-		.n_nodes = SITES,
+		.nodes = site->f->members.nodes,
+		.n_nodes = site->f->members.n,
 		.every_ms = TICK_MS};
 	size_t place;
 
-	for (unsigned i = 0; i < SITES; i++) {
-		nodes[i] = i + 1;
-	}
 	due_ms = journal_due_ms(&facts);
 	if (cluster_now(site->f) < due_ms || !minutes_wanted(site, view, base)) {
 		m->due_ms = 0;

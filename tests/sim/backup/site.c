@@ -19,17 +19,10 @@ enum {
 	HANG_MS_MAX = 30 * 3600 * 1000,
 };
 
-static const char *const site_names[SITES] = {"ams", "ber", "cph", "dub", "edi", "fra"};
-
-void site_init(struct fortnight *f, unsigned number)
+void site_furnish(struct site *site)
 {
-	struct site *site = &f->site[number];
-	_cleanup_(x_freep) char *graves = x_asprintf("%s/graves%u", f->dir, number + 1);
-	struct key_pub *pub;
+	_cleanup_(x_freep) char *graves = x_asprintf("%s/graves%u", site->f->dir, site->number + 1);
 
-	*site = (struct site){.f = f, .node = number + 1};
-	site->dir = x_asprintf("%s/site%u", f->dir, number + 1);
-	site->path = x_asprintf("%s/repository", site->dir);
 	for (unsigned i = 0; i < SITES; i++) {
 		_cleanup_(x_freep) char *drop = x_asprintf("%s/drop%u", site->dir, i + 1);
 
@@ -37,16 +30,28 @@ void site_init(struct fortnight *f, unsigned number)
 			abort();
 		}
 	}
-	if (file_make_dirs(graves, 0700, NULL) != 0 ||
-		key_generate(KEY_ED25519, 0, &site->signer, NULL) != 0) {
+	if (file_make_dirs(graves, 0700, NULL) != 0) {
 		abort();
 	}
-	site->disk = disk_new(&f->chance.random, graves);
-	pub = key_pub_ref((struct key_pub *)(uintptr_t)key_public(site->signer));
-	if (backup_trust_add(&f->trust, site->node, site_names[number], pub, NULL) != 0) {
+	site->disk = disk_new(&site->f->chance.random, graves);
+}
+
+void site_key(struct site *site)
+{
+	if (key_generate(KEY_ED25519, 0, &site->signer, NULL) != 0) {
 		abort();
 	}
-	key_pub_free(pub);
+}
+
+void site_init(struct fortnight *f, unsigned number)
+{
+	struct site *site = &f->site[number];
+
+	*site = (struct site){.f = f, .number = number, .node = number + 1};
+	site->dir = x_asprintf("%s/site%u", f->dir, number + 1);
+	site->path = x_asprintf("%s/repository", site->dir);
+	site_furnish(site);
+	site_key(site);
 }
 
 static void take_drop(struct site *site)
@@ -66,6 +71,7 @@ void site_release(struct site *site)
 	disk_free(site->disk);
 	key_free(site->signer);
 	free(site->rows);
+	free(site->seen);
 	free(site->path);
 	free(site->dir);
 }
@@ -380,7 +386,7 @@ static bool ship_gets_on(struct site *site, const struct snapshot_row *row)
 
 	for (unsigned i = 0; i < SITES; i++) {
 		shipping.delivered +=
-			site->ship.brought[i] >= row->id || ship_confirmed_by(row, i + 1);
+			site->ship.brought[i] >= row->id || ship_confirmed_by(row, f->site[i].node);
 	}
 	return f->options.bug == BUG_RENEW_UNSHIPPED ||
 	       schedule_ships(&facts, row, &shipping, &site->ship.pulse);
@@ -456,8 +462,7 @@ int site_ship_one(struct site *site, struct site *to, const uint8_t manifest_has
 	struct ship_report *report, struct err *e)
 {
 	struct fortnight *f = site->f;
-	_cleanup_(x_freep) char *path =
-		x_asprintf("%s/drop%llu", to->dir, (unsigned long long)site->node);
+	_cleanup_(x_freep) char *path = x_asprintf("%s/drop%u", to->dir, site->number + 1);
 	struct sftp_target target = {.path = path};
 	unsigned files = f->true_ms < to->slow_until ? 1 : UINT32_MAX;
 	bool cut = fortnight_due(f, FAULT_LINK, 60);
@@ -468,8 +473,7 @@ int site_ship_one(struct site *site, struct site *to, const uint8_t manifest_has
 	}
 	step_begin(to, false);
 	line_begin(to, files, cut);
-	rc = ship_snapshot(
-		site->repository, manifest_hash, site_names[to->node - 1], &target, report, e);
+	rc = ship_snapshot(site->repository, manifest_hash, site_name(to), &target, report, e);
 	line_end();
 	if (disk_step_end()) {
 		fortnight_fault(f, FAULT_DIES);
@@ -482,9 +486,8 @@ int site_ship_one(struct site *site, struct site *to, const uint8_t manifest_has
 static void site_ship(struct site *site, struct site *to)
 {
 	struct fortnight *f = site->f;
-	static const struct ship_members none_gone;
-	uint64_t *passed_over = &site->passed_over[to->node - 1];
-	uint64_t *delivered = &site->delivered[to->node - 1];
+	uint64_t *passed_over = &site->passed_over[to->number];
+	uint64_t *delivered = &site->delivered[to->number];
 	const struct snapshot_row *row;
 	struct ship_report report;
 	struct err e = {0};
@@ -493,7 +496,7 @@ static void site_ship(struct site *site, struct site *to)
 	if (!site_reached(site) || !site_reached(to) || site_ship_hangs(site)) {
 		return;
 	}
-	row = ship_next(site->rows, site->n_rows, &none_gone, site->node, to->node,
+	row = ship_next(site->rows, site->n_rows, &site->members, site->node, to->node,
 		*delivered > *passed_over ? *delivered : *passed_over);
 	if (row == NULL || (f->options.bug == BUG_SHIP_ONCE && row->n_confirmations >= COPIES)) {
 		*delivered = 0; /* From the first again, with the next tick. */
@@ -504,7 +507,7 @@ static void site_ship(struct site *site, struct site *to)
 	site->ship.moved += report.bytes;
 	if (rc == 0) {
 		*delivered = row->id;
-		site->ship.brought[to->node - 1] = row->id;
+		site->ship.brought[to->number] = row->id;
 	} else if (rc == KLUIS_ENOTFOUND && report.connections == 0) {
 		*passed_over = row->id;
 	}
@@ -527,6 +530,7 @@ struct receive_config site_receiver(struct site *site)
 		.began_ms = wall_ms > ran_ms ? wall_ms - ran_ms : 0,
 		.records = site->rows,
 		.n_records = site->n_rows,
+		.members = site->members,
 		.early_bytes = UINT64_MAX,
 		.journal = &site->minutes.row,
 		.journals = site->minutes.seen,
@@ -539,8 +543,7 @@ struct receive_config site_receiver(struct site *site)
 
 static void site_receive(struct site *site, const struct site *from)
 {
-	_cleanup_(x_freep) char *drop =
-		x_asprintf("%s/drop%llu", site->dir, (unsigned long long)from->node);
+	_cleanup_(x_freep) char *drop = x_asprintf("%s/drop%u", site->dir, from->number + 1);
 	struct receive_config config = site_receiver(site);
 	struct receive_report report = {0};
 	struct err e = {0};
@@ -634,6 +637,9 @@ static void site_prune(struct site *site)
 	}
 	site_step_begin(site);
 	rc = receive_prune(&config, site_wall_ms(site), &rules, &pruned, &e);
+	if (f->options.bug == BUG_OBJECT_LOST) {
+		plant_loss(site);
+	}
 	if (site_step_end(site, "prune", rc, &e) && rc == 0) {
 		f->stats.pruned += pruned;
 		check_pruned(site, before, n, site_wall_ms(site));
@@ -651,6 +657,9 @@ static void site_look(struct site *site)
 		site->rows = x_realloc(site->rows, (f->n_rows + 1) * sizeof *f->rows);
 		memcpy(site->rows, f->rows, f->n_rows * sizeof *f->rows);
 		site->n_rows = f->n_rows;
+		if (f->options.bug != BUG_ORPHANED) {
+			site->members = f->members;
+		}
 		minutes_look(site);
 	}
 }
@@ -660,7 +669,7 @@ void site_tick(struct site *site)
 	struct fortnight *f = site->f;
 	unsigned takes = 1 + (unsigned)random_below(f->random, 3);
 
-	if (!site_up(site) && f->true_ms >= site->down_until) {
+	if (!site_up(site) && !site->lost && f->true_ms >= site->down_until) {
 		site_start(site);
 	}
 	if (!site_up(site)) {
