@@ -12,7 +12,7 @@
 #include "tests/sim/backup/fortnight.h"
 
 enum {
-	ALL_POINTS_AT = 3,
+	ALL_POINTS_EACH = 20,	      /* Cycles. */
 	MINUTE_LATE_MS = 3 * TICK_MS, /* In a calm: taken, recorded, shipped, confirmed. */
 	MINUTES_LOOK = 4,	      /* Ticks between two looks at the journal. */
 	FAULTS_CYCLES = 48,	      /* So many have room for each kind of fault. */
@@ -311,7 +311,7 @@ static void run_ticks(struct fortnight *f)
 		for (unsigned i = 0; i < CYCLE_TICKS && !f->failed; i++) {
 			run_tick(f);
 		}
-		check_points(f, cycle % (cycles / ALL_POINTS_AT + 1) == 0);
+		check_points(f, cycle % ALL_POINTS_EACH == 0);
 		f->late = cycle > cycles / 4 * 3;
 	}
 	if (!f->failed && cycles >= FAULTS_CYCLES) {
