@@ -26,11 +26,11 @@ def loops_work():
 
 
 class Disk:
-    """The data directory of one site moves onto a file system of its own. The node must be down."""
+    """A directory of one site moves onto a file system of its own: data or repository, while the node is down, or its drops."""
 
-    def __init__(self, cluster, site):
+    def __init__(self, cluster, site, part="data"):
         self.cluster, self.site = cluster, site
-        self.data = cluster.site_dir(site) / "data"
+        self.data = cluster.site_dir(site) / part
         self.mounted = False
 
     def mount_there(self):
@@ -38,7 +38,7 @@ class Disk:
 
     def move(self, change):
         """The directory's content stays, what it lies on changes."""
-        old = self.data.with_name("data-before")
+        old = self.data.with_name("before")
         shutil.copytree(self.data, old)
         change()
         self.data.chmod(0o700)
@@ -65,6 +65,8 @@ class Disk:
         if self.mounted:
             self.give_back()
             self.move(self.unmount)
+            # Where a repository was mounted the node waits for that disk.
+            (self.cluster.site_dir(self.site) / "data" / "repository-mount").unlink(missing_ok=True)
 
     def free(self):
         st = os.statvfs(self.data)
@@ -83,8 +85,8 @@ class Disk:
 
 
 class Tmpfs(Disk):
-    def __init__(self, cluster, site, mib):
-        super().__init__(cluster, site)
+    def __init__(self, cluster, site, mib, part="data"):
+        super().__init__(cluster, site, part)
         self.mib = mib
 
     def mount_there(self):

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """Disks that are full, slow, or lose power under a running cluster."""
+import contextlib
 import hashlib
 import json
 import os
@@ -98,6 +99,55 @@ class Disk(unittest.TestCase):
             wait_until("ready again", 120, lambda: c.get(leader, "/readyz")[0] == 200)
             c.client("put", c.top / "kept", "v:/again", profile=self.profile, endpoint=leader)
             self.wait_one_hash()
+
+    @unittest.skipIf(mounts_work(), mounts_work())
+    def test_full_backup_disks(self):
+        """Of one site's repository and another one's drops: it is told, all serve, three others confirm. Room ends it by itself."""
+        c, site, other = self.cluster, SITES[-1], SITES[-2]
+        node, path = SITES.index(site) + 1, c.top / "beside"
+        path.write_bytes(os.urandom(300_000))
+        with disks(c, lambda site: Tmpfs(c, site, 64, "repository"), [site]) as there:
+            there[site].fill(0)
+            c.client("put", path, "v:/beside", profile=self.profile, endpoint=site)
+            with self.full_drops(other):
+                missed = self.take_snapshot()
+                told = wait_until("its taker says of what", 120, lambda: self.alarm(SITES[0], "shipping"))
+                self.assertIn(f"'{other}'", told)
+                self.assertIn("the receiver's disk is full", told)
+            told = wait_until(f"{site} says so", 120, lambda: self.alarm(site, "drops"))
+            self.assertIn("No space left on device", told)
+            self.assertEqual(len(self.record(missed)["confirmed_by"]), len(SITES) - 3)
+            c.client("get", "v:/beside", c.top / "beside-back", profile=self.profile, endpoint=site)
+            self.assertEqual((c.top / "beside-back").read_bytes(), path.read_bytes())
+            there[site].give_back()
+            # The next one wakes it; alone it would look again a moment later.
+            for snapshot in (missed, self.take_snapshot()):
+                wait_until(f"{site} has snapshot {snapshot}", 120, lambda s=snapshot: node in self.record(s)["confirmed_by"])
+                c.ctl(site, "snapshot", "verify", snapshot, "--level", "2")
+            wait_until("the alarm ends", 120, lambda: self.alarm(site, "drops") is None)
+
+    @contextlib.contextmanager
+    def full_drops(self, site):
+        """Under its running sshd. What came in stays."""
+        drops = Tmpfs(self.cluster, site, 16, "drop")
+        try:
+            drops.begin()
+            drops.fill(0)
+            yield
+        finally:
+            drops.end()
+
+    def take_snapshot(self):
+        """Until enough sites hold it."""
+        return json.loads(self.cluster.ctl(SITES[0], "-o", "json", "snapshot", "save", "--wait", "--timeout", "150").stdout)["id"]
+
+    def record(self, snapshot):
+        items = json.loads(self.cluster.ctl(SITES[0], "-o", "json", "snapshot", "list").stdout)["items"]
+        return next(row for row in items if row["id"] == snapshot)
+
+    def alarm(self, site, name):
+        """What it says; None: it is quiet."""
+        return next((row["text"] for row in self.cluster.admin(site, "/v1/sys/alarms")["items"] if row["name"] == name), None)
 
     @unittest.skipIf(mounts_work(), mounts_work())
     def test_all_disks_low(self):
