@@ -301,9 +301,7 @@ static int identity_read_device_vouch(const struct identity *identity, const str
 	if (change->part > IDENTITY_REVOKE_PARTS_MAX) {
 		return err_set(e, KLUIS_ETOOLARGE, "identity: too many parts of a revocation");
 	}
-	if (change->part != 1 &&
-		(change->part == 0 ||
-			change->part != identity_part(identity, change->revoked) + 1)) {
+	if (change->part != 1 && change->part != identity_part(identity, change->revoked) + 1) {
 		return err_set(e, KLUIS_EINVAL, "identity: not the next part of a revocation");
 	}
 	return identity_read_rows(&w, &change->device, e);

@@ -86,7 +86,7 @@ static bool revoke_part_parse(
 	part.number = wire_u16(&w);
 	if (s->type != IDENTITY_DEVICE_VOUCH || !revoke_rows(a, &w, &part.rows) ||
 		part.rows.len > IDENTITY_REVOKE_ROWS_MAX * sizeof(struct revoke_row) ||
-		part.number == 0 || part.number > IDENTITY_REVOKE_PARTS_MAX) {
+		part.number > IDENTITY_REVOKE_PARTS_MAX) {
 		return false;
 	}
 	*ret_part = part;

@@ -135,7 +135,7 @@ static void test_not_in_a_gap(void **state)
 static void test_at_most_so_many(void **state)
 {
 	struct world *w = *state;
-	uint64_t id[SNAPSHOTS_PINNED_MAX + 1];
+	uint64_t id[SNAPSHOTS_PINNED_MAX + 1], index;
 
 	for (unsigned i = 0; i <= SNAPSHOTS_PINNED_MAX; i++) {
 		id[i] = take(w, SNAPSHOT_MANUAL, true);
@@ -143,7 +143,10 @@ static void test_at_most_so_many(void **state)
 	for (unsigned i = 0; i < SNAPSHOTS_PINNED_MAX; i++) {
 		answer_expect(call(w, "POST", id[i], "/pin"), 204, NULL);
 	}
+	index = fsm_position(w->node.machine.fsm)->index;
 	answer_expect(call(w, "POST", id[SNAPSHOTS_PINNED_MAX], "/pin"), 409, "conflict");
+	/* It is not even asked of the log. */
+	assert_true(fsm_position(w->node.machine.fsm)->index == index);
 	answer_expect(call(w, "POST", id[0], "/pin"), 204, NULL); /* It is one of them. */
 	answer_expect(call(w, "DELETE", id[0], "/pin"), 204, NULL);
 	answer_expect(call(w, "POST", id[SNAPSHOTS_PINNED_MAX], "/pin"), 204, NULL);
