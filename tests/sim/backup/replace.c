@@ -99,10 +99,23 @@ static void replace_tell(struct fortnight *f, const struct site *newcomer)
 	}
 }
 
+/* Above every number that was ever given: who is gone had a lower one than who came. */
+static uint64_t replace_number(const struct site *site)
+{
+	uint64_t node = site->node + SITES;
+
+	for (unsigned i = 0; i < SITES; i++) {
+		while (node < site->f->site[i].node) {
+			node += SITES;
+		}
+	}
+	return node;
+}
+
 static void replace_one(struct site *site)
 {
 	struct fortnight *f = site->f;
-	uint64_t node = site->node + SITES;
+	uint64_t node = replace_number(site);
 
 	if (cluster_replace(f, site, node) != 0) {
 		return; /* There is no quorum: later. */
