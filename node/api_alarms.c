@@ -186,7 +186,7 @@ static void check_holders(struct check *check, struct api_call *call, const stru
 	for (unsigned i = 0; i < newest->n_confirmations; i++) {
 		uint64_t node = newest->confirmation[i].node;
 		_cleanup_(x_freep) char *site = site_or_node(call, view, node);
-		bool online = sys_online(call, view, node);
+		bool online = replica_status_reaches(&view->status, node);
 		struct buf *names = online ? &here : &away;
 
 		n += online;

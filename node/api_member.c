@@ -55,18 +55,6 @@ const char *sys_site_of(struct api_call *call, const struct sys_view *view, uint
 	return server == NULL ? "" : server->row.site;
 }
 
-bool sys_online(const struct api_call *call, const struct sys_view *view, uint64_t id)
-{
-	bool online = id == call->api->config.node_id;
-
-	for (unsigned i = 0; i < view->status.n_peers; i++) {
-		const struct replica_peer_status *peer = &view->status.peers[i];
-
-		online = online || (peer->id == id && peer->connected);
-	}
-	return online;
-}
-
 const char *sys_vote_name(enum replica_vote vote)
 {
 	static const char *const names[] = {[REPLICA_STANDBY] = "standby",
@@ -129,7 +117,7 @@ static json_t *member_json(
 	json_put(member, "role", json_make_text(sys_vote_name(peer->vote)));
 	json_put(member, "leader", json_boolean(peer->id == view->status.leader_id));
 	json_put(member, "address", json_make_text(peer->address));
-	json_put(member, "online", json_boolean(sys_online(call, view, peer->id)));
+	json_put(member, "online", json_boolean(replica_status_reaches(&view->status, peer->id)));
 	json_put(member, "match_index",
 		leads ? json_make_number(self ? view->status.stored_index : peer->match_index)
 		      : json_null());
@@ -140,12 +128,7 @@ static json_t *member_json(
 
 static bool members_peer(const struct sys_view *view, uint64_t id)
 {
-	for (unsigned i = 0; i < view->status.n_peers; i++) {
-		if (view->status.peers[i].id == id) {
-			return true;
-		}
-	}
-	return id == view->status.node_id;
+	return replica_status_peer(&view->status, id) != NULL || id == view->status.node_id;
 }
 
 json_t *sys_members_json(struct api_call *call, const struct sys_view *view)

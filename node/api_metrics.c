@@ -245,14 +245,7 @@ static void print_holders(
 	unsigned n = 0;
 
 	for (unsigned i = 0; i < newest->n_confirmations; i++) {
-		uint64_t node = newest->confirmation[i].node;
-		bool reachable = node == replica->node_id;
-
-		for (unsigned k = 0; k < replica->n_peers; k++) {
-			reachable = reachable ||
-				    (replica->peers[k].id == node && replica->peers[k].connected);
-		}
-		n += reachable;
+		n += replica_status_reaches(replica, newest->confirmation[i].node);
 	}
 	print_one(to, "kluis_backup_newest_copies", "gauge", "Sites beside the taker that hold it.",
 		newest->n_confirmations);

@@ -514,7 +514,7 @@ static int pin_check(struct api_call *call, const struct snapshot_row *row)
 	if (row->state != SNAPSHOT_SHIPPED && row->state != SNAPSHOT_CONFIRMED) {
 		return call_fail(call, KLUIS_ECONFLICT, "the snapshot is not finished");
 	}
-	rc = snapshot_store_check_pins(call->view, &call->e); /* The state machine's rule. */
+	rc = snapshot_check_pins(rows, n, &call->e); /* The state machine's rule. */
 	if (rc != 0) {
 		return rc;
 	}

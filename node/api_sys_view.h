@@ -21,8 +21,6 @@ KLUIS_MUST_CHECK int sys_view_get(struct api_call *call, struct sys_view *view);
 const struct node_row *sys_node(const struct sys_view *view, uint64_t id); /* NULL: none. */
 /* As the node announced it, or as it is to join; empty when unknown. */
 const char *sys_site_of(struct api_call *call, const struct sys_view *view, uint64_t id);
-/* Whether this node has a link to it, or is it. */
-bool sys_online(const struct api_call *call, const struct sys_view *view, uint64_t id);
 const char *sys_vote_name(enum replica_vote vote);
 /* Every member, those that only come or still go, too. */
 json_t *sys_members_json(struct api_call *call, const struct sys_view *view);

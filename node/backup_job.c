@@ -278,22 +278,14 @@ void backup_job_receiver_done(struct receive_config *config)
 static bool job_misses(
 	const struct backup_job *job, const struct replica_status *status, uint64_t node)
 {
+	const struct replica_peer_status *peer = replica_status_peer(status, node);
 	uint64_t heard_ms = job->began_ms;
 
-	if (node == job->config->id) {
-		return false;
+	if (peer != NULL && peer->last_heard_ms > heard_ms) {
+		heard_ms = peer->last_heard_ms;
 	}
-	for (unsigned i = 0; i < status->n_peers; i++) {
-		const struct replica_peer_status *peer = &status->peers[i];
-
-		if (peer->id == node && peer->connected) {
-			return false;
-		}
-		if (peer->id == node && peer->last_heard_ms > heard_ms) {
-			heard_ms = peer->last_heard_ms;
-		}
-	}
-	return backup_job_now() >= heard_ms + backup_job_pause(job, BACKUP_JOB_AWAY_MS);
+	return !replica_status_reaches(status, node) &&
+	       backup_job_now() >= heard_ms + backup_job_pause(job, BACKUP_JOB_AWAY_MS);
 }
 
 /* Who is gone is not counted on for anything. */

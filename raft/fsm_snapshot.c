@@ -418,6 +418,17 @@ int apply_snapshot_damage(struct apply *a, const struct command_snapshot_damage 
 	return 0;
 }
 
+/* Whether there is room for one more. */
+static int snapshot_pins(struct apply *a)
+{
+	enum { ROWS_MAX = SNAPSHOTS_KEPT + 1 };
+	_cleanup_(x_freep) struct snapshot_row *rows = x_calloc(ROWS_MAX, sizeof *rows);
+	size_t n = 0;
+	int rc = snapshot_store_list(a->view, 0, rows, ROWS_MAX, &n, a->e);
+
+	return rc != 0 ? rc : snapshot_check_pins(rows, n, a->e);
+}
+
 int apply_snapshot_pin(struct apply *a, const struct command_snapshot_pin *c)
 {
 	struct snapshot_row row;
@@ -428,7 +439,7 @@ int apply_snapshot_pin(struct apply *a, const struct command_snapshot_pin *c)
 		return rc;
 	}
 	if (c->on && a->cluster.feature_level >= FEATURE_LEVEL_PINS) {
-		rc = snapshot_store_check_pins(a->view, a->e);
+		rc = snapshot_pins(a);
 		if (rc != 0) {
 			return rc;
 		}

@@ -199,6 +199,11 @@ struct replica_status {
 
 /* A recent copy (at most HEARTBEAT_MS old). Any thread; never blocks for long. */
 void replica_status(struct replica *replica, struct replica_status *ret_status);
+/* NULL: there is no such peer; a node is none of its own. */
+const struct replica_peer_status *replica_status_peer(
+	const struct replica_status *status, uint64_t id);
+/* Whether the node whose status it is has a link to this one, or is it. */
+bool replica_status_reaches(const struct replica_status *status, uint64_t id);
 
 /* Who is told what was applied. */
 struct replica_watch {

@@ -374,6 +374,24 @@ static void status_peer(struct replica *r, const struct member *member, struct r
 	}
 }
 
+const struct replica_peer_status *replica_status_peer(
+	const struct replica_status *status, uint64_t id)
+{
+	for (unsigned i = 0; i < status->n_peers; i++) {
+		if (status->peers[i].id == id) {
+			return &status->peers[i];
+		}
+	}
+	return NULL;
+}
+
+bool replica_status_reaches(const struct replica_status *status, uint64_t id)
+{
+	const struct replica_peer_status *peer = replica_status_peer(status, id);
+
+	return id == status->node_id || (peer != NULL && peer->connected);
+}
+
 static void status_raft(struct replica *r, const struct driver_status *d, struct replica_status *s)
 {
 	s->role = (enum replica_role)d->role;

@@ -157,21 +157,18 @@ int snapshot_store_list(const struct kv_view *view, uint64_t after, struct snaps
 	return row_list(view, &list, ret_rows, ret_n, e);
 }
 
-int snapshot_store_check_pins(const struct kv_view *view, struct err *e)
+int snapshot_check_pins(const struct snapshot_row *rows, size_t n, struct err *e)
 {
-	enum { ROWS_MAX = SNAPSHOTS_KEPT + 1 };
-	_cleanup_(x_freep) struct snapshot_row *rows = x_calloc(ROWS_MAX, sizeof *rows);
-	size_t n = 0, pinned = 0;
-	int rc = snapshot_store_list(view, 0, rows, ROWS_MAX, &n, e);
+	size_t pinned = 0;
 
 	for (size_t i = 0; i < n; i++) {
 		pinned += rows[i].pinned;
 	}
-	return rc == 0 && pinned >= SNAPSHOTS_PINNED_MAX
-		       ? err_set(e, KLUIS_ECONFLICT,
+	return pinned < SNAPSHOTS_PINNED_MAX
+		       ? 0
+		       : err_set(e, KLUIS_ECONFLICT,
 				 "%zu snapshots are pinned, and no more may be: unpin one first",
-				 pinned)
-		       : rc;
+				 pinned);
 }
 
 void snapshot_store_put(struct txn *txn, const struct snapshot_row *row)

@@ -64,7 +64,7 @@ KLUIS_MUST_CHECK int snapshot_store_get(
 KLUIS_MUST_CHECK int snapshot_store_list(const struct kv_view *view, uint64_t after,
 	struct snapshot_row *ret_rows, size_t max, size_t *ret_n, struct err *e);
 /* KLUIS_ECONFLICT: SNAPSHOTS_PINNED_MAX are pinned. */
-KLUIS_MUST_CHECK int snapshot_store_check_pins(const struct kv_view *view, struct err *e);
+KLUIS_MUST_CHECK int snapshot_check_pins(const struct snapshot_row *rows, size_t n, struct err *e);
 void snapshot_store_put(struct txn *txn, const struct snapshot_row *row);
 /* From now on it is the confirmed one of its cycle. */
 void snapshot_store_put_cycle(struct txn *txn, const struct snapshot_row *row);

@@ -304,27 +304,12 @@ static int vouch(struct profile *profile, struct client *client, struct vouching
 	return rc;
 }
 
-static int revoke_send_part(struct profile *profile, struct client *client,
-	const uint8_t device_id[ID_BYTES], unsigned part, const struct revoke_row *rows,
-	struct err *e)
+static int revoke_post(struct profile *profile, struct client *client,
+	const uint8_t device_id[ID_BYTES], unsigned type, const struct buf *body, struct err *e)
 {
-	_cleanup_(buf_release) struct buf body = BUF_INIT, statement = BUF_INIT;
-	int rc;
+	_cleanup_(buf_release) struct buf statement = BUF_INIT;
+	int rc = account_statement(profile, type, buf_bytes(body), &statement, e);
 
-	identity_body_vouch(&body, device_id, part, rows, VOUCH_PART_ROWS);
-	rc = account_statement(profile, IDENTITY_DEVICE_VOUCH, buf_bytes(&body), &statement, e);
-	rc = rc != 0 ? rc : api_device_delete(client, device_id, buf_bytes(&statement), e);
-	return rc != 0 ? rc : account_chain_again(profile, client, e);
-}
-
-static int revoke_send_rest(struct profile *profile, struct client *client,
-	const uint8_t device_id[ID_BYTES], const struct revoke_row *rows, size_t n, struct err *e)
-{
-	_cleanup_(buf_release) struct buf body = BUF_INIT, statement = BUF_INIT;
-	int rc;
-
-	identity_body_revoke(&body, device_id, rows, n);
-	rc = account_statement(profile, IDENTITY_DEVICE_REVOKE, buf_bytes(&body), &statement, e);
 	return rc != 0 ? rc : api_device_delete(client, device_id, buf_bytes(&statement), e);
 }
 
@@ -332,16 +317,25 @@ static int revoke_send_rest(struct profile *profile, struct client *client,
 static int revoke_send(struct profile *profile, struct client *client,
 	const uint8_t device_id[ID_BYTES], const struct vouching *v, struct err *e)
 {
+	_cleanup_(buf_release) struct buf body = BUF_INIT;
 	const struct revoke_row *rows = v->rows;
 	size_t n = v->n;
 	int rc = 0;
 
 	for (unsigned part = 1; rc == 0 && n > VOUCH_PART_ROWS; part++) {
-		rc = revoke_send_part(profile, client, device_id, part, rows, e);
+		buf_clear(&body);
+		identity_body_vouch(&body, device_id, part, rows, VOUCH_PART_ROWS);
+		rc = revoke_post(profile, client, device_id, IDENTITY_DEVICE_VOUCH, &body, e);
+		rc = rc != 0 ? rc : account_chain_again(profile, client, e);
 		rows += VOUCH_PART_ROWS;
 		n -= VOUCH_PART_ROWS;
 	}
-	return rc != 0 ? rc : revoke_send_rest(profile, client, device_id, rows, n, e);
+	if (rc != 0) {
+		return rc;
+	}
+	buf_clear(&body);
+	identity_body_revoke(&body, device_id, rows, n);
+	return revoke_post(profile, client, device_id, IDENTITY_DEVICE_REVOKE, &body, e);
 }
 
 /* A device that writes on, or makes something new each time, writes no more without the password.

@@ -255,6 +255,10 @@ class Cluster:
             except (OSError, ValueError, http.client.HTTPException) as error:
                 raise AssertionError(f"{path} at {site}: {error}\n{self.logs()}") from error
 
+    def alarm(self, site, name):
+        """The row of that alarm; None: it is quiet."""
+        return next((row for row in self.admin(site, "/v1/sys/alarms")["items"] if row["name"] == name), None)
+
     def admin_connection(self, site):
         return AdminConnection(self.site_dir(site) / "admin.sock", 120)
 

@@ -251,7 +251,7 @@ class Certificates(unittest.TestCase):
         c, here = self.cluster, self.stop_victim()
 
         def alarm():
-            return next((row for row in c.admin(VICTIM, "/v1/sys/alarms")["items"] if row["name"] == "repository"), None)
+            return c.alarm(VICTIM, "repository")
 
         def stopped(code):
             done = c.ctl(VICTIM, "backup", "status", check=False)

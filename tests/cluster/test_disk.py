@@ -147,7 +147,8 @@ class Disk(unittest.TestCase):
 
     def alarm(self, site, name):
         """What it says; None: it is quiet."""
-        return next((row["text"] for row in self.cluster.admin(site, "/v1/sys/alarms")["items"] if row["name"] == name), None)
+        row = self.cluster.alarm(site, name)
+        return row and row["text"]
 
     @unittest.skipIf(mounts_work(), mounts_work())
     def test_all_disks_low(self):

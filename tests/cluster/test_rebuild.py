@@ -87,7 +87,7 @@ class Rebuild(unittest.TestCase):
                    lambda: self.cluster.ctl("ams", "backup", "status", check=False))
 
     def alarm(self):
-        return next((row for row in self.cluster.admin("ams", "/v1/sys/alarms")["items"] if row["name"] == "state-root"), None)
+        return self.cluster.alarm("ams", "state-root")
 
     def test_rows_that_rot(self):
         """Flipped in the store of one site, under checksums that are right and where nothing reads them: the next snapshot's state

@@ -59,13 +59,26 @@ void given_look_end(struct given *given)
 	people_free(given->people);
 }
 
+static void given_new(
+	struct fixture *f, const char *name, const char *text, uint8_t ret_id[ID_BYTES])
+{
+	put_note(f, &f->first, name);
+	put_text(f, &f->first, name, text);
+	MUST(f, given_give(f, &f->first, name, "bob", "/text", 0, ret_id));
+}
+
 void given_prepared(struct fixture *f, const char *name, const char *text)
 {
 	uint8_t id[ID_BYTES];
 
-	put_note(f, &f->first, name);
-	put_text(f, &f->first, name, text);
-	MUST(f, given_give(f, &f->first, name, "bob", "/text", 0, id));
+	given_new(f, name, text, id);
+}
+
+void given_twice(struct fixture *f, const char *name, uint8_t ret_first[ID_BYTES],
+	uint8_t ret_second[ID_BYTES])
+{
+	given_new(f, name, "one", ret_first);
+	MUST(f, given_give(f, &f->first, name, "bob", "/text", 0, ret_second));
 }
 
 unsigned given_grants(struct fixture *f, const struct device *d)

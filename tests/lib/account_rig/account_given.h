@@ -14,6 +14,9 @@ int given_give(struct fixture *f, struct device *d, const char *name, const char
 	const char *path, uint64_t page_no, uint8_t ret_id[ID_BYTES]);
 /* A new vault of alice's with that text in a file, which bob is given. */
 void given_prepared(struct fixture *f, const char *name, const char *text);
+/* The same with the text "one", given twice. */
+void given_twice(struct fixture *f, const char *name, uint8_t ret_first[ID_BYTES],
+	uint8_t ret_second[ID_BYTES]);
 /* How many pages of others the node shows this device's user. */
 unsigned given_grants(struct fixture *f, const struct device *d);
 /* Ends what has that id, or all that one gave and was given. */

@@ -36,10 +36,7 @@ static void test_ended_note_given_back(void **state)
 	char hex[HEX_LEN(ID_BYTES) + 1];
 	struct given seen;
 
-	put_note(f, &f->first, "ended");
-	put_text(f, &f->first, "ended", "one");
-	MUST(f, given_give(f, &f->first, "ended", "bob", "/text", 0, first));
-	MUST(f, given_give(f, &f->first, "ended", "bob", "/text", 0, second));
+	given_twice(f, "ended", first, second);
 	given_look(f, &bob, &seen);
 	hex_encode(bytes_of(first, ID_BYTES), hex);
 	MUST(f, shared_file_find(seen.files, seen.n, hex, &ended, &f->err));
@@ -77,10 +74,7 @@ static void test_new_keys(void **state)
 	unsigned left = 0;
 	struct given seen;
 
-	put_note(f, &f->first, "new keys");
-	put_text(f, &f->first, "new keys", "one");
-	MUST(f, given_give(f, &f->first, "new keys", "bob", "/text", 0, first));
-	MUST(f, given_give(f, &f->first, "new keys", "bob", "/text", 0, second));
+	given_twice(f, "new keys", first, second);
 	given_look(f, &bob, &seen);
 	buf_append_bytes(&note, buf_bytes(&seen.files[0].bytes));
 	given_look_end(&seen);

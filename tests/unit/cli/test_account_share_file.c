@@ -113,10 +113,7 @@ static void test_twice(void **state)
 	uint8_t first[ID_BYTES], second[ID_BYTES], third[ID_BYTES];
 	char target[API_TARGET_MAX];
 
-	put_note(f, &f->first, "twice");
-	put_text(f, &f->first, "twice", "one");
-	MUST(f, given_give(f, &f->first, "twice", "bob", "/text", 0, first));
-	MUST(f, given_give(f, &f->first, "twice", "bob", "/text", 0, second));
+	given_twice(f, "twice", first, second);
 	MUST(f, given_give(f, &f->first, "twice", "carol", "/text", 0, third));
 	assert_int_equal(given_grants(f, &bob), 1);
 	assert_int_equal(use_of(f, &bob).packets, 2);

@@ -9,6 +9,7 @@
 #include "backup/retention.h"
 #include "node/backup_summary.h"
 #include "storage/row.h"
+#include "tests/lib/capture.h"
 #include "tests/lib/test.h"
 
 /* Of cli/ops/ops.h, whose struct command is another one than the state machine's. */
@@ -113,22 +114,12 @@ static int status(const struct api_node *node, const char *max_age, char *ret_te
 {
 	char *argv[] = {"kluisctl", "-o", "json", "--socket", node->admin_path, "backup", "status",
 		max_age == NULL ? NULL : "--max-age", (char *)(uintptr_t)max_age, NULL};
-	FILE *file = tmpfile();
-	int out = dup(STDOUT_FILENO), err = dup(STDERR_FILENO), rc;
+	struct capture capture;
+	int rc;
 
-	assert_non_null(file);
-	(void)fflush(stdout);
-	assert_true(dup2(fileno(file), STDOUT_FILENO) >= 0);
-	assert_true(dup2(fileno(file), STDERR_FILENO) >= 0);
+	capture_begin(&capture);
 	rc = program_run(&ops_program, max_age == NULL ? 7 : 9, argv);
-	(void)fflush(stdout);
-	assert_true(dup2(out, STDOUT_FILENO) >= 0);
-	assert_true(dup2(err, STDERR_FILENO) >= 0);
-	(void)close(out);
-	(void)close(err);
-	rewind(file);
-	ret_text[fread(ret_text, 1, max - 1, file)] = 0;
-	(void)fclose(file);
+	capture_end(&capture, ret_text, max);
 	return rc;
 }
 

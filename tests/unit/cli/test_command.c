@@ -10,6 +10,7 @@
 #include "cli/ops/ops.h"
 #include "cli/ui/prompt.h"
 #include "cli/vault/app.h"
+#include "tests/lib/capture.h"
 
 static struct {
 	int runs;
@@ -63,27 +64,15 @@ static const struct program program = {
 /* Runs with both outputs into a file; its text is in *ret_text. */
 static int run_captured(const struct program *p, char **argv, char *ret_text, size_t max)
 {
-	int argc = 0, rc, out = dup(STDOUT_FILENO), err = dup(STDERR_FILENO);
-	FILE *file = tmpfile();
-	size_t n;
+	struct capture capture;
+	int argc = 0, rc;
 
 	while (argv[argc] != NULL) {
 		argc++;
 	}
-	assert_non_null(file);
-	(void)fflush(stdout);
-	assert_true(dup2(fileno(file), STDOUT_FILENO) >= 0);
-	assert_true(dup2(fileno(file), STDERR_FILENO) >= 0);
+	capture_begin(&capture);
 	rc = program_run(p, argc, argv);
-	(void)fflush(stdout);
-	assert_true(dup2(out, STDOUT_FILENO) >= 0);
-	assert_true(dup2(err, STDERR_FILENO) >= 0);
-	(void)close(out);
-	(void)close(err);
-	rewind(file);
-	n = fread(ret_text, 1, max - 1, file);
-	ret_text[n] = 0;
-	(void)fclose(file);
+	capture_end(&capture, ret_text, max);
 	return rc;
 }
 #define RUN(...) run_captured(&program, (char *[]){"prog", __VA_ARGS__, NULL}, text, sizeof text)

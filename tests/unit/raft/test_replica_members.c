@@ -73,10 +73,10 @@ static enum replica_vote vote_of(struct replica_rig *rig, unsigned at, unsigned 
 {
 	struct replica_status status = replica_rig_status(rig, at);
 
-	for (unsigned i = 0; i < status.n_peers; i++) {
-		if (status.peers[i].id == node + 1) {
-			return status.peers[i].vote;
-		}
+	const struct replica_peer_status *peer = replica_status_peer(&status, node + 1);
+
+	if (peer != NULL) {
+		return peer->vote;
 	}
 	return at == node ? status.vote : REPLICA_SPARE;
 }
