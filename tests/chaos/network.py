@@ -29,8 +29,9 @@ def address(port):
 class Wire:
     """What connects the namespaces. Ends with this process, whatever ends that."""
 
-    def __init__(self, seed):
-        command = ["setpriv", "--pdeathsig", "KILL", str(build_dir() / "tests" / "chaos" / "chaos_wire"), str(CLIENT), str(seed)]
+    def __init__(self, seed, *words):
+        """words: wire_main.c has them."""
+        command = ["setpriv", "--pdeathsig", "KILL", str(build_dir() / "tests" / "chaos" / "chaos_wire"), str(CLIENT), str(seed), *words]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True)
         words = self.process.stdout.readline().split()
         if len(words) != CLIENT + 1 or words[0] != "ready":

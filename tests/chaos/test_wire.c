@@ -9,7 +9,7 @@ enum { IP = 20, TCP = 20, PACKET = 100, SECOND = 1000000 };
 
 static int wire_setup(void **state)
 {
-	*state = wire_new(7, 1);
+	*state = wire_new(7, 1, 0);
 	return 0;
 }
 
@@ -178,7 +178,7 @@ static void test_delay_keeps_order(void **state)
 
 static unsigned pass_of(uint64_t seed, unsigned n)
 {
-	struct wire *wire = wire_new(2, seed);
+	struct wire *wire = wire_new(2, seed, 0);
 	unsigned passed;
 
 	command(wire, "set 1 2 loss=20");
@@ -285,6 +285,32 @@ static void test_reset(void **state)
 	assert_int_equal(count.passed, 0);
 }
 
+static void test_head_travels(void **state)
+{
+	struct wire *wire = wire_new(2, 1, 10);
+	uint8_t packet[10 + PACKET];
+	struct bytes out;
+	unsigned to;
+
+	(void)state;
+	memset(packet, 7, 10);
+	segment(packet + 10, PACKET, 1, 2, 2, 0x01020304);
+	wire_input(wire, 1, bytes_of(packet, 29), 0); /* Cut. */
+	wire_input(wire, 1, bytes_of(packet, sizeof packet), 0);
+	assert_true(wire_output(wire, 0, &to, &out));
+	assert_int_equal(to, 2);
+	assert_int_equal(out.len, sizeof packet);
+	assert_memory_equal(out.data, packet, sizeof packet);
+	command(wire, "set 1 2 reset=1");
+	wire_input(wire, 1, bytes_of(packet, 10 + IP + TCP), 0);
+	assert_true(wire_output(wire, 0, &to, &out));
+	assert_int_equal(to, 1);
+	assert_int_equal(out.len, 10 + IP + TCP);
+	assert_memory_equal(out.data, "\0\0\0\0\0\0\0\0\0\0\x45", 11);
+	assert_memory_equal(out.data + 10 + IP + 4, "\0\0\0\0\x01\x02\x03\x05", 8);
+	wire_free(wire);
+}
+
 static void test_not_reset(void **state)
 {
 	struct wire *wire = *state;
@@ -339,6 +365,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_rate, wire_setup, wire_teardown),
 		cmocka_unit_test_setup_teardown(test_bound_of_a_link, wire_setup, wire_teardown),
 		cmocka_unit_test_setup_teardown(test_reset, wire_setup, wire_teardown),
+		cmocka_unit_test(test_head_travels),
 		cmocka_unit_test_setup_teardown(test_not_reset, wire_setup, wire_teardown),
 		cmocka_unit_test_setup_teardown(test_refused_commands, wire_setup, wire_teardown),
 	};

@@ -41,6 +41,7 @@ struct wire_link {
 
 struct wire {
 	unsigned ports;
+	size_t head; /* Bytes ahead of each IP header. */
 	struct random_seeded random;
 	struct wire_link links[WIRE_PORTS_MAX + 1][WIRE_PORTS_MAX + 1]; /* From, to; from 1. */
 	struct packet *given;						/* By wire_output(). */
@@ -82,12 +83,13 @@ static void link_put(struct wire_link *link, struct bytes bytes, uint64_t due_us
 	link->last_due_us = due_us;
 }
 
-struct wire *wire_new(unsigned ports, uint64_t seed)
+struct wire *wire_new(unsigned ports, uint64_t seed, size_t head)
 {
 	struct wire *wire = x_calloc(1, sizeof *wire);
 
-	assert(ports >= 2 && ports <= WIRE_PORTS_MAX);
+	assert(ports >= 2 && ports <= WIRE_PORTS_MAX && head <= WIRE_HEAD_BYTES_MAX);
 	wire->ports = ports;
+	wire->head = head;
 	random_seeded_init(&wire->random, seed);
 	for (unsigned from = 1; from <= ports; from++) {
 		for (unsigned to = 1; to <= ports; to++) {
@@ -277,9 +279,9 @@ static void tcp_refuse(
 			sum_words(out, TCP_HEADER_BYTES, IP_PROTOCOL_TCP + TCP_HEADER_BYTES))));
 }
 
-static void link_refuse(struct wire_link *back, struct bytes packet, uint64_t now_us)
+static void link_refuse(struct wire_link *back, size_t head, struct bytes packet, uint64_t now_us)
 {
-	uint8_t reply[RESET_BYTES];
+	uint8_t reply[WIRE_HEAD_BYTES_MAX + RESET_BYTES] = {0};
 	size_t ip_len = tcp_offset(packet), tcp_len;
 
 	if (ip_len == 0) {
@@ -289,8 +291,8 @@ static void link_refuse(struct wire_link *back, struct bytes packet, uint64_t no
 	if (tcp_len < TCP_HEADER_BYTES || packet.len < ip_len + tcp_len) {
 		return;
 	}
-	tcp_refuse(packet.data, packet.data + ip_len, packet.len - ip_len - tcp_len, reply);
-	link_put(back, bytes_of(reply, sizeof reply), now_us);
+	tcp_refuse(packet.data, packet.data + ip_len, packet.len - ip_len - tcp_len, reply + head);
+	link_put(back, bytes_of(reply, head + RESET_BYTES), now_us);
 }
 
 /* When a packet that comes now will have left a link of this rate; false: its queue is full. */
@@ -334,14 +336,18 @@ static void link_pass(
 void wire_input(struct wire *wire, unsigned from, struct bytes packet, uint64_t now_us)
 {
 	struct wire_link *link;
+	struct bytes ip;
 	unsigned to;
 
 	assert(from >= 1 && from <= wire->ports);
-	if (packet.len < IP_HEADER_BYTES || packet.data[0] >> 4 != 4 ||
-		memcmp(packet.data + 16, network, sizeof network) != 0) {
+	if (packet.len < wire->head + IP_HEADER_BYTES) {
 		return;
 	}
-	to = packet.data[19];
+	ip = bytes_of(packet.data + wire->head, packet.len - wire->head);
+	if (ip.data[0] >> 4 != 4 || memcmp(ip.data + 16, network, sizeof network) != 0) {
+		return;
+	}
+	to = ip.data[19];
 	if (to == 0 || to > wire->ports || to == from) {
 		return;
 	}
@@ -350,7 +356,7 @@ void wire_input(struct wire *wire, unsigned from, struct bytes packet, uint64_t 
 		link->count.cut++;
 	} else if (link->set.reset) {
 		link->count.reset++;
-		link_refuse(&wire->links[to][from], packet, now_us);
+		link_refuse(&wire->links[to][from], wire->head, ip, now_us);
 	} else {
 		link_pass(wire, link, packet, now_us);
 	}

@@ -11,7 +11,8 @@
 
 enum {
 	WIRE_PORTS_MAX = 8,
-	WIRE_PACKET_BYTES_MAX = 2048,
+	WIRE_HEAD_BYTES_MAX = 16,
+	WIRE_PACKET_BYTES_MAX = 64 * 1024 + 64, /* With its head. */
 	WIRE_COMMAND_BYTES_MAX = 512,
 	WIRE_LINK_BYTES_MAX = 8 << 20, /* Under way on one link; more is lost. */
 	WIRE_RATE_MS_MAX = 400,	       /* A slow link's queue: what would wait longer is lost. */
@@ -19,8 +20,9 @@ enum {
 
 struct wire;
 
-/* Port i (from 1) is where packets to 10.77.0.i go. seed: of losses and jitter. */
-struct wire *wire_new(unsigned ports, uint64_t seed);
+/* Port i (from 1) is where packets to 10.77.0.i go. seed: of losses and jitter. head: so many bytes
+ * ahead of each IP header travel with the packet; they are 0 in what the wire makes itself. */
+struct wire *wire_new(unsigned ports, uint64_t seed, size_t head);
 void wire_free(struct wire *wire); /* NULL is fine. */
 
 /* One command; FROM and TO are ports or '*':

@@ -1,6 +1,6 @@
 /* One network namespace for each port, and the wire between them.
  *
- *   chaos_wire PORTS SEED
+ *   chaos_wire PORTS SEED [offload]
  *
  * Each namespace has its loopback and one interface with the address 10.77.0.PORT/24; nothing else
  * is reached from there, and nothing of the machine's own network is touched. On standard output
@@ -8,12 +8,17 @@
  * line of standard input is a command (wire.h), answered with `ok` or `no: REASON`; `count` is
  * answered with one line `FROM TO passed cut reset lost full` for each link, then `ok`. When
  * standard input ends so does this program, and with it and the last process inside go the
- * namespaces: there is no name to clean up. Needs root. */
+ * namespaces: there is no name to clean up. Needs root.
+ *
+ * offload: as network cards do, the interfaces take and give TCP segments of up to 64 KiB that the
+ * kernel need not cut, join or sum; a loss then takes all of one. For measuring speed: it is some
+ * forty times fewer packets to pass by hand. */
 #include <arpa/inet.h>
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/if_tun.h>
+#include <linux/virtio_net.h>
 #include <net/if.h>
 #include <poll.h>
 #include <sched.h>
@@ -32,6 +37,7 @@ enum { PACKETS_A_TURN = 64 };
 
 struct ports {
 	unsigned n;
+	bool offload;
 	int tun[WIRE_PORTS_MAX + 1], netns[WIRE_PORTS_MAX + 1]; /* From 1. */
 };
 
@@ -78,6 +84,7 @@ static void port_open(struct ports *ports, unsigned port)
 	char address[INET_ADDRSTRLEN];
 	int control;
 
+	request.ifr_flags |= ports->offload ? IFF_VNET_HDR : 0;
 	if (unshare(CLONE_NEWNET) != 0) {
 		perror("unshare");
 		exit(1);
@@ -86,7 +93,9 @@ static void port_open(struct ports *ports, unsigned port)
 	ports->tun[port] = open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK);
 	control = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	if (ports->netns[port] < 0 || ports->tun[port] < 0 || control < 0 ||
-		ioctl(ports->tun[port], TUNSETIFF, &request) != 0) {
+		ioctl(ports->tun[port], TUNSETIFF, &request) != 0 ||
+		(ports->offload &&
+			ioctl(ports->tun[port], TUNSETOFFLOAD, TUN_F_CSUM | TUN_F_TSO4) != 0)) {
 		perror("/dev/net/tun");
 		exit(1);
 	}
@@ -203,13 +212,16 @@ int main(int argc, char **argv)
 	uint64_t n, seed;
 	struct wire *wire;
 
-	if (argc != 3 || u64_parse(bytes_str(argv[1]), WIRE_PORTS_MAX, &n) != 0 || n < 2 ||
+	if (argc < 3 || argc > 4 || (argc == 4 && strcmp(argv[3], "offload") != 0) ||
+		u64_parse(bytes_str(argv[1]), WIRE_PORTS_MAX, &n) != 0 || n < 2 ||
 		u64_parse(bytes_str(argv[2]), UINT64_MAX, &seed) != 0) {
-		(void)fprintf(stderr, "usage: chaos_wire PORTS(2..%d) SEED\n", WIRE_PORTS_MAX);
+		(void)fprintf(
+			stderr, "usage: chaos_wire PORTS(2..%d) SEED [offload]\n", WIRE_PORTS_MAX);
 		return 2;
 	}
 	ports.n = (unsigned)n;
-	wire = wire_new(ports.n, seed);
+	ports.offload = argc == 4;
+	wire = wire_new(ports.n, seed, ports.offload ? sizeof(struct virtio_net_hdr) : 0);
 	for (unsigned i = 1; i <= ports.n; i++) {
 		port_open(&ports, i);
 	}
