@@ -11,7 +11,7 @@
 #include "base/file.h"
 #include "base/text.h"
 
-enum { COPY_BYTES = 256 * 1024, KEEP_EVERY_S = 3600 };
+enum { COPY_BYTES = 1 << 20, READ_BYTES = 256 * 1024, KEEP_EVERY_S = 3600 };
 
 static bool record_is_whole(const struct snapshot_row *row)
 {
@@ -109,7 +109,7 @@ static int receive_read_manifest(
 
 	while (rc == 0 && to->len < room) {
 		size_t before = to->len,
-		       want = room - before < COPY_BYTES ? room - before : COPY_BYTES;
+		       want = room - before < READ_BYTES ? room - before : READ_BYTES;
 		ssize_t n = read(fd, buf_extend(to, want), want);
 
 		to->len = before + (n > 0 ? (size_t)n : 0);
@@ -199,10 +199,12 @@ static int receive_copy(struct receive *rx, int from, uint64_t bytes, struct rep
 	uint8_t ret_hash[HASH_BYTES], struct err *e)
 {
 	const atomic_bool *cancel = rx->config->cancel;
-	_cleanup_(x_freep) uint8_t *chunk = x_malloc(COPY_BYTES);
+	_cleanup_(x_freep) uint8_t *chunk = x_malloc_aligned(FILE_BLOCK_BYTES, COPY_BYTES);
 	_cleanup_(hash_release) struct hash hash = {NULL};
 	uint64_t done = 0;
 
+	/* A site's page cache is for its own store: five others' copies would push it out. */
+	file_set_direct(repository_file_fd(to));
 	hash_init(&hash);
 	for (;;) {
 		ssize_t n = read(from, chunk, COPY_BYTES);

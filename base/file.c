@@ -52,13 +52,21 @@ int file_read(const char *path, size_t max, struct buf *to, struct err *e)
 	return fd < 0 ? err_set_errno(e, errno, "open '%s'", path) : read_all(fd, path, max, to, e);
 }
 
+/* false: it was not on. */
+static bool file_end_direct(int fd)
+{
+	int flags = fcntl(fd, F_GETFL);
+
+	return flags >= 0 && (flags & O_DIRECT) != 0 && fcntl(fd, F_SETFL, flags & ~O_DIRECT) == 0;
+}
+
 int file_write_all(int fd, struct bytes bytes)
 {
 	while (bytes.len > 0) {
 		ssize_t n = FAULT_POINT("file.write") ? (errno = EIO, -1)
 						      : write(fd, bytes.data, bytes.len);
 
-		if (n < 0 && errno == EINTR) {
+		if (n < 0 && (errno == EINTR || (errno == EINVAL && file_end_direct(fd)))) {
 			continue;
 		}
 		if (n < 0) {
@@ -68,6 +76,15 @@ int file_write_all(int fd, struct bytes bytes)
 		bytes.len -= (size_t)n;
 	}
 	return 0;
+}
+
+void file_set_direct(int fd)
+{
+	int flags = fcntl(fd, F_GETFL);
+
+	if (flags >= 0) {
+		(void)fcntl(fd, F_SETFL, flags | O_DIRECT); /* Refused: as without. */
+	}
 }
 
 void file_write_behind(int fd)

@@ -21,8 +21,13 @@ KLUIS_MUST_CHECK int file_sync_dir(const char *path, struct err *e);
 KLUIS_MUST_CHECK int file_make_dirs(const char *path, mode_t mode, struct err *e);
 /* The directory and all below it, without following links; a missing one is success. */
 KLUIS_MUST_CHECK int file_remove_tree(const char *path, struct err *e);
-/* write(2) or pwrite(2) until all is written; errno on failure. */
+/* write(2) until all is written; errno on failure. What is not of whole blocks, or not where blocks
+ * are, ends file_set_direct(). */
 KLUIS_MUST_CHECK int file_write_all(int fd, struct bytes bytes);
+enum { FILE_BLOCK_BYTES = 4096 };
+/* What is written to fd from now on, in whole blocks from memory at a multiple of them, goes past
+ * the page cache (O_DIRECT) where the file system can: for what nobody here reads soon. */
+void file_set_direct(int fd);
 /* Has the disk begin with what was written to fd so far, and does not wait: a later fsync then has
  * only the rest to wait for. Promises nothing. */
 void file_write_behind(int fd);

@@ -19,6 +19,11 @@ void *x_malloc(size_t bytes)
 	return mem_check(malloc(bytes == 0 ? 1 : bytes));
 }
 
+void *x_malloc_aligned(size_t alignment, size_t bytes)
+{
+	return mem_check(aligned_alloc(alignment, bytes));
+}
+
 void *x_calloc(size_t count, size_t bytes)
 {
 	return mem_check(calloc(count == 0 ? 1 : count, bytes == 0 ? 1 : bytes));

@@ -17,6 +17,8 @@
  * the node, Raft covers it). A size that came from a peer, a client or a disk is checked against a
  * named limit before it gets here. */
 void *x_malloc(size_t bytes) __attribute__((returns_nonnull, malloc));
+void *x_malloc_aligned(size_t alignment, size_t bytes)
+	__attribute__((returns_nonnull, malloc)); /* bytes: a multiple of it. */
 void *x_calloc(size_t count, size_t bytes) __attribute__((returns_nonnull, malloc));
 void *x_realloc(void *ptr, size_t bytes) __attribute__((returns_nonnull));
 char *x_strdup(const char *text) __attribute__((returns_nonnull, malloc));

@@ -9,7 +9,10 @@
 #include "base/log.h"
 #include "node/backup_parts.h"
 
-enum { INTAKE_EARLY_BYTES = 256 << 20 }; /* In one look: some seconds. */
+enum {
+	INTAKE_EARLY_BYTES = 256 << 20, /* In one look: some seconds. */
+	INTAKE_FREE_SHARE = 10,		/* A tenth of the file system stays free. */
+};
 
 /* A drop without a quota in the settings may take a quarter of its file system. */
 static uint64_t intake_share_bytes(const char *drop)
@@ -19,15 +22,15 @@ static uint64_t intake_share_bytes(const char *drop)
 	return statvfs(drop, &vfs) == 0 ? (uint64_t)vfs.f_blocks * vfs.f_frsize / 4 : 0;
 }
 
-/* What nothing asked for yet may come as long as three quarters of the repository's file system are
- * not full. */
+/* What nothing asked for yet may come as long as a tenth of the repository's file system is
+ * free: the node stops writing at less. */
 static uint64_t intake_early_bytes(const char *repository)
 {
 	struct statvfs vfs;
 	uint64_t room = 0;
 
-	if (statvfs(repository, &vfs) == 0 && vfs.f_bavail > vfs.f_blocks / 4) {
-		room = (uint64_t)(vfs.f_bavail - vfs.f_blocks / 4) * vfs.f_frsize;
+	if (statvfs(repository, &vfs) == 0 && vfs.f_bavail > vfs.f_blocks / INTAKE_FREE_SHARE) {
+		room = (uint64_t)(vfs.f_bavail - vfs.f_blocks / INTAKE_FREE_SHARE) * vfs.f_frsize;
 	}
 	return room < INTAKE_EARLY_BYTES ? room : INTAKE_EARLY_BYTES;
 }

@@ -1,5 +1,6 @@
 #include "tests/lib/test.h"
 
+#include <fcntl.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -84,6 +85,36 @@ static void test_a_failed_write_leaves_the_old(void **state)
 	scratch_free(dir);
 }
 
+/* What does not fit blocks in length or place is written all the same, and so is what follows. */
+static void test_direct(void **state)
+{
+	static const size_t lengths[] = {2 * FILE_BLOCK_BYTES, FILE_BLOCK_BYTES, 100,
+		FILE_BLOCK_BYTES, 1, 3 * FILE_BLOCK_BYTES};
+	char *dir = scratch_new("file");
+	_cleanup_(x_freep) char *path = x_asprintf("%s/direct", dir);
+	_cleanup_(x_freep) uint8_t *block =
+		x_malloc_aligned(FILE_BLOCK_BYTES, 4 * FILE_BLOCK_BYTES);
+	_cleanup_(buf_release) struct buf want = BUF_INIT, got = BUF_INIT;
+	int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+
+	(void)state;
+	assert_true(fd >= 0);
+	file_set_direct(fd);
+	for (size_t i = 0; i < ARRAY_SIZE(lengths); i++) {
+		memset(block, (int)i + 1, lengths[i]);
+		buf_append(&want, block, lengths[i]);
+		assert_int_equal(file_write_all(fd, bytes_of(block, lengths[i])), 0);
+	}
+	(void)close(fd);
+	assert_int_equal(file_read(path, want.len, &got, NULL), 0);
+	assert_true(bytes_equal(buf_bytes(&got), buf_bytes(&want)));
+	fd = open(path, O_RDONLY | O_CLOEXEC); /* Another failure stays one. */
+	file_set_direct(fd);
+	assert_int_equal(file_write_all(fd, bytes_of(block, FILE_BLOCK_BYTES)), KLUIS_EIO);
+	(void)close(fd);
+	scratch_free(dir);
+}
+
 static void test_errors(void **state)
 {
 	struct err e = {0};
@@ -130,6 +161,7 @@ int main(void)
 		cmocka_unit_test(test_write_read_replace),
 		cmocka_unit_test(test_standard_input),
 		cmocka_unit_test(test_a_failed_write_leaves_the_old),
+		cmocka_unit_test(test_direct),
 		cmocka_unit_test(test_errors),
 		cmocka_unit_test(test_random_is_seeded_and_unbiased),
 	};
