@@ -1,5 +1,6 @@
 /* Taking one snapshot: checkpoint, rows into the repository, record. */
 #include <assert.h>
+#include <malloc.h>
 #include <poll.h>
 #include <string.h>
 
@@ -39,6 +40,9 @@ static int take_clear_work(struct op *op)
 {
 	struct backup_job *job = take_job(op);
 
+	/* What busy hours left in the C library: 16 of 87 MiB after 1 GiB of pages were put, which
+	 * the snapshot's own buffers would come on top of. */
+	(void)malloc_trim(0); /* Says only whether there was anything. */
 	return file_remove_tree(job->checkpoint_dir, &job->take.err);
 }
 
