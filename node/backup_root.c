@@ -269,7 +269,7 @@ void backup_root_look(struct backup_job *job, const struct kv_view *view)
 
 void backup_root_start(struct backup_job *job)
 {
-	job->root.pool = pool_new("root", 1, 1);
+	job->root.pool = pool_new_background("root", 1, 1);
 	replica_on_mark(job->replica, root_marked_cb, job);
 }
 

@@ -35,6 +35,25 @@ def make_cold(*tops):
                     os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
+@contextlib.contextmanager
+def nice_counts(note):
+    """Nice values count between all processes that start inside. The kernel's autogroups (sched(7)) give each session, which each node
+    and each receiver is, the same share whatever its nice value; under systemd it is the units' weights that count."""
+    path = pathlib.Path("/proc/sys/kernel/sched_autogroup_enabled")
+    before = path.read_text() if path.exists() else "0"
+    if before.strip() != "0" and not os.access(path, os.W_OK):
+        note("autogroups stay on (not root): receivers have the same share of the cores as nodes")
+        before = "0"
+    if before.strip() == "0":
+        yield
+        return
+    path.write_text("0")
+    try:
+        yield
+    finally:
+        path.write_text(before)
+
+
 class Peak:
     """The largest resident size of a process while the block runs."""
 
