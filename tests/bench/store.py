@@ -40,18 +40,17 @@ def nice_counts(note):
     """Nice values count between all processes that start inside. The kernel's autogroups (sched(7)) give each session, which each node
     and each receiver is, the same share whatever its nice value; under systemd it is the units' weights that count."""
     path = pathlib.Path("/proc/sys/kernel/sched_autogroup_enabled")
-    before = path.read_text() if path.exists() else "0"
-    if before.strip() != "0" and not os.access(path, os.W_OK):
+    on = path.exists() and path.read_text().strip() != "0"
+    if on and not os.access(path, os.W_OK):
         note("autogroups stay on (not root): receivers have the same share of the cores as nodes")
-        before = "0"
-    if before.strip() == "0":
-        yield
-        return
-    path.write_text("0")
+        on = False
+    if on:
+        path.write_text("0")
     try:
         yield
     finally:
-        path.write_text(before)
+        if on:
+            path.write_text("1")
 
 
 class Peak:
