@@ -344,8 +344,9 @@ static void job_look(struct backup_job *job, struct kv *kv, const struct kv_view
 }
 
 /* What nobody looked at did not stand still meanwhile. */
-static void job_blind(struct backup_job *job)
+static void job_blind(struct backup_job *job, const struct replica_status *status)
 {
+	backup_root_blind(job, status);
 	job->claim.pulse = job->take.pulse = (struct schedule_pulse){0};
 	for (size_t i = 0; i < job->n_shipments; i++) {
 		job->shipment[i].pulse = (struct schedule_pulse){0};
@@ -364,7 +365,7 @@ static void job_tick(struct backup_job *job)
 	pace_look(job->pace);
 	replica_status(job->replica, &status);
 	if (!status.ready || replica_read_begin(job->replica, &kv) != 0) {
-		job_blind(job);
+		job_blind(job, &status);
 		return;
 	}
 	view = kv_view_new(kv);

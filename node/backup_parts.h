@@ -379,6 +379,9 @@ void backup_root_start(struct backup_job *job);
 /* Makes the state root of the newest mark of another node's snapshot, tells it, and sees whether
  * this node's is the majority's. */
 void backup_root_look(struct backup_job *job, const struct kv_view *view);
+/* Lets go of a view that nobody walks yet, when the store is to be another's: who replaces it
+ * waits. */
+void backup_root_blind(struct backup_job *job, const struct replica_status *status);
 void backup_root_close(struct backup_job *job); /* Ends what runs, soon. */
 void backup_root_free(struct backup_job *job);	/* Nothing runs. */
 /* What is being taken hangs: this node will not bring the record's snapshot about. */

@@ -265,6 +265,25 @@ void backup_root_look(struct backup_job *job, const struct kv_view *view)
 	root_judge(job, view);
 }
 
+static void root_drop(struct backup_job *job)
+{
+	struct kv_view *view;
+
+	(void)pthread_mutex_lock(&job->lock);
+	view = job->root.view;
+	job->root.view = NULL;
+	(void)pthread_mutex_unlock(&job->lock);
+	root_view_drop(job, view);
+}
+
+void backup_root_blind(struct backup_job *job, const struct replica_status *status)
+{
+	/* A node that is only behind makes its root later. */
+	if (status->quarantined || replica_read_unwanted(job->replica)) {
+		root_drop(job);
+	}
+}
+
 /* --- life ------------------------------------------------------------------------------------ */
 
 void backup_root_start(struct backup_job *job)
@@ -278,8 +297,7 @@ void backup_root_close(struct backup_job *job)
 	assert(job->closing);
 	replica_on_mark(job->replica, NULL, NULL);
 	atomic_store(&job->root.stop, true);
-	root_view_drop(job, job->root.view);
-	job->root.view = NULL;
+	root_drop(job);
 }
 
 void backup_root_free(struct backup_job *job)

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "backup/repository.h"
+#include "base/fault.h"
 #include "storage/index_store.h"
 #include "tests/unit/node/lib/backup_rig.h"
 
@@ -114,10 +115,64 @@ static void test_a_taker_that_rotted(void **state)
 	backup_rig_assert_at_every_site(w, &row);
 }
 
+static bool rot_unwanted(struct replica *replica)
+{
+	return replica_read_unwanted(replica);
+}
+
+static bool rot_replaced(struct replica *replica)
+{
+	struct replica_status status;
+
+	replica_status(replica, &status);
+	return status.damage[0] == 0 && !status.quarantined && !replica_read_unwanted(replica);
+}
+
+static void wait_until(struct backup_rig *w, unsigned i, bool (*met)(struct replica *replica))
+{
+	for (unsigned waited = 0; !met(w->rig.node[i]); waited += 20) {
+		assert_true(waited < RIG_WAIT_MS);
+		replica_rig_run(&w->rig, 20);
+	}
+}
+
+static void rot_doubt(struct replica *replica)
+{
+	struct kv *kv;
+
+	assert_int_equal(replica_read_begin(replica, &kv), 0);
+	replica_doubt(replica, "a block");
+	replica_read_end(replica);
+}
+
+/* The log marks a snapshot, and before the job comes to walk the view that was taken of it the
+ * store is to be replaced by a peer's: nothing may hold the one that goes. */
+static void test_a_mark_of_a_store_that_goes(void **state)
+{
+	enum { VICTIM = 2 }; /* A node is not rebuilt twice in a minute. */
+	struct backup_rig *w = *state;
+	struct command command = {.type = COMMAND_SNAPSHOT_MARK};
+	struct snapshot_row row;
+	uint64_t index;
+
+	fault_arm("backup.job.tick", 1, true);
+	command.snapshot_mark.node = 1;
+	command.snapshot_mark.id = backup_rig_claim(w, 1, true);
+	backup_rig_propose(w, &command, &index);
+	replica_rig_converge(&w->rig);
+	rot_doubt(w->rig.node[VICTIM]);
+	wait_until(w, VICTIM, rot_unwanted);
+	fault_disarm();
+	wait_until(w, VICTIM, rot_replaced);
+	row = backup_rig_wait_confirmed(w, command.snapshot_mark.id);
+	backup_rig_assert_at_every_site(w, &row);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_a_taker_that_rotted),
+		cmocka_unit_test(test_a_mark_of_a_store_that_goes),
 	};
 
 	return cmocka_run_group_tests(tests, backup_rig_set_up, backup_rig_tear_down);
