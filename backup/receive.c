@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "backup/ship.h"
+#include "base/fault.h"
 #include "base/file.h"
 #include "base/text.h"
 
@@ -100,6 +101,14 @@ static bool receive_old(const struct receive *rx, const struct drop_entry *entry
 	return rx->wall_ms > since_ms && rx->wall_ms - since_ms > BACKUP_LEFTOVER_MS;
 }
 
+/* What the disk lost goes as rubbish does: it comes again, and holds nothing else up. */
+static int receive_unread(int errnum, const char *what, struct err *e)
+{
+	return file_is_lost(errnum)
+		       ? err_set(e, KLUIS_ECORRUPT, "%s that the disk cannot read any more", what)
+		       : err_set_errno(e, errnum, "read %s of the drop", what);
+}
+
 static int receive_read_manifest(
 	struct receive *rx, const struct drop_entry *entry, struct buf *to, struct err *e)
 {
@@ -110,11 +119,12 @@ static int receive_read_manifest(
 	while (rc == 0 && to->len < room) {
 		size_t before = to->len,
 		       want = room - before < READ_BYTES ? room - before : READ_BYTES;
-		ssize_t n = read(fd, buf_extend(to, want), want);
+		ssize_t n = FAULT_POINT("receive.read") ? (errno = EIO, -1)
+							: read(fd, buf_extend(to, want), want);
 
 		to->len = before + (n > 0 ? (size_t)n : 0);
 		if (n < 0 && errno != EINTR) {
-			return err_set_errno(e, errno, "read a manifest of the drop");
+			return receive_unread(errno, "a manifest", e);
 		}
 		if (n == 0) {
 			break;
@@ -207,7 +217,8 @@ static int receive_copy(struct receive *rx, int from, uint64_t bytes, struct rep
 	file_set_direct(repository_file_fd(to));
 	hash_init(&hash);
 	for (;;) {
-		ssize_t n = read(from, chunk, COPY_BYTES);
+		ssize_t n = FAULT_POINT("receive.read") ? (errno = EIO, -1)
+							: read(from, chunk, COPY_BYTES);
 
 		if (cancel != NULL && atomic_load(cancel)) {
 			return err_set(e, KLUIS_ECLOSED, "stopped");
@@ -216,7 +227,7 @@ static int receive_copy(struct receive *rx, int from, uint64_t bytes, struct rep
 			continue;
 		}
 		if (n < 0) {
-			return err_set_errno(e, errno, "read from the drop");
+			return receive_unread(errno, "an object", e);
 		}
 		done += (uint64_t)n;
 		if (n == 0 || done > bytes) {

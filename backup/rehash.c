@@ -383,10 +383,31 @@ static bool rehash_is_whole(struct rehash *rh, const uint8_t manifest_hash[32])
 		       NULL, &report, NULL) == 0;
 }
 
+static const struct manifest_name *rehash_newest(struct rehash *rh)
+{
+	for (size_t i = rh->config->n_held; i > 0; i--) {
+		if (rehash_is_kept(rh, rh->config->held[i - 1].hash)) {
+			return &rh->config->held[i - 1];
+		}
+	}
+	return NULL;
+}
+
+/* Of what is gone nothing good can be said: of what is still here it can. */
+static void rehash_say_newest(struct rehash *rh)
+{
+	const struct manifest_name *newest = rehash_newest(rh);
+
+	if (newest != NULL && rehash_is_whole(rh, newest->hash)) {
+		rehash_say(rh, newest->hash, true, "");
+	}
+}
+
 /* Damaged ones that are whole again, or gone by age, are forgotten. The sizes tell most at once. */
 static void rehash_look_again(struct rehash *rh)
 {
 	struct rehash_state *state = rh->state;
+	bool gone = false;
 
 	for (unsigned i = 0; i < state->n_damaged;) {
 		struct rehash_damage was = state->damaged[i];
@@ -401,25 +422,24 @@ static void rehash_look_again(struct rehash *rh)
 		memmove(&state->damaged[i], &state->damaged[i + 1],
 			(state->n_damaged - i) * sizeof state->damaged[i]);
 		log_info("op=rehash state=%s was=\"%s\"", kept ? "whole" : "gone", was.text);
+		gone = !kept;
 		if (kept && state->n_damaged == 0) {
 			rehash_say(rh, was.manifest_hash, true, "");
 		}
+	}
+	if (gone && state->n_damaged == 0) {
+		rehash_say_newest(rh);
 	}
 }
 
 /* The newest that is here: all of it will have been read when the round ends. */
 static void rehash_begin(struct rehash *rh)
 {
-	struct rehash_state *state = rh->state;
+	const struct manifest_name *newest = rehash_newest(rh);
 
-	memset(state->witness, 0, sizeof state->witness);
-	for (size_t i = rh->config->n_held; i > 0; i--) {
-		const struct manifest_name *name = &rh->config->held[i - 1];
-
-		if (rehash_is_kept(rh, name->hash)) {
-			memcpy(state->witness, name->hash, HASH_BYTES);
-			return;
-		}
+	memset(rh->state->witness, 0, sizeof rh->state->witness);
+	if (newest != NULL) {
+		memcpy(rh->state->witness, newest->hash, HASH_BYTES);
 	}
 }
 

@@ -45,8 +45,9 @@ struct rehash_config {
 	const struct manifest_name *held;
 	size_t n_held;
 	/* NULL, or what was learnt of a whole snapshot (level 2 of backup/verify.h): that it is
-	 * damaged, text says how; that it is whole again; after a round that every object of it was
-	 * read. Not of one while another is damaged. */
+	 * damaged, text says how; that it is whole again; when the last damaged one has gone by age
+	 * that the newest is whole; after a round that every object of it was read. Nothing good
+	 * while one is damaged. */
 	void (*checked_cb)(void *data, const uint8_t manifest_hash[32], bool ok, const char *text);
 	void *data;
 };

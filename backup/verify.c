@@ -5,6 +5,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/fault.h"
+#include "base/file.h"
+
 enum { VERIFY_CHUNK_BYTES = 1 << 20 };
 
 static int verify_hash(int fd, uint8_t ret_hash[HASH_BYTES], struct err *e)
@@ -14,10 +17,14 @@ static int verify_hash(int fd, uint8_t ret_hash[HASH_BYTES], struct err *e)
 
 	hash_init(&hash);
 	for (;;) {
-		ssize_t n = read(fd, chunk, VERIFY_CHUNK_BYTES);
+		ssize_t n = FAULT_POINT("verify.read") ? (errno = EIO, -1)
+						       : read(fd, chunk, VERIFY_CHUNK_BYTES);
 
 		if (n < 0 && errno == EINTR) {
 			continue;
+		}
+		if (n < 0 && file_is_lost(errno)) {
+			return err_set(e, KLUIS_EVERIFY, "its disk cannot read it any more");
 		}
 		if (n < 0) {
 			return err_set_errno(e, errno, "read");

@@ -204,3 +204,8 @@ bool file_exists(const char *path)
 {
 	return access(path, F_OK) == 0;
 }
+
+bool file_is_lost(int errnum)
+{
+	return errnum == EIO || errnum == EBADMSG || errnum == EUCLEAN;
+}

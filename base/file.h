@@ -32,5 +32,8 @@ void file_set_direct(int fd);
  * only the rest to wait for. Promises nothing. */
 void file_write_behind(int fd);
 bool file_exists(const char *path);
+/* Of read(2) of a regular file, failed with this errno: what lies there is lost. false: it is this
+ * process that may not read, or has no memory. */
+bool file_is_lost(int errnum);
 
 #endif

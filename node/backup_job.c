@@ -441,9 +441,11 @@ int backup_job_verify(void *data, const uint8_t manifest_hash[32], unsigned leve
 	ret_verify->objects = report.objects;
 	ret_verify->bytes = report.bytes;
 	memcpy(ret_verify->text, found.text, sizeof found.text);
-	backup_watch_found(job, manifest_hash, level, rc == 0, found.text);
-	if (rc != 0) {
+	if (rc != 0) { /* It fails level 2, too, and that is the level whose mending is told. */
+		backup_watch_found(job, manifest_hash, 2, false, found.text);
 		backup_keep_suspect(job, manifest_hash);
+	} else if (!backup_keep_damaged(job)) { /* The last word on a level stands. */
+		backup_watch_found(job, manifest_hash, level, true, "");
 	}
 	return 0;
 }

@@ -204,10 +204,20 @@ static void rehash_done_cb(struct pool_work *work, int rc)
 void backup_keep_suspect(struct backup_job *job, const uint8_t manifest_hash[HASH_BYTES])
 {
 	(void)pthread_mutex_lock(&job->lock);
-	job->rehash.suspicious = true;
+	job->rehash.suspicious = job->rehash.config.period_ms != 0;
 	memcpy(job->rehash.suspect, manifest_hash, HASH_BYTES);
 	(void)pthread_mutex_unlock(&job->lock);
 	(void)uv_async_send(&job->claimed); /* Read at once; the tick would, too. */
+}
+
+bool backup_keep_damaged(struct backup_job *job)
+{
+	bool damaged;
+
+	(void)pthread_mutex_lock(&job->lock);
+	damaged = job->rehash.suspicious || job->rehash.state.n_damaged > 0;
+	(void)pthread_mutex_unlock(&job->lock);
+	return damaged;
 }
 
 static bool keep_take_suspect(struct backup_job *job)

@@ -413,6 +413,9 @@ void backup_keep_init(struct backup_job *job, const struct rehash_state *state);
 void backup_keep_look(struct backup_job *job, const struct snapshot_row *rows, size_t n);
 /* A check found this snapshot damaged here: all of it is read again at once. Any thread. */
 void backup_keep_suspect(struct backup_job *job, const uint8_t manifest_hash[HASH_BYTES]);
+/* Whether something here is known to be damaged, or not read yet since it was suspected: nothing
+ * good is said then. Any thread. */
+bool backup_keep_damaged(struct backup_job *job);
 /* Something came in: what was damaged may be whole. */
 void backup_keep_look_again(struct backup_job *job);
 bool backup_keep_busy(const struct backup_job *job);

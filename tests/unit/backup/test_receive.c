@@ -10,6 +10,7 @@
 
 #include "backup/renew.h"
 #include "backup/verify.h"
+#include "base/fault.h"
 #include "base/file.h"
 #include "base/text.h"
 #include "tests/unit/backup/lib/pair.h"
@@ -77,6 +78,27 @@ static void test_wrong_bytes(void **state)
 	assert_int_equal(report.waiting, 1);
 	receive_report_release(&report);
 	assert_int_equal(pair_ship(w, hash).objects, 1);
+	pair_assert_received(w, hash);
+}
+
+/* An upload that the disk cannot read any more holds nothing up: it goes, and comes again. */
+static void test_unreadable_upload(void **state)
+{
+	struct backup_pair *w = *state;
+	struct receive_report report;
+	uint8_t hash[HASH_BYTES];
+
+	pair_take(w, 5, 1000, hash);
+	for (unsigned nth = 1; nth <= 2; nth++) { /* The manifest, an object. */
+		(void)pair_ship(w, hash);
+		fault_arm("receive.read", nth, false);
+		report = pair_receive(w);
+		fault_disarm();
+		assert_int_equal(report.n_accepted, 0);
+		assert_int_equal(report.refused, 1);
+		receive_report_release(&report);
+	}
+	(void)pair_ship(w, hash);
 	pair_assert_received(w, hash);
 }
 
@@ -743,6 +765,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_growing_objects, pair_set_up, pair_tear_down),
 		cmocka_unit_test_setup_teardown(test_hostile_names, pair_set_up, pair_tear_down),
 		cmocka_unit_test_setup_teardown(test_wrong_bytes, pair_set_up, pair_tear_down),
+		cmocka_unit_test_setup_teardown(
+			test_unreadable_upload, pair_set_up, pair_tear_down),
 		cmocka_unit_test_setup_teardown(
 			test_wrong_bytes_many_times, pair_set_up, pair_tear_down),
 		cmocka_unit_test_setup_teardown(test_forged_manifests, pair_set_up, pair_tear_down),

@@ -11,6 +11,7 @@
 
 #include "backup/rehash.h"
 #include "backup/verify.h"
+#include "base/fault.h"
 #include "base/file.h"
 #include "base/text.h"
 #include "tests/unit/backup/lib/site.h"
@@ -230,7 +231,8 @@ static void test_lost_manifest(void **state)
 	w->config.n_held = 2;
 	step(w, start_ms + 3);
 	assert_int_equal(w->state.n_damaged, 0);
-	assert_int_equal(w->said.good, 0); /* Not whole: gone. */
+	assert_int_equal(w->said.good, 1); /* Not of what is gone. */
+	assert_memory_equal(w->said.manifest_hash, w->held[3].hash, HASH_BYTES);
 }
 
 static char *object_path(struct world *w, unsigned snapshot, unsigned object)
@@ -287,6 +289,22 @@ static void test_changed_object(void **state)
 	assert_int_equal(loaded(w)->n_damaged, 0);
 	assert_int_equal(w->said.good, 1);
 	assert_memory_equal(w->said.manifest_hash, w->hash[1], HASH_BYTES);
+}
+
+/* What the disk cannot read is out of the way of a good one, as what was changed is. */
+static void test_unreadable_object(void **state)
+{
+	struct world *w = *state;
+	_cleanup_(x_freep) char *path = object_path(w, 0, 0);
+
+	w->config.suspect = w->hash[0];
+	fault_arm("verify.read", 1, false);
+	step(w, start_ms);
+	fault_disarm();
+	w->config.suspect = NULL;
+	assert_int_equal(w->state.n_damaged, 1);
+	assert_non_null(strstr(rehash_damage_of(&w->state, w->hash[0]), "cannot read"));
+	assert_false(file_exists(path));
 }
 
 static void test_missing_and_short_objects(void **state)
@@ -503,6 +521,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_witness, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_lost_manifest, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_changed_object, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_unreadable_object, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_missing_and_short_objects, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_changed_manifest, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_changed_receipt, set_up, tear_down),

@@ -32,10 +32,11 @@ static bool wait_for(
 /* The last word of node 2 on a whole copy of its own. */
 static struct check_row check_of_ber(struct backup_rig *w)
 {
+	struct backup_job *asked = w->job[w->job[0] == NULL ? 2 : 0];
 	struct backup_summary summary;
 	struct check_row none = {.node = 0};
 
-	for (size_t i = 0; backup_job_summary(w->job[0], &summary) && i < summary.n_checks; i++) {
+	for (size_t i = 0; backup_job_summary(asked, &summary) && i < summary.n_checks; i++) {
 		if (summary.checks[i].node == 2 && summary.checks[i].level == 2) {
 			return summary.checks[i];
 		}
@@ -161,21 +162,27 @@ static void test_lost_manifest(void **state)
 {
 	struct backup_rig *w = *state;
 	struct snapshot_row row = backup_rig_wait_confirmed(w, backup_rig_claim(w, 1, false));
+	struct snapshot_row other = backup_rig_wait_confirmed(w, backup_rig_claim(w, 1, true));
 	_cleanup_(x_freep) char *manifest = backup_rig_manifest_path(w, 1, &row);
 	_cleanup_(x_freep) char *known =
 		x_asprintf("%s/rehash", w->config[1].backup_repository_dir);
+	struct api_verify verified;
 	struct api_copies copies;
 	uint64_t ended_ms = 0;
 
 	backup_rig_close_job(w, 0);
 	assert_int_equal(unlink(manifest), 0);
 	assert_true(wait_for(w, is_taken_back, row.id));
+	assert_true(wait_for(w, is_known_bad, row.id));
+	assert_int_equal(backup_job_verify(w->job[1], other.manifest_hash, 2, &verified, NULL), 0);
+	assert_true(verified.ok); /* Which hides nothing. */
 	for (unsigned rounds = 0, waited = 0; rounds < 2; waited += 20) {
 		assert_true(waited < RIG_WAIT_MS);
 		replica_rig_run(&w->rig, 20);
 		backup_job_copies(w->job[1], &copies);
 		assert_int_equal(copies.damaged, 1);
 		assert_true(is_taken_back(w, row.id));
+		assert_true(is_known_bad(w, row.id));
 		rounds += copies.ended_ms != ended_ms;
 		ended_ms = copies.ended_ms;
 	}
