@@ -62,6 +62,7 @@ struct api_copies {
 	uint8_t last[32];		/* The manifest hash of that. */
 	char prune_text[256];		/* Why what is too old was not forgotten; "": it was. */
 	uint64_t prune_age_ms;		/* Since it last was, or since the start. */
+	char drill_text[256];		/* Why no drill can be made here; "": one can. */
 	size_t n_drops;
 	struct api_drop drops[SITES_MAX];
 };

@@ -338,15 +338,22 @@ static void check_drops(struct check *check, struct api *api)
 /* A backup that nobody ever restored is a hope. */
 static void check_proof(struct check *check, struct api *api, const struct backup_summary *backup)
 {
+	_cleanup_(x_freep) struct api_copies *copies = x_malloc(sizeof *copies);
 	uint64_t now_ms = clock_wall_ms(api->config.clock);
 	char text[sizeof check->text];
 
+	sys_copies_get(api, copies);
 	check_set(check, "proof", true, false, "this node takes part in no backups");
 	if (backup != NULL) {
 		bool late = backup_summary_unproven(backup, now_ms, text, sizeof text);
 
 		check_set(check, "proof", !late, false,
 			late ? text : "a restore was proven, or is not due to be");
+	}
+	if (check->ok && copies->drill_text[0] != 0) {
+		check_set(check, "proof", false, false, "");
+		(void)snprintf(check->text, sizeof check->text, "no drill can be made here: %s",
+			copies->drill_text);
 	}
 }
 

@@ -375,6 +375,11 @@ static void print_copies(const struct api_copies *copies, uint64_t wall_ms, stru
 	print_one(to, "kluis_backup_stopped", "gauge",
 		"The disk of repository or drops keeps this node from any backup.",
 		copies->stopped[0] != 0);
+	print_one(to, "kluis_backup_drill_trouble", "gauge",
+		"This site's last drill could not be made, or its key is another one than "
+		"snapshots are "
+		"sealed to.",
+		copies->drill_text[0] != 0);
 	if (copies->period_ms == 0) {
 		return; /* Not read again, or not open yet. */
 	}

@@ -36,7 +36,7 @@ static void drill_close(struct backup_drill *drill)
 }
 
 /* One that was killed leaves a copy of the store behind, and its next turn may be weeks away. */
-static void drill_clear(const struct backup_job *job)
+void backup_drill_clear(const struct backup_job *job)
 {
 	_cleanup_(x_freep) char *scratch = x_asprintf("%s/drill", job->config->data_dir);
 	struct err e = {0};
@@ -44,6 +44,40 @@ static void drill_clear(const struct backup_job *job)
 	if (drill_sweep(scratch, &e) != 0) {
 		log_err("op=backup_drill error=\"%s\", left behind", e.text);
 	}
+}
+
+static void drill_say(struct backup_job *job, char *to, size_t bytes, const char *text)
+{
+	(void)pthread_mutex_lock(&job->lock);
+	(void)snprintf(to, bytes, "%s", text);
+	(void)pthread_mutex_unlock(&job->lock);
+}
+
+static void drill_trouble(struct backup_job *job, const char *text)
+{
+	log_err("op=backup_drill error=\"%s\", retrying", text);
+	drill_say(job, job->drill.trouble, sizeof job->drill.trouble, text);
+}
+
+void backup_drill_keys(struct backup_job *job, const struct key_pub *pub)
+{
+	const struct config *c = job->config;
+	const char *files[] = {c->backup_drill_key_file, c->backup_drill_key_old_file};
+	struct backup_key_set keys = {.n = 0};
+	const struct key *key;
+	struct err e = {0};
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && i < ARRAY_SIZE(files); i++) {
+		rc = files[i] == NULL ? 0 : backup_key_set_load(&keys, files[i], &e);
+	}
+	if (rc == 0 && keys.n > 0) {
+		rc = backup_key_set_find(&keys, key_pub_kid(pub), &key, &e);
+	}
+	rc = rc == 0 ? 0 : err_wrap(&e, rc, "[backup] 'drill_key'");
+	backup_key_set_release(&keys);
+	drill_say(
+		job, job->drill.key_trouble, sizeof job->drill.key_trouble, rc == 0 ? "" : e.text);
 }
 
 /* Journal increments go when a later cycle is confirmed, also while one is restored. */
@@ -66,6 +100,7 @@ static void drill_found(struct backup_job *job, bool good)
 		log_warn("op=backup_drill state=overtaken error=\"%s\", retrying", text);
 		return;
 	}
+	drill_say(job, drill->trouble, sizeof drill->trouble, "");
 	backup_watch_found(job, drill->hash, CHECK_LEVEL_DRILL, good, text);
 	log_info("op=backup_drill state=%s", good ? "good" : "bad");
 }
@@ -80,11 +115,13 @@ static void drill_ended(struct backup_job *job)
 	if (drill->signal == 0 && (good || bad)) {
 		drill_found(job, good);
 	} else if (!job->closing) {
-		log_err("op=backup_drill status=%lld signal=%d error=\"%s\", retrying",
+		_cleanup_(x_freep) char *text = x_asprintf("status %lld, signal %d: %s",
 			(long long)drill->status, drill->signal, drill->text);
+
+		drill_trouble(job, text);
 	}
 	if (drill->signal != 0) {
-		drill_clear(job);
+		backup_drill_clear(job);
 	}
 	drill_close(drill);
 }
@@ -178,7 +215,7 @@ void backup_drill_start(struct backup_job *job)
 	drill->out.data = drill->process.data = job;
 	rv = drill_spawn(job);
 	if (rv != 0) {
-		log_err("op=backup_drill error=\"%s\", retrying", uv_strerror(rv));
+		drill_trouble(job, uv_strerror(rv));
 		drill_close(drill);
 		return;
 	}
@@ -199,18 +236,30 @@ void backup_drill_close(struct backup_job *job)
 /* --- when ------------------------------------------------------------------------------------ */
 
 /* A restored store lies beside this node's own, whose disk is not to become full by it. */
-static bool drill_has_room(const struct replica_status *status, struct kv *kv)
+static bool drill_has_room(
+	struct backup_job *job, const struct replica_status *status, struct kv *kv)
 {
+	_cleanup_(x_freep) char *text = NULL;
 	struct kv_stats stats;
 	uint64_t wanted;
 
 	kv_stats(kv, &stats);
 	wanted = stats.data_bytes + stats.data_bytes / 4 + status->floor_bytes;
-	if (status->free_bytes < wanted) {
-		log_warn("op=backup_drill free_bytes=%llu wanted=%llu, no room, retrying",
-			(unsigned long long)status->free_bytes, (unsigned long long)wanted);
+	if (status->free_bytes >= wanted) {
+		return true;
 	}
-	return status->free_bytes >= wanted;
+	text = x_asprintf("no room for a second store: %llu MiB are free, it takes %llu",
+		(unsigned long long)(status->free_bytes >> 20), (unsigned long long)(wanted >> 20));
+	drill_trouble(job, text);
+	return false;
+}
+
+static bool drill_is_due(const struct backup_job *job, const struct proof_facts *facts)
+{
+	bool again = job->drill.trouble[0] != 0; /* Written by this thread. */
+
+	return again ? proof_snapshot(facts, job->config->id) != NULL
+		     : proof_due(facts, job->config->id);
 }
 
 void backup_drill_choose(struct backup_job *job, const struct snapshot_row *row)
@@ -239,11 +288,11 @@ void backup_drill_look(struct backup_job *job, struct kv *kv, const struct repli
 
 	if (drill->running || job->config->backup_drill_key_file == NULL || !job->watch.known ||
 		status->quarantined || backup_job_now() < drill->next_ms ||
-		!proof_due(&facts, job->config->id)) {
+		!drill_is_due(job, &facts)) {
 		return;
 	}
 	drill->next_ms = backup_job_now() + PROOF_RETRY_MS;
-	if (drill_has_room(status, kv)) {
+	if (drill_has_room(job, status, kv)) {
 		backup_drill_choose(job, proof_snapshot(&facts, job->config->id));
 		backup_drill_start(job);
 	}

@@ -469,6 +469,7 @@ int backup_job_reload(void *data, struct err *e)
 	if (!key_pub_equal(old, fresh)) {
 		log_info("op=backup_key state=changed kid=%s", kid);
 	}
+	backup_drill_keys(job, fresh);
 	key_pub_free(old);
 	return 0;
 }
@@ -502,7 +503,11 @@ static int job_load_keys(struct backup_job *job, struct err *e)
 		rc = backup_key_load_public(
 			c->backup_public_key_file, BACKUP_KEY_SEAL, &job->pub, e);
 	}
-	return rc != 0 ? rc : backup_job_trust(c, &job->trust, e);
+	rc = rc != 0 ? rc : backup_job_trust(c, &job->trust, e);
+	if (rc == 0) {
+		backup_drill_keys(job, job->pub);
+	}
+	return rc;
 }
 
 /* One drop and one shipment for each other site. */

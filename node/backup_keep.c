@@ -322,6 +322,8 @@ void backup_job_copies(void *data, struct api_copies *ret_copies)
 		(void)snprintf(ret_copies->text, sizeof ret_copies->text, "%s", last->text);
 		memcpy(ret_copies->last, last->manifest_hash, HASH_BYTES);
 	}
+	(void)snprintf(ret_copies->drill_text, sizeof ret_copies->drill_text, "%s",
+		job->drill.trouble[0] != 0 ? job->drill.trouble : job->drill.key_trouble);
 	for (size_t i = 0; i < job->n_intakes; i++) {
 		ret_copies->drops[i] = job->intake[i].last;
 	}

@@ -68,6 +68,7 @@ static int open_work(struct pool_work *work)
 	int rc;
 
 	memset(&o->err, 0, sizeof o->err);
+	backup_drill_clear(job); /* Of the process before this one. */
 	rc = open_drops(job, &o->err);
 	return rc != 0 ? rc : open_repository(job, &o->err);
 }

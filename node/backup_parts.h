@@ -251,6 +251,10 @@ struct backup_drill {
 	char chunk[512], text[CHECK_TEXT_BYTES_MAX + 1];
 	size_t text_len;
 	bool line_ended;
+	/* Under the job's lock. Why the last one could not be made, which says nothing of the
+	 * snapshot: until one is it is tried again each hour, whosever turn it is; that the key it
+	 * has is not the one that is sealed to. "": nothing. */
+	char trouble[256], key_trouble[256];
 };
 
 struct backup_job {
@@ -363,6 +367,11 @@ void backup_drill_look(struct backup_job *job, struct kv *kv, const struct repli
  * restore. Without them behind one that was overtaken: what cannot be restored before a later cycle
  * is confirmed is not tried twice in a row. */
 void backup_drill_choose(struct backup_job *job, const struct snapshot_row *row);
+/* Whether the drills' keys open what is sealed to pub; an alarm, for it may be so between two steps
+ * of a rotation. Blocking; any thread. */
+void backup_drill_keys(struct backup_job *job, const struct key_pub *pub);
+/* Removes what a drill left that was killed, or cut off with the node. Blocking; no drill runs. */
+void backup_drill_clear(const struct backup_job *job);
 /* Of drill.point; its outcome comes by backup_watch_found(), of drill.hash. */
 void backup_drill_start(struct backup_job *job);
 void backup_drill_close(struct backup_job *job);

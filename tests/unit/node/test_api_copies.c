@@ -22,6 +22,7 @@ static void damaged_copies(void *data, struct api_copies *copies)
 	copies->found = 3;
 	copies->bytes = 12345;
 	memcpy(copies->text, "objects/ab", sizeof "objects/ab");
+	memcpy(copies->drill_text, "no key", sizeof "no key");
 	copies->n_drops = 2;
 	memcpy(copies->drops[0].site, "ams", sizeof "ams");
 	memcpy(copies->drops[1].site, "ber", sizeof "ber");
@@ -47,7 +48,7 @@ static void test_copies_and_drops(void **state)
 		"\nkluis_copies_damaged_files_total 3\n", "\nkluis_copies_read_bytes_total 12345\n",
 		"\nkluis_copies_round_period_seconds 1\n", "\nkluis_copies_round_age_seconds 0.",
 		"\nkluis_copies_prune_age_seconds 0.000\n", "\nkluis_backup_stopped 0\n",
-		"\nkluis_drop_bytes{site=\"ams\"} 77\n",
+		"\nkluis_backup_drill_trouble 1\n", "\nkluis_drop_bytes{site=\"ams\"} 77\n",
 		"\nkluis_drop_over_quota{site=\"ams\"} 0\n",
 		"\nkluis_drop_over_quota{site=\"ber\"} 1\n",
 		"\nkluis_drop_refused_total{site=\"ber\"} 9\n"};
@@ -69,6 +70,9 @@ static void test_copies_and_drops(void **state)
 	assert_non_null(strstr(buf_str(&answer.body),
 		"\"name\":\"drops\",\"severity\":\"warning\",\"text\":\"from site 'ber', over its "
 		"quota: rubbish\",\"about\":[\"site ber\"]"));
+	assert_non_null(strstr(buf_str(&answer.body),
+		"\"name\":\"proof\",\"severity\":\"warning\",\"text\":\"no drill can be made "
+		"here: no key\""));
 	assert_null(strstr(buf_str(&answer.body), "\"name\":\"repository\""));
 	answer_release(&answer);
 	answer = get(&admin, "/v1/sys/metrics");

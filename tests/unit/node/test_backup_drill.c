@@ -86,6 +86,7 @@ static struct backup_found run(const char *what)
 	loop_until(&w.loop, is_over, &w, "the drill");
 	assert_true(w.job.drill.next_ms >= backup_job_now() + PROOF_RETRY_MS / 2);
 	found = w.job.watch.found[CHECK_LEVEL_DRILL - 1];
+	assert_int_equal(w.job.drill.trouble[0] == 0, found.set);
 	assert_int_equal(is_left(&w), strcmp(what, "killed") != 0); /* Else its own affair. */
 	if (found.set) {
 		loop_until(&w.loop, is_woken, &w, "a look at once");
@@ -126,6 +127,40 @@ static void test_says_nothing(void **state)
 	(void)state;
 	assert_false(run("no-key").set);
 	assert_false(run("killed").set);
+}
+
+/* One that could not be made is made as soon as it can be, whosever turn it is by then. */
+static void test_room_at_last(void **state)
+{
+	struct kv *kv = kv_memory_new();
+	struct replica_status status = {.free_bytes = 1 << 20, .floor_bytes = 2 << 20};
+	struct snapshot_row row = {.id = 7, .node = 3, .state = SNAPSHOT_CONFIRMED};
+	struct world w;
+
+	(void)state;
+	memset(row.manifest_hash, 0xab, HASH_BYTES);
+	status.cluster_now_ms = 1800000000000;
+	world_open(&w, "good");
+	w.config.id = 3;
+	w.job.watch.known = true;
+	w.job.watch.summary.n_nodes = 1;
+	w.job.watch.summary.nodes[0] = (struct node_backup_row){.node = 3, .drills = true};
+	backup_drill_look(&w.job, kv, &status, &row, 1);
+	assert_non_null(strstr(w.job.drill.trouble, "no room for a second store: 1 MiB are free"));
+	w.job.watch.summary.nodes[0].drills = false; /* Nobody's turn. */
+	status.free_bytes = 1 << 30;
+	backup_drill_look(&w.job, kv, &status, &row, 1);
+	assert_false(w.job.drill.running); /* Not at once. */
+	w.job.drill.next_ms = 0;
+	backup_drill_look(&w.job, kv, &status, &row, 1);
+	assert_true(w.job.drill.running);
+	loop_until(&w.loop, is_over, &w, "the drill");
+	assert_string_equal(w.job.drill.trouble, "");
+	w.job.drill.next_ms = 0;
+	backup_drill_look(&w.job, kv, &status, &row, 1);
+	assert_false(w.job.drill.running);
+	world_close(&w);
+	kv_close(kv);
 }
 
 /* The key before this one, while a chain is sealed to both. */
@@ -280,6 +315,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_good),
 		cmocka_unit_test(test_bad),
 		cmocka_unit_test(test_says_nothing),
+		cmocka_unit_test(test_room_at_last),
 		cmocka_unit_test(test_two_keys),
 		cmocka_unit_test(test_minute),
 		cmocka_unit_test(test_choice),

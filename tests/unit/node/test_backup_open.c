@@ -173,6 +173,42 @@ static void test_mount_file(void **state)
 	assert_int_equal(file_remove_tree(dir, NULL), 0);
 }
 
+static char *save_key(struct backup_rig *w, const char *name, const struct key *key)
+{
+	char *path = x_asprintf("%s/%s", w->rig.dir, name);
+
+	assert_int_equal(backup_key_save(key, BACKUP_KEY_SEAL, path, NULL), 0);
+	return path;
+}
+
+/* What a drill left that was cut off with the process before this one goes at the start; and a key
+ * that does not open what is sealed from now on is said long before a drill needs it. */
+static void test_drills(void **state)
+{
+	struct backup_rig *w = *state;
+	struct config *c = &w->config[SITE];
+	_cleanup_(x_freep) char *left = x_asprintf("%s/drill", c->data_dir);
+	_cleanup_(x_freep) char *below = x_asprintf("%s/db", left);
+	_cleanup_(key_freep) struct key *other = NULL;
+	_cleanup_(x_freep) char *wrong = NULL, *right = NULL;
+
+	assert_int_equal(key_generate(KEY_KEM_P256, 0, &other, NULL), 0);
+	wrong = save_key(w, "wrong.key", other);
+	right = save_key(w, "right.key", w->keys.keys[0]);
+	backup_rig_close_job(w, SITE);
+	assert_int_equal(file_make_dirs(below, 0700, NULL), 0);
+	c->backup_drill_key_file = wrong;
+	backup_rig_start_job(w, SITE);
+	assert_false(file_exists(left));
+	assert_non_null(strstr(copies_of(w).drill_text, "'drill_key': sealed to backup key "));
+	c->backup_drill_key_old_file = right; /* One of two is enough. */
+	assert_int_equal(backup_job_reload(w->job[SITE], NULL), 0);
+	assert_string_equal(copies_of(w).drill_text, "");
+	backup_rig_close_job(w, SITE);
+	c->backup_drill_key_file = c->backup_drill_key_old_file = NULL;
+	backup_rig_start_job(w, SITE);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -181,6 +217,7 @@ int main(void)
 		cmocka_unit_test(test_no_repository),
 		cmocka_unit_test(test_no_drop),
 		cmocka_unit_test(test_not_mounted),
+		cmocka_unit_test(test_drills),
 	};
 
 	return cmocka_run_group_tests(tests, backup_rig_set_up, backup_rig_tear_down);
