@@ -92,8 +92,8 @@ static const struct command_option plan_options[] = {
 	TO_NEWEST_OPTION,
 	{"repository", 'R', "DIR", "Where it is (default: the repository in the settings)"},
 	{"key-file", 'k', "FILE",
-		"A private backup key (several after a rotation): then vaults and persons are "
-		"counted"},
+		"A private backup key (several after a rotation): then vaults, persons and the "
+		"bytes to write are counted"},
 	DELETIONS_OPTION,
 	{NULL, 0, NULL, NULL},
 };
@@ -341,14 +341,17 @@ static const struct command ops_commands[] = {
 	{"snapshot unpin", "ID", "Let a snapshot go by age and count again", NULL, NULL, 1, 1,
 		ops_snapshot_unpin},
 	{"restore plan", NULL, "Show what a restore would do, and do nothing",
-		"What it reads and writes, how long that takes, what is lost, what it needs. A "
-		"living node is asked what it has\nbeyond the snapshot when --socket or --ssh is "
-		"given, or the default socket is there.",
+		"What it reads and writes, how long that takes, what is lost, what it needs. "
+		"Without --key-file the bytes to write\nlie between those of the newest snapshot "
+		"and those of all in its chain. A living node is asked what it has\nbeyond the "
+		"snapshot when --socket or --ssh is given, or the default socket is there.",
 		plan_options, 0, 0, ops_restore_plan},
 	{"restore cluster", NULL, "Restore this node's store from a snapshot",
 		"To be run for each node of the cluster, with the same --snapshot and --record; "
 		"then 'kluisd init --restored'\nfor each. Always into a data directory without a "
-		"store. Clients ask their users about the signed record.",
+		"store. Clients ask their users about the signed record.\nCut off, it is started "
+		"again with the same words: --deletions beside a record that is there must know of "
+		"nothing that\nthe record lacks.",
 		restore_options, 0, 0, ops_restore_cluster},
 	{"restore vault", "VAULT", "Take one vault as it was out of a snapshot, for its owner",
 		"VAULT is its id ('kluis vault list' shows it). No node is asked, and none stops: "
