@@ -22,6 +22,7 @@ static void offline_read_lineage(struct offline *o)
 
 	if (deletion_journal_read_mark(dir, &o->trust, o->config->cluster_id, &mark, NULL) == 0) {
 		memcpy(o->lineage, mark.lineage, ID_BYTES);
+		o->node = mark.node;
 	}
 }
 

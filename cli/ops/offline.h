@@ -11,7 +11,10 @@ struct offline {
 	struct node_config *config;
 	struct backup_trust trust;
 	struct repository *repository;
-	uint8_t lineage[ID_BYTES]; /* That the repository's site lived in last; zero: not known. */
+	/* Of the repository's site, by its deletion journal: the lineage that it lived in last, and
+	 * its node; zero: not known. */
+	uint8_t lineage[ID_BYTES];
+	uint64_t node;
 };
 
 /* From --config and --repository (or the repository that the settings name). */

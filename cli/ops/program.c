@@ -155,9 +155,10 @@ static const struct command_option backup_drill_options[] = {
 	{"key-file", 'k', "FILE",
 		"The private backup key; several when the chain is sealed to several"},
 	{"scratch", 0, "DIR",
-		"New, made for it and removed (default: 'drill' in the data directory)"},
+		"New, empty or with what a killed drill left; made for it and removed (default: "
+		"'drill' in the data directory)"},
 	{"kluisd", 0, "FILE", "The program that boots it (default: the one beside kluisctl)"},
-	{"no-record", 0, NULL, "Do not tell the cluster; for a machine without a node"},
+	{"no-record", 0, NULL, "Do not tell the cluster, and ask no node"},
 	{NULL, 0, NULL, NULL},
 };
 
@@ -383,9 +384,13 @@ static const struct command ops_commands[] = {
 	{"backup drill", "[ID]", "Prove that a snapshot can be restored",
 		"Restores it, or the newest, into a scratch directory, boots it there alone, "
 		"compares every "
-		"row, leaves nothing.\nThe cluster is told (--socket), and 'backup status' shows "
+		"row, leaves nothing, also\nwhen a signal ends it (exit 128 and the signal's "
+		"number).\nThe cluster is told (--socket), and 'backup status' shows "
 		"it as the "
-		"last proven restore.\nExit 11: another drill works in that directory; 14: the "
+		"last proven restore of the site that is asked:\nonly of its own copies, or (when "
+		"it was good) of a copy of them, as the deletion journal there says whose they "
+		"are;\nelse it says why it is not recorded.\nExit 11: another drill works in "
+		"that directory; 13: the node that is to record it does not answer; 14: the\n"
 		"snapshot does not restore.",
 		backup_drill_options, 0, 1, ops_backup_drill},
 	{"backup keys init", NULL, "Make the offline key pair that backups are sealed to", NULL,
@@ -397,8 +402,9 @@ static const struct command ops_commands[] = {
 		backup_rotate_options, 0, 0, ops_backup_keys_rotate},
 	{"backup keys split", NULL, "Split the private backup key among several keepers",
 		"Shares are words (SLIP-0039, no passphrase), which other programs can combine, "
-		"too. "
-		"They are read back and combined\nbefore the command says that all went well.",
+		"too. Files are read back and combined\nbefore the command says that all went "
+		"well. What --print shows is not: 'backup keys combine' without SHARE, typed "
+		"from\nwhat was written down, says whether it is good.",
 		backup_split_options, 0, 0, ops_backup_keys_split},
 	{"backup keys combine", "[SHARE...]", "Make the private backup key of shares",
 		"SHARE is a file; without any, the words are asked for at the terminal.",
