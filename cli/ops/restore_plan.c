@@ -237,7 +237,7 @@ static void plan_tell_needs(const struct output *out, const json_t *needs)
 }
 
 /* Of the directory that the data directory is or will be in. */
-static json_int_t plan_free_bytes(const struct restore *r)
+static uint64_t plan_free_bytes(const struct restore *r)
 {
 	_cleanup_(x_freep) char *dir = x_strdup(r->offline.config->data_dir);
 	struct statvfs fs;
@@ -250,7 +250,7 @@ static json_int_t plan_free_bytes(const struct restore *r)
 		}
 		*slash = 0;
 	}
-	return (json_int_t)((uint64_t)fs.f_bavail * fs.f_frsize);
+	return (uint64_t)fs.f_bavail * fs.f_frsize;
 }
 
 /* --- the plan -------------------------------------------------------------------------------- */
@@ -260,6 +260,7 @@ static json_t *plan_record(const struct restore *r, uint64_t read_ms)
 	const struct restore_plan *p = &r->plan;
 	_cleanup_(x_freep) char *db = restore_db(r);
 	uint64_t now_ms = clock_wall_ms(&clock_system), taken_ms = p->cluster_time_ms;
+	uint64_t expected_ms = read_ms + p->value_bytes / PLAN_WRITE_PER_MS;
 
 	return json_pack(
 		"{s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, "
@@ -272,8 +273,8 @@ static json_t *plan_record(const struct restore *r, uint64_t read_ms)
 		(json_int_t)p->snapshots, "journals", (json_int_t)p->journals, "objects",
 		(json_int_t)p->objects, "bytes", (json_int_t)p->bytes, "value_bytes",
 		(json_int_t)p->value_bytes, "least_value_bytes", (json_int_t)p->least_value_bytes,
-		"expected_ms", (json_int_t)(read_ms + p->value_bytes / PLAN_WRITE_PER_MS),
-		"free_bytes", plan_free_bytes(r), "repository",
+		"expected_ms", (json_int_t)expected_ms, "free_bytes",
+		(json_int_t)plan_free_bytes(r), "repository",
 		repository_path(r->offline.repository), "store", db, "store_there",
 		file_exists(db));
 }

@@ -162,12 +162,16 @@ static int run(struct world *w, const char *const *words)
 	return rc;
 }
 #define RUN(w, ...) run(w, (const char *const[]){__VA_ARGS__, NULL})
-#define RUN_GOOD(w, ...)                                    \
-	do {                                                \
-		if (RUN(w, __VA_ARGS__) != 0) {             \
-			fail_msg("exit code: %s", w->text); \
-		}                                           \
-	} while (0)
+
+static void run_good(struct world *w, const char *const *words)
+{
+	int code = run(w, words);
+
+	if (code != 0) {
+		fail_msg("exit code %d: %s", code, w->text);
+	}
+}
+#define RUN_GOOD(w, ...) run_good(w, (const char *const[]){__VA_ARGS__, NULL})
 
 static void assert_said(const struct world *w, const char *text)
 {
@@ -269,10 +273,11 @@ static int tear_down(void **state)
 
 /* --- restore cluster ------------------------------------------------------------------------- */
 
-#define RESTORE(w, ...)                                                                       \
-	RUN(w, "restore", "cluster", "-c", "%D/kluisd.ini", "-k", "%D/backup.key",            \
-		"--restore-key", "%D/pki/restore.key", "--record", "%D/record", "-o", "json", \
-		__VA_ARGS__)
+#define RESTORE_WORDS                                                                        \
+	"restore", "cluster", "-c", "%D/kluisd.ini", "-k", "%D/backup.key", "--restore-key", \
+		"%D/pki/restore.key", "--record", "%D/record", "-o", "json"
+#define RESTORE(w, ...)	     RUN(w, RESTORE_WORDS, __VA_ARGS__)
+#define RESTORE_GOOD(w, ...) RUN_GOOD(w, RESTORE_WORDS, __VA_ARGS__)
 
 static bool is_there(const struct world *w, const char *name)
 {
@@ -303,16 +308,14 @@ static void test_interrupted_with_deletions(void **state)
 	fault_disarm();
 	assert_false(is_there(w, "data/db"));
 	first = read_record(w);
-	if (RESTORE(w, "--deletions", "%D/other") != 0) {
-		fail_msg("%s", w->text);
-	}
+	RESTORE_GOOD(w, "--deletions", "%D/other");
 	assert_true(is_there(w, "data/db"));
 	then = read_record(w);
 	assert_true(bytes_equal(buf_bytes(&first), buf_bytes(&then)));
 	put_settings(w, "second");
-	assert_int_equal(RESTORE(w, "--deletions", "%D/other/deletions/"), 0);
+	RESTORE_GOOD(w, "--deletions", "%D/other/deletions/");
 	put_settings(w, "third");
-	assert_int_equal(RESTORE(w, "-q"), 0);
+	RESTORE_GOOD(w, "-q");
 	assert_true(is_there(w, "second/db") && is_there(w, "third/db"));
 }
 
@@ -322,13 +325,13 @@ static void test_other_deletions(void **state)
 
 	put_journal(w, 3, "more/deletions", (const uint8_t[]){1, 2, 3, 4}, 4);
 	put_journal(w, 3, "less/deletions", (const uint8_t[]){2}, 1);
-	assert_int_equal(RESTORE(w, "--deletions", "%D/other"), 0);
+	RESTORE_GOOD(w, "--deletions", "%D/other");
 	put_settings(w, "second");
 	assert_int_equal(RESTORE(w, "--deletions", "%D/more"), 2);
 	assert_said(w, "2 deletions that the journals know of are not in the record");
 	assert_int_equal(RESTORE(w, "--deletions", "%D/none"), 10);
 	assert_false(is_there(w, "second"));
-	assert_int_equal(RESTORE(w, "--deletions", "%D/less"), 0);
+	RESTORE_GOOD(w, "--deletions", "%D/less");
 	assert_true(is_there(w, "second/db"));
 }
 
@@ -337,7 +340,7 @@ static void test_record_of_another_point(void **state)
 {
 	struct world *w = *state;
 
-	assert_int_equal(RESTORE(w, "--deletions", "%D/other"), 0);
+	RESTORE_GOOD(w, "--deletions", "%D/other");
 	put_rows(w, 1);
 	take(w, w->position.index - 1);
 	put_settings(w, "second");
@@ -377,9 +380,7 @@ static void test_plan_bytes(void **state)
 	assert_int_equal(number(w, "least_value_bytes"), exact);
 	assert_in_range(exact, ROWS * VALUE_BYTES, plan.value_bytes - CHANGED * VALUE_BYTES);
 	assert_in_range(plan.least_value_bytes, CHANGED * VALUE_BYTES, exact - 1);
-	if (RESTORE(w, "-q") != 0) {
-		fail_msg("%s", w->text);
-	}
+	RESTORE_GOOD(w, "-q");
 	assert_int_equal(number(w, "written"), exact);
 }
 
