@@ -174,6 +174,28 @@ int deletion_list_parse(struct bytes bytes, struct deletion_list *ret_list, stru
 	return 0;
 }
 
+static size_t list_lacks(
+	const uint8_t (*ids)[ID_BYTES], size_t n, const uint8_t (*other)[ID_BYTES], size_t n_other)
+{
+	size_t at = 0, lacks = 0;
+
+	for (size_t i = 0; i < n_other; i++) {
+		while (at < n && memcmp(ids[at], other[i], ID_BYTES) < 0) {
+			at++;
+		}
+		lacks += at == n || memcmp(ids[at], other[i], ID_BYTES) != 0;
+	}
+	return lacks;
+}
+
+size_t deletion_list_lacks(const struct deletion_list *list, const struct deletion_list *other)
+{
+	return list_lacks(list->vaults, list->n_vaults, other->vaults, other->n_vaults) +
+	       list_lacks(list->persons, list->n_persons, other->persons, other->n_persons) +
+	       list_lacks(list->devices, list->n_devices, other->devices, other->n_devices) +
+	       list_lacks(list->members, list->n_members, other->members, other->n_members);
+}
+
 void deletion_list_lineage(struct bytes bytes, uint8_t ret_lineage[ID_BYTES])
 {
 	uint8_t th[HASH_BYTES];

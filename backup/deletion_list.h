@@ -40,6 +40,8 @@ KLUIS_MUST_CHECK int deletion_list_collect(struct deletion_source *sources, size
 /* *ret_list points into bytes. KLUIS_ECORRUPT, KLUIS_EVERSION. Pure. */
 KLUIS_MUST_CHECK int deletion_list_parse(
 	struct bytes bytes, struct deletion_list *ret_list, struct err *e);
+/* How many ids another list has that this one lacks. Pure. */
+size_t deletion_list_lacks(const struct deletion_list *list, const struct deletion_list *other);
 /* The new lineage of a restore with this list, so that the record that names it signs the list and
  * no site can restore with another one. Pure. */
 void deletion_list_lineage(struct bytes bytes, uint8_t ret_lineage[ID_BYTES]);

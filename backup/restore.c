@@ -75,6 +75,7 @@ int restore_plan(struct repository *repository, const uint8_t manifest_hash[HASH
 	plan.node = m->node;
 	plan.cluster_time_ms = m->cluster_time_ms;
 	plan.wall_ms = m->wall_ms;
+	plan.least_value_bytes = m->value_bytes; /* Nothing is newer than they are. */
 	plan.snapshots = point->n;
 	plan.journals = point->n_journals;
 	memcpy(plan.manifest_hash, manifest_hash, HASH_BYTES);

@@ -20,8 +20,11 @@ struct restore_plan {
 	uint64_t node, cluster_time_ms, wall_ms; /* Who took it, when. */
 	unsigned snapshots, journals;		 /* Of the chain, all read; journals among them. */
 	uint64_t objects, bytes;		 /* To be read. */
-	uint64_t value_bytes;			 /* At most so much will be written. */
-	uint64_t oldest_wall_ms;		 /* Of the chain's oldest snapshot. */
+	/* Of values at most so much will be written, what later ones replace included, and at
+	 * least so much: the newest snapshot's. How much it is only the indexes say, which are
+	 * sealed. */
+	uint64_t value_bytes, least_value_bytes;
+	uint64_t oldest_wall_ms; /* Of the chain's oldest snapshot. */
 	/* Of the backup keys that open the chain, newest first. */
 	uint8_t kids[BACKUP_KEYS_MAX][KID_BYTES];
 	unsigned n_kids;

@@ -1,6 +1,8 @@
 #include "node/drill.h"
 
+#include <dirent.h>
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -23,8 +25,13 @@ enum { DRILL_BOOT_MS = 120 * 1000, DRILL_POLL_MS = 20, DRILL_CACHE_BYTES = 16 <<
 /* So much in a moment is a client at work, however rarely it is looked. */
 enum { DRILL_COUNT = 1 << 20 };
 
+/* All that a drill makes in its directory: so the next one knows what is left of one that was
+ * killed, also while it was removing that. */
+static const char drill_name[] = "kluis-drill";
+
 struct drill {
 	const struct drill_config *config;
+	char *dir;	    /* That one, in the scratch directory. */
 	struct clock clock; /* Stands still at the snapshot's time: nothing expires on the way. */
 	uint64_t wall_ms;
 	struct key *operator_key; /* Of this drill alone. */
@@ -50,6 +57,13 @@ static uint64_t drill_wall_ms(const struct clock *clock)
 	return CONTAINER_OF(clock, const struct drill, clock)->wall_ms;
 }
 
+static int drill_stopped(const struct drill *d, struct err *e)
+{
+	const atomic_bool *cancel = d->config->cancel;
+
+	return cancel != NULL && atomic_load(cancel) ? err_set(e, KLUIS_ECLOSED, "stopped") : 0;
+}
+
 /* --- restore -----------------------------------------------------------------------------------
  */
 
@@ -66,8 +80,8 @@ static int drill_record(struct drill *d, struct buf *to, struct buf *to_deletion
 
 	random_fill(&random_system, nonce, sizeof nonce);
 	rc = rc != 0 ? rc /* Nothing is deleted again: the point is looked at as it is. */
-		     : deletion_list_collect(NULL, 0, d->config->trust, &point, d->config->scratch,
-			       nonce, to_deletions, e);
+		     : deletion_list_collect(
+			       NULL, 0, d->config->trust, &point, d->dir, nonce, to_deletions, e);
 	if (rc != 0) {
 		return rc;
 	}
@@ -85,8 +99,9 @@ static int drill_restore(struct drill *d, struct err *e)
 		.manifest_hash = d->config->manifest_hash,
 		.trust = d->config->trust,
 		.keys = d->config->keys,
-		.dir = d->config->scratch,
-		.pace = d->pace};
+		.dir = d->dir,
+		.pace = d->pace,
+		.cancel = d->config->cancel};
 	int rc = drill_record(d, &record, &deletions, e);
 
 	if (rc != 0) {
@@ -105,8 +120,8 @@ static int drill_restore(struct drill *d, struct err *e)
 static int drill_write_pem(
 	const struct drill *d, const struct pki_identity *identity, const char *name, struct err *e)
 {
-	_cleanup_(x_freep) char *cert = x_asprintf("%s/%s.pem", d->config->scratch, name);
-	_cleanup_(x_freep) char *key = x_asprintf("%s/%s.key", d->config->scratch, name);
+	_cleanup_(x_freep) char *cert = x_asprintf("%s/%s.pem", d->dir, name);
+	_cleanup_(x_freep) char *key = x_asprintf("%s/%s.key", d->dir, name);
 
 	return pki_write(identity, cert, key, e);
 }
@@ -144,13 +159,12 @@ static int drill_view(struct drill *d, struct err *e)
 
 static int drill_boot(struct drill *d, struct err *e)
 {
-	const char *scratch = d->config->scratch;
-	_cleanup_(x_freep) char *ca = x_asprintf("%s/ca.pem", scratch);
-	_cleanup_(x_freep) char *cert = x_asprintf("%s/link.pem", scratch);
-	_cleanup_(x_freep) char *key = x_asprintf("%s/link.key", scratch);
+	_cleanup_(x_freep) char *ca = x_asprintf("%s/ca.pem", d->dir);
+	_cleanup_(x_freep) char *cert = x_asprintf("%s/link.pem", d->dir);
+	_cleanup_(x_freep) char *key = x_asprintf("%s/link.key", d->dir);
 	const struct replica_server self = {
 		.id = 1, .address = "127.0.0.1:1", .vote = REPLICA_VOTER, .site = "drill"};
-	struct replica_config config = {.dir = scratch,
+	struct replica_config config = {.dir = d->dir,
 		.node_id = 1,
 		.site = "drill",
 		.feature_level = FEATURE_LEVEL,
@@ -169,7 +183,7 @@ static int drill_boot(struct drill *d, struct err *e)
 
 	memcpy(config.cluster_id, d->restored.cluster_id, ID_BYTES);
 	memcpy(config.lineage, d->restored.lineage, ID_BYTES);
-	rc = rc != 0 ? rc : replica_bootstrap_restored(scratch, 1, &self, 1, e);
+	rc = rc != 0 ? rc : replica_bootstrap_restored(d->dir, 1, &self, 1, e);
 	rc = rc != 0 ? rc : replica_start(&config, &d->replica, e);
 	rc = rc != 0 ? rc : drill_view(d, e);
 	return rc == 0 ? 0 : err_wrap(e, rc, "boot");
@@ -181,8 +195,13 @@ static int drill_wait(struct drill *d, struct err *e)
 	const struct timespec pause = {.tv_nsec = DRILL_POLL_MS * 1000000L};
 	uint64_t end_ms = clock_monotonic_ms(&clock_system) + DRILL_BOOT_MS;
 	struct replica_status status;
+	int rc;
 
 	for (;;) {
+		rc = drill_stopped(d, e);
+		if (rc != 0) {
+			return rc;
+		}
 		replica_status(d->replica, &status);
 		if (status.quarantined || status.damage[0] != 0) {
 			return err_set(e, KLUIS_EVERIFY, "boot: %s",
@@ -241,17 +260,19 @@ static int drill_compare(struct drill *d, const struct point *point, struct err 
 	struct point_rows *rows = NULL;
 	struct index_entry entry;
 	bool more = true;
-	int rc = point_rows_new(point, d->config->keys, d->config->scratch, &rows, e);
+	int rc = point_rows_new(point, d->config->keys, d->dir, &rows, e);
 
 	while (rc == 0) {
-		rc = point_rows_next(rows, &entry, &more, e);
+		rc = drill_stopped(d, e);
+		rc = rc != 0 ? rc : point_rows_next(rows, &entry, &more, e);
 		if (rc != 0 || !more) {
 			break;
 		}
 		d->report.rows++;
 		if (!import_touches(entry.key)) {
 			rc = drill_compare_row(d, &entry, &value, e);
-			rc = rc != 0 ? rc : pace_wait(d->pace, value.len, NULL, NULL, e);
+			rc = rc != 0 ? rc
+				     : pace_wait(d->pace, value.len, d->config->cancel, NULL, e);
 		}
 	}
 	point_rows_free(rows);
@@ -269,6 +290,7 @@ static int drill_steps(struct drill *d, struct err *e)
 	}
 	d->report.snapshots = point->n;
 	rc = drill_restore(d, e);
+	rc = rc != 0 ? rc : drill_stopped(d, e);
 	rc = rc != 0 ? rc : drill_boot(d, e);
 	rc = rc != 0 ? rc : drill_wait(d, e);
 	rc = rc != 0 ? rc : drill_compare(d, point, e);
@@ -299,31 +321,51 @@ int drill_sweep(const char *scratch, struct err *e)
 	return rc == 0 ? file_remove_tree(scratch, e) : (rc == KLUIS_ENOTFOUND ? 0 : rc);
 }
 
+/* Empty, or with nothing but what a drill makes. */
+static bool drill_alone(const char *scratch)
+{
+	DIR *dir = opendir(scratch);
+	const struct dirent *entry;
+	bool alone = dir != NULL;
+
+	while (alone && (entry = readdir(dir)) != NULL) {
+		const char *name = entry->d_name;
+
+		alone = strcmp(name, ".") == 0 || strcmp(name, "..") == 0 ||
+			strcmp(name, drill_name) == 0;
+	}
+	if (dir != NULL) {
+		(void)closedir(dir); /* Only read. */
+	}
+	return alone;
+}
+
 /* An operator may name a directory that holds something: it is not the drill's to remove. */
-static int drill_take_new(const char *scratch, struct err *e)
+static int drill_take_named(const char *scratch, struct err *e)
 {
 	_cleanup_(x_closep) int fd = -1;
 	int rc = drill_lock(scratch, &fd, e);
 
-	if (rc == KLUIS_ENOTFOUND) {
-		return 0;
+	if (rc != 0) {
+		return rc == KLUIS_ENOTFOUND ? 0 : rc;
 	}
-	if (rc == 0 && rmdir(scratch) != 0) {
-		rc = err_set(e, KLUIS_EEXIST,
-			"'%s' is not empty: the drill makes its directory, and removes it",
-			scratch);
-	}
-	return rc;
+	return drill_alone(scratch)
+		       ? file_remove_tree(scratch, e)
+		       : err_set(e, KLUIS_EEXIST,
+				 "'%s' is not empty: the drill makes its directory, and removes it",
+				 scratch);
 }
 
 /* Made, and this drill's alone until *ret_fd is closed. */
-static int drill_make_scratch(const struct drill_config *config, int *ret_fd, struct err *e)
+static int drill_make_scratch(const struct drill *d, int *ret_fd, struct err *e)
 {
+	const struct drill_config *config = d->config;
 	int rc = config->leftover ? drill_sweep(config->scratch, e)
-				  : drill_take_new(config->scratch, e);
+				  : drill_take_named(config->scratch, e);
 
 	rc = rc != 0 ? rc : file_make_dirs(config->scratch, 0700, e);
-	return rc != 0 ? rc : drill_lock(config->scratch, ret_fd, e);
+	rc = rc != 0 ? rc : drill_lock(config->scratch, ret_fd, e);
+	return rc != 0 ? rc : file_make_dirs(d->dir, 0700, e);
 }
 
 /* Whatever comes of it, nothing is left. */
@@ -337,6 +379,28 @@ static int drill_in_scratch(struct drill *d, struct err *e)
 		rc = rc != 0 ? rc : err_set(e, KLUIS_EIO, "%s", left.text);
 	}
 	return rc;
+}
+
+static atomic_bool drill_signalled;
+
+static void drill_signal(int number)
+{
+	(void)number;
+	atomic_store(&drill_signalled, true);
+}
+
+const atomic_bool *drill_stop_by_signals(void)
+{
+	static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
+	struct sigaction action = {.sa_handler = drill_signal, .sa_flags = SA_RESTART}, old;
+
+	(void)sigemptyset(&action.sa_mask);
+	for (size_t i = 0; i < ARRAY_SIZE(numbers); i++) {
+		if (sigaction(numbers[i], NULL, &old) == 0 && old.sa_handler != SIG_IGN) {
+			(void)sigaction(numbers[i], &action, NULL); /* A valid signal. */
+		}
+	}
+	return &drill_signalled;
 }
 
 /* --- beside a node ----------------------------------------------------------------------------
@@ -379,10 +443,12 @@ int drill_run(const struct drill_config *config, struct drill_report *ret_report
 	d.report.id = d.manifest.id;
 	d.report.index = d.manifest.index;
 	d.pace = drill_pace(&d);
-	rc = drill_make_scratch(config, &fd, e);
+	d.dir = x_asprintf("%s/%s", config->scratch, drill_name);
+	rc = drill_make_scratch(&d, &fd, e);
 	rc = rc != 0 ? rc : drill_in_scratch(&d, e);
 	pace_free(d.pace);
 	free(d.node_log);
+	free(d.dir);
 	backup_manifest_release(&d.manifest);
 	key_free(d.operator_key);
 	d.report.ms = clock_monotonic_ms(&clock_system) - began_ms;

@@ -22,8 +22,9 @@ struct drill_config {
 	const char *node_dir;
 	bool node_runs; /* That is known; else its lock says it, where /proc/locks can be read. */
 	uint64_t busy_bytes_per_second;
-	bool leftover; /* What is there is an earlier drill's and goes; else it must be new or
-			  empty. */
+	bool leftover; /* What is there is an earlier drill's and goes; else it must be new, empty,
+			  or have nothing but what a drill that was killed has left. */
+	const atomic_bool *cancel; /* May be NULL; true ends it with KLUIS_ECLOSED. */
 };
 struct drill_report {
 	uint64_t id, index;	 /* Of the snapshot. */
@@ -35,10 +36,14 @@ struct drill_report {
 
 /* KLUIS_EVERIFY, KLUIS_ECORRUPT, KLUIS_ENOTFOUND: no restore of this snapshot will work, or not
  * with this copy; KLUIS_EFORBIDDEN: a key is missing; KLUIS_ETIMEOUT: the node did not come up;
- * KLUIS_EEXIST: something lies in scratch, and stays; KLUIS_EBUSY: another drill works in it.
+ * KLUIS_EEXIST: something lies in scratch, and stays; KLUIS_EBUSY: another drill works in it;
+ * KLUIS_ECLOSED: stopped.
  * Blocking, for as long as the restore takes; minutes a gigabyte. */
 KLUIS_MUST_CHECK int drill_run(
 	const struct drill_config *config, struct drill_report *ret_report, struct err *e);
+/* From now on SIGINT, SIGTERM and SIGHUP, where they are not ignored, make this true and do nothing
+ * else. For the process of a drill: it ends by itself, and leaves nothing. */
+const atomic_bool *drill_stop_by_signals(void);
 /* Removes what a drill that was killed left in its directory. KLUIS_EBUSY: one works there. */
 KLUIS_MUST_CHECK int drill_sweep(const char *scratch, struct err *e);
 

@@ -363,6 +363,7 @@ static int kluisd_drill(const struct kluisd_args *args, const struct config *con
 		/* It is in no hurry; a node beside it is. Refused, it is only less polite. */
 		(void)setpriority(PRIO_PROCESS, 0, getpriority(PRIO_PROCESS, 0) + DRILL_NICE);
 		drill.repository = repository;
+		drill.cancel = drill_stop_by_signals();
 		rc = drill_run(&drill, &report, e);
 	}
 	repository_close(repository);

@@ -1,9 +1,12 @@
 #include "cli/ops/offline.h"
 
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "backup/deletions.h"
 #include "backup/restore.h"
+#include "base/file.h"
 #include "base/text.h"
 #include "cli/client/json_reader.h"
 #include "cli/ops/ops.h"
@@ -19,6 +22,7 @@ static void offline_read_lineage(struct offline *o)
 
 	if (deletion_journal_read_mark(dir, &o->trust, o->config->cluster_id, &mark, NULL) == 0) {
 		memcpy(o->lineage, mark.lineage, ID_BYTES);
+		o->node = mark.node;
 	}
 }
 
@@ -321,6 +325,41 @@ int offline_find_newest(
 	}
 	offline_snapshots_free(all, n);
 	return rc;
+}
+
+/* The directory, or the nearest above it that is there. */
+static char *offline_above(const char *path)
+{
+	_cleanup_(x_freep) char *dir = x_strdup(path);
+	const char *found = dir;
+
+	while (!file_exists(found)) {
+		char *slash = strrchr(dir, '/');
+
+		found = slash == NULL ? "." : slash == dir ? "/" : dir;
+		*(slash == NULL ? dir : slash) = 0;
+	}
+	return x_strdup(found);
+}
+
+static bool offline_writable(const char *dir)
+{
+	return access(dir, W_OK | X_OK) == 0;
+}
+
+char *offline_scratch(const struct offline *o)
+{
+	_cleanup_(x_freep) char *data =
+		o->config->data_dir == NULL ? NULL : offline_above(o->config->data_dir);
+	const char *repository = repository_path(o->repository), *tmp = getenv("TMPDIR");
+
+	if (data != NULL && offline_writable(data)) {
+		return x_strdup(data);
+	}
+	if (offline_writable(repository)) {
+		return x_strdup(repository);
+	}
+	return x_strdup(tmp != NULL && tmp[0] != 0 ? tmp : "/tmp");
 }
 
 json_t *offline_row(const struct offline_snapshot *s)

@@ -11,7 +11,10 @@ struct offline {
 	struct node_config *config;
 	struct backup_trust trust;
 	struct repository *repository;
-	uint8_t lineage[ID_BYTES]; /* That the repository's site lived in last; zero: not known. */
+	/* Of the repository's site, by its deletion journal: the lineage that it lived in last, and
+	 * its node; zero: not known. */
+	uint8_t lineage[ID_BYTES];
+	uint64_t node;
 };
 
 /* From --config and --repository (or the repository that the settings name). */
@@ -45,6 +48,11 @@ KLUIS_MUST_CHECK int offline_find(struct invocation *inv, const struct offline *
  * KLUIS_ENOTFOUND. Release ret_snapshot->manifest. */
 KLUIS_MUST_CHECK int offline_find_newest(struct invocation *inv, const struct offline *offline,
 	struct offline_snapshot *ret_snapshot);
+/* Where what does not fit into memory is sorted, in files without a name: the data directory of the
+ * settings, or the one that it will be made in, whose file system must have the room anyway; for
+ * who may write nothing there, as one who only looks, the repository, and when that is not to be
+ * written either, what TMPDIR names, else /tmp. The caller frees it. */
+char *offline_scratch(const struct offline *offline);
 /* A row for the renderer. */
 json_t *offline_row(const struct offline_snapshot *snapshot);
 

@@ -92,8 +92,8 @@ static const struct command_option plan_options[] = {
 	TO_NEWEST_OPTION,
 	{"repository", 'R', "DIR", "Where it is (default: the repository in the settings)"},
 	{"key-file", 'k', "FILE",
-		"A private backup key (several after a rotation): then vaults and persons are "
-		"counted"},
+		"A private backup key (several after a rotation): then vaults, persons and the "
+		"bytes to write are counted"},
 	DELETIONS_OPTION,
 	{NULL, 0, NULL, NULL},
 };
@@ -155,9 +155,10 @@ static const struct command_option backup_drill_options[] = {
 	{"key-file", 'k', "FILE",
 		"The private backup key; several when the chain is sealed to several"},
 	{"scratch", 0, "DIR",
-		"New, made for it and removed (default: 'drill' in the data directory)"},
+		"New, empty or with what a killed drill left; made for it and removed (default: "
+		"'drill' in the data directory)"},
 	{"kluisd", 0, "FILE", "The program that boots it (default: the one beside kluisctl)"},
-	{"no-record", 0, NULL, "Do not tell the cluster; for a machine without a node"},
+	{"no-record", 0, NULL, "Do not tell the cluster, and ask no node"},
 	{NULL, 0, NULL, NULL},
 };
 
@@ -341,14 +342,17 @@ static const struct command ops_commands[] = {
 	{"snapshot unpin", "ID", "Let a snapshot go by age and count again", NULL, NULL, 1, 1,
 		ops_snapshot_unpin},
 	{"restore plan", NULL, "Show what a restore would do, and do nothing",
-		"What it reads and writes, how long that takes, what is lost, what it needs. A "
-		"living node is asked what it has\nbeyond the snapshot when --socket or --ssh is "
-		"given, or the default socket is there.",
+		"What it reads and writes, how long that takes, what is lost, what it needs. "
+		"Without --key-file the bytes to write\nlie between those of the newest snapshot "
+		"and those of all in its chain. A living node is asked what it has\nbeyond the "
+		"snapshot when --socket or --ssh is given, or the default socket is there.",
 		plan_options, 0, 0, ops_restore_plan},
 	{"restore cluster", NULL, "Restore this node's store from a snapshot",
 		"To be run for each node of the cluster, with the same --snapshot and --record; "
 		"then 'kluisd init --restored'\nfor each. Always into a data directory without a "
-		"store. Clients ask their users about the signed record.",
+		"store. Clients ask their users about the signed record.\nCut off, it is started "
+		"again with the same words: --deletions beside a record that is there must know of "
+		"nothing that\nthe record lacks.",
 		restore_options, 0, 0, ops_restore_cluster},
 	{"restore vault", "VAULT", "Take one vault as it was out of a snapshot, for its owner",
 		"VAULT is its id ('kluis vault list' shows it). No node is asked, and none stops: "
@@ -380,9 +384,13 @@ static const struct command ops_commands[] = {
 	{"backup drill", "[ID]", "Prove that a snapshot can be restored",
 		"Restores it, or the newest, into a scratch directory, boots it there alone, "
 		"compares every "
-		"row, leaves nothing.\nThe cluster is told (--socket), and 'backup status' shows "
+		"row, leaves nothing, also\nwhen a signal ends it (exit 128 and the signal's "
+		"number).\nThe cluster is told (--socket), and 'backup status' shows "
 		"it as the "
-		"last proven restore.\nExit 11: another drill works in that directory; 14: the "
+		"last proven restore of the site that is asked:\nonly of its own copies, or (when "
+		"it was good) of a copy of them, as the deletion journal there says whose they "
+		"are;\nelse it says why it is not recorded.\nExit 11: another drill works in "
+		"that directory; 13: the node that is to record it does not answer; 14: the\n"
 		"snapshot does not restore.",
 		backup_drill_options, 0, 1, ops_backup_drill},
 	{"backup keys init", NULL, "Make the offline key pair that backups are sealed to", NULL,
@@ -394,8 +402,9 @@ static const struct command ops_commands[] = {
 		backup_rotate_options, 0, 0, ops_backup_keys_rotate},
 	{"backup keys split", NULL, "Split the private backup key among several keepers",
 		"Shares are words (SLIP-0039, no passphrase), which other programs can combine, "
-		"too. "
-		"They are read back and combined\nbefore the command says that all went well.",
+		"too. Files are read back and combined\nbefore the command says that all went "
+		"well. What --print shows is not: 'backup keys combine' without SHARE, typed "
+		"from\nwhat was written down, says whether it is good.",
 		backup_split_options, 0, 0, ops_backup_keys_split},
 	{"backup keys combine", "[SHARE...]", "Make the private backup key of shares",
 		"SHARE is a file; without any, the words are asked for at the terminal.",

@@ -131,36 +131,31 @@ static int source_tell(struct restore *r)
 	return 0;
 }
 
-char *restore_scratch(const char *data_dir)
-{
-	_cleanup_(x_freep) char *dir = x_strdup(data_dir);
-	const char *found = dir;
-
-	while (!file_exists(found)) {
-		char *slash = strrchr(dir, '/');
-
-		found = slash == NULL ? "." : slash == dir ? "/" : dir;
-		*(slash == NULL ? dir : slash) = 0;
-	}
-	return x_strdup(access(found, W_OK | X_OK) == 0 ? found : "/tmp");
-}
-
-int restore_collect(struct restore *r)
+/* Under this nonce; appends. */
+static int restore_gather(struct restore *r, const uint8_t nonce[ID_BYTES], struct buf *to)
 {
 	struct invocation *inv = r->inv;
 	const struct deletion_point point = {.cluster_id = r->plan.cluster_id,
 		.lineage = r->plan.lineage,
 		.index = r->plan.index};
-	_cleanup_(x_freep) char *scratch = restore_scratch(r->offline.config->data_dir);
-	uint8_t nonce[ID_BYTES];
+	_cleanup_(x_freep) char *scratch = offline_scratch(&r->offline);
 	int rc = source_list(r);
 
-	random_fill(&random_system, nonce, sizeof nonce);
 	rc = rc != 0 ? rc
 		     : deletion_list_collect(r->sources, r->n_sources, &r->offline.trust, &point,
-			       scratch, nonce, &r->encoded, &inv->err);
-	rc = rc != 0 ? rc : source_tell(r);
-	return rc != 0 ? rc : deletion_list_parse(buf_bytes(&r->encoded), &r->deletions, &inv->err);
+			       scratch, nonce, to, &inv->err);
+	return rc != 0 ? rc : source_tell(r);
+}
+
+int restore_collect(struct restore *r)
+{
+	uint8_t nonce[ID_BYTES];
+	int rc;
+
+	random_fill(&random_system, nonce, sizeof nonce);
+	rc = restore_gather(r, nonce, &r->encoded);
+	return rc != 0 ? rc
+		       : deletion_list_parse(buf_bytes(&r->encoded), &r->deletions, &r->inv->err);
 }
 
 /* --- the cluster ----------------------------------------------------------------------------- */
@@ -222,10 +217,6 @@ static int record_read(struct restore *r, const char *file)
 	_cleanup_(buf_release) struct buf both = BUF_INIT;
 	int rc = file_read(file, RESTORE_RECORD_BYTES + DELETION_LIST_BYTES_MAX, &both, &inv->err);
 
-	if (rc == 0 && invocation_value(inv, "deletions") != NULL) {
-		rc = err_set(&inv->err, KLUIS_EINVAL,
-			"--deletions is for the first node: what is deleted again stands here");
-	}
 	if (rc == 0 && both.len < RESTORE_RECORD_BYTES) {
 		rc = err_set(&inv->err, KLUIS_EINVAL, "not a restore record");
 	}
@@ -246,6 +237,46 @@ static int record_write(struct restore *r, const char *file)
 	return file_write(file, buf_bytes(&both), 0644, &r->inv->err);
 }
 
+static int record_check(struct restore *r)
+{
+	struct restore_record unused;
+
+	return restore_record_check(buf_bytes(&r->record), r->operator_key, &r->snapshot.manifest,
+		r->snapshot.hash, &unused, &r->inv->err);
+}
+
+/* --deletions beside a record that is there: of the run that made it and was cut off, mostly. What
+ * the journals know must be in it, for it is the record alone that says what is deleted again. */
+static int record_covers(struct restore *r)
+{
+	const uint8_t nonce[ID_BYTES] = {0}; /* Only looked at. */
+	_cleanup_(buf_release) struct buf journals = BUF_INIT;
+	struct err *e = &r->inv->err;
+	struct deletion_list known;
+	size_t lacks;
+	int rc = restore_gather(r, nonce, &journals);
+
+	rc = rc != 0 ? rc : deletion_list_parse(buf_bytes(&journals), &known, e);
+	if (rc != 0) {
+		return rc;
+	}
+	lacks = deletion_list_lacks(&r->deletions, &known);
+	return lacks == 0 ? 0
+			  : err_set(e, KLUIS_EINVAL,
+				    "%zu deletions that the journals know of are not in the "
+				    "record: --deletions was for the first node, which decided; "
+				    "without it this record is taken as it is",
+				    lacks);
+}
+
+static int record_take(struct restore *r, const char *file)
+{
+	int rc = record_read(r, file);
+
+	rc = rc != 0 ? rc : record_check(r);
+	return rc != 0 || invocation_value(r->inv, "deletions") == NULL ? rc : record_covers(r);
+}
+
 /* What is deleted again: from the record's file, else from the journals. */
 static int restore_decide(struct restore *r)
 {
@@ -258,7 +289,7 @@ static int restore_decide(struct restore *r)
 	if (!file_exists(file)) {
 		return restore_collect(r);
 	}
-	rc = record_read(r, file);
+	rc = record_take(r, file);
 	return rc == 0 ? 0 : err_wrap(&r->inv->err, rc, "'%s'", file);
 }
 
@@ -266,19 +297,15 @@ static int restore_decide(struct restore *r)
  * all share one new lineage and delete the same again. Checked before the file is written. */
 static int restore_record(struct restore *r)
 {
-	struct invocation *inv = r->inv;
-	struct restore_record record;
-	const char *file = invocation_value(inv, "record");
-	bool there = r->record.len > 0;
-	int rc = there ? 0 : record_sign(r);
+	const char *file = invocation_value(r->inv, "record");
+	int rc;
 
-	rc = rc != 0 ? rc
-		     : restore_record_check(buf_bytes(&r->record), r->operator_key,
-			       &r->snapshot.manifest, r->snapshot.hash, &record, &inv->err);
-	if (rc != 0) {
-		return err_wrap(&inv->err, rc, "'%s'", file);
+	if (r->record.len > 0) {
+		return 0;
 	}
-	return there ? 0 : record_write(r, file);
+	rc = record_sign(r);
+	rc = rc != 0 ? rc : record_check(r);
+	return rc != 0 ? err_wrap(&r->inv->err, rc, "'%s'", file) : record_write(r, file);
 }
 
 static void restore_progress(void *data, uint64_t rows, uint64_t rows_total)

@@ -32,10 +32,6 @@ void restore_release(struct restore *r);
 KLUIS_MUST_CHECK int restore_open(struct restore *r);
 /* <data>/db; the caller frees it. */
 char *restore_db(const struct restore *r);
-/* Where what does not fit into memory is sorted: the data directory, or the one that it will be
- * made in, whose file system must have the room anyway; /tmp for who may write nothing there, as
- * one who only asks for a plan. The caller frees it. */
-char *restore_scratch(const char *data_dir);
 /* The list, under a nonce of its own, from the journals in the repository and in each --deletions;
  * what they know and what they do not is said. */
 KLUIS_MUST_CHECK int restore_collect(struct restore *r);

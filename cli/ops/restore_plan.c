@@ -44,8 +44,8 @@ static uint64_t sample_object(int fd, uint64_t max)
 	return done;
 }
 
-/* All bytes at the rate of the first ones of the newest snapshot, and the values written. */
-static uint64_t plan_expected_ms(struct restore *r)
+/* All bytes at the rate of the first ones of the newest snapshot; before any of them is read. */
+static uint64_t plan_read_ms(const struct restore *r)
 {
 	const struct backup_manifest *m = &r->snapshot.manifest;
 	uint64_t began_ms = clock_monotonic_ms(&clock_system), read_bytes = 0, ms;
@@ -60,20 +60,21 @@ static uint64_t plan_expected_ms(struct restore *r)
 		}
 	}
 	ms = clock_monotonic_ms(&clock_system) - began_ms;
-	ms = read_bytes == 0 ? 0
-			     : (uint64_t)((double)r->plan.bytes / (double)read_bytes * (double)ms);
-	return ms + r->plan.value_bytes / PLAN_WRITE_PER_MS;
+	return read_bytes == 0
+		       ? 0
+		       : (uint64_t)((double)r->plan.bytes / (double)read_bytes * (double)ms);
 }
 
 /* --- what is in it --------------------------------------------------------------------------- */
 
 struct plan_counts {
-	uint64_t vaults, deleted, persons, services, pages;
+	uint64_t vaults, deleted, persons, services, pages, value_bytes;
 };
 
-static void count_row(struct plan_counts *counts, struct bytes key)
+static void count_row(struct plan_counts *counts, const struct index_entry *entry)
 {
-	switch (key.data[0]) {
+	counts->value_bytes += entry->length;
+	switch (entry->key.data[0]) {
 	case KEY_VAULT:
 		counts->vaults++;
 		break;
@@ -102,7 +103,7 @@ static int plan_count(struct restore *r, struct plan_counts *counts)
 	struct point *point = NULL;
 	struct index_entry entry;
 	bool more = true;
-	_cleanup_(x_freep) char *scratch = restore_scratch(r->offline.config->data_dir);
+	_cleanup_(x_freep) char *scratch = offline_scratch(&r->offline);
 	int rc = point_open(
 		r->offline.repository, r->snapshot.hash, &r->offline.trust, &point, &inv->err);
 
@@ -112,33 +113,36 @@ static int plan_count(struct restore *r, struct plan_counts *counts)
 		if (rc != 0 || !more) {
 			break;
 		}
-		count_row(counts, entry.key);
+		count_row(counts, &entry);
 	}
 	point_rows_free(rows);
 	point_free(point);
 	return rc;
 }
 
-/* With the keys: that they are the right ones, and what they open. */
-static int plan_put_counts(struct restore *r, json_t *record)
+/* With the keys: that they are the right ones, what they open, and how much it comes to. */
+static int plan_open(struct restore *r, struct plan_counts *counts)
 {
-	struct plan_counts counts = {0};
 	int rc;
 
 	if (invocation_value(r->inv, "key-file") == NULL) {
 		return 0;
 	}
 	rc = ops_key_files(r->inv, &r->keys);
-	rc = rc != 0 ? rc : plan_count(r, &counts);
-	if (rc != 0) {
-		return rc;
+	rc = rc != 0 ? rc : plan_count(r, counts);
+	if (rc == 0) {
+		r->plan.value_bytes = r->plan.least_value_bytes = counts->value_bytes;
 	}
-	json_put_u64(record, "persons", counts.persons);
-	json_put_u64(record, "services", counts.services);
+	return rc;
+}
+
+static void plan_put_counts(const struct plan_counts *counts, json_t *record)
+{
+	json_put_u64(record, "persons", counts->persons);
+	json_put_u64(record, "services", counts->services);
 	json_put_u64(record, "vaults",
-		counts.vaults > counts.deleted ? counts.vaults - counts.deleted : 0);
-	json_put_u64(record, "pages", counts.pages);
-	return 0;
+		counts->vaults > counts->deleted ? counts->vaults - counts->deleted : 0);
+	json_put_u64(record, "pages", counts->pages);
 }
 
 /* --- what is lost ---------------------------------------------------------------------------- */
@@ -233,7 +237,7 @@ static void plan_tell_needs(const struct output *out, const json_t *needs)
 }
 
 /* Of the directory that the data directory is or will be in. */
-static json_int_t plan_free_bytes(const struct restore *r)
+static uint64_t plan_free_bytes(const struct restore *r)
 {
 	_cleanup_(x_freep) char *dir = x_strdup(r->offline.config->data_dir);
 	struct statvfs fs;
@@ -246,19 +250,20 @@ static json_int_t plan_free_bytes(const struct restore *r)
 		}
 		*slash = 0;
 	}
-	return (json_int_t)((uint64_t)fs.f_bavail * fs.f_frsize);
+	return (uint64_t)fs.f_bavail * fs.f_frsize;
 }
 
 /* --- the plan -------------------------------------------------------------------------------- */
 
-static json_t *plan_record(struct restore *r)
+static json_t *plan_record(const struct restore *r, uint64_t read_ms)
 {
 	const struct restore_plan *p = &r->plan;
 	_cleanup_(x_freep) char *db = restore_db(r);
 	uint64_t now_ms = clock_wall_ms(&clock_system), taken_ms = p->cluster_time_ms;
+	uint64_t expected_ms = read_ms + p->value_bytes / PLAN_WRITE_PER_MS;
 
 	return json_pack(
-		"{s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, "
+		"{s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, "
 		"s:s, s:b}",
 		"id", json_sprintf("%llu", (unsigned long long)r->snapshot.manifest.id),
 		"manifest_hash", json_hex(bytes_of(p->manifest_hash, HASH_BYTES)), "lineage",
@@ -267,8 +272,9 @@ static json_t *plan_record(struct restore *r)
 		(json_int_t)p->node, "index", (json_int_t)p->index, "snapshots",
 		(json_int_t)p->snapshots, "journals", (json_int_t)p->journals, "objects",
 		(json_int_t)p->objects, "bytes", (json_int_t)p->bytes, "value_bytes",
-		(json_int_t)p->value_bytes, "expected_ms", (json_int_t)plan_expected_ms(r),
-		"free_bytes", plan_free_bytes(r), "repository",
+		(json_int_t)p->value_bytes, "least_value_bytes", (json_int_t)p->least_value_bytes,
+		"expected_ms", (json_int_t)expected_ms, "free_bytes",
+		(json_int_t)plan_free_bytes(r), "repository",
 		repository_path(r->offline.repository), "store", db, "store_there",
 		file_exists(db));
 }
@@ -306,12 +312,25 @@ static const struct output_column plan_columns[] = {{"id", "Snapshot", OUTPUT_TE
 	{"snapshots", "Snapshots to read", OUTPUT_TEXT},
 	{"journals", "Journal increments among them", OUTPUT_TEXT},
 	{"objects", "Objects", OUTPUT_TEXT}, {"bytes", "Bytes to read", OUTPUT_BYTES},
-	{"value_bytes", "Bytes to write", OUTPUT_BYTES},
+	{"value_bytes", "Bytes to write, at most", OUTPUT_BYTES},
+	{"least_value_bytes", "... at least", OUTPUT_BYTES},
 	{"free_bytes", "Bytes free there", OUTPUT_BYTES},
 	{"expected_ms", "Expected to take about", OUTPUT_MS},
 	{"manifest_hash", "Manifest", OUTPUT_TEXT}, {"lineage", "Old lineage", OUTPUT_TEXT},
 	{"repository", "From", OUTPUT_TEXT}, {"store", "Into", OUTPUT_TEXT},
 	{"store_there", "A store is there already", OUTPUT_TEXT}};
+
+static void plan_tell_room(const struct restore *r, uint64_t free_bytes)
+{
+	const struct output *out = &r->inv->out;
+
+	if (free_bytes < r->plan.least_value_bytes) {
+		output_warning(out, "there is not enough room in the data directory");
+	} else if (free_bytes < r->plan.value_bytes) {
+		output_warning(out, "there may be not enough room in the data directory: with "
+				    "--key-file the plan says how much is written");
+	}
+}
 
 static void plan_tell(const struct restore *r, const json_t *record)
 {
@@ -319,12 +338,10 @@ static void plan_tell(const struct restore *r, const json_t *record)
 
 	plan_tell_needs(out, json_object_get(record, "needs"));
 	if (r->keys.n == 0) {
-		output_note(out, "With --key-file it also counts persons, vaults and pages.");
+		output_note(out, "With --key-file it also counts persons, vaults and pages, and "
+				 "the bytes to write.");
 	}
-	if ((uint64_t)json_integer_value(json_object_get(record, "free_bytes")) <
-		r->plan.value_bytes) {
-		output_warning(out, "there is not enough room in the data directory");
-	}
+	plan_tell_room(r, (uint64_t)json_integer_value(json_object_get(record, "free_bytes")));
 	output_note(out, "All sessions end, and clients ask their users about the signed record.");
 	output_warning(out,
 		"as it was then is what changed since: an old password is valid again, a "
@@ -339,17 +356,23 @@ int ops_restore_plan(struct invocation *inv)
 {
 	_cleanup_(restore_release) struct restore r = {.inv = inv};
 	_cleanup_(json_dropp) json_t *record = NULL;
+	struct plan_counts counts = {0};
+	uint64_t read_ms;
 	int rc = restore_open(&r);
 
 	rc = rc != 0 ? rc : restore_collect(&r);
 	if (rc != 0) {
 		return rc;
 	}
-	record = plan_record(&r);
-	plan_put_deletions(&r, record);
-	rc = plan_put_counts(&r, record);
+	read_ms = plan_read_ms(&r);
+	rc = plan_open(&r, &counts);
 	if (rc != 0) {
 		return rc;
+	}
+	record = plan_record(&r, read_ms);
+	plan_put_deletions(&r, record);
+	if (r.keys.n > 0) {
+		plan_put_counts(&counts, record);
 	}
 	plan_ask(&r, record);
 	(void)json_object_set_new(record, "needs", plan_needs(&r));

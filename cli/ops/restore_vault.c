@@ -201,7 +201,7 @@ static int take_scan(struct taking *t,
 	struct index_entry entry;
 	bool more = true;
 	uint64_t done = 0;
-	_cleanup_(x_freep) char *scratch = restore_scratch(t->r.offline.config->data_dir);
+	_cleanup_(x_freep) char *scratch = offline_scratch(&t->r.offline);
 	int rc = point_rows_new(t->point, &t->r.keys, scratch, &rows, e);
 
 	while (rc == 0) {

@@ -35,7 +35,8 @@ static const struct output_column inspect_columns[] = {{"id", "Id", OUTPUT_TEXT}
 	{"lineage", "Lineage", OUTPUT_TEXT}, {"error", "Error", OUTPUT_TEXT}};
 
 static const struct output_column verify_columns[] = {{"id", "Id", OUTPUT_TEXT},
-	{"level", "Level", OUTPUT_TEXT}, {"ok", "Good", OUTPUT_TEXT},
+	{"level", "Level asked for", OUTPUT_TEXT}, {"ok", "Good", OUTPUT_TEXT},
+	{"passed", "Levels that it passed", OUTPUT_TEXT},
 	{"snapshots", "Snapshots in the point", OUTPUT_TEXT}, {"objects", "Objects", OUTPUT_TEXT},
 	{"bytes", "Bytes", OUTPUT_BYTES}, {"rows", "Rows", OUTPUT_TEXT},
 	{"text", "What is wrong", OUTPUT_TEXT}};
@@ -192,11 +193,24 @@ int ops_snapshot_inspect(struct invocation *inv)
 	return rc;
 }
 
+/* As a node has it, level is the one that was asked for; these are what came before what is wrong.
+ */
+static json_t *verify_passed(unsigned highest)
+{
+	json_t *levels = json_array();
+
+	for (unsigned level = 1; level <= highest; level++) {
+		(void)json_array_append_new(levels, json_integer((json_int_t)level));
+	}
+	return levels;
+}
+
 static int verify_offline(struct invocation *inv, uint64_t level, json_t **ret_record)
 {
 	_cleanup_(offline_release) struct offline o = {.config = NULL};
 	_cleanup_(backup_key_set_release) struct backup_key_set keys = {.n = 0};
 	struct offline_snapshot found;
+	_cleanup_(x_freep) char *scratch = NULL;
 	struct verify_report report = {.level = 0};
 	int rc = offline_open(inv, &o);
 
@@ -205,13 +219,15 @@ static int verify_offline(struct invocation *inv, uint64_t level, json_t **ret_r
 	if (rc != 0) {
 		return rc;
 	}
-	rc = verify_snapshot(o.repository, found.hash, &o.trust, (unsigned)level, &keys, "/tmp",
+	scratch = offline_scratch(&o);
+	rc = verify_snapshot(o.repository, found.hash, &o.trust, (unsigned)level, &keys, scratch,
 		&report, &inv->err);
 	backup_manifest_release(&found.manifest);
-	*ret_record = json_pack("{s:s, s:i, s:b, s:i, s:I, s:I, s:I, s:s}", "id", inv->args[0],
-		"level", (int)report.level, "ok", rc == 0, "snapshots", (int)report.snapshots,
-		"objects", (json_int_t)report.objects, "bytes", (json_int_t)report.bytes, "rows",
-		(json_int_t)report.rows, "text", rc == 0 ? "" : inv->err.text);
+	*ret_record = json_pack("{s:s, s:i, s:b, s:o, s:i, s:I, s:I, s:I, s:s}", "id", inv->args[0],
+		"level", (int)level, "ok", rc == 0, "passed", verify_passed(report.level),
+		"snapshots", (int)report.snapshots, "objects", (json_int_t)report.objects, "bytes",
+		(json_int_t)report.bytes, "rows", (json_int_t)report.rows, "text",
+		rc == 0 ? "" : inv->err.text);
 	return rc;
 }
 

@@ -62,8 +62,19 @@ static const struct command_option *parse_option(const struct command_parse *p, 
 	return NULL;
 }
 
+/* "copy/" is the directory "copy": with the slash, what a command puts beside it would land in it.
+ */
+static void parse_directory(char *value)
+{
+	size_t len = strlen(value);
+
+	while (len > 1 && value[len - 1] == '/') {
+		value[--len] = 0;
+	}
+}
+
 static error_t parse_value(
-	struct command_parse *p, const struct command_option *option, const char *value)
+	struct command_parse *p, const struct command_option *option, char *value)
 {
 	struct invocation *inv = p->inv;
 
@@ -87,6 +98,9 @@ static error_t parse_value(
 			&inv->err, KLUIS_EINVAL, "more than %d options", COMMAND_VALUES_MAX);
 		return EINVAL;
 	} else {
+		if (option->arg != NULL && strcmp(option->arg, "DIR") == 0) {
+			parse_directory(value);
+		}
 		inv->values[inv->n_values++] =
 			(struct invocation_value){option, value == NULL ? "" : value};
 	}

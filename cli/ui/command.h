@@ -15,7 +15,7 @@ enum { COMMAND_VALUES_MAX = 64, COMMAND_OPTIONS_MAX = 32 };
 struct command_option {
 	const char *name; /* Long name, without dashes. */
 	char letter;	  /* Short name or 0. */
-	const char *arg;  /* Name of its value, NULL for a flag. */
+	const char *arg; /* Name of its value, NULL for a flag; of a "DIR" slashes at the end go. */
 	const char *doc;
 };
 

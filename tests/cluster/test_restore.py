@@ -8,6 +8,7 @@ import pty
 import select
 import shutil
 import signal
+import subprocess
 import time
 import unittest
 
@@ -150,6 +151,7 @@ class Restore(unittest.TestCase):
         self.assertLess(plan["age_ms"], self.age_most_ms())
         self.assertGreater(plan["age_ms"], 0)
         self.assertGreater(plan["value_bytes"], 6_000_000)
+        self.assertEqual(plan["least_value_bytes"], plan["value_bytes"])  # With the key it is known.
         self.assertGreater(plan["expected_ms"], 0)
         self.assertGreater(plan["free_bytes"], plan["value_bytes"])
         self.assertIs(plan["store_there"], True)
@@ -315,9 +317,19 @@ class Restore(unittest.TestCase):
         self.drills_by_itself(next(site for site in reversed(self.copies) if site != "gro"))
         # A drill by hand: restored, booted, compared, gone, and known at all sites.
         here = c.site_dir(self.copies[0])
-        done = c.ctl(self.copies[0], "-o", "json", "backup", "drill", self.snapshot, "--config", str(here / "kluisd.ini"),
-                     "--key-file", str(self.pki / "backup.key"), "--scratch", str(c.top / "drill"), "--kluisd", str(c.kluisd), timeout=300)
-        drill = json.loads(done.stdout)
+        words = ["-o", "json", "backup", "drill", self.snapshot, "--config", str(here / "kluisd.ini"), "--key-file",
+                 str(self.pki / "backup.key"), "--scratch", str(c.top / "drill"), "--kluisd", str(c.kluisd)]
+        # Told to end, it leaves nothing, and is no proof.
+        stopped = subprocess.Popen([c.kluisctl, "--socket", c.site_dir(self.copies[0]) / "admin.sock", *words])
+        wait_until("it has begun", 120, (c.top / "drill" / "kluis-drill").exists)
+        stopped.terminate()
+        self.assertEqual(stopped.wait(120), 128 + signal.SIGTERM)
+        self.assertFalse((c.top / "drill").exists())
+        # Another site's copies are no proof of this one's.
+        other = json.loads(c.ctl(self.copies[0], *words, "--repository", str(c.site_dir(self.copies[1]) / "repository"), timeout=300).stdout)
+        self.assertIs(other["recorded"], False)
+        self.assertIn(f"those of node {SITES.index(self.copies[1]) + 1}", other["unrecorded"])
+        drill = json.loads(c.ctl(self.copies[0], *words, timeout=300).stdout)
         self.assertEqual((drill["id"], drill["recorded"]), (self.snapshot, True))
         self.assertGreater(drill["bytes"], 6_000_000)
         self.assertFalse((c.top / "drill").exists())

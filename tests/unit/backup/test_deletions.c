@@ -432,6 +432,35 @@ static void test_room_for_a_sort(void **state)
 	sorter_free(sorter);
 }
 
+/* Of each kind what one has and the other has not, wherever it stands. */
+static void test_list_lacks(void **state)
+{
+	static const uint8_t ids[][ID_BYTES] = {{1}, {2}, {3}, {4}, {5}},
+			     odd[][ID_BYTES] = {{1}, {3}};
+	const struct deletion_list all = {.vaults = ids,
+		.n_vaults = 5,
+		.persons = ids,
+		.n_persons = 4,
+		.devices = ids + 1,
+		.n_devices = 3,
+		.members = ids,
+		.n_members = 1};
+	const struct deletion_list some = {.vaults = odd,
+		.n_vaults = 2,
+		.persons = ids + 1,
+		.n_persons = 4,
+		.members = ids + 4,
+		.n_members = 1};
+	const struct deletion_list none = {.n_vaults = 0};
+
+	(void)state;
+	assert_int_equal(deletion_list_lacks(&all, &all), 0);
+	assert_int_equal(deletion_list_lacks(&all, &none), 0);
+	assert_int_equal(deletion_list_lacks(&none, &all), 13);
+	assert_int_equal(deletion_list_lacks(&some, &all), 3 + 1 + 3 + 1);
+	assert_int_equal(deletion_list_lacks(&all, &some), 0 + 1 + 0 + 1);
+}
+
 static void test_list_damage(void **state)
 {
 	struct world *w = *state;
@@ -477,6 +506,7 @@ int main(void)
 		T(test_very_many),
 		T(test_sorted_on_disk),
 		T(test_room_for_a_sort),
+		T(test_list_lacks),
 		T(test_list_damage),
 	};
 

@@ -15,7 +15,7 @@
 static struct {
 	int runs;
 	size_t n_args;
-	char first[64], level[64], second_tag[64];
+	char first[64], level[64], second_tag[64], dir[64];
 	bool yes, flag;
 	enum output_format format;
 	int give;
@@ -25,12 +25,14 @@ static int fake_run(struct invocation *inv)
 {
 	const char *level = invocation_value(inv, "level");
 	const char *tag = invocation_value_at(inv, "tag", 1);
+	const char *dir = invocation_value(inv, "dir");
 
 	seen.runs++;
 	seen.n_args = inv->n_args;
 	(void)snprintf(seen.first, sizeof seen.first, "%s", inv->n_args > 0 ? inv->args[0] : "");
 	(void)snprintf(seen.level, sizeof seen.level, "%s", level == NULL ? "(none)" : level);
 	(void)snprintf(seen.second_tag, sizeof seen.second_tag, "%s", tag == NULL ? "(none)" : tag);
+	(void)snprintf(seen.dir, sizeof seen.dir, "%s", dir == NULL ? "(none)" : dir);
 	seen.yes = inv->yes;
 	seen.flag = invocation_value(inv, "flag") != NULL;
 	seen.format = inv->out.format;
@@ -48,7 +50,8 @@ static int ask_run(struct invocation *inv)
 }
 
 static const struct command_option options[] = {{"level", 'l', "N", "a level"},
-	{"flag", 0, NULL, "a flag"}, {"tag", 0, "T", "a tag"}, {NULL, 0, NULL, NULL}};
+	{"flag", 0, NULL, "a flag"}, {"tag", 0, "T", "a tag"}, {"dir", 'd', "DIR", "a directory"},
+	{NULL, 0, NULL, NULL}};
 static const struct command commands[] = {
 	{"one", "[ARG]", "One word", NULL, options, 0, 1, fake_run},
 	{"two words", NULL, "Two words", NULL, NULL, 0, 0, fake_run},
@@ -99,6 +102,27 @@ static void test_parses(void **state)
 	assert_int_equal(RUN("two", "words"), 0);
 	assert_int_equal(RUN("three", "words", "here", "-S", "s"), 0);
 	assert_int_equal(seen.runs, 5);
+}
+
+/* A directory is the same one with a slash behind it, for what is made beside it as well. */
+static void test_slashes(void **state)
+{
+	static const char *const dirs[][2] = {{"copy/", "copy"}, {"a/b///", "a/b"}, {"/", "/"},
+		{"//", "/"}, {"", ""}, {"./", "."}, {"/a", "/a"}};
+	char text[8192], word[64];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(dirs); i++) {
+		(void)snprintf(word, sizeof word, "--dir=%s", dirs[i][0]);
+		assert_int_equal(RUN("one", word), 0);
+		assert_string_equal(seen.dir, dirs[i][1]);
+		(void)snprintf(word, sizeof word, "%s", dirs[i][0]);
+		assert_int_equal(RUN("one", "-d", word, "x/"), 0);
+		assert_string_equal(seen.dir, dirs[i][1]);
+		assert_string_equal(seen.first, "x/");
+	}
+	assert_int_equal(RUN("one", "--level=3/"), 0);
+	assert_string_equal(seen.level, "3/");
 }
 
 /* Without a terminal nobody can be asked: then --yes answers what it may answer, and nothing else.
@@ -272,6 +296,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_parses),
+		cmocka_unit_test(test_slashes),
 		cmocka_unit_test(test_questions),
 		cmocka_unit_test(test_usage),
 		cmocka_unit_test(test_help),

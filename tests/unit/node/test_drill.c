@@ -2,6 +2,7 @@
  * nothing that is damaged comes through. */
 #include "tests/lib/test.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -121,6 +122,67 @@ static void test_drill_beside_files(void **state)
 	config.leftover = true;
 	assert_int_equal(drill_run(&config, &report, NULL), 0);
 	assert_false(file_exists(scratch));
+	repository_close(config.repository);
+}
+
+/* Of a drill that was killed, in a directory that an operator named: the next one removes that, but
+ * not with an operator's file beside it. */
+static void test_drill_behind_a_killed_one(void **state)
+{
+	struct backup_rig *w = *state;
+	struct snapshot_row row = backup_rig_wait_confirmed(w, backup_rig_claim(w, 1, false));
+	_cleanup_(x_freep) char *scratch = x_asprintf("%s/killed", w->rig.dir);
+	_cleanup_(x_freep) char *left = x_asprintf("%s/kluis-drill/db", scratch);
+	_cleanup_(x_freep) char *file = x_asprintf("%s/file", scratch);
+	_cleanup_(backup_trust_release) struct backup_trust trust = {.n = 0};
+	struct drill_config config = {.node_dir = w->rig.dir,
+		.trust = &trust,
+		.keys = &w->keys,
+		.manifest_hash = row.manifest_hash,
+		.scratch = scratch};
+	struct drill_report report;
+
+	assert_int_equal(backup_job_trust(&w->config[1], &trust, NULL), 0);
+	assert_int_equal(
+		repository_open(w->config[1].backup_repository_dir, &config.repository, NULL), 0);
+	assert_int_equal(file_make_dirs(left, 0700, NULL), 0);
+	assert_int_equal(file_write(file, bytes_str("mine"), 0600, NULL), 0);
+	assert_int_equal(drill_run(&config, &report, NULL), KLUIS_EEXIST);
+	assert_true(file_exists(left) && file_exists(file));
+	assert_int_equal(unlink(file), 0);
+	assert_int_equal(drill_run(&config, &report, NULL), 0);
+	assert_false(file_exists(scratch));
+	repository_close(config.repository);
+}
+
+/* A signal ends it: nothing is left, and nothing is said of the snapshot. At its pace it would take
+ * hours. */
+static void test_drill_stopped(void **state)
+{
+	static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
+	struct backup_rig *w = *state;
+	struct snapshot_row row = backup_rig_wait_confirmed(w, backup_rig_claim(w, 1, false));
+	_cleanup_(x_freep) char *scratch = x_asprintf("%s/stopped", w->rig.dir);
+	_cleanup_(backup_trust_release) struct backup_trust trust = {.n = 0};
+	struct drill_config config = {.trust = &trust,
+		.keys = &w->keys,
+		.manifest_hash = row.manifest_hash,
+		.scratch = scratch,
+		.node_dir = w->rig.dir,
+		.node_runs = true,
+		.busy_bytes_per_second = 1};
+	struct drill_report report;
+
+	assert_int_equal(backup_job_trust(&w->config[1], &trust, NULL), 0);
+	assert_int_equal(
+		repository_open(w->config[1].backup_repository_dir, &config.repository, NULL), 0);
+	config.cancel = drill_stop_by_signals();
+	for (size_t i = 0; i < ARRAY_SIZE(numbers); i++) {
+		assert_int_equal(raise(numbers[i]), 0);
+		assert_int_equal(drill_run(&config, &report, NULL), KLUIS_ECLOSED);
+		assert_false(file_exists(scratch));
+		assert_true(signal(numbers[i], SIG_DFL) != SIG_ERR);
+	}
 	repository_close(config.repository);
 }
 
@@ -284,8 +346,10 @@ int main(void)
 		cmocka_unit_test(test_drill),
 		cmocka_unit_test(test_drill_of_a_minute),
 		cmocka_unit_test(test_drill_beside_files),
+		cmocka_unit_test(test_drill_behind_a_killed_one),
 		cmocka_unit_test(test_two_drills),
 		cmocka_unit_test(test_drill_beside_its_node),
+		cmocka_unit_test(test_drill_stopped),
 	};
 
 	return cmocka_run_group_tests(tests, backup_rig_set_up, backup_rig_tear_down);
