@@ -224,13 +224,19 @@ static void print_age(struct buf *to, const char *name, const char *help, bool a
 	}
 }
 
-static void print_recovery(const struct backup_summary *backup, uint64_t wall_ms, struct buf *to)
+static void print_recovery(const struct api_metrics_state *state, struct buf *to)
 {
+	const struct backup_summary *backup = state->backup;
+	uint64_t wall_ms = state->wall_ms,
+		 limit_ms = backup_summary_late_ms(state->backup_journal_ms);
 	bool any = backup->recovery_index != 0;
 
 	print_age(to, "kluis_backup_recovery_age_seconds",
 		"For how long something has changed that is in no confirmed point.", any,
 		any ? wall_ms - backup_summary_exposed_ms(backup, wall_ms) : 0, wall_ms);
+	print_age(to, "kluis_backup_recovery_age_limit_seconds",
+		"How long that may be so; +Inf: no journal increments are taken.",
+		limit_ms != UINT64_MAX, 0, limit_ms);
 	print_seconds(to, "kluis_backup_deletions_lag_seconds", "gauge",
 		"How far this site's journal of deletions is behind.", backup->deletions_lag_ms);
 	print_one(to, "kluis_backup_journal_copies", "gauge",
@@ -269,7 +275,7 @@ static void print_backup(const struct api_metrics_state *state, struct buf *to)
 	print_seconds(to, "kluis_backup_newest_age_limit_seconds", "gauge",
 		"How old it may be: two intervals, and never less than eight hours.",
 		state->backup_age_limit_ms);
-	print_recovery(backup, state->wall_ms, to);
+	print_recovery(state, to);
 	print_holders(&backup->newest, state->replica, to);
 	print_one(to, "kluis_backup_copies_needed", "gauge", "That make a snapshot count.",
 		state->backup_copies);
@@ -279,6 +285,9 @@ static void print_backup(const struct api_metrics_state *state, struct buf *to)
 		backup->running != 0);
 	print_age(to, "kluis_backup_proven_age_seconds", "Since a drill last proved a restore.",
 		proven != NULL, proven == NULL ? 0 : proven->good_ms, state->wall_ms);
+	print_seconds(to, "kluis_backup_proof_late_seconds", "gauge",
+		"How much longer than it may be no drill proved a restore; 0: not longer.",
+		backup_summary_unproven_ms(backup, state->wall_ms));
 	print_one(to, "kluis_backup_drill_sites", "gauge", "That drill by themselves.",
 		backup_summary_drills(backup));
 	print_one(to, "kluis_backup_settings_differ", "gauge",

@@ -32,6 +32,7 @@ struct api_metrics_state {
 	const struct backup_summary *backup; /* NULL: not known here. */
 	unsigned backup_copies;		     /* That make a snapshot count. */
 	uint64_t backup_age_limit_ms;	     /* Of the newest. */
+	uint64_t backup_journal_ms;	     /* Between increments; 0: there are none. */
 	unsigned calls;
 	size_t login_handshakes;
 	const struct event_counters *events;

@@ -194,6 +194,7 @@ int sys_metrics_parse(struct api_call *call)
 		state.backup = &backup;
 		state.backup_copies = api->config.backup_copies;
 		state.backup_age_limit_ms = retention_fresh_ms(api->config.schedule.interval_ms);
+		state.backup_journal_ms = api->config.backup_journal_ms;
 	}
 	metrics_store(api, &state);
 	sys_copies_get(api, copies);

@@ -88,17 +88,31 @@ unsigned backup_summary_drills(const struct backup_summary *s)
 	return n;
 }
 
-bool backup_summary_unproven(
-	const struct backup_summary *s, uint64_t now_ms, char *text, size_t text_bytes)
+static uint64_t summary_unproven_ms(
+	const struct backup_summary *s, uint64_t now_ms, uint64_t *ret_proven_ms)
 {
 	const struct proof_facts facts = {.checks = s->checks,
 		.n_checks = s->n_checks,
 		.nodes = s->nodes,
 		.n_nodes = s->n_nodes,
 		.now_ms = now_ms};
+
+	return proof_late_ms(&facts, ret_proven_ms);
+}
+
+uint64_t backup_summary_unproven_ms(const struct backup_summary *s, uint64_t now_ms)
+{
 	uint64_t proven_ms;
 
-	if (proof_late_ms(&facts, &proven_ms) == 0) {
+	return summary_unproven_ms(s, now_ms, &proven_ms);
+}
+
+bool backup_summary_unproven(
+	const struct backup_summary *s, uint64_t now_ms, char *text, size_t text_bytes)
+{
+	uint64_t proven_ms;
+
+	if (summary_unproven_ms(s, now_ms, &proven_ms) == 0) {
 		return false;
 	}
 	if (proven_ms == 0) {
@@ -173,10 +187,16 @@ uint64_t backup_summary_exposed_ms(const struct backup_summary *s, uint64_t now_
 	return now_ms > since_ms ? now_ms - since_ms : 1; /* By a clock that is behind, too. */
 }
 
+uint64_t backup_summary_late_ms(uint64_t every_ms)
+{
+	if (every_ms == 0) {
+		return UINT64_MAX;
+	}
+	return every_ms > JOURNAL_LATE_MS / 10 ? 10 * every_ms : JOURNAL_LATE_MS;
+}
+
 bool backup_summary_late(const struct backup_summary *s, uint64_t now_ms, uint64_t every_ms)
 {
-	uint64_t late_ms = every_ms > JOURNAL_LATE_MS / 10 ? 10 * every_ms : JOURNAL_LATE_MS;
-
-	return every_ms != 0 && s->recovery_index != 0 &&
-	       backup_summary_exposed_ms(s, now_ms) > late_ms;
+	return s->recovery_index != 0 &&
+	       backup_summary_exposed_ms(s, now_ms) > backup_summary_late_ms(every_ms);
 }

@@ -39,6 +39,8 @@ KLUIS_MUST_CHECK int backup_summary_read(const struct kv_view *view,
 const struct check_row *backup_summary_proven(const struct backup_summary *summary);
 /* How many sites have the key and drill by themselves. */
 unsigned backup_summary_drills(const struct backup_summary *summary);
+/* How much longer than it may be no restore was proven (backup/proof.h); 0: not longer. */
+uint64_t backup_summary_unproven_ms(const struct backup_summary *summary, uint64_t now_ms);
 /* Why an operator should see to it that a restore is proven again; false: there is no reason. */
 bool backup_summary_unproven(
 	const struct backup_summary *summary, uint64_t now_ms, char *text, size_t text_bytes);
@@ -54,8 +56,10 @@ const struct check_row *backup_summary_bad(const struct backup_summary *summary)
 uint64_t backup_summary_age_ms(const struct backup_summary *summary, uint64_t now_ms);
 /* Since when, at most, something is exposed; 0: nothing is. UINT64_MAX: there is no point. */
 uint64_t backup_summary_exposed_ms(const struct backup_summary *summary, uint64_t now_ms);
-/* Whether that is so long that the journal cannot be working. every_ms: between its increments; 0:
- * there is none to be late. */
+/* How long that may be so while the journal works. every_ms: between its increments; 0: there is
+ * none to be late, so UINT64_MAX. */
+uint64_t backup_summary_late_ms(uint64_t every_ms);
+/* Whether it is longer. */
 bool backup_summary_late(const struct backup_summary *summary, uint64_t now_ms, uint64_t every_ms);
 
 #endif

@@ -93,10 +93,13 @@ static void sshd_config(struct test_sshd *s, const char *path, bool chroot)
 	_cleanup_(x_freep) char *host = x_asprintf("%s/host_key", s->dir);
 	_cleanup_(x_freep) char *authorized = x_asprintf("%s/authorized_keys", s->dir);
 	_cleanup_(x_freep) char *root = x_asprintf("%s/files", s->dir);
+	/* Not receiver-keys: many tests at a time are this user. */
+	_cleanup_(x_freep) char *command = x_asprintf("/bin/cat %s", authorized);
 	const char *const args[] = {KLUIS_SOURCE_DIR "/deploy/sshd-config",
 		chroot ? "chroot" : "plain", "--port", port, "--host-key", host, "--listen",
-		"127.0.0.1", "--authorized-keys", authorized, "--users", s->user,
-		chroot ? "--chroot" : NULL, root, NULL};
+		"127.0.0.1", chroot ? "--keys-command" : "--authorized-keys",
+		chroot ? command : authorized, "--users", s->user, chroot ? "--chroot" : NULL, root,
+		"--keys-user", s->user, NULL};
 
 	assert_int_equal(test_run(path, args), 0);
 }

@@ -87,6 +87,8 @@ static void test_late(void **state)
 	assert_false(backup_summary_late(&s, 1001 + JOURNAL_LATE_MS, 0)); /* Not asked for. */
 	assert_false(backup_summary_late(&s, 1001 + JOURNAL_LATE_MS, 2 * EVERY_MS));
 	assert_true(backup_summary_late(&s, 1001 + 20 * EVERY_MS, 2 * EVERY_MS));
+	assert_true(backup_summary_late_ms(2 * EVERY_MS) == 20 * EVERY_MS);
+	assert_true(backup_summary_late_ms(0) == UINT64_MAX);
 	s.exposed = false;
 	assert_false(backup_summary_late(&s, UINT64_MAX / 2, EVERY_MS));
 }
@@ -129,6 +131,9 @@ static void test_alarm(void **state)
 	answer_release(&answer);
 	answer = http_client_call(&admin, "GET", "/v1/sys/metrics", "", bytes_of(NULL, 0));
 	assert_non_null(strstr(buf_str(&answer.body), "\nkluis_backup_recovery_age_seconds 66"));
+	assert_non_null(strstr(
+		buf_str(&answer.body), "\nkluis_backup_recovery_age_limit_seconds 600.000\n"));
+	assert_non_null(strstr(buf_str(&answer.body), "\nkluis_backup_proof_late_seconds 0.000\n"));
 	assert_non_null(strstr(buf_str(&answer.body), "\nkluis_backup_journal_copies 4\n"));
 	assert_non_null(
 		strstr(buf_str(&answer.body), "\nkluis_backup_deletions_lag_seconds 720.000\n"));
@@ -170,14 +175,16 @@ static bool drilling_summary(void *data, struct backup_summary *ret_summary)
 	return true;
 }
 
-/* That nobody proved a restore is an alarm. */
+/* That nobody proved a restore is an alarm, and a metric that says so, too. Without increments none
+ * is late. */
 static void test_proof_alarm(void **state)
 {
 	static const struct {
 		uint64_t good_days_ago;
 		const char *text; /* NULL: none. */
-	} cases[] = {{0, "no restore was ever proven by a drill"},
-		{15, "the last restore was proven 15 days ago"}, {13, NULL}};
+		const char *late;
+	} cases[] = {{0, "no restore was ever proven by a drill", "8640"},
+		{15, "the last restore was proven 15 days ago", "8640"}, {13, NULL, "0.000\n"}};
 	uint64_t good_days_ago = 0;
 	struct api_node node;
 	struct http_client admin;
@@ -192,6 +199,8 @@ static void test_proof_alarm(void **state)
 		_cleanup_(x_freep) char *alarm =
 			x_asprintf("\"name\":\"proof\",\"severity\":\"warning\",\"text\":\"%s\"",
 				cases[i].text == NULL ? "" : cases[i].text);
+		_cleanup_(x_freep) char *late =
+			x_asprintf("\nkluis_backup_proof_late_seconds %s", cases[i].late);
 		struct answer answer;
 
 		good_days_ago = cases[i].good_days_ago;
@@ -201,6 +210,11 @@ static void test_proof_alarm(void **state)
 		} else {
 			assert_non_null(strstr(buf_str(&answer.body), alarm));
 		}
+		answer_release(&answer);
+		answer = http_client_call(&admin, "GET", "/v1/sys/metrics", "", bytes_of(NULL, 0));
+		assert_non_null(strstr(buf_str(&answer.body), late));
+		assert_non_null(strstr(
+			buf_str(&answer.body), "\nkluis_backup_recovery_age_limit_seconds +Inf\n"));
 		answer_release(&answer);
 	}
 	http_client_release(&admin);
