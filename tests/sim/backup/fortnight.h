@@ -31,6 +31,7 @@ enum {
 	X(BUG_NONE, "none")                         \
 	X(BUG_PRUNE_EARLY, "prune-early")           \
 	X(BUG_PRUNE_NEVER, "prune-never")           \
+	X(BUG_PIN_KEEPS_ALL, "pin-keeps-all")       \
 	X(BUG_SLICE_FORGOTTEN, "slice-forgotten")   \
 	X(BUG_TOMBSTONE_LOST, "tombstone-lost")     \
 	X(BUG_CHANGE_LOST, "change-lost")           \
