@@ -554,6 +554,7 @@ static void site_receive(struct site *site, const struct site *from)
 	if (site_step_end(site, "receive", rc, &e) && rc == 0) {
 		site->f->stats.received += report.n_accepted;
 		site->f->stats.refused += report.refused;
+		site->f->stats.cut += report.cut;
 	}
 	receive_report_release(&report);
 }
