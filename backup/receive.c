@@ -697,6 +697,9 @@ static int receive_run(struct receive *rx, struct err *e)
 		rc = receive_leftovers(rx, e);
 	}
 	if (rc == 0) {
+		rc = receive_cut(rx, e);
+	}
+	if (rc == 0) {
 		rc = receive_foreign(rx, e);
 	}
 	if (rc == 0 && receive_over_quota(rx)) {

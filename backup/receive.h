@@ -67,6 +67,7 @@ struct receive_report {
 	struct receive_accepted *accepted; /* The caller frees. Also those found whole before. */
 	unsigned refused;   /* Manifests or objects that are wrong, and were removed. */
 	unsigned leftovers; /* Cut, foreign or never asked for, and too old: removed. */
+	unsigned cut;	    /* Cut, and followed by another try: removed. */
 	unsigned foreign;   /* Names that are none of ours: never opened, removed after a day. */
 	unsigned waiting;   /* Manifests whose objects are not all here yet. */
 	uint64_t bytes;	    /* In the drop after the scan. */

@@ -43,4 +43,10 @@ bool receive_held(struct receive *rx, const struct manifest_object *object);
  * asks for it, and goes after a day. */
 KLUIS_MUST_CHECK int receive_early(struct receive *rx, struct err *e);
 
+/* A sender cannot remove an upload that was cut, nor write to it again: each try is one more name,
+ * of which it has SHIP_NAMES_MAX, and takes its room. So one that has not grown for BACKUP_CUT_MS
+ * goes when another of the same object or manifest was written later, unless a manifest that waits
+ * asks for it. The newest stays, which may be under way, or whole and waiting for its manifest. */
+KLUIS_MUST_CHECK int receive_cut(struct receive *rx, struct err *e);
+
 #endif

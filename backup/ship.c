@@ -38,26 +38,43 @@ static int ship_name_compare(const void *name, const void *entry)
 	return strcmp(name, ((const struct sftp_entry *)entry)->name);
 }
 
-/* The first name that is free or has the right size: *ret_there. A file of another size is an
- * upload that was cut; it can be neither resumed nor replaced. */
+static const struct sftp_entry *ship_find(const struct ship_drop *drop, const char *name)
+{
+	return drop->n == 0 ? NULL
+			    : bsearch(name, drop->entries, drop->n, sizeof *drop->entries,
+				      ship_name_compare);
+}
+
+/* The name that has the right size: *ret_there; else the first that is free. A file of another size
+ * is an upload that was cut; it can be neither resumed nor replaced, but the receiver removes it
+ * (receive_cut()), so that names become free below one that is whole. */
 static int ship_name(const struct ship_drop *drop, bool manifest, const uint8_t hash[HASH_BYTES],
 	uint64_t bytes, char ret_name[DROP_NAME_BYTES], bool *ret_there, struct err *e)
 {
 	struct drop_name name = {.manifest = manifest};
-	const struct sftp_entry *entry;
+	unsigned unused = SHIP_NAMES_MAX;
 
 	memcpy(name.hash, hash, HASH_BYTES);
 	for (; name.attempt < SHIP_NAMES_MAX; name.attempt++) {
+		const struct sftp_entry *entry;
+
 		drop_name_format(&name, ret_name);
-		entry = drop->n == 0 ? NULL
-				     : bsearch(ret_name, drop->entries, drop->n,
-					       sizeof *drop->entries, ship_name_compare);
-		if (entry == NULL || entry->bytes == bytes) {
-			*ret_there = entry != NULL;
+		entry = ship_find(drop, ret_name);
+		if (entry != NULL && entry->bytes == bytes) {
+			*ret_there = true;
 			return 0;
 		}
+		if (entry == NULL && unused == SHIP_NAMES_MAX) {
+			unused = name.attempt;
+		}
 	}
-	return err_set(e, KLUIS_EQUOTA, "%d cut uploads of '%s'", SHIP_NAMES_MAX, ret_name);
+	if (unused == SHIP_NAMES_MAX) {
+		return err_set(e, KLUIS_EQUOTA, "%d cut uploads of '%s'", SHIP_NAMES_MAX, ret_name);
+	}
+	name.attempt = unused;
+	drop_name_format(&name, ret_name);
+	*ret_there = false;
+	return 0;
 }
 
 static int ship_object(struct ship *ship, struct sftp *sftp, const struct ship_drop *drop,

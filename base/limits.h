@@ -344,7 +344,7 @@ enum {
 	SFTP_TIMEOUT_MS = 15000, /* One call of libssh2 that moves nothing: a stop waits for it. */
 	SFTP_CONNECT_MS = 10000,
 	SHIP_ATTEMPTS_MAX = 10, /* Connections to one site for one snapshot. */
-	SHIP_NAMES_MAX = 100,	/* Names tried for one object. */
+	SHIP_NAMES_MAX = 100,	/* For one object: more than fail within BACKUP_CUT_MS. */
 	SHIP_BACKOFF_MS = 250,	/* Before the second; doubled each time. */
 	SHIP_BACKOFF_MS_MAX = 60000,
 	SCHEDULE_TURN_MS = 5000,      /* From one node's turn to claim a cycle to the next one's. */
@@ -359,6 +359,7 @@ enum {
 #define BACKUP_KEPT_MS	   (14ULL * 24 * 3600 * 1000) /* Receiver's clock. */
 #define BACKUP_FRESH_MS	   (8ULL * 3600 * 1000)	 /* Older newest snapshot: nothing is pruned. */
 #define BACKUP_LEFTOVER_MS (24ULL * 3600 * 1000) /* Incomplete uploads are removed after. */
+#define BACKUP_CUT_MS	   (10ULL * 60 * 1000)	 /* ... and that another one followed. */
 /* 2020-09-13: the cluster's time begins at 0 and is set once a majority of the nodes' clocks agree.
  */
 #define CLUSTER_TIME_MS_MIN   1600000000000ULL

@@ -522,6 +522,16 @@ static bool held_fresh(const struct held *held, size_t n, uint64_t wall_ms)
 	       wall_ms - newest->received_ms <= 8ULL * 3600 * 1000;
 }
 
+/* A pinned point keeps itself and the 41 cycles below it, and nothing else. */
+static bool held_for(const struct held *pinned, const struct held *one)
+{
+	uint32_t cycle = one->m.cycle, top = pinned->m.cycle;
+
+	return pinned == one || (one->m.type != MANIFEST_JOURNAL && !one->m.manual &&
+					one->m.index < pinned->m.index && cycle <= top &&
+					cycle + BACKUP_SLICES > top);
+}
+
 static bool held_too_long(
 	const struct held *held, size_t n, const struct held *one, uint64_t wall_ms)
 {
@@ -532,8 +542,8 @@ static bool held_too_long(
 		uint32_t cycle = held[i].m.cycle;
 		bool behind = of_cycle ? cycle > one->m.cycle : held[i].m.index > one->m.index;
 
-		if (held[i].pinned) {
-			return false; /* Its chain stays, too; check_needed() looks at that. */
+		if (held[i].pinned && held_for(&held[i], one)) {
+			return false;
 		}
 		if (held[i].confirmed && !held[i].m.manual && behind && cycle < ARRAY_SIZE(seen) &&
 			!seen[cycle]) {

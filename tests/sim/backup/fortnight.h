@@ -31,6 +31,7 @@ enum {
 	X(BUG_NONE, "none")                         \
 	X(BUG_PRUNE_EARLY, "prune-early")           \
 	X(BUG_PRUNE_NEVER, "prune-never")           \
+	X(BUG_PIN_KEEPS_ALL, "pin-keeps-all")       \
 	X(BUG_SLICE_FORGOTTEN, "slice-forgotten")   \
 	X(BUG_TOMBSTONE_LOST, "tombstone-lost")     \
 	X(BUG_CHANGE_LOST, "change-lost")           \
@@ -109,7 +110,7 @@ struct fortnight_options {
 struct fortnight_stats {
 	uint64_t cycles, confirmed, takeovers, doubles; /* doubles: two snapshots of one cycle. */
 	uint64_t faults[FAULT_MAX], undone;
-	uint64_t shipped, received, refused, pruned, pins, rotations;
+	uint64_t shipped, received, refused, cut, pruned, pins, rotations;
 	uint64_t ended;	       /* Copies that went of what a number took that is gone. */
 	uint64_t pieces;       /* Points that were whole at no single site, after a loss. */
 	uint64_t minutes;      /* Journal increments. */

@@ -381,16 +381,18 @@ static void stats_print(const struct fortnight_stats *s)
 	(void)printf(
 		"cycles %llu confirmed %llu takeovers %llu doubles %llu pins %llu rotations %llu "
 		"undone %llu\n"
-		"shipped %llu received %llu refused %llu pruned %llu journal %llu points %llu rows "
+		"shipped %llu received %llu refused %llu cut %llu pruned %llu journal %llu points "
+		"%llu rows "
 		"%llu\nended %llu pieces %llu\n",
 		(unsigned long long)s->cycles, (unsigned long long)s->confirmed,
 		(unsigned long long)s->takeovers, (unsigned long long)s->doubles,
 		(unsigned long long)s->pins, (unsigned long long)s->rotations,
 		(unsigned long long)s->undone, (unsigned long long)s->shipped,
 		(unsigned long long)s->received, (unsigned long long)s->refused,
-		(unsigned long long)s->pruned, (unsigned long long)s->minutes,
-		(unsigned long long)s->points, (unsigned long long)s->rows,
-		(unsigned long long)s->ended, (unsigned long long)s->pieces);
+		(unsigned long long)s->cut, (unsigned long long)s->pruned,
+		(unsigned long long)s->minutes, (unsigned long long)s->points,
+		(unsigned long long)s->rows, (unsigned long long)s->ended,
+		(unsigned long long)s->pieces);
 	for (unsigned i = 0; i < FAULT_MAX; i++) {
 		(void)printf("%s%s %llu", i == 0 ? "" : " ", fault_names[i],
 			(unsigned long long)s->faults[i]);

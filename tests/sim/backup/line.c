@@ -27,6 +27,7 @@ static struct {
 	unsigned files;	 /* That still go over it. */
 	uint64_t bytes;	 /* Until it breaks. */
 	bool cut;
+	unsigned puts; /* So far. */
 } line;
 
 int __real_poll(struct pollfd *fds, nfds_t n, int timeout_ms);
@@ -54,6 +55,7 @@ void line_begin(struct site *to, unsigned files, bool cut)
 	line.to = to;
 	line.files = files;
 	line.cut = cut;
+	line.puts = 0;
 	line.bytes = line_breaks_after();
 }
 
@@ -148,6 +150,19 @@ static int put_copy(struct sftp *sftp, int from, int to, struct err *e)
 	return n < 0 ? err_set_errno(e, errno, "read") : 0;
 }
 
+/* By the clock of the site it came to, in the order of all. */
+static void put_date(int fd)
+{
+	uint64_t ms = site_wall_ms(line.to) + line.puts++;
+	struct timespec when = {
+		.tv_sec = (time_t)(ms / 1000), .tv_nsec = (long)(ms % 1000) * 1000000};
+	struct timespec both[2] = {when, when};
+
+	if (futimens(fd, both) != 0) {
+		abort();
+	}
+}
+
 int __wrap_sftp_put(struct sftp *sftp, const char *name, int fd, bool sync, struct err *e)
 {
 	_cleanup_(x_freep) char *path = x_asprintf("%s/%s", sftp->path, name);
@@ -166,6 +181,7 @@ int __wrap_sftp_put(struct sftp *sftp, const char *name, int fd, bool sync, stru
 	if (rc == 0 && sync && fsync(to) != 0) {
 		rc = err_set_errno(e, errno, "fsync '%s'", path);
 	}
+	put_date(to);
 	return rc;
 }
 

@@ -554,6 +554,7 @@ static void site_receive(struct site *site, const struct site *from)
 	if (site_step_end(site, "receive", rc, &e) && rc == 0) {
 		site->f->stats.received += report.n_accepted;
 		site->f->stats.refused += report.refused;
+		site->f->stats.cut += report.cut;
 	}
 	receive_report_release(&report);
 }
@@ -600,14 +601,29 @@ static void site_confirm(struct site *site)
 
 /* --- forgetting ------------------------------------------------------------------------------ */
 
-static struct retention_rules prune_rules(const struct fortnight *f)
+static bool prune_holds_pinned(const struct site *site)
 {
+	struct manifest_name name;
+	bool holds = false;
+
+	for (size_t i = 0; i < site->n_rows && !holds; i++) {
+		holds = site->rows[i].pinned &&
+			repository_find(
+				site->repository, site->rows[i].manifest_hash, &name, NULL) == 0;
+	}
+	return holds;
+}
+
+static struct retention_rules prune_rules(const struct site *site)
+{
+	enum bug bug = site->f->options.bug;
 	struct retention_rules rules = retention_default;
 
-	if (f->options.bug == BUG_PRUNE_EARLY) {
+	if (bug == BUG_PRUNE_EARLY) {
 		rules.cycles_kept--;
 		rules.kept_ms -= DAY_MS;
-	} else if (f->options.bug == BUG_PRUNE_NEVER) {
+	} else if (bug == BUG_PRUNE_NEVER ||
+		   (bug == BUG_PIN_KEEPS_ALL && prune_holds_pinned(site))) {
 		rules.kept_ms *= 2;
 	}
 	return rules;
@@ -616,7 +632,7 @@ static struct retention_rules prune_rules(const struct fortnight *f)
 static void site_prune(struct site *site)
 {
 	struct fortnight *f = site->f;
-	struct retention_rules rules = prune_rules(f);
+	struct retention_rules rules = prune_rules(site);
 	struct receive_config config = site_receiver(site);
 	static const struct journal_row forgotten;
 	_cleanup_(x_freep) struct manifest_name *before = NULL;
